@@ -1,0 +1,47 @@
+# Every target sets up what it needs, works first, alone and again.
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= .phantom/relay
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
+	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
+
+test: $(VENV)/.dev ## Set up, then run the tests (under 5 minutes)
+	@$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.dev ## Lint, format check, types, import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
+	@scripts/lock $(BIN)/uv
+
+clean: ## Remove the environment and caches; the relay's data in .phantom/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@scripts/make-venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what the relay needs (once) ..."
+	@$(PIP) -r requirements/run.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Installing what the tests need (once) ..."
+	@$(PIP) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,97 @@
+"""What the commands share: options, opening a profile, errors as one sentence, safe printing."""
+
+import asyncio
+import functools
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import click
+
+from phantom_messenger.client.client import Client
+from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, PhantomError, UsageError
+from phantom_messenger.client.plain import one_line, printable
+from phantom_messenger.client.profile import home_folder, vault_path
+
+__all__ = ["Duration", "one_line", "open_client", "printable", "profile_option", "reports_errors", "run"]
+
+T = TypeVar("T")
+
+DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
+_DURATION: Final = re.compile(r"(\d{1,6})\s*([smhd])\Z")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--profile``."""
+    return click.option(
+        "--profile",
+        "-p",
+        default="default",
+        envvar="PHANTOM_PROFILE",
+        metavar="NAME",
+        show_default=True,
+        help="which identity on this machine; also PHANTOM_PROFILE",
+    )(command)
+
+
+def open_client(profile: str, *, server: str | None = None, create: bool = False) -> Client:
+    """Open a profile, asking for its passphrase if nothing else has it and there is a terminal.
+
+    Raises:
+        PhantomError: it cannot be opened; the message says why.
+    """
+    path = vault_path(profile, home_folder(None))
+    is_new = not path.exists()
+    if is_new and not create:
+        hint = "" if profile == "default" else f" --profile {profile}"
+        raise NoProfile(f"there is no profile '{profile}' yet; make it with 'phantom init{hint}'")
+    try:
+        return Client.open(profile, server=server, create=create)
+    except PassphraseNeeded:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise PassphraseNeeded(
+                "a passphrase is needed and there is no terminal to ask; set PHANTOM_PASSPHRASE"
+            ) from None
+    prompt = f"New passphrase for '{profile}'" if is_new else f"Passphrase for '{profile}'"
+    passphrase = click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
+    return Client.open(profile, server=server, create=create, passphrase=passphrase)
+
+
+def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
+    """Turn the SDK's errors into one sentence and an exit code: 2 for usage, 1 for the rest."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> T:
+        try:
+            return command(*args, **kwargs)
+        except PhantomError as error:
+            click.echo(f"phantom: {one_line(str(error))}", err=True)
+            sys.exit(2 if isinstance(error, UsageError) else 1)
+
+    return wrapper
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine; Ctrl-C ends it as a failure without a traceback."""
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        click.echo("phantom: interrupted; a text that was not accepted yet leaves at the next contact", err=True)
+        sys.exit(1)
+
+
+class Duration(click.ParamType[float]):
+    """A time like 30s, 10m, 1h or 7d, as seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See ``click.ParamType``."""
+        if isinstance(value, float | int):
+            return float(value)
+        found = _DURATION.match(value.strip())
+        if found is None or not int(found[1]):
+            self.fail(f"'{value}' is not a time; write it like 30s, 10m, 1h or 7d", param, ctx)
+        return float(int(found[1]) * _SECONDS[found[2]])

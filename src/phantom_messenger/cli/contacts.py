@@ -1,0 +1,94 @@
+"""``phantom contacts``: names for ids, and whether their keys were compared."""
+
+import json
+
+import click
+import segno
+
+from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors, run
+from phantom_messenger.client.client import Client
+from phantom_messenger.client.errors import NoKeyYet
+from phantom_messenger.client.status import Trust
+from phantom_messenger.crypto.safety import grouped
+
+PATIENCE = 8.0
+
+
+@click.group()
+def contacts() -> None:
+    """Give names to ids; list them; verify their keys."""
+
+
+@contacts.command()
+@click.argument("name")
+@click.argument("id", metavar="ID")
+@profile_option
+@reports_errors
+def add(name: str, id: str, profile: str) -> None:  # noqa: A002 - the word of the command line
+    """Call the user with this ID by NAME."""
+    client = open_client(profile)
+    try:
+        contact = client.contacts.add(name, id)
+        option = "" if profile == "default" else f" -p {profile}"
+        click.echo(f"added {one_line(contact.name)}; write with: phantom send{option} {one_line(contact.name)} TEXT")
+    finally:
+        client.close()
+
+
+@contacts.command("list")
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@reports_errors
+def list_contacts(profile: str, as_json: bool) -> None:
+    """List everybody you know, and strangers who wrote to you."""
+    client = open_client(profile)
+    try:
+        found = client.contacts.everybody()
+        for contact in found:
+            if as_json:
+                row = {"type": "contact", "name": contact.name, "userId": contact.user_id, "trust": contact.trust}
+                click.echo(json.dumps(row))
+            else:
+                name = one_line(contact.name) or "(stranger)"
+                click.echo(f"{name:<20} {contact.user_id}  {contact.trust}")
+        if not found and not as_json:
+            click.echo("nobody yet; add somebody with 'phantom contacts add NAME ID'")
+    finally:
+        client.close()
+
+
+@contacts.command()
+@click.argument("name")
+@profile_option
+@click.option("--yes", "answer", flag_value="yes", help="the numbers match: mark as verified, without asking")
+@click.option("--no", "answer", flag_value="no", help="they do not, or no longer: mark as unverified")
+@reports_errors
+def verify(name: str, profile: str, answer: str | None) -> None:
+    """Show the safety number you share with NAME; compare it by phone or face to face."""
+    client = open_client(profile)
+    try:
+        number = _safety_number(client, name)
+        _show(name, number)
+        matches = click.confirm("Does it match what your contact sees?") if answer is None else answer == "yes"
+        client.contacts.set_trust(name, Trust.VERIFIED if matches else Trust.UNVERIFIED)
+    finally:
+        client.close()
+    click.echo("marked as verified" if matches else "marked as unverified; do not send secrets until it matches")
+
+
+def _safety_number(client: Client, name: str) -> str:
+    try:
+        return client.contacts.safety_number(name)
+    except NoKeyYet:
+        # Adding a contact has begun a key exchange: let it come through.
+        run(client.fetch_key(name, PATIENCE))
+        return client.contacts.safety_number(name)
+
+
+def _show(label: str, number: str) -> None:
+    click.echo(f"safety number with {one_line(label)}:\n")
+    groups = grouped(number).split()
+    for row in range(0, len(groups), 4):
+        click.echo("  " + " ".join(groups[row : row + 4]))
+    click.echo("")
+    segno.make(number, error="l", micro=False).terminal(compact=True)

@@ -1,0 +1,125 @@
+"""``phantom listen``: print what comes."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
+from phantom_messenger.client.client import Client, Message
+from phantom_messenger.client.status import (
+    ConnectionEvent,
+    ConnectionState,
+    DeliveryEvent,
+    Event,
+    MessageEvent,
+    PresenceEvent,
+    TroubleEvent,
+)
+
+
+@click.command()
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="stop after N texts")
+@click.option("--events", "with_events", is_flag=True, help="with --json: also deliveries, presence and connection")
+@reports_errors
+def listen(profile: str, as_json: bool, count: int | None, with_events: bool) -> None:
+    """Print texts as they come, and tell their senders that they were read; Ctrl-C stops."""
+    client = open_client(profile)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_listen(client, as_json=as_json, count=count, with_events=with_events))
+
+
+async def _listen(client: Client, *, as_json: bool, count: int | None, with_events: bool) -> None:
+    async with client:
+        watcher = asyncio.create_task(_watch(client, as_json=as_json, with_events=with_events))
+        left = count
+        async for message in client.messages():
+            click.echo(json.dumps(message_row(message)) if as_json else message_line(message))
+            sys.stdout.flush()
+            await message.mark_read()
+            if left is not None:
+                left -= 1
+                if not left:
+                    break
+        watcher.cancel()
+        await client.settle()
+
+
+async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
+    said = ""
+    async for event in client.events():
+        if as_json and with_events:
+            click.echo(json.dumps(event_row(event)))
+            sys.stdout.flush()
+        elif isinstance(event, TroubleEvent):
+            click.echo(f"phantom: {one_line(event.sentence)}", err=True)
+        elif isinstance(event, ConnectionEvent):
+            # One line for an outage, however often it is tried again.
+            if event.state is ConnectionState.ONLINE and said:
+                click.echo("phantom: online again", err=True)
+                said = ""
+            elif event.reason and event.reason != said:
+                said = event.reason
+                click.echo(f"phantom: {event.state}: {one_line(said)}", err=True)
+
+
+def message_line(message: Message) -> str:
+    """A received text for people."""
+    at = clock_time(message.sent_at, "%H:%M")
+    mark = " (burned)" if message.burn_after_read else ""
+    # Further lines are indented, so that none can pass for a line of somebody else.
+    text = printable(message.text).replace("\n", "\n        ")
+    return f"{at} {one_line(message.contact.label)}{mark}: {text}"
+
+
+def clock_time(milliseconds: int, form: str) -> str:
+    """A time that somebody claims, in local time; '--:--' if no calendar has it."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return "--:--"
+
+
+def message_row(message: Message) -> dict[str, Any]:
+    """A received text as documented JSON; times in milliseconds since 1970."""
+    return {
+        "type": "message",
+        "id": message.id,
+        "sender": message.sender,
+        "name": message.contact.name,
+        "text": message.text,
+        "sentAt": message.sent_at,
+        "receivedAt": message.received_at,
+        "burnAfterRead": message.burn_after_read,
+        "expiresAt": message.expires_at,
+    }
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """An event as documented JSON."""
+    match event:
+        case MessageEvent():
+            return {"type": "arrived", "id": event.message_id, "sender": event.peer.user_id}
+        case DeliveryEvent():
+            peer = event.peer
+            return {"type": "delivery", "id": event.message_id, "to": peer.user_id, "state": event.state.word}
+        case PresenceEvent():
+            peer = event.peer
+            return {
+                "type": "presence",
+                "userId": peer.user_id,
+                "name": peer.name,
+                "status": event.status,
+                "lastSeen": event.last_seen,
+            }
+        case ConnectionEvent():
+            return {"type": "connection", "state": str(event.state), "reason": event.reason}
+        case TroubleEvent():
+            user_id = None if event.peer is None else event.peer.user_id
+            return {"type": "trouble", "word": event.word, "userId": user_id, "sentence": event.sentence}

@@ -1,0 +1,81 @@
+"""``phantom``: the one command."""
+
+import importlib
+import io
+import os
+import sys
+from typing import Final
+
+import click
+
+from phantom_messenger.version import __version__
+
+COMMANDS: Final = {
+    "init": "init:init",
+    "id": "id:show_id",
+    "contacts": "contacts:contacts",
+    "send": "send:send",
+    "listen": "listen:listen",
+    "chat": "chat:chat",
+    "destroy": "destroy:destroy",
+    "serve": "serve:serve",
+}
+"""Each command's module and name. A module is loaded when its command is used: a relay loads no cryptography."""
+
+
+class Commands(click.Group):
+    """The group of ``COMMANDS``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
+        """In the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Load one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(f"phantom_messenger.cli.{module}"), name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="phantom")
+def phantom() -> None:
+    """Messages end to end encrypted, through a relay that cannot read them."""
+
+
+def main() -> None:
+    """Run the command line; usage errors are one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A text that this terminal cannot show must not stop anything.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = phantom.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has gone (`phantom listen | head -1`): nothing is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except click.exceptions.Abort:
+        click.echo("phantom: nothing was done", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "phantom"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"{path}: {message}; see '{path} --help'", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("PHANTOM_DEBUG"):
+            raise
+        click.echo(f"phantom: {type(error).__name__}; this is a bug: PHANTOM_DEBUG=1 shows where", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""``phantom send``: one text."""
+
+import asyncio
+import json
+import sys
+
+import click
+
+from phantom_messenger.cli.common import Duration, one_line, open_client, profile_option, reports_errors, run
+from phantom_messenger.client.client import Client, Delivery
+from phantom_messenger.client.content import MAX_TEXT_BYTES
+from phantom_messenger.client.errors import RelayUnreachable, UsageError
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, TroubleEvent
+
+HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange"}
+"""Troubles with the recipient that waiting a little does not end."""
+
+WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}
+
+
+@click.command()
+@click.argument("who")
+@click.argument("text")
+@profile_option
+@click.option("--burn", is_flag=True, help="the recipient's copy goes once it was read")
+@click.option("--expires", type=Duration(), metavar="TIME", help="delete it everywhere after 30s, 10m, 1h, 7d")
+@click.option(
+    "--wait", type=click.Choice(list(WAITS)), default="accepted", show_default=True, help="until when to wait"
+)
+@click.option("--timeout", type=Duration(), default=20.0, metavar="TIME", help="how long to wait  [default: 20s]")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@reports_errors
+def send(  # noqa: PLR0917 - click passes them by name
+    who: str, text: str, profile: str, burn: bool, expires: float | None, wait: str, timeout: float, as_json: bool
+) -> None:
+    """Send TEXT to WHO, a contact's name or an id; '-' reads the text from standard input."""
+    if text == "-":
+        try:
+            stdin = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_TEXT_BYTES + 2)
+            text = stdin.decode(errors="strict" if len(stdin) <= MAX_TEXT_BYTES + 1 else "replace").removesuffix("\n")
+        except UnicodeDecodeError:
+            raise UsageError("standard input is not UTF-8 text; phantom sends text only") from None
+    if not text:
+        raise UsageError("there is nothing to send; give a text")
+    client = open_client(profile)
+    run(_send(client, who, text, burn=burn, expires=expires, wait=WAITS[wait], timeout=timeout, as_json=as_json))
+
+
+async def _send(
+    client: Client,
+    who: str,
+    text: str,
+    *,
+    burn: bool,
+    expires: float | None,
+    wait: DeliveryState,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    async with client:
+        peer = client.contacts.find(who).user_id
+        obstacle = asyncio.create_task(_obstacle(client, peer, timeout))
+        try:
+            await asyncio.sleep(0)  # so that it hears everything
+            delivery = await client.send(who, text, burn_after_read=burn, expires_in=expires)
+            arrival = asyncio.create_task(delivery.wait(wait))
+            await asyncio.wait({arrival, obstacle}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if as_json:
+                state, to = delivery.state.word, delivery.peer.user_id
+                click.echo(json.dumps({"type": "sent", "id": delivery.message_id, "state": state, "to": to}))
+            if not arrival.done():
+                arrival.cancel()
+                why = obstacle.result() if obstacle.done() else ""
+                raise RelayUnreachable(_why_not(client, delivery, wait, why))
+            arrival.result()
+            if not as_json:
+                click.echo(f"{delivery.state.word}: {delivery.message_id}")
+        finally:
+            obstacle.cancel()
+            await asyncio.wait({obstacle})
+
+
+async def _obstacle(client: Client, peer: str, timeout: float) -> str:
+    """What will not go away by waiting a little, as a sentence; an outage is only mentioned."""
+    mentioned = False
+    async for event in client.events():
+        if isinstance(event, TroubleEvent) and event.peer is not None and event.peer.user_id == peer:
+            if event.word in HOPELESS:
+                return event.sentence
+            click.echo(f"phantom: {one_line(event.sentence)}", err=True)
+        if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE and not mentioned:
+            mentioned = True
+            click.echo(f"phantom: no connection yet, trying for {timeout:.0f} s: {one_line(event.reason)}", err=True)
+    return ""
+
+
+def _why_not(client: Client, delivery: Delivery, wait: DeliveryState, why: str) -> str:
+    name = one_line(delivery.peer.label)
+    if delivery.state is DeliveryState.QUEUED:
+        why = why or f"the relay at {client.server} has not accepted it"
+        return f"{why}; the text is saved and leaves at the next contact ('phantom listen')"
+    return (
+        f"the text was {delivery.state.word}, but not {wait.word} in time; "
+        f"{name} may be away, or has not added or answered you yet"
+    )

@@ -1,0 +1,58 @@
+"""``phantom serve``: run a relay."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from phantom_messenger.relay.config import SETTINGS, ConfigError, load_config
+from phantom_messenger.relay.main import StoreError, run_relay
+
+INTRO = """
+In a second terminal, make two people who know each other (each asks for a new passphrase,
+unless your system has a keyring or PHANTOM_PASSPHRASE is set):
+
+  alias phantom=$PWD/.venv/bin/phantom
+  phantom init -p alice --server {url}
+  phantom init -p bob   --server {url}
+  phantom contacts add -p alice bob $(phantom id -p bob)
+  phantom contacts add -p bob alice $(phantom id -p alice)
+  phantom chat -p alice bob
+
+In a third one, answer:
+
+  {here}/.venv/bin/phantom chat -p bob alice
+
+Stop the relay with Ctrl-C.
+"""
+
+
+def _setting(name: str) -> click.Option:
+    flag = f"--{name.replace('_', '-')}"
+    if name == "allow_unsigned_auth":
+        return click.Option([flag, name], is_flag=True, default=None, flag_value="on", help=SETTINGS[name].help)
+    return click.Option([flag, name], metavar="VALUE", help=SETTINGS[name].help)
+
+
+@click.command(params=[_setting(name) for name in SETTINGS])
+@click.option(
+    "--config", envvar="PHANTOM_CONFIG", type=click.Path(path_type=Path), metavar="FILE", help="settings in a TOML file"
+)
+@click.option("--intro", is_flag=True, hidden=True)
+def serve(config: Path | None, intro: bool, **given: str | None) -> None:
+    """Run a relay in the foreground; every setting also as PHANTOM_<NAME>."""
+
+    def ready(url: str) -> None:
+        click.echo(f"listening on {url}")
+        if intro:
+            click.echo(INTRO.format(url=url, here=Path.cwd()))
+
+    try:
+        run_relay(load_config(given, os.environ, config), ready)
+    except ConfigError as error:
+        click.echo(f"phantom serve: {error}", err=True)
+        sys.exit(2)
+    except StoreError as error:
+        click.echo(f"phantom serve: {error}", err=True)
+        sys.exit(1)

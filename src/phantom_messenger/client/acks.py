@@ -1,0 +1,94 @@
+"""Telling the relay what was read: kept on disk until a PONG shows that the relay has got it.
+
+The relay answers PING after everything before it was stored or refused.
+"""
+
+from typing import Final
+
+from msgspec import UNSET
+
+from phantom_messenger.client import records
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.records import AckRecord
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.wire import frames
+
+PING_MS: Final = 2_000
+"""How often a PING may follow acks."""
+
+SOON_MS: Final = 1_000
+
+
+class Acks:
+    """The ``read`` and ``burned`` of this profile that the relay may not have yet.
+
+    Args:
+        vault: holds them.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._covered: dict[str, int | None] = {}
+        """Those sent on this connection: the number of the PING behind them, None if there is none yet."""
+        self._requests: dict[str, str] = {}
+        self._paused_until = 0
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._vault.all(records.ACK, AckRecord))
+
+    def put(self, sender: str, message_id: str, status: str) -> None:
+        """Keep one; call it inside a transaction with what it is about."""
+        record = AckRecord(message_id=message_id, sender=sender, status=status)
+        self._vault.put(records.ACK, records.pair(sender, message_id), record)
+
+    def connected(self) -> None:
+        """A new connection: nothing was told on it yet."""
+        self._covered.clear()
+        self._requests.clear()
+        self._paused_until = 0
+
+    def tick(self, link: Link, now: int) -> None:
+        """Send what was not sent on this connection, and a PING behind it."""
+        if now < self._paused_until:
+            return
+        for _, ack in self._vault.all(records.ACK, AckRecord):
+            name = records.pair(ack.sender, ack.message_id)
+            if name not in self._covered:
+                self._covered[name] = None
+                self._requests[send_ack(link, ack.sender, ack.message_id, ack.status, now)] = name
+        if None in self._covered.values() and link.may_ping(now, PING_MS):
+            number = link.ping(now)
+            self._covered = {name: covered or number for name, covered in self._covered.items()}
+
+    def wait(self, now: int) -> int | None:
+        """Milliseconds until there is something to do; None if there is nothing."""
+        if now < self._paused_until:
+            return self._paused_until - now
+        return PING_MS if None in self._covered.values() else None
+
+    def told(self, number: int) -> None:
+        """The relay has answered this PING."""
+        told = {name for name, covered in self._covered.items() if covered is not None and covered <= number}
+        if not told:
+            return
+        with self._vault.transaction():
+            for name in told:
+                self._vault.delete(records.ACK, name)
+                del self._covered[name]
+        self._requests = {request: name for request, name in self._requests.items() if name not in told}
+
+    def refused(self, error: frames.Error, now: int) -> bool:
+        """An error has come; whether it was for one of these, which is then sent again."""
+        name = None if error.id is UNSET else self._requests.pop(error.id, None)
+        if name is None:
+            return False
+        self._covered.pop(name, None)
+        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        self._paused_until = now + max(wait, SOON_MS)
+        return True
+
+
+def send_ack(link: Link, sender: str, message_id: str, status: str, now: int) -> str:
+    """Send a MESSAGE_ACK; returns its request id."""
+    payload = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status=status)  # type: ignore[arg-type] # one of the three words
+    return link.send(lambda request, time: frames.MessageAck(id=request, payload=payload, timestamp=time), now)

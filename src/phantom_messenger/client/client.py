@@ -1,0 +1,552 @@
+"""The asyncio front of the SDK: ``Client``."""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import ssl
+import time
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from phantom_messenger.client import profile as profiles
+from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.errors import (
+    ClientClosed,
+    LoginRefused,
+    NoKeyYet,
+    PhantomError,
+    RelayUnreachable,
+    Replaced,
+    UsageError,
+    VaultError,
+)
+from phantom_messenger.client.handles import Delivery, Message
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.status import (
+    ConnectionEvent,
+    ConnectionState,
+    DeliveryEvent,
+    DeliveryState,
+    Event,
+    TroubleEvent,
+)
+from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.wire.frames import PresenceStatus
+from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, MAX_TRANSPORT_BYTES
+
+FIRST_BACKOFF: Final = 1.0
+LONGEST_BACKOFF: Final = 30.0
+"""Seconds; the wait before the n-th attempt is drawn from 0 to the n-th bound (full jitter)."""
+
+OPEN_TIMEOUT: Final = 10.0
+_YEAR_SECONDS: Final = MAX_EXPIRES_IN_MS // 1000
+CLOSE_TIMEOUT: Final = 3.0
+MAX_EVENTS: Final = 1_000
+"""Events kept for a reader who does not come; then the oldest are dropped."""
+
+
+class Client:
+    """A user of a relay; use it as ``async with Client.open(...) as me``."""
+
+    def __init__(self, vault: Vault, server: str | None) -> None:
+        self._vault = vault
+        self._messenger = Messenger(
+            vault,
+            wall=lambda: time.time_ns() // 1_000_000,
+            monotonic=lambda: time.monotonic_ns() // 1_000_000,
+            random=os.urandom,
+            notify=self._changed,
+        )
+        if server is not None:
+            self._messenger.set_server(profiles.checked_url(server))
+        self._deliveries: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
+        self._queues: list[asyncio.Queue[Event | None]] = []
+        self._state = ConnectionEvent(state=ConnectionState.OFFLINE, reason="not connected yet")
+        self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._failure: PhantomError | None = None
+        """Why nothing will come any more; None as long as something may."""
+
+    @classmethod
+    def open(
+        cls,
+        profile: str = "default",
+        *,
+        server: str | None = None,
+        home: Path | str | None = None,
+        passphrase: str | None = None,
+        create: bool = True,
+    ) -> "Client":
+        """Open a profile; its identity is made on first use.
+
+        Args:
+            profile: a name of letters, digits, '.', '_' and '-'.
+            server: the relay's URL, ws:// or wss://; remembered, so later calls may leave it out.
+            home: the folder of all profiles; ``PHANTOM_HOME`` or the platform's place if None.
+            passphrase: encrypts the profile; ``PHANTOM_PASSPHRASE`` or the system's keyring if None.
+            create: make the profile if it is not there.
+
+        Raises:
+            UsageError: a name or URL cannot be used.
+            VaultError: the profile cannot be opened; its subclasses say why.
+        """
+        path = profiles.vault_path(profile, profiles.home_folder(home))
+        url = None if server is None else profiles.checked_url(server)
+        if not create and not path.exists():
+            # Before a passphrase is asked for in vain.
+            Vault(path, Secret(""), create=False)
+        return cls(Vault(path, profiles.secret_for(path, passphrase), create=create), url)
+
+    async def __aenter__(self) -> Self:
+        if self._messenger.server:
+            self._task = asyncio.create_task(self._run(self._messenger.server))
+        else:
+            self.close()
+            raise UsageError("no relay is known; give its URL with server=... or 'phantom init --server URL'")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+        self.close()
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def close(self) -> None:
+        """Close the profile; ``async with`` does it by itself. Whoever still waits gets ``ClientClosed``."""
+        if not self._closed:
+            self._closed = True
+            self._end(ClientClosed("this client was closed; open it again"))
+            self._vault.close()
+
+    def set_server(self, url: str) -> None:
+        """Remember another relay, for the next connection.
+
+        Raises:
+            UsageError: not a relay's URL.
+        """
+        self._messenger.set_server(profiles.checked_url(url))
+
+    # --- who and where ------------------------------------------------------------
+
+    @property
+    def user_id(self) -> str:
+        """One's own id, to give to others."""
+        return self._messenger.user_id
+
+    @property
+    def server(self) -> str:
+        """The relay's URL, '' if none is known."""
+        return self._messenger.server
+
+    @property
+    def contacts(self) -> Contacts:
+        """The address book."""
+        return self._messenger.contacts
+
+    @property
+    def connection(self) -> ConnectionEvent:
+        """The way to the relay as it is now."""
+        return self._state
+
+    async def wait_online(self, timeout: float | None = None, *, attempts: int | None = None) -> None:
+        """Wait until the login is through.
+
+        Args:
+            timeout: seconds; None waits for ever.
+            attempts: give up after so many failed ones.
+
+        Raises:
+            RelayUnreachable: not within the time or the attempts.
+            LoginRefused, Replaced: it never will be.
+        """
+        with self._subscription() as queue, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while attempts is None or attempts > 0:
+                    if self._state.state is ConnectionState.ONLINE:
+                        return
+                    self._raise_if_over()
+                    event = await queue.get()
+                    if attempts is not None and isinstance(event, ConnectionEvent):
+                        attempts -= event.state is ConnectionState.OFFLINE
+        raise RelayUnreachable(f"the relay at {self.server} cannot be reached: {self._state.reason or 'no answer'}")
+
+    async def wait_published(self, timeout: float | None = None, *, attempts: int | None = None) -> None:
+        """Wait until the relay has this identity's prekeys; arguments and errors as ``wait_online``."""
+        await self.wait_online(timeout, attempts=attempts)
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._messenger.prekeys_confirmed:
+                    self._raise_if_over()
+                    await self._next_change()
+        except TimeoutError:
+            raise RelayUnreachable(f"the relay at {self.server} did not take the prekeys in time; try again") from None
+
+    async def wait_key(self, who: str, timeout: float | None = None) -> None:
+        """Wait until the key of a contact was seen.
+
+        Raises:
+            NoKeyYet: not within the time.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while self.contacts.find(who).key is None:
+                    self._raise_if_over()
+                    await self._next_change()
+        except TimeoutError:
+            raise NoKeyYet(f"the key of {who} has not been seen yet; have they connected once?") from None
+
+    # --- texts --------------------------------------------------------------------
+
+    async def send(
+        self, who: str, text: str, *, burn_after_read: bool = False, expires_in: float | None = None
+    ) -> Delivery:
+        """Send a text; it is on disk when this returns and leaves as soon as it can.
+
+        Args:
+            who: a contact's name or a user id.
+            text: at most 40,000 bytes of UTF-8.
+            burn_after_read: the recipient's copy goes once it was read.
+            expires_in: seconds after which the relay and both sides delete it.
+
+        Raises:
+            UsageError: it cannot be sent as it is; the message says why.
+            VaultError: it could not be stored.
+        """
+        if self._closed:
+            self._raise_if_over()
+        contact = self.contacts.find(who)
+        if expires_in is not None and not (isinstance(expires_in, int | float) and 0 < expires_in <= _YEAR_SECONDS):
+            raise UsageError("expires_in is a number of seconds, at most a year of them")
+        lifetime = None if expires_in is None else max(1, round(expires_in * 1000))
+        entry = self._messenger.send_text(contact.user_id, text, burn=burn_after_read, expires_in=lifetime)
+        delivery = Delivery(entry.message_id, contact, DeliveryState.QUEUED)
+        self._deliveries[entry.message_id] = delivery
+        if self._failure is not None:
+            delivery.fail(self._failure)
+        self._changed()
+        return delivery
+
+    async def messages(self, sender: str | None = None) -> AsyncIterator[Message]:
+        """Received texts, oldest first, without end.
+
+        A text counts as handled, and is not handed out again, when it was marked as read or
+        the next one is asked for: if the program dies while it works on one, it gets that
+        one again.
+
+        Args:
+            sender: only texts of this user id; the others stay for later.
+
+        Raises:
+            LoginRefused, Replaced: nothing will come any more.
+        """
+        position = 0
+        while True:
+            if self._closed:
+                self._raise_if_over()
+            found = self._messenger.next_received(position, sender)
+            if found is None:
+                self._raise_if_over()
+                self._news.clear()
+                await self._news.wait()
+                continue
+            position, record = found
+            yield Message(record, self.contacts.of(record.sender), self.mark_read)
+            self._messenger.handled(record.sender, record.message_id)
+
+    def mark_read(self, message: Message) -> None:
+        """As ``message.mark_read``."""
+        self._messenger.mark_read(message.sender, message.id)
+        self._changed()
+
+    async def fetch_key(self, who: str, timeout: float) -> None:
+        """Connect just to see a contact's key; errors as ``wait_online`` and ``wait_key``.
+
+        Args:
+            who: a contact's name or a user id.
+            timeout: seconds.
+        """
+        self._task = asyncio.create_task(self._run(self._messenger.server))
+        try:
+            await self.wait_online(timeout)
+            await self.wait_key(who, timeout)
+        finally:
+            await self._stop()
+            self._task = None
+
+    async def flush(self, timeout: float | None = None, *, who: str | None = None) -> int:
+        """Wait until the relay has accepted every text of the outbox.
+
+        Args:
+            timeout: seconds.
+            who: only texts to this contact.
+
+        Returns:
+            How many still wait when the time is over; 0 if none.
+        """
+        peer = None if who is None else self.contacts.find(who).user_id
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._messenger.waiting_for(peer):
+                    self._raise_if_over()
+                    await self._next_change()
+        return self._messenger.waiting_for(peer)
+
+    async def settle(self, timeout: float = 3.0) -> None:
+        """Before leaving: wait until the relay was told what was read, if it can be reached."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._messenger.untold and self._messenger.is_online:
+                    await self._next_change()
+
+    # --- presence and events ------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Presence, deliveries, the connection and troubles from now on.
+
+        Raises:
+            LoginRefused, Replaced, ClientClosed: nothing will come any more.
+        """
+        with self._subscription() as queue:
+            while True:
+                event = await queue.get()
+                if event is None:
+                    self._raise_if_over()
+                else:
+                    yield event
+
+    def set_typing(self, who: str) -> None:
+        """Tell a contact that one is writing to them; nothing while offline."""
+        self._messenger.tell_presence(PresenceStatus.TYPING, self.contacts.find(who).user_id)
+        self._changed()
+
+    def set_presence(self, status: str) -> None:
+        """Tell contacts: 'online', 'idle' or 'offline' (to look absent).
+
+        Raises:
+            UsageError: any other word.
+        """
+        if status not in {PresenceStatus.ONLINE, PresenceStatus.IDLE, PresenceStatus.OFFLINE}:
+            raise UsageError(f"'{status}' is no presence; it is 'online', 'idle' or 'offline'")
+        self._messenger.tell_presence(PresenceStatus(status))
+        self._changed()
+
+    def ask_presence(self, who: str) -> None:
+        """Ask what a contact is doing; the answer is an event."""
+        self._messenger.ask_presence(self.contacts.find(who).user_id)
+        self._changed()
+
+    # --- the end ------------------------------------------------------------------
+
+    async def destroy(self, *, local_only: bool = False, timeout: float = 10.0) -> None:
+        """Delete the identity: the account at the relay, then everything on this machine.
+
+        Args:
+            local_only: leave the relay alone, for one that cannot be reached any more.
+            timeout: seconds to wait for the relay.
+
+        Raises:
+            RelayUnreachable, LoginRefused: nothing was deleted.
+        """
+        if not local_only and self._task is not None:
+            await self.wait_online(timeout)
+            self._messenger.delete_account()
+            self._changed()
+            await asyncio.wait({self._task}, timeout=timeout)
+            if not self._messenger.is_deleted:
+                raise RelayUnreachable(
+                    "the relay has not confirmed that it deleted the account, and nothing was deleted here; try again"
+                )
+        await self._stop()
+        self._closed = True
+        self._end(ClientClosed("this identity was destroyed"))
+        path = self._vault.path
+        self._vault.destroy()
+        profiles.forget_secret(path)
+
+    # --- the connection -----------------------------------------------------------
+
+    async def _run(self, url: str) -> None:
+        bound = FIRST_BACKOFF
+        jitter = random.SystemRandom()
+        try:
+            while True:
+                self._emit(ConnectionEvent(state=ConnectionState.CONNECTING, reason=""))
+                try:
+                    again, was_online = await self._connect_once(url)
+                except VaultError as error:
+                    # A full disk passes: as an outage does.
+                    again, was_online = self._messenger.disconnected(None, str(error)), False
+                    self._changed()
+                if not again:
+                    return
+                bound = FIRST_BACKOFF if was_online else min(bound * 2, LONGEST_BACKOFF)
+                asked = (self._messenger.retry_after or 0) / 1000
+                await asyncio.sleep(asked + jitter.uniform(0, bound))
+        except Exception as error:  # noqa: BLE001 - whoever waits on this client must hear of it
+            self._end(error if isinstance(error, PhantomError) else _unexpected(error))
+
+    async def _connect_once(self, url: str) -> tuple[bool, bool]:
+        """Connect and stay; returns whether to connect again, and whether the login was through."""
+        code: int | None = None
+        was_online = False
+        try:
+            async with connect(
+                url,
+                compression=None,
+                max_size=MAX_TRANSPORT_BYTES,
+                open_timeout=OPEN_TIMEOUT,
+                close_timeout=CLOSE_TIMEOUT,
+                ping_interval=None,
+                user_agent_header=None,
+                proxy=None,
+            ) as connection:
+                self._messenger.connected(profiles.audience_of(url))
+                try:
+                    was_online = await self._talk(connection)
+                    reason = self._state.reason or "the relay has stopped answering"
+                except ConnectionClosed as closed:
+                    was_online = self._messenger.is_online
+                    code = None if closed.rcvd is None else closed.rcvd.code
+                    reason = "" if closed.rcvd is None else closed.rcvd.reason
+                    reason = reason or "the connection was lost"
+        except TimeoutError:
+            reason = "no answer"
+        except ssl.SSLError as error:
+            reason = f"its certificate is not trusted ({error.reason or 'TLS error'}); SSL_CERT_FILE may name your own"
+        except OSError as error:
+            reason = _why(error)
+        except InvalidHandshake:
+            reason = "there is no Phantom relay at this address"
+        again = self._messenger.disconnected(code, reason)
+        self._changed()
+        return again, was_online
+
+    async def _talk(self, connection: ClientConnection) -> bool:
+        """Feed and drain until the link is lost; returns whether it ever was online."""
+        online = False
+        tasks = {asyncio.create_task(self._read(connection)), asyncio.create_task(self._write(connection))}
+        try:
+            while not self._messenger.is_lost:
+                done, _ = await asyncio.wait(
+                    tasks, timeout=self._messenger.next_tick() / 1000, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+                online = online or self._messenger.is_online
+                self._messenger.tick()
+                self._changed()
+            return online
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # it was raised above, or came of the same loss
+
+    async def _read(self, connection: ClientConnection) -> None:
+        while not self._messenger.is_lost:
+            text = await connection.recv()
+            self._messenger.receive(text)
+            self._changed()
+
+    async def _write(self, connection: ClientConnection) -> None:
+        while True:
+            self._wake.clear()
+            for text in self._messenger.drain():
+                await connection.send(text)
+            await self._wake.wait()
+
+    # --- events -------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Something may be there to send or to tell."""
+        for event in self._messenger.drain_events():
+            self._emit(event)
+        self._wake.set()
+        self._news.set()
+
+    def _emit(self, event: Event) -> None:
+        match event:
+            case ConnectionEvent():
+                self._state = event
+            case DeliveryEvent():
+                delivery = self._deliveries.get(event.message_id)
+                if delivery is not None:
+                    delivery.advance(event.state)
+            case _:
+                pass
+        self._tell(event)
+        if isinstance(event, ConnectionEvent) and event.state in {ConnectionState.REFUSED, ConnectionState.REPLACED}:
+            self._end(self._refusal())
+
+    def _tell(self, event: Event | None) -> None:
+        for queue in self._queues:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    def _end(self, failure: PhantomError) -> None:
+        """Nothing will come any more: whoever waits is told why."""
+        if self._failure is None:
+            self._failure = failure
+        for delivery in list(self._deliveries.values()):
+            delivery.fail(self._failure)
+        self._news.set()
+        self._tell(None)
+
+    @contextlib.contextmanager
+    def _subscription(self) -> Iterator[asyncio.Queue[Event | None]]:
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(MAX_EVENTS)
+        self._queues.append(queue)
+        try:
+            yield queue
+        finally:
+            self._queues.remove(queue)
+
+    async def _next_change(self) -> None:
+        with self._subscription() as queue, contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(queue.get(), 0.25)
+
+    def _refusal(self) -> PhantomError:
+        if self._state.state is ConnectionState.REPLACED:
+            return Replaced("the same identity has logged in elsewhere; use one place at a time")
+        return LoginRefused(f"the relay at {self.server} refused the login: {self._state.reason}")
+
+    def _raise_if_over(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+def _unexpected(error: Exception) -> PhantomError:
+    failure = PhantomError(f"something failed that should not ({type(error).__name__}); please report it")
+    failure.__cause__ = error
+    return failure
+
+
+def _why(error: OSError) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "nothing is listening there; is the relay running, and the port right?"
+        case socket.gaierror():
+            return "the host name is not known; check it and the network"
+        case _:
+            return (error.strerror or str(error)).lower()
+
+
+__all__ = ["Client", "Delivery", "Message", "TroubleEvent"]

@@ -1,0 +1,140 @@
+"""The people one talks to: names for ids, and what is known of their keys."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.client import records
+from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact, UsageError
+from phantom_messenger.client.records import ContactRecord
+from phantom_messenger.client.status import Contact, Trust
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto import safety
+
+MAX_NAME: Final = 64
+ID_BYTES: Final = 32
+
+
+class Contacts:
+    """The address book of a profile.
+
+    Args:
+        vault: holds it.
+        own_id: one's user id, base64.
+        own_key: one's public identity key, 32 bytes.
+        added: called with the id of a contact that was added.
+    """
+
+    def __init__(self, vault: Vault, *, own_id: str, own_key: bytes, added: Callable[[str], None]) -> None:
+        self._vault = vault
+        self._own_id = own_id
+        self._own_key = own_key
+        self._added = added
+
+    def everybody(self) -> list[Contact]:
+        """Everybody, in the order in which they came."""
+        return [_public(record) for _, record in self._vault.all(records.CONTACT, ContactRecord)]
+
+    def find(self, who: str) -> Contact:
+        """The contact of a name, or of a user id.
+
+        Raises:
+            UnknownContact: no such name; and it is no user id.
+        """
+        for contact in self.everybody():
+            if who and who in {contact.name, contact.user_id}:
+                return contact
+        if is_user_id(who):
+            return Contact(name="", user_id=who, trust=Trust.UNVERIFIED, key=None)
+        raise UnknownContact(f"there is no contact '{who}'; add one with 'phantom contacts add NAME ID'")
+
+    def of(self, user_id: str) -> Contact:
+        """The contact with this id, known or not."""
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        return _public(record or ContactRecord(user_id=user_id))
+
+    def add(self, name: str, user_id: str) -> Contact:
+        """Give an id a name.
+
+        Raises:
+            InvalidUserId: not an id, or one's own.
+            ContactExists: the name belongs to another id.
+            UsageError: the name cannot be used.
+        """
+        if not is_user_id(user_id):
+            raise InvalidUserId(f"'{user_id}' is not a user id; ask your contact for the output of 'phantom id'")
+        if user_id == self._own_id:
+            raise InvalidUserId("this is your own id; ask your contact for theirs")
+        name = name.strip()
+        if not name or len(name) > MAX_NAME or not name.isprintable() or is_user_id(name):
+            raise UsageError(f"a name has 1 to {MAX_NAME} printable characters; choose another")
+        for contact in self.everybody():
+            if contact.name == name and contact.user_id != user_id:
+                raise ContactExists(f"'{name}' is another contact already; choose another name")
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        record = msgspec.structs.replace(record, name=name)
+        with self._vault.transaction():
+            self._vault.put(records.CONTACT, user_id, record)
+        self._added(user_id)
+        return _public(record)
+
+    def safety_number(self, who: str) -> str:
+        """The 60 digits that the contact sees too if nobody stands between.
+
+        Raises:
+            UnknownContact: no such contact.
+            NoKeyYet: its key has not been seen.
+        """
+        contact = self.find(who)
+        if contact.key is None:
+            raise NoKeyYet(
+                f"the key of {contact.label} has not been seen yet; run 'phantom listen' or exchange a text first"
+            )
+        return safety.safety_number(
+            self._own_key, base64.b64decode(self._own_id), contact.key, base64.b64decode(contact.user_id)
+        )
+
+    def set_trust(self, who: str, trust: Trust) -> Contact:
+        """Note that the safety numbers were compared, or are to be compared again.
+
+        Raises:
+            UnknownContact, NoKeyYet: as ``safety_number``.
+        """
+        contact = self.find(who)
+        record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
+        if record is None or not record.key:
+            raise NoKeyYet(f"the key of {contact.label} has not been seen yet; exchange a text first")
+        record = msgspec.structs.replace(record, trust=str(trust))
+        with self._vault.transaction():
+            self._vault.put(records.CONTACT, contact.user_id, record)
+        return _public(record)
+
+    def ungreeted(self) -> list[str]:
+        """Ids of named contacts whom the relay does not yet know as such."""
+        return [
+            record.user_id
+            for _, record in self._vault.all(records.CONTACT, ContactRecord)
+            if record.name and not record.greeted
+        ]
+
+    def greeted(self, user_id: str) -> None:
+        """The relay has seen us write to this contact; call it inside a transaction."""
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        if not record.greeted:
+            self._vault.put(records.CONTACT, user_id, msgspec.structs.replace(record, greeted=True))
+
+
+def is_user_id(text: str) -> bool:
+    """Whether a text is the id of a Phantom user: 32 bytes in canonical base64."""
+    try:
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return False
+    return len(raw) == ID_BYTES and base64.b64encode(raw).decode() == text
+
+
+def _public(record: ContactRecord) -> Contact:
+    return Contact(name=record.name, user_id=record.user_id, trust=Trust(record.trust), key=record.key or None)

@@ -1,0 +1,61 @@
+"""What is inside an encrypted message: a small versioned structure that names both ends.
+
+The recipient refuses it unless ids and keys are those of the session and the envelope,
+so that nobody can be made to believe a message came from, or was for, somebody else.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from phantom_messenger.client.errors import TextTooLong
+from phantom_messenger.crypto import padding
+from phantom_messenger.crypto.errors import InvalidMessage
+
+MAX_TEXT_BYTES: Final = 40_000
+"""Longest text in bytes of UTF-8; with everything around it, it fits a MESSAGE."""
+
+
+LAST_TIME_MS: Final = 253_370_764_800_000
+"""The first day of the year 9999: later times cannot be shown in every time zone."""
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Version 1. Ids are raw user ids, keys raw Ed25519 keys, ``sent_at`` milliseconds since 1970."""
+
+    version: Literal[1] = 1
+    kind: Literal["text"] = "text"
+    body: str
+    sent_at: Annotated[int, msgspec.Meta(ge=0, le=LAST_TIME_MS)]
+    sender: bytes
+    recipient: bytes
+    sender_key: bytes
+    recipient_key: bytes
+
+
+def encode(content: Content) -> bytes:
+    """Encode (MessagePack) and pad."""
+    return padding.pad(msgspec.msgpack.encode(content))
+
+
+def decode(padded: bytes) -> Content:
+    """Undo ``encode``.
+
+    Raises:
+        InvalidMessage: not a content of a known version.
+    """
+    try:
+        return msgspec.msgpack.decode(padding.unpad(padded), type=Content)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise InvalidMessage("the content is not of a known version") from None
+
+
+def check_length(text: str) -> None:
+    """Refuse a text that would not fit.
+
+    Raises:
+        TextTooLong: with the limit.
+    """
+    size = len(text.encode())
+    if size > MAX_TEXT_BYTES:
+        raise TextTooLong(f"the text has {size:,} bytes and may have {MAX_TEXT_BYTES:,}; send it in parts")

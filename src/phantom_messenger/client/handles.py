@@ -1,0 +1,79 @@
+"""What the SDK gives an application to hold: the way of a text, and a received text."""
+
+import asyncio
+from collections.abc import Callable
+
+from phantom_messenger.client.errors import DeliveryFailed, PhantomError
+from phantom_messenger.client.records import ReceivedRecord
+from phantom_messenger.client.status import Contact, DeliveryState
+
+
+class Delivery:
+    """The way of one text. Its states can be awaited."""
+
+    def __init__(self, message_id: str, peer: Contact, state: DeliveryState) -> None:
+        self.message_id = message_id
+        self.peer = peer
+        self.state = state
+        self._changed = asyncio.Event()
+        self._error: PhantomError | None = None
+
+    def __repr__(self) -> str:
+        return f"Delivery({self.message_id}, {self.state.word})"
+
+    async def wait(self, state: DeliveryState = DeliveryState.ACCEPTED) -> DeliveryState:
+        """Wait until the text has come at least so far.
+
+        Args:
+            state: usually ``ACCEPTED``, ``DELIVERED`` or ``READ``. ``DELIVERED`` comes only from
+                recipients who know the sender: those who have written to them or added them.
+
+        Returns:
+            How far it has come.
+
+        Raises:
+            DeliveryFailed: it has expired or was refused.
+            LoginRefused, Replaced: the relay does not let this client in any more.
+        """
+        while self.state < state:
+            if self._error is not None:
+                raise self._error
+            self._changed.clear()
+            await self._changed.wait()
+        if self.state in {DeliveryState.EXPIRED, DeliveryState.FAILED} and state < DeliveryState.EXPIRED:
+            raise DeliveryFailed(
+                f"the text to {self.peer.label} has {self.state.word}; send it again if it still matters"
+            )
+        return self.state
+
+    def advance(self, state: DeliveryState) -> None:
+        """Note how far it has come."""
+        self.state = max(self.state, state)
+        self._changed.set()
+
+    def fail(self, error: PhantomError) -> None:
+        """Nothing will change any more in this process."""
+        self._error = error
+        self._changed.set()
+
+
+class Message:
+    """A received text."""
+
+    def __init__(self, record: ReceivedRecord, contact: Contact, mark_read: Callable[["Message"], None]) -> None:
+        self._mark_read = mark_read
+        self.id = record.message_id
+        self.sender = record.sender
+        self.contact = contact
+        self.text = record.text or ""
+        self.sent_at = record.sent_at
+        self.received_at = record.received_at
+        self.burn_after_read = record.burn
+        self.expires_at = record.expires_at
+
+    def __repr__(self) -> str:
+        return f"Message({self.id} from {self.contact.label})"
+
+    async def mark_read(self) -> None:
+        """Tell the sender that it was read; a burning text is erased here with it."""
+        self._mark_read(self)

@@ -1,0 +1,241 @@
+"""One connection to the relay, without input and output: fed with texts and times, drained of texts.
+
+It logs in, keeps the relay's clock, signs, watches with PING, and names requests so that
+answers find them. What the frames are for is not its business.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire.codes import ErrorCode, Refused
+from phantom_messenger.wire.limits import MAX_SAFE_INTEGER, RATES, RateClass
+
+PING_MS: Final = 25_000
+"""Quiet time after which PING is sent: well below the relay's idle timeout and that of most NATs."""
+
+SPEAK_MS: Final = 240_000
+"""Time without a word of one's own after which PING is sent: the relay closes after 300 s, whatever it says itself."""
+
+PONG_MS: Final = 10_000
+"""How long the relay has to say anything before the connection counts as dead."""
+
+LOGIN_MS: Final = 15_000
+LIMITED_MS: Final = 10_000
+"""How long to stay away after a login was refused for a limit that does not say how long."""
+
+FEATURES: Final = ["ack"]
+
+F = TypeVar("F", bound=frames.SignedFrame)
+
+
+class LinkState(Enum):
+    """Where the connection stands."""
+
+    WAITING = "waiting"
+    """For CONNECTION_ACK."""
+    AUTHENTICATING = "authenticating"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """AUTH_SUCCESS has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """AUTH_FAILURE has come; ``retry_after`` is set, in milliseconds, if it was only a limit."""
+
+    reason: str
+    retry_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The relay is silent or does not speak the protocol; ``reason`` is a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PongSeen:
+    """The relay has read everything that was sent before the PING with this number."""
+
+    request: int
+
+
+LinkEvent = LoggedIn | LoginFailed | Lost | PongSeen | frames.RelayFrame
+
+
+class Link:
+    """A connection.
+
+    Args:
+        identity: logs in.
+        user_id: its id, base64.
+        audience: host[:port] as dialled.
+        now: monotonic milliseconds.
+        wall: the local wall clock in milliseconds, however wrong.
+        offset: how far the relay's clock was ahead of it last time, in milliseconds.
+    """
+
+    def __init__(
+        self, identity: OwnIdentity, *, user_id: str, audience: str, now: int, wall: int, offset: int = 0
+    ) -> None:
+        self._identity = identity
+        self._user_id = user_id
+        self._audience = audience
+        self.state = LinkState.WAITING
+        self._started_at = now
+        self._heard_at = now
+        self._spoke_at = now
+        self._pinged_at: int | None = None
+        self._last_ping_at = now - PING_MS
+        self._offset = offset
+        self._wall = wall
+        self._now = now
+        self._requests = 0
+        self._outgoing: list[str] = []
+        self.is_limited = True
+        """Whether the relay limits rates at all."""
+        self.messages_per_minute = RATES[RateClass.MESSAGE]
+
+    def drain(self) -> list[str]:
+        """The texts to be sent, in order."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def relay_time(self, now: int) -> int:
+        """The relay's wall clock, as far as it is known, at a monotonic time."""
+        return self._wall + (now - self._now) + self._offset
+
+    def receive(self, text: str | bytes, now: int) -> list[LinkEvent]:
+        """A message has come from the relay; binary ones it never sends."""
+        self._heard_at = now
+        if isinstance(text, bytes):
+            return self._lose("the relay sent something that is not of the protocol")
+        try:
+            frame = codec.decode_relay(text.encode())
+        except (Refused, UnicodeEncodeError):
+            return self._lose("the relay sent something that is not of the protocol")
+        match frame:
+            case None:
+                return []
+            case frames.ConnectionAck() if self.state is LinkState.WAITING:
+                self._set_clock(frame.payload.server_time, now)
+                rate = frame.payload.limits.messages_per_minute
+                self.is_limited = rate is not None
+                self.messages_per_minute = rate or self.messages_per_minute
+                self._authenticate(frame.payload.challenge, now)
+                return []
+            case frames.AuthSuccess() if self.state is LinkState.AUTHENTICATING:
+                self.state = LinkState.OPEN
+                return [LoggedIn()]
+            case frames.AuthFailure():
+                self.state = LinkState.FAILED
+                wait = LIMITED_MS if frame.payload.retry_after is UNSET else frame.payload.retry_after
+                limited = frame.payload.code == ErrorCode.RATE_LIMITED
+                return [LoginFailed(frame.payload.reason, wait if limited else None)]
+            case frames.Pong():
+                self._pinged_at = None
+                answered = "" if frame.id is UNSET else frame.id
+                return [PongSeen(int(answered))] if answered.isdecimal() else []
+            case frames.Error():
+                details = frame.payload.details
+                time = None if details is UNSET else details.get("serverTime")
+                if isinstance(time, int) and 0 <= time <= MAX_SAFE_INTEGER:
+                    self._set_clock(time, now)
+                return [frame]
+            case _:
+                return [frame]
+
+    def tick(self, now: int) -> list[LinkEvent]:
+        """Time has passed."""
+        if self.state in {LinkState.WAITING, LinkState.AUTHENTICATING}:
+            if now - self._started_at >= LOGIN_MS:
+                return self._lose("the relay did not answer the login")
+        elif self.state is LinkState.OPEN:
+            if self._pinged_at is not None and now - max(self._pinged_at, self._heard_at) >= PONG_MS:
+                return self._lose("the relay has stopped answering")
+            quiet = now - self._heard_at >= PING_MS or now - self._spoke_at >= SPEAK_MS
+            if self._pinged_at is None and quiet:
+                self.ping(now)
+        return []
+
+    def next_tick(self, now: int) -> int:
+        """Milliseconds until ``tick`` has something to do."""
+        if self.state is not LinkState.OPEN:
+            return max(0, self._started_at + LOGIN_MS - now)
+        if self._pinged_at is not None:
+            return max(0, max(self._pinged_at, self._heard_at) + PONG_MS - now)
+        return max(0, min(self._heard_at + PING_MS, self._spoke_at + SPEAK_MS) - now)
+
+    def may_ping(self, now: int, interval: int) -> bool:
+        """Whether no PING is unanswered and the last one is ``interval`` milliseconds ago."""
+        return self._pinged_at is None and now - self._last_ping_at >= interval
+
+    def ping(self, now: int) -> int:
+        """Ask for a sign of life; returns the number that ``PongSeen`` will carry."""
+        self._pinged_at = self._last_ping_at = now
+        return int(self.send(lambda request, time: frames.Ping(id=request, timestamp=time), now))
+
+    def send(self, build: Callable[[str, int], frames.Frame], now: int) -> str:
+        """Send a frame that needs no signature; ``build`` gets its id and the relay's time.
+
+        Returns:
+            The id, which a direct answer repeats.
+        """
+        request = self._next_request()
+        self._push(build(request, self.relay_time(now)), now)
+        return request
+
+    def send_signed(self, build: Callable[[str, int], F], now: int) -> str:
+        """As ``send``, signed by the identity; the frame is built with any signature."""
+        request = self._next_request()
+        self._push(self._signed(build(request, self.relay_time(now))), now)
+        return request
+
+    def _authenticate(self, challenge: str, now: int) -> None:
+        self.state = LinkState.AUTHENTICATING
+        self.send_signed(
+            lambda request, time: frames.Auth(
+                id=request,
+                payload=frames.AuthPayload(
+                    audience=self._audience,
+                    challenge=challenge,
+                    features=FEATURES,
+                    public_key=base64.b64encode(self._identity.peer.public).decode(),
+                    user_id=self._user_id,
+                ),
+                timestamp=time,
+            ),
+            now,
+        )
+
+    def _signed(self, frame: F) -> F:
+        signature = self._identity.sign(signing.envelope_bytes(codec.signed_text(frame)))
+        return msgspec.structs.replace(frame, signature=base64.b64encode(signature).decode())
+
+    def _push(self, frame: Any, now: int) -> None:
+        self._spoke_at = now
+        self._outgoing.append(codec.encode(frame).decode())
+
+    def _next_request(self) -> str:
+        self._requests += 1
+        return str(self._requests)
+
+    def _set_clock(self, server_time: int, now: int) -> None:
+        self._offset = server_time - (self._wall + (now - self._now))
+
+    def _lose(self, reason: str) -> list[LinkEvent]:
+        self.state = LinkState.FAILED
+        return [Lost(reason)]

@@ -1,0 +1,72 @@
+"""When what may be sent: windows of one's own, and the pauses that the relay asked for.
+
+A client that knows the relay's limits stays below them, so that it is hardly ever
+refused: refusals cost time, and ten in a minute the connection.
+"""
+
+from typing import Final
+
+from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
+from phantom_messenger.wire.window import Window
+
+PACE_SPAN_MS: Final = RATE_WINDOW_MS + 1_000
+"""Window of one's own: a second more than the relay's, for what the network does to intervals."""
+
+UNKNOWN_USER_MS: Final = 30_000
+"""How long to wait before asking again for somebody whom the relay does not know."""
+
+LONGEST_UNKNOWN_USER_MS: Final = 120_000
+"""Longest such wait; it doubles, so that absent people do not use up what others need."""
+
+
+class Pacing:
+    """Windows and pauses; times are monotonic milliseconds. They outlive a connection, as the relay's do."""
+
+    def __init__(self) -> None:
+        self._windows: dict[RateClass, Window] = {}
+        self._until: dict[RateClass, int] = {}
+        self._peers: dict[str, int] = {}
+        self._unknown: dict[str, int] = {}
+
+    def may_send(self, rate: RateClass, now: int) -> bool:
+        """Whether no pause holds for this class."""
+        return now >= self._until.get(rate, 0)
+
+    def may_reach(self, peer: str, now: int) -> bool:
+        """Whether no pause holds for this user."""
+        return now >= self._peers.get(peer, 0)
+
+    def take(self, rate: RateClass, limit: int | None, now: int) -> bool:
+        """Count a frame of a class, of which ``limit`` a minute are allowed; False, and a pause, if it has to wait."""
+        if limit is None:
+            return True
+        window = self._windows.get(rate)
+        if window is None or window.limit != limit:
+            window = self._windows[rate] = Window(limit, PACE_SPAN_MS)
+        wait = window.take(now)
+        if wait:
+            self.pause(rate, now + wait)
+        return not wait
+
+    def pause(self, rate: RateClass, until: int) -> None:
+        """Send nothing of a class before then."""
+        self._until[rate] = max(until, self._until.get(rate, 0))
+
+    def pause_peer(self, peer: str, until: int) -> None:
+        """Send nothing to this user before then."""
+        self._peers[peer] = until
+
+    def unknown_peer(self, peer: str, now: int) -> None:
+        """The relay does not know this user: ask again later, each time later."""
+        wait = min(2 * self._unknown.get(peer, UNKNOWN_USER_MS // 2), LONGEST_UNKNOWN_USER_MS)
+        self._unknown[peer] = wait
+        self.pause_peer(peer, now + wait)
+
+    def forgive(self, peer: str) -> None:
+        """Ask for this user at once."""
+        self._peers.pop(peer, None)
+        self._unknown.pop(peer, None)
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until each pause ends."""
+        return [until - now for until in (*self._until.values(), *self._peers.values()) if until > now]

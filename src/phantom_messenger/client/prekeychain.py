@@ -1,0 +1,199 @@
+"""One's own prekeys: made, published, renewed, and erased when used up or old."""
+
+from collections.abc import Callable
+from typing import Final
+
+from phantom_messenger.client import records
+from phantom_messenger.client.records import Number, PreKeyRecord
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto.errors import UnknownPreKey
+from phantom_messenger.crypto.handshake import HandshakeHeader
+from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
+from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, SignedPreKey
+from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS
+
+ONE_TIME_TARGET: Final = 100
+KEM_TARGET: Final = 25
+"""One-time prekeys at the relay; KEM keys are 1.7 KB each on the wire, so fewer of them."""
+
+REFILL_BELOW: Final = 25
+KEM_REFILL_BELOW: Final = 10
+_DAY_MS: Final = 86_400_000
+ROTATE_MS: Final = 7 * _DAY_MS
+"""How old a signed prekey gets; a thief of the device reads handshakes no older than twice that."""
+
+KEEP_RETIRED_MS: Final = 7 * _DAY_MS
+KEEP_HANDED_OUT_MS: Final = 90 * _DAY_MS
+"""How long a one-time prekey that the relay has no more waits for the first message made with it."""
+
+LAST_CLOCK_ID: Final = 0xF000_0000
+"""Ids beyond this are only counted: a clock that was wrong once must not use up all ids."""
+
+SIGNED: Final = "signed"
+ONE_TIME: Final = "one-time"
+KEM: Final = "kem"
+LAST_RESORT: Final = "last-resort"
+
+
+class Publication:
+    """What is to be published, as crypto types."""
+
+    def __init__(
+        self, signed: SignedPreKey, last_resort: KemPreKey, one_time: list[PreKey], kem: list[KemPreKey]
+    ) -> None:
+        self.signed = signed
+        self.last_resort = last_resort
+        self.one_time = one_time
+        self.kem = kem
+
+
+class PreKeyChain:
+    """The prekeys of one identity, in its vault.
+
+    Args:
+        vault: holds the private halves.
+        identity: signs.
+        random: a source of random bytes.
+    """
+
+    def __init__(self, vault: Vault, identity: OwnIdentity, random: Callable[[int], bytes]) -> None:
+        self._vault = vault
+        self._identity = identity
+        self._random = random
+
+    def due(self, *, one_time: int, kem: int, signed_id: int | None, last_resort_id: int | None, now: int) -> bool:
+        """Whether the relay should get a publication, given what it says it has."""
+        signed, last_resort = self._current(SIGNED), self._current(LAST_RESORT)
+        return (
+            signed is None
+            or last_resort is None
+            or signed.id != signed_id
+            or last_resort.id != last_resort_id
+            or now - signed.made_at > ROTATE_MS
+            or one_time < REFILL_BELOW
+            or kem < KEM_REFILL_BELOW
+        )
+
+    def publication(self, *, one_time: int, kem: int, now: int) -> Publication:
+        """Make what is missing, store it, and return what to publish.
+
+        Keys that were made but whose publication was not confirmed are used again.
+
+        Args:
+            one_time: one-time X25519 prekeys that the relay has.
+            kem: one-time ML-KEM prekeys that it has.
+            now: milliseconds since 1970.
+        """
+        with self._vault.transaction():
+            self._prune(now)
+            signed = self._renewed(SIGNED, now)
+            last_resort = self._renewed(LAST_RESORT, now)
+            one_times = self._fresh(ONE_TIME, max(0, ONE_TIME_TARGET - one_time), now)
+            kems = self._fresh(KEM, max(0, KEM_TARGET - kem), now)
+        return Publication(
+            SignedPreKey.make(self._identity, signed.id, signed.private),
+            KemPreKey.make(self._identity, last_resort.id, last_resort.private),
+            [PreKey(record.id, KeyPair.from_private(record.private)) for record in one_times],
+            [KemPreKey.make(self._identity, record.id, record.private) for record in kems],
+        )
+
+    def published(self, publication: Publication) -> None:
+        """The relay has it."""
+        numbers = {(SIGNED, publication.signed.id), (LAST_RESORT, publication.last_resort.id)}
+        numbers |= {(ONE_TIME, key.id) for key in publication.one_time} | {(KEM, key.id) for key in publication.kem}
+        with self._vault.transaction():
+            for record in self._all():
+                if (record.sort, record.id) in numbers and not record.published:
+                    self._put(record, published=True)
+
+    def named_in(self, header: HandshakeHeader) -> tuple[SignedPreKey, PreKey | None, KemPreKey | None]:
+        """The private halves that a handshake needs.
+
+        Raises:
+            UnknownPreKey: one of them is gone.
+        """
+        signed = self._get(SIGNED, header.signed_prekey_id)
+        one_time = kem = None
+        if header.one_time_prekey_id:
+            record = self._get(ONE_TIME, header.one_time_prekey_id)
+            one_time = PreKey(record.id, KeyPair.from_private(record.private))
+        if header.kem_ciphertext:
+            try:
+                record = self._get(KEM, header.kem_prekey_id)
+            except UnknownPreKey:
+                record = self._get(LAST_RESORT, header.kem_prekey_id)
+            kem = KemPreKey.make(self._identity, record.id, record.private)
+        return SignedPreKey.make(self._identity, signed.id, signed.private), one_time, kem
+
+    def consume(self, header: HandshakeHeader) -> None:
+        """Erase the one-time keys of a handshake that was accepted."""
+        for sort, number in ((ONE_TIME, header.one_time_prekey_id), (KEM, header.kem_prekey_id)):
+            if number:
+                self._vault.delete(records.PREKEY, f"{sort}:{number}")
+
+    def _all(self) -> list[PreKeyRecord]:
+        return [record for _, record in self._vault.all(records.PREKEY, PreKeyRecord)]
+
+    def _current(self, sort: str) -> PreKeyRecord | None:
+        found = [record for record in self._all() if record.sort == sort and record.retired_at is None]
+        return found[-1] if found else None
+
+    def _get(self, sort: str, number: int) -> PreKeyRecord:
+        record = self._vault.get(records.PREKEY, f"{sort}:{number}", PreKeyRecord)
+        if record is None:
+            raise UnknownPreKey(f"the {sort} prekey that it was made for is gone")
+        return record
+
+    def _renewed(self, sort: str, now: int) -> PreKeyRecord:
+        current = self._current(sort)
+        if current is not None and now - current.made_at <= ROTATE_MS:
+            return current
+        if current is not None:
+            self._put(current, retired_at=now)
+        return self._make(sort, now)
+
+    def _fresh(self, sort: str, count: int, now: int) -> list[PreKeyRecord]:
+        waiting = [record for record in self._all() if record.sort == sort and not record.published][:count]
+        return waiting + [self._make(sort, now) for _ in range(count - len(waiting))]
+
+    def _make(self, sort: str, now: int) -> PreKeyRecord:
+        size = 64 if sort in {KEM, LAST_RESORT} else 32
+        record = PreKeyRecord(sort=sort, id=self._next_id(now), private=self._random(size), made_at=now)
+        self._vault.put(records.PREKEY, f"{sort}:{record.id}", record)
+        return record
+
+    def _next_id(self, now: int) -> int:
+        """An id above all before it, as the relay demands; after a restored backup too, for time has passed.
+
+        All sorts share one space: a handshake names a KEM prekey of either sort by its id alone.
+        """
+        last = self._vault.get(records.LAST_PREKEY_ID, "", Number)
+        number = max(now // 1000 if now // 1000 < LAST_CLOCK_ID else 0, 0 if last is None else last.value) + 1
+        self._vault.put(records.LAST_PREKEY_ID, "", Number(number))
+        return number
+
+    def _put(self, record: PreKeyRecord, *, published: bool | None = None, retired_at: int | None = None) -> None:
+        self._vault.put(
+            records.PREKEY,
+            f"{record.sort}:{record.id}",
+            PreKeyRecord(
+                sort=record.sort,
+                id=record.id,
+                private=record.private,
+                made_at=record.made_at,
+                published=record.published if published is None else published,
+                retired_at=record.retired_at if retired_at is None else retired_at,
+            ),
+        )
+
+    def _prune(self, now: int) -> None:
+        for sort in (ONE_TIME, KEM):
+            published = sorted(record.id for record in self._all() if record.sort == sort and record.published)
+            for record in self._all():
+                # The relay keeps so many of a kind, the newest: it cannot hand this one out any more.
+                is_gone = record.sort == sort and record.id in published[:-MAX_ONE_TIME_PREKEYS]
+                if is_gone and now - record.made_at > KEEP_HANDED_OUT_MS:
+                    self._vault.delete(records.PREKEY, f"{sort}:{record.id}")
+        for record in self._all():
+            if record.retired_at is not None and now - record.retired_at > KEEP_RETIRED_MS:
+                self._vault.delete(records.PREKEY, f"{record.sort}:{record.id}")

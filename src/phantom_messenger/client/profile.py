@@ -1,0 +1,115 @@
+"""Where profiles are on this machine, and what opens them."""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from phantom_messenger.client.errors import PassphraseNeeded, UsageError
+from phantom_messenger.client.vault import Secret
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+\Z")
+_SERVICE: Final = "phantom-messenger"
+_DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+
+
+def home_folder(home: Path | str | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of all profiles: the argument, ``PHANTOM_HOME``, or the platform's place for data."""
+    chosen = home or environ.get("PHANTOM_HOME")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir(_SERVICE, appauthor=False))
+
+
+def vault_path(profile: str, home: Path) -> Path:
+    """The file of a profile.
+
+    Raises:
+        UsageError: the name cannot be one of a file.
+    """
+    if not _NAME.match(profile):
+        raise UsageError(f"'{profile}' cannot be a profile name; use letters, digits, '.', '_' and '-'")
+    return home / "profiles" / f"{profile}.vault"
+
+
+def secret_for(path: Path, passphrase: str | None, environ: Mapping[str, str] = os.environ) -> Secret:
+    """What opens the profile at ``path``: the argument, ``PHANTOM_PASSPHRASE``, or the system's keyring.
+
+    For a new profile a random key is put into the keyring, if there is one.
+
+    Raises:
+        PassphraseNeeded: none of them is there.
+    """
+    text = passphrase or environ.get("PHANTOM_PASSPHRASE")
+    if text:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError("the passphrase is not UTF-8 text; set another one") from None
+        return Secret(text)
+    stored = _from_keyring(path)
+    if stored is None:
+        raise PassphraseNeeded("a passphrase is needed; set PHANTOM_PASSPHRASE or run it in a terminal")
+    return Secret(stored, stretched=False)
+
+
+def forget_secret(path: Path) -> None:
+    """Take the profile's key out of the keyring, if it is there."""
+    import keyring  # noqa: PLC0415 - loading it takes longer than most commands
+    import keyring.errors  # noqa: PLC0415
+
+    try:
+        keyring.delete_password(_SERVICE, str(path.resolve()))
+    except keyring.errors.KeyringError:
+        return
+
+
+def checked_url(url: str) -> str:
+    """A relay's URL in full.
+
+    Raises:
+        UsageError: not ws:// or wss:// with a host.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        good = (
+            parts.scheme in _DEFAULT_PORTS
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.query or parts.fragment or parts.username or parts.password)
+            and _HOST.match(parts.netloc) is not None
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"'{url}' is not the URL of a relay; it looks like ws://127.0.0.1:8080/ws or wss://HOST/ws")
+    return f"{parts.scheme}://{parts.netloc}{parts.path if parts.path not in {'', '/'} else '/ws'}"
+
+
+def audience_of(url: str) -> str:
+    """host[:port] of a URL, as the Host header names it: without the scheme's default port."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{parts.port}"
+
+
+def _from_keyring(path: Path) -> str | None:
+    import keyring  # noqa: PLC0415 - as above
+    import keyring.errors  # noqa: PLC0415
+
+    name = str(path.resolve())
+    try:
+        if keyring.get_keyring().priority <= 0:
+            return None
+        found = keyring.get_password(_SERVICE, name)
+        if found is None and not path.exists():
+            found = secrets.token_urlsafe(32)
+            keyring.set_password(_SERVICE, name, found)
+    except (keyring.errors.KeyringError, RuntimeError, OSError):
+        return None
+    return found

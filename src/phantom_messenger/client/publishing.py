@@ -1,0 +1,113 @@
+"""Prekeys at the relay: asked for after login and now and then, published when they run low or grow old."""
+
+import base64
+from typing import Final
+
+from msgspec import UNSET
+
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.prekeychain import PreKeyChain, Publication
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import ErrorCode
+
+QUERY_MS: Final = 6 * 3_600_000
+"""How often the relay is asked what is left; prekeys are renewed then too."""
+
+MOST_AT_ONCE: Final = 2
+"""Publications on one connection: the first may hold keys that the relay has already, the second none."""
+
+SOON_MS: Final = 1_000
+
+
+class Publishing:
+    """The conversation with the relay about one's prekeys.
+
+    Args:
+        prekeys: one's own.
+    """
+
+    def __init__(self, prekeys: PreKeyChain) -> None:
+        self._prekeys = prekeys
+        self._under_way: tuple[str, Publication] | None = None
+        self._query_at = 0
+        self._left = MOST_AT_ONCE
+        self.confirmed = False
+        """Whether the relay has said that it has enough."""
+
+    def connected(self, now: int) -> None:
+        """A login is through: ask."""
+        self._under_way = None
+        self._query_at = now
+        self._left = MOST_AT_ONCE
+
+    def tick(self, link: Link, now: int) -> None:
+        """Ask if it is time."""
+        if now >= self._query_at:
+            self._query_at = now + QUERY_MS
+            self._left = MOST_AT_ONCE
+            link.send(lambda request, time: frames.PreKeyStatusQuery(id=request, timestamp=time), now)
+
+    def wait(self, now: int) -> int:
+        """Milliseconds until it is time."""
+        return max(0, self._query_at - now)
+
+    def take(self, frame: frames.PreKeyStatus, link: Link, now: int) -> None:
+        """The relay says what it has."""
+        if self._under_way is not None and frame.id == self._under_way[0]:
+            self._prekeys.published(self._under_way[1])
+            self._under_way = None
+        payload = frame.payload
+        one_time, kem = payload.one_time_pre_keys, payload.kem_pre_keys
+        wall = link.relay_time(now)
+        is_due = self._prekeys.due(
+            one_time=one_time,
+            kem=kem,
+            signed_id=None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id,
+            last_resort_id=None if payload.last_resort_kem_pre_key_id is UNSET else payload.last_resort_kem_pre_key_id,
+            now=wall,
+        )
+        self.confirmed = not is_due
+        if is_due and self._left:
+            self._left -= 1
+            publication = self._prekeys.publication(one_time=one_time, kem=kem, now=wall)
+            payload_out = _payload(publication)
+            request = link.send_signed(
+                lambda request, time: frames.PreKeyPublish(
+                    id=request, payload=payload_out, signature="", timestamp=time
+                ),
+                now,
+            )
+            self._under_way = request, publication
+
+    def refused(self, error: frames.Error, now: int) -> bool:
+        """An error has come; whether it was for a publication."""
+        if self._under_way is None or error.id != self._under_way[0]:
+            return False
+        self._under_way = None
+        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        if error.payload.code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR}:
+            self._query_at = now + max(wait, SOON_MS)
+        return True
+
+
+def _payload(publication: Publication) -> frames.PreKeyPublishPayload:
+    signed, last_resort = publication.signed, publication.last_resort
+    return frames.PreKeyPublishPayload(
+        kem_pre_keys=[
+            frames.KemPreKeyPart(id=key.id, key=_text(key.public), signature=_text(key.signature))
+            for key in publication.kem
+        ],
+        last_resort_kem_pre_key=frames.KemPreKeyPart(
+            id=last_resort.id, key=_text(last_resort.public), signature=_text(last_resort.signature)
+        ),
+        one_time_pre_keys=[
+            frames.OneTimePreKeyPart(id=key.id, key=_text(key.pair.public)) for key in publication.one_time
+        ],
+        signed_pre_key=frames.SignedPreKeyPart(
+            id=signed.id, key=_text(signed.pair.public), signature=_text(signed.signature)
+        ),
+    )
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -1,0 +1,140 @@
+"""What the vault holds, as typed records. Each kind's name and value stand together here."""
+
+from typing import Final
+
+import msgspec
+
+IDENTITY: Final = "identity"
+CONTACT: Final = "contact"
+SESSIONS: Final = "sessions"
+PREKEY: Final = "prekey"
+LAST_PREKEY_ID: Final = "last-prekey-id"
+OUTBOX: Final = "outbox"
+SENT: Final = "sent"
+INBOX: Final = "inbox"
+RECEIVED: Final = "received"
+SEEN: Final = "seen"
+HANDSHAKE: Final = "handshake"
+CLOCK_OFFSET: Final = "clock-offset"
+ACK: Final = "ack"
+UNREADABLE: Final = "unreadable"
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A value of the vault; it does not print what it holds."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class IdentityRecord(Record, frozen=True, kw_only=True):
+    """The one record ``IDENTITY``/''. ``seed`` has 32 bytes; ``server`` is the relay's URL, '' if none yet."""
+
+    seed: bytes
+    server: str
+
+
+class ContactRecord(Record, frozen=True, kw_only=True):
+    """``CONTACT``/user id. ``key`` is b'' until seen.
+
+    ``greeted``: we have written to them through the relay, so that it knows that we know them.
+    """
+
+    user_id: str
+    name: str = ""
+    key: bytes = b""
+    trust: str = "unverified"
+    greeted: bool = False
+
+
+class SessionsRecord(Record, frozen=True, kw_only=True):
+    """``SESSIONS``/user id: serialised sessions, the one to send with first."""
+
+    sessions: list[bytes]
+
+
+class PreKeyRecord(Record, frozen=True, kw_only=True):
+    """``PREKEY``/'<sort>:<id>', where sort is signed, one-time, kem or last-resort.
+
+    ``private``: 32 bytes, or the 64-byte KEM seed. ``retired_at``: when a newer one took its place.
+    """
+
+    sort: str
+    id: int
+    private: bytes
+    made_at: int
+    published: bool = False
+    retired_at: int | None = None
+
+
+class OutboxRecord(Record, frozen=True, kw_only=True):
+    """``OUTBOX``/message id: a text that the relay has not accepted. ``sealed`` is b'' until encrypted."""
+
+    message_id: str
+    peer: str
+    text: str
+    burn: bool
+    expires_in: int | None
+    made_at: int
+    sealed: bytes = b""
+
+
+class SentRecord(Record, frozen=True, kw_only=True):
+    """``SENT``/message id: a text of one's own and how far it has come. ``text`` None when it is gone."""
+
+    message_id: str
+    peer: str
+    text: str | None
+    made_at: int
+    burn: bool
+    state: int
+    expires_in: int | None = None
+    expires_at: int | None = None
+
+
+class ReceivedRecord(Record, frozen=True, kw_only=True):
+    """``RECEIVED``/'<sender> <message id>': a text of somebody. ``text`` None when it is gone."""
+
+    message_id: str
+    sender: str
+    text: str | None
+    sent_at: int
+    received_at: int
+    burn: bool
+    expires_at: int | None
+    read: bool = False
+
+
+class InboxRecord(Record, frozen=True, kw_only=True):
+    """``INBOX``/'<sender> <message id>': a received text that the application has not handled yet."""
+
+    message_id: str
+    sender: str
+
+
+class AckRecord(Record, frozen=True, kw_only=True):
+    """``ACK``/'<sender> <message id>': read or burned, still to be told the relay."""
+
+    message_id: str
+    sender: str
+    status: str
+
+
+class Number(Record, frozen=True):
+    """``LAST_PREKEY_ID``/'': the highest id given to a prekey.
+
+    ``CLOCK_OFFSET``/'': how far the relay's clock is ahead of the local one, in milliseconds.
+    """
+
+    value: int
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """``SEEN``, ``HANDSHAKE`` and ``UNREADABLE``: that it is there is all it says; ``at`` in ms."""
+
+    at: int
+
+
+def pair(sender: str, message_id: str) -> str:
+    """The name of records about a received message."""
+    return f"{sender} {message_id}"

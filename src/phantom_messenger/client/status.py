@@ -1,0 +1,106 @@
+"""What an application is shown: frozen values that hold no secret."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class DeliveryState(IntEnum):
+    """How far a text has come; a later state implies the earlier ones, but for the last two."""
+
+    QUEUED = 0
+    """In the outbox on this machine, on disk."""
+    ACCEPTED = 1
+    """On the relay's disk."""
+    DELIVERED = 2
+    """On the recipient's machine."""
+    READ = 3
+    BURNED = 4
+    """Read, and gone on the recipient's side."""
+    EXPIRED = 5
+    """Its time came before the recipient did."""
+    FAILED = 6
+    """The relay will never take it."""
+
+    @property
+    def word(self) -> str:
+        """The name as people and JSON see it."""
+        return self.name.lower()
+
+
+class Trust(StrEnum):
+    """What the user knows of a contact's key."""
+
+    UNVERIFIED = "unverified"
+    VERIFIED = "verified"
+    CHANGED = "changed"
+
+
+class ConnectionState(StrEnum):
+    """The way to the relay."""
+
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    OFFLINE = "offline"
+    REFUSED = "refused"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """Somebody to talk to. ``name`` is '' for a stranger who wrote; ``key`` None until it was seen."""
+
+    name: str
+    user_id: str
+    trust: Trust
+    key: bytes | None
+
+    @property
+    def label(self) -> str:
+        """The name, or the beginning of the id."""
+        return self.name or f"{self.user_id[:8]}…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEvent:
+    """A text has come and is on disk; ``Client.messages`` hands it out."""
+
+    message_id: str
+    peer: Contact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryEvent:
+    """A text of one's own has come further."""
+
+    message_id: str
+    peer: Contact
+    state: DeliveryState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceEvent:
+    """What a contact is doing: ``status`` is online, typing, idle or offline; ``last_seen`` in ms."""
+
+    peer: Contact
+    status: str
+    last_seen: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEvent:
+    """The way to the relay has changed; ``reason`` is a sentence for people or ''."""
+
+    state: ConnectionState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TroubleEvent:
+    """Something a person should know: ``word`` is stable, ``sentence`` is to be shown."""
+
+    peer: Contact | None
+    word: str
+    sentence: str
+
+
+Event = MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | TroubleEvent

@@ -1,0 +1,80 @@
+"""Prekeys: what one leaves at the relay so that others can start while one is away.
+
+X3DH section 3.2, PQXDH section 3.2. Every signature has a prefix of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
+
+SIGNED_PREKEY: Final = b"phantom/1 signed-prekey\n"
+KEM_PREKEY: Final = b"phantom/1 kem-prekey\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PreKey:
+    """A one-time X25519 prekey of one's own."""
+
+    id: int
+    pair: KeyPair
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPreKey:
+    """A signed X25519 prekey of one's own."""
+
+    id: int
+    pair: KeyPair
+    signature: bytes
+
+    @classmethod
+    def make(cls, identity: OwnIdentity, number: int, private: bytes) -> "SignedPreKey":
+        """Make it from 32 random bytes."""
+        pair = KeyPair.from_private(private)
+        return cls(number, pair, identity.sign(SIGNED_PREKEY + pair.public))
+
+
+@dataclass(frozen=True, slots=True)
+class KemPreKey:
+    """A signed ML-KEM-768 prekey of one's own; ``seed`` is its 64-byte private form."""
+
+    id: int
+    seed: bytes
+    public: bytes
+    signature: bytes
+
+    @classmethod
+    def make(cls, identity: OwnIdentity, number: int, seed: bytes) -> "KemPreKey":
+        """Make it from 64 random bytes."""
+        public = primitives.kem_public(seed)
+        return cls(number, seed, public, identity.sign(KEM_PREKEY + public))
+
+    def __repr__(self) -> str:
+        return f"KemPreKey(id={self.id})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreKeyBundle:
+    """A peer's prekeys as they were handed out. Ids are 0 where the peer gave none."""
+
+    identity: PeerIdentity
+    signed_prekey: bytes
+    signed_prekey_signature: bytes
+    signed_prekey_id: int = 0
+    one_time_prekey: bytes | None = None
+    one_time_prekey_id: int = 0
+    kem_prekey: bytes | None = None
+    kem_prekey_signature: bytes = b""
+    kem_prekey_id: int = 0
+
+    def verify(self) -> None:
+        """Check that the identity signed the prekeys.
+
+        Raises:
+            InvalidSignature: it did not sign one of them.
+        """
+        self.identity.verify(self.signed_prekey_signature, SIGNED_PREKEY + self.signed_prekey)
+        if self.kem_prekey is not None:
+            self.identity.verify(self.kem_prekey_signature, KEM_PREKEY + self.kem_prekey)

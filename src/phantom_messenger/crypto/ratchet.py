@@ -1,0 +1,204 @@
+"""The Double Ratchet (Signal, revision 1, section 3), as pure functions over a frozen state.
+
+Names are the specification's: root key, sending and receiving chain, message keys,
+``PN``, ``N``, skipped message keys. A function returns a new state; what it was given
+is unchanged, so a message that fails to authenticate changes nothing.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
+from phantom_messenger.crypto.keys import KeyPair
+
+MAX_SKIP: Final = 2_000
+"""How far one message may jump ahead in a chain. Each skipped key is computed, so more would let
+a peer burn our time; fewer would lose messages after a long outage."""
+
+MAX_SKIPPED_KEYS: Final = 2_000
+"""Skipped keys a session keeps, oldest out first: what a peer can make us store (about 200 KB)."""
+
+MAX_NUMBER: Final = 2**32 - 1
+"""Largest message number that the header can carry."""
+
+ROOT_INFO: Final = b"phantom/1 ratchet root\n"
+MESSAGE_INFO: Final = b"phantom/1 message key\n"
+
+_HEADER: Final = struct.Struct(">32sII")
+HEADER_BYTES: Final = _HEADER.size
+
+
+@dataclass(frozen=True, slots=True)
+class RatchetHeader:
+    """Section 3.1, HEADER: the sender's ratchet key, the length of its previous chain, the message's number."""
+
+    dh: bytes
+    pn: int
+    n: int
+
+    def encode(self) -> bytes:
+        """40 bytes."""
+        return _HEADER.pack(self.dh, self.pn, self.n)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "RatchetHeader":
+        """Read the first 40 bytes.
+
+        Raises:
+            InvalidMessage: too short.
+        """
+        if len(data) < HEADER_BYTES:
+            raise InvalidMessage("a ratchet header is cut short")
+        return cls(*_HEADER.unpack_from(data))
+
+
+SkippedKey = tuple[bytes, int]
+"""A ratchet key of the peer and a message number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatchetState:
+    """Section 3.2: the state of one side. All byte strings are 32 bytes."""
+
+    dhs: KeyPair
+    dhr: bytes | None
+    rk: bytes
+    cks: bytes | None = None
+    ckr: bytes | None = None
+    ns: int = 0
+    nr: int = 0
+    pn: int = 0
+    mkskipped: Mapping[SkippedKey, bytes] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"RatchetState(ns={self.ns}, nr={self.nr}, pn={self.pn}, skipped={len(self.mkskipped)})"
+
+
+def start_initiator(secret: bytes, peer_ratchet_key: bytes, own: KeyPair) -> RatchetState:
+    """Section 3.3, RatchetInitAlice.
+
+    Args:
+        secret: 32 bytes of the handshake.
+        peer_ratchet_key: the responder's signed prekey.
+        own: a fresh pair.
+    """
+    rk, cks = _kdf_rk(secret, primitives.x25519(own.private, peer_ratchet_key))
+    return RatchetState(dhs=own, dhr=peer_ratchet_key, rk=rk, cks=cks)
+
+
+def start_responder(secret: bytes, own: KeyPair) -> RatchetState:
+    """Section 3.3, RatchetInitBob; ``own`` is the signed prekey that the initiator used."""
+    return RatchetState(dhs=own, dhr=None, rk=secret)
+
+
+def encrypt(
+    state: RatchetState, plaintext: bytes, associated: bytes, nonce: bytes
+) -> tuple[RatchetState, RatchetHeader, bytes]:
+    """Section 3.4, RatchetEncrypt.
+
+    The nonce is random and travels with the message, although a message key is meant to be
+    used once: a state that is restored from a copy would use it again, and under GCM a pair
+    of key and nonce that comes twice gives both texts away.
+
+    Args:
+        state: with a sending chain; a responder has one after the first message it received.
+        plaintext: already padded.
+        associated: authenticated together with the header.
+        nonce: 12 random bytes.
+
+    Returns:
+        The new state, the header, and nonce || ciphertext || tag.
+
+    Raises:
+        UndecryptableMessage: a responder that has received nothing yet cannot send.
+    """
+    if state.cks is None:
+        raise UndecryptableMessage("nothing was received yet, so there is no sending chain")
+    cks, mk = _kdf_ck(state.cks)
+    header = RatchetHeader(state.dhs.public, state.pn, state.ns)
+    ciphertext = primitives.seal(_message_key(mk), nonce, plaintext, associated + header.encode())
+    return replace(state, cks=cks, ns=state.ns + 1), header, nonce + ciphertext
+
+
+def decrypt(
+    state: RatchetState, header: RatchetHeader, ciphertext: bytes, associated: bytes, fresh: KeyPair
+) -> tuple[RatchetState, bytes]:
+    """Section 3.5, RatchetDecrypt.
+
+    Args:
+        state: unchanged by this call, whatever happens.
+        header: as received.
+        ciphertext: nonce || ciphertext || tag.
+        associated: as for ``encrypt``.
+        fresh: a new pair, used if the peer has taken a ratchet step.
+
+    Raises:
+        UndecryptableMessage: it does not authenticate, its key is gone, or it jumps too far.
+        InvalidKey: the peer's ratchet key contributes nothing.
+    """
+    aad = associated + header.encode()
+    skipped = state.mkskipped.get((header.dh, header.n))
+    if skipped is not None:
+        plaintext = _open(skipped, ciphertext, aad)
+        left = {key: mk for key, mk in state.mkskipped.items() if key != (header.dh, header.n)}
+        return replace(state, mkskipped=left), plaintext
+    if header.dh != state.dhr:
+        if max(0, header.pn - state.nr) + header.n > MAX_SKIP:
+            raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
+        state = _skip(state, header.pn)
+        state = _dh_ratchet(state, header, fresh)
+    elif header.n < state.nr:
+        raise UndecryptableMessage("its key was used already")
+    state = _skip(state, header.n)
+    if state.ckr is None:
+        raise UndecryptableMessage("there is no receiving chain")
+    ckr, mk = _kdf_ck(state.ckr)
+    plaintext = _open(mk, ciphertext, aad)
+    return replace(state, ckr=ckr, nr=state.nr + 1), plaintext
+
+
+def _dh_ratchet(state: RatchetState, header: RatchetHeader, fresh: KeyPair) -> RatchetState:
+    """Section 3.5, DHRatchet."""
+    rk, ckr = _kdf_rk(state.rk, primitives.x25519(state.dhs.private, header.dh))
+    rk, cks = _kdf_rk(rk, primitives.x25519(fresh.private, header.dh))
+    return replace(state, dhs=fresh, dhr=header.dh, rk=rk, cks=cks, ckr=ckr, pn=state.ns, ns=0, nr=0)
+
+
+def _skip(state: RatchetState, until: int) -> RatchetState:
+    """Section 3.5, SkipMessageKeys. The jump is bounded before any key is derived."""
+    if until - state.nr > MAX_SKIP:
+        raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
+    if state.ckr is None or state.dhr is None or until <= state.nr:
+        return state
+    skipped, ckr = dict(state.mkskipped), state.ckr
+    for n in range(state.nr, until):
+        ckr, skipped[(state.dhr, n)] = _kdf_ck(ckr)
+    while len(skipped) > MAX_SKIPPED_KEYS:
+        del skipped[next(iter(skipped))]
+    return replace(state, ckr=ckr, nr=until, mkskipped=skipped)
+
+
+def _kdf_rk(rk: bytes, dh_out: bytes) -> tuple[bytes, bytes]:
+    """Section 5.2: HKDF with the root key as salt."""
+    out = primitives.hkdf(dh_out, salt=rk, info=ROOT_INFO, length=64)
+    return out[:32], out[32:]
+
+
+def _kdf_ck(ck: bytes) -> tuple[bytes, bytes]:
+    """Section 5.2: HMAC with the chain key over one constant byte; 0x01 gives the message key."""
+    return primitives.hmac_sha256(ck, b"\x02"), primitives.hmac_sha256(ck, b"\x01")
+
+
+def _message_key(mk: bytes) -> bytes:
+    """The AEAD key of one message."""
+    return primitives.hkdf(mk, salt=bytes(32), info=MESSAGE_INFO, length=primitives.KEY_BYTES)
+
+
+def _open(mk: bytes, ciphertext: bytes, aad: bytes) -> bytes:
+    nonce, sealed = ciphertext[: primitives.NONCE_BYTES], ciphertext[primitives.NONCE_BYTES :]
+    if len(sealed) < primitives.TAG_BYTES:
+        raise UndecryptableMessage("it is cut short")
+    return primitives.unseal(_message_key(mk), nonce, sealed, aad)

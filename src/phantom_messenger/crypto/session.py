@@ -1,0 +1,238 @@
+"""One session with one peer: a handshake, a ratchet, and messages as bytes.
+
+A message is ``suite || flags || [handshake header] || ratchet header || ciphertext``.
+Everything before the ciphertext is authenticated with it. The suite byte says how to
+read the rest, so a later suite (a post-quantum ratchet, say) needs no new protocol.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.crypto import primitives, ratchet
+from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage, UnknownSuite
+from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader, initiate
+from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
+from phantom_messenger.crypto.prekeys import PreKeyBundle
+from phantom_messenger.crypto.ratchet import RatchetHeader, RatchetState
+
+SUITE: Final = 1
+HAS_HANDSHAKE: Final = 0b01
+HAS_KEM: Final = 0b10
+MAX_OVERHEAD: Final = (
+    2 + 76 + primitives.KEM_CIPHERTEXT_BYTES + ratchet.HEADER_BYTES + primitives.NONCE_BYTES + primitives.TAG_BYTES
+)
+"""Bytes that a message is longer than its padded content, at most."""
+
+Randomness = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The state of a session; ``id`` is the initiator's ephemeral key.
+
+    ``pending`` is the handshake header that an initiator repeats until it is answered.
+    ``classical``: the peer had no KEM prekey, so a quantum computer could read it later.
+    """
+
+    id: bytes
+    peer: PeerIdentity
+    associated_data: bytes
+    ratchet: RatchetState
+    pending: HandshakeHeader | None
+    initiated: bool
+    classical: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A message taken apart, not yet believed."""
+
+    handshake: HandshakeHeader | None
+    header: RatchetHeader
+    prefix: bytes
+    ciphertext: bytes
+
+
+def parse(message: bytes) -> Parsed:
+    """Take a message apart.
+
+    Raises:
+        UnknownSuite: made by another version.
+        InvalidMessage: cut short or with flags that do not exist.
+    """
+    if len(message) < 2:  # noqa: PLR2004 - suite and flags
+        raise InvalidMessage("a message is cut short")
+    suite, flags = message[0], message[1]
+    if suite != SUITE:
+        raise UnknownSuite(f"suite {suite} is not known here")
+    if flags not in (0, HAS_HANDSHAKE, HAS_HANDSHAKE | HAS_KEM):
+        raise InvalidMessage("a message has unknown flags")
+    rest = message[2:]
+    handshake = None
+    if flags & HAS_HANDSHAKE:
+        handshake, rest = HandshakeHeader.decode(rest, has_kem=bool(flags & HAS_KEM))
+    header = RatchetHeader.decode(rest)
+    ciphertext = rest[ratchet.HEADER_BYTES :]
+    prefix = message[: len(message) - len(rest)]
+    return Parsed(handshake, header, prefix, ciphertext)
+
+
+def start(
+    own: OwnIdentity, bundle: PreKeyBundle, ephemeral: KeyPair, *, own_id: bytes, peer_id: bytes, random: Randomness
+) -> Session:
+    """Begin a session with the owner of a bundle; errors as ``handshake.initiate``."""
+    header, agreement = initiate(own, ephemeral, bundle, own_id=own_id, peer_id=peer_id)
+    return Session(
+        id=ephemeral.public,
+        peer=bundle.identity,
+        associated_data=agreement.associated_data,
+        ratchet=ratchet.start_initiator(
+            agreement.secret, bundle.signed_prekey, KeyPair.from_private(random(primitives.KEY_BYTES))
+        ),
+        pending=header,
+        initiated=True,
+        classical=not agreement.post_quantum,
+    )
+
+
+def answer(header: HandshakeHeader, agreement: Agreement, signed_prekey: KeyPair) -> Session:
+    """Take part in a session that a peer began; ``agreement`` is from ``handshake.respond``."""
+    return Session(
+        id=header.ephemeral,
+        peer=header.identity,
+        associated_data=agreement.associated_data,
+        ratchet=ratchet.start_responder(agreement.secret, signed_prekey),
+        pending=None,
+        initiated=False,
+        classical=not agreement.post_quantum,
+    )
+
+
+def encrypt(session: Session, plaintext: bytes, random: Randomness) -> tuple[Session, bytes]:
+    """Encrypt one padded content; store the new session before the message leaves."""
+    flags = 0
+    handshake = b""
+    if session.pending is not None:
+        flags = HAS_HANDSHAKE | (HAS_KEM if session.pending.kem_ciphertext else 0)
+        handshake = session.pending.encode()
+    prefix = bytes((SUITE, flags)) + handshake
+    associated = session.associated_data + prefix
+    nonce = random(primitives.NONCE_BYTES)
+    state, header, ciphertext = ratchet.encrypt(session.ratchet, plaintext, associated, nonce)
+    return replace(session, ratchet=state), prefix + header.encode() + ciphertext
+
+
+def decrypt(session: Session, message: Parsed, random: Randomness) -> tuple[Session, bytes]:
+    """Decrypt one message; store the new session and the plaintext together.
+
+    Raises:
+        UndecryptableMessage, InvalidKey: as ``ratchet.decrypt``; the session is unchanged.
+    """
+    fresh = KeyPair.from_private(random(primitives.KEY_BYTES))
+    associated = session.associated_data + message.prefix
+    if message.handshake is not None and message.handshake.identity != session.peer:
+        raise UndecryptableMessage("it is from another identity")
+    state, plaintext = ratchet.decrypt(session.ratchet, message.header, message.ciphertext, associated, fresh)
+    # The peer has answered: it knows the handshake.
+    return replace(session, ratchet=state, pending=None), plaintext
+
+
+# --- storage ----------------------------------------------------------------------
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    version: int
+    id: bytes
+    peer: bytes
+    associated_data: bytes
+    dhs: bytes
+    dhr: bytes | None
+    rk: bytes
+    cks: bytes | None
+    ckr: bytes | None
+    ns: int
+    nr: int
+    pn: int
+    skipped: list[tuple[bytes, int, bytes]]
+    pending: bytes | None
+    initiated: bool
+    classical: bool
+
+    def __repr__(self) -> str:
+        return "_Stored(...)"
+
+
+STATE_VERSION: Final = 1
+
+
+def dump(session: Session) -> bytes:
+    """Serialise a session, secrets and all: for encrypted storage only."""
+    state = session.ratchet
+    return msgspec.msgpack.encode(
+        _Stored(
+            version=STATE_VERSION,
+            id=session.id,
+            peer=session.peer.public,
+            associated_data=session.associated_data,
+            dhs=state.dhs.private,
+            dhr=state.dhr,
+            rk=state.rk,
+            cks=state.cks,
+            ckr=state.ckr,
+            ns=state.ns,
+            nr=state.nr,
+            pn=state.pn,
+            skipped=[(dh, n, mk) for (dh, n), mk in state.mkskipped.items()],
+            pending=None if session.pending is None else session.pending.encode(),
+            initiated=session.initiated,
+            classical=session.classical,
+        )
+    )
+
+
+def load(data: bytes) -> Session:
+    """Undo ``dump``.
+
+    Raises:
+        InvalidMessage: not a session of a known version.
+    """
+    try:
+        stored = msgspec.msgpack.decode(data, type=_Stored)
+    except (msgspec.MsgspecError, RecursionError):
+        raise InvalidMessage("a stored session cannot be read") from None
+    if stored.version != STATE_VERSION:
+        raise InvalidMessage("a stored session is of another version")
+    keys = [stored.id, stored.peer, stored.dhs, stored.dhr, stored.rk, stored.cks, stored.ckr]
+    keys += [part for dh, _, mk in stored.skipped for part in (dh, mk)]
+    numbers = [stored.ns, stored.nr, stored.pn, *(n for _, n, _ in stored.skipped)]
+    if any(key is not None and len(key) != primitives.KEY_BYTES for key in keys) or not all(
+        0 <= number <= ratchet.MAX_NUMBER for number in numbers
+    ):
+        raise InvalidMessage("a stored session is damaged")
+    pending = None
+    if stored.pending is not None:
+        pending, rest = HandshakeHeader.decode(stored.pending, has_kem=not stored.classical)
+        if rest:
+            raise InvalidMessage("a stored session is damaged")
+    return Session(
+        id=stored.id,
+        peer=PeerIdentity(stored.peer),
+        associated_data=stored.associated_data,
+        ratchet=RatchetState(
+            dhs=KeyPair.from_private(stored.dhs),
+            dhr=stored.dhr,
+            rk=stored.rk,
+            cks=stored.cks,
+            ckr=stored.ckr,
+            ns=stored.ns,
+            nr=stored.nr,
+            pn=stored.pn,
+            mkskipped={(dh, n): mk for dh, n, mk in stored.skipped},
+        ),
+        pending=pending,
+        initiated=stored.initiated,
+        classical=stored.classical,
+    )

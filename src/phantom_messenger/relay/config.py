@@ -1,0 +1,208 @@
+"""Every setting of the relay, from four places, into one frozen value.
+
+The command line beats the environment (``PHANTOM_<NAME>``), that beats the file, that
+beats the default. A wrong value names the setting, whichever place it came from.
+"""
+
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from phantom_messenger.wire.limits import MAX_CONNECTIONS_PER_ADDRESS, RATES, RateClass
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ConfigError(Exception):
+    """A setting cannot be used; the message is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings; see ``SETTINGS`` for what each is for."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data: Path = Path("phantom-relay")
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    limits: bool = True
+    allow_unsigned_auth: bool = False
+    public_names: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    server_name: str = "phantom"
+    rate_auth: int = RATES[RateClass.AUTH]
+    rate_message: int = RATES[RateClass.MESSAGE]
+    rate_key_exchange: int = RATES[RateClass.KEY_EXCHANGE]
+    rate_presence: int = RATES[RateClass.PRESENCE]
+    rate_ping: int = RATES[RateClass.PING]
+    rate_prekey: int = RATES[RateClass.PREKEY]
+    rate_ack: int = RATES[RateClass.ACK]
+    connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS
+
+    @property
+    def rates(self) -> Mapping[RateClass, int]:
+        """Requests a minute by class; empty when limits are lifted."""
+        if not self.limits:
+            return {}
+        return {rate: getattr(self, f"rate_{rate.lower()}") for rate in RateClass}
+
+    @property
+    def max_connections(self) -> int:
+        """Connections of one address; 0 when limits are lifted."""
+        return self.connections_per_address if self.limits else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How one setting is read from text, and what it is for."""
+
+    parse: Callable[[str], Any]
+    help: str
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("may not be empty")
+    return value.strip()
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"must be a whole number from {least} to {most}") from None
+        if not least <= number <= most:
+            raise ValueError(f"must be from {least} to {most}")
+        return number
+
+    return parse
+
+
+def _switch(value: str) -> bool:
+    match value.strip().lower():
+        case "on" | "true" | "yes" | "1":
+            return True
+        case "off" | "false" | "no" | "0":
+            return False
+        case _:
+            raise ValueError("must be 'on' or 'off'")
+
+
+def _path(value: str) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip().lower() for word in value.split(",") if word.strip())
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = _words(value)
+    if any("/" in name for name in names):
+        raise ValueError("must be names like chat.example.org or host:8443, as clients dial them, not URLs")
+    return names
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word) for word in _words(value))
+    except ValueError:
+        raise ValueError("must be networks like 10.0.0.0/8,fd00::/8") from None
+
+
+_RATE: Final = _number(1, 1_000_000_000)
+
+SETTINGS: Final[dict[str, Setting]] = {
+    "host": Setting(_text, "address to listen on"),
+    "port": Setting(_number(0, 65_535), "port to listen on; 0 takes a free one"),
+    "data": Setting(_path, "folder of the embedded store"),
+    "tls_cert": Setting(_path, "certificate chain (PEM) for wss"),
+    "tls_key": Setting(_path, "private key (PEM) for wss"),
+    "limits": Setting(_switch, "'off' lifts rates and connection counts; sizes and timeouts stay"),
+    "allow_unsigned_auth": Setting(_switch, "accept AUTH without proof of the key; closed networks only"),
+    "public_names": Setting(_names, "names (host[:port]) under which clients reach this relay"),
+    "allowed_origins": Setting(_words, "origins of web pages that may connect, besides the relay's own"),
+    "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is believed"),
+    "server_name": Setting(_text, "what CONNECTION_ACK calls this relay"),
+    "rate_auth": Setting(_RATE, "AUTH a minute, per address and per user"),
+    "rate_message": Setting(_RATE, "MESSAGE a minute and user"),
+    "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* a minute and user"),
+    "rate_presence": Setting(_RATE, "PRESENCE a minute and user"),
+    "rate_ping": Setting(_RATE, "PING a minute and user"),
+    "rate_prekey": Setting(_RATE, "PREKEY_* and ACCOUNT_DELETE a minute and user"),
+    "rate_ack": Setting(_RATE, "MESSAGE_ACK a minute and user"),
+    "connections_per_address": Setting(_number(1, 1_000_000), "connections of one address"),
+}
+
+
+def default_data_folder() -> Path:
+    """Where the relay keeps its data if nothing else is said."""
+    return Path(platformdirs.user_data_dir("phantom-messenger", appauthor=False)) / "relay"
+
+
+def load_config(given: Mapping[str, str | None], environ: Mapping[str, str], file: Path | None = None) -> Config:
+    """Put the settings together.
+
+    Args:
+        given: texts from the command line by setting name; None if not given.
+        environ: the environment.
+        file: a TOML file whose keys are setting names.
+
+    Raises:
+        ConfigError: a value, a key of the file or a combination cannot be used.
+    """
+    texts: dict[str, tuple[str, str]] = {}
+    for name, text in _read_file(file).items():
+        texts[name] = (text, f"{name} in {file}")
+    for name in SETTINGS:
+        variable = f"PHANTOM_{name.upper()}"
+        if variable in environ:
+            texts[name] = (environ[variable], variable)
+    for name, option in given.items():
+        if option is not None:
+            texts[name] = (option, f"--{name.replace('_', '-')}")
+    values: dict[str, Any] = {"data": default_data_folder()}
+    for name, (text, place) in texts.items():
+        try:
+            values[name] = SETTINGS[name].parse(text)
+        except ValueError as error:
+            raise ConfigError(f"{place} {error} (it is {text!r})") from None
+    return _consistent(Config(**values))
+
+
+def _consistent(config: Config) -> Config:
+    if (config.tls_cert is None) != (config.tls_key is None):
+        missing = "--tls-key" if config.tls_key is None else "--tls-cert"
+        raise ConfigError(f"{missing} is missing: wss needs both --tls-cert and --tls-key")
+    return config
+
+
+def _read_file(file: Path | None) -> dict[str, str]:
+    if file is None:
+        return {}
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {file} is not TOML: {error}") from None
+    texts: dict[str, str] = {}
+    for name, value in table.items():
+        if name not in SETTINGS:
+            raise ConfigError(f"{name} in {file} is not a setting; there are: {', '.join(SETTINGS)}")
+        match value:
+            case bool():
+                texts[name] = "on" if value else "off"
+            case list():
+                texts[name] = ",".join(map(str, value))
+            case _:
+                texts[name] = str(value)
+    return texts

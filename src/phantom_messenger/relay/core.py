@@ -1,0 +1,324 @@
+"""What every handler may do: answer, refuse, close, store, deliver, tell contacts.
+
+This is the state that one relay process has: its sessions, its limits, its pipeline.
+It knows frames and ports; it does not know sockets, files or time of its own.
+"""
+
+import base64
+import logging
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.hub import Hub
+from phantom_messenger.relay.limiter import Limiter
+from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER
+from phantom_messenger.relay.pipeline import Pipeline, Submission
+from phantom_messenger.relay.ports import (
+    Clock,
+    Failure,
+    Item,
+    ItemKind,
+    Job,
+    NewItem,
+    Randomness,
+    Scheduler,
+    Transaction,
+    Verification,
+    Writer,
+)
+from phantom_messenger.relay.rules import State
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+
+LOG = logging.getLogger("phantom.relay")
+
+RETRY_STORAGE_MS = 5_000
+"""When to try again after the relay could not store: a full disk is not freed faster."""
+
+Id = str | UnsetType
+
+
+class Core:
+    """The relay's state and the verbs that work on it.
+
+    Args:
+        config: the frozen settings.
+        clock: wall and monotonic time.
+        randomness: for ids and challenges.
+        schedule: runs an action in the next turn of the event loop.
+        verify: checks signatures in batches.
+        writer: runs jobs durably.
+        handle: what to do with a frame that came through the pipeline.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        randomness: Randomness,
+        schedule: Scheduler,
+        verify: Verification,
+        writer: Writer,
+        handle: Callable[["Core", Submission, bool], None],
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.randomness = randomness
+        self.verify = verify
+        self.hub = Hub()
+        self.limiter = Limiter(config.rates)
+        self.pipeline = Pipeline(
+            verify=verify,
+            writer=writer,
+            schedule=schedule,
+            handle=lambda submission, verified: handle(self, submission, verified),
+            broken=lambda submission, error: self.failed(submission.session, error),
+            report=report,
+        )
+        self.seen_exchanges: dict[Hashable, int] = {}
+        self._schedule = schedule
+        self._dirty: dict[Session, None] = {}
+
+    # --- answering ----------------------------------------------------------------
+
+    def send(self, session: Session, frame: frames.Frame) -> None:
+        """Queue a frame for this turn's write."""
+        self.send_text(session, codec.encode(frame))
+
+    def send_text(self, session: Session, text: bytes) -> None:
+        """Queue an encoded frame for this turn's write."""
+        if session.state is State.CLOSED:
+            return
+        session.outbox.push(text)
+        if not self._dirty:
+            self._schedule(self._flush)
+        self._dirty[session] = None
+
+    def refuse(self, session: Session, refused: Refused, request: Id) -> None:
+        """Answer with ERROR and count it; too many of a kind close the connection."""
+        self.send(
+            session,
+            frames.Error(
+                id=request,
+                payload=frames.ErrorPayload(
+                    code=refused.code,
+                    message=refused.sentence,
+                    details=refused.details,
+                    retry_after=UNSET if refused.retry_after is None else refused.retry_after,
+                ),
+                timestamp=self.clock.wall_ms(),
+            ),
+        )
+        if code := session.strikes.count(refused, self.clock.monotonic_ms()):
+            self.close(session, code, "too many refused messages")
+
+    def close(self, session: Session, code: CloseCode, reason: str) -> None:
+        """Close a connection behind what it still has to be sent; nothing it sends counts any more."""
+        if session.state is State.CLOSED:
+            return
+        session.state = State.CLOSED
+        session.outbox.flush()
+        self._dirty.pop(session, None)
+        session.connection.close(code, reason)
+
+    def failed(self, session: Session, error: Exception) -> None:
+        """A bug has shown itself: say so in the log, without user data, and end this session."""
+        report(error)
+        self.close(session, CloseCode.SERVER_ERROR, "internal error")
+
+    def token(self, count: int) -> str:
+        """Random bytes as base64 text."""
+        return base64.b64encode(self.randomness(count)).decode()
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for session in dirty:
+            session.outbox.flush()
+            self.drained(session)
+
+    # --- storing ------------------------------------------------------------------
+
+    def store(self, session: Session, request: Id, job: Job, then: Callable[[Any], None]) -> None:
+        """Have a client's job stored; a failure is answered, success goes to ``then``."""
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Failure):
+                if not result.storage_full:
+                    report(result.error)
+                if session.state is not State.CLOSED:
+                    self.refuse(session, storage_refusal(result), request)
+                return
+            try:
+                then(result)
+            except Exception as error:  # noqa: BLE001 - the border: one client's failure is not the others'
+                self.failed(session, error)
+
+        self.pipeline.store(job, finish)
+
+    def store_quietly(self, job: Job, then: Callable[[Any], None] = lambda _: None) -> None:
+        """Have the relay's own job stored; a failure is dropped, for nobody waits for an answer."""
+        self.pipeline.store(job, lambda result: None if isinstance(result, Failure) else then(result))
+
+    # --- the mailbox --------------------------------------------------------------
+
+    def deliver(self, recipient: str, item: Item) -> None:
+        """Push a stored item to its recipient, if that is here and has all before it."""
+        session = self.hub.of(recipient)
+        if session is None or not session.feed.live:
+            return
+        if session.outbox.level() > HIGH_WATER:
+            session.feed.live = False
+            return
+        self.push_item(session, item)
+
+    def push_item(self, session: Session, item: Item) -> None:
+        """Send one item of the mailbox, unless its time has come meanwhile."""
+        session.feed.sent = item.seq
+        if item.expires_at is not None and item.expires_at <= self.clock.wall_ms():
+            return
+        self.send_text(session, item.text)
+        if not session.acks:
+            session.unconfirmed.append(item)
+
+    def load(self, session: Session) -> None:
+        """Read on in the mailbox; after its last page new items are pushed as they come."""
+        if session.feed.loading or session.feed.live or session.state is not State.OPEN:
+            return
+        session.feed.loading = True
+        user, after, now = session.user_id, session.feed.sent, self.clock.wall_ms()
+
+        def finish(page: Any) -> None:
+            session.feed.loading = False
+            if isinstance(page, Failure) or session.state is not State.OPEN:
+                return
+            for item in page.items:
+                self.push_item(session, item)
+            session.feed.live = page.complete
+
+        self.pipeline.store(lambda tx: tx.mailboxes.read(user, after, HIGH_WATER, now), finish)
+
+    def drained(self, session: Session) -> None:
+        """The socket took something: read on, and count messages as delivered for clients without acks."""
+        if session.state is not State.OPEN:
+            return
+        if session.outbox.level() < LOW_WATER:
+            self.load(session)
+        if session.unconfirmed and session.outbox.level() == 0:
+            taken = list(session.unconfirmed)
+            session.unconfirmed.clear()
+            for item in taken:
+                if item.kind is ItemKind.MESSAGE:
+                    self.acknowledge(session, item.sender, item.name, frames.Status.DELIVERED, UNSET)
+                else:
+                    self.confirm(session, item.seq, UNSET)
+
+    def confirm(self, session: Session, seq: int, request: Id) -> None:
+        """The recipient has a receipt or key exchange."""
+        user = session.user_id
+        self.store(session, request, lambda tx: tx.mailboxes.confirm(user, seq), lambda _: None)
+
+    def acknowledge(self, session: Session, sender: str, message_id: str, status: frames.Status, request: Id) -> None:
+        """The recipient has received, read or burned a message: remove it, and tell a sender it knows."""
+        now = self.clock.wall_ms()
+        recipient = session.user_id
+
+        def job(tx: Transaction) -> Item | None:
+            removed = tx.mailboxes.acknowledge(recipient, sender, message_id, now)
+            if status is frames.Status.DELIVERED and not removed:
+                return None
+            return _keep_receipt(tx, sender, recipient, message_id, status, now)
+
+        self.store(session, request, job, lambda item: self._deliver_receipt(sender, item))
+
+    def expired(self, sender: str, recipient: str, message_id: str) -> None:
+        """A message's time came before its recipient did."""
+        now, status = self.clock.wall_ms(), frames.Status.EXPIRED
+        self.store_quietly(
+            lambda tx: _keep_receipt(tx, sender, recipient, message_id, status, now),
+            lambda item: self._deliver_receipt(sender, item),
+        )
+
+    def _deliver_receipt(self, sender: str, item: Item | None) -> None:
+        if item is not None:
+            self.deliver(sender, item)
+
+    # --- presence -----------------------------------------------------------------
+
+    def tell_contacts(
+        self,
+        user: str,
+        users: list[str],
+        status: frames.PresenceStatus,
+        *,
+        conversation: Id = UNSET,
+        last_seen: int | None = None,
+    ) -> None:
+        """Send a presence notice about ``user`` to those of ``users`` who are here."""
+        notice = codec.encode(self.presence(user, status, conversation=conversation, last_seen=last_seen))
+        for contact in users:
+            session = self.hub.of(contact)
+            if session is not None:
+                self.send_text(session, notice)
+
+    def introduce(self, one: str, other: str) -> None:
+        """Two users have become contacts: tell each whether the other is here."""
+        for user, contact in ((one, other), (other, one)):
+            presence = self.hub.believed(user)
+            if presence is not frames.PresenceStatus.OFFLINE:
+                self.tell_contacts(user, [contact], presence)
+
+    def presence(
+        self,
+        user: str,
+        status: frames.PresenceStatus,
+        *,
+        conversation: Id = UNSET,
+        last_seen: int | None = None,
+        request: Id = UNSET,
+    ) -> frames.PresenceNotice:
+        """Build a presence notice."""
+        return frames.PresenceNotice(
+            id=request,
+            payload=frames.PresenceNoticePayload(
+                user_id=user,
+                status=status,
+                conversation_id=conversation,
+                last_seen=UNSET if last_seen is None else last_seen,
+            ),
+            timestamp=self.clock.wall_ms(),
+        )
+
+
+def _keep_receipt(  # noqa: PLR0917 - what a receipt says
+    tx: Transaction, sender: str, recipient: str, message_id: str, status: frames.Status, now: int
+) -> Item | None:
+    """Put news of a message into its sender's mailbox.
+
+    A stranger learns nothing: only a sender to whom the recipient has written is told.
+    """
+    if not (tx.directory.has_written(recipient, sender) and tx.directory.has_written(sender, recipient)):
+        return None
+    payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=now)
+    head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=now, seq=0))
+    item = NewItem(kind=ItemKind.RECEIPT, sender=recipient, name=message_id, head=head, tail=tail)
+    kept = tx.mailboxes.append(sender, item, known=True, now=now)
+    return kept if isinstance(kept, Item) else None
+
+
+def report(error: Exception) -> None:
+    """Log an unexpected error: its type and place; its text may hold user data."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "?" if place is None else f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
+    LOG.error("unexpected %s in %s", type(error).__name__, where)
+
+
+def storage_refusal(failure: Failure) -> Refused:
+    """The answer for a job that could not be stored."""
+    return Refused(Reason.STORAGE if failure.storage_full else Reason.INTERNAL, retry_after=RETRY_STORAGE_MS)

@@ -1,0 +1,584 @@
+"""What each frame does, one function each, called in the order of arrival with its signature verified.
+
+A handler raises ``Refused`` or submits what it wants stored; nobody is answered before
+the store has it.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, assert_never
+
+from msgspec import UNSET
+
+from phantom_messenger.relay import keycheck
+from phantom_messenger.relay.core import Core, storage_refusal
+from phantom_messenger.relay.outbox import HIGH_WATER
+from phantom_messenger.relay.pipeline import Submission
+from phantom_messenger.relay.ports import (
+    Bundle,
+    Failure,
+    Item,
+    ItemKind,
+    Job,
+    NewItem,
+    OneTimeKey,
+    Page,
+    PreKeyCounts,
+    Publication,
+    Refusal,
+    SignedKey,
+    Transaction,
+)
+from phantom_messenger.relay.rules import State
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, CONNECTION_TIMEOUT_MS, LOW_PREKEYS, RateClass
+
+BACKLOG_RETRY_MS: Final = 60_000
+"""When to try a full mailbox again: its owner has to come by first."""
+
+SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
+"""How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
+
+
+class Login(NamedTuple):
+    """What the store knows of a user who logs in."""
+
+    page: Page
+    contacts: list[str]
+    prekeys: PreKeyCounts
+
+
+def handle(core: Core, submission: Submission, verified: bool) -> None:
+    """Obey one admitted frame, or answer why not."""
+    session, frame = submission.session, submission.decoded.frame
+    if session.state is State.CLOSED:
+        return
+    try:
+        if not verified:
+            raise Refused(Reason.SIGNATURE)
+        match frame:
+            case frames.Auth():
+                authenticate(core, session, frame)
+            case frames.Message():
+                message(core, session, frame)
+            case frames.MessageAck():
+                message_ack(core, session, frame)
+            case frames.KeyExchangeInit():
+                key_exchange_init(core, session, frame)
+            case frames.KeyExchangeResponse():
+                key_exchange_response(core, session, frame)
+            case frames.PreKeyPublish():
+                prekey_publish(core, session, frame)
+            case frames.PreKeyStatusQuery():
+                prekey_status(core, session, frame)
+            case frames.Presence():
+                presence(core, session, frame)
+            case frames.Ping():
+                ping(core, session, frame)
+            case frames.AccountDelete():
+                account_delete(core, session, frame)
+            case _ as unreachable:
+                assert_never(unreachable)
+    except Refused as refused:
+        if isinstance(frame, frames.Auth):
+            refuse_login(core, session, refused, frame.id)
+        else:
+            core.refuse(session, refused, frame.id)
+    except Exception as error:  # noqa: BLE001 - the border: one client's failure is not the others'
+        core.refuse(session, Refused(Reason.INTERNAL), frame.id)
+        core.failed(session, error)
+
+
+# --- login ------------------------------------------------------------------------
+
+
+def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
+    """AUTH: the key proves itself on this connection's challenge, then owns or takes its id."""
+    payload = frame.payload
+    if session.state is not State.CONNECTED:
+        raise Refused(Reason.ALREADY_AUTHENTICATED)
+    if frame.signature is UNSET:
+        if not core.config.allow_unsigned_auth:
+            raise Refused(Reason.UNSIGNED)
+    else:
+        challenge, session.challenge = session.challenge, None
+        age = core.clock.monotonic_ms() - session.opened_at
+        if payload.challenge is UNSET or payload.challenge != challenge or age > CONNECTION_TIMEOUT_MS:
+            raise Refused(Reason.CHALLENGE)
+        names = core.config.public_names or (session.host,)
+        if payload.audience is UNSET or payload.audience.lower() not in names:
+            raise Refused(Reason.AUDIENCE)
+    public_key = base64.b64decode(payload.public_key)
+    if not keycheck.is_usable_ed25519(public_key):
+        raise Refused(Reason.KEY)
+    certified = signing.certified_user_id(public_key) == payload.user_id
+    session.state = State.AUTHENTICATING
+    now = core.clock.wall_ms()
+
+    def job(tx: Transaction) -> Login | None:
+        user = payload.user_id
+        if not tx.directory.bind(user, payload.public_key, certified=certified):
+            return None
+        page = tx.mailboxes.read(user, 0, HIGH_WATER, now)
+        return Login(page, tx.directory.contacts(user), tx.prekeys.counts(user))
+
+    def then(result: Any) -> None:
+        if session.state is State.CLOSED:
+            return
+        if isinstance(result, Failure):
+            core.refuse(session, storage_refusal(result), frame.id)
+            core.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
+        elif result is None:
+            refuse_login(core, session, Refused(Reason.IDENTITY), frame.id)
+        elif wait := core.limiter.take(RateClass.AUTH, [payload.user_id], core.clock.monotonic_ms()):
+            refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
+        else:
+            session.user_id = payload.user_id
+            session.public_key = public_key
+            session.acks = payload.features is not UNSET and "ack" in payload.features
+            _open(core, session, frame, result)
+
+    core.pipeline.store(job, then)
+
+
+def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
+    session.state = State.OPEN
+    replaced, believed = core.hub.login(session)
+    if replaced is not None:
+        core.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
+    now = core.clock.wall_ms()
+    core.send(
+        session,
+        frames.AuthSuccess(
+            id=frame.id,
+            payload=frames.AuthSuccessPayload(session_id=core.token(16), server_time=now),
+            timestamp=now,
+        ),
+    )
+    # The page was read in this login's place in the order of all jobs, so what comes after it is new.
+    for item in login.page.items:
+        core.push_item(session, item)
+    session.feed.live = login.page.complete
+    if login.prekeys.signed_id is not None and _is_low(login.prekeys):
+        core.send(session, _status_of(login.prekeys, UNSET, now))
+    if believed is not frames.PresenceStatus.ONLINE:
+        core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
+    for contact in login.contacts:
+        other = core.hub.of(contact)
+        if other is not None and other.presence is not frames.PresenceStatus.OFFLINE:
+            core.send(session, core.presence(contact, other.presence))
+
+
+def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -> None:
+    """AUTH_FAILURE, then the close code that the reference gives for it."""
+    code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
+    core.send(
+        session,
+        frames.AuthFailure(
+            id=request,
+            payload=frames.AuthFailurePayload(
+                code=code,
+                reason=refused.sentence,
+                retry_after=UNSET if refused.retry_after is None else refused.retry_after,
+            ),
+            timestamp=core.clock.wall_ms(),
+        ),
+    )
+    limited = refused.reason is Reason.RATE
+    core.close(
+        session,
+        CloseCode.RATE_LIMITED if limited else CloseCode.AUTHENTICATION_FAILED,
+        "too many logins" if limited else "authentication failed",
+    )
+
+
+_LOGIN_CODES: Final = (
+    ErrorCode.INVALID_MESSAGE,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.RATE_LIMITED,
+)
+
+
+def account_delete(core: Core, session: Session, frame: frames.AccountDelete) -> None:
+    """ACCOUNT_DELETE: everything of this user goes, then the connection."""
+    user = session.user_id
+
+    def job(tx: Transaction) -> list[str]:
+        contacts = tx.directory.contacts(user)
+        tx.directory.delete(user)
+        return contacts
+
+    def then(contacts: list[str]) -> None:
+        core.tell_contacts(user, contacts, frames.PresenceStatus.OFFLINE)
+        current = core.hub.forget(user)
+        for gone in {session, current} - {None}:
+            if gone is not None:
+                core.close(gone, CloseCode.NORMAL, "account deleted")
+
+    core.store(session, frame.id, job, then)
+
+
+# --- messages ---------------------------------------------------------------------
+
+
+def message(core: Core, session: Session, frame: frames.Message) -> None:
+    """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
+    sender, payload = session.user_id, frame.payload
+    now = core.clock.wall_ms()
+    head, tail = codec.split_at_seq(codec.route(frame, sender))
+    lifetime = payload.options.expires_in
+    item = NewItem(
+        kind=ItemKind.MESSAGE,
+        sender=sender,
+        name=payload.message_id,
+        head=head,
+        tail=tail,
+        expires_at=None if lifetime is None else now + lifetime,
+    )
+
+    def job(tx: Transaction) -> tuple[Item | Refusal | None, bool]:
+        if tx.directory.public_key(payload.recipient_id) is None:
+            return None, False
+        known = tx.directory.has_written(payload.recipient_id, sender)
+        outcome = tx.mailboxes.append(payload.recipient_id, item, known=known, now=now)
+        if isinstance(outcome, Refusal):
+            return outcome, False
+        return outcome, tx.directory.note_written(sender, payload.recipient_id, payload.conversation_id)
+
+    def then(result: tuple[Item | Refusal | None, bool]) -> None:
+        outcome, met = result
+        if outcome is None:
+            core.refuse(session, Refused(Reason.USER), frame.id)
+        elif outcome is Refusal.FULL:
+            core.refuse(session, Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS), frame.id)
+        else:
+            core.send(
+                session,
+                frames.Receipt(
+                    id=frame.id,
+                    payload=frames.ReceiptPayload(
+                        message_id=payload.message_id,
+                        recipient_id=payload.recipient_id,
+                        status=frames.Status.ACCEPTED,
+                        timestamp=now,
+                    ),
+                    timestamp=core.clock.wall_ms(),
+                ),
+            )
+            if isinstance(outcome, Item):
+                core.deliver(payload.recipient_id, outcome)
+            if met:
+                core.introduce(sender, payload.recipient_id)
+
+    core.store(session, frame.id, job, then)
+
+
+def message_ack(core: Core, session: Session, frame: frames.MessageAck) -> None:
+    """MESSAGE_ACK: the recipient has a message, or (by seq) another item of its mailbox."""
+    payload = frame.payload
+    status = frames.Status(payload.status)
+    if payload.seq is not UNSET:
+        if payload.message_id is not UNSET or payload.sender_id is not UNSET:
+            raise Refused(Reason.FIELD, field="payload.seq")
+        if status is not frames.Status.DELIVERED:
+            raise Refused(Reason.FIELD, field="payload.status")
+        core.confirm(session, payload.seq, frame.id)
+    elif payload.message_id is UNSET:
+        raise Refused(Reason.FIELD, field="payload.messageId")
+    elif payload.sender_id is UNSET:
+        raise Refused(Reason.FIELD, field="payload.senderId")
+    else:
+        core.acknowledge(session, payload.sender_id, payload.message_id, status, frame.id)
+
+
+# --- key exchange -----------------------------------------------------------------
+
+
+def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeInit) -> None:
+    """KEY_EXCHANGE_INIT: answered from the store if the target has published; passed on in any case."""
+    payload, requester = frame.payload, session.user_id
+    _check_exchange(core, session, payload.identity_key, frame.signature)
+    _check_dh_key(payload.ephemeral_key, "payload.ephemeralKey")
+    if payload.pre_key_bundle is not UNSET:
+        offered = payload.pre_key_bundle
+        _check_signed_keys(core, session.public_key, [(offered.signed_pre_key, offered.signature)])
+        if offered.one_time_pre_key is not UNSET:
+            _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
+    now = core.clock.wall_ms()
+    item = _exchange_item(frame, requester, "init")
+    target = payload.target_id
+
+    def job(tx: Transaction) -> Refused | tuple[Item | Refused, Bundle | None, bool]:
+        kept = _keep_exchange(tx, target, item, now)
+        bundle = None if tx.directory.public_key(target) is None else tx.prekeys.take(target, requester, now)
+        # A mailbox full of INITs does not keep newcomers out: the first message carries all that INIT says.
+        if isinstance(kept, Refused) and bundle is None:
+            return kept
+        return kept, bundle, tx.directory.note_written(requester, target, "")
+
+    def then(outcome: Refused | tuple[Item | Refused, Bundle | None, bool]) -> None:
+        if isinstance(outcome, Refused):
+            core.seen_exchanges.pop(frame.signature, None)
+            core.refuse(session, outcome, frame.id)
+            return
+        kept, bundle, met = outcome
+        if bundle is not None:
+            core.send(session, _response_from(bundle, target, frame.id, core.clock.wall_ms()))
+        if isinstance(kept, Item):
+            core.deliver(target, kept)
+        peer = core.hub.of(target)
+        if peer is not None and bundle is not None and _is_low(bundle.left):
+            core.send(peer, _status_of(bundle.left, UNSET, core.clock.wall_ms()))
+        if met:
+            core.introduce(requester, target)
+
+    _store_exchange(core, session, frame, job, then)
+
+
+def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchangeResponse) -> None:
+    """KEY_EXCHANGE_RESPONSE: a client's own answer, passed on to the initiator."""
+    payload, sender = frame.payload, session.user_id
+    _check_exchange(core, session, payload.identity_key, frame.signature)
+    _check_signed_keys(core, session.public_key, [(payload.signed_pre_key, payload.pre_key_signature)])
+    if payload.one_time_pre_key is not UNSET:
+        _check_dh_key(payload.one_time_pre_key, "payload.oneTimePreKey")
+    if payload.kem_pre_key is not UNSET:
+        if payload.kem_pre_key_signature is UNSET:
+            raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
+        _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
+    now = core.clock.wall_ms()
+    item = _exchange_item(frame, sender, "response")
+    target = payload.target_id
+
+    def job(tx: Transaction) -> Refused | tuple[Item, bool]:
+        kept = _keep_exchange(tx, target, item, now)
+        return kept if isinstance(kept, Refused) else (kept, tx.directory.note_written(sender, target, ""))
+
+    def then(outcome: Refused | tuple[Item, bool]) -> None:
+        if isinstance(outcome, Refused):
+            core.seen_exchanges.pop(frame.signature, None)
+            core.refuse(session, outcome, frame.id)
+            return
+        kept, met = outcome
+        core.deliver(target, kept)
+        if met:
+            core.introduce(sender, target)
+
+    _store_exchange(core, session, frame, job, then)
+
+
+def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) -> None:
+    """PREKEY_PUBLISH: checked, stored, answered with PREKEY_STATUS."""
+    payload = frame.payload
+    _check_signed_keys(core, session.public_key, [(payload.signed_pre_key.key, payload.signed_pre_key.signature)])
+    for index, one_time in enumerate(payload.one_time_pre_keys):
+        _check_dh_key(one_time.key, f"payload.oneTimePreKeys[{index}].key")
+    kem_keys = list(payload.kem_pre_keys)
+    last_resort = None
+    if payload.last_resort_kem_pre_key is not UNSET:
+        part = payload.last_resort_kem_pre_key
+        kem_keys.append(part)
+        last_resort = SignedKey(part.id, part.key, part.signature)
+    _check_kem_keys(core, session.public_key, [(part.key, part.signature) for part in kem_keys])
+    signed = payload.signed_pre_key
+    publication = Publication(
+        signed=SignedKey(signed.id, signed.key, signed.signature),
+        last_resort_kem=last_resort,
+        one_time=[OneTimeKey(part.id, part.key) for part in payload.one_time_pre_keys],
+        one_time_kem=[SignedKey(part.id, part.key, part.signature) for part in payload.kem_pre_keys],
+    )
+    user = session.user_id
+
+    def then(counts: PreKeyCounts | None) -> None:
+        if counts is None:
+            core.refuse(session, Refused(Reason.PREKEY_FULL), frame.id)
+        else:
+            core.send(session, _status_of(counts, frame.id, core.clock.wall_ms()))
+
+    core.store(session, frame.id, lambda tx: tx.prekeys.publish(user, publication), then)
+
+
+def prekey_status(core: Core, session: Session, frame: frames.PreKeyStatusQuery) -> None:
+    """PREKEY_STATUS: how many are left."""
+    user = session.user_id
+    core.store(
+        session,
+        frame.id,
+        lambda tx: tx.prekeys.counts(user),
+        lambda counts: core.send(session, _status_of(counts, frame.id, core.clock.wall_ms())),
+    )
+
+
+def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused:
+    """Put a key exchange frame into the target's mailbox; why not, if it cannot be."""
+    if tx.directory.public_key(target) is None:
+        return Refused(Reason.USER)
+    known = tx.directory.has_written(target, item.sender)
+    kept = tx.mailboxes.append(target, item, known=known, now=now)
+    return kept if isinstance(kept, Item) else Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
+
+
+def _store_exchange(
+    core: Core,
+    session: Session,
+    frame: frames.KeyExchangeInit | frames.KeyExchangeResponse,
+    job: Job,
+    then: Callable[[Any], None],
+) -> None:
+    """As ``core.store``; what could not be stored may be sent again."""
+
+    def finish(outcome: Any) -> None:
+        if isinstance(outcome, Failure):
+            core.seen_exchanges.pop(frame.signature, None)
+            core.refuse(session, storage_refusal(outcome), frame.id)
+        else:
+            then(outcome)
+
+    core.pipeline.store(job, finish)
+
+
+def _check_exchange(core: Core, session: Session, identity_key: str, signature: str) -> None:
+    if base64.b64decode(identity_key) != session.public_key:
+        raise Refused(Reason.KEY, field="payload.identityKey")
+    now = core.clock.monotonic_ms()
+    # The oldest stand first, for a dict keeps the order of insertion.
+    while core.seen_exchanges:
+        oldest = next(iter(core.seen_exchanges))
+        if core.seen_exchanges[oldest] > now - SEEN_EXCHANGE_MS:
+            break
+        del core.seen_exchanges[oldest]
+    if signature in core.seen_exchanges:
+        raise Refused(Reason.REPLAYED)
+    core.seen_exchanges[signature] = now
+
+
+def _check_dh_key(key: str, field: str) -> None:
+    if not keycheck.is_usable_x25519(base64.b64decode(key)):
+        raise Refused(Reason.KEY, field=field)
+
+
+def _check_signed_keys(core: Core, identity: bytes, keys: list[tuple[str, str]]) -> None:
+    for key, _ in keys:
+        _check_dh_key(key, "signedPreKey")
+    _check_signatures(core, identity, signing.signed_prekey_bytes, keys)
+
+
+def _check_kem_keys(core: Core, identity: bytes, keys: list[tuple[str, str]]) -> None:
+    _check_signatures(core, identity, signing.kem_prekey_bytes, keys)
+
+
+def _check_signatures(
+    core: Core, identity: bytes, purpose: Callable[[bytes], bytes], keys: list[tuple[str, str]]
+) -> None:
+    checks = [(identity, base64.b64decode(mark), purpose(base64.b64decode(key))) for key, mark in keys]
+    if checks and not all(core.verify(checks)):
+        raise Refused(Reason.PREKEY_SIGNATURE)
+
+
+def _exchange_item(frame: frames.KeyExchangeInit | frames.KeyExchangeResponse, sender: str, name: str) -> NewItem:
+    head, tail = codec.split_at_seq(codec.route(frame, sender))
+    return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=head, tail=tail)
+
+
+def _response_from(bundle: Bundle, target: str, request: Any, now: int) -> frames.RoutedKeyExchangeResponse:
+    return frames.RoutedKeyExchangeResponse(
+        id=request,
+        payload=frames.RoutedKeyExchangeResponsePayload(
+            sender_id=target,
+            identity_key=bundle.identity_key,
+            signed_pre_key=bundle.signed.key,
+            signed_pre_key_id=bundle.signed.id,
+            pre_key_signature=bundle.signed.signature,
+            one_time_pre_key=UNSET if bundle.one_time is None else bundle.one_time.key,
+            one_time_pre_key_id=UNSET if bundle.one_time is None else bundle.one_time.id,
+            kem_pre_key=UNSET if bundle.kem is None else bundle.kem.key,
+            kem_pre_key_id=UNSET if bundle.kem is None else bundle.kem.id,
+            kem_pre_key_signature=UNSET if bundle.kem is None else bundle.kem.signature,
+        ),
+        timestamp=now,
+    )
+
+
+def _is_low(counts: PreKeyCounts) -> bool:
+    return counts.one_time < LOW_PREKEYS or (
+        counts.last_resort_kem_id is not None and counts.one_time_kem < LOW_PREKEYS
+    )
+
+
+def _status_of(counts: PreKeyCounts, request: Any, now: int) -> frames.PreKeyStatus:
+    return frames.PreKeyStatus(
+        id=request,
+        payload=frames.PreKeyStatusPayload(
+            one_time_pre_keys=counts.one_time,
+            kem_pre_keys=counts.one_time_kem,
+            signed_pre_key_id=UNSET if counts.signed_id is None else counts.signed_id,
+            last_resort_kem_pre_key_id=UNSET if counts.last_resort_kem_id is None else counts.last_resort_kem_id,
+        ),
+        timestamp=now,
+    )
+
+
+def ping(core: Core, session: Session, frame: frames.Ping) -> None:
+    """PING: answered after everything that came before it on this connection was stored or refused."""
+
+    def answer(_: object) -> None:
+        core.send(session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
+
+    if session.state is State.OPEN:
+        core.pipeline.store(lambda _: None, answer)
+    else:
+        answer(None)
+
+
+# --- presence ---------------------------------------------------------------------
+
+
+def presence(core: Core, session: Session, frame: frames.Presence) -> None:
+    """PRESENCE: an update for contacts, typing for one conversation, or a question about a contact."""
+    payload, user = frame.payload, session.user_id
+    if payload.user_id is not UNSET:
+        if payload.status is not UNSET or payload.conversation_id is not UNSET:
+            raise Refused(Reason.FIELD, field="payload.userId")
+        _answer_presence(core, session, payload.user_id, frame.id)
+        return
+    if payload.status is UNSET:
+        raise Refused(Reason.FIELD, field="payload.status")
+    status = payload.status
+    if status is frames.PresenceStatus.TYPING:
+        if payload.conversation_id is UNSET:
+            raise Refused(Reason.FIELD, field="payload.conversationId")
+        conversation = payload.conversation_id
+        core.store(
+            session,
+            frame.id,
+            lambda tx: tx.directory.participants(user, conversation),
+            lambda others: core.tell_contacts(user, others, status, conversation=conversation),
+        )
+    else:
+        session.presence = status
+        core.store(
+            session,
+            frame.id,
+            lambda tx: tx.directory.contacts(user),
+            lambda contacts: core.tell_contacts(user, contacts, status),
+        )
+
+
+def _answer_presence(core: Core, session: Session, other: str, request: Any) -> None:
+    user = session.user_id
+
+    def job(tx: Transaction) -> tuple[bool, int | None]:
+        known = tx.directory.has_written(user, other) and tx.directory.has_written(other, user)
+        return known, tx.directory.last_seen(other) if known else None
+
+    def then(result: tuple[bool, int | None]) -> None:
+        known, last_seen = result
+        there = core.hub.of(other) if known else None
+        status = frames.PresenceStatus.OFFLINE if there is None else there.presence
+        if status is not frames.PresenceStatus.OFFLINE:
+            last_seen = None
+        core.send(session, core.presence(other, status, last_seen=last_seen, request=request))
+
+    core.store(session, request, job, then)

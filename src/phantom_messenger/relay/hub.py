@@ -1,0 +1,84 @@
+"""Who is connected here, by user and by address."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from phantom_messenger.relay.rules import State
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire.frames import PresenceStatus
+
+DEPARTURE_MS: Final = 10_000
+"""How long a user may be gone before contacts hear of it, so that a reconnect makes no noise."""
+
+
+class Hub:
+    """All sessions of this relay."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+        self._users: dict[str, Session] = {}
+        self._addresses: Counter[str] = Counter()
+        self._departures: dict[str, tuple[int, PresenceStatus]] = {}
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, session: Session) -> int:
+        """Take in a new connection; returns how many its address has now."""
+        self._sessions[session.connection_id] = session
+        self._addresses[session.address] += 1
+        return self._addresses[session.address]
+
+    def remove(self, session: Session, now: int) -> bool:
+        """Forget a connection; True if its user is now without one."""
+        if self._sessions.pop(session.connection_id, None) is None:
+            return False
+        self._addresses[session.address] -= 1
+        if not self._addresses[session.address]:
+            del self._addresses[session.address]
+        if self._users.get(session.user_id) is not session:
+            return False
+        del self._users[session.user_id]
+        self._departures[session.user_id] = now + DEPARTURE_MS, session.presence
+        return True
+
+    def login(self, session: Session) -> tuple[Session | None, PresenceStatus]:
+        """Make this the user's session.
+
+        Returns:
+            The session that it replaces, and what contacts believe of the user.
+        """
+        replaced = self._users.get(session.user_id)
+        self._users[session.user_id] = session
+        _, believed = self._departures.pop(session.user_id, (0, PresenceStatus.OFFLINE))
+        return replaced, believed if replaced is None else replaced.presence
+
+    def forget(self, user_id: str) -> Session | None:
+        """Take a user out at once, without a departure to announce."""
+        self._departures.pop(user_id, None)
+        return self._users.pop(user_id, None)
+
+    def of(self, user_id: str) -> Session | None:
+        """The open session of a user."""
+        session = self._users.get(user_id)
+        return session if session is not None and session.state is State.OPEN else None
+
+    def believed(self, user_id: str) -> PresenceStatus:
+        """What contacts believe of a user: one who left a moment ago has not left for them."""
+        session = self.of(user_id)
+        if session is not None:
+            return session.presence
+        _, presence = self._departures.get(user_id, (0, PresenceStatus.OFFLINE))
+        return presence
+
+    def departed(self, now: int) -> list[str]:
+        """Users gone for long enough that contacts are to hear of it; each is named once, unless it looked absent."""
+        gone = [user for user, (at, _) in self._departures.items() if at <= now]
+        shown = [user for user in gone if self._departures[user][1] is not PresenceStatus.OFFLINE]
+        for user in gone:
+            del self._departures[user]
+        return shown

@@ -1,0 +1,63 @@
+"""What one connection still has to be sent: gathered over a turn, written at once, bounded."""
+
+from typing import Final
+
+from phantom_messenger.relay.ports import Connection
+
+HIGH_WATER: Final = 262_144
+"""Bytes waiting for a slow reader above which its mailbox is no longer pushed but left on disk."""
+
+LOW_WATER: Final = 65_536
+"""Bytes below which the mailbox is read on."""
+
+OVERFLOW: Final = 1_048_576
+"""Bytes of answers that a client may leave unread before it is cut."""
+
+
+STALL_MS: Final = 10_000
+"""How long a client may take nothing of what waits for it before it is cut; its mail stays on disk."""
+
+
+class Outbox:
+    """Messages of one turn for one connection.
+
+    Args:
+        connection: takes them.
+        now: monotonic milliseconds.
+    """
+
+    __slots__ = ("_bytes", "_connection", "_messages", "_moved_at", "_taken", "_written")
+
+    def __init__(self, connection: Connection, now: int) -> None:
+        self._connection = connection
+        self._messages: list[bytes] = []
+        self._bytes = 0
+        self._written = 0
+        self._taken = 0
+        self._moved_at = now
+
+    def push(self, message: bytes) -> None:
+        """Add one text message, UTF-8."""
+        self._messages.append(message)
+        self._bytes += len(message)
+
+    def flush(self) -> None:
+        """Hand all of it to the connection in one write."""
+        if self._messages:
+            messages, self._messages = self._messages, []
+            self._written += self._bytes
+            self._bytes = 0
+            self._connection.write(messages)
+
+    def level(self) -> int:
+        """Bytes that are on their way here or in the socket's buffer."""
+        return self._bytes + self._connection.buffered()
+
+    def stuck(self, now: int) -> bool:
+        """Whether the client has left too much unread, or taken nothing for too long."""
+        waiting = self._connection.buffered()
+        taken = self._written - waiting
+        if not waiting or taken != self._taken:
+            self._taken = taken
+            self._moved_at = now
+        return waiting > OVERFLOW or now - self._moved_at > STALL_MS

@@ -1,0 +1,135 @@
+"""Frames in batches: verify all, store all in one transaction, then answer all.
+
+Frames that arrive in one turn of the event loop are verified together. What they
+want stored is gathered while the writer is busy and goes to it as one batch, so under
+load one sync to disk serves many messages, and a lone message waits for nothing.
+Order is kept from end to end: frames are handled as they came, jobs run as they were
+submitted, continuations are called as the jobs ran.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from phantom_messenger.relay.ports import Failure, Job, Scheduler, Verification, Writer
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire.codec import Decoded
+
+MAX_BATCH: Final = 512
+"""Jobs in one transaction: bounds the time a commit takes and what a failed one undoes."""
+
+MAX_WAITING: Final = 8_192
+"""Jobs that wait for a slow disk; beyond them senders are asked to wait, for a job can hold 64 KiB."""
+
+SignatureCheck = tuple[bytes, bytes, bytes]
+
+
+class Submission(NamedTuple):
+    """A frame that was admitted; ``check`` is what must verify, None if it is unsigned."""
+
+    session: Session
+    decoded: Decoded
+    check: SignatureCheck | None
+
+
+class Work(NamedTuple):
+    """A job for the store and what is done with its result or ``Failure``."""
+
+    job: Job
+    then: Callable[[Any], None]
+
+
+class Pipeline:
+    """The way of every frame.
+
+    Args:
+        verify: checks signatures in batches.
+        writer: runs jobs durably, one batch at a time.
+        schedule: runs an action in the next turn.
+        handle: called for each frame with whether its signature verified; does not raise.
+        broken: called instead if the verification itself fails.
+        report: told of what a continuation raises; the others are called all the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: Verification,
+        writer: Writer,
+        schedule: Scheduler,
+        handle: Callable[[Submission, bool], None],
+        broken: Callable[[Submission, Exception], None],
+        report: Callable[[Exception], None],
+    ) -> None:
+        self._verify = verify
+        self._writer = writer
+        self._schedule = schedule
+        self._handle = handle
+        self._broken = broken
+        self._report = report
+        self._arrived: list[Submission] = []
+        self._waiting: deque[Work] = deque()
+        self._running: list[Work] = []
+        self._on_idle: Callable[[], None] | None = None
+
+    def put(self, submission: Submission) -> None:
+        """Take in an admitted frame."""
+        if not self._arrived:
+            self._schedule(self._turn)
+        self._arrived.append(submission)
+
+    def store(self, job: Job, then: Callable[[Any], None]) -> None:
+        """Have a job run by the store; ``then`` gets its result after it is on disk.
+
+        If too many wait already, it gets a ``Failure`` at once, as for a full disk.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), storage_full=True)))
+            return
+        self._waiting.append(Work(job, then))
+        self._dispatch()
+
+    def when_idle(self, action: Callable[[], None]) -> None:
+        """Run ``action`` once nothing is being verified or stored."""
+        self._on_idle = action
+        self._check_idle()
+
+    def _turn(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        checks = [submission.check for submission in arrived if submission.check is not None]
+        try:
+            verdicts = iter(self._verify(checks) if checks else ())
+        except Exception as error:  # noqa: BLE001 - the border: what cannot be verified ends its session
+            for submission in arrived:
+                self._broken(submission, error)
+        else:
+            for submission in arrived:
+                self._handle(submission, submission.check is None or next(verdicts))
+        self._check_idle()
+
+    def _dispatch(self) -> None:
+        # Started from a turn of its own, so that all jobs of this turn are in the batch.
+        if not self._running and len(self._waiting) == 1:
+            self._schedule(self._start)
+
+    def _start(self) -> None:
+        if self._running or not self._waiting:
+            return
+        count = min(len(self._waiting), MAX_BATCH)
+        self._running = [self._waiting.popleft() for _ in range(count)]
+        self._writer([work.job for work in self._running], self._done)
+
+    def _done(self, results: list[Any]) -> None:
+        finished, self._running = self._running, []
+        for work, result in zip(finished, results, strict=True):
+            try:
+                work.then(result)
+            except Exception as error:  # noqa: BLE001 - the border: one failure is not the others'
+                self._report(error)
+        self._start()
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._on_idle is not None and not (self._arrived or self._waiting or self._running):
+            action, self._on_idle = self._on_idle, None
+            action()

@@ -1,0 +1,312 @@
+"""What the relay's core needs from the world, each with its contract.
+
+Storage is three small ports inside one transaction. A job is a function of a
+``Transaction``; the store runs a batch of jobs as one durable transaction. Jobs see
+the effects of the jobs before them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any, Final, Protocol
+
+
+class Clock(Protocol):
+    """Two clocks: the wall's for what peers see, the monotonic one for limits and timeouts."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970; may jump."""
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds since an arbitrary moment; never goes back."""
+
+
+class Randomness(Protocol):
+    """A source of unpredictable bytes."""
+
+    def __call__(self, count: int, /) -> bytes:
+        """Return ``count`` random bytes."""
+
+
+class Connection(Protocol):
+    """One WebSocket connection, as the core sees it."""
+
+    def write(self, messages: Sequence[bytes]) -> None:
+        """Send each as a text message, all in one write; never blocks, never raises."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind what was written, then close; idempotent."""
+
+    def abort(self) -> None:
+        """Drop the connection and what it still has to send."""
+
+    def buffered(self) -> int:
+        """Bytes written that the socket has not taken yet."""
+
+
+class Scheduler(Protocol):
+    """The event loop."""
+
+    def __call__(self, action: Callable[[], None], /) -> object:
+        """Run ``action`` soon, after what is running now, in order."""
+
+
+class ItemKind(IntEnum):
+    """What may wait in a mailbox."""
+
+    MESSAGE = 1
+    RECEIPT = 2
+    KEY_EXCHANGE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewItem:
+    """Something to wait in a mailbox.
+
+    ``head`` + decimal seq + ``tail`` is the text that the recipient gets. ``name``
+    tells items of one sender and kind apart: a message id, or which key exchange frame.
+    """
+
+    kind: ItemKind
+    sender: str
+    name: str
+    head: bytes
+    tail: bytes
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that waits: ``text`` is the frame as it will be sent."""
+
+    seq: int
+    kind: ItemKind
+    sender: str
+    name: str
+    text: bytes
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Consecutive items of a mailbox; ``complete`` if nothing is behind them."""
+
+    items: list[Item]
+    complete: bool
+
+
+class Refusal(Enum):
+    """Why an item was not appended."""
+
+    DUPLICATE = "duplicate"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A message that was removed because its time had come."""
+
+    sender: str
+    recipient: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedKey:
+    """A signed prekey: id, key and signature as base64 text."""
+
+    id: int
+    key: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeKey:
+    """A one-time X25519 prekey: id and key as base64 text."""
+
+    id: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What PREKEY_PUBLISH brings: signed keys replace, one-time keys are added."""
+
+    signed: SignedKey
+    last_resort_kem: SignedKey | None
+    one_time: Sequence[OneTimeKey]
+    one_time_kem: Sequence[SignedKey]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreKeyCounts:
+    """What is left of a user's prekeys."""
+
+    one_time: int
+    one_time_kem: int
+    signed_id: int | None
+    last_resort_kem_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """One hand-out of a user's prekeys; ``left`` is what remains."""
+
+    identity_key: str
+    signed: SignedKey
+    one_time: OneTimeKey | None
+    kem: SignedKey | None
+    left: PreKeyCounts
+
+
+class Directory(Protocol):
+    """Accounts, and who has written to whom."""
+
+    def bind(self, user_id: str, public_key: str, *, certified: bool) -> bool:
+        """Make the account or confirm it; False if the id belongs to another key.
+
+        A certified claim takes an id from an uncertified one, whose account is deleted.
+        """
+
+    def public_key(self, user_id: str) -> str | None:
+        """The key that owns the id, base64; None if there is no such account."""
+
+    def delete(self, user_id: str) -> None:
+        """Remove the account and all that hangs on it; idempotent."""
+
+    def set_last_seen(self, user_id: str, at: int) -> None:
+        """Remember when the last session ended, in milliseconds, rounded by the caller."""
+
+    def last_seen(self, user_id: str) -> int | None:
+        """When the last session ended, None if unknown."""
+
+    def note_written(self, sender: str, recipient: str, conversation: str) -> bool:
+        """Remember that ``sender`` wrote to ``recipient`` in a conversation ('' for none); idempotent.
+
+        The 16 conversations of an ordered pair that began last are kept.
+
+        Returns:
+            Whether this has made the two contacts.
+        """
+
+    def has_written(self, sender: str, recipient: str) -> bool:
+        """Whether ``sender`` ever wrote to ``recipient``."""
+
+    def contacts(self, user_id: str) -> list[str]:
+        """Those who wrote to the user and to whom the user wrote."""
+
+    def participants(self, user_id: str, conversation: str) -> list[str]:
+        """Contacts who used this conversation with the user, both ways."""
+
+
+class PreKeys(Protocol):
+    """Published prekeys. Each one-time key is handed out once, ever."""
+
+    def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
+        """Replace the signed keys, add the one-time keys; None and no change if they would be too many.
+
+        A one-time key whose id is not above all ids published before is left out: it may have
+        been handed out already.
+        """
+
+    def counts(self, user_id: str) -> PreKeyCounts:
+        """What is left."""
+
+    def take(self, target: str, requester: str, now: int) -> Bundle | None:
+        """Hand out a bundle; None if the target has published nothing.
+
+        Beyond the hourly limits a bundle has no one-time X25519 key, and the last-resort KEM key.
+        """
+
+
+class Mailboxes(Protocol):
+    """What waits for each user, in the order of ``seq``."""
+
+    def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
+        """Add an item behind all others of this recipient.
+
+        A message whose (sender, name) is in the mailbox, or left it less than 10 minutes
+        ago, is a duplicate. A receipt or key exchange replaces an older one of the same
+        name. ``known``: the recipient once wrote to the sender, who may then fill all of
+        the backlog, and whose key exchanges always find room. ``now``: milliseconds of the wall clock.
+        """
+
+    def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
+        """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
+
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
+        """Remove a message; False if it is not there."""
+
+    def confirm(self, recipient: str, seq: int) -> None:
+        """Remove a receipt or key exchange by its seq; a message is left alone."""
+
+    def expire(self, now: int, limit: int) -> list[Expired]:
+        """Remove at most ``limit`` messages whose time has come."""
+
+
+class Transaction(Protocol):
+    """The three storage ports, inside one transaction."""
+
+    @property
+    def directory(self) -> Directory:
+        """Accounts."""
+
+    @property
+    def prekeys(self) -> PreKeys:
+        """Prekeys."""
+
+    @property
+    def mailboxes(self) -> Mailboxes:
+        """Mail."""
+
+
+Job = Callable[[Transaction], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The outcome of a job that could not be done; nothing of it was stored."""
+
+    error: Exception
+    storage_full: bool
+
+
+class Store(Protocol):
+    """Runs jobs durably."""
+
+    def run(self, jobs: Sequence[Job]) -> list[Any]:
+        """Run the jobs in order as one transaction.
+
+        Returns when it is on disk, with one result or ``Failure`` per job. A job that
+        raises is undone alone; if the commit fails all are undone and all are failures.
+        """
+
+    def tidy(self) -> None:
+        """Background work after removals: leave no removed byte in any file."""
+
+    def close(self) -> None:
+        """Close; the store can be opened again."""
+
+
+class Writer(Protocol):
+    """Where a store's batches are run, so that the core never waits."""
+
+    def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None], /) -> None:
+        """Run the batch and then ``done(results)`` where the core runs. One batch at a time."""
+
+
+class Verification(Protocol):
+    """Checks signatures in batches."""
+
+    def __call__(self, batch: Sequence[tuple[bytes, bytes, bytes]], /) -> list[bool]:
+        """For each (public key, signature, message): whether the strict Ed25519 check holds."""
+
+
+KEEP_REMOVED_MS: Final = 600_000
+"""How long the id of a removed message is remembered: twice the clock tolerance of a re-send."""
+
+MAX_REMEMBERED: Final = 200_000
+"""How many removed ids are remembered at most (about 40 MB); the oldest go first."""
+
+CONVERSATIONS_KEPT: Final = 16
+"""Conversations remembered for an ordered pair, for typing notices."""

@@ -1,0 +1,231 @@
+"""The relay without input and output: what an adapter calls when something happens outside."""
+
+import base64
+from collections.abc import Callable
+
+from msgspec import UNSET
+
+from phantom_messenger.relay import handlers
+from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.pipeline import Submission
+from phantom_messenger.relay.ports import (
+    Clock,
+    Connection,
+    Expired,
+    Randomness,
+    Scheduler,
+    Verification,
+    Writer,
+)
+from phantom_messenger.relay.rules import RULES, State
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire import codec, frames, limits, signing
+from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+
+SWEEP_LIMIT = 256
+"""Expired messages removed in one step, so that a sweep never holds up the batch behind it."""
+
+PRUNE_MS = 60_000
+PROTOCOL_VERSION = 1
+
+
+class Relay:
+    """All of the relay's behaviour; arguments as for ``Core``."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        randomness: Randomness,
+        schedule: Scheduler,
+        verify: Verification,
+        writer: Writer,
+    ) -> None:
+        self._core = Core(
+            config=config,
+            clock=clock,
+            randomness=randomness,
+            schedule=schedule,
+            verify=verify,
+            writer=writer,
+            handle=handlers.handle,
+        )
+        self._config = config
+        self._clock = clock
+        self._stopping = False
+        self._sweeping = False
+        self._pruned_at = clock.monotonic_ms()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._core.hub)
+
+    def connect(self, connection: Connection, *, address: str, host: str) -> Session:
+        """A WebSocket handshake was completed; the answer is CONNECTION_ACK.
+
+        Args:
+            connection: the way to the client.
+            address: the party that limits count.
+            host: the Host header, lower case.
+        """
+        core, now = self._core, self._clock.wall_ms()
+        session = Session(
+            connection,
+            connection_id=core.token(16),
+            address=address,
+            host=host,
+            challenge=core.token(limits.CHALLENGE_BYTES),
+            now=self._clock.monotonic_ms(),
+        )
+        count = core.hub.add(session)
+        if self._stopping:
+            core.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
+        elif self._config.max_connections and count > self._config.max_connections:
+            core.close(session, CloseCode.RATE_LIMITED, "too many connections from this address")
+        else:
+            assert session.challenge is not None  # noqa: S101 - narrows the type of what was just made
+            core.send(
+                session,
+                frames.ConnectionAck(
+                    payload=frames.ConnectionAckPayload(
+                        challenge=session.challenge,
+                        connection_id=session.connection_id,
+                        limits=frames.LimitsPart(
+                            backlog=limits.MAX_BACKLOG,
+                            encrypted_chars=limits.MAX_ENCRYPTED_CHARS,
+                            message_bytes=limits.MAX_MESSAGE_BYTES,
+                            messages_per_minute=self._config.rates.get(limits.RateClass.MESSAGE),
+                            metadata_bytes=limits.MAX_METADATA_BYTES,
+                        ),
+                        protocol_version=PROTOCOL_VERSION,
+                        server_name=self._config.server_name,
+                        server_time=now,
+                        unsigned_auth=True if self._config.allow_unsigned_auth else UNSET,
+                    ),
+                    timestamp=now,
+                ),
+            )
+        return session
+
+    def receive(self, session: Session, text: bytes) -> None:
+        """A text message has come."""
+        if session.state is State.CLOSED:
+            return
+        core, now = self._core, self._clock.monotonic_ms()
+        session.heard_at = now
+        try:
+            decoded = codec.decode_client(text)
+            session.admit(decoded.frame, limiter=core.limiter, wall=self._clock.wall_ms(), now=now)
+        except Refused as refused:
+            self._refuse(session, refused, codec.request_head(text))
+            return
+        core.pipeline.put(Submission(session, decoded, _signature_check(session, decoded)))
+
+    def receive_binary(self, session: Session) -> None:
+        """A binary message has come; the protocol has none."""
+        if session.state is State.CLOSED:
+            return
+        self._core.refuse(session, Refused(Reason.BINARY), UNSET)
+        self._core.close(session, CloseCode.INVALID_MESSAGE, "binary message")
+
+    def drained(self, session: Session) -> None:
+        """The socket has taken what was waiting for it."""
+        self._core.drained(session)
+
+    def disconnected(self, session: Session) -> None:
+        """The connection is gone, whoever closed it."""
+        session.state = State.CLOSED
+        if self._core.hub.remove(session, self._clock.monotonic_ms()):
+            self._note_departure(session.user_id)
+
+    def tick(self) -> None:
+        """Time has passed: call it about once a second."""
+        core, now = self._core, self._clock.monotonic_ms()
+        for session in core.hub:
+            self._check_times(session, now)
+        for user in core.hub.departed(now):
+            self._announce_departure(user)
+        if not self._sweeping:
+            self._sweep()
+        if now - self._pruned_at >= PRUNE_MS:
+            self._pruned_at = now
+            core.limiter.prune(now)
+
+    def stop(self, stopped: Callable[[], None]) -> None:
+        """Finish what is on its way, tell every client 1001, then call ``stopped``; may be called again."""
+        self._stopping = True
+
+        def close_all() -> None:
+            for session in self._core.hub:
+                self._core.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
+            stopped()
+
+        self._core.pipeline.when_idle(close_all)
+
+    def _refuse(self, session: Session, refused: Refused, request: codec.Request) -> None:
+        core = self._core
+        if session.state is not State.OPEN:
+            if request.type == "AUTH" and session.state is State.CONNECTED:
+                handlers.refuse_login(core, session, refused, request.id)
+                return
+            if request.type not in (None, "AUTH", "PING"):
+                core.refuse(session, Refused(Reason.NOT_AUTHENTICATED), request.id)
+                core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required")
+                return
+        core.refuse(session, refused, request.id)
+
+    def _check_times(self, session: Session, now: int) -> None:
+        core = self._core
+        if session.state is State.CLOSED:
+            return
+        if session.outbox.stuck(now):
+            session.state = State.CLOSED
+            session.connection.abort()
+        elif session.state is not State.OPEN:
+            if now - session.opened_at >= limits.CONNECTION_TIMEOUT_MS:
+                core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required")
+        elif now - session.heard_at >= limits.IDLE_TIMEOUT_MS:
+            core.close(session, CloseCode.GOING_AWAY, "idle")
+        else:
+            core.drained(session)
+
+    def _note_departure(self, user: str) -> None:
+        minute = self._clock.wall_ms() // 60_000 * 60_000
+        self._core.store_quietly(lambda tx: tx.directory.set_last_seen(user, minute))
+
+    def _announce_departure(self, user: str) -> None:
+        core = self._core
+
+        def then(result: tuple[list[str], int | None]) -> None:
+            contacts, last_seen = result
+            if core.hub.of(user) is None:
+                core.tell_contacts(user, contacts, frames.PresenceStatus.OFFLINE, last_seen=last_seen)
+
+        core.store_quietly(lambda tx: (tx.directory.contacts(user), tx.directory.last_seen(user)), then)
+
+    def _sweep(self) -> None:
+        now = self._clock.wall_ms()
+        self._sweeping = True
+
+        def then(result: object) -> None:
+            self._sweeping = False
+            if isinstance(result, list):
+                for expired in result:
+                    assert isinstance(expired, Expired)  # noqa: S101 - narrows the type
+                    self._core.expired(expired.sender, expired.recipient, expired.name)
+
+        self._core.pipeline.store(lambda tx: tx.mailboxes.expire(now, SWEEP_LIMIT), then)
+
+
+def _signature_check(session: Session, decoded: codec.Decoded) -> tuple[bytes, bytes, bytes] | None:
+    frame = decoded.frame
+    if not RULES[type(frame)].signed:
+        return None
+    signature = getattr(frame, "signature", UNSET)
+    if signature is UNSET:
+        return None  # an AUTH without signature; its handler decides
+    key = base64.b64decode(frame.payload.public_key) if isinstance(frame, frames.Auth) else session.public_key
+    return key, base64.b64decode(signature), signing.envelope_bytes(decoded.signed_text)

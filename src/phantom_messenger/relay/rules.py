@@ -1,0 +1,49 @@
+"""One table: for each frame, when it is legal, what it counts as, whether it is signed.
+
+The documentation's table is made from this one.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.limits import RateClass
+
+
+class State(Enum):
+    """Where a connection stands."""
+
+    CONNECTED = "connected"
+    """Has its challenge; may log in."""
+    AUTHENTICATING = "authenticating"
+    """Its login is being checked and stored."""
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What holds for one frame type.
+
+    ``anyone``: legal before login too. ``signed``: carries a fresh signature of the
+    sender's identity key.
+    """
+
+    rate: RateClass
+    signed: bool
+    anyone: bool = False
+
+
+RULES: Final[dict[type[frames.Frame], Rule]] = {
+    frames.Auth: Rule(rate=RateClass.AUTH, signed=True, anyone=True),
+    frames.Ping: Rule(rate=RateClass.PING, signed=False, anyone=True),
+    frames.Message: Rule(rate=RateClass.MESSAGE, signed=True),
+    frames.MessageAck: Rule(rate=RateClass.ACK, signed=False),
+    frames.KeyExchangeInit: Rule(rate=RateClass.KEY_EXCHANGE, signed=True),
+    frames.KeyExchangeResponse: Rule(rate=RateClass.KEY_EXCHANGE, signed=True),
+    frames.PreKeyPublish: Rule(rate=RateClass.PREKEY, signed=True),
+    frames.PreKeyStatusQuery: Rule(rate=RateClass.PREKEY, signed=False),
+    frames.Presence: Rule(rate=RateClass.PRESENCE, signed=False),
+    frames.AccountDelete: Rule(rate=RateClass.PREKEY, signed=True),
+}

@@ -1,0 +1,231 @@
+"""The relay on asyncio: listening socket, writer thread, timer, clean stop."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, Final
+
+from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
+
+from phantom_messenger.relay import http, keycheck
+from phantom_messenger.relay.config import Config, ConfigError
+from phantom_messenger.relay.core import LOG, report
+from phantom_messenger.relay.ports import Failure, Job, Store
+from phantom_messenger.relay.relay import Relay
+from phantom_messenger.relay.websocket import SILENT, WebSocketConnection
+from phantom_messenger.version import __version__
+from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, MAX_TRANSPORT_BYTES
+
+TICK_SECONDS: Final = 1.0
+TIDY_SECONDS: Final = 20.0
+"""How often removed bytes are driven out of the write-ahead log: well within the promised 60 s."""
+
+LOG_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 3.0
+READ_BUFFER: Final = 2_048
+"""First read buffer of a connection in bytes: most are idle, and it grows on demand."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def wall_ms(self) -> int:
+        """See ``relay.ports.Clock``."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_ms(self) -> int:
+        """See ``relay.ports.Clock``."""
+        return time.monotonic_ns() // 1_000_000
+
+
+class StoreThread:
+    """The one thread that touches the store; a ``relay.ports.Writer``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self.is_healthy = True
+        """Whether the last batch and the last tidying went well."""
+
+    def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
+        """See ``relay.ports.Writer``."""
+
+        def work() -> None:
+            try:
+                results = self._store.run(jobs)
+            except Exception as error:  # noqa: BLE001 - the border: every batch is answered, whatever happens
+                report(error)
+                results = [Failure(error, storage_full=False)] * len(jobs)
+            was_healthy, failed = self.is_healthy, [result for result in results if isinstance(result, Failure)]
+            self.is_healthy = not failed
+            if failed and was_healthy:
+                LOG.warning("the store cannot write (%s); senders are asked to wait", type(failed[0].error).__name__)
+            elif self.is_healthy and not was_healthy:
+                LOG.warning("the store writes again")
+            self._loop.call_soon_threadsafe(done, results)
+
+        self._executor.submit(work)
+
+    def tidy(self) -> None:
+        """Have the store tidied behind what it is doing."""
+
+        def work() -> None:
+            try:
+                self._store.tidy()
+            except Exception as error:  # noqa: BLE001 - the border: it is tried again
+                report(error)
+                self.is_healthy = False
+
+        self._executor.submit(work)
+
+    async def close(self) -> None:
+        """Close the store behind what it is doing."""
+        await self._loop.run_in_executor(self._executor, self._store.close)
+        self._executor.shutdown()
+
+
+class RelayServer:
+    """A listening relay.
+
+    Args:
+        config: the settings.
+        store: already opened; closed with the server.
+    """
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._store = StoreThread(store)
+        self._relay = Relay(
+            config=config,
+            clock=SystemClock(),
+            randomness=os.urandom,
+            schedule=self._loop.call_soon,
+            verify=keycheck.verify,
+            writer=self._store,
+        )
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.Task[None] | None = None
+        self._logged_at = self._loop.time() - LOG_SECONDS
+        self._loop.set_exception_handler(self._log_loop_error)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as clients dial it."""
+        assert self._server is not None  # noqa: S101 - asked for after start
+        host, port = self._server.sockets[0].getsockname()[:2]
+        scheme = "wss" if self._config.tls_cert else "ws"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{http.WEBSOCKET_PATH}"
+
+    def _log_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Failed TLS handshakes and the like: one line at most every ten seconds, without addresses."""
+        now = self._loop.time()
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            LOG.warning("a connection failed: %s", type(context.get("exception")).__name__)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the address or the certificate cannot be used.
+        """
+        try:
+            self._server = await ws_create_server(
+                self._accept,
+                self._config.host,
+                self._config.port,
+                ssl=self._tls(),
+                logger_name=SILENT,
+                websocket_handshake_timeout=CONNECTION_TIMEOUT_MS / 1000,
+                max_frame_size=MAX_TRANSPORT_BYTES,
+                read_buffer_init_size=READ_BUFFER,
+                enable_auto_pong=False,
+                use_aiofastnet=False,
+                reuse_address=True,
+            )
+        except (OSError, UnicodeError) as error:
+            place = f"--host {self._config.host} --port {self._config.port}"
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"{place}: the port is taken; stop what runs there, or choose another with --port or PHANTOM_PORT"
+                ) from None
+            reason = getattr(error, "strerror", None) or "not a host name"
+            raise ConfigError(f"{place} cannot be used: {reason}") from None
+        self._timer = self._loop.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Answer what is on its way, close every connection with 1001, close the store."""
+        if self._server is not None:
+            self._server.close()
+        await self._settle()
+        deadline = self._loop.time() + STOP_SECONDS
+        while self._relay.connections and self._loop.time() < deadline:  # noqa: ASYNC110 - a few turns, once
+            await asyncio.sleep(0.02)
+        await self._settle()
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.wait({self._timer})
+        await self._store.close()
+
+    async def _settle(self) -> None:
+        settled = asyncio.Event()
+        self._relay.stop(settled.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(settled.wait(), STOP_SECONDS)
+
+    async def _tick(self) -> None:
+        tidied = self._loop.time()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                self._relay.tick()
+            except Exception as error:  # noqa: BLE001 - the border: the next tick may do better
+                report(error)
+            if self._loop.time() - tidied >= TIDY_SECONDS:
+                tidied = self._loop.time()
+                self._store.tidy()
+
+    def _accept(self, request: WSUpgradeRequest) -> WebSocketConnection | WSUpgradeResponseWithListener:
+        path = request.path.decode("ascii", "replace").partition("?")[0]
+        if path != http.WEBSOCKET_PATH:
+            found = http.answer(path, ready=self._store.is_healthy, version=__version__)
+            return _plain(found)
+        host = request.headers.get("host", "")
+        if not http.is_origin_allowed(request.headers.get("origin"), host, self._config.allowed_origins):
+            return _plain(http.Answer(HTTPStatus.FORBIDDEN, b'{"error": "origin not allowed"}\n'))
+        # Browsers send "Connection: keep-alive, Upgrade"; picows wants the one word.
+        if "upgrade" in http.header_tokens(request.headers, "connection"):
+            request.headers["connection"] = "Upgrade"
+        return WebSocketConnection(self._relay, self._party, request)
+
+    def _party(self, peer: str, request: WSUpgradeRequest) -> str:
+        # RFC 9110 section 5.3: several lines of one header are one list.
+        return http.party_of(peer, ",".join(request.headers.getall("x-forwarded-for", [])), self._config)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._config.tls_cert is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self._config.tls_cert, self._config.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"--tls-cert {self._config.tls_cert} and --tls-key cannot be used: {error}") from None
+        return context
+
+
+def _plain(found: http.Answer) -> WSUpgradeResponseWithListener:
+    headers = {"Content-Type": found.content_type, "Cache-Control": "no-store"}
+    if found.status < HTTPStatus.BAD_REQUEST:
+        response = WSUpgradeResponse.create_ok_response(found.body, headers)
+    else:
+        response = WSUpgradeResponse.create_error_response(found.status, found.body, headers)
+    return WSUpgradeResponseWithListener(response, None)

@@ -1,0 +1,134 @@
+"""One connection: its state, what it may send now, and how far its mailbox was sent.
+
+No input or output: times are arguments, refusals are raised.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from phantom_messenger.relay.limiter import Limiter
+from phantom_messenger.relay.outbox import Outbox
+from phantom_messenger.relay.ports import Connection, Item
+from phantom_messenger.relay.rules import RULES, State
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_STRIKES
+from phantom_messenger.wire.window import Window
+
+
+@dataclass(slots=True)
+class Feed:
+    """How far the mailbox was sent on this connection.
+
+    While ``live``, new items are pushed as they come. Otherwise they stay in the store
+    and are read page by page (``loading`` while one is on its way). Both moves happen in
+    the order of the store's batches, so nothing is sent twice or left out.
+    """
+
+    sent: int = 0
+    live: bool = False
+    loading: bool = False
+
+
+_COUNTED: Final = {ErrorCode.INVALID_MESSAGE, ErrorCode.MESSAGE_TOO_LARGE}
+
+
+@dataclass(slots=True)
+class Strikes:
+    """Misbehaviour in the last minute, by kind."""
+
+    refused: Window = field(default_factory=lambda: Window(MAX_STRIKES - 1))
+    malformed: Window = field(default_factory=lambda: Window(MAX_STRIKES - 1))
+    forged: Window = field(default_factory=lambda: Window(MAX_STRIKES - 1))
+
+    def count(self, refused: Refused, now: int) -> CloseCode | None:
+        """Count a refusal; the code to close with if it was one too many."""
+        if refused.reason is Reason.RATE:
+            window, code = self.refused, CloseCode.RATE_LIMITED
+        elif refused.reason is Reason.SIGNATURE:
+            window, code = self.forged, CloseCode.INVALID_MESSAGE
+        elif refused.code in _COUNTED and refused.reason is not Reason.CLOCK:
+            window, code = self.malformed, CloseCode.INVALID_MESSAGE
+        else:
+            return None
+        return code if window.take(now) else None
+
+
+class Session:
+    """The state of one connection.
+
+    Args:
+        connection: where its messages go.
+        connection_id: names it towards the client; random.
+        address: the party that connection and login limits count.
+        host: the Host header of its handshake, an audience if none is configured.
+        challenge: 32 random bytes in base64, to be signed by the login.
+        now: monotonic milliseconds.
+    """
+
+    __slots__ = (
+        "acks",
+        "address",
+        "challenge",
+        "connection",
+        "connection_id",
+        "feed",
+        "heard_at",
+        "host",
+        "opened_at",
+        "outbox",
+        "presence",
+        "public_key",
+        "state",
+        "strikes",
+        "unconfirmed",
+        "user_id",
+    )
+
+    def __init__(
+        self, connection: Connection, *, connection_id: str, address: str, host: str, challenge: str, now: int
+    ) -> None:
+        self.connection = connection
+        self.connection_id = connection_id
+        self.address = address
+        self.host = host
+        self.challenge: str | None = challenge
+        self.state = State.CONNECTED
+        self.user_id = ""
+        self.public_key = b""
+        self.acks = False
+        self.presence = frames.PresenceStatus.ONLINE
+        self.outbox = Outbox(connection, now)
+        self.feed = Feed()
+        self.strikes = Strikes()
+        self.unconfirmed: deque[Item] = deque()
+        self.opened_at = now
+        self.heard_at = now
+
+    def admit(self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int) -> None:
+        """Judge a well-formed frame by the table: state, rate, freshness.
+
+        Args:
+            frame: what came.
+            limiter: counts it.
+            wall: the relay's wall clock in milliseconds.
+            now: monotonic milliseconds.
+
+        Raises:
+            Refused: ``NOT_AUTHENTICATED``, ``ALREADY_AUTHENTICATED``, ``RATE`` or ``CLOCK``.
+        """
+        rule = RULES[type(frame)]
+        if self.state is not State.OPEN and not rule.anyone:
+            raise Refused(Reason.NOT_AUTHENTICATED)
+        if isinstance(frame, frames.Auth):
+            if self.state is not State.CONNECTED:
+                raise Refused(Reason.ALREADY_AUTHENTICATED)
+            # The id counts once its owner has proved itself: others must not use up its limit.
+            parties = [self.address]
+        else:
+            parties = [self.user_id or self.connection_id]
+        if wait := limiter.take(rule.rate, parties, now):
+            raise Refused(Reason.RATE, retry_after=wait)
+        if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:
+            raise Refused(Reason.CLOCK, details={"serverTime": wall})

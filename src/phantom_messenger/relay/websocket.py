@@ -1,0 +1,214 @@
+"""The WebSocket connection of the relay, on picows: the only room that knows that library.
+
+picows parses frames, checks masks, lengths and opcodes, and does the upgrade. What
+RFC 6455 asks beyond that is done here: reserved bits, fragments, UTF-8, the close
+handshake, and one write for all messages of a turn.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire.codes import CloseCode
+from phantom_messenger.wire.limits import MAX_FRAGMENTS, MAX_TRANSPORT_BYTES
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds a client has to answer a close frame."""
+
+SILENT: Final = logging.getLogger("phantom.websocket")
+SILENT.disabled = True
+"""picows logs addresses; this relay does not."""
+
+
+class Receiver(Protocol):
+    """What the relay does with what a connection brings."""
+
+    def connect(self, connection: "WebSocketConnection", *, address: str, host: str) -> Session:
+        """A connection was opened."""
+
+    def receive(self, session: Session, text: bytes) -> None:
+        """A text message has come."""
+
+    def receive_binary(self, session: Session) -> None:
+        """A binary message has come."""
+
+    def drained(self, session: Session) -> None:
+        """The socket took what was waiting."""
+
+    def disconnected(self, session: Session) -> None:
+        """The connection is gone."""
+
+
+class WebSocketConnection(WSListener):
+    """One connection; a ``relay.ports.Connection`` for the core, a listener for picows.
+
+    Args:
+        receiver: gets what comes.
+        party: turns the socket's address and the request into the address that limits count.
+        request: the upgrade request.
+    """
+
+    def __init__(
+        self, receiver: Receiver, party: Callable[[str, WSUpgradeRequest], str], request: WSUpgradeRequest
+    ) -> None:
+        super().__init__()
+        self._receiver = receiver
+        self._party = party
+        self._request = request
+        self._transport: WSTransport | None = None
+        self._session: Session | None = None
+        self._fragments: list[bytes] = []
+        self._fragments_bytes = 0
+        self._fragments_kind: WSMsgType | None = None
+        self._closing = False
+
+    # --- what picows calls --------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The handshake is done."""
+        self._transport = transport
+        peer = transport.underlying_transport.get_extra_info("peername")
+        host = self._request.headers.get("host", "").strip().lower()
+        address = self._party(peer[0] if peer else "", self._request)
+        self._session = self._receiver.connect(self, address=address, host=host)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame has come, unmasked."""
+        if frame.msg_type == WSMsgType.CLOSE:
+            self._answer_close(transport, frame)
+            return
+        if self._closing:
+            return
+        # RFC 6455 section 5.2: reserved bits MUST be 0 unless an extension defines them; there is none.
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self.close(CloseCode.PROTOCOL_ERROR, "reserved bits")
+        elif frame.msg_type in (WSMsgType.PING, WSMsgType.PONG):
+            if frame.msg_type == WSMsgType.PING:
+                transport.send_pong(frame.get_payload_as_bytes())
+        else:
+            self._take_data(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows passes it
+        """The socket is gone."""
+        self._closing = True
+        if self._session is not None:
+            self._receiver.disconnected(self._session)
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full; the core asks ``buffered`` itself."""
+
+    def resume_writing(self) -> None:
+        """The socket's buffer is low again."""
+        if self._session is not None and not self._closing:
+            self._receiver.drained(self._session)
+
+    # --- what the core calls ------------------------------------------------------
+
+    def write(self, messages: Sequence[bytes]) -> None:
+        """See ``relay.ports.Connection``."""
+        if self._transport is None or self._closing or self._transport.is_disconnected:
+            return
+        parts: list[bytes] = []
+        for message in messages:
+            parts += (_text_header(len(message)), message)
+        self._transport.underlying_transport.write(b"".join(parts))
+
+    def close(self, code: int, reason: str) -> None:
+        """See ``relay.ports.Connection``."""
+        if self._transport is None or self._closing or self._transport.is_disconnected:
+            return
+        self._closing = True
+        self._forget_fragments()
+        self._transport.send_close(code, reason.encode())  # type: ignore[arg-type] # a C enum: any number passes
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+
+    def abort(self) -> None:
+        """See ``relay.ports.Connection``."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._closing = True
+            self._transport.disconnect(graceful=False)
+
+    def buffered(self) -> int:
+        """See ``relay.ports.Connection``."""
+        if self._transport is None or self._transport.is_disconnected:
+            return 0
+        return int(self._transport.underlying_transport.get_write_buffer_size())
+
+    # --- RFC 6455 -----------------------------------------------------------------
+
+    def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
+        # RFC 6455 section 5.5.1: answer a Close with a Close, then the server closes TCP first (7.1.1).
+        if not self._closing:
+            self._closing = True
+            if not frame.payload_size:
+                transport.send_close(WSCloseCode.OK)
+            elif _may_be_sent(code := int(frame.get_close_code())):  # type: ignore[call-overload] # a C enum is an int
+                transport.send_close(code)
+            else:
+                transport.send_close(WSCloseCode.PROTOCOL_ERROR)
+        transport.disconnect()
+
+    def _take_data(self, frame: WSFrame) -> None:
+        continued = frame.msg_type == WSMsgType.CONTINUATION
+        # RFC 6455 section 5.4: a continuation needs a beginning, and a new message none unfinished.
+        if continued != (self._fragments_kind is not None):
+            self.close(CloseCode.PROTOCOL_ERROR, "fragments out of order")
+            return
+        if frame.fin and not continued:
+            self._take_message(frame.msg_type, frame.get_payload_as_bytes())
+            return
+        if not continued:
+            self._fragments_kind = frame.msg_type
+        self._fragments.append(frame.get_payload_as_bytes())
+        self._fragments_bytes += frame.payload_size
+        if self._fragments_bytes > MAX_TRANSPORT_BYTES or len(self._fragments) > MAX_FRAGMENTS:
+            self.close(CloseCode.MESSAGE_TOO_BIG, "message too big")
+        elif frame.fin:
+            kind, message = self._fragments_kind, b"".join(self._fragments)
+            self._forget_fragments()
+            if kind is not None:
+                self._take_message(kind, message)
+
+    def _take_message(self, kind: WSMsgType, message: bytes) -> None:
+        if self._session is None:
+            return
+        if kind == WSMsgType.BINARY:
+            self._receiver.receive_binary(self._session)
+        elif _is_utf8(message):
+            self._receiver.receive(self._session, message)
+        else:
+            # RFC 6455 section 8.1
+            self.close(CloseCode.INVALID_TEXT, "invalid UTF-8")
+
+    def _forget_fragments(self) -> None:
+        self._fragments = []
+        self._fragments_bytes = 0
+        self._fragments_kind = None
+
+
+def _may_be_sent(code: int) -> bool:
+    """Whether an endpoint may put this code into a Close frame (RFC 6455 section 7.4)."""
+    return code in {1000, 1001, 1002, 1003, *range(1007, 1015)} or 3000 <= code < 5000  # noqa: PLR2004 - the RFC's
+
+
+def _is_utf8(message: bytes) -> bool:
+    if message.isascii():
+        return True
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text_header(length: int) -> bytes:
+    """The header of an unmasked text frame (RFC 6455 section 5.2)."""
+    if length < 126:  # noqa: PLR2004 - the RFC's boundary
+        return bytes((0x81, length))
+    if length < 65_536:  # noqa: PLR2004 - the RFC's boundary
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")

@@ -1,0 +1,284 @@
+"""Bytes to frames and back.
+
+``decode_client`` is what the relay uses, ``decode_relay`` what a client uses.
+Both return a frame that is valid in form, or raise ``Refused`` with the answer.
+
+Duplicate names are the one thing that the fast parser cannot see (it keeps the last
+one). A text that equals the canonical form of what was read from it cannot hold one,
+so only texts in another form pay for the strict parser.
+"""
+
+import binascii
+import re
+from collections.abc import Iterator
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.canonical import canonical, depth, parse_strictly
+from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.limits import (
+    MAX_DEPTH,
+    MAX_ENCRYPTED_CHARS,
+    MAX_MESSAGE_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_USER_ID_BYTES,
+    MIN_USER_ID_BYTES,
+)
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Head(Struct):
+    """What must be readable for an answer to name its request."""
+
+    type: str = ""
+    id: frames.EnvelopeId | msgspec.UnsetType = UNSET
+
+
+class _AnyHead(Struct):
+    type: Any = None
+    id: Any = UNSET
+
+
+class Request(NamedTuple):
+    """What an answer needs to know of a message that was refused."""
+
+    type: str | None
+    id: str | msgspec.UnsetType
+
+
+_HEAD: Final = msgspec.json.Decoder(Head)
+_ANY_HEAD: Final = msgspec.json.Decoder(_AnyHead)
+_METADATA: Final = msgspec.json.Decoder(frames.Metadata)
+_CLIENT: Final = {name: msgspec.json.Decoder(kind) for name, kind in frames.CLIENT_FRAMES.items()}
+_RELAY: Final = {name: msgspec.json.Decoder(kind) for name, kind in frames.RELAY_FRAMES.items()}
+
+_ROUTED: Final[dict[type[Struct], tuple[type[Struct], type[Struct]]]] = {
+    frames.Message: (frames.RoutedMessage, frames.RoutedMessagePayload),
+    frames.KeyExchangeInit: (frames.RoutedKeyExchangeInit, frames.RoutedKeyExchangeInitPayload),
+    frames.KeyExchangeResponse: (frames.RoutedKeyExchangeResponse, frames.RoutedKeyExchangeResponsePayload),
+}
+_ORIGINAL: Final[dict[type[Struct], tuple[type[Any], type[Struct]]]] = {
+    frames.RoutedMessage: (frames.Message, frames.MessagePayload),
+    frames.RoutedKeyExchangeInit: (frames.KeyExchangeInit, frames.KeyExchangeInitPayload),
+    frames.RoutedKeyExchangeResponse: (frames.KeyExchangeResponse, frames.KeyExchangeResponsePayload),
+}
+_BYTES: Final[dict[Any, tuple[int, int]]] = {
+    frames.Base64: (1, MAX_ENCRYPTED_CHARS),
+    frames.Key32: (32, 32),
+    frames.KemKey: (1184, 1184),
+    frames.Signature: (64, 64),
+    frames.UserId: (MIN_USER_ID_BYTES, MAX_USER_ID_BYTES),
+}
+"""How many bytes each kind of base64 text may hold."""
+
+_METADATA_DEPTH: Final = 2
+"""Levels around ``metadata``: the envelope and the payload."""
+
+_PATH: Final = re.compile(r"`\$\.?([A-Za-z0-9_.\[\]]{1,80})`$")
+_NAMED_FIELD: Final = re.compile(r"field `([A-Za-z0-9_]{1,40})`")
+_ID_FORM: Final = re.compile(r"[\x21-\x7e]{1,64}\Z")
+
+F = TypeVar("F", bound=frames.Frame)
+S = TypeVar("S", bound=Struct)
+
+
+class Decoded(NamedTuple):
+    """A client's frame, and its text in canonical form without the signature."""
+
+    frame: frames.ClientFrame
+    signed_text: bytes
+
+
+def encode(frame: frames.Frame) -> bytes:
+    """Write a frame as canonical JSON in UTF-8."""
+    return _encode(frame)
+
+
+def decode_client(text: bytes) -> Decoded:
+    """Read what a client sent.
+
+    Args:
+        text: one WebSocket text message, UTF-8, of any size.
+
+    Raises:
+        Refused: 1001 or 1006 with the reason; ``details`` name the field.
+    """
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise Refused(Reason.MESSAGE_SIZE, details={"limit": MAX_MESSAGE_BYTES})
+    decoder = _CLIENT.get(_read(_HEAD, text).type)
+    if decoder is None:
+        raise Refused(Reason.TYPE)
+    frame = _checked(_read(decoder, text), text)
+    return Decoded(frame, signed_text(frame))
+
+
+def decode_relay(text: bytes) -> frames.RelayFrame | None:
+    """Read what a relay sent; ``None`` for a type this version does not know.
+
+    Raises:
+        Refused: the relay broke the protocol.
+    """
+    kind = _read(_HEAD, text).type
+    if not kind:
+        raise Refused(Reason.TYPE)
+    decoder = _RELAY.get(kind)
+    return None if decoder is None else _checked(_read(decoder, text), text)
+
+
+def request_head(text: bytes) -> Request:
+    """Type and ``id`` of a message that may be broken otherwise, for the error answer."""
+    try:
+        found = _ANY_HEAD.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Request(None, UNSET)
+    known = isinstance(found.id, str) and _ID_FORM.match(found.id)
+    return Request(found.type if isinstance(found.type, str) else None, found.id if known else UNSET)
+
+
+def signed_text(frame: frames.Frame) -> bytes:
+    """The canonical text that a frame's signature covers, without the purpose prefix."""
+    return _encode(msgspec.structs.replace(frame, signature=UNSET)) if hasattr(frame, "signature") else _encode(frame)
+
+
+def route(frame: frames.Message | frames.KeyExchangeInit | frames.KeyExchangeResponse, sender_id: str) -> Any:
+    """Turn a client's frame into what its recipient gets: ``senderId`` added, ``seq`` still 0."""
+    kind, payload_kind = _ROUTED[type(frame)]
+    payload = payload_kind(sender_id=sender_id, **_fields(frame.payload))
+    return kind(**{**_fields(frame), "payload": payload, "seq": 0})
+
+
+def original(frame: frames.RoutedFrame) -> frames.SignedFrame:
+    """Take away what the relay added, so that the sender's signature can be checked."""
+    kind, payload_kind = _ORIGINAL[type(frame)]
+    payload = payload_kind(**_fields(frame.payload, payload_kind))
+    found: frames.SignedFrame = kind(**{**_fields(frame, kind), "payload": payload})
+    return found
+
+
+def split_at_seq(frame: frames.Frame) -> tuple[bytes, bytes]:
+    """Encode a frame whose ``seq`` is 0 as the bytes before and after that number.
+
+    The mailbox fills the number in when it knows it. After ``seq`` come only signature,
+    timestamp and type, so the last match is the field itself.
+    """
+    head, name, tail = _encode(frame).rpartition(b'"seq":0,')
+    if not name:
+        raise ValueError("the frame has no seq of 0")
+    return head + name[:-2], b"," + tail
+
+
+def without_seq(frame: F) -> F:
+    """The same frame as it is passed on past the mailbox."""
+    return msgspec.structs.replace(frame, seq=UNSET)
+
+
+def check_base64(part: Struct) -> None:
+    """Refuse base64 that is not canonical or has the wrong length, anywhere in a frame.
+
+    Raises:
+        Refused: ``BASE64`` with the field's path.
+    """
+    for path, text, (least, most) in _base64_fields(part, ""):
+        try:
+            raw = binascii.a2b_base64(text, strict_mode=True)
+        except (binascii.Error, ValueError):
+            raise Refused(Reason.BASE64, field=path) from None
+        # Stray bits behind the last byte decode to the same bytes: compare the text.
+        if not least <= len(raw) <= most or binascii.b2a_base64(raw, newline=False) != text.encode():
+            raise Refused(Reason.BASE64, field=path)
+
+
+def _fields(part: Struct, kind: type[Struct] | None = None) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in (kind or type(part)).__struct_fields__}
+
+
+def _read(decoder: msgspec.json.Decoder[S], text: bytes) -> S:
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        if path := _PATH.search(message):
+            field = path[1]
+            if unknown := _NAMED_FIELD.search(message):
+                field = f"{field}.{unknown[1]}"
+        elif unknown := _NAMED_FIELD.search(message):
+            field = unknown[1]
+        elif message.startswith("Expected `object`"):
+            raise Refused(Reason.JSON) from None
+        else:
+            raise Refused(Reason.FIELD) from None
+        raise Refused(Reason.TYPE if field == "type" else Reason.FIELD, field=field) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(Reason.JSON) from None
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP) from None
+
+
+def _checked(frame: F, text: bytes) -> F:
+    """What the types cannot say: sizes, duplicate names, depth, base64; metadata becomes canonical."""
+    if isinstance(frame, frames.Message | frames.RoutedMessage):
+        payload = frame.payload
+        if len(payload.encrypted) > MAX_ENCRYPTED_CHARS:
+            raise Refused(Reason.ENCRYPTED_SIZE, details={"limit": MAX_ENCRYPTED_CHARS})
+        if payload.metadata is not UNSET:
+            payload = msgspec.structs.replace(payload, metadata=Raw(_canonical_metadata(bytes(payload.metadata))))
+            frame = msgspec.structs.replace(frame, payload=payload)
+    if _encode(frame) != text:
+        parse_strictly(text)
+    check_base64(frame)
+    return frame
+
+
+def _canonical_metadata(written: bytes) -> bytes:
+    if depth(written) > MAX_DEPTH - _METADATA_DEPTH:
+        raise Refused(Reason.TOO_DEEP)
+    text = canonical(parse_strictly(written))
+    if len(text) > MAX_METADATA_BYTES:
+        raise Refused(Reason.METADATA_SIZE, details={"limit": MAX_METADATA_BYTES})
+    try:
+        # As it was written: 1000.0 is no integer, although its canonical form looks like one.
+        _METADATA.decode(written)
+    except msgspec.ValidationError as error:
+        found = _PATH.search(str(error))
+        raise Refused(Reason.FIELD, field="payload.metadata" + (f".{found[1]}" if found else "")) from None
+    return text
+
+
+def _base64_fields(part: Struct, path: str) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    for name, written, length in _plan(type(part)):
+        value = getattr(part, name)
+        if length is not None:
+            if value is not UNSET:
+                yield path + written, value, length
+        elif isinstance(value, Struct):
+            yield from _base64_fields(value, f"{path}{written}.")
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, Struct):
+                    yield from _base64_fields(item, f"{path}{written}[{index}].")
+
+
+@cache
+def _plan(kind: type[Struct]) -> tuple[tuple[str, str, tuple[int, int] | None], ...]:
+    """Which fields of a type are base64 (with their length in bytes) and which hold further parts."""
+    rows: list[tuple[str, str, tuple[int, int] | None]] = []
+    for field in msgspec.structs.fields(kind):
+        choices = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
+        length = next((_BYTES[choice] for choice in choices if choice in _BYTES), None)
+        holds_parts = any(
+            get_origin(bare := _bare(choice)) is list or (isinstance(bare, type) and issubclass(bare, Struct))
+            for choice in choices
+        )
+        if length or holds_parts:
+            rows.append((field.name, field.encode_name, length))
+    return tuple(rows)
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

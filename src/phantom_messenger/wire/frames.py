@@ -1,0 +1,575 @@
+"""Every frame of the protocol as a frozen type.
+
+Fields stand in alphabetical order, and absent ones are ``UNSET``: so encoding a
+frame yields its canonical JSON without sorting (all names are ASCII, all numbers
+integers). A ``signature`` covers the frame without itself, ``seq`` and ``senderId``.
+
+An instance that ``wire.codec`` decoded is valid as far as one can see without
+knowing anybody: forms, sizes and base64 are right. Frames named ``Routed…`` are
+what the relay passes on; the rest is told apart by direction in ``CLIENT_FRAMES``
+and ``RELAY_FRAMES``.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from phantom_messenger.wire import limits
+
+Base64 = Annotated[str, Meta(min_length=4)]
+Key32 = Annotated[str, Meta(min_length=44, max_length=44)]
+"""32 bytes in base64: a public key, an ephemeral key, a challenge."""
+KemKey = Annotated[str, Meta(min_length=1580, max_length=1580)]
+"""An ML-KEM-768 encapsulation key: 1,184 bytes in base64."""
+Signature = Annotated[str, Meta(min_length=88, max_length=88)]
+"""An Ed25519 signature: 64 bytes in base64."""
+UserId = Annotated[str, Meta(min_length=24, max_length=88)]
+"""16 to 64 bytes in base64."""
+MessageId = Annotated[
+    str, Meta(pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
+]
+"""A UUID as RFC 9562 writes it."""
+EnvelopeId = Annotated[str, Meta(pattern=rf"^[\x21-\x7e]{{1,{limits.MAX_ID_CHARS}}}\Z")]
+ConversationId = Annotated[str, Meta(pattern=rf"^[\x20-\x7e]{{1,{limits.MAX_CONVERSATION_CHARS}}}\Z")]
+Integer = Annotated[int, Meta(ge=0, le=limits.MAX_SAFE_INTEGER)]
+PreKeyId = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+
+
+class Status(StrEnum):
+    """What has become of a MESSAGE; ``accepted`` and ``expired`` are added to the reference."""
+
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    READ = "read"
+    BURNED = "burned"
+    EXPIRED = "expired"
+
+
+class PresenceStatus(StrEnum):
+    """What a client says of itself."""
+
+    ONLINE = "online"
+    TYPING = "typing"
+    IDLE = "idle"
+    OFFLINE = "offline"
+
+
+class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A JSON object inside a frame."""
+
+
+class Empty(_Part, frozen=True, kw_only=True):
+    """The payload ``{}``."""
+
+
+class Frame(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What all frames have in common; ``id``, ``signature``, ``timestamp`` and ``type`` stand in each."""
+
+
+# --- connection and login ---------------------------------------------------------
+
+
+class LimitsPart(_Part, frozen=True, kw_only=True):
+    """What this relay allows, for a client to show or obey."""
+
+    backlog: Integer
+    encrypted_chars: Integer
+    message_bytes: Integer
+    messages_per_minute: Integer | None
+    metadata_bytes: Integer
+
+
+class ConnectionAckPayload(_Part, frozen=True, kw_only=True):
+    """See ``ConnectionAck``."""
+
+    challenge: Key32
+    connection_id: str
+    limits: LimitsPart
+    protocol_version: Integer
+    server_name: str
+    server_time: Integer
+    unsigned_auth: bool | UnsetType = UNSET
+
+
+class ConnectionAck(Frame, frozen=True, kw_only=True):
+    """Relay to client, first of all: the challenge that the login must sign."""
+
+    payload: ConnectionAckPayload
+    timestamp: Integer
+    type: Literal["CONNECTION_ACK"] = "CONNECTION_ACK"
+
+
+class AuthPayload(_Part, frozen=True, kw_only=True):
+    """See ``Auth``."""
+
+    audience: Annotated[str, Meta(min_length=1, max_length=261)] | UnsetType = UNSET
+    challenge: Key32 | UnsetType = UNSET
+    features: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(max_length=8)] | UnsetType = UNSET
+    public_key: Key32
+    user_id: UserId
+
+
+class Auth(Frame, frozen=True, kw_only=True):
+    """Client to relay: who I am, with the proof."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: AuthPayload
+    signature: Signature | UnsetType = UNSET
+    timestamp: Integer
+    type: Literal["AUTH"] = "AUTH"
+
+
+class AuthSuccessPayload(_Part, frozen=True, kw_only=True):
+    """See ``AuthSuccess``."""
+
+    server_time: Integer
+    session_id: str
+
+
+class AuthSuccess(Frame, frozen=True, kw_only=True):
+    """Relay to client: the session is open."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: AuthSuccessPayload
+    timestamp: Integer
+    type: Literal["AUTH_SUCCESS"] = "AUTH_SUCCESS"
+
+
+class AuthFailurePayload(_Part, frozen=True, kw_only=True):
+    """See ``AuthFailure``."""
+
+    code: Integer
+    reason: str
+    retry_after: Integer | UnsetType = UNSET
+
+
+class AuthFailure(Frame, frozen=True, kw_only=True):
+    """Relay to client: no, and the connection closes."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: AuthFailurePayload
+    timestamp: Integer
+    type: Literal["AUTH_FAILURE"] = "AUTH_FAILURE"
+
+
+class AccountDelete(Frame, frozen=True, kw_only=True):
+    """Client to relay: forget me. Answered by close 1000 once it is on disk."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: Empty
+    signature: Signature
+    timestamp: Integer
+    type: Literal["ACCOUNT_DELETE"] = "ACCOUNT_DELETE"
+
+
+# --- key exchange -----------------------------------------------------------------
+
+
+class OfferedBundle(_Part, frozen=True, kw_only=True):
+    """The initiator's own prekeys, offered with its KEY_EXCHANGE_INIT."""
+
+    one_time_pre_key: Key32 | UnsetType = UNSET
+    signature: Signature
+    signed_pre_key: Key32
+
+
+class KeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
+    """See ``KeyExchangeInit``."""
+
+    ephemeral_key: Key32
+    identity_key: Key32
+    pre_key_bundle: OfferedBundle | UnsetType = UNSET
+    target_id: UserId
+
+
+class KeyExchangeInit(Frame, frozen=True, kw_only=True):
+    """Client to relay: I want to talk to ``targetId``."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: KeyExchangeInitPayload
+    signature: Signature
+    timestamp: Integer
+    type: Literal["KEY_EXCHANGE_INIT"] = "KEY_EXCHANGE_INIT"
+
+
+class RoutedKeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
+    """``KeyExchangeInitPayload`` with the sender added."""
+
+    ephemeral_key: Key32
+    identity_key: Key32
+    pre_key_bundle: OfferedBundle | UnsetType = UNSET
+    sender_id: UserId
+    target_id: UserId
+
+
+class RoutedKeyExchangeInit(Frame, frozen=True, kw_only=True):
+    """Relay to target: somebody wants to talk to you."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: RoutedKeyExchangeInitPayload
+    seq: Integer | UnsetType = UNSET
+    signature: Signature
+    timestamp: Integer
+    type: Literal["KEY_EXCHANGE_INIT"] = "KEY_EXCHANGE_INIT"
+
+
+class KeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
+    """See ``KeyExchangeResponse``."""
+
+    identity_key: Key32
+    kem_pre_key: KemKey | UnsetType = UNSET
+    kem_pre_key_id: PreKeyId | UnsetType = UNSET
+    kem_pre_key_signature: Signature | UnsetType = UNSET
+    one_time_pre_key: Key32 | UnsetType = UNSET
+    one_time_pre_key_id: PreKeyId | UnsetType = UNSET
+    pre_key_signature: Signature
+    signed_pre_key: Key32
+    signed_pre_key_id: PreKeyId | UnsetType = UNSET
+    target_id: UserId
+
+
+class KeyExchangeResponse(Frame, frozen=True, kw_only=True):
+    """Client to relay: my prekeys, for the one who asked."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: KeyExchangeResponsePayload
+    signature: Signature
+    timestamp: Integer
+    type: Literal["KEY_EXCHANGE_RESPONSE"] = "KEY_EXCHANGE_RESPONSE"
+
+
+class RoutedKeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
+    """``KeyExchangeResponsePayload`` with the sender added; from the store it has no ``targetId``."""
+
+    identity_key: Key32
+    kem_pre_key: KemKey | UnsetType = UNSET
+    kem_pre_key_id: PreKeyId | UnsetType = UNSET
+    kem_pre_key_signature: Signature | UnsetType = UNSET
+    one_time_pre_key: Key32 | UnsetType = UNSET
+    one_time_pre_key_id: PreKeyId | UnsetType = UNSET
+    pre_key_signature: Signature
+    sender_id: UserId
+    signed_pre_key: Key32
+    signed_pre_key_id: PreKeyId | UnsetType = UNSET
+    target_id: UserId | UnsetType = UNSET
+
+
+class RoutedKeyExchangeResponse(Frame, frozen=True, kw_only=True):
+    """Relay to initiator: the target's prekeys, its own words (signed) or from the store (not)."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: RoutedKeyExchangeResponsePayload
+    seq: Integer | UnsetType = UNSET
+    signature: Signature | UnsetType = UNSET
+    timestamp: Integer
+    type: Literal["KEY_EXCHANGE_RESPONSE"] = "KEY_EXCHANGE_RESPONSE"
+
+
+class SignedPreKeyPart(_Part, frozen=True, kw_only=True):
+    """A signed X25519 prekey."""
+
+    id: PreKeyId
+    key: Key32
+    signature: Signature
+
+
+class OneTimePreKeyPart(_Part, frozen=True, kw_only=True):
+    """A one-time X25519 prekey."""
+
+    id: PreKeyId
+    key: Key32
+
+
+class KemPreKeyPart(_Part, frozen=True, kw_only=True):
+    """A signed ML-KEM-768 prekey."""
+
+    id: PreKeyId
+    key: KemKey
+    signature: Signature
+
+
+class PreKeyPublishPayload(_Part, frozen=True, kw_only=True):
+    """See ``PreKeyPublish``."""
+
+    kem_pre_keys: Annotated[list[KemPreKeyPart], Meta(max_length=limits.MAX_KEM_PREKEYS_PER_PUBLISH)]
+    last_resort_kem_pre_key: KemPreKeyPart | UnsetType = UNSET
+    one_time_pre_keys: Annotated[list[OneTimePreKeyPart], Meta(max_length=limits.MAX_ONE_TIME_PREKEYS)]
+    signed_pre_key: SignedPreKeyPart
+
+
+class PreKeyPublish(Frame, frozen=True, kw_only=True):
+    """Client to relay: prekeys to hand out while I am away. One-time keys add to those that are there."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: PreKeyPublishPayload
+    signature: Signature
+    timestamp: Integer
+    type: Literal["PREKEY_PUBLISH"] = "PREKEY_PUBLISH"
+
+
+class PreKeyStatusQuery(Frame, frozen=True, kw_only=True):
+    """Client to relay: how many of my prekeys are left?"""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: Empty | UnsetType = UNSET
+    timestamp: Integer
+    type: Literal["PREKEY_STATUS"] = "PREKEY_STATUS"
+
+
+class PreKeyStatusPayload(_Part, frozen=True, kw_only=True):
+    """See ``PreKeyStatus``."""
+
+    kem_pre_keys: Integer
+    last_resort_kem_pre_key_id: PreKeyId | UnsetType = UNSET
+    one_time_pre_keys: Integer
+    signed_pre_key_id: PreKeyId | UnsetType = UNSET
+
+
+class PreKeyStatus(Frame, frozen=True, kw_only=True):
+    """Relay to client: what is left; also unasked when fewer than ten of a kind are."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: PreKeyStatusPayload
+    timestamp: Integer
+    type: Literal["PREKEY_STATUS"] = "PREKEY_STATUS"
+
+
+# --- messages ---------------------------------------------------------------------
+
+
+class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The two members of ``metadata`` that the protocol knows; others pass through untouched."""
+
+    burn_after_read: bool = False
+    expires_in: Annotated[int, Meta(ge=1, le=limits.MAX_EXPIRES_IN_MS)] | None = None
+
+
+class MessagePayload(_Part, frozen=True, kw_only=True):
+    """See ``Message``. ``metadata`` is kept as canonical JSON text."""
+
+    conversation_id: ConversationId
+    encrypted: Base64
+    message_id: MessageId
+    metadata: Raw | UnsetType = UNSET
+    recipient_id: UserId
+
+    @property
+    def options(self) -> Metadata:
+        """The known members of ``metadata``."""
+        return Metadata() if self.metadata is UNSET else _METADATA.decode(self.metadata)
+
+
+class Message(Frame, frozen=True, kw_only=True):
+    """Client to relay: an encrypted message."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: MessagePayload
+    signature: Signature
+    timestamp: Integer
+    type: Literal["MESSAGE"] = "MESSAGE"
+
+
+class RoutedMessagePayload(_Part, frozen=True, kw_only=True):
+    """``MessagePayload`` with the sender added."""
+
+    conversation_id: ConversationId
+    encrypted: Base64
+    message_id: MessageId
+    metadata: Raw | UnsetType = UNSET
+    recipient_id: UserId
+    sender_id: UserId
+
+    @property
+    def options(self) -> Metadata:
+        """The known members of ``metadata``."""
+        return Metadata() if self.metadata is UNSET else _METADATA.decode(self.metadata)
+
+
+class RoutedMessage(Frame, frozen=True, kw_only=True):
+    """Relay to recipient: the sender's envelope with ``senderId`` and ``seq`` added."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: RoutedMessagePayload
+    seq: Integer
+    signature: Signature
+    timestamp: Integer
+    type: Literal["MESSAGE"] = "MESSAGE"
+
+
+class MessageAckPayload(_Part, frozen=True, kw_only=True):
+    """See ``MessageAck``."""
+
+    message_id: MessageId | UnsetType = UNSET
+    sender_id: UserId | UnsetType = UNSET
+    seq: Integer | UnsetType = UNSET
+    status: Literal["delivered", "read", "burned"]
+    timestamp: Integer | UnsetType = UNSET
+
+
+class MessageAck(Frame, frozen=True, kw_only=True):
+    """Client to relay: what I did with a message, named by sender and id.
+
+    With ``seq`` instead of the two, and status ``delivered``, it confirms another
+    item of the mailbox (a receipt or a key exchange that waited).
+    """
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: MessageAckPayload
+    timestamp: Integer
+    type: Literal["MESSAGE_ACK"] = "MESSAGE_ACK"
+
+
+class ReceiptPayload(_Part, frozen=True, kw_only=True):
+    """See ``Receipt``."""
+
+    message_id: MessageId
+    recipient_id: UserId
+    status: Status
+    timestamp: Integer
+
+
+class Receipt(Frame, frozen=True, kw_only=True):
+    """Relay to sender, MESSAGE_ACK: what has become of your message to ``recipientId``."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: ReceiptPayload
+    seq: Integer | UnsetType = UNSET
+    timestamp: Integer
+    type: Literal["MESSAGE_ACK"] = "MESSAGE_ACK"
+
+
+# --- presence, errors, health -----------------------------------------------------
+
+
+class PresencePayload(_Part, frozen=True, kw_only=True):
+    """See ``Presence``."""
+
+    conversation_id: ConversationId | UnsetType = UNSET
+    status: PresenceStatus | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+
+
+class Presence(Frame, frozen=True, kw_only=True):
+    """Client to relay: what I am doing (``status``), or a question about ``userId``."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: PresencePayload
+    timestamp: Integer
+    type: Literal["PRESENCE"] = "PRESENCE"
+
+
+class PresenceNoticePayload(_Part, frozen=True, kw_only=True):
+    """See ``PresenceNotice``."""
+
+    conversation_id: ConversationId | UnsetType = UNSET
+    last_seen: Integer | UnsetType = UNSET
+    status: PresenceStatus
+    user_id: UserId
+
+
+class PresenceNotice(Frame, frozen=True, kw_only=True):
+    """Relay to client: what a contact is doing."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: PresenceNoticePayload
+    timestamp: Integer
+    type: Literal["PRESENCE"] = "PRESENCE"
+
+
+class ErrorPayload(_Part, frozen=True, kw_only=True):
+    """See ``Error``."""
+
+    code: Integer
+    details: dict[str, Any] | UnsetType = UNSET
+    message: str
+    retry_after: Integer | UnsetType = UNSET
+
+
+class Error(Frame, frozen=True, kw_only=True):
+    """Relay to client: the request with this ``id`` was refused."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: ErrorPayload
+    timestamp: Integer
+    type: Literal["ERROR"] = "ERROR"
+
+
+class Ping(Frame, frozen=True, kw_only=True):
+    """Client to relay: are you there?"""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: Empty | UnsetType = UNSET
+    timestamp: Integer
+    type: Literal["PING"] = "PING"
+
+
+class Pong(Frame, frozen=True, kw_only=True):
+    """Relay to client: I am."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: Empty | UnsetType = UNSET
+    timestamp: Integer
+    type: Literal["PONG"] = "PONG"
+
+
+_METADATA: Final = msgspec.json.Decoder(Metadata)
+
+ClientFrame = (
+    Auth
+    | AccountDelete
+    | KeyExchangeInit
+    | KeyExchangeResponse
+    | PreKeyPublish
+    | PreKeyStatusQuery
+    | Message
+    | MessageAck
+    | Presence
+    | Ping
+)
+"""What a client may send."""
+
+RelayFrame = (
+    ConnectionAck
+    | AuthSuccess
+    | AuthFailure
+    | RoutedKeyExchangeInit
+    | RoutedKeyExchangeResponse
+    | PreKeyStatus
+    | RoutedMessage
+    | Receipt
+    | PresenceNotice
+    | Error
+    | Pong
+)
+"""What the relay may send."""
+
+SignedFrame = Auth | AccountDelete | KeyExchangeInit | KeyExchangeResponse | PreKeyPublish | Message
+RoutedFrame = RoutedKeyExchangeInit | RoutedKeyExchangeResponse | RoutedMessage
+
+CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
+    "AUTH": Auth,
+    "ACCOUNT_DELETE": AccountDelete,
+    "KEY_EXCHANGE_INIT": KeyExchangeInit,
+    "KEY_EXCHANGE_RESPONSE": KeyExchangeResponse,
+    "PREKEY_PUBLISH": PreKeyPublish,
+    "PREKEY_STATUS": PreKeyStatusQuery,
+    "MESSAGE": Message,
+    "MESSAGE_ACK": MessageAck,
+    "PRESENCE": Presence,
+    "PING": Ping,
+}
+RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
+    "CONNECTION_ACK": ConnectionAck,
+    "AUTH_SUCCESS": AuthSuccess,
+    "AUTH_FAILURE": AuthFailure,
+    "KEY_EXCHANGE_INIT": RoutedKeyExchangeInit,
+    "KEY_EXCHANGE_RESPONSE": RoutedKeyExchangeResponse,
+    "PREKEY_STATUS": PreKeyStatus,
+    "MESSAGE": RoutedMessage,
+    "MESSAGE_ACK": Receipt,
+    "PRESENCE": PresenceNotice,
+    "ERROR": Error,
+    "PONG": Pong,
+}

@@ -1,0 +1,99 @@
+"""Sizes and rates of the protocol, each with what it protects.
+
+The reference gives KB and a table; here are the exact numbers. Changing one
+breaks clients that were built to it, so each is part of the protocol's version.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+MAX_MESSAGE_BYTES: Final = 65_536
+"""One WebSocket message as received, in bytes (reference: 64 KB)."""
+
+MAX_ENCRYPTED_CHARS: Final = 61_440
+"""Characters of the base64 text in ``encrypted`` (reference: 60 KB), so 46,080 bytes of ciphertext."""
+
+MAX_METADATA_BYTES: Final = 1_024
+"""Bytes of the canonical JSON of ``metadata`` (reference: 1 KB)."""
+
+MAX_DEPTH: Final = 8
+"""Nesting of JSON; deeper input only serves to exhaust a parser's stack."""
+
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+"""Largest integer that every JSON implementation carries exactly (RFC 7493 section 2.2)."""
+
+MAX_TRANSPORT_BYTES: Final = 1_048_576
+"""A frame or assembled message above this closes the connection with 1009, unread."""
+
+MAX_FRAGMENTS: Final = 64
+"""Frames of one fragmented message; more closes with 1009 (one-byte fragments cost 100 times their size)."""
+
+MAX_ID_CHARS: Final = 64
+MAX_CONVERSATION_CHARS: Final = 128
+MIN_USER_ID_BYTES: Final = 16
+MAX_USER_ID_BYTES: Final = 64
+
+MAX_EXPIRES_IN_MS: Final = 365 * 24 * 3_600_000
+"""Longest life of a message: a year. Beyond it, leave ``expiresIn`` out."""
+
+CLOCK_TOLERANCE_MS: Final = 300_000
+"""How far a signed frame's timestamp may lie from the relay's clock, in milliseconds."""
+
+CHALLENGE_BYTES: Final = 32
+MAX_BACKLOG: Final = 1_000
+MAX_STRANGER_BACKLOG: Final = 100
+"""How much of a backlog one sender whom the recipient never answered may fill."""
+
+MAX_STRANGERS_BACKLOG: Final = 500
+"""How full a backlog may be for a sender whom the recipient never answered: the rest is kept for contacts."""
+
+MAX_KEY_EXCHANGE_BACKLOG: Final = 100
+"""Key exchanges of strangers in a mailbox; contacts, who have two at most, are not counted out."""
+
+MAX_RECEIPT_BACKLOG: Final = 1_000
+"""Receipts of one contact in a mailbox: as many as messages that can have waited for them."""
+
+MAX_ONE_TIME_PREKEYS: Final = 200
+"""One-time prekeys of one kind that the relay keeps for a user."""
+
+LOW_PREKEYS: Final = 10
+"""Below this many one-time prekeys the relay warns with PREKEY_STATUS."""
+
+PREKEY_HOUR_PER_REQUESTER: Final = 10
+PREKEY_HOUR_PER_TARGET: Final = 100
+"""One-time prekeys handed out in an hour; beyond them a bundle has none (prekey drain)."""
+
+MAX_KEM_PREKEYS_PER_PUBLISH: Final = 30
+"""So that a PREKEY_PUBLISH with 100 X25519 prekeys stays below MAX_MESSAGE_BYTES."""
+
+
+class RateClass(StrEnum):
+    """What a sliding-minute limit counts; the first five rows are the reference's."""
+
+    AUTH = "AUTH"
+    MESSAGE = "MESSAGE"
+    KEY_EXCHANGE = "KEY_EXCHANGE"
+    PRESENCE = "PRESENCE"
+    PING = "PING"
+    PREKEY = "PREKEY"
+    ACK = "ACK"
+
+
+RATE_WINDOW_MS: Final = 60_000
+RATES: Final[dict[RateClass, int]] = {
+    RateClass.AUTH: 5,
+    RateClass.MESSAGE: 60,
+    RateClass.KEY_EXCHANGE: 10,
+    RateClass.PRESENCE: 30,
+    RateClass.PING: 60,
+    RateClass.PREKEY: 10,
+    RateClass.ACK: 6_000,
+}
+"""Requests in any RATE_WINDOW_MS. ACK: a full backlog read and answered thrice over stays below it."""
+
+MAX_CONNECTIONS_PER_ADDRESS: Final = 10
+CONNECTION_TIMEOUT_MS: Final = 30_000
+"""From the WebSocket handshake to AUTH_SUCCESS."""
+IDLE_TIMEOUT_MS: Final = 300_000
+MAX_STRIKES: Final = 10
+"""Refusals, malformed messages or bad signatures in a minute; at the tenth the connection is closed."""

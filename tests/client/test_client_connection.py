@@ -1,0 +1,297 @@
+"""How a ``Client`` gets to its profile and to a real relay, and what it says when it does not."""
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+import pytest
+from client_samples import cheap_passphrases
+
+from phantom_messenger import Client, Delivery
+from phantom_messenger.client import profile
+from phantom_messenger.client.errors import (
+    DeliveryFailed,
+    LoginRefused,
+    NoProfile,
+    PhantomError,
+    RelayUnreachable,
+    Replaced,
+    UsageError,
+    VaultInUse,
+    WrongPassphrase,
+)
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, TroubleEvent
+from support.certificates import self_signed
+from support.relay_process import RelayProcess, StartRelay
+from support.sdk_clients import NOBODY, PATIENCE, event, first, friends, opened, run
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheap_passphrases(monkeypatch)
+    monkeypatch.delenv("PHANTOM_HOME", raising=False)
+    monkeypatch.delenv("PHANTOM_PASSPHRASE", raising=False)
+
+
+# --- profiles ---------------------------------------------------------------------
+
+
+def test_two_clients_on_one_profile_are_one_too_many(tmp_path: Path) -> None:
+    with contextlib.closing(opened(tmp_path, "alice", "ws://127.0.0.1:9/ws")):
+        with pytest.raises(VaultInUse, match="'alice' is in use"):
+            opened(tmp_path, "alice")
+        opened(tmp_path, "bob", "ws://127.0.0.1:9/ws").close()
+    opened(tmp_path, "alice").close()
+
+
+def test_profile_remembers_its_identity_and_its_relay(tmp_path: Path) -> None:
+    with contextlib.closing(opened(tmp_path, "alice", "ws://127.0.0.1:9")) as client:
+        name = client.user_id
+    with contextlib.closing(opened(tmp_path, "alice")) as client:
+        assert (client.user_id, client.server) == (name, "ws://127.0.0.1:9/ws")
+        client.set_server("wss://relay.example")
+    with contextlib.closing(opened(tmp_path, "alice")) as client:
+        assert client.server == "wss://relay.example/ws"
+
+
+def test_closing_twice_is_allowed(tmp_path: Path) -> None:
+    client = opened(tmp_path, "alice")
+    client.close()
+    client.close()
+    opened(tmp_path, "alice").close()
+
+
+def test_client_without_a_relay_says_what_is_missing_and_lets_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, "alice"):
+            raise AssertionError("it knows no relay")
+
+    with pytest.raises(UsageError, match="no relay is known"):
+        run(main())
+    opened(tmp_path, "alice").close()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/ws", "127.0.0.1:8080", "ws://"])
+def test_wrong_url_is_a_usage_error_and_makes_no_profile(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="is not the URL of a relay"):
+        opened(tmp_path, "alice", url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_name_passphrase_or_place_is_said(tmp_path: Path) -> None:
+    opened(tmp_path, "alice").close()
+    with pytest.raises(UsageError):
+        opened(tmp_path, "../alice")
+    with pytest.raises(WrongPassphrase):
+        Client.open("alice", home=tmp_path, passphrase="wrong")
+    with pytest.raises(NoProfile):
+        opened(tmp_path, "bob", create=False)
+    assert not profile.vault_path("bob", tmp_path).exists()
+
+
+# --- the way to the relay ---------------------------------------------------------
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def unreachable(client: Client, timeout: float = 5.0) -> str:
+    """What is said after the first attempt to reach the relay."""
+    async with client:
+        with pytest.raises(RelayUnreachable) as caught:
+            await client.wait_online(timeout, attempts=1)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_closed_port_is_said_in_a_sentence(tmp_path: Path, host: str) -> None:
+    url = f"ws://{host}:{closed_port()}/ws"
+    said = run(unreachable(opened(tmp_path, "alice", url)))
+    assert said == (
+        f"the relay at {url} cannot be reached: nothing is listening there; is the relay running, and the port right?"
+    )
+
+
+def test_unknown_host_is_said_in_a_sentence(tmp_path: Path) -> None:
+    said = run(unreachable(opened(tmp_path, "alice", "ws://no-such-relay.invalid/ws")))
+    assert said.endswith("cannot be reached: the host name is not known; check it and the network")
+
+
+def test_something_else_than_a_relay_is_said_in_a_sentence(tmp_path: Path, relay: RelayProcess) -> None:
+    said = run(unreachable(opened(tmp_path, "alice", relay.url.replace("/ws", "/elsewhere"))))
+    assert said.endswith("cannot be reached: there is no Phantom relay at this address")
+
+
+def test_silent_port_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        said = run(unreachable(opened(tmp_path, "alice", f"ws://127.0.0.1:{server.getsockname()[1]}/ws"), 0.5))
+    assert said.endswith("cannot be reached: no answer")
+
+
+def test_certificate_of_nobody_is_not_trusted(tmp_path: Path, start_relay: StartRelay) -> None:
+    certificate = self_signed(tmp_path / "tls")
+    relay = start_relay("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key))
+    assert relay.url.startswith("wss://")
+    said = run(unreachable(opened(tmp_path, "alice", relay)))
+    assert "its certificate is not trusted" in said
+
+
+def test_certificate_that_the_machine_trusts_is_trusted(
+    tmp_path: Path, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path / "tls")
+    relay = start_relay("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.cert))
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice", relay) as alice:
+            await alice.wait_online(PATIENCE)
+
+    run(main())
+
+
+def test_wss_to_a_relay_without_certificate_is_not_called_distrust(tmp_path: Path, relay: RelayProcess) -> None:
+    said = run(unreachable(opened(tmp_path, "alice", relay.url.replace("ws://", "wss://")), 1))
+    assert "certificate is not trusted" not in said
+
+
+def test_client_comes_back_after_the_relay_was_killed_and_restarted(tmp_path: Path, start_relay: StartRelay) -> None:
+    relay = start_relay("--limits", "off")
+
+    async def main() -> None:
+        async with friends(tmp_path, relay) as (alice, bob):
+            await (await alice.send("bob", "before")).wait(DeliveryState.DELIVERED)
+            await event(alice, ConnectionEvent, relay.kill, state=ConnectionState.OFFLINE)
+            delivery = await alice.send("bob", "meanwhile")
+            assert await alice.flush(0.2) == 1
+            assert delivery.state is DeliveryState.QUEUED
+            relay.restart()
+            await delivery.wait(DeliveryState.DELIVERED)
+            assert is_in(alice, ConnectionState.ONLINE)
+            found = []
+            async for message in bob.messages():
+                await message.mark_read()
+                found.append(message.text)
+                if len(found) == 2:
+                    break
+            assert found == ["before", "meanwhile"]
+
+    run(main())
+
+
+def is_in(client: Client, state: ConnectionState) -> bool:
+    return client.connection.state is state
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_refused_login_ends_all_waiting_and_is_not_tried_again(
+    tmp_path: Path, start_relay: StartRelay, attempt: int
+) -> None:
+    relay = start_relay("--public-names", f"relay-{attempt}.example")
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice", relay) as alice:
+            delivery = await alice.send(NOBODY, "hello")
+            for waiting in (alice.wait_online(5), alice.wait_published(5), delivery.wait(), first(alice)):
+                with pytest.raises(LoginRefused, match="refused the login"):
+                    await asyncio.wait_for(waiting, 5)
+            await asyncio.sleep(1.2)
+            assert is_in(alice, ConnectionState.REFUSED)
+            assert "audience" in alice.connection.reason
+
+    run(main())
+
+
+def test_second_login_of_one_identity_replaces_the_first_for_good(tmp_path: Path, relay: RelayProcess) -> None:
+    opened(tmp_path, "alice", relay).close()
+    copy = profile.vault_path("alice", tmp_path / "copy")
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(profile.vault_path("alice", tmp_path).read_bytes())
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice") as one:
+            await one.wait_published(PATIENCE)
+            waiting = asyncio.create_task(first(one))
+            async with opened(tmp_path / "copy", "alice") as other:
+                await other.wait_online(PATIENCE)
+                with pytest.raises(Replaced, match="logged in elsewhere"):
+                    await waiting
+                with pytest.raises(Replaced):
+                    await one.wait_online(1)
+                await asyncio.sleep(1.2)
+                assert is_in(one, ConnectionState.REPLACED)
+                assert is_in(other, ConnectionState.ONLINE)
+
+    run(main())
+
+
+def test_error_inside_the_block_comes_out_and_the_profile_is_free(tmp_path: Path, relay: RelayProcess) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, "alice", relay) as alice:
+            await alice.wait_online(PATIENCE)
+            raise LookupError("of the program")
+
+    with pytest.raises(LookupError, match="of the program"):
+        run(main())
+    opened(tmp_path, "alice").close()
+
+
+# --- the end ----------------------------------------------------------------------
+
+
+def test_destroying_deletes_the_account_and_the_files(tmp_path: Path, relay: RelayProcess) -> None:
+    async def main() -> None:
+        async with friends(tmp_path, relay) as (alice, bob):
+            await alice.destroy(timeout=PATIENCE)
+            left = {file.name.partition(".")[0] for file in (tmp_path / "profiles").iterdir()}
+            assert left == {"bob"}
+            sending: list[asyncio.Task[Delivery]] = []
+            await event(
+                bob,
+                TroubleEvent,
+                lambda: sending.append(asyncio.create_task(bob.send("alice", "are you there?"))),
+                word="unknown-user",
+            )
+        with pytest.raises(NoProfile):
+            opened(tmp_path, "alice", create=False)
+
+    run(main())
+
+
+def test_destroying_without_the_relay_deletes_nothing_unless_asked(tmp_path: Path) -> None:
+    url = f"ws://127.0.0.1:{closed_port()}/ws"
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice", url) as alice:
+            with pytest.raises(RelayUnreachable):
+                await alice.destroy(timeout=0.3)
+        opened(tmp_path, "alice", create=False).close()
+        async with opened(tmp_path, "alice") as alice:
+            await alice.destroy(local_only=True)
+        assert list((tmp_path / "profiles").iterdir()) == []
+
+    run(main())
+
+
+def test_leaving_waits_until_the_relay_knows_what_was_read(tmp_path: Path, relay: RelayProcess) -> None:
+    async def main() -> None:
+        async with friends(tmp_path, relay) as (alice, bob):
+            delivery = await alice.send("bob", "hello")
+            await (await first(bob)).mark_read()
+            await bob.settle(PATIENCE)
+            assert bob._messenger.untold == 0
+            await delivery.wait(DeliveryState.READ)
+
+    run(main())
+
+
+def test_everything_that_is_raised_is_one_tree() -> None:
+    assert all(
+        issubclass(error, PhantomError)
+        for error in (DeliveryFailed, LoginRefused, NoProfile, RelayUnreachable, Replaced, UsageError, VaultInUse)
+    )

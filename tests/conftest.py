@@ -1,0 +1,81 @@
+"""Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.config import Config
+from support.people import Person
+from support.reference_client import Connect, ReferenceClient
+from support.relay_process import RelayProcess, StartRelay
+from support.simulated import MakeWorld, World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A simulated relay without limits."""
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_world() -> Iterator[MakeWorld]:
+    """Makes a simulated relay with the given settings; the default ones if there are none."""
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> World:
+            made = World(Config(**settings))
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture(params=["memory", "folder"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteStore]:
+    """Each engine that keeps the contract of ``relay.ports``, empty."""
+    made = SQLiteStore(None if request.param == "memory" else tmp_path / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """A real relay without limits, shared: use people of your own."""
+    process = RelayProcess(tmp_path_factory.mktemp("relay"), "--limits", "off")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def start_relay(tmp_path: Path) -> Iterator[StartRelay]:
+    """Starts a real relay with the given arguments."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(*arguments: str, **options: Any) -> RelayProcess:
+            nonlocal count
+            count += 1
+            folder = tmp_path / f"relay-{count}"
+            folder.mkdir()
+            process = RelayProcess(folder, *arguments, **options)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Opens connections to a real relay."""
+    with ExitStack() as stack:
+
+        def open_one(relay: RelayProcess, person: Person | None = None, **options: Any) -> ReferenceClient:
+            return stack.enter_context(ReferenceClient(relay.url, person, **options))
+
+        yield open_one

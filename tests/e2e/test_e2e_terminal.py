@@ -1,0 +1,202 @@
+"""What people see: a chat on a terminal, input from files, wss with a certificate of one's own, ``make run``."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyte
+import pytest
+from e2e_people import meet
+
+from support.certificates import self_signed
+from support.command_line import PHANTOM, Running, environment, phantom
+from support.relay_process import RelayProcess, StartRelay
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+ROWS, COLUMNS = 24, 110
+
+
+class _Screen(pyte.Screen):
+    """A screen that answers when the program asks where the cursor is."""
+
+    def __init__(self, answer: Callable[[str], None]) -> None:
+        super().__init__(COLUMNS, ROWS)
+        self._answer = answer
+
+    def write_process_input(self, data: str) -> None:
+        self._answer(data)
+
+
+class Terminal:
+    """A command on a pseudo-terminal."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self._pid, self._master = pty.fork()
+        if not self._pid:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+            variables = {**environment(home), "TERM": "xterm", "LANG": "C.UTF-8"}
+            os.execve(PHANTOM, [str(PHANTOM), *arguments], variables)  # noqa: S606 - the program under test
+        self._screen = _Screen(self.type)
+        self._stream = pyte.ByteStream(self._screen)
+
+    @property
+    def shown(self) -> str:
+        """The screen as a person sees it."""
+        return "\n".join(line.rstrip() for line in self._screen.display).strip()
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the text was shown."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.shown:
+            ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{text!r} was not shown: {self.shown}"
+            try:
+                self._stream.feed(os.read(self._master, 65_536))
+            except OSError:
+                raise AssertionError(f"it ended before {text!r} was shown: {self.shown}") from None
+
+    def leave(self) -> int:
+        """Ctrl-D; the exit code."""
+        self.type("\x04")
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self._master], [], [], 0.1)
+            if ready:
+                try:
+                    if not os.read(self._master, 65_536):
+                        break
+                except OSError:
+                    break
+        _, status = os.waitpid(self._pid, 0)
+        os.close(self._master)
+        return os.waitstatus_to_exitcode(status)
+
+
+@pytest.fixture
+def friends(tmp_path: Path, relay: RelayProcess) -> Path:
+    home = tmp_path / "home"
+    meet(home, relay.url)
+    return home
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # a thread of a test before may live on; the child only execs
+def test_chat_shows_texts_presence_typing_and_how_far_a_text_came(friends: Path) -> None:
+    alice = Terminal(friends, "chat", "-p", "alice", "bob")
+    alice.wait_for("talking with bob")
+    alice.wait_for("you: online")
+    bob = Terminal(friends, "chat", "-p", "bob", "alice")
+    alice.wait_for("bob: online")
+    alice.type("hello bob\r")
+    bob.wait_for("alice: hello bob")
+    alice.wait_for("✓✓ read")
+    bob.type("hello alice\r")
+    alice.wait_for("bob: hello alice")
+    time.sleep(4.5)  # typing notices are that far apart
+    bob.type("and")
+    alice.wait_for("typing…")
+    bob.type("\x15")
+    assert bob.leave() == 0
+    assert alice.leave() == 0
+
+
+def test_chat_sends_the_lines_of_a_file_and_tells_which_it_cannot(friends: Path) -> None:
+    lines = f"one\n\ntwo\n{'x' * 70_000}\nthree\n"
+    sent = phantom(friends, "chat", "-p", "alice", "bob", stdin=lines)
+    assert sent.returncode == 0, sent.stderr
+    assert "40,000" in sent.stderr
+    heard = phantom(friends, "listen", "-p", "bob", "--count", "3").stdout
+    assert re.findall(r"alice: (.*)", heard) == ["one", "two", "three"]
+
+
+def test_chat_without_any_input_ends(friends: Path) -> None:
+    done = subprocess.run(
+        [PHANTOM, "chat", "-p", "alice", "bob"],
+        env=environment(friends),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_line_break_cannot_forge_a_line_of_somebody_else(friends: Path) -> None:
+    phantom(friends, "send", "-p", "alice", "bob", "hi\n21:30 carol: send money")
+    first, second = phantom(friends, "listen", "-p", "bob", "--count", "1").stdout.splitlines()
+    assert first.endswith("alice: hi")
+    assert second == "        21:30 carol: send money"
+
+
+def test_text_to_somebody_unknown_does_not_fail_texts_to_others(friends: Path) -> None:
+    nobody = "A" * 43 + "="
+    assert phantom(friends, "send", "-p", "alice", nobody, "hello?").returncode == 1
+    for number in range(3):
+        sent = phantom(friends, "send", "-p", "alice", "bob", str(number))
+        assert (sent.returncode, sent.stderr) == (0, "")
+
+
+def test_wss_works_with_a_certificate_of_ones_own(
+    tmp_path: Path, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    relay = start_relay("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key), "--limits", "off")
+    distrusted = phantom(tmp_path / "home", "init", "-p", "alice", "--server", relay.url)
+    assert "certificate is not trusted" in distrusted.stderr
+    assert "SSL_CERT_FILE" in distrusted.stderr
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.cert))
+    meet(tmp_path / "home", relay.url)
+    assert phantom(tmp_path / "home", "send", "-p", "alice", "bob", "over tls").returncode == 0
+    heard = phantom(tmp_path / "home", "listen", "-p", "bob", "--count", "1").stdout
+    assert heard.endswith("alice: over tls\n")
+
+
+def test_full_terminal_encoding_is_no_reason_to_stop(friends: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phantom(friends, "send", "-p", "alice", "bob", "привет")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    heard = phantom(friends, "listen", "-p", "bob", "--count", "1")
+    assert heard.returncode == 0
+    assert "\\u043f" in heard.stdout
+
+
+def test_second_make_run_listens_within_3_seconds(tmp_path: Path) -> None:
+    if not (ROOT / ".venv" / ".run").exists():
+        pytest.skip("the tests run in another environment than the one that make has set up")
+    variables = {**environment(tmp_path), "PHANTOM_PORT": "0"}
+    started = time.monotonic()
+    process = subprocess.Popen(
+        ["make", "-s", "run", f"DATA={tmp_path / 'data'}"],
+        cwd=ROOT,
+        env=variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("listening on ws://127.0.0.1:")
+        assert time.monotonic() - started < 3
+        assert "phantom chat -p alice bob" in "".join(process.stdout.readline() for _ in range(12))
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+
+
+def test_reader_who_goes_away_loses_nothing(friends: Path) -> None:
+    listener = Running(friends, "listen", "-p", "bob", "--json", "--events")
+    listener.wait_for(1)
+    assert listener.stop() == 0
+    phantom(friends, "send", "-p", "alice", "bob", "still there")
+    assert "still there" in phantom(friends, "listen", "-p", "bob", "--count", "1").stdout

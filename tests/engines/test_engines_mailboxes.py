@@ -1,0 +1,254 @@
+"""The contract of ``relay.ports.Mailboxes``, for every engine."""
+
+import apsw
+import pytest
+
+from phantom_messenger.relay.ports import Expired, Failure, Item, ItemKind, Page, Refusal, Store
+from support.people import key_text
+from support.stores import (
+    ALICE,
+    BOB,
+    CAROL,
+    NOW,
+    acknowledge,
+    acknowledging,
+    append,
+    append_all,
+    appending,
+    bind,
+    exchange,
+    failing,
+    message,
+    names,
+    receipt,
+    run,
+    waiting,
+)
+
+TEN_MINUTES = 600_000
+
+
+@pytest.fixture
+def box(store: Store) -> Store:
+    """A store with the accounts of Alice, Bob and Carol."""
+    bind(store, ALICE, BOB, CAROL)
+    return store
+
+
+def read(store: Store, after: int, max_bytes: int, now: int = NOW) -> Page:
+    return run(store, lambda tx: tx.mailboxes.read(BOB, after, max_bytes, now))
+
+
+# --- order ------------------------------------------------------------------------
+
+
+def test_item_is_what_will_be_sent(box: Store) -> None:
+    item = append(box, message("m"))
+    assert item == Item(item.seq, ItemKind.MESSAGE, ALICE, "m", b"<m %d>" % item.seq)
+    assert waiting(box) == [item]
+
+
+def test_items_stand_in_the_order_of_arrival(box: Store) -> None:
+    for item in (message("1"), exchange("init"), message("2", CAROL), receipt("1"), message("3")):
+        append(box, item)
+    items = waiting(box)
+    assert names(items) == ["1", "init", "2", "1", "3"]
+    numbers = [item.seq for item in items]
+    assert numbers == sorted(set(numbers))
+    assert min(numbers) > 0
+
+
+def test_mailboxes_are_apart(box: Store) -> None:
+    append(box, message("1"), BOB)
+    append(box, message("1"), CAROL)
+    assert len(waiting(box, BOB)) == len(waiting(box, CAROL)) == 1
+    assert waiting(box, ALICE) == []
+    assert waiting(box, "nobody") == []
+
+
+def test_mailbox_of_nobody_is_an_error(box: Store) -> None:
+    [result] = box.run([lambda tx: tx.mailboxes.append("nobody", message("m"), known=True, now=NOW)])
+    assert isinstance(result, Failure)
+
+
+# --- pages ------------------------------------------------------------------------
+
+
+def test_page_ends_behind_the_item_that_fills_it(box: Store) -> None:
+    items = [append(box, message(str(number), size=100)) for number in range(10)]
+    size = len(items[0].text)
+    assert read(box, 0, 3 * size) == Page(items[:3], complete=False)
+    assert read(box, 0, 3 * size + 1) == Page(items[:4], complete=False)
+    assert read(box, items[2].seq, 3 * size) == Page(items[3:6], complete=False)
+    assert read(box, items[6].seq, 3 * size) == Page(items[7:], complete=True)
+    assert read(box, items[9].seq, 3 * size) == Page([], complete=True)
+
+
+def test_page_holds_at_least_one_item(box: Store) -> None:
+    items = [append(box, message(str(number), size=10_000)) for number in range(2)]
+    assert read(box, 0, 1) == Page(items[:1], complete=False)
+    assert read(box, items[0].seq, 1) == Page(items[1:], complete=True)
+
+
+def test_page_leaves_out_what_has_expired(box: Store) -> None:
+    append(box, message("1", expires_at=NOW))
+    late = append(box, message("2", expires_at=NOW + 1))
+    assert read(box, 0, 1_000) == Page([late], complete=True)
+    assert read(box, 0, 1_000, NOW + 1) == Page([], complete=True)
+
+
+# --- duplicates -------------------------------------------------------------------
+
+
+def test_message_is_known_by_sender_and_name(box: Store) -> None:
+    append(box, message("m"))
+    assert append(box, message("m", size=5)) is Refusal.DUPLICATE
+    assert isinstance(append(box, message("m", CAROL)), Item)
+    assert isinstance(append(box, message("m"), CAROL), Item)
+    assert len(waiting(box)) == 2
+
+
+@pytest.mark.parametrize("how", ["acknowledged", "expired"])
+def test_removed_message_is_known_for_ten_minutes(box: Store, how: str) -> None:
+    append(box, message("m", expires_at=NOW))
+    if how == "acknowledged":
+        assert acknowledge(box, "m")
+    else:
+        run(box, lambda tx: tx.mailboxes.expire(NOW, 10))
+    assert append(box, message("m"), now=NOW + TEN_MINUTES - 1) is Refusal.DUPLICATE
+    assert isinstance(append(box, message("m", CAROL), now=NOW + 1), Item)
+    assert isinstance(append(box, message("m"), now=NOW + TEN_MINUTES), Item)
+
+
+@pytest.mark.parametrize("make", [receipt, exchange])
+def test_receipt_and_exchange_take_the_place_of_an_older_one(box: Store, make: type) -> None:
+    older = append(box, make("one", text="older"))
+    append(box, make("other"))
+    newer = append(box, make("one", text="newer"))
+    assert newer.seq > older.seq
+    assert [item.text for item in waiting(box) if item.name == "one"] == [newer.text]
+    append(box, make("one", CAROL))
+    assert len(waiting(box)) == 3
+
+
+# --- bounds -----------------------------------------------------------------------
+
+
+def test_mailbox_holds_1000_messages(box: Store) -> None:
+    assert {type(item) for item in append_all(box, [message(str(number)) for number in range(1_000)])} == {Item}
+    assert append(box, message("one too many")) is Refusal.FULL
+    assert append(box, message("0")) is Refusal.DUPLICATE
+    assert isinstance(append(box, receipt("r")), Item)
+    assert isinstance(append(box, exchange("x")), Item)
+    assert isinstance(append(box, message("elsewhere"), CAROL), Item)
+    assert acknowledge(box, "7")
+    assert isinstance(append(box, message("one too many")), Item)
+
+
+def test_stranger_fills_100_at_most(box: Store) -> None:
+    found = append_all(box, [message(str(number)) for number in range(100)], known=False)
+    assert {type(item) for item in found} == {Item}
+    assert append(box, message("late"), known=False) is Refusal.FULL
+    assert isinstance(append(box, message("late", CAROL), known=False), Item)
+    assert isinstance(append(box, message("late"), known=True), Item)
+
+
+def test_exchanges_of_100_strangers_are_kept_and_those_of_contacts_besides(box: Store) -> None:
+    found = append_all(box, [exchange("init", key_text(str(number))) for number in range(100)], known=False)
+    assert {type(item) for item in found} == {Item}
+    assert append(box, exchange("init", key_text("late")), known=False) is Refusal.FULL
+    assert isinstance(append(box, exchange("init", key_text("7"), "newer"), known=False), Item)
+    assert isinstance(append(box, exchange("init", key_text("late")), known=True), Item)
+
+
+def test_1000_receipts_of_each_contact_are_kept(box: Store) -> None:
+    assert {type(item) for item in append_all(box, [receipt(str(number)) for number in range(1_000)])} == {Item}
+    assert append(box, receipt("late")) is Refusal.FULL
+    assert isinstance(append(box, receipt("late", sender=CAROL)), Item)
+
+
+# --- removal ----------------------------------------------------------------------
+
+
+def test_acknowledged_message_is_gone(box: Store) -> None:
+    append(box, message("1"))
+    append(box, message("2"))
+    assert acknowledge(box, "1")
+    assert names(waiting(box)) == ["2"]
+    assert not acknowledge(box, "1"), "it is not there any more"
+
+
+@pytest.mark.parametrize(
+    ("name", "sender", "user"), [("x", ALICE, BOB), ("m", CAROL, BOB), ("m", ALICE, CAROL), ("m", ALICE, "nobody")]
+)
+def test_only_the_message_that_is_named_is_acknowledged(box: Store, name: str, sender: str, user: str) -> None:
+    append(box, message("m"))
+    assert not acknowledge(box, name, sender, user)
+    assert names(waiting(box)) == ["m"]
+
+
+def test_acknowledging_touches_no_receipt_of_the_same_name(box: Store) -> None:
+    append(box, receipt("m"))
+    assert not acknowledge(box, "m")
+    assert names(waiting(box)) == ["m"]
+
+
+def test_receipt_and_exchange_are_confirmed_by_number(box: Store) -> None:
+    items = [append(box, item) for item in (receipt("r"), exchange("x"), message("m"))]
+    for item in items:
+        run(box, lambda tx, seq=item.seq: tx.mailboxes.confirm(CAROL, seq))  # type: ignore[misc]
+    assert waiting(box) == items
+    for item in items:
+        run(box, lambda tx, seq=item.seq: tx.mailboxes.confirm(BOB, seq))  # type: ignore[misc]
+    assert waiting(box) == items[2:]
+    run(box, lambda tx: tx.mailboxes.confirm(BOB, 10**15))
+    run(box, lambda tx: tx.mailboxes.confirm("nobody", 1))
+
+
+def test_expired_messages_are_removed_up_to_a_number(box: Store) -> None:
+    for number in range(5):
+        append(box, message(str(number), expires_at=NOW + number))
+    append(box, message("for ever"))
+    append(box, receipt("r"))
+    assert run(box, lambda tx: tx.mailboxes.expire(NOW + 3, 3)) == [Expired(ALICE, BOB, str(n)) for n in range(3)]
+    assert run(box, lambda tx: tx.mailboxes.expire(NOW + 3, 3)) == [Expired(ALICE, BOB, "3")]
+    assert run(box, lambda tx: tx.mailboxes.expire(NOW + 3, 3)) == []
+    assert names(waiting(box)) == ["4", "for ever", "r"]
+
+
+# --- seq --------------------------------------------------------------------------
+
+
+def test_seq_is_not_given_again_when_the_mailbox_was_emptied(box: Store) -> None:
+    seen: list[int] = []
+    for turn in range(5):
+        jobs = [
+            job
+            for number in range(500)
+            for job in (appending(message(f"{turn} {number}")), acknowledging(f"{turn} {number}"))
+        ]
+        results = box.run(jobs)
+        assert results[1::2] == [True] * 500
+        seen += [item.seq for item in results[::2]]
+    assert seen == sorted(set(seen))
+    assert len(seen) == 2_500
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), apsw.FullError()], ids=["a job", "a batch"])
+def test_seq_is_not_given_again_after_the_failure_of(box: Store, error: Exception) -> None:
+    seen = [append(box, message("1")).seq]
+    for number in range(2, 30):
+        results = box.run(
+            [appending(message(f"{number} good")), failing(appending(message(f"{number} bad")), error=error)]
+        )
+        seen += [result.seq for result in results if isinstance(result, Item)]
+        seen.append(append(box, message(str(number))).seq)
+    assert seen == sorted(set(seen))
+    assert [item.seq for item in waiting(box)] == seen
+
+
+def test_strangers_together_fill_half_of_a_mailbox_and_contacts_the_rest(box: Store) -> None:
+    garbage = [message(f"{sender} {number}", sender=key_text(sender)) for sender in "vwxyz" for number in range(100)]
+    assert {type(item) for item in append_all(box, garbage, known=False)} == {Item}
+    assert append(box, message("one more", sender=CAROL), known=False) is Refusal.FULL
+    assert isinstance(append(box, message("of a contact"), known=True), Item)

@@ -1,0 +1,135 @@
+"""The contract of ``relay.ports.Store``: order, what fails alone, what fails together."""
+
+import apsw
+import pytest
+
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.ports import Failure, Item, Job, Refusal
+from support.stores import (
+    ALICE,
+    BOB,
+    CAROL,
+    NOW,
+    acknowledge,
+    acknowledging,
+    append,
+    appending,
+    bind,
+    failing,
+    key_of,
+    message,
+    names,
+    run,
+    waiting,
+)
+
+
+@pytest.fixture
+def box(store: SQLiteStore) -> SQLiteStore:
+    """A store with the accounts of Alice, Bob and Carol."""
+    bind(store, ALICE, BOB, CAROL)
+    return store
+
+
+def adds(name: str, size: int = 0) -> Job:
+    return appending(message(name, size=size))
+
+
+def returns(value: int) -> Job:
+    return lambda _: value
+
+
+def test_results_stand_in_the_order_of_jobs(box: SQLiteStore) -> None:
+    assert box.run([returns(number) for number in range(100)]) == list(range(100))
+    assert box.run([]) == []
+
+
+def test_jobs_see_the_effects_of_jobs_before_them(box: SQLiteStore) -> None:
+    results = box.run([adds("1"), adds("1"), lambda tx: tx.mailboxes.read(BOB, 0, 1_000, NOW), adds("2")])
+    assert results[1] is Refusal.DUPLICATE
+    assert names(results[2].items) == ["1"]
+
+
+def test_job_that_fails_is_undone_alone(box: SQLiteStore) -> None:
+    results = box.run([adds("1"), failing(adds("2")), adds("3")])
+    assert [type(result) for result in results] == [Item, Failure, Item]
+    assert isinstance(results[1].error, ZeroDivisionError)
+    assert not results[1].storage_full
+    assert names(waiting(box)) == ["1", "3"]
+
+
+def test_job_that_was_undone_can_be_run_again(box: SQLiteStore) -> None:
+    box.run([failing(adds("1"))])
+    assert isinstance(append(box, message("1")), Item)
+
+
+def refuse_commits(store: SQLiteStore, *, refuse: bool) -> None:
+    store._connection.set_commit_hook((lambda: True) if refuse else None)
+
+
+def test_commit_that_fails_undoes_all(box: SQLiteStore) -> None:
+    append(box, message("before"))
+    refuse_commits(box, refuse=True)
+    results = box.run([adds("1"), acknowledging("before"), adds("2")])
+    assert [type(result) for result in results] == [Failure] * 3
+    refuse_commits(box, refuse=False)
+    assert names(waiting(box)) == ["before"]
+    assert isinstance(append(box, message("1")), Item)
+    assert acknowledge(box, "before")
+
+
+def test_commit_that_fails_leaves_no_memory_of_removed_messages(box: SQLiteStore) -> None:
+    refuse_commits(box, refuse=True)
+    box.run([adds("1"), acknowledging("1")])
+    refuse_commits(box, refuse=False)
+    assert isinstance(append(box, message("1")), Item), "it was never stored"
+
+
+@pytest.fixture
+def full(box: SQLiteStore) -> SQLiteStore:
+    """A store that has room for a small message, but for no big one; "before" waits in it."""
+    append(box, message("before"))
+    box._connection.pragma("max_page_count", box._connection.pragma("page_count") + 3)
+    return box
+
+
+BIG = 100_000
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_full_disk_undoes_all(full: SQLiteStore, place: int) -> None:
+    jobs = [adds("1"), adds("2")]
+    results = full.run([*jobs[:place], adds("big", BIG), *jobs[place:]])
+    assert [type(result) for result in results] == [Failure] * 3
+    assert names(waiting(full)) == ["before"]
+
+
+def test_full_disk_is_told_apart_from_other_failures(full: SQLiteStore) -> None:
+    [result] = full.run([adds("big", BIG)])
+    assert result.storage_full
+    assert isinstance(result.error, apsw.FullError)
+
+
+def test_full_disk_passes(full: SQLiteStore) -> None:
+    full.run([adds("1"), adds("big", BIG), adds("2")])
+    assert acknowledge(full, "before"), "removing goes on"
+    full._connection.pragma("max_page_count", 1_000_000)
+    for name in ("1", "big", "2"):
+        assert isinstance(append(full, message(name)), Item)
+    assert names(waiting(full)) == ["1", "big", "2"]
+
+
+@pytest.mark.parametrize("error", [apsw.FullError("full"), apsw.IOError("disk I/O error")], ids=["full", "broken"])
+def test_failure_of_the_disk_undoes_all(box: SQLiteStore, error: Exception) -> None:
+    results = box.run([adds("1"), failing(error=error), adds("2")])
+    assert [type(result) for result in results] == [Failure] * 3
+    assert all(result.storage_full for result in results)
+    assert waiting(box) == []
+
+
+def test_failure_does_not_end_the_store(box: SQLiteStore) -> None:
+    for number in range(20):
+        box.run([failing(adds(f"bad {number}")), failing()])
+        append(box, message(f"good {number}"))
+    assert len(waiting(box)) == 20
+    assert run(box, lambda tx: tx.directory.public_key(ALICE)) == key_of(ALICE)

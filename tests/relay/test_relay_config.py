@@ -1,0 +1,157 @@
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phantom_messenger.relay.config import SETTINGS, Config, ConfigError, load_config
+from phantom_messenger.wire.limits import RATES, RateClass
+
+VALUES: dict[str, list[tuple[str, Any]]] = {
+    "host": [("0.0.0.0", "0.0.0.0"), (" ::1 ", "::1")],  # noqa: S104 - a value to read
+    "port": [("0", 0), ("65535", 65_535)],
+    "data": [("/somewhere", Path("/somewhere")), ("~/relay", Path.home() / "relay")],
+    "limits": [("off", False), ("ON", True), ("no", False), ("yes", True), ("0", False), ("1", True)],
+    "allow_unsigned_auth": [("on", True), ("false", False)],
+    "public_names": [("A.test, b.test:8443,", ("a.test", "b.test:8443"))],
+    "allowed_origins": [("https://A.test", ("https://a.test",))],
+    "trusted_proxies": [("10.0.0.0/8,fd00::1", (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::1")))],
+    "server_name": [("ours", "ours")],
+    "connections_per_address": [("1", 1), ("1000000", 1_000_000)],
+    **{f"rate_{rate.lower()}": [("1", 1), ("1000000000", 1_000_000_000)] for rate in RateClass},
+}
+WRONG: list[tuple[str, str]] = [
+    ("host", ""),
+    ("host", " "),
+    ("port", "http"),
+    ("port", "-1"),
+    ("port", "65536"),
+    ("port", "80.5"),
+    ("port", ""),
+    ("data", ""),
+    ("tls_cert", ""),
+    ("tls_key", " "),
+    ("limits", "maybe"),
+    ("limits", ""),
+    ("allow_unsigned_auth", "2"),
+    ("trusted_proxies", "10.0.0.0/40"),
+    ("trusted_proxies", "10.0.0.1/8"),
+    ("trusted_proxies", "proxy.test"),
+    ("server_name", ""),
+    ("connections_per_address", "0"),
+    ("connections_per_address", "many"),
+    *((f"rate_{rate.lower()}", value) for rate in RateClass for value in ("0", "-1", "x", "1000000001")),
+]
+
+
+def test_every_setting_has_a_case() -> None:
+    assert set(SETTINGS) - set(VALUES) == {"tls_cert", "tls_key"}
+    assert set(SETTINGS) == set(Config.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("place", ["cli", "environment", "file"])
+@pytest.mark.parametrize(("name", "text", "value"), [(name, *row) for name, rows in VALUES.items() for row in rows])
+def test_setting_is_read_from(tmp_path: Path, name: str, text: str, value: object, place: str) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(f"{name} = '{text}'\n" if place == "file" else "")
+    given = {name: text} if place == "cli" else {}
+    environ = {f"PHANTOM_{name.upper()}": text} if place == "environment" else {}
+    assert getattr(load_config(given, environ, file), name) == value
+
+
+@pytest.mark.parametrize(("name", "text"), WRONG)
+@pytest.mark.parametrize("place", ["cli", "environment", "file"])
+def test_wrong_value_names_its_setting(tmp_path: Path, name: str, text: str, place: str) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(f"{name} = '{text}'\n" if place == "file" else "")
+    given = {name: text} if place == "cli" else {}
+    environ = {f"PHANTOM_{name.upper()}": text} if place == "environment" else {}
+    with pytest.raises(ConfigError) as found:
+        load_config(given, environ, file)
+    written = {
+        "cli": f"--{name.replace('_', '-')} ",
+        "environment": f"PHANTOM_{name.upper()} ",
+        "file": f"{name} in {file} ",
+    }
+    assert str(found.value).startswith(written[place])
+    assert "\n" not in str(found.value)
+    assert repr(text) in str(found.value)
+
+
+def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text("port = 1\nhost = 'file'\nserver_name = 'file'\n")
+    environ = {"PHANTOM_PORT": "2", "PHANTOM_HOST": "environment"}
+    config = load_config({"port": "3", "host": None}, environ, file)
+    assert (config.port, config.host, config.server_name, config.limits) == (3, "environment", "file", True)
+
+
+def test_wrong_value_that_is_overruled_does_no_harm() -> None:
+    assert load_config({"port": "3"}, {"PHANTOM_PORT": "rubbish"}).port == 3
+
+
+def test_defaults_are_those_of_the_reference() -> None:
+    config = load_config({}, {})
+    assert dict(config.rates) == dict(RATES)
+    assert {rate: config.rates[rate] for rate in list(RateClass)[:5]} == {
+        RateClass.AUTH: 5,
+        RateClass.MESSAGE: 60,
+        RateClass.KEY_EXCHANGE: 10,
+        RateClass.PRESENCE: 30,
+        RateClass.PING: 60,
+    }
+    assert config.max_connections == 10
+    assert config.host == "127.0.0.1"
+    assert not config.allow_unsigned_auth
+    assert config.data.is_absolute()
+
+
+def test_file_may_use_the_types_of_toml(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(
+        "port = 8081\nlimits = false\nallow_unsigned_auth = true\n"
+        "public_names = ['a.test', 'b.test']\ntrusted_proxies = ['10.0.0.0/8']\n"
+    )
+    config = load_config({}, {}, file)
+    assert (config.port, config.limits, config.allow_unsigned_auth) == (8081, False, True)
+    assert config.public_names == ("a.test", "b.test")
+    assert config.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"prot = 1", "prot"),
+        (b"port = 1.5", "port"),
+        (b"[port]\nx = 1", "port"),
+        (b"[limits]\nx = 1", "limits"),
+        (b"port = ", "TOML"),
+        (b"\xff", "TOML"),
+        (b"port = 1\nport = 2", "TOML"),
+    ],
+)
+def test_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, word: str) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as found:
+        load_config({}, {}, file)
+    assert str(file) in str(found.value)
+    assert word in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--config .* cannot be read"):
+        load_config({}, {}, tmp_path / name)
+
+
+@pytest.mark.parametrize(("given", "missing"), [("tls_cert", "--tls-key"), ("tls_key", "--tls-cert")])
+def test_certificate_and_key_come_together(given: str, missing: str) -> None:
+    with pytest.raises(ConfigError, match=missing):
+        load_config({given: "/some/file.pem"}, {})
+
+
+def test_lifted_limits_are_no_limits() -> None:
+    config = load_config({"limits": "off"}, {})
+    assert (dict(config.rates), config.max_connections) == ({}, 0)

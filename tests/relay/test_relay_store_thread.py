@@ -1,0 +1,55 @@
+"""The thread of the store: whatever happens there, every batch is answered."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from phantom_messenger.relay.ports import Failure, Job
+from phantom_messenger.relay.server import StoreThread
+
+
+class DyingStore:
+    """A store whose batches and tidying fail in a way that nobody foresaw, while ``dying``."""
+
+    def __init__(self) -> None:
+        self.dying = True
+
+    def run(self, jobs: Sequence[Job]) -> list[Any]:
+        if self.dying:
+            raise OSError("secret text")
+        return ["done"] * len(jobs)
+
+    def tidy(self) -> None:
+        self.run([])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_batch_of_a_dying_store_is_answered_logged_without_its_text_and_told_by_ready(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        store = DyingStore()
+        thread = StoreThread(store)
+
+        async def run() -> list[Any]:
+            answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            thread([lambda _: None, lambda _: None], answered.set_result)
+            return await asyncio.wait_for(answered, 5)
+
+        assert [type(result) for result in await run()] == [Failure, Failure]
+        health = [thread.is_healthy]
+        store.dying = False
+        assert await run() == ["done", "done"]
+        health.append(thread.is_healthy)
+        assert health == [False, True]
+        await thread.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+    assert "OSError" in caplog.text
+    assert "secret text" not in caplog.text

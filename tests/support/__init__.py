@@ -1,0 +1,1 @@
+"""What the tests need: people and their frames, a relay as a process, a relay in a simulation."""

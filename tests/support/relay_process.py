@@ -1,0 +1,134 @@
+"""The real relay: ``phantom serve`` as a process of its own."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+PHANTOM = Path(sys.executable).with_name("phantom")
+START_SECONDS = 15.0
+STOP_SECONDS = 15.0
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without settings of a relay, plus ``more``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHANTOM_")}
+    return {**kept, **(more or {})}
+
+
+def serve(*arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run ``phantom serve`` when it is expected to end by itself."""
+    return subprocess.run(
+        [PHANTOM, "serve", *arguments],
+        env=environment(more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+class RelayProcess:
+    """A relay on a port of its own, started by the constructor.
+
+    Args:
+        folder: gets the data folder and what the relay prints.
+        arguments: further ones of ``phantom serve``.
+        more: of its environment.
+        port: 0 takes a free one; the same is taken again by ``restart``.
+    """
+
+    def __init__(
+        self, folder: Path, *arguments: str, more: Mapping[str, str] | None = None, port: int | None = 0
+    ) -> None:
+        self.data = folder / "data"
+        self.port = port
+        self.url = ""
+        self.line = ""
+        self._arguments = arguments
+        self._environment = environment(more)
+        self._log = folder / "log"
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        port = [] if self.port is None else ["--port", str(self.port)]
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [PHANTOM, "serve", "--data", str(self.data), *port, *self._arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        self.line = _first_line(self._process.stdout)
+        if not self.line.startswith("listening on "):
+            self.kill()
+            raise AssertionError(f"the relay did not start: {self.line!r} {self.log}")
+        self.url = self.line.removeprefix("listening on ").strip()
+        self.port = urlsplit(self.url).port
+
+    @property
+    def address(self) -> tuple[str, int]:
+        assert self.port is not None
+        return "127.0.0.1", self.port
+
+    @property
+    def log(self) -> str:
+        """What it wrote to stderr."""
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        return self._ended()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._ended()
+
+    def restart(self) -> None:
+        """Start it again on the same port and data."""
+        assert self._process is None, "still running"
+        self.start()
+
+    def _ended(self) -> int:
+        process, self._process = self._process, None
+        assert process is not None
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+StartRelay = Callable[..., RelayProcess]
+"""``start_relay(*arguments)``: the fixture that stops what it started."""
+
+
+def _first_line(output: IO[str]) -> str:
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        return output.readline() if selector.select(START_SECONDS) else ""

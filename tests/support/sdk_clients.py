@@ -1,0 +1,62 @@
+"""People who use the SDK as it is meant: ``Client`` objects at a real relay."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from phantom_messenger import Client, Message
+from phantom_messenger.client.status import Event
+from support.relay_process import RelayProcess
+
+PATIENCE = 20.0
+PASSPHRASE = "correct horse"
+NOBODY = "vmnP7t0JDBPvNpyhTkNuN8VYGxsJnJ8aMTjXo5GlhKg="
+"""An id that no relay knows."""
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a test's coroutine, but not for ever."""
+    return asyncio.run(asyncio.wait_for(main, PATIENCE))
+
+
+def opened(home: Path, name: str, relay: RelayProcess | str | None = None, **options: Any) -> Client:
+    """A client of this profile; not connected yet."""
+    url = relay.url if isinstance(relay, RelayProcess) else relay
+    return Client.open(name, server=url, home=home, passphrase=PASSPHRASE, **options)
+
+
+@contextlib.asynccontextmanager
+async def friends(home: Path, relay: RelayProcess) -> AsyncIterator[tuple[Client, Client]]:
+    """Alice and Bob, online, who have each other as contacts."""
+    async with opened(home, "alice", relay) as alice, opened(home, "bob", relay) as bob:
+        await alice.wait_published(PATIENCE)
+        await bob.wait_published(PATIENCE)
+        alice.contacts.add("bob", bob.user_id)
+        bob.contacts.add("alice", alice.user_id)
+        await alice.wait_key("bob", PATIENCE)
+        await bob.wait_key("alice", PATIENCE)
+        yield alice, bob
+
+
+async def first(client: Client, **options: Any) -> Message:
+    """The next received text, which is not handled by being looked at."""
+    async with contextlib.aclosing(cast("AsyncGenerator[Message, None]", client.messages(**options))) as messages:
+        return await anext(messages)
+
+
+async def event(client: Client, kind: type[E], tell: Callable[[], object], **wanted: object) -> E:
+    """Do something, then wait for the first event of a type whose fields are as wanted."""
+    async with contextlib.aclosing(cast("AsyncGenerator[Event, None]", client.events())) as events:
+        coming = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        tell()
+        while True:
+            found = await coming
+            if isinstance(found, kind) and all(getattr(found, name) == value for name, value in wanted.items()):
+                return found
+            coming = asyncio.ensure_future(anext(events))

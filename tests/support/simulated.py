@@ -1,0 +1,313 @@
+"""The relay's core in a simulation: time, chance, turns, disk and network are fed by hand.
+
+Nothing sleeps and nothing happens behind a test's back: frames are put in, turns are
+run, and what was written to the fake connections is read.
+"""
+
+import json
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import apsw
+
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay import keycheck
+from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.ports import Failure, Job, Store, Transaction, Verification
+from phantom_messenger.relay.relay import Relay
+from phantom_messenger.relay.session import Session
+from support.people import Frame, Person, canonical
+
+HOST = "relay.test"
+SECOND = 1_000
+MINUTE = 60_000
+HOUR = 3_600_000
+
+
+class Clock:
+    """Two clocks that move when told to; a test may set either."""
+
+    def __init__(self) -> None:
+        self.wall = 1_750_000_020_000  # a whole minute
+        self.monotonic = 5_000_000
+
+    def wall_ms(self) -> int:
+        return self.wall
+
+    def monotonic_ms(self) -> int:
+        return self.monotonic
+
+    def advance(self, milliseconds: int) -> None:
+        self.wall += milliseconds
+        self.monotonic += milliseconds
+
+
+class Turns:
+    """The event loop's queue."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Callable[[], None]] = deque()
+
+    def __call__(self, action: Callable[[], None]) -> None:
+        self._queue.append(action)
+
+    def run(self) -> None:
+        """Run until nothing is left to do."""
+        for _ in range(1_000_000):
+            if not self._queue:
+                return
+            self._queue.popleft()()
+        raise AssertionError("the relay never comes to rest")
+
+
+class SimulatedWriter:
+    """Runs batches on a store at once; may hold them back, or find the disk full.
+
+    ``holding``: batches wait in ``held``. ``full``: the batch is undone by ``apsw.FullError``.
+    """
+
+    def __init__(self, store: Store, schedule: Callable[[Callable[[], None]], None]) -> None:
+        self.store = store
+        self.holding = False
+        self.full = False
+        self.held: deque[tuple[Sequence[Job], Callable[[list[Any]], None]]] = deque()
+        self._schedule = schedule
+
+    def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
+        self.held.append((jobs, done))
+        if not self.holding:
+            self.run_held()
+
+    def run_held(self) -> None:
+        """Run what was held back; what follows is held again while ``holding``."""
+        while self.held:
+            jobs, done = self.held.popleft()
+            batch = [*jobs, _disk_full] if self.full else jobs
+            results = self.store.run(batch)[: len(jobs)]
+            self._schedule(lambda done=done, results=results: done(results))  # type: ignore[misc]
+
+
+def _disk_full(_: Transaction) -> None:
+    raise apsw.FullError("database or disk is full")
+
+
+class FakeConnection:
+    """What the relay wrote to one client, and how it ended.
+
+    While ``stalled``, the client takes nothing and ``buffered`` grows.
+    """
+
+    def __init__(self, on_close: Callable[[], None]) -> None:
+        self.written: list[bytes] = []
+        self.closed: tuple[int, str] | None = None
+        self._aborted = False
+        self.stalled = False
+        self.waiting = 0
+        self.most_waiting = 0
+        self._on_close = on_close
+
+    def write(self, messages: Sequence[bytes]) -> None:
+        assert self.closed is None, "written to after the close frame"
+        assert not self._aborted, "written to after it was dropped"
+        self.written += messages
+        if self.stalled:
+            self.waiting += sum(map(len, messages))
+            self.most_waiting = max(self.most_waiting, self.waiting)
+
+    def close(self, code: int, reason: str) -> None:
+        if self.closed is None:
+            self.closed = (code, reason)
+            self._on_close()
+
+    def abort(self) -> None:
+        self._aborted = True
+        self._on_close()
+
+    def is_aborted(self) -> bool:
+        return self._aborted
+
+    def buffered(self) -> int:
+        return self.waiting
+
+
+class Client:
+    """One connection to the simulated relay."""
+
+    def __init__(self, world: "World", person: Person, *, address: str, host: str) -> None:
+        self.world = world
+        self.person = person
+        self.host = host
+        self.connection = FakeConnection(self.drop_soon)
+        self._read = 0
+        self.session: Session = world.relay.connect(self.connection, address=address, host=host)
+        world.run()
+        self.acknowledgement: Frame = {}
+        if self.close_code() is None:
+            [self.acknowledgement] = self.take()
+
+    # --- sending ------------------------------------------------------------------
+
+    def put(self, frame: Frame | bytes) -> None:
+        """Let a frame arrive; nothing runs yet, so that several can share a turn."""
+        self.world.relay.receive(self.session, frame if isinstance(frame, bytes) else canonical(frame))
+
+    def send(self, *frames: Frame | bytes) -> list[Frame]:
+        """Let frames arrive in one turn and run until rest; what came back."""
+        for frame in frames:
+            self.put(frame)
+        self.world.run()
+        return self.take()
+
+    def ask(self, frame: Frame | bytes) -> Frame:
+        """Send a frame that has one answer."""
+        [answer] = self.send(frame)
+        return answer
+
+    def auth(self, features: Sequence[str] | None = None, *, audience: str | None = None, **payload: Any) -> Frame:
+        """The AUTH frame of this connection."""
+        return self.person.auth(self.acknowledgement, audience or self.host, features=features, **payload)
+
+    # --- receiving ----------------------------------------------------------------
+
+    def take(self, kind: str | None = None) -> list[Frame]:
+        """What was written since the last look; of one type if asked so, the rest forgotten."""
+        texts = self.connection.written[self._read :]
+        self._read = len(self.connection.written)
+        found: list[Frame] = [json.loads(text) for text in texts]
+        return [frame for frame in found if kind in (None, frame["type"])]
+
+    def settle(self) -> None:
+        """Acknowledge and confirm all that has come from the mailbox."""
+        for frame in self.take():
+            if frame["type"] == "MESSAGE":
+                self.put(self.person.ack(frame))
+            elif "seq" in frame:
+                self.put(self.person.confirm(frame["seq"]))
+        self.world.run()
+
+    def close_code(self) -> int | None:
+        """What it was closed with, if it was."""
+        return None if self.connection.closed is None else self.connection.closed[0]
+
+    # --- the network --------------------------------------------------------------
+
+    def drop(self) -> None:
+        """The connection is gone."""
+        self.world.relay.disconnected(self.session)
+        self.world.run()
+
+    def drop_soon(self) -> None:
+        """The connection will be gone in a turn, as after a close frame."""
+        self.world.turns(lambda: self.world.relay.disconnected(self.session))
+
+    def unstall(self) -> None:
+        """The client takes what has waited for it, and reads on."""
+        self.connection.stalled = False
+        self.connection.waiting = 0
+        self.world.relay.drained(self.session)
+        self.world.run()
+
+
+class World:
+    """A relay and all that surrounds it; closed by ``close``.
+
+    Args:
+        config: the relay's; limits are lifted if left out.
+        store: what it keeps its mail in; in memory if left out.
+        verify: how it checks signatures; the real way if left out.
+        clock: goes on from another world, if given.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        store: Store | None = None,
+        verify: Verification = keycheck.verify,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.turns = Turns()
+        self.store = store or SQLiteStore(None)
+        self.writer = SimulatedWriter(self.store, self.turns)
+        self.relay = Relay(
+            config=config or Config(limits=False),
+            clock=self.clock,
+            randomness=random.Random(1).randbytes,  # noqa: S311 - the same in every run
+            schedule=self.turns,
+            verify=verify,
+            writer=self.writer,
+        )
+        self._addresses = 0
+
+    def run(self) -> None:
+        """Run all turns that are due."""
+        self.turns.run()
+
+    def tick(self) -> None:
+        """The timer fires."""
+        self.relay.tick()
+        self.run()
+
+    def pass_time(self, milliseconds: int, *, step: int = SECOND) -> None:
+        """Let time pass, with the timer firing at every step of it."""
+        for past in range(0, milliseconds, step):
+            self.clock.advance(min(step, milliseconds - past))
+            self.tick()
+
+    def person(self, name: str, **arguments: Any) -> Person:
+        """Somebody who lives by this world's clock."""
+        return Person(name, now=self.clock.wall_ms, **arguments)
+
+    def connect(self, person: Person | str, *, address: str | None = None, host: str = HOST) -> Client:
+        """Open a connection, from an address of its own if none is given."""
+        self._addresses += 1
+        somebody = self.person(person) if isinstance(person, str) else person
+        here = address or f"10.0.{self._addresses // 250}.{self._addresses % 250}"
+        return Client(self, somebody, address=here, host=host)
+
+    def login(self, person: Person | str, *, ack: bool = True, address: str | None = None, host: str = HOST) -> Client:
+        """Connect and log in; AUTH_SUCCESS is read, what follows it is not."""
+        client = self.connect(person, address=address, host=host)
+        client.put(client.auth(["ack"] if ack else None))
+        self.run()
+        frames = client.take()
+        assert frames, client.connection.closed
+        assert frames[0]["type"] == "AUTH_SUCCESS", frames[0]
+        client._read -= len(frames) - 1
+        return client
+
+    def register(self, *people: Person | str) -> None:
+        """Make accounts whose owners are away."""
+        for person in people:
+            self.login(person).drop()
+
+    def befriend(self, one: Client, other: Client) -> None:
+        """Make two clients contacts who have nothing waiting."""
+        for sender, recipient in ((one, other), (other, one)):
+            sender.put(sender.person.message(recipient.person))
+            self.run()
+        for client in (one, other, one, other):  # the messages, then what is told of them
+            client.settle()
+        one.take()
+        other.take()
+
+    def restarted(self, config: Config | None = None) -> "World":
+        """Another relay on the same store, clocks going on."""
+        return World(config, store=self.store, clock=self.clock)
+
+    def peek(self, job: Job) -> Any:
+        """Run a job on the store beside the relay; its result."""
+        [result] = self.store.run([job])
+        if isinstance(result, Failure):
+            raise result.error
+        return result
+
+    def close(self) -> None:
+        self.store.close()
+
+
+MakeWorld = Callable[..., World]
+"""``make_world(**settings)``: the fixture that closes what it made."""

@@ -1,0 +1,117 @@
+"""What tests of stores need: jobs one at a time, and things to store."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from phantom_messenger.relay.ports import (
+    Failure,
+    Item,
+    ItemKind,
+    Job,
+    NewItem,
+    OneTimeKey,
+    Publication,
+    SignedKey,
+    Store,
+    Transaction,
+)
+from support.people import base64_text, key_text
+
+NOW = 1_750_000_020_000
+HOUR = 3_600_000
+ALICE, BOB, CAROL = (key_text(name) for name in ("alice", "bob", "carol"))
+T = TypeVar("T")
+
+
+def run(store: Store, job: Callable[[Transaction], T]) -> T:
+    """Run one job; what it returns, or the error with which it failed."""
+    [result] = store.run([job])
+    if isinstance(result, Failure):
+        raise result.error
+    found: T = result
+    return found
+
+
+def bind(store: Store, *users: str) -> None:
+    """Make accounts."""
+    for user in users:
+        assert run(store, lambda tx, user=user: tx.directory.bind(user, key_of(user), certified=False))  # type: ignore[misc]
+
+
+def key_of(user: str) -> str:
+    return key_text(f"key of {user}")
+
+
+def message(name: str, sender: str = ALICE, *, size: int = 0, expires_at: int | None = None) -> NewItem:
+    return NewItem(
+        kind=ItemKind.MESSAGE,
+        sender=sender,
+        name=name,
+        head=f"<{name}{'x' * size} ".encode(),
+        tail=b">",
+        expires_at=expires_at,
+    )
+
+
+def receipt(name: str, sender: str = ALICE, text: str = "") -> NewItem:
+    return NewItem(kind=ItemKind.RECEIPT, sender=sender, name=name, head=f"({name}{text} ".encode(), tail=b")")
+
+
+def exchange(name: str, sender: str = ALICE, text: str = "") -> NewItem:
+    return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=f"[{name}{text} ".encode(), tail=b"]")
+
+
+def append(store: Store, item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Any:
+    """Append and return the item, or why not."""
+    return run(store, appending(item, to, known=known, now=now))
+
+
+def append_all(store: Store, items: Sequence[NewItem], to: str = BOB, *, known: bool = True) -> list[Any]:
+    """Append in one transaction."""
+    return store.run([appending(item, to, known=known) for item in items])
+
+
+def appending(item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Job:
+    return lambda tx: tx.mailboxes.append(to, item, known=known, now=now)
+
+
+def acknowledging(name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> Job:
+    return lambda tx: tx.mailboxes.acknowledge(user, sender, name, now)
+
+
+def failing(*jobs: Job, error: Exception | None = None) -> Job:
+    """Do these and then fail."""
+
+    def job(tx: Transaction) -> None:
+        for done in jobs:
+            done(tx)
+        raise error or ZeroDivisionError("on purpose")
+
+    return job
+
+
+def waiting(store: Store, user: str = BOB, *, after: int = 0, now: int = NOW) -> list[Item]:
+    """All that waits for a user."""
+    page = run(store, lambda tx: tx.mailboxes.read(user, after, 10**9, now))
+    assert page.complete
+    return page.items
+
+
+def names(items: Sequence[Item]) -> list[str]:
+    return [item.name for item in items]
+
+
+def acknowledge(store: Store, name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> bool:
+    return bool(run(store, acknowledging(name, sender, user, now=now)))
+
+
+def publication(one_time: Sequence[int] = (), kem: Sequence[int] = (), *, last_resort: bool = False) -> Publication:
+    def signed(name: str, number: int) -> SignedKey:
+        return SignedKey(number, key_text(f"{name} {number}"), base64_text(bytes(64)))
+
+    return Publication(
+        signed=signed("signed", 1),
+        last_resort_kem=signed("last resort", 900) if last_resort else None,
+        one_time=[OneTimeKey(number, key_text(f"one-time {number}")) for number in one_time],
+        one_time_kem=[signed("KEM", number) for number in kem],
+    )
