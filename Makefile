@@ -5,7 +5,7 @@ DATA ?= .phantom/relay
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean
+.PHONY: help run test test-long replay check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,12 @@ run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 
 test: $(VENV)/.dev ## Set up, then run the tests (under 5 minutes)
 	@$(BIN)/python -m pytest -n 2
+
+test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (hours)
+	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 tests/delivery tests/simulation
+
+replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
+	@PHANTOM_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation
 
 check: $(VENV)/.dev ## Lint, format check, types, import direction
 	@$(BIN)/ruff check .

@@ -242,6 +242,7 @@ def test_seq_is_not_given_again_after_the_failure_of(box: Store, error: Exceptio
             [appending(message(f"{number} good")), failing(appending(message(f"{number} bad")), error=error)]
         )
         seen += [result.seq for result in results if isinstance(result, Item)]
+        box.tidy()
         seen.append(append(box, message(str(number))).seq)
     assert seen == sorted(set(seen))
     assert [item.seq for item in waiting(box)] == seen

@@ -96,12 +96,18 @@ def full(box: SQLiteStore) -> SQLiteStore:
 BIG = 100_000
 
 
+def is_cramped(store: SQLiteStore) -> bool:
+    return store.is_cramped
+
+
 @pytest.mark.parametrize("place", range(3))
-def test_full_disk_undoes_all(full: SQLiteStore, place: int) -> None:
-    jobs = [adds("1"), adds("2")]
+def test_full_disk_fails_what_does_not_fit_and_nothing_else(full: SQLiteStore, place: int) -> None:
+    jobs = [acknowledging("before"), adds("1")]
     results = full.run([*jobs[:place], adds("big", BIG), *jobs[place:]])
-    assert [type(result) for result in results] == [Failure] * 3
-    assert names(waiting(full)) == ["before"]
+    assert isinstance(results.pop(place), Failure)
+    assert results[0] is True, "removing goes on"
+    assert isinstance(results[1], Item), "into the room that was left"
+    assert names(waiting(full)) == ["1"]
 
 
 def test_full_disk_is_told_apart_from_other_failures(full: SQLiteStore) -> None:
@@ -111,20 +117,31 @@ def test_full_disk_is_told_apart_from_other_failures(full: SQLiteStore) -> None:
 
 
 def test_full_disk_passes(full: SQLiteStore) -> None:
-    full.run([adds("1"), adds("big", BIG), adds("2")])
+    full.run([adds("big", BIG)])
+    assert is_cramped(full)
     assert acknowledge(full, "before"), "removing goes on"
-    full._connection.pragma("max_page_count", 1_000_000)
+    with pytest.raises(apsw.FullError):
+        append(full, message("still big", size=BIG))
+    full.tidy()
+    assert not is_cramped(full)
     for name in ("1", "big", "2"):
-        assert isinstance(append(full, message(name)), Item)
+        assert isinstance(append(full, message(name, size=BIG)), Item)
     assert names(waiting(full)) == ["1", "big", "2"]
 
 
 @pytest.mark.parametrize("error", [apsw.FullError("full"), apsw.IOError("disk I/O error")], ids=["full", "broken"])
-def test_failure_of_the_disk_undoes_all(box: SQLiteStore, error: Exception) -> None:
-    results = box.run([adds("1"), failing(error=error), adds("2")])
-    assert [type(result) for result in results] == [Failure] * 3
-    assert all(result.storage_full for result in results)
-    assert waiting(box) == []
+def test_failure_of_the_disk_fails_whom_it_hits(box: SQLiteStore, error: Exception) -> None:
+    results = box.run([adds("1"), failing(adds("lost"), error=error), adds("2")])
+    assert [type(result) for result in results] == [Item, Failure, Item]
+    assert results[1].storage_full
+    assert names(waiting(box)) == ["1", "2"]
+
+
+def test_time_that_is_up_leaves_jobs_for_the_next_batch(box: SQLiteStore) -> None:
+    jobs = [adds(str(number)) for number in range(3)]
+    assert [type(result) for result in box.run(jobs, budget_ms=0)] == [Item]
+    assert names(waiting(box)) == ["0"]
+    assert len(box.run(jobs[1:], budget_ms=60_000)) == 2
 
 
 def test_failure_does_not_end_the_store(box: SQLiteStore) -> None:

@@ -17,7 +17,7 @@ class DyingStore:
     def __init__(self) -> None:
         self.dying = True
 
-    def run(self, jobs: Sequence[Job]) -> list[Any]:
+    def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:  # noqa: ARG002 - the port has it
         if self.dying:
             raise OSError("secret text")
         return ["done"] * len(jobs)

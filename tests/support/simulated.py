@@ -15,7 +15,7 @@ import apsw
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Failure, Job, Store, Transaction, Verification
+from phantom_messenger.relay.ports import Failure, Job, Store, TimeMark, Transaction, Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.people import Frame, Person, canonical
@@ -24,6 +24,7 @@ HOST = "relay.test"
 SECOND = 1_000
 MINUTE = 60_000
 HOUR = 3_600_000
+STEADY_AHEAD = 1_750_000_020_000 - 5_000_000
 
 
 class Clock:
@@ -38,6 +39,12 @@ class Clock:
 
     def monotonic_ms(self) -> int:
         return self.monotonic
+
+    def steady_ms(self) -> int:
+        return self.monotonic + STEADY_AHEAD
+
+    def mark(self) -> TimeMark:
+        return TimeMark("this boot", self.monotonic, self.wall, self.steady_ms())
 
     def advance(self, milliseconds: int) -> None:
         self.wall += milliseconds
@@ -65,15 +72,25 @@ class Turns:
 class SimulatedWriter:
     """Runs batches on a store at once; may hold them back, or find the disk full.
 
-    ``holding``: batches wait in ``held``. ``full``: the batch is undone by ``apsw.FullError``.
+    ``holding``: batches wait in ``held``. ``full``: no transaction can be committed.
     """
 
     def __init__(self, store: Store, schedule: Callable[[Callable[[], None]], None]) -> None:
         self.store = store
         self.holding = False
-        self.full = False
+        self._full = False
         self.held: deque[tuple[Sequence[Job], Callable[[list[Any]], None]]] = deque()
         self._schedule = schedule
+
+    @property
+    def full(self) -> bool:
+        return self._full
+
+    @full.setter
+    def full(self, full: bool) -> None:
+        if self._full and not full:
+            self.store.tidy()
+        self._full = full
 
     def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
         self.held.append((jobs, done))
@@ -84,13 +101,16 @@ class SimulatedWriter:
         """Run what was held back; what follows is held again while ``holding``."""
         while self.held:
             jobs, done = self.held.popleft()
-            batch = [*jobs, _disk_full] if self.full else jobs
-            results = self.store.run(batch)[: len(jobs)]
+            results = self.store.run([_too_much(job) for job in jobs] if self.full else jobs)
             self._schedule(lambda done=done, results=results: done(results))  # type: ignore[misc]
 
 
-def _disk_full(_: Transaction) -> None:
-    raise apsw.FullError("database or disk is full")
+def _too_much(job: Job) -> Job:
+    def run(tx: Transaction) -> None:
+        job(tx)
+        raise apsw.FullError("database or disk is full")
+
+    return run
 
 
 class FakeConnection:

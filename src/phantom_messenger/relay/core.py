@@ -7,7 +7,7 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 import base64
 import logging
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET, UnsetType
 
@@ -40,6 +40,13 @@ RETRY_STORAGE_MS = 5_000
 """When to try again after the relay could not store: a full disk is not freed faster."""
 
 Id = str | UnsetType
+
+
+class Moment(NamedTuple):
+    """Now, in milliseconds: on the wall clock for peers, in steady time for the store."""
+
+    wall: int
+    steady: int
 
 
 class Core:
@@ -143,7 +150,7 @@ class Core:
 
     # --- storing ------------------------------------------------------------------
 
-    def store(self, session: Session, request: Id, job: Job, then: Callable[[Any], None]) -> None:
+    def store(self, session: Session, request: Id, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
         """Have a client's job stored; a failure is answered, success goes to ``then``."""
 
         def finish(result: Any) -> None:
@@ -158,7 +165,7 @@ class Core:
             except Exception as error:  # noqa: BLE001 - the border: one client's failure is not the others'
                 self.failed(session, error)
 
-        self.pipeline.store(job, finish)
+        self.pipeline.store(job, finish, size=size)
 
     def store_quietly(self, job: Job, then: Callable[[Any], None] = lambda _: None) -> None:
         """Have the relay's own job stored; a failure is dropped, for nobody waits for an answer."""
@@ -179,7 +186,7 @@ class Core:
     def push_item(self, session: Session, item: Item) -> None:
         """Send one item of the mailbox, unless its time has come meanwhile."""
         session.feed.sent = item.seq
-        if item.expires_at is not None and item.expires_at <= self.clock.wall_ms():
+        if item.expires_at is not None and item.expires_at <= self.clock.steady_ms():
             return
         self.send_text(session, item.text)
         if not session.acks:
@@ -190,7 +197,7 @@ class Core:
         if session.feed.loading or session.feed.live or session.state is not State.OPEN:
             return
         session.feed.loading = True
-        user, after, now = session.user_id, session.feed.sent, self.clock.wall_ms()
+        user, after, now = session.user_id, session.feed.sent, self.clock.steady_ms()
 
         def finish(page: Any) -> None:
             session.feed.loading = False
@@ -224,24 +231,46 @@ class Core:
 
     def acknowledge(self, session: Session, sender: str, message_id: str, status: frames.Status, request: Id) -> None:
         """The recipient has received, read or burned a message: remove it, and tell a sender it knows."""
-        now = self.clock.wall_ms()
+        moment = self._moment()
         recipient = session.user_id
 
         def job(tx: Transaction) -> Item | None:
-            removed = tx.mailboxes.acknowledge(recipient, sender, message_id, now)
+            removed = tx.mailboxes.acknowledge(recipient, sender, message_id, moment.steady)
             if status is frames.Status.DELIVERED and not removed:
                 return None
-            return _keep_receipt(tx, sender, recipient, message_id, status, now)
+            return _keep_receipt(tx, sender, recipient, message_id, status, moment)
 
         self.store(session, request, job, lambda item: self._deliver_receipt(sender, item))
 
-    def expired(self, sender: str, recipient: str, message_id: str) -> None:
-        """A message's time came before its recipient did."""
-        now, status = self.clock.wall_ms(), frames.Status.EXPIRED
-        self.store_quietly(
-            lambda tx: _keep_receipt(tx, sender, recipient, message_id, status, now),
-            lambda item: self._deliver_receipt(sender, item),
-        )
+    def expire(self, limit: int, then: Callable[[int], None]) -> None:
+        """Remove messages whose time came before their recipients did, and tell the senders.
+
+        Args:
+            limit: at most so many.
+            then: called with how many there were.
+        """
+        moment, status = self._moment(), frames.Status.EXPIRED
+
+        def job(tx: Transaction) -> tuple[int, list[tuple[str, Item | None]]]:
+            gone = tx.mailboxes.expire(moment.steady, limit)
+            told = [
+                (one.sender, _keep_receipt(tx, one.sender, one.recipient, one.name, status, moment)) for one in gone
+            ]
+            return len(gone), told
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Failure):
+                then(0)
+                return
+            count, told = result
+            for sender, item in told:
+                self._deliver_receipt(sender, item)
+            then(count)
+
+        self.pipeline.store(job, finish)
+
+    def _moment(self) -> Moment:
+        return Moment(self.clock.wall_ms(), self.clock.steady_ms())
 
     def _deliver_receipt(self, sender: str, item: Item | None) -> None:
         if item is not None:
@@ -295,7 +324,7 @@ class Core:
 
 
 def _keep_receipt(  # noqa: PLR0917 - what a receipt says
-    tx: Transaction, sender: str, recipient: str, message_id: str, status: frames.Status, now: int
+    tx: Transaction, sender: str, recipient: str, message_id: str, status: frames.Status, moment: Moment
 ) -> Item | None:
     """Put news of a message into its sender's mailbox.
 
@@ -303,10 +332,10 @@ def _keep_receipt(  # noqa: PLR0917 - what a receipt says
     """
     if not (tx.directory.has_written(recipient, sender) and tx.directory.has_written(sender, recipient)):
         return None
-    payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=now)
-    head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=now, seq=0))
+    payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=moment.wall)
+    head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=moment.wall, seq=0))
     item = NewItem(kind=ItemKind.RECEIPT, sender=recipient, name=message_id, head=head, tail=tail)
-    kept = tx.mailboxes.append(sender, item, known=True, now=now)
+    kept = tx.mailboxes.append(sender, item, known=True, now=moment.steady)
     return kept if isinstance(kept, Item) else None
 
 

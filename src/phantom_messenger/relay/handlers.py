@@ -115,7 +115,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
         raise Refused(Reason.KEY)
     certified = signing.certified_user_id(public_key) == payload.user_id
     session.state = State.AUTHENTICATING
-    now = core.clock.wall_ms()
+    now = core.clock.steady_ms()
 
     def job(tx: Transaction) -> Login | None:
         user = payload.user_id
@@ -226,7 +226,7 @@ def account_delete(core: Core, session: Session, frame: frames.AccountDelete) ->
 def message(core: Core, session: Session, frame: frames.Message) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
-    now = core.clock.wall_ms()
+    now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
     head, tail = codec.split_at_seq(codec.route(frame, sender))
     lifetime = payload.options.expires_in
     item = NewItem(
@@ -262,7 +262,7 @@ def message(core: Core, session: Session, frame: frames.Message) -> None:
                         message_id=payload.message_id,
                         recipient_id=payload.recipient_id,
                         status=frames.Status.ACCEPTED,
-                        timestamp=now,
+                        timestamp=accepted_at,
                     ),
                     timestamp=core.clock.wall_ms(),
                 ),
@@ -272,7 +272,7 @@ def message(core: Core, session: Session, frame: frames.Message) -> None:
             if met:
                 core.introduce(sender, payload.recipient_id)
 
-    core.store(session, frame.id, job, then)
+    core.store(session, frame.id, job, then, size=len(head) + len(tail))
 
 
 def message_ack(core: Core, session: Session, frame: frames.MessageAck) -> None:
@@ -306,7 +306,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         _check_signed_keys(core, session.public_key, [(offered.signed_pre_key, offered.signature)])
         if offered.one_time_pre_key is not UNSET:
             _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
-    now = core.clock.wall_ms()
+    now = core.clock.steady_ms()
     item = _exchange_item(frame, requester, "init")
     target = payload.target_id
 
@@ -348,7 +348,7 @@ def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchang
         if payload.kem_pre_key_signature is UNSET:
             raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
-    now = core.clock.wall_ms()
+    now = core.clock.steady_ms()
     item = _exchange_item(frame, sender, "response")
     target = payload.target_id
 

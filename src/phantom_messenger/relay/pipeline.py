@@ -16,10 +16,15 @@ from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codec import Decoded
 
 MAX_BATCH: Final = 512
-"""Jobs in one transaction: bounds the time a commit takes and what a failed one undoes."""
+MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
+"""Jobs in one transaction, and what they store: bounds how long a commit takes and what a failed one undoes.
+
+The time that the jobs take is bounded by the writer.
+"""
 
 MAX_WAITING: Final = 8_192
-"""Jobs that wait for a slow disk; beyond them senders are asked to wait, for a job can hold 64 KiB."""
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Jobs that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
 
 SignatureCheck = tuple[bytes, bytes, bytes]
 
@@ -33,10 +38,11 @@ class Submission(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A job for the store and what is done with its result or ``Failure``."""
+    """A job for the store, what is done with its result or ``Failure``, and the bytes it stores."""
 
     job: Job
     then: Callable[[Any], None]
+    size: int
 
 
 class Pipeline:
@@ -69,6 +75,7 @@ class Pipeline:
         self._report = report
         self._arrived: list[Submission] = []
         self._waiting: deque[Work] = deque()
+        self._waiting_bytes = 0
         self._running: list[Work] = []
         self._on_idle: Callable[[], None] | None = None
 
@@ -78,15 +85,21 @@ class Pipeline:
             self._schedule(self._turn)
         self._arrived.append(submission)
 
-    def store(self, job: Job, then: Callable[[Any], None]) -> None:
+    def store(self, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
         """Have a job run by the store; ``then`` gets its result after it is on disk.
 
-        If too many wait already, it gets a ``Failure`` at once, as for a full disk.
+        If too much waits already, it gets a ``Failure`` at once, as for a full disk.
+
+        Args:
+            job: what to do.
+            then: called with the result where the core runs.
+            size: about how many bytes the job stores.
         """
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), storage_full=True)))
             return
-        self._waiting.append(Work(job, then))
+        self._waiting.append(Work(job, then, size))
+        self._waiting_bytes += size
         self._dispatch()
 
     def when_idle(self, action: Callable[[], None]) -> None:
@@ -115,13 +128,23 @@ class Pipeline:
     def _start(self) -> None:
         if self._running or not self._waiting:
             return
-        count = min(len(self._waiting), MAX_BATCH)
-        self._running = [self._waiting.popleft() for _ in range(count)]
-        self._writer([work.job for work in self._running], self._done)
+        batch: list[Work] = []
+        size = 0
+        while (
+            self._waiting and len(batch) < MAX_BATCH and (not batch or size + self._waiting[0].size <= MAX_BATCH_BYTES)
+        ):
+            batch.append(self._waiting.popleft())
+            size += batch[-1].size
+        self._waiting_bytes -= size
+        self._running = batch
+        self._writer([work.job for work in batch], self._done)
 
     def _done(self, results: list[Any]) -> None:
         finished, self._running = self._running, []
-        for work, result in zip(finished, results, strict=True):
+        for work in reversed(finished[len(results) :]):  # there was no time for them
+            self._waiting.appendleft(work)
+            self._waiting_bytes += work.size
+        for work, result in zip(finished, results, strict=False):
             try:
                 work.then(result)
             except Exception as error:  # noqa: BLE001 - the border: one failure is not the others'

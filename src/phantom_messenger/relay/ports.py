@@ -11,14 +11,34 @@ from enum import Enum, IntEnum
 from typing import Any, Final, Protocol
 
 
+@dataclass(frozen=True, slots=True)
+class TimeMark:
+    """One moment on all clocks, kept so that steady time goes on after a restart.
+
+    ``boot`` names the time since the machine was started in which ``since_boot`` counts, '' if
+    unknown. All times are milliseconds.
+    """
+
+    boot: str
+    since_boot: int
+    wall: int
+    steady: int
+
+
 class Clock(Protocol):
-    """Two clocks: the wall's for what peers see, the monotonic one for limits and timeouts."""
+    """Three clocks: the wall's for what peers see, the steady one for mail, the monotonic one for limits."""
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970; may jump."""
 
     def monotonic_ms(self) -> int:
         """Milliseconds since an arbitrary moment; never goes back."""
+
+    def steady_ms(self) -> int:
+        """Milliseconds since about 1970; goes on across restarts, whatever is done to the wall clock."""
+
+    def mark(self) -> TimeMark:
+        """This moment."""
 
 
 class Randomness(Protocol):
@@ -89,7 +109,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Consecutive items of a mailbox; ``complete`` if nothing is behind them."""
+    """Consecutive items of a mailbox; ``complete`` if nothing is behind them.
+
+    Items that are damaged are set aside, so that they block nobody.
+    """
 
     items: list[Item]
     complete: bool
@@ -228,7 +251,7 @@ class Mailboxes(Protocol):
         A message whose (sender, name) is in the mailbox, or left it less than 10 minutes
         ago, is a duplicate. A receipt or key exchange replaces an older one of the same
         name. ``known``: the recipient once wrote to the sender, who may then fill all of
-        the backlog, and whose key exchanges always find room. ``now``: milliseconds of the wall clock.
+        the backlog, and whose key exchanges always find room. ``now``: milliseconds of steady time.
         """
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
@@ -244,8 +267,22 @@ class Mailboxes(Protocol):
         """Remove at most ``limit`` messages whose time has come."""
 
 
+class TimeKeeper(Protocol):
+    """Where steady time is kept."""
+
+    def save(self, mark: TimeMark) -> None:
+        """Keep a moment instead of the one before."""
+
+    def load(self) -> TimeMark | None:
+        """The last moment kept, None if there is none."""
+
+
 class Transaction(Protocol):
-    """The three storage ports, inside one transaction."""
+    """The storage ports, inside one transaction."""
+
+    @property
+    def time(self) -> TimeKeeper:
+        """Steady time."""
 
     @property
     def directory(self) -> Directory:
@@ -274,11 +311,12 @@ class Failure:
 class Store(Protocol):
     """Runs jobs durably."""
 
-    def run(self, jobs: Sequence[Job]) -> list[Any]:
-        """Run the jobs in order as one transaction.
+    def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
+        """Run jobs in order, if there is room as one transaction.
 
         Returns when it is on disk, with one result or ``Failure`` per job. A job that
-        raises is undone alone; if the commit fails all are undone and all are failures.
+        raises is undone alone; what was not committed is a failure. After ``budget_ms``
+        no further job is begun: there are then fewer results than jobs, at least one.
         """
 
     def tidy(self) -> None:
@@ -292,7 +330,10 @@ class Writer(Protocol):
     """Where a store's batches are run, so that the core never waits."""
 
     def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None], /) -> None:
-        """Run the batch and then ``done(results)`` where the core runs. One batch at a time."""
+        """Run the batch and then ``done(results)`` where the core runs. One batch at a time.
+
+        There may be fewer results than jobs, at least one: the others were not run.
+        """
 
 
 class Verification(Protocol):

@@ -12,7 +12,6 @@ from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
     Clock,
     Connection,
-    Expired,
     Randomness,
     Scheduler,
     Verification,
@@ -27,6 +26,12 @@ SWEEP_LIMIT = 256
 """Expired messages removed in one step, so that a sweep never holds up the batch behind it."""
 
 PRUNE_MS = 60_000
+KEEP_TIME_MS = 3_600_000
+"""How often steady time is saved while the wall clock runs as it should."""
+
+CLOCK_STEP_MS = 1_000
+"""How far the wall clock moves by itself before it counts as set."""
+
 PROTOCOL_VERSION = 1
 
 
@@ -57,6 +62,8 @@ class Relay:
         self._stopping = False
         self._sweeping = False
         self._pruned_at = clock.monotonic_ms()
+        self._time_kept_at: int | None = None
+        self._wall_ahead = 0
 
     @property
     def connections(self) -> int:
@@ -150,6 +157,7 @@ class Relay:
             self._announce_departure(user)
         if not self._sweeping:
             self._sweep()
+        self._keep_time(now)
         if now - self._pruned_at >= PRUNE_MS:
             self._pruned_at = now
             core.limiter.prune(now)
@@ -192,6 +200,15 @@ class Relay:
         else:
             core.drained(session)
 
+    def _keep_time(self, now: int) -> None:
+        """Save steady time when the wall clock was set, and now and then: see ``steady.resumed``."""
+        mark = self._clock.mark()
+        ahead = mark.wall - mark.steady
+        due = self._time_kept_at is None or now - self._time_kept_at >= KEEP_TIME_MS
+        if due or abs(ahead - self._wall_ahead) > CLOCK_STEP_MS:
+            self._time_kept_at, self._wall_ahead = now, ahead
+            self._core.store_quietly(lambda tx: tx.time.save(mark))
+
     def _note_departure(self, user: str) -> None:
         minute = self._clock.wall_ms() // 60_000 * 60_000
         self._core.store_quietly(lambda tx: tx.directory.set_last_seen(user, minute))
@@ -207,17 +224,14 @@ class Relay:
         core.store_quietly(lambda tx: (tx.directory.contacts(user), tx.directory.last_seen(user)), then)
 
     def _sweep(self) -> None:
-        now = self._clock.wall_ms()
         self._sweeping = True
 
-        def then(result: object) -> None:
+        def then(count: int) -> None:
             self._sweeping = False
-            if isinstance(result, list):
-                for expired in result:
-                    assert isinstance(expired, Expired)  # noqa: S101 - narrows the type
-                    self._core.expired(expired.sender, expired.recipient, expired.name)
+            if count >= SWEEP_LIMIT:
+                self._sweep()  # there are more; each step is a job among others
 
-        self._core.pipeline.store(lambda tx: tx.mailboxes.expire(now, SWEEP_LIMIT), then)
+        self._core.expire(SWEEP_LIMIT, then)
 
 
 def _signature_check(session: Session, decoded: codec.Decoded) -> tuple[bytes, bytes, bytes] | None:

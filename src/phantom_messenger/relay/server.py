@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -16,8 +15,9 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 from phantom_messenger.relay import http, keycheck
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.core import LOG, report
-from phantom_messenger.relay.ports import Failure, Job, Store
+from phantom_messenger.relay.ports import Failure, Job, Store, TimeMark
 from phantom_messenger.relay.relay import Relay
+from phantom_messenger.relay.steady import SystemClock
 from phantom_messenger.relay.websocket import SILENT, WebSocketConnection
 from phantom_messenger.version import __version__
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, MAX_TRANSPORT_BYTES
@@ -26,22 +26,13 @@ TICK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 20.0
 """How often removed bytes are driven out of the write-ahead log: well within the promised 60 s."""
 
+BATCH_MS: Final = 50
+"""How long the jobs of one batch may take before it is committed."""
+
 LOG_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 3.0
 READ_BUFFER: Final = 2_048
 """First read buffer of a connection in bytes: most are idle, and it grows on demand."""
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def wall_ms(self) -> int:
-        """See ``relay.ports.Clock``."""
-        return time.time_ns() // 1_000_000
-
-    def monotonic_ms(self) -> int:
-        """See ``relay.ports.Clock``."""
-        return time.monotonic_ns() // 1_000_000
 
 
 class StoreThread:
@@ -59,7 +50,7 @@ class StoreThread:
 
         def work() -> None:
             try:
-                results = self._store.run(jobs)
+                results = self._store.run(jobs, budget_ms=BATCH_MS)
             except Exception as error:  # noqa: BLE001 - the border: every batch is answered, whatever happens
                 report(error)
                 results = [Failure(error, storage_full=False)] * len(jobs)
@@ -102,10 +93,11 @@ class RelayServer:
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
+        kept = _kept_time(store)
         self._store = StoreThread(store)
         self._relay = Relay(
             config=config,
-            clock=SystemClock(),
+            clock=SystemClock(kept),
             randomness=os.urandom,
             schedule=self._loop.call_soon,
             verify=keycheck.verify,
@@ -220,6 +212,11 @@ class RelayServer:
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"--tls-cert {self._config.tls_cert} and --tls-key cannot be used: {error}") from None
         return context
+
+
+def _kept_time(store: Store) -> TimeMark | None:
+    [kept] = store.run([lambda tx: tx.time.load()])
+    return kept if isinstance(kept, TimeMark) else None
 
 
 def _plain(found: http.Answer) -> WSUpgradeResponseWithListener:

@@ -1,0 +1,106 @@
+"""Accounts, and who has written to whom, in SQLite."""
+
+import apsw
+
+from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
+
+
+class SQLiteDirectory:
+    """Accounts and who has written to whom."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def account(self, user_id: str) -> int | None:
+        """The row of a user."""
+        found = self._connection.execute("SELECT account FROM accounts WHERE user_id = ?", (user_id,)).get
+        return int(found) if found is not None else None
+
+    def user_id(self, account: int) -> str | None:
+        """The user of a row."""
+        found: str | None = self._connection.execute("SELECT user_id FROM accounts WHERE account = ?", (account,)).get
+        return found
+
+    def bind(self, user_id: str, public_key: str, *, certified: bool) -> bool:
+        """See ``relay.ports.Directory``."""
+        row = self._connection.execute(
+            "SELECT public_key, certified FROM accounts WHERE user_id = ?", (user_id,)
+        ).fetchone()
+        if row is not None and row[0] == public_key:
+            return True
+        if row is not None:
+            if not certified or row[1]:
+                return False
+            self.delete(user_id)
+        self._connection.execute(
+            "INSERT INTO accounts (user_id, public_key, certified) VALUES (?, ?, ?)",
+            (user_id, public_key, int(certified)),
+        )
+        return True
+
+    def public_key(self, user_id: str) -> str | None:
+        """See ``relay.ports.Directory``."""
+        found: str | None = self._connection.execute(
+            "SELECT public_key FROM accounts WHERE user_id = ?", (user_id,)
+        ).get
+        return found
+
+    def delete(self, user_id: str) -> None:
+        """See ``relay.ports.Directory``."""
+        self._connection.execute("DELETE FROM set_aside WHERE recipient = ?", (self.account(user_id),))
+        self._connection.execute("DELETE FROM accounts WHERE user_id = ?", (user_id,))
+
+    def set_last_seen(self, user_id: str, at: int) -> None:
+        """See ``relay.ports.Directory``."""
+        self._connection.execute("UPDATE accounts SET last_seen = ? WHERE user_id = ?", (at, user_id))
+
+    def last_seen(self, user_id: str) -> int | None:
+        """See ``relay.ports.Directory``."""
+        found: int | None = self._connection.execute("SELECT last_seen FROM accounts WHERE user_id = ?", (user_id,)).get
+        return found
+
+    def note_written(self, sender: str, recipient: str, conversation: str) -> bool:
+        """See ``relay.ports.Directory``."""
+        is_first = not self.has_written(sender, recipient)
+        pair = self.account(sender), self.account(recipient)
+        self._connection.execute(
+            "INSERT INTO written (sender, recipient, conversation) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (*pair, conversation),
+        )
+        if self._connection.changes():
+            self._connection.execute(
+                "DELETE FROM written WHERE entry IN (SELECT entry FROM written WHERE sender = ? AND recipient = ?"
+                " AND conversation <> '' ORDER BY entry DESC LIMIT -1 OFFSET ?)",
+                (*pair, CONVERSATIONS_KEPT),
+            )
+        return is_first and sender != recipient and self.has_written(recipient, sender)
+
+    def has_written(self, sender: str, recipient: str) -> bool:
+        """See ``relay.ports.Directory``."""
+        found = self._connection.execute(
+            "SELECT 1 FROM written WHERE sender = ? AND recipient = ? LIMIT 1",
+            (self.account(sender), self.account(recipient)),
+        ).get
+        return found is not None
+
+    def contacts(self, user_id: str) -> list[str]:
+        """See ``relay.ports.Directory``."""
+        account = self.account(user_id)
+        rows = self._connection.execute(
+            "SELECT user_id FROM accounts WHERE account IN (SELECT recipient FROM written WHERE sender = ?1"
+            " INTERSECT SELECT sender FROM written WHERE recipient = ?1) AND account <> ?1 ORDER BY account",
+            (account,),
+        )
+        return [row[0] for row in rows]
+
+    def participants(self, user_id: str, conversation: str) -> list[str]:
+        """See ``relay.ports.Directory``."""
+        account = self.account(user_id)
+        rows = self._connection.execute(
+            "SELECT user_id FROM accounts WHERE account IN"
+            " (SELECT recipient FROM written WHERE sender = ?1 AND conversation = ?2"
+            " INTERSECT SELECT sender FROM written WHERE recipient = ?1 AND conversation = ?2)"
+            " AND account <> ?1 ORDER BY account",
+            (account, conversation),
+        )
+        return [row[0] for row in rows]

@@ -1,0 +1,131 @@
+"""Published prekeys in SQLite."""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.relay.ports import Bundle, OneTimeKey, PreKeyCounts, Publication, SignedKey
+from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS, PREKEY_HOUR_PER_REQUESTER, PREKEY_HOUR_PER_TARGET
+
+X25519: Final = 1
+ML_KEM: Final = 2
+
+_HOUR_MS: Final = 3_600_000
+
+K = TypeVar("K", OneTimeKey, SignedKey)
+
+
+class SQLitePreKeys:
+    """Published prekeys."""
+
+    def __init__(self, connection: apsw.Connection, directory: SQLiteDirectory) -> None:
+        self._connection = connection
+        self._directory = directory
+
+    def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
+        """See ``relay.ports.PreKeys``."""
+        account = self._directory.account(user_id)
+        one_time = self._unseen(account, X25519, publication.one_time)
+        kem = self._unseen(account, ML_KEM, publication.one_time_kem)
+        before = self.counts(user_id)
+        if max(before.one_time + len(one_time), before.one_time_kem + len(kem)) > MAX_ONE_TIME_PREKEYS:
+            return None
+        self._replace_signed(account, X25519, publication.signed)
+        if publication.last_resort_kem is not None:
+            self._replace_signed(account, ML_KEM, publication.last_resort_kem)
+        rows = [(account, X25519, key.id, key.key, "") for key in one_time]
+        rows += [(account, ML_KEM, key.id, key.key, key.signature) for key in kem]
+        self._connection.executemany(
+            "INSERT INTO one_time_prekeys (account, kind, id, key, signature) VALUES (?, ?, ?, ?, ?)", rows
+        )
+        self._connection.executemany(
+            "INSERT INTO prekey_ids (account, kind, highest) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET highest = excluded.highest",
+            [
+                (account, kind, max(key.id for key in keys))
+                for kind, keys in ((X25519, one_time), (ML_KEM, kem))
+                if keys
+            ],
+        )
+        return self.counts(user_id)
+
+    def counts(self, user_id: str) -> PreKeyCounts:
+        """See ``relay.ports.PreKeys``."""
+        account = self._directory.account(user_id)
+        one_time = dict(
+            self._connection.execute(
+                "SELECT kind, count(*) FROM one_time_prekeys WHERE account = ? GROUP BY kind", (account,)
+            )
+        )
+        signed = dict(self._connection.execute("SELECT kind, id FROM signed_prekeys WHERE account = ?", (account,)))
+        return PreKeyCounts(
+            one_time=one_time.get(X25519, 0),
+            one_time_kem=one_time.get(ML_KEM, 0),
+            signed_id=signed.get(X25519),
+            last_resort_kem_id=signed.get(ML_KEM),
+        )
+
+    def take(self, target: str, requester: str, now: int) -> Bundle | None:
+        """See ``relay.ports.PreKeys``."""
+        account = self._directory.account(target)
+        signed = self._signed(account, X25519)
+        identity_key = self._directory.public_key(target)
+        if signed is None or identity_key is None:
+            return None
+        one_time = kem = None
+        asking = self._directory.account(requester)
+        if self._may_hand_out(account, asking, now):
+            one_time = self._pop(account, X25519)
+            kem = self._pop(account, ML_KEM)
+            if one_time is not None or kem is not None:
+                self._connection.execute(
+                    "INSERT INTO handouts (target, requester, at) VALUES (?, ?, ?)", (account, asking, now)
+                )
+        return Bundle(
+            identity_key=identity_key,
+            signed=signed,
+            one_time=None if one_time is None else OneTimeKey(one_time.id, one_time.key),
+            kem=kem or self._signed(account, ML_KEM),
+            left=self.counts(target),
+        )
+
+    def _unseen(self, account: int | None, kind: int, keys: Sequence[K]) -> list[K]:
+        """Those with an id above all that were published before: the others may have been handed out."""
+        highest = self._connection.execute(
+            "SELECT highest FROM prekey_ids WHERE account = ? AND kind = ?", (account, kind)
+        ).get
+        unseen: dict[int, K] = {}
+        for key in keys:
+            if highest is None or key.id > highest:
+                unseen.setdefault(key.id, key)
+        return list(unseen.values())
+
+    def _replace_signed(self, account: int | None, kind: int, key: SignedKey) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO signed_prekeys (account, kind, id, key, signature) VALUES (?, ?, ?, ?, ?)",
+            (account, kind, key.id, key.key, key.signature),
+        )
+
+    def _signed(self, account: int | None, kind: int) -> SignedKey | None:
+        row: Any = self._connection.execute(
+            "SELECT id, key, signature FROM signed_prekeys WHERE account = ? AND kind = ?", (account, kind)
+        ).fetchone()
+        return None if row is None else SignedKey(*row)
+
+    def _pop(self, account: int | None, kind: int) -> SignedKey | None:
+        row: Any = self._connection.execute(
+            "DELETE FROM one_time_prekeys WHERE entry ="
+            " (SELECT min(entry) FROM one_time_prekeys WHERE account = ? AND kind = ?) RETURNING id, key, signature",
+            (account, kind),
+        ).fetchall()
+        return SignedKey(*row[0]) if row else None
+
+    def _may_hand_out(self, target: int | None, requester: int | None, now: int) -> bool:
+        self._connection.execute("DELETE FROM handouts WHERE target = ? AND at <= ?", (target, now - _HOUR_MS))
+        total, by_requester = self._connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE requester = ?) FROM handouts WHERE target = ?",
+            (requester, target),
+        ).fetchone() or (0, 0)
+        return bool(total < PREKEY_HOUR_PER_TARGET and by_requester < PREKEY_HOUR_PER_REQUESTER)

@@ -1,0 +1,17 @@
+"""How much a test of a promise does: a short form in ``make test``, all of it in ``make test-long``."""
+
+import os
+
+LONG = os.environ.get("PHANTOM_TEST_LONG") == "1"
+"""Whether this is ``make test-long``."""
+
+
+def amount(short: int, full: int) -> int:
+    """How many of something to do."""
+    return full if LONG else short
+
+
+def replayed() -> int | None:
+    """The one seed to run, if ``PHANTOM_SEED`` names one."""
+    seed = os.environ.get("PHANTOM_SEED")
+    return None if seed is None else int(seed)
