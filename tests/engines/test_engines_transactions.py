@@ -19,6 +19,7 @@ from support.stores import (
     key_of,
     message,
     names,
+    receipt,
     run,
     waiting,
 )
@@ -102,12 +103,12 @@ def is_cramped(store: SQLiteStore) -> bool:
 
 @pytest.mark.parametrize("place", range(3))
 def test_full_disk_fails_what_does_not_fit_and_nothing_else(full: SQLiteStore, place: int) -> None:
-    jobs = [acknowledging("before"), adds("1")]
+    append(full, message("to go"))
+    jobs = [acknowledging("to go"), lambda tx: tx.mailboxes.read(BOB, 0, 1_000, NOW)]
     results = full.run([*jobs[:place], adds("big", BIG), *jobs[place:]])
     assert isinstance(results.pop(place), Failure)
     assert results[0] is True, "removing goes on"
-    assert isinstance(results[1], Item), "into the room that was left"
-    assert names(waiting(full)) == ["1"]
+    assert names(results[1].items) == names(waiting(full)) == ["before"], "and so does reading"
 
 
 def test_full_disk_is_told_apart_from_other_failures(full: SQLiteStore) -> None:
@@ -131,10 +132,32 @@ def test_full_disk_passes(full: SQLiteStore) -> None:
 
 @pytest.mark.parametrize("error", [apsw.FullError("full"), apsw.IOError("disk I/O error")], ids=["full", "broken"])
 def test_failure_of_the_disk_fails_whom_it_hits(box: SQLiteStore, error: Exception) -> None:
-    results = box.run([adds("1"), failing(adds("lost"), error=error), adds("2")])
-    assert [type(result) for result in results] == [Item, Failure, Item]
+    append(box, message("before"))
+    results = box.run([acknowledging("before"), failing(adds("lost"), error=error)])
+    assert results[0] is True
     assert results[1].storage_full
-    assert names(waiting(box)) == ["1", "2"]
+    assert waiting(box) == []
+    box.tidy()
+    assert isinstance(append(box, message("lost")), Item)
+
+
+def test_full_disk_takes_news_only_if_there_is_room_but_always_what_they_are_of(full: SQLiteStore) -> None:
+    full.run([adds("big", BIG)])
+    results = full.run(
+        [acknowledging("before"), lambda tx: tx.mailboxes.append(ALICE, receipt("before", BOB), known=True, now=NOW)]
+    )
+    assert results == [True, Refusal.FULL]
+    assert is_cramped(full)
+
+
+def test_what_was_removed_makes_room_on_a_full_disk(box: SQLiteStore) -> None:
+    append(box, message("big", size=BIG))
+    box.run([failing(error=apsw.FullError("full"))])
+    with pytest.raises(apsw.FullError):
+        append(box, message("1"))
+    assert acknowledge(box, "big")
+    assert isinstance(append(box, message("1")), Item)
+    assert is_cramped(box)
 
 
 def test_time_that_is_up_leaves_jobs_for_the_next_batch(box: SQLiteStore) -> None:

@@ -5,7 +5,7 @@ nobody behind it, is never delivered, and is never taken for one that has expire
 """
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 from zlib import crc32
 
@@ -41,11 +41,20 @@ def checksum(recipient: Any, seq: Any, kind: Any, sender: Any, name: Any, expire
 
 
 class SQLiteMailboxes:
-    """What waits for whom."""
+    """What waits for whom.
 
-    def __init__(self, connection: apsw.Connection, directory: SQLiteDirectory) -> None:
+    Args:
+        connection: to the database.
+        directory: of the accounts.
+        has_room: whether so many bytes can be added.
+    """
+
+    def __init__(
+        self, connection: apsw.Connection, directory: SQLiteDirectory, has_room: Callable[[int], bool]
+    ) -> None:
         self._connection = connection
         self._directory = directory
+        self._has_room = has_room
         self._removed = Removed()
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
@@ -66,6 +75,10 @@ class SQLiteMailboxes:
             )
         if self._is_full(account, item, known=known):
             return Refusal.FULL
+        if not self._has_room(len(item.head) + len(item.tail)):
+            if item.kind is ItemKind.RECEIPT:
+                return Refusal.FULL  # news of a removal must not keep it from being done
+            raise apsw.FullError("no room")
         seq = self._take_seq(account)
         text = b"%b%d%b" % (item.head, seq, item.tail)
         self._connection.execute(

@@ -29,6 +29,12 @@ _WAL_PAGES: Final = 1_000
 """Length of the write-ahead log at which it is written back."""
 
 _PAGE_BYTES: Final = 4_096
+_GROWTH_SHARE: Final = 16
+"""Of the reserve, for the pages that a removal can need: to take a cell out may split its neighbours."""
+
+_MARGIN_BYTES: Final = 8 * _PAGE_BYTES
+"""Free pages left over by whatever is added while cramped: its index entries take some."""
+
 _UNBOUNDED: Final = 0xFFFF_FFFE
 """The largest ``max_page_count`` there is."""
 
@@ -44,9 +50,9 @@ class SQLiteStore:
     """A store in a folder, or in memory alone; see ``relay.ports`` for the contracts.
 
     When a commit fails for want of room, the store lives on in a *cramped* state: each job is a
-    transaction of its own, the database may not grow, the reserve is given up to the log. So what
-    removes goes on, what adds fits into what was removed or fails, and ``tidy`` ends the state
-    when the disk has room again.
+    transaction of its own, the reserve is given up to the log, and the database may grow by no more
+    than a removal can need. So what removes goes on, what adds fits into what was removed or
+    fails, and ``tidy`` ends the state when the disk has room again.
 
     Args:
         folder: made if it is not there, readable by its owner only; None keeps all in memory.
@@ -69,7 +75,7 @@ class SQLiteStore:
             self._open(folder)
         self.directory = SQLiteDirectory(self._connection)
         self.prekeys = SQLitePreKeys(self._connection, self.directory)
-        self.mailboxes = SQLiteMailboxes(self._connection, self.directory)
+        self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room)
         self.time = SQLiteTime(self._connection)
 
     @property
@@ -173,7 +179,16 @@ class SQLiteStore:
         with contextlib.suppress(apsw.Error):
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         with contextlib.suppress(apsw.Error):
-            self._connection.pragma("max_page_count", self._connection.pragma("page_count"))
+            size = 0 if self._reserve is None else self._reserve.size
+            pages: int = self._connection.pragma("page_count")
+            self._connection.pragma("max_page_count", pages + size // _GROWTH_SHARE // _PAGE_BYTES)
+
+    def _has_room(self, size: int) -> bool:
+        """Whether something of this size can be added and still leave what removals need."""
+        if not self._is_cramped:
+            return True
+        free: int = self._connection.pragma("freelist_count")
+        return free * _PAGE_BYTES >= size + _MARGIN_BYTES
 
     def _prepare(self, place: str) -> None:
         connection = self._connection

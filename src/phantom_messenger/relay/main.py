@@ -30,10 +30,16 @@ def run_relay(config: Config, ready: Callable[[str], None]) -> None:
         ConfigError, StoreError: it cannot start; the message says what to do.
     """
     for warning in _warnings(config):
-        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201 - told to whoever starts it
+        _warn(warning)
     _allow_many_connections()
     store = SQLiteStore(config.data)
+    if store.is_cramped:
+        _warn(f"the disk is full: nothing new is accepted until there is room for {config.data}")
     uvloop.run(_serve(config, store, ready))
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)  # noqa: T201 - told to whoever starts it
 
 
 def _allow_many_connections() -> None:

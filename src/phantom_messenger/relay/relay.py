@@ -206,8 +206,11 @@ class Relay:
         ahead = mark.wall - mark.steady
         due = self._time_kept_at is None or now - self._time_kept_at >= KEEP_TIME_MS
         if due or abs(ahead - self._wall_ahead) > CLOCK_STEP_MS:
-            self._time_kept_at, self._wall_ahead = now, ahead
-            self._core.store_quietly(lambda tx: tx.time.save(mark))
+
+            def saved(_: object) -> None:
+                self._time_kept_at, self._wall_ahead = now, ahead
+
+            self._core.store_quietly(lambda tx: tx.time.save(mark), saved)
 
     def _note_departure(self, user: str) -> None:
         minute = self._clock.wall_ms() // 60_000 * 60_000
