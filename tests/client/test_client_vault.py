@@ -341,7 +341,10 @@ def test_vault_without_its_key_is_a_vault_error(path: Path, statement: str, erro
 
 
 BAD_VALUES = {
-    "a flipped bit": "UPDATE records SET value = CAST(substr(value, 1, 20) || x'00' || substr(value, 22) AS BLOB)",
+    "a flipped bit": (
+        "UPDATE records SET value = CAST(substr(value, 1, 20) || iif(substr(value, 21, 1) = x'00', x'01', x'00')"
+        " || substr(value, 22) AS BLOB)"
+    ),
     "another nonce": "UPDATE records SET value = CAST(zeroblob(12) || substr(value, 13) AS BLOB)",
     "nothing but a nonce": "UPDATE records SET value = substr(value, 1, 12)",
     "less than a nonce": "UPDATE records SET value = x'0102'",

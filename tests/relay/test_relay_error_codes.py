@@ -243,4 +243,6 @@ def test_full_disk_is_1007_for_whatever_needs_it(world: World, make: Callable[[A
     answer = client.ask(client.person.signed(frame) if "signature" in frame else frame)
     assert (answer["id"], answer["payload"]["code"]) == ("request-1", 1007)
     assert client.close_code() is None
+    assert client.ask(client.person.ping())["payload"]["code"] == 1007, "PONG says that all before it is stored"
+    world.writer.full = False
     assert client.ask(client.person.ping())["type"] == "PONG"

@@ -14,6 +14,8 @@ from phantom_messenger.relay.server import StoreThread
 class DyingStore:
     """A store whose batches and tidying fail in a way that nobody foresaw, while ``dying``."""
 
+    is_cramped = False
+
     def __init__(self) -> None:
         self.dying = True
 

@@ -91,7 +91,7 @@ class Vault:
         if not create and not path.exists():
             raise NoProfile(f"there is no profile at {path}; make one with 'phantom init'")
         self.path = path
-        self._wrote = False
+        self._wrote = True  # perhaps by an earlier run that died
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock: int | None = _lock(path)
@@ -152,9 +152,9 @@ class Vault:
     def tidy(self) -> None:
         """Leave no erased text in the write-ahead log, if something was written since the last time."""
         if self._wrote:
-            self._wrote = False
-            with suppress(apsw.BusyError):
+            with suppress(apsw.Error):  # somebody reads it, or the disk is full: the next time, then
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                self._wrote = False
 
     def _is_in_transaction(self) -> bool:
         return self._connection.in_transaction

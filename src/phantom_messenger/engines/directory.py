@@ -1,15 +1,27 @@
 """Accounts, and who has written to whom, in SQLite."""
 
+from collections.abc import Callable
+from typing import Final
+
 import apsw
 
 from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
 
+_DELETED_AT_ONCE: Final = 16
+"""Items of an account that one step deletes: each can be 64 KiB, and all of it goes through the log."""
+
 
 class SQLiteDirectory:
-    """Accounts and who has written to whom."""
+    """Accounts and who has written to whom.
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    Args:
+        connection: to the database.
+        has_room: whether so many bytes can be added.
+    """
+
+    def __init__(self, connection: apsw.Connection, has_room: Callable[[int], bool]) -> None:
         self._connection = connection
+        self._has_room = has_room
 
     def account(self, user_id: str) -> int | None:
         """The row of a user."""
@@ -18,8 +30,13 @@ class SQLiteDirectory:
 
     def user_id(self, account: int) -> str | None:
         """The user of a row."""
-        found: str | None = self._connection.execute("SELECT user_id FROM accounts WHERE account = ?", (account,)).get
-        return found
+        found: bytes | None = self._connection.execute(
+            "SELECT CAST(user_id AS BLOB) FROM accounts WHERE account = ?", (account,)
+        ).get
+        try:
+            return None if found is None else found.decode()
+        except UnicodeDecodeError:
+            return None
 
     def bind(self, user_id: str, public_key: str, *, certified: bool) -> bool:
         """See ``relay.ports.Directory``."""
@@ -31,7 +48,10 @@ class SQLiteDirectory:
         if row is not None:
             if not certified or row[1]:
                 return False
-            self.delete(user_id)
+            while not self.delete(user_id):
+                pass
+        if not self._has_room(len(user_id) + len(public_key)):
+            raise apsw.FullError("no room")
         self._connection.execute(
             "INSERT INTO accounts (user_id, public_key, certified) VALUES (?, ?, ?)",
             (user_id, public_key, int(certified)),
@@ -45,10 +65,18 @@ class SQLiteDirectory:
         ).get
         return found
 
-    def delete(self, user_id: str) -> None:
+    def delete(self, user_id: str) -> bool:
         """See ``relay.ports.Directory``."""
-        self._connection.execute("DELETE FROM set_aside WHERE recipient = ?", (self.account(user_id),))
+        account = self.account(user_id)
+        for table in ("items", "set_aside"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE entry IN (SELECT entry FROM {table} WHERE recipient = ? LIMIT ?)",  # noqa: S608 - constants
+                (account, _DELETED_AT_ONCE),
+            )
+            if self._connection.changes() == _DELETED_AT_ONCE:
+                return False
         self._connection.execute("DELETE FROM accounts WHERE user_id = ?", (user_id,))
+        return True
 
     def set_last_seen(self, user_id: str, at: int) -> None:
         """See ``relay.ports.Directory``."""

@@ -5,12 +5,13 @@ nobody behind it, is never delivered, and is never taken for one that has expire
 """
 
 import logging
-from collections.abc import Callable, Generator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import apsw
 
+from phantom_messenger.engines.damage import DamagedRows, is_damage
 from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.removed import Removed
 from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal
@@ -34,8 +35,17 @@ KEEP_SET_ASIDE_MS: Final = 7 * 86_400_000
 _ROW: Final = "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, text, checksum"
 
 
+SWEPT_BYTES: Final = 1024 * 1024
+"""Text that one sweep removes: overwriting it takes as much of the log."""
+
+
+class _Rows(NamedTuple):
+    found: list[Any]
+    complete: bool
+
+
 def checksum(recipient: Any, seq: Any, kind: Any, sender: Any, name: Any, expires_at: Any, text: Any) -> int:  # noqa: PLR0917 - an SQL function
-    """CRC-32 of a row of ``items``; also called from SQL by a migration."""
+    """CRC-32 of a row of ``items``; also called from SQL by a migration. A damaged row can raise ``ValueError``."""
     head = f"{recipient} {seq} {kind} {_text(sender)} {_text(name)} {expires_at} "
     return crc32(text, crc32(head.encode()))
 
@@ -58,7 +68,7 @@ class SQLiteMailboxes:
         self._removed = Removed()
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
-        self._skipped: set[tuple[int | None, int]] = set()
+        self._unreadable: set[int] = set()
 
     def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
         """See ``relay.ports.Mailboxes``."""
@@ -96,35 +106,29 @@ class SQLiteMailboxes:
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """See ``relay.ports.Mailboxes``."""
-        items: list[Item] = []
-        damaged: list[int] = []
-        room = max_bytes
-        complete = True
-        rows = self._rows(self._directory.account(recipient), after, now)
-        for row in rows:
-            if room <= 0:
-                rows.close()
-                complete = False
-                break
-            item = _item(row)
-            if item is None:
-                damaged.append(row[0])
-            else:
-                items.append(item)
-                room -= len(item.text)
+        account = self._directory.account(recipient)
+        rows = self._readable(
+            "recipient = ? AND seq > ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY seq",
+            (account, after, now),
+            max_bytes,
+            find=lambda: self._find_damage("INDEXED BY items_order WHERE recipient = ?", (account,)),
+        )
+        items, damaged = _sorted(rows.found)
         self._set_aside(damaged, now)
-        return Page(items, complete=complete)
+        return Page(items, complete=rows.complete)
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
         """See ``relay.ports.Mailboxes``."""
-        self._connection.execute(
-            "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",
-            (self._directory.account(recipient), ItemKind.MESSAGE, sender, name),
-        )
-        if not self._connection.changes():
-            return False
-        self._removed.add((recipient, sender, name), now)
-        return True
+        identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
+        for table in ("items", "set_aside"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",  # noqa: S608 - constants
+                identity,
+            )
+            if self._connection.changes():
+                self._removed.add((recipient, sender, name), now)
+                return True
+        return False
 
     def confirm(self, recipient: str, seq: int) -> None:
         """See ``relay.ports.Mailboxes``."""
@@ -135,13 +139,15 @@ class SQLiteMailboxes:
 
     def expire(self, now: int, limit: int) -> list[Expired]:
         """See ``relay.ports.Mailboxes``."""
-        rows: list[Any] = self._connection.execute(
-            f"SELECT {_ROW} FROM items WHERE expires_at <= ? ORDER BY expires_at LIMIT ?",  # noqa: S608 - a constant
-            (now, limit),
-        ).fetchall()
+        rows = self._readable(
+            f"expires_at <= ? ORDER BY expires_at LIMIT {limit:d}",
+            (now,),
+            SWEPT_BYTES,
+            find=lambda: self._find_damage("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
+        )
         expired: list[Expired] = []
         damaged: list[int] = []
-        for row in rows:
+        for row in rows.found:
             item = _item(row)
             recipient = self._directory.user_id(row[1])
             if item is None or recipient is None:
@@ -151,9 +157,7 @@ class SQLiteMailboxes:
             self._removed.add((recipient, item.sender, item.name), now)
             expired.append(Expired(item.sender, recipient, item.name))
         self._set_aside(damaged, now)
-        self._connection.execute(
-            "DELETE FROM set_aside WHERE at <= ? OR expires_at <= ?", (now - KEEP_SET_ASIDE_MS, now)
-        )
+        self._connection.execute("DELETE FROM set_aside WHERE at <= ?", (now - KEEP_SET_ASIDE_MS,))
         return expired
 
     def mark(self) -> int:
@@ -170,33 +174,43 @@ class SQLiteMailboxes:
         """The transaction is on disk."""
         self._removed.keep()
 
-    def _rows(self, account: int | None, after: int, now: int) -> Generator[Any, None, None]:
-        """The rows of a mailbox behind a seq; those that SQLite itself cannot read are left out."""
-        while True:
-            rows = self._connection.execute(
-                f"SELECT {_ROW} FROM items WHERE recipient = ? AND seq > ?"  # noqa: S608 - a constant
-                " AND (expires_at IS NULL OR expires_at > ?) ORDER BY seq",
-                (account, after, now),
-            )
+    def _readable(self, where: str, values: tuple[Any, ...], max_bytes: int, *, find: Callable[[], None]) -> "_Rows":
+        """Rows of a mailbox, at least one if there is any, about ``max_bytes``.
+
+        Raises:
+            DamagedRows: some cannot be read; ``find`` finds which.
+        """
+        unreadable = ",".join(map(str, self._unreadable))
+        without = f"entry NOT IN ({unreadable}) AND " if unreadable else ""
+        found: list[Any] = []
+        room = max_bytes
+        try:
+            rows = self._connection.execute(f"SELECT {_ROW} FROM items WHERE {without}{where}", values)  # noqa: S608 - of numbers and constants
+            for row in rows:
+                if room <= 0:
+                    rows.close()
+                    return _Rows(found, complete=False)
+                found.append(row)
+                room -= len(row[7]) if isinstance(row[7], bytes) else 0
+        except apsw.Error as error:
+            if is_damage(error):
+                raise DamagedRows(find) from None
+            raise
+        return _Rows(found, complete=True)
+
+    def _find_damage(self, which: str, values: tuple[Any, ...]) -> None:
+        """Note the rows on damaged pages; each statement is on its own, so that one error is not the others'."""
+        before = len(self._unreadable)
+        rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
+        for (entry,) in rows:
             try:
-                for row in rows:
-                    after = row[2]
-                    yield row
-            except apsw.CorruptError:
-                following = self._connection.execute(
-                    "SELECT min(seq) FROM items INDEXED BY items_order WHERE recipient = ? AND seq > ?",
-                    (account, after),
-                ).get
-                if following is None:
-                    raise
-                if (account, following) not in self._skipped:
-                    self._skipped.add((account, following))
-                    LOG.warning("an item of a mailbox is on a damaged page and is left out; check the disk")
-                after = following
-            else:
-                return
-            finally:
-                rows.close()
+                self._connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
+            except apsw.Error:
+                self._unreadable.add(entry)
+        if len(self._unreadable) > before:
+            LOG.warning(
+                "%d items are on damaged pages and are left out; check the disk", len(self._unreadable) - before
+            )
 
     def _set_aside(self, entries: list[int], now: int) -> None:
         if not entries:
@@ -253,6 +267,27 @@ class SQLiteMailboxes:
             self._reserved[account] = limit + SEQ_STEP
         self._next_seq[account] = seq + 1
         return seq
+
+
+def checksum_in_sql(*row: Any) -> int:
+    """As ``checksum``; -1, which no row has, for one that is damaged already."""
+    try:
+        return checksum(*row)
+    except (TypeError, ValueError):
+        return -1
+
+
+def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:
+    """The items, and the entries of rows that are none."""
+    items: list[Item] = []
+    damaged: list[int] = []
+    for row in rows:
+        item = _item(row)
+        if item is None:
+            damaged.append(row[0])
+        else:
+            items.append(item)
+    return items, damaged
 
 
 def _item(row: Any) -> Item | None:

@@ -8,7 +8,7 @@ from importlib import resources
 
 import apsw
 
-from phantom_messenger.engines.mailboxes import checksum
+from phantom_messenger.engines.mailboxes import checksum_in_sql
 
 
 class NewerVersion(Exception):
@@ -30,7 +30,7 @@ def migrate(connection: apsw.Connection, scripts: list[str] | None = None) -> No
     version = connection.pragma("user_version")
     if version > len(steps):
         raise NewerVersion
-    connection.create_scalar_function("item_checksum", checksum, deterministic=True)  # type: ignore[arg-type] # it takes seven
+    connection.create_scalar_function("item_checksum", checksum_in_sql, deterministic=True)
     for number, script in enumerate(steps[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:

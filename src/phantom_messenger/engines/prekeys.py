@@ -1,6 +1,6 @@
 """Published prekeys in SQLite."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import apsw
@@ -18,10 +18,19 @@ K = TypeVar("K", OneTimeKey, SignedKey)
 
 
 class SQLitePreKeys:
-    """Published prekeys."""
+    """Published prekeys.
 
-    def __init__(self, connection: apsw.Connection, directory: SQLiteDirectory) -> None:
+    Args:
+        connection: to the database.
+        directory: of the accounts.
+        has_room: whether so many bytes can be added.
+    """
+
+    def __init__(
+        self, connection: apsw.Connection, directory: SQLiteDirectory, has_room: Callable[[int], bool]
+    ) -> None:
         self._connection = connection
+        self._has_room = has_room
         self._directory = directory
 
     def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
@@ -32,6 +41,8 @@ class SQLitePreKeys:
         before = self.counts(user_id)
         if max(before.one_time + len(one_time), before.one_time_kem + len(kem)) > MAX_ONE_TIME_PREKEYS:
             return None
+        if not self._has_room(publication.size):
+            raise apsw.FullError("no room")
         self._replace_signed(account, X25519, publication.signed)
         if publication.last_resort_kem is not None:
             self._replace_signed(account, ML_KEM, publication.last_resort_kem)

@@ -1,18 +1,24 @@
 """Disk space kept back for the day on which there is no more.
 
-Even a removal needs room in the write-ahead log. When the disk is full the reserve is given up to
-it, so that reading, acknowledging and burning go on; it is taken again when there is room.
+Even a removal needs room in the write-ahead log. When the disk is full the reserve becomes room in
+the log, so that reading, acknowledging and burning go on; it is taken again when there is room.
 """
 
+import errno
+import logging
 import os
 from pathlib import Path
 from typing import Final
+
+LOG = logging.getLogger("phantom.relay")
 
 RESERVE_BYTES: Final = 8 * 1024 * 1024
 """More than the log ever holds: 1,000 pages of 4 KiB and one batch."""
 
 _SHARE_OF_SMALL_DISK: Final = 8
 """On a disk below 64 MiB the reserve is an eighth of it."""
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Reserve:
@@ -26,23 +32,40 @@ class Reserve:
         self._path = path
         disk = os.statvfs(path.parent)
         self.size = min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // _SHARE_OF_SMALL_DISK)
-        self.is_held = False
 
     def take(self) -> bool:
         """Take the space; False, and nothing taken, if it is not there."""
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(handle, 0, self.size)
-        except OSError:
-            os.ftruncate(handle, 0)
-        else:
-            self.is_held = True
-        finally:
-            os.close(handle)
-        return self.is_held
+        if _allocate(self._path, self.size):
+            return True
+        self.give_up()
+        return False
 
-    def give_up(self) -> None:
-        """Give the space back to the disk."""
-        self.is_held = False
-        if self._path.exists():
-            os.truncate(self._path, 0)
+    def give_up(self) -> bool:
+        """Give the space back to the disk; whether there was any."""
+        try:
+            held = self._path.stat().st_size
+        except FileNotFoundError:
+            return False
+        os.truncate(self._path, 0)
+        return held > 0
+
+    def move_to(self, log: Path) -> None:
+        """Make the space part of the log, before somebody else takes it."""
+        if log.exists():
+            # SQLite ends a log at the first frame that has no valid checksum: zeros behind it do not count.
+            _allocate(log, self.size)
+
+
+def _allocate(path: Path, size: int) -> bool:
+    if not size:
+        return True
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        if error.errno in _FULL:
+            return False
+        LOG.warning("this file system cannot reserve space (%s): a full disk will stop removals too", error.strerror)
+    finally:
+        os.close(handle)
+    return True

@@ -7,20 +7,25 @@ job a savepoint in it.
 
 import contextlib
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import apsw
 
+from phantom_messenger.engines.damage import DamagedRows, is_damage, is_no_room
 from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.migrations import NewerVersion, migrate
 from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.reserve import Reserve
 from phantom_messenger.relay.ports import Failure, Job, TimeMark
+
+LOG = logging.getLogger("phantom.relay")
 
 _WAL_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions in which a WAL reset can corrupt the database (sqlite.org/wal.html, 3.51.3 mended it)."""
@@ -29,6 +34,11 @@ _WAL_PAGES: Final = 1_000
 """Length of the write-ahead log at which it is written back."""
 
 _PAGE_BYTES: Final = 4_096
+_BUSY_MS: Final = 5_000
+_ATTEMPTS: Final = 3
+_MEND_SECONDS: Final = 60.0
+"""How often indexes may be built anew: it takes a while, and does not help against every damage."""
+
 _GROWTH_SHARE: Final = 16
 """Of the reserve, for the pages that a removal can need: to take a cell out may split its neighbours."""
 
@@ -67,14 +77,18 @@ class SQLiteStore:
         self._lock: int | None = None
         self._reserve: Reserve | None = None
         self._is_cramped = False
+        self._is_log_kept = False
+        self._mended_at = -_MEND_SECONDS
         self._vfs = vfs
+        self._log: Path | None = None
+        self._connection: apsw.Connection
         if folder is None:
             self._connection = apsw.Connection(":memory:")
             self._prepare("in memory")
         else:
             self._open(folder)
-        self.directory = SQLiteDirectory(self._connection)
-        self.prekeys = SQLitePreKeys(self._connection, self.directory)
+        self.directory = SQLiteDirectory(self._connection, self._has_room)
+        self.prekeys = SQLitePreKeys(self._connection, self.directory, self._has_room)
         self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room)
         self.time = SQLiteTime(self._connection)
 
@@ -91,18 +105,32 @@ class SQLiteStore:
             raise StoreError(_cannot_write(folder, error)) from None
         try:
             self._reserve = Reserve(folder / "reserve")
-            self._connection = apsw.Connection(str(folder / "relay.db"), vfs=self._vfs)
-            if self._vfs is None:
-                (folder / "relay.db").chmod(0o600)
-            self._prepare(str(folder))
+            try:
+                self._connect(folder)
+            except (*_NO_ROOM, apsw.CantOpenError):
+                if not self._reserve.give_up():
+                    raise
+                self._connect(folder)
             if not self._reserve.take():
                 self._cramp()
         except BaseException as error:
-            self._close()
+            self.close()
             if isinstance(error, _DAMAGED):
                 raise StoreError(f"{folder / 'relay.db'} is damaged ({error}); restore it from a backup") from None
             if isinstance(error, apsw.Error | OSError):
                 raise StoreError(_cannot_write(folder, error)) from None
+            raise
+
+    def _connect(self, folder: Path) -> None:
+        database = folder / "relay.db"
+        self._connection = apsw.Connection(str(database), vfs=self._vfs)
+        try:
+            if self._vfs is None:
+                database.chmod(0o600)
+                self._log = folder / "relay.db-wal"
+            self._prepare(str(folder))
+        except BaseException:
+            self._connection.close()
             raise
 
     def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
@@ -110,35 +138,51 @@ class SQLiteStore:
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
         if not self._is_cramped:
             results = self._run_batch(jobs, deadline)
-            if not (results and isinstance(results[0], Failure) and results[0].storage_full):
+            if not isinstance(results, Failure):
                 return results
-            self._cramp()
-        results = []
+            if is_no_room(results.error):
+                self._cramp()
+            elif not is_damage(results.error):
+                return [results] * len(jobs)
+        found: list[Any] = []
         for job in jobs:
-            results += self._run_batch([job], None)
+            found.append(self._run_alone(job))
             if deadline is not None and time.monotonic() >= deadline:
                 break
-        return results
+        return found
 
     def tidy(self) -> None:
-        """Write the WAL back and cut it, so that removed bytes are in no file."""
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        if self._is_cramped and (self._reserve is None or self._reserve.take()):
+        """See ``relay.ports.Store``."""
+        # A program that reads the database (a backup) keeps the log; it is not waited for.
+        self._connection.set_busy_timeout(0)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            if not self._is_log_kept:
+                LOG.warning("another program reads the database: what was removed stays in its log meanwhile")
+            self._is_log_kept = True
+        else:
+            self._is_log_kept = False
+        finally:
+            self._connection.set_busy_timeout(_BUSY_MS)
+        if not self._is_cramped:
+            return
+        if self._reserve is None or self._reserve.take():
             self._is_cramped = False
             self._connection.pragma("max_page_count", _UNBOUNDED)
+        elif self._log is not None:
+            self._reserve.move_to(self._log)
 
     def close(self) -> None:
-        """Close and unlock."""
-        self._close()
-
-    def _close(self) -> None:
+        """Close and unlock; idempotent."""
         if hasattr(self, "_connection"):
             self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any]:
+    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | Failure:
+        """Run jobs as one transaction; a ``Failure`` if nothing of it was stored."""
         results: list[Any] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -152,7 +196,7 @@ class SQLiteStore:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self.mailboxes.undone(0)
-            return [Failure(error, isinstance(error, _NO_ROOM))] * len(jobs)
+            return Failure(error, is_no_room(error))
         self.mailboxes.committed()
         return results
 
@@ -162,13 +206,40 @@ class SQLiteStore:
         try:
             result = job(self)
         except Exception as error:
-            if isinstance(error, _NO_ROOM) or not self._connection.in_transaction:
+            # After some errors SQLite cannot commit what else is in the transaction.
+            if is_no_room(error) or is_damage(error) or not self._connection.in_transaction:
                 raise
             self._connection.execute("ROLLBACK TO job")
             self.mailboxes.undone(mark)
             result = Failure(error, storage_full=False)
         self._connection.execute("RELEASE job")
         return result
+
+    def _run_alone(self, job: Job) -> Any:
+        for _ in range(_ATTEMPTS - 1):
+            results = self._run_batch([job], None)
+            if not isinstance(results, Failure):
+                return results[0]
+            if not self._mend(results.error):
+                return results
+        results = self._run_batch([job], None)
+        return results if isinstance(results, Failure) else results[0]
+
+    def _mend(self, error: Exception) -> bool:
+        """Do something about damage outside of a transaction; whether it is worth another attempt."""
+        try:
+            if isinstance(error, DamagedRows):
+                error.find()
+                return True
+            now = time.monotonic()
+            if not is_damage(error) or now - self._mended_at < _MEND_SECONDS:
+                return False
+            self._mended_at = now
+            LOG.warning("the database is damaged: its indexes are built anew; check the disk")
+            self._connection.execute("REINDEX items")
+        except apsw.Error:
+            return False
+        return True
 
     def _cramp(self) -> None:
         """Give the reserve to the log, and let the database not grow into it."""
@@ -178,6 +249,9 @@ class SQLiteStore:
                 self._reserve.give_up()
         with contextlib.suppress(apsw.Error):
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        with contextlib.suppress(OSError):
+            if self._reserve is not None and self._log is not None:
+                self._reserve.move_to(self._log)
         with contextlib.suppress(apsw.Error):
             size = 0 if self._reserve is None else self._reserve.size
             pages: int = self._connection.pragma("page_count")
@@ -192,7 +266,7 @@ class SQLiteStore:
 
     def _prepare(self, place: str) -> None:
         connection = self._connection
-        connection.set_busy_timeout(5_000)
+        connection.set_busy_timeout(_BUSY_MS)
         if self._vfs is not None:
             connection.pragma("locking_mode", "exclusive")
         connection.pragma("journal_mode", "wal")
@@ -219,14 +293,28 @@ class SQLiteTime:
     def save(self, mark: TimeMark) -> None:
         """See ``relay.ports.TimeKeeper``."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO relay_time (only, boot, since_boot, wall, steady) VALUES (1, ?, ?, ?, ?)",
-            (mark.boot, mark.since_boot, mark.wall, mark.steady),
+            "INSERT OR REPLACE INTO relay_time (only, boot, since_boot, wall, steady, checksum)"
+            " VALUES (1, ?, ?, ?, ?, ?)",
+            (mark.boot, mark.since_boot, mark.wall, mark.steady, _checksum(mark)),
         )
 
     def load(self) -> TimeMark | None:
         """See ``relay.ports.TimeKeeper``."""
-        row: Any = self._connection.execute("SELECT boot, since_boot, wall, steady FROM relay_time").fetchone()
-        return None if row is None else TimeMark(*row)
+        row: Any = self._connection.execute(
+            "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
+        ).fetchone()
+        if row is None:
+            return None
+        boot, since_boot, wall, steady, kept = row
+        mark = TimeMark(boot.decode("ascii", "replace"), since_boot, wall, steady)
+        if _checksum(mark) != kept:
+            LOG.warning("the relay's own time is damaged in the database; it goes on from the wall clock")
+            return None
+        return mark
+
+
+def _checksum(mark: TimeMark) -> int:
+    return crc32(f"{mark.boot} {mark.since_boot} {mark.wall} {mark.steady}".encode())
 
 
 def _refuse_broken_sqlite() -> None:
@@ -245,7 +333,8 @@ def _make_folder(folder: Path) -> None:
     """Make a folder that is still there after a power cut: its entry is synced too."""
     if folder.is_dir():
         return
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
     above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(above)

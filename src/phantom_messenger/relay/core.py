@@ -242,12 +242,12 @@ class Core:
 
         self.store(session, request, job, lambda item: self._deliver_receipt(sender, item))
 
-    def expire(self, limit: int, then: Callable[[int], None]) -> None:
+    def expire(self, limit: int, then: Callable[[int | None], None]) -> None:
         """Remove messages whose time came before their recipients did, and tell the senders.
 
         Args:
             limit: at most so many.
-            then: called with how many there were.
+            then: called with how many there were, None if they could not be removed.
         """
         moment, status = self._moment(), frames.Status.EXPIRED
 
@@ -260,12 +260,14 @@ class Core:
 
         def finish(result: Any) -> None:
             if isinstance(result, Failure):
-                then(0)
+                if not result.storage_full:
+                    report(result.error)
+                then(None)
                 return
             count, told = result
+            then(count)
             for sender, item in told:
                 self._deliver_receipt(sender, item)
-            then(count)
 
         self.pipeline.store(job, finish)
 

@@ -38,6 +38,9 @@ from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, CONNECTION_TIMEOUT
 BACKLOG_RETRY_MS: Final = 60_000
 """When to try a full mailbox again: its owner has to come by first."""
 
+EXCHANGE_BYTES: Final = 4_096
+"""About what a key exchange frame takes in the store."""
+
 SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
 """How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
 
@@ -205,12 +208,14 @@ def account_delete(core: Core, session: Session, frame: frames.AccountDelete) ->
     """ACCOUNT_DELETE: everything of this user goes, then the connection."""
     user = session.user_id
 
-    def job(tx: Transaction) -> list[str]:
-        contacts = tx.directory.contacts(user)
-        tx.directory.delete(user)
-        return contacts
+    def job(tx: Transaction) -> tuple[list[str], bool]:
+        return tx.directory.contacts(user), tx.directory.delete(user)
 
-    def then(contacts: list[str]) -> None:
+    def then(result: tuple[list[str], bool]) -> None:
+        contacts, is_gone = result
+        if not is_gone:
+            core.store(session, frame.id, job, then)
+            return
         core.tell_contacts(user, contacts, frames.PresenceStatus.OFFLINE)
         current = core.hub.forget(user)
         for gone in {session, current} - {None}:
@@ -397,7 +402,7 @@ def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) ->
         else:
             core.send(session, _status_of(counts, frame.id, core.clock.wall_ms()))
 
-    core.store(session, frame.id, lambda tx: tx.prekeys.publish(user, publication), then)
+    core.store(session, frame.id, lambda tx: tx.prekeys.publish(user, publication), then, size=publication.size)
 
 
 def prekey_status(core: Core, session: Session, frame: frames.PreKeyStatusQuery) -> None:
@@ -436,7 +441,7 @@ def _store_exchange(
         else:
             then(outcome)
 
-    core.pipeline.store(job, finish)
+    core.pipeline.store(job, finish, size=EXCHANGE_BYTES)
 
 
 def _check_exchange(core: Core, session: Session, identity_key: str, signature: str) -> None:
@@ -523,8 +528,11 @@ def _status_of(counts: PreKeyCounts, request: Any, now: int) -> frames.PreKeySta
 def ping(core: Core, session: Session, frame: frames.Ping) -> None:
     """PING: answered after everything that came before it on this connection was stored or refused."""
 
-    def answer(_: object) -> None:
-        core.send(session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
+    def answer(result: object) -> None:
+        if isinstance(result, Failure):
+            core.refuse(session, storage_refusal(result), frame.id)
+        else:
+            core.send(session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
 
     if session.state is State.OPEN:
         core.pipeline.store(lambda _: None, answer)

@@ -160,6 +160,12 @@ class Publication:
     one_time: Sequence[OneTimeKey]
     one_time_kem: Sequence[SignedKey]
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        keys = [key.key for key in self.one_time] + [key.key for key in self.one_time_kem]
+        return sum(map(len, keys)) + (len(keys) + 2) * KEY_OVERHEAD
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreKeyCounts:
@@ -194,8 +200,12 @@ class Directory(Protocol):
     def public_key(self, user_id: str) -> str | None:
         """The key that owns the id, base64; None if there is no such account."""
 
-    def delete(self, user_id: str) -> None:
-        """Remove the account and all that hangs on it; idempotent."""
+    def delete(self, user_id: str) -> bool:
+        """Remove the account and all that hangs on it, a bounded part at a time.
+
+        Returns:
+            Whether all of it is gone; if not, call it again.
+        """
 
     def set_last_seen(self, user_id: str, at: int) -> None:
         """Remember when the last session ended, in milliseconds, rounded by the caller."""
@@ -258,13 +268,13 @@ class Mailboxes(Protocol):
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
-        """Remove a message; False if it is not there."""
+        """Remove a message, or what is left of it if it was damaged; False if it is not there."""
 
     def confirm(self, recipient: str, seq: int) -> None:
         """Remove a receipt or key exchange by its seq; a message is left alone."""
 
     def expire(self, now: int, limit: int) -> list[Expired]:
-        """Remove at most ``limit`` messages whose time has come."""
+        """Remove some messages whose time has come, at most ``limit`` and about 1 MiB; none if there are none."""
 
 
 class TimeKeeper(Protocol):
@@ -319,8 +329,12 @@ class Store(Protocol):
         no further job is begun: there are then fewer results than jobs, at least one.
         """
 
+    @property
+    def is_cramped(self) -> bool:
+        """Whether the disk was full or broken when it was last written to; ``tidy`` may end it."""
+
     def tidy(self) -> None:
-        """Background work after removals: leave no removed byte in any file."""
+        """Background work: leave no removed byte in any file, and see whether a full disk has room again."""
 
     def close(self) -> None:
         """Close; the store can be opened again."""
@@ -348,6 +362,9 @@ KEEP_REMOVED_MS: Final = 600_000
 
 MAX_REMEMBERED: Final = 200_000
 """How many removed ids are remembered at most (about 40 MB); the oldest go first."""
+
+KEY_OVERHEAD: Final = 256
+"""Bytes that a stored prekey takes beside the key: a signature, ids, indexes."""
 
 CONVERSATIONS_KEPT: Final = 16
 """Conversations remembered for an ordered pair, for typing notices."""

@@ -14,6 +14,7 @@ from phantom_messenger.relay.ports import (
     Connection,
     Randomness,
     Scheduler,
+    TimeMark,
     Verification,
     Writer,
 )
@@ -25,8 +26,11 @@ from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 SWEEP_LIMIT = 256
 """Expired messages removed in one step, so that a sweep never holds up the batch behind it."""
 
+SWEEP_AGAIN_MS = 10_000
+"""When to sweep again after it failed."""
+
 PRUNE_MS = 60_000
-KEEP_TIME_MS = 3_600_000
+KEEP_TIME_MS = 60_000
 """How often steady time is saved while the wall clock runs as it should."""
 
 CLOCK_STEP_MS = 1_000
@@ -61,6 +65,7 @@ class Relay:
         self._clock = clock
         self._stopping = False
         self._sweeping = False
+        self._sweep_at = 0
         self._pruned_at = clock.monotonic_ms()
         self._time_kept_at: int | None = None
         self._wall_ahead = 0
@@ -119,7 +124,7 @@ class Relay:
 
     def receive(self, session: Session, text: bytes) -> None:
         """A text message has come."""
-        if session.state is State.CLOSED:
+        if session.state is State.CLOSED or self._stopping:
             return
         core, now = self._core, self._clock.monotonic_ms()
         session.heard_at = now
@@ -155,7 +160,7 @@ class Relay:
             self._check_times(session, now)
         for user in core.hub.departed(now):
             self._announce_departure(user)
-        if not self._sweeping:
+        if not self._sweeping and now >= self._sweep_at:
             self._sweep()
         self._keep_time(now)
         if now - self._pruned_at >= PRUNE_MS:
@@ -164,14 +169,20 @@ class Relay:
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """Finish what is on its way, tell every client 1001, then call ``stopped``; may be called again."""
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            self._save_time(self._clock.mark())
 
         def close_all() -> None:
-            for session in self._core.hub:
-                self._core.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
+            self.close_all()
             stopped()
 
         self._core.pipeline.when_idle(close_all)
+
+    def close_all(self) -> None:
+        """Tell every client 1001."""
+        for session in self._core.hub:
+            self._core.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
 
     def _refuse(self, session: Session, refused: Refused, request: codec.Request) -> None:
         core = self._core
@@ -210,7 +221,10 @@ class Relay:
             def saved(_: object) -> None:
                 self._time_kept_at, self._wall_ahead = now, ahead
 
-            self._core.store_quietly(lambda tx: tx.time.save(mark), saved)
+            self._save_time(mark, saved)
+
+    def _save_time(self, mark: TimeMark, then: Callable[[object], None] = lambda _: None) -> None:
+        self._core.store_quietly(lambda tx: tx.time.save(mark), then)
 
     def _note_departure(self, user: str) -> None:
         minute = self._clock.wall_ms() // 60_000 * 60_000
@@ -229,10 +243,12 @@ class Relay:
     def _sweep(self) -> None:
         self._sweeping = True
 
-        def then(count: int) -> None:
+        def then(count: int | None) -> None:
             self._sweeping = False
-            if count >= SWEEP_LIMIT:
-                self._sweep()  # there are more; each step is a job among others
+            if count is None:
+                self._sweep_at = self._clock.monotonic_ms() + SWEEP_AGAIN_MS
+            elif count and not self._stopping:
+                self._sweep()  # there may be more; each step is a job among others
 
         self._core.expire(SWEEP_LIMIT, then)
 

@@ -30,7 +30,12 @@ BATCH_MS: Final = 50
 """How long the jobs of one batch may take before it is committed."""
 
 LOG_SECONDS: Final = 10.0
-STOP_SECONDS: Final = 3.0
+SETTLE_SECONDS: Final = 2.0
+"""At a stop, time for what is on its way to be stored; then clients are told, whatever is left."""
+
+STOP_SECONDS: Final = 3.5
+"""At a stop, time until the clients must have taken it."""
+
 READ_BUFFER: Final = 2_048
 """First read buffer of a connection in bytes: most are idle, and it grows on demand."""
 
@@ -42,11 +47,15 @@ class StoreThread:
         self._store = store
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._broken = False
+        self._is_closing = False
         self.is_healthy = True
-        """Whether the last batch and the last tidying went well."""
+        """Whether the last batch and the last tidying went well, and the disk has room."""
 
     def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
         """See ``relay.ports.Writer``."""
+        if self._is_closing:
+            return
 
         def work() -> None:
             try:
@@ -54,15 +63,20 @@ class StoreThread:
             except Exception as error:  # noqa: BLE001 - the border: every batch is answered, whatever happens
                 report(error)
                 results = [Failure(error, storage_full=False)] * len(jobs)
-            was_healthy, failed = self.is_healthy, [result for result in results if isinstance(result, Failure)]
-            self.is_healthy = not failed
-            if failed and was_healthy:
-                LOG.warning("the store cannot write (%s); senders are asked to wait", type(failed[0].error).__name__)
-            elif self.is_healthy and not was_healthy:
-                LOG.warning("the store writes again")
+                self._broken = True
+            else:
+                self._broken = False
+            self._tell_health()
             self._loop.call_soon_threadsafe(done, results)
 
         self._executor.submit(work)
+
+    def _tell_health(self) -> None:
+        was_healthy, self.is_healthy = self.is_healthy, not (self._broken or self._store.is_cramped)
+        if was_healthy and not self.is_healthy:
+            LOG.warning("the store cannot write; senders are asked to wait")
+        elif self.is_healthy and not was_healthy:
+            LOG.warning("the store writes again")
 
     def tidy(self) -> None:
         """Have the store tidied behind what it is doing."""
@@ -72,12 +86,14 @@ class StoreThread:
                 self._store.tidy()
             except Exception as error:  # noqa: BLE001 - the border: it is tried again
                 report(error)
-                self.is_healthy = False
+                self._broken = True
+            self._tell_health()
 
         self._executor.submit(work)
 
     async def close(self) -> None:
         """Close the store behind what it is doing."""
+        self._is_closing = True
         await self._loop.run_in_executor(self._executor, self._store.close)
         self._executor.shutdown()
 
@@ -154,24 +170,27 @@ class RelayServer:
         self._timer = self._loop.create_task(self._tick())
 
     async def stop(self) -> None:
-        """Answer what is on its way, close every connection with 1001, close the store."""
-        if self._server is not None:
-            self._server.close()
-        await self._settle()
-        deadline = self._loop.time() + STOP_SECONDS
-        while self._relay.connections and self._loop.time() < deadline:  # noqa: ASYNC110 - a few turns, once
-            await asyncio.sleep(0.02)
-        await self._settle()
+        """Answer what is on its way, close every connection with 1001, close the store; all within seconds."""
+        now = self._loop.time()
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.wait({self._timer})
+        if self._server is not None:
+            self._server.close()
+        if not await self._settle(now + SETTLE_SECONDS):
+            self._relay.close_all()
+        while self._relay.connections and self._loop.time() < now + STOP_SECONDS:  # noqa: ASYNC110 - a few turns, once
+            await asyncio.sleep(0.02)
+        await self._settle(now + STOP_SECONDS + 0.5)
         await self._store.close()
 
-    async def _settle(self) -> None:
+    async def _settle(self, until: float) -> bool:
         settled = asyncio.Event()
         self._relay.stop(settled.set)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(settled.wait(), STOP_SECONDS)
+            async with asyncio.timeout_at(until):
+                await settled.wait()
+        return settled.is_set()
 
     async def _tick(self) -> None:
         tidied = self._loop.time()
@@ -216,6 +235,8 @@ class RelayServer:
 
 def _kept_time(store: Store) -> TimeMark | None:
     [kept] = store.run([lambda tx: tx.time.load()])
+    if isinstance(kept, Failure):
+        raise kept.error
     return kept if isinstance(kept, TimeMark) else None
 
 

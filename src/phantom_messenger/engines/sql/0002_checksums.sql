@@ -1,7 +1,9 @@
 -- A checksum per item, a place for items that fail it, and the relay's own time.
 
 ALTER TABLE items ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;  -- CRC-32 over all other columns
-UPDATE items SET checksum = item_checksum(recipient, seq, kind, sender, name, expires_at, text);
+UPDATE items SET checksum = item_checksum(
+    recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, text
+);
 
 -- Items that were not as they had been written. No types: anything may stand in them.
 CREATE TABLE set_aside (
@@ -24,5 +26,6 @@ CREATE TABLE relay_time (
     boot       TEXT NOT NULL,      -- '' if unknown
     since_boot INTEGER NOT NULL,
     wall       INTEGER NOT NULL,
-    steady     INTEGER NOT NULL
+    steady     INTEGER NOT NULL,
+    checksum   INTEGER NOT NULL    -- CRC-32 over the others
 ) STRICT;
