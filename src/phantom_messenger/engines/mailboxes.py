@@ -69,6 +69,7 @@ class SQLiteMailboxes:
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._unreadable: set[int] = set()
+        self._suspect: set[int] = set()
 
     def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
         """See ``relay.ports.Mailboxes``."""
@@ -153,7 +154,7 @@ class SQLiteMailboxes:
             if item is None or recipient is None:
                 damaged.append(row[0])
                 continue
-            self._connection.execute("DELETE FROM items WHERE entry = ?", (row[0],))
+            self._delete(row[0])
             self._removed.add((recipient, item.sender, item.name), now)
             expired.append(Expired(item.sender, recipient, item.name))
         self._set_aside(damaged, now)
@@ -212,6 +213,21 @@ class SQLiteMailboxes:
                 "%d items are on damaged pages and are left out; check the disk", len(self._unreadable) - before
             )
 
+    def _delete(self, entry: int) -> None:
+        """Delete a row.
+
+        Raises:
+            DamagedRows: it cannot be, even with new indexes: it is left out from now on.
+            apsw.Error: as the first time; new indexes may help.
+        """
+        try:
+            self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
+        except apsw.Error as error:
+            if is_damage(error) and entry in self._suspect:
+                raise DamagedRows(lambda: self._unreadable.add(entry)) from None
+            self._suspect.add(entry)
+            raise
+
     def _set_aside(self, entries: list[int], now: int) -> None:
         if not entries:
             return
@@ -221,7 +237,7 @@ class SQLiteMailboxes:
                 " SELECT ?, recipient, seq, kind, sender, name, expires_at, text, checksum FROM items WHERE entry = ?",
                 (now, entry),
             )
-            self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
+            self._delete(entry)
         LOG.warning("%d damaged items of a mailbox were set aside (wrong checksum); check the disk", len(entries))
 
     def _waits(self, identity: tuple[int, int, str, str]) -> bool:

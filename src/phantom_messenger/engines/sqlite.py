@@ -35,7 +35,9 @@ _WAL_PAGES: Final = 1_000
 
 _PAGE_BYTES: Final = 4_096
 _BUSY_MS: Final = 5_000
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 64
+"""At a job that meets damage; each leaves out what the one before has found."""
+
 _MEND_SECONDS: Final = 60.0
 """How often indexes may be built anew: it takes a while, and does not help against every damage."""
 
