@@ -228,19 +228,17 @@ class SQLiteStore:
         return results if isinstance(results, Failure) else results[0]
 
     def _mend(self, error: Exception) -> bool:
-        """Do something about damage outside of a transaction; whether it is worth another attempt."""
-        try:
+        """Do something about damage, outside of a transaction; whether another attempt may do better."""
+        if not is_damage(error):
+            return False
+        now = time.monotonic()
+        with contextlib.suppress(apsw.Error):
             if isinstance(error, DamagedRows):
                 error.find()
-                return True
-            now = time.monotonic()
-            if not is_damage(error) or now - self._mended_at < _MEND_SECONDS:
-                return False
-            self._mended_at = now
-            LOG.warning("the database is damaged: its indexes are built anew; check the disk")
-            self._connection.execute("REINDEX items")
-        except apsw.Error:
-            return False
+            elif now - self._mended_at >= _MEND_SECONDS:
+                self._mended_at = now
+                LOG.warning("the database is damaged: its indexes are built anew; check the disk")
+                self._connection.execute("REINDEX items")
         return True
 
     def _cramp(self) -> None:
