@@ -1,0 +1,263 @@
+"""D3: kill -9 again and again under 20 senders and 20 recipients."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+from crowd import PATIENCE, Crowd, Member, alive, befriend, dice, empty_mailboxes, person, quiet_port
+from crowd_ledger import Ledger
+from delivery_runner import use_program
+
+from support.amounts import amount, replayed
+from support.people import Person
+from support.relay_process import RelayProcess, StartRelay
+
+LOG: Final = logging.getLogger(__name__)
+SEED: Final = replayed() or 3
+MEDIAN_READY, LONGEST_READY = 2.0, 10.0
+"""Seconds from the start of a relay after kill -9 until it listens: what is promised, and with a busy machine."""
+
+
+@dataclass
+class Report:
+    """What happened in a storm."""
+
+    ready: list[float] = field(default_factory=list)
+    under_way: list[int] = field(default_factory=list)
+    """Unanswered messages at each kill."""
+    while_starting: int = 0
+    left: int = 0
+    """Items that came though everything had been confirmed."""
+
+
+@dataclass
+class Cast:
+    """Who writes to whom."""
+
+    senders: list[Person]
+    recipients: list[Person]
+    targets: dict[str, list[Person]]
+
+    @property
+    def pairs(self) -> list[tuple[Person, Person]]:
+        return [(sender, to) for sender in self.senders for to in self.targets[sender.id]]
+
+
+def cast(ledger: Ledger, count: int) -> Cast:
+    chance = dice(SEED)
+    senders = [person(ledger, f"sender {number}") for number in range(count)]
+    recipients = [person(ledger, f"recipient {number}") for number in range(count)]
+    return Cast(senders, recipients, {one.id: chance.sample(recipients, min(4, count)) for one in senders})
+
+
+async def storm(relay: RelayProcess, ledger: Ledger, people: Cast, *, kills: int, stay: float) -> Report:
+    """Kill the relay so often under load; then let everybody finish.
+
+    Every second recipient is online for at most ``stay`` seconds at a time.
+    """
+    crowd, report, chance = Crowd(relay.url, ledger), Report(), dice(SEED)
+    for one in people.senders:
+        Member(crowd, one, dice(chance.random()), targets=people.targets[one.id])
+    for number, one in enumerate(people.recipients):
+        Member(crowd, one, dice(chance.random()), stay=None if number % 2 else stay)
+    async with alive(crowd):
+        for _ in range(kills):
+            await _progress(crowd, chance)
+            await _kill(relay, crowd, report)
+            while chance.random() < 0.1:
+                await _kill_while_starting(relay, chance, report)
+            await _restart(relay, crowd, report)
+        await _calm(crowd)
+    report.left = await empty_mailboxes(relay.url, ledger, people.recipients, people.senders)
+    return report
+
+
+async def _progress(crowd: Crowd, chance: random.Random) -> None:
+    """Wait for a random number of accepted messages, between none and 400, and a moment."""
+    wanted = crowd.ledger.accepted + int(10 ** chance.uniform(0, 2.6)) - 1
+    with suppress(TimeoutError):
+        await asyncio.wait_for(crowd.progress.until(lambda: crowd.ledger.accepted >= wanted), 5)
+    await asyncio.sleep(chance.uniform(0, 0.01))
+
+
+async def _kill(relay: RelayProcess, crowd: Crowd, report: Report) -> None:
+    report.under_way.append(crowd.under_way)
+    crowd.up.clear()
+    await asyncio.to_thread(relay.kill)
+
+
+async def _kill_while_starting(relay: RelayProcess, chance: random.Random, report: Report) -> None:
+    starting = asyncio.create_task(asyncio.to_thread(relay.restart))
+    await asyncio.sleep(chance.uniform(0, 0.2))
+    with suppress(AssertionError):  # not begun yet
+        os.kill(relay.pid, signal.SIGKILL)
+    with suppress(AssertionError):  # ended before it listened
+        await starting
+        await asyncio.to_thread(relay.kill)
+    report.while_starting += 1
+
+
+async def _restart(relay: RelayProcess, crowd: Crowd, report: Report) -> None:
+    report.ready.append(await asyncio.to_thread(seconds_to_listen, relay))
+    crowd.up.set()
+
+
+def seconds_to_listen(relay: RelayProcess) -> float:
+    """Start a relay that was killed."""
+    began = time.monotonic()
+    relay.restart()
+    return time.monotonic() - began
+
+
+async def _calm(crowd: Crowd) -> None:
+    """Nobody writes anything new; wait until everything was answered."""
+    crowd.calm = True
+    crowd.stir()
+    async with asyncio.timeout(PATIENCE):
+        await crowd.progress.until(lambda: not crowd.unanswered)
+
+
+def run_storm(
+    relay: RelayProcess,
+    *,
+    people: int,
+    kills: int,
+    stay: float = 1.5,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> tuple[Ledger, Report]:
+    """Make contacts, then kill; ``meanwhile`` is called in between, while the relay is down."""
+    ledger = Ledger()
+    parts = cast(ledger, people)
+    asyncio.run(befriend(relay.url, ledger, parts.pairs))
+    relay.kill()
+    meanwhile()
+    relay.restart()
+    return ledger, asyncio.run(storm(relay, ledger, parts, kills=kills, stay=stay))
+
+
+def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> None:
+    kills = amount(10, 500)
+    relay = start_relay("--limits", "off", port=quiet_port())
+    ledger, report = run_storm(relay, people=20, kills=kills)
+    figures = {
+        "kills": kills,
+        "kills while starting": report.while_starting,
+        "accepted": ledger.accepted,
+        "sent again": sum(len(letter.versions) - 1 for letter in ledger.letters.values()),
+        "kills with messages under way": sum(map(bool, report.under_way)),
+        "under way, most": max(report.under_way),
+        "ready, median": round(statistics.median(report.ready), 3),
+        "ready, longest": round(max(report.ready), 3),
+    }
+    said = f"seed {SEED}, {figures}"
+    LOG.info(said)
+    assert ledger.verdict() == {}, said
+    assert report.left == 0, f"confirmed items came again; {said}"
+    assert ledger.accepted == len(ledger.letters), said
+    assert sum(map(bool, report.under_way)) >= kills // 2, f"the kills hit nothing; {said}"
+    assert statistics.median(report.ready) <= MEDIAN_READY, said
+    assert max(report.ready) <= LONGEST_READY, said
+
+
+ACCEPTS_BEFORE_THE_COMMIT = """
+import time
+import apsw
+from phantom_messenger.engines import sqlite
+class Late(apsw.Connection):
+    committed = 0.0
+    def execute(self, sql, *rest):
+        if sql == "BEGIN IMMEDIATE" and self.in_transaction:
+            sql = "SELECT 1"
+        elif sql == "COMMIT" and time.monotonic() < self.committed + 0.5:
+            sql = "SELECT 1"
+        elif sql == "COMMIT":
+            self.committed = time.monotonic()
+        return super().execute(sql, *rest)
+sqlite.apsw.Connection = Late
+"""
+ANSWERS_PING_BEFORE_IT_HAS_STORED = """
+import time
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay import handlers
+from phantom_messenger.wire import frames
+def ping(core, session, frame):
+    core.send(session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
+handlers.ping = ping
+run = SQLiteStore.run
+def slow(store, jobs, **rest):
+    time.sleep(0.03)
+    return run(store, jobs, **rest)
+SQLiteStore.run = slow
+"""
+TURNS_THE_ORDER_ROUND = """
+from phantom_messenger.relay.pipeline import Pipeline
+turn = Pipeline._turn
+def backwards(pipeline):
+    pipeline._arrived.reverse()
+    turn(pipeline)
+Pipeline._turn = backwards
+"""
+CHANGES_A_MESSAGE = """
+from dataclasses import replace
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+append = SQLiteMailboxes.append
+def change(mailboxes, recipient, item, **rest):
+    changed = replace(item, head=item.head.replace(b'"encrypted":"', b'"encrypted":"AAAA'))
+    return append(mailboxes, recipient, changed, **rest)
+SQLiteMailboxes.append = change
+"""
+GIVES_SEQ_AGAIN = """
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+def take(mailboxes, account):
+    last = "SELECT coalesce(max(seq), 0) FROM items WHERE recipient = ?"
+    return mailboxes._connection.execute(last, (account,)).get + 1
+SQLiteMailboxes._take_seq = take
+"""
+TELLS_NO_SENDER = """
+from phantom_messenger.relay import core
+core._keep_receipt = lambda *_: None
+"""
+LISTENS_LATE = """
+import time
+time.sleep(2.5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("patch", "fault"),
+    [
+        pytest.param(ACCEPTS_BEFORE_THE_COMMIT, "lost", id="accepts before the commit"),
+        pytest.param(ANSWERS_PING_BEFORE_IT_HAS_STORED, "confirmed message came again", id="PONG before the commit"),
+        pytest.param(TURNS_THE_ORDER_ROUND, "out of order", id="turns the order round"),
+        pytest.param(CHANGES_A_MESSAGE, "invented", id="changes a message"),
+        pytest.param(GIVES_SEQ_AGAIN, "seq given to two items", id="gives seq again"),
+        pytest.param(TELLS_NO_SENDER, "untold", id="tells no sender"),
+    ],
+)
+def test_control_relay_with_a_protection_off_is_caught(
+    patch: str, fault: str, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = start_relay("--limits", "off", port=quiet_port())
+    ledger, _ = run_storm(
+        relay, people=6, kills=2, stay=0.1, meanwhile=lambda: use_program(monkeypatch, tmp_path, patch)
+    )
+    assert fault in ledger.verdict(), f"seed {SEED}, {ledger.verdict()}"
+
+
+def test_control_relay_that_listens_late_is_caught(
+    start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = start_relay("--limits", "off", port=quiet_port())
+    relay.kill()
+    use_program(monkeypatch, tmp_path, LISTENS_LATE)
+    assert seconds_to_listen(relay) > MEDIAN_READY

@@ -1,0 +1,230 @@
+"""D5: live push races the backlog while the recipient comes and goes."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+from crowd import PATIENCE, Crowd, Line, Member, alive, befriend, dice, empty_mailboxes, person
+from crowd_ledger import Ledger
+from delivery_runner import use_program
+
+from support.amounts import amount, replayed
+from support.people import Person
+from support.relay_process import RelayProcess, StartRelay
+
+LOG: Final = logging.getLogger(__name__)
+SEED: Final = replayed() or 5
+SENDERS: Final = 5
+MOST: Final = 850
+"""Messages that may wait: below the limit of a mailbox."""
+
+AHEAD: Final = 150
+"""Messages that are written while a reader pauses."""
+
+SIZES: Final = (300, 300, 300, 3_000, 3_000, 3_000, 3_000, 30_000)
+"""Bytes of messages: so much that a long backlog is many pages for the relay, and more than sockets hold."""
+
+QUIET: Final = 0.1
+"""Seconds without a frame after which a visit ends: nobody writes any more, or too much waits."""
+
+
+@dataclass
+class Report:
+    """What happened: how visits ended, and the largest backlog at a login."""
+
+    ends: dict[str, int] = field(default_factory=lambda: {"close": 0, "cut": 0, "takeover": 0})
+    most_waiting: int = 0
+    taken_over: set[int | None] = field(default_factory=set)
+    """The close codes of lines that a later login replaced."""
+    left: int = 0
+    """Items that came though everything had been confirmed."""
+
+
+class Visitor:
+    """The recipient: comes, reads, acknowledges some of it, and leaves in one of three ways."""
+
+    def __init__(self, crowd: Crowd, who: Person, chance: random.Random, *, messages: int) -> None:
+        self.report = Report()
+        self._written = len(crowd.ledger.letters)
+        self._messages = messages
+        self._crowd = crowd
+        self._person = who
+        self._chance = chance
+        self._hoards = True
+
+    @property
+    def _last(self) -> int:
+        """How many letters there are at the end."""
+        return self._written + self._messages
+
+    async def come(self, visits: int) -> None:
+        """Make all visits; there is something new to write for most of them."""
+        line = await self._login(self._quota(1, visits))
+        for visit in range(2, visits + 1):
+            await self._read_some(line)
+            end = self._chance.choice(("close", "cut", "takeover"))
+            self.report.ends[end] += 1
+            quota = self._quota(visit, visits)
+            if end == "takeover":
+                line = await self._take_over(line, quota)
+            else:
+                await (line.close() if end == "close" else line.cut())
+                line = await self._login(quota)
+        await self._finish(line)
+
+    def _quota(self, visit: int, visits: int) -> int:
+        return max(len(self._crowd.ledger.letters), self._written + self._messages * visit // visits)
+
+    async def _login(self, quota: int) -> Line:
+        """Log in while the senders write, before it, meanwhile, or both."""
+        crowd, before = self._crowd, self._chance.random()
+        written = len(crowd.ledger.letters)
+        await self._have_written(written + int(before * (quota - written)))
+        crowd.quota = quota
+        crowd.stir()
+        self.report.most_waiting = max(self.report.most_waiting, crowd.ledger.unsettled[self._person.id])
+        # A socket that takes little makes a pause in reading felt by the relay.
+        buffer = self._chance.choice((None, 8_192))
+        return await Line.login(crowd.url, self._person, crowd.ledger, buffer=buffer)
+
+    async def _have_written(self, quota: int) -> None:
+        """Wait until so many letters are accepted, or as many as may wait."""
+        crowd, ledger = self._crowd, self._crowd.ledger
+        crowd.quota = quota
+        crowd.stir()
+
+        def waiting() -> bool:
+            return not crowd.unanswered and (len(ledger.letters) >= quota or not crowd.has_room(self._person))
+
+        async with asyncio.timeout(PATIENCE):
+            await crowd.progress.until(waiting)
+
+    async def _take_over(self, older: Line, quota: int) -> Line:
+        reading = asyncio.create_task(older.drain())
+        newer = await self._login(quota)
+        async with asyncio.timeout(PATIENCE):
+            await reading
+        self.report.taken_over.add(older.close_code)
+        await older.close()
+        return newer
+
+    async def _read_some(self, line: Line) -> None:
+        chance = self._chance
+        if chance.random() < 0.2 or not self._crowd.has_room(self._person):
+            self._hoards = not self._hoards
+        if chance.random() < 0.3:
+            await self._fall_behind()
+        for _ in range(chance.choice((0, 3, 30, 300))):
+            try:
+                frame = await asyncio.wait_for(line.receive(), QUIET)
+            except TimeoutError:
+                break
+            if frame["type"] == "PONG":
+                self._crowd.stir()
+            if chance.random() < 0.01:
+                await asyncio.sleep(chance.uniform(0, 0.05))  # a reader who pauses
+            if not self._hoards and chance.random() < 0.1:
+                count = chance.randint(0, len(line.pending))
+                items, line.pending = line.pending[:count], line.pending[count:]
+                await line.acknowledge(items)
+
+    async def _fall_behind(self) -> None:
+        """Do not read while the senders write what was meant for the next visits."""
+        await self._have_written(min(len(self._crowd.ledger.letters) + AHEAD, self._last))
+
+    async def _finish(self, line: Line) -> None:
+        """Read and acknowledge until everything was accepted."""
+        async with asyncio.timeout(PATIENCE):
+            while self._crowd.ledger.accepted < self._last:
+                await line.settle()
+                self._crowd.stir()
+        await line.close()
+
+
+async def write_and_visit(
+    relay: RelayProcess, ledger: Ledger, people: list[Person], *, messages: int, visits: int
+) -> Report:
+    """Let the others write to the first of these people, who comes and goes."""
+    chance = dice(SEED)
+    crowd = Crowd(relay.url, ledger, most=MOST)
+    crowd.quota = len(ledger.letters)
+    for one in people[1:]:
+        Member(crowd, one, dice(chance.random()), targets=people[:1], sizes=SIZES)
+    visitor = Visitor(crowd, people[0], chance, messages=messages)
+    async with alive(crowd):
+        await visitor.come(visits)
+    visitor.report.left = await empty_mailboxes(relay.url, ledger, people[:1], people[1:])
+    return visitor.report
+
+
+def race(relay: RelayProcess, messages: int, visits: int) -> tuple[Ledger, Report]:
+    """All of it: contacts are made, messages written, visits made."""
+    ledger = Ledger()
+    people = [person(ledger, f"person {number}") for number in range(SENDERS + 1)]
+    asyncio.run(befriend(relay.url, ledger, [(people[0], one) for one in people[1:]]))
+    return ledger, asyncio.run(write_and_visit(relay, ledger, people, messages=messages, visits=visits))
+
+
+def test_backlog_comes_first_and_nothing_is_lost_or_moved_while_the_recipient_comes_and_goes(
+    relay: RelayProcess,
+) -> None:
+    messages, visits = amount(600, 10_000), amount(15, 200)
+    ledger, report = race(relay, messages, visits)
+    figures = {**report.ends, "most waiting at a login": report.most_waiting, "accepted": ledger.accepted}
+    said = f"seed {SEED}, {figures}"
+    LOG.info(said)
+    assert ledger.verdict() == {}, said
+    assert report.left == 0, f"confirmed items came again; {said}"
+    assert ledger.accepted == len(ledger.letters) == messages + 2 * SENDERS, said
+    assert report.taken_over <= {1008}, said
+
+
+PUSHES_TOO_EARLY = """
+from phantom_messenger.relay.core import Core
+def deliver(core, recipient, item):
+    session = core.hub.of(recipient)
+    if session is not None:
+        core.push_item(session, item)
+Core.deliver = deliver
+"""
+READS_FROM_THE_START = """
+from phantom_messenger.relay.core import Core
+load = Core.load
+def load_again(core, session):
+    session.feed.sent = 0
+    load(core, session)
+Core.load = load_again
+"""
+TAKES_THE_FIRST_PAGE_FOR_ALL = """
+from phantom_messenger.relay.ports import Page
+Page.complete = property(lambda _: True, lambda *_: None)
+"""
+KEEPS_WHAT_WAS_ACKNOWLEDGED = """
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+SQLiteMailboxes.acknowledge = lambda *_: True
+"""
+
+
+@pytest.mark.parametrize(
+    ("patch", "fault"),
+    [
+        pytest.param(
+            PUSHES_TOO_EARLY,
+            "new message came before the backlog",
+            id="pushes too early",
+        ),
+        pytest.param(READS_FROM_THE_START, "seq does not rise on a connection", id="reads from the start again"),
+        pytest.param(TAKES_THE_FIRST_PAGE_FOR_ALL, "out of order", id="takes the first page for all"),
+        pytest.param(KEEPS_WHAT_WAS_ACKNOWLEDGED, "confirmed item came again", id="keeps what was acknowledged"),
+    ],
+)
+def test_control_relay_with_a_broken_feed_is_caught(
+    patch: str, fault: str, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_program(monkeypatch, tmp_path, patch)
+    ledger, _ = race(start_relay("--limits", "off"), 300, 8)
+    assert fault in ledger.verdict(), f"seed {SEED}, {ledger.verdict()}"
