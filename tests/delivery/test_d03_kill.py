@@ -7,20 +7,17 @@ import random
 import signal
 import statistics
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import pytest
 from crowd import PATIENCE, Crowd, Member, alive, befriend, dice, empty_mailboxes, person, quiet_port
 from crowd_ledger import Ledger
-from delivery_runner import use_program
 
 from support.amounts import amount, replayed
 from support.people import Person
-from support.relay_process import RelayProcess, StartRelay
+from support.relay_process import RelayProcess, StartRelay, patched
 
 LOG: Final = logging.getLogger(__name__)
 SEED: Final = replayed() or 3
@@ -133,14 +130,15 @@ def run_storm(
     people: int,
     kills: int,
     stay: float = 1.5,
-    meanwhile: Callable[[], None] = lambda: None,
+    patch: str | None = None,
 ) -> tuple[Ledger, Report]:
-    """Make contacts, then kill; ``meanwhile`` is called in between, while the relay is down."""
+    """Make contacts, then kill; the relay that is killed may have a protection off."""
     ledger = Ledger()
     parts = cast(ledger, people)
     asyncio.run(befriend(relay.url, ledger, parts.pairs))
     relay.kill()
-    meanwhile()
+    if patch is not None:
+        relay.command = patched(patch)
     relay.restart()
     return ledger, asyncio.run(storm(relay, ledger, parts, kills=kills, stay=stay))
 
@@ -244,20 +242,14 @@ time.sleep(2.5)
         pytest.param(TELLS_NO_SENDER, "untold", id="tells no sender"),
     ],
 )
-def test_control_relay_with_a_protection_off_is_caught(
-    patch: str, fault: str, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_control_relay_with_a_protection_off_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off", port=quiet_port())
-    ledger, _ = run_storm(
-        relay, people=6, kills=2, stay=0.1, meanwhile=lambda: use_program(monkeypatch, tmp_path, patch)
-    )
+    ledger, _ = run_storm(relay, people=6, kills=2, stay=0.1, patch=patch)
     assert fault in ledger.verdict(), f"seed {SEED}, {ledger.verdict()}"
 
 
-def test_control_relay_that_listens_late_is_caught(
-    start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_control_relay_that_listens_late_is_caught(start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off", port=quiet_port())
     relay.kill()
-    use_program(monkeypatch, tmp_path, LISTENS_LATE)
+    relay.command = patched(LISTENS_LATE)
     assert seconds_to_listen(relay) > MEDIAN_READY

@@ -4,17 +4,15 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import pytest
 from crowd import PATIENCE, Crowd, Line, Member, alive, befriend, dice, empty_mailboxes, person
 from crowd_ledger import Ledger
-from delivery_runner import use_program
 
 from support.amounts import amount, replayed
 from support.people import Person
-from support.relay_process import RelayProcess, StartRelay
+from support.relay_process import RelayProcess, StartRelay, patched
 
 LOG: Final = logging.getLogger(__name__)
 SEED: Final = replayed() or 5
@@ -222,9 +220,6 @@ SQLiteMailboxes.acknowledge = lambda *_: True
         pytest.param(KEEPS_WHAT_WAS_ACKNOWLEDGED, "confirmed item came again", id="keeps what was acknowledged"),
     ],
 )
-def test_control_relay_with_a_broken_feed_is_caught(
-    patch: str, fault: str, start_relay: StartRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_program(monkeypatch, tmp_path, patch)
-    ledger, _ = race(start_relay("--limits", "off"), 300, 8)
+def test_control_relay_with_a_broken_feed_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:
+    ledger, _ = race(start_relay("--limits", "off", command=patched(patch)), 300, 8)
     assert fault in ledger.verdict(), f"seed {SEED}, {ledger.verdict()}"

@@ -5,12 +5,14 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 PHANTOM = Path(sys.executable).with_name("phantom")
+Command = Sequence[str | Path]
+SERVE: Command = (PHANTOM, "serve")
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
 
@@ -19,6 +21,11 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without settings of a relay, plus ``more``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PHANTOM_")}
     return {**kept, **(more or {})}
+
+
+def patched(patch: str) -> Command:
+    """The command of a relay with a protection off: ``patch``, Python text, is run before it starts."""
+    return [sys.executable, "-c", f"{patch}\nfrom phantom_messenger.cli.main import main\nmain()", "serve"]
 
 
 def serve(*arguments: str, more: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
@@ -42,11 +49,18 @@ class RelayProcess:
         arguments: further ones of ``phantom serve``.
         more: of its environment.
         port: 0 takes a free one; the same is taken again by ``restart``.
+        command: stands for ``phantom serve``; see ``patched``.
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, more: Mapping[str, str] | None = None, port: int | None = 0
+        self,
+        folder: Path,
+        *arguments: str,
+        more: Mapping[str, str] | None = None,
+        port: int | None = 0,
+        command: Command = SERVE,
     ) -> None:
+        self.command = command
         self.data = folder / "data"
         self.port = port
         self.url = ""
@@ -62,7 +76,7 @@ class RelayProcess:
         port = [] if self.port is None else ["--port", str(self.port)]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [PHANTOM, "serve", "--data", str(self.data), *port, *self._arguments],
+                [*self.command, "--data", self.data, *port, *self._arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -61,6 +61,9 @@ async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None
         await stop.wait()
     finally:
         await server.stop()
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be ended
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _warnings(config: Config) -> list[str]:

@@ -69,6 +69,7 @@ class Relay:
         self._pruned_at = clock.monotonic_ms()
         self._time_kept_at: int | None = None
         self._wall_ahead = 0
+        self._keep_time(self._pruned_at)
 
     @property
     def connections(self) -> int:
