@@ -76,6 +76,9 @@ class SQLiteMailboxes:
         account = self._directory.account(recipient)
         if account is None:
             raise LookupError("the recipient has no account")
+        has_room = self._has_room(len(item.head) + len(item.tail))
+        if not has_room and item.kind is ItemKind.RECEIPT:
+            return Refusal.FULL  # news of a removal must not keep it from being done
         identity = (account, item.kind, item.sender, item.name)
         if item.kind is ItemKind.MESSAGE:
             if self._removed.holds((recipient, item.sender, item.name), now) or self._waits(identity):
@@ -86,9 +89,7 @@ class SQLiteMailboxes:
             )
         if self._is_full(account, item, known=known):
             return Refusal.FULL
-        if not self._has_room(len(item.head) + len(item.tail)):
-            if item.kind is ItemKind.RECEIPT:
-                return Refusal.FULL  # news of a removal must not keep it from being done
+        if not has_room:
             raise apsw.FullError("no room")
         seq = self._take_seq(account)
         text = b"%b%d%b" % (item.head, seq, item.tail)

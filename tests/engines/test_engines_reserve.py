@@ -1,0 +1,179 @@
+"""The space kept back for a full disk: taken, given up to the log, and taken again."""
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from phantom_messenger.engines.reserve import RESERVE_BYTES, Reserve
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.ports import Item
+from support.stores import ALICE, BOB, CAROL, NOW, acknowledge, append, bind, failing, message, names, run, waiting
+
+
+class Disk:
+    """Lets ``posix_fallocate`` fail with ``error`` while that is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self._allocate = os.posix_fallocate
+        monkeypatch.setattr(os, "posix_fallocate", self.allocate)
+
+    def allocate(self, handle: int, offset: int, size: int) -> None:
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        self._allocate(handle, offset, size)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def reserve(tmp_path: Path) -> Reserve:
+    return Reserve(tmp_path / "reserve")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    made = SQLiteStore(tmp_path / "data")
+    bind(made, ALICE, BOB, CAROL)
+    yield made
+    made.close()
+
+
+def is_cramped(store: SQLiteStore) -> bool:
+    return store.is_cramped
+
+
+def taken(path: Path) -> int:
+    """Bytes of the disk that a file takes up."""
+    return path.stat().st_blocks * 512
+
+
+def test_reserve_takes_up_space_until_it_is_given_up(reserve: Reserve, tmp_path: Path) -> None:
+    assert reserve.take()
+    assert taken(tmp_path / "reserve") >= RESERVE_BYTES
+    assert reserve.give_up()
+    assert taken(tmp_path / "reserve") == 0
+    assert not reserve.give_up(), "there was nothing left"
+
+
+def test_reserve_is_an_eighth_of_a_small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    small = os.statvfs_result((4_096, 4_096, 1_024, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: small)
+    assert Reserve(tmp_path / "reserve").size == 4 * 1_024 * 1_024 // 8
+
+
+def test_disk_without_a_size_needs_no_reserve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4_096, 4_096, 0, 0, 0, 0, 0, 0, 0, 255)))
+    assert Reserve(tmp_path / "reserve").take()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_leaves_nothing_of_a_reserve(reserve: Reserve, disk: Disk, tmp_path: Path, error: int) -> None:
+    disk.error = error
+    assert not reserve.take()
+    assert taken(tmp_path / "reserve") == 0
+
+
+def test_file_system_that_cannot_reserve_is_told_and_used(
+    reserve: Reserve, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk.error = errno.EOPNOTSUPP
+    assert reserve.take()
+    assert "cannot reserve space" in caplog.text
+
+
+def test_store_keeps_a_reserve(store: SQLiteStore, tmp_path: Path) -> None:
+    assert not is_cramped(store)
+    assert taken(tmp_path / "data" / "reserve") >= RESERVE_BYTES
+
+
+def test_full_disk_moves_the_reserve_into_the_log_and_room_moves_it_back(
+    store: SQLiteStore, disk: Disk, tmp_path: Path
+) -> None:
+    reserve, log = tmp_path / "data" / "reserve", tmp_path / "data" / "relay.db-wal"
+    append(store, message("before"))
+    store.run([failing(error=apsw.FullError("full"))])
+    assert is_cramped(store)
+    assert taken(reserve) == 0
+    assert taken(log) >= RESERVE_BYTES
+    disk.error = errno.ENOSPC
+    store.tidy()
+    assert is_cramped(store), "the disk is still full"
+    assert acknowledge(store, "before")
+    disk.error = None
+    store.tidy()
+    assert not is_cramped(store)
+    assert taken(reserve) >= RESERVE_BYTES
+    assert isinstance(append(store, message("after")), Item)
+
+
+def test_log_that_holds_the_reserve_is_read_after_a_crash(store: SQLiteStore, tmp_path: Path) -> None:
+    append(store, message("before"))
+    append(store, message("to go"))
+    store.run([failing(error=apsw.FullError("full"))])
+    assert acknowledge(store, "to go")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("relay.db", "relay.db-wal"):
+        (copy / name).write_bytes((tmp_path / "data" / name).read_bytes())
+    again = SQLiteStore(copy)
+    assert names(waiting(again)) == ["before"]
+    assert isinstance(append(again, message("after")), Item)
+    again.close()
+
+
+def test_store_starts_on_a_full_disk(store: SQLiteStore, disk: Disk, tmp_path: Path) -> None:
+    append(store, message("before"))
+    store.close()
+    disk.error = errno.ENOSPC
+    again = SQLiteStore(tmp_path / "data")
+    assert again.is_cramped
+    assert names(waiting(again)) == ["before"]
+    assert acknowledge(again, "before")
+    disk.error = None
+    again.tidy()
+    assert isinstance(append(again, message("after")), Item)
+    again.close()
+
+
+def test_big_mailbox_goes_in_bounded_steps(store: SQLiteStore) -> None:
+    for number in range(100):
+        append(store, message(str(number), size=20_000, expires_at=NOW))
+    steps = []
+    while swept := run(store, lambda tx: tx.mailboxes.expire(NOW, 1_000)):
+        steps.append(len(swept))
+    assert sum(steps) == 100
+    assert max(steps) * 20_000 < 1_100_000
+    for number in range(100):
+        append(store, message(f"again {number}", size=20_000))
+    deletions = 1
+    while not run(store, lambda tx: tx.directory.delete(BOB)):
+        deletions += 1
+        assert run(store, lambda tx: tx.directory.public_key(BOB)), "it is there until all is gone"
+    assert deletions > 5
+    assert run(store, lambda tx: tx.directory.public_key(BOB)) is None
+
+
+def test_reader_of_the_database_is_not_waited_for(
+    store: SQLiteStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(store, message("before"))
+    reader = apsw.Connection(str(tmp_path / "data" / "relay.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM items").fetchall()
+    append(store, message("meanwhile"))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            store.tidy()
+    assert caplog.text.count("another program reads the database") == 1
+    reader.close()
+    store.tidy()
+    assert (tmp_path / "data" / "relay.db-wal").stat().st_size == 0
