@@ -20,10 +20,13 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: int | None = None
+        self.room: int | None = None
         self._allocate = os.posix_fallocate
         monkeypatch.setattr(os, "posix_fallocate", self.allocate)
 
     def allocate(self, handle: int, offset: int, size: int) -> None:
+        if self.room is not None and size > self.room:
+            raise OSError(errno.ENOSPC, "full")
         if self.error is not None:
             raise OSError(self.error, os.strerror(self.error))
         self._allocate(handle, offset, size)
@@ -76,10 +79,16 @@ def test_disk_without_a_size_needs_no_reserve(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_leaves_nothing_of_a_reserve(reserve: Reserve, disk: Disk, tmp_path: Path, error: int) -> None:
+def test_full_disk_has_no_reserve(reserve: Reserve, disk: Disk, tmp_path: Path, error: int) -> None:
     disk.error = error
     assert not reserve.take()
     assert taken(tmp_path / "reserve") == 0
+
+
+def test_nearly_full_disk_gives_what_it_has(reserve: Reserve, disk: Disk, tmp_path: Path) -> None:
+    disk.room = RESERVE_BYTES // 3
+    assert not reserve.take()
+    assert RESERVE_BYTES // 8 < taken(tmp_path / "reserve") <= disk.room
 
 
 def test_file_system_that_cannot_reserve_is_told_and_used(
@@ -158,7 +167,7 @@ def test_big_mailbox_goes_in_bounded_steps(store: SQLiteStore) -> None:
     while not run(store, lambda tx: tx.directory.delete(BOB)):
         deletions += 1
         assert run(store, lambda tx: tx.directory.public_key(BOB)), "it is there until all is gone"
-    assert deletions > 5
+    assert deletions > 1
     assert run(store, lambda tx: tx.directory.public_key(BOB)) is None
 
 

@@ -1,14 +1,11 @@
 """Accounts, and who has written to whom, in SQLite."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any
 
 import apsw
 
 from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
-
-_DELETED_AT_ONCE: Final = 16
-"""Items of an account that one step deletes: each can be 64 KiB, and all of it goes through the log."""
 
 
 class SQLiteDirectory:
@@ -17,11 +14,13 @@ class SQLiteDirectory:
     Args:
         connection: to the database.
         has_room: whether so many bytes can be added.
+        step: bytes of an account's mail that one step deletes.
     """
 
-    def __init__(self, connection: apsw.Connection, has_room: Callable[[int], bool]) -> None:
+    def __init__(self, connection: apsw.Connection, has_room: Callable[[int], bool], step: int) -> None:
         self._connection = connection
         self._has_room = has_room
+        self._step = step
 
     def account(self, user_id: str) -> int | None:
         """The row of a user."""
@@ -68,13 +67,17 @@ class SQLiteDirectory:
     def delete(self, user_id: str) -> bool:
         """See ``relay.ports.Directory``."""
         account = self.account(user_id)
+        room = self._step
         for table in ("items", "set_aside"):
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE entry IN (SELECT entry FROM {table} WHERE recipient = ? LIMIT ?)",  # noqa: S608 - constants
-                (account, _DELETED_AT_ONCE),
-            )
-            if self._connection.changes() == _DELETED_AT_ONCE:
-                return False
+            rows: Any = self._connection.execute(
+                f"SELECT entry, length(text) FROM {table} WHERE recipient = ?",  # noqa: S608 - constants
+                (account,),
+            ).fetchall()
+            for entry, size in rows:
+                if room <= 0:
+                    return False
+                self._connection.execute(f"DELETE FROM {table} WHERE entry = ?", (entry,))  # noqa: S608
+                room -= size or 0
         self._connection.execute("DELETE FROM accounts WHERE user_id = ?", (user_id,))
         return True
 

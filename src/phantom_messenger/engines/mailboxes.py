@@ -35,10 +35,6 @@ KEEP_SET_ASIDE_MS: Final = 7 * 86_400_000
 _ROW: Final = "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, text, checksum"
 
 
-SWEPT_BYTES: Final = 1024 * 1024
-"""Text that one sweep removes: overwriting it takes as much of the log."""
-
-
 class _Rows(NamedTuple):
     found: list[Any]
     complete: bool
@@ -57,19 +53,22 @@ class SQLiteMailboxes:
         connection: to the database.
         directory: of the accounts.
         has_room: whether so many bytes can be added.
+        step: bytes of text that one sweep removes.
     """
 
     def __init__(
-        self, connection: apsw.Connection, directory: SQLiteDirectory, has_room: Callable[[int], bool]
+        self, connection: apsw.Connection, directory: SQLiteDirectory, has_room: Callable[[int], bool], step: int
     ) -> None:
         self._connection = connection
         self._directory = directory
         self._has_room = has_room
+        self._step = step
         self._removed = Removed()
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._unreadable: set[int] = set()
         self._suspect: set[int] = set()
+        self._told: set[int] = set()
 
     def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
         """See ``relay.ports.Mailboxes``."""
@@ -144,7 +143,7 @@ class SQLiteMailboxes:
         rows = self._readable(
             f"expires_at <= ? ORDER BY expires_at LIMIT {limit:d}",
             (now,),
-            SWEPT_BYTES,
+            self._step,
             find=lambda: self._find_damage("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
         )
         expired: list[Expired] = []
@@ -161,6 +160,11 @@ class SQLiteMailboxes:
         self._set_aside(damaged, now)
         self._connection.execute("DELETE FROM set_aside WHERE at <= ?", (now - KEEP_SET_ASIDE_MS,))
         return expired
+
+    def forgive(self) -> None:
+        """Try again what could not be read or deleted: it may have been a passing fault of the disk."""
+        self._unreadable.clear()
+        self._suspect.clear()
 
     def mark(self) -> int:
         """A place in the transaction to which ``undone`` can go back."""
@@ -202,17 +206,15 @@ class SQLiteMailboxes:
 
     def _find_damage(self, which: str, values: tuple[Any, ...]) -> None:
         """Note the rows on damaged pages; each statement is on its own, so that one error is not the others'."""
-        before = len(self._unreadable)
         rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
         for (entry,) in rows:
             try:
                 self._connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
             except apsw.Error:
                 self._unreadable.add(entry)
-        if len(self._unreadable) > before:
-            LOG.warning(
-                "%d items are on damaged pages and are left out; check the disk", len(self._unreadable) - before
-            )
+        if untold := self._unreadable - self._told:
+            self._told |= untold
+            LOG.warning("%d items are on damaged pages and are left out; check the disk", len(untold))
 
     def _delete(self, entry: int) -> None:
         """Delete a row.

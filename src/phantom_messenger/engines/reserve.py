@@ -18,6 +18,7 @@ RESERVE_BYTES: Final = 8 * 1024 * 1024
 _SHARE_OF_SMALL_DISK: Final = 8
 """On a disk below 64 MiB the reserve is an eighth of it."""
 
+_LEAST: Final = 16_384
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -34,11 +35,8 @@ class Reserve:
         self.size = min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // _SHARE_OF_SMALL_DISK)
 
     def take(self) -> bool:
-        """Take the space; False, and nothing taken, if it is not there."""
-        if _allocate(self._path, self.size):
-            return True
-        self.give_up()
-        return False
+        """Take the space; False if there is not enough, and then what there is."""
+        return _allocate(self._path, self.size)
 
     def give_up(self) -> bool:
         """Give the space back to the disk; whether there was any."""
@@ -57,15 +55,21 @@ class Reserve:
 
 
 def _allocate(path: Path, size: int) -> bool:
-    if not size:
-        return True
+    """Make a file take up so much space, or as much as there is; whether it is all."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    taken, step = 0, size
     try:
-        os.posix_fallocate(handle, 0, size)
-    except OSError as error:
-        if error.errno in _FULL:
-            return False
-        LOG.warning("this file system cannot reserve space (%s): a full disk will stop removals too", error.strerror)
+        while taken < size and step >= _LEAST:
+            try:
+                os.posix_fallocate(handle, 0, taken + step)
+                taken += step
+            except OSError as error:
+                if error.errno not in _FULL:
+                    LOG.warning(
+                        "this file system cannot reserve space (%s): a full disk will stop removals too", error.strerror
+                    )
+                    return True
+                step //= 2
     finally:
         os.close(handle)
-    return True
+    return taken == size

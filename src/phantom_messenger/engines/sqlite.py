@@ -41,6 +41,10 @@ _ATTEMPTS: Final = 64
 _MEND_SECONDS: Final = 60.0
 """How often indexes may be built anew: it takes a while, and does not help against every damage."""
 
+_STEP_BYTES: Final = 1024 * 1024
+_STEP_SHARE: Final = 8
+"""What is removed in one step: to overwrite it takes as much of the log, so at most a share of the reserve."""
+
 _GROWTH_SHARE: Final = 16
 """Of the reserve, for the pages that a removal can need: to take a cell out may split its neighbours."""
 
@@ -89,9 +93,10 @@ class SQLiteStore:
             self._prepare("in memory")
         else:
             self._open(folder)
-        self.directory = SQLiteDirectory(self._connection, self._has_room)
+        step = _step_bytes(self._reserve)
+        self.directory = SQLiteDirectory(self._connection, self._has_room, step)
         self.prekeys = SQLitePreKeys(self._connection, self.directory, self._has_room)
-        self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room)
+        self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room, step)
         self.time = SQLiteTime(self._connection)
 
     @property
@@ -131,6 +136,8 @@ class SQLiteStore:
                 database.chmod(0o600)
                 self._log = folder / "relay.db-wal"
             self._prepare(str(folder))
+            # What a killed relay wrote to its log may not be synced yet, and is read all the same.
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except BaseException:
             self._connection.close()
             raise
@@ -155,10 +162,13 @@ class SQLiteStore:
 
     def tidy(self) -> None:
         """See ``relay.ports.Store``."""
+        self.mailboxes.forgive()
         # A program that reads the database (a backup) keeps the log; it is not waited for.
         self._connection.set_busy_timeout(0)
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.FullError:
+            self._cramp()
         except apsw.BusyError:
             if not self._is_log_kept:
                 LOG.warning("another program reads the database: what was removed stays in its log meanwhile")
@@ -179,6 +189,9 @@ class SQLiteStore:
         """Close and unlock; idempotent."""
         if hasattr(self, "_connection"):
             self._connection.close()
+        if self._is_cramped and self._reserve is not None:
+            with contextlib.suppress(OSError):  # the log that it had become is gone
+                self._reserve.take()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -311,6 +324,11 @@ class SQLiteTime:
             LOG.warning("the relay's own time is damaged in the database; it goes on from the wall clock")
             return None
         return mark
+
+
+def _step_bytes(reserve: Reserve | None) -> int:
+    size = 0 if reserve is None else reserve.size
+    return min(_STEP_BYTES, size // _STEP_SHARE) if size else _STEP_BYTES
 
 
 def _checksum(mark: TimeMark) -> int:
