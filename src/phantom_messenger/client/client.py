@@ -58,15 +58,19 @@ class Client:
 
     def __init__(self, vault: Vault, server: str | None) -> None:
         self._vault = vault
-        self._messenger = Messenger(
-            vault,
-            wall=lambda: time.time_ns() // 1_000_000,
-            monotonic=lambda: time.monotonic_ns() // 1_000_000,
-            random=os.urandom,
-            notify=self._changed,
-        )
-        if server is not None:
-            self._messenger.set_server(profiles.checked_url(server))
+        try:
+            self._messenger = Messenger(
+                vault,
+                wall=lambda: time.time_ns() // 1_000_000,
+                monotonic=lambda: time.monotonic_ns() // 1_000_000,
+                random=os.urandom,
+                notify=self._changed,
+            )
+            if server is not None:
+                self._messenger.set_server(profiles.checked_url(server))
+        except BaseException:
+            vault.close()
+            raise
         self._deliveries: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
         self._queues: list[asyncio.Queue[Event | None]] = []
         self._state = ConnectionEvent(state=ConnectionState.OFFLINE, reason="not connected yet")

@@ -414,10 +414,8 @@ class Messenger:
 
     def _advance(self, sent: SentRecord, state: DeliveryState) -> None:
         """A text has come further; an older news than the known one changes nothing."""
-        self._outbox.pop(sent.message_id, None)
-        if self._in_flight.get(sent.peer) == sent.message_id:
-            del self._in_flight[sent.peer]
         if state <= sent.state:
+            self._left_outbox(sent)
             return
         gone = state in {DeliveryState.BURNED, DeliveryState.EXPIRED}
         expires_at = sent.expires_at
@@ -429,7 +427,13 @@ class Messenger:
             self._vault.put(records.SENT, sent.message_id, after, due=None if after.text is None else expires_at)
             if state is DeliveryState.ACCEPTED:
                 self._greeted(sent.peer)
+        self._left_outbox(sent)
         self._emit(DeliveryEvent(message_id=sent.message_id, peer=self.contacts.of(sent.peer), state=state))
+
+    def _left_outbox(self, sent: SentRecord) -> None:
+        self._outbox.pop(sent.message_id, None)
+        if self._in_flight.get(sent.peer) == sent.message_id:
+            del self._in_flight[sent.peer]
 
     def _take_bundle(self, frame: frames.RoutedKeyExchangeResponse) -> None:
         payload = frame.payload

@@ -117,7 +117,8 @@ class Vault:
 
     def close(self) -> None:
         """Close and unlock; idempotent."""
-        self._connection.close()
+        with suppress(apsw.Error):  # a full disk keeps the log from being written back: the next opening does it
+            self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -1,0 +1,126 @@
+"""An application of the SDK, to be killed: it sends numbered texts and notes what it gets.
+
+Each line of its journal is on disk before it goes on, and is printed too. Run it as
+``sdk_kill_program.py HOME URL PEER JOURNAL [finish] [fault]``.
+"""
+
+import asyncio
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from phantom_messenger import Client, Delivery
+from phantom_messenger.client import records
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.vault import Vault
+
+PASSPHRASE = "correct horse"
+PAUSE = 0.02
+BURST = 10
+"""Texts that are sent at once: more than have left when the next ones follow."""
+
+
+class Journal:
+    """Lines that are synced to disk, over all lives of the program."""
+
+    def __init__(self, path: Path) -> None:
+        before = path.read_text().splitlines() if path.exists() else []
+        tried = [int(line.split()[1]) for line in before if line.startswith("try ")]
+        self.next = max(tried, default=-1) + 1
+        self._file = path.open("a")
+
+    def note(self, *words: object) -> None:
+        line = " ".join(map(str, words))
+        self._file.write(f"{line}\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        print(line, flush=True)  # noqa: T201 - for whoever decides when it is to be killed
+
+
+async def send_all(me: Client, peer: str, journal: Journal) -> None:
+    """Send numbered texts without end; a number is tried once."""
+    told = set()
+
+    async def tell(delivery: Delivery) -> None:
+        await delivery.wait()
+        journal.note("accepted", delivery.message_id)
+
+    while True:
+        for _ in range(BURST):
+            journal.note("try", journal.next)
+            delivery = await me.send(peer, f"a {journal.next}")
+            journal.note("sent", journal.next, delivery.message_id)
+            told.add(asyncio.create_task(tell(delivery)))
+            journal.next += 1
+        await asyncio.sleep(PAUSE)
+
+
+async def receive_all(me: Client, journal: Journal) -> None:
+    """Handle what comes; some of it is marked as read, the rest counts as handled when the next is asked for."""
+    chance = random.Random()  # noqa: S311 - how long the work takes
+    async for message in me.messages():
+        journal.note("work", message.id)
+        await asyncio.sleep(chance.uniform(0, PAUSE / 2))
+        journal.note("got", message.id, message.text)
+        if chance.random() < 0.3:
+            await message.mark_read()
+            journal.note("read", message.id)
+        await asyncio.sleep(chance.uniform(0, PAUSE / 4))
+
+
+async def finish(me: Client, journal: Journal) -> None:
+    """Send no more; once everything has left, wait for the word to end."""
+    await me.flush()
+    journal.note("flushed")
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def main(home: str, url: str, peer: str, journal_file: str, *modes: str) -> None:
+    journal = Journal(Path(journal_file))
+    journal.note("life")
+    async with Client.open("alice", server=url, home=home, passphrase=PASSPHRASE) as me:
+        receiving = asyncio.create_task(receive_all(me, journal))
+        working = finish(me, journal) if "finish" in modes else send_all(me, peer, journal)
+        await asyncio.wait({receiving, asyncio.create_task(working)}, return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            receiving.result()
+        receiving.cancel()
+
+
+# --- faults, for controls ---------------------------------------------------------
+
+
+def forget_the_outbox() -> None:
+    """Texts wait in memory alone."""
+    put = Vault.put
+
+    def forgetful(vault: Vault, kind: str, name: str, value: object, *, due: int | None = None) -> None:
+        if kind != records.OUTBOX:
+            put(vault, kind, name, value, due=due)
+
+    Vault.put = forgetful  # type: ignore[method-assign, assignment] # a fault of its own
+
+
+def handle_early() -> None:
+    """A text counts as handled as soon as it is handed out; the work on each takes long."""
+    global PAUSE  # noqa: PLW0603 - a fault of its own
+    PAUSE = 1.0
+    following = Messenger.next_received
+
+    def early(messenger: Messenger, after: int, sender: str | None = None) -> Any:
+        found = following(messenger, after, sender)
+        if found is not None:
+            messenger.handled(found[1].sender, found[1].message_id)
+        return found
+
+    Messenger.next_received = early  # type: ignore[method-assign, assignment] # a fault of its own
+
+
+FAULTS = {"forget-the-outbox": forget_the_outbox, "handle-early": handle_early}
+
+if __name__ == "__main__":
+    for name in FAULTS.keys() & set(sys.argv):
+        FAULTS[name]()
+    asyncio.run(main(*sys.argv[1:]))
