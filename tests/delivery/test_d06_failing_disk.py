@@ -330,8 +330,9 @@ class StoreThatIgnoresFailedCommits(DiskStore):
 
 
 class StoreThatStaysCramped(DiskStore):
-    def tidy(self) -> None:
+    def tidy(self) -> bool:
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return True
 
 
 class StoreThatDoesNotSync(DiskStore):

@@ -20,6 +20,7 @@ import msgspec
 from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, VaultInUse, WrongPassphrase
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
+from phantom_messenger.erasure import Erasure
 
 FORMAT: Final = 1
 ARGON2_MEMORY_KIB: Final = 65_536
@@ -28,6 +29,11 @@ ARGON2_LANES: Final = 4
 """RFC 9106 section 4, the second recommended option: 64 MiB."""
 
 SALT_BYTES: Final = 16
+_LOG_PAGES: Final = 1_000
+"""Length of the write-ahead log at which it is written back."""
+
+_STEPS_AT_CLOSE: Final = 50
+"""Steps of erasing that closing may take; the next opening looks at all that is left."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -92,6 +98,7 @@ class Vault:
             raise NoProfile(f"there is no profile at {path}; make one with 'phantom init'")
         self.path = path
         self._wrote = True  # perhaps by an earlier run that died
+        self._erasure: Erasure | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock: int | None = _lock(path)
@@ -107,6 +114,7 @@ class Vault:
         try:
             path.chmod(0o600)
             self._open(secret)
+            self._erasure = Erasure(self._connection, path, _LOG_PAGES)
         except BaseException as error:
             self.close()
             if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.SQLError):
@@ -118,7 +126,13 @@ class Vault:
     def close(self) -> None:
         """Close and unlock; idempotent."""
         with suppress(apsw.Error):  # a full disk keeps the log from being written back: the next opening does it
+            for _ in range(_STEPS_AT_CLOSE):
+                if self._erasure is None or self._erasure.run():
+                    break
             self._connection.close()
+        if self._erasure is not None:
+            self._erasure.close()
+            self._erasure = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -140,6 +154,8 @@ class Vault:
             self._wrote = True
             yield
             self._connection.execute("COMMIT")
+            if self._erasure is not None:
+                self._erasure.committed()
         except BaseException as error:
             # SQLite ends the transaction by itself when the disk is full.
             if self._is_in_transaction():
@@ -154,8 +170,7 @@ class Vault:
         """Leave no erased text in the write-ahead log, if something was written since the last time."""
         if self._wrote:
             with suppress(apsw.Error):  # somebody reads it, or the disk is full: the next time, then
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-                self._wrote = False
+                self._wrote = self._erasure is None or not self._erasure.run()
 
     def _is_in_transaction(self) -> bool:
         return self._connection.in_transaction

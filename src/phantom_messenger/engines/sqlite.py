@@ -23,6 +23,7 @@ from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.migrations import NewerVersion, migrate
 from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.reserve import Reserve
+from phantom_messenger.erasure import Erasure
 from phantom_messenger.relay.ports import Failure, Job, TimeMark
 
 LOG = logging.getLogger("phantom.relay")
@@ -35,6 +36,9 @@ _WAL_PAGES: Final = 1_000
 
 _PAGE_BYTES: Final = 4_096
 _BUSY_MS: Final = 5_000
+_CLOSE_SECONDS: Final = 1.0
+"""How long a stop may take to erase what was removed; the next start looks at all that is left."""
+
 _ATTEMPTS: Final = 64
 """At a job that meets damage; each leaves out what the one before has found."""
 
@@ -87,6 +91,7 @@ class SQLiteStore:
         self._mended_at = -_MEND_SECONDS
         self._vfs = vfs
         self._log: Path | None = None
+        self._erasure: Erasure | None = None
         self._connection: apsw.Connection
         if folder is None:
             self._connection = apsw.Connection(":memory:")
@@ -103,6 +108,12 @@ class SQLiteStore:
     def is_cramped(self) -> bool:
         """Whether the disk was full, or broken, when it was last written to."""
         return self._is_cramped
+
+    @property
+    def _log_pages(self) -> int:
+        """Length of the log at which it is written back: half of the reserve, at most."""
+        size = 0 if self._reserve is None else self._reserve.size
+        return min(_WAL_PAGES, size // 2 // _PAGE_BYTES) or _WAL_PAGES
 
     def _open(self, folder: Path) -> None:
         try:
@@ -123,7 +134,8 @@ class SQLiteStore:
         except BaseException as error:
             self.close()
             if isinstance(error, _DAMAGED):
-                raise StoreError(f"{folder / 'relay.db'} is damaged ({error}); restore it from a backup") from None
+                reason = str(error).partition("\n")[0]
+                raise StoreError(f"{folder / 'relay.db'} is damaged ({reason}); restore it from a backup") from None
             if isinstance(error, apsw.Error | OSError):
                 raise StoreError(_cannot_write(folder, error)) from None
             raise
@@ -138,6 +150,8 @@ class SQLiteStore:
             self._prepare(str(folder))
             # What a killed relay wrote to its log may not be synced yet, and is read all the same.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            if self._vfs is None:
+                self._erasure = Erasure(self._connection, database, self._log_pages)
         except BaseException:
             self._connection.close()
             raise
@@ -160,13 +174,14 @@ class SQLiteStore:
                 break
         return found
 
-    def tidy(self) -> None:
+    def tidy(self) -> bool:
         """See ``relay.ports.Store``."""
         self.mailboxes.forgive()
         # A program that reads the database (a backup) keeps the log; it is not waited for.
         self._connection.set_busy_timeout(0)
+        is_done = True
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            is_done = self._write_back()
         except apsw.FullError:
             self._cramp()
         except apsw.BusyError:
@@ -177,18 +192,25 @@ class SQLiteStore:
             self._is_log_kept = False
         finally:
             self._connection.set_busy_timeout(_BUSY_MS)
-        if not self._is_cramped:
-            return
-        if self._reserve is None or self._reserve.take():
+        if self._is_cramped and (self._reserve is None or self._reserve.take()):
             self._is_cramped = False
             self._connection.pragma("max_page_count", _UNBOUNDED)
-        elif self._log is not None:
+        elif self._is_cramped and self._reserve is not None and self._log is not None:
             self._reserve.move_to(self._log)
+        return is_done
 
     def close(self) -> None:
         """Close and unlock; idempotent."""
+        if self._erasure is not None:
+            deadline = time.monotonic() + _CLOSE_SECONDS
+            with contextlib.suppress(apsw.Error):
+                while not self._erasure.run() and time.monotonic() < deadline:
+                    pass
         if hasattr(self, "_connection"):
             self._connection.close()
+        if self._erasure is not None:
+            self._erasure.close()
+            self._erasure = None
         if self._is_cramped and self._reserve is not None:
             with contextlib.suppress(OSError):  # the log that it had become is gone
                 self._reserve.take()
@@ -213,6 +235,8 @@ class SQLiteStore:
             self.mailboxes.undone(0)
             return Failure(error, is_no_room(error))
         self.mailboxes.committed()
+        if self._erasure is not None:
+            self._erasure.committed()
         return results
 
     def _run_one(self, job: Job) -> Any:
@@ -254,6 +278,12 @@ class SQLiteStore:
                 self._connection.execute("REINDEX items")
         return True
 
+    def _write_back(self) -> bool:
+        if self._erasure is not None:
+            return self._erasure.run()
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return True
+
     def _cramp(self) -> None:
         """Give the reserve to the log, and let the database not grow into it."""
         self._is_cramped = True
@@ -261,7 +291,7 @@ class SQLiteStore:
             if self._reserve is not None:
                 self._reserve.give_up()
         with contextlib.suppress(apsw.Error):
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._write_back()
         with contextlib.suppress(OSError):
             if self._reserve is not None and self._log is not None:
                 self._reserve.move_to(self._log)
@@ -287,8 +317,7 @@ class SQLiteStore:
         connection.pragma("secure_delete", "on")
         connection.pragma("foreign_keys", "on")
         connection.pragma("temp_store", "memory")
-        pages = _WAL_PAGES if self._reserve is None else self._reserve.size // 2 // _PAGE_BYTES
-        connection.wal_autocheckpoint(max(1, min(_WAL_PAGES, pages)))
+        connection.wal_autocheckpoint(self._log_pages)
         try:
             migrate(connection)
         except NewerVersion:

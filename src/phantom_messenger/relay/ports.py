@@ -333,8 +333,12 @@ class Store(Protocol):
     def is_cramped(self) -> bool:
         """Whether the disk was full or broken when it was last written to; ``tidy`` may end it."""
 
-    def tidy(self) -> None:
-        """Background work: leave no removed byte in any file, and see whether a full disk has room again."""
+    def tidy(self) -> bool:
+        """Background work: leave no removed byte in any file, and see whether a full disk has room again.
+
+        Returns:
+            Whether it is done; if not, call it again soon.
+        """
 
     def close(self) -> None:
         """Close; the store can be opened again."""

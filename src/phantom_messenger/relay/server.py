@@ -82,14 +82,20 @@ class StoreThread:
         """Have the store tidied behind what it is doing."""
 
         def work() -> None:
+            if self._is_closing:
+                return
+            is_done = True
             try:
-                self._store.tidy()
+                is_done = self._store.tidy()
             except Exception as error:  # noqa: BLE001 - the border: it is tried again
                 report(error)
                 self._broken = True
             self._tell_health()
+            if not is_done:  # behind the batches that wait
+                self._loop.call_soon_threadsafe(self.tidy)
 
-        self._executor.submit(work)
+        if not self._is_closing:
+            self._executor.submit(work)
 
     async def close(self) -> None:
         """Close the store behind what it is doing."""

@@ -1,0 +1,159 @@
+"""What was erased is in no file of a vault, not even sealed: whoever has the passphrase could open it."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from client_samples import KEY, Device, Town, fast_folder, pass_time, raw_rows, settle
+
+from phantom_messenger.client.vault import Vault
+from support.amounts import amount
+from support.markers import is_unused
+from support.simulated import SECOND, World
+
+PIECE = 16
+"""Bytes of a sealed record that are looked for: they are as good as random."""
+
+VAULTS = [0, 9, 15, *range(16, amount(18, 2_000))]
+LIVES = range(amount(3, 60))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with fast_folder(tmp_path) as found:
+        yield found
+
+
+class Leftover(NamedTuple):
+    """A piece of a sealed value that was to be gone."""
+
+    file: str
+    at: int
+    is_stale: bool
+    """It stands where SQLite keeps nothing."""
+
+
+class Watch:
+    """All sealed values that a vault ever held."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._seen: set[bytes] = set()
+
+    def look(self) -> None:
+        """Remember what it holds now."""
+        self._seen |= {row[4] for row in raw_rows(self._vault)}
+
+    def leftovers(self) -> list[Leftover]:
+        """What the files hold of values that the vault does not hold any more; one place in each file for each."""
+        gone = self._seen - {row[4] for row in raw_rows(self._vault)}
+        assert gone
+        found = []
+        for file in self._vault.path.parent.glob(f"{self._vault.path.name}*"):
+            content = file.read_bytes()
+            for value in gone:
+                pieces = (value[start : start + PIECE] for start in range(0, len(value) - PIECE, PIECE))
+                places = [at for piece in pieces if (at := content.find(piece)) >= 0]
+                if places:
+                    found.append(Leftover(file.name, places[0], all(is_unused(content, at) for at in places)))
+        return found
+
+
+def come_and_go(vault: Vault, watch: Watch, seed: int) -> None:
+    """Records that are put, changed and removed in a random order."""
+    chance = random.Random(seed)  # noqa: S311 - the same in every run
+    biggest = chance.choice([200, 800, 2_000])
+    names: list[str] = []
+    for number in range(300):
+        with vault.transaction():
+            match chance.choices(["put", "session", "erase", "delete"], [5, 1, 2, 2])[0]:
+                case "session":
+                    vault.put("session", "s", bytes(chance.randint(100, 3_000)))
+                case "erase" if names:
+                    vault.put("text", chance.choice(names), None)
+                case "delete" if names:
+                    vault.delete("text", names.pop(chance.randrange(len(names))))
+                case _:
+                    names.append(str(number))
+                    vault.put("text", names[-1], bytes(chance.randint(20, biggest)))
+        if number % 10 == 9:
+            watch.look()
+
+
+def left_in_vaults(folder: Path, *, tidies: bool = True, overwrites: bool = True) -> dict[object, list[Leftover]]:
+    """What is left in vaults, by the seed of what was done to them."""
+    found: dict[object, list[Leftover]] = {}
+    for seed in VAULTS if tidies and overwrites else VAULTS[:1]:
+        vault = Vault(folder / f"{seed}.vault", KEY)
+        if not overwrites:
+            vault._connection.pragma("secure_delete", "off")
+        watch = Watch(vault)
+        come_and_go(vault, watch, seed)
+        if tidies:
+            vault.tidy()
+        if left := watch.leftovers():
+            found[seed] = left
+        vault.destroy()
+    return found
+
+
+@pytest.fixture(scope="module")
+def after_tidying(tmp_path_factory: pytest.TempPathFactory) -> dict[object, list[Leftover]]:
+    with fast_folder(tmp_path_factory.mktemp("vaults")) as found:
+        return left_in_vaults(found)
+
+
+def test_cells_and_free_pages_hold_nothing_of_an_erased_record(after_tidying: dict[object, list[Leftover]]) -> None:
+    assert after_tidying == {}
+
+
+def test_no_file_holds_anything_of_an_erased_record(after_tidying: dict[object, list[Leftover]]) -> None:
+    assert after_tidying == {}
+
+
+@pytest.mark.parametrize("off", ["tidying", "overwriting"])
+def test_search_finds_what_is_there(folder: Path, off: str) -> None:
+    """The control."""
+    found = left_in_vaults(folder, tidies=off != "tidying", overwrites=off != "overwriting")
+    assert list(found) == VAULTS[:1]
+
+
+# --- the messenger on it ----------------------------------------------------------
+
+
+def live(town: Town, seed: int) -> dict[str, Watch]:
+    """Burning, expiring and staying texts between two devices; the watches over their vaults."""
+    chance = random.Random(seed)  # noqa: S311 - the same in every run
+    devices: list[Device] = town.friends(f"alice {seed}", f"bob {seed}")
+    watches = {device.name: Watch(device.vault) for device in devices}
+    for number in range(60):
+        sender, recipient = chance.sample(devices, 2)
+        text = f"{number} " + "x" * chance.choice([0, 10, 300, 2_000])
+        match chance.choice(["burns", "expires", "stays"]):
+            case "burns":
+                sender.send(recipient, text, burn=True)
+            case "expires":
+                sender.send(recipient, text, expires_in=chance.randint(1, 20) * SECOND)
+            case _:
+                sender.send(recipient, text)
+        for _ in range(3):
+            settle(*devices)
+            for watch in watches.values():
+                watch.look()
+            chance.choice(devices).read_all()
+        pass_time(SECOND, *devices)
+    for device in devices:
+        device.read_all()
+    pass_time(30 * SECOND, *devices)
+    return watches
+
+
+def test_burned_and_expired_texts_are_gone_from_cells_and_free_pages(world: World, folder: Path) -> None:
+    found: dict[object, list[Leftover]] = {}
+    for seed in LIVES:
+        town = Town(world, folder)
+        found |= {name: left for name, watch in live(town, seed).items() if (left := watch.leftovers())}
+        town.close()
+    assert found == {}

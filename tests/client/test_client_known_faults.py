@@ -1,0 +1,244 @@
+"""Faults that the simulation has found, each as small as it gets; a test that passes here is to become a usual one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
+
+from phantom_messenger.client.errors import VaultError
+from phantom_messenger.client.status import DeliveryState
+from support.simulated import HOUR, MINUTE, SECOND, World
+
+
+@pytest.fixture
+def town(world: World, tmp_path: Path) -> Iterator[Town]:
+    with fast_folder(tmp_path) as folder:
+        made = Town(world, folder)
+        yield made
+        made.close()
+
+
+def read_only(device: Device, *, on: bool) -> None:
+    """Its disk is full, or has room again."""
+    device.vault._connection.pragma("query_only", value=on)
+
+
+def full_before_sending(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its disk has room for one more transaction."""
+    pump = device.messenger._pump
+
+    def fill() -> None:
+        read_only(device, on=True)
+        pump()
+
+    monkeypatch.setattr(device.messenger, "_pump", fill)
+
+
+@pytest.mark.xfail(strict=True, reason="Messenger.send_text: _pump raises after the text is on disk")
+def test_text_that_could_not_be_sent_is_not_sent_all_the_same(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = town.friends("alice", "bob")
+    full_before_sending(alice, monkeypatch)
+    with pytest.raises(VaultError):
+        alice.send(bob, "hello")
+    monkeypatch.undo()
+    read_only(alice, on=False)
+    pass_time(10 * SECOND, alice, bob)
+    assert bob.read_all() == []
+
+
+@pytest.mark.xfail(strict=True, reason="Messenger._advance: the text leaves the outbox before that is on disk")
+def test_text_whose_acceptance_could_not_be_stored_is_sent_again(town: Town) -> None:
+    alice, bob = town.devices("alice", "bob")  # who are no contacts: no later news mends it
+    (number,) = alice.send(bob, "hello")
+    alice.fetch()
+    while alice.up or not alice.frames_sent("MESSAGE"):  # the key exchange, then the text
+        alice.step_up()
+        if not alice.frames_sent("MESSAGE"):
+            alice.step_down()
+        alice.fetch()
+    read_only(alice, on=True)
+    with pytest.raises(VaultError):
+        settle(alice)
+    read_only(alice, on=False)
+    alice.cut()
+    alice.login()
+    settle(alice)
+    assert alice.messenger.state_of(number) is DeliveryState.ACCEPTED
+
+
+@pytest.mark.xfail(strict=True, reason="Messenger.disconnected: the relay's clock still counts as known")
+def test_local_clock_that_is_set_while_offline_loses_no_text(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "hello", expires_in=6 * HOUR)
+    settle(alice, bob)
+    bob.cut()
+    bob.wall_error += DAY
+    bob.waiting()  # it looks expired, and is hidden
+    bob.login()
+    assert bob.read_all() == ["hello"]
+
+
+@pytest.mark.xfail(strict=True, reason="Link: AUTH_FAILURE 1001 (clock) is taken for final")
+def test_login_whose_time_was_wrong_is_tried_again(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    alice.step_down()  # CONNECTION_ACK
+    alice.fetch()
+    town.world.clock.wall += HOUR
+    settle(alice)
+    assert alice.may_reconnect
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Link: AUTH_FAILURE 1002 (challenge) is taken for final, also when it came too late"
+)
+def test_login_that_came_too_late_is_tried_again(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    alice.step_down()
+    alice.fetch()
+    town.world.clock.advance(31 * SECOND)  # the relay's machine sleeps, and hears it before its own timer
+    alice.step_up()
+    settle(alice)
+    assert alice.may_reconnect
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Messenger.disconnected: 1008 ends the program, though its own late login caused it"
+)
+def test_late_login_on_an_old_connection_does_not_end_the_program(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    alice.step_down()
+    alice.fetch()
+    (late,) = alice.up
+    old = alice._session
+    alice._end(None, "the network is gone, and the relay does not hear of it")
+    alice.login()
+    town.world.relay.receive(old, late.encode())
+    town.world.run()
+    settle(alice)
+    assert alice.may_reconnect
+
+
+def refused_once(device: Device, kind: str) -> None:
+    """The relay's disk is full when a frame of this type comes, and at no other time."""
+    device.fetch()
+    while not any(f'"type":"{kind}"' in text for text in device.up[:1]):
+        assert device.step_up() | device.step_down()
+        device.fetch()
+    device.world.writer.full = True
+    device.step_up()
+    device.world.writer.full = False
+
+
+@pytest.mark.xfail(strict=True, reason="Publishing.refused: a refused question is not asked again for six hours")
+def test_question_for_prekeys_that_was_refused_is_asked_again(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    refused_once(alice, "PREKEY_STATUS")
+    pass_time(5 * MINUTE, alice, step=5 * SECOND)
+    assert alice.messenger.prekeys_confirmed
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Publishing.refused: a publication refused for its time is not repeated for six hours"
+)
+def test_prekeys_whose_time_was_wrong_are_published_again(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    alice.fetch()
+    while not any('"type":"PREKEY_PUBLISH"' in text for text in alice.up):
+        assert alice.step_up() | alice.step_down()
+        alice.fetch()
+    town.world.clock.wall += HOUR
+    pass_time(5 * MINUTE, alice, step=5 * SECOND)
+    assert alice.messenger.prekeys_confirmed
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Messenger._take_message: a refused 'delivered' is not repeated before the next login"
+)
+def test_delivery_whose_acknowledgement_was_refused_is_told_later(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    (number,) = alice.send(bob, "hello")
+    settle(alice)
+    bob.fetch()
+    while bob.step_down():
+        bob.fetch()
+    town.world.writer.full = True
+    settle(bob)
+    town.world.writer.full = False
+    pass_time(5 * MINUTE, alice, bob, step=5 * SECOND)
+    assert alice.messenger.state_of(number) is DeliveryState.DELIVERED
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Core.acknowledge: 'delivered' of a second copy takes the place of a waiting 'read'"
+)
+def test_reading_is_not_forgotten_for_a_second_copy(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    (number,) = alice.send(bob, "hello")
+    alice.fetch()
+    alice.step_up()
+    alice.cut()  # the acceptance is lost
+    settle(bob)
+    bob.read_all()
+    settle(bob)  # 'read' waits for her
+    pass_time(11 * MINUTE, bob, step=20 * SECOND)
+    alice.connect()
+    keep_receipts(alice)  # she is cut before the receipt is there, and her second copy is not
+    alice.fetch()
+    while alice.up:
+        alice.step_up()
+    settle(bob)
+    alice.cut()
+    alice.login()
+    settle(alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.READ
+
+
+def keep_receipts(device: Device) -> None:
+    """Log in and send, but hear nothing of what waits."""
+    device.tamper = lambda frame: [frame] if frame["type"] in {"CONNECTION_ACK", "AUTH_SUCCESS"} else []
+    for _ in range(10):
+        device.step_down()
+        device.fetch()
+        device.step_up()
+    device.tamper = None
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Inbox.take: a text's time counts from when it was sent, not from its acceptance"
+)
+def test_text_that_was_long_under_way_lives_as_long_as_the_relay_says(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "hello", expires_in=MINUTE)
+    alice.fetch()
+    bob.cut()
+    pass_time(2 * MINUTE, bob)  # the network holds it; her own timers do not run
+    while alice.up:
+        alice.step_up()
+    bob.login()
+    settle(bob)
+    assert bob.read_all() == ["hello"]
+
+
+@pytest.mark.xfail(strict=True, reason="Inbox: a text's time follows the relay's wall clock, not what has passed")
+def test_relay_clock_that_is_set_ends_no_text_early_at_its_recipient(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "hello", expires_in=HOUR)
+    settle(alice, bob)
+    town.world.clock.wall += 2 * HOUR
+    bob.cut()
+    bob.login()
+    pass_time(10 * SECOND, bob)
+    assert bob.read_all() == ["hello"]
+
+
+@pytest.mark.xfail(strict=True, reason="Messenger.next_tick: Publishing.wait is 0 before the first login")
+def test_program_that_waits_for_its_first_login_does_not_wake_all_the_time(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    assert alice.messenger.next_tick() >= SECOND

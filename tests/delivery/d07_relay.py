@@ -1,0 +1,21 @@
+"""A real relay that tidies at other times than it does."""
+
+from pathlib import Path
+
+_STARTUP = """
+import phantom_messenger.relay.server as server
+
+server.TIDY_SECONDS = {tidy_seconds}
+"""
+
+
+def changed(folder: Path, *, tidy_seconds: float) -> dict[str, str]:
+    """What the environment of the relay must have, so that Python changes it at its start.
+
+    Args:
+        folder: a new one, for the file that does it.
+        tidy_seconds: how often it tidies.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_STARTUP.format(tidy_seconds=tidy_seconds))
+    return {"PYTHONPATH": str(folder)}

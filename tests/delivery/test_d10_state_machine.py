@@ -1,0 +1,155 @@
+"""D10: any sequence of what can happen to a relay, compared with a model of plain lists."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from d10_machine import FolderMachine, MemoryMachine
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.removed import Removed
+from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.ports import Item, Job, Page, Transaction
+from phantom_messenger.relay.session import Session
+from support.amounts import LONG, amount
+from support.simulated import SECOND, Clock, SimulatedWriter
+
+MACHINES = [MemoryMachine, FolderMachine]
+STEPS = amount(50, 100)
+FORM = settings(
+    database=None,
+    deadline=None,
+    derandomize=not LONG,
+    max_examples=amount(60, 500),
+    print_blob=LONG,
+    stateful_step_count=STEPS,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.timeout(14_400 if LONG else 300)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_relay_does_what_the_model_does(machine: type[MemoryMachine]) -> None:
+    run_state_machine_as_test(machine, settings=FORM)
+
+
+# --- the controls: with a protection off, the machine finds it --------------------
+
+
+def deletes_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteMailboxes, "acknowledge", lambda *_: True)
+
+
+def knows_nothing_of_removed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Removed, "holds", lambda *_: False)
+
+
+def takes_messages_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteMailboxes, "_waits", lambda *_: False)
+
+
+def expires_early(patch: pytest.MonkeyPatch) -> None:
+    expire = SQLiteMailboxes.expire
+    patch.setattr(SQLiteMailboxes, "expire", lambda self, now, limit: expire(self, now + 2 * SECOND, limit))
+
+
+def never_expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteMailboxes, "expire", lambda *_: [])
+
+
+def delivers_what_has_expired(patch: pytest.MonkeyPatch) -> None:
+    read = SQLiteMailboxes.read
+    patch.setattr(SQLiteMailboxes, "read", lambda self, user, after, size, _: read(self, user, after, size, 0))
+    patch.setattr(Core, "push_item", push_anyway)
+
+
+def push_anyway(core: Core, session: Session, item: Item) -> None:
+    session.feed.sent = item.seq
+    core.send_text(session, item.text)
+
+
+def follows_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Clock, "steady_ms", Clock.wall_ms)
+
+
+def tells_strangers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteDirectory, "has_written", lambda *_: True)
+
+
+def reads_backwards(patch: pytest.MonkeyPatch) -> None:
+    read = SQLiteMailboxes.read
+
+    def backwards(self: SQLiteMailboxes, user: str, after: int, size: int, now: int) -> Page:
+        page = read(self, user, after, size, now)
+        return Page(page.items[::-1], complete=page.complete)
+
+    patch.setattr(SQLiteMailboxes, "read", backwards)
+
+
+def gives_numbers_again(patch: pytest.MonkeyPatch) -> None:
+    """Counting goes on behind what waits, not behind what was ever given."""
+
+    def next_seq(self: SQLiteMailboxes, account: int) -> int:
+        return int(
+            self._connection.execute("SELECT 1 + ifnull(max(seq), 0) FROM items WHERE recipient = ?", (account,)).get
+        )
+
+    patch.setattr(SQLiteMailboxes, "_take_seq", next_seq)
+
+
+def forgets_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Accepted before it is on disk: what the writer holds when the process dies is lost."""
+    call = SimulatedWriter.__call__
+
+    def early(self: SimulatedWriter, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
+        results = [one.error.args[0] for one in self.store.run([failing_after(job) for job in jobs])]
+        is_sweep = any(isinstance(result, tuple) and isinstance(result[0], int) for result in results)
+        if self.holding and not is_sweep:  # which would go on for ever
+            self._schedule(lambda: done(results))
+        else:
+            call(self, jobs, done)
+
+    patch.setattr(SimulatedWriter, "__call__", early)
+
+
+class Done(Exception):
+    """Carries the result of a job that is undone."""
+
+
+def failing_after(job: Job) -> Job:
+    def run(tx: Transaction) -> None:
+        raise Done(job(tx))
+
+    return run
+
+
+def has_no_bounds(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteMailboxes, "_is_full", lambda *_, **__: False)
+
+
+FAULTS = [
+    deletes_nothing,
+    knows_nothing_of_removed,
+    takes_messages_twice,
+    expires_early,
+    never_expires,
+    delivers_what_has_expired,
+    follows_the_wall_clock,
+    tells_strangers,
+    reads_backwards,
+    gives_numbers_again,
+    forgets_what_was_accepted,
+    has_no_bounds,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_machine_finds_a_fault(monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None]) -> None:
+    fault(monkeypatch)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            MemoryMachine, settings=settings(FORM, derandomize=True, max_examples=500, phases=[Phase.generate])
+        )

@@ -1,0 +1,454 @@
+"""What must be so, during a run and at its end.
+
+The ledger knows what people wrote and hears what the store committed, what the relay wrote, what
+devices heard and what they handed out. It finds faults; it never steers.
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
+
+import apsw
+import pytest
+from simulation_network import Setting, Wire
+
+from phantom_messenger.client import records
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, TroubleEvent
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.engines import sqlite
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal
+from support.simulated import SECOND
+
+LAG_MS: Final = 26 * SECOND
+"""How late a device's idea of the relay's clock may be: that opens a connection, which may take 10 s, and
+then waits up to 15 s for its login."""
+
+EXPLAINED: Final = {"unknown-user", "prekeys", "backlog"}
+"""Troubles that faults and full mailboxes make, and nothing else does."""
+
+KNOWN_UNREAD: Final = "known: a copy that is sent later makes 'delivered' of 'read'"
+KNOWN_DROPPED: Final = "known: what a turn has queued is written to a connection that was dropped in it"
+KNOWN_OUTBOX: Final = "known: a text whose acceptance could not be stored stays queued, and is not sent again"
+KNOWN_UNPUBLISHED: Final = "known: prekeys are not published again before the next login"
+KNOWN_UNCONFIRMED: Final = "known: what was refused to be acknowledged waits for the next login"
+KNOWN_LOCAL_CLOCK: Final = "known: a local clock that is set while offline ends texts early"
+KNOWN_RELAY_CLOCK: Final = "known: a relay's wall clock that is set ends texts early at their recipient"
+KNOWN_OVER: Final = "known: a text is over at its recipient before it is at the relay"
+
+_SEQ: Final = re.compile(rb'"seq":(\d+)[,}]')
+_STAMP: Final = re.compile(rb'"timestamp":(\d+),"type":"MESSAGE"')
+_MESSAGE_ID: Final = re.compile(rb'"messageId":"([^"]+)"')
+
+
+class Violation(AssertionError):
+    """A run has shown a fault."""
+
+
+class Change(NamedTuple):
+    """Something that a job did to a mailbox."""
+
+    what: str
+    recipient: str
+    sender: str
+    name: str
+    stamp: int = 0
+
+
+class WatchedMailboxes(SQLiteMailboxes):
+    """Mailboxes that tell the ledger what was committed."""
+
+    def __init__(self, ledger: "Ledger", *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._ledger = ledger
+        self._arguments = arguments
+        self._changes: list[Change] = []
+        self._marks: list[tuple[int, int]] = [(0, 0)]
+
+    def renewed(self) -> "WatchedMailboxes":
+        """As another process finds it: what is on disk, and nothing that was remembered."""
+        return WatchedMailboxes(self._ledger, *self._arguments)
+
+    def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
+        outcome = super().append(recipient, item, known=known, now=now)
+        if item.kind is ItemKind.MESSAGE and isinstance(outcome, Item):
+            stamp = _STAMP.search(item.tail)
+            assert stamp is not None
+            self._changes.append(Change("kept", recipient, item.sender, item.name, int(stamp[1])))
+        elif isinstance(outcome, Refusal) and item.kind is ItemKind.RECEIPT:
+            self._changes.append(Change("untold", recipient, item.sender, item.name))
+        elif isinstance(outcome, Refusal):
+            self._changes.append(Change(outcome.value, recipient, item.sender, item.name))
+        return outcome
+
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
+        removed = super().acknowledge(recipient, sender, name, now)
+        self._changes.append(Change("taken" if removed else "told", recipient, sender, name))
+        return removed
+
+    def expire(self, now: int, limit: int) -> list[Expired]:
+        gone = super().expire(now, limit)
+        self._changes += [Change("expired", one.recipient, one.sender, one.name) for one in gone]
+        return gone
+
+    def mark(self) -> int:
+        self._marks.append((len(self._changes), super().mark()))
+        return len(self._marks) - 1
+
+    def undone(self, mark: int) -> None:
+        changes, removed = self._marks[mark]
+        del self._changes[changes:]
+        super().undone(removed)
+
+    def committed(self) -> None:
+        changes, self._changes = self._changes, []
+        del self._marks[1:]
+        super().committed()
+        self._ledger.committed(changes)
+
+
+def watched_store(ledger: "Ledger") -> SQLiteStore:
+    """A store in memory, with watched mailboxes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "SQLiteMailboxes", partial(WatchedMailboxes, ledger))
+        return sqlite.SQLiteStore(None)
+
+
+@dataclass(slots=True)
+class Text:
+    """A text that somebody wrote, and what became of it. Times are true ones, in milliseconds.
+
+    ``stamp``: when it was sent, as its sender says; ``stored_stamp``: in the copy that the relay
+    has, which may be a later one. ``handed_in``: the life of the program that was
+    given it last. ``least``: how far its sender must know it to have come, in the end.
+    """
+
+    number: str
+    sender: str
+    recipient: str
+    place: int
+    body: str
+    burn: bool
+    expires_in: int | None
+    stamp: int = 0
+    stored_stamp: int = 0
+    arrived_at: dict[int, int] = field(default_factory=dict)
+    is_stored: bool = False
+    was_stored: bool = False
+    left_at: int = 0
+    left_in: int = 0
+    has_expired: bool = False
+    on_device: bool = False
+    handed_in: int | None = None
+    done: bool = False
+    read: bool = False
+    least: DeliveryState = DeliveryState.ACCEPTED
+
+    @property
+    def when_read(self) -> DeliveryState:
+        return DeliveryState.BURNED if self.burn else DeliveryState.READ
+
+    @property
+    def most(self) -> DeliveryState:
+        """How far its sender may know it to have come."""
+        if self.has_expired:
+            return DeliveryState.EXPIRED
+        if self.read:
+            return self.when_read
+        if self.on_device:
+            return DeliveryState.DELIVERED
+        return DeliveryState.ACCEPTED if self.was_stored else DeliveryState.QUEUED
+
+
+class Owner(Protocol):
+    """A device, as far as the end of a run is checked."""
+
+    id: str
+    life: int
+    is_running: bool
+    vault: Vault
+    messenger: Messenger
+
+
+class Ledger:
+    """The book of a run; people are known by their user ids, called by their names.
+
+    Args:
+        setting: the run's.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self.texts: dict[str, Text] = {}
+        self.names: dict[str, str] = {}
+        self.faults: list[str] = []
+        self.checks_answers = True
+        """Whether ``accepted`` before the commit is a fault by itself."""
+        self.relay_lives = 0
+        self.times_stuck = 0
+        self.refusals = 0
+        """How often the relay could not store something."""
+        self.steady_slack = 0
+        """How far the relay's steady time may be ahead: see ``RelayPart.start``."""
+        self.relay_clock_set = 0
+        self.device_clocks_set = 0
+        """By how much wall clocks were set, in all."""
+        self._pairs: dict[tuple[str, str], list[Text]] = defaultdict(list)
+        self._handed: dict[tuple[str, str], int] = defaultdict(lambda: -1)
+        self._items: dict[tuple[str, int], bytes] = {}
+        self._contacts: set[tuple[str, str]] = set()
+
+    def wrong(self, what: str) -> None:
+        """A fault was found."""
+        self._setting.note(f"! {what}")
+        self.faults.append(what)
+
+    def rest(self) -> None:
+        """Raise what was found: not earlier, for the parts catch what is raised inside them."""
+        if self.faults:
+            raise Violation(self.faults[0])
+
+    def called(self, text: Text) -> str:
+        """A text, for people."""
+        return f"text {text.place} of {self.names[text.sender]} to {self.names[text.recipient]}"
+
+    # --- what people do -------------------------------------------------------------
+
+    def wrote(self, number: str, sender: str, recipient: str, body: str, *, burn: bool, expires_in: int | None) -> None:
+        """A text is in the outbox."""
+        pair = self._pairs[sender, recipient]
+        text = Text(number, sender, recipient, len(pair), body, burn, expires_in)
+        pair.append(text)
+        self.texts[number] = text
+        self._setting.note(f"{self.called(text)} is written, burn {burn}, expires in {expires_in}")
+
+    def handed_out(self, user: str, record: ReceivedRecord, life: int) -> None:
+        """A device has given a text to its application."""
+        text = self.texts.get(record.message_id)
+        if text is None or (text.sender, text.recipient, text.body) != (record.sender, user, record.text):
+            self.wrong(f"{self.names[user]} was handed a text that nobody wrote: {record.message_id}")
+            return
+        about = self.called(text)
+        self._setting.note(f"{about} is handed out")
+        if text.done or text.handed_in == life:
+            self.wrong(f"{about} was handed out twice")
+        clocks_set = self.relay_clock_set + self.device_clocks_set
+        if text.expires_in is not None:
+            late = self._setting.clock.wall - (text.stamp + text.expires_in)
+            if late > LAG_MS + clocks_set:
+                self.wrong(f"{about} was handed out {late} ms after its time")
+        pair = text.sender, text.recipient
+        # A wrong clock may hide what is to expire for a while.
+        is_ordered = text.expires_in is None or not clocks_set
+        if text.handed_in is None and text.place <= self._handed[pair] and is_ordered:
+            self.wrong(f"{about} was handed out behind a later one")
+        self._handed[pair] = max(self._handed[pair], text.place)
+        text.handed_in = life
+
+    def handled(self, number: str, *, read: bool) -> None:
+        """The application is done with a text."""
+        text = self.texts[number]
+        text.done = True
+        text.read = text.read or read
+        self._setting.note(f"{self.called(text)} is {'read' if read else 'handled'}")
+        if read and self.are_contacts(text.sender, text.recipient):
+            text.least = max(text.least, text.when_read)
+
+    # --- what the store does --------------------------------------------------------
+
+    def are_contacts(self, one: str, other: str) -> bool:
+        """Whether both have written to each other, as the relay has it on disk."""
+        return (one, other) in self._contacts and (other, one) in self._contacts
+
+    def met(self, connection: apsw.Connection) -> None:
+        """Look who has written to whom."""
+        if len(self._contacts) == len(self.names) * (len(self.names) - 1):
+            return
+        rows: Any = connection.execute(
+            "SELECT DISTINCT one.user_id, other.user_id FROM written"
+            " JOIN accounts AS one ON one.account = sender JOIN accounts AS other ON other.account = recipient"
+        )
+        self._contacts.update(rows)
+
+    def committed(self, changes: list[Change]) -> None:
+        """The store has committed this."""
+        for change in changes:
+            text = self.texts[change.name]
+            about = self.called(text)
+            self._setting.note(f"store: {about} {change.what}")
+            if change.what == "untold":
+                text.least = DeliveryState.ACCEPTED
+                self._setting.happened("receipt for which there was no room")
+            elif (text.sender, text.recipient) != (change.sender, change.recipient):
+                self.wrong(f"{about} is in the wrong mailbox")
+            elif change.what == "kept":
+                self._kept(text, change.stamp, about)
+            elif change.what in {"taken", "expired"}:
+                self._left(text, about, expired=change.what == "expired")
+            elif change.what == "duplicate" and not text.was_stored:
+                self.wrong(f"{about} is called a duplicate, and was never stored")
+            elif change.what == "full":
+                self._setting.happened("mailbox full")
+
+    def _kept(self, text: Text, stamp: int, about: str) -> None:
+        is_remembered = text.left_in == self.relay_lives and self._setting.now - text.left_at < KEEP_REMOVED_MS
+        if text.is_stored or (text.was_stored and is_remembered):
+            self.wrong(f"{about} was stored twice")
+        if text.was_stored and text.read:
+            self._setting.happened(KNOWN_UNREAD)
+            text.least = min(text.least, DeliveryState.DELIVERED)
+        text.is_stored = text.was_stored = True
+        text.stored_stamp = stamp
+        if not text.on_device:
+            text.stamp = stamp
+
+    def _left(self, text: Text, about: str, *, expired: bool) -> None:
+        now = self._setting.now
+        text.is_stored, text.left_at, text.left_in = False, now, self.relay_lives
+        if expired:
+            lived = now - text.arrived_at.get(text.stored_stamp, now) + self.steady_slack
+            if text.expires_in is None or lived < text.expires_in:
+                self.wrong(f"{about} has expired after {lived} of {text.expires_in} ms")
+            text.has_expired = True
+            self._setting.happened("expired, and its recipient had it" if text.on_device else "expired before it came")
+        elif not text.on_device:
+            self.wrong(f"{about} was acknowledged by somebody who does not have it")
+        if self.are_contacts(text.sender, text.recipient):
+            text.least = max(text.least, DeliveryState.EXPIRED if expired else DeliveryState.DELIVERED)
+
+    # --- what goes over the network -------------------------------------------------
+
+    def arrived(self, frame: bytes) -> None:
+        """A MESSAGE has come to the relay."""
+        name, stamp = _MESSAGE_ID.search(frame), _STAMP.search(frame)
+        assert name is not None
+        assert stamp is not None
+        text = self.texts[name[1].decode()]
+        if text.was_stored:
+            self._setting.happened("text sent again that was stored already")
+        text.arrived_at.setdefault(int(stamp[1]), self._setting.now)
+
+    def relay_wrote(self, wire: Wire, user: str, frame: bytes) -> None:
+        """The relay has written a frame to a connection of a user."""
+        if b'"accepted"' in frame and self.checks_answers:
+            name = _MESSAGE_ID.search(frame)
+            if name is None or not self.texts[name[1].decode()].was_stored:
+                self.wrong(f"the relay told {self.names.get(user, user)} 'accepted' before the text was stored")
+        if b'"reason":"storage"' in frame:
+            self.refusals += 1
+            self._setting.counts["refused for want of room"] += 1
+        elif b'"reason":"clock"' in frame:
+            self._setting.happened("refused for its time")
+        found = _SEQ.search(frame)
+        if found is None:
+            return
+        seq = int(found[1])
+        if seq <= wire.last_seq:
+            self.wrong(f"the relay sent seq {seq} behind {wire.last_seq} to {self.names.get(user, user)}")
+        wire.last_seq = seq
+        before = self._items.setdefault((user, seq), frame)
+        if before is not frame:
+            self._setting.counts["item of a mailbox sent again"] += 1
+            if before != frame:
+                self.wrong(f"seq {seq} of {self.names.get(user, user)} stands for two things")
+
+    def heard(self, user: str, event: Event) -> None:
+        """A device has told its application something."""
+        match event:
+            case MessageEvent():
+                text = self.texts[event.message_id]
+                if text.on_device:
+                    self.wrong(f"{self.called(text)} was announced twice")
+                text.on_device = True
+                if text.expires_in is not None and self._setting.clock.wall >= text.stamp + text.expires_in:
+                    self._setting.happened(KNOWN_OVER)
+            case DeliveryEvent():
+                text = self.texts[event.message_id]
+                if event.state > text.most and self.checks_answers:
+                    self.wrong(f"{self.called(text)} is told as {event.state.word}, and is {text.most.word}")
+            case TroubleEvent():
+                self._setting.happened(f"trouble: {event.word}")
+                if event.word not in EXPLAINED:
+                    self.wrong(f"{self.names[user]} has trouble: {event.word}: {event.sentence}")
+            case _:
+                pass
+
+    def stuck(self, owners: list[Owner], left: list[str]) -> None:
+        """Nothing breaks any more, and yet not all comes to rest: only known faults explain it, and once."""
+        self.times_stuck += 1
+        about = "; ".join(left)
+        unpublished = [owner for owner in owners if owner.messenger.is_online and not owner.messenger.prekeys_confirmed]
+        if self.times_stuck > 1:
+            self.wrong(f"it does not come to rest after another login: {about}")
+        elif all("items of kind" in what for what in left) and self.refusals:
+            self._setting.happened(KNOWN_UNCONFIRMED, about)
+        elif unpublished and all("texts that wait" in what or "items of kind" in what for what in left):
+            self._setting.happened(KNOWN_UNPUBLISHED, about)
+        else:
+            self.wrong(f"it does not come to rest: {about}")
+
+    # --- the end --------------------------------------------------------------------
+
+    def unsettled(self, owners: list[Owner], connection: apsw.Connection) -> list[str]:
+        """What is still under way, in words."""
+        found = [
+            f"{self.names[owner.id]} {what}"
+            for owner in owners
+            for is_so, what in (
+                (not owner.messenger.is_online, "is offline"),
+                (owner.messenger.waiting, "has texts that wait"),
+                (owner.is_running and owner.messenger.untold, "has to tell what was read"),
+            )
+            if is_so
+        ]
+        items: Any = connection.execute("SELECT kind, count(*) FROM items GROUP BY kind")
+        return found + [f"{count} items of kind {kind} are in mailboxes" for kind, count in items]
+
+    def finish(self, owners: list[Owner]) -> None:
+        """Check what became of every text, after all are online and nothing is under way."""
+        for owner in owners:
+            rivals = [
+                found for _, found in owner.vault.all(records.SESSIONS, SessionsRecord) if len(found.sessions) > 1
+            ]
+            self._setting.counts["more than one session with a peer"] += len(rivals)
+        vaults = {owner.id: owner.vault for owner in owners}
+        lives = {owner.id: owner.life for owner in owners}
+        for text in self.texts.values():
+            about = self.called(text)
+            if not text.done and text.handed_in != lives[text.recipient]:
+                self._check_lost(text, about)
+            sent = vaults[text.sender].get(records.SENT, text.number, SentRecord)
+            assert sent is not None
+            if text.read:  # a newer status takes the place of one that waits
+                text.least = min(text.least, text.when_read)
+            if sent.state == DeliveryState.QUEUED and self._setting.counts["device cannot store"]:
+                self._setting.happened(KNOWN_OUTBOX, about)
+            elif not text.least <= sent.state <= text.most:
+                state = DeliveryState(sent.state)
+                self.wrong(f"{about} is {state.word} in the end, not {text.least.word} to {text.most.word}")
+            if sent.state in {DeliveryState.BURNED, DeliveryState.EXPIRED} and sent.text is not None:
+                self.wrong(f"{about} is still with its sender")
+            got = vaults[text.recipient].get(records.RECEIVED, records.pair(text.sender, text.number), ReceivedRecord)
+            if got is not None and got.text is not None and text.read and text.burn:
+                self.wrong(f"{about} is still with its recipient, and was burned")
+            late = 0 if text.expires_in is None else self._setting.clock.wall - (text.stamp + text.expires_in)
+            if got is not None and got.text is not None and late > LAG_MS + self.relay_clock_set:
+                self.wrong(f"{about} is still with its recipient, {late} ms after its time")
+        self.rest()
+
+    def _check_lost(self, text: Text, about: str) -> None:
+        if text.expires_in is None:
+            self.wrong(f"{about} is lost")
+        elif not text.has_expired:
+            left = text.stamp + text.expires_in - self._setting.clock.wall
+            if left > LAG_MS and self.device_clocks_set:
+                self._setting.happened(KNOWN_LOCAL_CLOCK)
+            elif left > LAG_MS and self.relay_clock_set:
+                self._setting.happened(KNOWN_RELAY_CLOCK, about)
+            elif left > LAG_MS:
+                self.wrong(f"{about} is lost, {left} ms before its time")

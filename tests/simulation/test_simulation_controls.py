@@ -1,0 +1,248 @@
+"""With a protection off, the simulation must find the fault: each of these takes one away."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from simulation_checks import Violation
+from simulation_network import RelayTime
+
+from phantom_messenger.client import records
+from phantom_messenger.client.acks import Acks
+from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.records import OutboxRecord
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.removed import Removed
+from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.pipeline import Pipeline
+from phantom_messenger.relay.ports import Item, Job, Page, Refusal
+from phantom_messenger.relay.session import Session
+from simulation import fast_folder, simulate, small_amounts
+from support.amounts import amount, replayed
+
+MOST_SEEDS: Final = amount(300, 2_000)
+
+pytestmark = pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_amounts(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with fast_folder(tmp_path) as made:
+        yield made
+
+
+def finds(folder: Path, expected: str, **options: Any) -> None:
+    """The simulation finds such a fault within so many seeds."""
+    others: set[str] = set()
+    for seed in range(MOST_SEEDS):
+        place = folder / str(seed)
+        place.mkdir()
+        try:
+            simulate(seed, place, **options)
+        except Violation as violation:
+            if re.search(expected, str(violation)):
+                print(f"found by {seed + 1} seeds: {violation}")  # noqa: T201 - shown by pytest -rP
+                return
+            others.add(str(violation))
+    raise AssertionError(f"{MOST_SEEDS} seeds did not find it, but {sorted(others)[:5]}")
+
+
+# --- the relay --------------------------------------------------------------------
+
+
+def answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the relay say ``accepted`` to each MESSAGE for somebody it knows, and store it afterwards."""
+    genuine = Pipeline.store
+
+    def store(self: Pipeline, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
+        if job.__qualname__ == "message.<locals>.job":
+            then((Refusal.DUPLICATE, False))
+        genuine(self, job, then, size=size)
+
+    monkeypatch.setattr(Pipeline, "store", store)
+
+
+def test_answer_before_the_commit_is_found_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_before_commit(monkeypatch)
+    finds(folder, "'accepted' before the text was stored")
+
+
+def test_answer_before_the_commit_is_found_by_what_it_loses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_before_commit(monkeypatch)
+    finds(folder, "is lost$", checks_answers=False, faults=("relay dies", "disk slow"))
+
+
+def test_relay_that_forgets_what_it_has_stores_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Removed, "holds", lambda *_: False)
+    finds(folder, "was stored twice")
+
+
+def test_relay_that_does_not_look_what_waits_fails_at_a_second_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLiteMailboxes, "_waits", lambda *_: False)
+    finds(folder, "the relay's log says: unexpected ConstraintError")
+
+
+def test_relay_and_client_that_both_forget_show_a_text_twice_or_not_at_all(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Removed, "holds", lambda *_: False)
+    forget_seen(monkeypatch)
+    finds(folder, "unreadable|announced twice|handed out twice")
+
+
+def test_push_to_a_session_that_has_not_all_before_it_breaks_the_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deliver(self: Core, recipient: str, item: Item) -> None:
+        session = self.hub.of(recipient)
+        if session is not None:
+            self.push_item(session, item)
+
+    monkeypatch.setattr(Core, "deliver", deliver)
+    finds(folder, r"sent seq \d+ behind \d+")
+
+
+def test_steady_time_that_follows_the_wall_clock_ends_texts_early(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RelayTime, "steady_ms", lambda self: self.wall)
+    finds(folder, r"has expired after \d+ of \d+ ms", faults=("relay clock",))
+
+
+def test_mailbox_that_is_read_past_its_first_page_loses_what_is_between(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = SQLiteMailboxes.read
+
+    def read(self: SQLiteMailboxes, *arguments: Any) -> Page:
+        return Page(genuine(self, *arguments).items, complete=True)
+
+    monkeypatch.setattr(SQLiteMailboxes, "read", read)
+    finds(folder, "does not come to rest")
+
+
+def test_old_connection_that_stays_after_a_takeover_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Core.close
+
+    def close(self: Core, session: Session, code: Any, reason: str) -> None:
+        genuine(self, session, code, reason)
+        session.connection.write([b'{"type":"PONG"}'])
+
+    monkeypatch.setattr(Core, "close", close)
+    finds(folder, "wrote to a connection that it had closed")
+
+
+# --- the client -------------------------------------------------------------------
+
+
+def forget_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Vault.has
+
+    def has(self: Vault, kind: str, name: str) -> bool:
+        return kind != records.SEEN and genuine(self, kind, name)
+
+    monkeypatch.setattr(Vault, "has", has)
+
+
+def test_client_that_forgets_what_it_has_seen_cannot_read_it_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_seen(monkeypatch)
+    finds(folder, "unreadable|announced twice|handed out twice")
+
+
+def test_text_that_leaves_the_outbox_when_it_is_sent_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Messenger._send_entry
+
+    def send_entry(self: Messenger, entry: OutboxRecord, now: int) -> None:
+        genuine(self, entry, now)
+        if self._in_flight.get(entry.peer) == entry.message_id:
+            self._outbox.pop(entry.message_id, None)
+            with self._vault.transaction():
+                self._vault.delete(records.OUTBOX, entry.message_id)
+
+    monkeypatch.setattr(Messenger, "_send_entry", send_entry)
+    finds(folder, "is lost$|in the end")
+
+
+def test_reading_that_is_forgotten_when_it_is_told_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Acks.tick
+
+    def tick(self: Acks, link: Link, now: int) -> None:
+        genuine(self, link, now)
+        with self._vault.transaction():
+            for name in self._covered:
+                self._vault.delete(records.ACK, name)
+
+    monkeypatch.setattr(Acks, "tick", tick)
+    finds(folder, "is delivered in the end, not (read|burned)")
+
+
+def test_text_that_is_acknowledged_before_it_is_kept_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Inbox.take
+    late: list[Callable[[], Any]] = []
+
+    def take(self: Inbox, frame: Any, now: int) -> Any:
+        """What came last is kept only when the next one comes."""
+        before, late[:] = list(late), [lambda: genuine(self, frame, now)]
+        return [work() for work in before][-1] if before else None
+
+    monkeypatch.setattr(Inbox, "take", take)
+    finds(folder, "by somebody who does not have it|exception")
+
+
+def test_texts_that_are_all_under_way_at_once_change_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, refused = Messenger._send_entry, Messenger._message_refused
+    sent: dict[Link | None, set[str]] = defaultdict(set)
+
+    def send_entry(self: Messenger, entry: OutboxRecord, now: int) -> None:
+        if entry.message_id not in sent[self._link]:
+            send(self, entry, now)
+            if self._in_flight.pop(entry.peer, None):
+                sent[self._link].add(entry.message_id)
+                self._outbox[entry.message_id] = self._outbox.pop(entry.message_id)  # behind the others
+
+    def message_refused(self: Messenger, entry: OutboxRecord, error: Any) -> None:
+        sent[self._link].discard(entry.message_id)
+        refused(self, entry, error)
+
+    monkeypatch.setattr(Messenger, "_send_entry", send_entry)
+    monkeypatch.setattr(Messenger, "_message_refused", message_refused)
+    finds(folder, "behind a later one|trouble: late")
+
+
+def test_text_that_is_shown_after_its_time_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Inbox.next
+
+    def following(self: Inbox, after: int, sender: str | None, now: int, *, is_clock_known: bool) -> Any:
+        del now
+        return genuine(self, after, sender, 0, is_clock_known=is_clock_known)
+
+    monkeypatch.setattr(Inbox, "next", following)
+    monkeypatch.setattr(Inbox, "forget_expired", lambda *_: None)
+    finds(folder, r"handed out \d+ ms after its time")
+
+
+def test_burned_text_that_stays_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Vault.put
+
+    def put(self: Vault, kind: str, name: str, value: Any, *, due: int | None = None) -> None:
+        if kind == records.RECEIVED and value.read and value.text is None:
+            value = type(value)(**{**{field: getattr(value, field) for field in value.__struct_fields__}, "text": "x"})
+        genuine(self, kind, name, value, due=due)
+
+    monkeypatch.setattr(Vault, "put", put)
+    finds(folder, "is still with its recipient, and was burned")
