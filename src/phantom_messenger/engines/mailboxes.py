@@ -32,7 +32,9 @@ KEEP_SET_ASIDE_MS: Final = 7 * 86_400_000
 """How long a damaged item is kept for whoever looks after the relay."""
 
 # Texts as blobs: a damaged one need not be UTF-8.
-_ROW: Final = "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, text, checksum"
+_ROW: Final = (
+    "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum"
+)
 
 
 class _Rows(NamedTuple):
@@ -108,15 +110,20 @@ class SQLiteMailboxes:
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """See ``relay.ports.Mailboxes``."""
         account = self._directory.account(recipient)
-        rows = self._readable(
-            "recipient = ? AND seq > ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY seq",
-            (account, after, now),
-            max_bytes,
-            find=lambda: self._find_damage("INDEXED BY items_order WHERE recipient = ?", (account,)),
-        )
-        items, damaged = _sorted(rows.found)
-        self._set_aside(damaged, now)
-        return Page(items, complete=rows.complete)
+        while True:
+            rows = self._readable(
+                "recipient = ? AND seq > ? ORDER BY seq",
+                (account, after),
+                max_bytes,
+                find=lambda: self._find_damage("INDEXED BY items_order WHERE recipient = ?", (account,)),
+            )
+            items, damaged = _sorted(rows.found)
+            self._set_aside(damaged, now)
+            # Judged after the checksum: a damaged time must not hide an item unsaid.
+            fresh = [item for item in items if item.expires_at is None or item.expires_at > now]
+            if fresh or rows.complete:
+                return Page(fresh, complete=rows.complete)
+            after = rows.found[-1][2]
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
         """See ``relay.ports.Mailboxes``."""
@@ -209,12 +216,21 @@ class SQLiteMailboxes:
         rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
         for (entry,) in rows:
             try:
-                self._connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
+                found = self._connection.execute(f"SELECT {_ROW} FROM items WHERE entry = ?", (entry,)).fetchall()  # noqa: S608
             except apsw.Error:
+                found = []
+            if not found:
                 self._unreadable.add(entry)
+        self._tell()
+
+    def _leave_out(self, entry: int) -> None:
+        self._unreadable.add(entry)
+        self._tell()
+
+    def _tell(self) -> None:
         if untold := self._unreadable - self._told:
             self._told |= untold
-            LOG.warning("%d items are on damaged pages and are left out; check the disk", len(untold))
+            LOG.warning("%d items are damaged and are left out; check the disk", len(untold))
 
     def _delete(self, entry: int) -> None:
         """Delete a row.
@@ -227,7 +243,7 @@ class SQLiteMailboxes:
             self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
         except apsw.Error as error:
             if is_damage(error) and entry in self._suspect:
-                raise DamagedRows(lambda: self._unreadable.add(entry)) from None
+                raise DamagedRows(lambda: self._leave_out(entry)) from None
             self._suspect.add(entry)
             raise
 

@@ -165,7 +165,7 @@ class SQLiteStore:
                 return results
             if is_no_room(results.error):
                 self._cramp()
-            elif not is_damage(results.error):
+            elif not self._mend(results.error):
                 return [results] * len(jobs)
         found: list[Any] = []
         for job in jobs:
