@@ -142,7 +142,7 @@ FAILURES: dict[str, tuple[Frame, LoginFailed]] = {
     "form": ({"code": 1001, "reason": "What?"}, LoginFailed("What?", None)),
     "limit": ({"code": 1003, "reason": "Slow down.", "retryAfter": 4_321}, LoginFailed("Slow down.", 4_321)),
     "limit without a time": ({"code": 1003, "reason": "Slow down."}, LoginFailed("Slow down.", LIMITED_MS)),
-    "time without a limit": ({"code": 1002, "reason": "No.", "retryAfter": 5}, LoginFailed("No.", None)),
+    "what passes": ({"code": 1002, "reason": "Too late.", "retryAfter": 5}, LoginFailed("Too late.", 5)),
 }
 
 

@@ -17,6 +17,8 @@ PING_MS: Final = 2_000
 """How often a PING may follow acks."""
 
 SOON_MS: Final = 1_000
+MAX_UNANSWERED: Final = 1_000
+"""Requests remembered that are answered only if they are refused."""
 
 
 class Acks:
@@ -32,6 +34,9 @@ class Acks:
         """Those sent on this connection: the number of the PING behind them, None if there is none yet."""
         self._requests: dict[str, str] = {}
         self._paused_until = 0
+        self._delivered: dict[str, tuple[str, str]] = {}
+        """Requests that say ``delivered`` and may still be refused, the oldest first."""
+        self._again: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         return sum(1 for _ in self._vault.all(records.ACK, AckRecord))
@@ -45,12 +50,23 @@ class Acks:
         """A new connection: nothing was told on it yet."""
         self._covered.clear()
         self._requests.clear()
+        self._delivered.clear()
+        self._again.clear()
         self._paused_until = 0
+
+    def delivered(self, link: Link, sender: str, message_id: str, now: int) -> None:
+        """Say that a message is safe here. After a login the relay delivers again what it was not told of."""
+        self._delivered[send_ack(link, sender, message_id, "delivered", now)] = sender, message_id
+        if len(self._delivered) > MAX_UNANSWERED:
+            del self._delivered[next(iter(self._delivered))]
 
     def tick(self, link: Link, now: int) -> None:
         """Send what was not sent on this connection, and a PING behind it."""
         if now < self._paused_until:
             return
+        again, self._again = self._again, []
+        for sender, message_id in again:
+            self.delivered(link, sender, message_id, now)
         for _, ack in self._vault.all(records.ACK, AckRecord):
             name = records.pair(ack.sender, ack.message_id)
             if name not in self._covered:
@@ -64,7 +80,7 @@ class Acks:
         """Milliseconds until there is something to do; None if there is nothing."""
         if now < self._paused_until:
             return self._paused_until - now
-        return PING_MS if None in self._covered.values() else None
+        return PING_MS if None in self._covered.values() else 0 if self._again else None
 
     def told(self, number: int) -> None:
         """The relay has answered this PING."""
@@ -79,10 +95,14 @@ class Acks:
 
     def refused(self, error: frames.Error, now: int) -> bool:
         """An error has come; whether it was for one of these, which is then sent again."""
-        name = None if error.id is UNSET else self._requests.pop(error.id, None)
-        if name is None:
+        request = "" if error.id is UNSET else error.id
+        message, name = self._delivered.pop(request, None), self._requests.pop(request, None)
+        if message is not None:
+            self._again.append(message)
+        elif name is not None:
+            self._covered.pop(name, None)
+        else:
             return False
-        self._covered.pop(name, None)
         wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
         self._paused_until = now + max(wait, SOON_MS)
         return True

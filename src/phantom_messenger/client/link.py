@@ -53,7 +53,7 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class LoginFailed:
-    """AUTH_FAILURE has come; ``retry_after`` is set, in milliseconds, if it was only a limit."""
+    """AUTH_FAILURE has come; ``retry_after`` is set, in milliseconds, if it passes: a limit, a wrong time."""
 
     reason: str
     retry_after: int | None
@@ -142,9 +142,10 @@ class Link:
                 return [LoggedIn()]
             case frames.AuthFailure():
                 self.state = LinkState.FAILED
-                wait = LIMITED_MS if frame.payload.retry_after is UNSET else frame.payload.retry_after
-                limited = frame.payload.code == ErrorCode.RATE_LIMITED
-                return [LoginFailed(frame.payload.reason, wait if limited else None)]
+                wait = None if frame.payload.retry_after is UNSET else frame.payload.retry_after
+                if wait is None and frame.payload.code == ErrorCode.RATE_LIMITED:
+                    wait = LIMITED_MS
+                return [LoginFailed(frame.payload.reason, wait)]
             case frames.Pong():
                 self._pinged_at = None
                 answered = "" if frame.id is UNSET else frame.id

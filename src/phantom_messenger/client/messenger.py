@@ -10,6 +10,7 @@ arrive in order even when the relay refuses one for a while.
 import base64
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,10 +18,10 @@ import msgspec
 from msgspec import UNSET
 
 from phantom_messenger.client import content, records
-from phantom_messenger.client.acks import Acks, send_ack
+from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.contacts import Contacts, is_user_id
 from phantom_messenger.client.conversations import Conversations, bundle_of, conversation_id
-from phantom_messenger.client.errors import InvalidUserId, UsageError
+from phantom_messenger.client.errors import InvalidUserId, UsageError, VaultError
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
 from phantom_messenger.client.pacing import Pacing
@@ -213,7 +214,8 @@ class Messenger:
             self._vault.put(records.OUTBOX, message_id, entry)
             self._vault.put(records.SENT, message_id, sent)
         self._outbox[message_id] = entry
-        self._pump()
+        with suppress(VaultError):  # the text is kept; what else could not be stored is tried again
+            self._pump()
         return entry
 
     def state_of(self, message_id: str) -> DeliveryState | None:
@@ -281,12 +283,13 @@ class Messenger:
         """
         reason = one_line(reason)
         self._link = None
+        self._is_clock_known = False
         self._requests.clear()
         self._in_flight.clear()
         self._exchanges.clear()
         replaced = code == CloseCode.POLICY_VIOLATION
         self.is_deleted = code == CloseCode.NORMAL and self._is_deleting
-        denied = code in _DENIED and not self._is_refused
+        denied = code in _DENIED and not self._is_refused and self.retry_after is None
         self._is_refused = self._is_refused or denied
         if replaced:
             self._emit(ConnectionEvent(state=ConnectionState.REPLACED, reason="the same identity logged in elsewhere"))
@@ -328,7 +331,7 @@ class Messenger:
         times = [HOUSEKEEPING_MS]
         if self._link is not None:
             times.append(self._link.next_tick(now))
-            times.append(self._publishing.wait(now))
+            times += [self._publishing.wait(now)] if self.is_online else []
             times += [wait for wait in (self._acks.wait(now),) if wait is not None]
         times += self._pacing.waits(now)
         return max(10, min(times))
@@ -395,7 +398,7 @@ class Messenger:
             if opened.late:
                 self._trouble(peer, "late", f"a text of {peer.label} came after ones that were written later")
         if self._link is not None:
-            send_ack(self._link, payload.sender_id, payload.message_id, "delivered", self._monotonic())
+            self._acks.delivered(self._link, payload.sender_id, payload.message_id, self._monotonic())
 
     def _warn_if_classical(self, user_id: str) -> None:
         if self._conversations.is_classical(user_id):

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.codes import ErrorCode, Reason
 
 QUERY_MS: Final = 6 * 3_600_000
 """How often the relay is asked what is left; prekeys are renewed then too."""
@@ -30,6 +30,7 @@ class Publishing:
         self._prekeys = prekeys
         self._under_way: tuple[str, Publication] | None = None
         self._query_at = 0
+        self._query = ""
         self._left = MOST_AT_ONCE
         self.confirmed = False
         """Whether the relay has said that it has enough."""
@@ -45,7 +46,7 @@ class Publishing:
         if now >= self._query_at:
             self._query_at = now + QUERY_MS
             self._left = MOST_AT_ONCE
-            link.send(lambda request, time: frames.PreKeyStatusQuery(id=request, timestamp=time), now)
+            self._query = link.send(lambda request, time: frames.PreKeyStatusQuery(id=request, timestamp=time), now)
 
     def wait(self, now: int) -> int:
         """Milliseconds until it is time."""
@@ -80,14 +81,16 @@ class Publishing:
             self._under_way = request, publication
 
     def refused(self, error: frames.Error, now: int) -> bool:
-        """An error has come; whether it was for a publication."""
-        if self._under_way is None or error.id != self._under_way[0]:
+        """An error has come; whether it was for a publication or the question before it."""
+        is_publication = self._under_way is not None and error.id == self._under_way[0]
+        if not is_publication and error.id != self._query:
             return False
         self._under_way = None
         wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
-        if error.payload.code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR}:
+        reason = "" if error.payload.details is UNSET else error.payload.details.get("reason")
+        if error.payload.code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR} or reason == Reason.CLOCK:
             self._query_at = now + max(wait, SOON_MS)
-        return True
+        return is_publication
 
 
 def _payload(publication: Publication) -> frames.PreKeyPublishPayload:

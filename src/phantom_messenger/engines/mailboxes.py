@@ -107,6 +107,11 @@ class SQLiteMailboxes:
         )
         return Item(seq, item.kind, item.sender, item.name, text, item.expires_at)
 
+    def holds(self, recipient: str, item: NewItem) -> bool:
+        """See ``relay.ports.Mailboxes``."""
+        account = self._directory.account(recipient)
+        return account is not None and self._waits((account, item.kind, item.sender, item.name))
+
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """See ``relay.ports.Mailboxes``."""
         account = self._directory.account(recipient)

@@ -337,6 +337,8 @@ def _keep_receipt(  # noqa: PLR0917 - what a receipt says
     payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=moment.wall)
     head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=moment.wall, seq=0))
     item = NewItem(kind=ItemKind.RECEIPT, sender=recipient, name=message_id, head=head, tail=tail)
+    if status is frames.Status.DELIVERED and tx.mailboxes.holds(sender, item):
+        return None  # of a second copy: what waits says as much, or more
     kept = tx.mailboxes.append(sender, item, known=True, now=moment.steady)
     return kept if isinstance(kept, Item) else None
 

@@ -38,6 +38,9 @@ from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, CONNECTION_TIMEOUT
 BACKLOG_RETRY_MS: Final = 60_000
 """When to try a full mailbox again: its owner has to come by first."""
 
+LOGIN_AGAIN_MS: Final = 1_000
+"""When to log in again after one that came too late for its challenge, or whose time was wrong."""
+
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store."""
 
@@ -109,7 +112,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
         challenge, session.challenge = session.challenge, None
         age = core.clock.monotonic_ms() - session.opened_at
         if payload.challenge is UNSET or payload.challenge != challenge or age > CONNECTION_TIMEOUT_MS:
-            raise Refused(Reason.CHALLENGE)
+            raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
         names = core.config.public_names or (session.host,)
         if payload.audience is UNSET or payload.audience.lower() not in names:
             raise Refused(Reason.AUDIENCE)
@@ -147,6 +150,11 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
 
 
 def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
+    current = core.hub.of(session.user_id)
+    if current is not None and current.order > session.order:
+        # A login that was long under way: whoever sent it has connected again since.
+        core.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
+        return
     session.state = State.OPEN
     replaced, believed = core.hub.login(session)
     if replaced is not None:
@@ -177,6 +185,7 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> Non
 def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -> None:
     """AUTH_FAILURE, then the close code that the reference gives for it."""
     code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
+    wait = LOGIN_AGAIN_MS if refused.reason is Reason.CLOCK else refused.retry_after
     core.send(
         session,
         frames.AuthFailure(
@@ -184,7 +193,7 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
             payload=frames.AuthFailurePayload(
                 code=code,
                 reason=refused.sentence,
-                retry_after=UNSET if refused.retry_after is None else refused.retry_after,
+                retry_after=UNSET if wait is None else wait,
             ),
             timestamp=core.clock.wall_ms(),
         ),

@@ -20,6 +20,7 @@ class Hub:
         self._users: dict[str, Session] = {}
         self._addresses: Counter[str] = Counter()
         self._departures: dict[str, tuple[int, PresenceStatus]] = {}
+        self._count = 0
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
@@ -29,6 +30,8 @@ class Hub:
 
     def add(self, session: Session) -> int:
         """Take in a new connection; returns how many its address has now."""
+        self._count += 1
+        session.order = self._count
         self._sessions[session.connection_id] = session
         self._addresses[session.address] += 1
         return self._addresses[session.address]

@@ -264,6 +264,9 @@ class Mailboxes(Protocol):
         the backlog, and whose key exchanges always find room. ``now``: milliseconds of steady time.
         """
 
+    def holds(self, recipient: str, item: NewItem) -> bool:
+        """Whether an item of this kind, sender and name waits."""
+
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
 

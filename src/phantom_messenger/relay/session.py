@@ -77,6 +77,7 @@ class Session:
         "heard_at",
         "host",
         "opened_at",
+        "order",
         "outbox",
         "presence",
         "public_key",
@@ -104,6 +105,8 @@ class Session:
         self.strikes = Strikes()
         self.unconfirmed: deque[Item] = deque()
         self.opened_at = now
+        self.order = 0
+        """Which connection of the relay it is; a later one has a higher number."""
         self.heard_at = now
 
     def admit(self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int) -> None:
