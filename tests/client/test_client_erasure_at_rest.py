@@ -9,6 +9,7 @@ import pytest
 from client_samples import KEY, Device, Town, fast_folder, pass_time, raw_rows, settle
 
 from phantom_messenger.client.vault import Vault
+from phantom_messenger.erasure import Erasure
 from support.amounts import amount
 from support.markers import is_unused
 from support.simulated import SECOND, World
@@ -99,18 +100,16 @@ def left_in_vaults(folder: Path, *, tidies: bool = True, overwrites: bool = True
     return found
 
 
-@pytest.fixture(scope="module")
-def after_tidying(tmp_path_factory: pytest.TempPathFactory) -> dict[object, list[Leftover]]:
-    with fast_folder(tmp_path_factory.mktemp("vaults")) as found:
-        return left_in_vaults(found)
+def test_no_file_holds_anything_of_an_erased_record(folder: Path) -> None:
+    assert left_in_vaults(folder) == {}
 
 
-def test_cells_and_free_pages_hold_nothing_of_an_erased_record(after_tidying: dict[object, list[Leftover]]) -> None:
-    assert after_tidying == {}
-
-
-def test_no_file_holds_anything_of_an_erased_record(after_tidying: dict[object, list[Leftover]]) -> None:
-    assert after_tidying == {}
+def test_without_erasing_stale_copies_of_cells_are_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: secure_delete alone does not reach what SQLite leaves when it rebalances a b-tree."""
+    monkeypatch.setattr(Erasure, "_erase", lambda *_: False)
+    found = left_in_vaults(folder)
+    assert found
+    assert all(one.is_stale for left in found.values() for one in left)
 
 
 @pytest.mark.parametrize("off", ["tidying", "overwriting"])
@@ -150,7 +149,7 @@ def live(town: Town, seed: int) -> dict[str, Watch]:
     return watches
 
 
-def test_burned_and_expired_texts_are_gone_from_cells_and_free_pages(world: World, folder: Path) -> None:
+def test_burned_and_expired_texts_are_gone_from_the_files(world: World, folder: Path) -> None:
     found: dict[object, list[Leftover]] = {}
     for seed in LIVES:
         town = Town(world, folder)

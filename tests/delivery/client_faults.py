@@ -2,7 +2,6 @@
 
 import pytest
 
-from phantom_messenger.client.acks import send_ack
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.wire import frames
@@ -16,7 +15,10 @@ def acknowledge_early(monkeypatch: pytest.MonkeyPatch) -> None:
     def hasty(messenger: Messenger, frame: frames.RoutedMessage) -> None:
         link = messenger._link
         assert link is not None
-        send_ack(link, frame.payload.sender_id, frame.payload.message_id, "delivered", messenger._monotonic())
+        delivered = frames.MessageAckPayload(
+            message_id=frame.payload.message_id, sender_id=frame.payload.sender_id, status="delivered"
+        )
+        messenger._acks.confirm(link, delivered, messenger._monotonic())
         link.ping(messenger._monotonic())
         later.setdefault(link, []).append(frame)
 

@@ -31,7 +31,7 @@ from support.simulated import HOUR, MINUTE, SECOND
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 NAMES: Final = ("anna", "ben", "cleo", "dora")
-STEPS: Final = 26
+STEPS: Final = 24
 LONGEST_PAUSE_MS: Final = 4 * MINUTE
 """Longer than every pause that a part may take: 2 minutes for an unknown user, 1 for a full mailbox."""
 
@@ -89,9 +89,9 @@ def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
         (prekeychain, "REFILL_BELOW", 2),
         (prekeychain, "KEM_REFILL_BELOW", 1),
         (handlers, "LOW_PREKEYS", 1),
-        (handlers, "HIGH_WATER", 6_000),
-        (core, "HIGH_WATER", 6_000),
-        (core, "LOW_WATER", 2_000),
+        (handlers, "HIGH_WATER", 2_500),
+        (core, "HIGH_WATER", 2_500),
+        (core, "LOW_WATER", 1_200),
         (mailboxes, "MAX_BACKLOG", 14),
         (mailboxes, "MAX_STRANGERS_BACKLOG", 10),
         (mailboxes, "MAX_STRANGER_BACKLOG", 6),
@@ -284,8 +284,12 @@ class Run:
                 relay.unwell_until = max(relay.unwell_until, relay.busy_until)
             case "leap":
                 # All machines sleep, or none had time: whatever was due is late.
+                # Who is just logging in would believe that the relay's clock stands as far behind: they dial again.
                 setting.clock.advance(self.chance.choice((MINUTE, 20 * MINUTE, 7 * HOUR)))
-                relay.unwell_until = setting.now
+                relay.unwell_until = self.ledger.leapt_at = setting.now
+                for other in self.devices:
+                    if not other.messenger.is_online:
+                        other.lose("the network has changed")
             case _:
                 if relay.world is None:
                     return
@@ -335,10 +339,7 @@ class Run:
             if any("offline" in what for what in left) and setting.now - begun < LONGEST_HEALING_MS:
                 quiet_since = setting.now
             elif left and setting.now - quiet_since > LONGEST_PAUSE_MS:
-                self.ledger.stuck(list(self.devices), left)
-                quiet_since = setting.now
-                for device in self.devices:
-                    device.lose("the network has changed")
+                self.ledger.wrong(f"it does not come to rest: {'; '.join(left)}")
             self.ledger.rest()
         self.ledger.finish(list(self.devices))
 

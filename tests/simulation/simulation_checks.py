@@ -29,17 +29,16 @@ LAG_MS: Final = 26 * SECOND
 """How late a device's idea of the relay's clock may be: that opens a connection, which may take 10 s, and
 then waits up to 15 s for its login."""
 
+JOB_MS: Final = 150 * SECOND
+"""Longer than a job can wait for a slow disk."""
+
 EXPLAINED: Final = {"unknown-user", "prekeys", "backlog"}
 """Troubles that faults and full mailboxes make, and nothing else does."""
 
-KNOWN_UNREAD: Final = "known: a copy that is sent later makes 'delivered' of 'read'"
-KNOWN_DROPPED: Final = "known: what a turn has queued is written to a connection that was dropped in it"
-KNOWN_OUTBOX: Final = "known: a text whose acceptance could not be stored stays queued, and is not sent again"
-KNOWN_UNPUBLISHED: Final = "known: prekeys are not published again before the next login"
-KNOWN_UNCONFIRMED: Final = "known: what was refused to be acknowledged waits for the next login"
-KNOWN_LOCAL_CLOCK: Final = "known: a local clock that is set while offline ends texts early"
-KNOWN_RELAY_CLOCK: Final = "known: a relay's wall clock that is set ends texts early at their recipient"
-KNOWN_OVER: Final = "known: a text is over at its recipient before it is at the relay"
+# Limits that docs/guarantees.md states ("The SDK's copies"): they are counted, and do not end a run.
+LIMIT_LOCAL_CLOCK: Final = "limit: a local clock that is set while offline ends texts early"
+LIMIT_RELAY_CLOCK: Final = "limit: a relay's wall clock that is set ends texts early at their recipient"
+LIMIT_OVER: Final = "limit: a text is over at its recipient before it is at the relay"
 
 _SEQ: Final = re.compile(rb'"seq":(\d+)[,}]')
 _STAMP: Final = re.compile(rb'"timestamp":(\d+),"type":"MESSAGE"')
@@ -190,9 +189,9 @@ class Ledger:
         self.checks_answers = True
         """Whether ``accepted`` before the commit is a fault by itself."""
         self.relay_lives = 0
-        self.times_stuck = 0
         self.refusals = 0
         """How often the relay could not store something."""
+        self.leapt_at = -JOB_MS
         self.steady_slack = 0
         """How far the relay's steady time may be ahead: see ``RelayPart.start``."""
         self.relay_clock_set = 0
@@ -296,12 +295,11 @@ class Ledger:
                 self._setting.happened("mailbox full")
 
     def _kept(self, text: Text, stamp: int, about: str) -> None:
-        is_remembered = text.left_in == self.relay_lives and self._setting.now - text.left_at < KEEP_REMOVED_MS
+        # A job lives in the time in which it was begun, which a leap or a slow disk puts into the past.
+        is_sure = self._setting.now - text.left_at < KEEP_REMOVED_MS - JOB_MS and text.left_at - self.leapt_at > JOB_MS
+        is_remembered = text.left_in == self.relay_lives and is_sure
         if text.is_stored or (text.was_stored and is_remembered):
             self.wrong(f"{about} was stored twice")
-        if text.was_stored and text.read:
-            self._setting.happened(KNOWN_UNREAD)
-            text.least = min(text.least, DeliveryState.DELIVERED)
         text.is_stored = text.was_stored = True
         text.stored_stamp = stamp
         if not text.on_device:
@@ -366,7 +364,7 @@ class Ledger:
                     self.wrong(f"{self.called(text)} was announced twice")
                 text.on_device = True
                 if text.expires_in is not None and self._setting.clock.wall >= text.stamp + text.expires_in:
-                    self._setting.happened(KNOWN_OVER)
+                    self._setting.happened(LIMIT_OVER)
             case DeliveryEvent():
                 text = self.texts[event.message_id]
                 if event.state > text.most and self.checks_answers:
@@ -377,20 +375,6 @@ class Ledger:
                     self.wrong(f"{self.names[user]} has trouble: {event.word}: {event.sentence}")
             case _:
                 pass
-
-    def stuck(self, owners: list[Owner], left: list[str]) -> None:
-        """Nothing breaks any more, and yet not all comes to rest: only known faults explain it, and once."""
-        self.times_stuck += 1
-        about = "; ".join(left)
-        unpublished = [owner for owner in owners if owner.messenger.is_online and not owner.messenger.prekeys_confirmed]
-        if self.times_stuck > 1:
-            self.wrong(f"it does not come to rest after another login: {about}")
-        elif all("items of kind" in what for what in left) and self.refusals:
-            self._setting.happened(KNOWN_UNCONFIRMED, about)
-        elif unpublished and all("texts that wait" in what or "items of kind" in what for what in left):
-            self._setting.happened(KNOWN_UNPUBLISHED, about)
-        else:
-            self.wrong(f"it does not come to rest: {about}")
 
     # --- the end --------------------------------------------------------------------
 
@@ -426,9 +410,7 @@ class Ledger:
             assert sent is not None
             if text.read:  # a newer status takes the place of one that waits
                 text.least = min(text.least, text.when_read)
-            if sent.state == DeliveryState.QUEUED and self._setting.counts["device cannot store"]:
-                self._setting.happened(KNOWN_OUTBOX, about)
-            elif not text.least <= sent.state <= text.most:
+            if not text.least <= sent.state <= text.most:
                 state = DeliveryState(sent.state)
                 self.wrong(f"{about} is {state.word} in the end, not {text.least.word} to {text.most.word}")
             if sent.state in {DeliveryState.BURNED, DeliveryState.EXPIRED} and sent.text is not None:
@@ -447,8 +429,8 @@ class Ledger:
         elif not text.has_expired:
             left = text.stamp + text.expires_in - self._setting.clock.wall
             if left > LAG_MS and self.device_clocks_set:
-                self._setting.happened(KNOWN_LOCAL_CLOCK)
+                self._setting.happened(LIMIT_LOCAL_CLOCK)
             elif left > LAG_MS and self.relay_clock_set:
-                self._setting.happened(KNOWN_RELAY_CLOCK, about)
+                self._setting.happened(LIMIT_RELAY_CLOCK, about)
             elif left > LAG_MS:
                 self.wrong(f"{about} is lost, {left} ms before its time")

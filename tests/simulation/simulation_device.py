@@ -261,10 +261,8 @@ class DevicePart:
                 self._reason = event.reason
                 self._setting.note(f"{self.name} is {event.state}: {event.reason}")
                 if event.state is ConnectionState.REPLACED:
-                    self._setting.happened("replaced by a connection of one's own")
-                if event.state is ConnectionState.REFUSED and "timestamp is more than" in event.reason:
-                    self._setting.happened("known: a login refused for a clock that was just set is final")
-                elif event.state is ConnectionState.REFUSED:
+                    self._ledger.wrong(f"{self.name} was replaced by a connection of its own")
+                if event.state is ConnectionState.REFUSED:
                     self._ledger.wrong(f"the relay refused {self.name}: {event.reason}")
             self._ledger.heard(self.id, event)
 
@@ -281,7 +279,7 @@ class DevicePart:
             if not kept:
                 self._setting.happened("text that could not be written down")
                 return
-            self._setting.happened("known: send_text fails and sends all the same")
+            self._ledger.wrong(f"{self.name} was told that a text is not kept, and it is")
             entry = kept[0]
         burn, expires_in = options.get("burn", False), options.get("expires_in")
         self._ledger.wrote(entry.message_id, self.id, to.id, text, burn=burn, expires_in=expires_in)
@@ -322,7 +320,7 @@ class DevicePart:
             got = self.vault.get(records.RECEIVED, records.pair(sender, number), ReceivedRecord)
             if got is None or not got.read:
                 return
-            self._setting.happened("known: mark_read fails and is done all the same")
+            self._ledger.wrong(f"{self.name} was told that a text is not marked as read, and it is")
         self._ledger.handled(number, read=read)
         self._changed()
 

@@ -34,9 +34,9 @@ class Acks:
         """Those sent on this connection: the number of the PING behind them, None if there is none yet."""
         self._requests: dict[str, str] = {}
         self._paused_until = 0
-        self._delivered: dict[str, tuple[str, str]] = {}
+        self._confirmed: dict[str, frames.MessageAckPayload] = {}
         """Requests that say ``delivered`` and may still be refused, the oldest first."""
-        self._again: list[tuple[str, str]] = []
+        self._again: list[frames.MessageAckPayload] = []
 
     def __len__(self) -> int:
         return sum(1 for _ in self._vault.all(records.ACK, AckRecord))
@@ -50,28 +50,29 @@ class Acks:
         """A new connection: nothing was told on it yet."""
         self._covered.clear()
         self._requests.clear()
-        self._delivered.clear()
+        self._confirmed.clear()
         self._again.clear()
         self._paused_until = 0
 
-    def delivered(self, link: Link, sender: str, message_id: str, now: int) -> None:
-        """Say that a message is safe here. After a login the relay delivers again what it was not told of."""
-        self._delivered[send_ack(link, sender, message_id, "delivered", now)] = sender, message_id
-        if len(self._delivered) > MAX_UNANSWERED:
-            del self._delivered[next(iter(self._delivered))]
+    def confirm(self, link: Link, payload: frames.MessageAckPayload, now: int) -> None:
+        """Say that an item is safe here. After a login the relay delivers again what it was not told of."""
+        self._confirmed[_send(link, payload, now)] = payload
+        if len(self._confirmed) > MAX_UNANSWERED:
+            del self._confirmed[next(iter(self._confirmed))]
 
     def tick(self, link: Link, now: int) -> None:
         """Send what was not sent on this connection, and a PING behind it."""
         if now < self._paused_until:
             return
         again, self._again = self._again, []
-        for sender, message_id in again:
-            self.delivered(link, sender, message_id, now)
+        for payload in again:
+            self.confirm(link, payload, now)
         for _, ack in self._vault.all(records.ACK, AckRecord):
             name = records.pair(ack.sender, ack.message_id)
             if name not in self._covered:
                 self._covered[name] = None
-                self._requests[send_ack(link, ack.sender, ack.message_id, ack.status, now)] = name
+                payload = frames.MessageAckPayload(message_id=ack.message_id, sender_id=ack.sender, status=ack.status)  # type: ignore[arg-type] # one of the three words
+                self._requests[_send(link, payload, now)] = name
         if None in self._covered.values() and link.may_ping(now, PING_MS):
             number = link.ping(now)
             self._covered = {name: covered or number for name, covered in self._covered.items()}
@@ -96,9 +97,9 @@ class Acks:
     def refused(self, error: frames.Error, now: int) -> bool:
         """An error has come; whether it was for one of these, which is then sent again."""
         request = "" if error.id is UNSET else error.id
-        message, name = self._delivered.pop(request, None), self._requests.pop(request, None)
-        if message is not None:
-            self._again.append(message)
+        payload, name = self._confirmed.pop(request, None), self._requests.pop(request, None)
+        if payload is not None:
+            self._again.append(payload)
         elif name is not None:
             self._covered.pop(name, None)
         else:
@@ -108,7 +109,6 @@ class Acks:
         return True
 
 
-def send_ack(link: Link, sender: str, message_id: str, status: str, now: int) -> str:
+def _send(link: Link, payload: frames.MessageAckPayload, now: int) -> str:
     """Send a MESSAGE_ACK; returns its request id."""
-    payload = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status=status)  # type: ignore[arg-type] # one of the three words
     return link.send(lambda request, time: frames.MessageAck(id=request, payload=payload, timestamp=time), now)

@@ -234,7 +234,8 @@ class Messenger:
     def mark_read(self, sender: str, message_id: str) -> None:
         """The user has read a text: it is handled, its sender is told, and it burns if that was asked; idempotent."""
         self._inbox.mark_read(sender, message_id)
-        self._pump()
+        with suppress(VaultError):  # it is marked; what else could not be stored is tried again
+            self._pump()
 
     def tell_presence(self, status: frames.PresenceStatus, peer: str | None = None) -> None:
         """Say what one is doing; ``typing`` needs the peer. Lost while offline, for then it means nothing."""
@@ -398,7 +399,10 @@ class Messenger:
             if opened.late:
                 self._trouble(peer, "late", f"a text of {peer.label} came after ones that were written later")
         if self._link is not None:
-            self._acks.delivered(self._link, payload.sender_id, payload.message_id, self._monotonic())
+            delivered = frames.MessageAckPayload(
+                message_id=payload.message_id, sender_id=payload.sender_id, status="delivered"
+            )
+            self._acks.confirm(self._link, delivered, self._monotonic())
 
     def _warn_if_classical(self, user_id: str) -> None:
         if self._conversations.is_classical(user_id):
@@ -601,9 +605,8 @@ class Messenger:
         )
 
     def _confirm(self, seq: Any) -> None:
-        if seq is not UNSET:
-            payload = frames.MessageAckPayload(seq=seq, status="delivered")
-            self._send(lambda request, time: frames.MessageAck(id=request, payload=payload, timestamp=time))
+        if seq is not UNSET and self._link is not None and self.is_online:
+            self._acks.confirm(self._link, frames.MessageAckPayload(seq=seq, status="delivered"), self._monotonic())
 
     def _send(self, build: Callable[[str, int], frames.Frame]) -> str:
         if self._link is None or not self.is_online:

@@ -122,6 +122,8 @@ class SQLiteMailboxes:
                 max_bytes,
                 find=lambda: self._find_damage("INDEXED BY items_order WHERE recipient = ?", (account,)),
             )
+            if not _follow(rows.found, account, after):
+                raise apsw.CorruptError("an index leads to rows of others, or not onwards")
             items, damaged = _sorted(rows.found)
             self._set_aside(damaged, now)
             # Judged after the checksum: a damaged time must not hide an item unsaid.
@@ -170,7 +172,11 @@ class SQLiteMailboxes:
             self._removed.add((recipient, item.sender, item.name), now)
             expired.append(Expired(item.sender, recipient, item.name))
         self._set_aside(damaged, now)
-        self._connection.execute("DELETE FROM set_aside WHERE at <= ?", (now - KEEP_SET_ASIDE_MS,))
+        # A time that had come before the row was set aside may be what is damaged.
+        self._connection.execute(
+            "DELETE FROM set_aside WHERE at <= ?1 OR (expires_at > at AND expires_at <= ?2)",
+            (now - KEEP_SET_ASIDE_MS, now),
+        )
         return expired
 
     def forgive(self) -> None:
@@ -315,6 +321,15 @@ def checksum_in_sql(*row: Any) -> int:
         return checksum(*row)
     except (TypeError, ValueError):
         return -1
+
+
+def _follow(rows: list[Any], account: int | None, after: int) -> bool:
+    """Whether rows are of this mailbox, each behind the one before."""
+    for row in rows:
+        if row[1] != account or row[2] <= after:
+            return False
+        after = row[2]
+    return True
 
 
 def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:

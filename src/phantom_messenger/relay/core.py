@@ -133,6 +133,12 @@ class Core:
         self._dirty.pop(session, None)
         session.connection.close(code, reason)
 
+    def drop(self, session: Session) -> None:
+        """Cut a connection that takes nothing; its mail stays in the store."""
+        session.state = State.CLOSED
+        self._dirty.pop(session, None)
+        session.connection.abort()
+
     def failed(self, session: Session, error: Exception) -> None:
         """A bug has shown itself: say so in the log, without user data, and end this session."""
         report(error)

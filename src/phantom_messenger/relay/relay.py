@@ -202,8 +202,7 @@ class Relay:
         if session.state is State.CLOSED:
             return
         if session.outbox.stuck(now):
-            session.state = State.CLOSED
-            session.connection.abort()
+            core.drop(session)
         elif session.state is not State.OPEN:
             if now - session.opened_at >= limits.CONNECTION_TIMEOUT_MS:
                 core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required")
