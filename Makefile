@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
+LONG := tests/delivery tests/simulation tests/engines tests/client/test_client_erasure_at_rest.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
@@ -13,11 +14,11 @@ help: ## Say what each target does
 run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
 
-test: $(VENV)/.dev ## Set up, then run the tests (under 5 minutes)
+test: $(VENV)/.dev ## Set up, then run the tests (some minutes)
 	@$(BIN)/python -m pytest -n 2
 
 test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (hours)
-	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 tests/delivery tests/simulation
+	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
 
 replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
 	@PHANTOM_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation
