@@ -370,6 +370,7 @@ def test_full_relay_makes_texts_wait(town: Town) -> None:
     pass_time(12 * SECOND, alice, bob)
     assert alice.messenger.waiting == 2
     assert 1 < len(alice.frames_sent("MESSAGE")) < 5
+    assert alice.troubles() == ["storage"], "told once"
     town.world.writer.full = False
     pass_time(6 * SECOND, alice, bob)
     assert bob.read_all() == ["one", "two"]

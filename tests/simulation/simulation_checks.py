@@ -32,7 +32,7 @@ then waits up to 15 s for its login."""
 JOB_MS: Final = 150 * SECOND
 """Longer than a job can wait for a slow disk."""
 
-EXPLAINED: Final = {"unknown-user", "prekeys", "backlog"}
+EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage"}
 """Troubles that faults and full mailboxes make, and nothing else does."""
 
 # Limits that docs/guarantees.md states ("The SDK's copies"): they are counted, and do not end a run.

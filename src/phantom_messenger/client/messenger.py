@@ -63,6 +63,9 @@ CLOCK_STEP_MS: Final = 2_000
 """How far the local clock may drift from what is remembered of it."""
 
 SOON_MS: Final = 1_000
+TELL_AGAIN_MS: Final = 60_000
+"""How often a person is told of a trouble that goes on."""
+
 HOUSEKEEPING_MS: Final = 5_000
 
 
@@ -134,6 +137,7 @@ class Messenger:
         self.is_deleted = False
         """Whether the relay has confirmed that it forgot this identity."""
         self._is_refused = False
+        self._storage_told_at: int | None = None
         self._housekeeping_at = 0
 
     # --- profile ------------------------------------------------------------------
@@ -556,6 +560,9 @@ class Messenger:
                 self._unknown_user(peer, now)
             case ErrorCode.INTERNAL_ERROR:
                 self._pacing.pause(RateClass.MESSAGE, now + max(wait, SOON_MS))
+                if self._storage_told_at is None or now - self._storage_told_at >= TELL_AGAIN_MS:
+                    self._storage_told_at = now
+                    self._trouble(peer, "storage", "the relay cannot store texts now; they are sent as soon as it can")
             case ErrorCode.INVALID_MESSAGE if reason == "clock":
                 self._pacing.pause(RateClass.MESSAGE, now + SOON_MS)
             case _:
