@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
@@ -286,3 +287,28 @@ def test_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     found.tidy()
     found.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["3.7.0", "3.40.1", "3.51.2"])
+def test_sqlite_that_can_corrupt_its_log_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: version)
+    with pytest.raises(
+        StoreError, match=f"SQLite {version} can corrupt its log; install apsw with SQLite 3.51.3 or newer"
+    ):
+        SQLiteStore(folder)
+    assert not folder.exists(), "nothing was touched"
+
+
+@pytest.mark.parametrize("version", ["3.6.23", "3.51.3", "3.54.1", "4.0.0"])
+def test_sqlite_outside_of_that_range_is_taken(opened: Opened, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: version)
+    assert waiting(opened()) == []
+
+
+def test_folder_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(
+        StoreError, match=r"cannot write to the data folder /proc/phantom .*; choose another with --data"
+    ):
+        SQLiteStore(Path("/proc/phantom"))

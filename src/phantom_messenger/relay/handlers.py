@@ -29,6 +29,7 @@ from phantom_messenger.relay.ports import (
     SignedKey,
     Transaction,
 )
+from phantom_messenger.relay.presence import presence
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
@@ -547,55 +548,3 @@ def ping(core: Core, session: Session, frame: frames.Ping) -> None:
         core.pipeline.store(lambda _: None, answer)
     else:
         answer(None)
-
-
-# --- presence ---------------------------------------------------------------------
-
-
-def presence(core: Core, session: Session, frame: frames.Presence) -> None:
-    """PRESENCE: an update for contacts, typing for one conversation, or a question about a contact."""
-    payload, user = frame.payload, session.user_id
-    if payload.user_id is not UNSET:
-        if payload.status is not UNSET or payload.conversation_id is not UNSET:
-            raise Refused(Reason.FIELD, field="payload.userId")
-        _answer_presence(core, session, payload.user_id, frame.id)
-        return
-    if payload.status is UNSET:
-        raise Refused(Reason.FIELD, field="payload.status")
-    status = payload.status
-    if status is frames.PresenceStatus.TYPING:
-        if payload.conversation_id is UNSET:
-            raise Refused(Reason.FIELD, field="payload.conversationId")
-        conversation = payload.conversation_id
-        core.store(
-            session,
-            frame.id,
-            lambda tx: tx.directory.participants(user, conversation),
-            lambda others: core.tell_contacts(user, others, status, conversation=conversation),
-        )
-    else:
-        session.presence = status
-        core.store(
-            session,
-            frame.id,
-            lambda tx: tx.directory.contacts(user),
-            lambda contacts: core.tell_contacts(user, contacts, status),
-        )
-
-
-def _answer_presence(core: Core, session: Session, other: str, request: Any) -> None:
-    user = session.user_id
-
-    def job(tx: Transaction) -> tuple[bool, int | None]:
-        known = tx.directory.has_written(user, other) and tx.directory.has_written(other, user)
-        return known, tx.directory.last_seen(other) if known else None
-
-    def then(result: tuple[bool, int | None]) -> None:
-        known, last_seen = result
-        there = core.hub.of(other) if known else None
-        status = frames.PresenceStatus.OFFLINE if there is None else there.presence
-        if status is not frames.PresenceStatus.OFFLINE:
-            last_seen = None
-        core.send(session, core.presence(other, status, last_seen=last_seen, request=request))
-
-    core.store(session, request, job, then)
