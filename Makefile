@@ -21,6 +21,7 @@ test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (h
 	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
 
 replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
+	@case "$(SEED)" in ''|*[!0-9]*) echo "which seed? for example: make replay SEED=17" >&2; exit 2;; esac
 	@PHANTOM_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation
 
 check: $(VENV)/.dev ## Lint, format check, types, import direction

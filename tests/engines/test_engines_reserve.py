@@ -186,3 +186,22 @@ def test_reader_of_the_database_is_not_waited_for(
     reader.close()
     store.tidy()
     assert (tmp_path / "data" / "relay.db-wal").stat().st_size == 0
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "swapped"])
+def test_database_that_is_not_where_it_was_accepts_nothing(store: SQLiteStore, tmp_path: Path, how: str) -> None:
+    database = tmp_path / "data" / "relay.db"
+    append(store, message("before"))
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(database.read_bytes())
+    if how == "moved":
+        database.rename(tmp_path / "elsewhere.db")
+    elif how == "deleted":
+        database.unlink()
+    else:
+        copy.replace(database)
+    with pytest.raises(OSError, match="not where it was"):
+        append(store, message("lost"))
+    assert is_cramped(store), "and the relay says that it is not ready"
+    store.tidy()
+    assert is_cramped(store)

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import re
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -74,9 +75,18 @@ def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine; Ctrl-C ends it as a failure without a traceback."""
+    """Run a command's coroutine; Ctrl-C and SIGTERM end it as a failure, without a traceback, the profile closed."""
+
+    async def until_told() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is one
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await main
+
     try:
-        return asyncio.run(main)
+        return asyncio.run(until_told())
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         click.echo("phantom: interrupted; a text that was not accepted yet leaves at the next contact", err=True)
         sys.exit(1)

@@ -39,15 +39,18 @@ async def _listen(client: Client, *, as_json: bool, count: int | None, with_even
     async with client:
         watcher = asyncio.create_task(_watch(client, as_json=as_json, with_events=with_events))
         left = count
-        async for message in client.messages():
-            click.echo(json.dumps(message_row(message)) if as_json else message_line(message))
-            sys.stdout.flush()
-            await message.mark_read()
-            if left is not None:
-                left -= 1
-                if not left:
-                    break
-        watcher.cancel()
+        try:
+            async for message in client.messages():
+                click.echo(json.dumps(message_row(message)) if as_json else message_line(message))
+                sys.stdout.flush()
+                await message.mark_read()
+                if left is not None:
+                    left -= 1
+                    if not left:
+                        break
+        finally:
+            watcher.cancel()
+            await asyncio.wait({watcher})
         await client.settle()
 
 

@@ -355,6 +355,7 @@ class Messenger:
                     self._emit(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
                     self._is_clock_known = True
                     self._remember_clock()
+                    self._housekeeping_at = 0  # what has expired meanwhile is erased now
                     self._publishing.connected(self._monotonic())
                     self._acks.connected()
                 case LoginFailed():

@@ -92,6 +92,7 @@ class SQLiteStore:
         self._vfs = vfs
         self._log: Path | None = None
         self._erasure: Erasure | None = None
+        self._place: tuple[Path, int] | None = None
         self._connection: apsw.Connection
         if folder is None:
             self._connection = apsw.Connection(":memory:")
@@ -147,6 +148,7 @@ class SQLiteStore:
             if self._vfs is None:
                 database.chmod(0o600)
                 self._log = folder / "relay.db-wal"
+                self._place = database, database.stat().st_ino
             self._prepare(str(folder))
             # What a killed relay wrote to its log may not be synced yet, and is read all the same.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -159,6 +161,8 @@ class SQLiteStore:
     def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
+        if self._is_moved():
+            return [Failure(OSError("the database is not where it was"), storage_full=True)] * len(jobs)
         if not self._is_cramped:
             results = self._run_batch(jobs, deadline)
             if not isinstance(results, Failure):
@@ -174,8 +178,26 @@ class SQLiteStore:
                 break
         return found
 
+    def _is_moved(self) -> bool:
+        """Whether somebody has moved or deleted the database: what is written to it then is lost."""
+        if self._place is None:
+            return False
+        database, inode = self._place
+        try:
+            found = database.stat().st_ino == inode
+        except OSError:
+            found = False
+        if not found and not self._is_cramped:
+            self._is_cramped = True
+            LOG.error(
+                "the data folder was moved or deleted while the relay runs: stop it, put the folder back, start it"
+            )
+        return not found
+
     def tidy(self) -> bool:
         """See ``relay.ports.Store``."""
+        if self._is_moved():
+            return True
         self.mailboxes.forgive()
         # A program that reads the database (a backup) keeps the log; it is not waited for.
         self._connection.set_busy_timeout(0)
