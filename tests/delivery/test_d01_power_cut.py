@@ -93,6 +93,8 @@ class Life:
         failures = [result for result in results if isinstance(result, Failure)]
         if not failures:
             self._book = self._book.with_all(list(zip(tasks, results, strict=True)))
+            if len(store.attempts) > 1:  # refused for want of room, after a commit that failed and may yet be found
+                self._in_doubt = store.attempts[0]
         elif self._disk.is_on:
             raise failures[0].error
         else:

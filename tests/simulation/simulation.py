@@ -333,7 +333,7 @@ class Run:
             device.restart(device.life)
         begun = quiet_since = setting.now
         times_empty = 0
-        while times_empty < 2:  # a program that ends meanwhile gets again what it had not handled
+        while times_empty < 3:  # a program that ends meanwhile gets again what it had not handled
             left = self._read_and_look()
             times_empty = 0 if left else times_empty + 1
             if any("offline" in what for what in left) and setting.now - begun < LONGEST_HEALING_MS:

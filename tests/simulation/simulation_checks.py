@@ -36,7 +36,6 @@ EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage"}
 """Troubles that faults and full mailboxes make, and nothing else does."""
 
 # Limits that docs/guarantees.md states ("The SDK's copies"): they are counted, and do not end a run.
-LIMIT_LOCAL_CLOCK: Final = "limit: a local clock that is set while offline ends texts early"
 LIMIT_RELAY_CLOCK: Final = "limit: a relay's wall clock that is set ends texts early at their recipient"
 LIMIT_OVER: Final = "limit: a text is over at its recipient before it is at the relay"
 
@@ -428,9 +427,7 @@ class Ledger:
             self.wrong(f"{about} is lost")
         elif not text.has_expired:
             left = text.stamp + text.expires_in - self._setting.clock.wall
-            if left > LAG_MS and self.device_clocks_set:
-                self._setting.happened(LIMIT_LOCAL_CLOCK)
-            elif left > LAG_MS and self.relay_clock_set:
+            if left > LAG_MS and self.relay_clock_set:
                 self._setting.happened(LIMIT_RELAY_CLOCK, about)
             elif left > LAG_MS:
                 self.wrong(f"{about} is lost, {left} ms before its time")

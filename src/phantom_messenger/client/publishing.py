@@ -17,6 +17,8 @@ MOST_AT_ONCE: Final = 2
 """Publications on one connection: the first may hold keys that the relay has already, the second none."""
 
 SOON_MS: Final = 1_000
+MINUTE_MS: Final = 61_000
+"""Longer than the time over which the relay counts."""
 
 
 class Publishing:
@@ -88,7 +90,10 @@ class Publishing:
         self._under_way = None
         wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason")
-        if error.payload.code in {ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR} or reason == Reason.CLOCK:
+        if error.payload.code == ErrorCode.RATE_LIMITED:
+            # The question and the publication behind it need two places, and the relay's time frees one.
+            self._query_at = now + max(wait, MINUTE_MS)
+        elif error.payload.code == ErrorCode.INTERNAL_ERROR or reason == Reason.CLOCK:
             self._query_at = now + max(wait, SOON_MS)
         return is_publication
 
