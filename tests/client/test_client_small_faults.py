@@ -8,7 +8,7 @@ from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.status import DeliveryState
-from support.simulated import HOUR, MINUTE, SECOND, World
+from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
 
 @pytest.fixture
@@ -194,3 +194,22 @@ def test_program_that_waits_for_its_first_login_does_not_wake_all_the_time(town:
     alice = town.device("alice")
     alice.connect()
     assert alice.messenger.next_tick() >= SECOND
+
+
+def test_prekeys_are_published_after_a_minute_of_refusals(make_world: MakeWorld, tmp_path: Path) -> None:
+    """By a relay that limits rates: the question must not take the place that the publication needs."""
+    world = make_world()
+    with fast_folder(tmp_path) as folder:
+        town = Town(world, folder)
+        alice = town.device("alice")
+        alice.connect()
+        for _ in range(3):  # the login is stored, then the disk is full
+            alice.fetch()
+            alice.step_up()
+            alice.step_down()
+        world.writer.full = True
+        pass_time(MINUTE, alice, reconnect=True)
+        world.writer.full = False
+        pass_time(10 * MINUTE, alice, reconnect=True)
+        assert alice.messenger.prekeys_confirmed
+        town.close()
