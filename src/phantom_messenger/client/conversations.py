@@ -139,7 +139,7 @@ class Conversations:
         )
         if is_new:
             sessions = self._answered(sender, message, sessions, now)
-        opened, plaintext, late, sessions = self._decrypt(message, sessions)
+        opened, plaintext, late, sessions = self._decrypt(message, sessions, now)
         opened.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
         found = content.decode(plaintext)
         if (found.sender, found.recipient, found.sender_key, found.recipient_key) != (
@@ -177,14 +177,16 @@ class Conversations:
         self._vault.put(records.HANDSHAKE, fingerprint, Mark(now))
         return _ordered(fresh, sessions)
 
-    def _decrypt(self, message: Parsed, sessions: list[Session]) -> tuple[Session, bytes, bool, list[Session]]:
+    def _decrypt(
+        self, message: Parsed, sessions: list[Session], now: int
+    ) -> tuple[Session, bytes, bool, list[Session]]:
         """The session that opened it, the plaintext, whether it is late, and all sessions with that one renewed."""
         last: CryptoError = UndecryptableMessage("there is no session with this peer")
         for index, known in enumerate(sessions):
             if message.handshake is not None and known.id != message.handshake.ephemeral:
                 continue
             try:
-                after, plaintext = session.decrypt(known, message, self._random)
+                after, plaintext = session.decrypt(known, message, random=self._random, now=now)
             except CryptoError as error:
                 last = error
                 continue

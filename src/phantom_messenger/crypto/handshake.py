@@ -9,6 +9,7 @@ The handshake gives a wire header and a secret; it never sees a message.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,9 @@ ASSOCIATED_DATA: Final = b"phantom/1 associated-data\n"
 
 _F: Final = b"\xff" * 32
 """X3DH section 2.2: so that the input of the KDF is never the encoding of a curve point."""
+
+Encapsulate = Callable[[bytes], tuple[bytes, bytes]]
+"""From a KEM key: the secret and its ciphertext."""
 
 _HEADER: Final = struct.Struct(">32s32sIII")
 
@@ -111,7 +115,13 @@ def associated_data(
 
 
 def initiate(
-    own: OwnIdentity, ephemeral: KeyPair, bundle: PreKeyBundle, *, own_id: bytes, peer_id: bytes
+    own: OwnIdentity,
+    ephemeral: KeyPair,
+    bundle: PreKeyBundle,
+    *,
+    own_id: bytes,
+    peer_id: bytes,
+    encapsulate: Encapsulate = primitives.kem_encapsulate,
 ) -> tuple[HandshakeHeader, Agreement]:
     """Start a session with the owner of a bundle.
 
@@ -121,6 +131,7 @@ def initiate(
         bundle: the peer's prekeys; their signatures are checked here.
         own_id: one's user id, raw bytes.
         peer_id: the peer's user id, raw bytes.
+        encapsulate: brings its own randomness, as the library wants it; another one makes vectors.
 
     Raises:
         InvalidSignature: the peer did not sign its prekeys.
@@ -140,7 +151,7 @@ def initiate(
     ciphertext = b""
     info = X3DH_INFO
     if kem_prekey is not None:
-        shared, ciphertext = primitives.kem_encapsulate(kem_prekey)
+        shared, ciphertext = encapsulate(kem_prekey)
         secrets.append(shared)
         info = PQXDH_INFO + primitives.sha256(kem_prekey + ciphertext)
     header = HandshakeHeader(

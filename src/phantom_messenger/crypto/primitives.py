@@ -1,8 +1,8 @@
 """The only module that touches the cryptographic libraries.
 
-X25519, HKDF, HMAC, AES-GCM and ML-KEM are from ``cryptography``; Ed25519 and its map to
-X25519 are from libsodium (PyNaCl), because that verifies strictly and ``cryptography``
-does not.
+HKDF, AES-GCM, Argon2 and ML-KEM are from ``cryptography``; Ed25519, its map to X25519, and
+X25519 are from libsodium (PyNaCl): it verifies strictly, which ``cryptography`` does not, and
+multiplies in half the time.
 """
 
 import hashlib
@@ -11,13 +11,14 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import (
     crypto_core_ed25519_is_valid_point,
+    crypto_scalarmult,
+    crypto_scalarmult_base,
     crypto_sign,
     crypto_sign_BYTES,
     crypto_sign_ed25519_pk_to_curve25519,
@@ -26,6 +27,7 @@ from nacl.bindings import (
     crypto_sign_seed_keypair,
 )
 from nacl.exceptions import BadSignatureError
+from nacl.exceptions import RuntimeError as SodiumError
 
 from phantom_messenger.crypto.errors import InvalidKey, InvalidSignature, UndecryptableMessage
 
@@ -40,7 +42,9 @@ KEM_CIPHERTEXT_BYTES: Final = 1_088
 
 def x25519_public(private: bytes) -> bytes:
     """The public key of 32 private bytes (RFC 7748)."""
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    if len(private) != KEY_BYTES:  # the library reads 32 bytes, whatever it is given
+        raise ValueError("an X25519 private key has 32 bytes")
+    return crypto_scalarmult_base(private)
 
 
 def x25519(private: bytes, public: bytes) -> bytes:
@@ -54,11 +58,14 @@ def x25519(private: bytes, public: bytes) -> bytes:
         32 secret bytes, never all zero.
 
     Raises:
-        InvalidKey: the peer's key has small order, so the result would not depend on ``private``.
+        InvalidKey: the peer's key has small order, so the result would not depend on ``private``,
+            or another length.
     """
+    if len(private) != KEY_BYTES or len(public) != KEY_BYTES:  # as above
+        raise InvalidKey("a Diffie-Hellman key has another length than 32 bytes")
     try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError:
+        return crypto_scalarmult(private, public)
+    except SodiumError:
         raise InvalidKey("a Diffie-Hellman key contributes nothing") from None
 
 

@@ -6,7 +6,7 @@ is unchanged, so a message that fails to authenticate changes nothing.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,6 +20,17 @@ a peer burn our time; fewer would lose messages after a long outage."""
 
 MAX_SKIPPED_KEYS: Final = 2_000
 """Skipped keys a session keeps, oldest out first: what a peer can make us store (about 200 KB)."""
+
+MAX_RECEIVING_CHAINS: Final = 5
+"""Chains of the peer whose skipped keys are kept, the newest: each of its turns begins one, so a key of an
+older chain has been overtaken by four answers. More would keep keys that a thief could use."""
+
+MAX_SKIPPED_AGE_MS: Final = 30 * 86_400_000
+"""How long a skipped key is kept: its message was overtaken, so the relay has lost or kept it back. Longer would
+let a thief of the device read what was taken from the network; shorter would lose what came late."""
+
+UNDATED: Final = -1
+"""The time of a skipped key that was stored before they had one; it is dated when it is next seen."""
 
 MAX_NUMBER: Final = 2**32 - 1
 """Largest message number that the header can carry."""
@@ -55,8 +66,22 @@ class RatchetHeader:
         return cls(*_HEADER.unpack_from(data))
 
 
+Randomness = Callable[[int], bytes]
+"""A source of so many random bytes."""
+
 SkippedKey = tuple[bytes, int]
 """A ratchet key of the peer and a message number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A message key that was passed over, and when (milliseconds since 1970)."""
+
+    mk: bytes
+    at: int
+
+    def __repr__(self) -> str:
+        return f"Skipped(at={self.at})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +96,7 @@ class RatchetState:
     ns: int = 0
     nr: int = 0
     pn: int = 0
-    mkskipped: Mapping[SkippedKey, bytes] = field(default_factory=dict)
+    mkskipped: Mapping[SkippedKey, Skipped] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"RatchetState(ns={self.ns}, nr={self.nr}, pn={self.pn}, skipped={len(self.mkskipped)})"
@@ -124,7 +149,7 @@ def encrypt(
 
 
 def decrypt(
-    state: RatchetState, header: RatchetHeader, ciphertext: bytes, associated: bytes, fresh: KeyPair
+    state: RatchetState, header: RatchetHeader, ciphertext: bytes, associated: bytes, *, random: Randomness, now: int
 ) -> tuple[RatchetState, bytes]:
     """Section 3.5, RatchetDecrypt.
 
@@ -133,7 +158,8 @@ def decrypt(
         header: as received.
         ciphertext: nonce || ciphertext || tag.
         associated: as for ``encrypt``.
-        fresh: a new pair, used if the peer has taken a ratchet step.
+        random: asked for 32 bytes if the peer has taken a ratchet step.
+        now: milliseconds since 1970; the time of the keys that are skipped.
 
     Raises:
         UndecryptableMessage: it does not authenticate, its key is gone, or it jumps too far.
@@ -142,17 +168,17 @@ def decrypt(
     aad = associated + header.encode()
     skipped = state.mkskipped.get((header.dh, header.n))
     if skipped is not None:
-        plaintext = _open(skipped, ciphertext, aad)
-        left = {key: mk for key, mk in state.mkskipped.items() if key != (header.dh, header.n)}
+        plaintext = _open(skipped.mk, ciphertext, aad)
+        left = {key: kept for key, kept in state.mkskipped.items() if key != (header.dh, header.n)}
         return replace(state, mkskipped=left), plaintext
     if header.dh != state.dhr:
         if max(0, header.pn - state.nr) + header.n > MAX_SKIP:
             raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
-        state = _skip(state, header.pn)
-        state = _dh_ratchet(state, header, fresh)
+        state = _skip(state, header.pn, now)
+        state = _dh_ratchet(state, header, random)
     elif header.n < state.nr:
         raise UndecryptableMessage("its key was used already")
-    state = _skip(state, header.n)
+    state = _skip(state, header.n, now)
     if state.ckr is None:
         raise UndecryptableMessage("there is no receiving chain")
     ckr, mk = _kdf_ck(state.ckr)
@@ -160,14 +186,36 @@ def decrypt(
     return replace(state, ckr=ckr, nr=state.nr + 1), plaintext
 
 
-def _dh_ratchet(state: RatchetState, header: RatchetHeader, fresh: KeyPair) -> RatchetState:
+def forget_old(state: RatchetState, now: int) -> RatchetState:
+    """The state without skipped keys older than ``MAX_SKIPPED_AGE_MS``; the same object if there are none.
+
+    Args:
+        state: any.
+        now: milliseconds since 1970.
+    """
+    skipped = state.mkskipped
+    if all(0 <= now - kept.at <= MAX_SKIPPED_AGE_MS for kept in skipped.values()):
+        return state
+    return replace(
+        state,
+        mkskipped={
+            # A time to come is that of a clock that was wrong.
+            key: replace(kept, at=now) if kept.at == UNDATED or kept.at > now else kept
+            for key, kept in skipped.items()
+            if kept.at == UNDATED or now - kept.at <= MAX_SKIPPED_AGE_MS
+        },
+    )
+
+
+def _dh_ratchet(state: RatchetState, header: RatchetHeader, random: Randomness) -> RatchetState:
     """Section 3.5, DHRatchet."""
     rk, ckr = _kdf_rk(state.rk, primitives.x25519(state.dhs.private, header.dh))
+    fresh = KeyPair.from_private(random(primitives.KEY_BYTES))
     rk, cks = _kdf_rk(rk, primitives.x25519(fresh.private, header.dh))
     return replace(state, dhs=fresh, dhr=header.dh, rk=rk, cks=cks, ckr=ckr, pn=state.ns, ns=0, nr=0)
 
 
-def _skip(state: RatchetState, until: int) -> RatchetState:
+def _skip(state: RatchetState, until: int, now: int) -> RatchetState:
     """Section 3.5, SkipMessageKeys. The jump is bounded before any key is derived."""
     if until - state.nr > MAX_SKIP:
         raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
@@ -175,10 +223,19 @@ def _skip(state: RatchetState, until: int) -> RatchetState:
         return state
     skipped, ckr = dict(state.mkskipped), state.ckr
     for n in range(state.nr, until):
-        ckr, skipped[(state.dhr, n)] = _kdf_ck(ckr)
-    while len(skipped) > MAX_SKIPPED_KEYS:
-        del skipped[next(iter(skipped))]
-    return replace(state, ckr=ckr, nr=until, mkskipped=skipped)
+        ckr, mk = _kdf_ck(ckr)
+        skipped[(state.dhr, n)] = Skipped(mk, now)
+    return replace(state, ckr=ckr, nr=until, mkskipped=_bounded(skipped))
+
+
+def _bounded(skipped: dict[SkippedKey, Skipped]) -> dict[SkippedKey, Skipped]:
+    """The newest of them: so many chains, and so many keys."""
+    chains = list(dict.fromkeys(dh for dh, _ in skipped))
+    old = set(chains[:-MAX_RECEIVING_CHAINS])
+    kept = {key: value for key, value in skipped.items() if key[0] not in old} if old else skipped
+    while len(kept) > MAX_SKIPPED_KEYS:
+        del kept[next(iter(kept))]
+    return kept
 
 
 def _kdf_rk(rk: bytes, dh_out: bytes) -> tuple[bytes, bytes]:

@@ -5,7 +5,6 @@ Everything before the ciphertext is authenticated with it. The suite byte says h
 read the rest, so a later suite (a post-quantum ratchet, say) needs no new protocol.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,10 +12,10 @@ import msgspec
 
 from phantom_messenger.crypto import primitives, ratchet
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage, UnknownSuite
-from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader, initiate
+from phantom_messenger.crypto.handshake import Agreement, Encapsulate, HandshakeHeader, initiate
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
-from phantom_messenger.crypto.ratchet import RatchetHeader, RatchetState
+from phantom_messenger.crypto.ratchet import Randomness, RatchetHeader, RatchetState, Skipped
 
 SUITE: Final = 1
 HAS_HANDSHAKE: Final = 0b01
@@ -25,8 +24,6 @@ MAX_OVERHEAD: Final = (
     2 + 76 + primitives.KEM_CIPHERTEXT_BYTES + ratchet.HEADER_BYTES + primitives.NONCE_BYTES + primitives.TAG_BYTES
 )
 """Bytes that a message is longer than its padded content, at most."""
-
-Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +78,17 @@ def parse(message: bytes) -> Parsed:
 
 
 def start(
-    own: OwnIdentity, bundle: PreKeyBundle, ephemeral: KeyPair, *, own_id: bytes, peer_id: bytes, random: Randomness
+    own: OwnIdentity,
+    bundle: PreKeyBundle,
+    ephemeral: KeyPair,
+    *,
+    own_id: bytes,
+    peer_id: bytes,
+    random: Randomness,
+    encapsulate: Encapsulate = primitives.kem_encapsulate,
 ) -> Session:
-    """Begin a session with the owner of a bundle; errors as ``handshake.initiate``."""
-    header, agreement = initiate(own, ephemeral, bundle, own_id=own_id, peer_id=peer_id)
+    """Begin a session with the owner of a bundle; arguments and errors as ``handshake.initiate``."""
+    header, agreement = initiate(own, ephemeral, bundle, own_id=own_id, peer_id=peer_id, encapsulate=encapsulate)
     return Session(
         id=ephemeral.public,
         peer=bundle.identity,
@@ -125,25 +129,48 @@ def encrypt(session: Session, plaintext: bytes, random: Randomness) -> tuple[Ses
     return replace(session, ratchet=state), prefix + header.encode() + ciphertext
 
 
-def decrypt(session: Session, message: Parsed, random: Randomness) -> tuple[Session, bytes]:
+def decrypt(session: Session, message: Parsed, *, random: Randomness, now: int) -> tuple[Session, bytes]:
     """Decrypt one message; store the new session and the plaintext together.
+
+    Args:
+        session: unchanged by this call.
+        message: as ``parse`` took it apart.
+        random: a source of random bytes.
+        now: milliseconds since 1970.
 
     Raises:
         UndecryptableMessage, InvalidKey: as ``ratchet.decrypt``; the session is unchanged.
     """
-    fresh = KeyPair.from_private(random(primitives.KEY_BYTES))
     associated = session.associated_data + message.prefix
     if message.handshake is not None and message.handshake.identity != session.peer:
         raise UndecryptableMessage("it is from another identity")
-    state, plaintext = ratchet.decrypt(session.ratchet, message.header, message.ciphertext, associated, fresh)
+    state, plaintext = ratchet.decrypt(session.ratchet, message.header, message.ciphertext, associated, random=random, now=now)
     # The peer has answered: it knows the handshake.
     return replace(session, ratchet=state, pending=None), plaintext
+
+
+def forget_old(session: Session, now: int) -> Session:
+    """The session without what is too old to be kept (``ratchet.forget_old``); the same object if there is nothing."""
+    state = ratchet.forget_old(session.ratchet, now)
+    return session if state is session.ratchet else replace(session, ratchet=state)
 
 
 # --- storage ----------------------------------------------------------------------
 
 
+class _StoredSkipped(msgspec.Struct, array_like=True):
+    dh: bytes
+    n: int
+    mk: bytes
+    at: int = ratchet.UNDATED
+
+    def __repr__(self) -> str:
+        return "_StoredSkipped(...)"
+
+
 class _Stored(msgspec.Struct, array_like=True):
+    """Version 2. In version 1 skipped keys had no time, and the public half of ``dhs`` was derived."""
+
     version: int
     id: bytes
     peer: bytes
@@ -156,16 +183,17 @@ class _Stored(msgspec.Struct, array_like=True):
     ns: int
     nr: int
     pn: int
-    skipped: list[tuple[bytes, int, bytes]]
+    skipped: list[_StoredSkipped]
     pending: bytes | None
     initiated: bool
     classical: bool
+    dhs_public: bytes | None = None
 
     def __repr__(self) -> str:
         return "_Stored(...)"
 
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 
 
 def dump(session: Session) -> bytes:
@@ -185,10 +213,11 @@ def dump(session: Session) -> bytes:
             ns=state.ns,
             nr=state.nr,
             pn=state.pn,
-            skipped=[(dh, n, mk) for (dh, n), mk in state.mkskipped.items()],
+            skipped=[_StoredSkipped(dh, n, kept.mk, kept.at) for (dh, n), kept in state.mkskipped.items()],
             pending=None if session.pending is None else session.pending.encode(),
             initiated=session.initiated,
             classical=session.classical,
+            dhs_public=state.dhs.public,
         )
     )
 
@@ -203,11 +232,11 @@ def load(data: bytes) -> Session:
         stored = msgspec.msgpack.decode(data, type=_Stored)
     except (msgspec.MsgspecError, RecursionError):
         raise InvalidMessage("a stored session cannot be read") from None
-    if stored.version != STATE_VERSION:
+    if not 1 <= stored.version <= STATE_VERSION:
         raise InvalidMessage("a stored session is of another version")
-    keys = [stored.id, stored.peer, stored.dhs, stored.dhr, stored.rk, stored.cks, stored.ckr]
-    keys += [part for dh, _, mk in stored.skipped for part in (dh, mk)]
-    numbers = [stored.ns, stored.nr, stored.pn, *(n for _, n, _ in stored.skipped)]
+    keys = [stored.id, stored.peer, stored.dhs, stored.dhs_public, stored.dhr, stored.rk, stored.cks, stored.ckr]
+    keys += [part for kept in stored.skipped for part in (kept.dh, kept.mk)]
+    numbers = [stored.ns, stored.nr, stored.pn, *(kept.n for kept in stored.skipped)]
     if any(key is not None and len(key) != primitives.KEY_BYTES for key in keys) or not all(
         0 <= number <= ratchet.MAX_NUMBER for number in numbers
     ):
@@ -222,7 +251,9 @@ def load(data: bytes) -> Session:
         peer=PeerIdentity(stored.peer),
         associated_data=stored.associated_data,
         ratchet=RatchetState(
-            dhs=KeyPair.from_private(stored.dhs),
+            dhs=KeyPair.from_private(stored.dhs)
+            if stored.dhs_public is None
+            else KeyPair(stored.dhs, stored.dhs_public),
             dhr=stored.dhr,
             rk=stored.rk,
             cks=stored.cks,
@@ -230,7 +261,7 @@ def load(data: bytes) -> Session:
             ns=stored.ns,
             nr=stored.nr,
             pn=stored.pn,
-            mkskipped={(dh, n): mk for dh, n, mk in stored.skipped},
+            mkskipped={(kept.dh, kept.n): Skipped(kept.mk, kept.at) for kept in stored.skipped},
         ),
         pending=pending,
         initiated=stored.initiated,
