@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import apsw
 import pytest
 
-from phantom_messenger.client import records, vault
+from phantom_messenger.client import content, records, vault
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
@@ -165,7 +165,9 @@ class Party:
             return self.conversations.open(frame, codec.signed_text(codec.original(frame)), 0)
 
     def text(self, frame: frames.RoutedMessage) -> str:
-        return self.read(frame).content.body
+        found = self.read(frame).content
+        assert isinstance(found, content.Text)
+        return found.body
 
     def sessions(self, other: "Party") -> list[session.Session]:
         """The one to send with first."""
@@ -403,12 +405,12 @@ class Town:
     def __init__(self, world: World, folder: Path) -> None:
         self.world = world
         self.made: list[Device] = []
-        self._folder = folder
+        self.folder = folder
         self._stack = ExitStack()
 
     def device(self, name: str, **options: Any) -> Device:
         """A device that has not connected yet."""
-        made = Device(self.world, self._folder / name, name, **options)
+        made = Device(self.world, self.folder / name, name, **options)
         self._stack.callback(made.close)
         self.made.append(made)
         return made

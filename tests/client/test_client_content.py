@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from phantom_messenger.client import content
-from phantom_messenger.client.content import MAX_TEXT_BYTES, Content
+from phantom_messenger.client.content import MAX_TEXT_BYTES, Text
 from phantom_messenger.client.errors import TextTooLong
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -23,8 +23,8 @@ WRITTEN: dict[str, Any] = {
 }
 
 
-def made(body: str = "hello") -> Content:
-    return Content(
+def made(body: str = "hello") -> Text:
+    return Text(
         body=body,
         sent_at=1_750_000_000_000,
         sender=b"s" * 32,

@@ -10,7 +10,7 @@ import pytest
 from client_samples import Party, acquainted, fast_folder, raw_rows, resealed
 
 from phantom_messenger.client import content, records
-from phantom_messenger.client.content import Content
+from phantom_messenger.client.content import Text
 from phantom_messenger.client.conversations import MAX_SESSIONS, conversation_id
 from phantom_messenger.crypto import session
 from phantom_messenger.crypto.errors import (
@@ -86,7 +86,7 @@ def test_first_message_opens_a_session_on_both_sides(alice: Party, bob: Party, o
     assert has_handshake(first)
     assert not bob.conversations.has_session(alice.id)
     opened = bob.read(first)
-    assert opened.content == Content(
+    assert opened.content == Text(
         body="hello",
         sent_at=1,
         sender=alice.raw_id,
@@ -309,7 +309,7 @@ def test_content_that_names_other_people_is_refused(
     alice: Party, bob: Party, party: MakeParty, wrong: Callable[[Party], dict[str, Any]]
 ) -> None:
     acquainted(alice, bob)
-    right = Content(
+    right = Text(
         body="hello",
         sent_at=1,
         sender=alice.raw_id,

@@ -15,10 +15,13 @@ from phantom_messenger.crypto import handshake, session
 from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, PreKeyBundle, SignedPreKey
-from phantom_messenger.crypto.session import Parsed, Randomness, Session
+from phantom_messenger.crypto.ratchet import Randomness
+from phantom_messenger.crypto.session import Parsed, Session
 
 VECTORS: Final = Path(__file__).parents[2] / "../shared/vectors"
 P: Final = 2**255 - 19
+NOW: Final = 1_770_000_000_000
+"""When all of it happens, milliseconds since 1970."""
 
 
 def vectors(path: str) -> Any:
@@ -207,9 +210,10 @@ def encrypt(state: Session, plaintext: bytes) -> tuple[Session, bytes]:
     return session.encrypt(state, plaintext, _nonces)
 
 
-def decrypt(state: Session, message: bytes) -> tuple[Session, bytes]:
+def decrypt(state: Session, message: bytes, now: int = NOW) -> tuple[Session, bytes]:
     """Read a message; should it bring a ratchet step, the new key is another for each message."""
-    return session.decrypt(state, session.parse(message), randomness(hashlib.sha256(message).hexdigest()))
+    fresh = randomness(hashlib.sha256(message).hexdigest())
+    return session.decrypt(state, session.parse(message), random=fresh, now=now)
 
 
 def established(*, one_time: bool = True, kem: bool = True) -> tuple[Session, Session]:

@@ -4,7 +4,7 @@ from typing import Final
 
 import crypto_samples as samples
 import pytest
-from crypto_samples import SMALL_ORDER_X25519, randomness
+from crypto_samples import NOW, SMALL_ORDER_X25519, randomness
 
 from phantom_messenger.crypto import primitives, ratchet
 from phantom_messenger.crypto.errors import InvalidKey, InvalidMessage, UndecryptableMessage
@@ -36,8 +36,7 @@ class Side:
         return [self.send(b"%d" % index) for index in range(number)]
 
     def receive(self, message: Sent, associated: bytes = ASSOCIATED) -> bytes:
-        fresh = KeyPair.from_private(self._fresh(32))
-        self.state, plaintext = ratchet.decrypt(self.state, *message, associated, fresh)
+        self.state, plaintext = ratchet.decrypt(self.state, *message, associated, random=self._fresh, now=NOW)
         return plaintext
 
     def refuses(self, message: Sent, error: type[Exception] = UndecryptableMessage) -> None:
@@ -50,7 +49,8 @@ class Side:
 def repr_of_all(state: RatchetState) -> str:
     """Everything in a state, in order, as a text that later changes cannot reach."""
     names = ("dhs", "dhr", "rk", "cks", "ckr", "ns", "nr", "pn")
-    return repr([getattr(state, name) for name in names] + [list(state.mkskipped.items()), state.dhs.private])
+    skipped = [(key, kept.mk, kept.at) for key, kept in state.mkskipped.items()]
+    return repr([getattr(state, name) for name in names] + [skipped, state.dhs.private])
 
 
 @dataclass
@@ -338,7 +338,7 @@ def test_state_is_the_same_value_after_use(talking: Pair) -> None:
     state, before = talking.bob.state, repr_of_all(talking.bob.state)
     for _ in range(2):
         for sent in (message, late):
-            ratchet.decrypt(state, *sent, ASSOCIATED, KeyPair.from_private(SECRET))
+            ratchet.decrypt(state, *sent, ASSOCIATED, random=randomness("fresh"), now=NOW)
         ratchet.encrypt(state, b"", ASSOCIATED, bytes(12))
         assert repr_of_all(state) == before
 
@@ -444,7 +444,7 @@ def test_jump_too_far_is_refused_before_any_key_is_derived(
     }[where]
     derived = count_derivations(monkeypatch)
     with pytest.raises(UndecryptableMessage):
-        ratchet.decrypt(pair.bob.state, header, bytes(28), ASSOCIATED, pair.alice.state.dhs)
+        ratchet.decrypt(pair.bob.state, header, bytes(28), ASSOCIATED, random=randomness("fresh"), now=NOW)
     assert derived == []
 
 
@@ -468,7 +468,7 @@ def test_jump_over_the_end_of_a_chain_counts_both_before_any_key_is_derived(
     pair = in_a_chain()
     derived = count_derivations(monkeypatch)
     with pytest.raises(UndecryptableMessage):
-        ratchet.decrypt(pair.bob.state, RatchetHeader(NEW_KEY, pn, n), bytes(28), ASSOCIATED, pair.alice.state.dhs)
+        pair.bob.receive((RatchetHeader(NEW_KEY, pn, n), bytes(28)))
     assert derived == []
 
 
@@ -486,7 +486,7 @@ def test_forged_message_makes_at_most_max_skip_keys_and_its_own(
 
     monkeypatch.setattr(ratchet, "_kdf_ck", counted)
     with pytest.raises(UndecryptableMessage):
-        ratchet.decrypt(pair.bob.state, RatchetHeader(NEW_KEY, pn, n), bytes(28), ASSOCIATED, pair.alice.state.dhs)
+        pair.bob.receive((RatchetHeader(NEW_KEY, pn, n), bytes(28)))
     assert len(steps) == MAX_SKIP + 1
     assert repr_of_all(pair.bob.state) == before
 

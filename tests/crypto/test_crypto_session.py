@@ -11,6 +11,7 @@ from crypto_samples import (
     ALICE,
     BOB,
     MALLORY,
+    NOW,
     SMALL_ORDER_X25519,
     begin,
     decrypt,
@@ -22,7 +23,7 @@ from crypto_samples import (
 
 from phantom_messenger.crypto import padding, primitives, session
 from phantom_messenger.crypto.errors import CryptoError, InvalidKey, InvalidMessage, UndecryptableMessage, UnknownSuite
-from phantom_messenger.crypto.ratchet import RatchetHeader
+from phantom_messenger.crypto.ratchet import RatchetHeader, Skipped
 from phantom_messenger.crypto.session import Session
 
 
@@ -88,7 +89,7 @@ def test_handshake_of_another_identity_is_refused_in_a_session() -> None:
     _, message = encrypt(alice, b"hello")
     parsed = replace(session.parse(message), handshake=begin(BOB.bundle(), own=MALLORY).pending)
     with pytest.raises(UndecryptableMessage):
-        session.decrypt(bob, parsed, samples.randomness("x"))
+        session.decrypt(bob, parsed, random=samples.randomness("x"), now=NOW)
 
 
 def test_message_of_a_third_person_is_refused() -> None:
@@ -258,7 +259,9 @@ class Conversation:
     def deliver(self) -> None:
         place = self.dice.randrange(len(self.under_way)) if self.dice.random() < 0.4 else 0
         receiver, message, text = self.under_way.pop(place)
-        self.state[receiver], got = session.decrypt(self.state[receiver], session.parse(message), self.fresh)
+        self.state[receiver], got = session.decrypt(
+            self.state[receiver], session.parse(message), random=self.fresh, now=NOW
+        )
         assert got == text
         self.delivered.append((receiver, message))
 
@@ -266,7 +269,7 @@ class Conversation:
         receiver, message = self.dice.choice(self.delivered)
         before = session.dump(self.state[receiver])
         with pytest.raises(UndecryptableMessage):
-            session.decrypt(self.state[receiver], session.parse(message), self.fresh)
+            session.decrypt(self.state[receiver], session.parse(message), random=self.fresh, now=NOW)
         assert session.dump(self.state[receiver]) == before
         self.refused_again += 1
 
@@ -355,15 +358,16 @@ def test_either_message_of_a_session_restored_from_a_copy_is_read(first: bool) -
             decrypt(reader, other)
 
 
-@pytest.mark.parametrize("version", [0, 2, 255, -1])
+@pytest.mark.parametrize("version", [0, 3, 255, -1])
 def test_session_of_another_version_is_refused(version: int) -> None:
-    assert session.load(stored(begin(BOB.bundle()), version=1))
+    for known in (1, 2):
+        assert session.load(stored(begin(BOB.bundle()), version=known))
     with pytest.raises(InvalidMessage):
         session.load(stored(begin(BOB.bundle()), version=version))
 
 
 def test_session_of_another_version_and_shape_is_refused() -> None:
-    for value in ([2], [2, {}], {"version": 2}, [2, *range(30)], [], 2, None):
+    for value in ([3], [3, {}], {"version": 3}, [3, *range(30)], [2], [2, {}], {"version": 2}, [], 2, None):
         with pytest.raises(InvalidMessage):
             session.load(msgspec.msgpack.encode(value))
 
@@ -384,7 +388,7 @@ def test_garbage_is_no_session() -> None:
             session.load(garbage(size))
 
 
-KEYS: Final = ("id", "peer", "dhs", "dhr", "rk", "cks", "ckr")
+KEYS: Final = ("id", "peer", "dhs", "dhr", "rk", "cks", "ckr", "dhs_public")
 NUMBERS: Final = ("ns", "nr", "pn")
 PENDING: Final = initiate(BOB.bundle())[0].encode()
 PENDING_X3DH: Final = initiate(BOB.bundle(kem=False))[0].encode()
@@ -408,6 +412,8 @@ def id_of(value: object) -> str:
         {"skipped": [[bytes(32), 2**32, bytes(32)]]},
         {"skipped": [[bytes(32), 0, bytes(32)], [bytes(32), 1, b""]]},
         {"skipped": [[bytes(32), 0]]},
+        {"skipped": [[bytes(32), 0, bytes(32), None]]},
+        {"skipped": [[bytes(32), 0, bytes(32), "now"]]},
         {"pending": b""},
         {"pending": bytes(75)},
         {"pending": bytes(76)},
@@ -434,10 +440,10 @@ def test_classical_session_with_another_handshake_is_refused(pending: bytes) -> 
 
 
 def test_control_session_with_the_largest_numbers_and_absent_keys_is_loaded() -> None:
-    changes = {**dict.fromkeys(NUMBERS, 2**32 - 1), "skipped": [[bytes(32), 2**32 - 1, bytes(32)]]}
+    changes = {**dict.fromkeys(NUMBERS, 2**32 - 1), "skipped": [[bytes(32), 2**32 - 1, bytes(32), NOW]]}
     loaded = session.load(stored(begin(BOB.bundle()), **changes, dhr=None, cks=None, ckr=None, pending=None))
     assert (loaded.ratchet.ns, loaded.ratchet.nr, loaded.ratchet.pn) == (2**32 - 1,) * 3
-    assert loaded.ratchet.mkskipped == {(bytes(32), 2**32 - 1): bytes(32)}
+    assert loaded.ratchet.mkskipped == {(bytes(32), 2**32 - 1): Skipped(bytes(32), NOW)}
     assert (loaded.ratchet.dhr, loaded.ratchet.cks, loaded.ratchet.ckr, loaded.pending) == (None,) * 4
 
 

@@ -312,6 +312,8 @@ class Client:
 
     async def settle(self, timeout: float = 3.0) -> None:
         """Before leaving: wait until the relay was told what was read, if it can be reached."""
+        self._messenger.hurry()
+        self._changed()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self._messenger.untold and self._messenger.is_online:

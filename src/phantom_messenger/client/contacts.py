@@ -13,6 +13,7 @@ from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import safety
+from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES
 
 MAX_NAME: Final = 64
 ID_BYTES: Final = 32
@@ -56,24 +57,28 @@ class Contacts:
         record = self._vault.get(records.CONTACT, user_id, ContactRecord)
         return _public(record or ContactRecord(user_id=user_id))
 
-    def add(self, name: str, user_id: str) -> Contact:
+    def add(self, name: str, user_id: str, *, claimed: bool = False) -> Contact:
         """Give an id a name.
+
+        Args:
+            name: 1 to 64 printable characters.
+            user_id: base64.
+            claimed: take an id, too, that does not certify its key: the first key that is seen counts.
 
         Raises:
             InvalidUserId: not an id, or one's own.
             ContactExists: the name belongs to another id.
             UsageError: the name cannot be used.
         """
-        if not is_user_id(user_id):
-            raise InvalidUserId(f"'{user_id}' is not a user id; ask your contact for the output of 'phantom id'")
-        if user_id == self._own_id:
-            raise InvalidUserId("this is your own id; ask your contact for theirs")
+        self._check_id(user_id, claimed=claimed)
         name = name.strip()
         if not name or len(name) > MAX_NAME or not name.isprintable() or is_user_id(name):
             raise UsageError(f"a name has 1 to {MAX_NAME} printable characters; choose another")
         for contact in self.everybody():
             if contact.name == name and contact.user_id != user_id:
-                raise ContactExists(f"'{name}' is another contact already; choose another name")
+                raise ContactExists(
+                    f"'{name}' is another contact already; choose another name, or use --replace if they have a new id"
+                )
         record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         record = msgspec.structs.replace(record, name=name)
         with self._vault.transaction():
@@ -107,10 +112,72 @@ class Contacts:
         record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
         if record is None or not record.key:
             raise NoKeyYet(f"the key of {contact.label} has not been seen yet; exchange a text first")
-        record = msgspec.structs.replace(record, trust=str(trust))
+        if record.offered and trust is not Trust.VERIFIED:
+            return _public(record)  # it stays changed
+        record = msgspec.structs.replace(record, trust=str(trust), key=record.offered or record.key, offered=b"")
         with self._vault.transaction():
             self._vault.put(records.CONTACT, contact.user_id, record)
+        self._added(contact.user_id)
         return _public(record)
+
+    def accept(self, who: str) -> Contact:
+        """Take a changed key for the contact's, without having compared it; does nothing if it has not changed.
+
+        Raises:
+            UnknownContact: no such contact.
+        """
+        contact = self.find(who)
+        record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
+        if record is None or record.trust != Trust.CHANGED:
+            return contact
+        record = msgspec.structs.replace(
+            record, trust=str(Trust.UNVERIFIED), key=record.offered or record.key, offered=b""
+        )
+        with self._vault.transaction():
+            self._vault.put(records.CONTACT, contact.user_id, record)
+        self._added(contact.user_id)
+        return _public(record)
+
+    def replace(self, name: str, user_id: str) -> Contact:
+        """Give a name to another id: its owner has a new identity. Nothing is sent until that was verified or accepted.
+
+        Raises:
+            UnknownContact: nobody has that name.
+            InvalidUserId, ContactExists: as ``add``.
+        """
+        old = self.find(name)
+        if not old.name:
+            raise UnknownContact(f"there is no contact '{name}'; add one with 'phantom contacts add NAME ID'")
+        if old.user_id == user_id:
+            return old
+        self._check_id(user_id, claimed=is_claimed_id(old.user_id))
+        for contact in self.everybody():
+            if contact.user_id == user_id and contact.name:
+                raise ContactExists(f"that id is '{contact.name}' already; use that name")
+        before = self._vault.get(records.CONTACT, old.user_id, ContactRecord) or ContactRecord(user_id=old.user_id)
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        record = msgspec.structs.replace(record, name=old.name, trust=str(Trust.CHANGED))
+        with self._vault.transaction():
+            self._vault.put(records.CONTACT, old.user_id, msgspec.structs.replace(before, name=""))
+            self._vault.put(records.CONTACT, user_id, record)
+        self._added(user_id)
+        return _public(record)
+
+    def _check_id(self, user_id: str, *, claimed: bool) -> None:
+        if not is_user_id(user_id) and not (claimed and is_claimed_id(user_id)):
+            raise InvalidUserId(f"'{user_id}' is not a user id; ask your contact for the output of 'phantom id'")
+        if user_id == self._own_id:
+            raise InvalidUserId("this is your own id; ask your contact for theirs")
+
+    def can_be(self, user_id: str) -> bool:
+        """Whether this is the id of somebody else: one that certifies its key, or a contact's."""
+        known = is_user_id(user_id) or self._vault.has(records.CONTACT, user_id)
+        return known and user_id != self._own_id
+
+    def may_tell(self, user_id: str) -> bool:
+        """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        return record is not None and bool(record.name or record.greeted) and record.trust != Trust.CHANGED
 
     def ungreeted(self) -> list[str]:
         """Ids of named contacts whom the relay does not yet know as such."""
@@ -128,13 +195,30 @@ class Contacts:
 
 
 def is_user_id(text: str) -> bool:
-    """Whether a text is the id of a Phantom user: 32 bytes in canonical base64."""
+    """Whether a text is an id that certifies its key, as this SDK makes them: 32 bytes in canonical base64."""
+    return len(_decoded(text)) == ID_BYTES
+
+
+def is_claimed_id(text: str) -> bool:
+    """Whether a text is an id that says nothing of its key: 16 to 64 other bytes in canonical base64."""
+    raw = _decoded(text)
+    return MIN_USER_ID_BYTES <= len(raw) <= MAX_USER_ID_BYTES and len(raw) != ID_BYTES
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of canonical base64, none of anything else."""
     try:
         raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
-        return False
-    return len(raw) == ID_BYTES and base64.b64encode(raw).decode() == text
+        return b""
+    return raw if base64.b64encode(raw).decode() == text else b""
 
 
 def _public(record: ContactRecord) -> Contact:
-    return Contact(name=record.name, user_id=record.user_id, trust=Trust(record.trust), key=record.key or None)
+    return Contact(
+        name=record.name,
+        user_id=record.user_id,
+        trust=Trust(record.trust),
+        key=record.offered or record.key or None,
+        classical=record.classical,
+    )

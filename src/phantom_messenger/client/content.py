@@ -15,17 +15,19 @@ from phantom_messenger.crypto.errors import InvalidMessage
 MAX_TEXT_BYTES: Final = 40_000
 """Longest text in bytes of UTF-8; with everything around it, it fits a MESSAGE."""
 
+MAX_RECEIPTS: Final = 200
+"""Message ids in one receipt: about 8 KB. More wait for the next one."""
 
 LAST_TIME_MS: Final = 253_370_764_800_000
 """The first day of the year 9999: later times cannot be shown in every time zone."""
 
+MessageIds = Annotated[list[Annotated[str, msgspec.Meta(min_length=36, max_length=36)]], msgspec.Meta(max_length=200)]
 
-class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+
+class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", tag_field="kind"):
     """Version 1. Ids are raw user ids, keys raw Ed25519 keys, ``sent_at`` milliseconds since 1970."""
 
     version: Literal[1] = 1
-    kind: Literal["text"] = "text"
-    body: str
     sent_at: Annotated[int, msgspec.Meta(ge=0, le=LAST_TIME_MS)]
     sender: bytes
     recipient: bytes
@@ -33,19 +35,38 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     recipient_key: bytes
 
 
-def encode(content: Content) -> bytes:
+class Text(Content, frozen=True, kw_only=True, tag="text"):
+    """Something that a person wrote."""
+
+    body: str
+
+
+class Receipt(Content, frozen=True, kw_only=True, tag="receipt"):
+    """What became of messages of the other side, by their ids.
+
+    ``undecryptable`` asks for them again: they could not be read, and the session that this
+    came in is to be used from now on.
+    """
+
+    delivered: MessageIds
+    read: MessageIds
+    burned: MessageIds
+    undecryptable: MessageIds
+
+
+def encode(content: Text | Receipt) -> bytes:
     """Encode (MessagePack) and pad."""
     return padding.pad(msgspec.msgpack.encode(content))
 
 
-def decode(padded: bytes) -> Content:
+def decode(padded: bytes) -> Text | Receipt:
     """Undo ``encode``.
 
     Raises:
         InvalidMessage: not a content of a known version.
     """
     try:
-        return msgspec.msgpack.decode(padding.unpad(padded), type=Content)
+        return msgspec.msgpack.decode(padding.unpad(padded), type=Text | Receipt)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise InvalidMessage("the content is not of a known version") from None
 

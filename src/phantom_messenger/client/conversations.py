@@ -8,13 +8,17 @@ before it is on disk.
 import base64
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from phantom_messenger.client import content, records
+from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.records import ContactRecord, Mark, OutboxRecord, SessionsRecord
+from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import handshake, session
 from phantom_messenger.crypto.errors import CryptoError, InvalidKey, InvalidMessage, UndecryptableMessage
@@ -28,6 +32,13 @@ MAX_SESSIONS: Final = 40
 
 _CONVERSATION: Final = b"phantom/1 conversation\n"
 
+CERTIFIED_ID_BYTES: Final = 32
+"""Ids of this length certify their key; others are claimed, and bound to the first key that was seen."""
+
+
+class ChangedKey(InvalidKey):
+    """A claimed id has another key than before; nothing is sent until the user has accepted it."""
+
 
 class Opened(NamedTuple):
     """A message that was decrypted and believed.
@@ -35,13 +46,13 @@ class Opened(NamedTuple):
     ``late``: one that was written after it has come before it. ``is_new``: it began a session.
     """
 
-    content: content.Content
+    content: content.Text | content.Receipt
     late: bool
     is_new: bool
 
 
 class Conversations:
-    """All sessions of one identity.
+    """All sessions of one identity. Times are milliseconds since 1970.
 
     Args:
         vault: holds them.
@@ -60,22 +71,17 @@ class Conversations:
         self._random = random
 
     def has_session(self, peer: str) -> bool:
-        """Whether texts to this peer can be sealed now."""
-        return any(_can_send(found) for found in self._load(peer))
-
-    def is_classical(self, peer: str) -> bool:
-        """Whether the session in use has no post-quantum secret in it."""
-        found = self._load(peer)
-        return bool(found) and found[0].classical
+        """Whether something can be sealed for this peer now."""
+        return self._to_send_with(peer, self._load(peer)) is not None
 
     def begin(self, peer: str, bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
-        """Start a session with the owner of a bundle.
+        """Start a session with the owner of a bundle, and use it from now on.
 
         Raises:
+            ChangedKey: a claimed id has another key than before; ``note_offered`` it.
             CryptoError: the bundle is not this peer's, or not in order.
         """
-        if bundle.identity.user_id != base64.b64decode(peer):
-            raise InvalidKey("the relay handed out a key that is not this user's")
+        _check_certified(peer, bundle.identity)
         started = session.start(
             self._identity,
             bundle,
@@ -84,41 +90,43 @@ class Conversations:
             peer_id=base64.b64decode(peer),
             random=self._random,
         )
+        if self._known_key(peer) not in {b"", bundle.identity.public}:
+            raise ChangedKey("the key behind this id is another one than before")
         with self._vault.transaction():
+            self._note_key(peer, bundle.identity.public, classical=started.classical)
             self._store(peer, [started, *self._load(peer)])
-            self._remember_key(peer, bundle.identity.public)
 
-    def seal(self, entry: OutboxRecord) -> OutboxRecord:
-        """Encrypt a text of the outbox; call it inside a transaction that stores the result.
+    def note_offered(self, peer: str, key: bytes) -> None:
+        """Remember the other key of a claimed id, for the user to look at."""
+        with self._vault.transaction():
+            self._note_key(peer, key, classical=False)
+
+    def seal(self, entry: OutboxRecord, receipts: dict[str, list[str]] | None = None) -> OutboxRecord:
+        """Encrypt an entry of the outbox; call it inside a transaction that stores the result.
+
+        Args:
+            entry: a text, or a receipt.
+            receipts: what a receipt says: message ids by status.
 
         Raises:
             UndecryptableMessage: there is no session to send with.
         """
         sessions = self._load(entry.peer)
-        chosen = next((found for found in sessions if _can_send(found)), None)
+        chosen = self._to_send_with(entry.peer, sessions)
         if chosen is None:
             raise UndecryptableMessage("there is no session with this peer")
-        padded = content.encode(
-            content.Content(
-                body=entry.text,
-                sent_at=entry.made_at,
-                sender=self._own_id,
-                recipient=base64.b64decode(entry.peer),
-                sender_key=self._identity.peer.public,
-                recipient_key=chosen.peer.public,
-            )
-        )
-        after, message = session.encrypt(chosen, padded, self._random)
+        ends: dict[str, Any] = {
+            "sent_at": entry.made_at,
+            "sender": self._own_id,
+            "recipient": base64.b64decode(entry.peer),
+            "sender_key": self._identity.peer.public,
+            "recipient_key": chosen.peer.public,
+        }
+        ends |= (receipts or {}) if entry.text is None else {"body": entry.text}
+        body = content.Receipt(**ends) if entry.text is None else content.Text(**ends)
+        after, message = session.encrypt(chosen, content.encode(body), self._random)
         self._store(entry.peer, [after if found is chosen else found for found in sessions])
-        return OutboxRecord(
-            message_id=entry.message_id,
-            peer=entry.peer,
-            text=entry.text,
-            burn=entry.burn,
-            expires_in=entry.expires_in,
-            made_at=entry.made_at,
-            sealed=message,
-        )
+        return msgspec.structs.replace(entry, sealed=message)
 
     def open(self, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:
         """Decrypt a message; call it inside a transaction that stores what it says.
@@ -139,26 +147,37 @@ class Conversations:
         )
         if is_new:
             sessions = self._answered(sender, message, sessions, now)
-        opened, plaintext, late, sessions = self._decrypt(message, sessions, now)
-        opened.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
+        before, after, plaintext = self._decrypt(message, sessions, now)
+        after.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
         found = content.decode(plaintext)
         if (found.sender, found.recipient, found.sender_key, found.recipient_key) != (
             base64.b64decode(sender),
             self._own_id,
-            opened.peer.public,
+            after.peer.public,
             self._identity.peer.public,
         ):
             raise InvalidMessage("the content names other people than its envelope")
+        # Who asks for something again has lost the other sessions, perhaps also the one that would win.
+        is_asking = isinstance(found, content.Receipt) and bool(found.undecryptable)
+        sessions = _renewed(sessions, before, after, first=is_asking or not _is_rival(sessions[0], before))
         self._store(sender, sessions)
-        self._remember_key(sender, opened.peer.public)
+        self._note_key(sender, after.peer.public, classical=sessions[0].classical)
+        late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
         return Opened(found, late, is_new)
+
+    def forget_old(self, now: int) -> None:
+        """Erase keys that are too old to be kept; call it inside a transaction."""
+        for _, contact in self._vault.readable(records.CONTACT, ContactRecord):
+            sessions = self._load(contact.user_id)
+            kept = [session.forget_old(found, now) for found in sessions]
+            if any(one is not other for one, other in zip(kept, sessions, strict=True)):
+                self._store(contact.user_id, kept)
 
     def _answered(self, sender: str, message: Parsed, sessions: list[Session], now: int) -> list[Session]:
         """The sessions with the one that this message's handshake begins."""
         header = message.handshake
         assert header is not None  # noqa: S101 - the caller looked
-        if header.identity.user_id != base64.b64decode(sender):
-            raise InvalidKey("the key is not this user's")
+        _check_certified(sender, header.identity)
         fingerprint = base64.b64encode(hashlib.sha256(header.encode()).digest()).decode()
         if self._vault.has(records.HANDSHAKE, fingerprint):
             raise UndecryptableMessage("this handshake was seen before")
@@ -174,45 +193,70 @@ class Conversations:
         )
         fresh = session.answer(header, agreement, signed.pair)
         self._prekeys.consume(header)
-        self._vault.put(records.HANDSHAKE, fingerprint, Mark(now))
+        self._vault.put(records.HANDSHAKE, fingerprint, Mark(now), due=now)
         return _ordered(fresh, sessions)
 
-    def _decrypt(
-        self, message: Parsed, sessions: list[Session], now: int
-    ) -> tuple[Session, bytes, bool, list[Session]]:
-        """The session that opened it, the plaintext, whether it is late, and all sessions with that one renewed."""
+    def _decrypt(self, message: Parsed, sessions: list[Session], now: int) -> tuple[Session, Session, bytes]:
+        """The session that opened it, before and after, and the plaintext."""
         last: CryptoError = UndecryptableMessage("there is no session with this peer")
-        for index, known in enumerate(sessions):
+        for known in sessions:
             if message.handshake is not None and known.id != message.handshake.ephemeral:
                 continue
             try:
                 after, plaintext = session.decrypt(known, message, random=self._random, now=now)
             except CryptoError as error:
                 last = error
-                continue
-            late = (message.header.dh, message.header.n) in known.ratchet.mkskipped
-            others = [*sessions[:index], *sessions[index + 1 :]]
-            if index and not _is_rival(sessions[0], known):
-                return after, plaintext, late, [after, *others]
-            return after, plaintext, late, [*sessions[:index], after, *sessions[index + 1 :]]
+            else:
+                return known, after, plaintext
         raise last
 
-    def _remember_key(self, peer: str, key: bytes) -> None:
+    def _to_send_with(self, peer: str, sessions: list[Session]) -> Session | None:
+        """The first that can send, and that is with the key which the user knows."""
+        key = self._known_key(peer)
+        return next(
+            (found for found in sessions if found.ratchet.cks is not None and key in {b"", found.peer.public}), None
+        )
+
+    def _known_key(self, peer: str) -> bytes:
+        contact = self._vault.get(records.CONTACT, peer, ContactRecord)
+        return b"" if contact is None else contact.key
+
+    def _note_key(self, peer: str, key: bytes, *, classical: bool) -> None:
+        """Remember the key of a peer; if another one is known, only the user can give it that place."""
         contact = self._vault.get(records.CONTACT, peer, ContactRecord) or ContactRecord(user_id=peer)
-        if contact.key != key:
-            self._vault.put(
-                records.CONTACT,
-                peer,
-                ContactRecord(user_id=peer, name=contact.name, key=key, trust=contact.trust, greeted=contact.greeted),
-            )
+        if contact.key in {b"", key}:
+            after = msgspec.structs.replace(contact, key=key, classical=classical)
+        else:
+            after = msgspec.structs.replace(contact, offered=key, trust=str(Trust.CHANGED))
+        if after != contact:
+            self._vault.put(records.CONTACT, peer, after)
 
     def _load(self, peer: str) -> list[Session]:
-        stored = self._vault.get(records.SESSIONS, peer, SessionsRecord)
-        return [] if stored is None else [session.load(data) for data in stored.sessions]
+        """The sessions with a peer, the one in use first; what is damaged counts as lost."""
+        try:
+            stored = self._vault.get(records.SESSIONS, peer, SessionsRecord)
+        except VaultDamaged:
+            return []
+        found: list[Session] = []
+        for data in [] if stored is None else stored.sessions:
+            with suppress(InvalidMessage):
+                found.append(session.load(data))
+        return found
 
     def _store(self, peer: str, sessions: list[Session]) -> None:
         kept = sessions[:MAX_SESSIONS]
         self._vault.put(records.SESSIONS, peer, SessionsRecord(sessions=[session.dump(found) for found in kept]))
+
+
+def _check_certified(peer: str, identity: PeerIdentity) -> None:
+    """Refuse a key that is not that of a certified id.
+
+    Raises:
+        InvalidKey: it is another's.
+    """
+    raw = base64.b64decode(peer)
+    if len(raw) == CERTIFIED_ID_BYTES and identity.user_id != raw:
+        raise InvalidKey("the key is not this user's")
 
 
 def conversation_id(own: str, peer: str) -> str:
@@ -240,10 +284,6 @@ def bundle_of(payload: frames.RoutedKeyExchangeResponsePayload) -> PreKeyBundle:
     )
 
 
-def _can_send(found: Session) -> bool:
-    return found.ratchet.cks is not None
-
-
 def _is_rival(current: Session, other: Session) -> bool:
     """Whether both sides began at once and ``current`` is the one to stay.
 
@@ -258,3 +298,10 @@ def _ordered(fresh: Session, sessions: list[Session]) -> list[Session]:
     if sessions and _is_rival(sessions[0], fresh):
         return [sessions[0], fresh, *sessions[1:]]
     return [fresh, *sessions]
+
+
+def _renewed(sessions: list[Session], before: Session, after: Session, *, first: bool) -> list[Session]:
+    """The sessions with one renewed, in its place or first."""
+    if first:
+        return [after, *(found for found in sessions if found is not before)]
+    return [after if found is before else found for found in sessions]

@@ -7,6 +7,7 @@
      |    +-- ContactExists      the name or the id is taken
      |    +-- TextTooLong        over the limit, which the message names
      |    +-- NoKeyYet           the contact's key has not been seen
+     |    +-- KeyChanged         the contact's key is another one than before
      +-- ClientClosed            the client was closed while somebody waited on it
      +-- VaultError              the profile on this machine
      |    +-- PassphraseNeeded   there is no passphrase to open it with
@@ -50,6 +51,10 @@ class TextTooLong(UsageError):
 
 class NoKeyYet(UsageError):
     """The contact's key has not been seen."""
+
+
+class KeyChanged(UsageError):
+    """The contact's key is another one than before, and the user has not accepted it."""
 
 
 class ClientClosed(PhantomError):

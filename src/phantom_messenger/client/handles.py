@@ -48,7 +48,7 @@ class Delivery:
 
     def advance(self, state: DeliveryState) -> None:
         """Note how far it has come."""
-        self.state = max(self.state, state)
+        self.state = state
         self._changed.set()
 
     def fail(self, error: PhantomError) -> None:

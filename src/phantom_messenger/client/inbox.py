@@ -1,13 +1,21 @@
 """Received texts: on disk before they are acked, handed out until they are handled, gone when it is time."""
 
+from collections.abc import Callable
+from typing import Final
+
 import msgspec
 
-from phantom_messenger.client import records
+from phantom_messenger.client import content, records
 from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.conversations import Conversations, Opened
-from phantom_messenger.client.records import InboxRecord, Mark, ReceivedRecord
+from phantom_messenger.client.healing import Healing
+from phantom_messenger.client.receipts import Receipts
+from phantom_messenger.client.records import InboxRecord, Mark, ReceiptRecord, ReceivedRecord
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import codec, frames
+
+KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
+"""How long the id of a receipt is remembered against doubles; one that comes later says nothing new."""
 
 
 class Inbox:
@@ -16,51 +24,79 @@ class Inbox:
     Args:
         vault: holds them.
         conversations: opens them.
-        acks: what is to be told about them.
+        acks: what the relay is to be told about them.
+        receipts: what their senders are to be told.
+        healing: what could not be read.
     """
 
-    def __init__(self, vault: Vault, conversations: Conversations, acks: Acks) -> None:
+    def __init__(
+        self, vault: Vault, conversations: Conversations, acks: Acks, receipts: Receipts, healing: Healing
+    ) -> None:
         self._vault = vault
         self._conversations = conversations
         self._acks = acks
+        self._receipts = receipts
+        self._healing = healing
 
-    def take(self, frame: frames.RoutedMessage, now: int) -> Opened | None:
+    def take(
+        self, frame: frames.RoutedMessage, now: int, told: Callable[[str, content.Receipt], None]
+    ) -> Opened | None:
         """Decrypt and keep a message, all in one transaction; None if it was taken before.
+
+        Args:
+            frame: as the relay delivered it.
+            now: milliseconds since 1970.
+            told: called inside the transaction with the sender and what a receipt says.
 
         Raises:
             CryptoError: it cannot be read; nothing has changed.
             VaultError: it could not be kept.
         """
-        payload, options = frame.payload, frame.payload.options
-        name = records.pair(payload.sender_id, payload.message_id)
+        sender, message_id = frame.payload.sender_id, frame.payload.message_id
+        name = records.pair(sender, message_id)
         if self._vault.has(records.SEEN, name):
+            self._tell_again(sender, message_id, now)
             return None
-        expires_at = None if options.expires_in is None else frame.timestamp + options.expires_in
+        noted: list[ReceiptRecord] = []
         with self._vault.transaction():
             opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
-            received = ReceivedRecord(
-                message_id=payload.message_id,
-                sender=payload.sender_id,
-                text=opened.content.body,
-                sent_at=opened.content.sent_at,
-                received_at=now,
-                burn=options.burn_after_read,
-                expires_at=expires_at,
-            )
-            self._vault.put(records.RECEIVED, name, received, due=expires_at)
-            marker = InboxRecord(message_id=payload.message_id, sender=payload.sender_id)
-            self._vault.put(records.INBOX, name, marker)
-            self._vault.put(records.SEEN, name, Mark(now))
+            if isinstance(opened.content, content.Text):
+                self._put(frame, opened.content, now)
+                self._vault.put(records.SEEN, name, Mark(now))
+                noted.append(self._receipts.put(sender, message_id, "delivered", now))
+            else:
+                self._vault.put(records.SEEN, name, Mark(now), due=now + KEEP_SEEN_RECEIPTS_MS)
+                told(sender, opened.content)
+            self._healing.readable(sender, message_id)
+        self._receipts.keep(*noted)
+        self._healing.cured(sender, message_id)
         return opened
 
-    def note_unreadable(self, frame: frames.RoutedMessage, now: int) -> bool:
-        """Remember that a message cannot be read; False if that is known already."""
-        name = records.pair(frame.payload.sender_id, frame.payload.message_id)
-        if self._vault.has(records.UNREADABLE, name):
-            return False
+    def _put(self, frame: frames.RoutedMessage, text: content.Text, now: int) -> None:
+        payload, options = frame.payload, frame.payload.options
+        name = records.pair(payload.sender_id, payload.message_id)
+        expires_at = None if options.expires_in is None else frame.timestamp + options.expires_in
+        received = ReceivedRecord(
+            message_id=payload.message_id,
+            sender=payload.sender_id,
+            text=text.body,
+            sent_at=text.sent_at,
+            received_at=now,
+            burn=options.burn_after_read,
+            expires_at=expires_at,
+        )
+        self._vault.put(records.RECEIVED, name, received, due=expires_at)
+        self._vault.put(records.INBOX, name, InboxRecord(message_id=payload.message_id, sender=payload.sender_id))
+
+    def _tell_again(self, sender: str, message_id: str, now: int) -> None:
+        """A text came again: its sender may not know what became of it."""
+        received = self._vault.get(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
+        if received is None:
+            return
+        status = "delivered" if not received.read else "burned" if received.burn else "read"
         with self._vault.transaction():
-            self._vault.put(records.UNREADABLE, name, Mark(now))
-        return True
+            noted = self._receipts.put(sender, message_id, status, now)
+        self._receipts.keep(noted)
 
     def next(
         self, after: int, sender: str | None, now: int, *, is_clock_known: bool
@@ -85,20 +121,24 @@ class Inbox:
         with self._vault.transaction():
             self._vault.delete(records.INBOX, records.pair(sender, message_id))
 
-    def mark_read(self, sender: str, message_id: str) -> None:
+    def mark_read(self, sender: str, message_id: str, now: int) -> None:
         """The user has read a text: it is handled, its sender is to be told, and it burns if that was asked."""
         name = records.pair(sender, message_id)
         received = self._vault.get(records.RECEIVED, name, ReceivedRecord)
         if received is None or received.read:
             return
         after = msgspec.structs.replace(received, read=True, text=None if received.burn else received.text)
+        status = "burned" if received.burn else "read"
         with self._vault.transaction():
             self._vault.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
-            self._acks.put(sender, message_id, "burned" if received.burn else "read")
+            self._acks.put(sender, message_id, status)
+            noted = self._receipts.put(sender, message_id, status, now)
             self._vault.delete(records.INBOX, name)
+        self._receipts.keep(noted)
 
     def forget_expired(self, now: int) -> None:
         """Erase the texts whose time has come; call it inside a transaction."""
         for received in self._vault.overdue(records.RECEIVED, now, ReceivedRecord):
             name = records.pair(received.sender, received.message_id)
             self._vault.put(records.RECEIVED, name, msgspec.structs.replace(received, text=None))
+        self._vault.forget(records.SEEN, now)

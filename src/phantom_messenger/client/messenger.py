@@ -2,39 +2,38 @@
 
 Fed with what a connection brings and with the passing of time, drained of texts to send
 and of events. Everything that must survive is in the vault before it is acknowledged.
-
-Texts to one peer leave one at a time, each after the one before was accepted: so they
-arrive in order even when the relay refuses one for a while.
 """
 
 import base64
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from msgspec import UNSET
 
 from phantom_messenger.client import content, records
 from phantom_messenger.client.acks import Acks
-from phantom_messenger.client.contacts import Contacts, is_user_id
-from phantom_messenger.client.conversations import Conversations, bundle_of, conversation_id
-from phantom_messenger.client.errors import InvalidUserId, UsageError, VaultError
+from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
+from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultError
+from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
-from phantom_messenger.client.pacing import Pacing
+from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.plain import one_line
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.publishing import Publishing
+from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import (
     IdentityRecord,
     Number,
     OutboxRecord,
+    ReceiptRecord,
     ReceivedRecord,
     SentRecord,
 )
+from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -45,16 +44,14 @@ from phantom_messenger.client.status import (
     MessageEvent,
     PresenceEvent,
     TroubleEvent,
+    Trust,
 )
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto.errors import CryptoError
-from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
+from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite
+from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import RECONNECT_AFTER, CloseCode, ErrorCode
-from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RATES, RateClass
-
-EXCHANGE_MS: Final = 20_000
-"""How long a key exchange may stay unanswered before it is begun anew."""
+from phantom_messenger.wire.codes import RECONNECT_AFTER, CloseCode
+from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
 
 _DENIED: Final = set(CloseCode) - RECONNECT_AFTER - {CloseCode.NORMAL, CloseCode.POLICY_VIOLATION}
 """After these a client must not connect again by itself (protocol/phantom.md, Close codes)."""
@@ -62,19 +59,9 @@ _DENIED: Final = set(CloseCode) - RECONNECT_AFTER - {CloseCode.NORMAL, CloseCode
 CLOCK_STEP_MS: Final = 2_000
 """How far the local clock may drift from what is remembered of it."""
 
-SOON_MS: Final = 1_000
-TELL_AGAIN_MS: Final = 60_000
-"""How often a person is told of a trouble that goes on."""
-
 HOUSEKEEPING_MS: Final = 5_000
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A KEY_EXCHANGE_INIT under way."""
-
-    ephemeral: KeyPair
-    since: int
+OLD_KEYS_MS: Final = 3_600_000
+"""How often keys that are too old to be kept are looked for."""
 
 
 class Messenger:
@@ -117,16 +104,25 @@ class Messenger:
         self._conversations = Conversations(vault, self._identity, prekeys, random)
         self._publishing = Publishing(prekeys)
         self._acks = Acks(vault)
-        self._inbox = Inbox(vault, self._conversations, self._acks)
-        self._pacing = Pacing()
+        self._receipts = Receipts(vault)
+        self._healing = Healing(vault)
+        self._outbox = Outbox(vault)
+        self._inbox = Inbox(vault, self._conversations, self._acks, self._receipts, self._healing)
+        self._sending = Sending(
+            vault,
+            identity=self._identity,
+            contacts=self.contacts,
+            conversations=self._conversations,
+            outbox=self._outbox,
+            receipts=self._receipts,
+            healing=self._healing,
+            random=random,
+            trouble=self._trouble,
+            advance=self._entry_advance,
+            greeted=self._greeted,
+        )
         self._events: list[Event] = []
-        self._outbox: dict[str, OutboxRecord] = {
-            entry.message_id: entry for _, entry in vault.all(records.OUTBOX, OutboxRecord)
-        }
         self._link: Link | None = None
-        self._requests: dict[str, Callable[[frames.Error], None]] = {}
-        self._in_flight: dict[str, str] = {}
-        self._exchanges: dict[str, Exchange] = {}
         self._ungreeted: set[str] = set(self.contacts.ungreeted())
         self.retry_after: int | None = None
         """Milliseconds for which the relay has asked to stay away, if it has."""
@@ -137,8 +133,8 @@ class Messenger:
         self.is_deleted = False
         """Whether the relay has confirmed that it forgot this identity."""
         self._is_refused = False
-        self._storage_told_at: int | None = None
         self._housekeeping_at = 0
+        self._old_keys_at = 0
 
     # --- profile ------------------------------------------------------------------
 
@@ -161,17 +157,23 @@ class Messenger:
 
     def waiting_for(self, peer: str | None) -> int:
         """How many texts wait in the outbox; for one user, if one is named."""
-        return sum(1 for entry in self._outbox.values() if peer in {None, entry.peer})
+        return self._outbox.texts(peer)
 
     @property
     def waiting(self) -> int:
         """How many texts wait in the outbox."""
-        return len(self._outbox)
+        return self._outbox.texts()
 
     @property
     def untold(self) -> int:
-        """How many texts were read of which the relay has not been told yet."""
-        return len(self._acks)
+        """How much is to be told of which the relay does not have anything yet."""
+        waiting = sum(1 for sender in self._receipts.senders() if self.contacts.may_tell(sender))
+        return len(self._acks) + waiting + self._outbox.has_carrier()
+
+    def hurry(self) -> None:
+        """Tell at once what is to be told: the program is about to leave."""
+        self._sending.hurry()
+        self._pump()
 
     @property
     def prekeys_confirmed(self) -> bool:
@@ -191,8 +193,9 @@ class Messenger:
 
         Raises:
             InvalidUserId, TextTooLong, UsageError: it cannot be sent as it is.
+            KeyChanged: the user must look at the key of this contact first.
         """
-        if not is_user_id(peer) or peer == self.user_id:
+        if not self.contacts.can_be(peer):
             raise InvalidUserId(f"'{peer}' is not the id of somebody else; ask your contact for 'phantom id'")
         try:
             content.check_length(text)
@@ -200,6 +203,13 @@ class Messenger:
             raise UsageError("the text holds half a character (a lone surrogate); send it without") from None
         if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
             raise UsageError("a text can expire after 1 millisecond to 365 days; choose a time in between")
+        contact = self.contacts.of(peer)
+        if contact.trust is Trust.CHANGED:
+            who = contact.name or peer
+            raise KeyChanged(
+                f"the key of {contact.label} has changed; compare it with 'phantom contacts verify {who}'"
+                f" or take it with 'phantom contacts accept {who}', then send again"
+            )
         message_id = str(uuid.UUID(bytes=self._random(16), version=4))
         made_at = min(max(self._relay_time(), 0), content.LAST_TIME_MS)
         entry = OutboxRecord(
@@ -215,16 +225,15 @@ class Messenger:
             expires_in=expires_in,
         )
         with self._vault.transaction():
-            self._vault.put(records.OUTBOX, message_id, entry)
             self._vault.put(records.SENT, message_id, sent)
-        self._outbox[message_id] = entry
+            self._outbox.put(entry)
         with suppress(VaultError):  # the text is kept; what else could not be stored is tried again
             self._pump()
         return entry
 
     def state_of(self, message_id: str) -> DeliveryState | None:
         """How far a text of one's own has come."""
-        sent = self._vault.get(records.SENT, message_id, SentRecord)
+        sent = self._outbox.sent(message_id)
         return None if sent is None else DeliveryState(sent.state)
 
     def next_received(self, after: int, sender: str | None = None) -> tuple[int, ReceivedRecord] | None:
@@ -237,7 +246,7 @@ class Messenger:
 
     def mark_read(self, sender: str, message_id: str) -> None:
         """The user has read a text: it is handled, its sender is told, and it burns if that was asked; idempotent."""
-        self._inbox.mark_read(sender, message_id)
+        self._inbox.mark_read(sender, message_id, self._relay_time())
         with suppress(VaultError):  # it is marked; what else could not be stored is tried again
             self._pump()
 
@@ -289,9 +298,7 @@ class Messenger:
         reason = one_line(reason)
         self._link = None
         self._is_clock_known = False
-        self._requests.clear()
-        self._in_flight.clear()
-        self._exchanges.clear()
+        self._sending.disconnected()
         replaced = code == CloseCode.POLICY_VIOLATION
         self.is_deleted = code == CloseCode.NORMAL and self._is_deleting
         denied = code in _DENIED and not self._is_refused and self.retry_after is None
@@ -338,7 +345,7 @@ class Messenger:
             times.append(self._link.next_tick(now))
             times += [self._publishing.wait(now)] if self.is_online else []
             times += [wait for wait in (self._acks.wait(now),) if wait is not None]
-        times += self._pacing.waits(now)
+        times += self._sending.waits(now)
         return max(10, min(times))
 
     @property
@@ -387,83 +394,110 @@ class Messenger:
         self._pump()
 
     def _take_message(self, frame: frames.RoutedMessage) -> None:
-        payload, now = frame.payload, self._relay_time()
+        payload = frame.payload
         try:
-            opened = self._inbox.take(frame, now)
-        except CryptoError:
-            # It is not acked: it stays with the relay.
-            if self._inbox.note_unreadable(frame, now):
-                peer = self.contacts.of(payload.sender_id)
-                self._trouble(peer, "unreadable", f"a message of {peer.label} cannot be decrypted; ask for it again")
+            opened = self._inbox.take(frame, self._relay_time(), self._take_told)
+        except CryptoError as error:
+            self._cannot_read(payload.sender_id, payload.message_id, error)
             return
         if opened is not None:
-            peer = self.contacts.of(payload.sender_id)
-            self._emit(MessageEvent(message_id=payload.message_id, peer=peer))
-            if opened.is_new:
-                self._warn_if_classical(payload.sender_id)
-            if opened.late:
-                self._trouble(peer, "late", f"a text of {peer.label} came after ones that were written later")
+            self._opened(payload.sender_id, payload.message_id, opened)
         if self._link is not None:
             delivered = frames.MessageAckPayload(
                 message_id=payload.message_id, sender_id=payload.sender_id, status="delivered"
             )
             self._acks.confirm(self._link, delivered, self._monotonic())
 
-    def _warn_if_classical(self, user_id: str) -> None:
-        if self._conversations.is_classical(user_id):
-            peer = self.contacts.of(user_id)
+    def _opened(self, sender: str, message_id: str, opened: Opened) -> None:
+        peer = self.contacts.of(sender)
+        if opened.is_new and peer.trust is Trust.CHANGED:
+            self._sending.tell_changed(peer)
+        if opened.is_new:
+            self._warn_if_classical(peer)
+        if isinstance(opened.content, content.Receipt):
+            return
+        self._emit(MessageEvent(message_id=message_id, peer=peer))
+        if opened.late:
+            self._trouble(peer, "late", f"a text of {peer.label} came after ones that were written later")
+
+    def _cannot_read(self, sender: str, message_id: str, error: CryptoError) -> None:
+        """It is not acked: it stays with the relay until the same one comes readable."""
+        is_curable = isinstance(error, UndecryptableMessage | UnknownPreKey)
+        if not self._healing.note(sender, message_id, curable=is_curable):
+            return
+        peer = self.contacts.of(sender)
+        if isinstance(error, UnknownSuite):
+            word, what = "newer", "is of a newer version; update this program"
+        elif not is_curable:
+            word, what = "unreadable", "cannot be decrypted; ask for it again"
+        elif self.contacts.may_tell(sender):
+            word, what = "waiting", "cannot be decrypted: waiting for it to be sent again"
+        else:
+            word, what = "unreadable", "cannot be decrypted; add them with 'phantom contacts add' to ask for it again"
+        self._trouble(peer, word, f"a message of {peer.label} {what}")
+
+    def _take_told(self, sender: str, told: content.Receipt) -> None:
+        """What became of our messages, from their recipient itself; part of the transaction that keeps the receipt."""
+        answered = [*told.delivered, *told.read, *told.burned]
+        lost = [*told.undecryptable, *self._outbox.overtaken(sender, answered)]
+        for state, message_ids in (
+            (DeliveryState.DELIVERED, told.delivered),
+            (DeliveryState.READ, told.read),
+            (DeliveryState.BURNED, told.burned),
+        ):
+            for message_id in message_ids:
+                sent = self._outbox.sent(message_id, sender)
+                if sent is not None:
+                    self._advance(sent, state)
+        if told.undecryptable:
+            self._outbox.unseal(sender)
+        for message_id in told.undecryptable:
+            if self._receipts.is_carrier(message_id):
+                self._receipts.lost(message_id)
+        count = self._outbox.again(sender, lost, self._relay_time())
+        if count:
+            peer = self.contacts.of(sender)
+            self._trouble(peer, "resent", f"{peer.label} could not read {count} text(s) of yours; they are sent again")
+
+    def _warn_if_classical(self, peer: Contact) -> None:
+        if peer.classical:
             self._trouble(
                 peer, "classical", f"texts with {peer.label} are not safe from a quantum computer: no KEM prekey"
             )
 
     def _take_receipt(self, frame: frames.Receipt) -> None:
+        """The relay's word: taken for what it knows alone, that it has a message, or that its time has come."""
         payload = frame.payload
-        self._answered(frame.id)
-        sent = self._vault.get(records.SENT, payload.message_id, SentRecord)
-        if sent is not None and sent.peer == payload.recipient_id:
-            self._advance(sent, DeliveryState[payload.status.name])
+        self._sending.answered(frame.id)
+        state = DeliveryState[payload.status.name]
+        sent = self._outbox.sent(payload.message_id, payload.recipient_id)
+        if sent is not None:
+            if state is DeliveryState.ACCEPTED or (state is DeliveryState.EXPIRED and sent.expires_in is not None):
+                self._advance(sent, state)
+        elif state is DeliveryState.ACCEPTED:
+            self._outbox.remove(payload.message_id, payload.recipient_id)
+        elif self._receipts.is_carrier(payload.message_id):
+            self._receipts.told(payload.message_id)
         self._confirm(frame.seq)
 
     def _advance(self, sent: SentRecord, state: DeliveryState) -> None:
-        """A text has come further; an older news than the known one changes nothing."""
-        if state <= sent.state:
-            self._left_outbox(sent)
-            return
-        gone = state in {DeliveryState.BURNED, DeliveryState.EXPIRED}
-        expires_at = sent.expires_at
-        if expires_at is None and sent.expires_in is not None:
-            expires_at = self._relay_time() + sent.expires_in  # it was accepted just now
-        after = msgspec.structs.replace(sent, state=int(state), text=None if gone else sent.text, expires_at=expires_at)
         with self._vault.transaction():
-            self._vault.delete(records.OUTBOX, sent.message_id)
-            self._vault.put(records.SENT, sent.message_id, after, due=None if after.text is None else expires_at)
+            is_news = self._outbox.advance(sent, state, self._relay_time())
             if state is DeliveryState.ACCEPTED:
                 self._greeted(sent.peer)
-        self._left_outbox(sent)
-        self._emit(DeliveryEvent(message_id=sent.message_id, peer=self.contacts.of(sent.peer), state=state))
+        if is_news:
+            self._emit(DeliveryEvent(message_id=sent.message_id, peer=self.contacts.of(sent.peer), state=state))
 
-    def _left_outbox(self, sent: SentRecord) -> None:
-        self._outbox.pop(sent.message_id, None)
-        if self._in_flight.get(sent.peer) == sent.message_id:
-            del self._in_flight[sent.peer]
+    def _entry_advance(self, entry: OutboxRecord, state: DeliveryState) -> None:
+        sent = self._outbox.sent(entry.message_id)
+        if sent is not None:
+            self._advance(sent, state)
 
     def _take_bundle(self, frame: frames.RoutedKeyExchangeResponse) -> None:
-        payload = frame.payload
         if frame.signature is UNSET:
-            self._answered(frame.id)  # else the id is the peer's own
-        peer = payload.sender_id
-        exchange = self._exchanges.pop(peer, None)
-        if exchange is not None:
-            try:
-                if not self._conversations.has_session(peer):
-                    self._conversations.begin(peer, bundle_of(payload), exchange.ephemeral)
-                    self._warn_if_classical(peer)
-                with self._vault.transaction():
-                    self._greeted(peer)
-            except CryptoError as error:
-                self._pacing.unknown_peer(peer, self._monotonic())
-                contact = self.contacts.of(peer)
-                self._trouble(contact, "key-exchange", f"the relay's key for {contact.label} is wrong: {error}")
+            self._sending.answered(frame.id)  # else the id is the peer's own
+        if self._sending.take_bundle(frame.payload, self._monotonic(), self._relay_time()):
+            self._warn_if_classical(self.contacts.of(frame.payload.sender_id))
         self._confirm(frame.seq)
 
     def _take_presence(self, frame: frames.PresenceNotice) -> None:
@@ -481,18 +515,12 @@ class Messenger:
 
     def _take_error(self, frame: frames.Error) -> None:
         now = self._monotonic()
-        handle = None if frame.id is UNSET else self._requests.pop(frame.id, None)
-        if handle is not None:
-            handle(frame)
-        elif self._publishing.refused(frame, now):
+        if self._sending.refused(frame, now):
+            return
+        if self._publishing.refused(frame, now):
             self._trouble(None, "prekeys", f"the relay refused the prekeys: {one_line(frame.payload.message)}")
         else:
             self._acks.refused(frame, now)
-
-    def _answered(self, request: Any) -> None:
-        """A request was answered directly, so it will not be refused."""
-        if request is not UNSET:
-            self._requests.pop(request, None)
 
     # --- sending ------------------------------------------------------------------
 
@@ -503,114 +531,7 @@ class Messenger:
         now = self._monotonic()
         self._publishing.tick(self._link, now)
         self._acks.tick(self._link, now)
-        if self._pacing.may_send(RateClass.MESSAGE, now):
-            busy = set(self._in_flight)
-            for entry in list(self._outbox.values()):
-                if entry.peer not in busy:
-                    busy.add(entry.peer)
-                    self._send_entry(entry, now)
-        for peer in list(self._ungreeted):
-            self._want_session(peer, now)
-
-    def _send_entry(self, entry: OutboxRecord, now: int) -> None:
-        if not self._pacing.may_reach(entry.peer, now):
-            return
-        if not entry.sealed and not self._conversations.has_session(entry.peer):
-            self._want_session(entry.peer, now)
-            return
-        if not self._may_send(RateClass.MESSAGE, now):
-            return
-        if not entry.sealed:
-            with self._vault.transaction():
-                entry = self._conversations.seal(entry)
-                self._vault.put(records.OUTBOX, entry.message_id, entry)
-            self._outbox[entry.message_id] = entry
-        self._in_flight[entry.peer] = entry.message_id
-        metadata: dict[str, Any] = {}
-        if entry.burn:
-            metadata["burnAfterRead"] = True
-        if entry.expires_in is not None:
-            metadata["expiresIn"] = entry.expires_in
-        payload = frames.MessagePayload(
-            conversation_id=conversation_id(self.user_id, entry.peer),
-            encrypted=base64.b64encode(entry.sealed).decode(),
-            message_id=entry.message_id,
-            metadata=msgspec.Raw(msgspec.json.encode(metadata)) if metadata else UNSET,
-            recipient_id=entry.peer,
-        )
-        self._send_signed(
-            lambda request, time: frames.Message(id=request, payload=payload, signature="", timestamp=time),
-            lambda error: self._message_refused(entry, error),
-        )
-
-    def _message_refused(self, entry: OutboxRecord, error: frames.Error) -> None:
-        self._in_flight.pop(entry.peer, None)
-        now = self._monotonic()
-        reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
-        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
-        peer = self.contacts.of(entry.peer)
-        match error.payload.code:
-            case ErrorCode.RATE_LIMITED if reason == "backlog":
-                self._pacing.pause_peer(entry.peer, now + wait)
-                self._trouble(
-                    peer, "backlog", f"the mailbox of {peer.label} is full; the text is sent when there is room"
-                )
-            case ErrorCode.RATE_LIMITED:
-                self._pacing.pause(RateClass.MESSAGE, now + wait)
-            case ErrorCode.USER_NOT_FOUND:
-                self._unknown_user(peer, now)
-            case ErrorCode.INTERNAL_ERROR:
-                self._pacing.pause(RateClass.MESSAGE, now + max(wait, SOON_MS))
-                if self._storage_told_at is None or now - self._storage_told_at >= TELL_AGAIN_MS:
-                    self._storage_told_at = now
-                    self._trouble(peer, "storage", "the relay cannot store texts now; they are sent as soon as it can")
-            case ErrorCode.INVALID_MESSAGE if reason == "clock":
-                self._pacing.pause(RateClass.MESSAGE, now + SOON_MS)
-            case _:
-                sent = self._vault.get(records.SENT, entry.message_id, SentRecord)
-                if sent is not None:
-                    self._advance(sent, DeliveryState.FAILED)
-                self._trouble(
-                    peer, "refused", f"the relay refused a text to {peer.label}: {one_line(error.payload.message)}"
-                )
-
-    def _want_session(self, peer: str, now: int) -> None:
-        exchange = self._exchanges.get(peer)
-        if exchange is not None and now - exchange.since < EXCHANGE_MS:
-            return
-        if not (self._pacing.may_reach(peer, now) and self._may_send(RateClass.KEY_EXCHANGE, now)):
-            return
-        ephemeral = KeyPair.from_private(self._random(32))
-        self._exchanges[peer] = Exchange(ephemeral, now)
-        payload = frames.KeyExchangeInitPayload(
-            ephemeral_key=base64.b64encode(ephemeral.public).decode(),
-            identity_key=base64.b64encode(self._identity.peer.public).decode(),
-            target_id=peer,
-        )
-        self._send_signed(
-            lambda request, time: frames.KeyExchangeInit(id=request, payload=payload, signature="", timestamp=time),
-            lambda error: self._exchange_refused(peer, error),
-        )
-
-    def _exchange_refused(self, peer: str, error: frames.Error) -> None:
-        self._exchanges.pop(peer, None)
-        now = self._monotonic()
-        wait = EXCHANGE_MS if error.payload.retry_after is UNSET else error.payload.retry_after
-        contact = self.contacts.of(peer)
-        reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
-        match error.payload.code:
-            case ErrorCode.RATE_LIMITED if reason != "backlog":
-                self._pacing.pause(RateClass.KEY_EXCHANGE, now + wait)
-            case ErrorCode.USER_NOT_FOUND:
-                self._unknown_user(contact, now)
-            case _:
-                self._pacing.pause_peer(peer, now + wait)
-
-    def _unknown_user(self, peer: Contact, now: int) -> None:
-        self._pacing.unknown_peer(peer.user_id, now)
-        self._trouble(
-            peer, "unknown-user", f"the relay does not know {peer.label} yet; texts wait until they have connected once"
-        )
+        self._sending.pump(self._link, now, greet=self._ungreeted)
 
     def _confirm(self, seq: Any) -> None:
         if seq is not UNSET and self._link is not None and self.is_online:
@@ -623,19 +544,7 @@ class Messenger:
 
     def _may_send(self, rate: RateClass, now: int) -> bool:
         """Count a frame of a class, unless the relay would refuse it now."""
-        if self._link is None or not self.is_online or not self._pacing.may_send(rate, now):
-            return False
-        limit = self._link.messages_per_minute if rate is RateClass.MESSAGE else RATES[rate]
-        return self._pacing.take(rate, limit if self._link.is_limited else None, now)
-
-    def _send_signed(
-        self, build: Callable[[str, int], frames.SignedFrame], refused: Callable[[frames.Error], None]
-    ) -> str:
-        if self._link is None:
-            return ""
-        request = self._link.send_signed(build, self._monotonic())
-        self._requests[request] = refused
-        return request
+        return self._link is not None and self.is_online and self._sending.may_send(self._link, rate, now)
 
     # --- the rest -----------------------------------------------------------------
 
@@ -645,8 +554,11 @@ class Messenger:
         now = self._relay_time()
         with self._vault.transaction():
             self._inbox.forget_expired(now)
-            for sent in self._vault.overdue(records.SENT, now, SentRecord):
-                self._vault.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, text=None))
+            self._outbox.forget_expired(now)
+            self._receipts.forget(self._vault.overdue(records.RECEIPT, now, ReceiptRecord))
+            if now >= self._old_keys_at:
+                self._old_keys_at = now + OLD_KEYS_MS
+                self._conversations.forget_old(now)
 
     def _greeted(self, peer: str) -> None:
         self.contacts.greeted(peer)
@@ -654,7 +566,7 @@ class Messenger:
 
     def _contact_added(self, peer: str) -> None:
         self._ungreeted.update(self.contacts.ungreeted())
-        self._pacing.forgive(peer)
+        self._sending.forgive(peer)
         self._pump()
         self._notify()
 

@@ -48,6 +48,13 @@ class Pacing:
             self.pause(rate, now + wait)
         return not wait
 
+    def free(self, rate: RateClass, limit: int | None, now: int) -> int:
+        """How many frames of a class may still be sent in this minute, of ``limit``."""
+        window = self._windows.get(rate)
+        if limit is None or window is None:
+            return 1_000_000 if limit is None else limit
+        return window.limit - window.used(now)
+
     def pause(self, rate: RateClass, until: int) -> None:
         """Send nothing of a class before then."""
         self._until[rate] = max(until, self._until.get(rate, 0))

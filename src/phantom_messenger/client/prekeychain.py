@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from phantom_messenger.client import records
+from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import Number, PreKeyRecord
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.errors import UnknownPreKey
@@ -28,6 +29,9 @@ KEEP_HANDED_OUT_MS: Final = 90 * _DAY_MS
 
 LAST_CLOCK_ID: Final = 0xF000_0000
 """Ids beyond this are only counted: a clock that was wrong once must not use up all ids."""
+
+MAX_AHEAD: Final = 30 * 86_400
+"""How far a relay's highest id may be ahead of the seconds since 1970."""
 
 SIGNED: Final = "signed"
 ONE_TIME: Final = "one-time"
@@ -60,6 +64,26 @@ class PreKeyChain:
         self._vault = vault
         self._identity = identity
         self._random = random
+
+    def is_behind(self, *, signed_id: int | None, highest_id: int | None) -> bool:
+        """Whether the relay has prekeys whose private halves are not here: a backup was restored, say."""
+        if highest_id is not None and highest_id > self._last_id():
+            return True
+        try:
+            return signed_id is not None and self._get(SIGNED, signed_id).id != signed_id
+        except UnknownPreKey:
+            return True
+
+    def catch_up(self, highest_id: int | None, now: int) -> None:
+        """Count on behind all ids that were published; unpublished one-time keys with lower ids go."""
+        # A relay that claims an id of the far future would use up all of them.
+        if highest_id is None or highest_id > now // 1000 + MAX_AHEAD:
+            highest_id = 0
+        with self._vault.transaction():
+            self._vault.put(records.LAST_PREKEY_ID, "", Number(max(self._last_id(), highest_id)))
+            for record in self._all():
+                if record.sort in {ONE_TIME, KEM} and not record.published:
+                    self._vault.delete(records.PREKEY, f"{record.sort}:{record.id}")
 
     def due(self, *, one_time: int, kem: int, signed_id: int | None, last_resort_id: int | None, now: int) -> bool:
         """Whether the relay should get a publication, given what it says it has."""
@@ -132,14 +156,17 @@ class PreKeyChain:
                 self._vault.delete(records.PREKEY, f"{sort}:{number}")
 
     def _all(self) -> list[PreKeyRecord]:
-        return [record for _, record in self._vault.all(records.PREKEY, PreKeyRecord)]
+        return [record for _, record in self._vault.readable(records.PREKEY, PreKeyRecord)]
 
     def _current(self, sort: str) -> PreKeyRecord | None:
         found = [record for record in self._all() if record.sort == sort and record.retired_at is None]
         return found[-1] if found else None
 
     def _get(self, sort: str, number: int) -> PreKeyRecord:
-        record = self._vault.get(records.PREKEY, f"{sort}:{number}", PreKeyRecord)
+        try:
+            record = self._vault.get(records.PREKEY, f"{sort}:{number}", PreKeyRecord)
+        except VaultDamaged:
+            record = None
         if record is None:
             raise UnknownPreKey(f"the {sort} prekey that it was made for is gone")
         return record
@@ -167,10 +194,16 @@ class PreKeyChain:
 
         All sorts share one space: a handshake names a KEM prekey of either sort by its id alone.
         """
-        last = self._vault.get(records.LAST_PREKEY_ID, "", Number)
-        number = max(now // 1000 if now // 1000 < LAST_CLOCK_ID else 0, 0 if last is None else last.value) + 1
+        number = max(now // 1000 if now // 1000 < LAST_CLOCK_ID else 0, self._last_id()) + 1
         self._vault.put(records.LAST_PREKEY_ID, "", Number(number))
         return number
+
+    def _last_id(self) -> int:
+        try:
+            last = self._vault.get(records.LAST_PREKEY_ID, "", Number)
+        except VaultDamaged:
+            return max((record.id for record in self._all()), default=0)
+        return 0 if last is None else last.value
 
     def _put(self, record: PreKeyRecord, *, published: bool | None = None, retired_at: int | None = None) -> None:
         self._vault.put(
@@ -197,3 +230,7 @@ class PreKeyChain:
         for record in self._all():
             if record.retired_at is not None and now - record.retired_at > KEEP_RETIRED_MS:
                 self._vault.delete(records.PREKEY, f"{record.sort}:{record.id}")
+        signed = [record.made_at for record in self._all() if record.sort == SIGNED]
+        if signed:
+            # Older handshakes were made with prekeys that are gone, so they cannot be replayed.
+            self._vault.forget(records.HANDSHAKE, min(signed) - 1)

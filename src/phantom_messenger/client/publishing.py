@@ -62,10 +62,16 @@ class Publishing:
         payload = frame.payload
         one_time, kem = payload.one_time_pre_keys, payload.kem_pre_keys
         wall = link.relay_time(now)
-        is_due = self._prekeys.due(
+        signed_id = None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id
+        highest_id = None if payload.highest_pre_key_id is UNSET else payload.highest_pre_key_id
+        replace = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
+        if replace and self._left:
+            self._prekeys.catch_up(highest_id, wall)
+            one_time = kem = 0
+        is_due = replace or self._prekeys.due(
             one_time=one_time,
             kem=kem,
-            signed_id=None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id,
+            signed_id=signed_id,
             last_resort_id=None if payload.last_resort_kem_pre_key_id is UNSET else payload.last_resort_kem_pre_key_id,
             now=wall,
         )
@@ -73,7 +79,7 @@ class Publishing:
         if is_due and self._left:
             self._left -= 1
             publication = self._prekeys.publication(one_time=one_time, kem=kem, now=wall)
-            payload_out = _payload(publication)
+            payload_out = _payload(publication, replace=replace)
             request = link.send_signed(
                 lambda request, time: frames.PreKeyPublish(
                     id=request, payload=payload_out, signature="", timestamp=time
@@ -98,7 +104,7 @@ class Publishing:
         return is_publication
 
 
-def _payload(publication: Publication) -> frames.PreKeyPublishPayload:
+def _payload(publication: Publication, *, replace: bool) -> frames.PreKeyPublishPayload:
     signed, last_resort = publication.signed, publication.last_resort
     return frames.PreKeyPublishPayload(
         kem_pre_keys=[
@@ -111,6 +117,7 @@ def _payload(publication: Publication) -> frames.PreKeyPublishPayload:
         one_time_pre_keys=[
             frames.OneTimePreKeyPart(id=key.id, key=_text(key.pair.public)) for key in publication.one_time
         ],
+        replace=True if replace else UNSET,
         signed_pre_key=frames.SignedPreKeyPart(
             id=signed.id, key=_text(signed.pair.public), signature=_text(signed.signature)
         ),

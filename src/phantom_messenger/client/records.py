@@ -18,6 +18,9 @@ HANDSHAKE: Final = "handshake"
 CLOCK_OFFSET: Final = "clock-offset"
 ACK: Final = "ack"
 UNREADABLE: Final = "unreadable"
+RECEIPT: Final = "receipt"
+HEALED: Final = "healed"
+UNANSWERED: Final = "unanswered"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -38,6 +41,8 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     """``CONTACT``/user id. ``key`` is b'' until seen.
 
     ``greeted``: we have written to them through the relay, so that it knows that we know them.
+    ``offered``: another key that came under a claimed id, b'' if none: see ``Trust.CHANGED``.
+    ``classical``: the session in use has no post-quantum secret.
     """
 
     user_id: str
@@ -45,6 +50,8 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     key: bytes = b""
     trust: str = "unverified"
     greeted: bool = False
+    offered: bytes = b""
+    classical: bool = False
 
 
 class SessionsRecord(Record, frozen=True, kw_only=True):
@@ -68,19 +75,27 @@ class PreKeyRecord(Record, frozen=True, kw_only=True):
 
 
 class OutboxRecord(Record, frozen=True, kw_only=True):
-    """``OUTBOX``/message id: a text that the relay has not accepted. ``sealed`` is b'' until encrypted."""
+    """``OUTBOX``/message id: what the relay has not accepted. ``sealed`` is b'' until encrypted.
+
+    ``text`` is None for a receipt, whose content is gathered from ``RECEIPT`` when it is encrypted.
+    ``again``: its recipient could not read it, or never got it.
+    """
 
     message_id: str
     peer: str
-    text: str
+    text: str | None
     burn: bool
     expires_in: int | None
     made_at: int
     sealed: bytes = b""
+    again: bool = False
 
 
 class SentRecord(Record, frozen=True, kw_only=True):
-    """``SENT``/message id: a text of one's own and how far it has come. ``text`` None when it is gone."""
+    """``SENT``/message id: a text of one's own and how far it has come. ``text`` None when it is gone.
+
+    ``resends``: how often it was sent again because its recipient had lost it.
+    """
 
     message_id: str
     peer: str
@@ -90,6 +105,7 @@ class SentRecord(Record, frozen=True, kw_only=True):
     state: int
     expires_in: int | None = None
     expires_at: int | None = None
+    resends: int = 0
 
 
 class ReceivedRecord(Record, frozen=True, kw_only=True):
@@ -120,6 +136,46 @@ class AckRecord(Record, frozen=True, kw_only=True):
     status: str
 
 
+class ReceiptRecord(Record, frozen=True, kw_only=True):
+    """``RECEIPT``/'<sender> <message id>': what its sender is to be told, end to end encrypted.
+
+    ``status``: delivered, read, burned or undecryptable. ``at``: since when, in milliseconds.
+    ``carrier``: id of the message that tells it, '' if none yet.
+    """
+
+    message_id: str
+    sender: str
+    status: str
+    at: int
+    carrier: str = ""
+
+
+class UnreadableRecord(Record, frozen=True, kw_only=True):
+    """``UNREADABLE``/'<sender> <message id>': a message that could not be decrypted.
+
+    ``curable``: sending it again would help. ``asked_at``: when its sender was last asked for it, in milliseconds.
+    """
+
+    message_id: str
+    sender: str
+    curable: bool = False
+    asked_at: int | None = None
+    times: int = 0
+
+
+class UnansweredRecord(Record, frozen=True, kw_only=True):
+    """``UNANSWERED``/message id: a text that the relay has accepted and its recipient not yet answered."""
+
+    message_id: str
+    peer: str
+
+
+class HealedRecord(Record, frozen=True, kw_only=True):
+    """``HEALED``/user id: when sessions were begun anew because something could not be read, in milliseconds."""
+
+    at: list[int]
+
+
 class Number(Record, frozen=True):
     """``LAST_PREKEY_ID``/'': the highest id given to a prekey.
 
@@ -130,7 +186,7 @@ class Number(Record, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """``SEEN``, ``HANDSHAKE`` and ``UNREADABLE``: that it is there is all it says; ``at`` in ms."""
+    """``SEEN`` and ``HANDSHAKE``: that it is there is all it says; ``at`` in ms."""
 
     at: int
 

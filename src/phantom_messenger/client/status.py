@@ -33,6 +33,7 @@ class Trust(StrEnum):
     UNVERIFIED = "unverified"
     VERIFIED = "verified"
     CHANGED = "changed"
+    """Another key than before: nothing is sent until it was verified or accepted."""
 
 
 class ConnectionState(StrEnum):
@@ -47,12 +48,17 @@ class ConnectionState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """Somebody to talk to. ``name`` is '' for a stranger who wrote; ``key`` None until it was seen."""
+    """Somebody to talk to.
+
+    ``name`` is '' for a stranger who wrote; ``key`` None until it was seen, and the new one if it has changed.
+    ``classical``: a quantum computer could read the texts of the session in use.
+    """
 
     name: str
     user_id: str
     trust: Trust
     key: bytes | None
+    classical: bool = False
 
     @property
     def label(self) -> str:

@@ -214,6 +214,10 @@ class Vault:
         """Remove a record, overwriting it; idempotent."""
         self._connection.execute("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
 
+    def forget(self, kind: str, due: int) -> None:
+        """Remove the records of a kind that were due by then; call it inside a transaction."""
+        self._connection.execute("DELETE FROM records WHERE kind = ? AND due <= ?", (kind, due))
+
     def all(self, kind: str, type_: type[S], *, after: int = 0) -> Iterator[tuple[int, S]]:
         """The records of a kind behind a position, in order, each with its position."""
         rows: list[Any] = self._connection.execute(
@@ -221,6 +225,15 @@ class Vault:
         ).fetchall()
         for position, hashed, value in rows:
             yield position, self._read(kind, hashed, value, type_)
+
+    def readable(self, kind: str, type_: type[S]) -> Iterator[tuple[int, S]]:
+        """As ``all``, without those that are damaged: for what can be made anew."""
+        rows: list[Any] = self._connection.execute(
+            "SELECT position, name, value FROM records WHERE kind = ? ORDER BY position", (kind,)
+        ).fetchall()
+        for position, hashed, value in rows:
+            with suppress(VaultDamaged):
+                yield position, self._read(kind, hashed, value, type_)
 
     def overdue(self, kind: str, now: int, type_: type[S]) -> list[S]:
         """The records of a kind whose time has come."""

@@ -144,7 +144,9 @@ def decrypt(session: Session, message: Parsed, *, random: Randomness, now: int) 
     associated = session.associated_data + message.prefix
     if message.handshake is not None and message.handshake.identity != session.peer:
         raise UndecryptableMessage("it is from another identity")
-    state, plaintext = ratchet.decrypt(session.ratchet, message.header, message.ciphertext, associated, random=random, now=now)
+    state, plaintext = ratchet.decrypt(
+        session.ratchet, message.header, message.ciphertext, associated, random=random, now=now
+    )
     # The peer has answered: it knows the handshake.
     return replace(session, ratchet=state, pending=None), plaintext
 

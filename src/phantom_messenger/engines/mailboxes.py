@@ -81,17 +81,20 @@ class SQLiteMailboxes:
         if not has_room and item.kind is ItemKind.RECEIPT:
             return Refusal.FULL  # news of a removal must not keep it from being done
         identity = (account, item.kind, item.sender, item.name)
-        if item.kind is ItemKind.MESSAGE:
-            if self._removed.holds((recipient, item.sender, item.name), now) or self._waits(identity):
-                return Refusal.DUPLICATE
-        else:
-            self._connection.execute(
-                "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
-            )
-        if self._is_full(account, item, known=known):
+        replaces = self._waits(identity)
+        if item.kind is ItemKind.MESSAGE and (
+            self._removed.holds((recipient, item.sender, item.name), now)
+            or (replaces and self._is_same(identity, item.content))
+        ):
+            return Refusal.DUPLICATE
+        if not replaces and self._is_full(account, item, known=known):
             return Refusal.FULL
         if not has_room:
             raise apsw.FullError("no room")
+        if replaces:
+            self._connection.execute(
+                "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
+            )
         seq = self._take_seq(account)
         text = b"%b%d%b" % (item.head, seq, item.tail)
         self._connection.execute(
@@ -275,6 +278,19 @@ class SQLiteMailboxes:
             "SELECT 1 FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
         ).get
         return found is not None
+
+    def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
+        """Whether the item that waits has this content; one that cannot be read is taken for it, as it is kept."""
+        try:
+            text = self._connection.execute(
+                "SELECT CAST(text AS BLOB) FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",
+                identity,
+            ).get
+        except apsw.Error as error:
+            if is_damage(error):
+                return True
+            raise
+        return content in text
 
     def _is_full(self, account: int, item: NewItem, *, known: bool) -> bool:
         match item.kind:

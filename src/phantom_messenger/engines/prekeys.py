@@ -36,6 +36,8 @@ class SQLitePreKeys:
     def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
         """See ``relay.ports.PreKeys``."""
         account = self._directory.account(user_id)
+        if publication.replace:
+            self._connection.execute("DELETE FROM one_time_prekeys WHERE account = ?", (account,))
         one_time = self._unseen(account, X25519, publication.one_time)
         kem = self._unseen(account, ML_KEM, publication.one_time_kem)
         before = self.counts(user_id)
@@ -71,11 +73,14 @@ class SQLitePreKeys:
             )
         )
         signed = dict(self._connection.execute("SELECT kind, id FROM signed_prekeys WHERE account = ?", (account,)))
+        highest = self._connection.execute("SELECT max(highest) FROM prekey_ids WHERE account = ?", (account,)).get
+        ids = [*signed.values(), *([] if highest is None else [highest])]
         return PreKeyCounts(
             one_time=one_time.get(X25519, 0),
             one_time_kem=one_time.get(ML_KEM, 0),
             signed_id=signed.get(X25519),
             last_resort_kem_id=signed.get(ML_KEM),
+            highest_id=max(ids, default=None),
         )
 
     def take(self, target: str, requester: str, now: int) -> Bundle | None:

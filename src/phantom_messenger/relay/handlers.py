@@ -251,6 +251,7 @@ def message(core: Core, session: Session, frame: frames.Message) -> None:
         head=head,
         tail=tail,
         expires_at=None if lifetime is None else now + lifetime,
+        content=payload.encrypted.encode(),
     )
 
     def job(tx: Transaction) -> tuple[Item | Refusal | None, bool]:
@@ -403,6 +404,7 @@ def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) ->
         last_resort_kem=last_resort,
         one_time=[OneTimeKey(part.id, part.key) for part in payload.one_time_pre_keys],
         one_time_kem=[SignedKey(part.id, part.key, part.signature) for part in payload.kem_pre_keys],
+        replace=payload.replace is True,
     )
     user = session.user_id
 
@@ -528,6 +530,7 @@ def _status_of(counts: PreKeyCounts, request: Any, now: int) -> frames.PreKeySta
         payload=frames.PreKeyStatusPayload(
             one_time_pre_keys=counts.one_time,
             kem_pre_keys=counts.one_time_kem,
+            highest_pre_key_id=UNSET if counts.highest_id is None else counts.highest_id,
             signed_pre_key_id=UNSET if counts.signed_id is None else counts.signed_id,
             last_resort_kem_pre_key_id=UNSET if counts.last_resort_kem_id is None else counts.last_resort_kem_id,
         ),

@@ -83,6 +83,7 @@ class ItemKind(IntEnum):
 class NewItem:
     """Something to wait in a mailbox.
 
+    ``content``: what stands somewhere in ``head`` or ``tail`` and differs if a message was encrypted again.
     ``head`` + decimal seq + ``tail`` is the text that the recipient gets. ``name``
     tells items of one sender and kind apart: a message id, or which key exchange frame.
     """
@@ -93,6 +94,7 @@ class NewItem:
     head: bytes
     tail: bytes
     expires_at: int | None = None
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +155,16 @@ class OneTimeKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What PREKEY_PUBLISH brings: signed keys replace, one-time keys are added."""
+    """What PREKEY_PUBLISH brings: signed keys replace, one-time keys are added.
+
+    ``replace``: one-time keys that are there go first, for their owner has lost the private halves.
+    """
 
     signed: SignedKey
     last_resort_kem: SignedKey | None
     one_time: Sequence[OneTimeKey]
     one_time_kem: Sequence[SignedKey]
+    replace: bool = False
 
     @property
     def size(self) -> int:
@@ -169,12 +175,13 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreKeyCounts:
-    """What is left of a user's prekeys."""
+    """What is left of a user's prekeys; ``highest_id`` is that of all that were ever published."""
 
     one_time: int
     one_time_kem: int
     signed_id: int | None
     last_resort_kem_id: int | None
+    highest_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,8 +265,9 @@ class Mailboxes(Protocol):
     def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
         """Add an item behind all others of this recipient.
 
-        A message whose (sender, name) is in the mailbox, or left it less than 10 minutes
-        ago, is a duplicate. A receipt or key exchange replaces an older one of the same
+        A message whose (sender, name) is in the mailbox with the same ``content``, or left it less
+        than 10 minutes ago, is a duplicate; with another content it replaces that one, for its
+        recipient could not read it. A receipt or key exchange replaces an older one of the same
         name. ``known``: the recipient once wrote to the sender, who may then fill all of
         the backlog, and whose key exchanges always find room. ``now``: milliseconds of steady time.
         """

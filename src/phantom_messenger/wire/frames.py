@@ -296,11 +296,15 @@ class PreKeyPublishPayload(_Part, frozen=True, kw_only=True):
     kem_pre_keys: Annotated[list[KemPreKeyPart], Meta(max_length=limits.MAX_KEM_PREKEYS_PER_PUBLISH)]
     last_resort_kem_pre_key: KemPreKeyPart | UnsetType = UNSET
     one_time_pre_keys: Annotated[list[OneTimePreKeyPart], Meta(max_length=limits.MAX_ONE_TIME_PREKEYS)]
+    replace: bool | UnsetType = UNSET
     signed_pre_key: SignedPreKeyPart
 
 
 class PreKeyPublish(Frame, frozen=True, kw_only=True):
-    """Client to relay: prekeys to hand out while I am away. One-time keys add to those that are there."""
+    """Client to relay: prekeys to hand out while I am away.
+
+    One-time keys add to those that are there, or with ``replace`` take their place.
+    """
 
     id: EnvelopeId | UnsetType = UNSET
     payload: PreKeyPublishPayload
@@ -321,6 +325,7 @@ class PreKeyStatusQuery(Frame, frozen=True, kw_only=True):
 class PreKeyStatusPayload(_Part, frozen=True, kw_only=True):
     """See ``PreKeyStatus``."""
 
+    highest_pre_key_id: PreKeyId | UnsetType = UNSET
     kem_pre_keys: Integer
     last_resort_kem_pre_key_id: PreKeyId | UnsetType = UNSET
     one_time_pre_keys: Integer

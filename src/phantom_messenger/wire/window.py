@@ -32,6 +32,11 @@ class Window:
         self._times.append(now)
         return 0
 
+    def used(self, now: int) -> int:
+        """How many requests count at ``now``."""
+        self.wait(now)
+        return len(self._times)
+
     def idle(self, now: int) -> bool:
         """Whether nothing that still counts is in it."""
         return not self._times or self._times[-1] <= now - self.span

@@ -1,0 +1,109 @@
+"""Messages that could not be decrypted: what may be asked for again, how often, and with how many new sessions.
+
+A device that was restored from a backup, or whose files were damaged, has lost the keys of
+messages that are under way. It begins a new session and asks for them by their ids; the
+other side sends them again. Both are bounded, so that nobody can be made to work for ever.
+"""
+
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.client import records
+from phantom_messenger.client.errors import VaultDamaged
+from phantom_messenger.client.records import HealedRecord, UnreadableRecord
+from phantom_messenger.client.vault import Vault
+
+HOUR_MS: Final = 3_600_000
+MAX_SESSIONS_PER_HOUR: Final = 3
+"""New sessions with a peer for what could not be read. One is not enough: both sides can have lost their
+state at once, and then the first is made with prekeys that are gone."""
+
+SETTLE_MS: Final = 30_000
+"""How long a session that was begun for this is believed to be good: further messages are asked for in it."""
+
+MAX_ASKS: Final = 3
+"""How often a message is asked for; the relay can have lost the question, or the answer."""
+
+ASK_AGAIN_MS: Final = HOUR_MS
+
+MAX_RESENDS: Final = 3
+"""How often a text is sent again: what a peer can make us send."""
+
+
+class Healing:
+    """What could not be read, by sender. Times are milliseconds of the relay's clock.
+
+    Args:
+        vault: holds it.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._unreadable: dict[str, dict[str, UnreadableRecord]] = {}
+        for _, record in vault.readable(records.UNREADABLE, UnreadableRecord):
+            self._unreadable.setdefault(record.sender, {})[record.message_id] = record
+
+    def note(self, sender: str, message_id: str, *, curable: bool) -> bool:
+        """Remember that a message cannot be read; False if that is known already.
+
+        Args:
+            sender: user id.
+            message_id: of the message.
+            curable: whether sending it again would help.
+        """
+        if message_id in self._unreadable.get(sender, {}):
+            return False
+        record = UnreadableRecord(message_id=message_id, sender=sender, curable=curable)
+        with self._vault.transaction():
+            self._vault.put(records.UNREADABLE, records.pair(sender, message_id), record)
+        self._unreadable.setdefault(sender, {})[message_id] = record
+        return True
+
+    def readable(self, sender: str, message_id: str) -> None:
+        """It could be read after all; call it inside a transaction, then ``cured``."""
+        if message_id in self._unreadable.get(sender, {}):
+            self._vault.delete(records.UNREADABLE, records.pair(sender, message_id))
+
+    def cured(self, sender: str, message_id: str) -> None:
+        """The transaction of ``readable`` is on disk."""
+        self._unreadable.get(sender, {}).pop(message_id, None)
+
+    def senders(self) -> list[str]:
+        """Whose messages could not be read."""
+        return [sender for sender, found in self._unreadable.items() if found]
+
+    def due(self, sender: str, now: int) -> list[str]:
+        """The messages of a sender that may be asked for now."""
+        return [record.message_id for record in self._unreadable.get(sender, {}).values() if _is_due(record, now)]
+
+    def asked(self, sender: str, message_ids: list[str], now: int) -> None:
+        """They are asked for; call it inside a transaction."""
+        for message_id in message_ids:
+            record = self._unreadable[sender][message_id]
+            record = msgspec.structs.replace(record, asked_at=now, times=record.times + 1)
+            self._vault.put(records.UNREADABLE, records.pair(sender, message_id), record)
+            self._unreadable[sender][message_id] = record
+
+    def needs_session(self, sender: str, now: int) -> bool:
+        """Whether to ask in a new session; else the one in use is new enough, or there were too many."""
+        begun = self._begun(sender, now)
+        return len(begun) < MAX_SESSIONS_PER_HOUR and all(now - at >= SETTLE_MS for at in begun)
+
+    def began(self, sender: str, now: int) -> None:
+        """A new session was begun for this; call it inside a transaction."""
+        self._vault.put(records.HEALED, sender, HealedRecord(at=[*self._begun(sender, now), now]))
+
+    def _begun(self, sender: str, now: int) -> list[int]:
+        try:
+            found = self._vault.get(records.HEALED, sender, HealedRecord)
+        except VaultDamaged:
+            found = None
+        # A time to come is that of a clock that was wrong.
+        return [] if found is None else [at for at in found.at if 0 <= now - at < HOUR_MS]
+
+
+def _is_due(record: UnreadableRecord, now: int) -> bool:
+    if not record.curable or record.times >= MAX_ASKS:
+        return False
+    return record.asked_at is None or not 0 <= now - record.asked_at < ASK_AGAIN_MS

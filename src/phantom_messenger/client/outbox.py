@@ -1,0 +1,189 @@
+"""Texts and receipts on their way to the relay, and how far the texts have come.
+
+A text leaves the outbox when the relay has accepted it. It counts as answered when its
+recipient has said so, end to end encrypted: the relay's word for ``delivered``, ``read`` and
+``burned`` is not taken. Until then it can be sent again.
+"""
+
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.client import records
+from phantom_messenger.client.healing import MAX_RESENDS
+from phantom_messenger.client.records import OutboxRecord, SentRecord
+from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.vault import Vault
+
+_RANK: Final = {
+    DeliveryState.QUEUED: 0,
+    DeliveryState.ACCEPTED: 1,
+    DeliveryState.EXPIRED: 2,
+    DeliveryState.FAILED: 2,
+    DeliveryState.DELIVERED: 3,
+    DeliveryState.READ: 4,
+    DeliveryState.BURNED: 5,
+}
+"""What is behind what: a recipient that has it knows better than a relay that calls it expired."""
+
+
+class Outbox:
+    """What waits to be accepted, and what was sent. Times are milliseconds of the relay's clock.
+
+    Args:
+        vault: holds it.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        found = [entry for _, entry in vault.all(records.OUTBOX, OutboxRecord)]
+        self._entries = {entry.message_id: entry for entry in sorted(found, key=lambda entry: not entry.again)}
+        self._in_flight: dict[str, OutboxRecord] = {}
+        self._unanswered: dict[str, list[str]] = {}
+        for _, marker in vault.all(records.UNANSWERED, records.UnansweredRecord):
+            self._unanswered.setdefault(marker.peer, []).append(marker.message_id)
+
+    # --- what waits ---------------------------------------------------------------
+
+    def texts(self, peer: str | None = None) -> int:
+        """How many texts wait; for one user, if one is named."""
+        return sum(1 for entry in self._entries.values() if entry.text is not None and peer in {None, entry.peer})
+
+    def has_carrier(self, peer: str | None = None) -> bool:
+        """Whether a receipt waits for this user, or for anybody."""
+        return any(entry.text is None and peer in {None, entry.peer} for entry in self._entries.values())
+
+    def ready(self) -> list[OutboxRecord]:
+        """The first entry for each user to whom nothing is in flight."""
+        busy = set(self._in_flight)
+        found: list[OutboxRecord] = []
+        for entry in self._entries.values():
+            if entry.peer not in busy:
+                busy.add(entry.peer)
+                found.append(entry)
+        return found
+
+    def put(self, entry: OutboxRecord, *, first: bool = False) -> None:
+        """Add an entry, or store it as it is now; call it inside a transaction."""
+        self._vault.put(records.OUTBOX, entry.message_id, entry)
+        if first:
+            self._entries.pop(entry.message_id, None)
+            self._entries = {entry.message_id: entry, **self._entries}
+        else:
+            self._entries[entry.message_id] = entry
+
+    def in_flight(self, entry: OutboxRecord) -> None:
+        """It was sent and not answered yet."""
+        self._in_flight[entry.peer] = entry
+
+    def refused(self, entry: OutboxRecord) -> None:
+        """It was answered, but not accepted."""
+        self._in_flight.pop(entry.peer, None)
+
+    def disconnected(self) -> None:
+        """What was in flight will not be answered."""
+        self._in_flight.clear()
+
+    def unseal(self, peer: str) -> None:
+        """What waits for this user was encrypted for a session that is gone: it is encrypted again."""
+        with self._vault.transaction():
+            for entry in list(self._entries.values()):
+                if entry.peer == peer and entry.sealed:
+                    self.put(msgspec.structs.replace(entry, sealed=b""))
+
+    def remove(self, message_id: str, peer: str) -> None:
+        """An entry has left, or is not to be sent any more."""
+        flying = self._in_flight.get(peer)
+        if flying is not None and flying.message_id == message_id:
+            del self._in_flight[peer]
+            waiting = self._entries.get(message_id)
+            if waiting is not None and waiting.sealed != flying.sealed:
+                return  # it is to be sent again, encrypted anew
+        if self._entries.pop(message_id, None) is not None:
+            with self._vault.transaction():
+                self._vault.delete(records.OUTBOX, message_id)
+
+    # --- what was sent ------------------------------------------------------------
+
+    def sent(self, message_id: str, peer: str | None = None) -> SentRecord | None:
+        """A text of one's own; None if there is none, or it was for somebody else than ``peer``."""
+        found = self._vault.get(records.SENT, message_id, SentRecord)
+        return found if found is not None and peer in {None, found.peer} else None
+
+    def advance(self, sent: SentRecord, state: DeliveryState, now: int) -> bool:
+        """A text has come further; False if that is no news."""
+        with self._vault.transaction():
+            self.remove(sent.message_id, sent.peer)
+            if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
+                waiting = self._unanswered.get(sent.peer, [])
+                if state is DeliveryState.ACCEPTED and sent.message_id in waiting:
+                    waiting.remove(sent.message_id)
+                    waiting.append(sent.message_id)  # it was sent again
+                return False
+            gone = state in {DeliveryState.BURNED, DeliveryState.EXPIRED}
+            expires_at = sent.expires_at
+            if expires_at is None and sent.expires_in is not None:
+                expires_at = now + sent.expires_in  # it was accepted just now
+            text = None if gone else sent.text
+            after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at)
+            self._vault.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
+            if state is DeliveryState.ACCEPTED:
+                self._vault.put(
+                    records.UNANSWERED,
+                    sent.message_id,
+                    records.UnansweredRecord(message_id=sent.message_id, peer=sent.peer),
+                )
+            else:
+                self._vault.delete(records.UNANSWERED, sent.message_id)
+        waiting = self._unanswered.setdefault(sent.peer, [])
+        if state is DeliveryState.ACCEPTED:
+            waiting.append(sent.message_id)
+        elif sent.message_id in waiting:
+            waiting.remove(sent.message_id)
+        return True
+
+    def overtaken(self, peer: str, answered: list[str]) -> list[str]:
+        """Texts that were accepted before one of ``answered`` and are not among them: somebody has lost them."""
+        waiting = self._unanswered.get(peer, [])
+        places = [waiting.index(message_id) for message_id in answered if message_id in waiting]
+        before = waiting[: max(places, default=0)]
+        return [name for name in before if name not in answered and name not in self._entries]
+
+    def again(self, peer: str, message_ids: list[str], now: int) -> int:
+        """Put texts back into the outbox, in the order in which they were written.
+
+        Args:
+            peer: who has asked for them, or lost them.
+            message_ids: unknown ones, and what is gone or was sent again too often, are passed over.
+            now: those that have expired by now are passed over too.
+
+        Returns:
+            How many will be sent again.
+        """
+        found = [self.sent(message_id, peer) for message_id in dict.fromkeys(message_ids)]
+        count = 0
+        with self._vault.transaction():
+            for sent in sorted((sent for sent in found if sent is not None), key=lambda sent: -sent.made_at):
+                left = None if sent.expires_at is None else sent.expires_at - now
+                is_gone = sent.text is None or sent.state in {DeliveryState.FAILED, DeliveryState.EXPIRED}
+                if is_gone or sent.resends >= MAX_RESENDS or (left is not None and left <= 0):
+                    continue
+                count += 1
+                entry = OutboxRecord(
+                    message_id=sent.message_id,
+                    peer=peer,
+                    text=sent.text,
+                    burn=sent.burn,
+                    expires_in=sent.expires_in if left is None else left,
+                    made_at=sent.made_at,
+                    again=True,
+                )
+                self.put(entry, first=True)
+                counted = msgspec.structs.replace(sent, resends=sent.resends + 1)
+                self._vault.put(records.SENT, sent.message_id, counted, due=sent.expires_at)
+        return count
+
+    def forget_expired(self, now: int) -> None:
+        """Erase the texts whose time has come; call it inside a transaction."""
+        for sent in self._vault.overdue(records.SENT, now, SentRecord):
+            self._vault.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, text=None))

@@ -1,0 +1,381 @@
+"""What leaves a client, and when: texts and receipts, key exchanges, questions for what could not be read.
+
+Texts to one peer leave one at a time, each after the one before was accepted: so they
+arrive in order even when the relay refuses one for a while.
+"""
+
+import base64
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from phantom_messenger.client import content
+from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.conversations import ChangedKey, Conversations, bundle_of, conversation_id
+from phantom_messenger.client.healing import Healing
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.outbox import Outbox
+from phantom_messenger.client.pacing import Pacing
+from phantom_messenger.client.plain import one_line
+from phantom_messenger.client.receipts import UNDECRYPTABLE, Receipts
+from phantom_messenger.client.records import OutboxRecord
+from phantom_messenger.client.status import Contact, DeliveryState, Trust
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.limits import RATES, RateClass
+
+EXCHANGE_MS: Final = 20_000
+"""How long a key exchange may stay unanswered before it is begun anew."""
+
+SOON_MS: Final = 1_000
+TELL_AGAIN_MS: Final = 60_000
+"""How often a person is told of a trouble that goes on."""
+
+GATHER_MS: Final = 250
+"""How long receipts are gathered: so that what is received and read at once is one message."""
+
+GATHER_STEPS: Final = ((40, GATHER_MS), (20, 2_000), (10, 5_000), (0, 15_000))
+"""The fewer messages the relay still takes in this minute, the longer they are gathered: texts go first."""
+
+Trouble = Callable[[Contact | None, str, str], None]
+Advance = Callable[[OutboxRecord, DeliveryState], None]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A KEY_EXCHANGE_INIT under way; ``heals``: for what could not be read, although there is a session."""
+
+    ephemeral: KeyPair
+    since: int
+    heals: bool
+
+
+class Sending:
+    """Decides what is sent now. Times are monotonic milliseconds, but for ``wall``, the relay's clock.
+
+    Args:
+        vault: for transactions over the rooms below.
+        identity: signs.
+        contacts: who may be told what.
+        conversations: encrypt.
+        outbox: what waits.
+        receipts: what senders are to be told.
+        healing: what could not be read.
+        random: a source of random bytes.
+        trouble: called with what a person should know.
+        advance: called when a text has come further.
+        greeted: called, inside a transaction, when the relay has seen us write to somebody.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        identity: OwnIdentity,
+        contacts: Contacts,
+        conversations: Conversations,
+        outbox: Outbox,
+        receipts: Receipts,
+        healing: Healing,
+        random: Callable[[int], bytes],
+        trouble: Trouble,
+        advance: Advance,
+        greeted: Callable[[str], None],
+    ) -> None:
+        self._vault = vault
+        self._identity = identity
+        self._own_id = base64.b64encode(identity.peer.user_id).decode()
+        self._contacts = contacts
+        self._conversations = conversations
+        self._outbox = outbox
+        self._receipts = receipts
+        self._healing = healing
+        self._random = random
+        self._trouble = trouble
+        self._advance = advance
+        self._greeted = greeted
+        self._pacing = Pacing()
+        self._requests: dict[str, Callable[[frames.Error], None]] = {}
+        self._exchanges: dict[str, Exchange] = {}
+        self._tell_at: dict[str, int] = {}
+        self._storage_told_at: int | None = None
+        self._blocked: set[str] = set()
+        self._hurry = False
+        self._link: Link | None = None
+        self._now = self._wall = 0
+
+    def disconnected(self) -> None:
+        """What was under way will not be answered."""
+        self._link = None
+        self._requests.clear()
+        self._exchanges.clear()
+        self._outbox.disconnected()
+
+    def hurry(self) -> None:
+        """Gather receipts no longer: the program is about to leave."""
+        self._hurry = True
+
+    def forgive(self, peer: str) -> None:
+        """Try this user at once: something about them has changed."""
+        self._pacing.forgive(peer)
+        self._blocked.discard(peer)
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until each thing that waits for a time."""
+        return self._pacing.waits(now) + [max(0, at - now) for at in self._tell_at.values()]
+
+    def may_send(self, link: Link, rate: RateClass, now: int) -> bool:
+        """Count a frame of a class, unless the relay would refuse it now."""
+        return self._pacing.may_send(rate, now) and self._pacing.take(rate, _limit(link, rate), now)
+
+    def pump(self, link: Link, now: int, *, greet: set[str]) -> None:
+        """Send whatever may be sent now.
+
+        Args:
+            link: logged in.
+            now: monotonic milliseconds.
+            greet: users to whom the relay is to see a key exchange.
+        """
+        self._link, self._now, self._wall = link, now, link.relay_time(now)
+        self._ask()
+        self._tell()
+        if self._pacing.may_send(RateClass.MESSAGE, now):
+            for entry in self._outbox.ready():
+                self._send_entry(entry)
+        for peer in list(greet):
+            self._want_session(peer)
+
+    # --- texts and receipts -------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Ask for what could not be read, in a session that is new enough."""
+        for sender in self._healing.senders():
+            missing = self._healing.due(sender, self._wall)[: content.MAX_RECEIPTS]
+            if not missing or not self._contacts.may_tell(sender):
+                continue
+            if self._healing.needs_session(sender, self._wall) or not self._conversations.has_session(sender):
+                self._want_session(sender, heals=True)
+                continue
+            with self._vault.transaction():
+                self._healing.asked(sender, missing, self._wall)
+                noted = [self._receipts.put(sender, name, UNDECRYPTABLE, self._wall) for name in missing]
+            self._receipts.keep(*noted)
+
+    def _tell(self) -> None:
+        """Put receipts that were gathered long enough into the outbox."""
+        for sender in self._receipts.senders():
+            is_urgent = self._hurry or self._receipts.urgent(sender)
+            at = self._tell_at.setdefault(sender, self._now + self._gather_ms())
+            if (self._now < at and not is_urgent) or self._outbox.has_carrier(sender):
+                continue
+            del self._tell_at[sender]
+            if not self._contacts.may_tell(sender):
+                self._tell_at[sender] = self._now + TELL_AGAIN_MS
+                continue
+            carrier = str(uuid.UUID(bytes=self._random(16), version=4))
+            entry = OutboxRecord(
+                message_id=carrier,
+                peer=sender,
+                text=None,
+                burn=False,
+                expires_in=None,
+                made_at=min(max(self._wall, 0), content.LAST_TIME_MS),
+            )
+            with self._vault.transaction():
+                self._receipts.load(sender, carrier)
+                self._outbox.put(entry, first=is_urgent)
+
+    def _gather_ms(self) -> int:
+        assert self._link is not None  # noqa: S101 - pump has set it
+        free = self._pacing.free(RateClass.MESSAGE, _limit(self._link, RateClass.MESSAGE), self._now)
+        return next(wait for least, wait in GATHER_STEPS if free >= least)
+
+    def _send_entry(self, entry: OutboxRecord) -> None:
+        link, now = self._link, self._now
+        if link is None or not self._pacing.may_reach(entry.peer, now) or self._is_blocked(entry):
+            return
+        if not entry.sealed and not self._conversations.has_session(entry.peer):
+            self._want_session(entry.peer)
+            return
+        if not self.may_send(link, RateClass.MESSAGE, now):
+            return
+        if not entry.sealed:
+            with self._vault.transaction():
+                entry = self._conversations.seal(entry, self._receipts.carried(entry.message_id))
+                self._outbox.put(entry)
+        self._outbox.in_flight(entry)
+        metadata: dict[str, Any] = {}
+        if entry.burn:
+            metadata["burnAfterRead"] = True
+        if entry.expires_in is not None:
+            metadata["expiresIn"] = entry.expires_in
+        payload = frames.MessagePayload(
+            conversation_id=conversation_id(self._own_id, entry.peer),
+            encrypted=base64.b64encode(entry.sealed).decode(),
+            message_id=entry.message_id,
+            metadata=msgspec.Raw(msgspec.json.encode(metadata)) if metadata else UNSET,
+            recipient_id=entry.peer,
+        )
+        self._send_signed(
+            link,
+            lambda request, time: frames.Message(id=request, payload=payload, signature="", timestamp=time),
+            lambda error: self._message_refused(entry, error),
+        )
+
+    def _is_blocked(self, entry: OutboxRecord) -> bool:
+        """Whether the user must look at a changed key first; said once."""
+        peer = self._contacts.of(entry.peer)
+        if peer.trust is not Trust.CHANGED:
+            return False
+        if entry.peer not in self._blocked:
+            self._blocked.add(entry.peer)
+            self.tell_changed(peer)
+        return True
+
+    def tell_changed(self, peer: Contact) -> None:
+        """A person must look at a changed key."""
+        self._trouble(
+            peer,
+            "key-changed",
+            f"the key of {peer.label} has changed: nothing is sent until you compare it with 'phantom contacts verify "
+            f"{peer.name or peer.user_id}' or take it with 'phantom contacts accept {peer.name or peer.user_id}'",
+        )
+
+    def _message_refused(self, entry: OutboxRecord, error: frames.Error) -> None:
+        self._outbox.refused(entry)
+        now = self._now
+        reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
+        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        peer = self._contacts.of(entry.peer)
+        match error.payload.code:
+            case ErrorCode.RATE_LIMITED if reason == "backlog":
+                self._pacing.pause_peer(entry.peer, now + wait)
+                self._trouble(
+                    peer, "backlog", f"the mailbox of {peer.label} is full; the text is sent when there is room"
+                )
+            case ErrorCode.RATE_LIMITED:
+                self._pacing.pause(RateClass.MESSAGE, now + wait)
+            case ErrorCode.USER_NOT_FOUND if entry.text is not None:
+                self._unknown_user(peer)
+            case ErrorCode.INTERNAL_ERROR:
+                self._pacing.pause(RateClass.MESSAGE, now + max(wait, SOON_MS))
+                if self._storage_told_at is None or now - self._storage_told_at >= TELL_AGAIN_MS:
+                    self._storage_told_at = now
+                    self._trouble(peer, "storage", "the relay cannot store texts now; they are sent as soon as it can")
+            case ErrorCode.INVALID_MESSAGE if reason == "clock":
+                self._pacing.pause(RateClass.MESSAGE, now + SOON_MS)
+            case _ if entry.text is None:
+                self._outbox.remove(entry.message_id, entry.peer)
+                self._receipts.told(entry.message_id)  # nobody is there to hear it
+            case _:
+                self._advance(entry, DeliveryState.FAILED)
+                self._trouble(
+                    peer, "refused", f"the relay refused a text to {peer.label}: {one_line(error.payload.message)}"
+                )
+
+    # --- key exchange -------------------------------------------------------------
+
+    def _want_session(self, peer: str, *, heals: bool = False) -> None:
+        link, now = self._link, self._now
+        exchange = self._exchanges.get(peer)
+        if exchange is not None and now - exchange.since < EXCHANGE_MS:
+            exchange.heals = exchange.heals or heals
+            return
+        if (
+            link is None
+            or not self._pacing.may_reach(peer, now)
+            or not self.may_send(link, RateClass.KEY_EXCHANGE, now)
+        ):
+            return
+        ephemeral = KeyPair.from_private(self._random(32))
+        self._exchanges[peer] = Exchange(ephemeral, now, heals)
+        payload = frames.KeyExchangeInitPayload(
+            ephemeral_key=base64.b64encode(ephemeral.public).decode(),
+            identity_key=base64.b64encode(self._identity.peer.public).decode(),
+            target_id=peer,
+        )
+        self._send_signed(
+            link,
+            lambda request, time: frames.KeyExchangeInit(id=request, payload=payload, signature="", timestamp=time),
+            lambda error: self._exchange_refused(peer, error),
+        )
+
+    def take_bundle(self, payload: frames.RoutedKeyExchangeResponsePayload, now: int, wall: int) -> bool:
+        """Prekeys of a peer have come; whether a session was begun with them."""
+        peer = payload.sender_id
+        exchange = self._exchanges.pop(peer, None)
+        if exchange is None:
+            return False
+        contact = self._contacts.of(peer)
+        try:
+            begins = exchange.heals or not self._conversations.has_session(peer)
+            with self._vault.transaction():
+                if begins:
+                    self._conversations.begin(peer, bundle_of(payload), exchange.ephemeral)
+                if exchange.heals:
+                    self._healing.began(peer, wall)
+                self._greeted(peer)
+        except ChangedKey:
+            self._conversations.note_offered(peer, base64.b64decode(payload.identity_key))
+            self._blocked.add(peer)
+            self.tell_changed(self._contacts.of(peer))
+        except CryptoError as error:
+            self._pacing.unknown_peer(peer, now)
+            self._trouble(contact, "key-exchange", f"the relay's key for {contact.label} is wrong: {error}")
+        else:
+            return begins
+        return False
+
+    def _exchange_refused(self, peer: str, error: frames.Error) -> None:
+        self._exchanges.pop(peer, None)
+        now = self._now
+        wait = EXCHANGE_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
+        match error.payload.code:
+            case ErrorCode.RATE_LIMITED if reason != "backlog":
+                self._pacing.pause(RateClass.KEY_EXCHANGE, now + wait)
+            case ErrorCode.USER_NOT_FOUND:
+                self._unknown_user(self._contacts.of(peer))
+            case _:
+                self._pacing.pause_peer(peer, now + wait)
+
+    def _unknown_user(self, peer: Contact) -> None:
+        self._pacing.unknown_peer(peer.user_id, self._now)
+        self._trouble(
+            peer, "unknown-user", f"the relay does not know {peer.label} yet; texts wait until they have connected once"
+        )
+
+    # --- requests -----------------------------------------------------------------
+
+    def refused(self, frame: frames.Error, now: int) -> bool:
+        """An error has come; whether it was for one of these."""
+        handle = None if frame.id is UNSET else self._requests.pop(frame.id, None)
+        if handle is None:
+            return False
+        self._now = now
+        handle(frame)
+        return True
+
+    def answered(self, request: Any) -> None:
+        """A request was answered directly, so it will not be refused."""
+        if request is not UNSET:
+            self._requests.pop(request, None)
+
+    def _send_signed(
+        self, link: Link, build: Callable[[str, int], frames.SignedFrame], refused: Callable[[frames.Error], None]
+    ) -> None:
+        self._requests[link.send_signed(build, self._now)] = refused
+
+
+def _limit(link: Link, rate: RateClass) -> int | None:
+    """Frames of a class a minute; None if the relay does not limit them."""
+    if not link.is_limited:
+        return None
+    return link.messages_per_minute if rate is RateClass.MESSAGE else RATES[rate]
