@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from client_samples import Party, acquainted, raw_rows
 
-from phantom_messenger.client.contacts import Contacts, is_user_id
+from phantom_messenger.client import records
+from phantom_messenger.client.contacts import Contacts, is_claimed_id, is_user_id
 from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact, UsageError
+from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust
 
 
@@ -140,6 +142,44 @@ def test_garbage_is_no_id(alice: Owner, garbage: str) -> None:
     assert names(alice) == []
 
 
+def bare_id(length: int) -> str:
+    return base64.b64encode(hashlib.sha512(b"bob").digest()[:length]).decode()
+
+
+@pytest.mark.parametrize("length", [16, 17, 31, 33, 64])
+def test_id_that_does_not_certify_its_key_is_a_contact_only_on_demand(alice: Owner, length: int) -> None:
+    claimed = bare_id(length)
+    assert is_claimed_id(claimed)
+    assert not is_user_id(claimed)
+    assert not alice.contacts.can_be(claimed)
+    with pytest.raises(InvalidUserId, match="phantom id"):
+        alice.contacts.add("bob", claimed)
+    with pytest.raises(UnknownContact):
+        alice.contacts.find(claimed)
+    assert names(alice) == []
+    alice.contacts.add("bob", claimed, claimed=True)
+    assert alice.contacts.find("bob").user_id == alice.contacts.find(claimed).user_id == claimed
+    assert alice.contacts.can_be(claimed)
+
+
+@pytest.mark.parametrize("garbage", [text for text in GARBAGE.values() if not is_claimed_id(text)])
+def test_garbage_is_no_id_on_demand_either(alice: Owner, garbage: str) -> None:
+    with pytest.raises(InvalidUserId, match="phantom id"):
+        alice.contacts.add("bob", garbage, claimed=True)
+    assert names(alice) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 32, 65, 96])
+def test_no_other_length_is_a_claimed_id(length: int) -> None:
+    assert not is_claimed_id(base64.b64encode(bytes(length)).decode())
+
+
+def test_certified_id_may_be_called_claimed(alice: Owner) -> None:
+    assert alice.contacts.add("bob", some_id("bob"), claimed=True).user_id == some_id("bob")
+    with pytest.raises(InvalidUserId, match="your own id"):
+        alice.contacts.add("me", alice.id, claimed=True)
+
+
 def test_unknown_id_is_somebody_without_a_name(alice: Owner) -> None:
     found = alice.contacts.find(some_id("stranger"))
     assert (found.name, found.key, found.trust) == ("", None, Trust.UNVERIFIED)
@@ -200,6 +240,110 @@ def test_key_of_a_contact_is_the_one_that_its_messages_carry(alice: Owner, bob: 
     acquainted(bob, alice)
     assert alice.contacts.find("bob").key == bob.identity.peer.public
     assert bob.contacts.of(alice.id).key == alice.identity.peer.public
+
+
+# --- keys that change -------------------------------------------------------------
+
+
+def offer(owner: Owner, user_id: str, key: bytes) -> None:
+    """As if another key had come under an id whose key is known."""
+    record = owner.vault.get(records.CONTACT, user_id, ContactRecord)
+    assert record is not None
+    with owner.vault.transaction():
+        owner.vault.put(
+            records.CONTACT,
+            user_id,
+            ContactRecord(user_id=user_id, name=record.name, key=record.key, trust="changed", offered=key),
+        )
+
+
+@pytest.fixture
+def changed(alice: Owner) -> str:
+    """Alice knows the key of Bob's claimed id, and another one was offered to her; his id."""
+    claimed = bare_id(16)
+    alice.contacts.add("bob", claimed, claimed=True)
+    with alice.vault.transaction():
+        alice.vault.put(records.CONTACT, claimed, ContactRecord(user_id=claimed, name="bob", key=b"old" * 10))
+    offer(alice, claimed, b"new" * 10)
+    alice.added.clear()
+    return claimed
+
+
+def test_changed_key_is_shown_and_its_owner_is_told_nothing(alice: Owner, changed: str) -> None:
+    found = alice.contacts.find("bob")
+    assert (found.user_id, found.key, found.trust) == (changed, b"new" * 10, Trust.CHANGED)
+    assert not alice.contacts.may_tell(changed)
+
+
+def test_changed_key_stays_changed_until_it_was_verified(alice: Owner, changed: str) -> None:
+    before = raw_rows(alice.vault)
+    for trust in (Trust.UNVERIFIED, Trust.CHANGED):
+        assert alice.contacts.set_trust("bob", trust).trust is Trust.CHANGED
+    assert raw_rows(alice.vault) == before
+    assert alice.added == []
+    assert alice.contacts.set_trust("bob", Trust.VERIFIED) == alice.contacts.find("bob")
+    assert (alice.contacts.find("bob").key, alice.contacts.find("bob").trust) == (b"new" * 10, Trust.VERIFIED)
+    assert alice.contacts.may_tell(changed)
+    assert alice.added == [changed]
+
+
+def test_changed_key_can_be_taken_without_being_compared(alice: Owner, changed: str) -> None:
+    assert alice.contacts.accept("bob") == alice.contacts.find("bob")
+    assert (alice.contacts.find("bob").key, alice.contacts.find("bob").trust) == (b"new" * 10, Trust.UNVERIFIED)
+    assert alice.contacts.may_tell(changed)
+    assert alice.added == [changed]
+
+
+def test_accepting_a_key_that_has_not_changed_changes_nothing(alice: Owner, bob: Owner) -> None:
+    acquainted(alice, bob)
+    alice.contacts.set_trust(bob.id, Trust.VERIFIED)
+    before = raw_rows(alice.vault)
+    assert alice.contacts.accept(bob.id).trust is Trust.VERIFIED
+    assert alice.contacts.accept(some_id("stranger")).trust is Trust.UNVERIFIED
+    with pytest.raises(UnknownContact):
+        alice.contacts.accept("nobody")
+    assert raw_rows(alice.vault) == before
+
+
+def test_new_id_for_a_name_is_a_changed_key(alice: Owner) -> None:
+    alice.contacts.add("bob", some_id("bob"))
+    alice.contacts.add("carol", some_id("carol"))
+    replaced = alice.contacts.replace("bob", some_id("new bob"))
+    assert (replaced.name, replaced.user_id, replaced.trust) == ("bob", some_id("new bob"), Trust.CHANGED)
+    assert alice.contacts.find("bob") == replaced
+    assert alice.contacts.find(some_id("bob")).name == ""
+    assert not alice.contacts.may_tell(some_id("new bob"))
+    assert alice.contacts.accept("bob").trust is Trust.UNVERIFIED
+    assert alice.contacts.may_tell(some_id("new bob"))
+
+
+def test_replacing_that_cannot_be_done_changes_nothing(alice: Owner) -> None:
+    alice.contacts.add("bob", some_id("bob"))
+    alice.contacts.add("carol", some_id("carol"))
+    before = raw_rows(alice.vault)
+    for name in ("dora", some_id("bob")[:10], some_id("stranger")):
+        with pytest.raises(UnknownContact):
+            alice.contacts.replace(name, some_id("new bob"))
+    with pytest.raises(ContactExists, match="'carol'"):
+        alice.contacts.replace("bob", some_id("carol"))
+    for nobody in ("", bare_id(16), alice.id):
+        with pytest.raises(InvalidUserId):
+            alice.contacts.replace("bob", nobody)
+    assert alice.contacts.replace("bob", some_id("bob")).trust is Trust.UNVERIFIED
+    assert raw_rows(alice.vault) == before
+
+
+# --- who may be told that we are there --------------------------------------------
+
+
+def test_told_are_people_who_were_added_or_written_to(alice: Owner, bob: Owner) -> None:
+    acquainted(bob, alice)
+    assert not alice.contacts.may_tell(bob.id), "he wrote; she did not answer through a relay"
+    assert not alice.contacts.may_tell(some_id("stranger"))
+    alice.contacts.greeted(bob.id)
+    assert alice.contacts.may_tell(bob.id)
+    alice.contacts.add("carol", some_id("carol"))
+    assert alice.contacts.may_tell(some_id("carol"))
 
 
 # --- who is known to the relay ----------------------------------------------------

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from phantom_messenger.client import content
-from phantom_messenger.client.content import MAX_TEXT_BYTES, Text
+from phantom_messenger.client.content import MAX_RECEIPTS, MAX_TEXT_BYTES, Receipt, Text
 from phantom_messenger.client.errors import TextTooLong
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -34,6 +34,22 @@ def made(body: str = "hello") -> Text:
     )
 
 
+NUMBER = "00000000-0000-4000-8000-000000000001"
+RECEIPT: dict[str, Any] = {
+    **{name: value for name, value in WRITTEN.items() if name != "body"},
+    "kind": "receipt",
+    "delivered": [NUMBER],
+    "read": [],
+    "burned": [NUMBER, NUMBER],
+    "undecryptable": [],
+}
+
+
+def receipt(**told: list[str]) -> Receipt:
+    ends = {name: getattr(made(), name) for name in ("sent_at", "sender", "recipient", "sender_key", "recipient_key")}
+    return Receipt(**{"delivered": [], "read": [], "burned": [], "undecryptable": [], **ends, **told})
+
+
 def padded(written: Any) -> bytes:
     return padding.pad(msgspec.msgpack.encode(written))
 
@@ -52,6 +68,32 @@ def test_content_comes_back_as_it_was_written(body: str) -> None:
 def test_content_is_a_map_with_the_names_of_the_specification() -> None:
     assert msgspec.msgpack.decode(padding.unpad(content.encode(made()))) == WRITTEN
     assert content.decode(padded(WRITTEN)) == made()
+
+
+@pytest.mark.parametrize("status", ["delivered", "read", "burned", "undecryptable"])
+def test_receipt_comes_back_as_it_was_written(status: str) -> None:
+    for numbers in ([], [NUMBER], [NUMBER, NUMBER[::-1]], [NUMBER] * MAX_RECEIPTS):
+        written = receipt(**{status: numbers})
+        assert content.decode(content.encode(written)) == written
+        assert getattr(written, status) == numbers
+
+
+def test_receipt_is_a_map_with_the_names_of_the_specification() -> None:
+    written = receipt(delivered=[NUMBER], burned=[NUMBER, NUMBER])
+    assert msgspec.msgpack.decode(padding.unpad(content.encode(written))) == RECEIPT
+    assert content.decode(padded(RECEIPT)) == written
+
+
+def test_size_of_a_receipt_does_not_show_what_it_says() -> None:
+    for count in (1, 2, 5, 200):
+        said = [receipt(**{status: [NUMBER] * count}) for status in ("delivered", "read", "burned", "undecryptable")]
+        assert len({len(content.encode(one)) for one in said}) == 1
+
+
+def test_longest_receipt_fits_a_message_with_all_that_is_around_it() -> None:
+    full = receipt(**{status: [NUMBER] * MAX_RECEIPTS for status in ("delivered", "read", "burned", "undecryptable")})
+    longest = len(content.encode(full)) + session.MAX_OVERHEAD
+    assert len(base64.b64encode(bytes(longest))) <= MAX_ENCRYPTED_CHARS
 
 
 def test_texts_of_a_chat_all_have_one_size() -> None:
@@ -84,7 +126,20 @@ UNKNOWN: dict[str, Any] = {
     "another version": {**WRITTEN, "version": 2},
     "version 0": {**WRITTEN, "version": 0},
     "version as text": {**WRITTEN, "version": "1"},
-    "another kind": {**WRITTEN, "kind": "receipt"},
+    "another kind": {**WRITTEN, "kind": "image"},
+    "no kind": without("kind"),
+    "a text called receipt": {**WRITTEN, "kind": "receipt"},
+    "a receipt called text": {**RECEIPT, "kind": "text"},
+    "a receipt with a body": {**RECEIPT, "body": "hello"},
+    "a receipt of another version": {**RECEIPT, "version": 2},
+    "a receipt that lacks something": {name: value for name, value in RECEIPT.items() if name != "undecryptable"},
+    "a receipt with a status of its own": {**RECEIPT, "laughed": []},
+    "a receipt of too much": {**RECEIPT, "read": [NUMBER] * (MAX_RECEIPTS + 1)},
+    "a receipt for a short id": {**RECEIPT, "read": [NUMBER[1:]]},
+    "a receipt for a long id": {**RECEIPT, "read": [NUMBER + "0"]},
+    "a receipt for no id": {**RECEIPT, "read": [None]},
+    "a receipt for bytes": {**RECEIPT, "read": [NUMBER.encode()]},
+    "a receipt for one": {**RECEIPT, "read": NUMBER},
     "kind as number": {**WRITTEN, "kind": 1},
     "one more field": {**WRITTEN, "color": "red"},
     "another spelling": {**without("sentAt"), "sent_at": 1},

@@ -1,7 +1,7 @@
 import base64
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from support.structs import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from client_samples import Party, acquainted, fast_folder, raw_rows, resealed
 from phantom_messenger.client import content, records
 from phantom_messenger.client.content import Text
 from phantom_messenger.client.conversations import MAX_SESSIONS, conversation_id
+from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.crypto import session
 from phantom_messenger.crypto.errors import (
     CryptoError,
@@ -51,6 +52,13 @@ def alice(party: MakeParty) -> Party:
 @pytest.fixture
 def bob(party: MakeParty) -> Party:
     return party("bob")
+
+
+def is_classical(one: Party, other: Party) -> bool:
+    """What is remembered of the session in use."""
+    contact = one.vault.get(records.CONTACT, other.id, ContactRecord)
+    assert contact is not None
+    return contact.classical
 
 
 def has_handshake(frame: frames.RoutedMessage) -> bool:
@@ -94,10 +102,11 @@ def test_first_message_opens_a_session_on_both_sides(alice: Party, bob: Party, o
         sender_key=alice.identity.peer.public,
         recipient_key=bob.identity.peer.public,
     )
-    assert not opened.late
+    assert (opened.late, opened.is_new) == (False, True)
     assert bob.conversations.has_session(alice.id)
-    assert alice.conversations.is_classical(bob.id) is not kem
-    assert bob.conversations.is_classical(alice.id) is not kem
+    assert is_classical(alice, bob) is not kem
+    assert is_classical(bob, alice) is not kem
+    assert not bob.read(alice.write(bob, "again")).is_new
 
 
 def test_handshake_is_repeated_until_the_reply(alice: Party, bob: Party) -> None:

@@ -53,7 +53,7 @@ def test_burning_erases_the_text_on_both_sides(town: Town) -> None:
     stays(number, "burn me", alice, bob)
     bob.messenger.mark_read(alice.id, number)
     assert received_text(bob, alice, number) is None
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     is_gone(number, alice, bob)
     assert alice.messenger.state_of(number) is DeliveryState.BURNED
     assert bob.waiting() == []
@@ -64,8 +64,9 @@ def test_text_that_does_not_burn_stays_when_it_was_read(town: Town) -> None:
     (number,) = alice.send(bob, "keep me")
     settle(alice, bob)
     bob.read_all()
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     stays(number, "keep me", alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.READ
 
 
 def test_burning_text_that_was_only_seen_burns_when_it_is_read_after_all(town: Town) -> None:
@@ -77,7 +78,7 @@ def test_burning_text_that_was_only_seen_burns_when_it_is_read_after_all(town: T
     stays(number, "burn me", alice, bob)
     bob.login()
     bob.messenger.mark_read(alice.id, number)
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     is_gone(number, alice, bob)
 
 
@@ -93,7 +94,7 @@ def test_burning_while_offline_erases_the_text_on_both_sides_later(town: Town, d
     if dies:
         bob.kill()
     bob.login()
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     is_gone(number, alice, bob)
 
 
@@ -103,11 +104,14 @@ def test_burned_text_does_not_come_back_with_a_repeated_message(town: Town) -> N
     settle(alice, bob)
     (frame,) = [frame for frame in bob.received if frame["type"] == "MESSAGE"]
     bob.read_all()
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
+    is_gone(number, alice, bob)
     bob.down.append(canonical(frame))
     bob.step_down()
+    pass_time(SECOND, alice, bob)
     assert bob.waiting() == []
     is_gone(number, alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.BURNED
 
 
 # --- expiry -----------------------------------------------------------------------
@@ -213,7 +217,13 @@ def secrets(device: Device) -> list[bytes]:
     for _, stored in device.vault.all(records.SESSIONS, SessionsRecord):
         for state in map(session.load, stored.sessions):
             ratchet = state.ratchet
-            found += [state.id, state.peer.public, ratchet.rk, ratchet.dhs.private, *ratchet.mkskipped.values()]
+            found += [
+                state.id,
+                state.peer.public,
+                ratchet.rk,
+                ratchet.dhs.private,
+                *(passed.mk for passed in ratchet.mkskipped.values()),
+            ]
             found += [key for key in (ratchet.cks, ratchet.ckr, ratchet.dhr) if key is not None]
     return found
 
@@ -228,6 +238,8 @@ def test_no_file_shows_a_text_a_name_an_id_or_a_key(town: Town, closed: bool) ->
     bob.read_all()
     bob.send(alice, "a text of Bob", burn=True)
     settle(alice, bob)
+    pass_time(SECOND, alice, bob)
+    assert alice.states(numbers) == {DeliveryState.READ}
     alice.cut()
     numbers += alice.send(bob, "a queued text")
     keys = secrets(alice)
@@ -250,7 +262,7 @@ def test_erased_text_is_in_no_record(town: Town) -> None:
     alice.send(bob, "burn me", burn=True)
     settle(alice, bob)
     bob.read_all()
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     for device in (alice, bob):
         kinds = [row[0] for row in device.vault._connection.execute("SELECT DISTINCT kind FROM records")]
         assert len(kinds) > 5

@@ -12,8 +12,9 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 from phantom_messenger.client import records
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, TroubleEvent
+from phantom_messenger.crypto.session import SUITE
 from support.people import Frame, base64_text, canonical, flipped, kem_key_text, key_text
-from support.simulated import MINUTE, SECOND, World
+from support.simulated import HOUR, MINUTE, SECOND, World
 
 Change = Callable[[Frame], Frame]
 
@@ -93,6 +94,7 @@ def test_dropped_message_is_never_told_as_delivered(town: Town) -> None:
     bob.tamper = only("MESSAGE", lambda _: [])
     numbers = alice.send(bob, "one", "two")
     settle(alice, bob)
+    pass_time(MINUTE, alice, bob)
     assert alice.states(numbers) == {DeliveryState.ACCEPTED}
     bob.tamper = None
     alice.send(bob, "three")
@@ -112,12 +114,18 @@ def test_message_to_somebody_else_is_trouble(town: Town) -> None:
     bob.tamper = lambda other: [other, frame, with_field(frame, recipientId=bob.id)]
     bob.messenger.ask_presence(alice.id)
     settle(alice, bob)
+    assert bob.troubles() == ["waiting"]
+    pass_time(MINUTE, alice, bob, carol)
+    assert len(alice.frames_sent("MESSAGE")) == 1, "who asks for a text of somebody else gets nothing"
+    assert alice.troubles() == []
     assert bob.waiting() == []
-    assert bob.troubles() == ["unreadable"]
 
+
+GARBAGE = base64_text(bytes([SUITE, 0, 9]) + bytes(597))
+"""Of the right form, under a ratchet key that nobody has."""
 
 MESSAGES: dict[str, Change] = {
-    "another ciphertext": lambda frame: with_field(frame, encrypted=base64_text(bytes(600))),
+    "another ciphertext": lambda frame: with_field(frame, encrypted=GARBAGE),
     "one bit": lambda frame: with_field(frame, encrypted=flipped_end(frame["payload"]["encrypted"])),
     "another suite": lambda frame: with_field(frame, encrypted=flipped(frame["payload"]["encrypted"])),
     "another sender": lambda frame: with_field(frame, senderId=base64_text(bytes(32))),
@@ -146,9 +154,16 @@ def test_changed_message_is_trouble_and_the_right_one_is_still_read(town: Town, 
     alice.send(bob, "hello")
     settle(alice, bob)
     assert bob.waiting() == []
-    assert bob.troubles() == ["unreadable"]
     (trouble,) = bob.heard(TroubleEvent)
-    assert "ask for it again" in trouble.sentence
+    if change is MESSAGES["another suite"]:
+        word, advice = "newer", "update this program"
+    elif not first and change in (MESSAGES["another ciphertext"], MESSAGES["one bit"]):
+        word, advice = "waiting", "waiting for it to be sent again"
+    else:
+        word, advice = "unreadable", "ask for it again"
+    assert trouble.word == word
+    assert advice in trouble.sentence
+    assert set(alice.troubles()) <= ({"resent"} if word == "waiting" else set())
     acks = [frame["payload"] for frame in bob.frames_sent("MESSAGE_ACK")]
     assert [ack for ack in acks if "messageId" in ack] == []
     bob.cut()
@@ -158,15 +173,17 @@ def test_changed_message_is_trouble_and_the_right_one_is_still_read(town: Town, 
     assert texts(bob.waiting()) == ["hello"]
 
 
-def test_unreadable_message_is_told_once(town: Town) -> None:
-    alice, bob = town.friends("alice", "bob")
-    bob.tamper = only("MESSAGE", lambda frame: [with_field(frame, encrypted=base64_text(bytes(600)))])
+@pytest.mark.parametrize("first", [True, False])
+def test_unreadable_message_is_told_once(town: Town, first: bool) -> None:
+    alice, bob = town.devices("alice", "bob") if first else town.friends("alice", "bob")
+    bob.tamper = only("MESSAGE", lambda frame: [with_field(frame, encrypted=GARBAGE)])
     alice.send(bob, "hello")
     settle(alice, bob)
     for _ in range(3):
         bob.kill()
         bob.login()
-    assert bob.troubles() == ["unreadable"]
+    pass_time(MINUTE, alice, bob)
+    assert bob.troubles() == ["unreadable" if first else "waiting"]
 
 
 # --- swapped keys -----------------------------------------------------------------
@@ -249,8 +266,9 @@ def test_session_without_its_kem_key_is_marked_classical_on_both_sides(town: Tow
     alice.send(bob, "hello")
     settle(alice, bob)
     assert bob.read_all() == ["hello"]
-    assert alice.messenger._conversations.is_classical(bob.id)
-    assert bob.messenger._conversations.is_classical(alice.id)
+    assert alice.messenger.contacts.of(bob.id).classical
+    assert bob.messenger.contacts.of(alice.id).classical
+    assert alice.troubles() == bob.troubles() == ["classical"]
 
 
 def test_bundle_that_nobody_asked_for_is_passed_over(town: Town) -> None:
@@ -273,22 +291,35 @@ def test_bundle_that_nobody_asked_for_is_passed_over(town: Town) -> None:
 def test_receipt_of_somebody_else_changes_nothing(town: Town) -> None:
     alice, bob, carol = town.friends("alice", "bob", "carol")
     bob.cut()
-    (number,) = alice.send(bob, "hello")
-    payload = {"messageId": number, "recipientId": carol.id, "status": "read", "timestamp": 1}
-    alice.tamper = lambda frame: [{"type": "MESSAGE_ACK", "payload": payload, "timestamp": 1}, frame]
+    (number,) = alice.send(bob, "hello", expires_in=MINUTE)
+
+    def expired(recipient: Device) -> Frame:
+        payload = {"messageId": number, "recipientId": recipient.id, "status": "expired", "timestamp": 1}
+        return {"type": "MESSAGE_ACK", "payload": payload, "timestamp": 1}
+
+    alice.tamper = lambda frame: [expired(carol), frame, expired(carol)]
     settle(alice, carol)
     assert [event.state for event in alice.heard(DeliveryEvent)] == [DeliveryState.ACCEPTED]
+    # The control: that of its recipient is believed.
+    alice.tamper = lambda frame: [expired(bob), frame]
+    alice.messenger.ask_presence(carol.id)
+    settle(alice, carol)
+    assert [event.state for event in alice.heard(DeliveryEvent)][1:] == [DeliveryState.EXPIRED]
 
 
-@pytest.mark.parametrize("late", ["accepted", "delivered"])
+@pytest.mark.parametrize("late", ["accepted", "delivered", "expired"])
 def test_older_news_changes_nothing(town: Town, late: str) -> None:
     alice, bob = town.friends("alice", "bob")
-    (number,) = alice.send(bob, "hello")
+    (number,) = alice.send(bob, "hello", expires_in=HOUR)
     settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     bob.read_all()
     payload = {"messageId": number, "recipientId": bob.id, "status": late, "timestamp": 1}
     alice.tamper = lambda frame: [frame, {"type": "MESSAGE_ACK", "payload": payload, "timestamp": 1}]
+    pass_time(SECOND, alice, bob)
+    alice.messenger.ask_presence(bob.id)
     settle(alice, bob)
+    assert alice.received[-1]["payload"] == payload
     assert [event.state for event in alice.heard(DeliveryEvent)][-1] is DeliveryState.READ
     assert len(alice.heard(DeliveryEvent)) == 3
 

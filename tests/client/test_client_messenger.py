@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import DAY, YEAR, Device, Town, fast_folder, raw_rows, settle
+from client_samples import DAY, YEAR, Device, Town, fast_folder, pass_time, raw_rows, settle
 
+from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_TEXT_BYTES
 from phantom_messenger.client.errors import InvalidUserId, TextTooLong, UsageError
+from phantom_messenger.client.records import SentRecord
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -17,7 +19,7 @@ from phantom_messenger.client.status import (
 )
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 from support.people import Frame, canonical
-from support.simulated import MINUTE, MakeWorld, World
+from support.simulated import MINUTE, SECOND, MakeWorld, World
 
 
 @pytest.fixture
@@ -42,11 +44,13 @@ def test_text_arrives_and_its_sender_hears_of_every_step(town: Town) -> None:
     settle(alice, bob)
     (record,) = bob.waiting()
     assert (record.text, record.sender, record.message_id) == ("hello, Bob", alice.id, number)
+    assert states(alice, number) == [DeliveryState.ACCEPTED]
+    pass_time(SECOND, alice, bob)
     assert states(alice, number) == [DeliveryState.ACCEPTED, DeliveryState.DELIVERED]
     (event,) = bob.heard(MessageEvent)
     assert (event.message_id, event.peer.name) == (number, "alice")
     bob.messenger.mark_read(alice.id, number)
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     assert states(alice, number) == [DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.READ]
     assert alice.messenger.state_of(number) is DeliveryState.READ
 
@@ -60,7 +64,7 @@ def test_text_waits_at_the_relay_for_its_recipient(town: Town) -> None:
     bob.login()
     settle(alice, bob)
     assert bob.read_all() == ["one", "two"]
-    settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
 
 
@@ -72,6 +76,7 @@ def test_text_waits_on_the_machine_for_the_relay(town: Town) -> None:
     alice.login()
     settle(alice, bob)
     assert alice.messenger.waiting == 0
+    pass_time(SECOND, alice, bob)
     assert bob.read_all() == ["one", "two"]
     assert alice.states(numbers) == {DeliveryState.DELIVERED}
 
@@ -154,9 +159,11 @@ def test_stranger_learns_accepted_and_no_more(town: Town) -> None:
     alice, bob = town.devices("alice", "bob")
     (number,) = alice.send(bob, "do you know me?")
     settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     bob.read_all()
-    settle(alice, bob)
+    pass_time(3 * MINUTE, alice, bob)
     assert states(alice, number) == [DeliveryState.ACCEPTED]
+    assert bob.frames_sent("MESSAGE") == bob.frames_sent("KEY_EXCHANGE_INIT") == []
 
 
 def test_receipts_reach_a_sender_whom_the_recipient_added_before_writing_anything(town: Town) -> None:
@@ -165,9 +172,10 @@ def test_receipts_reach_a_sender_whom_the_recipient_added_before_writing_anythin
     settle(alice, bob)
     (number,) = alice.send(bob, "hello")
     settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     bob.read_all()
-    settle(alice, bob)
-    assert bob.frames_sent("MESSAGE") == []
+    pass_time(SECOND, alice, bob)
+    assert list(bob.vault.all(records.SENT, SentRecord)) == []
     assert states(alice, number) == [DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.READ]
 
 
@@ -180,6 +188,7 @@ def test_receipts_reach_a_sender_whom_the_recipient_added_while_offline(town: To
     settle(alice, bob)
     (number,) = alice.send(bob, "hello")
     settle(alice, bob)
+    pass_time(SECOND, alice, bob)
     assert states(alice, number) == [DeliveryState.ACCEPTED, DeliveryState.DELIVERED]
 
 
@@ -247,6 +256,9 @@ def test_reading_twice_tells_once(town: Town) -> None:
     settle(alice, bob)
     told = [frame["payload"]["status"] for frame in bob.frames_sent("MESSAGE_ACK") if "messageId" in frame["payload"]]
     assert told == ["delivered", "read"]
+    pass_time(MINUTE, alice, bob)
+    assert states(alice, number) == [DeliveryState.ACCEPTED, DeliveryState.READ]
+    assert len(bob.frames_sent("MESSAGE")) == 1
 
 
 # --- identity and connection ------------------------------------------------------

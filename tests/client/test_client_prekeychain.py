@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from dataclasses import replace
+from support.structs import replace
 from pathlib import Path
 
 import pytest

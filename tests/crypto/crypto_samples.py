@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, PreKeyBundle, SignedPreKey
 from phantom_messenger.crypto.ratchet import Randomness
 from phantom_messenger.crypto.session import Parsed, Session
+from support.structs import replace
 
 VECTORS: Final = Path(__file__).parents[2] / "../shared/vectors"
 P: Final = 2**255 - 19

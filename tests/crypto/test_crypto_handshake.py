@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from phantom_messenger.crypto import handshake, session
 from phantom_messenger.crypto.errors import InvalidKey, InvalidMessage, InvalidSignature, UnknownPreKey
 from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader
 from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, PreKeyBundle, SignedPreKey
+from support.structs import replace
 
 KINDS: Final = pytest.mark.parametrize(
     ("one_time", "kem"),

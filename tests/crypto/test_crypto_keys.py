@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import Final
 
 import crypto_samples as samples
@@ -20,6 +20,7 @@ from phantom_messenger.crypto.errors import CryptoError, InvalidSignature
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, SignedPreKey
 from phantom_messenger.wire import signing
+from support.structs import replace
 
 MODULES: Final = [
     importlib.import_module(f"{crypto.__name__}.{module.name}") for module in pkgutil.iter_modules(crypto.__path__)
@@ -126,6 +127,9 @@ def secrets_of(value: object) -> Iterator[bytes]:
     if is_dataclass(value):
         for field in fields(value):
             yield from secrets_of(getattr(value, field.name))
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from secrets_of(getattr(value, name))
     if isinstance(value, ratchet.RatchetState):
         yield from (kept.mk for kept in value.mkskipped.values())
     if isinstance(value, session._Stored):

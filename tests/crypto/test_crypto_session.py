@@ -1,7 +1,5 @@
 import os
-import random
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import crypto_samples as samples
@@ -25,6 +23,7 @@ from phantom_messenger.crypto import padding, primitives, session
 from phantom_messenger.crypto.errors import CryptoError, InvalidKey, InvalidMessage, UndecryptableMessage, UnknownSuite
 from phantom_messenger.crypto.ratchet import RatchetHeader, Skipped
 from phantom_messenger.crypto.session import Session
+from support.structs import replace
 
 
 def with_skipped_keys() -> tuple[Session, Session]:
@@ -229,72 +228,6 @@ def test_ratchet_key_of_small_order_changes_no_session(key: bytes) -> None:
         with pytest.raises(InvalidKey):
             decrypt(state, bytes([1, 0]) + RatchetHeader(key, 0, 0).encode() + bytes(28))
         assert session.dump(state) == before
-
-
-# --- long conversations -----------------------------------------------------------
-
-
-class Conversation:
-    """Two people and a network that loses, repeats and reorders, all from one seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.dice = random.Random(seed)  # noqa: S311 - the same in every run
-        self.fresh = samples.randomness(f"conversation {seed}")
-        kinds = {"one_time": self.dice.random() < 0.5, "kem": self.dice.random() < 0.5}
-        alice, first = session.encrypt(begin(BOB.bundle(**kinds), name=f"begin {seed}"), b"first", self.fresh)
-        bob, _ = samples.accept(first)
-        self.state = {"alice": alice, "bob": bob}
-        self.under_way: list[tuple[str, bytes, bytes]] = []
-        self.delivered: list[tuple[str, bytes]] = []
-        self.refused_again = 0
-
-    def say(self, number: int) -> None:
-        sender, receiver = self.dice.choice([("alice", "bob"), ("bob", "alice")])
-        text = b"%d from %s" % (number, sender.encode())
-        self.state[sender], message = session.encrypt(self.state[sender], text, self.fresh)
-        if self.dice.random() < 0.15:
-            return
-        self.under_way.append((receiver, message, text))
-
-    def deliver(self) -> None:
-        place = self.dice.randrange(len(self.under_way)) if self.dice.random() < 0.4 else 0
-        receiver, message, text = self.under_way.pop(place)
-        self.state[receiver], got = session.decrypt(
-            self.state[receiver], session.parse(message), random=self.fresh, now=NOW
-        )
-        assert got == text
-        self.delivered.append((receiver, message))
-
-    def repeat(self) -> None:
-        receiver, message = self.dice.choice(self.delivered)
-        before = session.dump(self.state[receiver])
-        with pytest.raises(UndecryptableMessage):
-            session.decrypt(self.state[receiver], session.parse(message), random=self.fresh, now=NOW)
-        assert session.dump(self.state[receiver]) == before
-        self.refused_again += 1
-
-    def restart(self) -> None:
-        for name, state in self.state.items():
-            self.state[name] = session.load(session.dump(state))
-            assert self.state[name] == state
-
-
-@pytest.mark.parametrize("seed", range(200))
-def test_every_message_that_arrives_is_read_once_and_right(seed: int) -> None:
-    talk = Conversation(seed)
-    for number in range(50):
-        talk.say(number)
-        while talk.under_way and talk.dice.random() < 0.5:
-            talk.deliver()
-        if talk.delivered and talk.dice.random() < 0.2:
-            talk.repeat()
-        if talk.dice.random() < 0.1:
-            talk.restart()
-    while talk.under_way:
-        talk.deliver()
-    for _ in range(3):
-        talk.repeat()
-    assert len(talk.delivered) >= 25
 
 
 # --- storage ----------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """How long and of how many chains the keys of overtaken messages are kept, and when randomness is drawn."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import crypto_samples as samples
 import pytest
 from crypto_samples import BOB, NOW, encrypt, established, randomness
-from test_crypto_ratchet import ASSOCIATED, Pair, Sent, Side, repr_of_all, start
+from ratchet_samples import ASSOCIATED, Pair, Sent, Side, repr_of_all, start
 
 from phantom_messenger.crypto import ratchet, session
 from phantom_messenger.crypto.errors import CryptoError, InvalidKey, UndecryptableMessage
@@ -22,6 +21,7 @@ from phantom_messenger.crypto.ratchet import (
     SkippedKey,
 )
 from phantom_messenger.crypto.session import Session
+from support.structs import replace
 
 DAYS_30: Final = 30 * 24 * 60 * 60 * 1000
 TURNED_OFF: Final = (AssertionError, CryptoError, pytest.fail.Exception)
@@ -357,7 +357,6 @@ def test_drawn_key_is_the_next_sending_key(talking: Pair) -> None:
 
 def test_nothing_is_drawn_for_what_is_refused_before_a_step(talking: Pair) -> None:
     source = Source()
-    before = repr_of_all(talking.bob.state)
     used = talking.alice.send()
     talking.bob.receive(used)
     before = repr_of_all(talking.bob.state)

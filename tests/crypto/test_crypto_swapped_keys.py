@@ -1,7 +1,6 @@
 """A relay or a peer that swaps keys, numbers or signatures, or sends keys that contribute nothing."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import crypto_samples as samples
@@ -30,6 +29,7 @@ from phantom_messenger.crypto.errors import (
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import PeerIdentity
 from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, PreKeyBundle, SignedPreKey
+from support.structs import replace
 
 # --- somebody swaps something -----------------------------------------------------
 

@@ -49,8 +49,9 @@ class MemoryMachine(RuleBasedStateMachine):
         self.world = World(store=self.opened())
         self.people = {name: self.world.person(name) for name in NAMES}
         self.clients: dict[Line, Client] = {}
+        self.lines = 0
         self.received: dict[str, list[Entry]] = {name: [] for name in NAMES}
-        self.sent: list[tuple[str, str, str]] = []
+        self.sent: list[tuple[str, str, str, str]] = []
         self.waiting: list[Effect] = []
         self.is_sweeping = False
         self.sweep_at = 0
@@ -146,7 +147,8 @@ class MemoryMachine(RuleBasedStateMachine):
         self.auth(-1)
 
     def connect(self, name: str) -> None:
-        line = Line(name, self.now)
+        self.lines += 1
+        line = Line(name, self.now, self.lines)
         self.clients[line] = self.world.connect(self.people[name])
 
     @precondition(lambda self: self.guests())
@@ -240,20 +242,25 @@ class MemoryMachine(RuleBasedStateMachine):
             self.message(line, to, self.people[line.user].new_message_id(), lifetime)
 
     @precondition(lambda self: self.users() and self.sent)
-    @rule(number=numbers, which=numbers, to_another=st.booleans(), lifetime=lifetimes)
-    def send_again(self, number: int, which: int, to_another: bool, lifetime: int | None) -> None:
+    @rule(number=numbers, which=numbers, to_another=st.booleans(), encrypted_again=st.booleans(), lifetime=lifetimes)
+    def send_again(
+        self, number: int, which: int, to_another: bool, encrypted_again: bool, lifetime: int | None
+    ) -> None:
+        """The same, for no answer came, or encrypted again, for its recipient could not read it."""
         line = self.user(number)
         own = [one for one in self.sent if one[0] == line.user and one[1]] or self.sent
-        _, to, name = own[-1 - which % len(own)]
-        self.message(line, NAMES[which % len(NAMES)] if to_another else to, name, lifetime)
+        _, to, name, text = own[-1 - which % len(own)]
+        to = NAMES[which % len(NAMES)] if to_another else to
+        self.message(line, to, name, lifetime, None if encrypted_again else text)
 
     def user(self, number: int) -> Line:
         found = self.users()
         return found[number % len(found)]
 
-    def message(self, line: Line, to: str, name: str, lifetime: int | None) -> None:
-        self.sent.append((line.user, to, name))
-        text = base64.b64encode(f"text {len(self.sent)}".encode()).decode()
+    def message(self, line: Line, to: str, name: str, lifetime: int | None, text: str | None = None) -> None:
+        """Send one; with a text of its own, as if it was encrypted just now, if none is given."""
+        text = text or base64.b64encode(f"text {len(self.sent)}".encode()).decode()
+        self.sent.append((line.user, to, name, text))
         frame = self.people[line.user].message(
             self.people[to] if to else NOBODY,
             message_id=name,

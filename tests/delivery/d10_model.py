@@ -40,6 +40,7 @@ class Line:
 
     user: str
     opened_at: int
+    order: int
     has_asked: bool = False
     is_open: bool = False
     is_dead: bool = False
@@ -101,6 +102,9 @@ class Model:
         if line.is_dead:
             return
         if line.user in self.here:
+            if self.here[line.user].order > line.order:  # it was long under way
+                line.close(1008)
+                return
             self.here[line.user].close(1008)
         self.here[line.user] = line
         line.is_open = True
@@ -120,18 +124,22 @@ class Model:
         if to not in self.accounts:
             line.tell("error", 1004, "user")
             return
-        is_double = self._removed.get((to, sender, name), 0) > asked_at or any(
-            entry.kind == "message" and (entry.sender, entry.name) == (sender, name) for entry in self.mail[to]
-        )
+        what: Told = ("message", sender, name, text)
+        older = [
+            entry for entry in self.mail[to] if (entry.kind, entry.sender, entry.name) == ("message", sender, name)
+        ]
+        is_double = self._removed.get((to, sender, name), 0) > asked_at or any(entry.what == what for entry in older)
         if not is_double:
-            if self._is_full(to, sender):
+            if not older and self._is_full(to, sender):
                 line.tell("error", 1003, "backlog")
                 return
             self.wrote.add((sender, to))
         line.tell("accepted", to, name)
         if not is_double:
+            for entry in older:  # its recipient could not read it
+                self.mail[to].remove(entry)
             ends = None if lifetime is None else asked_at + lifetime
-            self._put(to, Entry("message", sender, name, ("message", sender, name, text), ends), now)
+            self._put(to, Entry("message", sender, name, what, ends), now)
 
     def acknowledge(
         self, line: Line, sender: str, name: str, status: str, *, asked_at: int, now: int, full: bool

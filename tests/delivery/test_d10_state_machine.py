@@ -51,6 +51,14 @@ def takes_messages_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SQLiteMailboxes, "_waits", lambda *_: False)
 
 
+def replaces_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteMailboxes, "_is_same", lambda *_: True)
+
+
+def replaces_what_is_the_same(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SQLiteMailboxes, "_is_same", lambda *_: False)
+
+
 def expires_early(patch: pytest.MonkeyPatch) -> None:
     expire = SQLiteMailboxes.expire
     patch.setattr(SQLiteMailboxes, "expire", lambda self, now, limit: expire(self, now + 2 * SECOND, limit))
@@ -134,6 +142,8 @@ FAULTS = [
     deletes_nothing,
     knows_nothing_of_removed,
     takes_messages_twice,
+    replaces_nothing,
+    replaces_what_is_the_same,
     expires_early,
     never_expires,
     delivers_what_has_expired,

@@ -1,9 +1,12 @@
 """The contract of ``relay.ports.Mailboxes``, for every engine."""
 
+from pathlib import Path
+
 import apsw
 import pytest
 
-from phantom_messenger.relay.ports import Expired, Failure, Item, ItemKind, Page, Refusal, Store
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.ports import Expired, Failure, Item, ItemKind, NewItem, Page, Refusal, Store
 from support.people import key_text
 from support.stores import (
     ALICE,
@@ -26,6 +29,7 @@ from support.stores import (
 )
 
 TEN_MINUTES = 600_000
+GOES, STAYS = (key_text(f"what {what}") for what in ("goes", "stays"))
 
 
 @pytest.fixture
@@ -129,6 +133,199 @@ def test_receipt_and_exchange_take_the_place_of_an_older_one(box: Store, make: t
     assert [item.text for item in waiting(box) if item.name == "one"] == [newer.text]
     append(box, make("one", CAROL))
     assert len(waiting(box)) == 3
+
+
+# --- replacement ------------------------------------------------------------------
+
+
+def encrypted(
+    name: str, content: str, sender: str = ALICE, *, expires_at: int | None = None, mark: str = ""
+) -> NewItem:
+    """A message with this content; ``mark`` is what else differs when it is sent again."""
+    return NewItem(
+        kind=ItemKind.MESSAGE,
+        sender=sender,
+        name=name,
+        head=f'{{"{content}",'.encode(),
+        tail=f',"{mark}"}}'.encode(),
+        expires_at=expires_at,
+        content=content.encode(),
+    )
+
+
+def holds_text(store: SQLiteStore, text: str) -> bool:
+    """Whether any row of any table of mail has it."""
+    rows = [row for table in ("items", "set_aside") for row in store._connection.execute(f"SELECT * FROM {table}")]  # noqa: S608
+    assert rows
+    return any(text.encode() in value for row in rows for value in row if isinstance(value, bytes))
+
+
+def test_message_signed_anew_is_a_duplicate(box: Store) -> None:
+    first = append(box, encrypted("m", "first"))
+    assert append(box, encrypted("m", "first", mark="signed anew")) is Refusal.DUPLICATE
+    assert waiting(box) == [first]
+
+
+def test_message_encrypted_again_takes_the_place_of_the_one_that_waits(box: Store) -> None:
+    first = append(box, encrypted("m", "first"))
+    other = append(box, encrypted("n", "other"))
+    second = append(box, encrypted("m", "second"))
+    assert second == Item(second.seq, ItemKind.MESSAGE, ALICE, "m", b'{"second",%d,""}' % second.seq)
+    assert second.seq > other.seq > first.seq
+    assert waiting(box) == [other, second]
+    assert read(box, first.seq, 1_000) == Page([other, second], complete=True)
+    assert append(box, encrypted("m", "second", mark="signed anew")) is Refusal.DUPLICATE
+
+
+def test_last_of_many_contents_waits_even_if_it_was_the_first(box: Store) -> None:
+    items = [append(box, encrypted("m", content)) for content in ("first", "second", "third", "first")]
+    assert {type(item) for item in items} == {Item}
+    assert waiting(box) == items[-1:]
+
+
+def test_message_replaced_in_one_transaction_waits_once(box: Store) -> None:
+    items = append_all(box, [encrypted("m", content) for content in ("first", "second", "second", "third")])
+    assert items[2] is Refusal.DUPLICATE
+    assert waiting(box) == [items[3]]
+
+
+def test_nobody_replaces_the_message_of_another(box: Store) -> None:
+    own = [append(box, encrypted("m", "of Alice")), append(box, encrypted("m", "of Carol", CAROL))]
+    elsewhere = append(box, encrypted("m", "for Carol"), CAROL)
+    assert waiting(box) == own
+    assert waiting(box, CAROL) == [elsewhere]
+    newer = append(box, encrypted("m", "of Carol again", CAROL))
+    assert waiting(box) == [own[0], newer]
+    assert waiting(box, CAROL) == [elsewhere]
+
+
+def test_message_replaces_no_receipt_or_exchange_of_its_name(box: Store) -> None:
+    others = [append(box, receipt("m")), append(box, exchange("m"))]
+    append(box, encrypted("m", "first"))
+    second = append(box, encrypted("m", "second"))
+    assert waiting(box) == [*others, second]
+
+
+def test_replaced_content_is_gone_from_rows_and_files(store: SQLiteStore, tmp_path: Path) -> None:
+    bind(store, BOB)
+    append(store, encrypted("m", GOES))
+    assert holds_text(store, GOES)
+    append(store, encrypted("m", STAYS))
+    assert not holds_text(store, GOES)
+    assert holds_text(store, STAYS)
+    while not store.tidy():
+        """Erases a step at a time."""
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(GOES.encode() in content for content in files)
+    assert any(STAYS.encode() in content for content in files) == bool(files)
+
+
+def test_acknowledgement_after_the_replacement_removes_the_new_one(box: Store) -> None:
+    append(box, encrypted("m", "first"))
+    append(box, encrypted("m", "second"))
+    assert acknowledge(box, "m")
+    assert waiting(box) == []
+    for content in ("first", "second", "third"):
+        assert append(box, encrypted("m", content), now=NOW + TEN_MINUTES - 1) is Refusal.DUPLICATE
+    assert not acknowledge(box, "m"), "nothing of it is there"
+
+
+@pytest.mark.parametrize("how", ["acknowledged", "expired"])
+def test_removed_message_is_known_whatever_its_content(box: Store, how: str) -> None:
+    append(box, encrypted("m", "first", expires_at=NOW))
+    if how == "acknowledged":
+        assert acknowledge(box, "m")
+    else:
+        run(box, lambda tx: tx.mailboxes.expire(NOW, 10))
+    assert append(box, encrypted("m", "second"), now=NOW + TEN_MINUTES - 1) is Refusal.DUPLICATE
+    assert isinstance(append(box, encrypted("m", "second"), now=NOW + TEN_MINUTES), Item)
+
+
+def test_replaced_message_is_not_known_as_removed(box: Store) -> None:
+    append(box, encrypted("m", "first"))
+    append(box, encrypted("m", "second"), now=NOW + 1)
+    assert isinstance(append(box, encrypted("m", "first"), now=NOW + 2), Item)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), apsw.FullError()], ids=["a job", "a batch"])
+def test_undone_replacement_leaves_the_one_that_waits(box: Store, error: Exception) -> None:
+    first = append(box, encrypted("m", "first"))
+    box.run([failing(appending(encrypted("m", "second")), error=error)])
+    box.tidy()
+    assert waiting(box) == [first]
+    assert append(box, encrypted("m", "first")) is Refusal.DUPLICATE
+    second = append(box, encrypted("m", "second"))
+    assert second.seq > first.seq
+    assert waiting(box) == [second]
+
+
+def test_full_disk_refuses_a_replacement_and_the_one_that_waits_stays(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind(store, BOB)
+    first = append(store, encrypted("m", "first"))
+    with monkeypatch.context() as patch:
+        patch.setattr(store.mailboxes, "_has_room", lambda _: False)
+        with pytest.raises(apsw.FullError):
+            append(store, encrypted("m", "second"))
+        assert append(store, encrypted("m", "first")) is Refusal.DUPLICATE
+        assert waiting(store) == [first]
+    store.tidy()
+    assert isinstance(append(store, encrypted("m", "second")), Item)
+
+
+@pytest.mark.parametrize(
+    ("count", "known", "senders"),
+    [(1_000, True, "a"), (100, False, "a"), (500, False, "abcde")],
+    ids=["a mailbox", "a stranger's share", "the strangers' share"],
+)
+def test_replacement_needs_no_room_and_makes_none(box: Store, count: int, known: bool, senders: str) -> None:
+    one = key_text(senders[0])
+    many = [encrypted(f"{number}", "first", key_text(senders[number % len(senders)])) for number in range(count)]
+    append_all(box, many, known=known)
+    late = encrypted("late", "first", one)
+    assert append(box, late, known=known) is Refusal.FULL
+    assert isinstance(append(box, encrypted("0", "second", one), known=known), Item)
+    assert append(box, late, known=known) is Refusal.FULL
+    assert len(waiting(box)) == count
+    assert names(waiting(box))[-1] == "0"
+
+
+def test_stranger_gains_nothing_by_replacing(box: Store) -> None:
+    append_all(box, [encrypted(f"{number}", "first") for number in range(99)], known=False)
+    for turn in range(5):
+        assert isinstance(append(box, encrypted("7", f"turn {turn}"), known=False), Item)
+    assert isinstance(append(box, encrypted("the 100th", "first"), known=False), Item)
+    assert append(box, encrypted("late", "first"), known=False) is Refusal.FULL
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(NOW + 5, None), (None, NOW + 5), (NOW + 5, NOW + 9), (NOW + 9, NOW + 5)]
+)
+def test_time_of_the_new_one_counts(box: Store, before: int | None, after: int | None) -> None:
+    append(box, encrypted("m", "first", expires_at=before))
+    second = append(box, encrypted("m", "second", expires_at=after))
+    assert second.expires_at == after
+    end = after or NOW + 99
+    assert run(box, lambda tx: tx.mailboxes.expire(end - 1, 10)) == []
+    assert waiting(box, now=end - 1) == [second]
+    assert run(box, lambda tx: tx.mailboxes.expire(end, 10)) == ([Expired(ALICE, BOB, "m")] if after else [])
+
+
+def test_expired_message_that_was_not_swept_is_replaced(box: Store) -> None:
+    append(box, encrypted("m", "first", expires_at=NOW))
+    assert append(box, encrypted("m", "first"), now=NOW + 1) is Refusal.DUPLICATE
+    second = append(box, encrypted("m", "second", expires_at=NOW + 5), now=NOW + 1)
+    assert run(box, lambda tx: tx.mailboxes.expire(NOW + 4, 10)) == []
+    assert waiting(box, now=NOW + 4) == [second]
+
+
+def test_replacement_that_has_expired_is_not_read_and_expires_once(box: Store) -> None:
+    append(box, encrypted("m", "first"))
+    append(box, encrypted("m", "second", expires_at=NOW))
+    assert waiting(box) == []
+    assert run(box, lambda tx: tx.mailboxes.expire(NOW, 10)) == [Expired(ALICE, BOB, "m")]
+    assert run(box, lambda tx: tx.mailboxes.expire(NOW + 365 * 86_400_000, 10)) == []
 
 
 # --- bounds -----------------------------------------------------------------------

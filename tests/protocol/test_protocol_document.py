@@ -73,6 +73,7 @@ FORMS: dict[str, tuple[Way, str, Callable[[Frame], bool]]] = {
     "a response passed on": (Way.RECEIVE, "KEY_EXCHANGE_RESPONSE", lambda frame: "signature" in frame),
     "a response from the store": (Way.RECEIVE, "KEY_EXCHANGE_RESPONSE", lambda frame: "signature" not in frame),
     "an offered bundle": (Way.SEND, "KEY_EXCHANGE_INIT", lambda frame: "preKeyBundle" in frame["payload"]),
+    "a publication that replaces": (Way.SEND, "PREKEY_PUBLISH", lambda frame: "replace" in frame["payload"]),
     "prekeys asked for": (Way.RECEIVE, "PREKEY_STATUS", lambda frame: "id" in frame),
     "a warning": (Way.RECEIVE, "PREKEY_STATUS", lambda frame: "id" not in frame),
     "an ack by seq": (Way.SEND, "MESSAGE_ACK", lambda frame: "seq" in frame["payload"]),
@@ -98,6 +99,15 @@ def test_every_form_of_a_frame_has_an_example(way: Way, kind: str, has: Callable
     assert any(has(step.body) for step in STEPS if (step.way, step.type) == (way, kind))
 
 
+def test_message_that_is_encrypted_again_has_an_example() -> None:
+    sent: dict[tuple[str, str, str], set[str]] = {}
+    for step in STEPS:
+        if (step.way, step.type) == (Way.SEND, "MESSAGE"):
+            part = step.body["payload"]
+            sent.setdefault((step.dialogue, step.actor, part["messageId"]), set()).add(part["encrypted"])
+    assert max(map(len, sent.values())) == 2
+
+
 @pytest.mark.parametrize("way", [Way.SEND, Way.RECEIVE])
 def test_every_status_of_a_message_has_an_example(way: Way) -> None:
     shown = {step.body["payload"]["status"] for step in STEPS if (step.way, step.type) == (way, "MESSAGE_ACK")}
@@ -120,6 +130,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a signature over something else": ("login", '"signature": "<signature>"', '"signature": "<challenge>"'),
     "another close code": ("refused-login", "closes mallory 4001", "closes mallory 4002"),
     "another order": ("keys", '"id": 11', '"id": 13'),
+    "keys that are added and not replaced": ("keys", '"replace": true, ', ""),
+    "a key with a higher id": (
+        "keys",
+        '{"id": 12, "key": "<one-time 2>"}, {"id": 33',
+        '{"id": 32, "key": "<x>"}, {"id": 33',
+    ),
+    "the same content again": ("mailbox", '"QUJD"', '"c2VjcmV0"'),
     "another member that is sent": ("errors", '{"x": 1}', "{}"),
     "another count": ("errors", "x 60", "x 59"),
     "another recipient": ("mailbox", '"recipientId": "<bob>"', '"recipientId": "<alice>"'),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from support.people import Frame, Person, canonical, flipped, is_signed_by, key_text
+from support.people import Frame, Person, base64_text, canonical, flipped, is_signed_by, key_text
 from support.simulated import MINUTE, SECOND, Client, World
 
 
@@ -280,6 +280,210 @@ def test_memory_of_acknowledged_messages_ends(world: World, alice: Client, bob: 
     assert len(bob.take("MESSAGE")) == 1
 
 
+# --- encrypted again --------------------------------------------------------------
+
+OLD, NEW, NEWEST = (base64_text(text) for text in (b"first", b"second", b"third"))
+
+
+def again(client: Client, message: Frame, encrypted: str = NEW, **members: Any) -> Frame:
+    """The same message, encrypted again because its recipient could not read it."""
+    payload = {**message["payload"], "encrypted": encrypted, **members}
+    return client.person.signed({**message, "timestamp": client.world.clock.wall, "payload": payload})
+
+
+def contents(frames: list[Frame]) -> list[str]:
+    return [frame["payload"]["encrypted"] for frame in frames]
+
+
+@pytest.fixture
+def first(alice: Client, bob: Client) -> Frame:
+    """What Alice has sent, and Bob has got and not acknowledged."""
+    message = alice.person.message(bob.person, encrypted=OLD)
+    assert statuses([alice.ask(message)]) == [(message["payload"]["messageId"], "accepted")]
+    assert contents(bob.take("MESSAGE")) == [OLD]
+    return message
+
+
+def test_recipient_who_is_there_gets_a_message_that_was_encrypted_again(
+    alice: Client, bob: Client, first: Frame
+) -> None:
+    answer = alice.ask(alice.person.signed({**again(alice, first), "id": "request-2"}))
+    assert (answer["id"], answer["payload"]["status"]) == ("request-2", "accepted")
+    [routed] = bob.take("MESSAGE")
+    assert contents([routed]) == [NEW]
+    assert is_signed_by(routed, alice.person.public_key)
+
+
+def test_recipient_who_comes_gets_only_what_was_encrypted_again(
+    world: World, alice: Client, bob: Client, first: Frame
+) -> None:
+    bob.drop()
+    other = alice.person.message(bob.person)
+    alice.send(other, again(alice, first))
+    messages = world.login(bob.person).take("MESSAGE")
+    assert ids(messages) == ids([other, first]), "at the end"
+    assert contents(messages)[1] == NEW
+    after = world.restarted().login(bob.person).take("MESSAGE")
+    assert contents(after) == contents(messages)
+
+
+def test_message_encrypted_again_has_a_seq_of_its_own(world: World, alice: Client, bob: Client, first: Frame) -> None:
+    alice.send(again(alice, first), again(alice, first, NEWEST))
+    second, third = bob.take("MESSAGE")
+    assert second["seq"] < third["seq"]
+    [left] = world.login(bob.person).take("MESSAGE")
+    assert left == third
+
+
+def test_acknowledgement_removes_what_was_encrypted_again(
+    world: World, alice: Client, bob: Client, first: Frame
+) -> None:
+    bob.send(bob.person.message(alice.person))
+    alice.settle()
+    alice.send(again(alice, first))
+    [routed] = bob.take("MESSAGE")
+    bob.send(bob.person.ack(routed))
+    assert statuses(alice.take("MESSAGE_ACK")) == [(first["payload"]["messageId"], "delivered")]
+    for encrypted in (OLD, NEW, NEWEST):
+        assert alice.ask(again(alice, first, encrypted))["payload"]["status"] == "accepted"
+    assert bob.take("MESSAGE") == []
+    assert world.login(bob.person).take("MESSAGE") == []
+
+
+@pytest.mark.parametrize("status", ["delivered", "read", "burned"])
+def test_message_that_left_the_mailbox_is_not_delivered_encrypted_again(
+    world: World, alice: Client, bob: Client, first: Frame, status: str
+) -> None:
+    [routed] = world.login(bob.person).take("MESSAGE")
+    back = world.login(bob.person)
+    back.take()
+    back.send(back.person.ack(routed, status))
+    world.clock.advance(10 * MINUTE - 1)
+    assert alice.ask(again(alice, first))["payload"]["status"] == "accepted"
+    assert back.take("MESSAGE") == []
+    world.clock.advance(1)
+    alice.send(again(alice, first))
+    assert contents(back.take("MESSAGE")) == [NEW]
+
+
+@pytest.mark.parametrize("members", [{"metadata": {"burnAfterRead": True}}, {"conversationId": "other"}])
+def test_message_with_the_same_content_replaces_nothing(
+    world: World, alice: Client, bob: Client, first: Frame, members: Frame
+) -> None:
+    assert alice.ask(again(alice, first, OLD, **members))["payload"]["status"] == "accepted"
+    assert bob.take() == []
+    [left] = world.login(bob.person).take("MESSAGE")
+    assert {**left["payload"], "senderId": 0} == {**first["payload"], "senderId": 0}
+
+
+def test_nobody_replaces_what_another_has_sent(world: World, alice: Client, bob: Client, first: Frame) -> None:
+    mallory = world.login("mallory")
+    own = mallory.person.message(bob.person, message_id=first["payload"]["messageId"], encrypted=NEW)
+    assert mallory.ask(own)["payload"]["status"] == "accepted"
+    mallory.send(again(mallory, own, NEWEST))
+    messages = world.login(bob.person).take("MESSAGE")
+    senders = [frame["payload"]["senderId"] for frame in messages]
+    assert list(zip(senders, contents(messages), strict=True)) == [
+        (alice.person.id, OLD),
+        (mallory.person.id, NEWEST),
+    ]
+
+
+def test_replacement_that_cannot_be_stored_leaves_the_one_that_waits(
+    world: World, alice: Client, bob: Client, first: Frame
+) -> None:
+    world.writer.full = True
+    answer = alice.ask(again(alice, first))
+    assert (answer["payload"]["code"], answer["payload"]["details"]) == (1007, {"reason": "storage"})
+    assert bob.take() == []
+    world.writer.full = False
+    assert contents(world.login(bob.person).take("MESSAGE")) == [OLD]
+    alice.send(again(alice, first))
+    assert contents(world.login(bob.person).take("MESSAGE")) == [NEW]
+
+
+def test_replacement_that_was_not_stored_when_the_relay_died_leaves_the_one_that_waits(
+    world: World, alice: Client, bob: Client, first: Frame
+) -> None:
+    world.writer.holding = True
+    assert alice.send(again(alice, first)) == []
+    assert bob.take() == []
+    assert contents(world.restarted().login(bob.person).take("MESSAGE")) == [OLD]
+
+
+@pytest.mark.parametrize("change", ["signature", "clock"])
+def test_replacement_that_is_refused_leaves_the_one_that_waits(
+    world: World, alice: Client, bob: Client, first: Frame, change: str
+) -> None:
+    second = again(alice, first)
+    if change == "signature":
+        second = {**second, "signature": first["signature"]}
+    else:
+        second = alice.person.signed({**second, "timestamp": second["timestamp"] - 5 * MINUTE - 1})
+    assert alice.ask(second)["payload"]["details"]["reason"] == change
+    assert bob.take() == []
+    assert contents(world.login(bob.person).take("MESSAGE")) == [OLD]
+
+
+def test_full_mailbox_takes_what_was_encrypted_again(world: World, alice: Client, bob: Client, first: Frame) -> None:
+    bob.drop()
+    alice.send(*(alice.person.message(bob.person) for _ in range(99)))
+    assert alice.ask(alice.person.message(bob.person))["payload"]["details"] == {"reason": "backlog"}
+    assert alice.ask(again(alice, first))["payload"]["status"] == "accepted"
+    assert alice.ask(alice.person.message(bob.person))["payload"]["details"] == {"reason": "backlog"}
+    messages = world.login(bob.person).take("MESSAGE")
+    assert len(messages) == 100
+    assert (ids(messages)[-1:], contents(messages)[-1]) == (ids([first]), NEW)
+
+
+def test_lifetime_of_what_was_encrypted_again_counts(world: World, alice: Client, bob: Client) -> None:
+    world.befriend(alice, bob)
+    short = alice.person.message(bob.person, metadata={"expiresIn": 5 * SECOND}, encrypted=OLD)
+    alice.send(short)
+    world.clock.advance(4 * SECOND)
+    alice.send(again(alice, short))
+    world.pass_time(5 * SECOND - 1)
+    assert alice.take() == []
+    assert contents(world.login(bob.person).take("MESSAGE")) == [NEW]
+    world.pass_time(2 * SECOND)
+    receipts = alice.take("MESSAGE_ACK")
+    assert statuses(receipts) == [(short["payload"]["messageId"], "expired")]
+
+
+def test_message_whose_time_came_before_the_sweep_can_be_encrypted_again(
+    world: World, alice: Client, bob: Client
+) -> None:
+    world.befriend(alice, bob)
+    short = alice.person.message(bob.person, metadata={"expiresIn": 5 * SECOND}, encrypted=OLD)
+    alice.send(short)
+    world.clock.advance(5 * SECOND)
+    bob.take()
+    alice.send(again(alice, short))
+    assert contents(bob.take("MESSAGE")) == [NEW]
+    world.pass_time(4 * SECOND)
+    assert alice.take() == [], "it has not expired"
+
+
+def test_slow_reader_gets_only_what_was_encrypted_again(alice: Client, bob: Client) -> None:
+    bob.connection.stalled = True
+    alice.send(*(alice.person.message(bob.person, encrypted="QUJD" * 15_000) for _ in range(10)))
+    message = alice.person.message(bob.person, encrypted=OLD)
+    alice.send(message)
+    alice.send(again(alice, message))
+    bob.unstall()
+    messages = bob.take("MESSAGE")
+    assert len(messages) == 11
+    assert contents(messages)[-1] == NEW
+
+
+def test_what_a_client_without_ack_has_taken_is_not_replaced(world: World, alice: Client) -> None:
+    bob = world.login("bob", ack=False)
+    message = alice.person.message(bob.person, encrypted=OLD)
+    alice.send(message)
+    alice.send(again(alice, message))
+    assert contents(bob.take("MESSAGE")) == [OLD]
+
+
 # --- order ------------------------------------------------------------------------
 
 
@@ -323,3 +527,20 @@ def test_person_of_another_world_cannot_be_reached(world: World, alice: Client) 
     assert alice.ask(alice.person.message(Person("stranger")))["payload"]["code"] == 1004
     world.register("stranger")
     assert alice.ask(alice.person.message(Person("stranger")))["payload"]["status"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "conversation"),
+    [("QUJDREVG", "QUJD", "c"), ("QUJDREVG", "REVG", "c"), ("QUJD", "c2VjcmV0", "c2VjcmV0")],
+    ids=["its beginning", "its end", "elsewhere in the frame"],
+)
+def test_content_that_stands_in_the_one_that_waits_replaces_it(
+    world: World, first: str, second: str, conversation: str
+) -> None:
+    alice, bob = world.login("alice"), world.login("bob")
+    old = alice.person.message(bob.person, encrypted=first, conversation=conversation)
+    number = old["payload"]["messageId"]
+    alice.send(old)
+    alice.send(alice.person.message(bob.person, encrypted=second, conversation=conversation, message_id=number))
+    found: list[Frame] = bob.take("MESSAGE")
+    assert [frame["payload"]["encrypted"] for frame in found] == [first, second]

@@ -14,8 +14,14 @@ def bob(world: World) -> Client:
     return world.login("bob")
 
 
-def status(one_time: int, kem: int = 0, **members: int) -> Frame:
-    return {"oneTimePreKeys": one_time, "kemPreKeys": kem, "signedPreKeyId": 1, **members}
+def status(one_time: int, kem: int = 0, *, highest: int, **members: int) -> Frame:
+    return {
+        "oneTimePreKeys": one_time,
+        "kemPreKeys": kem,
+        "signedPreKeyId": 1,
+        "highestPreKeyId": highest,
+        **members,
+    }
 
 
 def asks(client: Client, target: Person, count: int = 1) -> list[Frame]:
@@ -39,13 +45,13 @@ def one_time_ids(bundles: list[Frame]) -> list[int]:
 def test_publishing_is_answered_with_what_is_there(bob: Client) -> None:
     answer = bob.ask({**bob.person.publish([1, 2, 3], [7, 8], last_resort=True)})
     assert answer["type"] == "PREKEY_STATUS"
-    assert answer["payload"] == status(3, 2, lastResortKemPreKeyId=4_000)
+    assert answer["payload"] == status(3, 2, highest=4_000, lastResortKemPreKeyId=4_000)
 
 
 def test_one_time_keys_add_up_and_signed_keys_are_replaced(bob: Client) -> None:
     bob.send(bob.person.publish(range(1, 11)))
     answer = bob.ask(bob.person.publish(range(11, 16), signedPreKey=bob.person.signed_prekey_part(2)))
-    assert answer["payload"] == {**status(15), "signedPreKeyId": 2}
+    assert answer["payload"] == {**status(15, highest=15), "signedPreKeyId": 2}
 
 
 def test_status_can_be_asked_for(bob: Client) -> None:
@@ -56,7 +62,7 @@ def test_status_can_be_asked_for(bob: Client) -> None:
         "payload": {"oneTimePreKeys": 0, "kemPreKeys": 0},
     }
     bob.send(bob.person.publish(range(1, 13)))
-    assert bob.ask(bob.person.prekey_status())["payload"] == status(12)
+    assert bob.ask(bob.person.prekey_status())["payload"] == status(12, highest=12)
 
 
 def test_publishing_is_answered_after_the_store_ran(world: World, bob: Client) -> None:
@@ -69,17 +75,116 @@ def test_publishing_is_answered_after_the_store_ran(world: World, bob: Client) -
 
 
 def test_more_than_200_one_time_keys_are_1005(bob: Client) -> None:
-    assert bob.ask(bob.person.publish(range(1, 101)))["payload"] == status(100)
-    assert bob.ask(bob.person.publish(range(101, 201)))["payload"] == status(200)
+    assert bob.ask(bob.person.publish(range(1, 101)))["payload"] == status(100, highest=100)
+    assert bob.ask(bob.person.publish(range(101, 201)))["payload"] == status(200, highest=200)
     answer = bob.ask(bob.person.publish([201], signedPreKey=bob.person.signed_prekey_part(2)))
     assert (answer["payload"]["code"], answer["payload"]["details"]["reason"]) == (1005, "prekey-full")
-    assert bob.ask(bob.person.prekey_status())["payload"] == status(200), "nothing of it was stored"
+    assert bob.ask(bob.person.prekey_status())["payload"] == status(200, highest=200), "nothing of it was stored"
 
 
 def test_publishing_again_adds_no_key_twice(bob: Client) -> None:
     for _ in range(3):
         answer = bob.ask(bob.person.publish(range(1, 151)))
         assert answer["payload"].get("oneTimePreKeys") == 150, answer
+
+
+# --- the highest id ---------------------------------------------------------------
+
+
+def highest(client: Client) -> int | None:
+    client.take()
+    found: int | None = client.ask(client.person.prekey_status())["payload"].get("highestPreKeyId")
+    return found
+
+
+def test_highest_id_shows_what_was_handed_out_long_ago(world: World, alice: Client, bob: Client) -> None:
+    """A client whose profile was rolled back sees that ids were given of which it does not know."""
+    assert highest(bob) is None
+    bob.send(bob.person.publish([1, 2], [7]))
+    assert highest(bob) == 7
+    asks(alice, bob.person, 3)
+    assert highest(bob) == 7
+    assert highest(world.restarted().login(bob.person)) == 7
+
+
+def test_highest_id_goes_with_the_account(world: World, bob: Client) -> None:
+    bob.send(bob.person.publish([50]))
+    bob.send(bob.person.account_delete())
+    assert highest(world.login(bob.person)) is None
+
+
+# --- replacing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "and a restart"])
+def test_after_a_replacement_only_new_keys_are_handed_out(
+    world: World, alice: Client, bob: Client, restarts: bool
+) -> None:
+    bob.send(bob.person.publish(range(1, 6), range(1, 4), last_resort=True))
+    part = bob.person.signed_prekey_part(12)
+    answer = bob.ask(bob.person.publish([10, 11], [12], replace=True, signedPreKey=part))
+    assert answer["payload"] == {
+        **status(2, 1, highest=4_000, lastResortKemPreKeyId=4_000),
+        "signedPreKeyId": 12,
+    }
+    bundles = asks(world.restarted().login("carol") if restarts else alice, bob.person, 4)
+    assert one_time_ids(bundles) == [10, 11]
+    assert [bundle["kemPreKeyId"] for bundle in bundles] == [12, 4_000, 4_000, 4_000]
+    assert {bundle["signedPreKey"] for bundle in bundles} == {part["key"]}
+
+
+def test_ids_must_rise_in_a_replacement(alice: Client, bob: Client) -> None:
+    bob.send(bob.person.publish([1, 2, 3], [5]))
+    assert one_time_ids(asks(alice, bob.person)) == [1]
+    bob.take()
+    answer = bob.ask(bob.person.publish([1, 2, 3, 4], [5], replace=True))
+    assert answer["payload"] == status(1, 0, highest=5)
+    assert one_time_ids(asks(alice, bob.person, 3)) == [4]
+
+
+def test_replacement_of_nothing_is_stored(alice: Client, bob: Client) -> None:
+    assert bob.ask(bob.person.publish([1, 2], [3], replace=True))["payload"] == status(2, 1, highest=3)
+    assert one_time_ids(asks(alice, bob.person)) == [1]
+
+
+def test_replacement_may_bring_nothing(alice: Client, bob: Client) -> None:
+    bob.send(bob.person.publish([1, 2], [3]))
+    assert bob.ask(bob.person.publish(replace=True))["payload"] == status(0, highest=3)
+    assert one_time_ids(asks(alice, bob.person)) == []
+
+
+def test_publication_that_replaces_not_adds(bob: Client) -> None:
+    bob.send(bob.person.publish([1, 2]))
+    assert bob.ask(bob.person.publish([3], replace=False))["payload"] == status(3, highest=3)
+
+
+def test_full_store_of_keys_can_be_replaced(bob: Client) -> None:
+    bob.send(bob.person.publish(range(1, 101)), bob.person.publish(range(101, 201)))
+    assert bob.ask(bob.person.publish(range(201, 301), replace=True))["payload"] == status(100, highest=300)
+
+
+@pytest.mark.parametrize("why", ["a full disk", "a wrong key", "a wrong signature"])
+def test_replacement_that_is_refused_leaves_the_keys(world: World, alice: Client, bob: Client, why: str) -> None:
+    bob.send(bob.person.publish([1, 2], [3]))
+    frame = bob.person.publish([4], [5], replace=True)
+    if why == "a wrong key":
+        part = {**bob.person.signed_prekey_part(2), "signature": bob.person.signed_prekey_part(3)["signature"]}
+        frame = bob.person.publish([4], [5], replace=True, signedPreKey=part)
+    elif why == "a wrong signature":
+        frame = {**frame, "signature": bob.person.publish([4], [5])["signature"]}
+    world.writer.full = why == "a full disk"
+    assert bob.ask(frame)["type"] == "ERROR"
+    world.writer.full = False
+    assert bob.ask(bob.person.prekey_status())["payload"] == status(2, 1, highest=3)
+    assert one_time_ids(asks(alice, bob.person, 3)) == [1, 2]
+
+
+def test_replacement_is_ones_own(world: World, alice: Client, bob: Client) -> None:
+    carol = world.login("carol")
+    for client in (bob, carol):
+        client.send(client.person.publish([1]))
+    carol.send(carol.person.publish(replace=True))
+    assert one_time_ids(asks(alice, bob.person)) == [1]
 
 
 # --- handing out ------------------------------------------------------------------
@@ -233,21 +338,21 @@ def test_owner_is_warned_below_10(alice: Client, bob: Client) -> None:
     asks(alice, bob.person, 2)
     assert bob.take("PREKEY_STATUS") == [], "ten are left"
     asks(alice, bob.person, 1)
-    assert [frame["payload"] for frame in bob.take("PREKEY_STATUS")] == [status(9)]
+    assert [frame["payload"] for frame in bob.take("PREKEY_STATUS")] == [status(9, highest=12)]
 
 
 def test_owner_is_warned_of_kem_keys_too(alice: Client, bob: Client) -> None:
     bob.send(bob.person.publish(range(1, 31), range(1, 11), last_resort=True))
     asks(alice, bob.person, 1)
     [warning] = bob.take("PREKEY_STATUS")
-    assert warning["payload"] == status(29, 9, lastResortKemPreKeyId=4_000)
+    assert warning["payload"] == status(29, 9, highest=4_000, lastResortKemPreKeyId=4_000)
 
 
 def test_owner_who_was_away_is_warned_at_login(world: World, alice: Client, bob: Client) -> None:
     bob.send(bob.person.publish(range(1, 13)))
     bob.drop()
     asks(alice, bob.person, 5)
-    assert [frame["payload"] for frame in world.login(bob.person).take("PREKEY_STATUS")] == [status(7)]
+    assert [frame["payload"] for frame in world.login(bob.person).take("PREKEY_STATUS")] == [status(7, highest=12)]
 
 
 def test_nobody_else_learns_how_many_are_left(alice: Client, bob: Client) -> None:

@@ -366,6 +366,7 @@ def test_surrogate_pair_in_metadata_becomes_its_character() -> None:
             ["", "away", "ONLINE"],
         ),
         (samples.PREKEY_PUBLISH, ("payload", "oneTimePreKeys", 0, "id"), [1, 2**32 - 1], [0, -1, 2**32]),
+        (samples.PREKEY_PUBLISH, ("payload", "replace"), [True, False], [0, 1, "true", [], None]),
         (samples.KEY_EXCHANGE_RESPONSE, ("payload", "kemPreKeyId"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.MESSAGE, ("timestamp",), [0, 2**53 - 1], [-1, 2**53]),
     ],

@@ -160,6 +160,8 @@ def leaves(frame: frames.SignedFrame) -> list[samples.Path]:
 
 def one_bit_off(value: str | int) -> str | int:
     """Another value that is as valid."""
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, int):
         return value ^ 8
     if value.endswith("="):

@@ -89,6 +89,7 @@ PREKEY_PUBLISH: Final = frames.PreKeyPublish(
         kem_pre_keys=[_KEM_PREKEY],
         last_resort_kem_pre_key=_KEM_PREKEY,
         one_time_pre_keys=[frames.OneTimePreKeyPart(id=4, key=KEY)],
+        replace=True,
         signed_pre_key=_SIGNED_PREKEY,
     ),
     signature=SIGNATURE,
@@ -231,7 +232,11 @@ FULL_RELAY: Final[dict[str, frames.RelayFrame]] = {
     "PREKEY_STATUS": frames.PreKeyStatus(
         id="q-1",
         payload=frames.PreKeyStatusPayload(
-            kem_pre_keys=9, last_resort_kem_pre_key_id=8, one_time_pre_keys=7, signed_pre_key_id=6
+            highest_pre_key_id=10,
+            kem_pre_keys=9,
+            last_resort_kem_pre_key_id=8,
+            one_time_pre_keys=7,
+            signed_pre_key_id=6,
         ),
         timestamp=NOW,
     ),

@@ -86,6 +86,8 @@ class Screen:
                 elif changed and event.reason:
                     return f"({event.state}: {one_line(event.reason)})"
             case TroubleEvent():
+                if event.peer is not None and event.peer.user_id == self._contact.user_id:
+                    self._contact = event.peer  # a changed key, or no post-quantum one
                 return f"({one_line(event.sentence)})"
             case _:
                 pass
@@ -99,6 +101,8 @@ class Screen:
             f"{one_line(self._contact.label)}: {'typing…' if typing else self._presence or 'presence unknown'}",
             str(self._contact.trust),
         ]
+        if self._contact.classical:
+            parts.append("classical")
         if self._last is not None:
             parts.append(f"last text {MARKS[self._last[1]]}")
         return "   ".join(parts)

@@ -23,14 +23,41 @@ def contacts() -> None:
 @click.argument("name")
 @click.argument("id", metavar="ID")
 @profile_option
+@click.option("--replace", is_flag=True, help="NAME has a new id; compare safety numbers before anything is sent")
+@click.option("--claimed", is_flag=True, help="take an id that does not certify its key (of another program)")
 @reports_errors
-def add(name: str, id: str, profile: str) -> None:  # noqa: A002 - the word of the command line
+def add(name: str, id: str, profile: str, replace: bool, claimed: bool) -> None:  # noqa: A002 - the word of the command line
     """Call the user with this ID by NAME."""
     client = open_client(profile)
+    option = "" if profile == "default" else f" -p {profile}"
     try:
-        contact = client.contacts.add(name, id)
-        option = "" if profile == "default" else f" -p {profile}"
-        click.echo(f"added {one_line(contact.name)}; write with: phantom send{option} {one_line(contact.name)} TEXT")
+        if replace:
+            contact = client.contacts.replace(name, id)
+            click.echo(
+                f"{one_line(contact.name)} has a new id; before anything is sent: "
+                f"phantom contacts verify{option} {one_line(contact.name)}"
+            )
+        else:
+            contact = client.contacts.add(name, id, claimed=claimed)
+            click.echo(
+                f"added {one_line(contact.name)}; write with: phantom send{option} {one_line(contact.name)} TEXT"
+            )
+    finally:
+        client.close()
+
+
+@contacts.command()
+@click.argument("name")
+@profile_option
+@reports_errors
+def accept(name: str, profile: str) -> None:
+    """Take the changed key of NAME without comparing it; texts are sent again."""
+    client = open_client(profile)
+    try:
+        changed = client.contacts.find(name).trust is Trust.CHANGED
+        contact = client.contacts.accept(name)
+        done = "accepted; compare it soon with 'phantom contacts verify'" if changed else "has not changed"
+        click.echo(f"the key of {one_line(contact.label)} {done}")
     finally:
         client.close()
 
@@ -46,11 +73,18 @@ def list_contacts(profile: str, as_json: bool) -> None:
         found = client.contacts.everybody()
         for contact in found:
             if as_json:
-                row = {"type": "contact", "name": contact.name, "userId": contact.user_id, "trust": contact.trust}
+                row = {
+                    "type": "contact",
+                    "name": contact.name,
+                    "userId": contact.user_id,
+                    "trust": contact.trust,
+                    "classical": contact.classical,
+                }
                 click.echo(json.dumps(row))
             else:
                 name = one_line(contact.name) or "(stranger)"
-                click.echo(f"{name:<20} {contact.user_id}  {contact.trust}")
+                mark = "  classical" if contact.classical else ""
+                click.echo(f"{name:<20} {contact.user_id}  {contact.trust}{mark}")
         if not found and not as_json:
             click.echo("nobody yet; add somebody with 'phantom contacts add NAME ID'")
     finally:

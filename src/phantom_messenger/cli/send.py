@@ -12,7 +12,7 @@ from phantom_messenger.client.content import MAX_TEXT_BYTES
 from phantom_messenger.client.errors import RelayUnreachable, UsageError
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, TroubleEvent
 
-HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange"}
+HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange", "key-changed"}
 """Troubles with the recipient that waiting a little does not end."""
 
 WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}

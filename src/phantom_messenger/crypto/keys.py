@@ -45,10 +45,11 @@ class OwnIdentity:
         seed: 32 random bytes; they are the identity.
     """
 
-    __slots__ = ("_seed", "peer")
+    __slots__ = ("_secret", "_seed", "peer")
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed
+        self._secret = primitives.ed25519_secret(seed)
         self.peer = PeerIdentity(primitives.ed25519_public(seed))
         """What others know of it."""
 
@@ -67,7 +68,7 @@ class OwnIdentity:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature of bytes that begin with their purpose."""
-        return primitives.ed25519_sign(self._seed, message)
+        return primitives.ed25519_sign(self._secret, message)
 
 
 @dataclass(frozen=True, slots=True)

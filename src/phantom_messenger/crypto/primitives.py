@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.bindings import (
-    crypto_core_ed25519_is_valid_point,
     crypto_scalarmult,
     crypto_scalarmult_base,
     crypto_sign,
@@ -32,6 +31,7 @@ from nacl.exceptions import RuntimeError as SodiumError
 from phantom_messenger.crypto.errors import InvalidKey, InvalidSignature, UndecryptableMessage
 
 KEY_BYTES: Final = 32
+_FIELD: Final = 2**255 - 19
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 SIGNATURE_BYTES: Final = crypto_sign_BYTES
@@ -58,11 +58,13 @@ def x25519(private: bytes, public: bytes) -> bytes:
         32 secret bytes, never all zero.
 
     Raises:
-        InvalidKey: the peer's key has small order, so the result would not depend on ``private``,
-            or another length.
+        InvalidKey: the peer's key has small order, so the result would not depend on ``private``;
+            or another length; or it is not canonical, which RFC 7748 would take: one key has one encoding here.
     """
     if len(private) != KEY_BYTES or len(public) != KEY_BYTES:  # as above
         raise InvalidKey("a Diffie-Hellman key has another length than 32 bytes")
+    if int.from_bytes(public, "little") >= _FIELD:
+        raise InvalidKey("a Diffie-Hellman key is not canonically encoded")
     try:
         return crypto_scalarmult(private, public)
     except SodiumError:
@@ -74,9 +76,18 @@ def ed25519_public(seed: bytes) -> bytes:
     return crypto_sign_seed_keypair(seed)[0]
 
 
-def ed25519_sign(seed: bytes, message: bytes) -> bytes:
-    """The 64-byte signature of a message (RFC 8032 section 5.1.6)."""
-    _, secret = crypto_sign_seed_keypair(seed)
+def ed25519_secret(seed: bytes) -> bytes:
+    """What ``ed25519_sign`` takes: 64 bytes, the seed and its public key."""
+    return crypto_sign_seed_keypair(seed)[1]
+
+
+def ed25519_sign(secret: bytes, message: bytes) -> bytes:
+    """The 64-byte signature of a message (RFC 8032 section 5.1.6).
+
+    Args:
+        secret: of ``ed25519_secret``; with a public key of another seed in it, two signatures would give the seed away.
+        message: what is signed.
+    """
     return crypto_sign(message, secret)[:SIGNATURE_BYTES]
 
 
@@ -101,15 +112,19 @@ def ed25519_to_x25519_public(public: bytes) -> bytes:
     Raises:
         InvalidKey: not a canonical point of the prime-order group.
     """
-    if len(public) != KEY_BYTES or not crypto_core_ed25519_is_valid_point(public):
-        raise InvalidKey("an identity key is not a usable Ed25519 key")
-    return crypto_sign_ed25519_pk_to_curve25519(public)
+    if len(public) != KEY_BYTES:  # as above
+        raise InvalidKey("an identity key has another length than 32 bytes")
+    try:
+        # It refuses points outside the prime-order group; none of the 38 other encodings is of one inside.
+        return crypto_sign_ed25519_pk_to_curve25519(public)
+    except SodiumError:
+        raise InvalidKey("an identity key is not a usable Ed25519 key") from None
 
 
 def ed25519_to_x25519_private(seed: bytes) -> bytes:
     """The X25519 private key that belongs to the image of a seed's public key."""
-    _, secret = crypto_sign_seed_keypair(seed)
-    return crypto_sign_ed25519_sk_to_curve25519(secret)
+    # The library takes seed and public key, and uses the seed alone.
+    return crypto_sign_ed25519_sk_to_curve25519(seed + bytes(KEY_BYTES))
 
 
 def kem_public(seed: bytes) -> bytes:

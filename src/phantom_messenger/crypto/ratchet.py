@@ -7,8 +7,10 @@ is unchanged, so a message that fails to authenticate changes nothing.
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
@@ -22,8 +24,8 @@ MAX_SKIPPED_KEYS: Final = 2_000
 """Skipped keys a session keeps, oldest out first: what a peer can make us store (about 200 KB)."""
 
 MAX_RECEIVING_CHAINS: Final = 5
-"""Chains of the peer whose skipped keys are kept, the newest: each of its turns begins one, so a key of an
-older chain has been overtaken by four answers. More would keep keys that a thief could use."""
+"""Chains of the peer of which skipped keys are kept, the newest with gaps: a gap in an older one has been
+overtaken by five later gaps. More would keep keys that a thief could use."""
 
 MAX_SKIPPED_AGE_MS: Final = 30 * 86_400_000
 """How long a skipped key is kept: its message was overtaken, so the relay has lost or kept it back. Longer would
@@ -42,8 +44,7 @@ _HEADER: Final = struct.Struct(">32sII")
 HEADER_BYTES: Final = _HEADER.size
 
 
-@dataclass(frozen=True, slots=True)
-class RatchetHeader:
+class RatchetHeader(msgspec.Struct, frozen=True):
     """Section 3.1, HEADER: the sender's ratchet key, the length of its previous chain, the message's number."""
 
     dh: bytes
@@ -73,8 +74,7 @@ SkippedKey = tuple[bytes, int]
 """A ratchet key of the peer and a message number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A message key that was passed over, and when (milliseconds since 1970)."""
 
     mk: bytes
@@ -84,9 +84,11 @@ class Skipped:
         return f"Skipped(at={self.at})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatchetState:
-    """Section 3.2: the state of one side. All byte strings are 32 bytes."""
+class RatchetState(msgspec.Struct, frozen=True, kw_only=True):
+    """Section 3.2: the state of one side. All byte strings are 32 bytes.
+
+    A struct of msgspec, as it is copied at every step: a dataclass takes four times as long.
+    """
 
     dhs: KeyPair
     dhr: bytes | None
@@ -96,7 +98,7 @@ class RatchetState:
     ns: int = 0
     nr: int = 0
     pn: int = 0
-    mkskipped: Mapping[SkippedKey, Skipped] = field(default_factory=dict)
+    mkskipped: Mapping[SkippedKey, Skipped] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"RatchetState(ns={self.ns}, nr={self.nr}, pn={self.pn}, skipped={len(self.mkskipped)})"
@@ -138,10 +140,12 @@ def encrypt(
         The new state, the header, and nonce || ciphertext || tag.
 
     Raises:
-        UndecryptableMessage: a responder that has received nothing yet cannot send.
+        UndecryptableMessage: a responder that has received nothing yet cannot send, nor a chain of 2^32 - 1 messages.
     """
     if state.cks is None:
         raise UndecryptableMessage("nothing was received yet, so there is no sending chain")
+    if state.ns >= MAX_NUMBER:
+        raise UndecryptableMessage("the sending chain is used up until the peer answers")
     cks, mk = _kdf_ck(state.cks)
     header = RatchetHeader(state.dhs.public, state.pn, state.ns)
     ciphertext = primitives.seal(_message_key(mk), nonce, plaintext, associated + header.encode())
@@ -194,7 +198,7 @@ def forget_old(state: RatchetState, now: int) -> RatchetState:
         now: milliseconds since 1970.
     """
     skipped = state.mkskipped
-    if all(0 <= now - kept.at <= MAX_SKIPPED_AGE_MS for kept in skipped.values()):
+    if all(kept.at != UNDATED and 0 <= now - kept.at <= MAX_SKIPPED_AGE_MS for kept in skipped.values()):
         return state
     return replace(
         state,

@@ -5,10 +5,11 @@ Everything before the ciphertext is authenticated with it. The suite byte says h
 read the rest, so a later suite (a post-quantum ratchet, say) needs no new protocol.
 """
 
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
 
 from phantom_messenger.crypto import primitives, ratchet
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage, UnknownSuite
@@ -26,8 +27,7 @@ MAX_OVERHEAD: Final = (
 """Bytes that a message is longer than its padded content, at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a session; ``id`` is the initiator's ephemeral key.
 
     ``pending`` is the handshake header that an initiator repeats until it is answered.
@@ -43,8 +43,7 @@ class Session:
     classical: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """A message taken apart, not yet believed."""
 
     handshake: HandshakeHeader | None
@@ -160,10 +159,14 @@ def forget_old(session: Session, now: int) -> Session:
 # --- storage ----------------------------------------------------------------------
 
 
+_Key = Annotated[bytes, Meta(min_length=primitives.KEY_BYTES, max_length=primitives.KEY_BYTES)]
+_Number = Annotated[int, Meta(ge=0, le=ratchet.MAX_NUMBER)]
+
+
 class _StoredSkipped(msgspec.Struct, array_like=True):
-    dh: bytes
-    n: int
-    mk: bytes
+    dh: _Key
+    n: _Number
+    mk: _Key
     at: int = ratchet.UNDATED
 
     def __repr__(self) -> str:
@@ -174,22 +177,22 @@ class _Stored(msgspec.Struct, array_like=True):
     """Version 2. In version 1 skipped keys had no time, and the public half of ``dhs`` was derived."""
 
     version: int
-    id: bytes
-    peer: bytes
+    id: _Key
+    peer: _Key
     associated_data: bytes
-    dhs: bytes
-    dhr: bytes | None
-    rk: bytes
-    cks: bytes | None
-    ckr: bytes | None
-    ns: int
-    nr: int
-    pn: int
+    dhs: _Key
+    dhr: _Key | None
+    rk: _Key
+    cks: _Key | None
+    ckr: _Key | None
+    ns: _Number
+    nr: _Number
+    pn: _Number
     skipped: list[_StoredSkipped]
     pending: bytes | None
     initiated: bool
     classical: bool
-    dhs_public: bytes | None = None
+    dhs_public: _Key | None = None
 
     def __repr__(self) -> str:
         return "_Stored(...)"
@@ -236,13 +239,6 @@ def load(data: bytes) -> Session:
         raise InvalidMessage("a stored session cannot be read") from None
     if not 1 <= stored.version <= STATE_VERSION:
         raise InvalidMessage("a stored session is of another version")
-    keys = [stored.id, stored.peer, stored.dhs, stored.dhs_public, stored.dhr, stored.rk, stored.cks, stored.ckr]
-    keys += [part for kept in stored.skipped for part in (kept.dh, kept.mk)]
-    numbers = [stored.ns, stored.nr, stored.pn, *(kept.n for kept in stored.skipped)]
-    if any(key is not None and len(key) != primitives.KEY_BYTES for key in keys) or not all(
-        0 <= number <= ratchet.MAX_NUMBER for number in numbers
-    ):
-        raise InvalidMessage("a stored session is damaged")
     pending = None
     if stored.pending is not None:
         pending, rest = HandshakeHeader.decode(stored.pending, has_kem=not stored.classical)

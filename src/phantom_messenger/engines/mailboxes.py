@@ -280,7 +280,7 @@ class SQLiteMailboxes:
         return found is not None
 
     def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
-        """Whether the item that waits has this content; one that cannot be read is taken for it, as it is kept."""
+        """Whether the item that waits has this content; one that is damaged is taken for it, as it is kept."""
         try:
             text = self._connection.execute(
                 "SELECT CAST(text AS BLOB) FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",
@@ -290,7 +290,7 @@ class SQLiteMailboxes:
             if is_damage(error):
                 return True
             raise
-        return content in text
+        return text is None or content in text
 
     def _is_full(self, account: int, item: NewItem, *, known: bool) -> bool:
         match item.kind:

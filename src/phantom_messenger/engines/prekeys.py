@@ -11,6 +11,8 @@ from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS, PREKEY_HOUR_PER_
 
 X25519: Final = 1
 ML_KEM: Final = 2
+ALL: Final = 0
+"""In ``prekey_ids``: the highest id of signed and one-time keys of both kinds."""
 
 _HOUR_MS: Final = 3_600_000
 
@@ -36,15 +38,16 @@ class SQLitePreKeys:
     def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
         """See ``relay.ports.PreKeys``."""
         account = self._directory.account(user_id)
-        if publication.replace:
-            self._connection.execute("DELETE FROM one_time_prekeys WHERE account = ?", (account,))
         one_time = self._unseen(account, X25519, publication.one_time)
         kem = self._unseen(account, ML_KEM, publication.one_time_kem)
         before = self.counts(user_id)
-        if max(before.one_time + len(one_time), before.one_time_kem + len(kem)) > MAX_ONE_TIME_PREKEYS:
+        kept = (0, 0) if publication.replace else (before.one_time, before.one_time_kem)
+        if max(kept[0] + len(one_time), kept[1] + len(kem)) > MAX_ONE_TIME_PREKEYS:
             return None
         if not self._has_room(publication.size):
             raise apsw.FullError("no room")
+        if publication.replace:
+            self._connection.execute("DELETE FROM one_time_prekeys WHERE account = ?", (account,))
         self._replace_signed(account, X25519, publication.signed)
         if publication.last_resort_kem is not None:
             self._replace_signed(account, ML_KEM, publication.last_resort_kem)
@@ -56,11 +59,8 @@ class SQLitePreKeys:
         self._connection.executemany(
             "INSERT INTO prekey_ids (account, kind, highest) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET highest = excluded.highest",
-            [
-                (account, kind, max(key.id for key in keys))
-                for kind, keys in ((X25519, one_time), (ML_KEM, kem))
-                if keys
-            ],
+            [(account, kind, max(key.id for key in keys)) for kind, keys in ((X25519, one_time), (ML_KEM, kem)) if keys]
+            + [(account, ALL, max(publication.highest_id, before.highest_id or 0))],
         )
         return self.counts(user_id)
 

@@ -251,7 +251,7 @@ def message(core: Core, session: Session, frame: frames.Message) -> None:
         head=head,
         tail=tail,
         expires_at=None if lifetime is None else now + lifetime,
-        content=payload.encrypted.encode(),
+        content=b'"encrypted":"%b"' % payload.encrypted.encode(),
     )
 
     def job(tx: Transaction) -> tuple[Item | Refusal | None, bool]:

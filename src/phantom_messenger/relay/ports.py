@@ -167,6 +167,12 @@ class Publication:
     replace: bool = False
 
     @property
+    def highest_id(self) -> int:
+        """The highest id in it."""
+        ids = [self.signed.id, *(key.id for key in self.one_time), *(key.id for key in self.one_time_kem)]
+        return max(ids if self.last_resort_kem is None else [*ids, self.last_resort_kem.id])
+
+    @property
     def size(self) -> int:
         """About how many bytes it takes."""
         keys = [key.key for key in self.one_time] + [key.key for key in self.one_time_kem]
