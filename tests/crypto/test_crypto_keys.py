@@ -166,7 +166,11 @@ def test_values_cannot_be_changed() -> None:
             for field in fields(value):
                 with pytest.raises(FrozenInstanceError):
                     setattr(value, field.name, None)
-            assert not hasattr(value, "__dict__")
+        elif isinstance(value, msgspec.Struct) and value.__struct_config__.frozen:
+            for name in value.__struct_fields__:
+                with pytest.raises(AttributeError):
+                    setattr(value, name, None)
+        assert not hasattr(value, "__dict__")
 
 
 @pytest.mark.parametrize("index", range(len(everything())), ids=[type(value).__name__ for value in everything()])

@@ -1,7 +1,6 @@
 """Makes the vectors of the handshake, with everything between the keys and the secret."""
 
 from dataclasses import dataclass
-from support.structs import replace
 
 from maker_base import ALICE, BOB, Json, Person, described_bundle, drawn, encapsulated, file_of, named
 
@@ -9,6 +8,7 @@ from phantom_messenger.crypto import handshake, primitives
 from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.prekeys import PreKeyBundle
+from support.structs import replace
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Makes the refusals of keys and signatures."""
 
-from support.structs import replace
 from typing import Any
 
 import maker_points as points
@@ -10,12 +9,20 @@ from maker_handshakes import begun
 from phantom_messenger.crypto.keys import PeerIdentity
 from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, PreKeyBundle
 from phantom_messenger.wire.signing import ENVELOPE
+from support.structs import replace
 
 KEY, SIGNATURE, MESSAGE, PREKEY = "InvalidKey", "InvalidSignature", "InvalidMessage", "UnknownPreKey"
 BUNDLE = BOB.bundle(kem=None)
 """Without a KEM prekey, for most cases are not about it and it is long."""
 
 PUBLIC = BOB.identity.peer.public
+NON_CANONICAL = (
+    ("the highest bit is set, which RFC 7748 would ignore", flipped(BOB.signed.pair.public, 31, 128)),
+    ("p + 9, which RFC 7748 would take as the base point", (points.P + 9).to_bytes(32, "little")),
+    ("2^255 - 1, the greatest without the highest bit", (2**255 - 1).to_bytes(32, "little")),
+)
+"""X25519 keys that would be usable, but have another encoding."""
+
 TEXT = ENVELOPE + b'{"payload":{},"timestamp":1770000000000,"type":"ACCOUNT_DELETE"}'
 
 
@@ -97,6 +104,10 @@ def bare_keys() -> list[Json]:
         case("x25519-short", "x25519", "31 bytes", KEY, private=private, public=good[:-1].hex()),
         case("x25519-long", "x25519", "33 bytes", KEY, private=private, public=good.hex() + "00"),
         case("x25519-empty", "x25519", "no bytes", KEY, private=private, public=""),
+        *(
+            case(f"x25519-non-canonical-{number}", "x25519", description, KEY, private=private, public=public.hex())
+            for number, (description, public) in enumerate(NON_CANONICAL)
+        ),
         *(
             case(
                 f"x25519-small-{number}", "x25519", "a point of small order", KEY, private=private, public=public.hex()
@@ -198,6 +209,18 @@ def bundles() -> list[Json]:
         ),
         ("small-signed-prekey", "a signed prekey of small order, truly signed", KEY, _resigned(small[0])),
         ("small-one-time-prekey", "a one-time prekey of small order", KEY, replace(BUNDLE, one_time_prekey=small[2])),
+        (
+            "non-canonical-signed-prekey",
+            "a signed prekey with the highest bit set, truly signed",
+            KEY,
+            _resigned(NON_CANONICAL[0][1]),
+        ),
+        (
+            "non-canonical-one-time-prekey",
+            "a one-time prekey of p + 9",
+            KEY,
+            replace(BUNDLE, one_time_prekey=NON_CANONICAL[1][1]),
+        ),
         ("short-signed-prekey", "a signed prekey of 31 bytes, truly signed", KEY, _resigned(BUNDLE.signed_prekey[:-1])),
         (
             "long-signed-prekey",
@@ -275,6 +298,7 @@ def headers() -> list[Json]:
             (f"small-ephemeral-{number}", "EK_A has small order", KEY, given(with_key(key, 32)))
             for number, key in enumerate(points.SMALL_X25519[:6])
         ),
+        ("non-canonical-ephemeral", "EK_A has its highest bit set", KEY, given(flipped(classical, 63, 128))),
         ("unknown-signed", "a signed prekey that Bob does not have", PREKEY, given(flipped(classical, 67))),
         ("unknown-one-time", "a one-time prekey that Bob does not have", PREKEY, given(flipped(classical, 71))),
         ("unknown-kem", "a KEM prekey that Bob does not have", PREKEY, given(flipped(good, 75), kem=True)),

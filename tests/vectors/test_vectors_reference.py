@@ -8,9 +8,7 @@ from vector_reference import Person, Refusal, initiate, padded, respond
 from vector_replay import OTHER, Json, raw, vectors
 
 HANDSHAKES: Final = vectors("handshakes.json")["cases"]
-TRANSCRIPTS: Final = [
-    one for name in ("ratchet.json", "ratchet-limits.json") for one in vectors(name)["transcripts"]
-]
+TRANSCRIPTS: Final = [one for name in ("ratchet.json", "ratchet-limits.json") for one in vectors(name)["transcripts"]]
 
 
 def in_bytes(value: Any) -> Any:

@@ -44,7 +44,9 @@ def hkdf(ikm: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 
 def x25519(private: bytes, public: bytes) -> bytes:
-    """RFC 7748; an all-zero result is refused by the library."""
+    """ "a Diffie-Hellman result of 32 zero bytes is refused", by the library; "not canonical", here."""
+    if int.from_bytes(public, "little") >= P:
+        raise Refusal("not canonical")
     return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
 
 
@@ -59,13 +61,13 @@ def ed25519_public(seed: bytes) -> bytes:
 
 
 def image_public(public: bytes) -> bytes:
-    """ "the birational map of RFC 7748 section 4.1": u = (1 + y) / (1 - y)."""
+    """ "the birational map of RFC 7748 section 4.1, u = (1 + y) / (1 - y)"."""
     y = int.from_bytes(public, "little") % 2**255
     return ((1 + y) * pow(1 - y, -1, P) % P).to_bytes(32, "little")
 
 
 def image_private(seed: bytes) -> bytes:
-    """The number that RFC 8032 section 5.1.5 multiplies the base point with, as X25519 takes it."""
+    """ "the first 32 bytes of SHA-512(seed), clamped"."""
     raw = bytearray(hashlib.sha512(seed).digest()[:32])
     raw[0] &= 248
     raw[31] = raw[31] & 127 | 64
@@ -186,13 +188,13 @@ class Ratchet:
 
     @classmethod
     def of_initiator(cls, sk: bytes, signed_prekey: bytes, private: bytes) -> "Ratchet":
-        """ "A starts with SPK_B as B's ratchet key"."""
+        """ "SPK_B counts as B's ratchet key"."""
         rk, cks = kdf_rk(sk, x25519(private, signed_prekey))
         return cls(private, signed_prekey, rk, cks)
 
     @classmethod
     def of_responder(cls, sk: bytes, signed_private: bytes) -> "Ratchet":
-        """ "B starts with that pair"."""
+        """ "B starts with the pair of SPK_B"."""
         return cls(signed_private, None, sk)
 
     def seal(self, before: bytes, ad: bytes, plaintext: bytes, nonce: bytes) -> Json:
@@ -214,7 +216,7 @@ class Ratchet:
             mk, _ = self.skipped.pop((dh, n))
             return _unsealed(mk, ciphertext, aad)
         if dh != self.dhr:
-            # "one message may jump 2,000 numbers ahead, over the end of a chain too"
+            # "how far one message may jump ahead, over the end of a chain too; checked before any key is derived"
             if max(0, pn - self.nr) + n > JUMP:
                 raise Refusal("a jump too far")
             self._skip(pn, now)
@@ -243,14 +245,14 @@ class Ratchet:
             self.ckr, mk = kdf_ck(self.ckr)
             self.skipped[self.dhr, self.nr] = (mk, now)
             self.nr += 1
-        # The bound of chains: the newest that have skipped keys.
+        # "chains of the peer of which skipped keys are kept, the newest with gaps"
         newest = list(dict.fromkeys(dh for dh, _ in self.skipped))[-CHAINS:]
-        # "2,000 skipped keys are kept, the oldest go first"
+        # "skipped keys of a session; the oldest go first"
         kept = [(key, value) for key, value in self.skipped.items() if key[0] in newest][-KEPT:]
         self.skipped = dict(kept)
 
     def forget(self, now: int) -> None:
-        """The bound of age."""
+        """ "age of a skipped key"."""
         self.skipped = {key: kept for key, kept in self.skipped.items() if now - kept[1] <= AGE_MS}
 
     def listed(self, *, with_skipped: bool) -> Json:

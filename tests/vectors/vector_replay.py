@@ -228,7 +228,9 @@ class Play:
 
     def _start(self, step: Json, side: Side) -> None:
         own = side.person
-        bundle = self._everybody[OTHER[step["by"]]].bundle(one_time=step["with_one_time_prekey"], kem=step["with_kem_prekey"])
+        bundle = self._everybody[OTHER[step["by"]]].bundle(
+            one_time=step["with_one_time_prekey"], kem=step["with_kem_prekey"]
+        )
         ephemeral = KeyPair.from_private(raw(step["ephemeral_private"]))
         encapsulate = encapsulation(step["kem_m"])
         ids = {"own_id": side.own_id, "peer_id": side.peer_id}

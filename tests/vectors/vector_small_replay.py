@@ -55,9 +55,7 @@ def play_frame(case: Json) -> None:
     assert routed is (passed_on is not None)
     if passed_on is not None:
         got = codec.decode_relay(passed_on["text"].encode())
-        assert isinstance(
-            got, frames.RoutedMessage | frames.RoutedKeyExchangeInit | frames.RoutedKeyExchangeResponse
-        )
+        assert isinstance(got, frames.RoutedMessage | frames.RoutedKeyExchangeInit | frames.RoutedKeyExchangeResponse)
         assert (got.payload.sender_id, got.seq) == (passed_on["sender"], passed_on["seq"])
         assert codec.encode(got).decode() == passed_on["text"]
         assert codec.signed_text(codec.original(got)) == decoded.signed_text

@@ -1,0 +1,105 @@
+"""protocol/encryption.md names every label, limit and size that the code uses, and no other."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from phantom_messenger.client import content, conversations, healing, prekeychain, receipts, sending
+from phantom_messenger.crypto import padding, primitives, ratchet, safety, session
+from phantom_messenger.wire import limits
+
+ROOT: Final = Path(__file__).parents[2]
+DOCUMENT: Final = (ROOT / "protocol/encryption.md").read_text()
+SOURCES: Final = sorted((ROOT / "src/phantom_messenger").rglob("*.py"))
+DAY_MS: Final = 86_400_000
+
+
+def labels_in_code() -> set[str]:
+    """Every bytes literal of the sources that is a label."""
+    return {
+        node.value.decode()
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, bytes) and node.value.startswith(b"phantom/")
+    }
+
+
+def labels_in(document: str) -> set[str]:
+    """Every quoted label, over line breaks too."""
+    found = re.findall(r'"(phantom/[^"]*)"', document)
+    return {re.sub(r"\s+", " ", label).replace("\\n", "\n") for label in found}
+
+
+def test_labels_are_those_of_the_code() -> None:
+    assert labels_in(DOCUMENT) == labels_in_code()
+    assert len(labels_in_code()) >= 13
+
+
+@pytest.mark.parametrize("old", ['"phantom/1 ratchet root\\n"', '"phantom/1 PQXDH X25519 SHA-256 ML-KEM-768\\n"'])
+def test_control_label_that_differs_is_noticed(old: str) -> None:
+    assert old in DOCUMENT
+    assert labels_in(DOCUMENT.replace(old, old.replace("phantom/1 ", "phantom/1  x"))) != labels_in_code()
+
+
+def test_every_label_ends_with_a_line_feed_and_is_the_beginning_of_no_other() -> None:
+    found = labels_in_code()
+    assert all(label.endswith("\n") for label in found)
+    assert not [(one, other) for one in found for other in found if one != other and other.startswith(one)]
+
+
+LIMITS: Final = {
+    "MAX_SKIP": ratchet.MAX_SKIP,
+    "MAX_SKIPPED_KEYS": ratchet.MAX_SKIPPED_KEYS,
+    "MAX_RECEIVING_CHAINS": ratchet.MAX_RECEIVING_CHAINS,
+    "MAX_SKIPPED_AGE_MS": ratchet.MAX_SKIPPED_AGE_MS,
+    "MAX_SESSIONS": conversations.MAX_SESSIONS,
+}
+
+
+def test_limits_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+)( days)? \|", DOCUMENT, re.MULTILINE)
+    written = {name: int(value.replace(",", "")) * (DAY_MS if unit else 1) for name, value, unit in rows}
+    assert written == LIMITS
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"suite (1 byte, 0x{session.SUITE:02x})",
+        f"CT ({primitives.KEM_CIPHERTEXT_BYTES})",
+        f"{primitives.KEM_PUBLIC_BYTES}-byte key",
+        f"its {primitives.KEM_SEED_BYTES}-byte seed",
+        f"nonce ({primitives.NONCE_BYTES}, random)",
+        f"at most {limits.MAX_ENCRYPTED_CHARS:,} characters",
+        f"at most {content.MAX_TEXT_BYTES:,} bytes",
+        f"clients send at most {content.MAX_RECEIPTS} together",
+        f"at most {content.LAST_TIME_MS:,}",
+        f"up to {padding.MIN_PADDED}, 512, 1,024, ... 32,768 or {padding.MAX_PADDED:,} bytes",
+        f"then {safety.ITERATIONS:,} times",
+        f"new after {prekeychain.ROTATE_MS // DAY_MS} days, private half kept {prekeychain.KEEP_RETIRED_MS // DAY_MS} days more",
+        f"{prekeychain.ONE_TIME_TARGET} at the relay, refilled below {prekeychain.REFILL_BELOW}",
+        f"{prekeychain.KEM_TARGET} at the relay, refilled below {prekeychain.KEM_REFILL_BELOW}",
+        f"are erased after {prekeychain.KEEP_HANDED_OUT_MS // DAY_MS} days",
+        f"gathered: {sending.GATHER_MS} ms",
+        f"less than {healing.SETTLE_MS // 1000} s ago, or three in the last hour",
+    ],
+)
+def test_number_is_that_of_the_code(sentence: str) -> None:
+    assert sentence in re.sub(r"\s+", " ", DOCUMENT)
+
+
+def test_words_for_small_numbers_are_those_of_the_code() -> None:
+    assert healing.MAX_SESSIONS_PER_HOUR == healing.MAX_ASKS == healing.MAX_RESENDS == 3
+    assert healing.ASK_AGAIN_MS == 3_600_000
+    assert receipts.UNDECRYPTABLE == "undecryptable"
+
+
+def test_fields_of_content_are_those_of_the_code() -> None:
+    rows = re.search(r"## Content\n.*?\n\n(\|.*?)\n\n", DOCUMENT, re.DOTALL)
+    assert rows is not None
+    written = set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in rows[1].splitlines())))
+    names = {"kind"} | {name for kind in (content.Text, content.Receipt) for name in kind.__struct_encode_fields__}
+    assert written == names
