@@ -2,14 +2,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
-LONG := tests/delivery tests/simulation tests/engines tests/client/test_client_erasure_at_rest.py
+LONG := tests/delivery tests/simulation tests/engines tests/crypto tests/client/test_client_erasure_at_rest.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay check format lock clean
+.PHONY: help run test test-long replay bench-crypto mutants check format lock clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
@@ -23,6 +23,12 @@ test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (h
 replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
 	@case "$(SEED)" in ''|*[!0-9]*) echo "which seed? for example: make replay SEED=17" >&2; exit 2;; esac
 	@PHANTOM_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation
+
+bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
+	@$(BIN)/python bench/crypto.py
+
+mutants: $(VENV)/.dev ## Change the cryptography in every small way and see which changes no test notices (an hour)
+	@PATH=$(abspath $(BIN)):$$PATH scripts/mutants
 
 check: $(VENV)/.dev ## Lint, format check, types, import direction
 	@$(BIN)/ruff check .
@@ -38,7 +44,7 @@ lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
 	@scripts/lock $(BIN)/uv
 
 clean: ## Remove the environment and caches; the relay's data in .phantom/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis mutants
 
 $(VENV)/bin/python:
 	@scripts/make-venv $(VENV)

@@ -13,6 +13,7 @@ from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.relay.ports import ItemKind
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
@@ -86,19 +87,19 @@ def is_something_lost(tmp_path: Path, seeds: range) -> bool:
 
 
 def test_control_texts_are_lost_if_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sending, "_ask", lambda self: None)
+    monkeypatch.setattr(Sending, "_ask", lambda *_: None)
     assert is_something_lost(tmp_path, range(20))
 
 
 def test_control_texts_are_lost_if_nothing_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Outbox, "again", lambda self, peer, message_ids, now: 0)
+    monkeypatch.setattr(Outbox, "again", lambda *_: 0)
     assert is_something_lost(tmp_path, range(20))
 
 
 def test_control_texts_are_lost_if_damaged_prekeys_stay_at_the_relay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PreKeyChain, "is_behind", lambda self, **_: False)
+    monkeypatch.setattr(PreKeyChain, "is_behind", lambda *_, **__: False)
     monkeypatch.setattr(healing, "MAX_SESSIONS_PER_HOUR", 1)
     monkeypatch.setattr(healing, "MAX_ASKS", 1)
     assert is_something_lost(tmp_path, range(60))
@@ -314,7 +315,8 @@ def test_stranger_is_asked_only_once_they_were_added(town: Town) -> None:
 
 def forget_messages(town: Town) -> None:
     """The relay's store loses the messages that wait, as an older backup of it does."""
-    town.world.store._connection.execute("DELETE FROM items WHERE kind = 1")
+    store: Any = town.world.store
+    store._connection.execute("DELETE FROM items WHERE kind = ?", (ItemKind.MESSAGE,))
 
 
 def test_text_that_the_relay_has_lost_is_sent_again_once_a_later_one_was_answered(town: Town) -> None:
@@ -333,7 +335,7 @@ def test_text_that_the_relay_has_lost_is_sent_again_once_a_later_one_was_answere
 
 
 def test_control_without_looking_for_gaps_it_stays_lost(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Outbox, "overtaken", lambda self, peer, answered: [])
+    monkeypatch.setattr(Outbox, "overtaken", lambda *_: [])
     alice, bob = friends(town)
     bob.cut()
     alice.send(bob, "lost")

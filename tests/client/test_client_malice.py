@@ -12,8 +12,9 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 from phantom_messenger.client import records
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, TroubleEvent
+from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.session import SUITE
-from support.people import Frame, base64_text, canonical, flipped, kem_key_text, key_text
+from support.people import Frame, base64_text, canonical, flipped, kem_key_text
 from support.simulated import HOUR, MINUTE, SECOND, World
 
 Change = Callable[[Frame], Frame]
@@ -188,6 +189,9 @@ def test_unreadable_message_is_told_once(town: Town, first: bool) -> None:
 
 # --- swapped keys -----------------------------------------------------------------
 
+MALLORYS = base64_text(KeyPair.from_private(b"mallory's".ljust(32)).public)
+"""An X25519 key that is in order, but not Bob's."""
+
 
 def identity_key(device: Device) -> str:
     key: str = device.frames_sent("AUTH")[0]["payload"]["publicKey"]
@@ -196,7 +200,7 @@ def identity_key(device: Device) -> str:
 
 BUNDLES: dict[str, Callable[[Frame, Device], Frame]] = {
     "the identity": lambda frame, mallory: with_field(frame, identityKey=identity_key(mallory)),
-    "the signed prekey": lambda frame, _: with_field(frame, signedPreKey=key_text("mallory's")),
+    "the signed prekey": lambda frame, _: with_field(frame, signedPreKey=MALLORYS),
     "the signed prekey's signature": lambda frame, _: with_field(
         frame, preKeySignature=flipped(frame["payload"]["preKeySignature"])
     ),
@@ -243,7 +247,7 @@ def test_whole_bundle_of_another_is_trouble(town: Town) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"oneTimePreKey": key_text("mallory's")},
+        {"oneTimePreKey": MALLORYS},
         {"oneTimePreKeyId": 4_000_000_000},
         {"signedPreKeyId": 4_000_000_000},
         {"kemPreKeyId": 4_000_000_000},

@@ -135,8 +135,8 @@ def test_text_that_waits_when_the_key_changes_is_not_encrypted_for_the_new_key(t
 
 
 def test_control_without_the_block_the_new_key_gets_the_text(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sending, "_is_blocked", lambda self, entry: False)
-    monkeypatch.setattr("phantom_messenger.client.conversations.Conversations._known_key", lambda self, peer: b"")
+    monkeypatch.setattr(Sending, "_is_blocked", lambda *_: False)
+    monkeypatch.setattr("phantom_messenger.client.conversations.Conversations._known_key", lambda *_: b"")
     alice, bob = friend_with_claimed_id(town)
     alice.cut()
     alice.send(bob, "for the old bob")

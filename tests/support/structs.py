@@ -11,5 +11,5 @@ T = TypeVar("T")
 def replace(value: T, **changes: Any) -> T:
     """As ``dataclasses.replace``, for both."""
     if isinstance(value, msgspec.Struct):
-        return msgspec.structs.replace(value, **changes)  # type: ignore[return-value] # the same type
+        return msgspec.structs.replace(value, **changes)
     return dataclasses.replace(value, **changes)  # type: ignore[type-var] # what is left is one

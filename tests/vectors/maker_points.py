@@ -71,6 +71,11 @@ def with_small_r(seed: bytes, public: bytes, message: bytes, r: bytes = NEUTRAL)
     return r + (_challenge(r, public, message) * secret_scalar(seed) % L).to_bytes(32, "little")
 
 
+def text_for_small_key(public: bytes, texts: Iterable[bytes]) -> bytes:
+    """The first text for which R = neutral and S = 0 fit a key of small order: its challenge is a multiple of 8."""
+    return next(text for text in texts if _challenge(NEUTRAL, public, text) % 8 == 0)
+
+
 def with_large_s(signature: bytes) -> bytes:
     """The same signature with L added to S."""
     return signature[:32] + (_number(signature[32:]) + L).to_bytes(32, "little")

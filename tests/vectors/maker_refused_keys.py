@@ -85,10 +85,13 @@ def signatures() -> list[Json]:
     rows += [
         _verify(
             f"small-key-{number}",
-            "a key of small order; R is the neutral point and S is 0",
+            "a key of small order; R is the neutral point, S is 0, and the equation of Ed25519 holds",
             SIGNATURE,
             points.NEUTRAL + bytes(32),
             public=public,
+            signed_bytes=points.text_for_small_key(
+                public, (TEXT.replace(b"17", b"%d" % count) for count in range(10, 1000))
+            ),
         )
         for number, public in enumerate(points.SMALL_ED25519)
     ]
@@ -301,7 +304,7 @@ def headers() -> list[Json]:
         ("non-canonical-ephemeral", "EK_A has its highest bit set", KEY, given(flipped(classical, 63, 128))),
         ("unknown-signed", "a signed prekey that Bob does not have", PREKEY, given(flipped(classical, 67))),
         ("unknown-one-time", "a one-time prekey that Bob does not have", PREKEY, given(flipped(classical, 71))),
-        ("unknown-kem", "a KEM prekey that Bob does not have", PREKEY, given(flipped(good, 75), kem=True)),
+        ("unknown-kem", "a KEM prekey that Bob does not have", PREKEY, given(flipped(good, 75, 4), kem=True)),
         ("no-signed", "no signed prekey: its id is 0", PREKEY, given(classical[:64] + bytes(4) + classical[68:])),
         ("kem-id-alone", "the id of a KEM prekey without a ciphertext", MESSAGE, given(good[:76])),
         (

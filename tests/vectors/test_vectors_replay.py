@@ -130,7 +130,8 @@ def survivors(play: Callable[[Json], object], case: Json) -> tuple[int, list[str
 def test_control_each_value_of_a_vector_is_looked_at(play: Callable[[Json], None], case: Json) -> None:
     count, unseen = survivors(play, case)
     assert count > 0
-    assert unseen == []
+    # A one-time prekey without an id is not used, and nothing is signed that would show another one.
+    assert unseen == (["bundle.one_time_prekey"] if case["name"] == "one-time-without-id" else [])
 
 
 @pytest.mark.parametrize("name", LOOKED_AT)

@@ -4,17 +4,18 @@ Whoever plays a transcript draws the listed randomness in place of random bytes,
 ``expect``. An assertion fails where the code does something else.
 """
 
-import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.client import conversations
-from phantom_messenger.crypto import handshake, padding, ratchet, session
+from phantom_messenger.crypto import handshake, padding, primitives, ratchet, session
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey
 from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
@@ -187,8 +188,43 @@ def assert_state(state: Session, expect: Json) -> None:
     assert found == expect
 
 
+class Watched:
+    """What the production code hands to its primitives, in the order of the calls."""
+
+    def __init__(self) -> None:
+        self.shared: list[bytes] = []
+        self.derived: list[tuple[bytes, bytes]] = []
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Look at the calls that are made meanwhile."""
+        x25519, hkdf = primitives.x25519, primitives.hkdf
+
+        def seen_x25519(private: bytes, public: bytes) -> bytes:
+            self.shared.append(x25519(private, public))
+            return self.shared[-1]
+
+        def seen_hkdf(secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
+            self.derived.append((secret, info))
+            return hkdf(secret, salt=salt, info=info, length=length)
+
+        with patch.object(primitives, "x25519", seen_x25519), patch.object(primitives, "hkdf", seen_hkdf):
+            yield
+
+    def assert_agrees(self, expect: Json) -> None:
+        """Compare what is between the keys and the secret."""
+        names = [name for name in ("dh1", "dh2", "dh3", "dh4") if expect[name] is not None]
+        assert dict(zip(names, (one.hex() for one in self.shared), strict=True)) == {
+            name: expect[name] for name in names
+        }
+        [(ikm, info)] = self.derived
+        assert (ikm.hex(), info.hex()) == (expect["ikm"], expect["info"])
+        assert ikm.endswith(b"".join(self.shared) + raw(expect["ss"]))
+        assert (expect["ss"] is None) is (expect["kem_ciphertext"] == "")
+
+
 def assert_handshake(header: HandshakeHeader, agreement: Agreement, expect: Json) -> None:
-    """Compare what the production code shows of a handshake; what is between is ``vector_reference``'s."""
+    """Compare what comes out of a handshake."""
     assert header.encode().hex() == expect["header"]
     assert hashlib.sha256(header.encode()).hexdigest() == expect["header_sha256"]
     assert header.ephemeral.hex() == expect["ephemeral_public"]
@@ -234,7 +270,10 @@ class Play:
         ephemeral = KeyPair.from_private(raw(step["ephemeral_private"]))
         encapsulate = encapsulation(step["kem_m"])
         ids = {"own_id": side.own_id, "peer_id": side.peer_id}
-        agreed = handshake.initiate(own.identity, ephemeral, bundle, **ids, encapsulate=encapsulate)
+        watched = Watched()
+        with watched.watch():
+            agreed = handshake.initiate(own.identity, ephemeral, bundle, **ids, encapsulate=encapsulate)
+        watched.assert_agrees(step["expect"])
         assert_handshake(*agreed, step["expect"])
         source = Source(step["ratchet_private"])
         state = session.start(own.identity, bundle, ephemeral, **ids, random=source, encapsulate=encapsulate)

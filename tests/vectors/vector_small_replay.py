@@ -4,7 +4,7 @@ import base64
 import hashlib
 
 import msgspec
-from vector_replay import Json, Person, assert_handshake, bundle_of, encapsulation, raw
+from vector_replay import Json, Watched, assert_handshake, bundle_of, encapsulation, raw
 
 from phantom_messenger.client import content
 from phantom_messenger.client.content import Receipt, Text
@@ -118,28 +118,34 @@ def play_handshake(case: Json) -> None:
     ids = raw(one["user_id"]), raw(other["user_id"])
     bundle = bundle_of(case["bundle"])
     assert bundle.identity == responder.peer
-    header, agreement = handshake.initiate(
-        initiator,
-        KeyPair.from_private(raw(one["ephemeral_private"])),
-        bundle,
-        own_id=ids[0],
-        peer_id=ids[1],
-        encapsulate=encapsulation(one["kem_m"]),
-    )
+    watched, answering = Watched(), Watched()
+    with watched.watch():
+        header, agreement = handshake.initiate(
+            initiator,
+            KeyPair.from_private(raw(one["ephemeral_private"])),
+            bundle,
+            own_id=ids[0],
+            peer_id=ids[1],
+            encapsulate=encapsulation(one["kem_m"]),
+        )
+    watched.assert_agrees(case["expect"])
     assert_handshake(header, agreement, case["expect"])
     received, rest = handshake.HandshakeHeader.decode(header.encode(), has_kem=bool(header.kem_ciphertext))
     assert (received, rest) == (header, b"")
     one_time, kem = other["one_time_prekey_private"], other["kem_prekey_seed"]
     signed = KeyPair.from_private(raw(other["signed_prekey_private"]))
-    answered = handshake.respond(
-        responder,
-        received,
-        signed_prekey=SignedPreKey(case["bundle"]["signed_prekey_id"], signed, b""),
-        one_time_prekey=one_time and PreKey(case["bundle"]["one_time_prekey_id"], KeyPair.from_private(raw(one_time))),
-        kem_prekey=kem and KemPreKey.make(responder, case["bundle"]["kem_prekey_id"], raw(kem)),
-        own_id=ids[1],
-        peer_id=ids[0],
-    )
+    one_time_id, kem_id = case["bundle"]["one_time_prekey_id"], case["bundle"]["kem_prekey_id"]
+    with answering.watch():
+        answered = handshake.respond(
+            responder,
+            received,
+            signed_prekey=SignedPreKey(case["bundle"]["signed_prekey_id"], signed, b""),
+            one_time_prekey=one_time and PreKey(one_time_id, KeyPair.from_private(raw(one_time))),
+            kem_prekey=kem and KemPreKey.make(responder, kem_id, raw(kem)),
+            own_id=ids[1],
+            peer_id=ids[0],
+        )
+    answering.assert_agrees(case["expect"])
     assert answered == agreement
 
 
