@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 from crypto_samples import ALICE, BOB, EPHEMERAL, cases, flipped, randomness, respond
-from kyber_py.ml_kem import ML_KEM_768  # type: ignore[import-untyped]  # the package has no types
+from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.crypto import handshake, primitives
 from support.amounts import amount

@@ -64,7 +64,7 @@ def answered() -> Talk:
     return talk
 
 
-def _receive(talk: Talk, name: str, description: str, error: str | None, message: bytes, by: str = "bob") -> Json:
+def _receive(talk: Talk, name: str, description: str, error: str | None, message: bytes, *, by: str = "bob") -> Json:
     return case(
         f"receive-{talk.name}-{name}",
         "receive",

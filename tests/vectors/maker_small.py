@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, Final
 
-from maker_base import ALICE, BOB, MALLORY, PEOPLE, Json, described_person, drawn, file_of, named
+from maker_base import ALICE, BOB, MALLORY, PEOPLE, Json, Person, described_person, drawn, file_of, named
 from maker_wire import b64
 
 from phantom_messenger.client.conversations import conversation_id
@@ -115,34 +115,35 @@ def padding_json() -> Json:
 
 def safety_numbers_json() -> Json:
     """``safety-numbers.json``."""
-    (one_key, one_id), (other_key, other_id) = LIBSIGNAL
-    rows = [
-        ("libsignal", "published with libsignal, fingerprint version 0", one_key, one_id, other_key, other_id),
-        *(
-            (
-                f"{one.name}-{other.name}",
-                "Ed25519 keys and certified ids",
-                one.identity.peer.public.hex(),
-                one.id,
-                other.identity.peer.public.hex(),
-                other.id,
-            )
-            for one, other in ((ALICE, BOB), (BOB, ALICE), (ALICE, MALLORY), (BOB, MALLORY), (ALICE, ALICE))
-        ),
-        ("claimed-ids", "ids of 16 and 64 bytes", one_key[2:], bytes(16), other_key[2:], b"\xff" * 64),
-    ]
+    (one_key, _), (other_key, _) = LIBSIGNAL
+    people = ((ALICE, BOB), (BOB, ALICE), (ALICE, MALLORY), (BOB, MALLORY), (ALICE, ALICE))
     return file_of(
         "Safety numbers: 60 digits, the same for both sides.",
-        cases=named([_safety_case(*row) for row in rows]),
+        cases=named(
+            [
+                _safety_case("libsignal", "published with libsignal, fingerprint version 0", *LIBSIGNAL),
+                *(
+                    _safety_case(f"{one.name}-{other.name}", "Ed25519 keys and certified ids", _end(one), _end(other))
+                    for one, other in people
+                ),
+                _safety_case(
+                    "claimed-ids", "ids of 16 and 64 bytes", (one_key[2:], bytes(16)), (other_key[2:], b"\xff" * 64)
+                ),
+            ]
+        ),
     )
 
 
-def _safety_case(name: str, description: str, key: str, own_id: bytes, peer_key: str, peer_id: bytes) -> Json:
-    digits = safety_number(bytes.fromhex(key), own_id, bytes.fromhex(peer_key), peer_id)
+def _end(one: Person) -> tuple[str, bytes]:
+    return one.identity.peer.public.hex(), one.id
+
+
+def _safety_case(name: str, description: str, own: tuple[str, bytes], peer: tuple[str, bytes]) -> Json:
+    digits = safety_number(bytes.fromhex(own[0]), own[1], bytes.fromhex(peer[0]), peer[1])
     return {
         "name": name,
         "description": description,
-        "own": {"key": key, "id": own_id.hex()},
-        "peer": {"key": peer_key, "id": peer_id.hex()},
+        "own": {"key": own[0], "id": own[1].hex()},
+        "peer": {"key": peer[0], "id": peer[1].hex()},
         "expect": {"digits": digits, "shown": grouped(digits)},
     }

@@ -80,7 +80,7 @@ class Talk:
             "name": self.name,
             "description": self.description,
             "user_ids": {name: one.hex() for name, one in self.ids.items()},
-            "padded": self.padded,
+            "is_padded": self.padded,
             "steps": self.steps,
         }
 

@@ -78,7 +78,7 @@ class Computed:
     def __init__(self, transcript: Json) -> None:
         ids = {name: raw(one) for name, one in transcript["user_ids"].items()}
         self.people = {name: Person(PEOPLE[name], ids[name], ids[OTHER[name]]) for name in OTHER}
-        self.padded = transcript["padded"]
+        self.padded = transcript["is_padded"]
         self.labels: dict[bytes, str] = {}
         self.messages: dict[str, bytes] = {}
         self.plaintexts: dict[str, bytes] = {}
@@ -92,8 +92,8 @@ class Computed:
     def start(self, step: Json, person: Person, expect: Json) -> None:
         peer = self.people[OTHER[step["by"]]]
         bundle = bundle_of(peer.keys, one_time=step["with_one_time_prekey"], kem=step["with_kem_prekey"])
-        randomness = (raw(step[name]) for name in ("ephemeral_private", "kem_m", "ratchet_private"))
-        begun, found = person.start(*randomness, bundle)
+        ephemeral, m, fresh = (raw(step[name]) for name in ("ephemeral_private", "kem_m", "ratchet_private"))
+        begun, found = person.start(ephemeral, m, fresh, bundle)
         self.labels[begun.name] = step["session"]
         state = begun.ratchet.listed(with_skipped=True)
         absent = dict.fromkeys(("dh4", "ss"))

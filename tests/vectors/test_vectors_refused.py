@@ -31,15 +31,16 @@ def refusals(tmp_path: Path) -> Refusals:
 def assert_refused(refusals: Refusals, case: Json) -> None:
     """Exactly the named error, and nothing else."""
     expect = case["expect"]
+    found: Exception | None = None
     try:
         refusals.give(case)
-    except Exception as error:
-        if type(error) is not KINDS[expect["error"]]:
-            raise AssertionError(f"{type(error).__name__} instead of {expect['error']}") from error
-        if isinstance(error, Refused):
-            assert str(error.reason) == expect["reason"]
-        return
-    raise AssertionError("it was accepted")
+    except Exception as error:  # noqa: BLE001 - which one it is, is the question
+        found = error
+    assert found is not None, "it was accepted"
+    if type(found) is not KINDS[expect["error"]]:
+        raise AssertionError(f"{type(found).__name__} instead of {expect['error']}") from found
+    if isinstance(found, Refused):
+        assert str(found.reason) == expect["reason"]
 
 
 def test_every_kind_and_every_operation_has_its_refusals_and_its_control(refusals: Refusals) -> None:
@@ -104,7 +105,7 @@ def test_control_signatures_that_are_not_checked_strictly_go_red(
 
     assert red(refusals, "verify") == set()
     monkeypatch.setattr(primitives, "ed25519_verify", lax)
-    assert {"verify-small-r", "verify-small-key-2"} <= red(refusals, "verify")
+    assert red(refusals, "verify") == {"verify-small-r", *(f"verify-small-key-{number}" for number in range(14))}
 
 
 def test_control_keys_that_are_not_canonical_go_red(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ def other(value: Any) -> Any:
     if isinstance(value, int):
         return value + 1
     if _HEX.match(value):
-        # Not the lowest bits of a byte: X25519 clears them in a private key. Nor the end: the second half of the seed of
-        # a KEM key is only used for ciphertexts that are wrong.
+        # Not the lowest bits: X25519 clears them in a private key. Nor the end: the second half of a KEM key's
+        # seed is only used for ciphertexts that are wrong.
         return f"{int(value[:2], 16) ^ 8:02x}{value[2:]}"
     place = len(value) // 2
     return value[:place] + ("1" if value[place] != "1" else "2") + value[place + 1 :]

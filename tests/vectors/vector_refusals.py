@@ -138,8 +138,8 @@ class Refusals:
     def _initiate(self, given: Json) -> None:
         own = self._everybody[given["initiator"]]
         ephemeral = KeyPair.from_private(raw(given["ephemeral_private"]))
-        ids = {"own_id": own.id, "peer_id": raw(given["responder_id"])}
-        handshake.initiate(own.identity, ephemeral, bundle_of(given["bundle"]), **ids)
+        responder_id = raw(given["responder_id"])
+        handshake.initiate(own.identity, ephemeral, bundle_of(given["bundle"]), own_id=own.id, peer_id=responder_id)
 
     def _respond(self, given: Json) -> None:
         header, rest = HandshakeHeader.decode(raw(given["header"]), has_kem=given["has_kem"])

@@ -1,4 +1,4 @@
-"""Plays the small vectors through the production code: canonical JSON, user ids, prekeys, handshakes, padding, digits."""
+"""Plays what is no conversation through the production code: canonical JSON, ids, keys, handshakes, padding, digits."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from phantom_messenger.client import content
 from phantom_messenger.client.content import Receipt, Text
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.crypto import handshake, padding, prekeys
-from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
+from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, SignedPreKey
 from phantom_messenger.crypto.safety import grouped, safety_number
 from phantom_messenger.wire import codec, frames, signing

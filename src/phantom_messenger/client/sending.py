@@ -129,7 +129,8 @@ class Sending:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        return self._pacing.waits(now) + [max(0, at - now) for at in self._tell_at.values()]
+        # What is overdue waits for an answer of the relay, not for a time.
+        return self._pacing.waits(now) + [at - now for at in self._tell_at.values() if at > now]
 
     def may_send(self, link: Link, rate: RateClass, now: int) -> bool:
         """Count a frame of a class, unless the relay would refuse it now."""
