@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kyber_py.ml_kem import ML_KEM_768  # type: ignore[import-untyped]  # the package has no types
+from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, KemPreKey, PreKey, PreKeyBundle, SignedPreKey

@@ -7,7 +7,19 @@ import maker_content as inside
 import maker_points as points
 from maker_base import ALICE, BOB, MALLORY, Json, drawn, file_of, flipped, named
 from maker_content import Letters, delivered
-from maker_refused_keys import KEY, MESSAGE, PREKEY, SIGNATURE, bare_keys, bundles, case, headers, signatures
+from maker_refused_keys import (
+    KEY,
+    MESSAGE,
+    PREKEY,
+    SIGNATURE,
+    badly_signed_bundles,
+    bare_keys,
+    bundles_of_bad_keys,
+    case,
+    headers,
+    kem_bundles,
+    signatures,
+)
 from maker_talk import Talk, nonce_place
 from maker_wire import b64
 
@@ -368,7 +380,9 @@ def refused_json() -> Json:
         [
             *signatures(),
             *bare_keys(),
-            *bundles(),
+            *badly_signed_bundles(),
+            *bundles_of_bad_keys(),
+            *kem_bundles(),
             *headers(),
             *cut_off(begun),
             *first_messages(begun),

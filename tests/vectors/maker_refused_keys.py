@@ -6,7 +6,7 @@ import maker_points as points
 from maker_base import ALICE, BOB, MALLORY, Json, described_bundle, drawn, flipped
 from maker_handshakes import begun
 
-from phantom_messenger.crypto.keys import PeerIdentity
+from phantom_messenger.crypto.keys import KeyPair, PeerIdentity
 from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, PreKeyBundle
 from phantom_messenger.wire.signing import ENVELOPE
 from support.structs import replace
@@ -160,119 +160,152 @@ def _mixed_bundle() -> PreKeyBundle:
     )
 
 
-def bundles() -> list[Json]:
-    """Of ``initiate``."""
-    small = points.SMALL_X25519
-    kem = BOB.kem.public
-    rows = [
-        ("good", "a bundle in order, classical", None, BUNDLE),
-        ("good-kem", "a bundle in order, with a KEM prekey", None, _with_kem(kem)),
-        ("unsigned", "no signature of the signed prekey", SIGNATURE, replace(BUNDLE, signed_prekey_signature=b"")),
-        (
+def _small_bundle() -> PreKeyBundle:
+    prekeys = (KeyPair.from_private(drawn(f"refused/prekey {count}", 32)).public for count in range(1_000))
+    text = points.text_for_small_key(points.ORDER_8, (SIGNED_PREKEY + prekey for prekey in prekeys))
+    return replace(
+        BUNDLE,
+        identity=PeerIdentity(points.ORDER_8),
+        signed_prekey=text.removeprefix(SIGNED_PREKEY),
+        signed_prekey_signature=points.NEUTRAL + bytes(32),
+    )
+
+
+def _initiate(name: str, description: str, error: str | None, bundle: PreKeyBundle) -> Json:
+    return case(
+        f"initiate-{name}",
+        "initiate",
+        description,
+        error,
+        initiator="alice",
+        responder_id=BOB.id.hex(),
+        ephemeral_private=drawn("refused/ephemeral", 32).hex(),
+        bundle=described_bundle(bundle),
+    )
+
+
+def badly_signed_bundles() -> list[Json]:
+    """Of ``initiate``: the signature of the signed prekey."""
+    return [
+        _initiate(
+            "unsigned", "no signature of the signed prekey", SIGNATURE, replace(BUNDLE, signed_prekey_signature=b"")
+        ),
+        _initiate(
             "signed-by-another",
             "Mallory's signature",
             SIGNATURE,
             replace(BUNDLE, signed_prekey_signature=MALLORY.identity.sign(SIGNED_PREKEY + BUNDLE.signed_prekey)),
         ),
-        (
+        _initiate(
             "signed-as-kem",
             "the signed prekey signed as a KEM prekey",
             SIGNATURE,
             _resigned(BUNDLE.signed_prekey, label=KEM_PREKEY),
         ),
-        (
+        _initiate(
             "signed-as-envelope",
             "the signed prekey signed as an envelope",
             SIGNATURE,
             _resigned(BUNDLE.signed_prekey, label=ENVELOPE),
         ),
-        (
+        _initiate(
             "another-prekey",
             "Bob's signature of another prekey",
             SIGNATURE,
             replace(BUNDLE, signed_prekey=BOB.one_time.pair.public),
         ),
-        (
+        _initiate(
             "another-identity",
             "Mallory's key, Bob's signatures",
             SIGNATURE,
             replace(BUNDLE, identity=MALLORY.identity.peer),
         ),
-        (
+        _initiate(
             "small-identity",
-            "an identity key of small order",
+            "an identity key of small order under which the equation of Ed25519 holds",
             SIGNATURE,
-            replace(BUNDLE, identity=PeerIdentity(points.ORDER_8), signed_prekey_signature=points.NEUTRAL + bytes(32)),
+            _small_bundle(),
         ),
-        (
+    ]
+
+
+def bundles_of_bad_keys() -> list[Json]:
+    """Of ``initiate``: X25519 and identity keys."""
+    small = points.SMALL_X25519
+    return [
+        _initiate("good", "a bundle in order, classical", None, BUNDLE),
+        _initiate(
             "mixed-identity",
             "an identity key outside the main group whose signature verifies all the same",
             KEY,
             _mixed_bundle(),
         ),
-        ("small-signed-prekey", "a signed prekey of small order, truly signed", KEY, _resigned(small[0])),
-        ("small-one-time-prekey", "a one-time prekey of small order", KEY, replace(BUNDLE, one_time_prekey=small[2])),
-        (
+        _initiate("small-signed-prekey", "a signed prekey of small order, truly signed", KEY, _resigned(small[0])),
+        _initiate(
+            "small-one-time-prekey", "a one-time prekey of small order", KEY, replace(BUNDLE, one_time_prekey=small[2])
+        ),
+        _initiate(
             "non-canonical-signed-prekey",
             "a signed prekey with the highest bit set, truly signed",
             KEY,
             _resigned(NON_CANONICAL[0][1]),
         ),
-        (
+        _initiate(
             "non-canonical-one-time-prekey",
             "a one-time prekey of p + 9",
             KEY,
             replace(BUNDLE, one_time_prekey=NON_CANONICAL[1][1]),
         ),
-        ("short-signed-prekey", "a signed prekey of 31 bytes, truly signed", KEY, _resigned(BUNDLE.signed_prekey[:-1])),
-        (
+        _initiate(
+            "short-signed-prekey",
+            "a signed prekey of 31 bytes, truly signed",
+            KEY,
+            _resigned(BUNDLE.signed_prekey[:-1]),
+        ),
+        _initiate(
             "long-signed-prekey",
             "a signed prekey of 33 bytes, truly signed",
             KEY,
             _resigned(BUNDLE.signed_prekey + b"\0"),
         ),
-        ("short-one-time-prekey", "a one-time prekey of 31 bytes", KEY, replace(BUNDLE, one_time_prekey=bytes(31))),
-        ("kem-unsigned", "no signature of the KEM prekey", SIGNATURE, _with_kem(kem, b"")),
-        (
+        _initiate(
+            "short-one-time-prekey", "a one-time prekey of 31 bytes", KEY, replace(BUNDLE, one_time_prekey=bytes(31))
+        ),
+    ]
+
+
+def kem_bundles() -> list[Json]:
+    """Of ``initiate``: the KEM prekey."""
+    kem = BOB.kem.public
+    return [
+        _initiate("good-kem", "a bundle in order, with a KEM prekey", None, _with_kem(kem)),
+        _initiate("kem-unsigned", "no signature of the KEM prekey", SIGNATURE, _with_kem(kem, b"")),
+        _initiate(
             "kem-signed-as-prekey",
             "the KEM prekey signed as a signed prekey",
             SIGNATURE,
             _with_kem(kem, BOB.identity.sign(SIGNED_PREKEY + kem)),
         ),
-        (
+        _initiate(
             "kem-signed-by-another",
             "Mallory's signature",
             SIGNATURE,
             _with_kem(kem, MALLORY.identity.sign(KEM_PREKEY + kem)),
         ),
-        (
+        _initiate(
             "kem-unsigned-and-unused",
             "the KEM prekey has no id, so it is not used, but its signature is checked",
             SIGNATURE,
             replace(_with_kem(kem, bytes(64)), kem_prekey_id=0),
         ),
-        ("kem-short", "a KEM prekey of 1,183 bytes, truly signed", KEY, _with_kem(kem[:-1])),
-        ("kem-long", "a KEM prekey of 1,185 bytes, truly signed", KEY, _with_kem(kem + b"\0")),
-        (
+        _initiate("kem-short", "a KEM prekey of 1,183 bytes, truly signed", KEY, _with_kem(kem[:-1])),
+        _initiate("kem-long", "a KEM prekey of 1,185 bytes, truly signed", KEY, _with_kem(kem + b"\0")),
+        _initiate(
             "kem-unreduced",
             "a coefficient of the KEM prekey is 3,329 or more (FIPS 203, section 7.2), truly signed",
             KEY,
             _with_kem(b"\xff\xff\xff" + kem[3:]),
         ),
-    ]
-    ephemeral = drawn("refused/ephemeral", 32)
-    return [
-        case(
-            f"initiate-{name}",
-            "initiate",
-            description,
-            error,
-            initiator="alice",
-            responder_id=BOB.id.hex(),
-            ephemeral_private=ephemeral.hex(),
-            bundle=described_bundle(bundle),
-        )
-        for name, description, error, bundle in rows
     ]
 
 

@@ -71,6 +71,7 @@ class Talk:
         self.labels: dict[bytes, str] = {}
         self.messages: dict[str, bytes] = {}
         self.now = NOW
+        self.variant = 0
         self._plain: dict[bytes, bytes] = {}
         self._copies: dict[str, list[Session]] = {}
 
@@ -85,7 +86,11 @@ class Talk:
         }
 
     def _label(self, purpose: str) -> str:
-        return f"ratchet/{self.name}/step {len(self.steps)}/{purpose}"
+        return f"ratchet/{self.name}/{self.variant}/step {len(self.steps)}/{purpose}"
+
+    def started(self) -> list[str]:
+        """All sessions by name, the one with the smallest ephemeral key first."""
+        return [label for _, label in sorted(self.labels.items())]
 
     def _order(self, who: str) -> list[str]:
         return [self.labels[one.id] for one in self.sessions[who]]

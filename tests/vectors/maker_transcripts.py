@@ -230,15 +230,29 @@ def forged() -> Talk:
 # --- several sessions, copies -----------------------------------------------------
 
 
-def both_begin() -> Talk:
-    talk = Talk(
-        "both-begin", "both begin at once: each keeps both sessions and uses the one with the smaller ephemeral key"
+def with_smallest(smallest: str, name: str, description: str, *starts: tuple[str, str]) -> Talk:
+    """A conversation in which these sessions would begin with ephemeral keys of which this one's is the smallest."""
+    for variant in range(100):
+        talk = Talk(name, description, padded=False)
+        talk.variant = variant
+        for who, label in starts:
+            talk.start(who, label, one_time=False, kem=None)
+            talk.send(who, f"{who[0]}1 {label}")
+        if talk.started()[0] == smallest:
+            return talk
+    raise ValueError("no variant is like this")
+
+
+def both_begin(smallest: str) -> Talk:
+    talk = with_smallest(
+        smallest,
+        f"both-begin-{smallest}",
+        f"both begin at once: each keeps both sessions and uses {smallest}'s, which has the smaller ephemeral key",
+        ("alice", "alice"),
+        ("bob", "bob"),
     )
-    for who, label in (("alice", "from alice"), ("bob", "from bob")):
-        talk.start(who, label, one_time=False, kem=None)
-        talk.send(who, f"{who[0]}1")
-    read(talk, "bob", "a1")
-    read(talk, "alice", "b1")
+    read(talk, "bob", "a1 alice")
+    read(talk, "alice", "b1 bob")
     for who, other in (("alice", "bob"), ("bob", "alice")):
         talk.send(who, f"{who[0]}2")
         talk.receive(other, f"{who[0]}2")
@@ -247,14 +261,16 @@ def both_begin() -> Talk:
     return talk
 
 
-def both_begin_one_lost() -> Talk:
-    talk = Talk(
-        "both-begin-one-lost", "both begin at once and Bob's first message is lost; its session is never known to Alice"
+def both_begin_one_lost(smallest: str) -> Talk:
+    talk = with_smallest(
+        smallest,
+        f"both-begin-one-lost-{smallest}",
+        f"both begin at once, {smallest}'s ephemeral key is the smaller one, and Bob's first message is lost",
+        ("bob", "bob"),
+        ("alice", "alice"),
     )
-    for who, label in (("bob", "from bob"), ("alice", "from alice")):
-        talk.start(who, label, one_time=False, kem=None)
-        talk.send(who, f"{who[0]}1")
-    read(talk, "bob", "a1")
+    read(talk, "bob", "a1 alice")
+    # If his own key is the smaller one he goes on in his session, and its handshake header comes with it.
     talk.send("bob", "b2")
     talk.receive("alice", "b2")
     talk.send("alice", "a2")
@@ -262,14 +278,25 @@ def both_begin_one_lost() -> Talk:
     return talk
 
 
-def newer_session() -> Talk:
-    talk = answered("newer-session", "Alice begins again; what Bob wrote in the older session is still read")
-    chain(talk, "bob", "b2", "b3")
-    talk.start("alice", "s2", kem=None)
+def newer_session(smallest: str) -> Talk:
+    """The older session is answered; then Alice begins a newer one, and Bob goes on in the older one."""
+    for variant in range(100):
+        description = f"Alice begins again, and Bob still writes in the older session; {smallest} has the smaller key"
+        talk = Talk(f"{smallest}-session-smaller", description, padded=False)
+        talk.variant = variant
+        talk.start("alice", "older", one_time=False, kem=None)
+        talk.send("alice", "a1")
+        talk.receive("bob", "a1")
+        chain(talk, "bob", "b1", "b2", "b3")
+        talk.receive("alice", "b1")
+        talk.start("alice", "newer", kem=None)
+        if talk.started()[0] == smallest:
+            break
     talk.send("alice", "a2")
     # Without a handshake header it is tried on all sessions, the current one first.
     read(talk, "alice", "b3")
-    read(talk, "bob", "a2")
+    talk.send("alice", "a3")
+    read(talk, "bob", "a2", "a3")
     talk.send("bob", "b4")
     read(talk, "alice", "b4", "b2")
     return talk
@@ -464,9 +491,12 @@ def ratchet_json() -> Json:
         twice(),
         crossing(),
         forged(),
-        both_begin(),
-        both_begin_one_lost(),
-        newer_session(),
+        both_begin("alice"),
+        both_begin("bob"),
+        both_begin_one_lost("alice"),
+        both_begin_one_lost("bob"),
+        newer_session("older"),
+        newer_session("newer"),
         sender_restored(),
         receiver_restored(),
         both_restored(),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
@@ -13,7 +14,8 @@ from vector_refusals import play_deliveries
 from vector_replay import FOLDER, Json, Play, people, raw, vectors
 from vector_small_replay import PLAYERS
 
-from phantom_messenger.crypto import ratchet
+from phantom_messenger.client import conversations
+from phantom_messenger.crypto import handshake, ratchet
 
 EVERYBODY: Final = people(vectors("prekeys.json"))
 TRANSCRIPTS: Final = [one for name in ("ratchet.json", "ratchet-limits.json") for one in vectors(name)["transcripts"]]
@@ -24,7 +26,7 @@ SMALL: Final = [
     for case in vectors(file)[member]
 ]
 EACH: Final = pytest.mark.parametrize(("play", "case"), SMALL)
-LOOKED_AT: Final = ("one-message", "over-a-turn", "lost-at-end", "both-begin", "aged")
+LOOKED_AT: Final = ("one-message", "over-a-turn", "lost-at-end", "both-begin-bob", "aged")
 """Transcripts of which each value is spoilt; of the others each last one."""
 
 
@@ -162,3 +164,40 @@ def test_control_transcript_with_another_outcome_goes_red(transcript: Json) -> N
         last["expect"] = {"error": "UndecryptableMessage", "order": last["expect"]["order"]}
     with pytest.raises(AssertionError):
         Play(EVERYBODY, changed)
+
+
+# --- controls: the code is another one --------------------------------------------
+
+
+def red_transcripts() -> set[str]:
+    """Which transcripts the code does not play as listed."""
+    found = {one["name"] for one in TRANSCRIPTS}
+    for one in TRANSCRIPTS:
+        with suppress(AssertionError):
+            Play(EVERYBODY, one)
+            found.remove(one["name"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "red"),
+    [
+        (ratchet, "MAX_SKIP", 1_999, {"jump", "first-jump", "jump-over-end"}),
+        (ratchet, "MAX_SKIP", 2_001, {"jump-too-far", "first-jump", "jump-over-end-too-far"}),
+        (ratchet, "MAX_SKIPPED_KEYS", 1_999, {"full", "full-over-chains"}),
+        (ratchet, "MAX_SKIPPED_KEYS", 2_001, {"full", "full-over-chains"}),
+        (ratchet, "MAX_RECEIVING_CHAINS", 4, {"chains"}),
+        (ratchet, "MAX_RECEIVING_CHAINS", 6, {"chains"}),
+        (ratchet, "MAX_SKIPPED_AGE_MS", 30 * 86_400_000 - 1, {"aged"}),
+        (ratchet, "MAX_SKIPPED_AGE_MS", 30 * 86_400_000 + 1, {"aged"}),
+        (handshake, "PQXDH_INFO", b"phantom/1 X3DH X25519 SHA-256\n", {"one-message", "last-resort"}),
+        (handshake, "X3DH_INFO", b"phantom/1 X3DH X25519 SHA-256", {"classical", "turns"}),
+        (conversations, "_is_rival", lambda _, __: False, {"both-begin-bob", "newer-session-smaller"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_control_another_limit_or_label_goes_red(
+    module: ModuleType, name: str, value: object, red: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, value)
+    assert red <= red_transcripts()

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from kyber_py.ml_kem import ML_KEM_768  # type: ignore[import-untyped]  # the package has no types
+from kyber_py.ml_kem import ML_KEM_768
 
 Json = dict[str, Any]
 

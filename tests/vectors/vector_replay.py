@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from kyber_py.ml_kem import ML_KEM_768  # type: ignore[import-untyped]  # the package has no types
+from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.client import conversations
 from phantom_messenger.crypto import handshake, padding, primitives, ratchet, session

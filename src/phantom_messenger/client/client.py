@@ -76,6 +76,9 @@ class Client:
         self._state = ConnectionEvent(state=ConnectionState.OFFLINE, reason="not connected yet")
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
+        self._sooner = asyncio.Event()
+        self._tick_at = 0.0
+        self._was_online = False
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._failure: PhantomError | None = None
@@ -409,7 +412,7 @@ class Client:
     async def _connect_once(self, url: str) -> tuple[bool, bool]:
         """Connect and stay; returns whether to connect again, and whether the login was through."""
         code: int | None = None
-        was_online = False
+        self._was_online = False
         try:
             async with connect(
                 url,
@@ -423,10 +426,9 @@ class Client:
             ) as connection:
                 self._messenger.connected(profiles.audience_of(url))
                 try:
-                    was_online = await self._talk(connection)
+                    await self._talk(connection)
                     reason = self._state.reason or "the relay has stopped answering"
                 except ConnectionClosed as closed:
-                    was_online = self._messenger.is_online
                     code = None if closed.rcvd is None else closed.rcvd.code
                     reason = "" if closed.rcvd is None else closed.rcvd.reason
                     reason = reason or "the connection was lost"
@@ -440,23 +442,19 @@ class Client:
             reason = "there is no Phantom relay at this address"
         again = self._messenger.disconnected(code, reason)
         self._changed()
-        return again, was_online
+        return again, self._was_online
 
-    async def _talk(self, connection: ClientConnection) -> bool:
-        """Feed and drain until the link is lost; returns whether it ever was online."""
-        online = False
-        tasks = {asyncio.create_task(self._read(connection)), asyncio.create_task(self._write(connection))}
+    async def _talk(self, connection: ClientConnection) -> None:
+        """Feed and drain until the link is lost."""
+        tasks = {
+            asyncio.create_task(self._read(connection)),
+            asyncio.create_task(self._write(connection)),
+            asyncio.create_task(self._keep_time()),
+        }
         try:
-            while not self._messenger.is_lost:
-                done, _ = await asyncio.wait(
-                    tasks, timeout=self._messenger.next_tick() / 1000, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    task.result()
-                online = online or self._messenger.is_online
-                self._messenger.tick()
-                self._changed()
-            return online
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -464,6 +462,18 @@ class Client:
             for task in tasks:
                 if not task.cancelled():
                     task.exception()  # it was raised above, or came of the same loss
+
+    async def _keep_time(self) -> None:
+        """Tick when it is time, and that can become earlier while one waits."""
+        while not self._messenger.is_lost:
+            self._sooner.clear()
+            wait = self._messenger.next_tick() / 1000
+            self._tick_at = time.monotonic() + wait
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), wait)
+                continue
+            self._messenger.tick()
+            self._changed()
 
     async def _read(self, connection: ClientConnection) -> None:
         while not self._messenger.is_lost:
@@ -484,8 +494,11 @@ class Client:
         """Something may be there to send or to tell."""
         for event in self._messenger.drain_events():
             self._emit(event)
+        self._was_online = self._was_online or self._messenger.is_online
         self._wake.set()
         self._news.set()
+        if self._task is not None and time.monotonic() + self._messenger.next_tick() / 1000 < self._tick_at:
+            self._sooner.set()
 
     def _emit(self, event: Event) -> None:
         match event:

@@ -452,12 +452,19 @@ class Messenger:
         if told.undecryptable:
             self._outbox.unseal(sender)
         for message_id in told.undecryptable:
-            if self._receipts.is_carrier(message_id):
-                self._receipts.lost(message_id)
+            if self._receipts.may_resend(message_id):
+                self._outbox.put(self._carrier(message_id, sender), first=True)
         count = self._outbox.again(sender, lost, self._relay_time())
         if count:
             peer = self.contacts.of(sender)
             self._trouble(peer, "resent", f"{peer.label} could not read {count} text(s) of yours; they are sent again")
+
+    def _carrier(self, message_id: str, peer: str) -> OutboxRecord:
+        """A receipt to be sent again."""
+        made_at = min(max(self._relay_time(), 0), content.LAST_TIME_MS)
+        return OutboxRecord(
+            message_id=message_id, peer=peer, text=None, burn=False, expires_in=None, made_at=made_at, again=True
+        )
 
     def _warn_if_classical(self, peer: Contact) -> None:
         if peer.classical:
@@ -563,6 +570,7 @@ class Messenger:
     def _greeted(self, peer: str) -> None:
         self.contacts.greeted(peer)
         self._ungreeted.discard(peer)
+        self._sending.may_be_told(peer)
 
     def _contact_added(self, peer: str) -> None:
         self._ungreeted.update(self.contacts.ungreeted())

@@ -54,14 +54,14 @@ class Outbox:
         return any(entry.text is None and peer in {None, entry.peer} for entry in self._entries.values())
 
     def ready(self) -> list[OutboxRecord]:
-        """The first entry for each user to whom nothing is in flight."""
+        """The first entry for each user to whom nothing is in flight, receipts behind texts."""
         busy = set(self._in_flight)
         found: list[OutboxRecord] = []
         for entry in self._entries.values():
             if entry.peer not in busy:
                 busy.add(entry.peer)
                 found.append(entry)
-        return found
+        return sorted(found, key=lambda entry: entry.text is None and not entry.again)
 
     def put(self, entry: OutboxRecord, *, first: bool = False) -> None:
         """Add an entry, or store it as it is now; call it inside a transaction."""

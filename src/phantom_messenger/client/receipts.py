@@ -13,6 +13,7 @@ import msgspec
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_RECEIPTS
+from phantom_messenger.client.healing import MAX_RESENDS
 from phantom_messenger.client.records import ReceiptRecord
 from phantom_messenger.client.vault import Vault
 
@@ -33,6 +34,7 @@ class Receipts:
         self._vault = vault
         self._waiting: defaultdict[str, dict[str, ReceiptRecord]] = defaultdict(dict)
         self._carried: defaultdict[str, dict[str, ReceiptRecord]] = defaultdict(dict)
+        self._resends: dict[str, int] = {}
         for _, record in vault.readable(records.RECEIPT, ReceiptRecord):
             self._remember(record)
 
@@ -70,28 +72,32 @@ class Receipts:
     def carried(self, carrier: str) -> dict[str, list[str]]:
         """What a carrier says: message ids by status."""
         found: dict[str, list[str]] = {"delivered": [], "read": [], "burned": [], UNDECRYPTABLE: []}
-        for record in self._carried[carrier].values():
+        for record in self._carried.get(carrier, {}).values():
             found[record.status].append(record.message_id)
         return found
 
     def is_carrier(self, message_id: str) -> bool:
         """Whether this is the id of a carrier that is not known to have arrived."""
-        return bool(self._carried.get(message_id))
+        return message_id in self._carried
 
     def told(self, carrier: str) -> None:
         """A carrier has arrived."""
         gone = self._carried.pop(carrier, {})
+        self._resends.pop(carrier, None)
         with self._vault.transaction():
             for record in gone.values():
                 self._vault.delete(records.RECEIPT, records.pair(record.sender, record.message_id))
 
-    def lost(self, carrier: str) -> None:
-        """A carrier could not be read: what it said is to be said again."""
-        again = [msgspec.structs.replace(record, carrier="") for record in self._carried.pop(carrier, {}).values()]
-        with self._vault.transaction():
-            for record in again:
-                self._put(record)
-        self.keep(*again)
+    def may_resend(self, carrier: str) -> bool:
+        """Whether a carrier that could not be read is to be sent again, and count it.
+
+        Under its old id, so that it takes its place at the relay, even if there is nothing left to say.
+        """
+        count = self._resends.get(carrier, 0)
+        if carrier not in self._carried or count >= MAX_RESENDS:
+            return False
+        self._resends[carrier] = count + 1
+        return True
 
     def forget(self, overdue: Iterable[ReceiptRecord]) -> None:
         """Drop what is too old; call it inside a transaction."""

@@ -41,8 +41,13 @@ TELL_AGAIN_MS: Final = 60_000
 GATHER_MS: Final = 250
 """How long receipts are gathered: so that what is received and read at once is one message."""
 
-GATHER_STEPS: Final = ((40, GATHER_MS), (20, 2_000), (10, 5_000), (0, 15_000))
+GATHER_STEPS: Final = ((40, GATHER_MS), (20, 2_000), (0, 5_000))
 """The fewer messages the relay still takes in this minute, the longer they are gathered: texts go first."""
+
+KEEP_FREE: Final = 10
+"""Messages of a minute that receipts leave to texts, until they have waited for ``TELL_LATEST_MS``."""
+
+TELL_LATEST_MS: Final = 60_000
 
 Trouble = Callable[[Contact | None, str, str], None]
 Advance = Callable[[OutboxRecord, DeliveryState], None]
@@ -105,6 +110,7 @@ class Sending:
         self._requests: dict[str, Callable[[frames.Error], None]] = {}
         self._exchanges: dict[str, Exchange] = {}
         self._tell_at: dict[str, int] = {}
+        self._waiting_since: dict[str, int] = {}
         self._storage_told_at: int | None = None
         self._blocked: set[str] = set()
         self._hurry = False
@@ -126,6 +132,11 @@ class Sending:
         """Try this user at once: something about them has changed."""
         self._pacing.forgive(peer)
         self._blocked.discard(peer)
+        self._tell_at.pop(peer, None)
+
+    def may_be_told(self, peer: str) -> None:
+        """This user may learn what became of their messages from now on."""
+        self._tell_at.pop(peer, None)
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
@@ -171,15 +182,20 @@ class Sending:
 
     def _tell(self) -> None:
         """Put receipts that were gathered long enough into the outbox."""
-        for sender in self._receipts.senders():
+        senders = self._receipts.senders()
+        self._tell_at = {sender: self._tell_at.get(sender, self._now + self._gather_ms()) for sender in senders}
+        for sender in senders:
             is_urgent = self._hurry or self._receipts.urgent(sender)
-            at = self._tell_at.setdefault(sender, self._now + self._gather_ms())
-            if (self._now < at and not is_urgent) or self._outbox.has_carrier(sender):
+            if (self._now < self._tell_at[sender] and not is_urgent) or self._outbox.has_carrier(sender):
                 continue
-            del self._tell_at[sender]
             if not self._contacts.may_tell(sender):
                 self._tell_at[sender] = self._now + TELL_AGAIN_MS
                 continue
+            since = self._waiting_since.setdefault(sender, self._now)
+            if not is_urgent and self._free() < KEEP_FREE and self._now - since < TELL_LATEST_MS:
+                self._tell_at[sender] = self._now + self._gather_ms()
+                continue
+            del self._tell_at[sender], self._waiting_since[sender]
             carrier = str(uuid.UUID(bytes=self._random(16), version=4))
             entry = OutboxRecord(
                 message_id=carrier,
@@ -194,9 +210,12 @@ class Sending:
                 self._outbox.put(entry, first=is_urgent)
 
     def _gather_ms(self) -> int:
-        assert self._link is not None  # noqa: S101 - pump has set it
-        free = self._pacing.free(RateClass.MESSAGE, _limit(self._link, RateClass.MESSAGE), self._now)
+        free = self._free()
         return next(wait for least, wait in GATHER_STEPS if free >= least)
+
+    def _free(self) -> int:
+        assert self._link is not None  # noqa: S101 - pump has set it
+        return self._pacing.free(RateClass.MESSAGE, _limit(self._link, RateClass.MESSAGE), self._now)
 
     def _send_entry(self, entry: OutboxRecord) -> None:
         link, now = self._link, self._now
