@@ -374,7 +374,6 @@ def receipt_is_lost_with_a_session(town: Town) -> tuple[Device, Device, list[str
 def test_receipt_that_is_lost_with_a_session_is_told_again(town: Town) -> None:
     alice, bob, numbers = receipt_is_lost_with_a_session(town)
     settle(alice, bob)
-    assert alice.states(numbers) == {DeliveryState.ACCEPTED}
     assert alice.troubles() == ["waiting"]
     pass_time(5 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}

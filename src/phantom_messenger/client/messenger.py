@@ -168,7 +168,7 @@ class Messenger:
     def untold(self) -> int:
         """How much is to be told of which the relay does not have anything yet."""
         waiting = sum(1 for sender in self._receipts.senders() if self.contacts.may_tell(sender))
-        return len(self._acks) + waiting + self._outbox.has_carrier()
+        return len(self._acks) + waiting + self._outbox.carriers()
 
     def hurry(self) -> None:
         """Tell at once what is to be told: the program is about to leave."""

@@ -49,9 +49,9 @@ class Outbox:
         """How many texts wait; for one user, if one is named."""
         return sum(1 for entry in self._entries.values() if entry.text is not None and peer in {None, entry.peer})
 
-    def has_carrier(self, peer: str | None = None) -> bool:
-        """Whether a receipt waits for this user, or for anybody."""
-        return any(entry.text is None and peer in {None, entry.peer} for entry in self._entries.values())
+    def carriers(self, peer: str | None = None) -> int:
+        """How many receipts wait; for one user, if one is named."""
+        return sum(1 for entry in self._entries.values() if entry.text is None and peer in {None, entry.peer})
 
     def ready(self) -> list[OutboxRecord]:
         """The first entry for each user to whom nothing is in flight, receipts behind texts."""

@@ -186,7 +186,7 @@ class Sending:
         self._tell_at = {sender: self._tell_at.get(sender, self._now + self._gather_ms()) for sender in senders}
         for sender in senders:
             is_urgent = self._hurry or self._receipts.urgent(sender)
-            if (self._now < self._tell_at[sender] and not is_urgent) or self._outbox.has_carrier(sender):
+            if (self._now < self._tell_at[sender] and not is_urgent) or self._outbox.carriers(sender):
                 continue
             if not self._contacts.may_tell(sender):
                 self._tell_at[sender] = self._now + TELL_AGAIN_MS
@@ -214,8 +214,10 @@ class Sending:
         return next(wait for least, wait in GATHER_STEPS if free >= least)
 
     def _free(self) -> int:
+        """Messages that may still be sent in this minute, besides the receipts that wait to be."""
         assert self._link is not None  # noqa: S101 - pump has set it
-        return self._pacing.free(RateClass.MESSAGE, _limit(self._link, RateClass.MESSAGE), self._now)
+        free = self._pacing.free(RateClass.MESSAGE, _limit(self._link, RateClass.MESSAGE), self._now)
+        return max(0, free - self._outbox.carriers())
 
     def _send_entry(self, entry: OutboxRecord) -> None:
         link, now = self._link, self._now
