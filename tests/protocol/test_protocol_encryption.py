@@ -74,7 +74,7 @@ def test_limits_are_those_of_the_code() -> None:
         f"its {primitives.KEM_SEED_BYTES}-byte seed",
         f"nonce ({primitives.NONCE_BYTES}, random)",
         f"at most {limits.MAX_ENCRYPTED_CHARS:,} characters",
-        f"at most {content.MAX_TEXT_BYTES:,} bytes",
+        f"clients send at most {content.MAX_TEXT_BYTES:,} bytes",
         f"clients send at most {content.MAX_RECEIPTS} together",
         f"at most {content.LAST_TIME_MS:,}",
         f"up to {padding.MIN_PADDED}, 512, 1,024, ... 32,768 or {padding.MAX_PADDED:,} bytes",
