@@ -1,7 +1,6 @@
 import base64
 import random
 from collections.abc import Callable, Iterator
-from support.structs import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from phantom_messenger.crypto.errors import (
 from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.wire import frames
+from support.structs import replace
 
 MakeParty = Callable[[str], Party]
 

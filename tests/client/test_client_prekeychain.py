@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from support.structs import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY
 from phantom_messenger.wire.limits import MAX_KEM_PREKEYS_PER_PUBLISH, MAX_ONE_TIME_PREKEYS
+from support.structs import replace
 
 WEEK = 7 * DAY
 

@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "send": "send:send",
     "listen": "listen:listen",
     "chat": "chat:chat",
+    "export": "export:export",
+    "import": "export:import_",
     "destroy": "destroy:destroy",
     "serve": "serve:serve",
 }

@@ -17,12 +17,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from phantom_messenger.client import profile as profiles
+from phantom_messenger.client.backup import Summary, export_profile, import_profile
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.errors import (
     ClientClosed,
     LoginRefused,
     NoKeyYet,
     PhantomError,
+    ProfileExists,
     RelayUnreachable,
     Replaced,
     UsageError,
@@ -113,6 +115,44 @@ class Client:
             # Before a passphrase is asked for in vain.
             Vault(path, Secret(""), create=False)
         return cls(Vault(path, profiles.secret_for(path, passphrase), create=create), url)
+
+    def export_to(self, path: Path, passphrase: str, *, replace: bool = False) -> Summary:
+        """Write identity, contacts and history to a file, encrypted with a passphrase; see ``backup.export_profile``.
+
+        Raises:
+            BackupError, VaultError: it could not be done; the message says why.
+        """
+        return export_profile(self._vault, path, passphrase, replace=replace)
+
+    @classmethod
+    def import_from(
+        cls,
+        path: Path,
+        file_passphrase: str,
+        *,
+        profile: str = "default",
+        server: str | None = None,
+        home: Path | str | None = None,
+        passphrase: str | None = None,
+    ) -> Summary:
+        """Make a profile from an exported file; ``open`` it then. Conversations heal by themselves.
+
+        Args:
+            path: the file.
+            file_passphrase: opens it.
+            profile: name of the new profile.
+            server: the relay's URL, if it is another one than before.
+            home: as for ``open``.
+            passphrase: of the new profile, as for ``open``.
+
+        Raises:
+            ProfileExists, WrongPassphrase, BackupError, VaultError: nothing was made; the message says why.
+        """
+        target = profiles.vault_path(profile, profiles.home_folder(home))
+        url = None if server is None else profiles.checked_url(server)
+        if target.exists():
+            raise ProfileExists(f"there is a profile '{profile}' already; import it under another name")
+        return import_profile(path, file_passphrase, target, profiles.secret_for(target, passphrase), server=url)
 
     async def __aenter__(self) -> Self:
         if self._messenger.server:

@@ -15,6 +15,8 @@
      |    +-- VaultInUse         another process has it open
      |    +-- VaultDamaged       it cannot be read
      |    +-- NoProfile          it is not there
+     |    +-- ProfileExists      it is there already
+     |    +-- BackupError        an exported file cannot be written or read
      +-- RelayError              the relay, or the way to it
           +-- RelayUnreachable   no connection within the time given
           +-- LoginRefused       the relay does not let this identity in
@@ -83,6 +85,14 @@ class VaultDamaged(VaultError):
 
 class NoProfile(VaultError):
     """There is no such profile."""
+
+
+class ProfileExists(VaultError):
+    """There is such a profile already."""
+
+
+class BackupError(VaultError):
+    """An exported file cannot be written or read."""
 
 
 class RelayError(PhantomError):

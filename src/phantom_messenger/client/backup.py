@@ -1,0 +1,254 @@
+"""Export and import: a profile in one file, encrypted with a passphrase; protocol/encryption.md, Exported file.
+
+It holds the identity, contacts and history, and what still waits to be sent or told. Never in it: sessions and
+prekeys, so that no key and nonce can be used twice, and no thief of the file reads what the relay or the network
+kept; and texts that burn or expire, for a file cannot forget. After an import conversations heal.
+"""
+
+import os
+import secrets
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from phantom_messenger.client import records, vault
+from phantom_messenger.client.errors import BackupError, ProfileExists, WrongPassphrase
+from phantom_messenger.client.receipts import KEEP_MS
+from phantom_messenger.client.records import (
+    ContactRecord,
+    IdentityRecord,
+    InboxRecord,
+    Mark,
+    Number,
+    OutboxRecord,
+    ReceiptRecord,
+    ReceivedRecord,
+    SentRecord,
+    UnansweredRecord,
+)
+from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto.errors import UndecryptableMessage
+
+MAGIC: Final = b"phantom/1 backup\n"
+VERSION: Final = 1
+SALT_BYTES: Final = 16
+STEP_BYTES: Final = 65_536
+"""The content is padded to a multiple of this, so that the file's size says little about it."""
+
+MAX_FILE_BYTES: Final = 256 * 2**20
+MAX_MEMORY_KIB: Final = 2**20
+MAX_PASSES: Final = 64
+MAX_LANES: Final = 64
+"""What a file may ask Argon2id for: 1 GiB; a hostile one must not take all of the machine."""
+
+_HEADER: Final = struct.Struct(f">{len(MAGIC)}sBIII{SALT_BYTES}s")
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What is encrypted: a MessagePack map of the records of ``client.records``."""
+
+    identity: IdentityRecord
+    last_prekey_id: int
+    contacts: list[ContactRecord]
+    sent: list[SentRecord]
+    received: list[ReceivedRecord]
+    outbox: list[OutboxRecord]
+    unanswered: list[UnansweredRecord]
+    inbox: list[InboxRecord]
+    receipts: list[ReceiptRecord]
+
+    def __repr__(self) -> str:
+        return "Content(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What an exported file holds, for people: how many named contacts, and how many texts."""
+
+    contacts: int
+    texts: int
+
+
+def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool = False) -> Summary:
+    """Write an encrypted copy of a profile; on disk, whole, when this returns.
+
+    Args:
+        opened: the profile.
+        path: of the new file, readable by its owner alone.
+        passphrase: opens it.
+        replace: overwrite a file that is there.
+
+    Raises:
+        BackupError: it could not be written, or is there already.
+        VaultError: the profile cannot be read.
+    """
+    if path.exists() and not replace:
+        raise BackupError(f"{path} is there already; choose another name, or use --force to overwrite it")
+    content = _gather(opened)
+    salt, nonce = os.urandom(SALT_BYTES), os.urandom(primitives.NONCE_BYTES)
+    cost = (vault.ARGON2_MEMORY_KIB, vault.ARGON2_PASSES, vault.ARGON2_LANES)
+    header = _HEADER.pack(MAGIC, VERSION, *cost, salt)
+    key = primitives.argon2id(passphrase.encode(), salt=salt, memory_kib=cost[0], passes=cost[1], lanes=cost[2])
+    plain = msgspec.msgpack.encode(content) + b"\x80"
+    plain += bytes(-len(plain) % STEP_BYTES)
+    sealed = header + nonce + primitives.seal(key, nonce, plain, header)
+    if len(sealed) > MAX_FILE_BYTES:
+        raise BackupError(f"the profile is larger than the {MAX_FILE_BYTES >> 20} MiB that a file may have")
+    _write(path, sealed)
+    return _summary(content)
+
+
+def import_profile(path: Path, passphrase: str, profile: Path, secret: Secret, *, server: str | None = None) -> Summary:
+    """Make a profile from an exported file; all of it, or nothing.
+
+    Args:
+        path: the file.
+        passphrase: opens it.
+        profile: the vault to make.
+        secret: closes that.
+        server: the relay's URL, if it is another one than before.
+
+    Raises:
+        ProfileExists: there is a profile of that name.
+        WrongPassphrase: the passphrase does not open the file, or that is damaged.
+        BackupError: it is no such file, or of a newer version.
+        VaultError: the profile cannot be made.
+    """
+    if profile.exists():
+        raise ProfileExists(
+            f"there is a profile '{profile.stem}' already; import under another name with --profile NAME"
+        )
+    content = _read(path, passphrase)
+    made = Vault(profile, secret)
+    try:
+        with made.transaction():
+            _put(made, content, server)
+    except BaseException:
+        made.destroy()
+        raise
+    made.close()
+    return _summary(content)
+
+
+def _gather(opened: Vault) -> Content:
+    def every(kind: str, type_: type[vault.S]) -> list[vault.S]:
+        return [record for _, record in opened.all(kind, type_)]
+
+    identity = opened.get(records.IDENTITY, "", IdentityRecord)
+    if identity is None:
+        raise BackupError("the profile has no identity yet; run 'phantom init' first")
+    last = opened.get(records.LAST_PREKEY_ID, "", Number)
+    received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
+    there = {(text.sender, text.message_id) for text in received if text.text is not None}
+    return Content(
+        identity=identity,
+        last_prekey_id=0 if last is None else last.value,
+        contacts=every(records.CONTACT, ContactRecord),
+        sent=[_kept(text) for text in every(records.SENT, SentRecord)],
+        received=received,
+        outbox=[
+            msgspec.structs.replace(entry, sealed=b"")
+            for entry in every(records.OUTBOX, OutboxRecord)
+            if entry.text is not None and not entry.burn and entry.expires_in is None
+        ],
+        unanswered=every(records.UNANSWERED, UnansweredRecord),
+        inbox=[marker for marker in every(records.INBOX, InboxRecord) if (marker.sender, marker.message_id) in there],
+        receipts=[msgspec.structs.replace(told, carrier="") for told in every(records.RECEIPT, ReceiptRecord)],
+    )
+
+
+T = TypeVar("T", SentRecord, ReceivedRecord)
+
+
+def _kept(text: T) -> T:
+    """A text's record; without the text if that is to go."""
+    is_short_lived = text.burn or text.expires_at is not None
+    if isinstance(text, SentRecord):
+        is_short_lived = is_short_lived or text.expires_in is not None
+    return msgspec.structs.replace(text, text=None) if is_short_lived else text
+
+
+def _put(made: Vault, content: Content, server: str | None) -> None:
+    identity = content.identity if server is None else msgspec.structs.replace(content.identity, server=server)
+    made.put(records.IDENTITY, "", identity)
+    made.put(records.LAST_PREKEY_ID, "", Number(content.last_prekey_id))
+    for contact in content.contacts:
+        made.put(records.CONTACT, contact.user_id, msgspec.structs.replace(contact, classical=False))
+    for sent in content.sent:
+        made.put(records.SENT, sent.message_id, sent)
+    for received in content.received:
+        name = records.pair(received.sender, received.message_id)
+        made.put(records.RECEIVED, name, received)
+        made.put(records.SEEN, name, Mark(received.received_at))
+    for entry in content.outbox:
+        made.put(records.OUTBOX, entry.message_id, entry)
+    for unanswered in content.unanswered:
+        made.put(records.UNANSWERED, unanswered.message_id, unanswered)
+    for marker in content.inbox:
+        made.put(records.INBOX, records.pair(marker.sender, marker.message_id), marker)
+    for told in content.receipts:
+        made.put(records.RECEIPT, records.pair(told.sender, told.message_id), told, due=told.at + KEEP_MS)
+
+
+def _read(path: Path, passphrase: str) -> Content:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BackupError(f"{path} is too large to be an exported profile; choose another file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BackupError(f"cannot read {path}: {error.strerror}") from None
+    if not data.startswith(MAGIC):
+        raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
+    if data[len(MAGIC) : len(MAGIC) + 1] > bytes((VERSION,)):
+        raise BackupError(f"{path} was written by a newer version of Phantom Messenger; install that version")
+    if len(data) < _HEADER.size + primitives.NONCE_BYTES + primitives.TAG_BYTES:
+        raise BackupError(f"{path} is cut short; use another copy of it")
+    _, version, memory, passes, lanes, salt = _HEADER.unpack_from(data)
+    is_sane = 0 < passes <= MAX_PASSES and 0 < lanes <= MAX_LANES and 8 * lanes <= memory <= MAX_MEMORY_KIB
+    if version != VERSION or not is_sane:
+        raise BackupError(f"{path} is damaged; use another copy of it")
+    key = primitives.argon2id(passphrase.encode(), salt=salt, memory_kib=memory, passes=passes, lanes=lanes)
+    start = _HEADER.size + primitives.NONCE_BYTES
+    try:
+        plain = primitives.unseal(key, data[_HEADER.size : start], data[start:], data[: _HEADER.size])
+    except UndecryptableMessage:
+        raise WrongPassphrase(f"the passphrase does not open {path}, or the file is damaged; try again") from None
+    try:
+        return msgspec.msgpack.decode(plain.rstrip(b"\0")[:-1], type=Content)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise BackupError(f"{path} is of a version that this program does not know; install a newer one") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all: under another name, synced, then renamed."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise BackupError(f"cannot write {path}: {error.strerror}; choose another place") from None
+
+
+def _summary(content: Content) -> Summary:
+    texts = [sent.text for sent in content.sent] + [received.text for received in content.received]
+    return Summary(
+        contacts=len([contact for contact in content.contacts if contact.name]),
+        texts=len([text for text in texts if text is not None]),
+    )

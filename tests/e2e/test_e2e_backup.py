@@ -1,0 +1,80 @@
+"""``phantom export`` and ``import`` as a person uses them: a new machine, and the mistakes on the way."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from e2e_people import meet
+
+from support.command_line import PATIENCE, PHANTOM, environment, phantom
+from support.relay_process import RelayProcess
+
+WORDS = {"PHANTOM_EXPORT_PASSPHRASE": "words for the file"}
+
+
+def with_words(home: Path, *arguments: str, words: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command that has the passphrase of the file."""
+    return subprocess.run(
+        [PHANTOM, *arguments],
+        env=environment(home) | (WORDS if words is None else words),
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) -> None:
+    old, new, file = tmp_path / "old", tmp_path / "new", str(tmp_path / "alice.phantom")
+    meet(old, relay.url)
+    user_id = phantom(old, "id", "-p", "alice").stdout.strip()
+    assert phantom(old, "send", "-p", "alice", "bob", "before").returncode == 0
+    assert "before" in phantom(old, "listen", "-p", "bob", "--count", "1").stdout
+    done = with_words(old, "export", file, "-p", "alice")
+    assert done.returncode == 0, done.stderr
+    assert "exported 1 contact(s)" in done.stdout
+    # Written while nobody was there: made for keys that are not in the file.
+    assert phantom(old, "send", "-p", "bob", "alice", "under way").returncode == 0
+    done = with_words(new, "import", file, "-p", "alice")
+    assert done.returncode == 0, done.stderr
+    assert phantom(new, "id", "-p", "alice").stdout.strip() == user_id
+    (contact,) = phantom(new, "contacts", "list", "-p", "alice", "--json").stdout.splitlines()
+    assert json.loads(contact)["name"] == "bob"
+    # Bob must be there to send it again.
+    bob = subprocess.Popen([PHANTOM, "listen", "-p", "bob"], env=environment(old), stdout=subprocess.DEVNULL)
+    try:
+        heard = phantom(new, "listen", "-p", "alice", "--count", "1")
+    finally:
+        bob.terminate()
+        bob.wait(PATIENCE)
+    assert "under way" in heard.stdout
+    assert "waiting for it to be sent again" in heard.stderr
+
+
+def test_mistakes_are_told_in_a_sentence_and_make_nothing(tmp_path: Path, relay: RelayProcess) -> None:
+    home, file = tmp_path / "home", tmp_path / "alice.phantom"
+    meet(home, relay.url)
+    assert "set PHANTOM_EXPORT_PASSPHRASE" in phantom(home, "export", str(file), "-p", "alice").stderr
+    assert not file.exists()
+    assert with_words(home, "export", str(file), "-p", "alice").returncode == 0
+    refused = [
+        (with_words(home, "export", str(file), "-p", "alice"), "use --force"),
+        (with_words(home, "export", str(tmp_path / "no folder" / "x"), "-p", "alice"), "No such file or directory"),
+        (with_words(home, "export", str(tmp_path / "x"), "-p", "nobody"), "phantom init"),
+        (with_words(home, "import", str(file), "-p", "alice"), "--profile"),
+        (with_words(home, "import", str(tmp_path / "absent"), "-p", "new"), "No such file"),
+        (with_words(home, "import", str(Path(__file__)), "-p", "new"), "not an exported profile"),
+        (
+            with_words(home, "import", str(file), "-p", "new", words={"PHANTOM_EXPORT_PASSPHRASE": "others"}),
+            "the passphrase does not open",
+        ),
+        (with_words(home, "import", str(file), "-p", "new", words={}), "set PHANTOM_EXPORT_PASSPHRASE"),
+    ]
+    for done, sentence in refused:
+        assert done.returncode == 1, done
+        assert sentence in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "Traceback" not in done.stderr
+    assert not list(home.rglob("new*"))
+    assert with_words(home, "export", str(file), "-p", "alice", "--force").returncode == 0
