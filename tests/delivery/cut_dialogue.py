@@ -9,6 +9,7 @@ from typing import Final
 from cutting_proxy import CuttingProxy, End, cutting_proxy
 
 from phantom_messenger import Client
+from phantom_messenger.client import records
 from phantom_messenger.client.status import ConnectionState, DeliveryState, Event, TroubleEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.engines.sqlite import SQLiteStore
@@ -63,6 +64,11 @@ class Person(Client):
         """What waits in the outbox, and what was read and is still to be told."""
         return self._messenger.waiting, self._messenger.untold
 
+    @property
+    def receipts(self) -> int:
+        """What its senders may not know yet, as it is on disk."""
+        return sum(1 for _ in self._vault.all(records.RECEIPT, records.ReceiptRecord))
+
 
 class Network:
     """The relay and the people who are there; their applications run until they leave."""
@@ -105,19 +111,23 @@ class Network:
         except TimeoutError:
             raise AssertionError(f"never comes to rest: {what}") from None
 
-    async def waiting(self, person: Person) -> list[Item]:
-        """What the relay still has for somebody."""
-        return (await self._ask(lambda tx: tx.mailboxes.read(person.user_id, 0, 1 << 30, LATE).items))[0]
+    async def waiting(self, *people: Person) -> list[Item]:
+        """What the relay still has for these people, all at one time."""
+
+        def read(tx: Transaction) -> list[Item]:
+            return [item for person in people for item in tx.mailboxes.read(person.user_id, 0, 1 << 30, LATE).items]
+
+        return (await self._ask(read))[0]
 
     async def _ask(self, job: Callable[[Transaction], list[Item]]) -> list[list[Item]]:
         answer: asyncio.Future[list[list[Item]]] = asyncio.get_running_loop().create_future()
         self._server._store([job], answer.set_result)
         return await answer
 
-    async def delivered(self, person: Person, what: str) -> None:
-        """Wait until the relay has nothing for somebody any more."""
+    async def delivered(self, *people: Person, what: str) -> None:
+        """Wait until the relay has nothing for these people any more: to take one's last may make another's."""
         for _ in range(6_000):
-            if not (left := await self.waiting(person)):
+            if not (left := await self.waiting(*people)):
                 return
             await asyncio.sleep(0.005)  # the relay tells nobody when a mailbox is empty
         raise AssertionError(f"{what}: the relay still has {[item.kind.name for item in left]}")
@@ -150,8 +160,7 @@ class Dialogue:
         """Let somebody add somebody as a contact."""
         one.contacts.add(other.name, other.user_id)
         await self._net.until(lambda: bool(one.contacts.find(other.name).key), "a contact")
-        for person in (one, other):
-            await self._net.delivered(person, "a contact")
+        await self._net.delivered(one, other, what="a contact")
 
     async def survey(self, victim: Person) -> list[int]:
         """A round without a cut: how many bytes have passed over somebody's connection by each of its steps."""
@@ -178,8 +187,9 @@ class Dialogue:
         asked = await self.alice.send(self.bob.user_id, question)
         try:
             await self._net.until(lambda: self._is_settled(asked.message_id), what)
+            await self._net.delivered(self.alice, self.bob, what=what)
             for person in (self.alice, self.bob):
-                await self._net.delivered(person, what)
+                assert person.receipts == 0, f"{person.name} keeps receipts that have arrived; {what}"
         finally:
             self.check(what)
         self.cuts += victim.proxy.has_cut.is_set()

@@ -38,7 +38,10 @@ TYPES: dict[str, type[Any]] = {
     records.HANDSHAKE: records.Mark,
     records.CLOCK_OFFSET: records.Number,
     records.ACK: records.AckRecord,
-    records.UNREADABLE: records.Mark,
+    records.UNREADABLE: records.UnreadableRecord,
+    records.RECEIPT: records.ReceiptRecord,
+    records.UNANSWERED: records.UnansweredRecord,
+    records.HEALED: records.HealedRecord,
 }
 
 

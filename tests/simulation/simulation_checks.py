@@ -16,6 +16,7 @@ from simulation_network import Setting, Wire
 
 from phantom_messenger.client import records
 from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.outbox import _RANK
 from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, TroubleEvent
 from phantom_messenger.client.vault import Vault
@@ -123,7 +124,7 @@ class Text:
 
     ``stamp``: when it was sent, as its sender says; ``stored_stamp``: in the copy that the relay
     has, which may be a later one. ``handed_in``: the life of the program that was
-    given it last. ``least``: how far its sender must know it to have come, in the end.
+    given it last. ``is_told_expired``: the relay has the news of it for the sender.
     """
 
     number: str
@@ -141,11 +142,11 @@ class Text:
     left_at: int = 0
     left_in: int = 0
     has_expired: bool = False
+    is_told_expired: bool = False
     on_device: bool = False
     handed_in: int | None = None
     done: bool = False
     read: bool = False
-    least: DeliveryState = DeliveryState.ACCEPTED
 
     @property
     def when_read(self) -> DeliveryState:
@@ -153,14 +154,20 @@ class Text:
 
     @property
     def most(self) -> DeliveryState:
-        """How far its sender may know it to have come."""
-        if self.has_expired:
-            return DeliveryState.EXPIRED
+        """How far its sender may know it to have come: the recipient knows better than the relay."""
         if self.read:
             return self.when_read
         if self.on_device:
             return DeliveryState.DELIVERED
+        if self.has_expired:
+            return DeliveryState.EXPIRED
         return DeliveryState.ACCEPTED if self.was_stored else DeliveryState.QUEUED
+
+    def least(self, *, are_contacts: bool) -> DeliveryState:
+        """How far its sender must know it to have come, in the end."""
+        if are_contacts and (self.read or self.on_device):
+            return self.when_read if self.read else DeliveryState.DELIVERED
+        return DeliveryState.EXPIRED if are_contacts and self.is_told_expired else DeliveryState.ACCEPTED
 
 
 class Owner(Protocol):
@@ -200,6 +207,8 @@ class Ledger:
         self._handed: dict[tuple[str, str], int] = defaultdict(lambda: -1)
         self._items: dict[tuple[str, int], bytes] = {}
         self._contacts: set[tuple[str, str]] = set()
+        self._receipts: set[str] = set()
+        """Ids of the messages in the store that carry receipts: what they say is seen by what senders know."""
 
     def wrong(self, what: str) -> None:
         """A fault was found."""
@@ -254,8 +263,6 @@ class Ledger:
         text.done = True
         text.read = text.read or read
         self._setting.note(f"{self.called(text)} is {'read' if read else 'handled'}")
-        if read and self.are_contacts(text.sender, text.recipient):
-            text.least = max(text.least, text.when_read)
 
     # --- what the store does --------------------------------------------------------
 
@@ -276,11 +283,15 @@ class Ledger:
     def committed(self, changes: list[Change]) -> None:
         """The store has committed this."""
         for change in changes:
-            text = self.texts[change.name]
+            text = self.texts.get(change.name)
+            if text is None:
+                self._setting.note(f"store: a receipt of {self.names[change.sender]} {change.what}")
+                self._receipts.add(change.name)
+                continue
             about = self.called(text)
             self._setting.note(f"store: {about} {change.what}")
             if change.what == "untold":
-                text.least = DeliveryState.ACCEPTED
+                text.is_told_expired = False
                 self._setting.happened("receipt for which there was no room")
             elif (text.sender, text.recipient) != (change.sender, change.recipient):
                 self.wrong(f"{about} is in the wrong mailbox")
@@ -315,8 +326,7 @@ class Ledger:
             self._setting.happened("expired, and its recipient had it" if text.on_device else "expired before it came")
         elif not text.on_device:
             self.wrong(f"{about} was acknowledged by somebody who does not have it")
-        if self.are_contacts(text.sender, text.recipient):
-            text.least = max(text.least, DeliveryState.EXPIRED if expired else DeliveryState.DELIVERED)
+        text.is_told_expired = expired and self.are_contacts(text.sender, text.recipient)
 
     # --- what goes over the network -------------------------------------------------
 
@@ -325,7 +335,10 @@ class Ledger:
         name, stamp = _MESSAGE_ID.search(frame), _STAMP.search(frame)
         assert name is not None
         assert stamp is not None
-        text = self.texts[name[1].decode()]
+        text = self.texts.get(name[1].decode())
+        if text is None:
+            self._setting.counts["receipt sent"] += 1
+            return
         if text.was_stored:
             self._setting.happened("text sent again that was stored already")
         text.arrived_at.setdefault(int(stamp[1]), self._setting.now)
@@ -334,7 +347,9 @@ class Ledger:
         """The relay has written a frame to a connection of a user."""
         if b'"accepted"' in frame and self.checks_answers:
             name = _MESSAGE_ID.search(frame)
-            if name is None or not self.texts[name[1].decode()].was_stored:
+            number = "" if name is None else name[1].decode()
+            text = self.texts.get(number)
+            if number not in self._receipts and (text is None or not text.was_stored):
                 self.wrong(f"the relay told {self.names.get(user, user)} 'accepted' before the text was stored")
         if b'"reason":"storage"' in frame:
             self.refusals += 1
@@ -366,7 +381,7 @@ class Ledger:
                     self._setting.happened(LIMIT_OVER)
             case DeliveryEvent():
                 text = self.texts[event.message_id]
-                if event.state > text.most and self.checks_answers:
+                if _RANK[event.state] > _RANK[text.most] and self.checks_answers:
                     self.wrong(f"{self.called(text)} is told as {event.state.word}, and is {text.most.word}")
             case TroubleEvent():
                 self._setting.happened(f"trouble: {event.word}")
@@ -407,11 +422,10 @@ class Ledger:
                 self._check_lost(text, about)
             sent = vaults[text.sender].get(records.SENT, text.number, SentRecord)
             assert sent is not None
-            if text.read:  # a newer status takes the place of one that waits
-                text.least = min(text.least, text.when_read)
-            if not text.least <= sent.state <= text.most:
-                state = DeliveryState(sent.state)
-                self.wrong(f"{about} is {state.word} in the end, not {text.least.word} to {text.most.word}")
+            least = text.least(are_contacts=self.are_contacts(text.sender, text.recipient))
+            state = DeliveryState(sent.state)
+            if not _RANK[least] <= _RANK[state] <= _RANK[text.most]:
+                self.wrong(f"{about} is {state.word} in the end, not {least.word} to {text.most.word}")
             if sent.state in {DeliveryState.BURNED, DeliveryState.EXPIRED} and sent.text is not None:
                 self.wrong(f"{about} is still with its sender")
             got = vaults[text.recipient].get(records.RECEIVED, records.pair(text.sender, text.number), ReceivedRecord)

@@ -60,6 +60,7 @@ class DevicePart:
         self._reason = ""
         self._bound = FIRST_BACKOFF
         self._position = 0
+        self._ticks = self._tick_at = 0
         self._path = folder / f"{name}.vault"
         self._start()
         self.id = self.messenger.user_id
@@ -92,7 +93,7 @@ class DevicePart:
         link = self.messenger._link
         if link is not None and link._outgoing:
             setting.happened("device killed with frames unsent")
-        if self.messenger._in_flight:
+        if self.messenger._outbox._in_flight:
             setting.happened("device killed with a text under way")
         if self.wire is not None:
             if silently:
@@ -220,8 +221,8 @@ class DevicePart:
             self._setting.happened("device cannot store")
             self.lose("the vault cannot be written")
 
-    def _tick(self, wire: Wire) -> None:
-        if wire is not self.wire:
+    def _tick(self, wire: Wire, number: int = 0) -> None:
+        if wire is not self.wire or number not in {0, self._ticks}:
             return
         if not self.is_awake:
             self._setting.after(self.asleep_until - self._setting.now, lambda: self._tick(wire))
@@ -229,8 +230,16 @@ class DevicePart:
         with self._safely():
             self.messenger.tick()
         self._changed()
-        if wire is self.wire:
-            self._setting.after(max(SHORTEST_TICK_MS, self.messenger.next_tick()), lambda: self._tick(wire))
+        self._tick_at = 0
+        self._plan_tick(wire)
+
+    def _plan_tick(self, wire: Wire) -> None:
+        """Tick when the messenger wants it, also if that has become earlier."""
+        wait = max(SHORTEST_TICK_MS, self.messenger.next_tick())
+        if wire is self.wire and not self._setting.now <= self._tick_at <= self._setting.now + wait:
+            self._ticks += 1
+            self._tick_at = self._setting.now + wait
+            self._setting.after(wait, lambda number=self._ticks: self._tick(wire, number))  # type: ignore[misc]
 
     def _changed(self) -> None:
         """As ``client.Client`` does after each call of the messenger."""
@@ -248,6 +257,8 @@ class DevicePart:
             setting.after(setting.chance.randint(1, 300), lambda: self._pump(wire))
         else:
             self._pump(wire)
+        if wire is self.wire and self._is_open and self._tick_at:
+            self._plan_tick(wire)
 
     def _pump(self, wire: Wire) -> None:
         if wire is self.wire and self._is_open:
@@ -275,7 +286,7 @@ class DevicePart:
         try:
             entry = self.messenger.send_text(to.id, text, **options)
         except VaultError:
-            kept = [entry for entry in self.messenger._outbox.values() if entry.text == text]
+            kept = [entry for entry in self.messenger._outbox._entries.values() if entry.text == text]
             if not kept:
                 self._setting.happened("text that could not be written down")
                 return

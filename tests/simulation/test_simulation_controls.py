@@ -15,7 +15,10 @@ from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import OutboxRecord
+from phantom_messenger.client.sending import Sending
+from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.removed import Removed
@@ -100,7 +103,7 @@ def test_relay_and_client_that_both_forget_show_a_text_twice_or_not_at_all(
 ) -> None:
     monkeypatch.setattr(Removed, "holds", lambda *_: False)
     forget_seen(monkeypatch)
-    finds(folder, "unreadable|announced twice|handed out twice")
+    finds(folder, "trouble: waiting|unreadable|announced twice|handed out twice")
 
 
 def test_push_to_a_session_that_has_not_all_before_it_breaks_the_order(
@@ -161,43 +164,65 @@ def test_client_that_forgets_what_it_has_seen_cannot_read_it_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_seen(monkeypatch)
-    finds(folder, "unreadable|announced twice|handed out twice")
+    finds(folder, "trouble: waiting|unreadable|announced twice|handed out twice")
+
+
+def leaves_when_sent(monkeypatch: pytest.MonkeyPatch, *, receipts: bool) -> None:
+    """What was sent is forgotten before it is accepted: texts, or receipts."""
+    genuine = Sending._send_entry
+
+    def send_entry(self: Sending, entry: OutboxRecord) -> None:
+        genuine(self, entry)
+        flying = self._outbox._in_flight.get(entry.peer)
+        if flying is not None and flying.message_id == entry.message_id and (entry.text is None) is receipts:
+            self._outbox._entries.pop(entry.message_id, None)
+            with self._vault.transaction():
+                self._vault.delete(records.OUTBOX, entry.message_id)
+            if receipts:
+                self._receipts.told(entry.peer, entry.message_id)
+
+    monkeypatch.setattr(Sending, "_send_entry", send_entry)
 
 
 def test_text_that_leaves_the_outbox_when_it_is_sent_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Messenger._send_entry
+    leaves_when_sent(monkeypatch, receipts=False)
+    finds(folder, "is lost$|in the end|trouble: resent")
 
-    def send_entry(self: Messenger, entry: OutboxRecord, now: int) -> None:
-        genuine(self, entry, now)
-        if self._in_flight.get(entry.peer) == entry.message_id:
-            self._outbox.pop(entry.message_id, None)
-            with self._vault.transaction():
-                self._vault.delete(records.OUTBOX, entry.message_id)
 
-    monkeypatch.setattr(Messenger, "_send_entry", send_entry)
-    finds(folder, "is lost$|in the end")
+def test_receipt_that_is_forgotten_when_it_is_sent_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaves_when_sent(monkeypatch, receipts=True)
+    finds(folder, "is (accepted|delivered|expired) in the end, not (delivered|read|burned)|trouble: resent")
 
 
 def test_reading_that_is_forgotten_when_it_is_told_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Acks.tick
+    genuine = Receipts.put
 
-    def tick(self: Acks, link: Link, now: int) -> None:
-        genuine(self, link, now)
-        with self._vault.transaction():
-            for name in self._covered:
-                self._vault.delete(records.ACK, name)
+    def put(self: Receipts, sender: str, message_id: str, status: str, now: int) -> Any:
+        return genuine(self, sender, message_id, "delivered", now)
 
-    monkeypatch.setattr(Acks, "tick", tick)
+    monkeypatch.setattr(Receipts, "put", put)
     finds(folder, "is delivered in the end, not (read|burned)")
+
+
+def test_relay_that_is_believed_tells_too_much(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a relay says of reading is not taken: here it says so of everything that it has accepted."""
+
+    def take_receipt(self: Messenger, frame: Any) -> None:
+        sent = self._outbox.sent(frame.payload.message_id, frame.payload.recipient_id)
+        if sent is not None:
+            self._advance(sent, DeliveryState.READ)
+
+    monkeypatch.setattr(Messenger, "_take_receipt", take_receipt)
+    finds(folder, "is told as read, and is")
 
 
 def test_text_that_is_acknowledged_before_it_is_kept_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Inbox.take
     late: list[Callable[[], Any]] = []
 
-    def take(self: Inbox, frame: Any, now: int) -> Any:
+    def take(self: Inbox, frame: Any, now: int, told: Any) -> Any:
         """What came last is kept only when the next one comes."""
-        before, late[:] = list(late), [lambda: genuine(self, frame, now)]
+        before, late[:] = list(late), [lambda: genuine(self, frame, now, told)]
         return [work() for work in before][-1] if before else None
 
     monkeypatch.setattr(Inbox, "take", take)
@@ -205,23 +230,24 @@ def test_text_that_is_acknowledged_before_it_is_kept_is_lost(folder: Path, monke
 
 
 def test_texts_that_are_all_under_way_at_once_change_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    send, refused = Messenger._send_entry, Messenger._message_refused
+    send, refused = Sending._send_entry, Sending._message_refused
     sent: dict[Link | None, set[str]] = defaultdict(set)
 
-    def send_entry(self: Messenger, entry: OutboxRecord, now: int) -> None:
+    def send_entry(self: Sending, entry: OutboxRecord) -> None:
         if entry.message_id not in sent[self._link]:
-            send(self, entry, now)
-            if self._in_flight.pop(entry.peer, None):
+            send(self, entry)
+            if self._outbox._in_flight.pop(entry.peer, None):
                 sent[self._link].add(entry.message_id)
-                self._outbox[entry.message_id] = self._outbox.pop(entry.message_id)  # behind the others
+                waiting = self._outbox._entries
+                waiting[entry.message_id] = waiting.pop(entry.message_id)  # behind the others
 
-    def message_refused(self: Messenger, entry: OutboxRecord, error: Any) -> None:
+    def message_refused(self: Sending, entry: OutboxRecord, error: Any) -> None:
         sent[self._link].discard(entry.message_id)
         refused(self, entry, error)
 
-    monkeypatch.setattr(Messenger, "_send_entry", send_entry)
-    monkeypatch.setattr(Messenger, "_message_refused", message_refused)
-    finds(folder, "behind a later one|trouble: late")
+    monkeypatch.setattr(Sending, "_send_entry", send_entry)
+    monkeypatch.setattr(Sending, "_message_refused", message_refused)
+    finds(folder, "behind a later one|trouble: late|trouble: resent")
 
 
 def test_text_that_is_shown_after_its_time_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,18 +56,17 @@ class Healing:
             return False
         record = UnreadableRecord(message_id=message_id, sender=sender, curable=curable)
         with self._vault.transaction():
-            self._vault.put(records.UNREADABLE, records.pair(sender, message_id), record)
-        self._unreadable.setdefault(sender, {})[message_id] = record
+            self._put(record)
         return True
 
     def readable(self, sender: str, message_id: str) -> None:
-        """It could be read after all; call it inside a transaction, then ``cured``."""
+        """It could be read after all; call it inside a transaction."""
         if message_id in self._unreadable.get(sender, {}):
             self._vault.delete(records.UNREADABLE, records.pair(sender, message_id))
+            self._vault.when_kept(lambda: self._forget(sender, message_id))
 
-    def cured(self, sender: str, message_id: str) -> None:
-        """The transaction of ``readable`` is on disk."""
-        self._unreadable.get(sender, {}).pop(message_id, None)
+    def _forget(self, sender: str, message_id: str) -> None:
+        self._unreadable[sender].pop(message_id, None)
 
     def senders(self) -> list[str]:
         """Whose messages could not be read."""
@@ -81,9 +80,7 @@ class Healing:
         """They are asked for; call it inside a transaction."""
         for message_id in message_ids:
             record = self._unreadable[sender][message_id]
-            record = msgspec.structs.replace(record, asked_at=now, times=record.times + 1)
-            self._vault.put(records.UNREADABLE, records.pair(sender, message_id), record)
-            self._unreadable[sender][message_id] = record
+            self._put(msgspec.structs.replace(record, asked_at=now, times=record.times + 1))
 
     def needs_session(self, sender: str, now: int) -> bool:
         """Whether to ask in a new session; else the one in use is new enough, or there were too many."""
@@ -93,6 +90,13 @@ class Healing:
     def began(self, sender: str, now: int) -> None:
         """A new session was begun for this; call it inside a transaction."""
         self._vault.put(records.HEALED, sender, HealedRecord(at=[*self._begun(sender, now), now]))
+
+    def _put(self, record: UnreadableRecord) -> None:
+        self._vault.put(records.UNREADABLE, records.pair(record.sender, record.message_id), record)
+        self._vault.when_kept(lambda: self._remember(record))
+
+    def _remember(self, record: UnreadableRecord) -> None:
+        self._unreadable.setdefault(record.sender, {})[record.message_id] = record
 
     def _begun(self, sender: str, now: int) -> list[int]:
         try:

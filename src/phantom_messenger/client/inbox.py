@@ -10,7 +10,7 @@ from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.receipts import Receipts
-from phantom_messenger.client.records import InboxRecord, Mark, ReceiptRecord, ReceivedRecord
+from phantom_messenger.client.records import InboxRecord, Mark, ReceivedRecord
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import codec, frames
 
@@ -57,19 +57,16 @@ class Inbox:
         if self._vault.has(records.SEEN, name):
             self._tell_again(sender, message_id, now)
             return None
-        noted: list[ReceiptRecord] = []
         with self._vault.transaction():
             opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
             if isinstance(opened.content, content.Text):
                 self._put(frame, opened.content, now)
                 self._vault.put(records.SEEN, name, Mark(now))
-                noted.append(self._receipts.put(sender, message_id, "delivered", now))
+                self._receipts.put(sender, message_id, "delivered", now)
             else:
                 self._vault.put(records.SEEN, name, Mark(now), due=now + KEEP_SEEN_RECEIPTS_MS)
                 told(sender, opened.content)
             self._healing.readable(sender, message_id)
-        self._receipts.keep(*noted)
-        self._healing.cured(sender, message_id)
         return opened
 
     def _put(self, frame: frames.RoutedMessage, text: content.Text, now: int) -> None:
@@ -95,8 +92,7 @@ class Inbox:
             return
         status = "delivered" if not received.read else "burned" if received.burn else "read"
         with self._vault.transaction():
-            noted = self._receipts.put(sender, message_id, status, now)
-        self._receipts.keep(noted)
+            self._receipts.put(sender, message_id, status, now)
 
     def next(
         self, after: int, sender: str | None, now: int, *, is_clock_known: bool
@@ -132,9 +128,8 @@ class Inbox:
         with self._vault.transaction():
             self._vault.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
             self._acks.put(sender, message_id, status)
-            noted = self._receipts.put(sender, message_id, status, now)
+            self._receipts.put(sender, message_id, status, now)
             self._vault.delete(records.INBOX, name)
-        self._receipts.keep(noted)
 
     def forget_expired(self, now: int) -> None:
         """Erase the texts whose time has come; call it inside a transaction."""

@@ -104,9 +104,9 @@ class Messenger:
         self._conversations = Conversations(vault, self._identity, prekeys, random)
         self._publishing = Publishing(prekeys)
         self._acks = Acks(vault)
-        self._receipts = Receipts(vault)
-        self._healing = Healing(vault)
         self._outbox = Outbox(vault)
+        self._receipts = Receipts(vault, self._outbox.is_open)
+        self._healing = Healing(vault)
         self._inbox = Inbox(vault, self._conversations, self._acks, self._receipts, self._healing)
         self._sending = Sending(
             vault,
@@ -440,6 +440,8 @@ class Messenger:
         """What became of our messages, from their recipient itself; part of the transaction that keeps the receipt."""
         answered = [*told.delivered, *told.read, *told.burned]
         lost = [*told.undecryptable, *self._outbox.overtaken(sender, answered)]
+        if told.undecryptable:
+            self._outbox.unseal(sender)
         for state, message_ids in (
             (DeliveryState.DELIVERED, told.delivered),
             (DeliveryState.READ, told.read),
@@ -449,15 +451,14 @@ class Messenger:
                 sent = self._outbox.sent(message_id, sender)
                 if sent is not None:
                     self._advance(sent, state)
-        if told.undecryptable:
-            self._outbox.unseal(sender)
         for message_id in told.undecryptable:
-            if self._receipts.may_resend(message_id):
+            if self._receipts.may_resend(sender, message_id):
                 self._outbox.put(self._carrier(message_id, sender), first=True)
         count = self._outbox.again(sender, lost, self._relay_time())
         if count:
             peer = self.contacts.of(sender)
-            self._trouble(peer, "resent", f"{peer.label} could not read {count} text(s) of yours; they are sent again")
+            what = f"{peer.label} could not read {count} text(s) of yours; they are sent again"
+            self._vault.when_kept(lambda: self._trouble(peer, "resent", what))
 
     def _carrier(self, message_id: str, peer: str) -> OutboxRecord:
         """A receipt to be sent again."""
@@ -483,8 +484,8 @@ class Messenger:
                 self._advance(sent, state)
         elif state is DeliveryState.ACCEPTED:
             self._outbox.remove(payload.message_id, payload.recipient_id)
-        elif self._receipts.is_carrier(payload.message_id):
-            self._receipts.told(payload.message_id)
+        else:
+            self._receipts.told(payload.recipient_id, payload.message_id)
         self._confirm(frame.seq)
 
     def _advance(self, sent: SentRecord, state: DeliveryState) -> None:
@@ -492,8 +493,9 @@ class Messenger:
             is_news = self._outbox.advance(sent, state, self._relay_time())
             if state is DeliveryState.ACCEPTED:
                 self._greeted(sent.peer)
-        if is_news:
-            self._emit(DeliveryEvent(message_id=sent.message_id, peer=self.contacts.of(sent.peer), state=state))
+            if is_news:
+                event = DeliveryEvent(message_id=sent.message_id, peer=self.contacts.of(sent.peer), state=state)
+                self._vault.when_kept(lambda: self._emit(event))
 
     def _entry_advance(self, entry: OutboxRecord, state: DeliveryState) -> None:
         sent = self._outbox.sent(entry.message_id)

@@ -11,7 +11,7 @@ import msgspec
 
 from phantom_messenger.client import records
 from phantom_messenger.client.healing import MAX_RESENDS
-from phantom_messenger.client.records import OutboxRecord, SentRecord
+from phantom_messenger.client.records import OutboxRecord, SentRecord, UnansweredRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
 
@@ -40,7 +40,7 @@ class Outbox:
         self._entries = {entry.message_id: entry for entry in sorted(found, key=lambda entry: not entry.again)}
         self._in_flight: dict[str, OutboxRecord] = {}
         self._unanswered: dict[str, list[str]] = {}
-        for _, marker in vault.all(records.UNANSWERED, records.UnansweredRecord):
+        for _, marker in vault.all(records.UNANSWERED, UnansweredRecord):
             self._unanswered.setdefault(marker.peer, []).append(marker.message_id)
 
     # --- what waits ---------------------------------------------------------------
@@ -52,6 +52,11 @@ class Outbox:
     def carriers(self, peer: str | None = None) -> int:
         """How many receipts wait; for one user, if one is named."""
         return sum(1 for entry in self._entries.values() if entry.text is None and peer in {None, entry.peer})
+
+    def is_open(self, message_id: str) -> bool:
+        """Whether an entry waits and is not encrypted yet."""
+        entry = self._entries.get(message_id)
+        return entry is not None and not entry.sealed
 
     def ready(self) -> list[OutboxRecord]:
         """The first entry for each user to whom nothing is in flight, receipts behind texts."""
@@ -66,6 +71,9 @@ class Outbox:
     def put(self, entry: OutboxRecord, *, first: bool = False) -> None:
         """Add an entry, or store it as it is now; call it inside a transaction."""
         self._vault.put(records.OUTBOX, entry.message_id, entry)
+        self._vault.when_kept(lambda: self._remember(entry, first=first))
+
+    def _remember(self, entry: OutboxRecord, *, first: bool) -> None:
         if first:
             self._entries.pop(entry.message_id, None)
             self._entries = {entry.message_id: entry, **self._entries}
@@ -93,15 +101,22 @@ class Outbox:
 
     def remove(self, message_id: str, peer: str) -> None:
         """An entry has left, or is not to be sent any more."""
-        flying = self._in_flight.get(peer)
-        if flying is not None and flying.message_id == message_id:
-            del self._in_flight[peer]
-            waiting = self._entries.get(message_id)
-            if waiting is not None and waiting.sealed != flying.sealed:
-                return  # it is to be sent again, encrypted anew
-        if self._entries.pop(message_id, None) is not None:
-            with self._vault.transaction():
+        flying, waiting = self._in_flight.get(peer), self._entries.get(message_id)
+        is_flying = flying is not None and flying.message_id == message_id
+        # It may be to be sent again meanwhile, encrypted anew.
+        stays = flying is not None and is_flying and waiting is not None and waiting.sealed != flying.sealed
+        with self._vault.transaction():
+            if waiting is not None and not stays:
                 self._vault.delete(records.OUTBOX, message_id)
+                self._vault.when_kept(lambda: self._forget(message_id))
+            if is_flying:
+                self._vault.when_kept(lambda: self._landed(peer))
+
+    def _forget(self, message_id: str) -> None:
+        self._entries.pop(message_id, None)
+
+    def _landed(self, peer: str) -> None:
+        self._in_flight.pop(peer, None)
 
     # --- what was sent ------------------------------------------------------------
 
@@ -115,10 +130,8 @@ class Outbox:
         with self._vault.transaction():
             self.remove(sent.message_id, sent.peer)
             if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
-                waiting = self._unanswered.get(sent.peer, [])
-                if state is DeliveryState.ACCEPTED and sent.message_id in waiting:
-                    waiting.remove(sent.message_id)
-                    waiting.append(sent.message_id)  # it was sent again
+                if state is DeliveryState.ACCEPTED and sent.message_id in self._unanswered.get(sent.peer, []):
+                    self._vault.when_kept(lambda: self._wait_for_answer(sent))  # it was sent again
                 return False
             gone = state in {DeliveryState.BURNED, DeliveryState.EXPIRED}
             expires_at = sent.expires_at
@@ -128,19 +141,22 @@ class Outbox:
             after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at)
             self._vault.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
             if state is DeliveryState.ACCEPTED:
-                self._vault.put(
-                    records.UNANSWERED,
-                    sent.message_id,
-                    records.UnansweredRecord(message_id=sent.message_id, peer=sent.peer),
-                )
+                marker = UnansweredRecord(message_id=sent.message_id, peer=sent.peer)
+                self._vault.put(records.UNANSWERED, sent.message_id, marker)
+                self._vault.when_kept(lambda: self._wait_for_answer(sent))
             else:
                 self._vault.delete(records.UNANSWERED, sent.message_id)
-        waiting = self._unanswered.setdefault(sent.peer, [])
-        if state is DeliveryState.ACCEPTED:
-            waiting.append(sent.message_id)
-        elif sent.message_id in waiting:
-            waiting.remove(sent.message_id)
+                self._vault.when_kept(lambda: self._has_answer(sent))
         return True
+
+    def _wait_for_answer(self, sent: SentRecord) -> None:
+        self._has_answer(sent)
+        self._unanswered.setdefault(sent.peer, []).append(sent.message_id)
+
+    def _has_answer(self, sent: SentRecord) -> None:
+        waiting = self._unanswered.get(sent.peer, [])
+        if sent.message_id in waiting:
+            waiting.remove(sent.message_id)
 
     def overtaken(self, peer: str, answered: list[str]) -> list[str]:
         """Texts that were accepted before one of ``answered`` and are not among them: somebody has lost them."""

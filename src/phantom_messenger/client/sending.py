@@ -177,8 +177,8 @@ class Sending:
                 continue
             with self._vault.transaction():
                 self._healing.asked(sender, missing, self._wall)
-                noted = [self._receipts.put(sender, name, UNDECRYPTABLE, self._wall) for name in missing]
-            self._receipts.keep(*noted)
+                for name in missing:
+                    self._receipts.put(sender, name, UNDECRYPTABLE, self._wall)
 
     def _tell(self) -> None:
         """Put receipts that were gathered long enough into the outbox."""
@@ -230,7 +230,7 @@ class Sending:
             return
         if not entry.sealed:
             with self._vault.transaction():
-                entry = self._conversations.seal(entry, self._receipts.carried(entry.message_id))
+                entry = self._conversations.seal(entry, self._receipts.carried(entry.peer, entry.message_id))
                 self._outbox.put(entry)
         self._outbox.in_flight(entry)
         metadata: dict[str, Any] = {}
@@ -295,7 +295,7 @@ class Sending:
                 self._pacing.pause(RateClass.MESSAGE, now + SOON_MS)
             case _ if entry.text is None:
                 self._outbox.remove(entry.message_id, entry.peer)
-                self._receipts.told(entry.message_id)  # nobody is there to hear it
+                self._receipts.told(entry.peer, entry.message_id)  # nobody is there to hear it
             case _:
                 self._advance(entry, DeliveryState.FAILED)
                 self._trouble(

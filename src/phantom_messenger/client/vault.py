@@ -9,7 +9,7 @@ One process has it open at a time. Every transaction is synced to disk.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -99,6 +99,7 @@ class Vault:
         self.path = path
         self._wrote = True  # perhaps by an earlier run that died
         self._erasure: Erasure | None = None
+        self._when_kept: list[Callable[[], None]] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock: int | None = _lock(path)
@@ -152,8 +153,12 @@ class Vault:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._wrote = True
+            self._when_kept.clear()
             yield
             self._connection.execute("COMMIT")
+            kept, self._when_kept = self._when_kept, []
+            for do in kept:
+                do()
             if self._erasure is not None:
                 self._erasure.committed()
         except BaseException as error:
@@ -165,6 +170,13 @@ class Vault:
             if isinstance(error, apsw.Error):
                 raise VaultError(f"cannot write to {self.path} ({error}); free some disk space") from None
             raise
+
+    def when_kept(self, do: Callable[[], None]) -> None:
+        """Do something once the transaction is on disk, and not if it fails: memory follows what is stored."""
+        if self._is_in_transaction():
+            self._when_kept.append(do)
+        else:
+            do()
 
     def tidy(self) -> None:
         """Leave no erased text in the write-ahead log, if something was written since the last time."""
