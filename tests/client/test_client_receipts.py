@@ -73,8 +73,7 @@ def tell(device: Device, to: Device, number: str, status: str) -> None:
     """Let a device say something of a message, whatever the truth may be."""
     receipts = device.messenger._receipts
     with device.vault.transaction():
-        noted = receipts.put(to.id, number, status, device.world.clock.wall_ms())
-    receipts.keep(noted)
+        receipts.put(to.id, number, status, device.world.clock.wall_ms())
     device.messenger.tick()
 
 

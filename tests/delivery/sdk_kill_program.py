@@ -14,6 +14,7 @@ from typing import Any
 from phantom_messenger import Client, Delivery
 from phantom_messenger.client import records
 from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.status import TroubleEvent
 from phantom_messenger.client.vault import Vault
 
 PASSPHRASE = "correct horse"
@@ -70,6 +71,13 @@ async def receive_all(me: Client, journal: Journal) -> None:
         await asyncio.sleep(chance.uniform(0, PAUSE / 4))
 
 
+async def hear_troubles(me: Client, journal: Journal) -> None:
+    """Note what a person would be told: nobody loses anything here, so that should be nothing."""
+    async for event in me.events():
+        if isinstance(event, TroubleEvent):
+            journal.note("trouble", event.word)
+
+
 async def finish(me: Client, journal: Journal) -> None:
     """Send no more; once everything has left, wait for the word to end."""
     await me.flush()
@@ -81,12 +89,14 @@ async def main(home: str, url: str, peer: str, journal_file: str, *modes: str) -
     journal = Journal(Path(journal_file))
     journal.note("life")
     async with Client.open("alice", server=url, home=home, passphrase=PASSPHRASE) as me:
+        hearing = asyncio.create_task(hear_troubles(me, journal))
         receiving = asyncio.create_task(receive_all(me, journal))
         working = finish(me, journal) if "finish" in modes else send_all(me, peer, journal)
         await asyncio.wait({receiving, asyncio.create_task(working)}, return_when=asyncio.FIRST_COMPLETED)
         if receiving.done():
             receiving.result()
         receiving.cancel()
+        hearing.cancel()
 
 
 # --- faults, for controls ---------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from phantom_messenger import Client
 from phantom_messenger.client.errors import VaultInUse
+from phantom_messenger.client.status import TroubleEvent
 from support.amounts import amount
 from support.relay_process import RelayProcess, environment
 from support.sdk_clients import opened
@@ -75,6 +76,7 @@ class Bob:
     client: Client
     sent: list[tuple[str, str]] = field(default_factory=list)
     got: list[tuple[str, str]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     patience: float = PATIENCE
 
@@ -89,6 +91,11 @@ class Bob:
         async for message in self.client.messages():
             self.got.append((message.id, message.text))
             self.news.set()
+
+    async def hear_troubles(self) -> None:
+        async for event in self.client.events():
+            if isinstance(event, TroubleEvent):
+                self.troubles.append(event.word)
 
     async def gets(self, number: str) -> None:
         """Wait until this message has come; not for long, for it may be lost."""
@@ -134,6 +141,7 @@ async def tell(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tup
         arguments = (str(home), relay.url, client.user_id, str(home / "journal"), *faults)
         sending = asyncio.create_task(bob.send_all(alice_id))
         receiving = asyncio.create_task(bob.receive_all())
+        hearing = asyncio.create_task(bob.hear_troubles())
         for _ in range(kills):
             async with living(*arguments) as life:
                 if "handle-early" in faults:
@@ -150,6 +158,7 @@ async def tell(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tup
         lines = (home / "journal").read_text().splitlines()
         await bob.gets([line.split()[2] for line in lines if line.startswith("sent ")][-1])
         receiving.cancel()
+        hearing.cancel()
         return lines, bob
 
 
@@ -168,6 +177,8 @@ def check(journal: list[str], bob: Bob) -> int:
     assert sent.keys() <= set(texts), f"lost: {sorted(sent.keys() - set(texts))} (seed {SEED})"
     assert {text: number for number, text in bob.got if text in sent} == sent, f"another id (seed {SEED})"
     assert handled(journal) == bob.sent, f"at the killed one's (seed {SEED})"
+    troubles = [*bob.troubles, *(line for line in journal if line.startswith("trouble "))]
+    assert troubles == [], f"who is killed has lost nothing, yet hears {troubles} (seed {SEED})"
     return sum(len(sent_in(life) - accepted_in(life)) for life in lives(journal))
 
 

@@ -151,8 +151,9 @@ def red(victim: str, fate: Fate) -> None:
     """Without a death the story goes as ever; with one, somewhere, it does not."""
     outcome, operations = undisturbed(victim)
     assert not any(person.waiting + person.untold + person.unread for person in outcome.values())
+    assert not any(person.troubles or any(person.left_over.values()) for person in outcome.values())
     places = random.Random(SEED).sample(range(operations), 150)  # noqa: S311 - the same in every run
-    with pytest.raises(AssertionError, match=r"(alice|bob)'s |encrypted with one key"):
+    with pytest.raises(AssertionError, match=r"(alice|bob)'s |encrypted (again|with one key)"):
         check_all(victim, [Plan(place, fate) for place in places], outcome)
 
 

@@ -43,6 +43,8 @@ TYPES: dict[str, type[Any]] = {
     records.UNANSWERED: records.UnansweredRecord,
     records.HEALED: records.HealedRecord,
 }
+LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.HEALED)
+"""Records that are gone once everything has been told, and was readable."""
 
 
 def readable_records(vault: Vault) -> int:
@@ -99,6 +101,7 @@ class Outcome:
     untold: int
     unread: int
     at_the_relay: int
+    left_over: dict[str, int]
     troubles: list[str]
 
 
@@ -279,6 +282,7 @@ class Story:
             untold=device.messenger.untold,
             unread=len(self._waiting(device)),
             at_the_relay=len(self.world.peek(lambda tx: tx.mailboxes.read(device.id, 0, 1 << 30, 0).items)),
+            left_over={kind: len(list(device.vault.all(kind, TYPES[kind]))) for kind in LEFT_OVER},
             troubles=device.troubles(),
         )
 

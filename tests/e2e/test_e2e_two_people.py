@@ -11,6 +11,7 @@ from support.relay_process import RelayProcess, StartRelay
 
 COUNT = 100
 SECRET = "plaintext-marker"
+OF_THE_CONNECTION = ("(connecting", "(offline", "(online")
 
 
 def texts(name: str, numbers: range) -> list[str]:
@@ -66,6 +67,8 @@ def test_hundred_texts_each_way_arrive_once_and_in_order(tmp_path: Path, start_r
 
     assert said(alice.lines, "bob") == from_bob
     assert said([*bob.lines, *bob_again.lines], "alice") == from_alice
+    for line in [*alice.errors, *bob.errors, *bob_again.errors]:  # nothing that could not be read, or was sent again
+        assert line.startswith(OF_THE_CONNECTION), line
     relay.stop()
     assert files_holding(relay.data, SECRET.encode()) == []
     assert SECRET not in relay.log

@@ -11,7 +11,6 @@ from simulation_checks import Violation
 from simulation_network import RelayTime
 
 from phantom_messenger.client import records
-from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.messenger import Messenger

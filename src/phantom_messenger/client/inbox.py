@@ -37,6 +37,7 @@ class Inbox:
         self._acks = acks
         self._receipts = receipts
         self._healing = healing
+        self._hidden: set[str] = set()
 
     def take(
         self, frame: frames.RoutedMessage, now: int, told: Callable[[str, content.Receipt], None]
@@ -97,18 +98,25 @@ class Inbox:
     def next(
         self, after: int, sender: str | None, now: int, *, is_clock_known: bool
     ) -> tuple[int, ReceivedRecord] | None:
-        """The first text behind a position, of a sender if one is named, that was not handled."""
-        for position, marker in self._vault.all(records.INBOX, InboxRecord, after=after):
-            if sender is not None and marker.sender != sender:
-                continue
+        """The first text behind a position, of a sender if one is named, that was not handled.
+
+        One that was hidden for a wrong clock, and passed over, comes when the clock is known.
+        """
+        hidden = self._hidden if is_clock_known else set()
+        for position, marker in self._vault.all(records.INBOX, InboxRecord, after=0 if hidden else after):
             name = records.pair(marker.sender, marker.message_id)
+            if (position <= after and name not in hidden) or sender not in {None, marker.sender}:
+                continue
             received = self._vault.get(records.RECEIVED, name, ReceivedRecord)
             expires_at = None if received is None else received.expires_at
             expired = expires_at is not None and expires_at <= now
             if received is not None and received.text is not None and not expired:
-                return position, received
+                self._hidden.discard(name)
+                return max(position, after), received
             if expired and not is_clock_known:
+                self._hidden.add(name)
                 continue  # a wrong local clock must not harm: it is hidden until the relay's is known
+            self._hidden.discard(name)
             self.handled(marker.sender, marker.message_id)
         return None
 

@@ -75,7 +75,7 @@ class Receipts:
     def told(self, sender: str, carrier: str) -> None:
         """A carrier has arrived; of anything else this is no news."""
         with self._vault.transaction():
-            for record in self._carried.get((sender, carrier), {}).values():
+            for record in list(self._carried.get((sender, carrier), {}).values()):
                 self._drop(record)
             self._vault.when_kept(lambda: self._arrived(sender, carrier))
 
