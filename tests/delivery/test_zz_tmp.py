@@ -1,165 +1,262 @@
-"""A connection is cut after every byte of a dialogue, and all of it still happens exactly once."""
+"""A program that uses the SDK is killed again and again while it sends and receives: exactly once, in order."""
 
 import asyncio
+import contextlib
 import random
-import re
-from collections.abc import Coroutine, Iterable, Iterator
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
-from client_faults import acknowledge_early
-from cut_dialogue import LATE, PATIENCE, Dialogue, Network, Person, network
-from cutting_proxy import End
 
-from phantom_messenger.client import acks, client, records, sending
-from phantom_messenger.client.records import OutboxRecord
-from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.vault import Vault
-from support.amounts import LONG, amount
+from phantom_messenger import Client
+from phantom_messenger.client.errors import VaultInUse
+from phantom_messenger.client.status import TroubleEvent
+from support.amounts import amount
+from support.relay_process import RelayProcess, environment
+from support.sdk_clients import opened
 
-SEED = 77
-STRIDE = 23
-"""Bytes from one cut to the next in the short form."""
-
-CONTACTS = 100
-"""Whom one Bob gets to know, before there is another one: each makes his address book longer."""
-
-GATHER_MS = 20
-"""For receipts: still long enough that what is received and read at once is one message."""
-
+PROGRAM = Path(__file__).with_name("sdk_kill_program.py")
+KILLS = 25
+SEED = 5
+PATIENCE = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
-RUN_SECONDS = 500
+RUN_SECONDS = 250
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is one: not syncs but cuts are what is tested here."""
-    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else tmp_path) as made:
-        yield Path(made)
+# --- two programs -----------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses of the SDK, so that a cut costs milliseconds."""
-    monkeypatch.setattr(client, "FIRST_BACKOFF", 0.0)
-    monkeypatch.setattr(acks, "PING_MS", 0)
-    monkeypatch.setattr(sending, "GATHER_STEPS", ((0, GATHER_MS),))
+class Life:
+    """One run of the program that is killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def line(self) -> str:
+        """What it notes next."""
+        assert self._process.stdout is not None
+        found = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
+        assert found, f"it has ended by itself: {await self._errors()}"
+        return found.decode().rstrip("\n")
+
+    async def lines(self, number: int) -> None:
+        for _ in range(number):
+            await self.line()
+
+    async def until(self, *words: str) -> None:
+        """Wait until there was a line with each of these words, in whatever order."""
+        missing = set(words)
+        while missing:
+            line = await self.line()
+            missing = {word for word in missing if word not in line}
+
+    async def kill(self) -> None:
+        assert self._process.returncode is None, await self._errors()
+        self._process.send_signal(signal.SIGKILL)
+        await self._process.communicate()
+
+    async def end(self) -> None:
+        """Let it end as it should."""
+        _, errors = await asyncio.wait_for(self._process.communicate(b"\n"), PATIENCE)
+        assert (self._process.returncode, errors) == (0, b"")
+
+    async def _errors(self) -> str:
+        _, errors = await asyncio.wait_for(self._process.communicate(), PATIENCE)
+        return errors.decode()
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, RUN_SECONDS))
+@dataclass
+class Bob:
+    """Who is never killed: what he sent and got, each as message id and text."""
+
+    client: Client
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    got: list[tuple[str, str]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    patience: float = PATIENCE
+
+    async def send_all(self, peer: str) -> None:
+        while True:
+            text = f"b {len(self.sent)}"
+            delivery = await self.client.send(peer, text)
+            self.sent.append((delivery.message_id, text))
+            await asyncio.sleep(0.03)
+
+    async def receive_all(self) -> None:
+        async for message in self.client.messages():
+            self.got.append((message.id, message.text))
+            self.news.set()
+
+    async def hear_troubles(self) -> None:
+        async for event in self.client.events():
+            if isinstance(event, TroubleEvent):
+                self.troubles.append(event.word)
+
+    async def gets(self, number: str) -> None:
+        """Wait until this message has come; not for long, for it may be lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.patience):
+                while number not in [there for there, _ in self.got]:
+                    self.news.clear()
+                    await self.news.wait()
 
 
-def offsets(marks: list[int], name: str, stride: int) -> list[int]:
-    """All bytes of a dialogue; in the short form the ends of all its steps, and some bytes within them."""
-    end = marks[-1]
-    if LONG:
-        return list(range(end))
-    start = random.Random(f"{SEED} {name}").randrange(stride)  # noqa: S311 - the same in every run
-    return sorted({*range(start, end, stride), *marks[:-1]})
+@contextlib.asynccontextmanager
+async def living(*arguments: str) -> AsyncIterator[Life]:
+    """The program; if it still lives at the end of the block it is killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(PROGRAM),
+        *arguments,
+        env=environment(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Life(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
-def victim_of(dialogue: Dialogue, name: str) -> Person:
-    return dialogue.alice if name == "alice" else dialogue.bob
+async def tell(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tuple[list[str], Bob]:
+    """Kill the program so many times, then let it finish: its journal, and what Bob has."""
+    chance = random.Random(SEED)  # noqa: S311 - the same in every run
+    async with opened(home, "alice", relay) as alice, opened(home, "bob", relay) as client:
+        await alice.wait_published(PATIENCE)
+        await client.wait_published(PATIENCE)
+        alice.contacts.add("bob", client.user_id)
+        client.contacts.add("alice", alice.user_id)
+        await client.wait_key("alice", PATIENCE)
+        alice_id, bob = alice.user_id, Bob(client, patience=1.0 if faults else PATIENCE)
+        await alice._stop()
+        alice.close()
+        arguments = (str(home), relay.url, client.user_id, str(home / "journal"), *faults)
+        sending = asyncio.create_task(bob.send_all(alice_id))
+        receiving = asyncio.create_task(bob.receive_all())
+        hearing = asyncio.create_task(bob.hear_troubles())
+        for _ in range(kills):
+            async with living(*arguments) as life:
+                if "handle-early" in faults:
+                    await life.until("work")
+                else:
+                    await life.lines(chance.randrange(1, 80))
+                    await asyncio.sleep(chance.uniform(0, 0.03))
+                await life.kill()
+        sending.cancel()
+        async with living(*arguments, "finish") as life:
+            last = () if faults else (f"got {bob.sent[-1][0]}",)
+            await life.until("flushed", *last)
+            await life.end()
+        lines = (home / "journal").read_text().splitlines()
+        await bob.gets([line.split()[2] for line in lines if line.startswith("sent ")][-1])
+        receiving.cancel()
+        hearing.cancel()
+        return lines, bob
+
+
+# --- what must hold ---------------------------------------------------------------
+
+
+def check(journal: list[str], bob: Bob) -> int:
+    """Everything came exactly once and in order; how many texts left in a later life than they were sent in."""
+    tried = [int(line.split()[1]) for line in journal if line.startswith("try ")]
+    sent = {f"a {line.split()[1]}": line.split()[2] for line in journal if line.startswith("sent ")}
+    texts = [text for _, text in bob.got]
+    numbers = [int(text.split()[1]) for text in texts]
+    assert tried == list(range(len(tried)))
+    assert numbers == sorted(set(numbers)), f"doubled, or out of order: {numbers} (seed {SEED})"
+    assert set(numbers) <= set(tried), f"never sent (seed {SEED})"
+    assert sent.keys() <= set(texts), f"lost: {sorted(sent.keys() - set(texts))} (seed {SEED})"
+    assert {text: number for number, text in bob.got if text in sent} == sent, f"another id (seed {SEED})"
+    assert handled(journal) == bob.sent, f"at the killed one's (seed {SEED})"
+    troubles = [*bob.troubles, *(line for line in journal if line.startswith("trouble "))]
+    assert troubles == [], f"who is killed has lost nothing, yet hears {troubles} (seed {SEED})"
+    return sum(len(sent_in(life) - accepted_in(life)) for life in lives(journal))
+
+
+def lives(journal: list[str]) -> list[list[str]]:
+    found: list[list[str]] = []
+    for line in journal:
+        if line == "life":
+            found.append([])
+        found[-1].append(line)
+    return found
+
+
+def sent_in(life: list[str]) -> set[str]:
+    return {line.split()[2] for line in life if line.startswith("sent ")}
+
+
+def accepted_in(life: list[str]) -> set[str]:
+    return {line.split()[1] for line in life if line.startswith("accepted ")}
+
+
+def handled(journal: list[str]) -> list[tuple[str, str]]:
+    """The texts that the killed program handled.
+
+    The one that it worked on when it died it may handle again, first of all in its next life, unless
+    it had marked it as read.
+    """
+    found: list[tuple[str, str]] = []
+    is_open = False
+    for life in lives(journal):
+        is_first = True
+        for line in life:
+            word, number, text = (*line.split(maxsplit=2), "", "")[:3]
+            if word == "got":
+                if not (is_first and is_open and found[-1] == (number, text)):
+                    found.append((number, text))
+                is_first, is_open = False, True
+            elif word == "read":
+                is_open = False
+    return found
+
+
+def run(usual: Path, relay: RelayProcess, kills: int, *faults: str) -> tuple[list[str], Bob]:
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else usual) as home:
+        return asyncio.run(asyncio.wait_for(tell(Path(home), relay, kills, *faults), RUN_SECONDS))
 
 
 # --- the promise ------------------------------------------------------------------
 
 
-async def talk_of_friends(folder: Path, name: str) -> None:
-    """Cut somebody's connection at every byte of a round between friends, by turns in four ways."""
-    async with network(folder) as net, net.person("alice") as alice, net.person("bob") as bob:
-        dialogue = Dialogue(net, alice, bob)
-        await dialogue.befriend(alice, bob)
-        await dialogue.befriend(bob, alice)
-        victim = victim_of(dialogue, name)
-        await dialogue.survey(victim)  # the first round carries a handshake
-        places = offsets(await dialogue.survey(victim), name, STRIDE)
-        for count, place in enumerate(places):
-            for more in range(amount(1, 2)):
-                await dialogue.round(victim, place, list(End)[(count + more) % 2], live=(count // 2 + more) % 2 == 0)
-        assert dialogue.cuts > 0.9 * amount(1, 2) * len(places)
+def test_killed_program_loses_and_doubles_nothing(tmp_path: Path, relay: RelayProcess) -> None:
+    journal, bob = run(tmp_path, relay, KILLS)
+    left_later = check(journal, bob)
+    assert len(lives(journal)) == KILLS + 1
+    assert left_later > 0, "no text was under way when the program was killed"
 
 
-async def talk_of_strangers(folder: Path, name: str) -> None:
-    """As above in a first round: with a key exchange, both of whose sides begin a session."""
-    async with network(folder) as net, net.person("bob") as bob:
-        places = offsets(await first_round(net, bob, name, LATE, 0), name, 6 * STRIDE)
-    cuts = 0
-    for begin in range(0, len(places), CONTACTS):
-        async with network(folder) as net, net.person(f"bob {begin}") as bob:
-            for count, place in enumerate(places[begin : begin + CONTACTS], begin + 1):
-                cuts += not await first_round(net, bob, name, place, count)
-    assert cuts > 0.7 * len(places)  # how many bytes it takes depends on who is faster
+def test_second_program_is_told_that_the_profile_is_in_use(tmp_path: Path, relay: RelayProcess) -> None:
+    async def main() -> None:
+        async with living(str(tmp_path), relay.url, "0" * 43 + "=", str(tmp_path / "journal"), "finish") as life:
+            await life.until("flushed")
+            with pytest.raises(VaultInUse, match=r"the profile 'alice' is in use by another program; stop that one"):
+                opened(tmp_path, "alice", relay)
+            await life.kill()
+        opened(tmp_path, "alice", relay).close()
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
-async def first_round(net: Network, bob: Person, name: str, after: int, count: int) -> list[int]:
-    """One round of somebody new; what had passed over the victim's connection by each step, [] if it was cut."""
-    async with net.person(f"alice {count}") as alice:
-        dialogue = Dialogue(net, alice, bob)
-        await dialogue.befriend(bob, alice)  # else she would never hear that it was read
-        victim = victim_of(dialogue, name)
-        await dialogue.round(victim, after, list(End)[count % 2], live=count // 2 % 2 == 0)
-        return [] if dialogue.cuts else victim.proxy.marks
+# --- controls ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("victim", ["alice", "bob"])
-def test_cut_after_any_byte_loses_and_doubles_nothing(folder: Path, victim: str) -> None:
-    run(talk_of_friends(folder, victim))
+def test_outbox_in_memory_alone_is_caught(tmp_path: Path, relay: RelayProcess) -> None:
+    journal, bob = run(tmp_path, relay, 2, "forget-the-outbox")
+    with pytest.raises(AssertionError, match="lost"):
+        check(journal, bob)
 
 
-@pytest.mark.parametrize("victim", ["alice", "bob"])
-def test_cut_after_any_byte_of_a_first_contact_loses_and_doubles_nothing(folder: Path, victim: str) -> None:
-    run(talk_of_strangers(folder, victim))
-
-
-# --- controls: the same, with a protection off ------------------------------------
-
-
-async def all_rounds(dialogue: Dialogue, victim: Person, places: Iterable[int]) -> None:
-    for place in places:
-        await dialogue.round(victim, place, End.FIN, live=True)
-
-
-async def red(folder: Path, name: str, complaint: str) -> None:
-    """A round without a cut goes well; among those with one, one does not."""
-    async with network(folder) as net, net.person("alice") as alice, net.person("bob") as bob:
-        dialogue = Dialogue(net, alice, bob)
-        await dialogue.befriend(alice, bob)
-        await dialogue.befriend(bob, alice)
-        victim = victim_of(dialogue, name)
-        await dialogue.survey(victim)  # the first round carries a handshake
-        places = offsets(await dialogue.survey(victim), name, STRIDE)
-        net.patience = PATIENCE / 20
-        with pytest.raises(AssertionError, match=re.compile(complaint, re.DOTALL)):
-            await all_rounds(dialogue, victim, places)
-
-
-def test_inbox_that_forgets_what_it_has_seen_is_caught(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    has = Vault.has
-    monkeypatch.setattr(Vault, "has", lambda vault, kind, name: kind != records.SEEN and has(vault, kind, name))
-    run(red(folder, "bob", "bob hears .*cannot be decrypted|alice hears .*could not read"))
-
-
-def test_message_that_is_acknowledged_before_it_is_stored_is_caught(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    acknowledge_early(monkeypatch)
-    run(red(folder, "bob", "Bob has got"))
-
-
-def test_outbox_that_forgets_at_sending_is_caught(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    send = Sending._send_entry
-
-    def forgetful(this: Sending, entry: OutboxRecord) -> None:
-        send(this, entry)
-        flying = this._outbox._in_flight.get(entry.peer)
-        if entry.text is not None and flying is not None and flying.message_id == entry.message_id:
-            this._outbox._entries.pop(entry.message_id, None)
-            with this._vault.transaction():
-                this._vault.delete(records.OUTBOX, entry.message_id)
-
-    monkeypatch.setattr(Sending, "_send_entry", forgetful)
-    run(red(folder, "alice", "Bob has got"))
+def test_text_that_counts_as_handled_too_early_is_caught(tmp_path: Path, relay: RelayProcess) -> None:
+    journal, bob = run(tmp_path, relay, 2, "handle-early")
+    with pytest.raises(AssertionError, match="at the killed one's"):
+        check(journal, bob)
