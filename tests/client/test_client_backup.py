@@ -124,7 +124,7 @@ def test_text_that_comes_again_after_an_import_is_not_shown_again(town: Town, tm
     pass_time(3 * SECOND, alice, bob)
     assert alice.read_all() == ["once"]
     moved(alice, tmp_path / "alice.phantom").login()
-    assert bob.messenger._outbox.again(alice.id, [number], 0) == 1
+    assert bob.messenger._outbox.again(alice.id, [number], 0, alice.messenger._identity.peer.public) == 1
     pass_time(15 * MINUTE, alice, bob, step=10 * SECOND)
     assert alice.read_all() == []
 

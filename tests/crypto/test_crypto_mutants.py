@@ -1,8 +1,9 @@
 """What ``make mutants`` found that no other test notices.
 
-The mutants that still survive change nothing that can be seen: HKDF takes no salt, 32 and 33 zeros for the same; a key
-that is exactly p is refused as contributing nothing, too; big-endian is what Python assumes; a time that is now becomes
-now; nothing is skipped if nothing is to be skipped; and 1 is HAS_HANDSHAKE, which is set already.
+The mutants that still survive change nothing that can be seen. HKDF takes no salt, 32 and 33 zeros for the same, and
+HMAC another case of the hash's name. A key that is exactly p is refused as contributing nothing, too. Python assumes
+big-endian. A time that is now becomes now. Nothing is skipped if nothing is to be skipped, and no chain is dropped if
+none is old. 1 is HAS_HANDSHAKE, which is set already.
 """
 
 import crypto_samples as samples

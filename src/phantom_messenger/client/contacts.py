@@ -114,7 +114,7 @@ class Contacts:
             raise NoKeyYet(f"the key of {contact.label} has not been seen yet; exchange a text first")
         if record.offered and trust is not Trust.VERIFIED:
             return _public(record)  # it stays changed
-        record = msgspec.structs.replace(record, trust=str(trust), key=record.offered or record.key, offered=b"")
+        record = _settled(record, trust)
         with self._vault.transaction():
             self._vault.put(records.CONTACT, contact.user_id, record)
         self._added(contact.user_id)
@@ -130,9 +130,7 @@ class Contacts:
         record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
         if record is None or record.trust != Trust.CHANGED:
             return contact
-        record = msgspec.structs.replace(
-            record, trust=str(Trust.UNVERIFIED), key=record.offered or record.key, offered=b""
-        )
+        record = _settled(record, Trust.UNVERIFIED)
         with self._vault.transaction():
             self._vault.put(records.CONTACT, contact.user_id, record)
         self._added(contact.user_id)
@@ -221,4 +219,13 @@ def _public(record: ContactRecord) -> Contact:
         trust=Trust(record.trust),
         key=record.offered or record.key or None,
         classical=record.classical,
+    )
+
+
+def _settled(record: ContactRecord, trust: Trust) -> ContactRecord:
+    """A contact whose key the user has judged: an offered one is theirs from now on."""
+    if not record.offered:
+        return msgspec.structs.replace(record, trust=str(trust))
+    return msgspec.structs.replace(
+        record, trust=str(trust), key=record.offered, offered=b"", classical=record.offered_classical
     )

@@ -21,7 +21,13 @@ from phantom_messenger.client.records import ContactRecord, Mark, OutboxRecord, 
 from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import handshake, session
-from phantom_messenger.crypto.errors import CryptoError, InvalidKey, InvalidMessage, UndecryptableMessage
+from phantom_messenger.crypto.errors import (
+    CryptoError,
+    InvalidKey,
+    InvalidMessage,
+    InvalidSignature,
+    UndecryptableMessage,
+)
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.crypto.session import Parsed, Session
@@ -29,6 +35,9 @@ from phantom_messenger.wire import frames, signing
 
 MAX_SESSIONS: Final = 40
 """Sessions kept with a peer: the one in use, and older ones for messages still under way."""
+
+MAX_STRANGER_SESSIONS: Final = 3
+"""The same for a stranger, whose messages must not make us try, and store, more."""
 
 _CONVERSATION: Final = b"phantom/1 conversation\n"
 
@@ -44,11 +53,13 @@ class Opened(NamedTuple):
     """A message that was decrypted and believed.
 
     ``late``: one that was written after it has come before it. ``is_new``: it began a session.
+    ``is_known``: its sender has the key that the user knows.
     """
 
     content: content.Text | content.Receipt
     late: bool
     is_new: bool
+    is_known: bool
 
 
 class Conversations:
@@ -126,7 +137,7 @@ class Conversations:
         body = content.Receipt(**ends) if entry.text is None else content.Text(**ends)
         after, message = session.encrypt(chosen, content.encode(body), self._random)
         self._store(entry.peer, [after if found is chosen else found for found in sessions])
-        return msgspec.structs.replace(entry, sealed=message)
+        return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
 
     def open(self, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:
         """Decrypt a message; call it inside a transaction that stores what it says.
@@ -145,6 +156,7 @@ class Conversations:
         is_new = message.handshake is not None and not any(
             known.id == message.handshake.ephemeral for known in sessions
         )
+        self._check_signature(sender, message, sessions, frame.signature, signed_text)
         if is_new:
             sessions = self._answered(sender, message, sessions, now)
         before, after, plaintext = self._decrypt(message, sessions, now)
@@ -163,7 +175,28 @@ class Conversations:
         self._store(sender, sessions)
         self._note_key(sender, after.peer.public, classical=sessions[0].classical)
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
-        return Opened(found, late, is_new)
+        return Opened(found, late, is_new, self._known_key(sender) == after.peer.public)
+
+    def _check_signature(
+        self, sender: str, message: Parsed, sessions: list[Session], signature: str, signed_text: bytes
+    ) -> None:
+        """Before any work: the envelope is signed by somebody with whom there is a session, or begins one.
+
+        Raises:
+            InvalidSignature: it is not; nobody's message was lost.
+            UndecryptableMessage: nothing is known to check it with.
+        """
+        keys = {found.peer.public for found in sessions} | {self._known_key(sender)} - {b""}
+        if message.handshake is not None:
+            _check_certified(sender, message.handshake.identity)
+            keys = {message.handshake.identity.public}
+        if not keys:
+            raise UndecryptableMessage("there is no session with this peer")
+        for key in keys:
+            with suppress(InvalidSignature):
+                PeerIdentity(key).verify(base64.b64decode(signature), signing.envelope_bytes(signed_text))
+                return
+        raise InvalidSignature("the envelope is not signed by its sender")
 
     def forget_old(self, now: int) -> None:
         """Erase keys that are too old to be kept; call it inside a transaction."""
@@ -177,7 +210,6 @@ class Conversations:
         """The sessions with the one that this message's handshake begins."""
         header = message.handshake
         assert header is not None  # noqa: S101 - the caller looked
-        _check_certified(sender, header.identity)
         fingerprint = base64.b64encode(hashlib.sha256(header.encode()).digest()).decode()
         if self._vault.has(records.HANDSHAKE, fingerprint):
             raise UndecryptableMessage("this handshake was seen before")
@@ -227,7 +259,7 @@ class Conversations:
         if contact.key in {b"", key}:
             after = msgspec.structs.replace(contact, key=key, classical=classical)
         else:
-            after = msgspec.structs.replace(contact, offered=key, trust=str(Trust.CHANGED))
+            after = msgspec.structs.replace(contact, offered=key, trust=str(Trust.CHANGED), offered_classical=classical)
         if after != contact:
             self._vault.put(records.CONTACT, peer, after)
 
@@ -244,7 +276,9 @@ class Conversations:
         return found
 
     def _store(self, peer: str, sessions: list[Session]) -> None:
-        kept = sessions[:MAX_SESSIONS]
+        contact = self._vault.get(records.CONTACT, peer, ContactRecord)
+        is_stranger = contact is None or not (contact.name or contact.greeted)
+        kept = sessions[: MAX_STRANGER_SESSIONS if is_stranger else MAX_SESSIONS]
         self._vault.put(records.SESSIONS, peer, SessionsRecord(sessions=[session.dump(found) for found in kept]))
 
 

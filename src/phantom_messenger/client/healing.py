@@ -27,6 +27,16 @@ MAX_ASKS: Final = 3
 
 ASK_AGAIN_MS: Final = HOUR_MS
 
+MAX_KEPT: Final = 50
+MAX_KEPT_OF_STRANGER: Final = 5
+"""Unreadable messages of a sender that stay in the mailbox at the relay: all of them would fill it for good."""
+
+MAX_REMEMBERED: Final = 200
+"""Unreadable messages of a sender that are remembered, and can be asked for."""
+
+KEEP_MS: Final = 30 * 24 * HOUR_MS
+"""How long they are remembered."""
+
 MAX_RESENDS: Final = 3
 """How often a text is sent again: what a peer can make us send."""
 
@@ -41,23 +51,36 @@ class Healing:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._unreadable: dict[str, dict[str, UnreadableRecord]] = {}
+        self._begun_here: dict[str, list[int]] = {}
         for _, record in vault.readable(records.UNREADABLE, UnreadableRecord):
             self._unreadable.setdefault(record.sender, {})[record.message_id] = record
 
-    def note(self, sender: str, message_id: str, *, curable: bool) -> bool:
-        """Remember that a message cannot be read; False if that is known already.
+    def note(self, sender: str, message_id: str, now: int, *, curable: bool) -> bool:
+        """Remember that a message cannot be read; False if that is known already, or there are too many.
 
         Args:
             sender: user id.
             message_id: of the message.
+            now: since when.
             curable: whether sending it again would help.
         """
-        if message_id in self._unreadable.get(sender, {}):
+        known = self._unreadable.get(sender, {})
+        if message_id in known or len(known) >= MAX_REMEMBERED:
             return False
-        record = UnreadableRecord(message_id=message_id, sender=sender, curable=curable)
+        record = UnreadableRecord(message_id=message_id, sender=sender, at=now, curable=curable)
         with self._vault.transaction():
             self._put(record)
         return True
+
+    def keeps(self, sender: str, message_id: str, *, known: bool) -> bool:
+        """Whether the relay is to keep it: the first few of a sender, fewer of a stranger."""
+        first = list(self._unreadable.get(sender, {}))[: MAX_KEPT if known else MAX_KEPT_OF_STRANGER]
+        return message_id in first
+
+    def forget(self, now: int) -> None:
+        """Forget what nobody will send again; call it inside a transaction."""
+        for record in self._vault.overdue(records.UNREADABLE, now, UnreadableRecord):
+            self.readable(record.sender, record.message_id)
 
     def readable(self, sender: str, message_id: str) -> None:
         """It could be read after all; call it inside a transaction."""
@@ -82,17 +105,30 @@ class Healing:
             record = self._unreadable[sender][message_id]
             self._put(msgspec.structs.replace(record, asked_at=now, times=record.times + 1))
 
-    def needs_session(self, sender: str, now: int) -> bool:
-        """Whether to ask in a new session; else the one in use is new enough, or there were too many."""
-        begun = self._begun(sender, now)
-        return len(begun) < MAX_SESSIONS_PER_HOUR and all(now - at >= SETTLE_MS for at in begun)
+    def needs_session(self, sender: str, now: int, monotonic: int) -> bool:
+        """Whether to ask in a new session; else the one in use is new enough, or there were too many.
 
-    def began(self, sender: str, now: int) -> None:
+        Args:
+            sender: user id.
+            now: the relay's clock, which is kept over restarts, and which a relay can set.
+            monotonic: milliseconds that nobody can.
+        """
+        begun = self._begun(sender, now)
+        here = self._begun_here[sender] = [at for at in self._begun_here.get(sender, []) if monotonic - at < HOUR_MS]
+        return (
+            max(len(begun), len(here)) < MAX_SESSIONS_PER_HOUR
+            and all(abs(now - at) >= SETTLE_MS for at in begun)
+            and all(monotonic - at >= SETTLE_MS for at in here)
+        )
+
+    def began(self, sender: str, now: int, monotonic: int) -> None:
         """A new session was begun for this; call it inside a transaction."""
+        self._begun_here.setdefault(sender, []).append(monotonic)
         self._vault.put(records.HEALED, sender, HealedRecord(at=[*self._begun(sender, now), now]))
 
     def _put(self, record: UnreadableRecord) -> None:
-        self._vault.put(records.UNREADABLE, records.pair(record.sender, record.message_id), record)
+        name = records.pair(record.sender, record.message_id)
+        self._vault.put(records.UNREADABLE, name, record, due=record.at + KEEP_MS)
         self._vault.when_kept(lambda: self._remember(record))
 
     def _remember(self, record: UnreadableRecord) -> None:
@@ -103,11 +139,10 @@ class Healing:
             found = self._vault.get(records.HEALED, sender, HealedRecord)
         except VaultDamaged:
             found = None
-        # A time to come is that of a clock that was wrong.
-        return [] if found is None else [at for at in found.at if 0 <= now - at < HOUR_MS]
+        return [] if found is None else [at for at in found.at if abs(now - at) < HOUR_MS]
 
 
 def _is_due(record: UnreadableRecord, now: int) -> bool:
     if not record.curable or record.times >= MAX_ASKS:
         return False
-    return record.asked_at is None or not 0 <= now - record.asked_at < ASK_AGAIN_MS
+    return record.asked_at is None or abs(now - record.asked_at) >= ASK_AGAIN_MS

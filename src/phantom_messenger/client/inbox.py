@@ -66,7 +66,8 @@ class Inbox:
                 self._receipts.put(sender, message_id, "delivered", now)
             else:
                 self._vault.put(records.SEEN, name, Mark(now), due=now + KEEP_SEEN_RECEIPTS_MS)
-                told(sender, opened.content)
+                if opened.is_known:
+                    told(sender, opened.content)
             self._healing.readable(sender, message_id)
         return opened
 

@@ -423,14 +423,20 @@ class Messenger:
     def _cannot_read(self, sender: str, message_id: str, error: CryptoError) -> None:
         """It is not acked: it stays with the relay until the same one comes readable."""
         is_curable = isinstance(error, UndecryptableMessage | UnknownPreKey)
-        if not self._healing.note(sender, message_id, curable=is_curable):
+        is_known = self.contacts.may_tell(sender)
+        is_new = self._healing.note(sender, message_id, self._relay_time(), curable=is_curable)
+        if not self._healing.keeps(sender, message_id, known=is_known) and self._link is not None:
+            # So many would fill the mailbox for good. They can be asked for all the same.
+            gone = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status="delivered")
+            self._acks.confirm(self._link, gone, self._monotonic())
+        if not is_new:
             return
         peer = self.contacts.of(sender)
         if isinstance(error, UnknownSuite):
             word, what = "newer", "is of a newer version; update this program"
         elif not is_curable:
             word, what = "unreadable", "cannot be decrypted; ask for it again"
-        elif self.contacts.may_tell(sender):
+        elif is_known:
             word, what = "waiting", "cannot be decrypted: waiting for it to be sent again"
         else:
             word, what = "unreadable", "cannot be decrypted; add them with 'phantom contacts add' to ask for it again"
@@ -439,7 +445,7 @@ class Messenger:
     def _take_told(self, sender: str, told: content.Receipt) -> None:
         """What became of our messages, from their recipient itself; part of the transaction that keeps the receipt."""
         answered = [*told.delivered, *told.read, *told.burned]
-        lost = [*told.undecryptable, *self._outbox.overtaken(sender, answered)]
+        self._outbox.suspect(sender, self._outbox.overtaken(sender, answered), self._relay_time())
         if told.undecryptable:
             self._outbox.unseal(sender)
         for state, message_ids in (
@@ -454,11 +460,14 @@ class Messenger:
         for message_id in told.undecryptable:
             if self._receipts.may_resend(sender, message_id):
                 self._outbox.put(self._carrier(message_id, sender), first=True)
-        count = self._outbox.again(sender, lost, self._relay_time())
+        self._send_again(sender, told.undecryptable)
+
+    def _send_again(self, peer: str, message_ids: list[str]) -> None:
+        contact = self.contacts.of(peer)
+        count = self._outbox.again(peer, message_ids, self._relay_time(), contact.key or b"")
         if count:
-            peer = self.contacts.of(sender)
-            what = f"{peer.label} could not read {count} text(s) of yours; they are sent again"
-            self._vault.when_kept(lambda: self._trouble(peer, "resent", what))
+            what = f"{contact.label} could not read {count} text(s) of yours; they are sent again"
+            self._vault.when_kept(lambda: self._trouble(contact, "resent", what))
 
     def _carrier(self, message_id: str, peer: str) -> OutboxRecord:
         """A receipt to be sent again."""
@@ -564,7 +573,10 @@ class Messenger:
         with self._vault.transaction():
             self._inbox.forget_expired(now)
             self._outbox.forget_expired(now)
+            self._healing.forget(now)
             self._receipts.forget(self._vault.overdue(records.RECEIPT, now, ReceiptRecord))
+            for peer, message_ids in self._outbox.lost(now).items():
+                self._send_again(peer, message_ids)
             if now >= self._old_keys_at:
                 self._old_keys_at = now + OLD_KEYS_MS
                 self._conversations.forget_old(now)

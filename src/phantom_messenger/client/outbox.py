@@ -15,6 +15,9 @@ from phantom_messenger.client.records import OutboxRecord, SentRecord, Unanswere
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
 
+LOST_MS: Final = 660_000
+"""How long a text may be overtaken before it counts as lost: longer than the relay remembers ids."""
+
 _RANK: Final = {
     DeliveryState.QUEUED: 0,
     DeliveryState.ACCEPTED: 1,
@@ -37,7 +40,10 @@ class Outbox:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         found = [entry for _, entry in vault.all(records.OUTBOX, OutboxRecord)]
-        self._entries = {entry.message_id: entry for entry in sorted(found, key=lambda entry: not entry.again)}
+        again = sorted((entry for entry in found if entry.again), key=self._place)
+        self._entries = {entry.message_id: entry for entry in [*again, *(e for e in found if not e.again)]}
+        self._lost_since: dict[str, tuple[str, int]] = {}
+        """Texts that were overtaken by an answered one: for whom, and since when."""
         self._in_flight: dict[str, OutboxRecord] = {}
         self._unanswered: dict[str, list[str]] = {}
         for _, marker in vault.all(records.UNANSWERED, UnansweredRecord):
@@ -99,12 +105,20 @@ class Outbox:
                 if entry.peer == peer and entry.sealed:
                     self.put(msgspec.structs.replace(entry, sealed=b""))
 
-    def remove(self, message_id: str, peer: str) -> None:
-        """An entry has left, or is not to be sent any more."""
+    def _place(self, entry: OutboxRecord) -> int:
+        """Where a text stands in the order in which they were written."""
+        return self._vault.place(records.SENT, entry.message_id)
+
+    def remove(self, message_id: str, peer: str, *, is_over: bool = False) -> None:
+        """An entry has left; or, if ``is_over``, is not to be sent any more."""
         flying, waiting = self._in_flight.get(peer), self._entries.get(message_id)
+        if waiting is not None and waiting.peer != peer:
+            return  # the relay's word for somebody else's
         is_flying = flying is not None and flying.message_id == message_id
         # It may be to be sent again meanwhile, encrypted anew.
-        stays = flying is not None and is_flying and waiting is not None and waiting.sealed != flying.sealed
+        stays = (
+            not is_over and flying is not None and is_flying and waiting is not None and waiting.sealed != flying.sealed
+        )
         with self._vault.transaction():
             if waiting is not None and not stays:
                 self._vault.delete(records.OUTBOX, message_id)
@@ -127,8 +141,9 @@ class Outbox:
 
     def advance(self, sent: SentRecord, state: DeliveryState, now: int) -> bool:
         """A text has come further; False if that is no news."""
+        entry = self._entries.get(sent.message_id)
         with self._vault.transaction():
-            self.remove(sent.message_id, sent.peer)
+            self.remove(sent.message_id, sent.peer, is_over=state is not DeliveryState.ACCEPTED)
             if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
                 if state is DeliveryState.ACCEPTED and sent.message_id in self._unanswered.get(sent.peer, []):
                     self._vault.when_kept(lambda: self._wait_for_answer(sent))  # it was sent again
@@ -138,7 +153,8 @@ class Outbox:
             if expires_at is None and sent.expires_in is not None:
                 expires_at = now + sent.expires_in  # it was accepted just now
             text = None if gone else sent.text
-            after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at)
+            key = sent.key if entry is None else entry.key
+            after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at, key=key)
             self._vault.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
             if state is DeliveryState.ACCEPTED:
                 marker = UnansweredRecord(message_id=sent.message_id, peer=sent.peer)
@@ -165,13 +181,33 @@ class Outbox:
         before = waiting[: max(places, default=0)]
         return [name for name in before if name not in answered and name not in self._entries]
 
-    def again(self, peer: str, message_ids: list[str], now: int) -> int:
+    def suspect(self, peer: str, message_ids: list[str], now: int) -> None:
+        """Texts were overtaken: ``lost`` names them if they are still unanswered when it is time.
+
+        Not at once: the relay takes an id for a double for ten minutes after its recipient had it.
+        """
+        for message_id in message_ids:
+            self._lost_since.setdefault(message_id, (peer, now))
+
+    def lost(self, now: int) -> dict[str, list[str]]:
+        """Suspected texts whose time has come, by user; each is named once."""
+        found: dict[str, list[str]] = {}
+        for message_id, (peer, since) in list(self._lost_since.items()):
+            if message_id not in self._unanswered.get(peer, []):
+                del self._lost_since[message_id]
+            elif not 0 <= now - since < LOST_MS:
+                del self._lost_since[message_id]
+                found.setdefault(peer, []).append(message_id)
+        return found
+
+    def again(self, peer: str, message_ids: list[str], now: int, key: bytes) -> int:
         """Put texts back into the outbox, in the order in which they were written.
 
         Args:
             peer: who has asked for them, or lost them.
             message_ids: unknown ones, and what is gone or was sent again too often, are passed over.
             now: those that have expired by now are passed over too.
+            key: of the peer as the user knows it; what was written for another key is passed over.
 
         Returns:
             How many will be sent again.
@@ -179,10 +215,14 @@ class Outbox:
         found = [self.sent(message_id, peer) for message_id in dict.fromkeys(message_ids)]
         count = 0
         with self._vault.transaction():
-            for sent in sorted((sent for sent in found if sent is not None), key=lambda sent: -sent.made_at):
+            known = [sent for sent in found if sent is not None]
+            for sent in sorted(known, key=lambda sent: -self._vault.place(records.SENT, sent.message_id)):
                 left = None if sent.expires_at is None else sent.expires_at - now
                 is_gone = sent.text is None or sent.state in {DeliveryState.FAILED, DeliveryState.EXPIRED}
-                if is_gone or sent.resends >= MAX_RESENDS or (left is not None and left <= 0):
+                is_other = sent.key not in {b"", key}
+                if is_gone or is_other or sent.resends >= MAX_RESENDS or (left is not None and left <= 0):
+                    self._vault.delete(records.UNANSWERED, sent.message_id)
+                    self._vault.when_kept(lambda sent=sent: self._has_answer(sent))  # type: ignore[misc] # nothing will come
                     continue
                 count += 1
                 entry = OutboxRecord(
@@ -203,3 +243,4 @@ class Outbox:
         """Erase the texts whose time has come; call it inside a transaction."""
         for sent in self._vault.overdue(records.SENT, now, SentRecord):
             self._vault.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, text=None))
+            self.remove(sent.message_id, sent.peer, is_over=True)

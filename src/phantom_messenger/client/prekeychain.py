@@ -93,7 +93,7 @@ class PreKeyChain:
             or last_resort is None
             or signed.id != signed_id
             or last_resort.id != last_resort_id
-            or now - signed.made_at > ROTATE_MS
+            or _is_old(signed, now)
             or one_time < REFILL_BELOW
             or kem < KEM_REFILL_BELOW
         )
@@ -173,7 +173,7 @@ class PreKeyChain:
 
     def _renewed(self, sort: str, now: int) -> PreKeyRecord:
         current = self._current(sort)
-        if current is not None and now - current.made_at <= ROTATE_MS:
+        if current is not None and not _is_old(current, now):
             return current
         if current is not None:
             self._put(current, retired_at=now)
@@ -234,3 +234,8 @@ class PreKeyChain:
         if signed:
             # Older handshakes were made with prekeys that are gone, so they cannot be replayed.
             self._vault.forget(records.HANDSHAKE, min(signed) - 1)
+
+
+def _is_old(record: PreKeyRecord, now: int) -> bool:
+    """Whether it is to be renewed; one of the future was made by a clock that was wrong."""
+    return now - record.made_at > ROTATE_MS or record.made_at > now + _DAY_MS

@@ -52,6 +52,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     greeted: bool = False
     offered: bytes = b""
     classical: bool = False
+    offered_classical: bool = False
 
 
 class SessionsRecord(Record, frozen=True, kw_only=True):
@@ -78,7 +79,7 @@ class OutboxRecord(Record, frozen=True, kw_only=True):
     """``OUTBOX``/message id: what the relay has not accepted. ``sealed`` is b'' until encrypted.
 
     ``text`` is None for a receipt, whose content is gathered from ``RECEIPT`` when it is encrypted.
-    ``again``: its recipient could not read it, or never got it.
+    ``again``: its recipient could not read it, or never got it. ``key``: of whom it was encrypted for.
     """
 
     message_id: str
@@ -89,12 +90,13 @@ class OutboxRecord(Record, frozen=True, kw_only=True):
     made_at: int
     sealed: bytes = b""
     again: bool = False
+    key: bytes = b""
 
 
 class SentRecord(Record, frozen=True, kw_only=True):
     """``SENT``/message id: a text of one's own and how far it has come. ``text`` None when it is gone.
 
-    ``resends``: how often it was sent again because its recipient had lost it.
+    ``resends``: how often it was sent again because its recipient had lost it. ``key``: of whom it was encrypted for.
     """
 
     message_id: str
@@ -106,6 +108,7 @@ class SentRecord(Record, frozen=True, kw_only=True):
     expires_in: int | None = None
     expires_at: int | None = None
     resends: int = 0
+    key: bytes = b""
 
 
 class ReceivedRecord(Record, frozen=True, kw_only=True):
@@ -153,11 +156,12 @@ class ReceiptRecord(Record, frozen=True, kw_only=True):
 class UnreadableRecord(Record, frozen=True, kw_only=True):
     """``UNREADABLE``/'<sender> <message id>': a message that could not be decrypted.
 
-    ``curable``: sending it again would help. ``asked_at``: when its sender was last asked for it, in milliseconds.
+    ``at``: since when. ``curable``: sending it again would help. ``asked_at``: when its sender was last asked for it.
     """
 
     message_id: str
     sender: str
+    at: int
     curable: bool = False
     asked_at: int | None = None
     times: int = 0

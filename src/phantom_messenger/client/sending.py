@@ -161,7 +161,7 @@ class Sending:
         if self._pacing.may_send(RateClass.MESSAGE, now):
             for entry in self._outbox.ready():
                 self._send_entry(entry)
-        for peer in list(greet):
+        for peer in list(greet - self._blocked):
             self._want_session(peer)
 
     # --- texts and receipts -------------------------------------------------------
@@ -172,7 +172,9 @@ class Sending:
             missing = self._healing.due(sender, self._wall)[: content.MAX_RECEIPTS]
             if not missing or not self._contacts.may_tell(sender):
                 continue
-            if self._healing.needs_session(sender, self._wall) or not self._conversations.has_session(sender):
+            if self._healing.needs_session(sender, self._wall, self._now) or not self._conversations.has_session(
+                sender
+            ):
                 self._want_session(sender, heals=True)
                 continue
             with self._vault.transaction():
@@ -226,6 +228,10 @@ class Sending:
         if not entry.sealed and not self._conversations.has_session(entry.peer):
             self._want_session(entry.peer)
             return
+        expires_in = self._lifetime(entry)
+        if expires_in is not None and expires_in <= 0:
+            self._outbox.remove(entry.message_id, entry.peer, is_over=True)
+            return
         if not self.may_send(link, RateClass.MESSAGE, now):
             return
         if not entry.sealed:
@@ -236,8 +242,8 @@ class Sending:
         metadata: dict[str, Any] = {}
         if entry.burn:
             metadata["burnAfterRead"] = True
-        if entry.expires_in is not None:
-            metadata["expiresIn"] = entry.expires_in
+        if expires_in is not None:
+            metadata["expiresIn"] = expires_in
         payload = frames.MessagePayload(
             conversation_id=conversation_id(self._own_id, entry.peer),
             encrypted=base64.b64encode(entry.sealed).decode(),
@@ -250,6 +256,11 @@ class Sending:
             lambda request, time: frames.Message(id=request, payload=payload, signature="", timestamp=time),
             lambda error: self._message_refused(entry, error),
         )
+
+    def _lifetime(self, entry: OutboxRecord) -> int | None:
+        """``expiresIn``: of a text that is sent again, what is left of it."""
+        sent = self._outbox.sent(entry.message_id) if entry.again else None
+        return entry.expires_in if sent is None or sent.expires_at is None else sent.expires_at - self._wall
 
     def _is_blocked(self, entry: OutboxRecord) -> bool:
         """Whether the user must look at a changed key first; said once."""
@@ -293,6 +304,8 @@ class Sending:
                     self._trouble(peer, "storage", "the relay cannot store texts now; they are sent as soon as it can")
             case ErrorCode.INVALID_MESSAGE if reason == "clock":
                 self._pacing.pause(RateClass.MESSAGE, now + SOON_MS)
+            case _ if entry.again and entry.text is not None:
+                self._outbox.remove(entry.message_id, entry.peer, is_over=True)  # it had been accepted once
             case _ if entry.text is None:
                 self._outbox.remove(entry.message_id, entry.peer)
                 self._receipts.told(entry.peer, entry.message_id)  # nobody is there to hear it
@@ -342,11 +355,12 @@ class Sending:
                 if begins:
                     self._conversations.begin(peer, bundle_of(payload), exchange.ephemeral)
                 if exchange.heals:
-                    self._healing.began(peer, wall)
+                    self._healing.began(peer, wall, now)
                 self._greeted(peer)
         except ChangedKey:
             self._conversations.note_offered(peer, base64.b64decode(payload.identity_key))
             self._blocked.add(peer)
+            self._pacing.pause_peer(peer, now + TELL_AGAIN_MS)
             self.tell_changed(self._contacts.of(peer))
         except CryptoError as error:
             self._pacing.unknown_peer(peer, now)

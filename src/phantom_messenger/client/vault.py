@@ -195,6 +195,13 @@ class Vault:
         ).fetchone()
         return None if row is None else self._read(kind, hashed, row[0], type_)
 
+    def place(self, kind: str, name: str) -> int:
+        """The position of a record in the order of its kind, 0 if it is not there."""
+        row: Any = self._connection.execute(
+            "SELECT position FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name))
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
     def has(self, kind: str, name: str) -> bool:
         """Whether there is a record."""
         return (
