@@ -27,7 +27,7 @@ replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=1
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
 
-mutants: $(VENV)/.dev ## Change the cryptography in every small way and see which changes no test notices (an hour)
+mutants: $(VENV)/.dev ## Change the cryptography in every small way and see which no test notices (ten minutes)
 	@PATH=$(abspath $(BIN)):$$PATH scripts/mutants
 
 check: $(VENV)/.dev ## Lint, format check, types, import direction

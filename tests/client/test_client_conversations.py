@@ -10,7 +10,7 @@ from client_samples import Party, acquainted, fast_folder, raw_rows, resealed
 
 from phantom_messenger.client import content, records
 from phantom_messenger.client.content import Text
-from phantom_messenger.client.conversations import MAX_SESSIONS, conversation_id
+from phantom_messenger.client.conversations import MAX_SESSIONS, MAX_STRANGER_SESSIONS, conversation_id
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.crypto import session
 from phantom_messenger.crypto.errors import (
@@ -220,7 +220,7 @@ def test_refused_first_message_leaves_the_one_time_keys(alice: Party, bob: Party
     first = alice.write(bob, "hello")
     sealed = bytearray(base64.b64decode(first.payload.encrypted))
     sealed[-1] ^= 1
-    assert_refused(bob, with_sealed(first, bytes(sealed)), UndecryptableMessage)
+    assert_refused(bob, with_sealed(first, bytes(sealed)), InvalidSignature)
     assert bob.text(first) == "hello"
 
 
@@ -472,12 +472,22 @@ def test_peer_that_begins_again_is_followed(alice: Party, bob: Party) -> None:
 
 
 def test_old_sessions_are_bounded(alice: Party, bob: Party) -> None:
+    for one, other in ((alice, bob), (bob, alice)):
+        with one.vault.transaction():
+            one.vault.put(records.CONTACT, other.id, ContactRecord(user_id=other.id, name="a friend"))
     acquainted(alice, bob)
     for number in range(MAX_SESSIONS + 5):
         alice.begin(bob, one_time=False)
         assert bob.text(alice.write(bob, f"{number}")) == f"{number}"
     assert len(alice.sessions(bob)) == len(bob.sessions(alice)) == MAX_SESSIONS
     assert alice.text(bob.write(alice, "still there")) == "still there"
+
+
+def test_stranger_has_few_sessions(alice: Party, bob: Party) -> None:
+    for number in range(MAX_STRANGER_SESSIONS + 5):
+        alice.begin(bob, one_time=False)
+        assert bob.text(alice.write(bob, f"{number}")) == f"{number}"
+    assert len(bob.sessions(alice)) == MAX_STRANGER_SESSIONS
 
 
 def test_sessions_survive_the_program(alice: Party, bob: Party) -> None:

@@ -155,6 +155,28 @@ def test_saying_no_to_a_changed_key_leaves_it_changed(town: Town) -> None:
     assert alice.messenger.contacts.set_trust("bob", Trust.UNVERIFIED).trust is Trust.CHANGED
 
 
+def test_receipts_of_the_new_key_say_nothing_of_texts_for_the_old_one(town: Town) -> None:
+    alice, bob = friend_with_claimed_id(town)
+    bob.cut()
+    (number,) = alice.send(bob, "an old secret")
+    settle(alice)
+    bob.login()
+    bob.messenger.delete_account()
+    settle(bob, alice)
+    other = claim(town.device("other")).login()
+    other.messenger.contacts.add("alice", alice.id)
+    for status in ("burned", "undecryptable"):
+        with other.vault.transaction():
+            other.messenger._receipts.put(alice.id, number, status, 0)
+        pass_time(5 * SECOND, alice, other)
+    alice.messenger.contacts.accept("bob")
+    with other.vault.transaction():
+        other.messenger._receipts.put(alice.id, number, "undecryptable", 0)
+    pass_time(MINUTE, alice, other)
+    assert alice.own_text(number) == "an old secret"
+    assert "an old secret" not in other.read_all()
+
+
 def test_change_is_still_known_after_a_restart(town: Town) -> None:
     alice, bob = friend_with_claimed_id(town)
     other = taken_over(town, alice, bob)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.client import content, conversations, healing, prekeychain, receipts, sending
+from phantom_messenger.client import content, conversations, healing, outbox, prekeychain, receipts, sending
 from phantom_messenger.crypto import padding, primitives, ratchet, safety, session
 from phantom_messenger.wire import limits
 
@@ -56,6 +56,7 @@ LIMITS: Final = {
     "MAX_RECEIVING_CHAINS": ratchet.MAX_RECEIVING_CHAINS,
     "MAX_SKIPPED_AGE_MS": ratchet.MAX_SKIPPED_AGE_MS,
     "MAX_SESSIONS": conversations.MAX_SESSIONS,
+    "MAX_STRANGER_SESSIONS": conversations.MAX_STRANGER_SESSIONS,
 }
 
 
@@ -85,6 +86,9 @@ def test_limits_are_those_of_the_code() -> None:
         f"{prekeychain.KEM_TARGET} at the relay, refilled below {prekeychain.KEM_REFILL_BELOW}",
         f"are erased after {prekeychain.KEEP_HANDED_OUT_MS // DAY_MS} days",
         f"gathered: {sending.GATHER_MS} ms",
+        f"Of {healing.MAX_KEPT} unreadable messages of a contact, or {healing.MAX_KEPT_OF_STRANGER} of a stranger",
+        f"up to {healing.MAX_REMEMBERED})",
+        f"unanswered {outbox.LOST_MS // 60_000} minutes later",
         f"less than {healing.SETTLE_MS // 1000} s ago, or three in the last hour",
     ],
 )
