@@ -161,8 +161,9 @@ class Sending:
         if self._pacing.may_send(RateClass.MESSAGE, now):
             for entry in self._outbox.ready():
                 self._send_entry(entry)
-        for peer in list(greet - self._blocked):
-            self._want_session(peer)
+        for peer in list(greet):
+            if peer not in self._blocked:
+                self._want_session(peer)
 
     # --- texts and receipts -------------------------------------------------------
 
@@ -172,9 +173,10 @@ class Sending:
             missing = self._healing.due(sender, self._wall)[: content.MAX_RECEIPTS]
             if not missing or not self._contacts.may_tell(sender):
                 continue
-            if self._healing.needs_session(sender, self._wall, self._now) or not self._conversations.has_session(
-                sender
-            ):
+            is_new = self._conversations.has_session(sender) and not self._healing.needs_session(
+                sender, self._wall, self._now
+            )
+            if not is_new:
                 self._want_session(sender, heals=True)
                 continue
             with self._vault.transaction():
