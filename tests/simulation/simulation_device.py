@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -32,9 +31,6 @@ class Ordered(set[str]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(super().__iter__()))
-
-    def __sub__(self, other: AbstractSet[str | None]) -> "Ordered":
-        return Ordered(super().__sub__(other))
 
 
 class DevicePart:
