@@ -2,10 +2,11 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 from client_samples import KEY, Device, Town, cheap_passphrases, fast_folder, pass_time, settle
@@ -13,11 +14,24 @@ from client_samples import KEY, Device, Town, cheap_passphrases, fast_folder, pa
 from phantom_messenger.client import backup, records
 from phantom_messenger.client.backup import Content, export_profile, import_profile
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import BackupError, ProfileExists, WrongPassphrase
-from phantom_messenger.client.records import PreKeyRecord, SessionsRecord
+from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
+from phantom_messenger.client.records import (
+    ContactRecord,
+    IdentityRecord,
+    InboxRecord,
+    Number,
+    OutboxRecord,
+    PreKeyRecord,
+    ReceiptRecord,
+    ReceivedRecord,
+    SentRecord,
+    SessionsRecord,
+    UnansweredRecord,
+)
 from phantom_messenger.client.status import DeliveryState, Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto.session import load
 from support.simulated import HOUR, MINUTE, SECOND, World
 
 WORDS = "a passphrase for the file"
@@ -45,6 +59,15 @@ def opened(file: Path, words: str = WORDS) -> bytes:
     return plain.rstrip(b"\0")[:-1]
 
 
+def failing(error: BaseException) -> Callable[..., Any]:
+    """A function that does not work."""
+
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
 def moved(device: Device, file: Path) -> Device:
     """The device's owner imports the file on a new machine, and goes on there."""
     export_profile(device.vault, file, WORDS)
@@ -57,6 +80,12 @@ def moved(device: Device, file: Path) -> Device:
     device._start(path)
     device.events.clear()
     return device
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Let exported files hold something else than the profile does."""
+    gather = backup._gather
+    monkeypatch.setattr(backup, "_gather", lambda opened: msgspec.structs.replace(gather(opened), **fields))
 
 
 def changed_bytes(file: Path, at: int, value: bytes) -> None:
@@ -132,34 +161,62 @@ def test_text_that_comes_again_after_an_import_is_not_shown_again(town: Town, tm
 # --- what does not ----------------------------------------------------------------
 
 
+def parts_of(stored: Any) -> list[bytes]:
+    """The keys in a stored session, however deep."""
+    if isinstance(stored, bytes):
+        return [stored] if len(stored) == 32 else []
+    return [part for below in stored for part in parts_of(below)] if isinstance(stored, list) else []
+
+
 def secrets_in(vault: Vault) -> list[bytes]:
-    """Live state: private halves of prekeys, and sessions whole and in part."""
+    """Live state: private halves of prekeys, and sessions whole and in part, skipped keys too."""
     found = [record.private for _, record in vault.all(records.PREKEY, PreKeyRecord)]
     for _, stored in vault.all(records.SESSIONS, SessionsRecord):
         for data in stored.sessions:
-            found.append(data)
-            found += [part for part in msgspec.msgpack.decode(data) if isinstance(part, bytes) and len(part) == 32]
+            found += [data, *parts_of(msgspec.msgpack.decode(data))]
     return found
 
 
-def test_no_session_and_no_prekey_is_in_the_file(town: Town, tmp_path: Path) -> None:
+def lively(town: Town) -> tuple[Device, set[bytes]]:
+    """Somebody with sessions, a skipped key and a text that is encrypted and not accepted; and their secrets."""
     alice, bob = town.friends("alice", "bob")
+    alice.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]
+    bob.send(alice, "lost on the way")
+    settle(bob, alice)
+    alice.tamper = None
+    bob.send(alice, "not lost")
+    settle(bob, alice)
     alice.cut()
     alice.send(bob, "sealed but not accepted")
-    live = secrets_in(alice.vault)
+    (state,) = (load(stored.sessions[0]) for _, stored in alice.vault.all(records.SESSIONS, SessionsRecord))
+    secrets = set(secrets_in(alice.vault))
+    assert state.ratchet.mkskipped
+    assert {
+        state.ratchet.rk,
+        state.ratchet.dhs.private,
+        *(key.mk for key in state.ratchet.mkskipped.values()),
+    } < secrets
+    return alice, secrets - {alice.messenger._identity.peer.public, bob.messenger._identity.peer.public}
+
+
+def test_no_session_and_no_prekey_is_in_the_file(town: Town, tmp_path: Path) -> None:
+    alice, live = lively(town)
     assert len(live) > 100
     export_profile(alice.vault, tmp_path / "file", WORDS)
-    public = {alice.messenger._identity.peer.public, bob.messenger._identity.peer.public}
     content = opened(tmp_path / "file")
-    assert not [secret for secret in live if secret in content and secret not in public]
+    assert not [secret for secret in live if secret in content]
     assert all(not entry["sealed"] for entry in msgspec.msgpack.decode(content)["outbox"])
 
 
-def test_control_secrets_are_found_where_they_are(town: Town) -> None:
-    alice, _ = town.friends("alice", "bob")
-    live = secrets_in(alice.vault)
-    assert b"x" + live[0] + b"y" in b"x" + live[0] + b"y"
-    assert len(set(live)) > 100
+def test_control_a_secret_that_slips_into_the_file_is_found(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, live = lively(town)
+    slipped = [ContactRecord(user_id=str(at), key=secret) for at, secret in enumerate(live)]
+    changed(monkeypatch, contacts=slipped)
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    content = opened(tmp_path / "file")
+    assert {secret for secret in live if secret in content} == live
 
 
 def test_texts_that_burn_or_expire_are_left_out_and_their_ids_are_not(town: Town, tmp_path: Path) -> None:
@@ -189,6 +246,45 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
     assert kinds == live | {names.get(name, name) for name in kept}
 
 
+def test_every_record_that_is_to_last_comes_back_as_it_was(town: Town, tmp_path: Path) -> None:
+    alice, _ = lively(town)
+    carol = town.device("carol").login()
+    carol.send(alice, "from a stranger")
+    alice.login()
+    settle(carol, alice)
+    alice.cut()
+    alice.send(carol, "never encrypted")
+    alice.messenger.mark_read(carol.id, alice.waiting()[-1].message_id)
+    kept: dict[str, type[Any]] = {
+        records.IDENTITY: IdentityRecord,
+        records.CONTACT: ContactRecord,
+        records.SENT: SentRecord,
+        records.RECEIVED: ReceivedRecord,
+        records.INBOX: InboxRecord,
+        records.UNANSWERED: UnansweredRecord,
+        records.LAST_PREKEY_ID: Number,
+    }
+
+    def stored(vault: Vault) -> dict[str, list[Any]]:
+        return {kind: [record for _, record in vault.all(kind, type_)] for kind, type_ in kept.items()}
+
+    before = stored(alice.vault)
+    texts = [entry.text for _, entry in alice.vault.all(records.OUTBOX, OutboxRecord) if entry.text is not None]
+    assert all(before.values()), before
+    assert texts
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    new = Vault(tmp_path / "new.vault", KEY)
+    assert stored(new) == before
+    assert [entry.text for _, entry in new.all(records.OUTBOX, OutboxRecord)] == texts
+    assert all(not entry.sealed for _, entry in new.all(records.OUTBOX, OutboxRecord))
+    for text in before[records.RECEIVED]:
+        assert new.has(records.SEEN, records.pair(text.sender, text.message_id))
+    for kind in (records.SESSIONS, records.PREKEY, records.HANDSHAKE, records.ACK):
+        assert not list(new.all(kind, msgspec.Raw))
+    new.close()
+
+
 # --- the file ---------------------------------------------------------------------
 
 
@@ -214,7 +310,7 @@ def test_no_byte_of_the_file_can_change(town: Town, tmp_path: Path) -> None:
     file = tmp_path / "file"
     export_profile(alice.vault, file, WORDS)
     whole = file.read_bytes()
-    for at in [*range(18), *range(30, 80), 1_000, len(whole) - 1]:
+    for at in [*range(80), *range(80, len(whole), 311), *range(len(whole) - 20, len(whole))]:
         changed_bytes(file, at, bytes((whole[at] ^ 1,)))
         with pytest.raises((WrongPassphrase, BackupError)):
             import_profile(file, WORDS, tmp_path / "new.vault", KEY)
@@ -242,10 +338,7 @@ def test_file_that_asks_for_too_much_or_is_newer_is_refused_before_any_work(
     export_profile(alice.vault, tmp_path / "file", WORDS)
     changed_bytes(tmp_path / "file", at, value)
 
-    def work(*_: object, **__: object) -> bytes:
-        raise AssertionError("it worked")
-
-    monkeypatch.setattr(primitives, "argon2id", work)
+    monkeypatch.setattr(primitives, "argon2id", failing(AssertionError("it worked")))
     with pytest.raises(BackupError):
         import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
 
@@ -261,20 +354,143 @@ def test_file_that_is_cut_or_another_is_refused(town: Town, tmp_path: Path, size
             import_profile(tmp_path / name, WORDS, tmp_path / "new.vault", KEY)
 
 
-def test_export_that_fails_leaves_no_half_file(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_export_that_fails_leaves_no_half_file(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     alice, _ = town.friends("alice", "bob")
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "file").write_text("an older export")
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, step, failing(OSError(28, "No space left on device")))
     with pytest.raises(BackupError, match="No space left"):
         export_profile(alice.vault, folder / "file", WORDS, replace=True)
     assert [path.name for path in folder.iterdir()] == ["file"]
     assert (folder / "file").read_text() == "an older export"
+
+
+def test_file_that_somebody_else_makes_meanwhile_is_left_alone(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = town.friends("alice", "bob")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    gather = backup._gather
+
+    def slowly(opened: Vault) -> Content:
+        (folder / "file").write_text("a letter")
+        return gather(opened)
+
+    monkeypatch.setattr(backup, "_gather", slowly)
+    with pytest.raises(BackupError, match="already"):
+        export_profile(alice.vault, folder / "file", WORDS)
+    assert [path.read_text() for path in folder.iterdir()] == ["a letter"]
+
+
+def test_file_system_without_hard_links_will_do(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, _ = town.friends("alice", "bob")
+    monkeypatch.setattr(os, "link", failing(PermissionError(1, "Operation not permitted")))
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    Vault(tmp_path / "new.vault", KEY, create=False).close()
+    with pytest.raises(FileExistsError):
+        backup._give_name(tmp_path / "file", tmp_path / "new.vault", replace=False)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_name_that_no_file_can_have_is_refused(town: Town, tmp_path: Path) -> None:
+    alice, _ = town.friends("alice", "bob")
+    for replace in (False, True):
+        for name in ("x" * 300, "no folder/x"):
+            with pytest.raises(BackupError, match="choose another place"):
+                export_profile(alice.vault, tmp_path / name, WORDS, replace=replace)
+
+
+@pytest.mark.parametrize("words", ["", "half a character \ud800"])
+def test_passphrase_that_is_none_opens_and_closes_nothing(town: Town, tmp_path: Path, words: str) -> None:
+    alice, _ = town.friends("alice", "bob")
+    with pytest.raises(UsageError):
+        export_profile(alice.vault, tmp_path / "file", words)
+    assert not (tmp_path / "file").exists()
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    with pytest.raises(UsageError):
+        import_profile(tmp_path / "file", words, tmp_path / "new.vault", KEY)
+
+
+def test_file_over_the_limit_is_neither_written_nor_read(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = town.friends("alice", "bob")
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    size = (tmp_path / "file").stat().st_size
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", size)
+    import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", size - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(primitives, "argon2id", failing(AssertionError("it worked")))
+        with pytest.raises(BackupError, match="too large"):
+            import_profile(tmp_path / "file", WORDS, tmp_path / "other.vault", KEY)
+    with pytest.raises(BackupError, match="larger than"):
+        export_profile(alice.vault, tmp_path / "second", WORDS)
+    assert not (tmp_path / "second").exists()
+
+
+def test_file_without_an_end_is_read_no_further_than_the_limit(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe tells no size; it holds more than may be read, and how much is left in it shows how much was."""
+    alice, _ = town.friends("alice", "bob")
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", 1_000)
+    for head, sentence in ((bytes(18), "not an exported profile"), (backup.MAGIC + b"\x01", "too large")):
+        reader, writer = os.pipe()
+        os.write(writer, head + bytes(60_000))
+        os.close(writer)
+        with pytest.raises(BackupError, match=sentence):
+            import_profile(Path(f"/dev/fd/{reader}"), WORDS, tmp_path / "new.vault", KEY)
+        assert len(os.read(reader, 100_000)) > 40_000
+        os.close(reader)
+
+
+def test_want_of_memory_is_told(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, _ = town.friends("alice", "bob")
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    monkeypatch.setattr(primitives, "argon2id", failing(MemoryError()))
+    with pytest.raises(BackupError, match="of memory"):
+        import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+
+
+UNUSABLE: list[dict[str, Any]] = [
+    {"identity": IdentityRecord(seed=bytes(31), server="")},
+    {"contacts": [ContactRecord(user_id="x", trust="friend")]},
+    {"receipts": [ReceiptRecord(message_id="1", sender="x", status="liked", at=0)]},
+    {"sent": [SentRecord(message_id="1", peer="x", text=None, made_at=0, burn=False, state=99)]},
+    {"last_prekey_id": "many"},
+]
+
+
+@pytest.mark.parametrize("fields", UNUSABLE, ids=[next(iter(fields)) for fields in UNUSABLE])
+def test_profile_that_could_not_be_opened_is_not_made(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    alice, _ = town.friends("alice", "bob")
+    changed(monkeypatch, **fields)
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    with pytest.raises(BackupError, match="newer"):
+        import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    assert not list(tmp_path.glob("*new*"))
+
+
+def test_fields_of_later_versions_are_passed_over(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(ContactRecord, frozen=True, kw_only=True):
+        colour: str
+
+    alice, bob = town.friends("alice", "bob")
+    changed(monkeypatch, contacts=[Later(user_id=bob.id, name="bob", colour="green")])
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    assert b"green" in opened(tmp_path / "file")
+    summary = import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    assert summary.contacts == 1
 
 
 def test_file_that_is_there_is_overwritten_only_on_demand(town: Town, tmp_path: Path) -> None:
@@ -297,24 +513,91 @@ def test_profile_that_is_there_is_left_alone(town: Town, tmp_path: Path) -> None
     assert (tmp_path / "new.vault").read_bytes() == before
 
 
-def test_import_that_fails_half_way_leaves_no_profile(
+def test_profile_that_somebody_makes_meanwhile_is_left_alone(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = town.friends("alice", "bob")
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    read = backup._read
+
+    def slowly(path: Path, words: bytes) -> Content:
+        other = Vault(tmp_path / "new.vault", KEY)
+        other.put(records.IDENTITY, "", IdentityRecord(seed=bytes(32), server="theirs"))
+        other.close()
+        return read(path, words)
+
+    monkeypatch.setattr(backup, "_read", slowly)
+    with pytest.raises(ProfileExists):
+        import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    found = Vault(tmp_path / "new.vault", KEY)
+    assert found.get(records.IDENTITY, "", IdentityRecord) == IdentityRecord(seed=bytes(32), server="theirs")
+    found.close()
+    assert not list(tmp_path.glob(".new*"))
+
+
+def test_profile_is_not_there_under_its_name_before_it_is_whole(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vault without an identity would get a new one from the next command."""
+    alice, _ = town.friends("alice", "bob")
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    put, close, looks = Vault.put, Vault.close, []
+
+    def putting(self: Vault, kind: str, *arguments: Any, **options: Any) -> None:
+        looks.append((tmp_path / "new.vault").exists())
+        put(self, kind, *arguments, **options)
+
+    def closing(self: Vault) -> None:
+        close(self)
+        looks.append((tmp_path / "new.vault").exists())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Vault, "put", putting)
+        patch.setattr(Vault, "close", closing)
+        import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    assert len(looks) > 5
+    assert not any(looks)
+    assert [path.name for path in tmp_path.glob("*new*")] == ["new.vault"]
+    assert stat.S_IMODE((tmp_path / "new.vault").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", [records.IDENTITY, records.RECEIVED])
+def test_import_that_fails_half_way_leaves_no_profile(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     alice, _ = town.friends("alice", "bob")
     export_profile(alice.vault, tmp_path / "file", WORDS)
     put = Vault.put
 
-    def fail(self: Vault, kind: str, *arguments: Any, **options: Any) -> None:
-        if kind == records.RECEIVED:
-            raise OSError(28, "No space left on device")
-        put(self, kind, *arguments, **options)
+    def fail(self: Vault, of: str, *arguments: Any, **options: Any) -> None:
+        if of == kind:
+            raise apsw.FullError
+        put(self, of, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Vault, "put", fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(VaultError, match="disk space"):
             import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
-    assert not list(tmp_path.glob("new*"))
+    assert not list(tmp_path.glob("*new*"))
     import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+
+
+def test_import_whose_log_could_not_be_written_back_is_not_taken_for_whole(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, _ = town.friends("alice", "bob")
+    export_profile(alice.vault, tmp_path / "file", WORDS)
+    close = Vault.close
+
+    def closing(self: Vault) -> None:
+        close(self)
+        self.path.with_name(f"{self.path.name}-wal").touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Vault, "close", closing)
+        with pytest.raises(VaultError, match="disk space"):
+            import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
+    assert not list(tmp_path.glob("*new*"))
 
 
 def test_sdk_exports_and_imports(tmp_path: Path) -> None:

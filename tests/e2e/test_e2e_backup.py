@@ -1,7 +1,9 @@
 """``phantom export`` and ``import`` as a person uses them: a new machine, and the mistakes on the way."""
 
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 from e2e_people import meet
@@ -31,13 +33,19 @@ def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) 
     user_id = phantom(old, "id", "-p", "alice").stdout.strip()
     assert phantom(old, "send", "-p", "alice", "bob", "before").returncode == 0
     assert "before" in phantom(old, "listen", "-p", "bob", "--count", "1").stdout
+    assert phantom(old, "send", "-p", "bob", "alice", "an answer").returncode == 0
+    assert "an answer" in phantom(old, "listen", "-p", "alice", "--count", "1").stdout
     done = with_words(old, "export", file, "-p", "alice")
     assert done.returncode == 0, done.stderr
-    assert "exported 1 contact(s)" in done.stdout
+    assert "exported 1 contact(s) and 2 text(s)" in done.stdout
+    for left in (old / "profiles").glob("alice*"):
+        left.unlink()
     # Written while nobody was there: made for keys that are not in the file.
     assert phantom(old, "send", "-p", "bob", "alice", "under way").returncode == 0
     done = with_words(new, "import", file, "-p", "alice")
     assert done.returncode == 0, done.stderr
+    assert "imported 1 contact(s) and 2 text(s)" in done.stdout
+    assert "in one place at a time" in done.stdout
     assert phantom(new, "id", "-p", "alice").stdout.strip() == user_id
     (contact,) = phantom(new, "contacts", "list", "-p", "alice", "--json").stdout.splitlines()
     assert json.loads(contact)["name"] == "bob"
@@ -61,6 +69,7 @@ def test_mistakes_are_told_in_a_sentence_and_make_nothing(tmp_path: Path, relay:
     refused = [
         (with_words(home, "export", str(file), "-p", "alice"), "use --force"),
         (with_words(home, "export", str(tmp_path / "no folder" / "x"), "-p", "alice"), "No such file or directory"),
+        (with_words(home, "export", str(tmp_path / ("x" * 300)), "-p", "alice"), "cannot write"),
         (with_words(home, "export", str(tmp_path / "x"), "-p", "nobody"), "phantom init"),
         (with_words(home, "import", str(file), "-p", "alice"), "--profile"),
         (with_words(home, "import", str(tmp_path / "absent"), "-p", "new"), "No such file"),
@@ -76,5 +85,35 @@ def test_mistakes_are_told_in_a_sentence_and_make_nothing(tmp_path: Path, relay:
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
-    assert not list(home.rglob("new*"))
+    no_text = os.fsdecode(b"\xff")
+    for command, profile in (("export", "alice"), ("import", "new")):
+        target = str(tmp_path / "x") if command == "export" else str(file)
+        done = with_words(home, command, target, "-p", profile, words={"PHANTOM_EXPORT_PASSPHRASE": no_text})
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "not UTF-8" in done.stderr
+    assert not list(home.rglob("*new*"))
     assert with_words(home, "export", str(file), "-p", "alice", "--force").returncode == 0
+
+
+def test_import_that_is_killed_leaves_no_other_identity_under_the_name(tmp_path: Path, relay: RelayProcess) -> None:
+    old, new, file = tmp_path / "old", tmp_path / "new", str(tmp_path / "alice.phantom")
+    meet(old, relay.url)
+    user_id = phantom(old, "id", "-p", "alice").stdout.strip()
+    assert with_words(old, "export", file, "-p", "alice").returncode == 0
+    killed = subprocess.Popen(
+        [PHANTOM, "import", file, "-p", "alice"],
+        env=environment(new) | WORDS,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not list(new.rglob("*alice*.vault")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    killed.kill()
+    killed.wait(PATIENCE)
+    after = phantom(new, "id", "-p", "alice")
+    assert after.stdout.strip() in {"", user_id}
+    if after.returncode:
+        assert "there is no profile" in after.stderr
+        assert with_words(new, "import", file, "-p", "alice").returncode == 0
+    assert phantom(new, "id", "-p", "alice").stdout.strip() == user_id

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors
+from phantom_messenger.client.backup import check_target
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PassphraseNeeded, ProfileExists
 from phantom_messenger.client.profile import home_folder, vault_path
@@ -27,8 +28,7 @@ def export(file: Path, profile: str, force: bool) -> None:
     """
     client = open_client(profile)
     try:
-        if file.exists() and not force:
-            client.export_to(file, "")  # says what to do, before a passphrase is asked for in vain
+        check_target(file, replace=force)
         done = client.export_to(file, _passphrase("New passphrase for the file", new=True), replace=force)
     finally:
         client.close()

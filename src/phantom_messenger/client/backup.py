@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from phantom_messenger.client import records, vault
-from phantom_messenger.client.errors import BackupError, ProfileExists, WrongPassphrase
-from phantom_messenger.client.receipts import KEEP_MS
+from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
+from phantom_messenger.client.receipts import KEEP_MS, UNDECRYPTABLE
 from phantom_messenger.client.records import (
     ContactRecord,
     IdentityRecord,
@@ -29,6 +29,7 @@ from phantom_messenger.client.records import (
     SentRecord,
     UnansweredRecord,
 )
+from phantom_messenger.client.status import DeliveryState, Trust
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
@@ -45,6 +46,9 @@ MAX_PASSES: Final = 64
 MAX_LANES: Final = 64
 """What a file may ask Argon2id for: 1 GiB; a hostile one must not take all of the machine."""
 
+_TRUSTS: Final = frozenset(map(str, Trust))
+_STATES: Final = frozenset(map(int, DeliveryState))
+_STATUSES: Final = frozenset({"delivered", "read", "burned", UNDECRYPTABLE})
 _HEADER: Final = struct.Struct(f">{len(MAGIC)}sBIII{SALT_BYTES}s")
 
 
@@ -84,22 +88,37 @@ def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool 
 
     Raises:
         BackupError: it could not be written, or is there already.
+        UsageError: the passphrase is empty, or no text.
         VaultError: the profile cannot be read.
     """
-    if path.exists() and not replace:
-        raise BackupError(f"{path} is there already; choose another name, or use --force to overwrite it")
+    check_target(path, replace=replace)
+    words = _words(passphrase)
     content = _gather(opened)
     salt, nonce = os.urandom(SALT_BYTES), os.urandom(primitives.NONCE_BYTES)
     cost = (vault.ARGON2_MEMORY_KIB, vault.ARGON2_PASSES, vault.ARGON2_LANES)
     header = _HEADER.pack(MAGIC, VERSION, *cost, salt)
-    key = primitives.argon2id(passphrase.encode(), salt=salt, memory_kib=cost[0], passes=cost[1], lanes=cost[2])
+    key = primitives.argon2id(words, salt=salt, memory_kib=cost[0], passes=cost[1], lanes=cost[2])
     plain = msgspec.msgpack.encode(content) + b"\x80"
     plain += bytes(-len(plain) % STEP_BYTES)
     sealed = header + nonce + primitives.seal(key, nonce, plain, header)
     if len(sealed) > MAX_FILE_BYTES:
         raise BackupError(f"the profile is larger than the {MAX_FILE_BYTES >> 20} MiB that a file may have")
-    _write(path, sealed)
+    _write(path, sealed, replace=replace)
     return _summary(content)
+
+
+def check_target(path: Path, *, replace: bool) -> None:
+    """Look whether an export may go there, before anybody types a passphrase in vain.
+
+    Raises:
+        BackupError: there is such a file and it is not to be replaced, or there cannot be one.
+    """
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise BackupError(f"cannot write {path}: {error.strerror}; choose another place") from None
+    if is_there and not replace:
+        raise _is_there(path)
 
 
 def import_profile(path: Path, passphrase: str, profile: Path, secret: Secret, *, server: str | None = None) -> Summary:
@@ -116,22 +135,38 @@ def import_profile(path: Path, passphrase: str, profile: Path, secret: Secret, *
         ProfileExists: there is a profile of that name.
         WrongPassphrase: the passphrase does not open the file, or that is damaged.
         BackupError: it is no such file, or of a newer version.
+        UsageError: the passphrase is empty, or no text.
         VaultError: the profile cannot be made.
     """
+    there = ProfileExists(f"there is a profile '{profile.stem}' already; import under another name with --profile NAME")
     if profile.exists():
-        raise ProfileExists(
-            f"there is a profile '{profile.stem}' already; import under another name with --profile NAME"
-        )
-    content = _read(path, passphrase)
-    made = Vault(profile, secret)
+        raise there
+    content = _read(path, _words(passphrase))
+    # Under another name until it is whole: a vault without an identity would get a new one from the next command,
+    # and a profile that somebody makes meanwhile is theirs.
+    part = profile.with_name(f".{profile.stem}.{secrets.token_hex(4)}.vault")
+    try:
+        _make(part, secret, content, server)
+        _give_name(part, profile, replace=False)
+    except FileExistsError:
+        raise there from None
+    except OSError as error:
+        raise VaultError(f"cannot make {profile}: {error.strerror}; set PHANTOM_HOME to another folder") from None
+    finally:
+        for left in profile.parent.glob(f"{part.name}*"):
+            left.unlink(missing_ok=True)
+    return _summary(content)
+
+
+def _make(part: Path, secret: Secret, content: Content, server: str | None) -> None:
+    made = Vault(part, secret)
     try:
         with made.transaction():
             _put(made, content, server)
-    except BaseException:
-        made.destroy()
-        raise
-    made.close()
-    return _summary(content)
+    finally:
+        made.close()
+    if part.with_name(f"{part.name}-wal").exists():
+        raise VaultError(f"cannot write to {part.parent}; free some disk space")  # the log was not written back
 
 
 def _gather(opened: Vault) -> Content:
@@ -194,36 +229,68 @@ def _put(made: Vault, content: Content, server: str | None) -> None:
         made.put(records.RECEIPT, records.pair(told.sender, told.message_id), told, due=told.at + KEEP_MS)
 
 
-def _read(path: Path, passphrase: str) -> Content:
+def _words(passphrase: str) -> bytes:
+    if not passphrase:
+        raise UsageError("a passphrase for the file is needed; choose one")
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BackupError(f"{path} is too large to be an exported profile; choose another file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise BackupError(f"cannot read {path}: {error.strerror}") from None
+        return passphrase.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the passphrase of the file is not UTF-8 text; use another one") from None
+
+
+def _read(path: Path, words: bytes) -> Content:
+    data = _fetch(path)
     if not data.startswith(MAGIC):
         raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
     if data[len(MAGIC) : len(MAGIC) + 1] > bytes((VERSION,)):
         raise BackupError(f"{path} was written by a newer version of Phantom Messenger; install that version")
     if len(data) < _HEADER.size + primitives.NONCE_BYTES + primitives.TAG_BYTES:
         raise BackupError(f"{path} is cut short; use another copy of it")
+    if len(data) > MAX_FILE_BYTES:
+        raise BackupError(f"{path} is too large to be an exported profile; choose another file")
     _, version, memory, passes, lanes, salt = _HEADER.unpack_from(data)
     is_sane = 0 < passes <= MAX_PASSES and 0 < lanes <= MAX_LANES and 8 * lanes <= memory <= MAX_MEMORY_KIB
     if version != VERSION or not is_sane:
         raise BackupError(f"{path} is damaged; use another copy of it")
-    key = primitives.argon2id(passphrase.encode(), salt=salt, memory_kib=memory, passes=passes, lanes=lanes)
+    try:
+        key = primitives.argon2id(words, salt=salt, memory_kib=memory, passes=passes, lanes=lanes)
+    except MemoryError:
+        raise BackupError(f"{path} takes {memory >> 10} MiB of memory to open; free some") from None
     start = _HEADER.size + primitives.NONCE_BYTES
     try:
         plain = primitives.unseal(key, data[_HEADER.size : start], data[start:], data[: _HEADER.size])
     except UndecryptableMessage:
         raise WrongPassphrase(f"the passphrase does not open {path}, or the file is damaged; try again") from None
     try:
-        return msgspec.msgpack.decode(plain.rstrip(b"\0")[:-1], type=Content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise BackupError(f"{path} is of a version that this program does not know; install a newer one") from None
+        content = msgspec.msgpack.decode(plain.rstrip(b"\0")[:-1], type=Content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        content = None
+    if content is None or not _is_usable(content):
+        raise BackupError(f"{path} is of a version that this program does not know; install a newer one")
+    return content
 
 
-def _write(path: Path, data: bytes) -> None:
+def _fetch(path: Path) -> bytes:
+    """All of an exported file, and no more of anything else than shows that it is none; a device has no end."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER.size)
+            return data + file.read(MAX_FILE_BYTES + 1 - len(data)) if data.startswith(MAGIC) else data
+    except OSError as error:
+        raise BackupError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _is_usable(content: Content) -> bool:
+    """Whether a profile of it could be opened: the words in it are those that this program knows."""
+    return (
+        len(content.identity.seed) == primitives.KEY_BYTES
+        and all(contact.trust in _TRUSTS for contact in content.contacts)
+        and all(sent.state in _STATES for sent in content.sent)
+        and all(told.status in _STATUSES for told in content.receipts)
+    )
+
+
+def _write(path: Path, data: bytes, *, replace: bool) -> None:
     """Whole or not at all: under another name, synced, then renamed."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -233,17 +300,41 @@ def _write(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
+            _give_name(part, path, replace=replace)
         finally:
-            os.close(folder)
+            part.unlink(missing_ok=True)
+    except FileExistsError:
+        raise _is_there(path) from None
     except OSError as error:
         raise BackupError(f"cannot write {path}: {error.strerror}; choose another place") from None
+
+
+def _give_name(part: Path, path: Path, *, replace: bool) -> None:
+    """Let a whole file be there under its name, on disk when this returns.
+
+    Raises:
+        FileExistsError: there is another one, and it is not to be replaced.
+    """
+    if replace:
+        part.replace(path)
+    else:
+        try:
+            path.hardlink_to(part)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError from None
+            part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _is_there(path: Path) -> BackupError:
+    return BackupError(f"{path} is there already; choose another name, or use --force to overwrite it")
 
 
 def _summary(content: Content) -> Summary:

@@ -445,7 +445,7 @@ class Messenger:
     def _take_told(self, sender: str, told: content.Receipt) -> None:
         """What became of our messages, from their recipient itself; part of the transaction that keeps the receipt."""
         answered = [*told.delivered, *told.read, *told.burned]
-        self._outbox.suspect(sender, self._outbox.overtaken(sender, answered), self._relay_time())
+        self._outbox.suspect(sender, self._outbox.overtaken(sender, answered), self._monotonic())
         if told.undecryptable:
             self._outbox.unseal(sender)
         for state, message_ids in (
@@ -575,7 +575,7 @@ class Messenger:
             self._outbox.forget_expired(now)
             self._healing.forget(now)
             self._receipts.forget(self._vault.overdue(records.RECEIPT, now, ReceiptRecord))
-            for peer, message_ids in self._outbox.lost(now).items():
+            for peer, message_ids in self._outbox.lost(self._monotonic()).items():
                 self._send_again(peer, message_ids)
             if now >= self._old_keys_at:
                 self._old_keys_at = now + OLD_KEYS_MS

@@ -182,7 +182,7 @@ class Outbox:
         return [name for name in before if name not in answered and name not in self._entries]
 
     def suspect(self, peer: str, message_ids: list[str], now: int) -> None:
-        """Texts were overtaken: ``lost`` names them if they are still unanswered when it is time.
+        """Texts were overtaken: ``lost`` names them if they are still unanswered when it is time, in monotonic time.
 
         Not at once: the relay takes an id for a double for ten minutes after its recipient had it.
         """
@@ -195,7 +195,7 @@ class Outbox:
         for message_id, (peer, since) in list(self._lost_since.items()):
             if message_id not in self._unanswered.get(peer, []):
                 del self._lost_since[message_id]
-            elif not 0 <= now - since < LOST_MS:
+            elif now - since >= LOST_MS:
                 del self._lost_since[message_id]
                 found.setdefault(peer, []).append(message_id)
         return found
