@@ -6,6 +6,7 @@ devices heard and what they handed out. It finds faults; it never steers.
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -15,8 +16,10 @@ import pytest
 from simulation_network import Setting, Wire
 
 from phantom_messenger.client import records
+from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.outbox import _RANK
+from phantom_messenger.client.outbox import _RANK, Outbox
+from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, TroubleEvent
 from phantom_messenger.client.vault import Vault
@@ -119,17 +122,30 @@ def watched_store(ledger: "Ledger") -> SQLiteStore:
 
 
 @dataclass(slots=True)
-class Text:
-    """A text that somebody wrote, and what became of it. Times are true ones, in milliseconds.
+class Sent:
+    """Something that the relay was given for somebody, and whether it has it. Times are true ones, in milliseconds.
+
+    ``left_in``: the life of the relay in which it left the mailbox.
+    """
+
+    number: str
+    sender: str
+    recipient: str
+    is_stored: bool = field(default=False, kw_only=True)
+    was_stored: bool = field(default=False, kw_only=True)
+    left_at: int = field(default=0, kw_only=True)
+    left_in: int = field(default=0, kw_only=True)
+
+
+@dataclass(slots=True)
+class Text(Sent):
+    """A text that somebody wrote, and what became of it.
 
     ``stamp``: when it was sent, as its sender says; ``stored_stamp``: in the copy that the relay
     has, which may be a later one. ``handed_in``: the life of the program that was
     given it last. ``is_told_expired``: the relay has the news of it for the sender.
     """
 
-    number: str
-    sender: str
-    recipient: str
     place: int
     body: str
     burn: bool
@@ -137,10 +153,6 @@ class Text:
     stamp: int = 0
     stored_stamp: int = 0
     arrived_at: dict[int, int] = field(default_factory=dict)
-    is_stored: bool = False
-    was_stored: bool = False
-    left_at: int = 0
-    left_in: int = 0
     has_expired: bool = False
     is_told_expired: bool = False
     on_device: bool = False
@@ -163,11 +175,29 @@ class Text:
             return DeliveryState.EXPIRED
         return DeliveryState.ACCEPTED if self.was_stored else DeliveryState.QUEUED
 
-    def least(self, *, are_contacts: bool) -> DeliveryState:
-        """How far its sender must know it to have come, in the end."""
-        if are_contacts and (self.read or self.on_device):
+    def least(self, *, is_known: bool) -> DeliveryState:
+        """How far its sender must know it to have come, in the end.
+
+        Args:
+            is_known: whether the sender is somebody whom the recipient has added or written to.
+        """
+        if is_known and (self.read or self.on_device):
             return self.when_read if self.read else DeliveryState.DELIVERED
-        return DeliveryState.EXPIRED if are_contacts and self.is_told_expired else DeliveryState.ACCEPTED
+        return DeliveryState.EXPIRED if self.is_told_expired else DeliveryState.ACCEPTED
+
+
+def _filled(found: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Without what is empty."""
+    return {name: inner for name, inner in found.items() if inner}
+
+
+def _texts(outbox: Outbox) -> list[tuple[str, list[str]]]:
+    """The texts that wait, in their order, by whom they are for."""
+    found: dict[str, list[str]] = {}
+    for entry in outbox._entries.values():
+        if entry.text is not None:
+            found.setdefault(entry.peer, []).append(entry.message_id)
+    return sorted(found.items())
 
 
 class Owner(Protocol):
@@ -207,8 +237,9 @@ class Ledger:
         self._handed: dict[tuple[str, str], int] = defaultdict(lambda: -1)
         self._items: dict[tuple[str, int], bytes] = {}
         self._contacts: set[tuple[str, str]] = set()
-        self._receipts: set[str] = set()
-        """Ids of the messages in the store that carry receipts: what they say is seen by what senders know."""
+        self._receipts: dict[str, Sent] = {}
+        """Messages that carry receipts, by their ids: what they say is seen by what senders know."""
+        self._added: set[tuple[str, str]] = set()
 
     def wrong(self, what: str) -> None:
         """A fault was found."""
@@ -233,6 +264,14 @@ class Ledger:
         pair.append(text)
         self.texts[number] = text
         self._setting.note(f"{self.called(text)} is written, burn {burn}, expires in {expires_in}")
+
+    def added(self, user: str, other: str) -> None:
+        """Somebody is in the address book of a user, or may be: the disk can be full."""
+        self._added.add((user, other))
+
+    def _knows(self, user: str, other: str) -> bool:
+        """Whether a user has added somebody or written to them, and so lets them know what became of their texts."""
+        return (user, other) in self._added or bool(self._pairs.get((user, other)))
 
     def handed_out(self, user: str, record: ReceivedRecord, life: int) -> None:
         """A device has given a text to its application."""
@@ -284,40 +323,57 @@ class Ledger:
         """The store has committed this."""
         for change in changes:
             text = self.texts.get(change.name)
-            if text is None:
-                self._setting.note(f"store: a receipt of {self.names[change.sender]} {change.what}")
-                self._receipts.add(change.name)
-                continue
-            about = self.called(text)
+            found = self._receipt(change) if text is None else text
+            about = f"a receipt of {self.names[change.sender]}" if text is None else self.called(text)
             self._setting.note(f"store: {about} {change.what}")
             if change.what == "untold":
-                text.is_told_expired = False
-                self._setting.happened("receipt for which there was no room")
-            elif (text.sender, text.recipient) != (change.sender, change.recipient):
+                if text is not None:
+                    text.is_told_expired = False
+                self._setting.happened("news from the relay for which there was no room")
+            elif (found.sender, found.recipient) != (change.sender, change.recipient):
                 self.wrong(f"{about} is in the wrong mailbox")
             elif change.what == "kept":
-                self._kept(text, change.stamp, about)
+                self._kept(found, about)
+                if text is not None:
+                    self._stamped(text, change.stamp)
             elif change.what in {"taken", "expired"}:
-                self._left(text, about, expired=change.what == "expired")
-            elif change.what == "duplicate" and not text.was_stored:
+                found.is_stored, found.left_at, found.left_in = False, self._setting.now, self.relay_lives
+                if text is not None:
+                    self._left(text, about, expired=change.what == "expired")
+                elif change.what == "expired":
+                    self.wrong(f"{about} has expired")
+            elif change.what == "duplicate" and not found.was_stored:
                 self.wrong(f"{about} is called a duplicate, and was never stored")
             elif change.what == "full":
-                self._setting.happened("mailbox full")
+                self._setting.happened("mailbox full" if text is not None else "mailbox full for a receipt")
 
-    def _kept(self, text: Text, stamp: int, about: str) -> None:
+    def _receipt(self, change: Change) -> Sent:
+        """A message that is not a text: one that carries receipts, to somebody who may have them."""
+        if change.what == "untold":  # what the relay tells of one names its sender as the recipient
+            return self._receipts[change.name]
+        if change.name not in self._receipts and not self._knows(change.sender, change.recipient):
+            names = self.names[change.sender], self.names[change.recipient]
+            self.wrong(f"{names[0]} has told {names[1]} what became of a text, and does not know them")
+        return self._receipts.setdefault(change.name, Sent(change.name, change.sender, change.recipient))
+
+    def _kept(self, found: Sent, about: str) -> None:
         # A job lives in the time in which it was begun, which a leap or a slow disk puts into the past.
-        is_sure = self._setting.now - text.left_at < KEEP_REMOVED_MS - JOB_MS and text.left_at - self.leapt_at > JOB_MS
-        is_remembered = text.left_in == self.relay_lives and is_sure
-        if text.is_stored or (text.was_stored and is_remembered):
+        is_sure = (
+            self._setting.now - found.left_at < KEEP_REMOVED_MS - JOB_MS and found.left_at - self.leapt_at > JOB_MS
+        )
+        is_remembered = found.left_in == self.relay_lives and is_sure
+        if found.is_stored or (found.was_stored and is_remembered):
             self.wrong(f"{about} was stored twice")
-        text.is_stored = text.was_stored = True
+        found.is_stored = found.was_stored = True
+
+    @staticmethod
+    def _stamped(text: Text, stamp: int) -> None:
         text.stored_stamp = stamp
         if not text.on_device:
             text.stamp = stamp
 
     def _left(self, text: Text, about: str, *, expired: bool) -> None:
         now = self._setting.now
-        text.is_stored, text.left_at, text.left_in = False, now, self.relay_lives
         if expired:
             lived = now - text.arrived_at.get(text.stored_stamp, now) + self.steady_slack
             if text.expires_in is None or lived < text.expires_in:
@@ -337,7 +393,9 @@ class Ledger:
         assert stamp is not None
         text = self.texts.get(name[1].decode())
         if text is None:
-            self._setting.counts["receipt sent"] += 1
+            receipt = self._receipts.get(name[1].decode())
+            was_stored = receipt is not None and receipt.was_stored
+            self._setting.counts["receipt sent again that was stored already" if was_stored else "receipt sent"] += 1
             return
         if text.was_stored:
             self._setting.happened("text sent again that was stored already")
@@ -348,18 +406,19 @@ class Ledger:
         if b'"accepted"' in frame and self.checks_answers:
             name = _MESSAGE_ID.search(frame)
             number = "" if name is None else name[1].decode()
-            text = self.texts.get(number)
-            if number not in self._receipts and (text is None or not text.was_stored):
-                self.wrong(f"the relay told {self.names.get(user, user)} 'accepted' before the text was stored")
+            found = self.texts.get(number) or self._receipts.get(number)
+            if found is None or not found.was_stored:
+                what = "receipt" if number not in self.texts else "text"
+                self.wrong(f"the relay told {self.names.get(user, user)} 'accepted' before the {what} was stored")
         if b'"reason":"storage"' in frame:
             self.refusals += 1
             self._setting.counts["refused for want of room"] += 1
         elif b'"reason":"clock"' in frame:
             self._setting.happened("refused for its time")
-        found = _SEQ.search(frame)
-        if found is None:
+        numbered = _SEQ.search(frame)
+        if numbered is None:
             return
-        seq = int(found[1])
+        seq = int(numbered[1])
         if seq <= wire.last_seq:
             self.wrong(f"the relay sent seq {seq} behind {wire.last_seq} to {self.names.get(user, user)}")
         wire.last_seq = seq
@@ -390,6 +449,22 @@ class Ledger:
             case _:
                 pass
 
+    def compare(self, user: str, messenger: Messenger, vault: Vault) -> None:
+        """What a program remembers must be what is on its disk, whatever could not be stored."""
+        outbox, receipts = Outbox(vault), Receipts(vault, lambda _: False)
+        healing = Healing(vault)
+        for what, remembered, kept in (
+            ("waits", messenger._outbox._entries, outbox._entries),
+            ("waits, in this order", _texts(messenger._outbox), _texts(outbox)),
+            ("is unanswered", _filled(messenger._outbox._unanswered), _filled(outbox._unanswered)),
+            ("is to be told", messenger._receipts._known, receipts._known),
+            ("is to be told in no message yet", _filled(messenger._receipts._waiting), _filled(receipts._waiting)),
+            ("is told in which message", _filled(messenger._receipts._carried), _filled(receipts._carried)),
+            ("is unreadable", _filled(messenger._healing._unreadable), _filled(healing._unreadable)),
+        ):
+            if remembered != kept:
+                self.wrong(f"{self.names[user]} remembers other than is on disk what {what}")
+
     # --- the end --------------------------------------------------------------------
 
     def unsettled(self, owners: list[Owner], connection: apsw.Connection) -> list[str]:
@@ -410,6 +485,7 @@ class Ledger:
     def finish(self, owners: list[Owner]) -> None:
         """Check what became of every text, after all are online and nothing is under way."""
         for owner in owners:
+            self.compare(owner.id, owner.messenger, owner.vault)
             rivals = [
                 found for _, found in owner.vault.all(records.SESSIONS, SessionsRecord) if len(found.sessions) > 1
             ]
@@ -422,7 +498,7 @@ class Ledger:
                 self._check_lost(text, about)
             sent = vaults[text.sender].get(records.SENT, text.number, SentRecord)
             assert sent is not None
-            least = text.least(are_contacts=self.are_contacts(text.sender, text.recipient))
+            least = text.least(is_known=self._knows(text.recipient, text.sender))
             state = DeliveryState(sent.state)
             if not _RANK[least] <= _RANK[state] <= _RANK[text.most]:
                 self.wrong(f"{about} is {state.word} in the end, not {least.word} to {text.most.word}")

@@ -54,6 +54,7 @@ class DevicePart:
         self.is_running = False
         self.asleep_until = 0
         self.loses_logins = False
+        self.has_full_disk = False
         self.dies_unsent = False
         self.wire: Wire | None = None
         self._is_open = self._was_online = False
@@ -93,8 +94,9 @@ class DevicePart:
         link = self.messenger._link
         if link is not None and link._outgoing:
             setting.happened("device killed with frames unsent")
-        if self.messenger._outbox._in_flight:
-            setting.happened("device killed with a text under way")
+        for entry in self.messenger._outbox._in_flight.values():
+            what = "receipt" if entry.text is None else "text"
+            setting.happened(f"device killed with a {what} under way")
         if self.wire is not None:
             if silently:
                 self.wire.lose()
@@ -109,7 +111,7 @@ class DevicePart:
     def _end(self) -> None:
         """The program has ended; somebody will start it again."""
         self.vault.close()
-        self.is_running = self.dies_unsent = False
+        self.is_running = self.dies_unsent = self.has_full_disk = False
         self.life += 1
         self._setting.after(self._setting.while_(), lambda life=self.life: self.restart(life))  # type: ignore[misc]
 
@@ -267,6 +269,9 @@ class DevicePart:
                 wire.up.send(text.encode())
 
     def _hear(self) -> None:
+        if self.has_full_disk:
+            self._ledger.compare(self.id, self.messenger, self.vault)
+            self._setting.counts["memory compared with a full disk"] += 1
         for event in self.messenger.drain_events():
             if isinstance(event, ConnectionEvent):
                 self._reason = event.reason
@@ -298,6 +303,7 @@ class DevicePart:
 
     def add(self, other: "DevicePart") -> None:
         """Put somebody into the address book."""
+        self._ledger.added(self.id, other.id)
         with self._safely():
             self.messenger.contacts.add(other.name, other.id)
         self._changed()
@@ -338,6 +344,7 @@ class DevicePart:
     def fill_disk(self) -> None:
         """Nothing can be added to the vault any more, or nothing be written at all."""
         connection = self.vault._connection
+        self.has_full_disk = True
         if self._setting.likely(0.5):
             connection.pragma("query_only", value=True)
         else:
@@ -346,5 +353,6 @@ class DevicePart:
     def free_disk(self) -> None:
         """There is room again."""
         if self.is_running:
+            self.has_full_disk = False
             self.vault._connection.pragma("query_only", value=False)
             self.vault._connection.pragma("max_page_count", UNBOUNDED)

@@ -11,6 +11,7 @@ from simulation_checks import Violation
 from simulation_network import RelayTime
 
 from phantom_messenger.client import records
+from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.messenger import Messenger
@@ -191,6 +192,26 @@ def test_text_that_leaves_the_outbox_when_it_is_sent_is_lost(folder: Path, monke
 def test_receipt_that_is_forgotten_when_it_is_sent_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leaves_when_sent(monkeypatch, receipts=True)
     finds(folder, "is (accepted|delivered|expired) in the end, not (delivered|read|burned)|trouble: resent")
+
+
+def test_receipts_that_those_one_has_added_do_not_get_are_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = Contacts.may_tell
+
+    def may_tell(self: Contacts, user_id: str) -> bool:
+        return not self.of(user_id).name and genuine(self, user_id)
+
+    monkeypatch.setattr(Contacts, "may_tell", may_tell)
+    finds(folder, "is (accepted|expired) in the end, not (delivered|read|burned)")
+
+
+def test_receipts_for_strangers_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Contacts, "may_tell", lambda *_: True)
+    finds(folder, "has told .* what became of a text, and does not know them")
+
+
+def test_memory_that_is_ahead_of_the_disk_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Vault, "when_kept", lambda _, do: do())
+    finds(folder, "remembers other than is on disk", faults=("device disk full",) * 6)
 
 
 def test_reading_that_is_forgotten_when_it_is_told_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
