@@ -510,7 +510,8 @@ class Client:
             wait = self._messenger.next_tick() / 1000
             self._tick_at = time.monotonic() + wait
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sooner.wait(), wait)
+                async with asyncio.timeout(wait):  # before Python 3.12, wait_for can swallow a cancellation
+                    await self._sooner.wait()
                 continue
             self._messenger.tick()
             self._changed()
@@ -580,7 +581,8 @@ class Client:
 
     async def _next_change(self) -> None:
         with self._subscription() as queue, contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(queue.get(), 0.25)
+            async with asyncio.timeout(0.25):
+                await queue.get()
 
     def _refusal(self) -> PhantomError:
         if self._state.state is ConnectionState.REPLACED:
