@@ -87,7 +87,7 @@ class Skipped(msgspec.Struct, frozen=True):
 class RatchetState(msgspec.Struct, frozen=True, kw_only=True):
     """Section 3.2: the state of one side. All byte strings are 32 bytes.
 
-    A struct of msgspec, as it is copied at every step: a dataclass takes four times as long.
+    A struct of msgspec, as it is copied at every message: dataclasses made a message half as slow again.
     """
 
     dhs: KeyPair
