@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from phantom_messenger.events import Event
 from phantom_messenger.relay import main
 from phantom_messenger.relay.config import Config
+from phantom_messenger.version import __version__
 from support.certificates import self_signed
 from support.reference_client import Connect
 from support.relay_process import RelayProcess, StartRelay, serve
@@ -20,7 +22,7 @@ def assert_refused(code: int, arguments: list[str], *words: str, more: dict[str,
     found = serve(*arguments, more=more)
     assert found.returncode == code, found.stderr
     assert found.stdout == ""
-    lines = [line for line in found.stderr.splitlines() if not line.startswith("warning: ")]
+    lines = [line for line in found.stderr.splitlines() if " warning " not in line]
     assert len(lines) == 1, found.stderr
     assert lines[0].startswith("phantom serve: ")
     for word in words:
@@ -149,16 +151,16 @@ def test_environment_and_file_are_heeded(tmp_path: Path, start_relay: StartRelay
 )
 def test_danger_is_warned_of(start_relay: StartRelay, arguments: list[str], word: str) -> None:
     relay = start_relay(*arguments)
-    assert [line for line in relay.log.splitlines() if line.startswith("warning: ") and word in line]
+    assert [line for line in relay.doubts if word in line]
 
 
 def test_public_relay_without_a_name_is_warned_of() -> None:
-    assert any("--public-names" in line for line in main._warnings(Config(host="192.0.2.1")))
-    assert main._warnings(Config(host="192.0.2.1", public_names=("relay.test",))) == []
+    assert main._doubts(Config(host="192.0.2.1")) == [Event.NO_PUBLIC_NAMES]
+    assert main._doubts(Config(host="192.0.2.1", public_names=("relay.test",))) == []
 
 
 def test_careful_settings_give_no_warning(start_relay: StartRelay) -> None:
-    assert start_relay("--public-names", "relay.test").log == ""
+    assert start_relay("--public-names", "relay.test").doubts == []
 
 
 def test_public_name_is_the_audience(start_relay: StartRelay, connect: Connect) -> None:
@@ -186,7 +188,11 @@ def test_nobody_is_named_in_the_log(start_relay: StartRelay, connect: Connect) -
     client.settle()
     client.cut()
     relay.stop()
-    assert relay.log == ""
+    assert [line.split(" ", 1)[1] for line in relay.log.splitlines()] == [
+        f"info started: the relay listens version={__version__}",
+        "info stopping: the relay stops: clients are told connections=0",
+        "info stopped: the relay has stopped; what it accepted is stored",
+    ]
 
 
 def test_ipv6_is_served(start_relay: StartRelay, connect: Connect) -> None:

@@ -102,6 +102,11 @@ class RelayProcess:
         return self._log.read_text()
 
     @property
+    def doubts(self) -> list[str]:
+        """The lines of its log at the levels warning and error."""
+        return [line for line in self.log.splitlines() if line.split(" ", 2)[1] not in {"debug", "info"}]
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

@@ -4,7 +4,6 @@ A row that is not as it was written (a disk forgets, memory flips a bit) is set 
 nobody behind it, is never delivered, and is never taken for one that has expired.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -14,6 +13,7 @@ import apsw
 from phantom_messenger.engines.damage import DamagedRows, is_damage
 from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.removed import Removed
+from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal
 from phantom_messenger.wire.limits import (
     MAX_BACKLOG,
@@ -22,8 +22,6 @@ from phantom_messenger.wire.limits import (
     MAX_STRANGER_BACKLOG,
     MAX_STRANGERS_BACKLOG,
 )
-
-LOG = logging.getLogger("phantom.relay")
 
 SEQ_STEP: Final = 1_000
 """Sequence numbers reserved at a time: one write to the account for so many messages."""
@@ -244,7 +242,7 @@ class SQLiteMailboxes:
     def _tell(self) -> None:
         if untold := self._unreadable - self._told:
             self._told |= untold
-            LOG.warning("%d items are damaged and are left out; check the disk", len(untold))
+            log(Event.ITEMS_UNREADABLE, count=len(untold))
 
     def _delete(self, entry: int) -> None:
         """Delete a row.
@@ -271,7 +269,7 @@ class SQLiteMailboxes:
                 (now, entry),
             )
             self._delete(entry)
-        LOG.warning("%d damaged items of a mailbox were set aside (wrong checksum); check the disk", len(entries))
+        log(Event.ITEMS_SET_ASIDE, count=len(entries))
 
     def _waits(self, identity: tuple[int, int, str, str]) -> bool:
         found = self._connection.execute(

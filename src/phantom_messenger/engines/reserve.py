@@ -5,12 +5,11 @@ the log, so that reading, acknowledging and burning go on; it is taken again whe
 """
 
 import errno
-import logging
 import os
 from pathlib import Path
 from typing import Final
 
-LOG = logging.getLogger("phantom.relay")
+from phantom_messenger.events import Event, log
 
 RESERVE_BYTES: Final = 8 * 1024 * 1024
 """More than the log ever holds: 1,000 pages of 4 KiB and one batch."""
@@ -65,9 +64,7 @@ def _allocate(path: Path, size: int) -> bool:
                 taken += step
             except OSError as error:
                 if error.errno not in _FULL:
-                    LOG.warning(
-                        "this file system cannot reserve space (%s): a full disk will stop removals too", error.strerror
-                    )
+                    log(Event.NO_RESERVE, error=errno.errorcode.get(error.errno or 0, "?"))
                     return True
                 step //= 2
     finally:

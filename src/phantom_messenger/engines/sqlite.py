@@ -7,7 +7,6 @@ job a savepoint in it.
 
 import contextlib
 import fcntl
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -24,9 +23,8 @@ from phantom_messenger.engines.migrations import NewerVersion, migrate
 from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.reserve import Reserve
 from phantom_messenger.erasure import Erasure
+from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Failure, Job, TimeMark
-
-LOG = logging.getLogger("phantom.relay")
 
 _WAL_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions in which a WAL reset can corrupt the database (sqlite.org/wal.html, 3.51.3 mended it)."""
@@ -189,9 +187,7 @@ class SQLiteStore:
             found = False
         if not found and not self._is_cramped:
             self._is_cramped = True
-            LOG.error(
-                "the data folder was moved or deleted while the relay runs: stop it, put the folder back, start it"
-            )
+            log(Event.FOLDER_MOVED)
         return not found
 
     def tidy(self) -> bool:
@@ -208,7 +204,7 @@ class SQLiteStore:
             self._cramp()
         except apsw.BusyError:
             if not self._is_log_kept:
-                LOG.warning("another program reads the database: what was removed stays in its log meanwhile")
+                log(Event.LOG_KEPT)
             self._is_log_kept = True
         else:
             self._is_log_kept = False
@@ -296,7 +292,7 @@ class SQLiteStore:
                 error.find()
             elif now - self._mended_at >= _MEND_SECONDS:
                 self._mended_at = now
-                LOG.warning("the database is damaged: its indexes are built anew; check the disk")
+                log(Event.INDEX_DAMAGED)
                 self._connection.execute("REINDEX items")
         return True
 
@@ -372,7 +368,7 @@ class SQLiteTime:
         boot, since_boot, wall, steady, kept = row
         mark = TimeMark(boot.decode("ascii", "replace"), since_boot, wall, steady)
         if _checksum(mark) != kept:
-            LOG.warning("the relay's own time is damaged in the database; it goes on from the wall clock")
+            log(Event.TIME_DAMAGED)
             return None
         return mark
 

@@ -6,13 +6,14 @@ beats the default. A wrong value names the setting, whichever place it came from
 
 import ipaddress
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
 
+from phantom_messenger.events import LEVELS, Form
 from phantom_messenger.wire.limits import MAX_CONNECTIONS_PER_ADDRESS, RATES, RateClass
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,6 +38,8 @@ class Config:
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     server_name: str = "phantom"
+    log_level: str = "info"
+    log_format: Form = Form.TEXT
     rate_auth: int = RATES[RateClass.AUTH]
     rate_message: int = RATES[RateClass.MESSAGE]
     rate_key_exchange: int = RATES[RateClass.KEY_EXCHANGE]
@@ -96,6 +99,18 @@ def _switch(value: str) -> bool:
             raise ValueError("must be 'on' or 'off'")
 
 
+def _choice(words: Iterable[str]) -> Callable[[str], str]:
+    allowed = tuple(words)
+
+    def parse(value: str) -> str:
+        word = value.strip().lower()
+        if word not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return word
+
+    return parse
+
+
 def _path(value: str) -> Path:
     return Path(_text(value)).expanduser()
 
@@ -132,6 +147,8 @@ SETTINGS: Final[dict[str, Setting]] = {
     "allowed_origins": Setting(_words, "origins of web pages that may connect, besides the relay's own"),
     "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is believed"),
     "server_name": Setting(_text, "what CONNECTION_ACK calls this relay"),
+    "log_level": Setting(_choice(LEVELS), f"least level of what is logged: {', '.join(LEVELS)}"),
+    "log_format": Setting(lambda value: Form(_choice(Form)(value)), "form of the log: text or json"),
     "rate_auth": Setting(_RATE, "AUTH a minute, per address and per user"),
     "rate_message": Setting(_RATE, "MESSAGE a minute and user"),
     "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* a minute and user"),

@@ -5,16 +5,17 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 """
 
 import base64
-import logging
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from msgspec import UNSET, UnsetType
 
+from phantom_messenger.events import report
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER
+from phantom_messenger.relay.permissions import Act, may
 from phantom_messenger.relay.pipeline import Pipeline, Submission
 from phantom_messenger.relay.ports import (
     Clock,
@@ -33,8 +34,6 @@ from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
-
-LOG = logging.getLogger("phantom.relay")
 
 RETRY_STORAGE_MS = 5_000
 """When to try again after the relay could not store: a full disk is not freed faster."""
@@ -338,7 +337,7 @@ def _keep_receipt(  # noqa: PLR0917 - what a receipt says
 
     A stranger learns nothing: only a sender to whom the recipient has written is told.
     """
-    if not (tx.directory.has_written(recipient, sender) and tx.directory.has_written(sender, recipient)):
+    if not may(Act.LEARN_FATE, sender, recipient, tx.directory):
         return None
     payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=moment.wall)
     head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=moment.wall, seq=0))
@@ -347,15 +346,6 @@ def _keep_receipt(  # noqa: PLR0917 - what a receipt says
         return None  # of a second copy: what waits says as much, or more
     kept = tx.mailboxes.append(sender, item, known=True, now=moment.steady)
     return kept if isinstance(kept, Item) else None
-
-
-def report(error: Exception) -> None:
-    """Log an unexpected error: its type and place; its text may hold user data."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = "?" if place is None else f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
-    LOG.error("unexpected %s in %s", type(error).__name__, where)
 
 
 def storage_refusal(failure: Failure) -> Refused:

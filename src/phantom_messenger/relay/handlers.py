@@ -13,6 +13,7 @@ from msgspec import UNSET
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.core import Core, storage_refusal
 from phantom_messenger.relay.outbox import HIGH_WATER
+from phantom_messenger.relay.permissions import Act, may, watchers
 from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
     Bundle,
@@ -129,7 +130,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
         if not tx.directory.bind(user, payload.public_key, certified=certified):
             return None
         page = tx.mailboxes.read(user, 0, HIGH_WATER, now)
-        return Login(page, tx.directory.contacts(user), tx.prekeys.counts(user))
+        return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
 
     def then(result: Any) -> None:
         if session.state is State.CLOSED:
@@ -219,7 +220,7 @@ def account_delete(core: Core, session: Session, frame: frames.AccountDelete) ->
     user = session.user_id
 
     def job(tx: Transaction) -> tuple[list[str], bool]:
-        return tx.directory.contacts(user), tx.directory.delete(user)
+        return watchers(Act.SEE_PRESENCE, user, tx.directory), tx.directory.delete(user)
 
     def then(result: tuple[list[str], bool]) -> None:
         contacts, is_gone = result
@@ -257,7 +258,7 @@ def message(core: Core, session: Session, frame: frames.Message) -> None:
     def job(tx: Transaction) -> tuple[Item | Refusal | None, bool]:
         if tx.directory.public_key(payload.recipient_id) is None:
             return None, False
-        known = tx.directory.has_written(payload.recipient_id, sender)
+        known = may(Act.FILL, sender, payload.recipient_id, tx.directory)
         outcome = tx.mailboxes.append(payload.recipient_id, item, known=known, now=now)
         if isinstance(outcome, Refusal):
             return outcome, False
@@ -432,7 +433,7 @@ def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Ite
     """Put a key exchange frame into the target's mailbox; why not, if it cannot be."""
     if tx.directory.public_key(target) is None:
         return Refused(Reason.USER)
-    known = tx.directory.has_written(target, item.sender)
+    known = may(Act.FILL, item.sender, target, tx.directory)
     kept = tx.mailboxes.append(target, item, known=known, now=now)
     return kept if isinstance(kept, Item) else Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
 

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import resource
 import signal
-import sys
 from collections.abc import Callable
 
 import uvloop
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
+from phantom_messenger.events import Event, install, log
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.server import RelayServer
+from phantom_messenger.version import __version__
 
 __all__ = ["ConfigError", "StoreError", "run_relay"]
 
@@ -29,17 +30,14 @@ def run_relay(config: Config, ready: Callable[[str], None]) -> None:
     Raises:
         ConfigError, StoreError: it cannot start; the message says what to do.
     """
-    for warning in _warnings(config):
-        _warn(warning)
+    install(config.log_level, config.log_format)
+    for event in _doubts(config):
+        log(event)
     _allow_many_connections()
     store = SQLiteStore(config.data)
     if store.is_cramped:
-        _warn(f"the disk is full: nothing new is accepted until there is room for {config.data}")
+        log(Event.DISK_FULL)
     uvloop.run(_serve(config, store, ready))
-
-
-def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr)  # noqa: T201 - told to whoever starts it
 
 
 def _allow_many_connections() -> None:
@@ -57,24 +55,25 @@ async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None
     server = RelayServer(config, store)
     try:
         await server.start()
+        log(Event.STARTED, version=__version__)
         ready(server.url)
         await stop.wait()
+        log(Event.STOPPING, connections=server.connections)
     finally:
         await server.stop()
         for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be ended
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+    log(Event.STOPPED)
 
 
-def _warnings(config: Config) -> list[str]:
+def _doubts(config: Config) -> list[Event]:
+    """What whoever starts it should know about these settings."""
     found = []
     if config.allow_unsigned_auth:
-        found.append("--allow-unsigned-auth: anyone can log in as anyone; use it in closed networks only")
+        found.append(Event.UNSIGNED_AUTH)
     if not config.public_names and config.host not in _LOOPBACK:
-        found.append(
-            "--public-names is not set: logins are bound to the Host header that clients send; "
-            "set it to this relay's names on a public network"
-        )
+        found.append(Event.NO_PUBLIC_NAMES)
     if not config.limits:
-        found.append("--limits off: rates and connection counts are not limited")
+        found.append(Event.LIMITS_OFF)
     return found

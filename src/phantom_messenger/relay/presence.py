@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import UNSET
 
 from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.permissions import Act, may, watchers
 from phantom_messenger.relay.ports import Transaction
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
@@ -29,7 +30,7 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
         core.store(
             session,
             frame.id,
-            lambda tx: tx.directory.participants(user, conversation),
+            lambda tx: watchers(Act.SEE_TYPING, user, tx.directory, conversation),
             lambda others: core.tell_contacts(user, others, status, conversation=conversation),
         )
     else:
@@ -37,7 +38,7 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
         core.store(
             session,
             frame.id,
-            lambda tx: tx.directory.contacts(user),
+            lambda tx: watchers(Act.SEE_PRESENCE, user, tx.directory),
             lambda contacts: core.tell_contacts(user, contacts, status),
         )
 
@@ -46,7 +47,7 @@ def _answer_presence(core: Core, session: Session, other: str, request: Any) -> 
     user = session.user_id
 
     def job(tx: Transaction) -> tuple[bool, int | None]:
-        known = tx.directory.has_written(user, other) and tx.directory.has_written(other, user)
+        known = may(Act.SEE_PRESENCE, user, other, tx.directory)
         return known, tx.directory.last_seen(other) if known else None
 
     def then(result: tuple[bool, int | None]) -> None:

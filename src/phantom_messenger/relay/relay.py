@@ -8,6 +8,7 @@ from msgspec import UNSET
 from phantom_messenger.relay import handlers
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.permissions import Act, watchers
 from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
     Clock,
@@ -238,7 +239,9 @@ class Relay:
             if core.hub.of(user) is None:
                 core.tell_contacts(user, contacts, frames.PresenceStatus.OFFLINE, last_seen=last_seen)
 
-        core.store_quietly(lambda tx: (tx.directory.contacts(user), tx.directory.last_seen(user)), then)
+        core.store_quietly(
+            lambda tx: (watchers(Act.SEE_PRESENCE, user, tx.directory), tx.directory.last_seen(user)), then
+        )
 
     def _sweep(self) -> None:
         self._sweeping = True

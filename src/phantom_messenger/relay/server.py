@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
+from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import http, keycheck
 from phantom_messenger.relay.config import Config, ConfigError
-from phantom_messenger.relay.core import LOG, report
 from phantom_messenger.relay.ports import Failure, Job, Store, TimeMark
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.steady import SystemClock
@@ -29,7 +29,6 @@ TIDY_SECONDS: Final = 20.0
 BATCH_MS: Final = 50
 """How long the jobs of one batch may take before it is committed."""
 
-LOG_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 2.0
 """At a stop, time for what is on its way to be stored; then clients are told, whatever is left."""
 
@@ -74,9 +73,9 @@ class StoreThread:
     def _tell_health(self) -> None:
         was_healthy, self.is_healthy = self.is_healthy, not (self._broken or self._store.is_cramped)
         if was_healthy and not self.is_healthy:
-            LOG.warning("the store cannot write; senders are asked to wait")
+            log(Event.STORE_BLOCKED)
         elif self.is_healthy and not was_healthy:
-            LOG.warning("the store writes again")
+            log(Event.STORE_RECOVERED)
 
     def tidy(self) -> None:
         """Have the store tidied behind what it is doing."""
@@ -127,7 +126,6 @@ class RelayServer:
         )
         self._server: asyncio.Server | None = None
         self._timer: asyncio.Task[None] | None = None
-        self._logged_at = self._loop.time() - LOG_SECONDS
         self._loop.set_exception_handler(self._log_loop_error)
 
     @property
@@ -138,12 +136,14 @@ class RelayServer:
         scheme = "wss" if self._config.tls_cert else "ws"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{http.WEBSOCKET_PATH}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return self._relay.connections
+
     def _log_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Failed TLS handshakes and the like: one line at most every ten seconds, without addresses."""
-        now = self._loop.time()
-        if now - self._logged_at >= LOG_SECONDS:
-            self._logged_at = now
-            LOG.warning("a connection failed: %s", type(context.get("exception")).__name__)
+        """Failed TLS handshakes and the like, without addresses."""
+        log(Event.CONNECTION_FAILED, error=type(context.get("exception")).__name__)
 
     async def start(self) -> None:
         """Listen.
