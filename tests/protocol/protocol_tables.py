@@ -33,7 +33,7 @@ def expected() -> dict[str, Table]:
         "Signatures": Table((0, 1), _purposes()),
         "Errors": Table((0, 1, 2), [(str(int(code)), str(reason), text) for reason, (code, text) in MEANINGS.items()]),
         "Limits": Table((0, 1), [(name, f"{value:,}") for name, value in _constants(limits).items()]),
-        "Rules and rates": Table((0, 1, 2, 3, 4, 5), _rules()),
+        "Rules and rates": Table((0, 1, 2, 3, 4, 5, 6), _rules()),
     }
     for name in sorted(frames.CLIENT_FRAMES.keys() | frames.RELAY_FRAMES.keys()):
         if rows := _fields(name):
@@ -67,9 +67,9 @@ def _rules() -> list[Row]:
         # A second AUTH is refused by the state of the session, not by the table.
         when = "before login" if kind is frames.Auth else _WHEN[rule.anyone]
         sender = "both" if name in frames.RELAY_FRAMES else "client"
-        rows.append((name, sender, when, str(rule.rate), f"{limits.RATES[rule.rate]:,}", _yes(rule.signed)))
+        rows.append((name, sender, when, str(rule.rate), f"{limits.RATES[rule.rate]:,}", _yes(rule.signed), _yes(rule.sheds)))
     relay_only = [name for name in frames.RELAY_FRAMES if name not in frames.CLIENT_FRAMES]
-    return [*rows, (", ".join(relay_only), "relay", "-", "-", "-", "-")]
+    return [*rows, (", ".join(relay_only), "relay", "-", "-", "-", "-", "-")]
 
 
 def _type(kind: type[frames.Frame]) -> str:

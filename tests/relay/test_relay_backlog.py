@@ -1,6 +1,6 @@
 import pytest
 
-from phantom_messenger.relay.pipeline import MAX_BATCH, MAX_WAITING
+from phantom_messenger.relay.pipeline import MOST_LOAD
 from support.people import Frame, Person
 from support.simulated import Client, World
 
@@ -130,11 +130,14 @@ def test_senders_wait_when_the_disk_does_not_keep_up(world: World) -> None:
     alice, bob = world.login("alice"), world.person("bob")
     world.register("bob")
     world.writer.holding = True
-    sent = MAX_WAITING + MAX_BATCH + 10
+    sent = MOST_LOAD // 2 + 10
     answers = alice.send(*(alice.person.message(bob) for _ in range(sent)))
-    refused = [answer["payload"]["details"]["reason"] for answer in answers if answer["type"] == "ERROR"]
-    assert set(refused) == {"storage"}
-    assert len(refused) <= MAX_BATCH + 10
+    assert {(answer["payload"]["code"], answer["payload"]["details"]["reason"]) for answer in answers} == {
+        (1003, "overload")
+    }
+    refused = [answer["payload"]["retryAfter"] for answer in answers]
+    assert len(refused) == 10
+    assert len(set(refused)) == 10, "all would come back at once"
     world.writer.holding = False
     world.writer.run_held()
     world.run()

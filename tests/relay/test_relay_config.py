@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from phantom_messenger.events import Form
 from phantom_messenger.relay.config import SETTINGS, Config, ConfigError, load_config
 from phantom_messenger.wire.limits import RATES, RateClass
 
@@ -17,6 +18,8 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "allowed_origins": [("https://A.test", ("https://a.test",))],
     "trusted_proxies": [("10.0.0.0/8,fd00::1", (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::1")))],
     "server_name": [("ours", "ours")],
+    "log_level": [("debug", "debug"), (" Error ", "error")],
+    "log_format": [("text", Form.TEXT), ("JSON", Form.JSON)],
     "connections_per_address": [("1", 1), ("1000000", 1_000_000)],
     **{f"rate_{rate.lower()}": [("1", 1), ("1000000000", 1_000_000_000)] for rate in RateClass},
 }
@@ -38,6 +41,8 @@ WRONG: list[tuple[str, str]] = [
     ("trusted_proxies", "10.0.0.1/8"),
     ("trusted_proxies", "proxy.test"),
     ("server_name", ""),
+    ("log_level", "loud"),
+    ("log_format", "xml"),
     ("connections_per_address", "0"),
     ("connections_per_address", "many"),
     *((f"rate_{rate.lower()}", value) for rate in RateClass for value in ("0", "-1", "x", "1000000001")),

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from phantom_messenger.relay.pipeline import (
+    LEAST_LOAD,
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_WAITING,
     MAX_WAITING_BYTES,
+    MOST_LOAD,
     Pipeline,
 )
 from phantom_messenger.relay.ports import Failure, Job
@@ -48,6 +50,7 @@ class Bench:
             schedule=self.turns,
             handle=lambda submission, verified: None,  # noqa: ARG005
             broken=lambda submission, error: None,  # noqa: ARG005
+            now=lambda: self.time,
             report=lambda error: None,  # noqa: ARG005
         )
 
@@ -58,6 +61,7 @@ class Bench:
             self.pipeline.store(lambda _, number=number: number, self.results.append, size=size)  # type: ignore[misc]
 
     _count = 0
+    time = 0
 
     def finish(self) -> None:
         self.turns.run()
@@ -142,3 +146,38 @@ def test_idle_is_when_everything_is_stored(bench: Bench) -> None:
     bench.pipeline.when_idle(lambda: idle.append(len(bench.results)))
     bench.finish()
     assert idle == [3]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "room"), [(512, LEAST_LOAD), (128, 2_000), (64, 4_000), (16, MOST_LOAD)], ids=str
+)
+def test_half_a_second_of_work_fills_it(milliseconds: int, room: int) -> None:
+    """``milliseconds``: of a batch."""
+    bench = Bench()
+    bench.store(1_000)
+    bench.turns.run()
+    for _ in range(40):
+        bench.time += milliseconds
+        bench.store(MAX_BATCH)
+        bench.disk.finish()
+        bench.turns.run()
+    assert bench.pipeline.load == 1_000
+    bench.store(room - 1_001)
+    assert not bench.pipeline.is_full
+    bench.store(1)
+    assert bench.pipeline.is_full
+
+
+def test_idle_time_is_no_measure_of_pace() -> None:
+    bench = Bench()
+    for _ in range(100):
+        bench.store(1)
+        bench.turns.run()
+        bench.time += 400
+        bench.disk.finish()
+        bench.turns.run()
+        bench.time += 5_000
+    bench.store(MOST_LOAD // 2 - 1)
+    assert not bench.pipeline.is_full
+    bench.store(1)
+    assert bench.pipeline.is_full

@@ -84,6 +84,7 @@ class Core:
             schedule=schedule,
             handle=lambda submission, verified: handle(self, submission, verified),
             broken=lambda submission, error: self.failed(submission.session, error),
+            now=clock.monotonic_ms,
             report=report,
         )
         self.seen_exchanges: dict[Hashable, int] = {}

@@ -200,7 +200,7 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
             timestamp=core.clock.wall_ms(),
         ),
     )
-    limited = refused.reason is Reason.RATE
+    limited = code is ErrorCode.RATE_LIMITED
     core.close(
         session,
         CloseCode.RATE_LIMITED if limited else CloseCode.AUTHENTICATION_FAILED,

@@ -26,6 +26,16 @@ MAX_WAITING: Final = 8_192
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Jobs that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
 
+LOAD_MS: Final = 500
+"""How long an answer may be on its way under load: what more than this can carry is refused early."""
+
+LEAST_LOAD: Final = 1_024
+MOST_LOAD: Final = 8_192
+"""Frames and jobs on their way that are always taken, for bursts, and never exceeded, for memory."""
+
+PACE_MS: Final = 250
+"""Over so much busy time the pace is measured."""
+
 SignatureCheck = tuple[bytes, bytes, bytes]
 
 
@@ -54,6 +64,7 @@ class Pipeline:
         schedule: runs an action in the next turn.
         handle: called for each frame with whether its signature verified; does not raise.
         broken: called instead if the verification itself fails.
+        now: monotonic milliseconds.
         report: told of what a continuation raises; the others are called all the same.
     """
 
@@ -65,6 +76,7 @@ class Pipeline:
         schedule: Scheduler,
         handle: Callable[[Submission, bool], None],
         broken: Callable[[Submission, Exception], None],
+        now: Callable[[], int],
         report: Callable[[Exception], None],
     ) -> None:
         self._verify = verify
@@ -72,15 +84,31 @@ class Pipeline:
         self._schedule = schedule
         self._handle = handle
         self._broken = broken
+        self._now = now
         self._report = report
         self._arrived: list[Submission] = []
         self._waiting: deque[Work] = deque()
         self._waiting_bytes = 0
         self._running: list[Work] = []
         self._on_idle: Callable[[], None] | None = None
+        self._room = MOST_LOAD // 2
+        self._finished = 0
+        self._busy_since = 0
+
+    @property
+    def load(self) -> int:
+        """Frames and jobs that are on their way."""
+        return len(self._arrived) + len(self._waiting) + len(self._running)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is on its way than can be done in ``LOAD_MS``."""
+        return self.load >= self._room
 
     def put(self, submission: Submission) -> None:
         """Take in an admitted frame."""
+        if not self.load:
+            self._begin_measuring()
         if not self._arrived:
             self._schedule(self._turn)
         self._arrived.append(submission)
@@ -98,6 +126,8 @@ class Pipeline:
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), storage_full=True)))
             return
+        if not self.load:
+            self._begin_measuring()
         self._waiting.append(Work(job, then, size))
         self._waiting_bytes += size
         self._dispatch()
@@ -149,8 +179,20 @@ class Pipeline:
                 work.then(result)
             except Exception as error:  # noqa: BLE001 - the border: one failure is not the others'
                 self._report(error)
+        self._measure(len(results))
         self._start()
         self._check_idle()
+
+    def _measure(self, count: int) -> None:
+        """See how many jobs go through in ``LOAD_MS`` while there is always something to do."""
+        self._finished += count
+        busy = self._now() - self._busy_since
+        if self.load and busy >= PACE_MS:
+            self._room = min(max(self._finished * LOAD_MS // busy, LEAST_LOAD), MOST_LOAD)
+            self._begin_measuring()
+
+    def _begin_measuring(self) -> None:
+        self._finished, self._busy_since = 0, self._now()
 
     def _check_idle(self) -> None:
         if self._on_idle is not None and not (self._arrived or self._waiting or self._running):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
+from phantom_messenger.events import Event, log
 from phantom_messenger.relay import handlers
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
@@ -31,6 +32,11 @@ SWEEP_AGAIN_MS = 10_000
 """When to sweep again after it failed."""
 
 PRUNE_MS = 60_000
+OVERLOAD_RETRY_MS = 1_000
+OVERLOAD_STEPS = 16
+OVERLOAD_STEP_MS = 250
+OVERLOAD_OVER_MS = 5_000
+STATUS_MS = 60_000
 KEEP_TIME_MS = 60_000
 """How often steady time is saved while the wall clock runs as it should."""
 
@@ -67,7 +73,8 @@ class Relay:
         self._stopping = False
         self._sweeping = False
         self._sweep_at = 0
-        self._pruned_at = clock.monotonic_ms()
+        self._pruned_at = self._told_at = self._shed_at = clock.monotonic_ms()
+        self._shedding = 0
         self._time_kept_at: int | None = None
         self._wall_ahead = 0
         self._keep_time(self._pruned_at)
@@ -132,7 +139,7 @@ class Relay:
         session.heard_at = now
         try:
             decoded = codec.decode_client(text)
-            session.admit(decoded.frame, limiter=core.limiter, wall=self._clock.wall_ms(), now=now)
+            session.admit(decoded.frame, limiter=core.limiter, wall=self._clock.wall_ms(), now=now, shed=self._shed)
         except Refused as refused:
             self._refuse(session, refused, codec.request_head(text))
             return
@@ -165,6 +172,7 @@ class Relay:
         if not self._sweeping and now >= self._sweep_at:
             self._sweep()
         self._keep_time(now)
+        self._tell(now)
         if now - self._pruned_at >= PRUNE_MS:
             self._pruned_at = now
             core.limiter.prune(now)
@@ -197,6 +205,26 @@ class Relay:
                 core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required")
                 return
         core.refuse(session, refused, request.id)
+
+    def _shed(self) -> int | None:
+        """If the pipeline is full: milliseconds after which to send again, spread so that not all come back at once."""
+        core = self._core
+        if not core.pipeline.is_full:
+            return None
+        if not self._shedding:
+            log(Event.OVERLOADED)
+        self._shedding += 1
+        self._shed_at = self._clock.monotonic_ms()
+        return OVERLOAD_RETRY_MS + self._shedding % OVERLOAD_STEPS * OVERLOAD_STEP_MS
+
+    def _tell(self, now: int) -> None:
+        """The log hears of the end of an overload, and once a minute how much there is to do."""
+        if self._shedding and now - self._shed_at >= OVERLOAD_OVER_MS:
+            log(Event.OVERLOAD_OVER, refused=self._shedding)
+            self._shedding = 0
+        if now - self._told_at >= STATUS_MS:
+            self._told_at = now
+            log(Event.STATUS, connections=self.connections, waiting=self._core.pipeline.load)
 
     def _check_times(self, session: Session, now: int) -> None:
         core = self._core

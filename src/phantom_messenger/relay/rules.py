@@ -27,23 +27,25 @@ class Rule:
     """What holds for one frame type.
 
     ``anyone``: legal before login too. ``signed``: carries a fresh signature of the
-    sender's identity key.
+    sender's identity key. ``sheds``: refused when more comes than can be carried; what
+    takes something off the relay, or is needed to keep a session, is not.
     """
 
     rate: RateClass
     signed: bool
     anyone: bool = False
+    sheds: bool = False
 
 
 RULES: Final[dict[type[frames.Frame], Rule]] = {
-    frames.Auth: Rule(rate=RateClass.AUTH, signed=True, anyone=True),
+    frames.Auth: Rule(rate=RateClass.AUTH, signed=True, anyone=True, sheds=True),
     frames.Ping: Rule(rate=RateClass.PING, signed=False, anyone=True),
-    frames.Message: Rule(rate=RateClass.MESSAGE, signed=True),
+    frames.Message: Rule(rate=RateClass.MESSAGE, signed=True, sheds=True),
     frames.MessageAck: Rule(rate=RateClass.ACK, signed=False),
-    frames.KeyExchangeInit: Rule(rate=RateClass.KEY_EXCHANGE, signed=True),
-    frames.KeyExchangeResponse: Rule(rate=RateClass.KEY_EXCHANGE, signed=True),
-    frames.PreKeyPublish: Rule(rate=RateClass.PREKEY, signed=True),
-    frames.PreKeyStatusQuery: Rule(rate=RateClass.PREKEY, signed=False),
-    frames.Presence: Rule(rate=RateClass.PRESENCE, signed=False),
+    frames.KeyExchangeInit: Rule(rate=RateClass.KEY_EXCHANGE, signed=True, sheds=True),
+    frames.KeyExchangeResponse: Rule(rate=RateClass.KEY_EXCHANGE, signed=True, sheds=True),
+    frames.PreKeyPublish: Rule(rate=RateClass.PREKEY, signed=True, sheds=True),
+    frames.PreKeyStatusQuery: Rule(rate=RateClass.PREKEY, signed=False, sheds=True),
+    frames.Presence: Rule(rate=RateClass.PRESENCE, signed=False, sheds=True),
     frames.AccountDelete: Rule(rate=RateClass.PREKEY, signed=True),
 }

@@ -4,6 +4,7 @@ No input or output: times are arguments, refusals are raised.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +54,9 @@ class Strikes:
         else:
             return None
         return code if window.take(now) else None
+
+
+Shed = Callable[[], int | None]
 
 
 class Session:
@@ -109,17 +113,20 @@ class Session:
         """Which connection of the relay it is; a later one has a higher number."""
         self.heard_at = now
 
-    def admit(self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int) -> None:
-        """Judge a well-formed frame by the table: state, rate, freshness.
+    def admit(
+        self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int, shed: Shed = lambda: None
+    ) -> None:
+        """Judge a well-formed frame by the table: state, load, rate, freshness.
 
         Args:
             frame: what came.
             limiter: counts it.
             wall: the relay's wall clock in milliseconds.
             now: monotonic milliseconds.
+            shed: asked for a frame that need not be taken now: when to send it again, if the relay has too much.
 
         Raises:
-            Refused: ``NOT_AUTHENTICATED``, ``ALREADY_AUTHENTICATED``, ``RATE`` or ``CLOCK``.
+            Refused: ``NOT_AUTHENTICATED``, ``ALREADY_AUTHENTICATED``, ``OVERLOAD``, ``RATE`` or ``CLOCK``.
         """
         rule = RULES[type(frame)]
         if self.state is not State.OPEN and not rule.anyone:
@@ -131,6 +138,8 @@ class Session:
             parties = [self.address]
         else:
             parties = [self.user_id or self.connection_id]
+        if rule.sheds and (wait := shed()):
+            raise Refused(Reason.OVERLOAD, retry_after=wait)
         if wait := limiter.take(rule.rate, parties, now):
             raise Refused(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:
