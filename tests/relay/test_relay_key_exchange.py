@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from phantom_messenger.relay import handlers
 from support.people import Frame, base64_text, flipped, is_signed_by, kem_key_text, key_text
 from support.simulated import MINUTE, SECOND, Client, World
 
@@ -362,3 +363,15 @@ def test_absent_peer_keeps_the_exchanges_of_100(world: World) -> None:
     late = world.login("one too many")
     assert refused(late, late.person.init(bob)) == (1003, "backlog")
     assert len(world.login(bob).take("KEY_EXCHANGE_INIT")) == 100
+
+
+def test_what_is_remembered_of_exchanges_is_bounded(
+    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "MAX_SEEN_EXCHANGES", 3)
+    inits = [alice.person.init(bob.person, name=str(number)) for number in range(4)]
+    for init in inits:
+        assert alice.send(init) == []
+    for init in inits[1:]:
+        assert refused(alice, init) == (1005, "replayed")
+    assert alice.send(inits[0]) == [], "the oldest is forgotten"

@@ -49,6 +49,9 @@ EXCHANGE_BYTES: Final = 4_096
 SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
 """How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
 
+MAX_SEEN_EXCHANGES: Final = 100_000
+"""How many are remembered (about 25 MB); the oldest go first. Only its own sender can replay one, within its rate."""
+
 
 class Login(NamedTuple):
     """What the store knows of a user who logs in."""
@@ -470,6 +473,8 @@ def _check_exchange(core: Core, session: Session, identity_key: str, signature: 
     if signature in core.seen_exchanges:
         raise Refused(Reason.REPLAYED)
     core.seen_exchanges[signature] = now
+    if len(core.seen_exchanges) > MAX_SEEN_EXCHANGES:
+        del core.seen_exchanges[next(iter(core.seen_exchanges))]
 
 
 def _check_dh_key(key: str, field: str) -> None:
