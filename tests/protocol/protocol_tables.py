@@ -67,7 +67,8 @@ def _rules() -> list[Row]:
         # A second AUTH is refused by the state of the session, not by the table.
         when = "before login" if kind is frames.Auth else _WHEN[rule.anyone]
         sender = "both" if name in frames.RELAY_FRAMES else "client"
-        rows.append((name, sender, when, str(rule.rate), f"{limits.RATES[rule.rate]:,}", _yes(rule.signed), _yes(rule.sheds)))
+        rate = f"{limits.RATES[rule.rate]:,}"
+        rows.append((name, sender, when, str(rule.rate), rate, _yes(rule.signed), _yes(rule.sheds)))
     relay_only = [name for name in frames.RELAY_FRAMES if name not in frames.CLIENT_FRAMES]
     return [*rows, (", ".join(relay_only), "relay", "-", "-", "-", "-", "-")]
 

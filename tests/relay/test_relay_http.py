@@ -5,7 +5,7 @@ import pytest
 
 from phantom_messenger import __version__
 from phantom_messenger.relay import http
-from phantom_messenger.relay.config import load_config
+from phantom_messenger.relay.config import Config, load_config
 from support.raw_socket import CLOSE, TEXT, RawSocket
 from support.reference_client import Connect
 from support.relay_process import RelayProcess, StartRelay
@@ -37,8 +37,11 @@ def test_ready_tells_strangers_nothing_of_who_is_there(start_relay: StartRelay, 
 
 
 def test_not_ready_is_503() -> None:
-    found = http.answer("/ready", ready=False, version="1")
-    assert (found.status, json.loads(found.body)) == (503, {"status": "not ready"})
+    request = http.read_request(b"GET /ready HTTP/1.1\r\nHost: x")
+    assert isinstance(request, http.Request)
+    found = http.judge(request, Config(), ready=False, version="1")
+    assert isinstance(found, http.Answer)
+    assert (found.status, found.content) == (503, {"status": "not ready"})
 
 
 @pytest.mark.parametrize("path", ["/", "/ws/", "/wsx", "/health/", "/../etc/passwd", "/%00", "/metrics"])
@@ -140,6 +143,10 @@ PARTIES: list[tuple[str, str | None, str]] = [
     (PROXY, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
     (PROXY, "[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
     (PROXY, "::ffff:198.51.100.7", "198.51.100.7"),
+    (PROXY, "198.51.100.7:50123", "198.51.100.7"),
+    (PROXY, "[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+    (PROXY, "2001:db8:1:2::9%eth0", "2001:db8:1:2::/64"),
+    (PROXY, "198.51.100.7:rubbish", PROXY),
     ("2001:db8:1:2::1", None, "2001:db8:1:2::/64"),
     ("2001:db8:1:2:ffff::", None, "2001:db8:1:2::/64"),
     ("2001:db8:1:3::1", None, "2001:db8:1:3::/64"),

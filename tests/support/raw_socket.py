@@ -96,8 +96,8 @@ class RawSocket:
         assert self.read().opcode == TEXT
         return self
 
-    def response(self) -> Response:
-        """Read an HTTP response."""
+    def response(self, *, bodiless: bool = False) -> Response:
+        """Read an HTTP response; that to HEAD is ``bodiless``."""
         while b"\r\n\r\n" not in self._unread:
             self._more()
         head, _, self._unread = self._unread.partition(b"\r\n\r\n")
@@ -107,7 +107,7 @@ class RawSocket:
             (int(line.partition(":")[2]) for line in text.split("\r\n") if line.lower().startswith("content-length:")),
             0,
         )
-        body = b"" if status == 101 else self._take(length)
+        body = b"" if status == 101 or bodiless else self._take(length)
         return Response(status, text, body)
 
     def read(self) -> RawFrame:

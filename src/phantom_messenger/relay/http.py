@@ -1,39 +1,211 @@
-"""What the relay answers to plain HTTP, and who may open a WebSocket.
+"""The HTTP that a relay needs, and nothing more: one request, judged strictly, and one answer.
 
-Only what the handshake needs to know: paths, origins, and whose address counts.
+A request is a text that strangers have written. It is read here, and what the WebSocket
+library gets is a request that was made from it, so that nothing of the client's reaches it
+but the key. No body is ever read, no connection is used twice.
 """
 
+import base64
+import binascii
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlsplit
 
 from phantom_messenger.relay.config import Config
 
 WEBSOCKET_PATH: Final = "/ws"
+MAX_HEAD_BYTES: Final = 8_192
+MAX_FIELDS: Final = 64
+"""Room for a browser's cookies, no more: it is kept for everybody who connects."""
+
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])", re.ASCII)
+_TARGET: Final = re.compile(
+    rb"(?:http://[^/?#\s]+)?(/[\x21-\x3e\x40-\x7e]*)?(\?[\x21-\x7e]*)?", re.ASCII | re.IGNORECASE
+)
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*", re.ASCII)
 
 
-class Answer(NamedTuple):
-    """A whole HTTP response."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response; the connection ends behind it. It is also what a request is refused with."""
 
     status: HTTPStatus
-    body: bytes
-    content_type: str = "application/json"
+    content: Mapping[str, str]
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self, *, head_only: bool = False) -> bytes:
+        """The bytes of it, with a body unless it answers HEAD."""
+        body = json.dumps(self.content).encode() + b"\n"
+        fields = {
+            "Date": formatdate(usegmt=True),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Connection": "close",
+            **self.fields,
+        }
+        head = [
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
+            *(f"{name}: {text}" for name, text in fields.items()),
+        ]
+        return "\r\n".join([*head, "", ""]).encode() + (b"" if head_only else body)
 
 
-def answer(path: str, *, ready: bool, version: str) -> Answer:
-    """The response to a GET that is not for the WebSocket."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A well-formed request without a body: its fields by lower-case name, in their order."""
+
+    method: str
+    path: str
+    minor: int
+    fields: Mapping[str, list[str]]
+
+    def only(self, name: str) -> str | None:
+        """The value of a field that may stand there once, None if it does not, or more often."""
+        values = self.fields.get(name, [])
+        return values[0] if len(values) == 1 else None
+
+    def words(self, name: str) -> list[str]:
+        """The comma-separated words of a field, lower case (RFC 9110 section 5.3: several lines are one list)."""
+        return [word.strip().lower() for word in ",".join(self.fields.get(name, [])).split(",")]
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A request that becomes a WebSocket: its key and Host, and what proxies say of where it comes from."""
+
+    key: str
+    host: str
+    forwarded: str
+
+    def encode(self) -> bytes:
+        """The request as the WebSocket library gets it."""
+        return (
+            f"GET {WEBSOCKET_PATH} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {self.key}\r\n\r\n"
+        ).encode()
+
+
+def _error(status: HTTPStatus, sentence: str, **fields: str) -> Answer:
+    return Answer(status, {"error": sentence}, {name.replace("_", "-"): text for name, text in fields.items()})
+
+
+BAD_REQUEST: Final = _error(HTTPStatus.BAD_REQUEST, "bad request")
+TOO_LARGE: Final = _error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "request too large")
+UNAVAILABLE: Final = _error(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", Retry_After="5")
+_NO_BODY: Final = _error(HTTPStatus.BAD_REQUEST, "a body is not expected")
+_VERSION_1_1: Final = _error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is needed")
+_NOT_FOUND: Final = _error(HTTPStatus.NOT_FOUND, "not found")
+_ORIGIN: Final = _error(HTTPStatus.FORBIDDEN, "origin not allowed")
+_BAD_KEY: Final = _error(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
+# RFC 9110 section 15.5.22 wants the protocol named, RFC 6455 section 4.4 the version.
+_UPGRADE: Final = _error(
+    HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket", Connection="Upgrade, close", Upgrade="websocket"
+)
+_WS_VERSION: Final = _error(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "WebSocket version 13 is needed",
+    Connection="Upgrade, close",
+    Upgrade="websocket",
+    Sec_WebSocket_Version="13",
+)
+
+
+def read_request(head: bytes) -> Request | Answer:
+    """Read the head of a request, without its empty line, by RFC 9112; what is unclear is refused.
+
+    Args:
+        head: everything before the empty line.
+    """
+    request_line, *lines = head.split(b"\r\n")
+    parts = request_line.split(b" ")
+    if len(parts) != 3 or not _METHOD.fullmatch(parts[0]):  # noqa: PLR2004 - method, target, version
+        return BAD_REQUEST
+    version = _VERSION.fullmatch(parts[2])
+    target = _TARGET.fullmatch(parts[1])
+    if version is None:
+        return BAD_REQUEST
+    if version[1] != b"1":
+        return _VERSION_1_1
+    if target is None or not parts[1]:
+        return BAD_REQUEST
+    if len(lines) > MAX_FIELDS:
+        return TOO_LARGE
+    fields: dict[str, list[str]] = {}
+    for line in lines:
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            return BAD_REQUEST
+        fields.setdefault(found[1].decode().lower(), []).append(found[2].decode("latin-1"))
+    minor = int(version[2])
+    if len(fields.get("host", [])) != 1 and not (minor == 0 and "host" not in fields):
+        return BAD_REQUEST
+    lengths = fields.get("content-length", [])
+    if "transfer-encoding" in fields or any(length.strip("0") for length in lengths):
+        return _NO_BODY
+    return Request(parts[0].decode(), (target[1] or b"/").decode(), minor, fields)
+
+
+def judge(request: Request, config: Config, *, ready: bool, version: str) -> Answer | Upgrade:
+    """What becomes of a well-formed request.
+
+    Args:
+        request: the request.
+        config: knows the origins that are allowed.
+        ready: whether the relay can store.
+        version: the relay's, for /health.
+    """
+    if request.path != WEBSOCKET_PATH:
+        found = _plain(request.path, ready=ready, version=version)
+        return found if found is _NOT_FOUND or request.method in {"GET", "HEAD"} else _not_allowed("GET, HEAD")
+    if request.method != "GET":
+        return _not_allowed("GET")
+    if request.minor < 1:
+        return _VERSION_1_1
+    if "websocket" not in request.words("upgrade") or "upgrade" not in request.words("connection"):
+        return _UPGRADE
+    if request.only("sec-websocket-version") != "13":
+        return _WS_VERSION
+    key = request.only("sec-websocket-key")
+    if key is None or not _is_key(key):
+        return _BAD_KEY
+    host = request.only("host") or ""
+    origins = request.fields.get("origin", [])
+    if len(origins) > 1 or not is_origin_allowed(request.only("origin"), host, config.allowed_origins):
+        return _ORIGIN
+    return Upgrade(key, host.lower(), ",".join(request.fields.get("x-forwarded-for", [])))
+
+
+def _plain(path: str, *, ready: bool, version: str) -> Answer:
     match path:
         case "/health":
-            return Answer(HTTPStatus.OK, _json({"status": "ok", "version": version}))
+            return Answer(HTTPStatus.OK, {"status": "ok", "version": version})
         case "/ready" if ready:
-            return Answer(HTTPStatus.OK, _json({"status": "ready"}))
+            return Answer(HTTPStatus.OK, {"status": "ready"})
         case "/ready":
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, _json({"status": "not ready"}))
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready"})
         case _:
-            return Answer(HTTPStatus.NOT_FOUND, _json({"error": "not found"}))
+            return _NOT_FOUND
+
+
+def _not_allowed(methods: str) -> Answer:
+    return _error(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow=methods)
+
+
+def _is_key(key: str) -> bool:
+    """RFC 6455 section 4.2.1: base64 that decodes to 16 bytes."""
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16  # noqa: PLR2004 - the RFC's
+    except (binascii.Error, ValueError):
+        return False
 
 
 def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
@@ -61,7 +233,7 @@ def party_of(peer: str, forwarded: str | None, config: Config) -> str:
     """
     hops = [hop.strip() for hop in (forwarded or "").split(",") if hop.strip()]
     address = _parse(peer)
-    while hops and address is not None and any(address in network for network in config.trusted_proxies):
+    while hops and address is not None and is_proxy(address, config):
         address = _parse(hops.pop())
     if address is None:
         return peer
@@ -70,18 +242,23 @@ def party_of(peer: str, forwarded: str | None, config: Config) -> str:
     return str(address)
 
 
-def header_tokens(headers: Mapping[str, str], name: str) -> list[str]:
-    """The comma-separated words of a header, lower case."""
-    return [word.strip().lower() for word in headers.get(name, "").split(",")]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def is_proxy(peer: str | Address, config: Config) -> bool:
+    """Whether this is a proxy of ours."""
+    address = _parse(peer) if isinstance(peer, str) else peer
+    return address is not None and any(address in network for network in config.trusted_proxies)
+
+
+_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]{1,5})?", re.ASCII)
+
+
+def _parse(text: str) -> Address | None:
+    """An address, with or without brackets and a port, as proxies write it."""
+    found = _PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address(text.strip("[]"))
+        address = ipaddress.ip_address((found[1] if found else text).strip("[]").partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _json(value: dict[str, object]) -> bytes:
-    return json.dumps(value).encode() + b"\n"

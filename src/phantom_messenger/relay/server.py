@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
 from typing import Any, Final
-
-from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import http, keycheck
@@ -18,9 +17,8 @@ from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.ports import Failure, Job, Store, TimeMark
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.steady import SystemClock
-from phantom_messenger.relay.websocket import SILENT, WebSocketConnection
-from phantom_messenger.version import __version__
-from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, MAX_TRANSPORT_BYTES
+from phantom_messenger.relay.upgrade import Door, Encryption, Handshake
+from phantom_messenger.relay.websocket import WebSocketConnection
 
 TICK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 20.0
@@ -35,8 +33,11 @@ SETTLE_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 3.5
 """At a stop, time until the clients must have taken it."""
 
-READ_BUFFER: Final = 2_048
-"""First read buffer of a connection in bytes: most are idle, and it grows on demand."""
+BACKLOG: Final = 1_024
+"""Sockets that the operating system holds until they are taken: everybody reconnects at once after a restart."""
+
+KEPT_FILES: Final = 64
+"""File descriptors that are not for sockets: the store's, the log's, the listening ones."""
 
 
 class StoreThread:
@@ -124,6 +125,7 @@ class RelayServer:
             verify=keycheck.verify,
             writer=self._store,
         )
+        self._door = Door(config, _room())
         self._server: asyncio.Server | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
@@ -152,17 +154,12 @@ class RelayServer:
             ConfigError: the address or the certificate cannot be used.
         """
         try:
-            self._server = await ws_create_server(
-                self._accept,
+            tls = self._tls()
+            self._server = await self._loop.create_server(
+                self._handshake if tls is None else lambda: Encryption(self._door, tls, self._handshake),
                 self._config.host,
                 self._config.port,
-                ssl=self._tls(),
-                logger_name=SILENT,
-                websocket_handshake_timeout=CONNECTION_TIMEOUT_MS / 1000,
-                max_frame_size=MAX_TRANSPORT_BYTES,
-                read_buffer_init_size=READ_BUFFER,
-                enable_auto_pong=False,
-                use_aiofastnet=False,
+                backlog=BACKLOG,
                 reuse_address=True,
             )
         except (OSError, UnicodeError) as error:
@@ -210,22 +207,14 @@ class RelayServer:
                 tidied = self._loop.time()
                 self._store.tidy()
 
-    def _accept(self, request: WSUpgradeRequest) -> WebSocketConnection | WSUpgradeResponseWithListener:
-        path = request.path.decode("ascii", "replace").partition("?")[0]
-        if path != http.WEBSOCKET_PATH:
-            found = http.answer(path, ready=self._store.is_healthy, version=__version__)
-            return _plain(found)
-        host = request.headers.get("host", "")
-        if not http.is_origin_allowed(request.headers.get("origin"), host, self._config.allowed_origins):
-            return _plain(http.Answer(HTTPStatus.FORBIDDEN, b'{"error": "origin not allowed"}\n'))
-        # Browsers send "Connection: keep-alive, Upgrade"; picows wants the one word.
-        if "upgrade" in http.header_tokens(request.headers, "connection"):
-            request.headers["connection"] = "Upgrade"
-        return WebSocketConnection(self._relay, self._party, request)
+    def _accept(self, address: str, host: str) -> WebSocketConnection:
+        return WebSocketConnection(self._relay, address, host)
 
-    def _party(self, peer: str, request: WSUpgradeRequest) -> str:
-        # RFC 9110 section 5.3: several lines of one header are one list.
-        return http.party_of(peer, ",".join(request.headers.getall("x-forwarded-for", [])), self._config)
+    def _handshake(self, party: str | None = None) -> Handshake:
+        return Handshake(self._door, self._config, self._accept, self._is_ready, party)
+
+    def _is_ready(self) -> bool:
+        return self._store.is_healthy
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._config.tls_cert is None:
@@ -239,17 +228,14 @@ class RelayServer:
         return context
 
 
+def _room() -> int:
+    """How many sockets the operating system allows this process."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(files - KEPT_FILES, 1)
+
+
 def _kept_time(store: Store) -> TimeMark | None:
     [kept] = store.run([lambda tx: tx.time.load()])
     if isinstance(kept, Failure):
         raise kept.error
     return kept if isinstance(kept, TimeMark) else None
-
-
-def _plain(found: http.Answer) -> WSUpgradeResponseWithListener:
-    headers = {"Content-Type": found.content_type, "Cache-Control": "no-store"}
-    if found.status < HTTPStatus.BAD_REQUEST:
-        response = WSUpgradeResponse.create_ok_response(found.body, headers)
-    else:
-        response = WSUpgradeResponse.create_error_response(found.status, found.body, headers)
-    return WSUpgradeResponseWithListener(response, None)

@@ -1,17 +1,19 @@
 """The WebSocket connection of the relay, on picows: the only room that knows that library.
 
-picows parses frames, checks masks, lengths and opcodes, and does the upgrade. What
-RFC 6455 asks beyond that is done here: reserved bits, fragments, UTF-8, the close
-handshake, and one write for all messages of a turn.
+picows parses frames and checks masks, lengths and opcodes; the handshake was judged before
+(``upgrade``, ``http``). What RFC 6455 asks beyond that is done here: reserved bits,
+fragments, UTF-8, the close handshake, and one write for all messages of a turn.
 """
 
 import asyncio
-import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows.picows import WSProtocol  # type: ignore[attr-defined] # it has no type stub
 
+from phantom_messenger.events import report
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codes import CloseCode
 from phantom_messenger.wire.limits import MAX_FRAGMENTS, MAX_TRANSPORT_BYTES
@@ -19,9 +21,8 @@ from phantom_messenger.wire.limits import MAX_FRAGMENTS, MAX_TRANSPORT_BYTES
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds a client has to answer a close frame."""
 
-SILENT: Final = logging.getLogger("phantom.websocket")
-SILENT.disabled = True
-"""picows logs addresses; this relay does not."""
+READ_BUFFER: Final = 2_048
+"""First read buffer of a connection in bytes: most are idle, and it grows on demand."""
 
 
 class Receiver(Protocol):
@@ -48,17 +49,28 @@ class WebSocketConnection(WSListener):
 
     Args:
         receiver: gets what comes.
-        party: turns the socket's address and the request into the address that limits count.
-        request: the upgrade request.
+        address: of the party that limits count.
+        host: the Host header.
+        max_bytes: of a frame or message; more is 1009.
+        max_fragments: of a message; more is 1009.
     """
 
     def __init__(
-        self, receiver: Receiver, party: Callable[[str, WSUpgradeRequest], str], request: WSUpgradeRequest
+        self,
+        receiver: Receiver,
+        address: str,
+        host: str,
+        *,
+        max_bytes: int = MAX_TRANSPORT_BYTES,
+        max_fragments: int = MAX_FRAGMENTS,
     ) -> None:
         super().__init__()
+        self.max_bytes = max_bytes
+        self._max_fragments = max_fragments
         self._receiver = receiver
-        self._party = party
-        self._request = request
+        self._address = address
+        self._host = host
+        self._gone: Callable[[], None] = lambda: None
         self._transport: WSTransport | None = None
         self._session: Session | None = None
         self._fragments: list[bytes] = []
@@ -71,10 +83,7 @@ class WebSocketConnection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
-        peer = transport.underlying_transport.get_extra_info("peername")
-        host = self._request.headers.get("host", "").strip().lower()
-        address = self._party(peer[0] if peer else "", self._request)
-        self._session = self._receiver.connect(self, address=address, host=host)
+        self._session = self._receiver.connect(self, address=self._address, host=self._host)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame has come, unmasked."""
@@ -95,6 +104,7 @@ class WebSocketConnection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows passes it
         """The socket is gone."""
         self._closing = True
+        self._gone()
         if self._session is not None:
             self._receiver.disconnected(self._session)
 
@@ -105,6 +115,12 @@ class WebSocketConnection(WSListener):
         """The socket's buffer is low again."""
         if self._session is not None and not self._closing:
             self._receiver.drained(self._session)
+
+    # --- what the handshake calls -------------------------------------------------
+
+    def on_gone(self, action: Callable[[], None]) -> None:
+        """Have this called when the socket is gone."""
+        self._gone = action
 
     # --- what the core calls ------------------------------------------------------
 
@@ -125,6 +141,12 @@ class WebSocketConnection(WSListener):
         self._forget_fragments()
         self._transport.send_close(code, reason.encode())  # type: ignore[arg-type] # a C enum: any number passes
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+
+    def fail(self, code: int) -> None:
+        """Close for a frame that breaks the protocol, and read no more."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            self.close(code, "broken frame")
+            self._transport.underlying_transport.pause_reading()
 
     def abort(self) -> None:
         """See ``relay.ports.Connection``."""
@@ -165,7 +187,7 @@ class WebSocketConnection(WSListener):
             self._fragments_kind = frame.msg_type
         self._fragments.append(frame.get_payload_as_bytes())
         self._fragments_bytes += frame.payload_size
-        if self._fragments_bytes > MAX_TRANSPORT_BYTES or len(self._fragments) > MAX_FRAGMENTS:
+        if self._fragments_bytes > self.max_bytes or len(self._fragments) > self._max_fragments:
             self.close(CloseCode.MESSAGE_TOO_BIG, "message too big")
         elif frame.fin:
             kind, message = self._fragments_kind, b"".join(self._fragments)
@@ -188,6 +210,63 @@ class WebSocketConnection(WSListener):
         self._fragments = []
         self._fragments_bytes = 0
         self._fragments_kind = None
+
+
+class _Alarm:
+    """Stands for the logger that picows writes to; of what it would write, nothing is kept.
+
+    picows tells of a broken frame before it closes, and goes on reading meanwhile. So this
+    is where reading ends, and where the reason that the peer gets is ours.
+    """
+
+    name = "picows"
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        self._connection = connection
+
+    def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - logging's name
+        """See ``logging.Logger``."""
+        return False
+
+    def debug(self, *_: object) -> None:
+        """See ``logging.Logger``."""
+
+    log = info = warning = debug
+
+    def error(self, _: str, *arguments: object) -> None:
+        """See ``logging.Logger``; picows passes a code and a reason."""
+        match arguments:
+            case [(int(code), *_)]:
+                self._connection.fail(int(code))
+            case _:
+                self.exception()
+
+    def exception(self, *_: object) -> None:
+        """See ``logging.Logger``: something of ours was raised through picows."""
+        if error := sys.exc_info()[1]:
+            report(error)
+        self._connection.fail(CloseCode.SERVER_ERROR)
+
+
+def websocket(connection: WebSocketConnection) -> WSProtocol:
+    """The protocol that reads frames for a connection; it expects the request first."""
+    return WSProtocol(
+        None,
+        None,
+        False,
+        lambda _: connection,
+        _Alarm(connection),
+        True,
+        None,  # whoever hands on the socket has seen to the time
+        False,
+        0,
+        0,
+        WSAutoPingStrategy.PING_WHEN_IDLE,
+        False,
+        connection.max_bytes,
+        None,
+        READ_BUFFER,
+    )
 
 
 def _may_be_sent(code: int) -> bool:

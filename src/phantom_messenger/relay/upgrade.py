@@ -1,0 +1,232 @@
+"""The way in: who may open a socket, and the handshake that makes it a WebSocket.
+
+A socket counts from its first moment, before anything was sent, so that half-open ones
+cannot use up what others need. It has 30 s until its request is whole.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from typing import ClassVar, Final, cast
+
+from phantom_messenger.events import Event, log
+from phantom_messenger.relay import http
+from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.http import Answer, Upgrade
+from phantom_messenger.relay.websocket import WebSocketConnection, websocket
+from phantom_messenger.version import __version__
+from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
+
+HALF_OPEN_PER_PLACE: Final = 2
+"""Sockets of one address that are not WebSockets yet, for each connection that it may have."""
+
+LINGER_SECONDS: Final = 2.0
+"""How long somebody may take to read an answer."""
+
+_END: Final = b"\r\n\r\n"
+
+
+class Door:
+    """Counts the sockets: in all, and by address as long as they are no WebSockets.
+
+    Args:
+        config: knows the limit of an address, and the proxies, which have none.
+        room: how many sockets there may be in all.
+    """
+
+    def __init__(self, config: Config, room: int) -> None:
+        self._config = config
+        self._room = room
+        self._count = 0
+        self._half_open: Counter[str] = Counter()
+
+    def enter(self, peer: str) -> str | None:
+        """Count a new socket, unless there are too many.
+
+        Returns:
+            The party it counts for until ``opened``, '' for none; None if it may not stay.
+        """
+        party = "" if http.is_proxy(peer, self._config) else http.party_of(peer, None, self._config)
+        limit = self._config.max_connections * HALF_OPEN_PER_PLACE
+        if party and limit and self._half_open[party] >= limit:
+            return None
+        if self._count >= self._room:
+            log(Event.CONNECTIONS_FULL)
+            return None
+        self._count += 1
+        if party:
+            self._half_open[party] += 1
+        return party
+
+    def opened(self, party: str) -> None:
+        """The socket is a WebSocket now, or gone: other limits hold."""
+        if not party:
+            return
+        self._half_open[party] -= 1
+        if self._half_open[party] <= 0:
+            del self._half_open[party]
+
+    def leave(self) -> None:
+        """A socket is gone."""
+        self._count -= 1
+
+
+class Encryption(asyncio.Protocol):
+    """One socket from its first moment until TLS is agreed on.
+
+    Args:
+        door: counts it.
+        tls: how to encrypt.
+        admitted: makes the protocol that goes on, for the party that it counts for.
+    """
+
+    _tasks: ClassVar[set[asyncio.Task[None]]] = set()
+
+    def __init__(self, door: Door, tls: ssl.SSLContext, admitted: Callable[[str], asyncio.BaseProtocol]) -> None:
+        self._door = door
+        self._tls = tls
+        self._admitted = admitted
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``: nothing is read here, the socket moves on."""
+        party = self._door.enter(_peer_of(transport))
+        if party is not None:
+            moved = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            task = asyncio.get_running_loop().create_task(self._encrypt(moved, party))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        cast("asyncio.Transport", transport).abort()
+
+    async def _encrypt(self, moved: socket.socket, party: str) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._admitted(party),
+                moved,
+                ssl=self._tls,
+                ssl_handshake_timeout=CONNECTION_TIMEOUT_MS / 1000,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever strangers send instead of TLS
+            log(Event.CONNECTION_FAILED, error=type(error).__name__)
+            moved.close()
+            self._door.opened(party)
+            self._door.leave()
+
+
+class Handshake(asyncio.Protocol):
+    """One socket until its request is whole; then it is answered, or handed on to the WebSocket library.
+
+    Args:
+        door: counts it.
+        config: the settings.
+        accept: makes a connection for an address and a Host.
+        is_ready: whether the relay can store.
+        party: who it counts for at the door, if it has entered already.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        config: Config,
+        accept: Callable[[str, str], WebSocketConnection],
+        is_ready: Callable[[], bool],
+        party: str | None = None,
+    ) -> None:
+        self._door = door
+        self._config = config
+        self._accept = accept
+        self._is_ready = is_ready
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._peer = ""
+        self._party = party
+        self._head = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        transport = cast("asyncio.Transport", transport)  # of a TCP server
+        self._transport = transport
+        self._peer = _peer_of(transport)
+        if self._party is None:
+            self._party = self._door.enter(self._peer)
+        if self._party is None:
+            transport.write(http.UNAVAILABLE.encode())
+            transport.close()
+        else:
+            self._timer = self._loop.call_later(CONNECTION_TIMEOUT_MS / 1000, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+        """See ``asyncio.Protocol``: the socket is gone before it was a WebSocket."""
+        if self._party is not None:
+            self._settle()
+            self._door.leave()
+
+    def eof_received(self) -> bool:
+        """See ``asyncio.Protocol``: whoever says nothing more gets nothing more."""
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        transport = self._transport
+        if self._party is None or transport is None or transport.is_closing():
+            return
+        self._head += data
+        head, end, tail = self._head.partition(_END)
+        if len(head) > http.MAX_HEAD_BYTES:
+            self._answer(transport, http.TOO_LARGE, head_only=False)
+        elif end:
+            self._decide(transport, head, tail)
+
+    def _decide(self, transport: asyncio.Transport, head: bytes, tail: bytes) -> None:
+        self._head = b""
+        request = http.read_request(head)
+        if isinstance(request, Answer):
+            self._answer(transport, request, head_only=False)
+            return
+        found = http.judge(request, self._config, ready=self._is_ready(), version=__version__)
+        if isinstance(found, Answer):
+            self._answer(transport, found, head_only=request.method == "HEAD")
+        else:
+            self._open(transport, found, tail)
+
+    def _answer(self, transport: asyncio.Transport, answer: Answer, *, head_only: bool) -> None:
+        transport.write(answer.encode(head_only=head_only))
+        transport.close()
+        self._settle()
+        self._timer = self._loop.call_later(LINGER_SECONDS, transport.abort)
+
+    def _open(self, transport: asyncio.Transport, found: Upgrade, tail: bytes) -> None:
+        self._settle()
+        party = http.party_of(self._peer, found.forwarded, self._config)
+        connection = self._accept(party, found.host)
+        connection.on_gone(self._door.leave)
+        protocol = websocket(connection)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        feed(protocol, found.encode() + tail)
+
+    def _settle(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._party is not None:
+            self._door.opened(self._party)
+            self._party = ""
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
+
+
+def feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
+    """Give a protocol bytes that somebody else has read."""
+    while data:
+        room = memoryview(protocol.get_buffer(len(data)))
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        protocol.buffer_updated(count)
+        data = data[count:]
