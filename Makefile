@@ -6,7 +6,7 @@ LONG := tests/delivery tests/simulation tests/engines tests/crypto tests/client/
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench-crypto mutants check format lock clean
+.PHONY: help run test test-long replay bench-crypto autobahn mutants check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=1
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
+
+autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the WebSocket layer (a minute)
+	@$(BIN)/python bench/conformance.py
 
 mutants: $(VENV)/.dev ## Change the cryptography in every small way and see which no test notices (ten minutes)
 	@PATH=$(abspath $(BIN)):$$PATH scripts/mutants

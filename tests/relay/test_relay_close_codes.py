@@ -167,7 +167,7 @@ def test_nothing_is_obeyed_behind_the_close(world: World) -> None:
 @pytest.mark.parametrize("logged_in", [False, True])
 def test_binary_message_is_1001_and_closes_with_4003(world: World, logged_in: bool) -> None:
     client = world.login("alice") if logged_in else world.connect("alice")
-    world.relay.receive_binary(client.session)
+    world.relay.receive_binary(client.session, b"x")
     world.run()
     [answer] = client.take()
     assert (answer["payload"]["code"], answer["payload"]["details"]["reason"]) == (1001, "binary")

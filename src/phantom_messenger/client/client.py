@@ -13,12 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from phantom_messenger.client import profile as profiles
 from phantom_messenger.client.backup import Summary, export_profile, import_profile
 from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.dial import dial
 from phantom_messenger.client.errors import (
     ClientClosed,
     LoginRefused,
@@ -42,15 +43,13 @@ from phantom_messenger.client.status import (
 )
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.wire.frames import PresenceStatus
-from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, MAX_TRANSPORT_BYTES
+from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0
 """Seconds; the wait before the n-th attempt is drawn from 0 to the n-th bound (full jitter)."""
 
-OPEN_TIMEOUT: Final = 10.0
 _YEAR_SECONDS: Final = MAX_EXPIRES_IN_MS // 1000
-CLOSE_TIMEOUT: Final = 3.0
 MAX_EVENTS: Final = 1_000
 """Events kept for a reader who does not come; then the oldest are dropped."""
 
@@ -454,16 +453,7 @@ class Client:
         code: int | None = None
         self._was_online = False
         try:
-            async with connect(
-                url,
-                compression=None,
-                max_size=MAX_TRANSPORT_BYTES,
-                open_timeout=OPEN_TIMEOUT,
-                close_timeout=CLOSE_TIMEOUT,
-                ping_interval=None,
-                user_agent_header=None,
-                proxy=None,
-            ) as connection:
+            async with dial(url) as connection:
                 self._messenger.connected(profiles.audience_of(url))
                 try:
                     await self._talk(connection)

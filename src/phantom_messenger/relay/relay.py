@@ -145,7 +145,7 @@ class Relay:
             return
         core.pipeline.put(Submission(session, decoded, _signature_check(session, decoded)))
 
-    def receive_binary(self, session: Session) -> None:
+    def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
         """A binary message has come; the protocol has none."""
         if session.state is State.CLOSED:
             return

@@ -25,6 +25,14 @@ READ_BUFFER: Final = 2_048
 """First read buffer of a connection in bytes: most are idle, and it grows on demand."""
 
 
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CLOSE: Final = WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+
+
 class Receiver(Protocol):
     """What the relay does with what a connection brings."""
 
@@ -34,7 +42,7 @@ class Receiver(Protocol):
     def receive(self, session: Session, text: bytes) -> None:
         """A text message has come."""
 
-    def receive_binary(self, session: Session) -> None:
+    def receive_binary(self, session: Session, data: bytes) -> None:
         """A binary message has come."""
 
     def drained(self, session: Session) -> None:
@@ -87,19 +95,18 @@ class WebSocketConnection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame has come, unmasked."""
-        if frame.msg_type == WSMsgType.CLOSE:
-            self._answer_close(transport, frame)
-            return
-        if self._closing:
-            return
+        kind = frame.msg_type
         # RFC 6455 section 5.2: reserved bits MUST be 0 unless an extension defines them; there is none.
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.close(CloseCode.PROTOCOL_ERROR, "reserved bits")
-        elif frame.msg_type in (WSMsgType.PING, WSMsgType.PONG):
-            if frame.msg_type == WSMsgType.PING:
-                transport.send_pong(frame.get_payload_as_bytes())
-        else:
-            self._take_data(frame)
+        elif kind is _CLOSE:
+            self._answer_close(transport, frame)
+        elif self._closing:
+            return
+        elif kind is _PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is not _PONG:
+            self._take_data(kind, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows passes it
         """The socket is gone."""
@@ -128,6 +135,9 @@ class WebSocketConnection(WSListener):
         """See ``relay.ports.Connection``."""
         if self._transport is None or self._closing or self._transport.is_disconnected:
             return
+        if len(messages) == 1:
+            self._transport.send(_TEXT, messages[0])
+            return
         parts: list[bytes] = []
         for message in messages:
             parts += (_text_header(len(message)), message)
@@ -144,9 +154,17 @@ class WebSocketConnection(WSListener):
 
     def fail(self, code: int) -> None:
         """Close for a frame that breaks the protocol, and read no more."""
-        if self._transport is not None and not self._transport.is_disconnected:
+        transport = self._transport
+        if transport is None or transport.is_disconnected:
+            return
+        # picows holds a frame back while it looks at the one behind it: that may be a close, which comes first.
+        closed = None if transport.close_handshake is None else transport.close_handshake.recv
+        if closed is None:
             self.close(code, "broken frame")
-            self._transport.underlying_transport.pause_reading()
+        elif not self._closing:
+            self._closing = True
+            transport.send_close(closed.code)
+        transport.underlying_transport.pause_reading()
 
     def abort(self) -> None:
         """See ``relay.ports.Connection``."""
@@ -174,33 +192,33 @@ class WebSocketConnection(WSListener):
                 transport.send_close(WSCloseCode.PROTOCOL_ERROR)
         transport.disconnect()
 
-    def _take_data(self, frame: WSFrame) -> None:
-        continued = frame.msg_type == WSMsgType.CONTINUATION
+    def _take_data(self, kind: WSMsgType, frame: WSFrame) -> None:
+        continued = kind is _CONTINUATION
         # RFC 6455 section 5.4: a continuation needs a beginning, and a new message none unfinished.
         if continued != (self._fragments_kind is not None):
             self.close(CloseCode.PROTOCOL_ERROR, "fragments out of order")
             return
         if frame.fin and not continued:
-            self._take_message(frame.msg_type, frame.get_payload_as_bytes())
+            self._take_message(kind, frame.get_payload_as_bytes())
             return
         if not continued:
-            self._fragments_kind = frame.msg_type
+            self._fragments_kind = kind
         self._fragments.append(frame.get_payload_as_bytes())
         self._fragments_bytes += frame.payload_size
         if self._fragments_bytes > self.max_bytes or len(self._fragments) > self._max_fragments:
             self.close(CloseCode.MESSAGE_TOO_BIG, "message too big")
         elif frame.fin:
-            kind, message = self._fragments_kind, b"".join(self._fragments)
+            first, message = self._fragments_kind, b"".join(self._fragments)
             self._forget_fragments()
-            if kind is not None:
-                self._take_message(kind, message)
+            if first is not None:
+                self._take_message(first, message)
 
     def _take_message(self, kind: WSMsgType, message: bytes) -> None:
         if self._session is None:
             return
-        if kind == WSMsgType.BINARY:
-            self._receiver.receive_binary(self._session)
-        elif _is_utf8(message):
+        if kind is _BINARY:
+            self._receiver.receive_binary(self._session, message)
+        elif message.isascii() or _is_utf8(message):
             self._receiver.receive(self._session, message)
         else:
             # RFC 6455 section 8.1
@@ -275,8 +293,6 @@ def _may_be_sent(code: int) -> bool:
 
 
 def _is_utf8(message: bytes) -> bool:
-    if message.isascii():
-        return True
     try:
         message.decode()
     except UnicodeDecodeError:

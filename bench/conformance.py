@@ -1,0 +1,221 @@
+"""The Autobahn test suite against the relay's WebSocket layer and the SDK's connection, and the speed of that layer.
+
+``make autobahn`` prints a table of verdicts, then the echo rate beside that of bare picows
+in the same run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import picows
+import uvloop
+from echo import HUGE, serve_bare, serve_ours
+from kosoku import FailureError, run_fuzzingclient, run_fuzzingserver
+from websockets.exceptions import ConnectionClosed
+
+from phantom_messenger.client.dial import dial
+
+CASES: Final = [f"{section}.*" for section in (1, 2, 3, 4, 5, 6, 7, 10)]
+COUNT: Final = 247
+UNTESTED: Final = {"7.1.5"}
+"""What the suite itself calls wrong where RFC 6455 leaves the choice: data behind an unfinished message and a close."""
+
+GOOD: Final = {"OK", "NON-STRICT", "INFORMATIONAL"}
+SIZES: Final = (125, 1_024, 16_384)
+CONNECTIONS: Final = 64
+LEAST: Final = 0.8
+
+Verdicts = dict[str, str]
+
+
+# --- verdicts ---------------------------------------------------------------------
+
+
+def _verdict(result: Any) -> str:
+    """The worse of the verdicts on what was exchanged and on how it was closed."""
+    behavior, close = result.behavior.value, result.behavior_close.value
+    return str(close if behavior in GOOD and close not in GOOD else behavior)
+
+
+async def verdicts_of_server(url: str, cases: list[str] | None = None) -> Verdicts:
+    """Run the suite's client against a server that echoes."""
+    try:
+        results = await run_fuzzingclient(url, cases or CASES, concurrency=4)
+    except FailureError as failure:
+        results = failure.results
+    return {result.case_id: _verdict(result) for result in results}
+
+
+async def verdicts_of_client(cases: list[str] | None = None) -> Verdicts:
+    """Run the suite's server against an echo on the SDK's connection."""
+    async with run_fuzzingserver(cases or CASES, port=0) as server:
+        url = f"ws://{server.address}:{server.port}"
+        async with dial(f"{url}/getCaseCount") as connection:
+            count = int(await connection.recv())
+        for number in range(1, count + 1):
+            await _echo(f"{url}/runCase?case={number}&agent=sdk")
+        async with dial(f"{url}/updateReports?agent=sdk"):
+            pass
+        try:
+            results = await asyncio.wait_for(server.get_result(), 60)
+        except FailureError as failure:
+            results = failure.results
+    return {result.case_id: _verdict(result) for result in results}
+
+
+async def _echo(url: str) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        async with dial(url, max_bytes=HUGE) as connection:
+            async for message in connection:
+                await connection.send(message)
+
+
+def failures(verdicts: Verdicts) -> dict[str, str]:
+    """The cases that count as failed."""
+    return {case: verdict for case, verdict in verdicts.items() if verdict not in GOOD and case not in UNTESTED}
+
+
+def table(sides: dict[str, Verdicts]) -> str:
+    """Verdicts by section and side."""
+    words = sorted({verdict for verdicts in sides.values() for verdict in verdicts.values()})
+    lines = [f"{'section':<9}{'side':<26}{'cases':>6}" + "".join(f"{word:>15}" for word in words)]
+    for section in [*(case.partition(".")[0] for case in CASES), "all"]:
+        for side, verdicts in sides.items():
+            chosen = [word for case, word in verdicts.items() if section in {"all", case.partition(".")[0]}]
+            count = Counter(chosen)
+            lines.append(f"{section:<9}{side:<26}{len(chosen):>6}" + "".join(f"{count[word]:>15}" for word in words))
+    return "\n".join(lines)
+
+
+# --- speed ------------------------------------------------------------------------
+
+
+def _pin(core: int) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        os.sched_setaffinity(0, {cores[core]})
+
+
+def _served(serve: Callable[[], Coroutine[Any, Any, asyncio.Server]], ports: Any) -> None:
+    """A process of its own that echoes until it is ended."""
+
+    async def main() -> None:
+        server = await serve()
+        ports.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    _pin(0)
+    uvloop.run(main())
+
+
+class _Load(picows.WSListener):
+    """Sends a message, and again when it has come back."""
+
+    def __init__(self, payload: bytes) -> None:
+        super().__init__()
+        self._payload = payload
+        self.count = 0
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        transport.send(picows.WSMsgType.TEXT, self._payload)
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        self.count += frame.payload_size == len(self._payload)
+        transport.send(picows.WSMsgType.TEXT, self._payload)
+
+
+async def _rate(port: int, size: int, seconds: float) -> float:
+    loads = [_Load(b"x" * size) for _ in range(CONNECTIONS)]
+    url = f"ws://127.0.0.1:{port}/ws"
+    transports = [(await picows.ws_connect(lambda load=load: load, url, use_aiofastnet=False))[0] for load in loads]
+    await asyncio.sleep(seconds / 4)
+    before, began = sum(load.count for load in loads), time.perf_counter()
+    await asyncio.sleep(seconds)
+    rate = (sum(load.count for load in loads) - before) / (time.perf_counter() - began)
+    for transport in transports:
+        transport.disconnect(graceful=False)
+    await asyncio.sleep(0.05)
+    return rate
+
+
+def rates(pairs: int, seconds: float) -> dict[int, list[tuple[float, float]]]:
+    """Echoes a second, (ours, bare picows) in turn, by size."""
+    context = multiprocessing.get_context("fork")
+    ports = context.Queue()
+    processes = [
+        context.Process(target=_served, args=(serve, ports), daemon=True) for serve in (serve_ours, serve_bare)
+    ]
+    found = []
+    for process in processes:
+        process.start()
+        found.append(ports.get(timeout=10))
+    _pin(1)
+    try:
+        result: dict[int, list[tuple[float, float]]] = {}
+        for size in SIZES:
+            result[size] = []
+            for number in range(pairs):
+                print(f"\recho, {size:,} bytes: {number + 1} of {pairs} ", end="", file=sys.stderr, flush=True)
+                ours, bare = (uvloop.run(_rate(port, size, seconds)) for port in found)
+                result[size].append((ours, bare))
+        print(file=sys.stderr)
+        return result
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def speed_table(found: dict[int, list[tuple[float, float]]]) -> str:
+    """Medians, and the median and range of the ratios."""
+    lines = [f"{'bytes':>7}{'ours, echoes/s':>17}{'picows, echoes/s':>19}{'ratio':>8}{'range':>15}"]
+    for size, pairs in found.items():
+        ratios = sorted(ours / bare for ours, bare in pairs)
+        ours, bare = (statistics.median(side) for side in zip(*pairs, strict=True))
+        lines.append(
+            f"{size:>7,}{ours:>17,.0f}{bare:>19,.0f}{statistics.median(ratios):>8.2f}"
+            f"{f'{ratios[0]:.2f} to {ratios[-1]:.2f}':>15}"
+        )
+    return "\n".join(lines)
+
+
+async def _verdicts() -> dict[str, Verdicts]:
+    server = await serve_ours()
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+    print("the relay's layer ...", file=sys.stderr)
+    relay = await verdicts_of_server(url)
+    server.close()
+    print("the SDK's connection ...", file=sys.stderr)
+    return {"relay's WebSocket layer": relay, "SDK's connection": await verdicts_of_client()}
+
+
+def main() -> None:
+    """Print both tables; exit code 1 if a case has failed or the layer is too slow."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5, help="how often the speed of both is measured")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each time")
+    options = parser.parse_args()
+    sides = uvloop.run(_verdicts())
+    print(table(sides))
+    failed = {side: found for side, verdicts in sides.items() if (found := failures(verdicts))}
+    if failed:
+        print(f"failed: {failed}")
+    missing = [side for side, verdicts in sides.items() if len(verdicts) != COUNT]
+    speed = rates(options.pairs, options.seconds)
+    print(f"\necho, {CONNECTIONS} connections, one core each for server and load; the goal is a ratio of {LEAST}")
+    print(speed_table(speed))
+    slow = [size for size, pairs in speed.items() if statistics.median(ours / bare for ours, bare in pairs) < LEAST]
+    sys.exit(1 if failed or missing or slow else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The Autobahn suite, 247 cases, on the relay's layer and on the SDK's connection; ``make autobahn`` shows it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import conformance
+import pytest
+import uvloop
+from echo import EchoConnection, serve_bare, serve_ours
+from picows import WSFrame, WSMsgType, WSTransport
+
+Serve = Callable[[], Awaitable[asyncio.Server]]
+
+
+def verdicts(serve: Serve, cases: list[str] | None = None) -> conformance.Verdicts:
+    async def main() -> conformance.Verdicts:
+        server = await serve()
+        try:
+            address = server.sockets[0].getsockname()
+            return await conformance.verdicts_of_server(f"ws://127.0.0.1:{address[1]}/ws", cases)
+        finally:
+            server.close()
+
+    return uvloop.run(main())
+
+
+def test_no_case_fails_on_the_relays_layer() -> None:
+    found = verdicts(serve_ours)
+    assert len(found) == conformance.COUNT
+    assert conformance.failures(found) == {}
+
+
+def test_no_case_fails_on_the_sdks_connection() -> None:
+    found = uvloop.run(conformance.verdicts_of_client())
+    assert len(found) == conformance.COUNT
+    assert conformance.failures(found) == {}
+
+
+class Careless(EchoConnection):
+    """The layer without what it adds to picows: it takes each frame for a message."""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type in (WSMsgType.CLOSE, WSMsgType.PING):
+            super().on_ws_frame(transport, frame)
+        elif frame.msg_type != WSMsgType.PONG:
+            transport.send(frame.msg_type, frame.get_payload_as_bytes(), frame.fin)
+
+
+@pytest.mark.parametrize("serve", [lambda: serve_ours(connection=Careless), serve_bare], ids=["ours", "bare picows"])
+def test_layer_without_checks_fails_many(serve: Serve) -> None:
+    """The control: the suite notices."""
+    found = verdicts(serve, ["3.*", "5.*", "6.3.*"])
+    assert len(conformance.failures(found)) >= 8, found
