@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from delivery_load import Crowd, Peer, befriend, ids
 from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 
 from support.amounts import amount
+from support.load import Crowd, Peer, befriend, ids
 from support.people import Frame, Person
 from support.relay_process import SERVE, patched
 

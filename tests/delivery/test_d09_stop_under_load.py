@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from delivery_load import Crowd, Peer, befriend, ids
 from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.amounts import amount
+from support.load import Crowd, Peer, befriend, ids
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import SERVE, patched

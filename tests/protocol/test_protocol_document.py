@@ -228,7 +228,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "seen in the last 11 minutes": (handlers.SEEN_EXCHANGE_MS, 11 * 60_000),
     "remembers the 16 that": (ports.CONVERSATIONS_KEPT, 16),
     "10 s after the last session ended": (hub.DEPARTURE_MS, 10_000),
-    "takes nothing of what waits for it for 10 s": (outbox.STALL_MS, 10_000),
+    "takes nothing of what waits for it for 9 s": (outbox.STALL_MS, 9_000),
     "leaves more than 1 MiB of it unread": (outbox.OVERFLOW, 1_048_576),
     "drops the connection within 2 s": (int(websocket.CLOSE_TIMEOUT), 2),
     "`retryAfter` is 60 s with `backlog`": (handlers.BACKLOG_RETRY_MS, 60_000),

@@ -264,7 +264,7 @@ class RelayEnd:
             self._wrote(self._wire, message)
             self._wire.down.send(message)
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - a socket's matter
         if self.closed is None and not self.is_gone:
             self.closed = int(code)
             self._wire.down.send(Closed(int(code), reason))
@@ -277,3 +277,6 @@ class RelayEnd:
 
     def buffered(self) -> int:
         return 0 if self.is_gone else self._wire.down.buffered()
+
+    def untaken(self) -> int:
+        return self.buffered()

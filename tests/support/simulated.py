@@ -136,7 +136,7 @@ class FakeConnection:
             self.waiting += sum(map(len, messages))
             self.most_waiting = max(self.most_waiting, self.waiting)
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - a socket's matter
         if self.closed is None:
             self.closed = (code, reason)
             self._on_close()
@@ -149,6 +149,9 @@ class FakeConnection:
         return self._aborted
 
     def buffered(self) -> int:
+        return self.waiting
+
+    def untaken(self) -> int:
         return self.waiting
 
 

@@ -14,7 +14,7 @@ from phantom_messenger.events import report
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.limiter import Limiter
-from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER
+from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
 from phantom_messenger.relay.permissions import Act, may
 from phantom_messenger.relay.pipeline import Pipeline, Submission
 from phantom_messenger.relay.ports import (
@@ -124,14 +124,14 @@ class Core:
         if code := session.strikes.count(refused, self.clock.monotonic_ms()):
             self.close(session, code, "too many refused messages")
 
-    def close(self, session: Session, code: CloseCode, reason: str) -> None:
+    def close(self, session: Session, code: CloseCode, reason: str, *, patient: bool = True) -> None:
         """Close a connection behind what it still has to be sent; nothing it sends counts any more."""
         if session.state is State.CLOSED:
             return
         session.state = State.CLOSED
         session.outbox.flush()
         self._dirty.pop(session, None)
-        session.connection.close(code, reason)
+        session.connection.close(code, reason, patient=patient)
 
     def drop(self, session: Session) -> None:
         """Cut a connection that takes nothing; its mail stays in the store."""
@@ -213,7 +213,7 @@ class Core:
                 self.push_item(session, item)
             session.feed.live = page.complete
 
-        self.pipeline.store(lambda tx: tx.mailboxes.read(user, after, HIGH_WATER, now), finish)
+        self.pipeline.store(lambda tx: tx.mailboxes.read(user, after, PAGE, now), finish)
 
     def drained(self, session: Session) -> None:
         """The socket took something: read on, and count messages as delivered for clients without acks."""

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.core import Core, storage_refusal
-from phantom_messenger.relay.outbox import HIGH_WATER
+from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.permissions import Act, may, watchers
 from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
@@ -132,7 +132,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
         user = payload.user_id
         if not tx.directory.bind(user, payload.public_key, certified=certified):
             return None
-        page = tx.mailboxes.read(user, 0, HIGH_WATER, now)
+        page = tx.mailboxes.read(user, 0, PAGE, now)
         return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
 
     def then(result: Any) -> None:

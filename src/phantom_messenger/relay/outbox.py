@@ -4,18 +4,24 @@ from typing import Final
 
 from phantom_messenger.relay.ports import Connection
 
-HIGH_WATER: Final = 262_144
-"""Bytes waiting for a slow reader above which its mailbox is no longer pushed but left on disk."""
+HIGH_WATER: Final = 196_608
+"""Bytes waiting for a slow reader above which its mailbox is no longer pushed but left on disk.
+
+With the one message that passes it, at most 256 KiB are held for a reader.
+"""
 
 LOW_WATER: Final = 65_536
 """Bytes below which the mailbox is read on."""
+
+PAGE: Final = HIGH_WATER - LOW_WATER
+"""Bytes of a mailbox that are read at once."""
 
 OVERFLOW: Final = 1_048_576
 """Bytes of answers that a client may leave unread before it is cut."""
 
 
-STALL_MS: Final = 10_000
-"""How long a client may take nothing of what waits for it before it is cut; its mail stays on disk."""
+STALL_MS: Final = 9_000
+"""How long a client may take nothing of what waits for it; then it is cut within a second. Its mail stays on disk."""
 
 
 class Outbox:
@@ -56,7 +62,7 @@ class Outbox:
     def stuck(self, now: int) -> bool:
         """Whether the client has left too much unread, or taken nothing for too long."""
         waiting = self._connection.buffered()
-        taken = self._written - waiting
+        taken = self._written - (self._connection.untaken() if waiting else 0)
         if not waiting or taken != self._taken:
             self._taken = taken
             self._moved_at = now

@@ -54,14 +54,20 @@ class Connection(Protocol):
     def write(self, messages: Sequence[bytes]) -> None:
         """Send each as a text message, all in one write; never blocks, never raises."""
 
-    def close(self, code: int, reason: str) -> None:
-        """Send a close frame behind what was written, then close; idempotent."""
+    def close(self, code: int, reason: str, *, patient: bool = True) -> None:
+        """Send a close frame behind what was written, then close; idempotent.
+
+        A ``patient`` one gives the client a moment to answer it.
+        """
 
     def abort(self) -> None:
         """Drop the connection and what it still has to send."""
 
     def buffered(self) -> int:
         """Bytes written that the socket has not taken yet."""
+
+    def untaken(self) -> int:
+        """Bytes written that the client has not taken: those, and what the operating system holds for it."""
 
 
 class Scheduler(Protocol):

@@ -234,7 +234,7 @@ class Relay:
             core.drop(session)
         elif session.state is not State.OPEN:
             if now - session.opened_at >= limits.CONNECTION_TIMEOUT_MS:
-                core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required")
+                core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required", patient=False)
         elif now - session.heard_at >= limits.IDLE_TIMEOUT_MS:
             core.close(session, CloseCode.GOING_AWAY, "idle")
         else:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import resource
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,13 @@ STOP_SECONDS: Final = 3.5
 
 BACKLOG: Final = 1_024
 """Sockets that the operating system holds until they are taken: everybody reconnects at once after a restart."""
+
+SEND_BUFFER: Final = 131_072
+RECEIVE_BUFFER: Final = 65_536
+"""Bytes that the operating system holds for a socket (it takes twice as many); left alone, they grow to megabytes each.
+
+A read buffer of ours grows to what comes at once, and never shrinks.
+"""
 
 KEPT_FILES: Final = 64
 """File descriptors that are not for sockets: the store's, the log's, the listening ones."""
@@ -170,6 +178,9 @@ class RelayServer:
                 ) from None
             reason = getattr(error, "strerror", None) or "not a host name"
             raise ConfigError(f"{place} cannot be used: {reason}") from None
+        for listening in self._server.sockets:  # those that are accepted inherit it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._timer = self._loop.create_task(self._tick())
 
     async def stop(self) -> None:

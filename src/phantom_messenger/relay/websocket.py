@@ -6,7 +6,11 @@ fragments, UTF-8, the close handshake, and one write for all messages of a turn.
 """
 
 import asyncio
+import fcntl
+import socket
+import struct
 import sys
+import termios
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -25,6 +29,7 @@ READ_BUFFER: Final = 2_048
 """First read buffer of a connection in bytes: most are idle, and it grows on demand."""
 
 
+_DISCARD: Final = struct.pack("ii", 1, 0)
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
@@ -143,7 +148,7 @@ class WebSocketConnection(WSListener):
             parts += (_text_header(len(message)), message)
         self._transport.underlying_transport.write(b"".join(parts))
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: int, reason: str, *, patient: bool = True) -> None:
         """See ``relay.ports.Connection``."""
         if self._transport is None or self._closing or self._transport.is_disconnected:
             return
@@ -151,6 +156,8 @@ class WebSocketConnection(WSListener):
         self._forget_fragments()
         self._transport.send_close(code, reason.encode())  # type: ignore[arg-type] # a C enum: any number passes
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+        if not patient:
+            self._transport.disconnect()
 
     def fail(self, code: int) -> None:
         """Close for a frame that breaks the protocol, and read no more."""
@@ -170,6 +177,9 @@ class WebSocketConnection(WSListener):
         """See ``relay.ports.Connection``."""
         if self._transport is not None and not self._transport.is_disconnected:
             self._closing = True
+            # Without it the operating system goes on offering what was written to somebody who does not read.
+            opened = self._transport.underlying_transport.get_extra_info("socket")
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
             self._transport.disconnect(graceful=False)
 
     def buffered(self) -> int:
@@ -177,6 +187,14 @@ class WebSocketConnection(WSListener):
         if self._transport is None or self._transport.is_disconnected:
             return 0
         return int(self._transport.underlying_transport.get_write_buffer_size())
+
+    def untaken(self) -> int:
+        """See ``relay.ports.Connection``."""
+        if self._transport is None or self._transport.is_disconnected:
+            return 0
+        handle = self._transport.underlying_transport.get_extra_info("socket").fileno()
+        held = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return self.buffered() + held
 
     # --- RFC 6455 -----------------------------------------------------------------
 

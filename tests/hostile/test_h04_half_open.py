@@ -1,0 +1,265 @@
+"""Sockets that are opened and not used: they go in time, cost honest people nothing, and leave room for others."""
+
+import contextlib
+import socket
+import ssl
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from support.amounts import LONG, amount
+from support.certificates import self_signed
+from support.measures import open_files
+from support.people import Person
+from support.raw_socket import CLOSE, TEXT, RawSocket, frame, handshake
+from support.reference_client import ReferenceClient
+from support.relay_process import RelayProcess, StartRelay, patched
+
+HALF_OPEN: Final = amount(100, 500)
+SILENT: Final = amount(40, 200)
+SECONDS: Final = 30.0 if LONG else 4.0
+SLACK: Final = 1.0 if LONG else 2.0
+"""A socket goes at the next tick, a second at most; a short run shares the machine with others."""
+
+HONEST: Final = amount(30, 100)
+HASTY: Final = """
+from phantom_messenger.wire import limits
+limits.CONNECTION_TIMEOUT_MS = 4_000
+"""
+PATIENT: Final = """
+from phantom_messenger.wire import limits
+limits.CONNECTION_TIMEOUT_MS = 3_600_000
+"""
+UNCOUNTED: Final = """
+from phantom_messenger.relay import upgrade
+upgrade.Door.enter = lambda door, peer: ""
+"""
+
+
+def is_gone(opened: socket.socket) -> bool:
+    """Whether the relay has closed it; what it sent before is passed over."""
+    opened.setblocking(False)
+    try:
+        while opened.recv(65_536):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+class Crowd:
+    """Half-open sockets that send a byte now and then, and others that are greeted and say nothing."""
+
+    def __init__(self, relay: RelayProcess, half_open: int, silent: int) -> None:
+        self.sockets: list[socket.socket] = []
+        self._request = handshake(relay.address)
+        for _ in range(half_open + silent):
+            self.sockets.append(socket.create_connection(relay.address, timeout=5))
+        self._slow = self.sockets[:half_open]
+        for opened in self.sockets[half_open:]:
+            opened.sendall(self._request)
+        self.began = time.monotonic()
+        self._sent = 0
+
+    def drip(self) -> None:
+        """One byte more of each slow request."""
+        for opened in self._slow:
+            with contextlib.suppress(OSError):
+                opened.sendall(self._request[self._sent : self._sent + 1])
+        self._sent += 1
+
+    def close(self) -> None:
+        for opened in self.sockets:
+            opened.close()
+
+
+def login_times(relay: RelayProcess, count: int) -> list[float]:
+    """Milliseconds from AUTH to AUTH_SUCCESS, sorted."""
+    times = []
+    for _ in range(count):
+        with ReferenceClient(relay.url, Person()) as client:
+            began = time.monotonic()
+            client.login()
+            times.append((time.monotonic() - began) * 1_000)
+    return sorted(times)
+
+
+def test_half_open_and_silent_sockets_go_in_time_and_cost_nobody_anything(start_relay: StartRelay) -> None:
+    relay = start_relay("--limits", "off", **({} if LONG else {"command": patched(HASTY)}))
+    files = open_files(relay.pid)
+    quiet = login_times(relay, HONEST)
+    crowd = Crowd(relay, HALF_OPEN, SILENT)
+    try:
+        during: list[float] = []
+        while time.monotonic() - crowd.began < SECONDS - 1:
+            crowd.drip()
+            during += login_times(relay, 5)
+            time.sleep(0.5)
+        assert sum(map(is_gone, crowd.sockets)) == 0, "they have their time"
+        time.sleep(max(crowd.began + SECONDS + SLACK - time.monotonic(), 0))
+        assert sum(map(is_gone, crowd.sockets)) == HALF_OPEN + SILENT
+        p99 = sorted(during)[int(len(during) * 0.99)]
+        assert p99 <= max(200, 3 * quiet[-1])
+        assert statistics.median(during) <= max(20, 3 * statistics.median(quiet))
+    finally:
+        crowd.close()
+    time.sleep(0.3)
+    assert open_files(relay.pid) <= files + 2
+
+
+def test_sockets_stay_without_a_limit_of_time(start_relay: StartRelay) -> None:
+    """The control."""
+    relay = start_relay("--limits", "off", command=patched(PATIENT))
+    crowd = Crowd(relay, 5, 5)
+    time.sleep(SECONDS + SLACK)
+    assert sum(map(is_gone, crowd.sockets)) == 0
+    crowd.close()
+
+
+Keep = Callable[[socket.socket], None]
+WAYS: Final[dict[str, Keep]] = {
+    "pings": lambda opened: opened.sendall(frame(TEXT, b'{"timestamp":1,"type":"PING"}')),
+    "pings of the WebSocket": lambda opened: opened.sendall(frame(0x9, b"x")),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_but_a_login_keeps_a_socket_open(start_relay: StartRelay, way: str) -> None:
+    relay = start_relay("--limits", "off", command=patched(HASTY.replace("4_000", "2_000")))
+    with socket.create_connection(relay.address, timeout=5) as opened:
+        opened.sendall(handshake(relay.address))
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while not is_gone(opened) and time.monotonic() - began < 8:
+                WAYS[way](opened)
+                time.sleep(0.2)
+        assert 1.5 <= time.monotonic() - began <= 5
+
+
+def test_half_open_tls_goes_in_time(start_relay: StartRelay, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    relay = start_relay(
+        "--limits", "off", "--tls-cert", str(certificate), "--tls-key", str(key), command=patched(HASTY)
+    )
+    address = ("127.0.0.1", relay.port)
+    files = open_files(relay.pid)
+    silent = [socket.create_connection(address, timeout=5) for _ in range(20)]
+    wrong = [socket.create_connection(address, timeout=5) for _ in range(20)]
+    for opened in wrong:
+        opened.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    began = time.monotonic()
+    time.sleep(0.5)
+    assert sum(map(is_gone, wrong)) == 20
+    assert sum(map(is_gone, silent)) == 0
+    context = ssl.create_default_context(cafile=certificate)
+    with ReferenceClient(relay.url, tls=context) as honest:
+        assert honest.acknowledgement
+    time.sleep(max(began + 4.0 + SLACK - time.monotonic(), 0))
+    assert sum(map(is_gone, silent)) == 20
+    for opened in silent + wrong:
+        opened.close()
+    time.sleep(0.3)
+    assert open_files(relay.pid) <= files + 2
+
+
+# --- what all need ----------------------------------------------------------------
+
+
+@pytest.fixture
+def flood() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
+    """Opens so many sockets that say nothing."""
+    with ExitStack() as stack:
+
+        def open_many(relay: RelayProcess, count: int) -> list[socket.socket]:
+            opened = []
+            for _ in range(count):
+                one = socket.create_connection(relay.address, timeout=5)
+                stack.callback(one.close)
+                opened.append(one)
+            return opened
+
+        yield open_many
+
+
+Flood = Callable[[RelayProcess, int], list[socket.socket]]
+
+
+def greeted(relay: RelayProcess) -> bool:
+    """Whether somebody new is let in."""
+    try:
+        with RawSocket(relay.address) as raw:
+            return raw.upgrade().status == 101 and raw.read().opcode != CLOSE
+    except (ConnectionError, TimeoutError):
+        return False
+
+
+def test_half_open_sockets_of_one_address_are_bounded(start_relay: StartRelay, flood: Flood) -> None:
+    relay = start_relay()
+    opened = flood(relay, 60)
+    time.sleep(0.5)
+    assert 60 - sum(map(is_gone, opened)) == 20, "twice the connections that it may have"
+    for one in opened:
+        one.close()
+    time.sleep(0.3)
+    assert greeted(relay), "those who give up make room"
+
+
+def test_half_open_sockets_are_not_bounded_without_the_door(start_relay: StartRelay, flood: Flood) -> None:
+    """The control."""
+    relay = start_relay(command=patched(UNCOUNTED))
+    opened = flood(relay, 60)
+    time.sleep(0.5)
+    assert sum(map(is_gone, opened)) == 0
+
+
+def test_sockets_behind_a_proxy_are_not_bounded_together(start_relay: StartRelay, flood: Flood) -> None:
+    relay = start_relay("--trusted-proxies", "127.0.0.0/8")
+    opened = flood(relay, 60)
+    time.sleep(0.5)
+    assert sum(map(is_gone, opened)) == 0
+
+
+FEW_FILES: Final = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+"""
+
+
+def test_flood_leaves_those_alone_who_are_in(start_relay: StartRelay, flood: Flood) -> None:
+    relay = start_relay("--limits", "off", command=patched(FEW_FILES))
+    with ReferenceClient(relay.url) as alice, ReferenceClient(relay.url) as bob:
+        alice.login(["ack"])
+        bob.login(["ack"])
+        opened = flood(relay, 300)
+        time.sleep(0.5)
+        refused = [one for one in opened if is_gone(one)]
+        assert len(refused) == 300 - (160 - 64 - 2)
+        with RawSocket(relay.address) as late:
+            found = late.response()
+            assert (found.status, "retry-after: 5" in found.head.lower()) == (503, True)
+        assert open_files(relay.pid) < 160
+        for _ in range(20):
+            alice.send(alice.person.message(bob.person))
+            assert alice.until("MESSAGE_ACK")["payload"]["status"] == "accepted"
+            assert bob.until("MESSAGE")
+        assert relay.log.count("connections-full") == 1
+        for one in opened:
+            one.close()
+        time.sleep(0.5)
+        assert greeted(relay), "and then there is room again"
+
+
+def test_flood_locks_everybody_out_without_the_door(start_relay: StartRelay, flood: Flood) -> None:
+    """The control: no descriptor is left, and nobody is told."""
+    relay = start_relay("--limits", "off", command=patched(FEW_FILES + UNCOUNTED))
+    flood(relay, 300)
+    time.sleep(0.5)
+    assert open_files(relay.pid) >= 158
+    assert not greeted(relay)
