@@ -18,6 +18,7 @@ from support.relay_process import RelayProcess, StartRelay, patched
 from support.sdk_clients import opened, run
 
 COUNT: Final = 1_000
+PURPOSES: Final = [b"", *(f"phantom/1 {word}\n".encode() for word in ("signed-prekey", "kem-prekey", "user-id"))]
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 IDENTITY: Final = bytes([1]) + bytes(31)
 """The neutral point: under it as key, R = S*B is a signature of every message."""

@@ -1,0 +1,36 @@
+"""Whether two things take the same time: asked in turn, many times, medians compared."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Final
+
+ROUNDS: Final = 150
+ATTEMPTS: Final = 4
+TOLERANCE: Final = 0.10
+LEAST: Final = 0.00004
+"""Seconds of difference that no network lets anybody see, and that a busy machine makes by itself."""
+
+
+def timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def medians(one: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of both, asked in turn, the first of each pair by turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(ROUNDS):
+        for which in (0, 1) if number % 2 else (1, 0):
+            times[which].append(timed((one, other)[which]))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def are_alike(one: Callable[[], object], other: Callable[[], object]) -> bool:
+    """Whether the medians differ by 10 % at most, in one of a few attempts: noise differs, a leak does not go away."""
+    for _ in range(ATTEMPTS):
+        first, second = medians(one, other)
+        if abs(first - second) <= max(TOLERANCE * min(first, second), LEAST):
+            return True
+    return False
