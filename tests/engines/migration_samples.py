@@ -84,6 +84,7 @@ ADDED: Final[dict[int, list[str]]] = {
     2: [
         "UPDATE items SET checksum = item_checksum(recipient, seq, kind, sender, name, expires_at, text)",
     ],
+    3: ["INSERT INTO relay_limits VALUES (1, zeroblob(32), X'80', 2546252205)"],
 }
 """What each later version adds."""
 

@@ -273,7 +273,7 @@ def test_migration_outlives_a_failure_of_each_write(old: Path, tmp_path: Path) -
             store.close()
         finally:
             disk.unregister()
-        assert version_of(folder) in (version, PRESENT), f"write {fails_at}"
+        assert version <= version_of(folder) <= PRESENT, f"write {fails_at}"
         assert_present(folder)
         shutil.rmtree(folder)
         if not disk.has_failed:
@@ -317,5 +317,5 @@ def test_migration_that_was_killed_is_finished_by_the_next_start(big: Path, tmp_
         assert len(page.items) == BIG + len(items_of(3))
         assert version_of(folder) == PRESENT
         shutil.rmtree(folder)
-    assert set(versions) <= {1, PRESENT}
+    assert set(versions) <= set(range(1, PRESENT + 1))
     assert 1 in versions, "the control: some died before the end of the step"

@@ -15,6 +15,7 @@ from typing import Any, Final
 from zlib import crc32
 
 import apsw
+import msgspec
 
 from phantom_messenger.engines.damage import DamagedRows, is_damage, is_no_room
 from phantom_messenger.engines.directory import SQLiteDirectory
@@ -24,7 +25,7 @@ from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.reserve import Reserve
 from phantom_messenger.erasure import Erasure
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay.ports import Failure, Job, TimeMark
+from phantom_messenger.relay.ports import Failure, Job, KeptLimits, TimeMark
 
 _WAL_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions in which a WAL reset can corrupt the database (sqlite.org/wal.html, 3.51.3 mended it)."""
@@ -102,6 +103,7 @@ class SQLiteStore:
         self.prekeys = SQLitePreKeys(self._connection, self.directory, self._has_room)
         self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room, step)
         self.time = SQLiteTime(self._connection)
+        self.limits = SQLiteLimits(self._connection)
 
     @property
     def is_cramped(self) -> bool:
@@ -371,6 +373,32 @@ class SQLiteTime:
             log(Event.TIME_DAMAGED)
             return None
         return mark
+
+
+class SQLiteLimits:
+    """The limits of the last stop."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def save(self, kept: KeptLimits) -> None:
+        """See ``relay.ports.LimitKeeper``."""
+        times = msgspec.msgpack.encode(kept.times)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO relay_limits (only, hash_key, times, checksum) VALUES (1, ?, ?, ?)",
+            (kept.key, times, crc32(kept.key + times)),
+        )
+
+    def take(self) -> KeptLimits | None:
+        """See ``relay.ports.LimitKeeper``."""
+        row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
+        if row is None:
+            return None
+        self._connection.execute("DELETE FROM relay_limits")
+        key, times, checksum = row
+        if crc32(key + times) != checksum:
+            return None
+        return KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))
 
 
 def _step_bytes(reserve: Reserve | None) -> int:

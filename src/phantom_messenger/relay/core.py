@@ -35,6 +35,7 @@ from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 
+LIMITER_KEY_BYTES = 32
 RETRY_STORAGE_MS = 5_000
 """When to try again after the relay could not store: a full disk is not freed faster."""
 
@@ -77,7 +78,7 @@ class Core:
         self.randomness = randomness
         self.verify = verify
         self.hub = Hub()
-        self.limiter = Limiter(config.rates)
+        self.limiter = Limiter(config.rates, randomness(LIMITER_KEY_BYTES))
         self.pipeline = Pipeline(
             verify=verify,
             writer=writer,

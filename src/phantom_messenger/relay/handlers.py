@@ -143,7 +143,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
             core.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
         elif result is None:
             refuse_login(core, session, Refused(Reason.IDENTITY), frame.id)
-        elif wait := core.limiter.take(RateClass.AUTH, [payload.user_id], core.clock.monotonic_ms()):
+        elif wait := core.limiter.take(RateClass.AUTH, payload.user_id, core.clock.monotonic_ms()):
             refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
         else:
             session.user_id = payload.user_id

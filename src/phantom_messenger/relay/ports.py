@@ -310,8 +310,30 @@ class TimeKeeper(Protocol):
         """The last moment kept, None if there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptLimits:
+    """What counted of the limits at a stop: milliseconds of steady time, by keyed hash of class and party."""
+
+    key: bytes
+    times: dict[bytes, list[int]]
+
+
+class LimitKeeper(Protocol):
+    """Where limits are kept between a stop and the next start."""
+
+    def save(self, kept: KeptLimits) -> None:
+        """Keep them instead of those before."""
+
+    def take(self) -> KeptLimits | None:
+        """What was kept last, which is not kept any longer; None if there is nothing, or it is damaged."""
+
+
 class Transaction(Protocol):
     """The storage ports, inside one transaction."""
+
+    @property
+    def limits(self) -> LimitKeeper:
+        """Limits."""
 
     @property
     def time(self) -> TimeKeeper:

@@ -14,6 +14,7 @@ from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
     Clock,
     Connection,
+    KeptLimits,
     Randomness,
     Scheduler,
     TimeMark,
@@ -47,7 +48,7 @@ PROTOCOL_VERSION = 1
 
 
 class Relay:
-    """All of the relay's behaviour; arguments as for ``Core``."""
+    """All of the relay's behaviour; arguments as for ``Core``, and the limits of the last stop."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Relay:
         schedule: Scheduler,
         verify: Verification,
         writer: Writer,
+        kept_limits: KeptLimits | None = None,
     ) -> None:
         self._core = Core(
             config=config,
@@ -70,6 +72,8 @@ class Relay:
         )
         self._config = config
         self._clock = clock
+        if kept_limits is not None:
+            self._core.limiter.restore(kept_limits, clock.monotonic_ms(), clock.steady_ms())
         self._stopping = False
         self._sweeping = False
         self._sweep_at = 0
@@ -182,6 +186,9 @@ class Relay:
         if not self._stopping:
             self._stopping = True
             self._save_time(self._clock.mark())
+            kept = self._core.limiter.keep(self._clock.monotonic_ms(), self._clock.steady_ms())
+            if kept.times:
+                self._core.store_quietly(lambda tx: tx.limits.save(kept))
 
         def close_all() -> None:
             self.close_all()

@@ -15,7 +15,7 @@ from typing import Any, Final
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import http, keycheck
 from phantom_messenger.relay.config import Config, ConfigError
-from phantom_messenger.relay.ports import Failure, Job, Store, TimeMark
+from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store, TimeMark
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.steady import SystemClock
 from phantom_messenger.relay.upgrade import Door, Encryption, Handshake
@@ -123,7 +123,7 @@ class RelayServer:
     def __init__(self, config: Config, store: Store) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
-        kept = _kept_time(store)
+        kept, limits = _kept(store)
         self._store = StoreThread(store)
         self._relay = Relay(
             config=config,
@@ -132,6 +132,7 @@ class RelayServer:
             schedule=self._loop.call_soon,
             verify=keycheck.verify,
             writer=self._store,
+            kept_limits=limits,
         )
         self._door = Door(config, _room())
         self._server: asyncio.Server | None = None
@@ -245,8 +246,9 @@ def _room() -> int:
     return sys.maxsize if files == resource.RLIM_INFINITY else max(files - KEPT_FILES, 1)
 
 
-def _kept_time(store: Store) -> TimeMark | None:
-    [kept] = store.run([lambda tx: tx.time.load()])
-    if isinstance(kept, Failure):
-        raise kept.error
-    return kept if isinstance(kept, TimeMark) else None
+def _kept(store: Store) -> tuple[TimeMark | None, KeptLimits | None]:
+    """What the last run has left: its time, and what counted of the limits, which a full disk may keep here."""
+    time, limits = store.run([lambda tx: tx.time.load(), lambda tx: tx.limits.take()])
+    if isinstance(time, Failure):
+        raise time.error
+    return time if isinstance(time, TimeMark) else None, limits if isinstance(limits, KeptLimits) else None

@@ -135,12 +135,12 @@ class Session:
             if self.state is not State.CONNECTED:
                 raise Refused(Reason.ALREADY_AUTHENTICATED)
             # The id counts once its owner has proved itself: others must not use up its limit.
-            parties = [self.address]
+            party = self.address
         else:
-            parties = [self.user_id or self.connection_id]
+            party = self.user_id or self.connection_id
         if rule.sheds and (wait := shed()):
             raise Refused(Reason.OVERLOAD, retry_after=wait)
-        if wait := limiter.take(rule.rate, parties, now):
+        if wait := limiter.take(rule.rate, party, now):
             raise Refused(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:
             raise Refused(Reason.CLOCK, details={"serverTime": wall})

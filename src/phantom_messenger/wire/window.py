@@ -3,27 +3,42 @@
 The relay judges with it, and clients pace themselves with it.
 """
 
-from collections import deque
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Final
 
 from phantom_messenger.wire.limits import RATE_WINDOW_MS
 
+_LEAST: Final = 64
+"""So many times are kept before the first look at which of them still count: 8 bytes each, for somebody busy."""
+
 
 class Window:
-    """The recent requests of one party; ``limit`` of them are allowed in ``span`` milliseconds."""
+    """The recent requests of one party; ``limit`` of them are allowed in ``span`` milliseconds.
 
-    __slots__ = ("_times", "limit", "span")
+    Most parties make a few requests and go. So times are appended, and cut only when there
+    are as many as could matter.
+    """
 
-    def __init__(self, limit: int, span: int = RATE_WINDOW_MS) -> None:
+    __slots__ = ("_room", "_times", "limit", "span")
+
+    def __init__(self, limit: int, span: int = RATE_WINDOW_MS, times: Iterable[int] = ()) -> None:
         self.limit = limit
         self.span = span
-        self._times: deque[int] = deque()
+        self._times = array("q", times)
+        self._room = min(limit, _LEAST)
 
     def wait(self, now: int) -> int:
         """0 if a request at ``now`` (monotonic milliseconds) is allowed, otherwise milliseconds until one will be."""
         times = self._times
-        while times and times[0] <= now - self.span:
-            times.popleft()
-        return times[0] + self.span - now if len(times) >= self.limit else 0
+        if len(times) < self._room:
+            return 0
+        self._cut(now)
+        if len(times) >= self.limit:
+            return times[-self.limit] + self.span - now
+        self._room = min(self.limit, max(_LEAST, 2 * len(times)))
+        return 0
 
     def take(self, now: int) -> int:
         """As ``wait``, and count the request if it is allowed."""
@@ -34,9 +49,17 @@ class Window:
 
     def used(self, now: int) -> int:
         """How many requests count at ``now``."""
-        self.wait(now)
+        self._cut(now)
         return len(self._times)
+
+    def counting(self, now: int) -> list[int]:
+        """When the requests were made that count at ``now``."""
+        self._cut(now)
+        return self._times.tolist()
 
     def idle(self, now: int) -> bool:
         """Whether nothing that still counts is in it."""
         return not self._times or self._times[-1] <= now - self.span
+
+    def _cut(self, now: int) -> None:
+        del self._times[: bisect_right(self._times, now - self.span)]
