@@ -520,7 +520,8 @@ def test_transactions_are_bounded(world: World, alice: Client, bob: Client) -> N
         sizes.append(len(world.writer.held[0][0]))
         world.writer.run_held()
         world.run()
-    assert sizes == [512, 388]
+    assert sizes[:2] == [512, 388]
+    assert set(sizes[2:]) <= {1}, "reading on, for a recipient who is behind"
 
 
 def test_person_of_another_world_cannot_be_reached(world: World, alice: Client) -> None:

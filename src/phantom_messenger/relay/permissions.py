@@ -71,8 +71,6 @@ def may(act: Act, user: str, other: str, directory: Directory) -> bool:
         other: whose mailbox, message, prekeys or presence it is.
         directory: knows who has written to whom.
     """
-    if user == other:
-        return True
     match PERMISSIONS[act].who:
         case Relation.STRANGER:
             return True
@@ -81,7 +79,7 @@ def may(act: Act, user: str, other: str, directory: Directory) -> bool:
         case Relation.CONTACT:
             return directory.has_written(other, user) and directory.has_written(user, other)
         case Relation.OWNER:
-            return False
+            return user == other
 
 
 def watchers(act: Act, user: str, directory: Directory, conversation: str | None = None) -> list[str]:
