@@ -6,7 +6,7 @@ LONG := tests/delivery tests/simulation tests/engines tests/crypto tests/client/
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench-crypto autobahn mutants check format lock clean
+.PHONY: help run test test-long replay bench-crypto autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and double
 autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the WebSocket layer (a minute)
 	@$(BIN)/python bench/conformance.py
 
+fuzz: $(VENV)/.fuzz ## Fuzz frames, requests, ciphertexts: make fuzz SECONDS=600 (a minute if nothing is said)
+	@$(BIN)/python fuzz/run.py --seconds $(or $(SECONDS),60)
+
 mutants: $(VENV)/.dev ## Change the cryptography in every small way and see which no test notices (ten minutes)
 	@PATH=$(abspath $(BIN)):$$PATH scripts/mutants
 
@@ -42,6 +45,9 @@ check: $(VENV)/.dev ## Lint, format check, types, import direction
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+sbom: $(VENV)/.dev ## Write what the relay is made of, with hashes, to sbom.cdx.json
+	@$(BIN)/python scripts/make-sbom requirements/run.txt sbom.cdx.json
 
 lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
 	@scripts/lock $(BIN)/uv
@@ -56,6 +62,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what the relay needs (once) ..."
 	@$(PIP) -r requirements/run.txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
+	@echo "Installing the fuzzer (once) ..."
+	@$(PIP) -r requirements/fuzz.txt || { echo "The fuzzer has wheels for Linux on x86_64 and CPython 3.11 to 3.13 only." >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run

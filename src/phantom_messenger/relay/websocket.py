@@ -168,9 +168,8 @@ class WebSocketConnection(WSListener):
         closed = None if transport.close_handshake is None else transport.close_handshake.recv
         if closed is None:
             self.close(code, "broken frame")
-        elif not self._closing:
-            self._closing = True
-            transport.send_close(closed.code)
+        else:
+            self._echo_close(transport, WSCloseCode.OK if closed.code == WSCloseCode.NO_INFO else closed.code)
         transport.underlying_transport.pause_reading()
 
     def abort(self) -> None:
@@ -200,15 +199,15 @@ class WebSocketConnection(WSListener):
 
     def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
         # RFC 6455 section 5.5.1: answer a Close with a Close, then the server closes TCP first (7.1.1).
+        self._echo_close(transport, frame.get_close_code() if frame.payload_size else WSCloseCode.OK)
+        transport.disconnect()
+
+    def _echo_close(self, transport: WSTransport, code: WSCloseCode) -> None:
+        """Answer a close with its code, if that may be sent."""
         if not self._closing:
             self._closing = True
-            if not frame.payload_size:
-                transport.send_close(WSCloseCode.OK)
-            elif _may_be_sent(code := int(frame.get_close_code())):  # type: ignore[call-overload] # a C enum is an int
-                transport.send_close(code)
-            else:
-                transport.send_close(WSCloseCode.PROTOCOL_ERROR)
-        transport.disconnect()
+            is_code = _may_be_sent(int(code))  # type: ignore[call-overload] # a C enum is an int
+            transport.send_close(code if is_code else WSCloseCode.PROTOCOL_ERROR)
 
     def _take_data(self, kind: WSMsgType, frame: WSFrame) -> None:
         continued = kind is _CONTINUATION

@@ -1,0 +1,331 @@
+"""What is fuzzed, and what must hold whatever comes: each target takes bytes and asserts.
+
+The oracle of all of them is "documented refusals only". A target also gives seeds: good
+inputs to begin with.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("tests", "tests/wire", "tests/crypto", "bench")]
+
+import crypto_samples
+import wire_samples
+from echo import Echo, EchoConnection
+from reference_frames import read_frames
+
+from phantom_messenger.client.link import Link
+from phantom_messenger.crypto import session
+from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.relay import core, http
+from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.upgrade import feed
+from phantom_messenger.relay.websocket import websocket
+from phantom_messenger.wire import codec
+from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.limits import MAX_FRAGMENTS, MAX_TRANSPORT_BYTES
+from support.people import Person, canonical
+from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
+from support.simulated import Client, World
+
+UPGRADE: Final = http.Upgrade("AAAAAAAAAAAAAAAAAAAAAA==", "relay.test", "").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A function of bytes, and inputs to begin with."""
+
+    run: Callable[[bytes], None]
+    seeds: Sequence[bytes]
+
+
+# --- the assembler: bytes -> frames -> messages -------------------------------------
+
+
+class _Transport:
+    """Stands for a socket: keeps what is written, and has buffers that are never empty, so that nothing is sent."""
+
+    def __init__(self, pair: socket.socket) -> None:
+        self._socket = pair
+        self.written = bytearray()
+        self.closed = False
+        self.reads = True
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._socket if name == "socket" else None
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        for part in parts:
+            self.written += part
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+class _Keeping(Echo):
+    """A receiver that keeps what came."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[int, bytes]] = []
+
+    def receive(self, session: Any, text: bytes) -> None:  # noqa: ARG002 - one connection
+        self.came.append((TEXT, text))
+
+    def receive_binary(self, session: Any, data: bytes) -> None:  # noqa: ARG002 - as above
+        self.came.append((BINARY, data))
+
+
+_LOOP: Final = asyncio.new_event_loop()
+_SERVER: Final = socket.create_server(("127.0.0.1", 0))
+_SOCKET: Final = socket.create_connection(_SERVER.getsockname())
+
+
+def _unmasked(written: bytes) -> tuple[list[bytes], int | None]:
+    """Payloads of pongs, and the code of the first close, in what the relay wrote behind its handshake."""
+    data = written.partition(b"\r\n\r\n")[2]
+    pongs, code, at = [], None, 0
+    while at < len(data):
+        kind, length = data[at] & 15, data[at + 1]
+        assert length <= 125, "nothing long is written here"
+        payload = data[at + 2 : at + 2 + length]
+        if kind == PONG:
+            pongs.append(payload)
+        elif kind == CLOSE and code is None:
+            code = int.from_bytes(payload[:2]) if payload else 1000
+        at += 2 + length
+    return pongs, code
+
+
+def assembler(data: bytes) -> None:
+    """The relay's layer reads what an independent reader of RFC 6455 reads, and closes with a code that is right."""
+    if len(data) < 2:
+        return
+    step, stream = data[0] + 1, data[1:]
+
+    async def run() -> tuple[_Keeping, _Transport]:
+        receiver = _Keeping()
+        connection = EchoConnection(receiver, "192.0.2.1", "relay.test")
+        transport, protocol = _Transport(_SOCKET), websocket(connection)
+        protocol.connection_made(transport)
+        feed(protocol, UPGRADE)
+        for at in range(0, len(stream), step):
+            if not transport.reads or transport.closed:
+                break
+            feed(protocol, stream[at : at + step])
+        return receiver, transport
+
+    receiver, transport = _LOOP.run_until_complete(run())
+    expected = read_frames(stream, MAX_TRANSPORT_BYTES, MAX_FRAGMENTS)
+    pongs, code = _unmasked(bytes(transport.written))
+    # The library looks at the frame behind one before it passes it on: what stands before a broken one may be lost.
+    slack = 1 if expected.broken else 0
+    assert receiver.came == expected.messages[: len(receiver.came)]
+    assert len(expected.messages) - len(receiver.came) <= slack
+    assert pongs == expected.pings[: len(pongs)]
+    assert len(expected.pings) - len(pongs) <= slack
+    assert code in expected.codes, (code, expected)
+
+
+def _assembler_seeds() -> list[bytes]:
+    streams = [
+        frame(TEXT, b'{"a":1}') + frame(PING, b"x") + frame(TEXT, b"\xc3\xa9"),
+        frame(TEXT, b"ab", fin=False) + frame(PING, b"") + frame(CONTINUATION, b"c") + close_frame(1000, "bye"),
+        frame(BINARY, bytes(range(200))) + frame(PONG, b"") + close_frame(None),
+        frame(TEXT, b"x" * 300) + frame(TEXT, b"\xff") + frame(TEXT, b"y"),
+        frame(TEXT, b"x", rsv=4),
+        frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"),
+        frame(3, b"") + close_frame(1005),
+        bytes((0x81, 0xFF)) + (2**62).to_bytes(8) + bytes(4),
+    ]
+    return [bytes([step]) + stream for stream in streams for step in (0, 6, 255)]
+
+
+# --- the codec ----------------------------------------------------------------------
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    assert len(names) == len(set(names)), "a name that stands twice was let through"
+    return dict(pairs)
+
+
+def decoder(data: bytes) -> None:
+    """A frame or a refusal; a frame is JSON to the standard library too, and its canonical form is the same frame."""
+    for decode in (codec.decode_client, codec.decode_relay):
+        try:
+            found = decode(data)
+        except Refused as refused:
+            assert refused.details["reason"] == str(refused.reason)
+            continue
+        if found is None:
+            continue
+        value = json.loads(data, object_pairs_hook=_pairs)
+        assert isinstance(value, dict)
+        framed = found.frame if isinstance(found, codec.Decoded) else found
+        again = decode(codec.encode(framed))
+        assert (again.frame if isinstance(again, codec.Decoded) else again) == framed
+    codec.request_head(data)
+
+
+def _decoder_seeds() -> list[bytes]:
+    rows = (wire_samples.FULL_CLIENT, wire_samples.LEAST_CLIENT, wire_samples.FULL_RELAY, wire_samples.LEAST_RELAY)
+    return [codec.encode(found) for row in rows for found in row.values()]
+
+
+# --- ratchet and session ------------------------------------------------------------
+
+_ALICE, _BOB = crypto_samples.established()
+_STATE: Final = session.dump(_BOB)
+
+
+def ratchet(data: bytes) -> None:
+    """A message that authenticates or a documented error; the state is what it was; so for a stored state."""
+    try:
+        session.decrypt(_BOB, session.parse(data), random=bytes, now=crypto_samples.NOW)
+    except CryptoError:
+        pass
+    assert session.dump(_BOB) == _STATE
+    try:
+        session.load(data)
+    except CryptoError:
+        pass
+
+
+def _ratchet_seeds() -> list[bytes]:
+    state, messages = _ALICE, []
+    for number in range(4):
+        state, message = session.encrypt(state, b"x" * 10 * number, bytes)
+        messages.append(message)
+    return [*messages, _STATE, session.dump(_ALICE)]
+
+
+# --- the relay ----------------------------------------------------------------------
+
+_FAULTS: Final[list[Exception]] = []
+vars(core)["report"] = _FAULTS.append
+
+
+def relay(data: bytes) -> None:
+    """Two people send whatever they like: the relay never fails, and never ends a session but as documented."""
+    world = World(Config())
+    try:
+        clients = [world.login("alice"), world.login("bob")]
+        for part in data.split(b"\n")[:20]:
+            if part:
+                clients[part[0] & 1].send(_filled(part[1:], clients))
+        for client in clients:
+            assert client.close_code() in {None, 1000, 1008, 4000, 4002, 4003}, client.connection.closed
+            codes = [found["payload"].get("code") for found in client.take("ERROR")]
+            assert 1007 not in codes
+        assert _FAULTS == []
+    finally:
+        world.close()
+
+
+def _filled(text: bytes, clients: list[Client]) -> bytes:
+    """Signed by its sender, if it is a frame, so that the fuzzer gets behind the signature."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(value, dict) or value.get("signature") != "?":
+        return text
+    try:
+        return canonical(clients[0].person.signed({**value, "timestamp": clients[0].world.clock.wall}))
+    except (TypeError, ValueError, RecursionError):
+        return text
+
+
+def _relay_seeds() -> list[bytes]:
+    alice, bob = Person("alice"), Person("bob")
+    found = [
+        alice.message(bob),
+        alice.init(bob),
+        alice.response(bob),
+        alice.publish([1, 2], [3]),
+        alice.account_delete(),
+    ]
+    signed = [canonical({**one, "signature": "?"}) for one in found]
+    loose = [
+        canonical(one)
+        for one in (
+            alice.ping(),
+            alice.prekey_status(),
+            alice.presence("idle"),
+            alice.presence("typing", "conversation"),
+            alice.asks_for(bob),
+            alice.confirm(1),
+            alice.ack({"payload": {"messageId": alice.new_message_id(), "senderId": bob.id}}),
+        )
+    ]
+    return [b"a" + one for one in (*signed, *loose)] + [b"\n".join(b"b" + one for one in loose + signed[:2])]
+
+
+# --- HTTP ---------------------------------------------------------------------------
+
+
+def handshake(data: bytes) -> None:
+    """A request is answered, refused, or becomes a request that was made from it."""
+    request = http.read_request(data)
+    if isinstance(request, http.Request):
+        found = http.judge(request, Config(), ready=True, version="0")
+        if isinstance(found, http.Upgrade):
+            again = http.read_request(found.encode().removesuffix(b"\r\n\r\n") + b"\r\nHost: x")
+            assert isinstance(again, http.Request)
+            assert again.only("sec-websocket-key") == found.key
+            http.party_of("127.0.0.1", found.forwarded, Config())
+            return
+        request = found
+    assert isinstance(request, http.Answer)
+    head = request.encode().partition(b"\r\n\r\n")[0]
+    assert b"\n" not in head.replace(b"\r\n", b"")
+
+
+def _handshake_seeds() -> list[bytes]:
+    good = UPGRADE.removesuffix(b"\r\n\r\n") + b"\r\nHost: relay.test"
+    more = [b"\r\nOrigin: http://relay.test", b"\r\nX-Forwarded-For: 1.2.3.4, [::1]:5", b"\r\nContent-Length: 0"]
+    return [good, *(good + one for one in more), b"GET /health HTTP/1.0", b"HEAD http://x/ready?y HTTP/1.1\r\nHost: x"]
+
+
+# --- the client ---------------------------------------------------------------------
+
+
+def link(data: bytes) -> None:
+    """Whatever a relay sends, the client's link ends in a state and raises nothing."""
+    made = Link(OwnIdentity(bytes(32)), user_id="x", audience="relay.test", now=0, wall=0)
+    for number, part in enumerate(data.split(b"\n")[:20]):
+        made.receive(part.decode("utf-8", "surrogateescape"), number)
+        made.drain()
+
+
+def _link_seeds() -> list[bytes]:
+    rows = [codec.encode(found) for found in wire_samples.FULL_RELAY.values()]
+    return [*rows, b"\n".join(rows)]
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "assembler": Target(assembler, _assembler_seeds()),
+    "decoder": Target(decoder, _decoder_seeds()),
+    "ratchet": Target(ratchet, _ratchet_seeds()),
+    "relay": Target(relay, _relay_seeds()),
+    "handshake": Target(handshake, _handshake_seeds()),
+    "link": Target(link, _link_seeds()),
+}
