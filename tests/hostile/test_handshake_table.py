@@ -201,3 +201,19 @@ def test_request_that_is_never_whole_is_cut(start_relay: StartRelay) -> None:
         slow.sendall(handshake(relay.address)[:-1])
         assert slow.recv(1) == b""
         assert 0.5 <= time.monotonic() - began <= 3
+
+
+LENIENT: Final = """
+import re
+from phantom_messenger.relay import http
+http._FIELD = re.compile(rb"([^:]*):[ ]*(.*)", re.DOTALL)
+http.MAX_FIELDS = 1_000
+"""
+
+
+@pytest.mark.parametrize("name", ["a bare line feed", "a space before a colon", "NUL in a value", "65 fields"])
+def test_lenient_reader_lets_it_through(start_relay: StartRelay, name: str) -> None:
+    """The control."""
+    with RawSocket(start_relay(command=patched(LENIENT)).address) as raw:
+        raw.send(REQUESTS[name][1])
+        assert raw.response().status == 101
