@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
-LONG := tests/delivery tests/simulation tests/engines tests/crypto tests/client/test_client_erasure_at_rest.py
+LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/client/test_client_erasure_at_rest.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
