@@ -44,6 +44,7 @@ REQUESTS: Final[dict[str, tuple[int, bytes]]] = {
     "a good one": (101, request("GET /ws HTTP/1.1", *WAY)),
     "a query": (101, request("GET /ws?token=1 HTTP/1.1", *WAY)),
     "an absolute target": (101, request("GET http://relay.test/ws HTTP/1.1", *WAY)),
+    "an absolute target of https": (101, request("GET https://relay.test/ws HTTP/1.1", *WAY)),
     "names of any case": (101, request("GET /ws HTTP/1.1", *(field.replace("Sec-W", "sEC-w") for field in WAY))),
     "no space behind a colon": (101, request("GET /ws HTTP/1.1", *(field.replace(": ", ":") for field in WAY))),
     "latin-1 in a value": (101, request("GET /ws HTTP/1.1", *WAY, "User-Agent: \xe9")),

@@ -27,7 +27,7 @@ MAX_FIELDS: Final = 64
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])", re.ASCII)
 _TARGET: Final = re.compile(
-    rb"(?:http://[^/?#\s]+)?(/[\x21-\x3e\x40-\x7e]*)?(\?[\x21-\x7e]*)?", re.ASCII | re.IGNORECASE
+    rb"(?:https?://[^/?#\s]+)?(/[\x21-\x3e\x40-\x7e]*)?(\?[\x21-\x7e]*)?", re.ASCII | re.IGNORECASE
 )
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*", re.ASCII)
 
