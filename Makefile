@@ -6,7 +6,7 @@ LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench-crypto autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-crypto autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (h
 replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
 	@case "$(SEED)" in ''|*[!0-9]*) echo "which seed? for example: make replay SEED=17" >&2; exit 2;; esac
 	@PHANTOM_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation
+
+bench: $(VENV)/.dev ## Measure the relay on this machine (some minutes): make bench ARGS="--only closed"
+	@$(BIN)/python bench/measure.py $(ARGS)
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py

@@ -219,13 +219,11 @@ def _ratchet_seeds() -> list[bytes]:
 
 # --- the relay ----------------------------------------------------------------------
 
-_FAULTS: Final[list[Exception]] = []
-vars(core)["report"] = _FAULTS.append
-
 
 def relay(data: bytes) -> None:
     """Two people send whatever they like: the relay never fails, and never ends a session but as documented."""
-    world = World(Config())
+    world, faults, report = World(Config()), list[BaseException](), vars(core)["report"]
+    vars(core)["report"] = faults.append
     try:
         clients = [world.login("alice"), world.login("bob")]
         for part in data.split(b"\n")[:20]:
@@ -235,8 +233,9 @@ def relay(data: bytes) -> None:
             assert client.close_code() in {None, 1000, 1008, 4000, 4002, 4003}, client.connection.closed
             codes = [found["payload"].get("code") for found in client.take("ERROR")]
             assert 1007 not in codes
-        assert _FAULTS == []
+        assert faults == []
     finally:
+        vars(core)["report"] = report
         world.close()
 
 
