@@ -236,7 +236,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "1 to 5 s with `overload`": (relay.OVERLOAD_RETRY_MS, 1_000),
     "at most 8,192 bytes": (http.MAX_HEAD_BYTES, 8_192),
     "and 64 fields": (http.MAX_FIELDS, 64),
-    "it has more than half a second's work": (pipeline.LOAD_MS, 500),
+    "it has more than a second's work": (pipeline.LOAD_MS, 1_000),
 }
 
 

@@ -130,7 +130,7 @@ def test_senders_wait_when_the_disk_does_not_keep_up(world: World) -> None:
     alice, bob = world.login("alice"), world.person("bob")
     world.register("bob")
     world.writer.holding = True
-    sent = MOST_LOAD // 2 + 10
+    sent = MOST_LOAD + 10
     answers = alice.send(*(alice.person.message(bob) for _ in range(sent)))
     assert {(answer["payload"]["code"], answer["payload"]["details"]["reason"]) for answer in answers} == {
         (1003, "overload")

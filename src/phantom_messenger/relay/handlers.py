@@ -151,7 +151,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
             session.acks = payload.features is not UNSET and "ack" in payload.features
             _open(core, session, frame, result)
 
-    core.pipeline.store(job, then)
+    core.pipeline.store(job, then, size=1)
 
 
 def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:

@@ -22,19 +22,20 @@ MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
 The time that the jobs take is bounded by the writer.
 """
 
-MAX_WAITING: Final = 8_192
+MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Jobs that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
 
-LOAD_MS: Final = 500
+LOAD_MS: Final = 1_000
 """How long an answer may be on its way under load: what more than this can carry is refused early."""
 
-LEAST_LOAD: Final = 1_024
-MOST_LOAD: Final = 8_192
+LEAST_LOAD: Final = 2_048
+MOST_LOAD: Final = 16_384
 """Frames and jobs on their way that are always taken, for bursts, and never exceeded, for memory."""
 
 PACE_MS: Final = 250
-"""Over so much busy time the pace is measured."""
+REST_MS: Final = 1_000
+"""Over so much busy time the pace is measured, and after so much rest it is forgotten."""
 
 SignatureCheck = tuple[bytes, bytes, bytes]
 
@@ -91,14 +92,17 @@ class Pipeline:
         self._waiting_bytes = 0
         self._running: list[Work] = []
         self._on_idle: Callable[[], None] | None = None
-        self._room = MOST_LOAD // 2
+        self._room = MOST_LOAD
+        self._storing = 0
         self._finished = 0
-        self._busy_since = 0
+        self._busy = 0
+        self._busy_from = 0
+        self._rested_at = 0
 
     @property
     def load(self) -> int:
-        """Frames and jobs that are on their way."""
-        return len(self._arrived) + len(self._waiting) + len(self._running)
+        """How much is on its way: frames, and jobs that store something; what these entail is not counted again."""
+        return len(self._arrived) + self._storing
 
     @property
     def is_full(self) -> bool:
@@ -108,7 +112,7 @@ class Pipeline:
     def put(self, submission: Submission) -> None:
         """Take in an admitted frame."""
         if not self.load:
-            self._begin_measuring()
+            self._begin()
         if not self._arrived:
             self._schedule(self._turn)
         self._arrived.append(submission)
@@ -121,15 +125,16 @@ class Pipeline:
         Args:
             job: what to do.
             then: called with the result where the core runs.
-            size: about how many bytes the job stores.
+            size: about how many bytes the job stores; 0 if it does not count as load.
         """
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
             self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), storage_full=True)))
             return
         if not self.load:
-            self._begin_measuring()
+            self._begin()
         self._waiting.append(Work(job, then, size))
         self._waiting_bytes += size
+        self._storing += size > 0
         self._dispatch()
 
     def when_idle(self, action: Callable[[], None]) -> None:
@@ -179,20 +184,37 @@ class Pipeline:
                 work.then(result)
             except Exception as error:  # noqa: BLE001 - the border: one failure is not the others'
                 self._report(error)
-        self._measure(len(results))
+        stored = sum(work.size > 0 for work in finished[: len(results)])
+        self._storing -= stored
+        self._measure(stored)
         self._start()
         self._check_idle()
 
-    def _measure(self, count: int) -> None:
-        """See how many jobs go through in ``LOAD_MS`` while there is always something to do."""
-        self._finished += count
-        busy = self._now() - self._busy_since
-        if self.load and busy >= PACE_MS:
-            self._room = min(max(self._finished * LOAD_MS // busy, LEAST_LOAD), MOST_LOAD)
-            self._begin_measuring()
+    def _begin(self) -> None:
+        """There is something to do again."""
+        now = self._now()
+        if now - self._rested_at >= REST_MS:  # what comes now may be of another kind
+            self._room, self._finished, self._busy = MOST_LOAD, 0, 0
+        self._busy_from = now
 
-    def _begin_measuring(self) -> None:
-        self._finished, self._busy_since = 0, self._now()
+    def _measure(self, count: int) -> None:
+        """See how much goes through in ``LOAD_MS``, in time in which there was something to do.
+
+        A measurement lasts until as much has gone through as there is: turns that verify and
+        batches that store take their time one after the other. A relay that falls behind never
+        gets there; it is measured after ``LOAD_MS``.
+        """
+        if not count:
+            return
+        now = self._now()
+        self._finished += count
+        busy = self._busy + now - self._busy_from
+        if busy >= PACE_MS and (self._finished >= self.load or busy >= LOAD_MS):
+            self._room = min(max(self._finished * LOAD_MS // busy, LEAST_LOAD), MOST_LOAD)
+            self._finished = busy = 0
+        self._busy, self._busy_from = busy, now
+        if not self.load:
+            self._rested_at = now
 
     def _check_idle(self) -> None:
         if self._on_idle is not None and not (self._arrived or self._waiting or self._running):
