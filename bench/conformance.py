@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each time")
     options = parser.parse_args()
     sides = uvloop.run(_verdicts())
-    print(table(sides))
+    print(f"{table(sides)}\nnot judged: {', '.join(sorted(UNTESTED))}")
     failed = {side: found for side, verdicts in sides.items() if (found := failures(verdicts))}
     if failed:
         print(f"failed: {failed}")

@@ -2,7 +2,10 @@
 
 import pytest
 
-from phantom_messenger.relay.ports import Job, Store
+from phantom_messenger.engines import directory
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.ports import Failure, Job, Store, Transaction
+from support.people import key_text
 from support.stores import (
     ALICE,
     BOB,
@@ -175,3 +178,66 @@ def test_conversations_of_a_pair_are_bounded(store: Store) -> None:
     assert len(kept) <= 20
     assert kept[-16:] == list(range(184, 200))
     assert run(store, lambda tx: tx.directory.contacts(ALICE)) == [BOB]
+
+
+# --- what is remembered ---------------------------------------------------------------
+
+
+def asking(sender: str, recipient: str) -> Job:
+    return lambda tx: tx.directory.has_written(sender, recipient)
+
+
+def test_what_was_undone_is_not_remembered(store: SQLiteStore) -> None:
+    def fails(tx: Transaction) -> None:
+        tx.directory.bind(ALICE, key_of(ALICE), certified=True)
+        assert tx.directory.public_key(ALICE) == key_of(ALICE)
+        tx.directory.note_written(ALICE, BOB, "c")
+        assert tx.directory.has_written(ALICE, BOB)
+        raise ValueError
+
+    run(store, lambda tx: tx.directory.bind(BOB, key_of(BOB), certified=True))
+    [failed] = store.run([fails])
+    assert isinstance(failed, Failure)
+    assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
+    run(store, lambda tx: tx.directory.bind(ALICE, key_of(ALICE), certified=True))
+    assert not run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
+    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c"))
+    assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
+
+
+def test_what_was_deleted_is_not_remembered(store: SQLiteStore) -> None:
+    for user in (ALICE, BOB):
+        bind(store, user)
+    for sender, recipient in ((ALICE, BOB), (BOB, ALICE)):
+        write(store, sender, recipient)
+        assert run(store, asking(sender, recipient))
+    assert run(store, lambda tx: tx.directory.delete(ALICE))
+    assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
+    assert not run(store, lambda tx: tx.directory.has_written(BOB, ALICE))
+    run(store, lambda tx: tx.directory.bind(ALICE, key_of(BOB), certified=True))
+    assert run(store, lambda tx: tx.directory.public_key(ALICE)) == key_of(BOB)
+    assert not run(store, lambda tx: tx.directory.has_written(BOB, ALICE))
+    assert not run(store, lambda tx: tx.directory.note_written(BOB, ALICE, "c"))
+    assert run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c")), "they meet anew"
+
+
+def test_what_is_remembered_is_bounded(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "MAX_REMEMBERED", 3)
+    users = [key_text(f"user {number}") for number in range(8)]
+    for user in users:
+        bind(store, user)
+    for user in users:
+        write(store, users[0], user)
+        assert run(store, asking(users[0], user))
+        assert len(store.directory._accounts) <= 3
+        assert len(store.directory._noted) <= 3
+
+
+def test_conversation_that_was_forgotten_is_noted_again(store: SQLiteStore) -> None:
+    for user in (ALICE, BOB):
+        bind(store, user)
+    run(store, lambda tx: tx.directory.note_written(BOB, ALICE, "first"))
+    for number in range(20):
+        write(store, ALICE, BOB, f"later {number}")
+    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "first"))
+    assert run(store, lambda tx: tx.directory.participants(ALICE, "first")) == [BOB]

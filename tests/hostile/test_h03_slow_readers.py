@@ -205,9 +205,10 @@ def test_relay_without_bounds_grows_and_cuts_nobody(start_relay: StartRelay) -> 
 # --- those who ask and do not listen ----------------------------------------------
 
 
-def test_answers_that_nobody_takes_are_bounded(start_relay: StartRelay) -> None:
+def test_answers_that_nobody_takes_are_bounded(start_relay: StartRelay, request: pytest.FixtureRequest) -> None:
     relay = start_relay("--limits", "off")
     reader = Reader(Person(), relay)
+    request.addfinalizer(reader.close)
     reader.login()
     before = resident(relay.pid)
     reader._socket.setblocking(True)
@@ -220,14 +221,13 @@ def test_answers_that_nobody_takes_are_bounded(start_relay: StartRelay) -> None:
     while not reader.is_cut() and time.monotonic() - began < CUT_SECONDS:
         time.sleep(0.1)
     assert reader.is_cut()
-    assert resident(relay.pid) - before <= 12 * 1_048_576
-    reader.close()
+    assert resident(relay.pid) - before <= 64 * 1_048_576, "its answers, and the 16,384 jobs that may wait for the store"
 
 
-@pytest.mark.parametrize("pause", [0.5])
-def test_reader_who_is_slow_is_not_cut(start_relay: StartRelay, pause: float) -> None:
+def test_reader_who_is_slow_is_not_cut(start_relay: StartRelay, request: pytest.FixtureRequest) -> None:
     relay = start_relay("--limits", "off")
     reader = Reader(Person(), relay)
+    request.addfinalizer(reader.close)
     reader.login()
     reader._socket.setblocking(True)
     reader._socket.settimeout(5)
@@ -238,7 +238,6 @@ def test_reader_who_is_slow_is_not_cut(start_relay: StartRelay, pause: float) ->
     began = time.monotonic()
     while time.monotonic() - began < 13:
         got += len(reader._socket.recv(2_048))
-        time.sleep(pause)
+        time.sleep(0.5)
     assert not reader.is_cut()
     assert got > 0
-    reader.close()

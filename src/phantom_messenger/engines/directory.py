@@ -1,11 +1,18 @@
-"""Accounts, and who has written to whom, in SQLite."""
+"""Accounts, and who has written to whom, in SQLite.
+
+Both are asked for with every message and hardly ever change. What was found is remembered
+until something of it is removed or a transaction is undone; what was not found is asked again.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
+
+MAX_REMEMBERED: Final = 50_000
+"""Accounts and pairs that are remembered (about 20 MB); one more, and all are asked for anew."""
 
 
 class SQLiteDirectory:
@@ -21,11 +28,34 @@ class SQLiteDirectory:
         self._connection = connection
         self._has_room = has_room
         self._step = step
+        self._accounts: dict[str, tuple[int, str]] = {}
+        self._pairs: set[tuple[int, int]] = set()
+        self._noted: set[tuple[int, int, str]] = set()
+
+    def forget(self) -> None:
+        """What was remembered may not be so any more."""
+        self._accounts.clear()
+        self._pairs.clear()
+        self._noted.clear()
 
     def account(self, user_id: str) -> int | None:
         """The row of a user."""
-        found = self._connection.execute("SELECT account FROM accounts WHERE user_id = ?", (user_id,)).get
-        return int(found) if found is not None else None
+        found = self._found(user_id)
+        return None if found is None else found[0]
+
+    def _found(self, user_id: str) -> tuple[int, str] | None:
+        """Row and public key of a user."""
+        found = self._accounts.get(user_id)
+        if found is None:
+            row: Any = self._connection.execute(
+                "SELECT account, public_key FROM accounts WHERE user_id = ?", (user_id,)
+            ).fetchone()
+            if row is None:
+                return None
+            found = self._accounts[user_id] = (int(row[0]), row[1])
+            if len(self._accounts) > MAX_REMEMBERED:
+                self.forget()
+        return found
 
     def user_id(self, account: int) -> str | None:
         """The user of a row."""
@@ -59,14 +89,13 @@ class SQLiteDirectory:
 
     def public_key(self, user_id: str) -> str | None:
         """See ``relay.ports.Directory``."""
-        found: str | None = self._connection.execute(
-            "SELECT public_key FROM accounts WHERE user_id = ?", (user_id,)
-        ).get
-        return found
+        found = self._found(user_id)
+        return None if found is None else found[1]
 
     def delete(self, user_id: str) -> bool:
         """See ``relay.ports.Directory``."""
         account = self.account(user_id)
+        self.forget()
         room = self._step
         for table in ("items", "set_aside"):
             rows: Any = self._connection.execute(
@@ -92,8 +121,10 @@ class SQLiteDirectory:
 
     def note_written(self, sender: str, recipient: str, conversation: str) -> bool:
         """See ``relay.ports.Directory``."""
-        is_first = not self.has_written(sender, recipient)
         pair = self.account(sender), self.account(recipient)
+        if (*pair, conversation) in self._noted:
+            return False
+        is_first = not self.has_written(sender, recipient)
         self._connection.execute(
             "INSERT INTO written (sender, recipient, conversation) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (*pair, conversation),
@@ -104,14 +135,28 @@ class SQLiteDirectory:
                 " AND conversation <> '' ORDER BY entry DESC LIMIT -1 OFFSET ?)",
                 (*pair, CONVERSATIONS_KEPT),
             )
+            if self._connection.changes():
+                self._noted.clear()
+        if pair[0] is not None and pair[1] is not None:
+            self._noted.add((pair[0], pair[1], conversation))
+            if len(self._noted) > MAX_REMEMBERED:
+                self.forget()
         return is_first and sender != recipient and self.has_written(recipient, sender)
 
     def has_written(self, sender: str, recipient: str) -> bool:
         """See ``relay.ports.Directory``."""
+        one, other = self.account(sender), self.account(recipient)
+        if one is None or other is None:
+            return False
+        if (one, other) in self._pairs:
+            return True
         found = self._connection.execute(
-            "SELECT 1 FROM written WHERE sender = ? AND recipient = ? LIMIT 1",
-            (self.account(sender), self.account(recipient)),
+            "SELECT 1 FROM written WHERE sender = ? AND recipient = ? LIMIT 1", (one, other)
         ).get
+        if found is not None:
+            self._pairs.add((one, other))
+            if len(self._pairs) > MAX_REMEMBERED:
+                self.forget()
         return found is not None
 
     def contacts(self, user_id: str) -> list[str]:

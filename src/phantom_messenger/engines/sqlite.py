@@ -253,6 +253,7 @@ class SQLiteStore:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self.mailboxes.undone(0)
+            self.directory.forget()
             return Failure(error, is_no_room(error))
         self.mailboxes.committed()
         if self._erasure is not None:
@@ -270,6 +271,7 @@ class SQLiteStore:
                 raise
             self._connection.execute("ROLLBACK TO job")
             self.mailboxes.undone(mark)
+            self.directory.forget()
             result = Failure(error, storage_full=False)
         self._connection.execute("RELEASE job")
         return result

@@ -153,7 +153,10 @@ class Core:
         dirty, self._dirty = self._dirty, {}
         for session in dirty:
             session.outbox.flush()
-            self.drained(session)
+            if session.outbox.overflows():
+                self.drop(session)
+            else:
+                self.drained(session)
 
     # --- storing ------------------------------------------------------------------
 

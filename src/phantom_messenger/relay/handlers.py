@@ -429,6 +429,7 @@ def prekey_status(core: Core, session: Session, frame: frames.PreKeyStatusQuery)
         frame.id,
         lambda tx: tx.prekeys.counts(user),
         lambda counts: core.send(session, _status_of(counts, frame.id, core.clock.wall_ms())),
+        size=1,
     )
 
 

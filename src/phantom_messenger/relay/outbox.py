@@ -59,11 +59,15 @@ class Outbox:
         """Bytes that are on their way here or in the socket's buffer."""
         return self._bytes + self._connection.buffered()
 
+    def overflows(self) -> bool:
+        """Whether the client has left too much unread."""
+        return self._connection.buffered() > OVERFLOW
+
     def stuck(self, now: int) -> bool:
-        """Whether the client has left too much unread, or taken nothing for too long."""
+        """Whether the client has taken nothing of what waits for it for too long."""
         waiting = self._connection.buffered()
         taken = self._written - (self._connection.untaken() if waiting else 0)
         if not waiting or taken != self._taken:
             self._taken = taken
             self._moved_at = now
-        return waiting > OVERFLOW or now - self._moved_at > STALL_MS
+        return now - self._moved_at > STALL_MS

@@ -32,6 +32,7 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
             frame.id,
             lambda tx: watchers(Act.SEE_TYPING, user, tx.directory, conversation),
             lambda others: core.tell_contacts(user, others, status, conversation=conversation),
+            size=1,
         )
     else:
         session.presence = status
@@ -40,6 +41,7 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
             frame.id,
             lambda tx: watchers(Act.SEE_PRESENCE, user, tx.directory),
             lambda contacts: core.tell_contacts(user, contacts, status),
+            size=1,
         )
 
 
@@ -58,4 +60,4 @@ def _answer_presence(core: Core, session: Session, other: str, request: Any) -> 
             last_seen = None
         core.send(session, core.presence(other, status, last_seen=last_seen, request=request))
 
-    core.store(session, request, job, then)
+    core.store(session, request, job, then, size=1)
