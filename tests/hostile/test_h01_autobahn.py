@@ -56,5 +56,5 @@ def test_layer_without_checks_fails_many(serve: Serve) -> None:
 def test_sdks_connection_without_checks_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the other side."""
     monkeypatch.setattr("websockets.frames.Frame.check", lambda _: None)
-    found = uvloop.run(conformance.verdicts_of_client(["3.*", "4.*"]))
-    assert len(conformance.failures(found)) >= 8, found
+    found = uvloop.run(conformance.verdicts_of_client(["3.*"]))
+    assert len(conformance.failures(found)) >= 6, found

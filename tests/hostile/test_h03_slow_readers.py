@@ -221,7 +221,7 @@ def test_answers_that_nobody_takes_are_bounded(start_relay: StartRelay, request:
     while not reader.is_cut() and time.monotonic() - began < CUT_SECONDS:
         time.sleep(0.1)
     assert reader.is_cut()
-    assert resident(relay.pid) - before <= 64 * 1_048_576, "its answers, and the 16,384 jobs that may wait for the store"
+    assert resident(relay.pid) - before <= 64 * 1_048_576, "its answers, and the jobs that may wait for the store"
 
 
 def test_reader_who_is_slow_is_not_cut(start_relay: StartRelay, request: pytest.FixtureRequest) -> None:
