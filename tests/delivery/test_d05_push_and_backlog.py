@@ -182,6 +182,8 @@ def test_backlog_comes_first_and_nothing_is_lost_or_moved_while_the_recipient_co
 
 
 PUSHES_TOO_EARLY = """
+from phantom_messenger.relay import outbox
+outbox.OVERFLOW = 1 << 40
 from phantom_messenger.relay.core import Core
 def deliver(core, recipient, item):
     session = core.hub.of(recipient)

@@ -28,34 +28,30 @@ class SQLiteDirectory:
         self._connection = connection
         self._has_room = has_room
         self._step = step
-        self._accounts: dict[str, tuple[int, str]] = {}
+        self._accounts: dict[str, int] = {}
+        self._keys: dict[str, str] = {}
         self._pairs: set[tuple[int, int]] = set()
         self._noted: set[tuple[int, int, str]] = set()
 
     def forget(self) -> None:
         """What was remembered may not be so any more."""
         self._accounts.clear()
+        self._keys.clear()
         self._pairs.clear()
         self._noted.clear()
 
     def account(self, user_id: str) -> int | None:
         """The row of a user."""
-        found = self._found(user_id)
-        return None if found is None else found[0]
-
-    def _found(self, user_id: str) -> tuple[int, str] | None:
-        """Row and public key of a user."""
-        found = self._accounts.get(user_id)
+        known = self._accounts.get(user_id)
+        if known is not None:
+            return known
+        found = self._connection.execute("SELECT account FROM accounts WHERE user_id = ?", (user_id,)).get
         if found is None:
-            row: Any = self._connection.execute(
-                "SELECT account, public_key FROM accounts WHERE user_id = ?", (user_id,)
-            ).fetchone()
-            if row is None:
-                return None
-            found = self._accounts[user_id] = (int(row[0]), row[1])
-            if len(self._accounts) > MAX_REMEMBERED:
-                self.forget()
-        return found
+            return None
+        self._accounts[user_id] = int(found)
+        if len(self._accounts) > MAX_REMEMBERED:
+            self.forget()
+        return int(found)
 
     def user_id(self, account: int) -> str | None:
         """The user of a row."""
@@ -89,8 +85,17 @@ class SQLiteDirectory:
 
     def public_key(self, user_id: str) -> str | None:
         """See ``relay.ports.Directory``."""
-        found = self._found(user_id)
-        return None if found is None else found[1]
+        known = self._keys.get(user_id)
+        if known is not None:
+            return known
+        found: str | None = self._connection.execute(
+            "SELECT public_key FROM accounts WHERE user_id = ?", (user_id,)
+        ).get
+        if found is not None:
+            self._keys[user_id] = found
+            if len(self._keys) > MAX_REMEMBERED:
+                self.forget()
+        return found
 
     def delete(self, user_id: str) -> bool:
         """See ``relay.ports.Directory``."""

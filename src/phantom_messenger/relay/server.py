@@ -18,8 +18,9 @@ from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store, TimeMark
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.steady import SystemClock
-from phantom_messenger.relay.upgrade import Door, Encryption, Handshake
+from phantom_messenger.relay.upgrade import Door, Handshake
 from phantom_messenger.relay.websocket import WebSocketConnection
+from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
 TICK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 20.0
@@ -165,9 +166,11 @@ class RelayServer:
         try:
             tls = self._tls()
             self._server = await self._loop.create_server(
-                self._handshake if tls is None else lambda: Encryption(self._door, tls, self._handshake),
+                lambda: Handshake(self._door, self._config, self._accept, self._is_ready),
                 self._config.host,
                 self._config.port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else CONNECTION_TIMEOUT_MS / 1000,
                 backlog=BACKLOG,
                 reuse_address=True,
             )
@@ -221,9 +224,6 @@ class RelayServer:
 
     def _accept(self, address: str, host: str) -> WebSocketConnection:
         return WebSocketConnection(self._relay, address, host)
-
-    def _handshake(self, party: str | None = None) -> Handshake:
-        return Handshake(self._door, self._config, self._accept, self._is_ready, party)
 
     def _is_ready(self) -> bool:
         return self._store.is_healthy

@@ -1,16 +1,13 @@
 """The way in: who may open a socket, and the handshake that makes it a WebSocket.
 
-A socket counts from its first moment, before anything was sent, so that half-open ones
-cannot use up what others need. It has 30 s until its request is whole.
+A socket counts from its first moment, before anything was sent (with TLS: once that is agreed
+on), so that half-open ones cannot use up what others need. It has 30 s until its request is whole.
 """
 
 import asyncio
-import os
-import socket
-import ssl
 from collections import Counter
 from collections.abc import Callable
-from typing import ClassVar, Final, cast
+from typing import Final, cast
 
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay import http
@@ -27,6 +24,7 @@ LINGER_SECONDS: Final = 2.0
 """How long somebody may take to read an answer."""
 
 _END: Final = b"\r\n\r\n"
+_BUFFER: Final = memoryview(bytearray(16_384))
 
 
 class Door:
@@ -74,48 +72,7 @@ class Door:
         self._count -= 1
 
 
-class Encryption(asyncio.Protocol):
-    """One socket from its first moment until TLS is agreed on.
-
-    Args:
-        door: counts it.
-        tls: how to encrypt.
-        admitted: makes the protocol that goes on, for the party that it counts for.
-    """
-
-    _tasks: ClassVar[set[asyncio.Task[None]]] = set()
-
-    def __init__(self, door: Door, tls: ssl.SSLContext, admitted: Callable[[str], asyncio.BaseProtocol]) -> None:
-        self._door = door
-        self._tls = tls
-        self._admitted = admitted
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See ``asyncio.Protocol``: nothing is read here, the socket moves on."""
-        party = self._door.enter(_peer_of(transport))
-        if party is not None:
-            moved = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-            task = asyncio.get_running_loop().create_task(self._encrypt(moved, party))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        cast("asyncio.Transport", transport).abort()
-
-    async def _encrypt(self, moved: socket.socket, party: str) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._admitted(party),
-                moved,
-                ssl=self._tls,
-                ssl_handshake_timeout=CONNECTION_TIMEOUT_MS / 1000,
-            )
-        except Exception as error:  # noqa: BLE001 - whatever strangers send instead of TLS
-            log(Event.CONNECTION_FAILED, error=type(error).__name__)
-            moved.close()
-            self._door.opened(party)
-            self._door.leave()
-
-
-class Handshake(asyncio.Protocol):
+class Handshake(asyncio.BufferedProtocol):
     """One socket until its request is whole; then it is answered, or handed on to the WebSocket library.
 
     Args:
@@ -123,7 +80,6 @@ class Handshake(asyncio.Protocol):
         config: the settings.
         accept: makes a connection for an address and a Host.
         is_ready: whether the relay can store.
-        party: who it counts for at the door, if it has entered already.
     """
 
     def __init__(
@@ -132,7 +88,6 @@ class Handshake(asyncio.Protocol):
         config: Config,
         accept: Callable[[str, str], WebSocketConnection],
         is_ready: Callable[[], bool],
-        party: str | None = None,
     ) -> None:
         self._door = door
         self._config = config
@@ -141,17 +96,16 @@ class Handshake(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._peer = ""
-        self._party = party
+        self._party: str | None = None
         self._head = b""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See ``asyncio.Protocol``."""
+        """See ``asyncio.BufferedProtocol``."""
         transport = cast("asyncio.Transport", transport)  # of a TCP server
         self._transport = transport
         self._peer = _peer_of(transport)
-        if self._party is None:
-            self._party = self._door.enter(self._peer)
+        self._party = self._door.enter(self._peer)
         if self._party is None:
             transport.write(http.UNAVAILABLE.encode())
             transport.close()
@@ -159,17 +113,22 @@ class Handshake(asyncio.Protocol):
             self._timer = self._loop.call_later(CONNECTION_TIMEOUT_MS / 1000, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """See ``asyncio.Protocol``: the socket is gone before it was a WebSocket."""
+        """See ``asyncio.BufferedProtocol``: the socket is gone before it was a WebSocket."""
         if self._party is not None:
             self._settle()
             self._door.leave()
 
     def eof_received(self) -> bool:
-        """See ``asyncio.Protocol``: whoever says nothing more gets nothing more."""
+        """See ``asyncio.BufferedProtocol``: whoever says nothing more gets nothing more."""
         return False
 
-    def data_received(self, data: bytes) -> None:
-        """See ``asyncio.Protocol``."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """See ``asyncio.BufferedProtocol``; one buffer serves all, for it is read as soon as it is filled."""
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        data = bytes(_BUFFER[:nbytes])
         transport = self._transport
         if self._party is None or transport is None or transport.is_closing():
             return
