@@ -52,7 +52,7 @@ async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoCo
     def accept(address: str, host: str) -> WebSocketConnection:
         return connection(echo, address, host, max_bytes=HUGE, max_fragments=HUGE)
 
-    def handshake() -> asyncio.Protocol:
+    def handshake() -> Handshake:
         return Handshake(door, config, accept, lambda: True)
 
     return await asyncio.get_running_loop().create_server(handshake, "127.0.0.1", port)
