@@ -1,54 +1,77 @@
 """The results as a picture: bars of messages a second, and curves of latencies, in SVG without a library."""
 
+import math
 from typing import Any, Final
 
 WIDTH: Final = 760
 INK: Final = "#1b1b1f"
-PAINT: Final = ("#3b6fb6", "#c2571a")
+FAINT: Final = "#d5d5da"
+PAINT: Final = ("#3b6fb6", "#2e8b57", "#c2571a", "#8a3fa0")
+_LEFT: Final = 160
+_HEIGHT: Final = 260
+_SHARES: Final = ("p50", "p90", "p99", "p99.9")
+
+Runs = list[dict[str, Any]]
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", size: int = 13) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}" fill="{INK}">{words}</text>'
+    escaped = words.replace("&", "&amp;").replace("<", "&lt;")
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}" fill="{INK}">{escaped}</text>'
 
 
-def _bars(found: list[dict[str, Any]], top: float) -> list[str]:
-    most = max(run["per_second"] for run in found)
-    parts = [_text(20, top, "accepted and delivered, messages a second", size=15)]
-    for index, run in enumerate(found):
+def _bars(runs: Runs, top: float) -> list[str]:
+    most = max(run["per_second"] for run in runs)
+    parts = [_text(20, top, "accepted and delivered, messages a second (senders x in flight)", size=15)]
+    for index, run in enumerate(runs):
         y = top + 16 + index * 30
         width = run["per_second"] / most * (WIDTH - 330)
-        parts.append(_text(150, y + 16, f"{run['senders']:,} x {run['in_flight']}", anchor="end"))
-        parts.append(f'<rect x="160" y="{y:.0f}" width="{width:.0f}" height="22" fill="{PAINT[0]}"/>')
-        parts.append(_text(168 + width, y + 16, f"{run['per_second']:,.0f}"))
+        parts.append(_text(_LEFT - 10, y + 16, f"{run['senders']:,} x {run['in_flight']}", anchor="end"))
+        paint = FAINT if run["doubt"] else PAINT[0]
+        parts.append(f'<rect x="{_LEFT}" y="{y:.0f}" width="{width:.0f}" height="22" fill="{paint}"/>')
+        words = f"{run['per_second']:,.0f}" + (f" ({run['doubt']})" if run["doubt"] else "")
+        parts.append(_text(_LEFT + 8, y + 16, words))
     return parts
 
 
-def _latencies(found: list[dict[str, Any]], top: float) -> list[str]:
-    names = ("p50", "p90", "p99", "p99.9", "max")
-    parts = [_text(20, top, "latency from the moment a message was due, ms (ack blue, delivery orange)", size=15)]
-    most = max(run["delivery_ms"]["p99.9"] for run in found) or 1.0
-    for index, run in enumerate(found):
-        y = top + 24 + index * 44
-        parts.append(_text(150, y + 18, f"{run['rate']:,.0f} a second", anchor="end"))
-        for row, kind in enumerate(("ack_ms", "delivery_ms")):
-            spots = [min(run[kind][name] / most, 1.05) * (WIDTH - 330) for name in names[:4]]
-            line = y + 6 + row * 18
-            parts.append(f'<line x1="160" y1="{line}" x2="{160 + spots[-1]:.0f}" y2="{line}" stroke="{PAINT[row]}"/>')
-            parts += [f'<circle cx="{160 + spot:.0f}" cy="{line}" r="4" fill="{PAINT[row]}"/>' for spot in spots]
-            figures = " / ".join(f"{run[kind][name]:.2f}" for name in names[:4])
-            parts.append(_text(172 + spots[-1], line + 5, figures, size=12))
+def _curves(runs: Runs, top: float) -> list[str]:
+    """Latency on a logarithmic scale over the share of messages that were faster; a delivery's line is broken."""
+    values = [max(run[kind][name], 0.01) for run in runs for kind in ("ack_ms", "delivery_ms") for name in _SHARES]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    bottom, right = top + 20 + _HEIGHT, WIDTH - 150
+
+    def height(value: float) -> float:
+        return bottom - (math.log10(max(value, 0.01)) - low) / max(high - low, 1) * _HEIGHT
+
+    parts = [_text(20, top, "ms from when a message was due: to the ack (line), to its delivery (broken)", size=15)]
+    for power in range(low, high + 1):
+        y = height(10.0**power)
+        parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="{FAINT}"/>')
+        parts.append(_text(_LEFT - 10, y + 4, f"{10.0**power:g} ms", anchor="end"))
+    step = (right - _LEFT) / (len(_SHARES) - 1)
+    parts += [_text(_LEFT + n * step, bottom + 18, name, anchor="middle") for n, name in enumerate(_SHARES)]
+    for index, run in enumerate(runs):
+        paint = PAINT[index % len(PAINT)]
+        for kind, dash in (("ack_ms", ""), ("delivery_ms", ' stroke-dasharray="6 4"')):
+            spots = " ".join(f"{_LEFT + n * step:.1f},{height(run[kind][name]):.1f}" for n, name in enumerate(_SHARES))
+            parts.append(f'<polyline points="{spots}" fill="none" stroke="{paint}" stroke-width="2"{dash}/>')
+        y = top + 34 + index * 20
+        parts.append(f'<rect x="{right + 20}" y="{y - 10:.0f}" width="12" height="12" fill="{paint}"/>')
+        parts.append(_text(right + 38, y, f"{run['rate']:,.0f}/s ({run['share']:.0%})"))
     return parts
 
 
-def curves(found: dict[str, Any]) -> str:
+def picture(found: dict[str, Any]) -> str:
     """The whole picture."""
-    parts, top = [_text(20, 28, ", ".join(found["machine"]), size=12)], 60.0
-    if runs := found.get("closed"):
+    parts, top = (
+        [_text(20, 24, ", ".join(found["machine"]), size=12), _text(20, 42, found["guarantees"], size=12)],
+        76.0,
+    )
+    if runs := [run for run in found.get("closed", []) if "failed" not in run]:
         parts += _bars(runs, top)
-        top += 50 + 30 * len(runs)
-    if runs := found.get("open"):
-        parts += _latencies(runs, top)
-        top += 50 + 44 * len(runs)
+        top += 56 + 30 * len(runs)
+    if runs := [run for run in found.get("open", []) if "failed" not in run]:
+        parts += _curves(runs, top)
+        top += 70 + _HEIGHT
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top:.0f}" font-family="sans-serif">\n'

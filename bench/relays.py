@@ -1,6 +1,7 @@
 """Relays under measurement: real ones, processes of their own, pinned to a core, and what the system says of them."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,31 +23,30 @@ assert '"synchronous", "full"' in source
 exec(source.replace('"synchronous", "full"', '"synchronous", "off"'), sqlite.__dict__)
 """
 START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 30.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    return sorted(os.sched_getaffinity(0))
+CORES: Final = sorted(os.sched_getaffinity(0))
+"""The cores that this process may use: relays get the first, the load the second."""
 
 
 class Relay:
     """A relay with its limits lifted, on a port and in a folder of its own.
 
     Args:
-        core: where it runs; anywhere if None.
         patch: Python text that is run before it starts, to take something away from it.
         folder: its data; a temporary one if left out.
     """
 
-    def __init__(self, core: int | None, patch: str = "", folder: Path | None = None) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="phantom-bench-")
-        self.data = folder or Path(self._temporary.name) / "data"
-        self._core = core
+    def __init__(self, patch: str = "", folder: Path | None = None) -> None:
         self._patch = patch
+        self._folder = folder
 
     def __enter__(self) -> Self:
+        self._temporary = tempfile.TemporaryDirectory(prefix="phantom-bench-")
+        self.data = self._folder or Path(self._temporary.name) / "data"
         main = "from phantom_messenger.cli.main import main\nmain()"
         began = time.perf_counter()
         self._process = subprocess.Popen(
@@ -56,24 +56,28 @@ class Relay:
             ],
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=None if self._core is None else self._pin,  # noqa: PLW1509 - one thread, before anything else
+            preexec_fn=_pin,  # noqa: PLW1509 - one thread, before anything else
         )
         assert self._process.stdout is not None  # noqa: S101 - narrows the type
-        line = self._process.stdout.readline()
+        can_be_read = select.select([self._process.stdout], [], [], START_SECONDS)[0]
+        line = self._process.stdout.readline() if can_be_read else ""
         self.start_seconds = time.perf_counter() - began
         self.url = line.removeprefix("listening on ").strip()
         if not self.url:
+            self.__exit__()
             raise SystemExit("the relay has not started")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         self._temporary.cleanup()
-
-    def _pin(self) -> None:
-        if self._core is not None:
-            os.sched_setaffinity(0, {self._core})
 
     @property
     def pid(self) -> int:
@@ -81,26 +85,39 @@ class Relay:
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Processor time of it and its threads so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Processor time so far of it, its threads and the processes that it has started."""
+        spent = 0
+        for pid in _family(self.pid):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            spent += sum(map(int, fields[11:15]))  # user, system, and both of children that have ended
+        return spent / _TICKS
 
     def resident(self) -> int:
-        """Bytes of memory that it holds."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
+        """Bytes of memory that they hold."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _family(self.pid)) * _PAGE
 
-    def stop_for(self, seconds: float) -> None:
-        """Have the system hold it still."""
-        self._process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        self._process.send_signal(signal.SIGCONT)
+    def log_bytes(self) -> int:
+        """Length of the store's write-ahead log."""
+        log = self.data / "relay.db-wal"
+        return log.stat().st_size if log.exists() else 0
 
 
-_CORES: Final = len(os.sched_getaffinity(0))
+def _family(pid: int) -> list[int]:
+    """A process and those that it has started, as far as they live."""
+    found = [pid]
+    for one in found:
+        for file in Path(f"/proc/{one}/task").glob("*/children"):
+            found += map(int, file.read_text().split())
+    return found
+
+
+def _pin() -> None:
+    if len(CORES) > 1:
+        os.sched_setaffinity(0, {CORES[0]})
 
 
 def machine() -> Sequence[str]:
     """What this was measured on, in words."""
     info = Path("/proc/cpuinfo").read_text()
     model = next((line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")), "?")
-    return [f"{_CORES} cores, {model}", f"Python {sys.version.split()[0]}"]
+    return [f"{len(CORES)} cores, {model}", f"Python {sys.version.split()[0]}"]

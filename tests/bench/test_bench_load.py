@@ -8,30 +8,69 @@ import time
 
 import pytest
 
+from phantom_messenger.bench import load, wire
 from phantom_messenger.bench.histogram import Histogram
+from phantom_messenger.bench.ledger import Ledger
 from phantom_messenger.bench.load import Connection, Crowd, LoadError
-from support.relay_process import RelayProcess, StartRelay
+from support.relay_process import RelayProcess, StartRelay, patched
+
+LOSES_A_PUSH = """
+from phantom_messenger.relay import websocket
+whole, pushed = websocket.WebSocketConnection.write, []
+def lossy(self, messages):
+    kept = [one for one in messages if not one.endswith(b'"type":"MESSAGE"}') or pushed.append(1) or len(pushed) != 30]
+    if kept:
+        whole(self, kept)
+websocket.WebSocketConnection.write = lossy
+"""
+"""The thirtieth message that is pushed gets lost on the way."""
+
+CARRIES_LITTLE = """
+import time
+from phantom_messenger.relay import keycheck, pipeline
+pipeline.LEAST_LOAD = pipeline.MOST_LOAD = 64
+quick = keycheck._verify
+keycheck._verify = lambda *check: (time.sleep(0.002), quick(*check))[1]
+"""
 
 
-async def closed(relay: RelayProcess, pairs: int, in_flight: int, count: int, *, acks: bool) -> Crowd:
-    crowd = Crowd(relay.url, pairs, acks=acks)
-    try:
+async def closed(relay: RelayProcess, pairs: int, in_flight: int, count: int, *, acks: bool) -> Ledger:
+    async with Crowd(relay.url, pairs, acks=acks) as crowd:
         await crowd.connect()
+        await crowd.befriend()
         crowd.prepare(count, 1_024)
         await crowd.closed_loop(in_flight)
-    finally:
-        crowd.close()
-    return crowd
+    return crowd.ledger
 
 
-@pytest.mark.parametrize("acks", [False, True], ids=["delivered by the socket", "acknowledged"])
-def test_everything_is_accepted_and_delivered_once(relay: RelayProcess, acks: bool) -> None:
-    crowd = asyncio.run(closed(relay, 4, 3, 200, acks=acks))
-    ledger = crowd.ledger
-    assert (ledger.accepted, ledger.delivered) == (200, 200)
+@pytest.mark.parametrize("acks", [False, True], ids=["taken by the socket", "acknowledged"])
+def test_everything_is_accepted_delivered_and_told_once(relay: RelayProcess, acks: bool) -> None:
+    ledger = asyncio.run(closed(relay, 4, 3, 200, acks=acks))
+    assert (ledger.sent, ledger.accepted, ledger.delivered, ledger.receipts, ledger.repeated) == (200, 200, 200, 200, 0)
     assert (ledger.acks.count, ledger.deliveries.count) == (200, 200)
     assert 0 < ledger.acks.quantile(0.5) <= ledger.acks.quantile(0.99) <= ledger.acks.most
     assert ledger.refused == {}
+
+
+def test_message_that_is_lost_on_the_way_is_missed(start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the counting."""
+    monkeypatch.setattr(load, "PATIENCE", 2.0)
+    relay = start_relay("--limits", "off", command=patched(LOSES_A_PUSH))
+    with pytest.raises(LoadError, match="200 of 200 accepted, 199 delivered; the relay stands still"):
+        asyncio.run(closed(relay, 4, 3, 200, acks=False))
+
+
+def test_what_comes_twice_is_counted_once() -> None:
+    ledger = Ledger()
+    ledger.send(b"1", 10.0)
+    for _ in range(2):
+        ledger.accept(b"1", 10.5)
+        ledger.deliver(b"1", 10.5)
+        ledger.tell(b"1")
+    assert (ledger.accepted, ledger.delivered, ledger.receipts, ledger.repeated) == (1, 1, 1, 2)
+    assert ledger.acks.most == ledger.deliveries.most == 500_000
+    ledger.clear()
+    assert (ledger.sent, ledger.accepted, ledger.acks.count, ledger.missing, ledger.progress) == (0, 0, 0, 0, 0)
 
 
 def test_relay_with_limits_is_said_to_have_them(start_relay: StartRelay) -> None:
@@ -40,11 +79,44 @@ def test_relay_with_limits_is_said_to_have_them(start_relay: StartRelay) -> None
         asyncio.run(closed(relay, 1, 1, 70, acks=True))
 
 
-async def opened(relay: RelayProcess) -> Crowd:
+def test_relay_that_dies_ends_the_run(start_relay: StartRelay) -> None:
+    async def main(relay: RelayProcess) -> None:
+        async with Crowd(relay.url, 2) as crowd:
+            await crowd.connect()
+            await crowd.befriend()
+            crowd.prepare(2_000, 1_024)
+            asyncio.get_running_loop().call_later(0.3, relay.kill)
+            await crowd.open_loop(200)
+
+    began = time.monotonic()
+    with pytest.raises(LoadError, match="connection lost"):
+        asyncio.run(main(start_relay("--limits", "off")))
+    assert time.monotonic() - began < 8, "of the ten seconds that it was to last"
+
+
+# --- open loop --------------------------------------------------------------------
+
+
+def test_what_is_too_much_counts_as_refused(start_relay: StartRelay) -> None:
+    async def main(relay: RelayProcess) -> Ledger:
+        async with Crowd(relay.url, 4, acks=True) as crowd:
+            await crowd.connect()
+            await crowd.befriend()
+            crowd.prepare(1_500, 1_024)
+            await crowd.open_loop(1_500)
+        return crowd.ledger
+
+    ledger = asyncio.run(main(start_relay("--limits", "off", command=patched(CARRIES_LITTLE))))
+    assert set(ledger.refused) == {"overload"}
+    assert ledger.accepted == ledger.delivered > 0
+    assert ledger.accepted + ledger.refused["overload"] == ledger.sent == 1_500
+
+
+async def opened(relay: RelayProcess) -> Ledger:
     """Three seconds of an even load, in the middle of which the relay is held still for one."""
-    crowd = Crowd(relay.url, 4)
-    try:
+    async with Crowd(relay.url, 4) as crowd:
         await crowd.connect()
+        await crowd.befriend()
         crowd.prepare(600, 1_024)
         timers = [
             threading.Timer(1.0, os.kill, (relay.pid, signal.SIGSTOP)),
@@ -55,16 +127,17 @@ async def opened(relay: RelayProcess) -> Crowd:
         await crowd.open_loop(200)
         for timer in timers:
             timer.join()
-    finally:
-        crowd.close()
-    return crowd
+    return crowd.ledger
 
 
 def test_second_in_which_the_relay_stands_still_is_seen(start_relay: StartRelay) -> None:
-    ledger = asyncio.run(opened(start_relay("--limits", "off"))).ledger
-    assert ledger.acks.quantile(0.99) >= 900_000
-    assert 300_000 <= ledger.acks.quantile(0.83) <= 1_000_000, "of each message that was due meanwhile"
-    assert ledger.acks.quantile(0.5) < 300_000
+    ledger = asyncio.run(opened(start_relay("--limits", "off")))
+    assert (ledger.sent, ledger.accepted, ledger.delivered) == (600, 600, 600)
+    for seen in (ledger.acks, ledger.deliveries):
+        assert seen.quantile(0.99) >= 900_000
+        assert 300_000 <= seen.quantile(0.83) <= 1_000_000, "of each message that was due meanwhile"
+        assert seen.quantile(0.5) < 300_000
+    assert ledger.lateness.quantile(0.5) < 100_000, "it is not the load that was late"
 
 
 def test_load_that_counts_from_the_answer_before_does_not_see_it(
@@ -83,8 +156,29 @@ def test_load_that_counts_from_the_answer_before_does_not_see_it(
         return 0.0
 
     monkeypatch.setattr(Crowd, "open_loop", patient)
-    ledger = asyncio.run(opened(start_relay("--limits", "off"))).ledger
+    ledger = asyncio.run(opened(start_relay("--limits", "off")))
     assert ledger.acks.quantile(0.99) < 900_000
+
+
+def test_time_that_the_load_loses_counts_too(relay: RelayProcess) -> None:
+    """A load that was held up does not send less: what was due meanwhile is counted from when it was due."""
+
+    async def main() -> Ledger:
+        async with Crowd(relay.url, 2) as crowd:
+            await crowd.connect()
+            await crowd.befriend()
+            crowd.prepare(200, 1_024)
+            asyncio.get_running_loop().call_later(0.5, time.sleep, 0.4)
+            await crowd.open_loop(200)
+        return crowd.ledger
+
+    ledger = asyncio.run(main())
+    assert ledger.accepted == 200
+    assert ledger.acks.quantile(0.9) >= 150_000
+    assert 300_000 <= ledger.lateness.most <= ledger.acks.most
+
+
+# --- parts ------------------------------------------------------------------------
 
 
 def test_histogram_is_exact_to_a_thousandth() -> None:
@@ -99,14 +193,42 @@ def test_histogram_is_exact_to_a_thousandth() -> None:
 
 def test_signing_is_done_before_the_clock_starts(relay: RelayProcess) -> None:
     async def main() -> float:
-        crowd = Crowd(relay.url, 2)
-        await crowd.connect()
-        crowd.prepare(400, 1_024)
-        began = time.process_time()
-        for sender in crowd.senders:
-            sender.write(b"".join(sender._next() for _ in range(200)))
-        spent = time.process_time() - began
-        crowd.close()
-        return spent
+        async with Crowd(relay.url, 2) as crowd:
+            await crowd.connect()
+            crowd.prepare(400, 1_024)
+            began = time.process_time()
+            for sender in crowd.senders:
+                sender.send(200)
+            return time.process_time() - began
 
     assert asyncio.run(main()) / 400 < 0.0002
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 1_500, 65_536])
+def test_masked_frame_is_what_rfc_6455_says(size: int) -> None:
+    payload = os.urandom(size)
+    frame = wire.masked(payload)
+    start = {size < 126: 2, 126 <= size < 65_536: 4, size >= 65_536: 10}[True]
+    assert frame[0] == 0x81
+    assert frame[1] & 0x80
+    mask = frame[start : start + 4]
+    assert bytes(byte ^ mask[n % 4] for n, byte in enumerate(frame[start + 4 :])) == payload
+
+
+def test_frames_are_read_however_they_are_cut() -> None:
+    stream = b"".join(
+        bytes((0x81, n)) + b"x" * n if n < 126 else b"\x81\x7e" + n.to_bytes(2, "big") + b"x" * n for n in (0, 125, 300)
+    )
+    buffer = bytearray()
+    found: list[tuple[int, bytes]] = []
+    for byte in stream:
+        buffer.append(byte)
+        found += wire.unframed(buffer)
+    assert [(opcode, len(payload)) for opcode, payload in found] == [(1, 0), (1, 125), (1, 300)]
+    assert not buffer
+
+
+def test_words_and_places_are_found() -> None:
+    frame = b'{"payload":{"messageId":"m","recipientId":"r"},"seq":17,"timestamp":1,"type":"MESSAGE_ACK"}'
+    assert (wire.word(frame, b"messageId"), wire.word(frame, b"senderId"), wire.place(frame)) == (b"m", b"", b"17")
+    assert wire.place(b'{"payload":{},"timestamp":1,"type":"PONG"}') == b""

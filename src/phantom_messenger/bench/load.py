@@ -1,166 +1,54 @@
 """People who write to each other as fast as a relay answers, or at a given rate whatever it answers.
 
-Each sender has a recipient; both are connected. A message counts as accepted when its
-sender has the relay's word, and as delivered when its recipient's socket has it.
+Each sender has a recipient; both are connected, and contacts, so that receipts flow too. A
+message counts as accepted when its sender has the relay's word, as delivered when its
+recipient's socket has it. A run is over when every message is both, and its sender has the
+receipt.
 """
 
 import asyncio
 import base64
-import json
+import contextlib
+import gc
+import math
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 from phantom_messenger.bench import wire
-from phantom_messenger.bench.histogram import Histogram
+from phantom_messenger.bench.connection import DEFAULT_PORTS, Connection, LoadError, why
+from phantom_messenger.bench.ledger import Ledger
 
-_TEXT: Final = 1
-_CLOSE: Final = 8
+__all__ = ["Connection", "Crowd", "LoadError"]
+
 PATIENCE: Final = 30.0
+"""Seconds without anything new after which a relay is said to stand still."""
+
+RECEIPT_PATIENCE: Final = 2.0
+LOGINS_AT_ONCE: Final = 128
+LEAVE_SECONDS: Final = 10.0
+_TICK: Final = 0.001
+_HELLO: Final = "c2VjcmV0"
 
 Progress = Callable[[str], None]
-Frame = tuple[bytes, bytes]
-"""A message id and the masked frame."""
 
 
-class LoadError(Exception):
-    """The relay cannot be measured so; the message says why and what to do."""
+def _silent(text: str) -> None:
+    """Show nothing."""
 
 
-@dataclass(slots=True)
-class Ledger:
-    """What has happened so far, and when it was to happen.
-
-    Attributes:
-        due: monotonic seconds at which each message was to be sent, by id, until it is answered.
-        acks: microseconds from then to ``accepted``.
-        deliveries: the same to the recipient's socket.
-        refused: how often the relay has said no, by its reason.
-    """
-
-    accepted: int = 0
-    delivered: int = 0
-    due: dict[bytes, float] = field(default_factory=dict)
-    acks: Histogram = field(default_factory=Histogram)
-    deliveries: Histogram = field(default_factory=Histogram)
-    refused: dict[str, int] = field(default_factory=dict)
-
-
-class Connection(asyncio.Protocol):
-    """One logged-in WebSocket on a plain socket.
-
-    Args:
-        person: who logs in.
-        ledger: is told what happens.
-        url: of the relay.
-        acks: whether it acknowledges what it receives itself.
-    """
-
-    def __init__(self, person: wire.Person, ledger: Ledger, url: SplitResult, *, acks: bool) -> None:
-        self.person = person
-        self.frames: deque[Frame] = deque()
-        self.window = 0
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ledger = ledger
-        self._url = url
-        self._acks = acks
-        self._buffer = bytearray()
-        self._is_open = False
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See ``asyncio.Protocol``."""
-        self._transport = cast("asyncio.Transport", transport)
-        key = base64.b64encode(os.urandom(16)).decode()
-        path = self._url.path or "/ws"
-        head = [f"GET {path} HTTP/1.1", f"Host: {self._url.netloc}", "Upgrade: websocket", "Connection: Upgrade"]
-        self.write(
-            ("\r\n".join([*head, "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]) + "\r\n\r\n").encode()
-        )
-
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """See ``asyncio.Protocol``."""
-        if not self.ready.done():
-            self.ready.set_exception(LoadError("the relay has closed a connection before the login"))
-
-    def data_received(self, data: bytes) -> None:
-        """See ``asyncio.Protocol``."""
-        self._buffer += data
-        if not self._is_open and not self._opened():
-            return
-        now = time.perf_counter()
-        answers = []
-        for opcode, payload in wire.unframed(self._buffer):
-            if opcode == _TEXT and (answer := self._take(payload, now)):
-                answers.append(answer)
-            elif opcode == _CLOSE:
-                self._fail(f"the relay has closed a connection with {int.from_bytes(payload[:2], 'big')}")
-        if answers:
-            self.write(b"".join(answers))
-
-    def send(self, count: int, at: float | None = None) -> None:
-        """Send the next frames, due now or at a moment that was planned."""
-        self.write(b"".join(self._next(at) for _ in range(min(count, len(self.frames)))))
-
-    def _next(self, at: float | None = None) -> bytes:
-        name, frame = self.frames.popleft()
-        self._ledger.due[name] = time.perf_counter() if at is None else at
-        return frame
-
-    def _opened(self) -> bool:
-        head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-        if not end:
-            return False
-        if b" 101 " not in head.split(b"\r\n", 1)[0]:
-            self._fail(f"the relay has refused a connection: {head.splitlines()[0].decode(errors='replace')}")
-            return False
-        self._buffer = bytearray(rest)
-        self._is_open = True
-        return True
-
-    def _fail(self, reason: str) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(LoadError(reason))
-        else:
-            self._ledger.refused[reason] = self._ledger.refused.get(reason, 0) + 1
-
-    def _take(self, payload: bytes, now: float) -> bytes:
-        """Note a frame; what to answer."""
-        ledger = self._ledger
-        if payload.endswith(b'"type":"MESSAGE"}'):
-            name = wire.word(payload, b"messageId")
-            ledger.delivered += 1
-            due = ledger.due.get(name)
-            if due is not None:
-                ledger.deliveries.add(int((now - due) * 1e6))
-            return wire.delivered(name, wire.word(payload, b"senderId")) if self._acks else b""
-        if b'"status":"accepted"' in payload:
-            ledger.accepted += 1
-            ledger.acks.add(int((now - ledger.due[wire.word(payload, b"messageId")]) * 1e6))
-            return self._next() if self.window and self.frames else b""
-        if payload.endswith(b'"type":"CONNECTION_ACK"}'):
-            return wire.masked(self.person.auth(json.loads(payload), self._url.netloc, ["ack"] if self._acks else []))
-        if payload.endswith(b'"type":"AUTH_SUCCESS"}') and not self.ready.done():
-            self.ready.set_result(None)
-        elif payload.endswith((b'"type":"ERROR"}', b'"type":"AUTH_FAILURE"}')):
-            found: dict[str, Any] = json.loads(payload)["payload"]
-            reason = str(found.get("details", {}).get("reason") or found.get("reason") or found.get("code"))
-            self._fail(reason)
-        return b""
+@contextlib.contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Keep the collector away: the frames that wait are many and none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Crowd:
@@ -169,101 +57,192 @@ class Crowd:
     Args:
         url: of the relay.
         pairs: how many.
-        acks: whether recipients acknowledge by themselves.
+        acks: whether all have the feature ``ack``; without it a relay counts what a socket has taken as delivered.
         sources: loopback addresses to connect from in turn, for more sockets than one address has ports.
+        people: who they are, a sender and a recipient in turn; new ones if left out.
     """
 
-    def __init__(self, url: str, pairs: int, *, acks: bool = False, sources: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        pairs: int,
+        *,
+        acks: bool = False,
+        sources: Sequence[str] = (),
+        people: Sequence[wire.Person] = (),
+    ) -> None:
         self._url = urlsplit(url)
         self._pairs = pairs
         self._acks = acks
         self._sources = sources
+        self._people = people or [wire.Person() for _ in range(2 * pairs)]
         self.ledger = Ledger()
         self.senders: list[Connection] = []
         self.recipients: list[Connection] = []
+        self._made: list[Connection] = []
 
-    async def connect(self, progress: Progress = lambda _: None) -> None:
+    async def __aenter__(self) -> Self:
+        """Nobody is connected yet."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of all sockets."""
+        self.close()
+
+    async def connect(self, progress: Progress = _silent) -> None:
         """Log everybody in.
 
         Raises:
             LoadError: the relay refuses.
         """
-        people = [wire.Person() for _ in range(2 * self._pairs)]
-        made: list[Connection] = []
-        for start in range(0, len(people), 100):
-            part = people[start : start + 100]
-            made += await asyncio.gather(*(self.login(person, start + n) for n, person in enumerate(part)))
-            progress(f"{len(made):,} of {len(people):,} logged in")
-        self.senders, self.recipients = made[::2], made[1::2]
+        made: dict[int, Connection] = {}
+        failures: list[LoadError] = []
+        waiting = iter(enumerate(self._people))
+
+        async def work() -> None:
+            for number, person in waiting:
+                if failures:
+                    return
+                try:
+                    made[number] = await self.login(person, number)
+                except LoadError as error:
+                    failures.append(error)
+                if len(made) % 100 == 0:
+                    progress(f"{len(made):,} of {len(self._people):,} logged in")
+
+        await asyncio.gather(*(work() for _ in range(LOGINS_AT_ONCE)))
+        if failures:
+            raise failures[0]
+        everybody = [made[number] for number in range(len(self._people))]
+        self.senders, self.recipients = everybody[::2], everybody[1::2]
 
     async def login(self, person: wire.Person, number: int = 0) -> Connection:
-        """One connection of this person."""
-        source = (self._sources[number % len(self._sources)], 0) if self._sources else None
-        loop = asyncio.get_running_loop()
-        is_secure = self._url.scheme == "wss"
-        _, connection = await loop.create_connection(
-            lambda: Connection(person, self.ledger, self._url, acks=self._acks),
-            self._url.hostname or "",
-            self._url.port or (443 if is_secure else 80),
-            ssl=True if is_secure else None,
-            local_addr=source,
-        )
-        async with asyncio.timeout(PATIENCE):
-            await connection.ready
+        """One connection of this person.
+
+        Raises:
+            LoadError: the relay refuses, or is not there.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(person, self.ledger, self._url, acks=self._acks),
+                    self._url.hostname or "",
+                    self._url.port or DEFAULT_PORTS[self._url.scheme],
+                    ssl=True if self._url.scheme == "wss" else None,
+                    local_addr=(self._sources[number % len(self._sources)], 0) if self._sources else None,
+                )
+                self._made.append(connection)
+                # Whoever is interrupted still leaves as one who has logged in.
+                await asyncio.shield(connection.ready)
+        except TimeoutError:
+            raise LoadError("the relay does not answer") from None
+        except OSError as error:
+            raise LoadError(f"no connection to {self._url.netloc}: {error.strerror or error}") from None
         return connection
 
-    def prepare(self, count: int, size: int, progress: Progress = lambda _: None) -> None:
+    async def renew(self, number: int) -> None:
+        """Have somebody, senders and recipients counted in turn, go and come again."""
+        side = (self.senders, self.recipients)[number % 2]
+        index = number // 2 % self._pairs
+        gone = side[index]
+        gone.close()
+        self._made.remove(gone)
+        side[index] = await self.login(gone.person, number)
+
+    async def befriend(self) -> None:
+        """Have each recipient write to its sender once: with the answer they are contacts."""
+        for sender, recipient in zip(self.senders, self.recipients, strict=True):
+            recipient.frames.append(recipient.person.message(sender.person.id, _HELLO, recipient.now_ms()))
+            recipient.send(1)
+        # Nobody is told what became of a message to somebody who has not written yet.
+        self.ledger.untold.clear()
+        await self._settled()
+        self.ledger.clear()
+
+    def prepare(self, count: int, size: int, progress: Progress = _silent) -> None:
         """Make so many messages for all senders together, with bodies of ``size`` base64 characters."""
         body = base64.b64encode(os.urandom(size)).decode()[: size // 4 * 4]
-        at = time.time_ns() // 1_000_000
+        at = self.senders[0].now_ms()
         for number in range(count):
             index = number % self._pairs
             sender, recipient = self.senders[index], self.recipients[index]
             sender.frames.append(sender.person.message(recipient.person.id, body, at))
-            if number % 5_000 == 0:
+            if number % 2_000 == 0:
                 progress(f"{number:,} of {count:,} messages signed")
 
     async def closed_loop(self, in_flight: int) -> float:
-        """Send all that was prepared, so many unanswered for each sender; the seconds until all was delivered."""
-        count = sum(len(sender.frames) for sender in self.senders)
-        began = time.perf_counter()
-        for sender in self.senders:
-            sender.window = in_flight
-            sender.send(in_flight)
-        await self._settled(count)
-        return time.perf_counter() - began
+        """Send all that was prepared, so many unanswered for each sender; the seconds until all was through.
 
-    async def open_loop(self, rate: float) -> float:
-        """Send all that was prepared at this rate, whatever is answered; the seconds until all was delivered."""
+        Raises:
+            LoadError: the relay has refused some, or stands still.
+        """
+        began = time.perf_counter()
+        with _no_collecting():
+            for sender in self.senders:
+                sender.window = in_flight
+                sender.send(in_flight)
+            return await self._settled() - began
+
+    async def open_loop(self, rate: float, *, spins: bool = False) -> float:
+        """Send all that was prepared at this rate, whatever is answered; the seconds until all was through.
+
+        What the relay refuses because it is too much counts as refused.
+
+        Args:
+            rate: messages a second.
+            spins: look at the clock all the time, on a core of one's own, instead of each millisecond.
+
+        Raises:
+            LoadError: the relay has refused some for another reason, or stands still.
+        """
         count = sum(len(sender.frames) for sender in self.senders)
+        lateness = self.ledger.lateness
         began = time.perf_counter() + 0.05
         sent = 0
-        while sent < count:
-            due = min(int((time.perf_counter() - began) * rate) + 1, count)
-            for number in range(sent, due):
-                self.senders[number % self._pairs].send(1, began + number / rate)
-            sent = max(due, sent)
-            await asyncio.sleep(0.001)
-        await self._settled(count)
-        return time.perf_counter() - began
+        with _no_collecting():
+            while sent < count:
+                now = time.perf_counter()
+                for number in range(sent, min(math.floor((now - began) * rate) + 1, count)):
+                    due = began + number / rate
+                    self.senders[number % self._pairs].send_due(due)
+                    lateness.add(int((now - due) * 1e6))
+                    sent += 1
+                self._check("overload")
+                await asyncio.sleep(0 if spins else _TICK)
+            return await self._settled("overload") - began
 
-    async def _settled(self, count: int) -> None:
-        """Wait until all is accepted and delivered; what stands still ends it."""
-        before, quiet_since = -1, time.perf_counter()
-        while min(self.ledger.accepted, self.ledger.delivered) < count:
-            await asyncio.sleep(0.002)
-            if (done := self.ledger.accepted + self.ledger.delivered) != before:
-                before, quiet_since = done, time.perf_counter()
-            elif time.perf_counter() - quiet_since > PATIENCE or self.ledger.refused:
-                raise LoadError(self._why(count))
+    def _check(self, *borne: str) -> None:
+        """Raise what the relay has refused, but for these reasons."""
+        if self.ledger.refused.keys() - set(borne):
+            raise LoadError(why(self.ledger))
 
-    def _why(self, count: int) -> str:
-        done = f"{self.ledger.accepted:,} of {count:,} accepted, {self.ledger.delivered:,} delivered"
-        if {"rate", "backlog"} & set(self.ledger.refused):
-            return f"{done}; the relay limits rates: start it with --limits off, or measure with a lower --rate"
-        return f"{done}; refused: {self.ledger.refused or 'nothing, it stands still'}"
+    async def _settled(self, *borne: str) -> float:
+        """Wait until every message is through, but for those refused for these reasons; the moment of the last news.
+
+        Receipts are waited for as long as any come: a relay may lose them if too many wait.
+        """
+        ledger = self.ledger
+        before, news_at = -1, time.perf_counter()
+        while max(ledger.missing, len(ledger.untold)) > ledger.refused.total():
+            self._check(*borne)
+            await asyncio.sleep(2 * _TICK)
+            now = time.perf_counter()
+            if ledger.progress != before:
+                before, news_at = ledger.progress, now
+            elif now - news_at > RECEIPT_PATIENCE and ledger.missing <= ledger.refused.total():
+                break
+            elif now - news_at > PATIENCE:
+                raise LoadError(why(ledger))
+        self._check(*borne)
+        return news_at
+
+    async def leave(self) -> tuple[int, int]:
+        """Have the relay delete all accounts: how many it has deleted, of how many."""
+        found = await asyncio.gather(*(connection.leave(LEAVE_SECONDS) for connection in self._made))
+        self.close()
+        return found.count(True), len(found) - found.count(None)
 
     def close(self) -> None:
         """Let go of all sockets."""
-        for connection in (*self.senders, *self.recipients):
+        for connection in self._made:
             connection.close()

@@ -5,6 +5,7 @@ while the clock runs: the load must never be what is measured.
 """
 
 import base64
+import functools
 import json
 import os
 import time
@@ -27,8 +28,11 @@ def canonical(value: Any) -> bytes:
 def masked(payload: bytes) -> bytes:
     """A whole text frame of a client (RFC 6455 section 5.2)."""
     size = len(payload)
-    head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")  # noqa: PLR2004 - the RFC's
-    if size > 0xFFFF:  # noqa: PLR2004 - as above
+    if size < 126:  # noqa: PLR2004 - the RFC's
+        head = bytes((0x81, 0x80 | size))
+    elif size < 1 << 16:
+        head = b"\x81\xfe" + size.to_bytes(2, "big")
+    else:
         head = b"\x81\xff" + size.to_bytes(8, "big")
     mask = os.urandom(4)
     key = (mask * (size // 4 + 1))[:size]
@@ -62,6 +66,12 @@ def word(payload: bytes, name: bytes) -> bytes:
     return payload[start : payload.index(b'"', start)]
 
 
+def place(payload: bytes) -> bytes:
+    """The digits of an envelope's ``seq``, b'' if it has none: it stands behind the payload."""
+    start = payload.rfind(b'"seq":')
+    return b"" if start < 0 else payload[start + 6 : payload.index(b",", start)]
+
+
 class Person:
     """An identity that lives as long as the load."""
 
@@ -93,8 +103,30 @@ class Person:
         payload = {"recipientId": to, "encrypted": body, "messageId": name, "conversationId": "bench"}
         return name.encode(), masked(self.signed("MESSAGE", payload, at))
 
+    def farewell(self, at: int) -> bytes:
+        """The masked ACCOUNT_DELETE."""
+        return masked(self.signed("ACCOUNT_DELETE", {}, at))
+
 
 def delivered(message_id: bytes, sender: bytes) -> bytes:
-    """The masked MESSAGE_ACK of a recipient with the feature ``ack``."""
+    """The masked MESSAGE_ACK with which a client with the feature ``ack`` confirms a message."""
     text = b'{"payload":{"messageId":"%b","senderId":"%b","status":"delivered"},"timestamp":%d,"type":"MESSAGE_ACK"}'
-    return masked(text % (message_id, sender, time.time_ns() // 1_000_000))
+    return _quickly_masked(text % (message_id, sender, time.time_ns() // 1_000_000))
+
+
+def confirmed(seq: bytes) -> bytes:
+    """The same for a receipt, which has no name but its place."""
+    text = b'{"payload":{"seq":%b,"status":"delivered"},"timestamp":%d,"type":"MESSAGE_ACK"}'
+    return _quickly_masked(text % (seq, time.time_ns() // 1_000_000))
+
+
+@functools.cache
+def _mask(size: int) -> tuple[bytes, int]:
+    """Head and mask of the short frames of this size that are made while the clock runs: nothing of them is secret."""
+    frame = masked(bytes(size))
+    return frame[:-size], int.from_bytes(frame[-size:], "big")
+
+
+def _quickly_masked(payload: bytes) -> bytes:
+    head, mask = _mask(len(payload))
+    return head + (int.from_bytes(payload, "big") ^ mask).to_bytes(len(payload), "big")

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "import": "export:import_",
     "destroy": "destroy:destroy",
     "serve": "serve:serve",
+    "bench": "bench:bench",
 }
 """Each command's module and name. A module is loaded when its command is used: a relay loads no cryptography."""
 

@@ -28,8 +28,15 @@ CLOSE_TIMEOUT: Final = 2.0
 READ_BUFFER: Final = 2_048
 """First read buffer of a connection in bytes: most are idle, and it grows on demand."""
 
+COPIED: Final = 8_192
+"""Bytes of a message up to which picows' ``send`` copies it.
+
+Above, it hands on a view of its only header buffer: when the socket is full, the next
+frame's header is written over the one that waits.
+"""
 
 _DISCARD: Final = struct.pack("ii", 1, 0)
+_TEXT: Final = WSMsgType.TEXT
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _BINARY: Final = WSMsgType.BINARY
 _CLOSE: Final = WSMsgType.CLOSE
@@ -139,8 +146,9 @@ class WebSocketConnection(WSListener):
         """See ``relay.ports.Connection``."""
         if self._transport is None or self._closing or self._transport.is_disconnected:
             return
-        # Not picows' own send: above 8 KiB it hands on a view of its only header buffer, and when the socket is
-        # full, the next frame's header is written over the one that waits.
+        if len(messages) == 1 and len(messages[0]) <= COPIED:
+            self._transport.send(_TEXT, messages[0])
+            return
         parts: list[bytes] = []
         for message in messages:
             parts += (_text_header(len(message)), message)

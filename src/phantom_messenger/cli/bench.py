@@ -1,0 +1,103 @@
+"""``phantom bench``: how long a relay takes, at a rate that is given."""
+
+import asyncio
+import signal
+import sys
+from urllib.parse import SplitResult, urlsplit
+
+import click
+import uvloop
+
+from phantom_messenger.bench.connection import DEFAULT_PORTS
+from phantom_messenger.bench.load import Crowd, LoadError
+from phantom_messenger.bench.report import latencies, latency_table
+
+BODY_CHARS = 1_024
+MOST_MESSAGES = 300_000  # they are made beforehand, and held in memory
+
+
+def _show(text: str) -> None:
+    """Say where it is, if somebody watches, where the next line will be."""
+    if sys.stderr.isatty():
+        click.echo(f"{text:<70}\r", nl=False, err=True)
+
+
+def _fail(sentence: str) -> None:
+    _show("")
+    click.echo(f"phantom: {sentence}", err=True)
+
+
+def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    try:
+        found: SplitResult = urlsplit(value)
+        is_usable = found.scheme in DEFAULT_PORTS and bool(found.hostname) and found.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise click.BadParameter(f"'{value}' is not a relay; write it like ws://127.0.0.1:8080/ws", ctx, param)
+    return value
+
+
+@click.command()
+@click.argument("url", callback=_url)
+@click.option("--seconds", type=click.IntRange(1, 240), default=10, show_default=True, help="how long people write")
+@click.option(
+    "--rate", type=click.IntRange(1, 100_000), default=200, show_default=True, help="messages a second, of all"
+)
+@click.option("--people", type=click.IntRange(2, 10_000), default=16, show_default=True, help="half of them write")
+def bench(url: str, seconds: int, rate: int, people: int) -> None:
+    """Measure a relay that you operate: throwaway people write to each other at a steady rate.
+
+    Latency counts from the moment at which a message was due. The relay's limits must be
+    lifted for it (phantom serve --limits off), and its other users will feel it.
+    """
+    if rate * seconds > MOST_MESSAGES:
+        raise click.UsageError(
+            f"these are more than {MOST_MESSAGES:,} messages; ask for fewer --seconds or a lower --rate"
+        )
+    count = rate * seconds
+    click.echo(
+        f"{people - people % 2} throwaway people will write {count:,} messages of about 1 KB to {url};"
+        " its limits must be lifted (phantom serve --limits off)",
+        err=True,
+    )
+    try:
+        done = uvloop.run(_measure(Crowd(url, people // 2, acks=True), rate, count))
+    except LoadError as error:
+        _fail(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        sys.exit(1)
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
+    sys.exit(0 if done else 1)
+
+
+async def _measure(crowd: Crowd, rate: int, count: int) -> bool:
+    """Whether the relay has carried all of it."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - this is one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await crowd.connect(_show)
+        await crowd.befriend()
+        crowd.prepare(count, BODY_CHARS, _show)
+        _show(f"{rate:,} messages a second ...")
+        await crowd.open_loop(rate)
+    finally:
+        deleted, made = await crowd.leave()
+        if deleted < made:
+            _fail(f"{made - deleted} of {made} throwaway accounts are left at the relay")
+    ledger = crowd.ledger
+    found = latencies(ledger)
+    rows = {"accepted": found["ack_ms"], "delivered": found["delivery_ms"], "this program was late": found["late_ms"]}
+    _show("")
+    click.echo(latency_table(rows))
+    refused = ledger.refused.total()
+    click.echo(
+        f"{ledger.sent:,} sent, {ledger.accepted:,} accepted, {ledger.delivered:,} delivered"
+        + (f", {refused:,} refused: more than the relay can carry" if refused else "")
+        + f"; {made} accounts made, {deleted} deleted"
+    )
+    return not refused
