@@ -77,6 +77,7 @@ class Event(Enum):
     ITEMS_SET_ASIDE = Kind(ERROR, "damaged items were set aside (wrong checksum); check the disk", ("count",))
     INDEX_DAMAGED = Kind(ERROR, "the database is damaged: its indexes are built anew; check the disk")
     TIME_DAMAGED = Kind(ERROR, "the relay's own time is damaged in the database; it goes on from the wall clock")
+    VERIFIER_LOST = Kind(WARNING, "a process that checks signatures has ended; another is started")
     LIBRARY = Kind(WARNING, "a library has reported something; its text is left out", ("source",), at_peers_will=True)
     UNEXPECTED = Kind(ERROR, "a fault of the relay: please report it", ("error", "place"), at_peers_will=True)
 

@@ -79,7 +79,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def marked(name: str, expires_at: int | None = None) -> NewItem:
-    return replace(message(name, expires_at=expires_at), head=MARKER * 20, tail=MARKER * 200)
+    return message(name, expires_at=expires_at)._replace(head=MARKER * 20, tail=MARKER * 200)
 
 
 # --- what lasts -------------------------------------------------------------------

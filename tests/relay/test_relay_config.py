@@ -20,6 +20,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "server_name": [("ours", "ours")],
     "log_level": [("debug", "debug"), (" Error ", "error")],
     "log_format": [("text", Form.TEXT), ("JSON", Form.JSON)],
+    "verify_workers": [("0", 0), ("16", 16)],
     "connections_per_address": [("1", 1), ("1000000", 1_000_000)],
     **{f"rate_{rate.lower()}": [("1", 1), ("1000000000", 1_000_000_000)] for rate in RateClass},
 }
@@ -43,6 +44,8 @@ WRONG: list[tuple[str, str]] = [
     ("server_name", ""),
     ("log_level", "loud"),
     ("log_format", "xml"),
+    ("verify_workers", "-1"),
+    ("verify_workers", "17"),
     ("connections_per_address", "0"),
     ("connections_per_address", "many"),
     *((f"rate_{rate.lower()}", value) for rate in RateClass for value in ("0", "-1", "x", "1000000001")),

@@ -75,7 +75,9 @@ async def torrent(kind: type[WebSocketConnection], seed: int) -> tuple[bytes, by
         async with asyncio.timeout(5):
             while len(arrived) < len(expected):
                 arrived += await loop.sock_recv(client, 65_536)
+    connection.abort()
     server.close()
+    await server.wait_closed()
     return expected, arrived
 
 

@@ -76,15 +76,15 @@ class WatchedMailboxes(SQLiteMailboxes):
         """As another process finds it: what is on disk, and nothing that was remembered."""
         return WatchedMailboxes(self._ledger, *self._arguments)
 
-    def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
-        outcome = super().append(recipient, item, known=known, now=now)
+    def append(self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True) -> Item | Refusal:
+        outcome = super().append(recipient, item, known=known, now=now, replace=replace)
         if item.kind is ItemKind.MESSAGE and isinstance(outcome, Item):
             stamp = _STAMP.search(item.tail)
             assert stamp is not None
             self._changes.append(Change("kept", recipient, item.sender, item.name, int(stamp[1])))
-        elif isinstance(outcome, Refusal) and item.kind is ItemKind.RECEIPT:
+        elif item.kind is ItemKind.RECEIPT and outcome is Refusal.FULL:
             self._changes.append(Change("untold", recipient, item.sender, item.name))
-        elif isinstance(outcome, Refusal):
+        elif isinstance(outcome, Refusal) and item.kind is not ItemKind.RECEIPT:
             self._changes.append(Change(outcome.value, recipient, item.sender, item.name))
         return outcome
 

@@ -1,6 +1,7 @@
 """A WebSocket client that may break every rule: handshake and frames byte by byte."""
 
 import base64
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -134,6 +135,10 @@ class RawSocket:
             return not self._unread and self._socket.recv(1) == b""
         except ConnectionResetError:
             return True
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        return not self._unread and not select.select([self._socket], [], [], seconds)[0]
 
     def _take(self, count: int) -> bytes:
         while len(self._unread) < count:

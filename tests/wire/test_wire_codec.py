@@ -264,6 +264,30 @@ def test_seq_inside_an_identifier_is_not_taken_for_the_number(conversation: str)
     assert decode_relay(head + b"42" + tail) == msgspec.structs.replace(routed, seq=42)
 
 
+TIMESTAMP_DECOY = '},"timestamp":1,"type":"MESSAGE"},"signature":"'
+
+
+@pytest.mark.parametrize("conversation", ["c", TIMESTAMP_DECOY, f'"{TIMESTAMP_DECOY}"'])
+@pytest.mark.parametrize("name", [None, TIMESTAMP_DECOY.replace(" ", "")])
+@pytest.mark.parametrize(
+    "metadata", [None, b'{"x":{},"timestamp":1,"type":"MESSAGE"}', b'{"expiresIn":5000,"x":"\\"},\\"timestamp\\":"}']
+)
+def test_message_is_passed_on_from_the_text_that_was_signed(
+    conversation: str, name: str | None, metadata: bytes | None
+) -> None:
+    frame = samples.MESSAGE if metadata is None else with_metadata(samples.MESSAGE, metadata)
+    payload = msgspec.structs.replace(frame.payload, conversation_id=conversation)
+    frame = msgspec.structs.replace(frame, payload=payload, id=msgspec.UNSET if name is None else name)
+    text = encode(frame)
+    if metadata is not None:
+        text = text.replace(b'"conversationId"', b' "conversationId"')  # another form of it
+    decoded = decode_client(text)
+    assert isinstance(decoded.frame, frames.Message)
+    assert decoded.signed_text == codec.signed_text(decoded.frame)
+    wanted = codec.split_at_seq(codec.route(decoded.frame, samples.ALICE))
+    assert codec.routed_message(decoded.frame, decoded.signed_text, samples.ALICE) == wanted
+
+
 @pytest.mark.parametrize(
     "frame", [samples.ROUTED_KEY_EXCHANGE_INIT, samples.ROUTED_KEY_EXCHANGE_RESPONSE, samples.RECEIPT]
 )

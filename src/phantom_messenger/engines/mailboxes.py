@@ -11,7 +11,7 @@ from zlib import crc32
 import apsw
 
 from phantom_messenger.engines.damage import DamagedRows, is_damage
-from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.directory import MAX_REMEMBERED, SQLiteDirectory
 from phantom_messenger.engines.removed import Removed
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal
@@ -64,13 +64,14 @@ class SQLiteMailboxes:
         self._has_room = has_room
         self._step = step
         self._removed = Removed()
+        self._room: dict[tuple[int, ItemKind, str | None], int] = {}
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._unreadable: set[int] = set()
         self._suspect: set[int] = set()
         self._told: set[int] = set()
 
-    def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
+    def append(self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True) -> Item | Refusal:
         """See ``relay.ports.Mailboxes``."""
         account = self._directory.account(recipient)
         if account is None:
@@ -79,39 +80,29 @@ class SQLiteMailboxes:
         if not has_room and item.kind is ItemKind.RECEIPT:
             return Refusal.FULL  # news of a removal must not keep it from being done
         identity = (account, item.kind, item.sender, item.name)
-        replaces = self._waits(identity)
-        if item.kind is ItemKind.MESSAGE and (
-            self._removed.holds((recipient, item.sender, item.name), now)
-            or (replaces and self._is_same(identity, item.content))
-        ):
+        if item.kind is ItemKind.MESSAGE and self._removed.holds((recipient, item.sender, item.name), now):
             return Refusal.DUPLICATE
-        if not replaces and self._is_full(account, item, known=known):
+        if has_room and self._surely_fits(account, item, known=known):
+            added = self._insert(identity, item)
+            if added is not None:
+                return added
+            waits = True
+        else:
+            waits = self._waits(identity)
+        if waits and (not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content))):
+            return Refusal.DUPLICATE
+        if not waits and self._is_full(account, item, known=known):
             return Refusal.FULL
         if not has_room:
             raise apsw.FullError("no room")
-        if replaces:
+        if waits:
             self._connection.execute(
                 "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
             )
-        seq = self._take_seq(account)
-        text = b"%b%d%b" % (item.head, seq, item.tail)
-        self._connection.execute(
-            "INSERT INTO items (recipient, kind, sender, name, seq, expires_at, text, checksum)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *identity,
-                seq,
-                item.expires_at,
-                text,
-                checksum(account, seq, item.kind.value, item.sender, item.name, item.expires_at, text),
-            ),
-        )
-        return Item(seq, item.kind, item.sender, item.name, text, item.expires_at)
-
-    def holds(self, recipient: str, item: NewItem) -> bool:
-        """See ``relay.ports.Mailboxes``."""
-        account = self._directory.account(recipient)
-        return account is not None and self._waits((account, item.kind, item.sender, item.name))
+        added = self._insert(identity, item)
+        if added is None:
+            raise apsw.CorruptError("an item that was not there, or is deleted, is in the way")
+        return added
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """See ``relay.ports.Mailboxes``."""
@@ -192,6 +183,7 @@ class SQLiteMailboxes:
     def undone(self, mark: int) -> None:
         """What followed the mark was undone: what was counted in it must be read again."""
         self._removed.undo(mark)
+        self._room.clear()
         self._next_seq.clear()
         self._reserved.clear()
 
@@ -271,6 +263,30 @@ class SQLiteMailboxes:
             self._delete(entry)
         log(Event.ITEMS_SET_ASIDE, count=len(entries))
 
+    def _insert(self, identity: tuple[int, ItemKind, str, str], item: NewItem) -> Item | None:
+        """Add a row behind all others of this mailbox; None if one of the same identity waits."""
+        account, kind, sender, name = identity
+        seq = self._take_seq(account)
+        text = b"%b%d%b" % (item.head, seq, item.tail)
+        self._connection.execute(
+            "INSERT INTO items (recipient, kind, sender, name, seq, expires_at, text, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (recipient, kind, sender, name) DO NOTHING",
+            (
+                *identity,
+                seq,
+                item.expires_at,
+                text,
+                checksum(account, seq, kind.value, sender, name, item.expires_at, text),
+            ),
+        )
+        if not self._connection.changes():
+            self._next_seq[account] = seq
+            return None
+        for key in ((account, kind, None), (account, kind, sender)):
+            if key in self._room:
+                self._room[key] -= 1
+        return Item(seq, kind, sender, name, text, item.expires_at)
+
     def _waits(self, identity: tuple[int, int, str, str]) -> bool:
         found = self._connection.execute(
             "SELECT 1 FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
@@ -289,6 +305,25 @@ class SQLiteMailboxes:
                 return True
             raise
         return text is None or content in text
+
+    def _surely_fits(self, account: int, item: NewItem, *, known: bool) -> bool:
+        """Whether the limits need not be looked at: there was room for so many more when it was counted last.
+
+        Additions take from it, removals do not add to it: at 0 it is counted again.
+        """
+        key: tuple[int, ItemKind, str | None]
+        if item.kind is ItemKind.MESSAGE and known:
+            key, most = (account, item.kind, None), MAX_BACKLOG
+        elif item.kind is ItemKind.RECEIPT:
+            key, most = (account, item.kind, item.sender), MAX_RECEIPT_BACKLOG
+        else:
+            return False
+        room = self._room.get(key, 0)
+        if room <= 0:
+            if len(self._room) >= MAX_REMEMBERED:
+                self._room.clear()
+            room = self._room[key] = most - self._count(*key)
+        return room > 0
 
     def _is_full(self, account: int, item: NewItem, *, known: bool) -> bool:
         match item.kind:

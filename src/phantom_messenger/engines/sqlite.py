@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -239,12 +239,21 @@ class SQLiteStore:
             self._lock = None
 
     def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | Failure:
-        """Run jobs as one transaction; a ``Failure`` if nothing of it was stored."""
+        """Run jobs as one transaction; a ``Failure`` if nothing of it was stored.
+
+        Savepoints cost more than the jobs, and hardly any job fails: they are made in a second run.
+        """
+        results = self._transact(jobs, deadline, self._run_plainly)
+        if isinstance(results, Failure) and not (results.storage_full or is_damage(results.error)):
+            return self._transact(jobs, deadline, self._run_guarded)
+        return results
+
+    def _transact(self, jobs: Sequence[Job], deadline: float | None, run: Callable[[Job], Any]) -> list[Any] | Failure:
         results: list[Any] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
-                results.append(self._run_one(job))
+                results.append(run(job))
                 if deadline is not None and time.monotonic() >= deadline:
                     break
             self._connection.execute("COMMIT")
@@ -260,7 +269,10 @@ class SQLiteStore:
             self._erasure.committed()
         return results
 
-    def _run_one(self, job: Job) -> Any:
+    def _run_plainly(self, job: Job) -> Any:
+        return job(self)
+
+    def _run_guarded(self, job: Job) -> Any:
         mark = self.mailboxes.mark()
         self._connection.execute("SAVEPOINT job")
         try:

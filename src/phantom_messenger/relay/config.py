@@ -40,6 +40,7 @@ class Config:
     server_name: str = "phantom"
     log_level: str = "info"
     log_format: Form = Form.TEXT
+    verify_workers: int | None = None
     rate_auth: int = RATES[RateClass.AUTH]
     rate_message: int = RATES[RateClass.MESSAGE]
     rate_key_exchange: int = RATES[RateClass.KEY_EXCHANGE]
@@ -149,6 +150,10 @@ SETTINGS: Final[dict[str, Setting]] = {
     "server_name": Setting(_text, "what CONNECTION_ACK calls this relay"),
     "log_level": Setting(_choice(LEVELS), f"least level of what is logged: {', '.join(LEVELS)}"),
     "log_format": Setting(lambda value: Form(_choice(Form)(value)), "form of the log: text or json"),
+    "verify_workers": Setting(
+        _number(0, 16),
+        "processes that check signatures beside the relay's own; by default half the cores, at most 2",
+    ),
     "rate_auth": Setting(_RATE, "AUTH a minute, per address and per user"),
     "rate_message": Setting(_RATE, "MESSAGE a minute and user"),
     "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* a minute and user"),

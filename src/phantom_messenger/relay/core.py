@@ -20,6 +20,7 @@ from phantom_messenger.relay.pipeline import Pipeline, Submission
 from phantom_messenger.relay.ports import (
     Clock,
     Failure,
+    Helpers,
     Item,
     ItemKind,
     Job,
@@ -59,6 +60,7 @@ class Core:
         schedule: runs an action in the next turn of the event loop.
         verify: checks signatures in batches.
         writer: runs jobs durably.
+        helpers: check signatures beside the core.
         handle: what to do with a frame that came through the pipeline.
     """
 
@@ -71,6 +73,7 @@ class Core:
         schedule: Scheduler,
         verify: Verification,
         writer: Writer,
+        helpers: Helpers | None,
         handle: Callable[["Core", Submission, bool], None],
     ) -> None:
         self.config = config
@@ -81,6 +84,7 @@ class Core:
         self.limiter = Limiter(config.rates, randomness(LIMITER_KEY_BYTES))
         self.pipeline = Pipeline(
             verify=verify,
+            helpers=helpers,
             writer=writer,
             schedule=schedule,
             handle=lambda submission, verified: handle(self, submission, verified),
@@ -347,9 +351,9 @@ def _keep_receipt(  # noqa: PLR0917 - what a receipt says
     payload = frames.ReceiptPayload(message_id=message_id, recipient_id=recipient, status=status, timestamp=moment.wall)
     head, tail = codec.split_at_seq(frames.Receipt(payload=payload, timestamp=moment.wall, seq=0))
     item = NewItem(kind=ItemKind.RECEIPT, sender=recipient, name=message_id, head=head, tail=tail)
-    if status is frames.Status.DELIVERED and tx.mailboxes.holds(sender, item):
-        return None  # of a second copy: what waits says as much, or more
-    kept = tx.mailboxes.append(sender, item, known=True, now=moment.steady)
+    # Of a second copy "delivered" is no news: what waits says as much, or more.
+    is_news = status is not frames.Status.DELIVERED
+    kept = tx.mailboxes.append(sender, item, known=True, now=moment.steady, replace=is_news)
     return kept if isinstance(kept, Item) else None
 
 

@@ -73,7 +73,7 @@ def handle(core: Core, submission: Submission, verified: bool) -> None:
             case frames.Auth():
                 authenticate(core, session, frame)
             case frames.Message():
-                message(core, session, frame)
+                message(core, session, frame, submission.decoded.signed_text)
             case frames.MessageAck():
                 message_ack(core, session, frame)
             case frames.KeyExchangeInit():
@@ -242,11 +242,11 @@ def account_delete(core: Core, session: Session, frame: frames.AccountDelete) ->
 # --- messages ---------------------------------------------------------------------
 
 
-def message(core: Core, session: Session, frame: frames.Message) -> None:
+def message(core: Core, session: Session, frame: frames.Message, signed_text: bytes) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
     now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
-    head, tail = codec.split_at_seq(codec.route(frame, sender))
+    head, tail = codec.routed_message(frame, signed_text, sender)
     lifetime = payload.options.expires_in
     item = NewItem(
         kind=ItemKind.MESSAGE,

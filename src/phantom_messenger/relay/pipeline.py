@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from phantom_messenger.relay.ports import Failure, Job, Scheduler, Verification, Writer
+from phantom_messenger.relay.ports import Failure, Helpers, Job, Scheduler, SignatureCheck, Verification, Writer
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codec import Decoded
 
@@ -37,7 +37,8 @@ PACE_MS: Final = 250
 REST_MS: Final = 1_000
 """Over so much busy time the pace is measured, and after so much rest it is forgotten."""
 
-SignatureCheck = tuple[bytes, bytes, bytes]
+LEAST_HELP: Final = 8
+"""Signatures of one turn from which on they are checked beside the core: fewer are checked sooner here."""
 
 
 class Submission(NamedTuple):
@@ -46,6 +47,16 @@ class Submission(NamedTuple):
     session: Session
     decoded: Decoded
     check: SignatureCheck | None
+
+
+class Turn:
+    """Frames that came in one turn, and what was found of their signatures; None while it is not known."""
+
+    __slots__ = ("arrived", "verdicts")
+
+    def __init__(self, arrived: list[Submission]) -> None:
+        self.arrived = arrived
+        self.verdicts: list[bool] | Exception | None = None
 
 
 class Work(NamedTuple):
@@ -61,6 +72,7 @@ class Pipeline:
 
     Args:
         verify: checks signatures in batches.
+        helpers: check many signatures beside the core; None if there are none.
         writer: runs jobs durably, one batch at a time.
         schedule: runs an action in the next turn.
         handle: called for each frame with whether its signature verified; does not raise.
@@ -73,6 +85,7 @@ class Pipeline:
         self,
         *,
         verify: Verification,
+        helpers: Helpers | None = None,
         writer: Writer,
         schedule: Scheduler,
         handle: Callable[[Submission, bool], None],
@@ -81,6 +94,7 @@ class Pipeline:
         report: Callable[[Exception], None],
     ) -> None:
         self._verify = verify
+        self._helpers = helpers
         self._writer = writer
         self._schedule = schedule
         self._handle = handle
@@ -88,6 +102,8 @@ class Pipeline:
         self._now = now
         self._report = report
         self._arrived: list[Submission] = []
+        self._turns: deque[Turn] = deque()
+        self._turned = 0
         self._waiting: deque[Work] = deque()
         self._waiting_bytes = 0
         self._running: list[Work] = []
@@ -102,7 +118,7 @@ class Pipeline:
     @property
     def load(self) -> int:
         """How much is on its way: frames, and jobs that store something; what these entail is not counted again."""
-        return len(self._arrived) + self._storing
+        return len(self._arrived) + self._turned + self._storing
 
     @property
     def is_full(self) -> bool:
@@ -143,14 +159,33 @@ class Pipeline:
         self._check_idle()
 
     def _turn(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        checks = [submission.check for submission in arrived if submission.check is not None]
-        try:
-            verdicts = iter(self._verify(checks) if checks else ())
-        except Exception as error:  # noqa: BLE001 - the border: what cannot be verified ends its session
-            for submission in arrived:
-                self._broken(submission, error)
-        else:
+        turn = Turn(self._arrived)
+        self._arrived = []
+        self._turns.append(turn)
+        self._turned += len(turn.arrived)
+        checks = [submission.check for submission in turn.arrived if submission.check is not None]
+
+        def known(verdicts: list[bool]) -> None:
+            turn.verdicts = verdicts
+            self._advance()
+
+        if len(checks) < LEAST_HELP or self._helpers is None or not self._helpers(checks, known):
+            try:
+                turn.verdicts = self._verify(checks) if checks else []
+            except Exception as error:  # noqa: BLE001 - the border: what cannot be verified ends its session
+                turn.verdicts = error
+            self._advance()
+
+    def _advance(self) -> None:
+        """Handle what is verified, in the order in which it came."""
+        while self._turns and (found := self._turns[0].verdicts) is not None:
+            arrived = self._turns.popleft().arrived
+            self._turned -= len(arrived)
+            if isinstance(found, Exception):
+                for submission in arrived:
+                    self._broken(submission, found)
+                continue
+            verdicts = iter(found)
             for submission in arrived:
                 self._handle(submission, submission.check is None or next(verdicts))
         self._check_idle()
@@ -217,6 +252,6 @@ class Pipeline:
             self._rested_at = now
 
     def _check_idle(self) -> None:
-        if self._on_idle is not None and not (self._arrived or self._waiting or self._running):
+        if self._on_idle is not None and not (self._arrived or self._turns or self._waiting or self._running):
             action, self._on_idle = self._on_idle, None
             action()

@@ -8,7 +8,7 @@ the effects of the jobs before them.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ class ItemKind(IntEnum):
     KEY_EXCHANGE = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewItem:
+class NewItem(NamedTuple):
     """Something to wait in a mailbox.
 
     ``content``: what stands somewhere in ``head`` or ``tail`` and differs if a message was encrypted again.
@@ -103,8 +102,7 @@ class NewItem:
     content: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """Something that waits: ``text`` is the frame as it will be sent."""
 
     seq: int
@@ -274,18 +272,16 @@ class PreKeys(Protocol):
 class Mailboxes(Protocol):
     """What waits for each user, in the order of ``seq``."""
 
-    def append(self, recipient: str, item: NewItem, *, known: bool, now: int) -> Item | Refusal:
+    def append(self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True) -> Item | Refusal:
         """Add an item behind all others of this recipient.
 
         A message whose (sender, name) is in the mailbox with the same ``content``, or left it less
         than 10 minutes ago, is a duplicate; with another content it replaces that one, for its
         recipient could not read it. A receipt or key exchange replaces an older one of the same
-        name. ``known``: the recipient once wrote to the sender, who may then fill all of
-        the backlog, and whose key exchanges always find room. ``now``: milliseconds of steady time.
+        name, or is a duplicate if it shall not ``replace``. ``known``: the recipient once wrote to
+        the sender, who may then fill all of the backlog, and whose key exchanges always find room.
+        ``now``: milliseconds of steady time.
         """
-
-    def holds(self, recipient: str, item: NewItem) -> bool:
-        """Whether an item of this kind, sender and name waits."""
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
@@ -399,11 +395,26 @@ class Writer(Protocol):
         """
 
 
+SignatureCheck = tuple[bytes, bytes, bytes]
+"""Public key, signature, message."""
+
+
 class Verification(Protocol):
     """Checks signatures in batches."""
 
-    def __call__(self, batch: Sequence[tuple[bytes, bytes, bytes]], /) -> list[bool]:
-        """For each (public key, signature, message): whether the strict Ed25519 check holds."""
+    def __call__(self, batch: Sequence[SignatureCheck], /) -> list[bool]:
+        """For each: whether the strict Ed25519 check holds."""
+
+
+class Helpers(Protocol):
+    """Check signatures beside the core, so that it goes on meanwhile."""
+
+    def __call__(self, batch: Sequence[SignatureCheck], done: Callable[[list[bool]], None], /) -> bool:
+        """Have the batch checked and then, later, ``done(verdicts)`` where the core runs.
+
+        Returns:
+            Whether they do; False if all are busy, and ``done`` will not be called.
+        """
 
 
 KEEP_REMOVED_MS: Final = 600_000

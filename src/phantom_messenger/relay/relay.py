@@ -14,6 +14,7 @@ from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
     Clock,
     Connection,
+    Helpers,
     KeptLimits,
     Randomness,
     Scheduler,
@@ -59,6 +60,7 @@ class Relay:
         schedule: Scheduler,
         verify: Verification,
         writer: Writer,
+        helpers: Helpers | None = None,
         kept_limits: KeptLimits | None = None,
     ) -> None:
         self._core = Core(
@@ -67,6 +69,7 @@ class Relay:
             randomness=randomness,
             schedule=schedule,
             verify=verify,
+            helpers=helpers,
             writer=writer,
             handle=handlers.handle,
         )

@@ -19,6 +19,7 @@ from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store, TimeM
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.steady import SystemClock
 from phantom_messenger.relay.upgrade import Door, Handshake
+from phantom_messenger.relay.verifiers import Verifiers, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
@@ -126,12 +127,15 @@ class RelayServer:
         self._loop = asyncio.get_running_loop()
         kept, limits = _kept(store)
         self._store = StoreThread(store)
+        workers = config.verify_workers
+        self._verifiers = Verifiers(default_count() if workers is None else workers)
         self._relay = Relay(
             config=config,
             clock=SystemClock(kept),
             randomness=os.urandom,
             schedule=self._loop.call_soon,
             verify=keycheck.verify,
+            helpers=self._verifiers,
             writer=self._store,
             kept_limits=limits,
         )
@@ -185,6 +189,7 @@ class RelayServer:
         for listening in self._server.sockets:  # those that are accepted inherit it
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        await self._verifiers.start()
         self._timer = self._loop.create_task(self._tick())
 
     async def stop(self) -> None:
@@ -200,6 +205,7 @@ class RelayServer:
         while self._relay.connections and self._loop.time() < now + STOP_SECONDS:  # noqa: ASYNC110 - a few turns, once
             await asyncio.sleep(0.02)
         await self._settle(now + STOP_SECONDS + 0.5)
+        self._verifiers.close()
         await self._store.close()
 
     async def _settle(self, until: float) -> bool:
@@ -215,6 +221,7 @@ class RelayServer:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
+                self._verifiers.tick()
                 self._relay.tick()
             except Exception as error:  # noqa: BLE001 - the border: the next tick may do better
                 report(error)

@@ -10,7 +10,6 @@ so only texts in another form pay for the strict parser.
 
 import binascii
 import re
-from collections.abc import Iterator
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -114,8 +113,8 @@ def decode_client(text: bytes) -> Decoded:
     decoder = _CLIENT.get(_read(_HEAD, text).type)
     if decoder is None:
         raise Refused(Reason.TYPE)
-    frame = _checked(_read(decoder, text), text)
-    return Decoded(frame, signed_text(frame))
+    frame, written = _checked(_read(decoder, text), text)
+    return Decoded(frame, _unsigned(frame, written))
 
 
 def decode_relay(text: bytes) -> frames.RelayFrame | None:
@@ -128,7 +127,7 @@ def decode_relay(text: bytes) -> frames.RelayFrame | None:
     if not kind:
         raise Refused(Reason.TYPE)
     decoder = _RELAY.get(kind)
-    return None if decoder is None else _checked(_read(decoder, text), text)
+    return None if decoder is None else _checked(_read(decoder, text), text)[0]
 
 
 def request_head(text: bytes) -> Request:
@@ -161,6 +160,23 @@ def original(frame: frames.RoutedFrame) -> frames.SignedFrame:
     return found
 
 
+def routed_message(frame: frames.Message, unsigned: bytes, sender_id: str) -> tuple[bytes, bytes]:
+    """As ``split_at_seq(route(frame, sender_id))``, from the canonical text that is there already.
+
+    Args:
+        frame: a client's message.
+        unsigned: its ``signed_text``.
+        sender_id: who sent it, base64.
+
+    Returns:
+        The bytes before and after the number of ``seq``.
+    """
+    # Behind the payload stand only a number and the type, so the last match is its end; recipientId is its last field.
+    payload, end, tail = unsigned.rpartition(b'},"timestamp":')
+    head = b'%b,"senderId":"%b"},"seq":' % (payload, sender_id.encode())
+    return head, b',"signature":"%b"%b%b' % (frame.signature.encode(), end[1:], tail)
+
+
 def split_at_seq(frame: frames.Frame) -> tuple[bytes, bytes]:
     """Encode a frame whose ``seq`` is 0 as the bytes before and after that number.
 
@@ -184,14 +200,7 @@ def check_base64(part: Struct) -> None:
     Raises:
         Refused: ``BASE64`` with the field's path.
     """
-    for path, text, (least, most) in _base64_fields(part, ""):
-        try:
-            raw = binascii.a2b_base64(text, strict_mode=True)
-        except (binascii.Error, ValueError):
-            raise Refused(Reason.BASE64, field=path) from None
-        # Stray bits behind the last byte decode to the same bytes: compare the text.
-        if not least <= len(raw) <= most or binascii.b2a_base64(raw, newline=False) != text.encode():
-            raise Refused(Reason.BASE64, field=path)
+    _check_part(part, "")
 
 
 def _fields(part: Struct, kind: type[Struct] | None = None) -> dict[str, Any]:
@@ -220,8 +229,12 @@ def _read(decoder: msgspec.json.Decoder[S], text: bytes) -> S:
         raise Refused(Reason.TOO_DEEP) from None
 
 
-def _checked(frame: F, text: bytes) -> F:
-    """What the types cannot say: sizes, duplicate names, depth, base64; metadata becomes canonical."""
+def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
+    """What the types cannot say: sizes, duplicate names, depth, base64; metadata becomes canonical.
+
+    Returns:
+        The frame and its canonical text.
+    """
     if isinstance(frame, frames.Message | frames.RoutedMessage):
         payload = frame.payload
         if len(payload.encrypted) > MAX_ENCRYPTED_CHARS:
@@ -229,10 +242,19 @@ def _checked(frame: F, text: bytes) -> F:
         if payload.metadata is not UNSET:
             payload = msgspec.structs.replace(payload, metadata=Raw(_canonical_metadata(bytes(payload.metadata))))
             frame = msgspec.structs.replace(frame, payload=payload)
-    if _encode(frame) != text:
+    written = _encode(frame)
+    if written != text:
         parse_strictly(text)
     check_base64(frame)
-    return frame
+    return frame, written
+
+
+def _unsigned(frame: frames.Frame, written: bytes) -> bytes:
+    """``signed_text`` of a frame from its canonical text: behind the signature stand only a number and the type."""
+    if getattr(frame, "signature", UNSET) is UNSET:
+        return written
+    start = written.rindex(b',"signature":"')
+    return written[:start] + written[written.index(b'"', start + 14) + 1 :]
 
 
 def _canonical_metadata(written: bytes) -> bytes:
@@ -250,18 +272,30 @@ def _canonical_metadata(written: bytes) -> bytes:
     return text
 
 
-def _base64_fields(part: Struct, path: str) -> Iterator[tuple[str, str, tuple[int, int]]]:
+def _check_part(part: Struct, path: str) -> None:
     for name, written, length in _plan(type(part)):
         value = getattr(part, name)
         if length is not None:
-            if value is not UNSET:
-                yield path + written, value, length
+            if value is not UNSET and not _is_base64(value, *length):
+                raise Refused(Reason.BASE64, field=path + written)
         elif isinstance(value, Struct):
-            yield from _base64_fields(value, f"{path}{written}.")
+            _check_part(value, f"{path}{written}.")
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 if isinstance(item, Struct):
-                    yield from _base64_fields(item, f"{path}{written}[{index}].")
+                    _check_part(item, f"{path}{written}[{index}].")
+
+
+def _is_base64(text: str, least: int, most: int) -> bool:
+    try:
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return False
+    size = len(raw)
+    if not least <= size <= most or len(text) != (size + 2) // 3 * 4:
+        return False
+    # Stray bits behind the last byte decode to the same bytes: compare the last four characters.
+    return binascii.b2a_base64(raw[(size - 1) // 3 * 3 :], newline=False) == text[-4:].encode()
 
 
 @cache

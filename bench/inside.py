@@ -1,0 +1,179 @@
+"""The relay without sockets: what a message costs inside it, step by step.
+
+One thread runs everything, so that it can be counted and timed: the loop is a queue, the
+store's thread a call. Everything else is what ``phantom serve`` runs.
+"""
+
+import base64
+import json
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+from phantom_messenger.bench import wire
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay import keycheck
+from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.ports import Job, Verification
+from phantom_messenger.relay.relay import Relay
+from phantom_messenger.relay.session import Session
+from phantom_messenger.relay.steady import SystemClock
+
+BODY: Final = base64.b64encode(bytes(range(256)) * 3).decode()
+"""1,024 characters."""
+
+HOST: Final = "127.0.0.1"
+
+
+class Socket:
+    """A ``relay.ports.Connection`` that takes everything at once, and counts it."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def write(self, messages: Sequence[bytes]) -> None:
+        """Take them."""
+        self.taken += messages
+
+    def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - the port's
+        """Nobody is closed here."""
+        raise RuntimeError(f"the relay has closed a connection: {code} {reason}")
+
+    def abort(self) -> None:
+        """Nobody is cut here."""
+        raise RuntimeError("the relay has cut a connection")
+
+    def buffered(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    untaken = buffered
+
+
+class Inside:
+    """A relay with its store, and pairs of people who are logged in and contacts.
+
+    Args:
+        pairs: how many.
+        acks: whether all confirm what they receive.
+        verify: checks signatures.
+    """
+
+    def __init__(self, pairs: int, *, acks: bool = False, verify: Verification = keycheck.verify) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="phantom-bench-")
+        self.store = SQLiteStore(Path(self._folder.name) / "data")
+        self._queue: deque[Callable[[], None]] = deque()
+        self.relay = Relay(
+            config=Config(limits=False),
+            clock=SystemClock(None),
+            randomness=os.urandom,
+            schedule=self._queue.append,
+            verify=verify,
+            writer=self._write,
+        )
+        self._acks = acks
+        people = [wire.Person() for _ in range(2 * pairs)]
+        self._sides = [(person, *self._login(person)) for person in people]
+        for (sender, from_sender, _), (recipient, from_recipient, _) in self.pairs:
+            for session, one, other in ((from_sender, sender, recipient), (from_recipient, recipient, sender)):
+                self.feed([(session, text) for text in self.messages_of(one, other, 1)])
+        self.clear()
+
+    def __enter__(self) -> Self:
+        """It runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store and remove it."""
+        self.store.close()
+        self._folder.cleanup()
+
+    @property
+    def pairs(self) -> list[tuple[Any, Any]]:
+        """Person, session and socket of each sender and its recipient."""
+        return list(zip(self._sides[::2], self._sides[1::2], strict=True))
+
+    def messages(self, count: int) -> list[tuple[Session, bytes]]:
+        """So many signed messages of 1 KB in all, of the senders in turn, each with the session it comes from."""
+        pairs = self.pairs
+        return [
+            (sender[1], text)
+            for number in range(count)
+            for sender, recipient in [pairs[number % len(pairs)]]
+            for text in self.messages_of(sender[0], recipient[0], 1)
+        ]
+
+    @staticmethod
+    def messages_of(sender: wire.Person, recipient: wire.Person, count: int) -> list[bytes]:
+        """Signed messages, as they come out of their frames."""
+        at = time.time_ns() // 1_000_000
+        found = []
+        for _ in range(count):
+            _, framed = sender.message(recipient.id, BODY, at)
+            found.append(_unmasked(framed))
+        return found
+
+    def feed(self, texts: Sequence[tuple[Session, bytes]]) -> None:
+        """Have these come in one turn, and run until nothing is left to do."""
+        for session, text in texts:
+            self.relay.receive(session, text)
+        self.run()
+
+    def run(self) -> None:
+        """Run until nothing is left to do; people with acks confirm what has come."""
+        while True:
+            while self._queue:
+                self._queue.popleft()()
+            if not (self._acks and self._confirm()):
+                return
+
+    def clear(self) -> None:
+        """Forget what the sockets have taken."""
+        for _, _, socket in self._sides:
+            socket.taken.clear()
+
+    def taken(self, kind: bytes) -> int:
+        """How many frames whose text ends so the sockets have taken."""
+        return sum(text.endswith(kind) for _, _, socket in self._sides for text in socket.taken)
+
+    def _write(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
+        results = self.store.run(jobs)
+        self._queue.append(lambda: done(results))
+
+    def _login(self, person: wire.Person) -> tuple[Session, Socket]:
+        socket = Socket()
+        session = self.relay.connect(socket, address=HOST, host=HOST)
+        self.run()
+        hello = json.loads(socket.taken.pop())
+        self.feed([(session, person.auth(hello, HOST, ["ack"] if self._acks else []))])
+        if b"AUTH_SUCCESS" not in b"".join(socket.taken):
+            raise RuntimeError("no login")
+        socket.taken.clear()
+        return session, socket
+
+    def _confirm(self) -> bool:
+        found = False
+        for _, session, socket in self._sides:
+            for text in socket.taken:
+                if text.endswith(b'"type":"MESSAGE"}'):
+                    answer = wire.delivered(wire.word(text, b"messageId"), wire.word(text, b"senderId"))
+                elif text.endswith(b'"type":"MESSAGE_ACK"}') and wire.place(text):
+                    answer = wire.confirmed(wire.place(text))
+                else:
+                    continue
+                found = True
+                self.relay.receive(session, _unmasked(answer))
+            socket.taken.clear()
+        return found
+
+
+def _unmasked(framed: bytes) -> bytes:
+    size = framed[1] & 127
+    start = 2 + (0 if size < 126 else 2 if size == 126 else 8)  # noqa: PLR2004 - RFC 6455 section 5.2
+    mask, body = framed[start : start + 4], framed[start + 4 :]
+    key = (mask * (len(body) // 4 + 1))[: len(body)]
+    return (int.from_bytes(body, "big") ^ int.from_bytes(key, "big")).to_bytes(len(body), "big")
