@@ -91,11 +91,9 @@ def test_relay_that_forgets_what_it_has_stores_twice(folder: Path, monkeypatch: 
     finds(folder, "was stored twice")
 
 
-def test_relay_that_does_not_look_what_waits_fails_at_a_second_copy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SQLiteMailboxes, "_waits", lambda *_: False)
-    finds(folder, "the relay's log says: unexpected.*ConstraintError")
+def test_relay_that_takes_a_second_copy_for_news_stores_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SQLiteMailboxes, "_is_same", lambda *_: False)
+    finds(folder, "was stored twice")
 
 
 def test_relay_and_client_that_both_forget_show_a_text_twice_or_not_at_all(

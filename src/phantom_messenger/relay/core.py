@@ -227,16 +227,12 @@ class Core:
         """The socket took something: read on, and count messages as delivered for clients without acks."""
         if session.state is not State.OPEN:
             return
-        if session.outbox.level() < LOW_WATER:
+        level = session.outbox.level()
+        if level < LOW_WATER:
             self.load(session)
-        if session.unconfirmed and session.outbox.level() == 0:
-            taken = list(session.unconfirmed)
-            session.unconfirmed.clear()
-            for item in taken:
-                if item.kind is ItemKind.MESSAGE:
-                    self.acknowledge(session, item.sender, item.name, frames.Status.DELIVERED, UNSET)
-                else:
-                    self.confirm(session, item.seq, UNSET)
+        if session.unconfirmed and level == 0:
+            taken, session.unconfirmed = session.unconfirmed, []
+            self._confirm_all(session, taken)
 
     def confirm(self, session: Session, seq: int, request: Id) -> None:
         """The recipient has a receipt or key exchange."""
@@ -245,16 +241,32 @@ class Core:
 
     def acknowledge(self, session: Session, sender: str, message_id: str, status: frames.Status, request: Id) -> None:
         """The recipient has received, read or burned a message: remove it, and tell a sender it knows."""
-        moment = self._moment()
-        recipient = session.user_id
+        moment, recipient = self._moment(), session.user_id
+        self.store(
+            session,
+            request,
+            lambda tx: _settle(tx, recipient, sender, message_id, status, moment),
+            lambda item: self._deliver_receipt(sender, item),
+        )
 
-        def job(tx: Transaction) -> Item | None:
-            removed = tx.mailboxes.acknowledge(recipient, sender, message_id, moment.steady)
-            if status is frames.Status.DELIVERED and not removed:
-                return None
-            return _keep_receipt(tx, sender, recipient, message_id, status, moment)
+    def _confirm_all(self, session: Session, taken: list[Item]) -> None:
+        """The socket of a client without acks took these: one job for all of them."""
+        moment, recipient = self._moment(), session.user_id
 
-        self.store(session, request, job, lambda item: self._deliver_receipt(sender, item))
+        def job(tx: Transaction) -> list[tuple[str, Item]]:
+            news = []
+            for item in taken:
+                if item.kind is not ItemKind.MESSAGE:
+                    tx.mailboxes.confirm(recipient, item.seq)
+                elif kept := _settle(tx, recipient, item.sender, item.name, frames.Status.DELIVERED, moment):
+                    news.append((item.sender, kept))
+            return news
+
+        def then(news: list[tuple[str, Item]]) -> None:
+            for sender, item in news:
+                self.deliver(sender, item)
+
+        self.store(session, UNSET, job, then)
 
     def expire(self, limit: int, then: Callable[[int | None], None]) -> None:
         """Remove messages whose time came before their recipients did, and tell the senders.
@@ -337,6 +349,16 @@ class Core:
             ),
             timestamp=self.clock.wall_ms(),
         )
+
+
+def _settle(  # noqa: PLR0917 - what an acknowledgement says
+    tx: Transaction, recipient: str, sender: str, message_id: str, status: frames.Status, moment: Moment
+) -> Item | None:
+    """Remove a message that its recipient has; the news for its sender, if there are any."""
+    removed = tx.mailboxes.acknowledge(recipient, sender, message_id, moment.steady)
+    if status is frames.Status.DELIVERED and not removed:
+        return None
+    return _keep_receipt(tx, sender, recipient, message_id, status, moment)
 
 
 def _keep_receipt(  # noqa: PLR0917 - what a receipt says

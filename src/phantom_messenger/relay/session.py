@@ -3,7 +3,6 @@
 No input or output: times are arguments, refusals are raised.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -107,7 +106,7 @@ class Session:
         self.outbox = Outbox(connection, now)
         self.feed = Feed()
         self.strikes = Strikes()
-        self.unconfirmed: deque[Item] = deque()
+        self.unconfirmed: list[Item] = []
         self.opened_at = now
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""
