@@ -77,6 +77,7 @@ class Inside:
         )
         self._acks = acks
         people = [wire.Person() for _ in range(2 * pairs)]
+        self._sides: list[tuple[wire.Person, Session, Socket]] = []
         self._sides = [(person, *self._login(person)) for person in people]
         for (sender, from_sender, _), (recipient, from_recipient, _) in self.pairs:
             for session, one, other in ((from_sender, sender, recipient), (from_recipient, recipient, sender)):

@@ -49,7 +49,7 @@ class Sizes:
     backlogs: int = 5
     stored: tuple[tuple[int, int], tuple[int, int]] = ((1_000, 200), (1_000_000, 100_000))
     stored_pairs: int = 64
-    soak_rate: float = 500.0
+    soak_rate: float = 2_000.0
 
 
 QUICK: Final = Sizes(

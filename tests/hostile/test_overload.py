@@ -215,4 +215,6 @@ def test_overload_is_refused_early_and_loses_nothing(start_relay: StartRelay) ->
 
 def test_overload_that_is_not_refused_is_answered_late(start_relay: StartRelay) -> None:
     """The control: a relay that takes everything."""
-    assert slow_answers(start_relay("--limits", "off", "--verify-workers", "0", command=patched(NEVER_FULL))) > ANSWERED_MS
+    assert (
+        slow_answers(start_relay("--limits", "off", "--verify-workers", "0", command=patched(NEVER_FULL))) > ANSWERED_MS
+    )
