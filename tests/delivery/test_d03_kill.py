@@ -206,11 +206,10 @@ def backwards(pipeline):
 Pipeline._turn = backwards
 """
 CHANGES_A_MESSAGE = """
-from dataclasses import replace
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 append = SQLiteMailboxes.append
 def change(mailboxes, recipient, item, **rest):
-    changed = replace(item, head=item.head.replace(b'"encrypted":"', b'"encrypted":"AAAA'))
+    changed = item._replace(head=item.head.replace(b'"encrypted":"', b'"encrypted":"AAAA'))
     return append(mailboxes, recipient, changed, **rest)
 SQLiteMailboxes.append = change
 """
