@@ -6,7 +6,7 @@ LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-crypto autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-peers bench-crypto autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=1
 
 bench: $(VENV)/.dev ## Measure the relay on this machine (some minutes): make bench ARGS="--only closed"
 	@$(BIN)/python bench/measure.py $(ARGS)
+
+bench-peers: $(VENV)/.dev .venv-peers/.made ## Measure other programs beside the relay, which it installs (some minutes)
+	@scripts/get-peers
+	@$(BIN)/python bench/compare.py $(ARGS)
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
@@ -56,7 +60,7 @@ lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
 	@scripts/lock $(BIN)/uv
 
 clean: ## Remove the environment and caches; the relay's data in .phantom/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis mutants
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .hypothesis mutants
 
 $(VENV)/bin/python:
 	@scripts/make-venv $(VENV)
@@ -70,6 +74,12 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	@echo "Installing the fuzzer (once) ..."
 	@$(PIP) -r requirements/fuzz.txt || { echo "The fuzzer has wheels for Linux on x86_64 and CPython 3.11 to 3.13 only." >&2; exit 1; }
+	@touch $@
+
+.venv-peers/.made: requirements/peers.txt $(VENV)/.dev
+	@echo "Installing the programs that come from PyPI (once) ..."
+	@scripts/make-venv .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r requirements/peers.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run

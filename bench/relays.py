@@ -38,10 +38,16 @@ class Relay:
     Args:
         patch: Python text that is run before it starts, to take something away from it.
         folder: its data; a temporary one if left out.
+        options: further ones of ``phantom serve``; by default it starts as many helpers as it has cores for.
+        cores: how many of ``CORES`` it may use.
     """
 
-    def __init__(self, patch: str = "", folder: Path | None = None) -> None:
+    def __init__(
+        self, patch: str = "", folder: Path | None = None, *, options: Sequence[str] = (), cores: int = 1
+    ) -> None:
         self._patch = patch
+        self._options = options
+        self._cores = cores
         self._folder = folder
 
     def __enter__(self) -> Self:
@@ -53,10 +59,11 @@ class Relay:
             [
                 *(sys.executable, "-c", f"{self._patch}\n{main}", "serve", "--port", "0", "--limits", "off"),
                 *("--data", str(self.data), "--log-level", "error"),
+                *self._options,
             ],
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=_pin,  # noqa: PLW1509 - one thread, before anything else
+            preexec_fn=lambda: pin(self._cores),  # noqa: PLW1509 - one thread, before anything else
         )
         assert self._process.stdout is not None  # noqa: S101 - narrows the type
         can_be_read = select.select([self._process.stdout], [], [], START_SECONDS)[0]
@@ -86,15 +93,11 @@ class Relay:
 
     def cpu_seconds(self) -> float:
         """Processor time so far of it, its threads and the processes that it has started."""
-        spent = 0
-        for pid in _family(self.pid):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            spent += sum(map(int, fields[11:15]))  # user, system, and both of children that have ended
-        return spent / _TICKS
+        return cpu_seconds(self.pid)
 
     def resident(self) -> int:
         """Bytes of memory that they hold."""
-        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _family(self.pid)) * _PAGE
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in family(self.pid)) * _PAGE
 
     def log_bytes(self) -> int:
         """Length of the store's write-ahead log."""
@@ -102,7 +105,7 @@ class Relay:
         return log.stat().st_size if log.exists() else 0
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and those that it has started, as far as they live."""
     found = [pid]
     for one in found:
@@ -111,9 +114,19 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _pin() -> None:
+def cpu_seconds(pid: int) -> float:
+    """Processor time so far of a process, its threads and the processes that it has started."""
+    spent = 0
+    for one in family(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        spent += sum(map(int, fields[11:15]))  # user, system, and both of children that have ended
+    return spent / _TICKS
+
+
+def pin(cores: int = 1) -> None:
+    """Use so many of ``CORES``, the first ones; all if there is but one."""
     if len(CORES) > 1:
-        os.sched_setaffinity(0, {CORES[0]})
+        os.sched_setaffinity(0, CORES[:cores])
 
 
 def machine() -> Sequence[str]:

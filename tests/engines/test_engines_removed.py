@@ -27,11 +27,24 @@ def test_what_was_added_again_is_held_for_longer() -> None:
 
 
 def test_oldest_go_first_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removed, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(removed, "MAX_REMEMBERED", 80)
     memory = Removed()
-    for name in "abcd":
-        memory.add(key(name), NOW)
-    assert [memory.holds(key(name), NOW) for name in "abcd"] == [False, True, True, True]
+    for number in range(160):
+        memory.add(key(str(number)), NOW)
+        memory.keep()
+    held = [number for number in range(160) if memory.holds(key(str(number)), NOW)]
+    assert held == list(range(held[0], 160))
+    assert 70 <= len(held) <= 80
+
+
+def test_what_is_added_all_the_time_is_held_for_ten_minutes_and_forgotten_soon_after() -> None:
+    memory = Removed()
+    for second in range(0, 3_000, 5):
+        memory.add(key(str(second)), NOW + second * 1_000)
+        memory.keep()
+        held = [age for age in range(0, second + 1, 5) if memory.holds(key(str(second - age)), NOW + second * 1_000)]
+        assert held == list(range(0, min(second + 5, 600), 5))
+        assert sum(map(len, memory._parts)) <= 840 / 5
 
 
 def test_what_nobody_needs_is_forgotten() -> None:
@@ -39,7 +52,17 @@ def test_what_nobody_needs_is_forgotten() -> None:
     for name in "abc":
         memory.add(key(name), NOW)
     memory.add(key("d"), NOW + 600_000)
-    assert len(memory._until) == 1
+    assert sum(map(len, memory._parts)) == 1
+
+
+def test_undone_additions_are_forgotten_alone() -> None:
+    memory = Removed()
+    memory.add(key("a"), NOW)
+    memory.keep()
+    mark = memory.mark()
+    memory.add(key("b"), NOW)
+    memory.undo(mark)
+    assert [memory.holds(key(name), NOW) for name in "ab"] == [True, False]
 
 
 def test_clock_that_goes_back_does_not_empty_it() -> None:

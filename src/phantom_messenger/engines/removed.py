@@ -1,17 +1,30 @@
-"""Ids of messages that left a mailbox not long ago, so that a late re-send is not delivered twice."""
+"""Digests of messages that left a mailbox not long ago, so that a late re-send is not delivered twice."""
+
+from collections import deque
+from hashlib import blake2b
+from typing import Final
 
 from phantom_messenger.relay.ports import KEEP_REMOVED_MS, MAX_REMEMBERED
 
 MessageKey = tuple[str, str, str]
 """Recipient, sender, message id."""
 
+_PARTS: Final = 8
+_PART_MS: Final = KEEP_REMOVED_MS // (_PARTS - 2)
+_DIGEST_BYTES: Final = 16
+
 
 class Removed:
-    """A bounded memory that follows the store's transactions."""
+    """A bounded memory that follows the store's transactions.
+
+    It is kept in parts, of which the oldest goes as a whole: a single table from which as much is
+    taken as is added is copied again and again, and the process grows with it.
+    """
 
     def __init__(self) -> None:
-        self._until: dict[MessageKey, int] = {}
-        self._journal: list[MessageKey] = []
+        self._parts: deque[dict[bytes, int]] = deque([{}], maxlen=_PARTS)
+        self._journal: list[bytes] = []
+        self._until = 0
 
     def mark(self) -> int:
         """A place in the current transaction."""
@@ -19,25 +32,34 @@ class Removed:
 
     def undo(self, mark: int) -> None:
         """Forget what was added behind a mark."""
-        for key in self._journal[mark:]:
-            self._until.pop(key, None)
+        for digest in self._journal[mark:]:
+            self._parts[-1].pop(digest, None)
         del self._journal[mark:]
 
     def keep(self) -> None:
         """The transaction is on disk."""
         self._journal.clear()
+        newest = self._parts[-1]
+        is_full = len(newest) >= MAX_REMEMBERED // _PARTS
+        if newest and (is_full or self._until - next(iter(newest.values())) >= _PART_MS):
+            self._parts.append({})
 
     def add(self, key: MessageKey, now: int) -> None:
         """Remember from ``now`` (milliseconds) on."""
-        self._until.pop(key, None)
-        self._until[key] = now + KEEP_REMOVED_MS
-        self._journal.append(key)
-        while self._until:
-            oldest = next(iter(self._until))
-            if len(self._until) <= MAX_REMEMBERED and self._until[oldest] > now:
-                break
-            del self._until[oldest]
+        if now >= self._until:
+            self._parts.extend({} for _ in range(_PARTS))  # all of it is over
+        if now + KEEP_REMOVED_MS != self._until:  # one number serves all of a moment
+            self._until = now + KEEP_REMOVED_MS
+        digest, newest = _digest(key), self._parts[-1]
+        newest.pop(digest, None)
+        newest[digest] = self._until
+        self._journal.append(digest)
 
     def holds(self, key: MessageKey, now: int) -> bool:
         """Whether it was removed less than ten minutes ago."""
-        return self._until.get(key, 0) > now
+        digest = _digest(key)
+        return any(part.get(digest, 0) > now for part in self._parts)
+
+
+def _digest(key: MessageKey) -> bytes:
+    return blake2b("\0".join(key).encode(), digest_size=_DIGEST_BYTES).digest()

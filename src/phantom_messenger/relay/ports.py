@@ -421,7 +421,7 @@ KEEP_REMOVED_MS: Final = 600_000
 """How long the id of a removed message is remembered: twice the clock tolerance of a re-send."""
 
 MAX_REMEMBERED: Final = 200_000
-"""How many removed ids are remembered at most (about 40 MB); the oldest go first."""
+"""How many removed ids are remembered at most (about 25 MB); the oldest go first, an eighth at a time."""
 
 KEY_OVERHEAD: Final = 256
 """Bytes that a stored prekey takes beside the key: a signature, ids, indexes."""

@@ -1,0 +1,241 @@
+"""What every program under comparison is made to do: carry messages between pairs who are all connected."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import relays
+
+from phantom_messenger.bench.histogram import Histogram
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 10.0
+PATIENCE: Final = 20.0
+"""Seconds without anything new after which a program is said to stand still."""
+
+
+SYSTEM: Final = "/usr/sbin:/usr/bin:/bin"
+VENV: Final = Path(__file__).parents[2] / ".venv-peers" / "bin"
+"""What `make bench-peers` installs from PyPI."""
+
+
+class PeerError(Exception):
+    """The program does not do what is asked of it."""
+
+
+class Program:
+    """A server, a process of its own on the first core, in a folder that is removed.
+
+    Subclasses say how it is configured and started.
+    """
+
+    name = ""
+    guarantee = ""
+    unlike = ""
+    """What is not like for like."""
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="phantom-peer-")
+        self.folder = Path(self._folder.name)
+        self.port = _free_port()
+        command, environment = self.command()
+        with (self.folder / "output").open("w") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**os.environ, "PATH": SYSTEM, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=relays.pin,  # noqa: PLW1509 - one thread, before anything else
+            )
+        self._wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        family = relays.family(self._process.pid)
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pid in family:  # what a wrapper has left
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._folder.cleanup()
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Write the configuration; the command and its environment."""
+        raise NotImplementedError
+
+    async def connect(self, pairs: int, count: int, body: str, book: "Book") -> list["Line"]:
+        """Connect everybody, with so many messages ready in all; the senders."""
+        raise NotImplementedError
+
+    def cpu_seconds(self) -> float:
+        """Processor time so far, with children."""
+        return relays.cpu_seconds(self._process.pid)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        output = (self.folder / "output").read_text(errors="replace")[-500:]
+        self.__exit__()
+        raise PeerError(f"{self.name} has not started: {output}")
+
+
+class Book:
+    """What has happened to all messages."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.delivered = 0
+        self.acks = Histogram()
+        self.transports: list[asyncio.Transport] = []
+
+    def close(self) -> None:
+        """End all connections."""
+        for transport in self.transports:
+            transport.abort()
+
+
+class Line(asyncio.Protocol):
+    """One connection; subclasses speak the program's protocol.
+
+    Args:
+        book: what happens is noted here.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.outgoing: deque[bytes] = deque()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport
+        self._sent: deque[float] = deque()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        assert isinstance(transport, asyncio.Transport) or transport  # noqa: S101 - of a TCP connection
+        self.transport = transport  # type: ignore[assignment]
+        self.book.transports.append(self.transport)
+        self.hello()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See ``asyncio.Protocol``."""
+        if not self.ready.done():
+            self.ready.set_exception(PeerError(f"closed before it was ready: {exc}"))
+
+    def hello(self) -> None:
+        """Say the first word."""
+
+    def send(self, count: int) -> None:
+        """Send so many of what is ready."""
+        count = min(count, len(self.outgoing))
+        if count:
+            self._sent.extend([time.perf_counter()] * count)
+            self.transport.write(b"".join(self.outgoing.popleft() for _ in range(count)))
+
+    def accept(self, count: int = 1) -> None:
+        """The program has accepted the next messages: send as many more."""
+        now = time.perf_counter()
+        for _ in range(count):
+            self.book.acks.add(int((now - self._sent.popleft()) * 1e6))
+        self.book.accepted += count
+        self.send(count)
+
+    def is_ready(self) -> None:
+        """It can be used."""
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def failed(self, why: str) -> None:
+        """It cannot."""
+        if not self.ready.done():
+            self.ready.set_exception(PeerError(why))
+        else:
+            raise PeerError(why)
+
+
+async def dial(port: int, make: Callable[[], Line]) -> Any:
+    """Connect and wait until the connection can be used."""
+    _, line = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port)
+    async with asyncio.timeout(PATIENCE):
+        await line.ready
+    return line
+
+
+async def closed_loop(program: Program, pairs: int, in_flight: int, count: int, body: str) -> dict[str, Any]:
+    """So many messages, each sender with some unanswered; what it took.
+
+    Raises:
+        PeerError: the program refuses something, or not all arrives.
+    """
+    book = Book()
+    try:
+        senders = await program.connect(pairs, count, body, book)
+        await asyncio.sleep(1.0)
+        gc.collect()
+        gc.disable()
+        relay_before, load_before, began = program.cpu_seconds(), time.process_time(), time.perf_counter()
+        for sender in senders:
+            sender.send(in_flight)
+        last = await _until_all_is_there(book, count)
+        whole = time.perf_counter() - began
+        busy, load = program.cpu_seconds() - relay_before, time.process_time() - load_before
+    finally:
+        gc.enable()
+        book.close()
+        await asyncio.sleep(0)
+    if book.delivered != count:
+        raise PeerError(f"{book.delivered} delivered of {count}")
+    return {
+        "per_second": count / (last - began),
+        "server_us": busy / count * 1e6,
+        "load_us": load / count * 1e6,
+        "server_busy": busy / whole,
+        "load_busy": load / whole,
+        "ack_ms": book.acks.figures(),
+    }
+
+
+async def _until_all_is_there(book: Book, count: int) -> float:
+    before, news_at = -1, time.perf_counter()
+    while book.accepted < count or book.delivered < count:
+        await asyncio.sleep(0.002)
+        progress, now = book.accepted + book.delivered, time.perf_counter()
+        if progress != before:
+            before, news_at = progress, now
+        elif now - news_at > PATIENCE:
+            raise PeerError(f"stands still: {book.accepted} accepted, {book.delivered} delivered of {count}")
+    return news_at
+
+
+def shared_out(frames: Sequence[bytes], lines: Sequence[Line]) -> None:
+    """Give each sender its part, in turn."""
+    for number, frame in enumerate(frames):
+        lines[number % len(lines)].outgoing.append(frame)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
