@@ -83,7 +83,7 @@ def test_table_has_medians_of_ratios_of_the_same_round_doubts_and_goals() -> Non
     def line(start: str) -> str:
         return next(one for one in lines if one.startswith(start))
 
-    assert line("nostr-relay").endswith("3.00 x (3.00-6.00)")
+    assert line("nostr-relay").endswith("6.00 x (3.00-6.00)")
     assert "the load was the limit" in line("ejabberd")
     assert "not busy (40%)" in line("Prosody")
     assert line("Redis streams") == "Redis streams: has not started"
