@@ -1,8 +1,8 @@
 """What a relay carries on this machine: ``make bench``, some minutes.
 
-The relay runs on one core, the load on another. A closed loop counts if the load was less
-than 90 % busy and the relay at least 90 %; what does not count says so. Results go to a JSON
-file and a picture. ``growth`` and a soak are run when they are asked for.
+The relay runs on one core, the load on another; in ``both`` they share all. A closed loop
+counts if the load was less than 90 % busy and the relay at least 90 %; what does not count
+says so. Results go to a JSON file and a picture. ``growth`` and a soak are run when they are asked for.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from goals import Figures, tables
 from growth import growth, soak
 from picture import picture
 from relays import CORES, WITHOUT_SYNCING, WITHOUT_VERIFYING, machine
-from scenarios import QUICK, Settings, Sizes, backlog, closed, idle, logins, lone, opened, say
+from scenarios import QUICK, Settings, Sizes, backlog, both, closed, idle, logins, lone, opened, say
 
 SCENARIOS: Final[dict[str, Callable[[Settings], Any]]] = {
     "closed": closed,
+    "both": both,
     "lone": lone,
     "logins": logins,
     "idle": idle,

@@ -33,6 +33,7 @@ class Sizes:
     Attributes:
         seconds: about how long a closed or open loop lasts.
         closed: senders, and how many unanswered messages of each.
+        both: the same, where the relay may use every core.
         rest: seconds between logins and messages: the relay forgets the pace of the logins.
         idle: connections that do nothing, and for how long.
         stored: messages and accounts of a small store and of a big one.
@@ -41,6 +42,7 @@ class Sizes:
     seconds: float = 8.0
     rest: float = 1.5
     closed: tuple[tuple[int, int], ...] = ((1, 1), (64, 1), (64, 8), (1_000, 4))
+    both: tuple[int, int] = (64, 8)
     lone: int = 200
     logins: int = 2_000
     idle: int = 10_000
@@ -56,6 +58,7 @@ QUICK: Final = Sizes(
     seconds=0.5,
     rest=0.1,
     closed=((1, 1), (8, 4)),
+    both=(8, 4),
     lone=10,
     logins=40,
     idle=60,
@@ -142,6 +145,25 @@ def closed(settings: Settings) -> list[Figures]:
         except LoadError as error:
             found.append({"senders": senders, "in_flight": in_flight, "failed": str(error)})
     return found
+
+
+def both(settings: Settings) -> Figures:
+    """Messages a second when the relay and its helpers may use every core, and the load too."""
+    senders, in_flight = settings.sizes.both
+    count = max(200, 2 * senders * in_flight)
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        with Relay(settings.patch, cores=len(CORES)) as relay:
+            for _ in range(2):
+                people = Crowd(relay.url, senders, acks=settings.acks)
+                run = uvloop.run(closed_run(relay, people, in_flight, count, settings.sizes.rest))
+                count = max(int(run["per_second"] * settings.sizes.seconds), count)
+    except LoadError as error:
+        return {"senders": senders, "in_flight": in_flight, "failed": str(error)}
+    finally:
+        os.sched_setaffinity(0, mine)
+    return {**run, "doubt": "the load was the limit" if run["load_busy"] >= BUSY else ""}
 
 
 # --- open loop --------------------------------------------------------------------

@@ -54,7 +54,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_every_scenario_has_figures(quick: Run) -> None:
     found = quick.found
     assert set(found) == {
-        *("machine", "guarantees", "quick", "closed", "lone", "logins", "idle", "backlog", "open"),
+        *("machine", "guarantees", "quick", "closed", "both", "lone", "logins", "idle", "backlog", "open"),
     }
     assert found["lone"]["ack_ms"]["count"] == scenarios.QUICK.lone
     assert found["lone"]["fsync_ms"] > 0
@@ -66,7 +66,7 @@ def test_every_scenario_has_figures(quick: Run) -> None:
 
 def test_everything_that_was_sent_was_accepted_and_delivered(quick: Run) -> None:
     assert [(run["senders"], run["in_flight"]) for run in quick.found["closed"]] == list(scenarios.QUICK.closed)
-    for run in quick.found["closed"]:
+    for run in [*quick.found["closed"], quick.found["both"]]:
         assert run["messages"] == run["accepted"] == run["delivered"] == run["receipts"] > 0
         assert run["per_second"] > 0
         assert run["relay_us"] > 0
@@ -93,12 +93,20 @@ def test_table_and_picture_show_them(quick: Run) -> None:
 
 def test_scenarios_are_named_while_it_runs(quick: Run) -> None:
     named = [line.split()[-1] for line in quick.done.stderr.splitlines() if line]
-    assert [name for name in named if name in quick.found] == ["closed", "lone", "logins", "idle", "backlog", "open"]
+    assert [name for name in named if name in quick.found] == [
+        "closed",
+        "both",
+        "lone",
+        "logins",
+        "idle",
+        "backlog",
+        "open",
+    ]
 
 
 def test_nothing_of_a_quick_run_counts(quick: Run) -> None:
     rows = goals(quick.found)
-    assert len(rows) == 13
+    assert len(rows) == 14
     assert {row.met for row in rows} == {None}
     assert None not in {row.met for row in goals({**quick.found, "quick": False}) if row.what.startswith("memory")}
 
