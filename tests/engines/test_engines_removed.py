@@ -61,8 +61,10 @@ def test_undone_additions_are_forgotten_alone() -> None:
     memory.keep()
     mark = memory.mark()
     memory.add(key("b"), NOW)
+    memory.add(key("a"), NOW + 1_000)
     memory.undo(mark)
     assert [memory.holds(key(name), NOW) for name in "ab"] == [True, False]
+    assert not memory.holds(key("a"), NOW + 600_500), "until when it was held before"
 
 
 def test_clock_that_goes_back_does_not_empty_it() -> None:

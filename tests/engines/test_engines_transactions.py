@@ -79,6 +79,17 @@ def test_commit_that_fails_undoes_all(box: SQLiteStore) -> None:
     assert acknowledge(box, "before")
 
 
+def test_commit_that_fails_is_not_tried_with_savepoints(box: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded: list[Job] = []
+    monkeypatch.setattr(box, "_run_guarded", lambda job: guarded.append(job))
+    refuse_commits(box, refuse=True)
+    box.run([adds("1"), adds("2")])
+    assert guarded == [], "what the jobs did was not at fault, and a wait for a lock is long"
+    refuse_commits(box, refuse=False)
+    box.run([adds("1"), failing(adds("2"))])
+    assert len(guarded) == 2, "the control"
+
+
 def test_commit_that_fails_leaves_no_memory_of_removed_messages(box: SQLiteStore) -> None:
     refuse_commits(box, refuse=True)
     box.run([adds("1"), acknowledging("1")])

@@ -1,5 +1,9 @@
+from typing import Any
+
 import pytest
 
+from phantom_messenger.relay import core
+from phantom_messenger.relay.ports import ItemKind
 from support.people import Frame
 from support.simulated import Client, World
 
@@ -298,6 +302,59 @@ def test_client_without_acks_has_not_what_its_socket_did_not_take(world: World, 
     assert [frame["payload"]["status"] for frame in alice.send(message)] == ["accepted"]
     [again] = waits(world, bob)
     assert again["payload"]["messageId"] == message["payload"]["messageId"]
+
+
+def test_many_messages_that_a_socket_took_are_confirmed_a_few_at_once(
+    world: World, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob.drop()
+    bob = world.login(bob.person, ack=False)
+    bob.connection.stalled = True
+    alice.send(*[alice.person.message(bob.person) for _ in range(100)])
+    assert [item[0] for item in bob.session.unconfirmed] == [ItemKind.MESSAGE] * 100, "names, and no texts"
+    jobs: list[int] = []
+    settle = core._settle
+
+    def counted(*arguments: Any) -> Any:
+        jobs[-1] += 1
+        return settle(*arguments)
+
+    def confirm(relay: core.Core, *arguments: Any) -> None:
+        jobs.append(0)
+        original(relay, *arguments)
+        relay.pipeline._start()
+        world.run()
+
+    original = core.Core._confirm
+    monkeypatch.setattr(core, "_settle", counted)
+    monkeypatch.setattr(core.Core, "_confirm", confirm)
+    bob.unstall()
+    assert jobs == [32, 32, 32, 4]
+    assert waits(world, bob) == []
+
+
+def test_item_that_cannot_be_removed_keeps_no_others(
+    world: World, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob.drop()
+    bob = world.login(bob.person, ack=False)
+    bob.connection.stalled = True
+    messages = [alice.person.message(bob.person) for _ in range(40)]
+    stuck = messages[17]["payload"]["messageId"]
+    alice.send(*messages)
+    settle = core._settle
+
+    def broken(tx: Any, recipient: str, sender: str, name: str, *rest: Any) -> Any:
+        if name == stuck:
+            raise LookupError(name)
+        return settle(tx, recipient, sender, name, *rest)
+
+    monkeypatch.setattr(core, "_settle", broken)
+    bob.unstall()
+    told = [frame["payload"]["messageId"] for frame in alice.take("MESSAGE_ACK")]
+    assert sorted(told[-39:]) == sorted(one["payload"]["messageId"] for one in messages if one is not messages[17])
+    monkeypatch.undo()
+    assert [frame["payload"]["messageId"] for frame in waits(world, bob)] == [stuck]
 
 
 def test_client_without_acks_may_still_say_read(world: World, alice: Client, bob: Client) -> None:

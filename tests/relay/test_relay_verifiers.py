@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 import uvloop
 from nacl.signing import SigningKey
 
-from phantom_messenger.relay import verifiers
+from phantom_messenger.relay import keycheck, pipeline, verifiers
 from phantom_messenger.relay.pipeline import LEAST_HELP, Pipeline, Submission
 from phantom_messenger.relay.ports import SignatureCheck
 from phantom_messenger.relay.verifiers import Verifiers
@@ -56,7 +59,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 def pids(of: Verifiers) -> list[int]:
-    return [worker._process.pid for worker in of._workers if worker._process is not None]
+    return [worker.process.pid for worker in of._workers if worker.process is not None]
 
 
 def is_alive(pid: int) -> bool:
@@ -80,6 +83,12 @@ def test_verdicts_are_right() -> None:
     uvloop.run(scenario())
 
 
+@pytest.fixture
+def never_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifiers, "LATE_SECONDS", 100.0)
+
+
+@pytest.mark.usefixtures("never_late")
 def test_what_a_process_was_asked_is_answered_though_it_is_killed() -> None:
     async def scenario() -> None:
         async with running(1) as helpers:
@@ -100,6 +109,7 @@ def test_what_a_process_was_asked_is_answered_though_it_is_killed() -> None:
     uvloop.run(scenario())
 
 
+@pytest.mark.usefixtures("never_late")
 def test_process_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifiers, "PATIENCE_SECONDS", 0.2)
 
@@ -114,11 +124,112 @@ def test_process_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) 
             helpers.tick()
             await until(lambda: bool(found))
             assert found[0].index(False) == 7
-            assert not is_alive(first)
+            await until(lambda: not is_alive(first))
 
     uvloop.run(scenario())
 
 
+def test_what_is_late_is_checked_here_and_answered_once() -> None:
+    async def scenario() -> None:
+        async with running(1) as helpers:
+            [first] = pids(helpers)
+            found: list[list[bool]] = []
+            began = time.monotonic()
+            os.kill(first, signal.SIGSTOP)
+            assert helpers(checks(40, [7]), found.append)
+            assert helpers(checks(40, [8]), found.append)
+            await until(lambda: len(found) == 2)
+            assert verifiers.LATE_SECONDS <= time.monotonic() - began < 2
+            assert [verdicts.index(False) for verdicts in found] == [7, 8]
+            assert not helpers(checks(40), found.append), "it is asked no more"
+            os.kill(first, signal.SIGCONT)
+            await until(lambda: helpers._workers[0].is_ready)
+            assert len(found) == 2, "its late answers are dropped"
+            assert helpers(checks(40, [9]), found.append)
+            await until(lambda: len(found) == 3)
+            assert found[2].index(False) == 9
+            assert pids(helpers) == [first]
+
+    uvloop.run(scenario())
+
+
+def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with running(1) as helpers:
+            os.kill(pids(helpers)[0], signal.SIGSTOP)
+            found: list[list[bool]] = []
+            for number in range(3):
+                assert helpers(checks(10, [number]), found.append)
+            real = keycheck.verify
+            failing = iter([True])
+
+            def broken(batch: Sequence[SignatureCheck]) -> list[bool]:
+                if next(failing, False):
+                    raise ValueError("broken")
+                return real(batch)
+
+            monkeypatch.setattr(verifiers, "verify", broken)
+            os.kill(pids(helpers)[0], signal.SIGKILL)
+            await until(lambda: len(found) == 3)
+            assert [sum(verdicts) for verdicts in found] == [0, 9, 9]
+
+    uvloop.run(scenario())
+
+
+def test_process_that_does_not_start_is_tried_again_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[float] = []
+    monkeypatch.setattr(verifiers, "START_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(verifiers, "MOST_START_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(verifiers, "log", lambda _: lost.append(time.monotonic()))
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+
+    async def scenario() -> None:
+        helpers = Verifiers(1)
+        await helpers.start()
+        await until(lambda: len(lost) == 6)
+        helpers.close()
+        pauses = [after - before for before, after in itertools.pairwise(lost)]
+        assert pauses[0] < 0.15, "the control"
+        assert pauses[-1] >= 0.2
+
+    uvloop.run(scenario())
+
+
+def test_process_that_never_says_that_it_is_ready_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    monkeypatch.setattr(verifiers, "PATIENCE_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        helpers = Verifiers(1)
+        await helpers.start()
+        [first] = pids(helpers)
+        helpers.tick()
+        assert is_alive(first), "the control"
+        await asyncio.sleep(0.3)
+        helpers.tick()
+        await until(lambda: not is_alive(first))
+        helpers.close()
+
+    uvloop.run(scenario())
+
+
+def test_processes_run_no_code_from_where_the_relay_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "msgspec.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
+    monkeypatch.chdir(tmp_path)
+
+    async def scenario() -> None:
+        async with running(1):
+            assert not (tmp_path / "ran").exists()
+
+    uvloop.run(scenario())
+    subprocess.run([sys.executable, "-m", verifiers.__name__, "0"], check=False, timeout=PATIENCE)
+    assert (tmp_path / "ran").exists(), "the control: without -P it is run"
+
+
+@pytest.mark.usefixtures("never_late")
 def test_busy_processes_take_no_more() -> None:
     async def scenario() -> None:
         async with running(1) as helpers:
@@ -206,6 +317,19 @@ def test_frames_are_handled_in_the_order_in_which_they_came() -> None:
     assert bench.pipeline.load == 0
 
 
+def test_what_waits_for_helpers_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_TURNED_BYTES", 30_000)
+    bench = Bench()
+    for full in (False, False, True):
+        for number in range(10):
+            bench.pipeline.put(Submission(number, None, (b"", b"", bytes(1_000))))  # type: ignore[arg-type]
+        bench.turns.run()
+        assert bench.pipeline.is_full is full
+    for _, done in bench.asked:
+        done([True] * 10)
+    assert not bench.pipeline.is_full
+
+
 def test_relay_is_not_idle_while_others_check() -> None:
     bench = Bench()
     bench.put(10)
@@ -275,7 +399,7 @@ def test_forged_message_among_many_is_refused_and_the_order_kept(start_relay: St
         [helper] = helpers_of(relay)
         os.kill(helper, signal.SIGSTOP)
         raw.send(b"".join(frame(TEXT, canonical(message)) for message in [*messages, person.frame("PING", id="end")]))
-        assert raw.is_silent(0.3), "it is the process that checks them"
+        assert raw.is_silent(0.1), "it is the process that checks them"
         os.kill(helper, signal.SIGCONT)
         seen: dict[str, str] = {}
         while "end" not in seen:

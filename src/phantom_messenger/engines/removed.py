@@ -23,7 +23,8 @@ class Removed:
 
     def __init__(self) -> None:
         self._parts: deque[dict[bytes, int]] = deque([{}], maxlen=_PARTS)
-        self._journal: list[bytes] = []
+        self._journal: list[tuple[bytes, int | None]] = []
+        """What was added in this transaction, and what it stands in the place of."""
         self._until = 0
 
     def mark(self) -> int:
@@ -32,8 +33,12 @@ class Removed:
 
     def undo(self, mark: int) -> None:
         """Forget what was added behind a mark."""
-        for digest in self._journal[mark:]:
-            self._parts[-1].pop(digest, None)
+        newest = self._parts[-1]
+        for digest, before in reversed(self._journal[mark:]):
+            if before is None:
+                newest.pop(digest, None)
+            else:
+                newest[digest] = before
         del self._journal[mark:]
 
     def keep(self) -> None:
@@ -51,9 +56,8 @@ class Removed:
         if now + KEEP_REMOVED_MS != self._until:  # one number serves all of a moment
             self._until = now + KEEP_REMOVED_MS
         digest, newest = _digest(key), self._parts[-1]
-        newest.pop(digest, None)
+        self._journal.append((digest, newest.pop(digest, None)))
         newest[digest] = self._until
-        self._journal.append(digest)
 
     def holds(self, key: MessageKey, now: int) -> bool:
         """Whether it was removed less than ten minutes ago."""

@@ -86,6 +86,7 @@ class SQLiteStore:
         self._lock: int | None = None
         self._reserve: Reserve | None = None
         self._is_cramped = False
+        self._has_job_failed = False
         self._is_log_kept = False
         self._mended_at = -_MEND_SECONDS
         self._vfs = vfs
@@ -243,8 +244,10 @@ class SQLiteStore:
 
         Savepoints cost more than the jobs, and hardly any job fails: they are made in a second run.
         """
+        self._has_job_failed = False
         results = self._transact(jobs, deadline, self._run_plainly)
-        if isinstance(results, Failure) and not (results.storage_full or is_damage(results.error)):
+        is_of_all = isinstance(results, Failure) and (results.storage_full or is_damage(results.error))
+        if self._has_job_failed and not is_of_all:
             return self._transact(jobs, deadline, self._run_guarded)
         return results
 
@@ -270,7 +273,11 @@ class SQLiteStore:
         return results
 
     def _run_plainly(self, job: Job) -> Any:
-        return job(self)
+        try:
+            return job(self)
+        except Exception:
+            self._has_job_failed = True
+            raise
 
     def _run_guarded(self, job: Job) -> Any:
         mark = self.mailboxes.mark()

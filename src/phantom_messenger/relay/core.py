@@ -5,7 +5,7 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 """
 
 import base64
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -32,13 +32,16 @@ from phantom_messenger.relay.ports import (
     Writer,
 )
 from phantom_messenger.relay.rules import State
-from phantom_messenger.relay.session import Session
+from phantom_messenger.relay.session import Session, Taken
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 
 LIMITER_KEY_BYTES = 32
 RETRY_STORAGE_MS = 5_000
 """When to try again after the relay could not store: a full disk is not freed faster."""
+
+CONFIRMED_AT_ONCE = 32
+"""Items that a socket took, removed in one job: those of others do not wait long behind it."""
 
 Id = str | UnsetType
 
@@ -164,11 +167,26 @@ class Core:
 
     # --- storing ------------------------------------------------------------------
 
-    def store(self, session: Session, request: Id, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
-        """Have a client's job stored; a failure is answered, success goes to ``then``."""
+    def store(
+        self,
+        session: Session,
+        request: Id,
+        job: Job,
+        then: Callable[[Any], None],
+        *,
+        size: int = 0,
+        otherwise: Callable[[], None] | None = None,
+    ) -> None:
+        """Have a client's job stored; success goes to ``then``.
+
+        A failure is answered, or left to ``otherwise`` if it is given and there is room.
+        """
 
         def finish(result: Any) -> None:
             if isinstance(result, Failure):
+                if otherwise is not None and not result.storage_full:
+                    otherwise()
+                    return
                 if not result.storage_full:
                     report(result.error)
                 if session.state is not State.CLOSED:
@@ -204,7 +222,7 @@ class Core:
             return
         self.send_text(session, item.text)
         if not session.acks:
-            session.unconfirmed.append(item)
+            session.unconfirmed.append((item.kind, item.seq, item.sender, item.name))
 
     def load(self, session: Session) -> None:
         """Read on in the mailbox; after its last page new items are pushed as they come."""
@@ -232,7 +250,8 @@ class Core:
             self.load(session)
         if session.unconfirmed and level == 0:
             taken, session.unconfirmed = session.unconfirmed, []
-            self._confirm_all(session, taken)
+            for first in range(0, len(taken), CONFIRMED_AT_ONCE):
+                self._confirm(session, taken[first : first + CONFIRMED_AT_ONCE])
 
     def confirm(self, session: Session, seq: int, request: Id) -> None:
         """The recipient has a receipt or key exchange."""
@@ -249,24 +268,28 @@ class Core:
             lambda item: self._deliver_receipt(sender, item),
         )
 
-    def _confirm_all(self, session: Session, taken: list[Item]) -> None:
-        """The socket of a client without acks took these: one job for all of them."""
+    def _confirm(self, session: Session, taken: Sequence[Taken]) -> None:
+        """The socket of a client without acks took these: one job, or one for each if that fails."""
         moment, recipient = self._moment(), session.user_id
 
         def job(tx: Transaction) -> list[tuple[str, Item]]:
             news = []
-            for item in taken:
-                if item.kind is not ItemKind.MESSAGE:
-                    tx.mailboxes.confirm(recipient, item.seq)
-                elif kept := _settle(tx, recipient, item.sender, item.name, frames.Status.DELIVERED, moment):
-                    news.append((item.sender, kept))
+            for kind, seq, sender, name in taken:
+                if kind is not ItemKind.MESSAGE:
+                    tx.mailboxes.confirm(recipient, seq)
+                elif kept := _settle(tx, recipient, sender, name, frames.Status.DELIVERED, moment):
+                    news.append((sender, kept))
             return news
 
         def then(news: list[tuple[str, Item]]) -> None:
             for sender, item in news:
                 self.deliver(sender, item)
 
-        self.store(session, UNSET, job, then)
+        def one_by_one() -> None:
+            for one in taken:
+                self._confirm(session, [one])
+
+        self.store(session, UNSET, job, then, otherwise=one_by_one if len(taken) > 1 else None)
 
     def expire(self, limit: int, then: Callable[[int | None], None]) -> None:
         """Remove messages whose time came before their recipients did, and tell the senders.

@@ -26,6 +26,9 @@ MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Jobs that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
 
+MAX_TURNED_BYTES: Final = 32 * 1024 * 1024
+"""Signed text of frames that wait for the verdicts of helpers; beyond it what can wait is refused."""
+
 LOAD_MS: Final = 1_000
 """How long an answer may be on its way under load: what more than this can carry is refused early."""
 
@@ -52,10 +55,12 @@ class Submission(NamedTuple):
 class Turn:
     """Frames that came in one turn, and what was found of their signatures; None while it is not known."""
 
-    __slots__ = ("arrived", "verdicts")
+    __slots__ = ("arrived", "checks", "size", "verdicts")
 
     def __init__(self, arrived: list[Submission]) -> None:
         self.arrived = arrived
+        self.checks = [submission.check for submission in arrived if submission.check is not None]
+        self.size = sum(len(message) for _, _, message in self.checks)
         self.verdicts: list[bool] | Exception | None = None
 
 
@@ -104,6 +109,7 @@ class Pipeline:
         self._arrived: list[Submission] = []
         self._turns: deque[Turn] = deque()
         self._turned = 0
+        self._turned_bytes = 0
         self._waiting: deque[Work] = deque()
         self._waiting_bytes = 0
         self._running: list[Work] = []
@@ -122,8 +128,8 @@ class Pipeline:
 
     @property
     def is_full(self) -> bool:
-        """Whether more is on its way than can be done in ``LOAD_MS``."""
-        return self.load >= self._room
+        """Whether more is on its way than can be done in ``LOAD_MS``, or than memory should hold."""
+        return self.load >= self._room or self._turned_bytes >= MAX_TURNED_BYTES
 
     def put(self, submission: Submission) -> None:
         """Take in an admitted frame."""
@@ -163,7 +169,8 @@ class Pipeline:
         self._arrived = []
         self._turns.append(turn)
         self._turned += len(turn.arrived)
-        checks = [submission.check for submission in turn.arrived if submission.check is not None]
+        self._turned_bytes += turn.size
+        checks = turn.checks
 
         def known(verdicts: list[bool]) -> None:
             turn.verdicts = verdicts
@@ -179,8 +186,10 @@ class Pipeline:
     def _advance(self) -> None:
         """Handle what is verified, in the order in which it came."""
         while self._turns and (found := self._turns[0].verdicts) is not None:
-            arrived = self._turns.popleft().arrived
+            turn = self._turns.popleft()
+            arrived = turn.arrived
             self._turned -= len(arrived)
+            self._turned_bytes -= turn.size
             if isinstance(found, Exception):
                 for submission in arrived:
                     self._broken(submission, found)

@@ -9,7 +9,7 @@ from typing import Final
 
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.outbox import Outbox
-from phantom_messenger.relay.ports import Connection, Item
+from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
@@ -30,6 +30,9 @@ class Feed:
     live: bool = False
     loading: bool = False
 
+
+Taken = tuple[ItemKind, int, str, str]
+"""Kind, seq, sender and name of an item that was written to a socket, until that has taken it."""
 
 _COUNTED: Final = {ErrorCode.INVALID_MESSAGE, ErrorCode.MESSAGE_TOO_LARGE}
 
@@ -106,7 +109,7 @@ class Session:
         self.outbox = Outbox(connection, now)
         self.feed = Feed()
         self.strikes = Strikes()
-        self.unconfirmed: list[Item] = []
+        self.unconfirmed: list[Taken] = []
         self.opened_at = now
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""

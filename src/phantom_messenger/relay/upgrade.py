@@ -117,6 +117,7 @@ class Handshake(asyncio.BufferedProtocol):
         if self._party is not None:
             self._settle()
             self._door.leave()
+        self._transport = None
 
     def eof_received(self) -> bool:
         """See ``asyncio.BufferedProtocol``: whoever says nothing more gets nothing more."""
@@ -159,6 +160,7 @@ class Handshake(asyncio.BufferedProtocol):
 
     def _open(self, transport: asyncio.Transport, found: Upgrade, tail: bytes) -> None:
         self._settle()
+        self._transport = None
         party = http.party_of(self._peer, found.forwarded, self._config)
         connection = self._accept(party, found.host)
         connection.on_gone(self._door.leave)

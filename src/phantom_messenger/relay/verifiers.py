@@ -2,11 +2,12 @@
 
 Both ends are here: ``Verifiers`` in the relay, and ``main`` in the processes that it starts.
 They speak over a socket pair: four bytes of length, then checks in MessagePack one way and a
-byte for each the other way. What a process that has ended, or stands still, was asked is
-checked by the relay itself, so that nothing waits for it.
+byte for each the other way. What a process that has ended, or is late, was asked is checked
+by the relay itself, so that nothing waits for it.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -14,21 +15,29 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import msgspec
 
-from phantom_messenger.events import Event, log
+from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay.keycheck import verify
 from phantom_messenger.relay.ports import SignatureCheck
 
 MOST_ASKED: Final = 1_024
 """Checks that one process may have before it: about 60 ms of work. Beyond it the relay works too."""
 
+MOST_ASKED_BYTES: Final = 4 * 1024 * 1024
+"""What these checks may hold."""
+
+LATE_SECONDS: Final = 0.25
+"""How long a batch may take before the relay checks it itself."""
+
 PATIENCE_SECONDS: Final = 5.0
-"""How long a batch may take before its process counts as gone."""
+"""How long a process may stand still, or start, before it counts as gone."""
 
 START_AGAIN_SECONDS: Final = 1.0
+MOST_START_AGAIN_SECONDS: Final = 60.0
+"""After how long one is started in the place of another; twice as long each time that it has not even started."""
 STOP_SECONDS: Final = 1.0
 _LENGTH_BYTES: Final = 4
 _READY: Final = b"\0\0\0\0"
@@ -43,10 +52,33 @@ def default_count() -> int:
     return min(len(os.sched_getaffinity(0)) // 2, 2)
 
 
-class _Asked(NamedTuple):
-    batch: Sequence[SignatureCheck]
-    done: Callable[[list[bool]], None]
-    at: float
+class _Asked:
+    """A batch that a process has before it; ``done`` is called once."""
+
+    __slots__ = ("_done", "at", "batch", "size")
+
+    def __init__(self, batch: Sequence[SignatureCheck], size: int, done: Callable[[list[bool]], None]) -> None:
+        self.batch = batch
+        self.size = size
+        self.at = asyncio.get_running_loop().time()
+        self._done: Callable[[list[bool]], None] | None = done
+
+    def answer(self, verdicts: list[bool]) -> None:
+        """The process has answered; that may be too late."""
+        if self._done is not None:
+            done, self._done = self._done, None
+            done(verdicts)
+
+    def check_here(self) -> None:
+        """Do without the process."""
+        if self._done is None:
+            return
+        try:
+            verdicts = verify(self.batch)
+        except Exception as error:  # noqa: BLE001 - the border: what others asked is still to be answered
+            report(error)
+            verdicts = [False] * len(self.batch)
+        self.answer(verdicts)
 
 
 class _Worker(asyncio.Protocol):
@@ -55,20 +87,30 @@ class _Worker(asyncio.Protocol):
     def __init__(self, gone: Callable[["_Worker"], None]) -> None:
         self._gone = gone
         self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
         self._transport: asyncio.Transport | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._asked: deque[_Asked] = deque()
         self._buffer = bytearray()
-        self.is_ready = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_late = False
+        self.process: subprocess.Popen[bytes] | None = None
+        self.has_started = False
         self.load = 0
         """Checks that it has before it."""
+        self.held = 0
+        """Bytes of them."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be asked."""
+        return self.has_started and not self._is_late
 
     async def start(self) -> None:
         """Start the process; it is of use once it ``is_ready``."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - of ourselves, and over in milliseconds
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+            self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - of ourselves, and over in milliseconds
+                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],  # -P: no code from where it is started
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -89,45 +131,65 @@ class _Worker(asyncio.Protocol):
                 return
             verdicts = [byte == 1 for byte in self._buffer[_LENGTH_BYTES:end]]
             del self._buffer[:end]
-            if not self.is_ready:
-                self.is_ready = True
+            if not self.has_started:
+                self.has_started = True
                 continue
             asked = self._asked.popleft()
             self.load -= len(asked.batch)
-            asked.done(verdicts)
+            self.held -= asked.size
+            self._is_late = self._is_late and bool(self._asked)
+            asked.answer(verdicts)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """See ``asyncio.Protocol``: the process has ended."""
-        self.is_ready = False
-        self.end()
-        while self._asked:
-            asked = self._asked.popleft()
-            asked.done(verify(asked.batch))
+        if self._timer is not None:
+            self._timer.cancel()
         self._gone(self)
+        while self._asked:
+            self._asked.popleft().check_here()
 
     def ask(self, batch: Sequence[SignatureCheck], done: Callable[[list[bool]], None]) -> None:
         """Have a batch checked."""
         assert self._transport is not None  # noqa: S101 - asked of those that are ready
-        self._asked.append(_Asked(batch, done, self._loop.time()))
-        self.load += len(batch)
         data = _encode(batch)
+        self._asked.append(_Asked(batch, len(data), done))
+        self.load += len(batch)
+        self.held += len(data)
         self._transport.write(len(data).to_bytes(_LENGTH_BYTES) + data)
+        if self._timer is None:
+            self._timer = self._loop.call_later(LATE_SECONDS, self._look)
 
     def check_time(self) -> None:
         """Give up a process that stands still."""
-        if self._asked and self._loop.time() - self._asked[0].at > PATIENCE_SECONDS and self._transport is not None:
+        if self._asked:
+            since = self._asked[0].at
+        elif self.has_started:
+            return
+        else:
+            since = self._started_at
+        if self._loop.time() - since > PATIENCE_SECONDS and self._transport is not None:
             self._transport.abort()
-
-    def end(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()  # it holds nothing
-            self._process.wait(STOP_SECONDS)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it: it holds nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        if self.process is not None:
+            self.process.kill()
+
+    def _look(self) -> None:
+        """Check here what takes too long, and ask no more until it has answered."""
+        self._timer = None
+        if not self._asked:
+            return
+        left = self._asked[0].at + LATE_SECONDS - self._loop.time()
+        if left <= 0 and not self._is_late:
+            self._is_late = True
+            for asked in list(self._asked):
+                asked.check_here()
+        self._timer = self._loop.call_later(LATE_SECONDS if self._is_late else left, self._look)
 
 
 class Verifiers:
@@ -140,7 +202,9 @@ class Verifiers:
     def __init__(self, count: int) -> None:
         self._count = count
         self._workers: list[_Worker] = []
+        self._ended: list[subprocess.Popen[bytes]] = []
         self._starting: set[asyncio.Task[None]] = set()
+        self._pause = START_AGAIN_SECONDS
         self._is_closing = False
 
     async def start(self) -> None:
@@ -154,14 +218,15 @@ class Verifiers:
         if not ready:
             return False
         worker = min(ready, key=lambda worker: worker.load)
-        if worker.load > MOST_ASKED:
+        if worker.load > MOST_ASKED or worker.held > MOST_ASKED_BYTES:
             return False
         worker.ask(batch, done)
         return True
 
     def tick(self) -> None:
         """Time has passed: call it about once a second."""
-        for worker in self._workers:
+        self._ended = [process for process in self._ended if process.poll() is None]
+        for worker in list(self._workers):
             worker.check_time()
 
     def close(self) -> None:
@@ -169,9 +234,13 @@ class Verifiers:
         self._is_closing = True
         for task in self._starting:
             task.cancel()
-        for worker in list(self._workers):
+        for worker in self._workers:
             worker.close()
-            worker.end()
+            if worker.process is not None:
+                self._ended.append(worker.process)
+        for process in self._ended:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
 
     async def _start_one(self) -> None:
         worker = _Worker(self._lost)
@@ -185,13 +254,20 @@ class Verifiers:
     def _lost(self, worker: _Worker) -> None:
         if worker in self._workers:
             self._workers.remove(worker)
+        worker.close()
+        if worker.process is not None:
+            self._ended.append(worker.process)  # the kernel may take its time: nobody waits for it
+        if worker.has_started:
+            self._pause = START_AGAIN_SECONDS
         if not self._is_closing:
-            log(Event.VERIFIER_LOST)
             self._start_later()
 
     def _start_later(self) -> None:
+        log(Event.VERIFIER_LOST)
+        pause, self._pause = self._pause, min(2 * self._pause, MOST_START_AGAIN_SECONDS)
+
         async def start() -> None:
-            await asyncio.sleep(START_AGAIN_SECONDS)
+            await asyncio.sleep(pause)
             await self._start_one()
 
         task = asyncio.get_running_loop().create_task(start())

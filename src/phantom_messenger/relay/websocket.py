@@ -120,11 +120,13 @@ class WebSocketConnection(WSListener):
             self._take_data(kind, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows passes it
-        """The socket is gone."""
+        """The socket is gone; nothing of the connection waits for the collector, which comes seldom."""
         self._closing = True
         self._gone()
         if self._session is not None:
             self._receiver.disconnected(self._session)
+        self._session = self._transport = None
+        self._gone = lambda: None
 
     def pause_writing(self) -> None:
         """The socket's buffer is full; the core asks ``buffered`` itself."""
