@@ -2,6 +2,8 @@
 
 from typing import Any, Final, NamedTuple
 
+from stages import STAGES
+
 Figures = dict[str, Any]
 BIG: Final = 1_000_000
 """Messages stored; a smaller store says nothing of growth."""
@@ -140,6 +142,9 @@ def tables(found: Figures) -> str:
     if runs := found.get("open"):
         lines += _open(runs)
     lines += _rest(found)
+    if one := found.get("stages"):
+        lines += ["", f"{'a message, microseconds of processor time':<56}{sum(one['us'].values()):>8.1f}"]
+        lines += [f"  {STAGES[stage]:<54}{spent:>8.1f}" for stage, spent in one["us"].items() if spent]
     if rows := goals(found):
         lines += ["", f"{'goal':<40}{'wanted':>18}{'seen':>16}"]
         words = {True: "met", False: "MISSED", None: "does not count"}

@@ -19,6 +19,7 @@ from growth import growth, soak
 from picture import picture
 from relays import CORES, WITHOUT_SYNCING, WITHOUT_VERIFYING, machine
 from scenarios import QUICK, Settings, Sizes, backlog, both, closed, idle, logins, lone, opened, say
+from stages import stages
 
 SCENARIOS: Final[dict[str, Callable[[Settings], Any]]] = {
     "closed": closed,
@@ -28,7 +29,7 @@ SCENARIOS: Final[dict[str, Callable[[Settings], Any]]] = {
     "idle": idle,
     "backlog": backlog,
 }
-"""What is measured unless something else is asked for; open loops follow, at shares of what was reached."""
+"""What is measured unless something else is asked for; then open loops, at shares of what was reached, and stages."""
 
 PATCHES: Final = {"sync": WITHOUT_SYNCING, "verify": WITHOUT_VERIFYING}
 
@@ -36,7 +37,12 @@ PATCHES: Final = {"sync": WITHOUT_SYNCING, "verify": WITHOUT_VERIFYING}
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--only", choices=[*SCENARIOS, "open", "growth"], action="append", help="this alone; may be given again")
+    add(
+        "--only",
+        choices=[*SCENARIOS, "open", "stages", "growth"],
+        action="append",
+        help="this alone; may be given again",
+    )
     add("--seconds", type=float, help="about how long each loop lasts (8)")
     add("--acks", action="store_true", help="people confirm what they receive (feature ack)")
     add("--without", choices=[*PATCHES], action="append", default=[], help="take this away from the relay")
@@ -72,7 +78,7 @@ def _measure(options: argparse.Namespace, settings: Settings, found: Figures) ->
     if options.soak:
         found["soak"] = soak(settings, options.soak)
         return
-    wanted = options.only or [*SCENARIOS, "open"]
+    wanted = options.only or [*SCENARIOS, "open", "stages"]
     for name, scenario in SCENARIOS.items():
         if name in wanted:
             _announce(name)
@@ -84,6 +90,11 @@ def _measure(options: argparse.Namespace, settings: Settings, found: Figures) ->
             found["open"] = opened(settings, most)
         else:
             print("no closed loop was carried: there is no maximum to take shares of", file=sys.stderr)
+    if "stages" in wanted:
+        _announce("stages")
+        runs = [run for run in found.get("closed", []) if "failed" not in run]
+        best = max(runs, key=lambda run: float(run["per_second"]), default=None)
+        found["stages"] = stages(settings, best["relay_us"] if best else None)
     if "growth" in wanted:
         _announce("growth")
         found["growth"] = growth(settings)

@@ -1,12 +1,14 @@
-"""The results as a picture: bars of messages a second, and curves of latencies, in SVG without a library."""
+"""The results as a picture in SVG, without a library: bars of messages a second, latencies, the stages of a message."""
 
 import math
 from typing import Any, Final
 
+from stages import STAGES
+
 WIDTH: Final = 760
 INK: Final = "#1b1b1f"
 FAINT: Final = "#d5d5da"
-PAINT: Final = ("#3b6fb6", "#2e8b57", "#c2571a", "#8a3fa0")
+PAINT: Final = ("#3b6fb6", "#c2571a", "#8a3fa0", "#2e8b57", "#b08900", "#7a7a86")
 _LEFT: Final = 160
 _HEIGHT: Final = 260
 _SHARES: Final = ("p50", "p90", "p99", "p99.9")
@@ -60,6 +62,23 @@ def _curves(runs: Runs, top: float) -> list[str]:
     return parts
 
 
+def _stack(spent: dict[str, float], top: float) -> list[str]:
+    """One bar of a message's microseconds, in stages, and what each is."""
+    whole = sum(spent.values())
+    parts = [_text(20, top, f"a message: {whole:.0f} us of the relay's processor time", size=15)]
+    x = 20.0
+    for index, (stage, us) in enumerate(spent.items()):
+        width = us / whole * (WIDTH - 40)
+        paint = PAINT[index % len(PAINT)]
+        parts.append(f'<rect x="{x:.1f}" y="{top + 14:.0f}" width="{width:.1f}" height="34" fill="{paint}"/>')
+        x += width
+        y = top + 76 + index * 22
+        parts.append(f'<rect x="20" y="{y - 11:.0f}" width="12" height="12" fill="{paint}"/>')
+        parts.append(_text(74, y, f"{us:.0f}", anchor="end"))
+        parts.append(_text(84, y, STAGES[stage]))
+    return parts
+
+
 def picture(found: dict[str, Any]) -> str:
     """The whole picture."""
     parts, top = (
@@ -72,6 +91,10 @@ def picture(found: dict[str, Any]) -> str:
     if runs := [run for run in found.get("open", []) if "failed" not in run]:
         parts += _curves(runs, top)
         top += 70 + _HEIGHT
+    if one := found.get("stages"):
+        spent = {stage: us for stage, us in one["us"].items() if us}
+        parts += _stack(spent, top)
+        top += 86 + 22 * len(spent)
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top:.0f}" font-family="sans-serif">\n'

@@ -36,6 +36,7 @@ class Sizes:
         both: the same, where the relay may use every core.
         rest: seconds between logins and messages: the relay forgets the pace of the logins.
         idle: connections that do nothing, and for how long.
+        stage_turns: turns of which the stages are timed.
         stored: messages and accounts of a small store and of a big one.
     """
 
@@ -51,6 +52,7 @@ class Sizes:
     backlogs: int = 5
     stored: tuple[tuple[int, int], tuple[int, int]] = ((1_000, 200), (1_000_000, 100_000))
     stored_pairs: int = 64
+    stage_turns: int = 40
     soak_rate: float = 2_000.0
 
 
@@ -67,6 +69,7 @@ QUICK: Final = Sizes(
     backlogs=1,
     stored=((40, 20), (400, 200)),
     stored_pairs=4,
+    stage_turns=3,
     soak_rate=100.0,
 )
 """Enough to see that everything works; its figures mean nothing."""

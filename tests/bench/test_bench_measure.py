@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import relays
 import scenarios
+import stages
 from goals import goals, tables
 from growth import fill, slope
 from picture import picture
@@ -54,8 +55,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_every_scenario_has_figures(quick: Run) -> None:
     found = quick.found
     assert set(found) == {
-        *("machine", "guarantees", "quick", "closed", "both", "lone", "logins", "idle", "backlog", "open"),
+        *("machine", "guarantees", "quick", "closed", "both", "lone", "logins", "idle", "backlog", "open", "stages"),
     }
+    assert all(spent > 0 for stage, spent in found["stages"]["us"].items() if stage != "around")
     assert found["lone"]["ack_ms"]["count"] == scenarios.QUICK.lone
     assert found["lone"]["fsync_ms"] > 0
     assert found["lone"]["resting_mb"] > 10
@@ -88,20 +90,14 @@ def test_table_and_picture_show_them(quick: Run) -> None:
     image = ET.fromstring(quick.image.read_text())  # noqa: S314 - our own
     shapes = [element.tag.rpartition("}")[2] for element in image.iter()]
     assert shapes.count("polyline") == 2 * len(quick.found["open"])
-    assert shapes.count("rect") == 1 + len(quick.found["closed"]) + len(quick.found["open"])
+    bars = len(quick.found["closed"]) + len(quick.found["open"])
+    assert shapes.count("rect") == 1 + bars + 2 * sum(us > 0 for us in quick.found["stages"]["us"].values())
 
 
 def test_scenarios_are_named_while_it_runs(quick: Run) -> None:
     named = [line.split()[-1] for line in quick.done.stderr.splitlines() if line]
-    assert [name for name in named if name in quick.found] == [
-        "closed",
-        "both",
-        "lone",
-        "logins",
-        "idle",
-        "backlog",
-        "open",
-    ]
+    order = ["closed", "both", "lone", "logins", "idle", "backlog", "open", "stages"]
+    assert [name for name in named if name in quick.found] == order
 
 
 def test_nothing_of_a_quick_run_counts(quick: Run) -> None:
@@ -247,3 +243,12 @@ def test_relay_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
     with Relay() as relay:
         os.kill(relay.pid, signal.SIGSTOP)
     assert time.monotonic() - began < 20
+
+
+def test_stages_add_up_to_what_the_relay_needs() -> None:
+    spent = stages.stages(scenarios.Settings(scenarios.QUICK), None)["us"]
+    assert spent["around"] == 0
+    whole = stages.stages(scenarios.Settings(scenarios.QUICK), 10_000.0)["us"]
+    assert sum(whole.values()) == pytest.approx(10_000.0)
+    assert stages.stages(scenarios.Settings(scenarios.QUICK), 1.0)["us"]["around"] == 0
+    assert 20 < spent["signature"] < 2_000
