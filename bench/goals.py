@@ -40,6 +40,7 @@ def _goals(found: Figures) -> list[Goal]:
     if (run := found.get("both")) and "failed" not in run:
         seen, counts = run["per_second"], not run["doubt"]
         rows.append(_goal("the same, all cores, load included", 16_000, seen, "msg/s", least=True, counts=counts))
+        rows.append(_goal("memory of an idle relay with its helpers", 60, run["resting_mb"], "MB"))
     for run in found.get("open", []):
         if run["share"] == 0.5 and "failed" not in run:  # noqa: PLR2004 - the goal's
             for name, limit in (("p50", 3), ("p99", 8), ("p99.9", 20)):

@@ -158,6 +158,8 @@ def both(settings: Settings) -> Figures:
     os.sched_setaffinity(0, CORES)
     try:
         with Relay(settings.patch, cores=len(CORES)) as relay:
+            time.sleep(settings.sizes.rest)  # its helpers start meanwhile
+            resting = relay.resident()
             for _ in range(2):
                 people = Crowd(relay.url, senders, acks=settings.acks)
                 run = uvloop.run(closed_run(relay, people, in_flight, count, settings.sizes.rest))
@@ -166,7 +168,7 @@ def both(settings: Settings) -> Figures:
         return {"senders": senders, "in_flight": in_flight, "failed": str(error)}
     finally:
         os.sched_setaffinity(0, mine)
-    return {**run, "doubt": "the load was the limit" if run["load_busy"] >= BUSY else ""}
+    return {**run, "resting_mb": resting / 1e6, "doubt": "the load was the limit" if run["load_busy"] >= BUSY else ""}
 
 
 # --- open loop --------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_scenarios_are_named_while_it_runs(quick: Run) -> None:
 
 def test_nothing_of_a_quick_run_counts(quick: Run) -> None:
     rows = goals(quick.found)
-    assert len(rows) == 14
+    assert len(rows) == 15
     assert {row.met for row in rows} == {None}
     assert None not in {row.met for row in goals({**quick.found, "quick": False}) if row.what.startswith("memory")}
 

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 from nacl.signing import SigningKey
 
-from phantom_messenger.relay import keycheck, pipeline, verifiers
+from phantom_messenger.relay import keycheck, pipeline, verifiers, verifying
 from phantom_messenger.relay.pipeline import LEAST_HELP, Pipeline, Submission
 from phantom_messenger.relay.ports import SignatureCheck
 from phantom_messenger.relay.verifiers import Verifiers
@@ -217,7 +217,7 @@ def test_process_that_never_says_that_it_is_ready_is_given_up(monkeypatch: pytes
 
 
 def test_processes_run_no_code_from_where_the_relay_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "msgspec.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
+    (tmp_path / "nacl.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
     monkeypatch.chdir(tmp_path)
 
     async def scenario() -> None:
@@ -225,7 +225,7 @@ def test_processes_run_no_code_from_where_the_relay_is_started(monkeypatch: pyte
             assert not (tmp_path / "ran").exists()
 
     uvloop.run(scenario())
-    subprocess.run([sys.executable, "-m", verifiers.__name__, "0"], check=False, timeout=PATIENCE)
+    subprocess.run([sys.executable, "-m", verifying.__name__, "0"], check=False, timeout=PATIENCE)
     assert (tmp_path / "ran").exists(), "the control: without -P it is run"
 
 

@@ -1,15 +1,15 @@
 """Signatures checked in processes of their own, on cores that the relay's thread does not use.
 
-Both ends are here: ``Verifiers`` in the relay, and ``main`` in the processes that it starts.
-They speak over a socket pair: four bytes of length, then checks in MessagePack one way and a
-byte for each the other way. What a process that has ended, or is late, was asked is checked
-by the relay itself, so that nothing waits for it.
+This is the relay's end; ``verifying`` is the other. They speak over a socket pair: four bytes
+of length, then checks in Python's own format one way and a byte for each the other way. What
+a process that has ended, or is late, was asked is checked by the relay itself, so that nothing
+waits for it.
 """
 
 import asyncio
 import contextlib
+import marshal
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-import msgspec
-
 from phantom_messenger.events import Event, log, report
+from phantom_messenger.relay import verifying
 from phantom_messenger.relay.keycheck import verify
 from phantom_messenger.relay.ports import SignatureCheck
+from phantom_messenger.relay.verifying import LENGTH_BYTES
 
 MOST_ASKED: Final = 1_024
 """Checks that one process may have before it: about 60 ms of work. Beyond it the relay works too."""
@@ -39,12 +39,6 @@ START_AGAIN_SECONDS: Final = 1.0
 MOST_START_AGAIN_SECONDS: Final = 60.0
 """After how long one is started in the place of another; twice as long each time that it has not even started."""
 STOP_SECONDS: Final = 1.0
-_LENGTH_BYTES: Final = 4
-_READY: Final = b"\0\0\0\0"
-"""An answer without verdicts: the process has started."""
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[SignatureCheck]).decode
 
 
 def default_count() -> int:
@@ -110,7 +104,13 @@ class _Worker(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - of ourselves, and over in milliseconds
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],  # -P: no code from where it is started
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    verifying.__name__,
+                    str(theirs.fileno()),
+                ],  # -P: no code from where it is started
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -125,11 +125,11 @@ class _Worker(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
         self._buffer += data
-        while len(self._buffer) >= _LENGTH_BYTES:
-            end = _LENGTH_BYTES + int.from_bytes(self._buffer[:_LENGTH_BYTES])
+        while len(self._buffer) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES])
             if len(self._buffer) < end:
                 return
-            verdicts = [byte == 1 for byte in self._buffer[_LENGTH_BYTES:end]]
+            verdicts = [byte == 1 for byte in self._buffer[LENGTH_BYTES:end]]
             del self._buffer[:end]
             if not self.has_started:
                 self.has_started = True
@@ -151,11 +151,11 @@ class _Worker(asyncio.Protocol):
     def ask(self, batch: Sequence[SignatureCheck], done: Callable[[list[bool]], None]) -> None:
         """Have a batch checked."""
         assert self._transport is not None  # noqa: S101 - asked of those that are ready
-        data = _encode(batch)
+        data = marshal.dumps([*batch])
         self._asked.append(_Asked(batch, len(data), done))
         self.load += len(batch)
         self.held += len(data)
-        self._transport.write(len(data).to_bytes(_LENGTH_BYTES) + data)
+        self._transport.write(len(data).to_bytes(LENGTH_BYTES) + data)
         if self._timer is None:
             self._timer = self._loop.call_later(LATE_SECONDS, self._look)
 
@@ -273,18 +273,3 @@ class Verifiers:
         task = asyncio.get_running_loop().create_task(start())
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
-
-
-def main() -> None:
-    """Check what comes until the relay is gone; it alone says when to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    with socket.socket(fileno=int(sys.argv[1])) as relay, relay.makefile("rb") as source:
-        relay.sendall(_READY)
-        while len(head := source.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
-            verdicts = verify(_decode(source.read(int.from_bytes(head))))
-            relay.sendall(len(verdicts).to_bytes(_LENGTH_BYTES) + bytes(verdicts))
-
-
-if __name__ == "__main__":
-    main()
