@@ -113,6 +113,7 @@ def test_interrupted_people_leave_too(start_relay: StartRelay) -> None:
         process.send_signal(number)
         _, told = process.communicate(timeout=20)
         assert process.returncode == code, told
+        assert "phantom: interrupted; 4 accounts made, 4 deleted" in told
         assert "Traceback" not in told
     assert accounts(relay) == 0
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,10 @@ def test_destroyed_identity_is_gone_here_and_there(friends: Path) -> None:
 def test_destroy_asks_first(friends: Path) -> None:
     refused = phantom(friends, "destroy", "-p", "bob", stdin="n\n")
     assert refused.returncode == 1
+    assert "nothing was done" in refused.stderr
+    assert "waiting mail at the relay, for every copy of it" in refused.stdout
+    refused = phantom(friends, "destroy", "-p", "bob", "--local-only", stdin="n\n")
+    assert "relay" not in refused.stdout
     assert phantom(friends, "id", "-p", "bob").returncode == 0
 
 
@@ -188,6 +193,8 @@ USAGE = [
     (("send", "bob", "x" * 40_001), 2),
     (("send", "bob", "text", "--expires", "soon"), 2),
     (("send", "bob", "text", "--expires", "0s"), 2),
+    (("send", "bob", "text", "--expires", "366d"), 2),
+    (("contacts", "verify", "bob", "--yes", "--no"), 2),
     (("send", "bob", "text", "--wait", "forever"), 2),
     (("listen", "--count", "0"), 2),
     (("contacts", "add", "carol", "not-an-id"), 2),
@@ -213,6 +220,40 @@ def test_long_text_is_refused_with_the_limit(unchanged: Path) -> None:
     result = phantom(unchanged, "send", "-p", "alice", "bob", "-", stdin="ä" * 20_001)
     assert "40,000" in result.stderr
     assert result.returncode == 2
+    result = phantom(unchanged, "send", "-p", "alice", "bob", "-", stdin="ä" * 40_000)
+    assert "more than 40,000 bytes" in result.stderr
+
+
+@pytest.mark.parametrize(("wait", "state"), [("accepted", "the text is saved and leaves"), ("read", "the text was")])
+def test_interrupted_send_says_how_far_the_text_came(
+    home: Path, start_relay: StartRelay, wait: str, state: str
+) -> None:
+    relay = start_relay()
+    meet(home, relay.url)
+    if wait == "accepted":
+        relay.stop()
+    sending = Running(home, "send", "-p", "alice", "bob", "hello", "--wait", wait)
+    time.sleep(3)
+    assert sending.stop() == 1
+    assert sending.errors[-1].startswith(f"phantom: interrupted; {state}")
+    assert "Traceback" not in "".join(sending.errors)
+
+
+def test_interrupted_init_does_not_say_that_nothing_was_done(home: Path) -> None:
+    for pause in (0.4, 0.6, 0.8, 1.0):
+        made = Running(home, "init", "-p", f"p{pause}", "--server", "ws://127.0.0.1:9/ws")
+        time.sleep(pause)
+        made.stop()
+        has_profile = (home / "profiles" / f"p{pause}.vault").exists()
+        assert not (has_profile and any("nothing was done" in line for line in made.errors))
+
+
+def test_contact_with_another_name_is_said_to_be_called_so(friends: Path) -> None:
+    bob = phantom(friends, "id", "-p", "bob").stdout.strip()
+    done = phantom(friends, "contacts", "add", "-p", "alice", "robert", bob)
+    assert done.stdout.startswith("bob is called robert now; write with: phantom send")
+    done = phantom(friends, "contacts", "add", "-p", "alice", "robert", bob)
+    assert done.stdout.startswith("added robert; ")
 
 
 def test_name_of_a_contact_cannot_be_taken_twice(friends: Path) -> None:

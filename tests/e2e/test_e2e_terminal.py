@@ -17,6 +17,8 @@ import pyte
 import pytest
 from e2e_people import meet
 
+from phantom_messenger.cli.chat import Screen
+from phantom_messenger.client.status import Contact, MessageEvent, PresenceEvent, Trust
 from support.certificates import self_signed
 from support.command_line import PHANTOM, Running, environment, phantom
 from support.relay_process import RelayProcess, StartRelay
@@ -110,6 +112,15 @@ def test_chat_shows_texts_presence_typing_and_how_far_a_text_came(friends: Path)
     bob.type("\x15")
     assert bob.leave() == 0
     assert alice.leave() == 0
+
+
+def test_text_that_has_come_ends_typing() -> None:
+    contact = Contact("bob", "id", Trust.VERIFIED, None)
+    screen = Screen(contact)
+    screen.take(PresenceEvent(peer=contact, status="typing", last_seen=None))
+    assert "typing…" in screen.toolbar()
+    screen.take(MessageEvent(message_id="m", peer=contact))
+    assert "typing…" not in screen.toolbar()
 
 
 def test_chat_sends_the_lines_of_a_file_and_tells_which_it_cannot(friends: Path) -> None:

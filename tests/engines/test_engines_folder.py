@@ -307,6 +307,12 @@ def test_sqlite_outside_of_that_range_is_taken(opened: Opened, monkeypatch: pyte
     assert waiting(opened()) == []
 
 
+def test_file_in_the_place_of_the_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StoreError, match=r"data \(it is a file, not a folder\); choose another"):
+        SQLiteStore(tmp_path / "data")
+
+
 def test_folder_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(
         StoreError, match=r"cannot write to the data folder /proc/phantom .*; choose another with --data"

@@ -67,7 +67,6 @@ def bench(url: str, seconds: int, rate: int, people: int) -> None:
         _fail(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        _fail("interrupted")
         sys.exit(1)
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
@@ -79,14 +78,20 @@ async def _measure(crowd: Crowd, rate: int, count: int) -> bool:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    is_interrupted = False
     try:
         await crowd.connect(_show)
         await crowd.befriend()
         crowd.prepare(count, BODY_CHARS, _show)
         _show(f"{rate:,} messages a second ...")
         await crowd.open_loop(rate)
+    except asyncio.CancelledError:
+        is_interrupted = True
+        raise
     finally:
         deleted, made = await crowd.leave()
+        if is_interrupted:
+            _fail(f"interrupted; {made} accounts made, {deleted} deleted")
         if deleted < made:
             _fail(f"{made - deleted} of {made} throwaway accounts are left at the relay")
     ledger = crowd.ledger

@@ -76,6 +76,8 @@ class Screen:
                     self._presence = event.status + _since(event.last_seen)
             case MessageEvent() if event.peer.user_id != self._contact.user_id:
                 return f"({one_line(event.peer.label)} has written too; see 'phantom listen')"
+            case MessageEvent():
+                self._typing_until = 0.0
             case ConnectionEvent():
                 self._connection = str(event.state)
                 if event.state is not ConnectionState.ONLINE:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
 _DURATION: Final = re.compile(r"(\d{1,6})\s*([smhd])\Z")
+_MOST_SECONDS: Final = 365 * 86_400
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -74,8 +75,13 @@ def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
     return wrapper
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine; Ctrl-C and SIGTERM end it as a failure, without a traceback, the profile closed."""
+def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted") -> T:
+    """Run a command's coroutine; Ctrl-C and SIGTERM end it as a failure, without a traceback, the profile closed.
+
+    Args:
+        main: what it does.
+        interrupted: said after Ctrl-C; '' if ``main`` says it.
+    """
 
     async def until_told() -> T:
         task = asyncio.current_task()
@@ -88,7 +94,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        click.echo("phantom: interrupted; a text that was not accepted yet leaves at the next contact", err=True)
+        if interrupted:
+            click.echo(f"phantom: {interrupted}", err=True)
         sys.exit(1)
 
 
@@ -104,4 +111,7 @@ class Duration(click.ParamType[float]):
         found = _DURATION.match(value.strip())
         if found is None or not int(found[1]):
             self.fail(f"'{value}' is not a time; write it like 30s, 10m, 1h or 7d", param, ctx)
-        return float(int(found[1]) * _SECONDS[found[2]])
+        seconds = int(found[1]) * _SECONDS[found[2]]
+        if seconds > _MOST_SECONDS:
+            self.fail(f"'{value}' is too long; 365d is the most", param, ctx)
+        return float(seconds)

@@ -7,7 +7,7 @@ import segno
 
 from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors, run
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import NoKeyYet
+from phantom_messenger.client.errors import NoKeyYet, UsageError
 from phantom_messenger.client.status import Trust
 from phantom_messenger.crypto.safety import grouped
 
@@ -38,10 +38,11 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool) -> None:
                 f"phantom contacts verify{option} {one_line(contact.name)}"
             )
         else:
+            before = next((one.name for one in client.contacts.everybody() if one.user_id == id), "")
             contact = client.contacts.add(name, id, claimed=claimed)
-            click.echo(
-                f"added {one_line(contact.name)}; write with: phantom send{option} {one_line(contact.name)} TEXT"
-            )
+            now = one_line(contact.name)
+            done = f"{one_line(before)} is called {now} now" if before not in {"", contact.name} else f"added {now}"
+            click.echo(f"{done}; write with: phantom send{option} {now} TEXT")
     finally:
         client.close()
 
@@ -94,16 +95,18 @@ def list_contacts(profile: str, as_json: bool) -> None:
 @contacts.command()
 @click.argument("name")
 @profile_option
-@click.option("--yes", "answer", flag_value="yes", help="the numbers match: mark as verified, without asking")
-@click.option("--no", "answer", flag_value="no", help="they do not, or no longer: mark as unverified")
+@click.option("--yes", is_flag=True, help="the numbers match: mark as verified, without asking")
+@click.option("--no", is_flag=True, help="they do not, or no longer: mark as unverified")
 @reports_errors
-def verify(name: str, profile: str, answer: str | None) -> None:
+def verify(name: str, profile: str, yes: bool, no: bool) -> None:
     """Show the safety number you share with NAME; compare it by phone or face to face."""
+    if yes and no:
+        raise UsageError("--yes or --no: choose one")
     client = open_client(profile)
     try:
         number = _safety_number(client, name)
         _show(name, number)
-        matches = click.confirm("Does it match what your contact sees?") if answer is None else answer == "yes"
+        matches = yes or (not no and click.confirm("Does it match what your contact sees?"))
         client.contacts.set_trust(name, Trust.VERIFIED if matches else Trust.UNVERIFIED)
     finally:
         client.close()

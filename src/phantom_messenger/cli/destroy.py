@@ -10,13 +10,19 @@ from phantom_messenger.client.errors import RelayError
 @click.command()
 @profile_option
 @click.option("--yes", is_flag=True, help="do not ask")
-@click.option("--local-only", is_flag=True, help="delete it here alone, if the relay is gone for good")
+@click.option(
+    "--local-only", is_flag=True, help="delete it here alone: you use it elsewhere, or the relay is gone for good"
+)
 @reports_errors
 def destroy(profile: str, yes: bool, local_only: bool) -> None:
-    """Delete your identity, texts and contacts here, and your account at the relay."""
+    """Delete your identity, texts and contacts here, and your account and waiting mail at the relay.
+
+    A copy of the profile elsewhere loses that mail too: --local-only leaves the relay alone.
+    """
     client = open_client(profile)
     if not yes:
-        click.confirm(f"Delete profile '{profile}' ({client.user_id}) for ever?", abort=True)
+        what = "" if local_only else " and the account with its waiting mail at the relay, for every copy of it,"
+        click.confirm(f"Delete profile '{profile}' ({client.user_id}){what} for ever?", abort=True)
     run(_destroy(client, profile, local_only=local_only))
 
 

@@ -60,7 +60,10 @@ def import_(file: Path, profile: str, server: str | None) -> None:
         own = click.prompt(f"New passphrase for '{profile}'", hide_input=True, confirmation_prompt=True, err=True)
         done = Client.import_from(file, opens, profile=profile, server=server, passphrase=own)
     click.echo(f"imported {done.contacts} contact(s) and {done.texts} text(s) as profile '{profile}'")
-    click.echo("Use this identity in one place at a time: destroy the old profile there, if it still exists.")
+    click.echo(
+        "Use this identity in one place at a time: if the old profile still exists,"
+        " run 'phantom destroy --local-only' there."
+    )
 
 
 def _passphrase(prompt: str, *, new: bool) -> str:

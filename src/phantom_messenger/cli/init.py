@@ -19,7 +19,7 @@ def init(profile: str, server: str | None) -> None:
     client = open_client(profile, server=server, create=True)
     if not client.server:
         client.set_server(DEFAULT_SERVER)
-    run(_register(client, profile))
+    run(_register(client, profile), interrupted="interrupted; the profile is made, and registers at the next contact")
 
 
 async def _register(client: Client, profile: str) -> None:

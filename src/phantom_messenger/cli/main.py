@@ -63,8 +63,10 @@ def main() -> None:
         # Whoever read the output has gone (`phantom listen | head -1`): nothing is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
-    except click.exceptions.Abort:
-        click.echo("phantom: nothing was done", err=True)
+    except click.exceptions.Abort as error:
+        # Ctrl-C comes at any moment; only a question that was answered with no is known to come before the deed.
+        word = "interrupted" if isinstance(error.__cause__, KeyboardInterrupt) else "nothing was done"
+        click.echo(f"phantom: {word}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -37,13 +38,16 @@ def send(  # noqa: PLR0917 - click passes them by name
     if text == "-":
         try:
             stdin = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_TEXT_BYTES + 2)
-            text = stdin.decode(errors="strict" if len(stdin) <= MAX_TEXT_BYTES + 1 else "replace").removesuffix("\n")
+            if len(stdin) > MAX_TEXT_BYTES + 1:
+                raise UsageError(f"the text has more than {MAX_TEXT_BYTES:,} bytes; send it in parts")
+            text = stdin.decode().removesuffix("\n")
         except UnicodeDecodeError:
             raise UsageError("standard input is not UTF-8 text; phantom sends text only") from None
     if not text:
         raise UsageError("there is nothing to send; give a text")
     client = open_client(profile)
-    run(_send(client, who, text, burn=burn, expires=expires, wait=WAITS[wait], timeout=timeout, as_json=as_json))
+    sending = _send(client, who, text, burn=burn, expires=expires, wait=WAITS[wait], timeout=timeout, as_json=as_json)
+    run(sending, interrupted="")
 
 
 async def _send(
@@ -60,24 +64,30 @@ async def _send(
     async with client:
         peer = client.contacts.find(who).user_id
         obstacle = asyncio.create_task(_obstacle(client, peer, timeout))
+        tasks: set[asyncio.Task[Any]] = {obstacle}
+        delivery = None
         try:
             await asyncio.sleep(0)  # so that it hears everything
             delivery = await client.send(who, text, burn_after_read=burn, expires_in=expires)
             arrival = asyncio.create_task(delivery.wait(wait))
-            await asyncio.wait({arrival, obstacle}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            tasks.add(arrival)
+            await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if as_json:
                 state, to = delivery.state.word, delivery.peer.user_id
                 click.echo(json.dumps({"type": "sent", "id": delivery.message_id, "state": state, "to": to}))
             if not arrival.done():
-                arrival.cancel()
                 why = obstacle.result() if obstacle.done() else ""
                 raise RelayUnreachable(_why_not(client, delivery, wait, why))
             arrival.result()
             if not as_json:
                 click.echo(f"{delivery.state.word}: {delivery.message_id}")
+        except asyncio.CancelledError:
+            click.echo(f"phantom: interrupted; {_how_far(delivery)}", err=True)
+            raise
         finally:
-            obstacle.cancel()
-            await asyncio.wait({obstacle})
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
 
 async def _obstacle(client: Client, peer: str, timeout: float) -> str:
@@ -92,6 +102,14 @@ async def _obstacle(client: Client, peer: str, timeout: float) -> str:
             mentioned = True
             click.echo(f"phantom: no connection yet, trying for {timeout:.0f} s: {one_line(event.reason)}", err=True)
     return ""
+
+
+def _how_far(delivery: Delivery | None) -> str:
+    if delivery is None:
+        return "nothing was sent"
+    if delivery.state is DeliveryState.QUEUED:
+        return "the text is saved and leaves at the next contact ('phantom listen')"
+    return f"the text was {delivery.state.word}"
 
 
 def _why_not(client: Client, delivery: Delivery, wait: DeliveryState, why: str) -> str:

@@ -229,7 +229,8 @@ class Client:
                     event = await queue.get()
                     if attempts is not None and isinstance(event, ConnectionEvent):
                         attempts -= event.state is ConnectionState.OFFLINE
-        raise RelayUnreachable(f"the relay at {self.server} cannot be reached: {self._state.reason or 'no answer'}")
+        reason = self._state.reason or _no_answer(self.server)
+        raise RelayUnreachable(f"the relay at {self.server} cannot be reached: {reason}")
 
     async def wait_published(self, timeout: float | None = None, *, attempts: int | None = None) -> None:
         """Wait until the relay has this identity's prekeys; arguments and errors as ``wait_online``."""
@@ -463,7 +464,7 @@ class Client:
                     reason = "" if closed.rcvd is None else closed.rcvd.reason
                     reason = reason or "the connection was lost"
         except TimeoutError:
-            reason = "no answer"
+            reason = _no_answer(url)
         except ssl.SSLError as error:
             reason = f"its certificate is not trusted ({error.reason or 'TLS error'}); SSL_CERT_FILE may name your own"
         except OSError as error:
@@ -588,6 +589,10 @@ def _unexpected(error: Exception) -> PhantomError:
     failure = PhantomError(f"something failed that should not ({type(error).__name__}); please report it")
     failure.__cause__ = error
     return failure
+
+
+def _no_answer(url: str) -> str:
+    return "no answer; is it ws://, without TLS?" if url.startswith("wss:") else "no answer"
 
 
 def _why(error: OSError) -> str:

@@ -440,7 +440,10 @@ def _refuse_broken_sqlite() -> None:
 
 
 def _cannot_write(folder: Path, error: Exception) -> str:
-    return f"cannot write to the data folder {folder} ({error}); choose another with --data"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if folder.exists() and not folder.is_dir():
+        why = "it is a file, not a folder"
+    return f"cannot write to the data folder {folder} ({why}); choose another with --data"
 
 
 def _make_folder(folder: Path) -> None:
