@@ -115,7 +115,7 @@ def test_chat_shows_texts_presence_typing_and_how_far_a_text_came(friends: Path)
 
 
 def test_text_that_has_come_ends_typing() -> None:
-    contact = Contact("bob", "id", Trust.VERIFIED, None)
+    contact = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
     screen = Screen(contact)
     screen.take(PresenceEvent(peer=contact, status="typing", last_seen=None))
     assert "typing…" in screen.toolbar()
