@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import resource
+import sys
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,13 @@ __all__ = ["ConfigError", "StoreError", "run_relay"]
 
 COLLECT_AFTER: Final = 10_000, 20, 50
 """Objects until a collection, and collections of one generation until the next older one's."""
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long the loop's thread may keep Python's lock when the store's wants it.
+
+SQLite gives the lock away in every statement; at 5 ms, the default, one batch can wait a
+hundred times for it, and what has come meanwhile makes the next wait longer.
+"""
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -42,6 +50,7 @@ def run_relay(config: Config, ready: Callable[[str], None]) -> None:
     if store.is_cramped:
         log(Event.DISK_FULL)
     _collect_seldom()
+    sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_serve(config, store, ready))
 
 
