@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import gc
 import resource
-import sys
 import signal
+import sys
 from collections.abc import Callable
 from typing import Final
 
