@@ -1,5 +1,6 @@
 """``phantom bench``: the open loop against any relay, as a real process against real ones."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def test_interrupted_people_leave_too(start_relay: StartRelay) -> None:
         process.send_signal(number)
         _, told = process.communicate(timeout=20)
         assert process.returncode == code, told
-        assert "phantom: interrupted; 4 accounts made, 4 deleted" in told
+        assert re.search(r"phantom: interrupted; (\d) accounts made, \1 deleted", told), told
         assert "Traceback" not in told
     assert accounts(relay) == 0
 
