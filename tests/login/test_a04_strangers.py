@@ -1,12 +1,14 @@
 """A stranger learns nothing: no presence, no receipts, and the same answers in the same time, whoever is there."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
 from timing import are_alike
 
-from support.people import Frame, Person
+from support.people import Frame, Person, canonical
+from support.raw_socket import TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, StartRelay, patched
 from support.simulated import World
@@ -32,9 +34,9 @@ def life(world: World, bob: Person) -> list[Frame]:
         came += client.take("MESSAGE")
     client.send(bob.presence("typing", "conversation"))
     assert len(came) >= 4
-    for frame in came:
+    for message_frame in came:
         for status in ("delivered", "read", "burned"):
-            client.send(bob.ack(frame, status))
+            client.send(bob.ack(message_frame, status))
     look()
     client.drop()
     world.pass_time(15_000)
@@ -110,16 +112,27 @@ QUESTIONS: Final[dict[str, Ask]] = {"MESSAGE": message, "PRESENCE": query, "MESS
 
 
 class Two:
-    """A stranger, somebody who is there and reads, and somebody who is away."""
+    """A stranger, somebody who is there and reads, and somebody who is away.
+
+    Who is there has no thread in this process: it would take the stranger's time when it wakes.
+    """
 
     def __init__(self, relay: RelayProcess) -> None:
         self.there, self.away = Person(), Person()
         ReferenceClient(relay.url, self.away).login().close()
-        self._present = ReferenceClient(relay.url, self.there).login()
+        self._present = RawSocket(relay.address)
+        self._present.upgrade()
+        hello, host = json.loads(self._present.read().payload), f"{relay.address[0]}:{relay.address[1]}"
+        self._present.send(frame(TEXT, canonical(self.there.auth(hello, host))))
+        assert b"AUTH_SUCCESS" in self._present.read().payload
         self.stranger = ReferenceClient(relay.url).login(["ack"])
 
+    def read(self) -> None:
+        """Who is there takes what has come."""
+        self._present.skip()
+
     def close(self) -> None:
-        self._present.close()
+        self._present.__exit__(None, None, None)
         self.stranger.close()
 
 
@@ -163,7 +176,7 @@ def test_message_takes_the_same_time(relay: RelayProcess, two: Two) -> None:
         message(two.stranger, current[0])
 
     to_the_absent()
-    assert are_alike(lambda: message(two.stranger, two.there), to_the_absent)
+    assert are_alike(lambda: message(two.stranger, two.there), to_the_absent, two.read)
 
 
 TELLS: Final = """

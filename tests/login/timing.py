@@ -18,19 +18,27 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def medians(one: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
+def medians(
+    one: Callable[[], object], other: Callable[[], object], between: Callable[[], object]
+) -> tuple[float, float]:
     """Seconds of both, asked in turn, the first of each pair by turns."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS):
         for which in (0, 1) if number % 2 else (1, 0):
+            between()
             times[which].append(timed((one, other)[which]))
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def are_alike(one: Callable[[], object], other: Callable[[], object]) -> bool:
-    """Whether the medians differ by 10 % at most, in one of a few attempts: noise differs, a leak does not go away."""
+def are_alike(
+    one: Callable[[], object], other: Callable[[], object], between: Callable[[], object] = lambda: None
+) -> bool:
+    """Whether the medians differ by 10 % at most, in one of a few attempts: noise differs, a leak does not go away.
+
+    ``between`` is done before each, off the clock.
+    """
     for _ in range(ATTEMPTS):
-        first, second = medians(one, other)
+        first, second = medians(one, other, between)
         if abs(first - second) <= max(TOLERANCE * min(first, second), LEAST):
             return True
     return False

@@ -123,6 +123,11 @@ class RawSocket:
             length = int.from_bytes(self._take(8))
         return RawFrame(first & 0x0F, self._take(length))
 
+    def skip(self) -> None:
+        """Throw away what has come."""
+        while select.select([self._socket], [], [], 0)[0] and self._socket.recv(65_536):
+            pass
+
     def close_code(self) -> int:
         """Read up to the close frame; its code."""
         while (found := self.read()).opcode != CLOSE:
