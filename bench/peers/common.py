@@ -11,10 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import relays
 
+from phantom_messenger.bench import wire
 from phantom_messenger.bench.histogram import Histogram
 
 START_SECONDS: Final = 60.0
@@ -134,8 +135,7 @@ class Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
-        assert isinstance(transport, asyncio.Transport) or transport  # noqa: S101 - of a TCP connection
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast("asyncio.Transport", transport)  # of a TCP connection
         self.book.transports.append(self.transport)
         self.hello()
 
@@ -173,6 +173,43 @@ class Line(asyncio.Protocol):
             self.ready.set_exception(PeerError(why))
         else:
             raise PeerError(why)
+
+
+class WebSocketLine(Line):
+    """A connection over WebSocket; ``head`` is its request."""
+
+    head = b""
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(book)
+        self._buffer = bytearray()
+        self._is_open = False
+
+    def hello(self) -> None:
+        """See ``Line``."""
+        self.transport.write(self.head)
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def take(self, text: bytes) -> None:
+        """A text message has come."""
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        self._buffer += data
+        if not self._is_open:
+            head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+            if not end:
+                return
+            if b" 101 " not in head.split(b"\r\n")[0]:
+                self.failed(head.decode(errors="replace"))
+            self._buffer = bytearray(rest)
+            self._is_open = True
+            self.opened()
+        for opcode, payload in wire.unframed(self._buffer):
+            if opcode == 1:
+                self.take(payload)
 
 
 async def dial(port: int, make: Callable[[], Line]) -> Any:

@@ -5,46 +5,31 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from peers.common import VENV, Book, Line, Program, dial, shared_out
+from peers.common import VENV, Book, Line, Program, WebSocketLine, dial, shared_out
 from phantom_messenger.bench import wire
 
 
-class NostrLine(Line):
+class NostrLine(WebSocketLine):
     """A connection in the protocol of Nostr (NIP-01)."""
+
+    head = (
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
 
     def __init__(self, book: Book, reads: str = "") -> None:
         super().__init__(book)
         self._reads = reads
-        self._buffer = bytearray()
-        self._is_open = False
 
-    def hello(self) -> None:
-        """See ``Line``."""
-        self.transport.write(
-            b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
+    def opened(self) -> None:
+        """See ``WebSocketLine``."""
+        if self._reads:
+            self.transport.write(wire.masked(json.dumps(["REQ", "s", {"#p": [self._reads]}]).encode()))
+        else:
+            self.is_ready()
 
-    def data_received(self, data: bytes) -> None:
-        """See ``asyncio.Protocol``."""
-        self._buffer += data
-        if not self._is_open:
-            head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-            if not end:
-                return
-            if b" 101 " not in head.split(b"\r\n")[0]:
-                self.failed(head.decode(errors="replace"))
-            self._buffer = bytearray(rest)
-            self._is_open = True
-            if self._reads:
-                self.transport.write(wire.masked(json.dumps(["REQ", "s", {"#p": [self._reads]}]).encode()))
-            else:
-                self.is_ready()
-        for opcode, payload in wire.unframed(self._buffer):
-            if opcode == 1:
-                self._take(payload)
-
-    def _take(self, text: bytes) -> None:
+    def take(self, text: bytes) -> None:
+        """See ``WebSocketLine``."""
         if text.startswith(b'["EVENT"'):
             self.book.delivered += 1
         elif text.startswith(b'["EOSE"'):

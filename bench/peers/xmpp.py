@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from shutil import which
 
-from peers.common import SYSTEM, Book, Line, Program, dial, shared_out
+from peers.common import SYSTEM, Book, Line, Program, WebSocketLine, dial, shared_out
 from phantom_messenger.bench import wire
 
 _ACK = re.compile(rb"<a [^>]*h=['\"](\d+)['\"]")
@@ -14,47 +14,30 @@ _JID = re.compile(rb"<jid[^>]*>([^<]+)</jid>")
 _OPEN = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>"
 
 
-class XmppLine(Line):
+class XmppLine(WebSocketLine):
     """Somebody anonymous who is logged in, bound, present and has stream management."""
 
     def __init__(self, book: Book, path: str) -> None:
         super().__init__(book)
-        self._path = path
-        self._buffer = bytearray()
-        self._is_open = False
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.head = (
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        ).encode()
         self._is_known = False
         self._acked = 0
         self.jid = b""
 
-    def hello(self) -> None:
-        """See ``Line``."""
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.transport.write(
-            f"GET {self._path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
-        )
+    def opened(self) -> None:
+        """See ``WebSocketLine``."""
+        self.say(_OPEN)
 
     def say(self, text: bytes) -> None:
         """Send one stanza."""
         self.transport.write(wire.masked(text))
 
-    def data_received(self, data: bytes) -> None:
-        """See ``asyncio.Protocol``."""
-        self._buffer += data
-        if not self._is_open:
-            head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-            if not end:
-                return
-            if b" 101 " not in head.split(b"\r\n")[0]:
-                self.failed(head.decode(errors="replace"))
-            self._buffer = bytearray(rest)
-            self._is_open = True
-            self.say(_OPEN)
-        for opcode, payload in wire.unframed(self._buffer):
-            if opcode == 1:
-                self._take(payload)
-
-    def _take(self, text: bytes) -> None:
+    def take(self, text: bytes) -> None:
+        """See ``WebSocketLine``."""
         if text.startswith(b"<message"):
             self.book.delivered += 1
         elif text.startswith(b"<a "):

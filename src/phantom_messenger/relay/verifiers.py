@@ -104,13 +104,8 @@ class _Worker(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - of ourselves, and over in milliseconds
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    verifying.__name__,
-                    str(theirs.fileno()),
-                ],  # -P: no code from where it is started
+                # -P: no code from where it is started.
+                [sys.executable, "-P", "-m", verifying.__name__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
