@@ -10,6 +10,7 @@ import pytest
 from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settle, with_field, without_field
 
 from phantom_messenger.client import records
+from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, TroubleEvent
 from phantom_messenger.crypto.keys import KeyPair
@@ -107,19 +108,58 @@ def test_dropped_message_is_never_told_as_delivered(town: Town) -> None:
     assert texts(bob.waiting()) == ["three", "one", "two"]
 
 
-def test_message_to_somebody_else_is_trouble(town: Town) -> None:
+def passed_on(town: Town) -> tuple[Device, Device, dict[str, Frame]]:
+    """Alice and Bob, who know each other, and what Alice signed for Carol."""
     alice, bob, carol = town.friends("alice", "bob", "carol")
     alice.send(carol, "for Carol alone")
     settle(alice, carol)
-    (frame,) = [frame for frame in carol.received if is_message(frame)]
-    bob.tamper = lambda other: [other, frame, with_field(frame, recipientId=bob.id)]
-    bob.messenger.ask_presence(alice.id)
-    settle(alice, bob)
-    assert bob.troubles() == ["waiting"]
-    pass_time(MINUTE, alice, bob, carol)
-    assert len(alice.frames_sent("MESSAGE")) == 1, "who asks for a text of somebody else gets nothing"
-    assert alice.troubles() == []
+    (message,) = [frame for frame in carol.received if is_message(frame)]
+    carol.cut()
+    key = base64_text(bytes(range(32)))
+    bundle = {"identityKey": identity_key(alice), "preKeySignature": base64_text(bytes(64)), "signedPreKey": key}
+    about = {"senderId": alice.id, "targetId": carol.id}
+    signed = {"timestamp": 1, "signature": base64_text(bytes(64)), "seq": 77}
+    begins = {"ephemeralKey": key, "identityKey": identity_key(alice)}
+    for device in (alice, bob):
+        device.sent.clear()
+    return (
+        alice,
+        bob,
+        {
+            "MESSAGE": message,
+            "KEY_EXCHANGE_INIT": {"type": "KEY_EXCHANGE_INIT", "payload": {**begins, **about}, **signed},
+            "KEY_EXCHANGE_RESPONSE": {"type": "KEY_EXCHANGE_RESPONSE", "payload": {**bundle, **about}, **signed},
+        },
+    )
+
+
+@pytest.mark.parametrize("kind", ["MESSAGE", "KEY_EXCHANGE_INIT", "KEY_EXCHANGE_RESPONSE"])
+def test_what_is_for_somebody_else_changes_nothing_and_is_neither_asked_for_nor_acknowledged(
+    town: Town, kind: str
+) -> None:
+    alice, bob, others = passed_on(town)
+    before = raw_rows(bob.vault)
+    for _ in range(3):
+        bob.down.append(canonical(others[kind]))
+        bob.step_down()
+    assert raw_rows(bob.vault) == before
+    assert bob.troubles() == ["misdirected"], "told once a connection"
+    pass_time(MINUTE, alice, bob)
+    assert {frame["type"] for frame in bob.sent} <= {"PING"}
+    assert not alice.frames_sent("MESSAGE")
+    assert not alice.troubles()
     assert bob.waiting() == []
+
+
+def test_control_without_the_check_the_same_message_makes_its_recipient_begin_a_session(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, others = passed_on(town)
+    monkeypatch.setattr(Messenger, "_is_misdirected", lambda *_: False)
+    bob.down.append(canonical(others["MESSAGE"]))
+    bob.step_down()
+    pass_time(MINUTE, alice, bob)
+    assert bob.frames_sent("KEY_EXCHANGE_INIT")
 
 
 GARBAGE = base64_text(bytes([SUITE, 0, 9]) + bytes(597))
@@ -192,8 +232,7 @@ MALLORYS = base64_text(KeyPair.from_private(b"mallory's".ljust(32)).public)
 
 
 def identity_key(device: Device) -> str:
-    key: str = device.frames_sent("AUTH")[0]["payload"]["publicKey"]
-    return key
+    return base64_text(device.messenger._identity.peer.public)
 
 
 BUNDLES: dict[str, Callable[[Frame, Device], Frame]] = {

@@ -133,6 +133,8 @@ class Messenger:
         self.is_deleted = False
         """Whether the relay has confirmed that it forgot this identity."""
         self._is_refused = False
+        self._is_relay_wrong = False
+        """Whether it was told, on this connection, that the relay delivers other people's mail."""
         self._housekeeping_at = 0
         self._old_keys_at = 0
 
@@ -284,7 +286,7 @@ class Messenger:
         """A WebSocket connection to the relay is open; ``audience`` is host[:port] as dialled."""
         now = self._monotonic()
         self.retry_after = None
-        self._is_refused = self._is_clock_known = False
+        self._is_refused = self._is_clock_known = self._is_relay_wrong = False
         self._link = Link(
             self._identity, user_id=self.user_id, audience=audience, now=now, wall=self._wall(), offset=self._offset
         )
@@ -357,6 +359,8 @@ class Messenger:
 
     def _take(self, events: list[LinkEvent]) -> None:
         for event in events:
+            if self._is_misdirected(event):
+                continue
             match event:
                 case LoggedIn():
                     self._emit(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
@@ -392,6 +396,25 @@ class Messenger:
                 case _:
                     pass  # a frame that is legal and says nothing here
         self._pump()
+
+    def _is_misdirected(self, event: LinkEvent) -> bool:
+        """Whether it is for somebody else: before anything else is asked of it; nothing follows from it.
+
+        Not acknowledged either: a relay that mixes up its mailboxes must not lose somebody's mail by our word.
+        """
+        match event:
+            case frames.RoutedMessage():
+                named: Any = event.payload.recipient_id
+            case frames.RoutedKeyExchangeInit() | frames.RoutedKeyExchangeResponse():
+                named = event.payload.target_id
+            case _:
+                return False
+        if named is UNSET or named == self.user_id:
+            return False
+        if not self._is_relay_wrong:
+            self._is_relay_wrong = True
+            self._trouble(None, "misdirected", "the relay delivers what is for somebody else; tell its operator")
+        return True
 
     def _take_message(self, frame: frames.RoutedMessage) -> None:
         payload = frame.payload
