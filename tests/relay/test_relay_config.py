@@ -9,7 +9,7 @@ from phantom_messenger.relay.config import SETTINGS, Config, ConfigError, load_c
 from phantom_messenger.wire.limits import RATES, RateClass
 
 VALUES: dict[str, list[tuple[str, Any]]] = {
-    "host": [("0.0.0.0", "0.0.0.0"), (" ::1 ", "::1")],  # noqa: S104 - a value to read
+    "host": [("0.0.0.0", ("0.0.0.0",)), ("[::1], relay.test,::1", ("::1", "relay.test"))],  # noqa: S104 - a value to read
     "port": [("0", 0), ("65535", 65_535)],
     "data": [("/somewhere", Path("/somewhere")), ("~/relay", Path.home() / "relay")],
     "limits": [("off", False), ("ON", True), ("no", False), ("yes", True), ("0", False), ("1", True)],
@@ -27,6 +27,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
 WRONG: list[tuple[str, str]] = [
     ("host", ""),
     ("host", " "),
+    ("host", ","),
     ("port", "http"),
     ("port", "-1"),
     ("port", "65536"),
@@ -91,7 +92,7 @@ def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path)
     file.write_text("port = 1\nhost = 'file'\nserver_name = 'file'\n")
     environ = {"PHANTOM_PORT": "2", "PHANTOM_HOST": "environment"}
     config = load_config({"port": "3", "host": None}, environ, file)
-    assert (config.port, config.host, config.server_name, config.limits) == (3, "environment", "file", True)
+    assert (config.port, config.host, config.server_name, config.limits) == (3, ("environment",), "file", True)
 
 
 def test_wrong_value_that_is_overruled_does_no_harm() -> None:
@@ -109,7 +110,7 @@ def test_defaults_are_those_of_the_reference() -> None:
         RateClass.PING: 60,
     }
     assert config.max_connections == 10
-    assert config.host == "127.0.0.1"
+    assert config.host == ("127.0.0.1",)
     assert not config.allow_unsigned_auth
     assert config.data.is_absolute()
 

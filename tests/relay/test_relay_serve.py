@@ -155,8 +155,8 @@ def test_danger_is_warned_of(start_relay: StartRelay, arguments: list[str], word
 
 
 def test_public_relay_without_a_name_is_warned_of() -> None:
-    assert main._doubts(Config(host="192.0.2.1")) == [Event.NO_PUBLIC_NAMES]
-    assert main._doubts(Config(host="192.0.2.1", public_names=("relay.test",))) == []
+    assert main._doubts(Config(host=("192.0.2.1",))) == [Event.NO_PUBLIC_NAMES]
+    assert main._doubts(Config(host=("192.0.2.1",), public_names=("relay.test",))) == []
 
 
 def test_careful_settings_give_no_warning(start_relay: StartRelay) -> None:

@@ -27,7 +27,7 @@ class ConfigError(Exception):
 class Config:
     """The settings; see ``SETTINGS`` for what each is for."""
 
-    host: str = "127.0.0.1"
+    host: tuple[str, ...] = ("127.0.0.1",)
     port: int = 8080
     data: Path = Path("phantom-relay")
     tls_cert: Path | None = None
@@ -120,6 +120,13 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(word.strip().lower() for word in value.split(",") if word.strip())
 
 
+def _hosts(value: str) -> tuple[str, ...]:
+    hosts = tuple(dict.fromkeys(word.removeprefix("[").removesuffix("]") for word in _words(value)))
+    if not hosts:
+        raise ValueError("may not be empty")
+    return hosts
+
+
 def _names(value: str) -> tuple[str, ...]:
     names = _words(value)
     if any("/" in name for name in names):
@@ -137,7 +144,7 @@ def _networks(value: str) -> tuple[Network, ...]:
 _RATE: Final = _number(1, 1_000_000_000)
 
 SETTINGS: Final[dict[str, Setting]] = {
-    "host": Setting(_text, "address to listen on"),
+    "host": Setting(_hosts, "addresses to listen on; '::' takes IPv4 too"),
     "port": Setting(_number(0, 65_535), "port to listen on; 0 takes a free one"),
     "data": Setting(_path, "folder of the embedded store"),
     "tls_cert": Setting(_path, "certificate chain (PEM) for wss"),

@@ -93,7 +93,7 @@ def _doubts(config: Config) -> list[Event]:
     found = []
     if config.allow_unsigned_auth:
         found.append(Event.UNSIGNED_AUTH)
-    if not config.public_names and config.host not in _LOOPBACK:
+    if not config.public_names and not _LOOPBACK.issuperset(config.host):
         found.append(Event.NO_PUBLIC_NAMES)
     if not config.limits:
         found.append(Event.LIMITS_OFF)

@@ -145,10 +145,15 @@ class RelayServer:
         self._loop.set_exception_handler(self._log_loop_error)
 
     @property
-    def url(self) -> str:
-        """Where it listens, as clients dial it."""
+    def addresses(self) -> list[tuple[str, int]]:
+        """The addresses and ports that it listens on, in the order of the setting."""
         assert self._server is not None  # noqa: S101 - asked for after start
-        host, port = self._server.sockets[0].getsockname()[:2]
+        return [listening.getsockname()[:2] for listening in self._server.sockets]
+
+    @property
+    def url(self) -> str:
+        """The first of these, as clients dial it."""
+        host, port = self.addresses[0]
         scheme = "wss" if self._config.tls_cert else "ws"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{http.WEBSOCKET_PATH}"
 
@@ -171,7 +176,7 @@ class RelayServer:
             tls = self._tls()
             self._server = await self._loop.create_server(
                 lambda: Handshake(self._door, self._config, self._accept, self._is_ready),
-                self._config.host,
+                list(self._config.host),
                 self._config.port,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else CONNECTION_TIMEOUT_MS / 1000,
@@ -179,7 +184,7 @@ class RelayServer:
                 reuse_address=True,
             )
         except (OSError, UnicodeError) as error:
-            place = f"--host {self._config.host} --port {self._config.port}"
+            place = f"--host {','.join(self._config.host)} --port {self._config.port}"
             if getattr(error, "errno", None) == errno.EADDRINUSE:
                 raise ConfigError(
                     f"{place}: the port is taken; stop what runs there, or choose another with --port or PHANTOM_PORT"
