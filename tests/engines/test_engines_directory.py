@@ -12,8 +12,10 @@ from support.stores import (
     CAROL,
     NOW,
     append,
+    append_all,
     bind,
     exchange,
+    failing,
     key_of,
     message,
     names,
@@ -241,3 +243,71 @@ def test_conversation_that_was_forgotten_is_noted_again(store: SQLiteStore) -> N
         write(store, ALICE, BOB, f"later {number}")
     run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "first"))
     assert run(store, lambda tx: tx.directory.participants(ALICE, "first")) == [BOB]
+
+
+# --- blocks -----------------------------------------------------------------------
+
+
+def block(store: Store, blocker: str, blocked: str) -> None:
+    while not run(store, lambda tx: tx.directory.block(blocker, blocked)):
+        pass
+
+
+def test_block_has_a_direction_and_ends(store: Store) -> None:
+    bind(store, ALICE, BOB)
+    block(store, ALICE, BOB)
+    block(store, ALICE, BOB)
+    assert run(store, lambda tx: tx.directory.blocks(ALICE)) == {BOB}
+    assert run(store, lambda tx: tx.directory.blocks(BOB)) == frozenset()
+    assert run(store, lambda tx: tx.directory.has_blocked(ALICE, BOB))
+    assert not run(store, lambda tx: tx.directory.has_blocked(BOB, ALICE))
+    for _ in range(2):
+        run(store, lambda tx: tx.directory.unblock(ALICE, BOB))
+        assert run(store, lambda tx: tx.directory.blocks(ALICE)) == frozenset()
+
+
+def test_block_takes_back_that_the_blocker_wrote(store: Store) -> None:
+    bind(store, ALICE, BOB, CAROL)
+    for sender, recipient in ((ALICE, BOB), (BOB, ALICE), (ALICE, CAROL), (CAROL, ALICE)):
+        write(store, sender, recipient)
+    block(store, ALICE, BOB)
+    assert run(store, lambda tx: tx.directory.contacts(ALICE)) == [CAROL]
+    assert not run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
+    assert run(store, lambda tx: tx.directory.has_written(BOB, ALICE)), "the control"
+
+
+def test_nothing_is_noted_while_a_block_lasts(store: Store) -> None:
+    bind(store, ALICE, BOB)
+    write(store, ALICE, BOB)
+    block(store, ALICE, BOB)
+    write(store, ALICE, BOB)
+    write(store, BOB, ALICE)
+    assert not run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
+    assert not run(store, lambda tx: tx.directory.has_written(BOB, ALICE))
+    run(store, lambda tx: tx.directory.unblock(ALICE, BOB))
+    write(store, ALICE, BOB)
+    assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB)), "the control"
+
+
+def test_block_removes_what_waits_of_the_blocked_alone(store: Store) -> None:
+    bind(store, ALICE, BOB, CAROL)
+    append_all(store, [message("m"), receipt("r"), exchange("x"), message("m", CAROL)])
+    block(store, BOB, ALICE)
+    assert [item.sender for item in waiting(store, BOB)] == [CAROL]
+
+
+def test_block_that_is_undone_is_none(store: Store) -> None:
+    bind(store, ALICE, BOB)
+    with pytest.raises(ZeroDivisionError):
+        run(store, failing(lambda tx: tx.directory.block(ALICE, BOB)))
+    assert run(store, lambda tx: tx.directory.blocks(ALICE)) == frozenset()
+
+
+def test_blocks_go_with_the_blocker_and_outlive_the_blocked(store: Store) -> None:
+    bind(store, ALICE, BOB)
+    block(store, ALICE, BOB)
+    block(store, BOB, ALICE)
+    run(store, lambda tx: tx.directory.delete(BOB))
+    bind(store, BOB)
+    assert run(store, lambda tx: tx.directory.blocks(ALICE)) == {BOB}
+    assert run(store, lambda tx: tx.directory.blocks(BOB)) == frozenset()

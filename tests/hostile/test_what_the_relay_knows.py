@@ -136,6 +136,8 @@ def played(relay: RelayProcess, folder: Path) -> Story:
         at_dave.send(exchange)
         at_dave.expect("KEY_EXCHANGE_RESPONSE")
         at_carol.send(carol.presence("idle"))
+        at_carol.send(carol.block(eve))
+        at_carol.until("BLOCK")
         message = dave.message(eve, conversation=CONVERSATION, encrypted=CIPHERTEXT, metadata={"of": METADATA})
         at_dave.send(message)
         at_dave.expect("MESSAGE_ACK")
@@ -192,6 +194,7 @@ NEEDLES: Final[dict[str, Look]] = {
 }
 ROWS_OF_THE_DATABASE: Final = {
     "who wrote to whom": "written",
+    "whom somebody has blocked": "blocks",
     "receipts": "sqlite_schema WHERE name = 'items'",
     "who took whose prekeys": "handouts",
     "when a session last ended, to the minute": "accounts WHERE last_seen % 60000 = 0",

@@ -22,6 +22,7 @@ MAKERS: Final[dict[str, Make]] = {
     "PRESENCE": lambda own, other, name: own.asks_for(other, id=name),
     "PING": lambda own, _, name: own.ping(id=name),
     "PREKEY": lambda own, _, name: own.prekey_status(id=name),
+    "BLOCK": lambda own, other, name: own.block(other, id=name),
 }
 
 

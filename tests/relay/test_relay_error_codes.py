@@ -231,6 +231,7 @@ FRAMES: dict[str, Callable[[Any], Frame]] = {
     "PREKEY_STATUS": lambda me: me.prekey_status(),
     "PRESENCE": lambda me: me.presence("online"),
     "PRESENCE query": lambda me: me.asks_for(me),
+    "BLOCK": lambda me: me.block(key_text("somebody")),
     "ACCOUNT_DELETE": lambda me: me.account_delete(),
 }
 

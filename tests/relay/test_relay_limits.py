@@ -209,6 +209,7 @@ def test_limits_can_be_lifted(make_world: MakeWorld) -> None:
         ("rate_ping", ROWS["PING"][1]),
         ("rate_prekey", lambda me, _: me.prekey_status()),
         ("rate_ack", lambda me, _: me.confirm(1)),
+        ("rate_block", lambda me, to: me.block(to)),
     ],
 )
 def test_limit_is_configurable(make_world: MakeWorld, setting: str, make: Make) -> None:

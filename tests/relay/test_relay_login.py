@@ -318,6 +318,7 @@ BEFORE: dict[str, Callable[[Person], Frame]] = {
     "PREKEY_PUBLISH": lambda me: me.publish([1]),
     "PREKEY_STATUS": lambda me: me.prekey_status(),
     "PRESENCE": lambda me: me.presence("online"),
+    "BLOCK": lambda me: me.block(me),
     "ACCOUNT_DELETE": lambda me: me.account_delete(),
     "a type that nobody knows": lambda me: me.frame("HELLO", {}),
     "a type of the relay": lambda me: me.frame("AUTH_SUCCESS", {}),

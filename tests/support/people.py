@@ -200,6 +200,10 @@ class Person:
     def asks_for(self, other: "Person | str", **envelope: Any) -> Frame:
         return self.frame("PRESENCE", {"userId": other if isinstance(other, str) else other.id}, **envelope)
 
+    def block(self, other: "Person | str", *, blocked: bool = True, **envelope: Any) -> Frame:
+        whom = other if isinstance(other, str) else other.id
+        return self.frame("BLOCK", {"userId": whom, "blocked": blocked}, **envelope)
+
     def ping(self, **envelope: Any) -> Frame:
         return self.frame("PING", **envelope)
 

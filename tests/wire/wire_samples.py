@@ -116,6 +116,7 @@ FULL_CLIENT: Final[dict[str, frames.ClientFrame]] = {
         ),
         timestamp=NOW,
     ),
+    "BLOCK": frames.Block(id="b-1", payload=frames.BlockPayload(blocked=True, user_id=ALICE), timestamp=NOW),
     "PING": frames.Ping(id="h-1", payload=frames.Empty(), timestamp=NOW),
 }
 
@@ -149,6 +150,7 @@ LEAST_CLIENT: Final[dict[str, frames.ClientFrame]] = {
     ),
     "MESSAGE_ACK": frames.MessageAck(payload=frames.MessageAckPayload(status="delivered"), timestamp=NOW),
     "PRESENCE": frames.Presence(payload=frames.PresencePayload(), timestamp=NOW),
+    "BLOCK": frames.Block(payload=frames.BlockPayload(blocked=False, user_id=ALICE), timestamp=NOW),
     "PING": frames.Ping(timestamp=NOW),
 }
 
@@ -252,6 +254,7 @@ FULL_RELAY: Final[dict[str, frames.RelayFrame]] = {
         ),
         timestamp=NOW,
     ),
+    "BLOCK": frames.BlockDone(id="b-1", payload=frames.BlockPayload(blocked=True, user_id=ALICE), timestamp=NOW),
     "ERROR": frames.Error(
         id="m-1",
         payload=frames.ErrorPayload(
@@ -318,6 +321,7 @@ LEAST_RELAY: Final[dict[str, frames.RelayFrame]] = {
         payload=frames.PresenceNoticePayload(status=frames.PresenceStatus.ONLINE, user_id=ALICE),
         timestamp=NOW,
     ),
+    "BLOCK": frames.BlockDone(payload=frames.BlockPayload(blocked=False, user_id=ALICE), timestamp=NOW),
     "ERROR": frames.Error(payload=frames.ErrorPayload(code=1007, message=""), timestamp=NOW),
     "PONG": frames.Pong(timestamp=NOW),
 }

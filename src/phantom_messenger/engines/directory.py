@@ -32,6 +32,8 @@ class SQLiteDirectory:
         self._keys: dict[str, str] = {}
         self._pairs: set[tuple[int, int]] = set()
         self._noted: set[tuple[int, int, str]] = set()
+        self._blocks: dict[int, frozenset[str]] = {}
+        self._blocks_size = 0
 
     def forget(self) -> None:
         """What was remembered may not be so any more."""
@@ -39,6 +41,11 @@ class SQLiteDirectory:
         self._keys.clear()
         self._pairs.clear()
         self._noted.clear()
+        self._forget_blocks()
+
+    def _forget_blocks(self) -> None:
+        self._blocks.clear()
+        self._blocks_size = 0
 
     def account(self, user_id: str) -> int | None:
         """The row of a user."""
@@ -101,18 +108,24 @@ class SQLiteDirectory:
         """See ``relay.ports.Directory``."""
         account = self.account(user_id)
         self.forget()
+        if not self._remove_mail("recipient = ?", (account,)):
+            return False
+        self._connection.execute("DELETE FROM accounts WHERE user_id = ?", (user_id,))
+        return True
+
+    def _remove_mail(self, where: str, values: tuple[Any, ...]) -> bool:
+        """Remove what waits, or was set aside, about a step's bytes of it; whether that was all."""
         room = self._step
         for table in ("items", "set_aside"):
             rows: Any = self._connection.execute(
-                f"SELECT entry, length(text) FROM {table} WHERE recipient = ?",  # noqa: S608 - constants
-                (account,),
+                f"SELECT entry, length(text) FROM {table} WHERE {where}",  # noqa: S608 - constants
+                values,
             ).fetchall()
             for entry, size in rows:
                 if room <= 0:
                     return False
                 self._connection.execute(f"DELETE FROM {table} WHERE entry = ?", (entry,))  # noqa: S608
                 room -= size or 0
-        self._connection.execute("DELETE FROM accounts WHERE user_id = ?", (user_id,))
         return True
 
     def set_last_seen(self, user_id: str, at: int) -> None:
@@ -128,6 +141,8 @@ class SQLiteDirectory:
         """See ``relay.ports.Directory``."""
         pair = self.account(sender), self.account(recipient)
         if (*pair, conversation) in self._noted:
+            return False
+        if self.has_blocked(sender, recipient) or self.has_blocked(recipient, sender):
             return False
         is_first = not self.has_written(sender, recipient)
         self._connection.execute(
@@ -163,6 +178,46 @@ class SQLiteDirectory:
             if len(self._pairs) > MAX_REMEMBERED:
                 self.forget()
         return found is not None
+
+    def block(self, blocker: str, blocked: str) -> bool:
+        """See ``relay.ports.Directory``."""
+        account, other = self.account(blocker), self.account(blocked)
+        if account is None:
+            raise LookupError("the user has no account")
+        if blocked not in self.blocks(blocker):
+            if not self._has_room(len(blocked)):
+                raise apsw.FullError("no room")
+            self._connection.execute("INSERT INTO blocks (blocker, blocked) VALUES (?, ?)", (account, blocked))
+            self._connection.execute("DELETE FROM written WHERE sender = ? AND recipient = ?", (account, other))
+            self.forget()
+        return self._remove_mail("recipient = ? AND kind IN (1, 2, 3) AND sender = ?", (account, blocked))
+
+    def unblock(self, blocker: str, blocked: str) -> None:
+        """See ``relay.ports.Directory``."""
+        self._connection.execute(
+            "DELETE FROM blocks WHERE blocker = ? AND blocked = ?", (self.account(blocker), blocked)
+        )
+        self._forget_blocks()
+
+    def blocks(self, blocker: str) -> frozenset[str]:
+        """See ``relay.ports.Directory``."""
+        account = self.account(blocker)
+        if account is None:
+            return frozenset()
+        known = self._blocks.get(account)
+        if known is not None:
+            return known
+        rows = self._connection.execute("SELECT blocked FROM blocks WHERE blocker = ?", (account,))
+        found = frozenset(row[0] for row in rows)
+        self._blocks_size += 1 + len(found)
+        if self._blocks_size > MAX_REMEMBERED:
+            self._forget_blocks()
+        self._blocks[account] = found
+        return found
+
+    def has_blocked(self, blocker: str, user_id: str) -> bool:
+        """See ``relay.ports.Directory``."""
+        return user_id in self.blocks(blocker)
 
     def contacts(self, user_id: str) -> list[str]:
         """See ``relay.ports.Directory``."""

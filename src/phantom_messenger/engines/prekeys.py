@@ -83,26 +83,26 @@ class SQLitePreKeys:
             highest_id=max(ids, default=None),
         )
 
-    def take(self, target: str, requester: str, now: int) -> Bundle | None:
+    def take(self, target: str, requester: str, now: int, *, one_time: bool = True) -> Bundle | None:
         """See ``relay.ports.PreKeys``."""
         account = self._directory.account(target)
         signed = self._signed(account, X25519)
         identity_key = self._directory.public_key(target)
         if signed is None or identity_key is None:
             return None
-        one_time = kem = None
+        x25519 = kem = None
         asking = self._directory.account(requester)
-        if self._may_hand_out(account, asking, now):
-            one_time = self._pop(account, X25519)
+        if one_time and self._may_hand_out(account, asking, now):
+            x25519 = self._pop(account, X25519)
             kem = self._pop(account, ML_KEM)
-            if one_time is not None or kem is not None:
+            if x25519 is not None or kem is not None:
                 self._connection.execute(
                     "INSERT INTO handouts (target, requester, at) VALUES (?, ?, ?)", (account, asking, now)
                 )
         return Bundle(
             identity_key=identity_key,
             signed=signed,
-            one_time=None if one_time is None else OneTimeKey(one_time.id, one_time.key),
+            one_time=None if x25519 is None else OneTimeKey(x25519.id, x25519.key),
             kem=kem or self._signed(account, ML_KEM),
             left=self.counts(target),
         )

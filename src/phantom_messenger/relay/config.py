@@ -48,6 +48,7 @@ class Config:
     rate_ping: int = RATES[RateClass.PING]
     rate_prekey: int = RATES[RateClass.PREKEY]
     rate_ack: int = RATES[RateClass.ACK]
+    rate_block: int = RATES[RateClass.BLOCK]
     connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS
 
     @property
@@ -168,6 +169,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "rate_ping": Setting(_RATE, "PING a minute and user"),
     "rate_prekey": Setting(_RATE, "PREKEY_* and ACCOUNT_DELETE a minute and user"),
     "rate_ack": Setting(_RATE, "MESSAGE_ACK a minute and user"),
+    "rate_block": Setting(_RATE, "BLOCK a minute and user"),
     "connections_per_address": Setting(_number(1, 1_000_000), "connections of one address"),
 }
 

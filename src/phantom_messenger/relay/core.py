@@ -40,6 +40,9 @@ LIMITER_KEY_BYTES = 32
 RETRY_STORAGE_MS = 5_000
 """When to try again after the relay could not store: a full disk is not freed faster."""
 
+BACKLOG_RETRY_MS = 60_000
+"""When to try a full mailbox again: its owner has to come by first."""
+
 CONFIRMED_AT_ONCE = 32
 """Items that a socket took, removed in one job: those of others do not wait long behind it."""
 

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple, assert_never
 from msgspec import UNSET
 
 from phantom_messenger.relay import keycheck
-from phantom_messenger.relay.core import Core, storage_refusal
+from phantom_messenger.relay.blocking import block
+from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core, storage_refusal
 from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.permissions import Act, may, watchers
 from phantom_messenger.relay.pipeline import Submission
@@ -36,9 +37,6 @@ from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, CONNECTION_TIMEOUT_MS, LOW_PREKEYS, RateClass
-
-BACKLOG_RETRY_MS: Final = 60_000
-"""When to try a full mailbox again: its owner has to come by first."""
 
 LOGIN_AGAIN_MS: Final = 1_000
 """When to log in again after one that came too late for its challenge, or whose time was wrong."""
@@ -86,6 +84,8 @@ def handle(core: Core, submission: Submission, verified: bool) -> None:
                 prekey_status(core, session, frame)
             case frames.Presence():
                 presence(core, session, frame)
+            case frames.Block():
+                block(core, session, frame)
             case frames.Ping():
                 ping(core, session, frame)
             case frames.AccountDelete():
@@ -262,6 +262,8 @@ def message(core: Core, session: Session, frame: frames.Message, signed_text: by
         if tx.directory.public_key(payload.recipient_id) is None:
             return None, False
         known = may(Act.FILL, sender, payload.recipient_id, tx.directory)
+        if not known and not may(Act.WRITE, sender, payload.recipient_id, tx.directory):
+            return Refusal.UNWANTED, False
         outcome = tx.mailboxes.append(payload.recipient_id, item, known=known, now=now)
         if isinstance(outcome, Refusal):
             return outcome, False
@@ -330,15 +332,18 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
     item = _exchange_item(frame, requester, "init")
     target = payload.target_id
 
-    def job(tx: Transaction) -> Refused | tuple[Item | Refused, Bundle | None, bool]:
+    def job(tx: Transaction) -> Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]:
         kept = _keep_exchange(tx, target, item, now)
-        bundle = None if tx.directory.public_key(target) is None else tx.prekeys.take(target, requester, now)
+        is_wanted = may(Act.TAKE_BUNDLE, requester, target, tx.directory)
+        bundle = None
+        if tx.directory.public_key(target) is not None:
+            bundle = tx.prekeys.take(target, requester, now, one_time=is_wanted)
         # A mailbox full of INITs does not keep newcomers out: the first message carries all that INIT says.
         if isinstance(kept, Refused) and bundle is None:
             return kept
-        return kept, bundle, tx.directory.note_written(requester, target, "")
+        return kept, bundle, is_wanted and tx.directory.note_written(requester, target, "")
 
-    def then(outcome: Refused | tuple[Item | Refused, Bundle | None, bool]) -> None:
+    def then(outcome: Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]) -> None:
         if isinstance(outcome, Refused):
             core.seen_exchanges.pop(frame.signature, None)
             core.refuse(session, outcome, frame.id)
@@ -349,7 +354,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if isinstance(kept, Item):
             core.deliver(target, kept)
         peer = core.hub.of(target)
-        if peer is not None and bundle is not None and _is_low(bundle.left):
+        if peer is not None and bundle is not None and kept is not Refusal.UNWANTED and _is_low(bundle.left):
             core.send(peer, _status_of(bundle.left, UNSET, core.clock.wall_ms()))
         if met:
             core.introduce(requester, target)
@@ -372,17 +377,20 @@ def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchang
     item = _exchange_item(frame, sender, "response")
     target = payload.target_id
 
-    def job(tx: Transaction) -> Refused | tuple[Item, bool]:
+    def job(tx: Transaction) -> Refused | tuple[Item | Refusal, bool]:
         kept = _keep_exchange(tx, target, item, now)
-        return kept if isinstance(kept, Refused) else (kept, tx.directory.note_written(sender, target, ""))
+        if isinstance(kept, Refused | Refusal):
+            return kept if isinstance(kept, Refused) else (kept, False)
+        return kept, tx.directory.note_written(sender, target, "")
 
-    def then(outcome: Refused | tuple[Item, bool]) -> None:
+    def then(outcome: Refused | tuple[Item | Refusal, bool]) -> None:
         if isinstance(outcome, Refused):
             core.seen_exchanges.pop(frame.signature, None)
             core.refuse(session, outcome, frame.id)
             return
         kept, met = outcome
-        core.deliver(target, kept)
+        if isinstance(kept, Item):
+            core.deliver(target, kept)
         if met:
             core.introduce(sender, target)
 
@@ -433,11 +441,13 @@ def prekey_status(core: Core, session: Session, frame: frames.PreKeyStatusQuery)
     )
 
 
-def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused:
-    """Put a key exchange frame into the target's mailbox; why not, if it cannot be."""
+def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused | Refusal:
+    """Put a key exchange frame into the target's mailbox; why not, if it cannot be, or is not wanted there."""
     if tx.directory.public_key(target) is None:
         return Refused(Reason.USER)
     known = may(Act.FILL, item.sender, target, tx.directory)
+    if not known and not may(Act.WRITE, item.sender, target, tx.directory):
+        return Refusal.UNWANTED
     kept = tx.mailboxes.append(target, item, known=known, now=now)
     return kept if isinstance(kept, Item) else Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
 

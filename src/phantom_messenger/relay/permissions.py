@@ -15,13 +15,15 @@ from phantom_messenger.relay.ports import Directory
 class Relation(IntEnum):
     """What a user is to another one, from the least trusted."""
 
-    STRANGER = 0
-    """The other has never written to the user."""
-    ANSWERED = 1
+    BLOCKED = 0
+    """The other has blocked the user."""
+    STRANGER = 1
+    """The other has never written to the user, or not since a block."""
+    ANSWERED = 2
     """The other has once sent the user a MESSAGE or KEY_EXCHANGE."""
-    CONTACT = 2
+    CONTACT = 3
     """Each has written to the other."""
-    OWNER = 3
+    OWNER = 4
     """The user is the other."""
 
 
@@ -37,6 +39,7 @@ class Act(Enum):
     PUBLISH = "publish prekeys, learn how many are left"
     SEE_PRESENCE = "see a user come, go, be away, be seen last"
     SEE_TYPING = "see a user type in a conversation that both have used"
+    BLOCK = "block somebody, end it, take back that one has written to them"
     DELETE = "delete the account and all that hangs on it"
 
 
@@ -49,15 +52,16 @@ class Permission:
 
 
 PERMISSIONS: Final[dict[Act, Permission]] = {
-    Act.WRITE: Permission(Relation.STRANGER, "-"),
+    Act.WRITE: Permission(Relation.STRANGER, "what a stranger meets, and nothing is kept"),
     Act.FILL: Permission(Relation.ANSWERED, "ERROR 1003 `backlog`"),
     Act.REPLACE: Permission(Relation.STRANGER, "the same id of another sender is another message"),
     Act.COLLECT: Permission(Relation.OWNER, "silence, as for an id that does not exist"),
     Act.LEARN_FATE: Permission(Relation.CONTACT, "silence after `accepted`"),
-    Act.TAKE_BUNDLE: Permission(Relation.STRANGER, "-"),
+    Act.TAKE_BUNDLE: Permission(Relation.STRANGER, "a bundle without one-time prekeys"),
     Act.PUBLISH: Permission(Relation.OWNER, "no frame names another's prekeys"),
     Act.SEE_PRESENCE: Permission(Relation.CONTACT, "silence; to a question, `offline` without `lastSeen`"),
     Act.SEE_TYPING: Permission(Relation.CONTACT, "silence"),
+    Act.BLOCK: Permission(Relation.OWNER, "no frame names another's blocks"),
     Act.DELETE: Permission(Relation.OWNER, "no frame names another's account"),
 }
 
@@ -72,8 +76,10 @@ def may(act: Act, user: str, other: str, directory: Directory) -> bool:
         directory: knows who has written to whom.
     """
     match PERMISSIONS[act].who:
-        case Relation.STRANGER:
+        case Relation.BLOCKED:
             return True
+        case Relation.STRANGER:
+            return not directory.has_blocked(other, user)
         case Relation.ANSWERED:
             return directory.has_written(other, user)
         case Relation.CONTACT:

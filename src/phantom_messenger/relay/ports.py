@@ -129,6 +129,8 @@ class Refusal(Enum):
 
     DUPLICATE = "duplicate"
     FULL = "full"
+    UNWANTED = "unwanted"
+    """Its recipient has blocked its sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +237,33 @@ class Directory(Protocol):
 
         The 16 conversations of an ordered pair that began last are kept.
 
+        Nothing is noted between two of whom one has blocked the other.
+
         Returns:
             Whether this has made the two contacts.
         """
 
     def has_written(self, sender: str, recipient: str) -> bool:
         """Whether ``sender`` ever wrote to ``recipient``."""
+
+    def block(self, blocker: str, blocked: str) -> bool:
+        """Keep a user, who need not have an account yet, away from another one; idempotent.
+
+        That the blocker wrote to them is forgotten, and is not noted while the block lasts. What waits
+        from them in the blocker's mailbox is removed, a bounded part at a time.
+
+        Returns:
+            Whether all of it is gone; if not, call it again.
+        """
+
+    def unblock(self, blocker: str, blocked: str) -> None:
+        """End a block; idempotent. That the blocker had written stays forgotten."""
+
+    def blocks(self, blocker: str) -> frozenset[str]:
+        """Whom a user has blocked."""
+
+    def has_blocked(self, blocker: str, user_id: str) -> bool:
+        """Whether ``blocker`` has blocked the user."""
 
     def contacts(self, user_id: str) -> list[str]:
         """Those who wrote to the user and to whom the user wrote."""
@@ -262,10 +285,11 @@ class PreKeys(Protocol):
     def counts(self, user_id: str) -> PreKeyCounts:
         """What is left."""
 
-    def take(self, target: str, requester: str, now: int) -> Bundle | None:
+    def take(self, target: str, requester: str, now: int, *, one_time: bool = True) -> Bundle | None:
         """Hand out a bundle; None if the target has published nothing.
 
-        Beyond the hourly limits a bundle has no one-time X25519 key, and the last-resort KEM key.
+        Without ``one_time``, and beyond the hourly limits, a bundle has no one-time X25519 key, and
+        the last-resort KEM key.
         """
 
 

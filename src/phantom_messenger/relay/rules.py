@@ -47,5 +47,6 @@ RULES: Final[dict[type[frames.Frame], Rule]] = {
     frames.PreKeyPublish: Rule(rate=RateClass.PREKEY, signed=True, sheds=True),
     frames.PreKeyStatusQuery: Rule(rate=RateClass.PREKEY, signed=False, sheds=True),
     frames.Presence: Rule(rate=RateClass.PRESENCE, signed=False, sheds=True),
+    frames.Block: Rule(rate=RateClass.BLOCK, signed=False),
     frames.AccountDelete: Rule(rate=RateClass.PREKEY, signed=True),
 }

@@ -445,6 +445,34 @@ class Receipt(Frame, frozen=True, kw_only=True):
     type: Literal["MESSAGE_ACK"] = "MESSAGE_ACK"
 
 
+# --- blocking ---------------------------------------------------------------------
+
+
+class BlockPayload(_Part, frozen=True, kw_only=True):
+    """See ``Block`` and ``BlockDone``."""
+
+    blocked: bool
+    user_id: UserId
+
+
+class Block(Frame, frozen=True, kw_only=True):
+    """Client to relay: keep ``userId`` away from me, or no longer."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: BlockPayload
+    timestamp: Integer
+    type: Literal["BLOCK"] = "BLOCK"
+
+
+class BlockDone(Frame, frozen=True, kw_only=True):
+    """Relay to client: it is so, and on disk."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: BlockPayload
+    timestamp: Integer
+    type: Literal["BLOCK"] = "BLOCK"
+
+
 # --- presence, errors, health -----------------------------------------------------
 
 
@@ -531,6 +559,7 @@ ClientFrame = (
     | Message
     | MessageAck
     | Presence
+    | Block
     | Ping
 )
 """What a client may send."""
@@ -545,6 +574,7 @@ RelayFrame = (
     | RoutedMessage
     | Receipt
     | PresenceNotice
+    | BlockDone
     | Error
     | Pong
 )
@@ -563,6 +593,7 @@ CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
     "MESSAGE": Message,
     "MESSAGE_ACK": MessageAck,
     "PRESENCE": Presence,
+    "BLOCK": Block,
     "PING": Ping,
 }
 RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
@@ -575,6 +606,7 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "MESSAGE": RoutedMessage,
     "MESSAGE_ACK": Receipt,
     "PRESENCE": PresenceNotice,
+    "BLOCK": BlockDone,
     "ERROR": Error,
     "PONG": Pong,
 }

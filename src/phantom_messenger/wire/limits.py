@@ -53,6 +53,9 @@ MAX_KEY_EXCHANGE_BACKLOG: Final = 100
 MAX_RECEIPT_BACKLOG: Final = 1_000
 """Receipts of one contact in a mailbox: as many as messages that can have waited for them."""
 
+MAX_BLOCKED: Final = 1_000
+"""Users whom one user can have blocked."""
+
 MAX_ONE_TIME_PREKEYS: Final = 200
 """One-time prekeys of one kind that the relay keeps for a user."""
 
@@ -77,6 +80,7 @@ class RateClass(StrEnum):
     PING = "PING"
     PREKEY = "PREKEY"
     ACK = "ACK"
+    BLOCK = "BLOCK"
 
 
 RATE_WINDOW_MS: Final = 60_000
@@ -88,6 +92,7 @@ RATES: Final[dict[RateClass, int]] = {
     RateClass.PING: 60,
     RateClass.PREKEY: 10,
     RateClass.ACK: 6_000,
+    RateClass.BLOCK: 30,
 }
 """Requests in any RATE_WINDOW_MS. ACK: a full backlog read and answered thrice over stays below it."""
 
