@@ -7,8 +7,9 @@ import pytest
 from client_samples import Party, acquainted, raw_rows
 
 from phantom_messenger.client import records
-from phantom_messenger.client.contacts import Contacts, is_claimed_id, is_user_id
+from phantom_messenger.client.contacts import Contacts, is_claimed_id
 from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact, UsageError
+from phantom_messenger.client.ids import is_user_id, short_id, written_id
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust
 
@@ -183,7 +184,7 @@ def test_certified_id_may_be_called_claimed(alice: Owner) -> None:
 def test_unknown_id_is_somebody_without_a_name(alice: Owner) -> None:
     found = alice.contacts.find(some_id("stranger"))
     assert (found.name, found.key, found.trust) == ("", None, Trust.UNVERIFIED)
-    assert found.label == some_id("stranger")[:8] + "…"
+    assert found.label == short_id(some_id("stranger"))
     assert names(alice) == []
 
 
@@ -366,3 +367,46 @@ def test_greeting_somebody_unknown_makes_them_no_named_contact(alice: Owner) -> 
     alice.contacts.greeted(some_id("stranger"))
     assert names(alice) == [("", some_id("stranger"))]
     assert alice.contacts.ungreeted() == []
+
+
+# --- forms of ids and names -------------------------------------------------------
+
+
+def test_both_forms_of_an_id_are_taken(alice: Owner) -> None:
+    written = written_id(some_id("bob"))
+    assert alice.contacts.find(written).user_id == some_id("bob")
+    assert alice.contacts.add("bob", f" {written.upper()}\n").user_id == some_id("bob")
+    assert alice.contacts.find(written) == alice.contacts.find("bob")
+    assert alice.contacts.replace("bob", written_id(some_id("new bob"))).user_id == some_id("new bob")
+
+
+def test_id_with_a_slip_is_refused_wherever_it_is_given(alice: Owner) -> None:
+    written = written_id(some_id("bob"))
+    wrong = written[:20] + ("q" if written[20] != "q" else "p") + written[21:]
+    for use in (alice.contacts.find, lambda who: alice.contacts.add("bob", who)):
+        with pytest.raises(InvalidUserId, match="copy it again"):
+            use(wrong)
+    with pytest.raises(UsageError, match="no id"):
+        alice.contacts.add(written, some_id("carol"))
+    assert names(alice) == []
+
+
+def test_name_is_found_in_either_normal_form(alice: Owner) -> None:
+    alice.contacts.add("Zoe\u0308", some_id("zoe"))
+    assert alice.contacts.find("Zo\u00eb").user_id == alice.contacts.find("Zoe\u0308").user_id == some_id("zoe")
+    with pytest.raises(ContactExists):
+        alice.contacts.add("Zo\u00eb", some_id("carol"))
+
+
+def test_name_of_an_old_profile_in_another_form_is_found(alice: Owner) -> None:
+    with alice.vault.transaction():
+        alice.vault.put(records.CONTACT, some_id("zoe"), ContactRecord(user_id=some_id("zoe"), name="Zoe\u0308"))
+    assert alice.contacts.find("Zo\u00eb").user_id == some_id("zoe")
+
+
+def test_name_that_looks_like_another_is_taken_only_on_demand(alice: Owner) -> None:
+    alice.contacts.add("bob", some_id("bob"))
+    with pytest.raises(ContactExists, match="looks like your contact 'bob'"):
+        alice.contacts.add("b\u043eb", some_id("mallory"))
+    alice.contacts.add("Bob", some_id("bob"))  # a person may be called anew
+    assert alice.contacts.add("b\u043eb", some_id("mallory"), alike=True).user_id == some_id("mallory")

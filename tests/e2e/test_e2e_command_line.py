@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from e2e_people import meet
 
+from phantom_messenger.client.ids import plain_id
 from support.command_line import Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 
@@ -60,7 +61,8 @@ def test_id_is_the_same_in_text_and_json_and_drawn_as_qr(home: Path) -> None:
     phantom(home, "init", "--server", NOWHERE)
     text = phantom(home, "id").stdout.strip()
     row = json.loads(phantom(home, "id", "--json").stdout)
-    assert row == {"type": "id", "userId": text, "server": NOWHERE}
+    assert row == {"type": "id", "userId": plain_id(text), "id": text, "server": NOWHERE}
+    assert phantom(home, "id", "--base64").stdout == row["userId"] + "\n"
     assert "█" in phantom(home, "id", "--qr").stdout
 
 

@@ -7,6 +7,7 @@ from maker_base import ALICE, BOB, MALLORY, PEOPLE, Json, Person, described_pers
 from maker_wire import b64
 
 from phantom_messenger.client.conversations import conversation_id
+from phantom_messenger.client.ids import written_id
 from phantom_messenger.crypto import padding
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.crypto.safety import grouped, safety_number
@@ -17,6 +18,9 @@ LIBSIGNAL: Final = (
     ("05f781b6fb32fed9ba1cf2de978d4d5da28dc34046ae814402b5c0dbd96fda907b", b"+14153333333"),
 )
 """Keys and ids of libsignal's own tests of its fingerprints, version 0."""
+
+BECH32: Final = "ph1ve7ysvqe4dzay9aws9nsuqfnwke7s243tqwhaqpgnr4env45guqqqjsaxs"
+"""Alice's id with the checksum of BIP 173."""
 
 
 def user_ids_json() -> Json:
@@ -61,6 +65,48 @@ def _identity(name: str, seed: bytes, description: str) -> Json:
             "user_id_base64": signing.certified_user_id(identity.peer.public),
         },
     }
+
+
+def written_ids_json() -> Json:
+    """``written-ids.json``."""
+    raws = {
+        "zeros": bytes(32),
+        "ones": b"\xff" * 32,
+        "alice": ALICE.id,
+        "bob": BOB.id,
+        "drawn": drawn("written ids", 32),
+    }
+    good = written_id(b64(ALICE.id))
+    other = {"q": "p"}.get(good[20], "q")
+    wrong = {
+        "one-character": (good[:20] + other + good[21:], "one character is another one"),
+        "swapped": (good[:3] + good[4] + good[3] + good[5:], "two neighbours are swapped"),
+        "missing": (good[:-1], "the last character is missing"),
+        "doubled": (good + good[-1], "the last character stands there twice"),
+        "both-cases": (good[:-1] + good[-1].upper(), "small and capital letters"),
+        "no-character": (good[:30] + "b" + good[31:], "a letter that bech32m has not"),
+        "bech32": (BECH32, "the same bytes with the checksum of BIP 173, not that of BIP 350"),
+    }
+    return file_of(
+        "User ids as people copy them (bech32m, BIP 350), and such as must be refused.",
+        written=named(
+            [
+                {
+                    "name": name,
+                    "description": "32 bytes",
+                    "user_id": raw.hex(),
+                    "expect": {"written": written_id(b64(raw))},
+                }
+                for name, raw in raws.items()
+            ]
+        ),
+        mistaken=named(
+            [
+                {"name": name, "description": description, "written": text, "expect": {"accepted": False}}
+                for name, (text, description) in wrong.items()
+            ]
+        ),
+    )
 
 
 def prekeys_json() -> Json:

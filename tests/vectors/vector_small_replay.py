@@ -4,11 +4,14 @@ import base64
 import hashlib
 
 import msgspec
+import pytest
 from vector_replay import Json, Watched, assert_handshake, bundle_of, encapsulation, raw
 
 from phantom_messenger.client import content
 from phantom_messenger.client.content import Receipt, Text
 from phantom_messenger.client.conversations import conversation_id
+from phantom_messenger.client.errors import InvalidUserId
+from phantom_messenger.client.ids import plain_id, written_id
 from phantom_messenger.crypto import handshake, padding, prekeys
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, SignedPreKey
@@ -81,6 +84,20 @@ def play_pair(case: Json) -> None:
     """A pair of ``user-ids.json``."""
     one, other = case["ids"]
     assert conversation_id(b64(one), b64(other)) == case["expect"]["conversation_id"]
+
+
+def play_written(case: Json) -> None:
+    """An id of ``written-ids.json``."""
+    written = case["expect"]["written"]
+    assert written_id(b64(case["user_id"])) == written
+    assert plain_id(written) == plain_id(written.upper()) == plain_id(f" {written}\n") == b64(case["user_id"])
+
+
+def play_mistaken(case: Json) -> None:
+    """A text of ``written-ids.json`` that is no id."""
+    assert case["expect"] == {"accepted": False}
+    with pytest.raises(InvalidUserId, match="copy it again"):
+        plain_id(case["written"])
 
 
 def play_person(case: Json) -> None:
@@ -192,6 +209,8 @@ PLAYERS = {
     ("canonical.json", "frames"): play_frame,
     ("user-ids.json", "identities"): play_identity,
     ("user-ids.json", "conversations"): play_pair,
+    ("written-ids.json", "written"): play_written,
+    ("written-ids.json", "mistaken"): play_mistaken,
     ("prekeys.json", "people"): play_person,
     ("handshakes.json", "cases"): play_handshake,
     ("padding.json", "contents"): play_padding,

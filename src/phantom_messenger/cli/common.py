@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,7 +16,18 @@ from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, Phantom
 from phantom_messenger.client.plain import one_line, printable
 from phantom_messenger.client.profile import home_folder, vault_path
 
-__all__ = ["Duration", "one_line", "open_client", "printable", "profile_option", "reports_errors", "run"]
+__all__ = [
+    "Duration",
+    "column",
+    "one_line",
+    "open_client",
+    "print_qr",
+    "printable",
+    "profile_option",
+    "reports_errors",
+    "run",
+    "shell_word",
+]
 
 T = TypeVar("T")
 
@@ -97,6 +109,35 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted") -> T:
         if interrupted:
             click.echo(f"phantom: {interrupted}", err=True)
         sys.exit(1)
+
+
+def column(text: str, width: int) -> str:
+    """A text filled up to so many columns of a terminal, on which some characters take two or none."""
+    from prompt_toolkit.utils import get_cwidth  # noqa: PLC0415 - most commands do without
+
+    return text + " " * (width - get_cwidth(text))
+
+
+def shell_word(text: str) -> str:
+    """A name of somebody as a word that a shell takes as it is, for commands that are to be copied."""
+    return shlex.quote(one_line(text))
+
+
+def print_qr(text: str, *, error: str) -> None:
+    """Show a QR code; with colours on a terminal that has no blocks.
+
+    Args:
+        text: what is in it. Digits and capital letters make it smaller.
+        error: level of correction: l, m, q or h.
+    """
+    import segno  # noqa: PLC0415 - most commands do without
+
+    try:
+        "\u2580\u2584\u2588".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        is_plain = False
+    except UnicodeEncodeError:
+        is_plain = True
+    segno.make(text, error=error, micro=False).terminal(compact=not is_plain)
 
 
 class Duration(click.ParamType[float]):

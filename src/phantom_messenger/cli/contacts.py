@@ -3,11 +3,20 @@
 import json
 
 import click
-import segno
 
-from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors, run
+from phantom_messenger.cli.common import (
+    column,
+    one_line,
+    open_client,
+    print_qr,
+    profile_option,
+    reports_errors,
+    run,
+    shell_word,
+)
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UsageError
+from phantom_messenger.client.ids import plain_id, written_id
 from phantom_messenger.client.status import Trust
 from phantom_messenger.crypto.safety import grouped
 
@@ -25,9 +34,10 @@ def contacts() -> None:
 @profile_option
 @click.option("--replace", is_flag=True, help="NAME has a new id; compare safety numbers before anything is sent")
 @click.option("--claimed", is_flag=True, help="take an id that does not certify its key (of another program)")
+@click.option("--yes", is_flag=True, help="take a NAME that looks like another contact's, too")
 @reports_errors
-def add(name: str, id: str, profile: str, replace: bool, claimed: bool) -> None:  # noqa: A002 - the word of the command line
-    """Call the user with this ID by NAME."""
+def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: bool) -> None:  # noqa: A002, PLR0917 - the word of the command line; click passes them by name
+    """Call the user with this ID by NAME. An ID that has a name already is renamed."""
     client = open_client(profile)
     option = "" if profile == "default" else f" -p {profile}"
     try:
@@ -35,14 +45,14 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool) -> None:
             contact = client.contacts.replace(name, id)
             click.echo(
                 f"{one_line(contact.name)} has a new id; before anything is sent: "
-                f"phantom contacts verify{option} {one_line(contact.name)}"
+                f"phantom contacts verify{option} {shell_word(contact.name)}"
             )
         else:
-            before = next((one.name for one in client.contacts.everybody() if one.user_id == id), "")
-            contact = client.contacts.add(name, id, claimed=claimed)
+            before = client.contacts.of(plain_id(id)).name
+            contact = client.contacts.add(name, id, claimed=claimed, alike=yes)
             now = one_line(contact.name)
             done = f"{one_line(before)} is called {now} now" if before not in {"", contact.name} else f"added {now}"
-            click.echo(f"{done}; write with: phantom send{option} {now} TEXT")
+            click.echo(f"{done}; write with: phantom send{option} {shell_word(contact.name)} TEXT")
     finally:
         client.close()
 
@@ -78,6 +88,7 @@ def list_contacts(profile: str, as_json: bool) -> None:
                     "type": "contact",
                     "name": contact.name,
                     "userId": contact.user_id,
+                    "id": written_id(contact.user_id),
                     "trust": contact.trust,
                     "classical": contact.classical,
                 }
@@ -85,7 +96,7 @@ def list_contacts(profile: str, as_json: bool) -> None:
             else:
                 name = one_line(contact.name) or "(stranger)"
                 mark = "  classical" if contact.classical else ""
-                click.echo(f"{name:<20} {contact.user_id}  {contact.trust}{mark}")
+                click.echo(f"{column(name, 20)} {written_id(contact.user_id)}  {contact.trust}{mark}")
         if not found and not as_json:
             click.echo("nobody yet; add somebody with 'phantom contacts add NAME ID'")
     finally:
@@ -128,4 +139,4 @@ def _show(label: str, number: str) -> None:
     for row in range(0, len(groups), 4):
         click.echo("  " + " ".join(groups[row : row + 4]))
     click.echo("")
-    segno.make(number, error="l", micro=False).terminal(compact=True)
+    print_qr(number, error="l")

@@ -3,25 +3,31 @@
 import json
 
 import click
-import segno
 
-from phantom_messenger.cli.common import open_client, profile_option, reports_errors
+from phantom_messenger.cli.common import open_client, print_qr, profile_option, reports_errors
+from phantom_messenger.client.ids import written_id
 
 
 @click.command("id")
 @profile_option
 @click.option("--qr", is_flag=True, help="show it as a QR code too")
+@click.option("--base64", "as_base64", is_flag=True, help="print it as it stands in the protocol")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @reports_errors
-def show_id(profile: str, qr: bool, as_json: bool) -> None:
-    """Print your id; give it to those who are to write to you."""
+def show_id(profile: str, qr: bool, as_base64: bool, as_json: bool) -> None:
+    """Print your id; give it to those who are to write to you.
+
+    A wrong or swapped character is noticed where it is used. 'phantom contacts add' takes both forms.
+    """
     client = open_client(profile)
     try:
+        shown = written_id(client.user_id)
         if as_json:
-            click.echo(json.dumps({"type": "id", "userId": client.user_id, "server": client.server}))
+            row = {"type": "id", "userId": client.user_id, "id": shown, "server": client.server}
+            click.echo(json.dumps(row))
         else:
-            click.echo(client.user_id)
+            click.echo(client.user_id if as_base64 else shown)
         if qr:
-            segno.make(client.user_id, error="m", micro=False).terminal(compact=True)
+            print_qr(shown.upper(), error="m")
     finally:
         client.close()

@@ -5,6 +5,7 @@ import click
 from phantom_messenger.cli.common import DEFAULT_SERVER, one_line, open_client, profile_option, reports_errors, run
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import RelayUnreachable
+from phantom_messenger.client.ids import written_id
 
 PATIENCE = 8.0
 """Seconds to wait for the relay; it is told at the next contact otherwise."""
@@ -24,7 +25,7 @@ def init(profile: str, server: str | None) -> None:
 
 async def _register(client: Client, profile: str) -> None:
     click.echo(f"profile  {profile}")
-    click.echo(f"your id  {client.user_id}")
+    click.echo(f"your id  {written_id(client.user_id)}")
     async with client:
         try:
             await client.wait_published(PATIENCE, attempts=1)

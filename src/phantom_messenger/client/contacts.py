@@ -1,22 +1,19 @@
 """The people one talks to: names for ids, and what is known of their keys."""
 
 import base64
-import binascii
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
 from phantom_messenger.client import records
-from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact, UsageError
+from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact
+from phantom_messenger.client.ids import ID_BYTES, decoded_id, is_user_id, plain_id
+from phantom_messenger.client.names import checked_name, normal_name, skeleton
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import safety
 from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES
-
-MAX_NAME: Final = 64
-ID_BYTES: Final = 32
 
 
 class Contacts:
@@ -44,12 +41,14 @@ class Contacts:
 
         Raises:
             UnknownContact: no such name; and it is no user id.
+            InvalidUserId: an id with a wrong character.
         """
+        name, user_id = normal_name(who), plain_id(who)
         for contact in self.everybody():
-            if who and who in {contact.name, contact.user_id}:
+            if who and (user_id == contact.user_id or name == normal_name(contact.name)):
                 return contact
-        if is_user_id(who):
-            return Contact(name="", user_id=who, trust=Trust.UNVERIFIED, key=None)
+        if is_user_id(user_id):
+            return Contact(name="", user_id=user_id, trust=Trust.UNVERIFIED, key=None)
         raise UnknownContact(f"there is no contact '{who}'; add one with 'phantom contacts add NAME ID'")
 
     def of(self, user_id: str) -> Contact:
@@ -57,28 +56,33 @@ class Contacts:
         record = self._vault.get(records.CONTACT, user_id, ContactRecord)
         return _public(record or ContactRecord(user_id=user_id))
 
-    def add(self, name: str, user_id: str, *, claimed: bool = False) -> Contact:
-        """Give an id a name.
+    def add(self, name: str, user_id: str, *, claimed: bool = False, alike: bool = False) -> Contact:
+        """Give an id a name; another one, if it has one already.
 
         Args:
-            name: 1 to 64 printable characters.
-            user_id: base64.
+            name: 1 to 64 printable characters; kept composed (NFC).
+            user_id: as ``phantom id`` prints it, or base64.
             claimed: take an id, too, that does not certify its key: the first key that is seen counts.
+            alike: take a name that looks like another contact's, too.
 
         Raises:
             InvalidUserId: not an id, or one's own.
-            ContactExists: the name belongs to another id.
+            ContactExists: the name belongs to another id, or looks like one that does.
             UsageError: the name cannot be used.
         """
+        user_id = plain_id(user_id)
         self._check_id(user_id, claimed=claimed)
-        name = name.strip()
-        if not name or len(name) > MAX_NAME or not name.isprintable() or is_user_id(name):
-            raise UsageError(f"a name has 1 to {MAX_NAME} printable characters; choose another")
-        for contact in self.everybody():
-            if contact.name == name and contact.user_id != user_id:
-                raise ContactExists(
-                    f"'{name}' is another contact already; choose another name, or use --replace if they have a new id"
-                )
+        name = checked_name(name)
+        others = [contact for contact in self.everybody() if contact.name and contact.user_id != user_id]
+        if any(normal_name(contact.name) == name for contact in others):
+            raise ContactExists(
+                f"'{name}' is another contact already; choose another name, or use --replace if they have a new id"
+            )
+        twin = next((contact.name for contact in others if skeleton(contact.name) == skeleton(name)), "")
+        if twin and not alike:
+            raise ContactExists(
+                f"'{name}' looks like your contact '{twin}'; choose another name, or use --yes to have both"
+            )
         record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         record = msgspec.structs.replace(record, name=name)
         with self._vault.transaction():
@@ -143,6 +147,7 @@ class Contacts:
             UnknownContact: nobody has that name.
             InvalidUserId, ContactExists: as ``add``.
         """
+        user_id = plain_id(user_id)
         old = self.find(name)
         if not old.name:
             raise UnknownContact(f"there is no contact '{name}'; add one with 'phantom contacts add NAME ID'")
@@ -192,24 +197,10 @@ class Contacts:
             self._vault.put(records.CONTACT, user_id, msgspec.structs.replace(record, greeted=True))
 
 
-def is_user_id(text: str) -> bool:
-    """Whether a text is an id that certifies its key, as this SDK makes them: 32 bytes in canonical base64."""
-    return len(_decoded(text)) == ID_BYTES
-
-
 def is_claimed_id(text: str) -> bool:
     """Whether a text is an id that says nothing of its key: 16 to 64 other bytes in canonical base64."""
-    raw = _decoded(text)
+    raw = decoded_id(text)
     return MIN_USER_ID_BYTES <= len(raw) <= MAX_USER_ID_BYTES and len(raw) != ID_BYTES
-
-
-def _decoded(text: str) -> bytes:
-    """The bytes of canonical base64, none of anything else."""
-    try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
-        return b""
-    return raw if base64.b64encode(raw).decode() == text else b""
 
 
 def _public(record: ContactRecord) -> Contact:

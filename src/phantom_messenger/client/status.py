@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from phantom_messenger.client.ids import short_id
+
 
 class DeliveryState(IntEnum):
     """How far a text has come; a later state implies the earlier ones, but for the last two."""
@@ -63,7 +65,7 @@ class Contact:
     @property
     def label(self) -> str:
         """The name, or the beginning of the id."""
-        return self.name or f"{self.user_id[:8]}…"
+        return self.name or short_id(self.user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
