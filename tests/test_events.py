@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from phantom_messenger import events
+from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.events import LEVELS, Event, Form, log, report
 
 DOCUMENT = Path(__file__).parents[1] / "docs/operating.md"
@@ -159,6 +160,19 @@ def test_what_nobody_caught_is_an_event_without_its_text(install: Install) -> No
     assert records(output.getvalue(), Form.TEXT) == ["unexpected", "unexpected", "library", "library"]
     assert "secret" not in output.getvalue()
     assert "source=asyncio" in output.getvalue()
+
+
+def test_place_of_an_error_is_one_of_this_package(install: Install) -> None:
+    output = install("info", Form.TEXT)
+    store = SQLiteStore(None)
+    [failure] = store.run([lambda tx: tx.directory.note_written("nobody", "nobody", "")])
+    store.close()
+    innermost = failure.error.__traceback__
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    assert innermost.tb_frame.f_code.co_filename.endswith(".c"), "the control: the last frame is a C function's"
+    report(failure.error)
+    assert "error=ConstraintError place=SQLiteDirectory.note_written:" in output.getvalue()
 
 
 def test_every_event_is_documented_as_it_is() -> None:

@@ -11,16 +11,20 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from logging import DEBUG, ERROR, INFO, WARNING
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 _LOG: Final = logging.getLogger("phantom.relay")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.<>:-]{1,120}", re.ASCII)
 _RECORD: Final = "phantom_event"
 _SELDOM_SECONDS: Final = 10.0
+_PACKAGE: Final = str(Path(__file__).parent)
 
 
 class Form(StrEnum):
@@ -100,12 +104,25 @@ def log(event: Event, **fields: int | str) -> None:
 
 
 def report(error: BaseException) -> None:
-    """Log an unexpected error: its type and place; its text may hold user data."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = "?" if place is None else f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
+    """Log an unexpected error: its type and place; its text may hold user data.
+
+    The place is the innermost one in this package: a library's, or a C function's that has a frame
+    of its own, says nothing about what the relay was doing.
+    """
+    places = list(_places(error))
+    own = [place for place in places if place.tb_frame.f_code.co_filename.startswith(_PACKAGE)]
+    where = "?"
+    if places:
+        place = (own or places)[-1]
+        where = f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
     log(Event.UNEXPECTED, error=type(error).__name__, place=where)
+
+
+def _places(error: BaseException) -> Iterator[TracebackType]:
+    place = error.__traceback__
+    while place is not None:
+        yield place
+        place = place.tb_next
 
 
 def install(level: str, form: Form) -> None:

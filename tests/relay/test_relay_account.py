@@ -1,6 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from support.people import Frame
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.ports import Job
+from support.people import Frame, Person
 from support.simulated import SECOND, Client, World
 
 
@@ -129,3 +135,75 @@ def test_expired_mail_of_a_deleted_sender_is_swept(world: World, alice: Client, 
     alice.send(alice.person.account_delete())
     world.pass_time(3 * SECOND)
     assert world.login(bob.person).take("MESSAGE") == []
+
+
+# --- what is on its way behind a deletion -----------------------------------------
+
+BEHIND: dict[str, Callable[[Person, Person], Frame]] = {
+    "MESSAGE": lambda me, to: me.message(to),
+    "MESSAGE to oneself": lambda me, _: me.message(me),
+    "MESSAGE_ACK": lambda me, _: me.confirm(1),
+    "KEY_EXCHANGE_INIT": lambda me, to: me.init(to),
+    "KEY_EXCHANGE_RESPONSE": lambda me, to: me.response(to),
+    "PREKEY_PUBLISH": lambda me, _: me.publish([1]),
+    "PREKEY_STATUS": lambda me, _: me.prekey_status(),
+    "PRESENCE": lambda me, _: me.presence("idle"),
+    "PRESENCE query": lambda me, to: me.asks_for(to),
+    "BLOCK": lambda me, to: me.block(to),
+    "ACCOUNT_DELETE": lambda me, _: me.account_delete(),
+    "PING": lambda me, _: me.ping(),
+}
+
+
+@pytest.mark.parametrize("make", BEHIND.values(), ids=BEHIND)
+def test_frame_behind_a_deletion_is_dropped_quietly(
+    world: World, alice: Client, bob: Client, make: Callable[[Person, Person], Frame], caplog: pytest.LogCaptureFixture
+) -> None:
+    world.clock.advance(1)
+    bob.send(bob.person.publish([1, 2, 3]))
+    runs: list[Job] = []
+    guarded = SQLiteStore._run_guarded
+
+    def noted(store: SQLiteStore, job: Job) -> Any:
+        runs.append(job)
+        return guarded(store, job)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SQLiteStore, "_run_guarded", noted)
+        alice.send(alice.person.account_delete(), make(alice.person, bob.person))
+        assert [frame["type"] for frame in bob.send(bob.person.ping())][-1] == "PONG"
+    assert runs == []
+    assert caplog.messages == []
+    assert alice.close_code() == 1000
+    assert world.peek(lambda tx: tx.directory.public_key(alice.person.id)) is None
+    assert world.peek(lambda tx: tx.directory.blocks(alice.person.id)) == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["MESSAGE", "KEY_EXCHANGE_INIT", "PREKEY_PUBLISH", "BLOCK"])
+def test_frame_behind_a_deletion_is_a_fault_without_the_check(
+    alice: Client, bob: Client, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The control."""
+    bob.send(bob.person.publish([1, 2, 3]))
+
+    def store_for(core: Core, session: Any, job: Any, then: Any, *, size: int = 0) -> None:
+        del session
+        core.pipeline.store(job, then, size=size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Core, "store_for", store_for)
+        alice.send(alice.person.account_delete(), BEHIND[kind](alice.person, bob.person))
+    assert any("unexpected" in message for message in caplog.messages)
+
+
+def test_what_an_old_key_still_sends_is_not_the_new_ones(world: World) -> None:
+    """A certified login takes an id: what is on its way of the one who had claimed it does not count as its own."""
+    owner = world.person("owner")
+    claimant = world.login(world.person("claimant", user_id=owner.id))
+    newcomer = world.connect(owner)
+    newcomer.put(newcomer.auth(["ack"]))
+    claimant.put(claimant.person.publish([1, 2, 3]))
+    world.run()
+    assert newcomer.take()[0]["type"] == "AUTH_SUCCESS"
+    assert world.peek(lambda tx: tx.prekeys.counts(owner.id)).one_time == 0
+    assert claimant.close_code() == 1008

@@ -6,7 +6,7 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 
 import base64
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, UnsetType
 
@@ -47,6 +47,9 @@ CONFIRMED_AT_ONCE = 32
 """Items that a socket took, removed in one job: those of others do not wait long behind it."""
 
 Id = str | UnsetType
+
+_GONE: Final = object()
+"""The result of a job that was not done, for its user has no account any more."""
 
 
 class Moment(NamedTuple):
@@ -200,7 +203,26 @@ class Core:
             except Exception as error:  # noqa: BLE001 - the border: one client's failure is not the others'
                 self.failed(session, error)
 
-        self.pipeline.store(job, finish, size=size)
+        self.store_for(session, job, finish, size=size)
+
+    def store_for(self, session: Session, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
+        """As ``pipeline.store``, for a session: if its account has gone meanwhile, nothing is done, and it is closed.
+
+        Accounts go by ACCOUNT_DELETE, and by a certified login that takes a claimed id: frames may be
+        on their way then, of this connection or of another one of the user.
+        """
+        user, key = session.user_id, session.public_key_text
+
+        def run(tx: Transaction) -> Any:
+            return job(tx) if tx.directory.public_key(user) == key else _GONE
+
+        def finish(result: Any) -> None:
+            if result is _GONE:
+                self.close(session, CloseCode.NORMAL, "account deleted")
+            else:
+                then(result)
+
+        self.pipeline.store(run, finish, size=size)
 
     def store_quietly(self, job: Job, then: Callable[[Any], None] = lambda _: None) -> None:
         """Have the relay's own job stored; a failure is dropped, for nobody waits for an answer."""

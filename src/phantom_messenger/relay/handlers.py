@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, assert_never
 
 from msgspec import UNSET
 
+from phantom_messenger.events import report
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.blocking import block
 from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core, storage_refusal
@@ -147,7 +148,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
             refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
         else:
             session.user_id = payload.user_id
-            session.public_key = public_key
+            session.public_key, session.public_key_text = public_key, payload.public_key
             session.acks = payload.features is not UNSET and "ack" in payload.features
             _open(core, session, frame, result)
 
@@ -464,11 +465,13 @@ def _store_exchange(
     def finish(outcome: Any) -> None:
         if isinstance(outcome, Failure):
             core.seen_exchanges.pop(frame.signature, None)
+            if not outcome.storage_full:
+                report(outcome.error)
             core.refuse(session, storage_refusal(outcome), frame.id)
         else:
             then(outcome)
 
-    core.pipeline.store(job, finish, size=EXCHANGE_BYTES)
+    core.store_for(session, job, finish, size=EXCHANGE_BYTES)
 
 
 def _check_exchange(core: Core, session: Session, identity_key: str, signature: str) -> None:

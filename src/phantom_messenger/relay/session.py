@@ -87,6 +87,7 @@ class Session:
         "outbox",
         "presence",
         "public_key",
+        "public_key_text",
         "state",
         "strikes",
         "unconfirmed",
@@ -104,6 +105,7 @@ class Session:
         self.state = State.CONNECTED
         self.user_id = ""
         self.public_key = b""
+        self.public_key_text = ""
         self.acks = False
         self.presence = frames.PresenceStatus.ONLINE
         self.outbox = Outbox(connection, now)
