@@ -15,13 +15,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
 import apsw
+import msgspec
 import pytest
 
 from phantom_messenger.client import content, records, vault
+from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
-from phantom_messenger.client.records import OutboxRecord, SentRecord, SessionsRecord
+from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord, SessionsRecord
 from phantom_messenger.client.status import DeliveryState, Event, TroubleEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.crypto import session
@@ -31,6 +33,7 @@ from phantom_messenger.wire import codec, frames, signing
 from support.people import Frame, canonical
 from support.simulated import HOST, SECOND, FakeConnection, World
 
+WORDS: Final = "a passphrase for the file"
 KEY: Final = Secret("a random key of a keyring", stretched=False)
 YEAR: Final = 365 * 86_400_000
 DAY: Final = 86_400_000
@@ -133,6 +136,12 @@ class Party:
             kem_prekey_signature=encapsulation.signature if kem else b"",
             kem_prekey_id=encapsulation.id if kem else 0,
         )
+
+    def allow_classical(self, other: "Party") -> None:
+        """The user has said that texts to them may go without a post-quantum secret."""
+        known = self.vault.get(records.CONTACT, other.id, ContactRecord) or ContactRecord(user_id=other.id)
+        with self.vault.transaction():
+            self.vault.put(records.CONTACT, other.id, msgspec.structs.replace(known, allows_classical=True))
 
     def begin(self, other: "Party", **bundle: bool) -> None:
         self.conversations.begin(other.id, other.bundle(**bundle), KeyPair.from_private(self.random(32)))
@@ -440,6 +449,20 @@ class Town:
 
     def close(self) -> None:
         self._stack.close()
+
+
+def moved(device: Device, file: Path) -> Device:
+    """The device's owner imports the file on a new machine, and goes on there."""
+    export_profile(device.vault, file, WORDS)
+    if device.is_connected:
+        device.cut()
+    path = device.folder / "new machine.vault"
+    device.vault.close()
+    import_profile(file, WORDS, path, KEY)
+    device._lives += 1
+    device._start(path)
+    device.events.clear()
+    return device
 
 
 def without_field(frame: Frame, *names: str) -> Frame:

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
-from client_samples import KEY, Device, Town, cheap_passphrases, fast_folder, pass_time, settle
+from client_samples import KEY, WORDS, Device, Town, cheap_passphrases, fast_folder, moved, pass_time, settle
 
 from phantom_messenger.client import backup, records
 from phantom_messenger.client.backup import Content, export_profile, import_profile
@@ -33,8 +33,6 @@ from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.session import load
 from support.simulated import HOUR, MINUTE, SECOND, World
-
-WORDS = "a passphrase for the file"
 
 
 @pytest.fixture(autouse=True)
@@ -66,20 +64,6 @@ def failing(error: BaseException) -> Callable[..., Any]:
         raise error
 
     return fail
-
-
-def moved(device: Device, file: Path) -> Device:
-    """The device's owner imports the file on a new machine, and goes on there."""
-    export_profile(device.vault, file, WORDS)
-    if device.is_connected:
-        device.cut()
-    path = device.folder / "new machine.vault"
-    device.vault.close()
-    import_profile(file, WORDS, path, KEY)
-    device._lives += 1
-    device._start(path)
-    device.events.clear()
-    return device
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:

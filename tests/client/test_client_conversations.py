@@ -89,6 +89,8 @@ def assert_refused(reader: Party, frame: frames.RoutedMessage, error: type[Crypt
 @pytest.mark.parametrize("one_time", [True, False])
 @pytest.mark.parametrize("kem", [True, False])
 def test_first_message_opens_a_session_on_both_sides(alice: Party, bob: Party, one_time: bool, kem: bool) -> None:
+    alice.allow_classical(bob)
+    bob.allow_classical(alice)
     alice.begin(bob, one_time=one_time, kem=kem)
     first = alice.write(bob, "hello")
     assert has_handshake(first)
@@ -293,6 +295,7 @@ def test_key_that_is_not_the_claimed_senders_is_refused(alice: Party, bob: Party
     mallory = party("mallory")
     # Everything of hers says that she is Alice: bound data, content and envelope; only the key is her own.
     mallory.id, mallory.conversations._own_id = alice.id, alice.raw_id
+    mallory.allow_classical(bob)
     mallory.begin(bob, kem=kem)
     assert_refused(bob, mallory.write(bob, "I am alice"), InvalidKey)
     acquainted(alice, bob)

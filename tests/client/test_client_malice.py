@@ -300,18 +300,6 @@ def test_bundle_with_what_no_signature_covers_is_trouble_at_its_owner(town: Town
     assert bob.troubles() == ["unreadable"]
 
 
-def test_session_without_its_kem_key_is_marked_classical_on_both_sides(town: Town) -> None:
-    alice, bob = town.devices("alice", "bob")
-    names = ("kemPreKey", "kemPreKeyId", "kemPreKeySignature")
-    alice.tamper = only("KEY_EXCHANGE_RESPONSE", lambda frame: [without_field(frame, *names)])
-    alice.send(bob, "hello")
-    settle(alice, bob)
-    assert bob.read_all() == ["hello"]
-    assert alice.messenger.contacts.of(bob.id).classical
-    assert bob.messenger.contacts.of(alice.id).classical
-    assert alice.troubles() == bob.troubles() == ["classical"]
-
-
 def test_bundle_that_nobody_asked_for_is_passed_over(town: Town) -> None:
     alice, bob = town.devices("alice", "bob")
     alice.send(bob, "hello")

@@ -212,7 +212,9 @@ def _put(made: Vault, content: Content, server: str | None) -> None:
     made.put(records.IDENTITY, "", identity)
     made.put(records.LAST_PREKEY_ID, "", Number(content.last_prekey_id))
     for contact in content.contacts:
-        made.put(records.CONTACT, contact.user_id, msgspec.structs.replace(contact, classical=False))
+        # The sessions are gone; that there was a post-quantum key is not to be forgotten with them.
+        kept = msgspec.structs.replace(contact, classical=False, post_quantum=contact.had_kem)
+        made.put(records.CONTACT, contact.user_id, kept)
     for sent in content.sent:
         made.put(records.SENT, sent.message_id, sent)
     for received in content.received:

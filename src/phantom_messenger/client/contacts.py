@@ -140,6 +140,20 @@ class Contacts:
         self._added(contact.user_id)
         return _public(record)
 
+    def allow_classical(self, who: str) -> Contact:
+        """Let texts to somebody go without a post-quantum secret, until their program gives a key for one again.
+
+        Raises:
+            UnknownContact: no such contact.
+        """
+        contact = self.find(who)
+        record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
+        record = msgspec.structs.replace(record or ContactRecord(user_id=contact.user_id), allows_classical=True)
+        with self._vault.transaction():
+            self._vault.put(records.CONTACT, contact.user_id, record)
+        self._added(contact.user_id)
+        return _public(record)
+
     def replace(self, name: str, user_id: str) -> Contact:
         """Give a name to another id: its owner has a new identity. Nothing is sent until that was verified or accepted.
 

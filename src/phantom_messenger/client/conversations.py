@@ -49,17 +49,27 @@ class ChangedKey(InvalidKey):
     """A claimed id has another key than before; nothing is sent until the user has accepted it."""
 
 
+class NoPostQuantumKey(CryptoError):
+    """A bundle or a session without KEM, and the user has not said that one will do; ``had_one``: the peer had."""
+
+    def __init__(self, *, had_one: bool) -> None:
+        super().__init__("there is no post-quantum key")
+        self.had_one = had_one
+
+
 class Opened(NamedTuple):
     """A message that was decrypted and believed.
 
     ``late``: one that was written after it has come before it. ``is_new``: it began a session.
-    ``is_known``: its sender has the key that the user knows.
+    ``is_known``: its sender has the key that the user knows. ``is_weak``: its session is one that nothing
+    may be sent in, for it has no post-quantum secret.
     """
 
     content: content.Text | content.Receipt
     late: bool
     is_new: bool
     is_known: bool
+    is_weak: bool
 
 
 class Conversations:
@@ -85,11 +95,16 @@ class Conversations:
         """Whether something can be sealed for this peer now."""
         return self._to_send_with(peer, self._load(peer)) is not None
 
+    def had_kem(self, peer: str) -> bool:
+        """Whether this user ever had a post-quantum key."""
+        return self._contact(peer).had_kem
+
     def begin(self, peer: str, bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
         """Start a session with the owner of a bundle, and use it from now on.
 
         Raises:
             ChangedKey: a claimed id has another key than before; ``note_offered`` it.
+            NoPostQuantumKey: the bundle has none, and the user has not allowed that.
             CryptoError: the bundle is not this peer's, or not in order.
         """
         _check_certified(peer, bundle.identity)
@@ -103,14 +118,17 @@ class Conversations:
         )
         if self._known_key(peer) not in {b"", bundle.identity.public}:
             raise ChangedKey("the key behind this id is another one than before")
+        contact = self._contact(peer)
+        if started.classical and not contact.allows_classical:
+            raise NoPostQuantumKey(had_one=contact.had_kem)
         with self._vault.transaction():
-            self._note_key(peer, bundle.identity.public, classical=started.classical)
+            self._note_key(peer, bundle.identity.public, classical=started.classical, has_kem=not started.classical)
             self._store(peer, [started, *self._load(peer)])
 
     def note_offered(self, peer: str, key: bytes) -> None:
         """Remember the other key of a claimed id, for the user to look at."""
         with self._vault.transaction():
-            self._note_key(peer, key, classical=False)
+            self._note_key(peer, key, classical=False, has_kem=False)
 
     def seal(self, entry: OutboxRecord, receipts: dict[str, list[str]] | None = None) -> OutboxRecord:
         """Encrypt an entry of the outbox; call it inside a transaction that stores the result.
@@ -173,9 +191,11 @@ class Conversations:
         is_asking = isinstance(found, content.Receipt) and bool(found.undecryptable)
         sessions = _renewed(sessions, before, after, first=is_asking or not _is_rival(sessions[0], before))
         self._store(sender, sessions)
-        self._note_key(sender, after.peer.public, classical=sessions[0].classical)
+        is_weak = after.classical and not self._contact(sender).allows_classical
+        in_use = next((one for one in sessions if not (is_weak and one.classical)), after)
+        self._note_key(sender, after.peer.public, classical=in_use.classical, has_kem=not after.classical)
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
-        return Opened(found, late, is_new, self._known_key(sender) == after.peer.public)
+        return Opened(found, late, is_new, self._known_key(sender) == after.peer.public, is_weak)
 
     def _check_signature(
         self, sender: str, message: Parsed, sessions: list[Session], signature: str, signed_text: bytes
@@ -243,21 +263,36 @@ class Conversations:
         raise last
 
     def _to_send_with(self, peer: str, sessions: list[Session]) -> Session | None:
-        """The first that can send, and that is with the key which the user knows."""
-        key = self._known_key(peer)
+        """The first that can send, that is with the key which the user knows, and as safe as the user wants it."""
+        key, allows_classical = self._known_key(peer), self._contact(peer).allows_classical
         return next(
-            (found for found in sessions if found.ratchet.cks is not None and key in {b"", found.peer.public}), None
+            (
+                found
+                for found in sessions
+                if found.ratchet.cks is not None
+                and key in {b"", found.peer.public}
+                and (allows_classical or not found.classical)
+            ),
+            None,
         )
 
-    def _known_key(self, peer: str) -> bytes:
-        contact = self._vault.get(records.CONTACT, peer, ContactRecord)
-        return b"" if contact is None else contact.key
+    def _contact(self, peer: str) -> ContactRecord:
+        return self._vault.get(records.CONTACT, peer, ContactRecord) or ContactRecord(user_id=peer)
 
-    def _note_key(self, peer: str, key: bytes, *, classical: bool) -> None:
+    def _known_key(self, peer: str) -> bytes:
+        return self._contact(peer).key
+
+    def _note_key(self, peer: str, key: bytes, *, classical: bool, has_kem: bool) -> None:
         """Remember the key of a peer; if another one is known, only the user can give it that place."""
-        contact = self._vault.get(records.CONTACT, peer, ContactRecord) or ContactRecord(user_id=peer)
+        contact = self._contact(peer)
         if contact.key in {b"", key}:
-            after = msgspec.structs.replace(contact, key=key, classical=classical)
+            after = msgspec.structs.replace(
+                contact,
+                key=key,
+                classical=classical,
+                post_quantum=contact.had_kem or has_kem,
+                allows_classical=contact.allows_classical and not has_kem,
+            )
         else:
             after = msgspec.structs.replace(contact, offered=key, trust=str(Trust.CHANGED), offered_classical=classical)
         if after != contact:

@@ -435,9 +435,13 @@ class Messenger:
         peer = self.contacts.of(sender)
         if opened.is_new and peer.trust is Trust.CHANGED:
             self._sending.tell_changed(peer)
-        if opened.is_new:
+        if opened.is_new and opened.is_weak:
+            self._sending.tell_weak(peer)
+        elif opened.is_new:
             self._warn_if_classical(peer)
         if isinstance(opened.content, content.Receipt):
+            if opened.is_weak and opened.content.undecryptable:
+                self._sending.renew(sender)
             return
         self._emit(MessageEvent(message_id=message_id, peer=peer))
         if opened.late:

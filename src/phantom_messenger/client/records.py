@@ -42,7 +42,8 @@ class ContactRecord(Record, frozen=True, kw_only=True):
 
     ``greeted``: we have written to them through the relay, so that it knows that we know them.
     ``offered``: another key that came under a claimed id, b'' if none: see ``Trust.CHANGED``.
-    ``classical``: the session in use has no post-quantum secret.
+    ``classical``: the session in use has no post-quantum secret. ``post_quantum``: one had (see ``had_kem``).
+    ``allows_classical``: the user has said that texts may go without one, until there is one again.
     """
 
     user_id: str
@@ -53,6 +54,13 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     offered: bytes = b""
     classical: bool = False
     offered_classical: bool = False
+    post_quantum: bool = False
+    allows_classical: bool = False
+
+    @property
+    def had_kem(self) -> bool:
+        """Whether this user ever had a post-quantum key; of records of version 0.1.0, whether they had one last."""
+        return self.post_quantum or (bool(self.key) and not self.classical)
 
 
 class SessionsRecord(Record, frozen=True, kw_only=True):

@@ -15,7 +15,13 @@ from msgspec import UNSET
 
 from phantom_messenger.client import content
 from phantom_messenger.client.contacts import Contacts
-from phantom_messenger.client.conversations import ChangedKey, Conversations, bundle_of, conversation_id
+from phantom_messenger.client.conversations import (
+    ChangedKey,
+    Conversations,
+    NoPostQuantumKey,
+    bundle_of,
+    conversation_id,
+)
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.outbox import Outbox
@@ -33,6 +39,9 @@ from phantom_messenger.wire.limits import RATES, RateClass
 
 EXCHANGE_MS: Final = 20_000
 """How long a key exchange may stay unanswered before it is begun anew."""
+
+CLASSICAL_AGAIN_MS: Final = 600_000
+"""How long to wait before asking again for the keys of somebody of whom the relay gave none that is post-quantum."""
 
 SOON_MS: Final = 1_000
 TELL_AGAIN_MS: Final = 60_000
@@ -113,6 +122,10 @@ class Sending:
         self._waiting_since: dict[str, int] = {}
         self._storage_told_at: int | None = None
         self._blocked: set[str] = set()
+        self._classical_until: dict[str, int] = {}
+        """Users of whom the relay gave no post-quantum key: when they are asked for again."""
+        self._renew: set[str] = set()
+        """Users who have lost the session that one writes to them in."""
         self._hurry = False
         self._link: Link | None = None
         self._now = self._wall = 0
@@ -132,6 +145,7 @@ class Sending:
         """Try this user at once: something about them has changed."""
         self._pacing.forgive(peer)
         self._blocked.discard(peer)
+        self._classical_until.pop(peer, None)
         self._tell_at.pop(peer, None)
 
     def may_be_told(self, peer: str) -> None:
@@ -157,6 +171,9 @@ class Sending:
         """
         self._link, self._now, self._wall = link, now, link.relay_time(now)
         self._ask()
+        for peer in list(self._renew):
+            if self._healing.needs_session(peer, self._wall, now):
+                self._want_session(peer, heals=True)
         self._tell()
         if self._pacing.may_send(RateClass.MESSAGE, now):
             for entry in self._outbox.ready():
@@ -229,6 +246,8 @@ class Sending:
             return
         if not entry.sealed and not self._conversations.has_session(entry.peer):
             self._want_session(entry.peer)
+            return
+        if entry.peer in self._renew:
             return
         expires_in = self._lifetime(entry)
         if expires_in is not None and expires_in <= 0:
@@ -327,6 +346,7 @@ class Sending:
             return
         if (
             link is None
+            or now < self._classical_until.get(peer, now)
             or not self._pacing.may_reach(peer, now)
             or not self.may_send(link, RateClass.KEY_EXCHANGE, now)
         ):
@@ -356,6 +376,7 @@ class Sending:
             with self._vault.transaction():
                 if begins:
                     self._conversations.begin(peer, bundle_of(payload), exchange.ephemeral)
+                    self._vault.when_kept(lambda: self._renew.discard(peer))
                 if exchange.heals:
                     self._healing.began(peer, wall, now)
                 self._greeted(peer)
@@ -364,12 +385,38 @@ class Sending:
             self._blocked.add(peer)
             self._pacing.pause_peer(peer, now + TELL_AGAIN_MS)
             self.tell_changed(self._contacts.of(peer))
+        except NoPostQuantumKey as error:
+            is_told = peer in self._classical_until
+            self._classical_until[peer] = now + CLASSICAL_AGAIN_MS
+            if not is_told:
+                self.tell_classical(contact, had_one=error.had_one)
         except CryptoError as error:
             self._pacing.unknown_peer(peer, now)
             self._trouble(contact, "key-exchange", f"the relay's key for {contact.label} is wrong: {error}")
         else:
             return begins
         return False
+
+    def renew(self, peer: str) -> None:
+        """They have lost the session that one writes to them in: nothing is sent until there is a new one."""
+        self._renew.add(peer)
+
+    def tell_classical(self, peer: Contact, *, had_one: bool) -> None:
+        """A person must decide whether texts may go without a post-quantum secret."""
+        word = "downgrade" if had_one else "classical"
+        lack = "gives no post-quantum key any more, which can be an attack" if had_one else "gives no post-quantum key"
+        self._trouble(
+            peer,
+            word,
+            f"the relay {lack}: nothing is sent to {peer.label}; 'phantom contacts accept "
+            f"{peer.name or peer.user_id} --classical' sends without",
+        )
+
+    def tell_weak(self, peer: Contact) -> None:
+        """Somebody began a session without a post-quantum secret: it is read, and not answered in."""
+        word = "downgrade" if self._conversations.had_kem(peer.user_id) else "classical"
+        what = "is not safe from a quantum computer; nothing is sent to them like that"
+        self._trouble(peer, word, f"a message of {peer.label} {what}")
 
     def _exchange_refused(self, peer: str, error: frames.Error) -> None:
         self._exchanges.pop(peer, None)
