@@ -14,7 +14,9 @@ from prompt_toolkit.formatted_text import HTML
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors
-from phantom_messenger.cli.listen import clock_time, message_line
+from phantom_messenger.cli.history import history_line
+from phantom_messenger.cli.listen import message_line
+from phantom_messenger.cli.times import clock_time
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.status import (
@@ -43,6 +45,8 @@ TYPING_EVERY = 4.0
 TYPING_SHOWN = 6.0
 FLUSH_SECONDS = 30.0
 MAX_LINES = 100
+SHOWN_BEFORE = 20
+"""Texts of the past that are shown when a chat opens."""
 
 
 class Screen:
@@ -154,7 +158,11 @@ async def _type(client: Client, who: str, screen: Screen, session: "PromptSessio
             client.set_typing(who)
 
     session.default_buffer.on_text_changed += on_change
-    click.echo(f"talking with {one_line(client.contacts.find(who).label)}; Enter sends, Ctrl-D leaves")
+    contact = client.contacts.find(who)
+    for entry in client.history(who, limit=SHOWN_BEFORE):
+        if not entry.is_waiting:  # that one comes in a moment, and is read then
+            click.echo(history_line(entry, contact))
+    click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves")
     while True:
         try:
             line = await session.prompt_async(HTML("<b>you:</b> "), bottom_toolbar=screen.toolbar, refresh_interval=1.0)

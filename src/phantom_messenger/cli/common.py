@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import re
 import shlex
 import signal
 import sys
@@ -17,7 +16,6 @@ from phantom_messenger.client.plain import one_line, printable
 from phantom_messenger.client.profile import home_folder, vault_path
 
 __all__ = [
-    "Duration",
     "column",
     "one_line",
     "open_client",
@@ -32,9 +30,6 @@ __all__ = [
 T = TypeVar("T")
 
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
-_DURATION: Final = re.compile(r"(\d{1,6})\s*([smhd])\Z")
-_MOST_SECONDS: Final = 365 * 86_400
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,21 +133,3 @@ def print_qr(text: str, *, error: str) -> None:
     except UnicodeEncodeError:
         is_plain = True
     segno.make(text, error=error, micro=False).terminal(compact=not is_plain)
-
-
-class Duration(click.ParamType[float]):
-    """A time like 30s, 10m, 1h or 7d, as seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """See ``click.ParamType``."""
-        if isinstance(value, float | int):
-            return float(value)
-        found = _DURATION.match(value.strip())
-        if found is None or not int(found[1]):
-            self.fail(f"'{value}' is not a time; write it like 30s, 10m, 1h or 7d", param, ctx)
-        seconds = int(found[1]) * _SECONDS[found[2]]
-        if seconds > _MOST_SECONDS:
-            self.fail(f"'{value}' is too long; 365d is the most", param, ctx)
-        return float(seconds)

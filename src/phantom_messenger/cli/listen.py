@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import json
 import sys
-from datetime import datetime
 from typing import Any
 
 import click
 
 from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
+from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client, Message
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -74,19 +74,10 @@ async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
 
 def message_line(message: Message) -> str:
     """A received text for people."""
-    at = clock_time(message.sent_at, "%H:%M")
     mark = " (burned)" if message.burn_after_read else ""
     # Further lines are indented, so that none can pass for a line of somebody else.
     text = printable(message.text).replace("\n", "\n        ")
-    return f"{at} {one_line(message.contact.label)}{mark}: {text}"
-
-
-def clock_time(milliseconds: int, form: str) -> str:
-    """A time that somebody claims, in local time; '--:--' if no calendar has it."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime(form)
-    except (ValueError, OverflowError, OSError):
-        return "--:--"
+    return f"{moment(message.sent_at)} {one_line(message.contact.label)}{mark}: {text}"
 
 
 def message_row(message: Message) -> dict[str, Any]:

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "send": "send:send",
     "listen": "listen:listen",
     "chat": "chat:chat",
+    "history": "history:history",
     "export": "export:export",
     "import": "export:import_",
     "destroy": "destroy:destroy",

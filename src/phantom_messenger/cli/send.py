@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from phantom_messenger.cli.common import Duration, one_line, open_client, profile_option, reports_errors, run
+from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors, run
+from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client, Delivery
 from phantom_messenger.client.content import MAX_TEXT_BYTES
 from phantom_messenger.client.errors import RelayUnreachable, UsageError

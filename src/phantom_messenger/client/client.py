@@ -32,6 +32,7 @@ from phantom_messenger.client.errors import (
     VaultError,
 )
 from phantom_messenger.client.handles import Delivery, Message
+from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -319,6 +320,27 @@ class Client:
         """As ``message.mark_read``."""
         self._messenger.mark_read(message.sender, message.id)
         self._changed()
+
+    def history(
+        self, who: str, *, since: float | None = None, search: str | None = None, limit: int | None = None
+    ) -> list[HistoryText]:
+        """What was said with somebody, the oldest first; nobody is told that it was looked at.
+
+        Texts that are gone stand there without their words; so do those that burn, until they were read.
+
+        Args:
+            who: a contact's name or a user id.
+            since: leave out what came or was written earlier, in seconds since 1970.
+            search: only texts in which this stands, in small or capital letters.
+            limit: the last so many.
+
+        Raises:
+            UnknownContact: no such contact.
+            VaultError: the profile cannot be read.
+        """
+        peer = self.contacts.find(who).user_id
+        begin = None if since is None else round(since * 1000)
+        return self._messenger.history(peer, since=begin, search=search, limit=limit)
 
     async def fetch_key(self, who: str, timeout: float) -> None:
         """Connect just to see a contact's key; errors as ``wait_online`` and ``wait_key``.

@@ -18,6 +18,7 @@ from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultError
 from phantom_messenger.client.healing import Healing
+from phantom_messenger.client.history import History, HistoryText
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
 from phantom_messenger.client.outbox import Outbox
@@ -107,6 +108,7 @@ class Messenger:
         self._outbox = Outbox(vault)
         self._receipts = Receipts(vault, self._outbox.is_open)
         self._healing = Healing(vault)
+        self._history = History(vault)
         self._inbox = Inbox(vault, self._conversations, self._acks, self._receipts, self._healing)
         self._sending = Sending(
             vault,
@@ -241,6 +243,12 @@ class Messenger:
     def next_received(self, after: int, sender: str | None = None) -> tuple[int, ReceivedRecord] | None:
         """The first received text behind a position, of a sender if one is named, that was not handled."""
         return self._inbox.next(after, sender, self._relay_time(), is_clock_known=self._is_clock_known)
+
+    def history(
+        self, peer: str, *, since: int | None = None, search: str | None = None, limit: int | None = None
+    ) -> list[HistoryText]:
+        """What was said with somebody; arguments as ``History.with_peer``."""
+        return self._history.with_peer(peer, self._relay_time(), since=since, search=search, limit=limit)
 
     def handled(self, sender: str, message_id: str) -> None:
         """The application is done with a received text; it will not be handed out again."""

@@ -32,6 +32,11 @@ SALT_BYTES: Final = 16
 _LOG_PAGES: Final = 1_000
 """Length of the write-ahead log at which it is written back."""
 
+_PAGE: Final = 200
+"""Records that ``newest`` reads at a time."""
+
+_LAST_POSITION: Final = 2**63 - 1
+
 _STEPS_AT_CLOSE: Final = 50
 """Steps of erasing that closing may take; the next opening looks at all that is left."""
 
@@ -244,6 +249,20 @@ class Vault:
         ).fetchall()
         for position, hashed, value in rows:
             yield position, self._read(kind, hashed, value, type_)
+
+    def newest(self, kind: str, type_: type[S]) -> Iterator[S]:
+        """The records of a kind, the last one first, read as they are asked for and each once."""
+        below = _LAST_POSITION
+        while True:
+            rows: list[Any] = self._connection.execute(
+                "SELECT position, name, value FROM records WHERE kind = ? AND position < ?"
+                " ORDER BY position DESC LIMIT ?",
+                (kind, below, _PAGE),
+            ).fetchall()
+            for below, hashed, value in rows:  # noqa: B007 - the last one bounds the next page
+                yield self._read(kind, hashed, value, type_)
+            if len(rows) < _PAGE:
+                return
 
     def readable(self, kind: str, type_: type[S]) -> Iterator[tuple[int, S]]:
         """As ``all``, without those that are damaged: for what can be made anew."""

@@ -1,0 +1,82 @@
+"""``phantom history``: what was said before."""
+
+import json
+from typing import Any
+
+import click
+
+from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
+from phantom_messenger.cli.times import Since, moment
+from phantom_messenger.client.history import HistoryText
+from phantom_messenger.client.status import Contact, DeliveryState
+
+MARKS = {
+    DeliveryState.QUEUED: "waiting",
+    DeliveryState.ACCEPTED: "sent",
+    DeliveryState.DELIVERED: "delivered",
+    DeliveryState.READ: "read",
+    DeliveryState.BURNED: "burned",
+    DeliveryState.EXPIRED: "expired",
+    DeliveryState.FAILED: "failed",
+}
+
+
+@click.command()
+@click.argument("who")
+@profile_option
+@click.option("--since", type=Since(), metavar="WHEN", help="from a date (2026-11-23), or the last 30m, 12h, 7d")
+@click.option("--search", metavar="TEXT", help="only texts in which TEXT stands")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="the last N of them")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@reports_errors
+def history(  # noqa: PLR0917 - click passes them by name
+    who: str, profile: str, since: float | None, search: str | None, limit: int | None, as_json: bool
+) -> None:
+    """Show what was said with WHO, a contact's name or an id.
+
+    Nobody is told that you looked. A text that burns is shown by 'phantom listen' or 'phantom chat' alone, once.
+    """
+    client = open_client(profile)
+    try:
+        contact = client.contacts.find(who)
+        found = client.history(who, since=since, search=search, limit=limit)
+    finally:
+        client.close()
+    for entry in found:
+        click.echo(json.dumps(history_row(entry, contact)) if as_json else history_line(entry, contact))
+    if not found and not as_json:
+        click.echo("nothing was found" if since or search else f"nothing yet with {one_line(contact.label)}", err=True)
+
+
+def history_line(entry: HistoryText, contact: Contact) -> str:
+    """A text of the past for people; further lines are indented."""
+    name = "you" if entry.is_own else one_line(contact.label)
+    if entry.state is not None and entry.gone != entry.state.word:
+        mark = f" ({MARKS[entry.state]})"
+    else:
+        mark = " (unread)" if entry.is_waiting else ""
+    text = _gone(entry.gone) if entry.text is None else printable(entry.text).replace("\n", "\n        ")
+    return f"{moment(entry.sent_at)} {name}{mark}: {text}"
+
+
+def _gone(why: str) -> str:
+    return "[it burns when you have read it: 'phantom listen']" if why == "sealed" else f"[{why}]"
+
+
+def history_row(entry: HistoryText, contact: Contact) -> dict[str, Any]:
+    """A text of the past as documented JSON; times in milliseconds since 1970."""
+    return {
+        "type": "history",
+        "id": entry.message_id,
+        "peer": entry.peer,
+        "name": contact.name,
+        "own": entry.is_own,
+        "text": entry.text,
+        "gone": entry.gone or None,
+        "sentAt": entry.sent_at,
+        "keptAt": entry.kept_at,
+        "state": None if entry.state is None else entry.state.word,
+        "waiting": entry.is_waiting,
+        "burnAfterRead": entry.burn_after_read,
+        "expiresAt": entry.expires_at,
+    }

@@ -1,0 +1,126 @@
+"""What was said with somebody, sent and received, in the order of this device's time.
+
+Each record is decrypted once, the newest first, and no more of them than were asked for: a
+profile of years opens as fast as a new one.
+"""
+
+import heapq
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from phantom_messenger.client import records
+from phantom_messenger.client.records import ReceivedRecord, SentRecord
+from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryText:
+    """A text of a conversation, or where one was.
+
+    ``peer``: user id of the other side. ``is_own``: written here. ``text`` is None if there is nothing to show;
+    then ``gone`` says why: burned, expired, or ``sealed``, for one that will burn when ``messages`` has handed it out
+    and it was marked as read. ``sent_at``: when it was written, as its writer says; ``kept_at``: when this device got
+    it; both in milliseconds since 1970. ``state``: of one's own, how far it has come; None of others'.
+    ``is_waiting``: of others', not handed out and handled yet.
+    """
+
+    message_id: str
+    peer: str
+    is_own: bool
+    text: str | None
+    gone: str
+    sent_at: int
+    kept_at: int
+    state: DeliveryState | None
+    is_waiting: bool
+    burn_after_read: bool
+    expires_at: int | None
+
+
+class History:
+    """Looks back.
+
+    Args:
+        vault: holds what was sent and received.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def with_peer(
+        self, peer: str, now: int, *, since: int | None = None, search: str | None = None, limit: int | None = None
+    ) -> list[HistoryText]:
+        """The texts of one conversation, the oldest first.
+
+        Args:
+            peer: user id.
+            now: milliseconds since 1970; what has expired by then is not shown.
+            since: leave out what this device got or wrote earlier, in milliseconds since 1970.
+            search: only texts in which this stands, in whatever case and normal form.
+            limit: no more than the last so many.
+        """
+        wanted = None if search is None else _folded(search)
+        found = (
+            entry
+            for entry in self._newest(peer, now)
+            if (since is None or entry.kept_at >= since)
+            and (wanted is None or (entry.text is not None and wanted in _folded(entry.text)))
+        )
+        return list(islice(found, limit))[::-1]
+
+    def _newest(self, peer: str, now: int) -> Iterator[HistoryText]:
+        """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes."""
+        sent = (_of_sent(one, now) for one in self._vault.newest(records.SENT, SentRecord) if one.peer == peer)
+        received = (
+            self._of_received(one, now)
+            for one in self._vault.newest(records.RECEIVED, ReceivedRecord)
+            if one.sender == peer
+        )
+        return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
+
+    def _of_received(self, record: ReceivedRecord, now: int) -> HistoryText:
+        name = records.pair(record.sender, record.message_id)
+        is_over = record.expires_at is not None and record.expires_at <= now
+        if record.text is None:
+            gone = "burned" if record.burn and record.read else "expired"
+        else:
+            gone = "expired" if is_over else "sealed" if record.burn else ""
+        return HistoryText(
+            message_id=record.message_id,
+            peer=record.sender,
+            is_own=False,
+            text=None if gone else record.text,
+            gone=gone,
+            sent_at=record.sent_at,
+            kept_at=record.received_at,
+            state=None,
+            is_waiting=self._vault.has(records.INBOX, name),
+            burn_after_read=record.burn,
+            expires_at=record.expires_at,
+        )
+
+
+def _of_sent(record: SentRecord, now: int) -> HistoryText:
+    state = DeliveryState(record.state)
+    is_over = record.expires_at is not None and record.expires_at <= now
+    gone = "" if record.text is not None and not is_over else "burned" if state is DeliveryState.BURNED else "expired"
+    return HistoryText(
+        message_id=record.message_id,
+        peer=record.peer,
+        is_own=True,
+        text=None if gone else record.text,
+        gone=gone,
+        sent_at=record.made_at,
+        kept_at=record.made_at,
+        state=state,
+        is_waiting=False,
+        burn_after_read=record.burn,
+        expires_at=record.expires_at,
+    )
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -1,0 +1,221 @@
+"""What was said can be seen again, and looking tells nobody anything."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settle
+
+from phantom_messenger.cli.history import history_line
+from phantom_messenger.cli.times import Duration, Since, moment
+from phantom_messenger.client import vault
+from phantom_messenger.client.history import HistoryText
+from phantom_messenger.client.status import Contact, DeliveryState, Trust
+from support.simulated import MINUTE, SECOND, World
+
+
+@pytest.fixture
+def town(world: World, tmp_path: Path) -> Iterator[Town]:
+    with fast_folder(tmp_path) as folder:
+        made = Town(world, folder)
+        yield made
+        made.close()
+
+
+def entries(device: Device, other: Device, **wishes: Any) -> list[HistoryText]:
+    """What was said since they became friends."""
+    return [one for one in device.messenger.history(other.id, **wishes) if one.text != "hello"]
+
+
+def said(device: Device, other: Device, **wishes: Any) -> list[tuple[bool, str | None]]:
+    return [(one.is_own, one.text) for one in entries(device, other, **wishes)]
+
+
+def read_all(device: Device) -> None:
+    for record in device.waiting():
+        device.messenger.mark_read(record.sender, record.message_id)
+
+
+def talk(alice: Device, bob: Device, turns: int) -> list[str]:
+    """Texts to and fro, a second apart."""
+    for turn in range(turns):
+        writer, reader = (alice, bob) if turn % 2 == 0 else (bob, alice)
+        writer.send(reader, f"text {turn}")
+        pass_time(2 * SECOND, alice, bob)
+        read_all(reader)
+    return [f"text {turn}" for turn in range(turns)]
+
+
+def test_sent_and_received_texts_stand_in_the_order_of_time(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    texts = talk(alice, bob, 6)
+    assert said(alice, bob) == [(turn % 2 == 0, text) for turn, text in enumerate(texts)]
+    assert said(bob, alice) == [(turn % 2 == 1, text) for turn, text in enumerate(texts)]
+    (first, *_) = entries(alice, bob)
+    assert first.state is DeliveryState.READ
+
+
+def test_conversation_with_another_is_not_in_it(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    carol = town.device("carol").login()
+    alice.send(bob, "to bob")
+    alice.send(carol, "to carol")
+    settle(alice, bob, carol)
+    assert said(alice, bob) == [(True, "to bob")]
+    assert said(alice, carol) == [(True, "to carol")]
+
+
+def test_limit_since_and_search_choose(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    talk(alice, bob, 3)
+    later = alice.world.clock.wall_ms()
+    alice.send(bob, "Stra\u00dfe und Cafe\u0301")
+    pass_time(SECOND, alice, bob)
+    assert said(alice, bob, limit=2) == [(True, "text 2"), (True, "Stra\u00dfe und Cafe\u0301")]
+    assert said(alice, bob, since=later) == [(True, "Stra\u00dfe und Cafe\u0301")]
+    assert said(bob, alice, since=later) == [(False, "Stra\u00dfe und Cafe\u0301")]
+    assert said(alice, bob, search="TEXT 1") == [(False, "text 1")]
+    for words in ("STRASSE", "caf\u00e9", "CAFE\u0301"):
+        assert len(said(alice, bob, search=words)) == 1
+    assert said(alice, bob, search="nothing of this") == []
+
+
+def test_what_is_gone_stands_there_without_its_words(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "burns", burn=True)
+    alice.send(bob, "expires", expires_in=MINUTE)
+    pass_time(SECOND, alice, bob)
+    sealed, expiring = entries(bob, alice)
+    assert (sealed.text, sealed.gone, sealed.is_waiting) == (None, "sealed", True)
+    assert (expiring.text, expiring.gone) == ("expires", "")
+    read_all(bob)
+    pass_time(5 * SECOND, alice, bob)
+    assert [one.gone for one in entries(bob, alice)] == ["burned", ""]
+    assert [one.gone for one in entries(alice, bob)] == ["burned", ""]
+    pass_time(2 * MINUTE, alice, bob)
+    for device, other in ((alice, bob), (bob, alice)):
+        assert [(one.text, one.gone) for one in entries(device, other)] == [
+            (None, "burned"),
+            (None, "expired"),
+        ]
+        assert said(device, other, search="expires") == []
+
+
+def test_looking_tells_nobody_and_writes_nothing(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    (number,) = alice.send(bob, "unread")
+    pass_time(SECOND, alice, bob)
+    before = raw_rows(bob.vault)
+    (entry,) = entries(bob, alice)
+    assert (entry.text, entry.is_waiting) == ("unread", True)
+    assert raw_rows(bob.vault) == before
+    pass_time(5 * SECOND, alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.DELIVERED
+    assert [record.message_id for record in bob.waiting()] == [number]
+
+
+def decrypted(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:
+    """How many records are decrypted for it."""
+    counted = SimpleNamespace(n=0)
+    unseal = vault.primitives.unseal
+
+    def counting(*values: Any) -> bytes:
+        counted.n += 1
+        return unseal(*values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault.primitives, "unseal", counting)
+        do()
+    return int(counted.n)
+
+
+def test_end_of_a_long_conversation_costs_what_is_shown(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.cut()
+    for number in range(500):
+        alice.messenger.send_text(bob.id, f"{number}")
+    few = decrypted(monkeypatch, lambda: alice.messenger.history(bob.id, limit=5))
+    everything = decrypted(monkeypatch, lambda: alice.messenger.history(bob.id))  # the control
+    assert few <= 10
+    assert 500 <= everything <= 510
+    assert [text for _, text in said(alice, bob)] == [f"{number}" for number in range(500)]
+
+
+# --- as people see it -------------------------------------------------------------
+
+BOB = Contact(name="bob", user_id="", trust=Trust.UNVERIFIED, key=None)
+NOON = datetime(2026, 11, 23, 12, 5).astimezone()
+AT = round(NOON.timestamp() * 1000)
+
+
+def entry(**members: Any) -> HistoryText:
+    usual: dict[str, Any] = {
+        "message_id": "",
+        "peer": "",
+        "is_own": False,
+        "text": "hi\nthere",
+        "gone": "",
+        "sent_at": AT,
+        "kept_at": AT,
+        "state": None,
+        "is_waiting": False,
+        "burn_after_read": False,
+        "expires_at": None,
+    }
+    return HistoryText(**{**usual, **members})
+
+
+@pytest.mark.parametrize(
+    ("members", "line"),
+    [
+        ({}, "bob: hi\n        there"),
+        ({"is_own": True, "state": DeliveryState.DELIVERED}, "you (delivered): hi\n        there"),
+        ({"is_own": True, "state": DeliveryState.BURNED, "text": None, "gone": "burned"}, "you: [burned]"),
+        ({"is_own": True, "state": DeliveryState.READ, "text": None, "gone": "expired"}, "you (read): [expired]"),
+        ({"is_waiting": True}, "bob (unread): hi\n        there"),
+        ({"text": "\x1b[2J"}, "bob: <001B>[2J"),
+    ],
+)
+def test_line_says_who_and_how_far(members: dict[str, Any], line: str) -> None:
+    assert history_line(entry(**members), BOB) == f"2026-11-23 12:05 {line}"
+
+
+def test_date_is_said_when_it_is_not_today() -> None:
+    assert moment(AT, now=NOON.replace(hour=23)) == "12:05"
+    assert moment(AT, now=NOON.replace(day=24, hour=0)) == "2026-11-23 12:05"
+    assert moment(AT, now=NOON.replace(year=2027)) == "2026-11-23 12:05"
+    assert moment(10**18) == "--:--"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("20", 20), ("30s", 30), ("10m", 600), ("1 h", 3_600), ("365d", 31_536_000)]
+)
+def test_duration_is_a_number_with_a_unit_or_seconds(text: str, seconds: int) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5h", "366d", "1w", "soon", "m"])
+def test_no_other_duration_is_taken(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Duration().convert(text, None, None)
+
+
+def test_since_is_a_date_or_a_time_that_has_passed() -> None:
+    day = datetime(2026, 11, 23).astimezone().timestamp()
+    assert Since().convert("2026-11-23", None, None) == day
+    assert (
+        Since().convert("2026-11-23 12:05", None, None)
+        == Since().convert("2026-11-23T12:05", None, None)
+        == day + 43_500
+    )
+    week = Since().convert("7d", None, None)
+    assert (
+        abs(datetime.now().astimezone().timestamp() - 604_800 - week) < 4_000
+    )  # an hour of summer time may lie between
+    for garbage in ("", "yesterday", "2026-13-01", "23.11.2026"):
+        with pytest.raises(click.BadParameter):
+            Since().convert(garbage, None, None)
