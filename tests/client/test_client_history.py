@@ -12,9 +12,9 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.times import Duration, Since, moment
-from phantom_messenger.client import vault
 from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
+from phantom_messenger.crypto import primitives
 from support.simulated import MINUTE, SECOND, World
 
 
@@ -121,14 +121,14 @@ def test_looking_tells_nobody_and_writes_nothing(town: Town) -> None:
 def decrypted(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:
     """How many records are decrypted for it."""
     counted = SimpleNamespace(n=0)
-    unseal = vault.primitives.unseal
+    unseal = primitives.unseal
 
-    def counting(*values: Any) -> bytes:
+    def counting(*values: bytes) -> bytes:
         counted.n += 1
         return unseal(*values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(vault.primitives, "unseal", counting)
+        patch.setattr(primitives, "unseal", counting)
         do()
     return int(counted.n)
 
