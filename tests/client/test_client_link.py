@@ -199,8 +199,9 @@ def test_each_request_has_an_id_of_its_own() -> None:
 
 def test_signed_request_verifies_and_another_is_unsigned() -> None:
     link = open_link()
+    payload = frames.AccountDeletePayload(audience=link.audience, challenge=link.challenge)
     request = link.send_signed(
-        lambda number, time: frames.AccountDelete(id=number, payload=frames.Empty(), signature="", timestamp=time), NOW
+        lambda number, time: frames.AccountDelete(id=number, payload=payload, signature="", timestamp=time), NOW
     )
     (frame,) = drained(link)
     assert frame["id"] == request

@@ -305,6 +305,7 @@ class Player:
                 if step.type == "AUTH_SUCCESS":
                     self._strangers.discard(step.actor)
             case Way.SEND:
+                self._values.bind("<challenge>", client.acknowledgement["payload"]["challenge"])
                 for _ in range(step.times):
                     client.send(self._values.fill(step.body, client.person))
             case Way.CLOSED:
@@ -328,7 +329,6 @@ class Player:
                     self._strangers.add(step.actor)
                 case "AUTH":
                     self._strangers.add(step.actor)
-                    self._values.bind("<challenge>", client.acknowledgement["payload"]["challenge"])
                 case _:
                     client.login(["ack"])
         return client

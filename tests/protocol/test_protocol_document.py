@@ -130,7 +130,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a signature over something else": ("login", '"signature": "<signature>"', '"signature": "<challenge>"'),
     "another close code": ("refused-login", "closes mallory 4001", "closes mallory 4002"),
     "another order": ("keys", '"id": 11', '"id": 13'),
-    "keys that are added and not replaced": ("keys", '"replace": true, ', ""),
+    "keys that are added and not replaced": ("keys", '"replace": true,', ""),
     "a key with a higher id": (
         "keys",
         '{"id": 12, "key": "<one-time 2>"}, {"id": 33',

@@ -96,9 +96,10 @@ def test_deleted_account_has_no_prekeys_and_no_contacts(world: World, alice: Cli
 
 
 def test_all_sessions_of_a_deleted_account_end(world: World, alice: Client) -> None:
+    deletion = alice.person.account_delete()
     newer = world.connect(alice.person)
     newer.put(newer.auth())
-    alice.put(alice.person.account_delete())
+    alice.put(deletion)
     world.run()
     assert alice.close_code() in (1000, 1008)
     assert newer.close_code() == 1000

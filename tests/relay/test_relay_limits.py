@@ -139,7 +139,12 @@ def test_sixth_login_of_an_address_is_refused(world: World) -> None:
     client = world.connect("user 5", address="192.0.2.1")
     answer = client.ask(client.auth())
     assert answer["type"] == "AUTH_FAILURE"
-    assert answer["payload"] == {"code": 1003, "reason": "Rate limited", "retryAfter": MINUTE - 5}
+    assert answer["payload"] == {
+        "code": 1003,
+        "details": {"reason": "rate"},
+        "reason": "Rate limited",
+        "retryAfter": MINUTE - 5,
+    }
     assert client.close_code() == 4002
     world.login("user 5", address="192.0.2.2")
     world.clock.advance(MINUTE - 5)

@@ -81,6 +81,8 @@ class Person:
         self.public_key = base64_text(raw)
         self.id = user_id or base64_text(hashlib.sha256(USER_ID + raw).digest())
         self.now = now
+        self.binding: Frame = {"audience": "relay.test", "challenge": key_text("a challenge")}
+        """What ties a frame to the connection of the last login."""
         self._count = 0
 
     def sign(self, text: bytes) -> str:
@@ -107,13 +109,13 @@ class Person:
     ) -> Frame:
         """AUTH that answers a CONNECTION_ACK."""
         known = {} if features is None else {"features": list(features)}
-        claim = {
-            "userId": self.id,
-            "publicKey": self.public_key,
-            "challenge": acknowledgement["payload"]["challenge"],
-            "audience": audience,
-        }
+        self.bind(acknowledgement, audience)
+        claim = {"userId": self.id, "publicKey": self.public_key, **self.binding}
         return self.signed(self.frame("AUTH", {**claim, **known, **payload}))
+
+    def bind(self, acknowledgement: Frame, audience: str) -> None:
+        """From now on, frames that serve on one connection alone are for this one."""
+        self.binding = {"audience": audience, "challenge": acknowledgement["payload"]["challenge"]}
 
     def unsigned_auth(self) -> Frame:
         """AUTH as the reference's example has it."""
@@ -171,6 +173,7 @@ class Person:
     ) -> Frame:
         """PREKEY_PUBLISH with one-time keys of these ids; a key is a function of its owner and id."""
         known: Frame = {
+            **self.binding,
             "signedPreKey": self.signed_prekey_part(1),
             "oneTimePreKeys": [{"id": number, "key": key_text(f"{number} of {self.id}")} for number in one_time],
             "kemPreKeys": [self.kem_part(number) for number in kem],
@@ -208,4 +211,4 @@ class Person:
         return self.frame("PING", **envelope)
 
     def account_delete(self) -> Frame:
-        return self.signed(self.frame("ACCOUNT_DELETE", {}))
+        return self.signed(self.frame("ACCOUNT_DELETE", self.binding))

@@ -82,6 +82,7 @@ class ReferenceClient:
 
     def login_unsigned(self) -> Self:
         """Log in exactly as the reference's example does."""
+        self.person.bind(self.acknowledgement, self.audience)
         self.send(self.person.unsigned_auth())
         self.expect("AUTH_SUCCESS")
         return self

@@ -51,8 +51,13 @@ def _value_cases() -> list[Json]:
     ]
 
 
+def _binding() -> Json:
+    return {"challenge": b64(drawn("canonical/challenge", 32)), "audience": "relay.example:8443"}
+
+
 def _publish(*, full: bool) -> Json:
     payload: Json = {
+        **_binding(),
         "signedPreKey": {
             "id": BOB.signed.id,
             "key": b64(BOB.signed.pair.public),
@@ -108,8 +113,7 @@ def _auth(*, full: bool) -> Json:
     payload: Json = {
         "userId": b64(ALICE.id),
         "publicKey": b64(ALICE.identity.peer.public),
-        "challenge": b64(drawn("canonical/challenge", 32)),
-        "audience": "relay.example:8443",
+        **_binding(),
     }
     return payload | ({"features": ["ack", "later"]} if full else {})
 
@@ -130,8 +134,8 @@ def _frames() -> list[tuple[str, str, Person, str, Json, str | None]]:
     return [
         ("auth", "every member", ALICE, "AUTH", _auth(full=True), "a-1"),
         ("auth-least", "what must be there", ALICE, "AUTH", _auth(full=False), None),
-        ("account-delete", "an empty payload", ALICE, "ACCOUNT_DELETE", {}, "d-1"),
-        ("account-delete-least", "without an id", ALICE, "ACCOUNT_DELETE", {}, None),
+        ("account-delete", "every member", ALICE, "ACCOUNT_DELETE", _binding(), "d-1"),
+        ("account-delete-least", "without an id", ALICE, "ACCOUNT_DELETE", _binding(), None),
         ("init", "with the initiator's own prekeys", ALICE, "KEY_EXCHANGE_INIT", _init(full=True), "k-1"),
         ("init-least", "what must be there", ALICE, "KEY_EXCHANGE_INIT", _init(full=False), None),
         ("response", "every member", BOB, "KEY_EXCHANGE_RESPONSE", _response(full=True), "k-2"),

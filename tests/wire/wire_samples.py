@@ -83,9 +83,12 @@ AUTH: Final = frames.Auth(
     signature=SIGNATURE,
     timestamp=NOW,
 )
+ACCOUNT_DELETE: Final = frames.AccountDeletePayload(audience="relay.example:8443", challenge=KEY)
 PREKEY_PUBLISH: Final = frames.PreKeyPublish(
     id="p-1",
     payload=frames.PreKeyPublishPayload(
+        audience="relay.example:8443",
+        challenge=KEY,
         kem_pre_keys=[_KEM_PREKEY],
         last_resort_kem_pre_key=_KEM_PREKEY,
         one_time_pre_keys=[frames.OneTimePreKeyPart(id=4, key=KEY)],
@@ -98,7 +101,7 @@ PREKEY_PUBLISH: Final = frames.PreKeyPublish(
 
 FULL_CLIENT: Final[dict[str, frames.ClientFrame]] = {
     "AUTH": AUTH,
-    "ACCOUNT_DELETE": frames.AccountDelete(id="d-1", payload=frames.Empty(), signature=SIGNATURE, timestamp=NOW),
+    "ACCOUNT_DELETE": frames.AccountDelete(id="d-1", payload=ACCOUNT_DELETE, signature=SIGNATURE, timestamp=NOW),
     "KEY_EXCHANGE_INIT": KEY_EXCHANGE_INIT,
     "KEY_EXCHANGE_RESPONSE": KEY_EXCHANGE_RESPONSE,
     "PREKEY_PUBLISH": PREKEY_PUBLISH,
@@ -122,7 +125,7 @@ FULL_CLIENT: Final[dict[str, frames.ClientFrame]] = {
 
 LEAST_CLIENT: Final[dict[str, frames.ClientFrame]] = {
     "AUTH": frames.Auth(payload=frames.AuthPayload(public_key=KEY, user_id=ALICE), timestamp=NOW),
-    "ACCOUNT_DELETE": frames.AccountDelete(payload=frames.Empty(), signature=SIGNATURE, timestamp=NOW),
+    "ACCOUNT_DELETE": frames.AccountDelete(payload=ACCOUNT_DELETE, signature=SIGNATURE, timestamp=NOW),
     "KEY_EXCHANGE_INIT": frames.KeyExchangeInit(
         payload=frames.KeyExchangeInitPayload(ephemeral_key=KEY, identity_key=KEY, target_id=BOB),
         signature=SIGNATURE,
@@ -136,7 +139,9 @@ LEAST_CLIENT: Final[dict[str, frames.ClientFrame]] = {
         timestamp=NOW,
     ),
     "PREKEY_PUBLISH": frames.PreKeyPublish(
-        payload=frames.PreKeyPublishPayload(kem_pre_keys=[], one_time_pre_keys=[], signed_pre_key=_SIGNED_PREKEY),
+        payload=frames.PreKeyPublishPayload(
+            audience="a", challenge=KEY, kem_pre_keys=[], one_time_pre_keys=[], signed_pre_key=_SIGNED_PREKEY
+        ),
         signature=SIGNATURE,
         timestamp=NOW,
     ),
@@ -227,7 +232,9 @@ FULL_RELAY: Final[dict[str, frames.RelayFrame]] = {
         id="a-1", payload=frames.AuthSuccessPayload(server_time=NOW, session_id="session"), timestamp=NOW
     ),
     "AUTH_FAILURE": frames.AuthFailure(
-        id="a-1", payload=frames.AuthFailurePayload(code=1002, reason="no", retry_after=5), timestamp=NOW
+        id="a-1",
+        payload=frames.AuthFailurePayload(code=1002, details={"reason": "audience"}, reason="no", retry_after=5),
+        timestamp=NOW,
     ),
     "KEY_EXCHANGE_INIT": ROUTED_KEY_EXCHANGE_INIT,
     "KEY_EXCHANGE_RESPONSE": ROUTED_KEY_EXCHANGE_RESPONSE,

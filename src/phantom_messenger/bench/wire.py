@@ -78,6 +78,7 @@ class Person:
     def __init__(self) -> None:
         self.public, self._secret = crypto_sign_seed_keypair(os.urandom(32))
         self.id = signing.certified_user_id(self.public)
+        self._binding: dict[str, Any] = {}
 
     def signed(self, kind: str, payload: dict[str, Any], at: int) -> bytes:
         """A frame of this type, signed, as it goes over the wire but for its mask."""
@@ -87,12 +88,8 @@ class Person:
 
     def auth(self, hello: dict[str, Any], audience: str, features: list[str]) -> bytes:
         """AUTH that answers a CONNECTION_ACK."""
-        claim: dict[str, Any] = {
-            "userId": self.id,
-            "publicKey": base64.b64encode(self.public).decode(),
-            "challenge": hello["payload"]["challenge"],
-            "audience": audience,
-        }
+        self._binding = {"audience": audience, "challenge": hello["payload"]["challenge"]}
+        claim = {"userId": self.id, "publicKey": base64.b64encode(self.public).decode(), **self._binding}
         if features:
             claim["features"] = features
         return self.signed("AUTH", claim, hello["payload"]["serverTime"])
@@ -104,8 +101,8 @@ class Person:
         return name.encode(), masked(self.signed("MESSAGE", payload, at))
 
     def farewell(self, at: int) -> bytes:
-        """The masked ACCOUNT_DELETE."""
-        return masked(self.signed("ACCOUNT_DELETE", {}, at))
+        """The masked ACCOUNT_DELETE, for the connection of the last ``auth``."""
+        return masked(self.signed("ACCOUNT_DELETE", self._binding, at))
 
 
 def delivered(message_id: bytes, sender: bytes) -> bytes:

@@ -93,7 +93,9 @@ class Link:
     ) -> None:
         self._identity = identity
         self._user_id = user_id
-        self._audience = audience
+        self.audience = audience
+        self.challenge = ""
+        """The relay's, of this connection: it is in every signed frame that must serve nowhere else."""
         self.state = LinkState.WAITING
         self._started_at = now
         self._heard_at = now
@@ -207,11 +209,12 @@ class Link:
 
     def _authenticate(self, challenge: str, now: int) -> None:
         self.state = LinkState.AUTHENTICATING
+        self.challenge = challenge
         self.send_signed(
             lambda request, time: frames.Auth(
                 id=request,
                 payload=frames.AuthPayload(
-                    audience=self._audience,
+                    audience=self.audience,
                     challenge=challenge,
                     features=FEATURES,
                     public_key=base64.b64encode(self._identity.peer.public).decode(),

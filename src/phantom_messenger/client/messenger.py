@@ -280,10 +280,9 @@ class Messenger:
         if not self.is_online or self._link is None:
             return False
         self._is_deleting = True
+        payload = frames.AccountDeletePayload(audience=self._link.audience, challenge=self._link.challenge)
         self._link.send_signed(
-            lambda request, time: frames.AccountDelete(
-                id=request, payload=frames.Empty(), signature="", timestamp=time
-            ),
+            lambda request, time: frames.AccountDelete(id=request, payload=payload, signature="", timestamp=time),
             self._monotonic(),
         )
         return True

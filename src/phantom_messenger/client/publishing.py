@@ -79,7 +79,7 @@ class Publishing:
         if is_due and self._left:
             self._left -= 1
             publication = self._prekeys.publication(one_time=one_time, kem=kem, now=wall)
-            payload_out = _payload(publication, replace=replace)
+            payload_out = _payload(publication, link, replace=replace)
             request = link.send_signed(
                 lambda request, time: frames.PreKeyPublish(
                     id=request, payload=payload_out, signature="", timestamp=time
@@ -104,9 +104,11 @@ class Publishing:
         return is_publication
 
 
-def _payload(publication: Publication, *, replace: bool) -> frames.PreKeyPublishPayload:
+def _payload(publication: Publication, link: Link, *, replace: bool) -> frames.PreKeyPublishPayload:
     signed, last_resort = publication.signed, publication.last_resort
     return frames.PreKeyPublishPayload(
+        audience=link.audience,
+        challenge=link.challenge,
         kem_pre_keys=[
             frames.KemPreKeyPart(id=key.id, key=_text(key.public), signature=_text(key.signature))
             for key in publication.kem

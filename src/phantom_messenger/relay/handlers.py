@@ -115,13 +115,10 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
         if not core.config.allow_unsigned_auth:
             raise Refused(Reason.UNSIGNED)
     else:
-        challenge, session.challenge = session.challenge, None
         age = core.clock.monotonic_ms() - session.opened_at
-        if payload.challenge is UNSET or payload.challenge != challenge or age > CONNECTION_TIMEOUT_MS:
+        if payload.challenge is UNSET or age > CONNECTION_TIMEOUT_MS:
             raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
-        names = core.config.public_names or (session.host,)
-        if payload.audience is UNSET or payload.audience.lower() not in names:
-            raise Refused(Reason.AUDIENCE)
+        check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
     public_key = base64.b64decode(payload.public_key)
     if not keycheck.is_usable_ed25519(public_key):
         raise Refused(Reason.KEY)
@@ -153,6 +150,19 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
             _open(core, session, frame, result)
 
     core.pipeline.store(job, then, size=1)
+
+
+def check_binding(core: Core, session: Session, challenge: str, audience: str) -> None:
+    """Refuse what was signed for another connection, or for another relay.
+
+    The challenge names the connection. The audience is what the client dialled: if this relay's challenge was
+    passed on by another one, the client has signed that one's name.
+    """
+    if challenge != session.challenge:
+        raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS if session.state is State.CONNECTED else None)
+    names = core.config.public_names or (session.host,)
+    if audience.lower() not in names:
+        raise Refused(Reason.AUDIENCE)
 
 
 def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
@@ -198,6 +208,7 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
             id=request,
             payload=frames.AuthFailurePayload(
                 code=code,
+                details=refused.details,
                 reason=refused.sentence,
                 retry_after=UNSET if wait is None else wait,
             ),
@@ -221,6 +232,7 @@ _LOGIN_CODES: Final = (
 
 def account_delete(core: Core, session: Session, frame: frames.AccountDelete) -> None:
     """ACCOUNT_DELETE: everything of this user goes, then the connection."""
+    check_binding(core, session, frame.payload.challenge, frame.payload.audience)
     user = session.user_id
 
     def job(tx: Transaction) -> tuple[list[str], bool]:
@@ -401,6 +413,7 @@ def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchang
 def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) -> None:
     """PREKEY_PUBLISH: checked, stored, answered with PREKEY_STATUS."""
     payload = frame.payload
+    check_binding(core, session, payload.challenge, payload.audience)
     _check_signed_keys(core, session.public_key, [(payload.signed_pre_key.key, payload.signed_pre_key.signature)])
     for index, one_time in enumerate(payload.one_time_pre_keys):
         _check_dh_key(one_time.key, f"payload.oneTimePreKeys[{index}].key")

@@ -114,7 +114,6 @@ class Relay:
         elif self._config.max_connections and count > self._config.max_connections:
             core.close(session, CloseCode.RATE_LIMITED, "too many connections from this address")
         else:
-            assert session.challenge is not None  # noqa: S101 - narrows the type of what was just made
             core.send(
                 session,
                 frames.ConnectionAck(

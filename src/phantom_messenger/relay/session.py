@@ -69,7 +69,7 @@ class Session:
         connection_id: names it towards the client; random.
         address: the party that connection and login limits count.
         host: the Host header of its handshake, an audience if none is configured.
-        challenge: 32 random bytes in base64, to be signed by the login.
+        challenge: 32 random bytes in base64, to be signed by the login and by what serves on this connection alone.
         now: monotonic milliseconds.
     """
 
@@ -101,7 +101,7 @@ class Session:
         self.connection_id = connection_id
         self.address = address
         self.host = host
-        self.challenge: str | None = challenge
+        self.challenge = challenge
         self.state = State.CONNECTED
         self.user_id = ""
         self.public_key = b""

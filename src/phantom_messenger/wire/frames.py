@@ -35,6 +35,8 @@ EnvelopeId = Annotated[str, Meta(pattern=rf"^[\x21-\x7e]{{1,{limits.MAX_ID_CHARS
 ConversationId = Annotated[str, Meta(pattern=rf"^[\x20-\x7e]{{1,{limits.MAX_CONVERSATION_CHARS}}}\Z")]
 Integer = Annotated[int, Meta(ge=0, le=limits.MAX_SAFE_INTEGER)]
 PreKeyId = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+Audience = Annotated[str, Meta(min_length=1, max_length=261)]
+"""host[:port]: a domain name has at most 253 characters, a port five."""
 
 
 class Status(StrEnum):
@@ -104,7 +106,7 @@ class ConnectionAck(Frame, frozen=True, kw_only=True):
 class AuthPayload(_Part, frozen=True, kw_only=True):
     """See ``Auth``."""
 
-    audience: Annotated[str, Meta(min_length=1, max_length=261)] | UnsetType = UNSET
+    audience: Audience | UnsetType = UNSET
     challenge: Key32 | UnsetType = UNSET
     features: Annotated[list[Annotated[str, Meta(max_length=32)]], Meta(max_length=8)] | UnsetType = UNSET
     public_key: Key32
@@ -141,6 +143,7 @@ class AuthFailurePayload(_Part, frozen=True, kw_only=True):
     """See ``AuthFailure``."""
 
     code: Integer
+    details: dict[str, Any] | UnsetType = UNSET
     reason: str
     retry_after: Integer | UnsetType = UNSET
 
@@ -154,11 +157,18 @@ class AuthFailure(Frame, frozen=True, kw_only=True):
     type: Literal["AUTH_FAILURE"] = "AUTH_FAILURE"
 
 
+class AccountDeletePayload(_Part, frozen=True, kw_only=True):
+    """See ``AccountDelete``; both as in this connection's AUTH, so that it serves on no other."""
+
+    audience: Audience
+    challenge: Key32
+
+
 class AccountDelete(Frame, frozen=True, kw_only=True):
     """Client to relay: forget me. Answered by close 1000 once it is on disk."""
 
     id: EnvelopeId | UnsetType = UNSET
-    payload: Empty
+    payload: AccountDeletePayload
     signature: Signature
     timestamp: Integer
     type: Literal["ACCOUNT_DELETE"] = "ACCOUNT_DELETE"
@@ -291,8 +301,10 @@ class KemPreKeyPart(_Part, frozen=True, kw_only=True):
 
 
 class PreKeyPublishPayload(_Part, frozen=True, kw_only=True):
-    """See ``PreKeyPublish``."""
+    """See ``PreKeyPublish``; ``audience`` and ``challenge`` as in this connection's AUTH."""
 
+    audience: Audience
+    challenge: Key32
     kem_pre_keys: Annotated[list[KemPreKeyPart], Meta(max_length=limits.MAX_KEM_PREKEYS_PER_PUBLISH)]
     last_resort_kem_pre_key: KemPreKeyPart | UnsetType = UNSET
     one_time_pre_keys: Annotated[list[OneTimePreKeyPart], Meta(max_length=limits.MAX_ONE_TIME_PREKEYS)]
