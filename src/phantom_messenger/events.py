@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ _LOG: Final = logging.getLogger("phantom.relay")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.<>:-]{1,120}", re.ASCII)
 _RECORD: Final = "phantom_event"
 _SELDOM_SECONDS: Final = 10.0
+_COUNT: Final = "count"
 _PACKAGE: Final = str(Path(__file__).parent)
 
 
@@ -57,14 +59,33 @@ class Event(Enum):
     STOPPED = Kind(INFO, "the relay has stopped; what it accepted is stored")
     STATUS = Kind(DEBUG, "once a minute: what the relay is doing", ("connections", "waiting"))
     UNSIGNED_AUTH = Kind(WARNING, "--allow-unsigned-auth: anyone can log in as anyone; use it in closed networks only")
-    NO_PUBLIC_NAMES = Kind(
+    ANY_NAME = Kind(
         WARNING,
-        "--public-names is not set: logins are bound to the Host header that clients send; "
-        "set it to this relay's names on a public network",
+        "--public-names any: a login serves at every relay that passes it on; name the relay instead",
     )
+    SETTING_UNKNOWN = Kind(WARNING, "an environment variable looks like a setting and is none", ("variable",))
     LIMITS_OFF = Kind(WARNING, "--limits off: rates and connection counts are not limited")
     OVERLOADED = Kind(WARNING, "more comes than can be carried: senders are asked to wait")
     OVERLOAD_OVER = Kind(INFO, "the load can be carried again", ("refused",))
+    AUDIENCE_REFUSED = Kind(
+        WARNING,
+        "logins for another name than this relay's are refused; if clients dial it, it is missing in --public-names",
+        ("count",),
+        at_peers_will=True,
+    )
+    ORIGIN_REFUSED = Kind(
+        WARNING,
+        "web pages of another origin are refused; if one of them may connect, it is missing in --allowed-origins",
+        ("count",),
+        at_peers_will=True,
+    )
+    PROXY_UNTRUSTED = Kind(
+        WARNING,
+        "X-Forwarded-For comes from an address that is not in --trusted-proxies: if it is your proxy, "
+        "its clients share the limits of one address",
+        ("count",),
+        at_peers_will=True,
+    )
     CONNECTIONS_FULL = Kind(WARNING, "no room for another connection: newcomers are refused", at_peers_will=True)
     CONNECTION_FAILED = Kind(
         WARNING, "a connection failed, for example in its TLS handshake", ("error",), at_peers_will=True
@@ -148,22 +169,27 @@ def install(level: str, form: Form) -> None:
 
 
 class _Seldom(logging.Filter):
-    """Lines that peers can cause fill no disk."""
+    """Lines that peers can cause fill no disk; a ``count`` says how many one stands for."""
 
     def __init__(self) -> None:
         super().__init__()
         self._written: dict[tuple[Any, ...], float] = {}
+        self._left_out: Counter[tuple[Any, ...]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See ``logging.Filter``."""
         event, fields = _event_of(record)
         if not event.value.at_peers_will:
             return True
-        line = (event, *fields.values())
+        line = (event, *(value for name, value in fields.items() if name != _COUNT))
         now = time.monotonic()
         if now - self._written.get(line, -_SELDOM_SECONDS) < _SELDOM_SECONDS:
+            self._left_out[line] += 1
             return False
         self._written[line] = now
+        left_out = self._left_out.pop(line, 0)
+        if _COUNT in fields:
+            fields[_COUNT] = int(fields[_COUNT]) + left_out
         return True
 
 

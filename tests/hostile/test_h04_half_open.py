@@ -220,7 +220,7 @@ def test_half_open_sockets_are_not_bounded_without_the_door(start_relay: StartRe
 
 
 def test_sockets_behind_a_proxy_are_not_bounded_together(start_relay: StartRelay, flood: Flood) -> None:
-    relay = start_relay("--trusted-proxies", "127.0.0.0/8")
+    relay = start_relay("--trusted-proxies", "127.0.0.0/8", "--public-names", "any")
     opened = flood(relay, 60)
     time.sleep(0.5)
     assert sum(map(is_gone, opened)) == 0

@@ -97,7 +97,8 @@ async def talk(alice: Client, bob: Client) -> None:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("knows")
-    options = ["--log-level", "debug", "--log-format", "json", "--trusted-proxies", "127.0.0.0/8", "--limits", "off"]
+    options = ["--log-level", "debug", "--log-format", "json", "--limits", "off"]
+    options += ["--trusted-proxies", "127.0.0.0/8", "--public-names", "any"]
     relay = RelayProcess(folder, *options, command=patched(TIDY))
     try:
         yield played(relay, folder)

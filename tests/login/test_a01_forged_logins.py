@@ -265,19 +265,26 @@ def test_none_of_a_thousand_forged_logins_succeeds(relay: RelayProcess) -> None:
     assert successes(relay, list(KINDS), COUNT) == dict.fromkeys(KINDS, 0)
 
 
-def unchecked(text: str, instead: str) -> str:
+def unchecked(text: str) -> str:
     """A relay whose login lacks one check."""
     return f"""
 import inspect
-from phantom_messenger.relay import handlers
-source = inspect.getsource(handlers.authenticate)
+from phantom_messenger.relay import login
+source = inspect.getsource(login.check_binding)
 assert {text!r} in source
-exec(source.replace({text!r}, {instead!r}), handlers.__dict__)
+exec(source.replace({text!r}, "False"), login.__dict__)
 """
 
 
-NO_CHALLENGE: Final = unchecked("payload.challenge is UNSET or payload.challenge != challenge or age", "age")
-NO_AUDIENCE: Final = unchecked("payload.audience is UNSET or payload.audience.lower() not in names", "False")
+NO_CHALLENGE: Final = (
+    unchecked("challenge != session.challenge")
+    + """
+source = inspect.getsource(login.authenticate)
+assert "payload.challenge is UNSET or" in source
+exec(source.replace("payload.challenge is UNSET or", ""), login.__dict__)
+"""
+)
+NO_AUDIENCE: Final = unchecked("not audience or normal_or_none(audience) not in names")
 NO_SIGNATURE: Final = """
 from phantom_messenger.relay import keycheck
 keycheck.verify = lambda batch: [True] * len(batch)

@@ -17,7 +17,7 @@ from support.raw_socket import CLOSE, TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, StartRelay, patched
 
-BEHIND: Final = ["--trusted-proxies", "127.0.0.0/8"]
+BEHIND: Final = ["--trusted-proxies", "127.0.0.0/8", "--public-names", "any"]
 CLIENT: Final = "198.51.100.7"
 
 
@@ -56,7 +56,7 @@ def test_spoofed_address_changes_nothing(start_relay: StartRelay) -> None:
 
 def test_relay_that_trusts_everybody_lets_the_spoofers_in(start_relay: StartRelay) -> None:
     """The control."""
-    relay = start_relay("--trusted-proxies", "0.0.0.0/0,::/0")
+    relay = start_relay("--trusted-proxies", "0.0.0.0/0,::/0", "--public-names", "any")
     exhausted(relay, CLIENT)
     assert attempt(relay, "203.0.113.1")["type"] == "AUTH_SUCCESS"
 

@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as dial
 
-from phantom_messenger.relay import handlers
+from phantom_messenger.relay import handlers, login
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.session import Session
 from support.people import Frame, Person, key_text
@@ -46,7 +46,7 @@ def unbound(monkeypatch: pytest.MonkeyPatch) -> None:
         if not session.user_id:
             checked(core, session, challenge, audience)
 
-    checked = handlers.check_binding
+    checked = login.check_binding
     monkeypatch.setattr(handlers, "check_binding", check_login_alone)
 
 
@@ -152,7 +152,7 @@ def test_captured_deletion_deletes_nothing_later(relay: RelayProcess) -> None:
 
 
 UNBOUND: Final = """
-from phantom_messenger.relay import handlers
+from phantom_messenger.relay import handlers, login
 source = handlers.check_binding
 handlers.check_binding = lambda core, session, *signed: None if session.user_id else source(core, session, *signed)
 """

@@ -33,7 +33,8 @@ def test_rates_are_the_references() -> None:
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
     """A relay with its usual limits."""
-    relay = RelayProcess(tmp_path_factory.mktemp("limited"), "--trusted-proxies", "127.0.0.0/8")
+    options = ["--trusted-proxies", "127.0.0.0/8", "--public-names", "any"]
+    relay = RelayProcess(tmp_path_factory.mktemp("limited"), *options)
     yield relay
     relay.kill()
 

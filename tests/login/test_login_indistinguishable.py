@@ -92,7 +92,7 @@ def test_failed_login_does_not_disturb_who_is_there(relay: RelayProcess) -> None
 
 def test_others_cannot_use_up_somebodys_logins(start_relay: StartRelay) -> None:
     """Wrong logins count for the address that they come from, not for the user whom they name."""
-    relay = start_relay("--trusted-proxies", "127.0.0.0/8")
+    relay = start_relay("--trusted-proxies", "127.0.0.0/8", "--public-names", "any")
     alice = Person()
     hosts = {"X-Forwarded-For": "198.51.100.1"}
     ReferenceClient(relay.url, alice, headers=hosts).login().close()
@@ -102,7 +102,7 @@ def test_others_cannot_use_up_somebodys_logins(start_relay: StartRelay) -> None:
 
 
 def test_logins_of_one_user_from_everywhere_are_five_a_minute(start_relay: StartRelay) -> None:
-    relay = start_relay("--trusted-proxies", "127.0.0.0/8")
+    relay = start_relay("--trusted-proxies", "127.0.0.0/8", "--public-names", "any")
     alice = Person()
     for number in range(6):
         with ReferenceClient(relay.url, alice, headers={"X-Forwarded-For": f"198.51.100.{number}"}) as client:

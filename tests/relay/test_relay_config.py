@@ -14,8 +14,22 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "data": [("/somewhere", Path("/somewhere")), ("~/relay", Path.home() / "relay")],
     "limits": [("off", False), ("ON", True), ("no", False), ("yes", True), ("0", False), ("1", True)],
     "allow_unsigned_auth": [("on", True), ("false", False)],
-    "public_names": [("A.test, b.test:8443,", ("a.test", "b.test:8443"))],
-    "allowed_origins": [("https://A.test", ("https://a.test",))],
+    "public_names": [
+        ("A.test, b.test:8443,", ("a.test", "b.test:8443")),
+        ("a.test.,a.test:443,a.test:80", ("a.test",)),
+        ("bücher.example", ("xn--bcher-kva.example",)),
+        ("[0:0:0:0:0:0:0:1]:8080,192.0.2.1:81", ("[::1]:8080", "192.0.2.1:81")),
+        ("any", ("any",)),
+    ],
+    "allowed_origins": [
+        ("https://A.test", ("https://a.test",)),
+        (
+            "https://a.test:443,http://a.test.:80,http://a.test:443",
+            ("https://a.test", "http://a.test", "http://a.test:443"),
+        ),
+        ("https://bücher.example:8443", ("https://xn--bcher-kva.example:8443",)),
+        ("null,file://,app://Me", ("null", "file://", "app://me")),
+    ],
     "trusted_proxies": [("10.0.0.0/8,fd00::1", (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::1")))],
     "server_name": [("ours", "ours")],
     "log_level": [("debug", "debug"), (" Error ", "error")],
@@ -24,6 +38,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "connections_per_address": [("1", 1), ("1000000", 1_000_000)],
     **{f"rate_{rate.lower()}": [("1", 1), ("1000000000", 1_000_000_000)] for rate in RateClass},
 }
+NEED_NAMES = {"host", "trusted_proxies"}
 WRONG: list[tuple[str, str]] = [
     ("host", ""),
     ("host", " "),
@@ -39,6 +54,31 @@ WRONG: list[tuple[str, str]] = [
     ("limits", "maybe"),
     ("limits", ""),
     ("allow_unsigned_auth", "2"),
+    ("public_names", "a.test b.test"),
+    ("public_names", "*.a.test"),
+    ("public_names", "*"),
+    ("public_names", "https://a.test"),
+    ("public_names", "a.test/ws"),
+    ("public_names", "a.test:0"),
+    ("public_names", "a.test:65536"),
+    ("public_names", "a.test:https"),
+    ("public_names", "a.test:"),
+    ("public_names", "::1"),
+    ("public_names", "[::1"),
+    ("public_names", "a..test"),
+    ("public_names", "-a.test"),
+    ("public_names", "a" * 64),
+    ("public_names", "a." * 150),
+    ("public_names", "any,a.test"),
+    ("allowed_origins", "https://a.test/"),
+    ("allowed_origins", "https://a.test/app"),
+    ("allowed_origins", "https://*.a.test"),
+    ("allowed_origins", "a.test"),
+    ("allowed_origins", "*"),
+    ("allowed_origins", "https://a.test https://b.test"),
+    ("allowed_origins", "https://a.test:99999"),
+    ("allowed_origins", "https://"),
+    ("allowed_origins", "app://*"),
     ("trusted_proxies", "10.0.0.0/40"),
     ("trusted_proxies", "10.0.0.1/8"),
     ("trusted_proxies", "proxy.test"),
@@ -65,6 +105,8 @@ def test_setting_is_read_from(tmp_path: Path, name: str, text: str, value: objec
     file.write_text(f"{name} = '{text}'\n" if place == "file" else "")
     given = {name: text} if place == "cli" else {}
     environ = {f"PHANTOM_{name.upper()}": text} if place == "environment" else {}
+    if name in NEED_NAMES:
+        given["public_names"] = "relay.test"
     assert getattr(load_config(given, environ, file), name) == value
 
 
@@ -90,7 +132,7 @@ def test_wrong_value_names_its_setting(tmp_path: Path, name: str, text: str, pla
 def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text("port = 1\nhost = 'file'\nserver_name = 'file'\n")
-    environ = {"PHANTOM_PORT": "2", "PHANTOM_HOST": "environment"}
+    environ = {"PHANTOM_PORT": "2", "PHANTOM_HOST": "environment", "PHANTOM_PUBLIC_NAMES": "relay.test"}
     config = load_config({"port": "3", "host": None}, environ, file)
     assert (config.port, config.host, config.server_name, config.limits) == (3, ("environment",), "file", True)
 

@@ -157,7 +157,7 @@ PARTIES: list[tuple[str, str | None, str]] = [
 
 @pytest.mark.parametrize(("peer", "forwarded", "party"), PARTIES)
 def test_party_that_limits_count(peer: str, forwarded: str | None, party: str) -> None:
-    config = load_config({"trusted_proxies": "10.0.0.0/8,fd00::/8"}, {})
+    config = load_config({"trusted_proxies": "10.0.0.0/8,fd00::/8", "public_names": "relay.test"}, {})
     assert http.party_of(peer, forwarded, config) == party
 
 
@@ -199,7 +199,7 @@ Lines = tuple[str, ...]
 def test_connections_are_counted_by_client(
     start_relay: StartRelay, trusted: str, first: Lines, second: Lines, together: bool
 ) -> None:
-    relay = start_relay("--connections-per-address", "1", "--trusted-proxies", trusted)
+    relay = start_relay("--connections-per-address", "1", "--trusted-proxies", trusted, "--public-names", "any")
     one, greeted = admitted(relay, *first)
     other, also = admitted(relay, *second)
     with one, other:

@@ -132,7 +132,7 @@ def test_limit_holds_though_old_windows_are_pruned(world: World, bob: Person) ->
 # --- AUTH -------------------------------------------------------------------------
 
 
-def test_sixth_login_of_an_address_is_refused(world: World) -> None:
+def test_sixth_new_account_of_an_address_is_refused(world: World) -> None:
     for number in range(5):
         world.login(f"user {number}", address="192.0.2.1")
         world.clock.advance(1)
@@ -146,6 +146,7 @@ def test_sixth_login_of_an_address_is_refused(world: World) -> None:
         "retryAfter": MINUTE - 5,
     }
     assert client.close_code() == 4002
+    assert world.peek(lambda tx: tx.directory.public_key(client.person.id)) is None, "it is not made"
     world.login("user 5", address="192.0.2.2")
     world.clock.advance(MINUTE - 5)
     world.login("user 6", address="192.0.2.1")
@@ -167,6 +168,84 @@ def test_failed_logins_count(world: World) -> None:
     assert client.ask(client.auth())["payload"]["code"] == 1003
 
 
+UNIVERSAL = bytes([1]) + bytes(63)
+FAILURES: dict[str, Callable[[Client], Frame]] = {
+    "signature": lambda client: {**client.auth(), "signature": client.person.sign(b"something else")},
+    "unsigned": lambda client: client.person.unsigned_auth(),
+    "challenge": lambda client: client.auth(challenge=key_text("another")),
+    "audience": lambda client: client.auth(audience="other.test"),
+    "identity": lambda client: client.auth(userId=client.world.person("bob").id),
+    "key": lambda client: {**client.auth(publicKey=base64_text(bytes(32))), "signature": base64_text(UNIVERSAL)},
+}
+
+
+def fail(world: World, make: Callable[[Client], Frame], count: int, address: str = "192.0.2.1") -> list[Frame]:
+    """What so many failing logins of an address are answered with."""
+    answers = []
+    for _ in range(count):
+        client = world.connect("mallory", address=address)
+        answers.append(client.ask(make(client))["payload"])
+        assert client.close_code() in {4001, 4002}
+    return answers
+
+
+@pytest.mark.parametrize("make", FAILURES.values(), ids=FAILURES)
+def test_sixth_failed_login_of_an_address_is_told_to_wait(world: World, make: Callable[[Client], Frame]) -> None:
+    world.register("alice")
+    world.clock.advance(MINUTE)
+    answers = fail(world, make, 7)
+    assert [answer["code"] for answer in answers] == [1002] * 5 + [1003] * 2
+    assert answers[-1]["retryAfter"] == MINUTE
+    assert fail(world, make, 1, "192.0.2.2")[0]["code"] == 1002, "its neighbour is not"
+    client = world.connect("somebody new", address="192.0.2.1")
+    assert client.ask(client.auth())["payload"]["retryAfter"] == MINUTE
+    world.login("alice", address="192.0.2.1")  # who has an account gets in
+    world.clock.advance(MINUTE)
+    assert fail(world, make, 1)[0]["code"] == 1002
+
+
+def test_wrong_time_and_overload_count_for_nobody(world: World) -> None:
+    late = fail(world, lambda client: client.person.signed({**client.auth(), "timestamp": 1}), 20)
+    assert {answer["code"] for answer in late} == {1001}
+    for number in range(5):
+        world.login(f"user {number}", address="192.0.2.1")
+
+
+def test_logins_of_those_who_have_accounts_count_for_no_address(world: World) -> None:
+    users = [f"user {number}" for number in range(40)]
+    for number, user in enumerate(users):
+        world.login(user, address=f"192.0.2.{number}").drop()
+    for user in users:
+        world.login(user, address="198.51.100.1").drop()
+    for number in range(5):
+        world.login(f"new {number}", address="198.51.100.1").drop()
+
+
+def test_no_more_accounts_are_made_than_are_counted(world: World) -> None:
+    """Ten logins at once: whether an account is there is seen in the store, and each that is not takes a place."""
+    world.writer.holding = True
+    clients = [world.connect(f"user {number}", address="192.0.2.1") for number in range(10)]
+    for client in clients:
+        client.put(client.auth())
+    world.run()
+    world.writer.holding = False
+    world.writer.run_held()
+    world.run()
+    codes = [client.close_code() for client in clients]
+    assert (codes.count(None), codes.count(4002)) == (5, 5)
+    made = world.peek(lambda tx: [tx.directory.public_key(client.person.id) for client in clients])
+    assert made.count(None) == 5
+
+
+def test_account_that_is_deleted_and_made_again_counts_for_its_address(world: World) -> None:
+    for _ in range(5):
+        client = world.login("alice", address="192.0.2.1")
+        client.send(client.person.account_delete())
+        assert client.close_code() == 1000
+    client = world.connect("alice", address="192.0.2.1")
+    assert client.ask(client.auth())["payload"]["code"] == 1003
+
+
 def test_login_refused_to_an_address_does_not_count_for_the_user(world: World) -> None:
     for number in range(5):
         world.login(f"user {number}", address="192.0.2.1")
@@ -181,7 +260,7 @@ def test_logins_that_others_claim_do_not_lock_a_user_out(world: World) -> None:
     for attempt in range(20):
         mallory = world.connect("mallory", address=f"192.0.2.{attempt}")
         claimed = mallory.auth(userId=alice.id)
-        assert mallory.ask(claimed)["payload"] == {"code": 1002, "reason": "This user id belongs to another key."}
+        assert mallory.ask(claimed)["payload"]["details"] == {"reason": "identity"}
     world.login("alice")
 
 

@@ -216,18 +216,27 @@ def test_certified_id_refuses_another_key(world: World) -> None:
     world.login(alice)
 
 
+@pytest.mark.parametrize("user_id", [Person("squatter").public_key, Person("alice").id], ids=["a key", "somebody's id"])
+def test_id_of_32_bytes_cannot_be_claimed(world: World, user_id: str) -> None:
+    """Everybody takes it for a certified one, and would refuse the key behind it."""
+    squatter = world.connect(world.person("squatter", user_id=user_id))
+    answer = squatter.ask(squatter.auth())["payload"]
+    assert (answer["code"], answer["details"]) == (1002, {"reason": "identity"})
+    assert squatter.close_code() == 4001
+    assert world.peek(lambda tx: tx.directory.public_key(user_id)) is None
+
+
 def test_certified_id_beats_an_earlier_claim(world: World) -> None:
+    """A relay of version 0.1.0 has let somebody claim it."""
     alice = world.person("alice")
     squatter = world.person("squatter", user_id=alice.id)
-    squatting = world.login(squatter)
+    world.peek(lambda tx: tx.directory.bind(alice.id, squatter.public_key, certified=False))
     friend = world.login("friend")
-    squatting.drop()
     friend.send(friend.person.message(alice.id))
-    squatting = world.login(squatter)
-    squatting.send(squatter.publish([1, 2, 3]))
+    squatting = world.connect(squatter)
+    assert squatting.ask(squatting.auth())["payload"]["details"]["reason"] == "identity"
 
     client = world.login(alice)
-    assert squatting.close_code() == 1008
     assert client.take() == [], "what was sent to the squatter is not alice's"
     assert client.ask(alice.prekey_status())["payload"] == {"oneTimePreKeys": 0, "kemPreKeys": 0}
     again = world.connect(squatter)

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from phantom_messenger.events import Event
-from phantom_messenger.relay import main
-from phantom_messenger.relay.config import Config
 from phantom_messenger.version import __version__
 from support.certificates import self_signed
 from support.reference_client import Connect
@@ -37,9 +34,13 @@ WRONG = {
     "tls-key": ["--tls-cert", "cert.pem"],
     "tls-cert": ["--tls-key", "key.pem"],
     "data": ["--data", ""],
-    "host": ["--host", "no such host.invalid"],
-    "host ": ["--host", "x" * 70],
-    "host  ": ["--host", "192.0.2.1"],
+    "host": ["--host", "no such host.invalid", "--public-names", "a.test"],
+    "host ": ["--host", "x" * 70, "--public-names", "a.test"],
+    "host  ": ["--host", "192.0.2.1", "--public-names", "a.test"],
+    "host   ": ["--host", "192.0.2.1"],
+    "trusted-proxies ": ["--trusted-proxies", "127.0.0.1"],
+    "public-names": ["--public-names", "a.test b.test"],
+    "allowed-origins": ["--allowed-origins", "https://a.test/"],
     "config": ["--config", "missing.toml"],
 }
 
@@ -146,17 +147,13 @@ def test_environment_and_file_are_heeded(tmp_path: Path, start_relay: StartRelay
     [
         (["--limits", "off"], "--limits"),
         (["--allow-unsigned-auth"], "--allow-unsigned-auth"),
+        (["--public-names", "any"], "--public-names any"),
     ],
-    ids=["limits off", "unsigned logins"],
+    ids=["limits off", "unsigned logins", "any name"],
 )
 def test_danger_is_warned_of(start_relay: StartRelay, arguments: list[str], word: str) -> None:
     relay = start_relay(*arguments)
     assert [line for line in relay.doubts if word in line]
-
-
-def test_public_relay_without_a_name_is_warned_of() -> None:
-    assert main._doubts(Config(host=("192.0.2.1",))) == [Event.NO_PUBLIC_NAMES]
-    assert main._doubts(Config(host=("192.0.2.1",), public_names=("relay.test",))) == []
 
 
 def test_careful_settings_give_no_warning(start_relay: StartRelay) -> None:

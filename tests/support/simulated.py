@@ -264,6 +264,8 @@ class World:
             writer=self.writer,
         )
         self._addresses = 0
+        if not self.relay.names:
+            self.relay.listens([(HOST, 443)])
 
     def run(self) -> None:
         """Run all turns that are due."""

@@ -12,6 +12,7 @@ import platformdirs
 
 from phantom_messenger.client.errors import PassphraseNeeded, UsageError
 from phantom_messenger.client.vault import Secret
+from phantom_messenger.wire.names import join_name, normal_host
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+\Z")
@@ -91,11 +92,13 @@ def checked_url(url: str) -> str:
 
 
 def audience_of(url: str) -> str:
-    """host[:port] of a URL, as the Host header names it: without the scheme's default port."""
+    """host[:port] of a URL in the one form that the relay compares: without the scheme's default port."""
     parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    host = f"[{host}]" if ":" in host else host
-    return host if parts.port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{parts.port}"
+    try:
+        host = normal_host(parts.hostname or "")
+    except ValueError:  # nobody can dial it either
+        host = parts.hostname or ""
+    return join_name(host, None if parts.port == _DEFAULT_PORTS[parts.scheme] else parts.port)
 
 
 def _from_keyring(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import platformdirs
 
 from phantom_messenger.events import LEVELS, Form
+from phantom_messenger.relay import names
 from phantom_messenger.wire.limits import MAX_CONNECTIONS_PER_ADDRESS, RATES, RateClass
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -129,10 +130,27 @@ def _hosts(value: str) -> tuple[str, ...]:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    names = _words(value)
-    if any("/" in name for name in names):
-        raise ValueError("must be names like chat.example.org or host:8443, as clients dial them, not URLs")
-    return names
+    words = _words(value)
+    if names.ANY in words:
+        if len(words) > 1:
+            raise ValueError(f"must be '{names.ANY}' or names, not both")
+        return words
+    return _each(words, names.normal_name, "must be names like chat.example.org or host:8443, as clients dial them")
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    form = "must be origins like https://chat.example.org or https://host:8443"
+    return _each(_words(value), names.normal_origin, form)
+
+
+def _each(words: Iterable[str], normal: Callable[[str], str], form: str) -> tuple[str, ...]:
+    found = []
+    for word in words:
+        try:
+            found.append(normal(word))
+        except ValueError as error:
+            raise ValueError(f"{form}; '{word}' {error}") from None
+    return tuple(dict.fromkeys(found))
 
 
 def _networks(value: str) -> tuple[Network, ...]:
@@ -152,8 +170,10 @@ SETTINGS: Final[dict[str, Setting]] = {
     "tls_key": Setting(_path, "private key (PEM) for wss"),
     "limits": Setting(_switch, "'off' lifts rates and connection counts; sizes and timeouts stay"),
     "allow_unsigned_auth": Setting(_switch, "accept AUTH without proof of the key; closed networks only"),
-    "public_names": Setting(_names, "names (host[:port]) under which clients reach this relay"),
-    "allowed_origins": Setting(_words, "origins of web pages that may connect, besides the relay's own"),
+    "public_names": Setting(
+        _names, "names (host[:port]) under which clients dial this relay; 'any' takes the name that a client sends"
+    ),
+    "allowed_origins": Setting(_origins, "origins of web pages that may connect, besides the relay's own"),
     "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is believed"),
     "server_name": Setting(_text, "what CONNECTION_ACK calls this relay"),
     "log_level": Setting(_choice(LEVELS), f"least level of what is logged: {', '.join(LEVELS)}"),
@@ -162,7 +182,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         _number(0, 16),
         "processes that check signatures beside the relay's own; by default half the cores, at most 2",
     ),
-    "rate_auth": Setting(_RATE, "AUTH a minute, per address and per user"),
+    "rate_auth": Setting(_RATE, "AUTH a minute and user; of failed ones and new accounts, a minute and address"),
     "rate_message": Setting(_RATE, "MESSAGE a minute and user"),
     "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* a minute and user"),
     "rate_presence": Setting(_RATE, "PRESENCE a minute and user"),
@@ -213,6 +233,15 @@ def _consistent(config: Config) -> Config:
     if (config.tls_cert is None) != (config.tls_key is None):
         missing = "--tls-key" if config.tls_key is None else "--tls-cert"
         raise ConfigError(f"{missing} is missing: wss needs both --tls-cert and --tls-key")
+    if not config.public_names:
+        reached = [host for host in config.host if not names.is_loopback(host)]
+        if reached or config.trusted_proxies:
+            cause = f"--host {reached[0]}" if reached else "--trusted-proxies"
+            raise ConfigError(
+                f"{cause} needs --public-names: the names under which clients dial this relay, for example "
+                f"'chat.example.org' or '192.168.1.7:8080', for a login serves at the relay alone that it names "
+                f"('{names.ANY}' lets clients in under every name, and so every relay that passes their logins on)"
+            )
     return config
 
 

@@ -89,6 +89,8 @@ class Core:
         self.clock = clock
         self.randomness = randomness
         self.verify = verify
+        self.names = frozenset(config.public_names)
+        """What a login may be signed for, normal; ``ANY`` alone: whatever its handshake says."""
         self.hub = Hub()
         self.limiter = Limiter(config.rates, randomness(LIMITER_KEY_BYTES))
         self.pipeline = Pipeline(

@@ -6,7 +6,7 @@ the store has it.
 
 import base64
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, assert_never
 
 from msgspec import UNSET
 
@@ -14,7 +14,7 @@ from phantom_messenger.events import report
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.blocking import block
 from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core, storage_refusal
-from phantom_messenger.relay.outbox import PAGE
+from phantom_messenger.relay.login import authenticate, check_binding, refuse_login
 from phantom_messenger.relay.permissions import Act, may, watchers
 from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
@@ -25,22 +25,19 @@ from phantom_messenger.relay.ports import (
     Job,
     NewItem,
     OneTimeKey,
-    Page,
     PreKeyCounts,
     Publication,
     Refusal,
     SignedKey,
     Transaction,
 )
+from phantom_messenger.relay.prekeys import is_low, prekey_status, status_of
 from phantom_messenger.relay.presence import presence
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
-from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, CONNECTION_TIMEOUT_MS, LOW_PREKEYS, RateClass
-
-LOGIN_AGAIN_MS: Final = 1_000
-"""When to log in again after one that came too late for its challenge, or whose time was wrong."""
+from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
 
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store."""
@@ -50,14 +47,6 @@ SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
 
 MAX_SEEN_EXCHANGES: Final = 100_000
 """How many are remembered (about 25 MB); the oldest go first. Only its own sender can replay one, within its rate."""
-
-
-class Login(NamedTuple):
-    """What the store knows of a user who logs in."""
-
-    page: Page
-    contacts: list[str]
-    prekeys: PreKeyCounts
 
 
 def handle(core: Core, submission: Submission, verified: bool) -> None:
@@ -103,131 +92,7 @@ def handle(core: Core, submission: Submission, verified: bool) -> None:
         core.failed(session, error)
 
 
-# --- login ------------------------------------------------------------------------
-
-
-def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
-    """AUTH: the key proves itself on this connection's challenge, then owns or takes its id."""
-    payload = frame.payload
-    if session.state is not State.CONNECTED:
-        raise Refused(Reason.ALREADY_AUTHENTICATED)
-    if frame.signature is UNSET:
-        if not core.config.allow_unsigned_auth:
-            raise Refused(Reason.UNSIGNED)
-    else:
-        age = core.clock.monotonic_ms() - session.opened_at
-        if payload.challenge is UNSET or age > CONNECTION_TIMEOUT_MS:
-            raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
-        check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
-    public_key = base64.b64decode(payload.public_key)
-    if not keycheck.is_usable_ed25519(public_key):
-        raise Refused(Reason.KEY)
-    certified = signing.certified_user_id(public_key) == payload.user_id
-    session.state = State.AUTHENTICATING
-    now = core.clock.steady_ms()
-
-    def job(tx: Transaction) -> Login | None:
-        user = payload.user_id
-        if not tx.directory.bind(user, payload.public_key, certified=certified):
-            return None
-        page = tx.mailboxes.read(user, 0, PAGE, now)
-        return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
-
-    def then(result: Any) -> None:
-        if session.state is State.CLOSED:
-            return
-        if isinstance(result, Failure):
-            core.refuse(session, storage_refusal(result), frame.id)
-            core.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
-        elif result is None:
-            refuse_login(core, session, Refused(Reason.IDENTITY), frame.id)
-        elif wait := core.limiter.take(RateClass.AUTH, payload.user_id, core.clock.monotonic_ms()):
-            refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
-        else:
-            session.user_id = payload.user_id
-            session.public_key, session.public_key_text = public_key, payload.public_key
-            session.acks = payload.features is not UNSET and "ack" in payload.features
-            _open(core, session, frame, result)
-
-    core.pipeline.store(job, then, size=1)
-
-
-def check_binding(core: Core, session: Session, challenge: str, audience: str) -> None:
-    """Refuse what was signed for another connection, or for another relay.
-
-    The challenge names the connection. The audience is what the client dialled: if this relay's challenge was
-    passed on by another one, the client has signed that one's name.
-    """
-    if challenge != session.challenge:
-        raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS if session.state is State.CONNECTED else None)
-    names = core.config.public_names or (session.host,)
-    if audience.lower() not in names:
-        raise Refused(Reason.AUDIENCE)
-
-
-def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
-    current = core.hub.of(session.user_id)
-    if current is not None and current.order > session.order:
-        # A login that was long under way: whoever sent it has connected again since.
-        core.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
-        return
-    session.state = State.OPEN
-    replaced, believed = core.hub.login(session)
-    if replaced is not None:
-        core.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
-    now = core.clock.wall_ms()
-    core.send(
-        session,
-        frames.AuthSuccess(
-            id=frame.id,
-            payload=frames.AuthSuccessPayload(session_id=core.token(16), server_time=now),
-            timestamp=now,
-        ),
-    )
-    # The page was read in this login's place in the order of all jobs, so what comes after it is new.
-    for item in login.page.items:
-        core.push_item(session, item)
-    session.feed.live = login.page.complete
-    if login.prekeys.signed_id is not None and _is_low(login.prekeys):
-        core.send(session, _status_of(login.prekeys, UNSET, now))
-    if believed is not frames.PresenceStatus.ONLINE:
-        core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
-    for contact in login.contacts:
-        other = core.hub.of(contact)
-        if other is not None and other.presence is not frames.PresenceStatus.OFFLINE:
-            core.send(session, core.presence(contact, other.presence))
-
-
-def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -> None:
-    """AUTH_FAILURE, then the close code that the reference gives for it."""
-    code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
-    wait = LOGIN_AGAIN_MS if refused.reason is Reason.CLOCK else refused.retry_after
-    core.send(
-        session,
-        frames.AuthFailure(
-            id=request,
-            payload=frames.AuthFailurePayload(
-                code=code,
-                details=refused.details,
-                reason=refused.sentence,
-                retry_after=UNSET if wait is None else wait,
-            ),
-            timestamp=core.clock.wall_ms(),
-        ),
-    )
-    limited = code is ErrorCode.RATE_LIMITED
-    core.close(
-        session,
-        CloseCode.RATE_LIMITED if limited else CloseCode.AUTHENTICATION_FAILED,
-        "too many logins" if limited else "authentication failed",
-    )
-
-
-_LOGIN_CODES: Final = (
-    ErrorCode.INVALID_MESSAGE,
-    ErrorCode.UNAUTHORIZED,
-    ErrorCode.RATE_LIMITED,
-)
+# --- the account ----------------------------------------------------------------
 
 
 def account_delete(core: Core, session: Session, frame: frames.AccountDelete) -> None:
@@ -367,8 +232,8 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if isinstance(kept, Item):
             core.deliver(target, kept)
         peer = core.hub.of(target)
-        if peer is not None and bundle is not None and kept is not Refusal.UNWANTED and _is_low(bundle.left):
-            core.send(peer, _status_of(bundle.left, UNSET, core.clock.wall_ms()))
+        if peer is not None and bundle is not None and kept is not Refusal.UNWANTED and is_low(bundle.left):
+            core.send(peer, status_of(bundle.left, UNSET, core.clock.wall_ms()))
         if met:
             core.introduce(requester, target)
 
@@ -438,21 +303,9 @@ def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) ->
         if counts is None:
             core.refuse(session, Refused(Reason.PREKEY_FULL), frame.id)
         else:
-            core.send(session, _status_of(counts, frame.id, core.clock.wall_ms()))
+            core.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
 
     core.store(session, frame.id, lambda tx: tx.prekeys.publish(user, publication), then, size=publication.size)
-
-
-def prekey_status(core: Core, session: Session, frame: frames.PreKeyStatusQuery) -> None:
-    """PREKEY_STATUS: how many are left."""
-    user = session.user_id
-    core.store(
-        session,
-        frame.id,
-        lambda tx: tx.prekeys.counts(user),
-        lambda counts: core.send(session, _status_of(counts, frame.id, core.clock.wall_ms())),
-        size=1,
-    )
 
 
 def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused | Refusal:
@@ -546,26 +399,6 @@ def _response_from(bundle: Bundle, target: str, request: Any, now: int) -> frame
             kem_pre_key=UNSET if bundle.kem is None else bundle.kem.key,
             kem_pre_key_id=UNSET if bundle.kem is None else bundle.kem.id,
             kem_pre_key_signature=UNSET if bundle.kem is None else bundle.kem.signature,
-        ),
-        timestamp=now,
-    )
-
-
-def _is_low(counts: PreKeyCounts) -> bool:
-    return counts.one_time < LOW_PREKEYS or (
-        counts.last_resort_kem_id is not None and counts.one_time_kem < LOW_PREKEYS
-    )
-
-
-def _status_of(counts: PreKeyCounts, request: Any, now: int) -> frames.PreKeyStatus:
-    return frames.PreKeyStatus(
-        id=request,
-        payload=frames.PreKeyStatusPayload(
-            one_time_pre_keys=counts.one_time,
-            kem_pre_keys=counts.one_time_kem,
-            highest_pre_key_id=UNSET if counts.highest_id is None else counts.highest_id,
-            signed_pre_key_id=UNSET if counts.signed_id is None else counts.signed_id,
-            last_resort_kem_pre_key_id=UNSET if counts.last_resort_kem_id is None else counts.last_resort_kem_id,
         ),
         timestamp=now,
     )

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.names import ANY, is_origin_allowed
 
 WEBSOCKET_PATH: Final = "/ws"
 MAX_HEAD_BYTES: Final = 8_192
@@ -104,7 +104,7 @@ UNAVAILABLE: Final = _error(HTTPStatus.SERVICE_UNAVAILABLE, "too many connection
 _NO_BODY: Final = _error(HTTPStatus.BAD_REQUEST, "a body is not expected")
 _VERSION_1_1: Final = _error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is needed")
 _NOT_FOUND: Final = _error(HTTPStatus.NOT_FOUND, "not found")
-_ORIGIN: Final = _error(HTTPStatus.FORBIDDEN, "origin not allowed")
+ORIGIN_REFUSED: Final = _error(HTTPStatus.FORBIDDEN, "origin not allowed")
 _BAD_KEY: Final = _error(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
 # RFC 9110 section 15.5.22 wants the protocol named, RFC 6455 section 4.4 the version.
 _UPGRADE: Final = _error(
@@ -179,9 +179,12 @@ def judge(request: Request, config: Config, *, ready: bool, version: str) -> Ans
         return _BAD_KEY
     host = request.only("host") or ""
     origins = request.fields.get("origin", [])
-    if len(origins) > 1 or not is_origin_allowed(request.only("origin"), host, config.allowed_origins):
-        return _ORIGIN
-    return Upgrade(key, host.lower(), ",".join(request.fields.get("x-forwarded-for", [])))
+    names = set(config.public_names) - {ANY}
+    if len(origins) > 1 or not is_origin_allowed(
+        request.only("origin"), host, names=names, allowed=config.allowed_origins
+    ):
+        return ORIGIN_REFUSED
+    return Upgrade(key, host, ",".join(request.fields.get("x-forwarded-for", [])))
 
 
 def _plain(path: str, *, ready: bool, version: str) -> Answer:
@@ -206,18 +209,6 @@ def _is_key(key: str) -> bool:
         return len(base64.b64decode(key, validate=True)) == 16  # noqa: PLR2004 - the RFC's
     except (binascii.Error, ValueError):
         return False
-
-
-def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a page of this origin may connect: none (not a browser), the same host, or a listed one."""
-    if origin is None:
-        return True
-    written = origin.strip().lower()
-    try:
-        place = urlsplit(written).netloc
-    except ValueError:
-        return False
-    return written in allowed or place == host.lower() != ""
 
 
 def party_of(peer: str, forwarded: str | None, config: Config) -> str:

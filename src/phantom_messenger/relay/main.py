@@ -14,6 +14,7 @@ import uvloop
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.events import Event, install, log
 from phantom_messenger.relay.config import Config, ConfigError
+from phantom_messenger.relay.names import ANY
 from phantom_messenger.relay.server import RelayServer
 from phantom_messenger.version import __version__
 
@@ -28,8 +29,6 @@ SWITCH_SECONDS: Final = 0.0005
 SQLite gives the lock away in every statement; at 5 ms, the default, one batch can wait a
 hundred times for it, and what has come meanwhile makes the next wait longer.
 """
-
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def run_relay(config: Config, ready: Callable[[str], None]) -> None:
@@ -93,8 +92,8 @@ def _doubts(config: Config) -> list[Event]:
     found = []
     if config.allow_unsigned_auth:
         found.append(Event.UNSIGNED_AUTH)
-    if not config.public_names and not _LOOPBACK.issuperset(config.host):
-        found.append(Event.NO_PUBLIC_NAMES)
+    if ANY in config.public_names:
+        found.append(Event.ANY_NAME)
     if not config.limits:
         found.append(Event.LIMITS_OFF)
     return found

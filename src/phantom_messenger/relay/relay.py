@@ -1,14 +1,15 @@
 """The relay without input and output: what an adapter calls when something happens outside."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
 
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay import handlers
+from phantom_messenger.relay import handlers, names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.login import refuse_login
 from phantom_messenger.relay.permissions import Act, watchers
 from phantom_messenger.relay.pipeline import Submission
 from phantom_messenger.relay.ports import (
@@ -91,20 +92,29 @@ class Relay:
         """How many connections there are."""
         return len(self._core.hub)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What logins may be signed for."""
+        return self._core.names
+
+    def listens(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Say which addresses and ports lead here; without names of its own, they are the relay's."""
+        self._core.names = frozenset(self._config.public_names) or names.names_of(addresses)
+
     def connect(self, connection: Connection, *, address: str, host: str) -> Session:
         """A WebSocket handshake was completed; the answer is CONNECTION_ACK.
 
         Args:
             connection: the way to the client.
             address: the party that limits count.
-            host: the Host header, lower case.
+            host: the Host header.
         """
         core, now = self._core, self._clock.wall_ms()
         session = Session(
             connection,
             connection_id=core.token(16),
             address=address,
-            host=host,
+            host=names.normal_or_none(host) or "" if names.ANY in core.names else "",
             challenge=core.token(limits.CHALLENGE_BYTES),
             now=self._clock.monotonic_ms(),
         )
@@ -207,7 +217,7 @@ class Relay:
         core = self._core
         if session.state is not State.OPEN:
             if request.type == "AUTH" and session.state is State.CONNECTED:
-                handlers.refuse_login(core, session, refused, request.id)
+                refuse_login(core, session, refused, request.id)
                 return
             if request.type not in (None, "AUTH", "PING"):
                 core.refuse(session, Refused(Reason.NOT_AUTHENTICATED), request.id)

@@ -191,6 +191,7 @@ class RelayServer:
                 ) from None
             reason = getattr(error, "strerror", None) or "not a host name"
             raise ConfigError(f"{place} cannot be used: {reason}") from None
+        self._relay.listens(self.addresses)
         for listening in self._server.sockets:  # those that are accepted inherit it
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)

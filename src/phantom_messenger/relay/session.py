@@ -68,7 +68,7 @@ class Session:
         connection: where its messages go.
         connection_id: names it towards the client; random.
         address: the party that connection and login limits count.
-        host: the Host header of its handshake, an audience if none is configured.
+        host: the name in its handshake, if the relay takes that for its own.
         challenge: 32 random bytes in base64, to be signed by the login and by what serves on this connection alone.
         now: monotonic milliseconds.
     """
@@ -135,16 +135,14 @@ class Session:
         rule = RULES[type(frame)]
         if self.state is not State.OPEN and not rule.anyone:
             raise Refused(Reason.NOT_AUTHENTICATED)
-        if isinstance(frame, frames.Auth):
-            if self.state is not State.CONNECTED:
-                raise Refused(Reason.ALREADY_AUTHENTICATED)
-            # The id counts once its owner has proved itself: others must not use up its limit.
-            party = self.address
-        else:
-            party = self.user_id or self.connection_id
+        is_login = isinstance(frame, frames.Auth)
+        if is_login and self.state is not State.CONNECTED:
+            raise Refused(Reason.ALREADY_AUTHENTICATED)
         if rule.sheds and (wait := shed()):
             raise Refused(Reason.OVERLOAD, retry_after=wait)
-        if wait := limiter.take(rule.rate, party, now):
+        # A login counts once it is known whether it proves itself, and for whom: see ``handlers.authenticate``.
+        party = self.user_id or self.connection_id
+        if not is_login and (wait := limiter.take(rule.rate, party, now)):
             raise Refused(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:
             raise Refused(Reason.CLOCK, details={"serverTime": wall})

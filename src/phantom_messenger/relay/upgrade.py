@@ -148,6 +148,8 @@ class Handshake(asyncio.BufferedProtocol):
             return
         found = http.judge(request, self._config, ready=self._is_ready(), version=__version__)
         if isinstance(found, Answer):
+            if found is http.ORIGIN_REFUSED:
+                log(Event.ORIGIN_REFUSED, count=1)
             self._answer(transport, found, head_only=request.method == "HEAD")
         else:
             self._open(transport, found, tail)
@@ -162,6 +164,8 @@ class Handshake(asyncio.BufferedProtocol):
         self._settle()
         self._transport = None
         party = http.party_of(self._peer, found.forwarded, self._config)
+        if found.forwarded and not http.is_proxy(self._peer, self._config):
+            log(Event.PROXY_UNTRUSTED, count=1)
         connection = self._accept(party, found.host)
         connection.on_gone(self._door.leave)
         protocol = websocket(connection)

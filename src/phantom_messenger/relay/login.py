@@ -1,0 +1,204 @@
+"""AUTH: what a login must prove, whose it is, and what it counts for."""
+
+import base64
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from msgspec import UNSET
+
+from phantom_messenger.events import Event, log
+from phantom_messenger.relay import keycheck
+from phantom_messenger.relay.core import Core, storage_refusal
+from phantom_messenger.relay.names import ANY, normal_or_none
+from phantom_messenger.relay.outbox import PAGE
+from phantom_messenger.relay.permissions import Act, watchers
+from phantom_messenger.relay.ports import Failure, Page, PreKeyCounts, Transaction
+from phantom_messenger.relay.prekeys import is_low, status_of
+from phantom_messenger.relay.rules import State
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire import frames, signing
+from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
+from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, RateClass
+
+LOGIN_AGAIN_MS: Final = 1_000
+"""When to log in again after one that came too late for its challenge, or whose time was wrong."""
+
+CERTIFIED_BYTES: Final = 32
+"""Of an id that is the hash of its key."""
+
+
+class Claim(Enum):
+    """Why an id is not open to whoever logs in."""
+
+    NEW = "it has no account of this key yet"
+    TAKEN = "it belongs to another key"
+
+
+class Login(NamedTuple):
+    """What the store knows of a user who logs in."""
+
+    page: Page
+    contacts: list[str]
+    prekeys: PreKeyCounts
+
+
+def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
+    """AUTH: the key proves itself on this connection's challenge, then owns or takes its id.
+
+    What has proved itself counts for its user, and what has not, or makes an account, for its address: so
+    neighbours cannot lock each other out, nor somebody else use up a user's logins.
+    """
+    payload = frame.payload
+    if session.state is not State.CONNECTED:
+        raise Refused(Reason.ALREADY_AUTHENTICATED)
+    if frame.signature is UNSET:
+        if not core.config.allow_unsigned_auth:
+            raise Refused(Reason.UNSIGNED)
+    else:
+        age = core.clock.monotonic_ms() - session.opened_at
+        if payload.challenge is UNSET or age > CONNECTION_TIMEOUT_MS:
+            raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
+        check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
+    public_key = base64.b64decode(payload.public_key)
+    if not keycheck.is_usable_ed25519(public_key):
+        raise Refused(Reason.KEY)
+    certified = signing.certified_user_id(public_key) == payload.user_id
+    if not certified and len(base64.b64decode(payload.user_id)) == CERTIFIED_BYTES:
+        # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
+        raise Refused(Reason.IDENTITY)
+    session.state = State.AUTHENTICATING
+    _log_in(core, session, frame, certified=certified, may_create=False)
+
+
+def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool, may_create: bool) -> None:
+    """Open the account that a proved login names; one that is not there yet at a second call, which has its place."""
+    user, key = frame.payload.user_id, frame.payload.public_key
+    now = core.clock.steady_ms()
+
+    def job(tx: Transaction) -> Login | Claim:
+        owner = tx.directory.public_key(user)
+        if owner != key and not may_create and (owner is None or certified):
+            return Claim.NEW
+        if not tx.directory.bind(user, key, certified=certified):
+            return Claim.TAKEN
+        page = tx.mailboxes.read(user, 0, PAGE, now)
+        return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
+
+    def then(result: Any) -> None:
+        if session.state is State.CLOSED:
+            return
+        if isinstance(result, Failure):
+            core.refuse(session, storage_refusal(result), frame.id)
+            core.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
+            return
+        if result is Claim.TAKEN:
+            refuse_login(core, session, Refused(Reason.IDENTITY), frame.id)
+            return
+        # Where no signature is asked for, a login is let in and proves nothing. If it makes an account, it has counted.
+        is_unsigned = frame.signature is UNSET
+        party = session.address if is_unsigned or result is Claim.NEW else user
+        has_counted = is_unsigned and may_create
+        if wait := 0 if has_counted else core.limiter.take(RateClass.AUTH, party, core.clock.monotonic_ms()):
+            refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
+        elif result is Claim.NEW:
+            _log_in(core, session, frame, certified=certified, may_create=True)
+        else:
+            session.user_id = user
+            session.public_key, session.public_key_text = base64.b64decode(key), key
+            session.acks = frame.payload.features is not UNSET and "ack" in frame.payload.features
+            _open(core, session, frame, result)
+
+    core.pipeline.store(job, then, size=1)
+
+
+def check_binding(core: Core, session: Session, challenge: str, audience: str) -> None:
+    """Refuse what was signed for another connection, or for another relay.
+
+    The challenge names the connection. The audience is what the client dialled: if this relay's challenge was
+    passed on by another one, the client has signed that one's name.
+    """
+    if challenge != session.challenge:
+        raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS if session.state is State.CONNECTED else None)
+    names = {session.host} if ANY in core.names else core.names
+    if not audience or normal_or_none(audience) not in names:
+        log(Event.AUDIENCE_REFUSED, count=1)
+        raise Refused(Reason.AUDIENCE)
+
+
+def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
+    current = core.hub.of(session.user_id)
+    if current is not None and current.order > session.order:
+        # A login that was long under way: whoever sent it has connected again since.
+        core.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
+        return
+    session.state = State.OPEN
+    replaced, believed = core.hub.login(session)
+    if replaced is not None:
+        core.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
+    now = core.clock.wall_ms()
+    core.send(
+        session,
+        frames.AuthSuccess(
+            id=frame.id,
+            payload=frames.AuthSuccessPayload(session_id=core.token(16), server_time=now),
+            timestamp=now,
+        ),
+    )
+    # The page was read in this login's place in the order of all jobs, so what comes after it is new.
+    for item in login.page.items:
+        core.push_item(session, item)
+    session.feed.live = login.page.complete
+    if login.prekeys.signed_id is not None and is_low(login.prekeys):
+        core.send(session, status_of(login.prekeys, UNSET, now))
+    if believed is not frames.PresenceStatus.ONLINE:
+        core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
+    for contact in login.contacts:
+        other = core.hub.of(contact)
+        if other is not None and other.presence is not frames.PresenceStatus.OFFLINE:
+            core.send(session, core.presence(contact, other.presence))
+
+
+def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -> None:
+    """AUTH_FAILURE, then the close code that the reference gives for it.
+
+    What has proved nothing counts for the address; once that has had too many, its answer is to wait.
+    """
+    is_unproved = refused.reason in _UNPROVED
+    if is_unproved and (left := core.limiter.take(RateClass.AUTH, session.address, core.clock.monotonic_ms())):
+        refused = Refused(Reason.RATE, retry_after=left)
+    code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
+    wait = LOGIN_AGAIN_MS if refused.reason is Reason.CLOCK else refused.retry_after
+    core.send(
+        session,
+        frames.AuthFailure(
+            id=request,
+            payload=frames.AuthFailurePayload(
+                code=code,
+                details=refused.details,
+                reason=refused.sentence,
+                retry_after=UNSET if wait is None else wait,
+            ),
+            timestamp=core.clock.wall_ms(),
+        ),
+    )
+    limited = code is ErrorCode.RATE_LIMITED
+    core.close(
+        session,
+        CloseCode.RATE_LIMITED if limited else CloseCode.AUTHENTICATION_FAILED,
+        "too many logins" if limited else "authentication failed",
+    )
+
+
+_UNPROVED: Final = {
+    Reason.SIGNATURE,
+    Reason.UNSIGNED,
+    Reason.CHALLENGE,
+    Reason.AUDIENCE,
+    Reason.IDENTITY,
+    Reason.KEY,
+}
+_LOGIN_CODES: Final = (
+    ErrorCode.INVALID_MESSAGE,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.RATE_LIMITED,
+)
