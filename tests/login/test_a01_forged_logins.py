@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect as dial
 from websockets.asyncio.server import ServerConnection, serve
 
-from support.people import Frame, Person, base64_text, canonical
+from support.people import USER_ID, Frame, Person, base64_text, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import RelayProcess, StartRelay, patched
 from support.sdk_clients import opened, run
@@ -154,8 +155,9 @@ def malleable(attack: Attack) -> bytes:
 
 def universal(attack: Attack) -> bytes:
     """A key of small order, and a signature that holds for every message under it."""
-    key = base64_text(attack.chance.choice(SMALL))
-    weak = Person()
+    raw = attack.chance.choice(SMALL)
+    key = base64_text(raw)
+    weak = Person(user_id=base64_text(hashlib.sha256(USER_ID + raw).digest()))
     weak.public_key = key
     made = weak.auth(attack.hello, attack.audience, publicKey=key)
     basepoint = bytes.fromhex("58" + "66" * 31)
