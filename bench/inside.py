@@ -21,7 +21,7 @@ from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Job, Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
-from phantom_messenger.relay.steady import SystemClock
+from phantom_messenger.steady import SystemClock
 
 BODY: Final = base64.b64encode(bytes(range(256)) * 3).decode()
 """1,024 characters."""

@@ -207,6 +207,7 @@ class Device:
         self.name = name
         self.folder = folder
         self.wall_error = wall_error
+        self.boot = "this boot"
         self.tamper: Tamper | None = None
         self.events: list[Event] = []
         self.sent: list[Frame] = []
@@ -230,6 +231,7 @@ class Device:
             wall=lambda: self.world.clock.wall_ms() + self.wall_error,
             monotonic=self.world.clock.monotonic_ms,
             random=randomness(f"{self.name} {self._lives}"),
+            boot=self.boot,
         )
 
     # --- the connection -----------------------------------------------------------

@@ -218,7 +218,7 @@ def test_text_that_has_expired_is_not_sent_again(town: Town) -> None:
     pass_time(2 * MINUTE, alice)
     assert (
         alice.messenger._outbox.again(
-            bob.id, [number], alice.messenger._relay_time(), bob.messenger._identity.peer.public
+            bob.id, [number], alice.messenger._ageing.now(), bob.messenger._identity.peer.public
         )
         == 0
     )
@@ -298,7 +298,7 @@ def test_peer_can_make_one_send_a_text_again_three_times(town: Town) -> None:
     alice, bob = friends(town)
     (number,) = alice.send(bob, "once")
     settle(alice, bob)
-    now = alice.messenger._relay_time()
+    now = alice.messenger._ageing.now()
     counts = []
     for _ in range(6):
         counts.append(alice.messenger._outbox.again(bob.id, [number], now, bob.messenger._identity.peer.public))

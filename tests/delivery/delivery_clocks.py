@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import pytest
 
+from phantom_messenger import steady
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay import steady
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import TimeMark
-from phantom_messenger.relay.steady import SystemClock
+from phantom_messenger.steady import SystemClock, TimeMark
 from support.people import Person
 from support.simulated import MINUTE, Clock, World
 
@@ -124,5 +123,5 @@ MakeHousehold = Callable[..., Household]
 def on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Have relays of this test read their time from a machine."""
     monkeypatch.setattr(steady, "time", machine)
-    monkeypatch.setattr(steady, "_boot_id", machine.boot_id)
+    monkeypatch.setattr(steady, "boot_id", machine.boot_id)
     return machine

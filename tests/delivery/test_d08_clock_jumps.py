@@ -11,10 +11,9 @@ from delivery_clocks import DAY, Household, Machine, MakeHousehold, OneClock, Wa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phantom_messenger.relay import steady
-from phantom_messenger.relay.ports import TimeMark
+from phantom_messenger import steady
 from phantom_messenger.relay.relay import Relay
-from phantom_messenger.relay.steady import SystemClock, resumed
+from phantom_messenger.steady import SystemClock, TimeMark, resumed
 from support.amounts import amount
 from support.people import Frame, Person
 from support.simulated import HOUR, MINUTE, SECOND
@@ -108,7 +107,7 @@ def test_clock_of_this_machine_goes_on_where_it_was_kept() -> None:
     first = SystemClock()
     kept = first.mark()
     second = SystemClock(TimeMark(kept.boot, kept.since_boot, kept.wall - 400 * DAY, kept.steady))
-    assert kept.boot == steady._boot_id()
+    assert kept.boot == steady.boot_id()
     assert first.steady_ms() <= second.steady_ms() <= first.steady_ms()
 
 

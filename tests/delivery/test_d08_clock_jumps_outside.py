@@ -18,7 +18,7 @@ import pytest
 from delivery_variants import Variant
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay.ports import TimeMark
+from phantom_messenger.steady import TimeMark
 from support.amounts import amount
 from support.people import Frame, Person, wall_ms
 from support.reference_client import ReferenceClient, members
@@ -286,7 +286,7 @@ def test_mail_of_a_real_relay_ages_by_what_has_passed(tmp_path: Path) -> None:
 
 
 BY_THE_WALL = """
-from phantom_messenger.relay.steady import SystemClock
+from phantom_messenger.steady import SystemClock
 SystemClock.steady_ms = SystemClock.wall_ms
 """
 

@@ -269,7 +269,6 @@ class Run:
             case "device clock":
                 step = self.chance.choice((-DAY, -HOUR, -MINUTE, MINUTE, HOUR, DAY))
                 device.wall_error += step
-                self.ledger.device_clocks_set += abs(step)
             case "device disk full":
                 if not device.is_running:
                     return
@@ -279,7 +278,6 @@ class Run:
                 step = self.chance.choice((-HOUR, -MINUTE, MINUTE, HOUR))
                 setting.clock.wall += step
                 relay.clock_set_at = setting.now
-                self.ledger.relay_clock_set += abs(step)
             case "relay busy":
                 relay.busy_until = setting.now + self.chance.choice((200, 3 * SECOND, 20 * SECOND))
                 relay.unwell_until = max(relay.unwell_until, relay.busy_until)

@@ -29,19 +29,15 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal
 from support.simulated import SECOND
 
-LAG_MS: Final = 26 * SECOND
-"""How late a device's idea of the relay's clock may be: that opens a connection, which may take 10 s, and
-then waits up to 15 s for its login."""
+ERASED_MS: Final = 26 * SECOND
+"""How long a text may stay on disk after its time: programs of the simulation look every few seconds while they have a
+connection, and one may take 10 s to open, and 15 s to log in."""
 
 JOB_MS: Final = 150 * SECOND
 """Longer than a job can wait for a slow disk."""
 
-EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage"}
-"""Troubles that faults and full mailboxes make, and nothing else does."""
-
-# Limits that docs/guarantees.md states ("The SDK's copies"): they are counted, and do not end a run.
-LIMIT_RELAY_CLOCK: Final = "limit: a relay's wall clock that is set ends texts early at their recipient"
-LIMIT_OVER: Final = "limit: a text is over at its recipient before it is at the relay"
+EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage", "clock"}
+"""Troubles that faults, clocks that are set and full mailboxes make, and nothing else does."""
 
 _SEQ: Final = re.compile(rb'"seq":(\d+)[,}]')
 _STAMP: Final = re.compile(rb'"timestamp":(\d+),"type":"MESSAGE"')
@@ -143,7 +139,8 @@ class Text(Sent):
 
     ``stamp``: when it was sent, as its sender says; ``stored_stamp``: in the copy that the relay
     has, which may be a later one. ``handed_in``: the life of the program that was
-    given it last. ``is_told_expired``: the relay has the news of it for the sender.
+    given it last. ``is_told_expired``: the relay has the news of it for the sender. ``received_at``: in true time,
+    when its recipient had it; None before.
     """
 
     place: int
@@ -155,10 +152,18 @@ class Text(Sent):
     arrived_at: dict[int, int] = field(default_factory=dict)
     has_expired: bool = False
     is_told_expired: bool = False
-    on_device: bool = False
+    received_at: int | None = None
     handed_in: int | None = None
     done: bool = False
     read: bool = False
+
+    @property
+    def on_device(self) -> bool:
+        return self.received_at is not None
+
+    def late(self, now: int) -> int:
+        """How long ago its time at its recipient was over, whatever clocks were set; negative before."""
+        return -1 if self.received_at is None or self.expires_in is None else now - self.received_at - self.expires_in
 
     @property
     def when_read(self) -> DeliveryState:
@@ -230,9 +235,6 @@ class Ledger:
         self.leapt_at = -JOB_MS
         self.steady_slack = 0
         """How far the relay's steady time may be ahead: see ``RelayPart.start``."""
-        self.relay_clock_set = 0
-        self.device_clocks_set = 0
-        """By how much wall clocks were set, in all."""
         self._pairs: dict[tuple[str, str], list[Text]] = defaultdict(list)
         self._handed: dict[tuple[str, str], int] = defaultdict(lambda: -1)
         self._items: dict[tuple[str, int], bytes] = {}
@@ -283,15 +285,10 @@ class Ledger:
         self._setting.note(f"{about} is handed out")
         if text.done or text.handed_in == life:
             self.wrong(f"{about} was handed out twice")
-        clocks_set = self.relay_clock_set + self.device_clocks_set
-        if text.expires_in is not None:
-            late = self._setting.clock.wall - (text.stamp + text.expires_in)
-            if late > LAG_MS + clocks_set:
-                self.wrong(f"{about} was handed out {late} ms after its time")
+        if text.late(self._setting.now) >= 0:
+            self.wrong(f"{about} was handed out {text.late(self._setting.now)} ms after its time")
         pair = text.sender, text.recipient
-        # A wrong clock may hide what is to expire for a while.
-        is_ordered = text.expires_in is None or not clocks_set
-        if text.handed_in is None and text.place <= self._handed[pair] and is_ordered:
+        if text.handed_in is None and text.place <= self._handed[pair]:
             self.wrong(f"{about} was handed out behind a later one")
         self._handed[pair] = max(self._handed[pair], text.place)
         text.handed_in = life
@@ -435,9 +432,7 @@ class Ledger:
                 text = self.texts[event.message_id]
                 if text.on_device:
                     self.wrong(f"{self.called(text)} was announced twice")
-                text.on_device = True
-                if text.expires_in is not None and self._setting.clock.wall >= text.stamp + text.expires_in:
-                    self._setting.happened(LIMIT_OVER)
+                text.received_at = self._setting.now
             case DeliveryEvent():
                 text = self.texts[event.message_id]
                 if _RANK[event.state] > _RANK[text.most] and self.checks_answers:
@@ -507,17 +502,15 @@ class Ledger:
             got = vaults[text.recipient].get(records.RECEIVED, records.pair(text.sender, text.number), ReceivedRecord)
             if got is not None and got.text is not None and text.read and text.burn:
                 self.wrong(f"{about} is still with its recipient, and was burned")
-            late = 0 if text.expires_in is None else self._setting.clock.wall - (text.stamp + text.expires_in)
-            if got is not None and got.text is not None and late > LAG_MS + self.relay_clock_set:
+            late = text.late(self._setting.now)
+            if got is not None and got.text is not None and late > ERASED_MS:
                 self.wrong(f"{about} is still with its recipient, {late} ms after its time")
         self.rest()
 
     def _check_lost(self, text: Text, about: str) -> None:
         if text.expires_in is None:
             self.wrong(f"{about} is lost")
-        elif not text.has_expired:
-            left = text.stamp + text.expires_in - self._setting.clock.wall
-            if left > LAG_MS and self.relay_clock_set:
-                self._setting.happened(LIMIT_RELAY_CLOCK, about)
-            elif left > LAG_MS:
-                self.wrong(f"{about} is lost, {left} ms before its time")
+        elif text.on_device and text.late(self._setting.now) < 0:
+            self.wrong(f"{about} is lost, {-text.late(self._setting.now)} ms before its time")
+        elif not text.on_device and not text.has_expired:
+            self.wrong(f"{about} is lost")

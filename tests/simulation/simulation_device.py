@@ -51,6 +51,7 @@ class DevicePart:
         self._relay = relay
         self.name = name
         self.wall_error = 0
+        self.boots = 1
         self.life = 0
         self.is_running = False
         self.asleep_until = 0
@@ -82,6 +83,7 @@ class DevicePart:
             wall=lambda: clock.wall + self.wall_error,
             monotonic=clock.monotonic_ms,
             random=self._setting.randbytes(f"{self.name} {self.life}"),
+            boot=f"boot {self.boots} of {self.name}",
         )
         self.messenger._ungreeted = Ordered(self.messenger._ungreeted)
         self._position = 0

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from phantom_messenger.relay.ports import TimeMark
-from phantom_messenger.relay.steady import resumed
+from phantom_messenger.steady import TimeMark, resumed
 from support.simulated import MINUTE, SECOND, Clock
 
 Action = Callable[[], None]

@@ -239,9 +239,9 @@ def test_text_that_is_acknowledged_before_it_is_kept_is_lost(folder: Path, monke
     genuine = Inbox.take
     late: list[Callable[[], Any]] = []
 
-    def take(self: Inbox, frame: Any, now: int, told: Any) -> Any:
+    def take(self: Inbox, frame: Any, now: int, told: Any, *, wall: int) -> Any:
         """What came last is kept only when the next one comes."""
-        before, late[:] = list(late), [lambda: genuine(self, frame, now, told)]
+        before, late[:] = list(late), [lambda: genuine(self, frame, now, told, wall=wall)]
         return [work() for work in before][-1] if before else None
 
     monkeypatch.setattr(Inbox, "take", take)
@@ -272,9 +272,9 @@ def test_texts_that_are_all_under_way_at_once_change_their_order(folder: Path, m
 def test_text_that_is_shown_after_its_time_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Inbox.next
 
-    def following(self: Inbox, after: int, sender: str | None, now: int, *, is_clock_known: bool) -> Any:
+    def following(self: Inbox, after: int, sender: str | None, now: int) -> Any:
         del now
-        return genuine(self, after, sender, 0, is_clock_known=is_clock_known)
+        return genuine(self, after, sender, 0)
 
     monkeypatch.setattr(Inbox, "next", following)
     monkeypatch.setattr(Inbox, "forget_expired", lambda *_: None)

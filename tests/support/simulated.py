@@ -15,9 +15,10 @@ import apsw
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Failure, Job, Store, TimeMark, Transaction, Verification
+from phantom_messenger.relay.ports import Failure, Job, Store, Transaction, Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
+from phantom_messenger.steady import TimeMark
 from support.people import Frame, Person, canonical
 
 HOST = "relay.test"

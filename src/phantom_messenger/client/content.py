@@ -71,6 +71,11 @@ def decode(padded: bytes) -> Text | Receipt:
         raise InvalidMessage("the content is not of a known version") from None
 
 
+def time_of(wall: int) -> int:
+    """``sent_at`` of what is written now, by a clock that may show anything."""
+    return min(max(wall, 0), LAST_TIME_MS)
+
+
 def check_length(text: str) -> None:
     """Refuse a text that would not fit.
 

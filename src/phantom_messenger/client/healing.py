@@ -42,7 +42,7 @@ MAX_RESENDS: Final = 3
 
 
 class Healing:
-    """What could not be read, by sender. Times are milliseconds of the relay's clock.
+    """What could not be read, by sender. Times are milliseconds of the device's own steady time.
 
     Args:
         vault: holds it.
@@ -110,8 +110,8 @@ class Healing:
 
         Args:
             sender: user id.
-            now: the relay's clock, which is kept over restarts, and which a relay can set.
-            monotonic: milliseconds that nobody can.
+            now: steady time, which is kept over restarts.
+            monotonic: milliseconds since this start.
         """
         begun = self._begun(sender, now)
         here = self._begun_here[sender] = [at for at in self._begun_here.get(sender, []) if monotonic - at < HOUR_MS]

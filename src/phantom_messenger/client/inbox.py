@@ -19,7 +19,7 @@ KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
 
 
 class Inbox:
-    """The received texts of a profile; times are milliseconds of the relay's clock.
+    """The received texts of a profile; times are milliseconds of the device's own steady time.
 
     Args:
         vault: holds them.
@@ -37,17 +37,17 @@ class Inbox:
         self._acks = acks
         self._receipts = receipts
         self._healing = healing
-        self._hidden: set[str] = set()
 
     def take(
-        self, frame: frames.RoutedMessage, now: int, told: Callable[[str, content.Receipt], None]
+        self, frame: frames.RoutedMessage, now: int, told: Callable[[str, content.Receipt], None], *, wall: int
     ) -> Opened | None:
         """Decrypt and keep a message, all in one transaction; None if it was taken before.
 
         Args:
             frame: as the relay delivered it.
-            now: milliseconds since 1970.
+            now: steady time.
             told: called inside the transaction with the sender and what a receipt says.
+            wall: milliseconds since 1970 by the device's clock, to be shown.
 
         Raises:
             CryptoError: it cannot be read; nothing has changed.
@@ -61,7 +61,7 @@ class Inbox:
         with self._vault.transaction():
             opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
             if isinstance(opened.content, content.Text):
-                self._put(frame, opened.content, now)
+                self._put(frame, opened.content, now, wall)
                 self._vault.put(records.SEEN, name, Mark(now))
                 self._receipts.put(sender, message_id, "delivered", now)
             else:
@@ -71,16 +71,16 @@ class Inbox:
             self._healing.readable(sender, message_id)
         return opened
 
-    def _put(self, frame: frames.RoutedMessage, text: content.Text, now: int) -> None:
+    def _put(self, frame: frames.RoutedMessage, text: content.Text, now: int, wall: int) -> None:
         payload, options = frame.payload, frame.payload.options
         name = records.pair(payload.sender_id, payload.message_id)
-        expires_at = None if options.expires_in is None else frame.timestamp + options.expires_in
+        expires_at = None if options.expires_in is None else now + options.expires_in
         received = ReceivedRecord(
             message_id=payload.message_id,
             sender=payload.sender_id,
             text=text.body,
             sent_at=text.sent_at,
-            received_at=now,
+            received_at=wall,
             burn=options.burn_after_read,
             expires_at=expires_at,
         )
@@ -96,28 +96,15 @@ class Inbox:
         with self._vault.transaction():
             self._receipts.put(sender, message_id, status, now)
 
-    def next(
-        self, after: int, sender: str | None, now: int, *, is_clock_known: bool
-    ) -> tuple[int, ReceivedRecord] | None:
-        """The first text behind a position, of a sender if one is named, that was not handled.
-
-        One that was hidden for a wrong clock, and passed over, comes when the clock is known.
-        """
-        hidden = self._hidden if is_clock_known else set()
-        for position, marker in self._vault.all(records.INBOX, InboxRecord, after=0 if hidden else after):
-            name = records.pair(marker.sender, marker.message_id)
-            if (position <= after and name not in hidden) or sender not in {None, marker.sender}:
+    def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
+        """The first text behind a position, of a sender if one is named, that was not handled."""
+        for position, marker in self._vault.all(records.INBOX, InboxRecord, after=after):
+            if sender not in {None, marker.sender}:
                 continue
-            received = self._vault.get(records.RECEIVED, name, ReceivedRecord)
-            expires_at = None if received is None else received.expires_at
-            expired = expires_at is not None and expires_at <= now
-            if received is not None and received.text is not None and not expired:
-                self._hidden.discard(name)
-                return max(position, after), received
-            if expired and not is_clock_known:
-                self._hidden.add(name)
-                continue  # a wrong local clock must not harm: it is hidden until the relay's is known
-            self._hidden.discard(name)
+            received = self._vault.get(records.RECEIVED, records.pair(marker.sender, marker.message_id), ReceivedRecord)
+            is_expired = received is not None and received.expires_at is not None and received.expires_at <= now
+            if received is not None and received.text is not None and not is_expired:
+                return position, received
             self.handled(marker.sender, marker.message_id)
         return None
 

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import codec, frames, signing
-from phantom_messenger.wire.codes import ErrorCode, Refused
+from phantom_messenger.wire.codes import ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER, RATES, RateClass
 
 PING_MS: Final = 25_000
@@ -30,6 +30,9 @@ PONG_MS: Final = 10_000
 LOGIN_MS: Final = 15_000
 LIMITED_MS: Final = 10_000
 """How long to stay away after a login was refused for a limit that does not say how long."""
+
+MAX_SIGNED: Final = 1_000
+"""Signed frames remembered whose refusal may bring the relay's time."""
 
 FEATURES: Final = ["ack"]
 
@@ -85,12 +88,9 @@ class Link:
         audience: host[:port] as dialled.
         now: monotonic milliseconds.
         wall: the local wall clock in milliseconds, however wrong.
-        offset: how far the relay's clock was ahead of it last time, in milliseconds.
     """
 
-    def __init__(
-        self, identity: OwnIdentity, *, user_id: str, audience: str, now: int, wall: int, offset: int = 0
-    ) -> None:
+    def __init__(self, identity: OwnIdentity, *, user_id: str, audience: str, now: int, wall: int) -> None:
         self._identity = identity
         self._user_id = user_id
         self.audience = audience
@@ -102,7 +102,9 @@ class Link:
         self._spoke_at = now
         self._pinged_at: int | None = None
         self._last_ping_at = now - PING_MS
-        self._offset = offset
+        self.offset = 0
+        """How far the relay's clock is ahead of this machine's, in milliseconds: for the timestamps of frames alone."""
+        self._signed_requests: dict[str, None] = {}
         self._wall = wall
         self._now = now
         self._requests = 0
@@ -118,7 +120,7 @@ class Link:
 
     def relay_time(self, now: int) -> int:
         """The relay's wall clock, as far as it is known, at a monotonic time."""
-        return self._wall + (now - self._now) + self._offset
+        return self._wall + (now - self._now) + self.offset
 
     def receive(self, text: str | bytes, now: int) -> list[LinkEvent]:
         """A message has come from the relay; binary ones it never sends."""
@@ -153,10 +155,7 @@ class Link:
                 answered = "" if frame.id is UNSET else frame.id
                 return [PongSeen(int(answered))] if answered.isdecimal() else []
             case frames.Error():
-                details = frame.payload.details
-                time = None if details is UNSET else details.get("serverTime")
-                if isinstance(time, int) and 0 <= time <= MAX_SAFE_INTEGER:
-                    self._set_clock(time, now)
+                self._take_clock(frame, now)
                 return [frame]
             case _:
                 return [frame]
@@ -204,6 +203,9 @@ class Link:
     def send_signed(self, build: Callable[[str, int], F], now: int) -> str:
         """As ``send``, signed by the identity; the frame is built with any signature."""
         request = self._next_request()
+        self._signed_requests[request] = None
+        if len(self._signed_requests) > MAX_SIGNED:
+            del self._signed_requests[next(iter(self._signed_requests))]
         self._push(self._signed(build(request, self.relay_time(now))), now)
         return request
 
@@ -237,8 +239,18 @@ class Link:
         self._requests += 1
         return str(self._requests)
 
+    def _take_clock(self, error: frames.Error, now: int) -> None:
+        """The relay's time counts where it refuses the timestamp of a frame of one's own, and nowhere else."""
+        details = error.payload.details
+        if error.id is UNSET or error.id not in self._signed_requests or details is UNSET:
+            return
+        del self._signed_requests[error.id]
+        time = details.get("serverTime")
+        if details.get("reason") == Reason.CLOCK and isinstance(time, int) and 0 <= time <= MAX_SAFE_INTEGER:
+            self._set_clock(time, now)
+
     def _set_clock(self, server_time: int, now: int) -> None:
-        self._offset = server_time - (self._wall + (now - self._now))
+        self.offset = server_time - (self._wall + (now - self._now))
 
     def _lose(self, reason: str) -> list[LinkEvent]:
         self.state = LinkState.FAILED

@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from phantom_messenger.client import content, records
 from phantom_messenger.client.acks import Acks
+from phantom_messenger.client.ageing import Ageing
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultError
@@ -22,13 +23,13 @@ from phantom_messenger.client.history import History, HistoryText
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
 from phantom_messenger.client.outbox import Outbox
+from phantom_messenger.client.pacing import span
 from phantom_messenger.client.plain import one_line
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.publishing import Publishing
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import (
     IdentityRecord,
-    Number,
     OutboxRecord,
     ReceiptRecord,
     ReceivedRecord,
@@ -57,8 +58,8 @@ from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
 _DENIED: Final = set(CloseCode) - RECONNECT_AFTER - {CloseCode.NORMAL, CloseCode.POLICY_VIOLATION}
 """After these a client must not connect again by itself (protocol/phantom.md, Close codes)."""
 
-CLOCK_STEP_MS: Final = 2_000
-"""How far the local clock may drift from what is remembered of it."""
+CLOCK_TELL_MS: Final = 180_000
+"""How far this machine's clock may be from the relay's without a word: signed frames may be 5 minutes off."""
 
 HOUSEKEEPING_MS: Final = 5_000
 OLD_KEYS_MS: Final = 3_600_000
@@ -74,6 +75,9 @@ class Messenger:
         wall: milliseconds since 1970, however wrong.
         monotonic: milliseconds that never go back.
         random: a source of random bytes.
+        since_boot: milliseconds since the machine was started, those in which it slept included; as ``monotonic`` if
+            None.
+        boot: what names this start of the machine, '' if unknown.
     """
 
     def __init__(
@@ -84,12 +88,15 @@ class Messenger:
         monotonic: Callable[[], int],
         random: Callable[[int], bytes],
         notify: Callable[[], None] = lambda: None,
+        since_boot: Callable[[], int] | None = None,
+        boot: str = "",
     ) -> None:
         self._vault = vault
         self._notify = notify
         self._wall = wall
         self._monotonic = monotonic
         self._random = random
+        self._ageing = Ageing(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
         record = vault.get(records.IDENTITY, "", IdentityRecord)
         if record is None:
             record = IdentityRecord(seed=random(32), server="")
@@ -119,6 +126,7 @@ class Messenger:
             receipts=self._receipts,
             healing=self._healing,
             random=random,
+            wall=wall,
             trouble=self._trouble,
             advance=self._entry_advance,
             greeted=self._greeted,
@@ -128,10 +136,8 @@ class Messenger:
         self._ungreeted: set[str] = set(self.contacts.ungreeted())
         self.retry_after: int | None = None
         """Milliseconds for which the relay has asked to stay away, if it has."""
-        offset = vault.get(records.CLOCK_OFFSET, "", Number)
-        self._offset = 0 if offset is None else offset.value
         self._is_deleting = False
-        self._is_clock_known = False
+        self._clock_told: int | None = None
         self.is_deleted = False
         """Whether the relay has confirmed that it forgot this identity."""
         self._is_refused = False
@@ -193,7 +199,7 @@ class Messenger:
             peer: user id.
             text: at most ``content.MAX_TEXT_BYTES`` bytes of UTF-8.
             burn: the recipient's copy goes once it was read.
-            expires_in: milliseconds after acceptance by the relay.
+            expires_in: milliseconds, at the relay after acceptance, here after that is known, there after receipt.
 
         Raises:
             InvalidUserId, TextTooLong, UsageError: it cannot be sent as it is.
@@ -215,7 +221,7 @@ class Messenger:
                 f" or take it with 'phantom contacts accept {who}', then send again"
             )
         message_id = str(uuid.UUID(bytes=self._random(16), version=4))
-        made_at = min(max(self._relay_time(), 0), content.LAST_TIME_MS)
+        made_at = content.time_of(self._wall())
         entry = OutboxRecord(
             message_id=message_id, peer=peer, text=text, burn=burn, expires_in=expires_in, made_at=made_at
         )
@@ -242,13 +248,17 @@ class Messenger:
 
     def next_received(self, after: int, sender: str | None = None) -> tuple[int, ReceivedRecord] | None:
         """The first received text behind a position, of a sender if one is named, that was not handled."""
-        return self._inbox.next(after, sender, self._relay_time(), is_clock_known=self._is_clock_known)
+        return self._inbox.next(after, sender, self._ageing.now())
+
+    def shown(self, moment: int) -> int:
+        """A moment of ``expires_at`` as milliseconds since 1970 by this machine's clock, for people."""
+        return self._ageing.shown(moment)
 
     def history(
         self, peer: str, *, since: int | None = None, search: str | None = None, limit: int | None = None
     ) -> list[HistoryText]:
         """What was said with somebody; arguments as ``History.with_peer``."""
-        return self._history.with_peer(peer, self._relay_time(), since=since, search=search, limit=limit)
+        return self._history.with_peer(peer, self._ageing.now(), since=since, search=search, limit=limit)
 
     def handled(self, sender: str, message_id: str) -> None:
         """The application is done with a received text; it will not be handed out again."""
@@ -256,7 +266,7 @@ class Messenger:
 
     def mark_read(self, sender: str, message_id: str) -> None:
         """The user has read a text: it is handled, its sender is told, and it burns if that was asked; idempotent."""
-        self._inbox.mark_read(sender, message_id, self._relay_time())
+        self._inbox.mark_read(sender, message_id, self._ageing.now())
         with suppress(VaultError):  # it is marked; what else could not be stored is tried again
             self._pump()
 
@@ -293,10 +303,8 @@ class Messenger:
         """A WebSocket connection to the relay is open; ``audience`` is host[:port] as dialled."""
         now = self._monotonic()
         self.retry_after = None
-        self._is_refused = self._is_clock_known = self._is_relay_wrong = False
-        self._link = Link(
-            self._identity, user_id=self.user_id, audience=audience, now=now, wall=self._wall(), offset=self._offset
-        )
+        self._is_refused = self._is_relay_wrong = False
+        self._link = Link(self._identity, user_id=self.user_id, audience=audience, now=now, wall=self._wall())
 
     def disconnected(self, code: int | None, reason: str) -> bool:
         """The connection is gone.
@@ -306,7 +314,6 @@ class Messenger:
         """
         reason = one_line(reason)
         self._link = None
-        self._is_clock_known = False
         self._sending.disconnected()
         replaced = code == CloseCode.POLICY_VIOLATION
         self.is_deleted = code == CloseCode.NORMAL and self._is_deleting
@@ -371,8 +378,7 @@ class Messenger:
             match event:
                 case LoggedIn():
                     self._emit(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
-                    self._is_clock_known = True
-                    self._remember_clock()
+                    self._look_at_clock()
                     self._housekeeping_at = 0  # what has expired meanwhile is erased now
                     self._publishing.connected(self._monotonic())
                     self._acks.connected()
@@ -395,7 +401,7 @@ class Messenger:
                     self._confirm(event.seq)
                 case frames.PreKeyStatus():
                     if self._link is not None:
-                        self._publishing.take(event, self._link, self._monotonic())
+                        self._publishing.take(event, self._link, self._monotonic(), self._ageing.now())
                 case frames.PresenceNotice():
                     self._take_presence(event)
                 case frames.Error():
@@ -426,7 +432,7 @@ class Messenger:
     def _take_message(self, frame: frames.RoutedMessage) -> None:
         payload = frame.payload
         try:
-            opened = self._inbox.take(frame, self._relay_time(), self._take_told)
+            opened = self._inbox.take(frame, self._ageing.now(), self._take_told, wall=self._wall())
         except CryptoError as error:
             self._cannot_read(payload.sender_id, payload.message_id, error)
             return
@@ -458,7 +464,7 @@ class Messenger:
         """It is not acked: it stays with the relay until the same one comes readable."""
         is_curable = isinstance(error, UndecryptableMessage | UnknownPreKey)
         is_known = self.contacts.may_tell(sender)
-        is_new = self._healing.note(sender, message_id, self._relay_time(), curable=is_curable)
+        is_new = self._healing.note(sender, message_id, self._ageing.now(), curable=is_curable)
         if not self._healing.keeps(sender, message_id, known=is_known) and self._link is not None:
             # So many would fill the mailbox for good. They can be asked for all the same.
             gone = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status="delivered")
@@ -498,14 +504,14 @@ class Messenger:
 
     def _send_again(self, peer: str, message_ids: list[str]) -> None:
         contact = self.contacts.of(peer)
-        count = self._outbox.again(peer, message_ids, self._relay_time(), contact.key or b"")
+        count = self._outbox.again(peer, message_ids, self._ageing.now(), contact.key or b"")
         if count:
             what = f"{contact.label} could not read {count} text(s) of yours; they are sent again"
             self._vault.when_kept(lambda: self._trouble(contact, "resent", what))
 
     def _carrier(self, message_id: str, peer: str) -> OutboxRecord:
         """A receipt to be sent again."""
-        made_at = min(max(self._relay_time(), 0), content.LAST_TIME_MS)
+        made_at = content.time_of(self._wall())
         return OutboxRecord(
             message_id=message_id, peer=peer, text=None, burn=False, expires_in=None, made_at=made_at, again=True
         )
@@ -533,7 +539,7 @@ class Messenger:
 
     def _advance(self, sent: SentRecord, state: DeliveryState) -> None:
         with self._vault.transaction():
-            is_news = self._outbox.advance(sent, state, self._relay_time())
+            is_news = self._outbox.advance(sent, state, self._ageing.now())
             if state is DeliveryState.ACCEPTED:
                 self._greeted(sent.peer)
             if is_news:
@@ -548,14 +554,14 @@ class Messenger:
     def _take_bundle(self, frame: frames.RoutedKeyExchangeResponse) -> None:
         if frame.signature is UNSET:
             self._sending.answered(frame.id)  # else the id is the peer's own
-        if self._sending.take_bundle(frame.payload, self._monotonic(), self._relay_time()):
+        if self._sending.take_bundle(frame.payload, self._monotonic(), self._ageing.now()):
             self._warn_if_classical(self.contacts.of(frame.payload.sender_id))
         self._confirm(frame.seq)
 
     def _take_presence(self, frame: frames.PresenceNotice) -> None:
         payload = frame.payload
         last_seen = None if payload.last_seen is UNSET else payload.last_seen
-        if last_seen is not None and last_seen > self._relay_time():
+        if last_seen is not None and self._link is not None and last_seen > self._link.relay_time(self._monotonic()):
             last_seen = None  # no honest relay has seen the future
         self._emit(
             PresenceEvent(
@@ -583,7 +589,7 @@ class Messenger:
         now = self._monotonic()
         self._publishing.tick(self._link, now)
         self._acks.tick(self._link, now)
-        self._sending.pump(self._link, now, greet=self._ungreeted)
+        self._sending.pump(self._link, now, steady=self._ageing.now(), greet=self._ungreeted)
 
     def _confirm(self, seq: Any) -> None:
         if seq is not UNSET and self._link is not None and self.is_online:
@@ -601,10 +607,9 @@ class Messenger:
     # --- the rest -----------------------------------------------------------------
 
     def _forget_expired(self) -> None:
-        if not self._is_clock_known:
-            return
-        now = self._relay_time()
+        now = self._ageing.now()
         with self._vault.transaction():
+            self._ageing.keep()
             self._inbox.forget_expired(now)
             self._outbox.forget_expired(now)
             self._healing.forget(now)
@@ -626,16 +631,19 @@ class Messenger:
         self._pump()
         self._notify()
 
-    def _remember_clock(self) -> None:
-        """A wrong local clock must not harm while the relay is away: texts would expire early."""
-        offset = self._relay_time() - self._wall()
-        if abs(offset - self._offset) > CLOCK_STEP_MS:
-            self._offset = offset
-            with self._vault.transaction():
-                self._vault.put(records.CLOCK_OFFSET, "", Number(offset))
-
-    def _relay_time(self) -> int:
-        return self._wall() + self._offset if self._link is None else self._link.relay_time(self._monotonic())
+    def _look_at_clock(self) -> None:
+        """Tell when this machine's clock and the relay's differ; nothing else hangs on it but what is signed."""
+        if self._link is None:
+            return
+        ahead = self._link.offset
+        if abs(ahead) < CLOCK_TELL_MS:
+            self._clock_told = None
+        elif self._clock_told is None or abs(ahead - self._clock_told) >= CLOCK_TELL_MS:
+            self._clock_told = ahead
+            way = "behind" if ahead > 0 else "ahead of"
+            self._trouble(
+                None, "clock", f"this machine's clock is {span(abs(ahead))} {way} the relay's; check its date and time"
+            )
 
     def _emit(self, event: Event) -> None:
         self._events.append(event)

@@ -31,7 +31,7 @@ _RANK: Final = {
 
 
 class Outbox:
-    """What waits to be accepted, and what was sent. Times are milliseconds of the relay's clock.
+    """What waits to be accepted, and what was sent. Times are milliseconds of the device's own steady time.
 
     Args:
         vault: holds it.

@@ -19,6 +19,15 @@ LONGEST_UNKNOWN_USER_MS: Final = 120_000
 """Longest such wait; it doubles, so that absent people do not use up what others need."""
 
 
+def span(milliseconds: int) -> str:
+    """A length of time in words, rounded up."""
+    seconds = -(-milliseconds // 1_000)
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{-(-seconds // size)} {unit}s"
+    return f"{seconds} seconds" if seconds != 1 else "1 second"
+
+
 class Pacing:
     """Windows and pauses; times are monotonic milliseconds. They outlive a connection, as the relay's do."""
 

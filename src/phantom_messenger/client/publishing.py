@@ -54,31 +54,30 @@ class Publishing:
         """Milliseconds until it is time."""
         return max(0, self._query_at - now)
 
-    def take(self, frame: frames.PreKeyStatus, link: Link, now: int) -> None:
-        """The relay says what it has."""
+    def take(self, frame: frames.PreKeyStatus, link: Link, now: int, steady: int) -> None:
+        """The relay says what it has; ``steady`` is the time by which prekeys grow old."""
         if self._under_way is not None and frame.id == self._under_way[0]:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
         payload = frame.payload
         one_time, kem = payload.one_time_pre_keys, payload.kem_pre_keys
-        wall = link.relay_time(now)
         signed_id = None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id
         highest_id = None if payload.highest_pre_key_id is UNSET else payload.highest_pre_key_id
         replace = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
         if replace and self._left:
-            self._prekeys.catch_up(highest_id, wall)
+            self._prekeys.catch_up(highest_id, steady)
             one_time = kem = 0
         is_due = replace or self._prekeys.due(
             one_time=one_time,
             kem=kem,
             signed_id=signed_id,
             last_resort_id=None if payload.last_resort_kem_pre_key_id is UNSET else payload.last_resort_kem_pre_key_id,
-            now=wall,
+            now=steady,
         )
         self.confirmed = not is_due
         if is_due and self._left:
             self._left -= 1
-            publication = self._prekeys.publication(one_time=one_time, kem=kem, now=wall)
+            publication = self._prekeys.publication(one_time=one_time, kem=kem, now=steady)
             payload_out = _payload(publication, link, replace=replace)
             request = link.send_signed(
                 lambda request, time: frames.PreKeyPublish(

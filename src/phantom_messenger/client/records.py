@@ -16,6 +16,7 @@ RECEIVED: Final = "received"
 SEEN: Final = "seen"
 HANDSHAKE: Final = "handshake"
 CLOCK_OFFSET: Final = "clock-offset"
+STEADY: Final = "steady"
 ACK: Final = "ack"
 UNREADABLE: Final = "unreadable"
 RECEIPT: Final = "receipt"
@@ -191,10 +192,19 @@ class HealedRecord(Record, frozen=True, kw_only=True):
 class Number(Record, frozen=True):
     """``LAST_PREKEY_ID``/'': the highest id given to a prekey.
 
-    ``CLOCK_OFFSET``/'': how far the relay's clock is ahead of the local one, in milliseconds.
+    ``CLOCK_OFFSET``/'': of version 0.1.0, how far the relay's clock was ahead of the local one, in milliseconds.
     """
 
     value: int
+
+
+class SteadyRecord(Record, frozen=True, kw_only=True):
+    """``STEADY``/'': a moment on all clocks of the device, see ``steady.TimeMark``. All times are milliseconds."""
+
+    boot: str
+    since_boot: int
+    wall: int
+    steady: int
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -72,7 +72,7 @@ class Exchange:
 
 
 class Sending:
-    """Decides what is sent now. Times are monotonic milliseconds, but for ``wall``, the relay's clock.
+    """Decides what is sent now. Times are monotonic milliseconds, but for ``steady``, by which what is kept grows old.
 
     Args:
         vault: for transactions over the rooms below.
@@ -83,6 +83,7 @@ class Sending:
         receipts: what senders are to be told.
         healing: what could not be read.
         random: a source of random bytes.
+        wall: milliseconds since 1970 by the device's clock.
         trouble: called with what a person should know.
         advance: called when a text has come further.
         greeted: called, inside a transaction, when the relay has seen us write to somebody.
@@ -99,6 +100,7 @@ class Sending:
         receipts: Receipts,
         healing: Healing,
         random: Callable[[int], bytes],
+        wall: Callable[[], int],
         trouble: Trouble,
         advance: Advance,
         greeted: Callable[[str], None],
@@ -112,6 +114,7 @@ class Sending:
         self._receipts = receipts
         self._healing = healing
         self._random = random
+        self._wall = wall
         self._trouble = trouble
         self._advance = advance
         self._greeted = greeted
@@ -128,7 +131,7 @@ class Sending:
         """Users who have lost the session that one writes to them in."""
         self._hurry = False
         self._link: Link | None = None
-        self._now = self._wall = 0
+        self._now = self._steady = 0
 
     def disconnected(self) -> None:
         """What was under way will not be answered."""
@@ -161,15 +164,16 @@ class Sending:
         """Count a frame of a class, unless the relay would refuse it now."""
         return self._pacing.may_send(rate, now) and self._pacing.take(rate, _limit(link, rate), now)
 
-    def pump(self, link: Link, now: int, *, greet: set[str]) -> None:
+    def pump(self, link: Link, now: int, *, steady: int, greet: set[str]) -> None:
         """Send whatever may be sent now.
 
         Args:
             link: logged in.
             now: monotonic milliseconds.
+            steady: milliseconds of steady time.
             greet: users to whom the relay is to see a key exchange.
         """
-        self._link, self._now, self._wall = link, now, link.relay_time(now)
+        self._link, self._now, self._steady = link, now, steady
         self._ask()
         for peer in list(self._renew):
             if self._healing.needs_session(peer, self._wall, now):
@@ -187,19 +191,19 @@ class Sending:
     def _ask(self) -> None:
         """Ask for what could not be read, in a session that is new enough."""
         for sender in self._healing.senders():
-            missing = self._healing.due(sender, self._wall)[: content.MAX_RECEIPTS]
+            missing = self._healing.due(sender, self._steady)[: content.MAX_RECEIPTS]
             if not missing or not self._contacts.may_tell(sender):
                 continue
             is_new = self._conversations.has_session(sender) and not self._healing.needs_session(
-                sender, self._wall, self._now
+                sender, self._steady, self._now
             )
             if not is_new:
                 self._want_session(sender, heals=True)
                 continue
             with self._vault.transaction():
-                self._healing.asked(sender, missing, self._wall)
+                self._healing.asked(sender, missing, self._steady)
                 for name in missing:
-                    self._receipts.put(sender, name, UNDECRYPTABLE, self._wall)
+                    self._receipts.put(sender, name, UNDECRYPTABLE, self._steady)
 
     def _tell(self) -> None:
         """Put receipts that were gathered long enough into the outbox."""
@@ -224,7 +228,7 @@ class Sending:
                 text=None,
                 burn=False,
                 expires_in=None,
-                made_at=min(max(self._wall, 0), content.LAST_TIME_MS),
+                made_at=content.time_of(self._wall()),
             )
             with self._vault.transaction():
                 self._receipts.load(sender, carrier)
@@ -281,7 +285,7 @@ class Sending:
     def _lifetime(self, entry: OutboxRecord) -> int | None:
         """``expiresIn``: of a text that is sent again, what is left of it."""
         sent = self._outbox.sent(entry.message_id) if entry.again else None
-        return entry.expires_in if sent is None or sent.expires_at is None else sent.expires_at - self._wall
+        return entry.expires_in if sent is None or sent.expires_at is None else sent.expires_at - self._steady
 
     def _is_blocked(self, entry: OutboxRecord) -> bool:
         """Whether the user must look at a changed key first; said once."""
@@ -364,7 +368,7 @@ class Sending:
             lambda error: self._exchange_refused(peer, error),
         )
 
-    def take_bundle(self, payload: frames.RoutedKeyExchangeResponsePayload, now: int, wall: int) -> bool:
+    def take_bundle(self, payload: frames.RoutedKeyExchangeResponsePayload, now: int, steady: int) -> bool:
         """Prekeys of a peer have come; whether a session was begun with them."""
         peer = payload.sender_id
         exchange = self._exchanges.pop(peer, None)
@@ -378,7 +382,7 @@ class Sending:
                     self._conversations.begin(peer, bundle_of(payload), exchange.ephemeral)
                     self._vault.when_kept(lambda: self._renew.discard(peer))
                 if exchange.heals:
-                    self._healing.began(peer, wall, now)
+                    self._healing.began(peer, steady, now)
                 self._greeted(peer)
         except ChangedKey:
             self._conversations.note_offered(peer, base64.b64decode(payload.identity_key))

@@ -25,7 +25,8 @@ from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.reserve import Reserve
 from phantom_messenger.erasure import Erasure
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay.ports import Failure, Job, KeptLimits, TimeMark
+from phantom_messenger.relay.ports import Failure, Job, KeptLimits
+from phantom_messenger.steady import TimeMark
 
 _WAL_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions in which a WAL reset can corrupt the database (sqlite.org/wal.html, 3.51.3 mended it)."""

@@ -10,19 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class TimeMark:
-    """One moment on all clocks, kept so that steady time goes on after a restart.
-
-    ``boot`` names the time since the machine was started in which ``since_boot`` counts, '' if
-    unknown. All times are milliseconds.
-    """
-
-    boot: str
-    since_boot: int
-    wall: int
-    steady: int
+from phantom_messenger.steady import TimeMark
 
 
 class Clock(Protocol):

@@ -19,12 +19,12 @@ from phantom_messenger.relay.ports import (
     KeptLimits,
     Randomness,
     Scheduler,
-    TimeMark,
     Verification,
     Writer,
 )
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.relay.session import Session
+from phantom_messenger.steady import TimeMark
 from phantom_messenger.wire import codec, frames, limits, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 

@@ -15,12 +15,12 @@ from typing import Any, Final
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import http, keycheck
 from phantom_messenger.relay.config import Config, ConfigError
-from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store, TimeMark
+from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
-from phantom_messenger.relay.steady import SystemClock
 from phantom_messenger.relay.upgrade import Door, Handshake
 from phantom_messenger.relay.verifiers import Verifiers, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
+from phantom_messenger.steady import SystemClock, TimeMark
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
 TICK_SECONDS: Final = 1.0

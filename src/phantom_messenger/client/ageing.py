@@ -1,0 +1,86 @@
+"""The device's own steady time, by which texts expire and keys grow old, kept in its vault.
+
+No peer and no relay can move it, and setting the wall clock does not. It starts at about the
+milliseconds since 1970, and is never shown: what people see of a time is the wall clock's.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from phantom_messenger.client import records
+from phantom_messenger.client.errors import VaultDamaged, VaultError
+from phantom_messenger.client.records import Number, SteadyRecord
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.steady import TimeMark, resumed
+
+KEEP_MS: Final = 3_600_000
+"""How often the moment is kept."""
+
+STEP_MS: Final = 2_000
+"""How far the wall clock may move against steady time before the moment is kept again, so that after a reboot a clock
+that was set is not taken for time that has passed."""
+
+
+class Ageing:
+    """Steady time, which goes on across restarts of the program and of the machine.
+
+    Within one boot it is exact, whatever becomes of the wall clock; over a reboot, and on another machine, what the
+    wall clock says has passed counts, but never less than nothing.
+
+    Args:
+        vault: keeps the moment. In one of version 0.1.0, whose times are those of its relay's clock as far as that
+            was known, steady time begins with that clock: so what is kept there expires when it would have.
+        wall: milliseconds since 1970, however wrong.
+        since_boot: milliseconds since the machine was started, those in which it slept included.
+        boot: what names this boot, '' if unknown.
+    """
+
+    def __init__(self, vault: Vault, *, wall: Callable[[], int], since_boot: Callable[[], int], boot: str) -> None:
+        self._vault = vault
+        self._wall = wall
+        self._since_boot = since_boot
+        self._boot = boot
+        self._kept: TimeMark | None = None
+        self._at_boot = self._start() - since_boot()
+        with suppress(VaultError), vault.transaction():  # a full disk: the profile can be read all the same
+            self.keep()
+            vault.delete(records.CLOCK_OFFSET, "")
+
+    def now(self) -> int:
+        """Milliseconds of steady time."""
+        return self._at_boot + self._since_boot()
+
+    def shown(self, moment: int) -> int:
+        """The wall clock's time at a moment of steady time, for people."""
+        return moment - self.now() + self._wall()
+
+    def keep(self) -> None:
+        """Keep the moment if it is time; call it inside a transaction."""
+        since_boot = self._since_boot()
+        mark, kept = TimeMark(self._boot, since_boot, self._wall(), self._at_boot + since_boot), self._kept
+        if kept is not None and kept.boot == mark.boot:
+            passed = mark.steady - kept.steady
+            if passed < KEEP_MS and abs(mark.wall - kept.wall - passed) < STEP_MS:
+                return
+        self._put(mark)
+        self._vault.when_kept(lambda: self._remember(mark))
+
+    def _start(self) -> int:
+        wall = self._wall()
+        try:
+            kept = self._vault.get(records.STEADY, "", SteadyRecord)
+            offset = self._vault.get(records.CLOCK_OFFSET, "", Number)
+        except VaultDamaged:
+            return wall
+        if kept is None:
+            return wall + (0 if offset is None else offset.value)
+        self._kept = TimeMark(kept.boot, kept.since_boot, kept.wall, kept.steady)
+        return resumed(self._kept, boot=self._boot, since_boot=self._since_boot(), wall=wall)
+
+    def _put(self, mark: TimeMark) -> None:
+        record = SteadyRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.steady)
+        self._vault.put(records.STEADY, "", record)
+
+    def _remember(self, mark: TimeMark) -> None:
+        self._kept = mark
