@@ -208,6 +208,7 @@ class Device:
         self.folder = folder
         self.wall_error = wall_error
         self.boot = "this boot"
+        self.booted_at = 0
         self.tamper: Tamper | None = None
         self.events: list[Event] = []
         self.sent: list[Frame] = []
@@ -231,6 +232,7 @@ class Device:
             wall=lambda: self.world.clock.wall_ms() + self.wall_error,
             monotonic=self.world.clock.monotonic_ms,
             random=randomness(f"{self.name} {self._lives}"),
+            since_boot=lambda: self.world.clock.monotonic_ms() - self.booted_at,
             boot=self.boot,
         )
 

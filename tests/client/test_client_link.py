@@ -172,20 +172,44 @@ def test_before_the_greeting_ones_own_clock_is_all_there_is() -> None:
     assert new_link(wall=1_000).relay_time(NOW + 5) == 1_005
 
 
-def test_clock_follows_a_relay_that_names_its_time_in_an_error() -> None:
-    link = open_link()
-    details = {"reason": "clock", "serverTime": WALL - YEAR}
+def error_naming(time: Any, request: str | None, reason: str = "clock") -> Frame:
+    details = {"reason": reason, "serverTime": time}
     error = {"type": "ERROR", "payload": {"code": 1001, "message": "x", "details": details}, "timestamp": WALL}
-    (event,) = feed(link, error, NOW + 10)
+    return error if request is None else {**error, "id": request}
+
+
+def send_deletion(link: Link) -> str:
+    """A frame that is signed; its id."""
+    return link.send_signed(
+        lambda request, time: frames.AccountDelete(id=request, payload=frames.Empty(), signature="", timestamp=time),
+        NOW,
+    )
+
+
+def test_clock_follows_a_relay_that_refuses_the_time_of_a_signed_frame() -> None:
+    link = open_link()
+    (event,) = feed(link, error_naming(WALL - YEAR, send_deletion(link)), NOW + 10)
     assert isinstance(event, frames.Error)
     assert send_presence(link, NOW + 60)["timestamp"] == WALL - YEAR + 50
 
 
-@pytest.mark.parametrize("time", ["1", None, 1.5, [], {}])
+@pytest.mark.parametrize("case", ["unasked", "of another", "of an unsigned frame", "for another reason", "again"])
+def test_time_that_a_relay_names_otherwise_changes_nothing(case: str) -> None:
+    link = open_link()
+    request = send_deletion(link)
+    unsigned = send_presence(link, NOW)["id"]
+    ids = {"unasked": None, "of another": "999", "of an unsigned frame": unsigned}
+    if case == "again":
+        feed(link, error_naming(WALL + 50, request), NOW + 50)
+    reason = "field" if case == "for another reason" else "clock"
+    feed(link, error_naming(WALL + YEAR, ids.get(case, request), reason), NOW + 50)
+    assert send_presence(link, NOW + 60)["timestamp"] == WALL + 60
+
+
+@pytest.mark.parametrize("time", ["1", None, 1.5, [], {}, -1, 2**53])
 def test_time_of_an_error_that_is_no_time_changes_nothing(time: Any) -> None:
     link = open_link()
-    details = {"reason": "clock", "serverTime": time}
-    feed(link, {"type": "ERROR", "payload": {"code": 1001, "message": "x", "details": details}, "timestamp": WALL})
+    feed(link, error_naming(time, send_deletion(link)))
     assert send_presence(link, NOW + 60)["timestamp"] == WALL + 60
 
 

@@ -72,7 +72,6 @@ def test_local_clock_that_is_set_while_offline_loses_no_text(town: Town) -> None
     settle(alice, bob)
     bob.cut()
     bob.wall_error += DAY
-    bob.waiting()  # it looks expired, and is hidden
     bob.login()
     assert bob.read_all() == ["hello"]
 

@@ -176,7 +176,7 @@ class Sending:
         self._link, self._now, self._steady = link, now, steady
         self._ask()
         for peer in list(self._renew):
-            if self._healing.needs_session(peer, self._wall, now):
+            if self._healing.needs_session(peer, steady, now):
                 self._want_session(peer, heals=True)
         self._tell()
         if self._pacing.may_send(RateClass.MESSAGE, now):
