@@ -180,10 +180,12 @@ def error_naming(time: Any, request: str | None, reason: str = "clock") -> Frame
 
 def send_deletion(link: Link) -> str:
     """A frame that is signed; its id."""
-    return link.send_signed(
+    link.send_signed(
         lambda request, time: frames.AccountDelete(id=request, payload=frames.Empty(), signature="", timestamp=time),
         NOW,
     )
+    (sent,) = drained(link)
+    return str(sent["id"])
 
 
 def test_clock_follows_a_relay_that_refuses_the_time_of_a_signed_frame() -> None:
