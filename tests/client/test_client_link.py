@@ -180,9 +180,9 @@ def error_naming(time: Any, request: str | None, reason: str = "clock") -> Frame
 
 def send_deletion(link: Link) -> str:
     """A frame that is signed; its id."""
+    payload = frames.AccountDeletePayload(audience=link.audience, challenge=link.challenge)
     link.send_signed(
-        lambda request, time: frames.AccountDelete(id=request, payload=frames.Empty(), signature="", timestamp=time),
-        NOW,
+        lambda request, time: frames.AccountDelete(id=request, payload=payload, signature="", timestamp=time), NOW
     )
     (sent,) = drained(link)
     return str(sent["id"])
