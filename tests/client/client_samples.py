@@ -23,7 +23,8 @@ from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
-from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord, SessionsRecord
+from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord, SessionRecord
+from phantom_messenger.client.sessions import Sessions
 from phantom_messenger.client.status import DeliveryState, Event, TroubleEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.crypto import session
@@ -180,8 +181,7 @@ class Party:
 
     def sessions(self, other: "Party") -> list[session.Session]:
         """The one to send with first."""
-        stored = self.vault.get(records.SESSIONS, other.id, SessionsRecord)
-        return [] if stored is None else [session.load(data) for data in stored.sessions]
+        return Sessions(self.vault).load(other.id)
 
 
 def acquainted(one: Party, other: Party) -> None:
@@ -189,6 +189,12 @@ def acquainted(one: Party, other: Party) -> None:
     one.begin(other)
     other.read(one.write(other, "hello"))
     one.read(other.write(one, "hello yourself"))
+
+
+def all_sessions(opened: Vault) -> list[session.Session]:
+    """The sessions with everybody."""
+    peers = dict.fromkeys(stored.peer for _, stored in opened.all(records.SESSION, SessionRecord))
+    return [found for peer in peers for found in Sessions(opened).load(peer)]
 
 
 # --- at a simulated relay ---------------------------------------------------------

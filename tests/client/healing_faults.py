@@ -12,7 +12,8 @@ from phantom_messenger.client import records
 from phantom_messenger.client.records import SentRecord
 from support.simulated import HOUR, MINUTE, SECOND
 
-STATE: Final = (records.SESSIONS, records.PREKEY, records.HANDSHAKE, records.LAST_PREKEY_ID)
+SESSIONS: Final = (records.SESSIONS, records.SESSION, records.SKIPPED)
+STATE: Final = (*SESSIONS, records.PREKEY, records.HANDSHAKE, records.LAST_PREKEY_ID)
 """The kinds of records that are live cryptographic state."""
 
 

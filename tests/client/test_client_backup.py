@@ -9,7 +9,18 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
-from client_samples import KEY, WORDS, Device, Town, cheap_passphrases, fast_folder, moved, pass_time, settle
+from client_samples import (
+    KEY,
+    WORDS,
+    Device,
+    Town,
+    all_sessions,
+    cheap_passphrases,
+    fast_folder,
+    moved,
+    pass_time,
+    settle,
+)
 
 from phantom_messenger.client import backup, records
 from phantom_messenger.client.backup import Content, export_profile, import_profile
@@ -25,13 +36,12 @@ from phantom_messenger.client.records import (
     ReceiptRecord,
     ReceivedRecord,
     SentRecord,
-    SessionsRecord,
+    SessionRecord,
     UnansweredRecord,
 )
 from phantom_messenger.client.status import DeliveryState, Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import primitives
-from phantom_messenger.crypto.session import load
 from support.simulated import HOUR, MINUTE, SECOND, World
 
 
@@ -155,10 +165,9 @@ def parts_of(stored: Any) -> list[bytes]:
 def secrets_in(vault: Vault) -> list[bytes]:
     """Live state: private halves of prekeys, and sessions whole and in part, skipped keys too."""
     found = [record.private for _, record in vault.all(records.PREKEY, PreKeyRecord)]
-    for _, stored in vault.all(records.SESSIONS, SessionsRecord):
-        for data in stored.sessions:
-            found += [data, *parts_of(msgspec.msgpack.decode(data))]
-    return found
+    for _, stored in vault.all(records.SESSION, SessionRecord):
+        found += [stored.state, *parts_of(msgspec.msgpack.decode(stored.state))]
+    return found + [key.mk for state in all_sessions(vault) for key in state.ratchet.mkskipped.values()]
 
 
 def lively(town: Town) -> tuple[Device, set[bytes]]:
@@ -172,7 +181,7 @@ def lively(town: Town) -> tuple[Device, set[bytes]]:
     settle(bob, alice)
     alice.cut()
     alice.send(bob, "sealed but not accepted")
-    (state,) = (load(stored.sessions[0]) for _, stored in alice.vault.all(records.SESSIONS, SessionsRecord))
+    (state, *_) = all_sessions(alice.vault)
     secrets = set(secrets_in(alice.vault))
     assert state.ratchet.mkskipped
     assert {
@@ -224,7 +233,8 @@ def test_texts_that_burn_or_expire_are_left_out_and_their_ids_are_not(town: Town
 
 def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
     kinds = {value for name, value in vars(records).items() if name.isupper() and isinstance(value, str)}
-    live = {"sessions", "prekey", "handshake", "ack", "unreadable", "healed", "clock-offset", "steady", "seen"}
+    live = {"sessions", "session", "skipped", "prekey", "handshake"}
+    live |= {"ack", "unreadable", "healed", "clock-offset", "steady", "seen"}
     kept = {name.replace("_", "-").removesuffix("-id") for name in Content.__struct_fields__}
     names = {"contacts": "contact", "receipts": "receipt", "last-prekey": "last-prekey-id"}
     assert kinds == live | {names.get(name, name) for name in kept}
@@ -264,7 +274,7 @@ def test_every_record_that_is_to_last_comes_back_as_it_was(town: Town, tmp_path:
     assert all(not entry.sealed for _, entry in new.all(records.OUTBOX, OutboxRecord))
     for text in before[records.RECEIVED]:
         assert new.has(records.SEEN, records.pair(text.sender, text.message_id))
-    for kind in (records.SESSIONS, records.PREKEY, records.HANDSHAKE, records.ACK):
+    for kind in (records.SESSIONS, records.SESSION, records.SKIPPED, records.PREKEY, records.HANDSHAKE, records.ACK):
         assert not list(new.all(kind, msgspec.Raw))
     new.close()
 

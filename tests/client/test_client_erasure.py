@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import DAY, Device, Town, fast_folder, found_in_files, pass_time, settle
+from client_samples import DAY, Device, Town, all_sessions, fast_folder, found_in_files, pass_time, settle
 
 from phantom_messenger.client import records
-from phantom_messenger.client.records import IdentityRecord, PreKeyRecord, ReceivedRecord, SessionsRecord
+from phantom_messenger.client.records import IdentityRecord, PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryState
-from phantom_messenger.crypto import session
 from support.people import canonical
 from support.simulated import MINUTE, SECOND, World
 
@@ -214,17 +213,16 @@ def secrets(device: Device) -> list[bytes]:
     assert identity is not None
     found = [identity.seed]
     found += [record.private[:32] for _, record in device.vault.all(records.PREKEY, PreKeyRecord)]
-    for _, stored in device.vault.all(records.SESSIONS, SessionsRecord):
-        for state in map(session.load, stored.sessions):
-            ratchet = state.ratchet
-            found += [
-                state.id,
-                state.peer.public,
-                ratchet.rk,
-                ratchet.dhs.private,
-                *(passed.mk for passed in ratchet.mkskipped.values()),
-            ]
-            found += [key for key in (ratchet.cks, ratchet.ckr, ratchet.dhr) if key is not None]
+    for state in all_sessions(device.vault):
+        ratchet = state.ratchet
+        found += [
+            state.id,
+            state.peer.public,
+            ratchet.rk,
+            ratchet.dhs.private,
+            *(passed.mk for passed in ratchet.mkskipped.values()),
+        ]
+        found += [key for key in (ratchet.cks, ratchet.ckr, ratchet.dhr) if key is not None]
     return found
 
 

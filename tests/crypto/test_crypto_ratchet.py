@@ -286,8 +286,8 @@ def test_state_is_the_same_value_after_use(talking: Pair) -> None:
 # --- bounds -----------------------------------------------------------------------
 
 
-def test_bounds_are_2000() -> None:
-    assert (MAX_SKIP, MAX_SKIPPED_KEYS) == (2000, 2000)
+def test_bounds_are_1000() -> None:
+    assert (MAX_SKIP, MAX_SKIPPED_KEYS) == (1000, 1000)
 
 
 def test_jump_of_max_skip_is_read_and_one_more_is_refused(talking: Pair) -> None:

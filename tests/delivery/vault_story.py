@@ -28,6 +28,8 @@ TYPES: dict[str, type[Any]] = {
     records.IDENTITY: records.IdentityRecord,
     records.CONTACT: records.ContactRecord,
     records.SESSIONS: records.SessionsRecord,
+    records.SESSION: records.SessionRecord,
+    records.SKIPPED: records.SkippedRecord,
     records.PREKEY: records.PreKeyRecord,
     records.LAST_PREKEY_ID: records.Number,
     records.OUTBOX: records.OutboxRecord,

@@ -481,9 +481,7 @@ class Ledger:
         """Check what became of every text, after all are online and nothing is under way."""
         for owner in owners:
             self.compare(owner.id, owner.messenger, owner.vault)
-            rivals = [
-                found for _, found in owner.vault.all(records.SESSIONS, SessionsRecord) if len(found.sessions) > 1
-            ]
+            rivals = [found for _, found in owner.vault.all(records.SESSIONS, SessionsRecord) if len(found.ids) > 1]
             self._setting.counts["more than one session with a peer"] += len(rivals)
         vaults = {owner.id: owner.vault for owner in owners}
         lives = {owner.id: owner.life for owner in owners}

@@ -389,9 +389,9 @@ def first_jump() -> Talk:
 
 
 def jump_over_end(name: str, lost: int, error: str | None) -> Talk:
-    """So many are lost at the end of a chain, and a thousand at the beginning of the next one."""
+    """So many are lost at the end of a chain, and five hundred at the beginning of the next one."""
     outcome = "read" if error is None else "refused"
-    description = f"a jump over the end of a chain, {lost} numbers in it and 1000 in the next one, is {outcome}"
+    description = f"a jump over the end of a chain, {lost} numbers in it and 500 in the next one, is {outcome}"
     talk = answered(name, description, padded=False)
     chain(talk, "alice", "a2")
     talk.lose("alice", lost)
@@ -399,7 +399,7 @@ def jump_over_end(name: str, lost: int, error: str | None) -> Talk:
     talk.send("bob", "b2")
     talk.receive("alice", "b2")
     talk.send("alice", "a3")
-    talk.lose("alice", 999)
+    talk.lose("alice", 499)
     talk.send("alice", "far")
     talk.receive("bob", "far", error=error)
     talk.receive("bob", "a3")
@@ -422,19 +422,19 @@ def full() -> Talk:
 
 def full_over_chains() -> Talk:
     talk = answered(
-        "full-over-chains", "of 1500 skipped keys of one chain and 1500 of the next, the oldest 1000 go", padded=False
+        "full-over-chains", "of 750 skipped keys of one chain and 750 of the next, the oldest 500 go", padded=False
     )
     chain(talk, "alice", "a2")
     read(talk, "bob", "a2")
-    talk.lose("alice", 999)
-    chain(talk, "alice", "gone", "kept")
     talk.lose("alice", 499)
+    chain(talk, "alice", "gone", "kept")
+    talk.lose("alice", 249)
     talk.send("bob", "b2")
     talk.receive("alice", "b2")
     # In two steps: one message may not jump over all of them.
     talk.send("alice", "a3")
     read(talk, "bob", "a3")
-    talk.lose("alice", 1500)
+    talk.lose("alice", 750)
     talk.send("alice", "a4")
     read(talk, "bob", "a4")
     talk.receive("bob", "gone", error=GONE)
@@ -513,8 +513,8 @@ def ratchet_limits_json() -> Json:
         jump(),
         jump_too_far(),
         first_jump(),
-        jump_over_end("jump-over-end", 1000, None),
-        jump_over_end("jump-over-end-too-far", 1001, GONE),
+        jump_over_end("jump-over-end", 500, None),
+        jump_over_end("jump-over-end-too-far", 501, GONE),
         full(),
         full_over_chains(),
         chains(),

@@ -15,12 +15,12 @@ import msgspec
 from msgspec import UNSET
 
 from phantom_messenger.client import content, records
-from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.prekeychain import PreKeyChain
-from phantom_messenger.client.records import ContactRecord, Mark, OutboxRecord, SessionsRecord
+from phantom_messenger.client.records import ContactRecord, Mark, OutboxRecord
+from phantom_messenger.client.sessions import Sessions
 from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto import handshake, session
+from phantom_messenger.crypto import handshake, ratchet, session
 from phantom_messenger.crypto.errors import (
     CryptoError,
     InvalidKey,
@@ -33,11 +33,17 @@ from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.crypto.session import Parsed, Session
 from phantom_messenger.wire import frames, signing
 
-MAX_SESSIONS: Final = 40
+MAX_SESSIONS: Final = 5
 """Sessions kept with a peer: the one in use, and older ones for messages still under way."""
 
 MAX_STRANGER_SESSIONS: Final = 3
 """The same for a stranger, whose messages must not make us try, and store, more."""
+
+MAX_STRANGER_SKIPPED_KEYS: Final = 50
+"""Skipped keys kept of a stranger, and how far one of their messages may jump ahead."""
+
+MAX_TRIES: Final = 3
+"""Sessions that a message is tried on, if its header does not say which one it is of."""
 
 _CONVERSATION: Final = b"phantom/1 conversation\n"
 
@@ -90,6 +96,7 @@ class Conversations:
         self._own_id = identity.peer.user_id
         self._prekeys = prekeys
         self._random = random
+        self._sessions = Sessions(vault)
 
     def has_session(self, peer: str) -> bool:
         """Whether something can be sealed for this peer now."""
@@ -177,7 +184,7 @@ class Conversations:
         self._check_signature(sender, message, sessions, frame.signature, signed_text)
         if is_new:
             sessions = self._answered(sender, message, sessions, now)
-        before, after, plaintext = self._decrypt(message, sessions, now)
+        before, after, plaintext = self._decrypt(message, sessions, now, most=self._budget(sender)[1])
         after.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
         found = content.decode(plaintext)
         if (found.sender, found.recipient, found.sender_key, found.recipient_key) != (
@@ -191,8 +198,9 @@ class Conversations:
         is_asking = isinstance(found, content.Receipt) and bool(found.undecryptable)
         sessions = _renewed(sessions, before, after, first=is_asking or not _is_rival(sessions[0], before))
         self._store(sender, sessions)
-        is_weak = after.classical and not self._contact(sender).allows_classical
-        in_use = next((one for one in sessions if not (is_weak and one.classical)), after)
+        allows_classical = after.classical and self._contact(sender).allows_classical
+        is_weak = after.classical and not allows_classical
+        in_use = next((one for one in sessions if allows_classical or not one.classical), after)
         self._note_key(sender, after.peer.public, classical=in_use.classical, has_kem=not after.classical)
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
         return Opened(found, late, is_new, self._known_key(sender) == after.peer.public, is_weak)
@@ -221,10 +229,11 @@ class Conversations:
     def forget_old(self, now: int) -> None:
         """Erase keys that are too old to be kept; call it inside a transaction."""
         for _, contact in self._vault.readable(records.CONTACT, ContactRecord):
-            sessions = self._load(contact.user_id)
-            kept = [session.forget_old(found, now) for found in sessions]
-            if any(one is not other for one, other in zip(kept, sessions, strict=True)):
-                self._store(contact.user_id, kept)
+            self._sessions.forget_old(contact.user_id, now)
+
+    def forget(self, peer: str) -> None:
+        """Erase all sessions with a peer; call it inside a transaction."""
+        self._sessions.forget(peer)
 
     def _answered(self, sender: str, message: Parsed, sessions: list[Session], now: int) -> list[Session]:
         """The sessions with the one that this message's handshake begins."""
@@ -248,12 +257,17 @@ class Conversations:
         self._vault.put(records.HANDSHAKE, fingerprint, Mark(now), due=now)
         return _ordered(fresh, sessions)
 
-    def _decrypt(self, message: Parsed, sessions: list[Session], now: int) -> tuple[Session, Session, bytes]:
-        """The session that opened it, before and after, and the plaintext."""
+    def _decrypt(
+        self, message: Parsed, sessions: list[Session], now: int, *, most: int
+    ) -> tuple[Session, Session, bytes]:
+        """The session that opened it, before and after, and the plaintext; at most so many keys are derived for it."""
         last: CryptoError = UndecryptableMessage("there is no session with this peer")
-        for known in sessions:
-            if message.handshake is not None and known.id != message.handshake.ephemeral:
+        for known in _candidates(message, sessions):
+            jump = ratchet.reach(known.ratchet, message.header)
+            if jump is None or jump > most:
+                last = UndecryptableMessage("its key was used already, or it jumps too far ahead")
                 continue
+            most -= jump
             try:
                 after, plaintext = session.decrypt(known, message, random=self._random, now=now)
             except CryptoError as error:
@@ -299,22 +313,29 @@ class Conversations:
             self._vault.put(records.CONTACT, peer, after)
 
     def _load(self, peer: str) -> list[Session]:
-        """The sessions with a peer, the one in use first; what is damaged counts as lost."""
-        try:
-            stored = self._vault.get(records.SESSIONS, peer, SessionsRecord)
-        except VaultDamaged:
-            return []
-        found: list[Session] = []
-        for data in [] if stored is None else stored.sessions:
-            with suppress(InvalidMessage):
-                found.append(session.load(data))
-        return found
+        return self._sessions.load(peer)
 
     def _store(self, peer: str, sessions: list[Session]) -> None:
-        contact = self._vault.get(records.CONTACT, peer, ContactRecord)
-        is_stranger = contact is None or not (contact.name or contact.greeted)
-        kept = sessions[: MAX_STRANGER_SESSIONS if is_stranger else MAX_SESSIONS]
-        self._vault.put(records.SESSIONS, peer, SessionsRecord(sessions=[session.dump(found) for found in kept]))
+        most, most_skipped = self._budget(peer)
+        self._sessions.put(peer, sessions, most=most, most_skipped=most_skipped)
+
+    def _budget(self, peer: str) -> tuple[int, int]:
+        """How many sessions, and how many skipped keys, are kept of this user."""
+        contact = self._contact(peer)
+        if contact.name or contact.greeted:
+            return MAX_SESSIONS, ratchet.MAX_SKIPPED_KEYS
+        return MAX_STRANGER_SESSIONS, MAX_STRANGER_SKIPPED_KEYS
+
+
+def _candidates(message: Parsed, sessions: list[Session]) -> list[Session]:
+    """The sessions that a message can be of: the one that its header names, or else a few that may follow."""
+    if message.handshake is not None:
+        return [known for known in sessions if known.id == message.handshake.ephemeral]
+    header = message.header
+    for known in sessions:
+        if header.dh == known.ratchet.dhr or (header.dh, header.n) in known.ratchet.mkskipped:
+            return [known]
+    return [known for known in sessions if ratchet.reach(known.ratchet, header) is not None][:MAX_TRIES]
 
 
 def _check_certified(peer: str, identity: PeerIdentity) -> None:

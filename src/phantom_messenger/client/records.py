@@ -7,6 +7,8 @@ import msgspec
 IDENTITY: Final = "identity"
 CONTACT: Final = "contact"
 SESSIONS: Final = "sessions"
+SESSION: Final = "session"
+SKIPPED: Final = "skipped"
 PREKEY: Final = "prekey"
 LAST_PREKEY_ID: Final = "last-prekey-id"
 OUTBOX: Final = "outbox"
@@ -65,9 +67,30 @@ class ContactRecord(Record, frozen=True, kw_only=True):
 
 
 class SessionsRecord(Record, frozen=True, kw_only=True):
-    """``SESSIONS``/user id: serialised sessions, the one to send with first."""
+    """``SESSIONS``/user id: the ids of the sessions, the one in use first.
 
-    sessions: list[bytes]
+    ``since``: when it was first seen that a session is not in use any more, 0 if it is.
+    ``sessions``: serialised ones, as version 0.1.0 kept them.
+    """
+
+    sessions: list[bytes] = []
+    ids: list[bytes] = []
+    since: list[int] = []
+
+
+class SessionRecord(Record, frozen=True, kw_only=True):
+    """``SESSION``/'<user id> <session id in base64>': a serialised session, without its skipped keys."""
+
+    peer: str
+    id: bytes
+    state: bytes
+
+
+class SkippedRecord(Record, frozen=True, kw_only=True):
+    """``SKIPPED``/as ``SESSION``: skipped keys in the order in which they were passed over; see ``client.sessions``."""
+
+    chains: list[bytes]
+    keys: bytes
 
 
 class PreKeyRecord(Record, frozen=True, kw_only=True):

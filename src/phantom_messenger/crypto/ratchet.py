@@ -16,12 +16,12 @@ from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
 from phantom_messenger.crypto.keys import KeyPair
 
-MAX_SKIP: Final = 2_000
-"""How far one message may jump ahead in a chain. Each skipped key is computed, so more would let
-a peer burn our time; fewer would lose messages after a long outage."""
+MAX_SKIP: Final = 1_000
+"""How far one message may jump ahead in a chain. Each skipped key is computed, so more would let a peer burn our
+time (these take 3 to 4 ms); a mailbox holds as many messages, so fewer would lose some after a long outage."""
 
-MAX_SKIPPED_KEYS: Final = 2_000
-"""Skipped keys a session keeps, oldest out first: what a peer can make us store (about 200 KB)."""
+MAX_SKIPPED_KEYS: Final = 1_000
+"""Skipped keys a session keeps, oldest out first: what a peer can make us store (45 KB)."""
 
 MAX_RECEIVING_CHAINS: Final = 5
 """Chains of the peer of which skipped keys are kept, the newest with gaps: a gap in an older one has been
@@ -188,6 +188,21 @@ def decrypt(
     ckr, mk = _kdf_ck(state.ckr)
     plaintext = _open(mk, ciphertext, aad)
     return replace(state, ckr=ckr, nr=state.nr + 1), plaintext
+
+
+def reach(state: RatchetState, header: RatchetHeader) -> int | None:
+    """How many keys would be derived to skip to a message; None if this state cannot read it, whatever is in it.
+
+    It costs nothing: so it is known beforehand what trying would cost.
+    """
+    if (header.dh, header.n) in state.mkskipped:
+        return 0
+    if header.dh == state.dhr:
+        return header.n - state.nr if state.ckr is not None and header.n >= state.nr else None
+    # ``PN`` counts what the peer had sent in the chain before: not fewer than came, and none where there was none.
+    if header.pn < state.nr or (state.ckr is None and header.pn):
+        return None
+    return header.pn - state.nr + header.n
 
 
 def forget_old(state: RatchetState, now: int) -> RatchetState:

@@ -1,0 +1,180 @@
+"""The sessions with each peer on disk: what a message costs to store does not grow with what a peer has sent before.
+
+A session is a record of its own, and its skipped keys are another one beside it, written only when they have changed. A
+small record says which sessions there are, the one in use first. Version 0.1.0 kept all of a peer in one record; that
+is read too, and gives way when the sessions are next stored.
+"""
+
+import base64
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from phantom_messenger.client import records
+from phantom_messenger.client.errors import VaultDamaged
+from phantom_messenger.client.records import SessionRecord, SessionsRecord, SkippedRecord
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto import session
+from phantom_messenger.crypto.errors import InvalidMessage
+from phantom_messenger.crypto.ratchet import Skipped, SkippedKey
+from phantom_messenger.crypto.session import Session
+
+MAX_SESSION_AGE_MS: Final = 30 * 86_400_000
+"""How long an older session is kept in which nothing is read any more: so long may a message wait at the relay."""
+
+_ROW: Final = struct.Struct(">BIq32s")
+"""A skipped key: place of its chain, number, since when (ms), and the key itself."""
+
+
+class Sessions:
+    """The sessions of all peers.
+
+    Args:
+        vault: holds them.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._loaded: tuple[str, dict[bytes, Session]] = ("", {})
+        """What was read last: what is still the same object need not be written."""
+
+    def load(self, peer: str) -> list[Session]:
+        """The sessions with a peer, the one in use first; what is damaged counts as lost."""
+        index = self._index(peer)
+        found: list[Session] = []
+        for data in index.sessions:
+            with suppress(InvalidMessage):
+                found.append(session.load(data))
+        for identity in index.ids:
+            with suppress(InvalidMessage, VaultDamaged):
+                stored = self._vault.get(records.SESSION, _name(peer, identity), SessionRecord)
+                if stored is not None:
+                    found.append(self._with_skipped(peer, session.load(stored.state)))
+        self._loaded = peer, {} if index.sessions else {one.id: one for one in found}
+        return found
+
+    def put(self, peer: str, sessions: list[Session], *, most: int, most_skipped: int) -> None:
+        """Store the sessions with a peer; call it inside a transaction.
+
+        Args:
+            peer: user id.
+            sessions: the one in use first; the last ones give way.
+            most: how many are kept.
+            most_skipped: how many skipped keys are kept in all. Those of the session that was used longest ago go
+                first, and of one session the oldest.
+        """
+        after = sessions[:most]
+        try:
+            before = self._vault.get(records.SESSIONS, peer, SessionsRecord) or SessionsRecord()
+        except VaultDamaged:
+            self._forget_unnamed(peer)
+            before = SessionsRecord()
+        loaded = self._loaded[1] if self._loaded[0] == peer else {}
+        self._loaded = "", {}
+        since = dict(zip(before.ids, before.since, strict=False))
+        for one in _within(after, most_skipped):
+            known = loaded.get(one.id)
+            if known is one:
+                continue
+            since[one.id] = 0
+            name = _name(peer, one.id)
+            if known is None or known.ratchet.mkskipped is not one.ratchet.mkskipped:
+                self._put_skipped(peer, one)
+            bare = replace(one, ratchet=replace(one.ratchet, mkskipped={}))
+            self._vault.put(records.SESSION, name, SessionRecord(peer=peer, id=one.id, state=session.dump(bare)))
+        ids = [one.id for one in after]
+        for identity in set(before.ids) - set(ids):
+            self._drop(peer, identity)
+        times = [since.get(identity, 0) if place else 0 for place, identity in enumerate(ids)]
+        index = SessionsRecord(ids=ids, since=times)
+        if index != before:
+            self._vault.put(records.SESSIONS, peer, index)
+
+    def forget(self, peer: str) -> None:
+        """Erase all sessions with a peer; call it inside a transaction."""
+        for identity in self._index(peer).ids:
+            self._drop(peer, identity)
+        self._vault.delete(records.SESSIONS, peer)
+
+    def forget_old(self, peer: str, now: int) -> None:
+        """Erase skipped keys, and sessions, that are too old to be kept; call it inside a transaction."""
+        sessions, index = self.load(peer), self._index(peer)
+        kept = [session.forget_old(found, now) for found in sessions]
+        if index.sessions or any(one is not other for one, other in zip(kept, sessions, strict=True)):
+            self.put(peer, kept, most=len(kept), most_skipped=sum(len(one.ratchet.mkskipped) for one in kept))
+            index = self._index(peer)
+        # A session is dated when it is first seen not to be in use; a time to come is that of a clock that was wrong.
+        since = [0, *(at if 0 < at <= now else now for at in index.since[1:])][: len(index.ids)]
+        old = {identity for identity, at in zip(index.ids, since, strict=True) if at and now - at > MAX_SESSION_AGE_MS}
+        for identity in old:
+            self._drop(peer, identity)
+        after = [(identity, at) for identity, at in zip(index.ids, since, strict=True) if identity not in old]
+        fresh = SessionsRecord(ids=[identity for identity, _ in after], since=[at for _, at in after])
+        if fresh != index:
+            self._vault.put(records.SESSIONS, peer, fresh)
+
+    def _index(self, peer: str) -> SessionsRecord:
+        try:
+            found = self._vault.get(records.SESSIONS, peer, SessionsRecord)
+        except VaultDamaged:
+            found = None
+        return SessionsRecord() if found is None else found
+
+    def _forget_unnamed(self, peer: str) -> None:
+        """Which sessions there are cannot be read: they are lost, and their keys are not to stay behind."""
+        for _, one in self._vault.readable(records.SESSION, SessionRecord):
+            if one.peer == peer:
+                self._drop(peer, one.id)
+
+    def _drop(self, peer: str, identity: bytes) -> None:
+        self._vault.delete(records.SESSION, _name(peer, identity))
+        self._vault.delete(records.SKIPPED, _name(peer, identity))
+
+    def _with_skipped(self, peer: str, one: Session) -> Session:
+        try:
+            stored = self._vault.get(records.SKIPPED, _name(peer, one.id), SkippedRecord)
+        except VaultDamaged:
+            return one
+        return one if stored is None else replace(one, ratchet=replace(one.ratchet, mkskipped=_unpacked(stored)))
+
+    def _put_skipped(self, peer: str, one: Session) -> None:
+        name, skipped = _name(peer, one.id), one.ratchet.mkskipped
+        if skipped:
+            self._vault.put(records.SKIPPED, name, _packed(skipped))
+        else:
+            self._vault.delete(records.SKIPPED, name)
+
+
+def _name(peer: str, identity: bytes) -> str:
+    return f"{peer} {base64.b64encode(identity).decode()}"
+
+
+def _within(sessions: list[Session], most: int) -> list[Session]:
+    """Sessions with so many skipped keys in all; those that need not be shortened are the same objects."""
+    kept: list[Session] = []
+    for one in sessions:
+        skipped = one.ratchet.mkskipped
+        surplus = len(skipped) - most
+        if surplus > 0:
+            newest = dict(list(skipped.items())[surplus:])
+            kept.append(replace(one, ratchet=replace(one.ratchet, mkskipped=newest)))
+        else:
+            kept.append(one)
+        most -= len(kept[-1].ratchet.mkskipped)
+    return kept
+
+
+def _packed(skipped: Mapping[SkippedKey, Skipped]) -> SkippedRecord:
+    """In rows, 45 bytes a key: they are many."""
+    chains = list(dict.fromkeys(dh for dh, _ in skipped))
+    places = {dh: place for place, dh in enumerate(chains)}
+    rows = [_ROW.pack(places[dh], n, kept.at, kept.mk) for (dh, n), kept in skipped.items()]
+    return SkippedRecord(chains=chains, keys=b"".join(rows))
+
+
+def _unpacked(stored: SkippedRecord) -> dict[SkippedKey, Skipped]:
+    """Undo ``_packed``."""
+    return {(stored.chains[place], n): Skipped(mk, at) for place, n, at, mk in _ROW.iter_unpack(stored.keys)}
