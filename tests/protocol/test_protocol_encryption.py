@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.client import content, conversations, healing, outbox, prekeychain, receipts, sending
+from phantom_messenger.client import content, conversations, healing, outbox, prekeychain, receipts, sending, sessions
 from phantom_messenger.crypto import padding, primitives, ratchet, safety, session
 from phantom_messenger.wire import limits
 
@@ -57,6 +57,9 @@ LIMITS: Final = {
     "MAX_SKIPPED_AGE_MS": ratchet.MAX_SKIPPED_AGE_MS,
     "MAX_SESSIONS": conversations.MAX_SESSIONS,
     "MAX_STRANGER_SESSIONS": conversations.MAX_STRANGER_SESSIONS,
+    "MAX_STRANGER_SKIPPED_KEYS": conversations.MAX_STRANGER_SKIPPED_KEYS,
+    "MAX_SESSION_AGE_MS": sessions.MAX_SESSION_AGE_MS,
+    "MAX_TRIES": conversations.MAX_TRIES,
 }
 
 
