@@ -1,11 +1,12 @@
-"""Echoes on the layers that are compared: the relay's real WebSocket layer, and bare picows."""
+"""Echoes on the layers that are compared: the relay's real WebSocket layer, and ``websockets``' server as it comes."""
 
 import asyncio
 from typing import cast
 
-import picows
+from websockets.asyncio.server import Server, ServerConnection, serve
 
 from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.framing import Halves
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.upgrade import Door, Handshake
 from phantom_messenger.relay.websocket import WebSocketConnection
@@ -16,10 +17,13 @@ HUGE = 1 << 28
 class EchoConnection(WebSocketConnection):
     """The relay's connection, which sends back whatever message has come; nothing else is changed."""
 
+    most_bytes = HUGE
+
     def write_binary(self, data: bytes) -> None:
         """Send one binary message."""
-        if self._transport is not None:
-            self._transport.send(picows.WSMsgType.BINARY, data)
+        self._frames.send_binary(data)
+        for written in self._frames.data_to_send():
+            self._write(written)
 
 
 class Echo:
@@ -47,10 +51,10 @@ class Echo:
 async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoConnection) -> asyncio.Server:
     """Listen with the relay's handshake and connection; only their limits are lifted."""
     config = Config(limits=False)
-    door, echo = Door(config, 10_000), Echo()
+    door, echo, halves = Door(config, 10_000), Echo(), Halves(HUGE)
 
     def accept(address: str, host: str) -> WebSocketConnection:
-        return connection(echo, address, host, max_bytes=HUGE, max_fragments=HUGE)
+        return connection(echo, address, host, halves, max_fragments=HUGE)
 
     def handshake() -> Handshake:
         return Handshake(door, config, accept, lambda: True)
@@ -58,20 +62,11 @@ async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoCo
     return await asyncio.get_running_loop().create_server(handshake, "127.0.0.1", port)
 
 
-class _Bare(picows.WSListener):
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        match frame.msg_type:
-            case picows.WSMsgType.CLOSE:
-                transport.send_close(frame.get_close_code(), frame.get_close_message())
-                transport.disconnect()
-            case picows.WSMsgType.PING:
-                transport.send_pong(frame.get_payload_as_bytes())
-            case _:
-                transport.send(frame.msg_type, frame.get_payload_as_bytes())
+async def serve_bare(port: int = 0) -> Server:
+    """Listen with ``websockets`` alone."""
 
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
 
-async def serve_bare(port: int = 0) -> asyncio.Server:
-    """Listen with picows alone."""
-    return await picows.ws_create_server(
-        lambda _: _Bare(), "127.0.0.1", port, max_frame_size=HUGE, enable_auto_pong=False, use_aiofastnet=False
-    )
+    return await serve(echo, "127.0.0.1", port, compression=None, max_size=HUGE, ping_interval=None)

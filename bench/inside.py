@@ -51,7 +51,7 @@ class Socket:
         """Nothing waits."""
         return 0
 
-    untaken = buffered
+    bytes_taken = buffered
 
 
 class Inside:

@@ -23,15 +23,16 @@ class Read:
         return self
 
 
-def read_frames(data: bytes, max_bytes: int, max_fragments: int) -> Read:
-    """Read until the stream ends, closes or breaks."""
+def read_frames(data: bytes, max_bytes: int, max_fragments: int, max_controls: int) -> Read:
+    """Read until the stream ends, closes or breaks; a header is judged when it is whole."""
     read, at = Read(), 0
     kind: int | None = None
     parts: list[bytes] = []
+    controls = 0
     while len(data) - at >= 2:
         first, second = data[at], data[at + 1]
         opcode, fin, length = first & 15, first >> 7, second & 127
-        if opcode not in (0, 1, 2, 8, 9, 10) or not second & 128:
+        if first & 0x70 or opcode not in (0, 1, 2, 8, 9, 10) or not second & 128:
             return read.end(1002)
         if opcode >= 8 and (not fin or length > 125):
             return read.end(1002)
@@ -44,52 +45,41 @@ def read_frames(data: bytes, max_bytes: int, max_fragments: int) -> Read:
             if length < (126 if width == 2 else 65_536) or length >> 63:
                 return read.end(1002)
             start += width
-        if length > max_bytes:
-            return read.end(1009)
+        if len(data) - start < 4:
+            return read
+        controls += opcode >= 8
+        if controls > max_controls:
+            return read.end(1008)
+        if opcode < 8:
+            if (opcode == 0) != (kind is not None):
+                return read.end(1002)
+            if sum(map(len, parts)) + length > max_bytes or len(parts) >= max_fragments:
+                return read.end(1009)
         if len(data) - start < 4 + length:
             return read
         mask, payload = data[start : start + 4], data[start + 4 : start + 4 + length]
         payload = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
         at = start + 4 + length
         if opcode == 8:
-            return _closed(read, first, payload)
-        ahead = data[at:], max_bytes, max_fragments
-        if first & 0x70:
-            return read.end(1002, *_broken(*ahead))
+            return _closed(read, payload)
         if opcode == 9:
             read.pings.append(payload)
         elif opcode != 10:
-            if (opcode == 0) != (kind is not None):
-                return read.end(1002, *_broken(*ahead))
             kind = kind if opcode == 0 else opcode
             parts.append(payload)
-            whole = sum(map(len, parts))
-            if not (fin and len(parts) == 1) and (whole > max_bytes or len(parts) > max_fragments):
-                return read.end(1009, *_broken(*ahead))
             if fin:
                 message, done, kind, parts = b"".join(parts), kind, None, []
                 if done == 1 and not _is_text(message):
-                    return read.end(1007, *_broken(*ahead))
+                    return read.end(1007)
                 read.messages.append((done or 0, message))
     return read
 
 
-def _broken(data: bytes, max_bytes: int, max_fragments: int) -> set[int]:
-    """The codes for what is wrong with the next frame, which a reader that looks ahead may see first."""
-    found = read_frames(data, max_bytes, max_fragments)
-    return {code for code in found.codes if code is not None and found.broken}
-
-
-def _closed(read: Read, first: int, payload: bytes) -> Read:
+def _closed(read: Read, payload: bytes) -> Read:
     """RFC 6455 sections 5.5.1 and 7.4: what answers a close."""
     code = int.from_bytes(payload[:2])
-    if first & 0x70:
-        # Two things may be wrong, and a reader that looks ahead may have taken it for a close already.
-        return read.end(1002, 1007, 1000, code)
     if not payload:
         return read.end(1000)
-    if code == 0 and len(payload) > 1:
-        return read.end(1002, 1007, 1000)  # a library that stands for none by 0 may take it for that
     if len(payload) == 1 or not (code in {1000, 1001, 1002, 1003, *range(1007, 1015)} or 3000 <= code < 5000):
         return read.end(1002) if _is_text(payload[2:]) else read.end(1002, 1007)
     return read.end(code if _is_text(payload[2:]) else 1007)

@@ -19,7 +19,7 @@ FRAGMENTS: Final = 131_000
 
 WITHOUT_LIMITS: Final = """
 from phantom_messenger.wire import limits
-limits.MAX_FRAGMENTS = limits.MAX_TRANSPORT_BYTES = 1 << 40
+limits.MAX_FRAGMENTS = limits.MAX_TRANSPORT_BYTES = limits.MAX_EARLY_BYTES = limits.MAX_HALF_BYTES = 1 << 40
 """
 
 
@@ -28,7 +28,7 @@ def relay_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProce
     """A relay that has seen one of everything, so that what grows is the attack's."""
     relay = RelayProcess(tmp_path_factory.mktemp("frames"), "--limits", "off")
     for data in (frame(TEXT, b" " * 300_000) + close_frame(1000), frame(CONTINUATION, b"x"), frame(TEXT, b"x", rsv=4)):
-        attack(relay, data)
+        attack(relay, data, logged_in=True)
     yield relay
     relay.kill()
 
@@ -46,10 +46,10 @@ def peak_from_here(relay: RelayProcess) -> int:
     return peak(relay)
 
 
-def attack(relay: RelayProcess, data: bytes) -> int:
+def attack(relay: RelayProcess, data: bytes, *, logged_in: bool = False) -> int:
     """Send until the relay has had enough; the code that it closed with."""
     with RawSocket(relay.address) as raw:
-        raw.opened()
+        raw.logged_in() if logged_in else raw.opened()
         try:
             for start in range(0, len(data), 65_536):
                 raw.send(data[start : start + 65_536])
@@ -58,8 +58,8 @@ def attack(relay: RelayProcess, data: bytes) -> int:
         return raw.close_code()
 
 
-def tiny_fragments(payload: bytes = b"x") -> bytes:
-    return frame(TEXT, payload, fin=False) + frame(CONTINUATION, payload, fin=False) * FRAGMENTS
+def tiny_fragments() -> bytes:
+    return frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * FRAGMENTS
 
 
 def announced(length: int, *, flag: int = 127) -> bytes:
@@ -89,17 +89,20 @@ ATTACKS: Final[dict[str, tuple[int, Callable[[], bytes]]]] = {
 }
 
 
+@pytest.mark.parametrize("logged_in", [False, True], ids=["stranger", "friend"])
 @pytest.mark.parametrize(("code", "data"), ATTACKS.values(), ids=ATTACKS)
-def test_attack_is_closed_in_little_memory(relay_alone: RelayProcess, code: int, data: Callable[[], bytes]) -> None:
+def test_attack_is_closed_in_little_memory(
+    relay_alone: RelayProcess, code: int, data: Callable[[], bytes], logged_in: bool
+) -> None:
     before = peak_from_here(relay_alone)
-    assert attack(relay_alone, data()) == code
+    assert attack(relay_alone, data(), logged_in=logged_in) == code
     assert peak(relay_alone) - before < ROOM
     assert attack(relay_alone, close_frame(1000)) == 1000, "it goes on working"
 
 
 def test_ten_attacks_at_once_leave_nothing_behind(relay_alone: RelayProcess) -> None:
     before = resident(relay_alone.pid)
-    sockets = [RawSocket(relay_alone.address).opened() for _ in range(10)]
+    sockets = [RawSocket(relay_alone.address).logged_in() for _ in range(10)]
     for raw in sockets:
         raw.send(announced(MIB) + b" " * (MIB - 1))  # one byte is missing, and never comes
     time.sleep(0.3)
@@ -112,12 +115,12 @@ def test_ten_attacks_at_once_leave_nothing_behind(relay_alone: RelayProcess) -> 
 
 
 def test_relay_without_limits_grows(start_relay: StartRelay) -> None:
-    """The control, with two bytes in each: Python has each single byte but once."""
+    """The control."""
     relay = start_relay("--limits", "off", command=patched(WITHOUT_LIMITS))
     before = peak_from_here(relay)
     with RawSocket(relay.address) as raw:
         raw.opened()
-        raw.send(tiny_fragments(b"xy"))
+        raw.send(frame(TEXT, b" " * 500_000, fin=False) + frame(CONTINUATION, b" " * 500_000, fin=False) * 20)
         raw.send(frame(PING, b""))
         while raw.read().opcode != PONG:
             pass
@@ -152,7 +155,7 @@ def test_length_that_is_not_in_its_shortest_form_is_1002(relay: RelayProcess, le
 @pytest.mark.parametrize("length", [1, 125, 126, 127, 65_535, 65_536, MIB - 1, MIB])
 def test_frame_of_every_length_that_is_allowed_is_read(relay: RelayProcess, length: int) -> None:
     with RawSocket(relay.address) as raw:
-        raw.opened()
+        raw.logged_in()
         raw.send(frame(TEXT, b" " * length) + frame(TEXT, b'{"timestamp":1,"type":"PING"}'))
         assert b'"ERROR"' in raw.read().payload
         assert b'"PONG"' in raw.read().payload
@@ -173,4 +176,4 @@ def test_reason_of_a_close_tells_nothing_of_the_inside(relay: RelayProcess) -> N
         with RawSocket(relay.address) as raw:
             raw.opened()
             raw.send(data)
-            assert raw.read().payload[2:] in (b"broken frame", b"invalid UTF-8")
+            assert raw.read().payload[2:] in (b"broken frame", b"message too big", b"invalid UTF-8")

@@ -15,7 +15,7 @@ KEY: Final = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
 VERSION: Final = "Sec-WebSocket-Version: 13"
 WAY: Final = ("Host: relay.test", "Upgrade: websocket", "Connection: Upgrade", VERSION, KEY)
 INTERNAL: Final = (
-    b"picows",
+    b"websockets",
     b"python",
     b"uvloop",
     b"error:",

@@ -20,6 +20,13 @@ def raw(relay: RelayProcess) -> Iterator[RawSocket]:
         yield socket.opened()
 
 
+@pytest.fixture
+def friend(relay: RelayProcess) -> Iterator[RawSocket]:
+    """Somebody who is logged in."""
+    with RawSocket(relay.address) as socket:
+        yield socket.logged_in()
+
+
 def answer(raw: RawSocket) -> str:
     """The type of the next frame, which is a text."""
     found = raw.read()
@@ -132,28 +139,51 @@ def test_pong_that_nobody_asked_for_is_ignored(raw: RawSocket) -> None:
 
 
 @pytest.mark.parametrize("size", [65_537, MIB])
-def test_message_up_to_a_mebibyte_is_1006_and_the_connection_stays(raw: RawSocket, size: int) -> None:
-    raw.send(frame(TEXT, b" " * size))
-    found = json.loads(raw.read().payload)
+def test_message_up_to_a_mebibyte_is_1006_and_the_connection_stays(friend: RawSocket, size: int) -> None:
+    friend.send(frame(TEXT, b" " * size))
+    found = json.loads(friend.read().payload)
     assert found["payload"]["code"] == 1006
-    assert is_alive(raw)
+    assert is_alive(friend)
 
 
-def test_message_of_fragments_up_to_a_mebibyte_is_1006(raw: RawSocket) -> None:
-    raw.send(frame(TEXT, b" " * (MIB // 2), fin=False) + frame(CONTINUATION, b" " * (MIB // 2)))
-    assert json.loads(raw.read().payload)["payload"]["code"] == 1006
-    assert is_alive(raw)
+def test_message_of_fragments_up_to_a_mebibyte_is_1006(friend: RawSocket) -> None:
+    friend.send(frame(TEXT, b" " * (MIB // 2), fin=False) + frame(CONTINUATION, b" " * (MIB // 2)))
+    assert json.loads(friend.read().payload)["payload"]["code"] == 1006
+    assert is_alive(friend)
 
 
 @pytest.mark.parametrize("size", [MIB + 1, 2**32, 2**62])
-def test_frame_above_a_mebibyte_closes_with_1009_unread(raw: RawSocket, size: int) -> None:
-    raw.send(struct.pack("!BBQ", 0x80 | TEXT, 0x80 | 127, size) + b"\0\0\0\0")
+def test_frame_above_a_mebibyte_closes_with_1009_unread(friend: RawSocket, size: int) -> None:
+    friend.send(struct.pack("!BBQ", 0x80 | TEXT, 0x80 | 127, size) + b"\0\0\0\0")
+    assert friend.close_code() == 1009
+
+
+def test_fragments_above_a_mebibyte_close_with_1009(friend: RawSocket) -> None:
+    friend.send(frame(TEXT, b" " * (MIB // 2), fin=False) + frame(CONTINUATION, b" " * (MIB // 2 + 1), fin=False))
+    assert friend.close_code() == 1009
+
+
+def test_message_before_login_may_have_4096_bytes(raw: RawSocket) -> None:
+    raw.send(frame(TEXT, b" " * (4_096 - len(ASK)) + ASK))
+    assert answer(raw) == "PONG"
+
+
+@pytest.mark.parametrize("sizes", [[4_097], [2_048, 2_049], [65_536], [MIB + 1]])
+def test_longer_message_before_login_closes_with_1009_unread(raw: RawSocket, sizes: list[int]) -> None:
+    for index, size in enumerate(sizes):
+        last = index == len(sizes) - 1
+        whole = frame(CONTINUATION if index else TEXT, b" " * size, fin=last)
+        raw.send(whole[:14] if last else whole)
     assert raw.close_code() == 1009
 
 
-def test_fragments_above_a_mebibyte_close_with_1009(raw: RawSocket) -> None:
-    raw.send(frame(TEXT, b" " * (MIB // 2), fin=False) + frame(CONTINUATION, b" " * (MIB // 2 + 1), fin=False))
-    assert raw.close_code() == 1009
+def test_60_control_frames_a_minute_are_taken_and_the_next_closes_with_1008(raw: RawSocket) -> None:
+    raw.send(b"".join(frame(PING, b"%d" % number) for number in range(59)) + frame(PONG, b"x"))
+    assert [raw.read().payload for _ in range(59)] == [b"%d" % number for number in range(59)]
+    assert is_alive(raw)
+    raw.send(frame(PING, b"one too many"))
+    found = raw.read()
+    assert (found.opcode, found.payload) == (CLOSE, b"\x03\xf0too many control frames")
 
 
 def test_more_than_64_fragments_close_with_1009(raw: RawSocket) -> None:

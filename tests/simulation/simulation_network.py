@@ -251,6 +251,7 @@ class RelayEnd:
         self.closed: int | None = None
         self.is_aborted = False
         self.is_gone = False
+        self._written = 0
 
     def write(self, messages: Sequence[bytes]) -> None:
         if self.closed is not None:
@@ -261,6 +262,7 @@ class RelayEnd:
             return
         for message in messages:
             self._wrote(self._wire, message)
+            self._written += len(message)
             self._wire.down.send(message)
 
     def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - a socket's matter
@@ -277,5 +279,5 @@ class RelayEnd:
     def buffered(self) -> int:
         return 0 if self.is_gone else self._wire.down.buffered()
 
-    def untaken(self) -> int:
-        return self.buffered()
+    def bytes_taken(self) -> int:
+        return self._written - self.buffered()

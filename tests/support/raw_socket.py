@@ -1,12 +1,15 @@
 """A WebSocket client that may break every rule: handshake and frames byte by byte."""
 
 import base64
+import json
 import select
 import socket
 import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
+
+from support.people import Person, canonical
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MASK = b"\x01\x02\x03\x04"
@@ -70,9 +73,9 @@ def handshake(address: tuple[str, int], headers: Sequence[tuple[str, str]] = (),
 class RawSocket:
     """A TCP connection to the relay."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], *, source: str = "") -> None:
         self.address = address
-        self._socket = socket.create_connection(address, timeout=PATIENCE)
+        self._socket = socket.create_connection(address, timeout=PATIENCE, source_address=(source, 0))
         self._unread = b""
 
     def __enter__(self) -> Self:
@@ -95,6 +98,16 @@ class RawSocket:
         """Upgrade and read CONNECTION_ACK."""
         assert self.upgrade().status == 101
         assert self.read().opcode == TEXT
+        return self
+
+    def logged_in(self, person: Person | None = None) -> Self:
+        """Upgrade and log somebody in, with acknowledgements."""
+        person = person or Person()
+        assert self.upgrade().status == 101
+        hello = json.loads(self.read().payload)
+        auth = person.auth(hello, f"{self.address[0]}:{self.address[1]}", features=["ack"])
+        self.send(frame(TEXT, canonical(auth)))
+        assert b'"AUTH_SUCCESS"' in self.read().payload
         return self
 
     def response(self, *, bodiless: bool = False) -> Response:

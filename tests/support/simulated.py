@@ -152,8 +152,8 @@ class FakeConnection:
     def buffered(self) -> int:
         return self.waiting
 
-    def untaken(self) -> int:
-        return self.waiting
+    def bytes_taken(self) -> int:
+        return sum(map(len, self.written)) - self.waiting
 
 
 class Client:

@@ -1,12 +1,12 @@
 """The HTTP that a relay needs, and nothing more: one request, judged strictly, and one answer.
 
-A request is a text that strangers have written. It is read here, and what the WebSocket
-library gets is a request that was made from it, so that nothing of the client's reaches it
-but the key. No body is ever read, no connection is used twice.
+A request is a text that strangers have written. It is read here alone: the WebSocket library
+never sees it. No body is ever read, no connection is used twice.
 """
 
 import base64
 import binascii
+import hashlib
 import ipaddress
 import json
 import re
@@ -23,6 +23,9 @@ WEBSOCKET_PATH: Final = "/ws"
 MAX_HEAD_BYTES: Final = 8_192
 MAX_FIELDS: Final = 64
 """Room for a browser's cookies, no more: it is kept for everybody who connects."""
+
+_ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455 section 1.3: shows that the server speaks WebSocket."""
 
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])", re.ASCII)
@@ -87,11 +90,12 @@ class Upgrade:
     forwarded: str
 
     def encode(self) -> bytes:
-        """The request as the WebSocket library gets it."""
+        """The answer that makes it a WebSocket (RFC 6455 section 4.2.2)."""
+        digest = hashlib.sha1(self.key.encode() + _ACCEPT, usedforsecurity=False).digest()
         return (
-            f"GET {WEBSOCKET_PATH} HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {self.key}\r\n\r\n"
-        ).encode()
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % base64.b64encode(digest)
+        )
 
 
 def _error(status: HTTPStatus, sentence: str, **fields: str) -> Answer:

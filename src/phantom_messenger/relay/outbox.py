@@ -32,13 +32,12 @@ class Outbox:
         now: monotonic milliseconds.
     """
 
-    __slots__ = ("_bytes", "_connection", "_messages", "_moved_at", "_taken", "_written")
+    __slots__ = ("_bytes", "_connection", "_messages", "_moved_at", "_taken")
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
         self._messages: list[bytes] = []
         self._bytes = 0
-        self._written = 0
         self._taken = 0
         self._moved_at = now
 
@@ -51,7 +50,6 @@ class Outbox:
         """Hand all of it to the connection in one write."""
         if self._messages:
             messages, self._messages = self._messages, []
-            self._written += self._bytes
             self._bytes = 0
             self._connection.write(messages)
 
@@ -65,9 +63,9 @@ class Outbox:
 
     def stuck(self, now: int) -> bool:
         """Whether the client has taken nothing of what waits for it for too long."""
-        waiting = self._connection.buffered()
-        taken = self._written - (self._connection.untaken() if waiting else 0)
-        if not waiting or taken != self._taken:
+        if not self._connection.buffered():
+            self._moved_at = now
+        elif (taken := self._connection.bytes_taken()) > self._taken:
             self._taken = taken
             self._moved_at = now
         return now - self._moved_at > STALL_MS

@@ -54,8 +54,11 @@ class Connection(Protocol):
     def buffered(self) -> int:
         """Bytes written that the socket has not taken yet."""
 
-    def untaken(self) -> int:
-        """Bytes written that the client has not taken: those, and what the operating system holds for it."""
+    def bytes_taken(self) -> int:
+        """Bytes that the client has taken so far, of all that was written to it: by the core, and by WebSocket itself.
+
+        What the operating system still holds for it is not taken yet.
+        """
 
 
 class Scheduler(Protocol):

@@ -182,7 +182,10 @@ class Relay:
         """Time has passed: call it about once a second."""
         core, now = self._core, self._clock.monotonic_ms()
         for session in core.hub:
-            self._check_times(session, now)
+            try:
+                self._check_times(session, now)
+            except Exception as error:  # noqa: BLE001 - the border: one client's failure is not the others'
+                core.failed(session, error)
         for user in core.hub.departed(now):
             self._announce_departure(user)
         if not self._sweeping and now >= self._sweep_at:
@@ -249,12 +252,13 @@ class Relay:
         core = self._core
         if session.state is State.CLOSED:
             return
-        if session.outbox.stuck(now):
+        if session.outbox.overflows() or session.outbox.stuck(now):
             core.drop(session)
         elif session.state is not State.OPEN:
             if now - session.opened_at >= limits.CONNECTION_TIMEOUT_MS:
                 core.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required", patient=False)
-        elif now - session.heard_at >= limits.IDLE_TIMEOUT_MS:
+        elif now - session.heard_at >= limits.IDLE_TIMEOUT_MS and not session.connection.buffered():
+            # Of somebody who takes slowly nothing is read meanwhile: that is no silence.
             core.close(session, CloseCode.GOING_AWAY, "idle")
         else:
             core.drained(session)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import http, keycheck
 from phantom_messenger.relay.config import Config, ConfigError
+from phantom_messenger.relay.framing import Halves
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import Door, Handshake
@@ -140,6 +141,7 @@ class RelayServer:
             kept_limits=limits,
         )
         self._door = Door(config, _room())
+        self._halves = Halves()
         self._server: asyncio.Server | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
@@ -236,7 +238,7 @@ class RelayServer:
                 self._store.tidy()
 
     def _accept(self, address: str, host: str) -> WebSocketConnection:
-        return WebSocketConnection(self._relay, address, host)
+        return WebSocketConnection(self._relay, address, host, self._halves)
 
     def _is_ready(self) -> bool:
         return self._store.is_healthy

@@ -13,7 +13,7 @@ from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_STRIKES
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
 from phantom_messenger.wire.window import Window
 
 
@@ -116,6 +116,11 @@ class Session:
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""
         self.heard_at = now
+
+    @property
+    def most_bytes(self) -> int:
+        """How large a WebSocket message of this client may be now."""
+        return MAX_TRANSPORT_BYTES if self.state is State.OPEN else MAX_EARLY_BYTES
 
     def admit(
         self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int, shed: Shed = lambda: None

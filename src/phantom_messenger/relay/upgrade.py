@@ -13,7 +13,7 @@ from phantom_messenger.events import Event, log
 from phantom_messenger.relay import http
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.http import Answer, Upgrade
-from phantom_messenger.relay.websocket import WebSocketConnection, websocket
+from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.version import __version__
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
@@ -73,7 +73,7 @@ class Door:
 
 
 class Handshake(asyncio.BufferedProtocol):
-    """One socket until its request is whole; then it is answered, or handed on to the WebSocket library.
+    """One socket until its request is whole; then it is answered, or handed on to the WebSocket.
 
     Args:
         door: counts it.
@@ -166,12 +166,7 @@ class Handshake(asyncio.BufferedProtocol):
         party = http.party_of(self._peer, found.forwarded, self._config)
         if found.forwarded and not http.is_proxy(self._peer, self._config):
             log(Event.PROXY_UNTRUSTED, count=1)
-        connection = self._accept(party, found.host)
-        connection.on_gone(self._door.leave)
-        protocol = websocket(connection)
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        feed(protocol, found.encode() + tail)
+        self._accept(party, found.host).open(transport, found.encode(), tail, self._door.leave)
 
     def _settle(self) -> None:
         if self._timer is not None:
@@ -185,13 +180,3 @@ class Handshake(asyncio.BufferedProtocol):
 def _peer_of(transport: asyncio.BaseTransport) -> str:
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if peer else ""
-
-
-def feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """Give a protocol bytes that somebody else has read."""
-    while data:
-        room = memoryview(protocol.get_buffer(len(data)))
-        count = min(len(room), len(data))
-        room[:count] = data[:count]
-        protocol.buffer_updated(count)
-        data = data[count:]

@@ -1,47 +1,56 @@
-"""The WebSocket connection of the relay, on picows: the only room that knows that library.
+"""The WebSocket connection of the relay: a socket, and behind it ``websockets``' protocol without input and output.
 
-picows parses frames and checks masks, lengths and opcodes; the handshake was judged before
-(``upgrade``, ``http``). What RFC 6455 asks beyond that is done here: reserved bits,
-fragments, UTF-8, the close handshake, and one write for all messages of a turn.
+The handshake was judged before (``upgrade``, ``http``). Headers are judged here before contents are
+kept (``framing``); the library unmasks, answers pings and closes. What it wants sent goes
+through ``_write`` like everything else, so that all that waits for a client is seen, and
+nothing is read from a client that takes nothing.
 """
 
 import asyncio
+import contextlib
 import fcntl
+import logging
 import socket
 import struct
 import sys
 import termios
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
-from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
-from picows.picows import WSProtocol  # type: ignore[attr-defined] # it has no type stub
+from websockets.frames import Frame
+from websockets.protocol import Protocol as Frames
+from websockets.protocol import Side, State
 
 from phantom_messenger.events import report
+from phantom_messenger.relay.framing import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    Broken,
+    Halves,
+    Header,
+    read_header,
+    text_header,
+)
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codes import CloseCode
-from phantom_messenger.wire.limits import MAX_FRAGMENTS, MAX_TRANSPORT_BYTES
+from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
+from phantom_messenger.wire.window import Window
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds a client has to answer a close frame."""
 
-READ_BUFFER: Final = 2_048
-"""First read buffer of a connection in bytes: most are idle, and it grows on demand."""
+PATIENCE: Final = 131_072
+"""Bytes that are passed over behind a close frame, ``FRAME_COST`` more for each frame; then nothing is read."""
 
-COPIED: Final = 8_192
-"""Bytes of a message up to which picows' ``send`` copies it.
-
-Above, it hands on a view of its only header buffer: when the socket is full, the next
-frame's header is written over the one that waits.
-"""
+FRAME_COST: Final = 1_024
 
 _DISCARD: Final = struct.pack("ii", 1, 0)
-_TEXT: Final = WSMsgType.TEXT
-_CONTINUATION: Final = WSMsgType.CONTINUATION
-_BINARY: Final = WSMsgType.BINARY
-_CLOSE: Final = WSMsgType.CLOSE
-_PING: Final = WSMsgType.PING
-_PONG: Final = WSMsgType.PONG
+_LONGEST_HEADER: Final = 14
+_READ_BUFFER: Final = memoryview(bytearray(16_384))
+"""One serves all: what was read is taken out before anybody else reads."""
+
+_LOG: Final = logging.getLogger("websockets.server")
 
 
 class Receiver(Protocol):
@@ -63,258 +72,327 @@ class Receiver(Protocol):
         """The connection is gone."""
 
 
-class WebSocketConnection(WSListener):
-    """One connection; a ``relay.ports.Connection`` for the core, a listener for picows.
+class WebSocketConnection(asyncio.BufferedProtocol):
+    """One connection; a ``relay.ports.Connection`` for the core, and the protocol of its socket.
 
     Args:
         receiver: gets what comes.
         address: of the party that limits count.
         host: the Host header.
-        max_bytes: of a frame or message; more is 1009.
+        halves: bounds what all connections hold of unfinished messages.
         max_fragments: of a message; more is 1009.
     """
 
     def __init__(
-        self,
-        receiver: Receiver,
-        address: str,
-        host: str,
-        *,
-        max_bytes: int = MAX_TRANSPORT_BYTES,
-        max_fragments: int = MAX_FRAGMENTS,
+        self, receiver: Receiver, address: str, host: str, halves: Halves, *, max_fragments: int = MAX_FRAGMENTS
     ) -> None:
-        super().__init__()
-        self.max_bytes = max_bytes
-        self._max_fragments = max_fragments
         self._receiver = receiver
         self._address = address
         self._host = host
+        self._halves = halves
+        self._max_fragments = max_fragments
         self._gone: Callable[[], None] = lambda: None
-        self._transport: WSTransport | None = None
+        self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
-        self._fragments: list[bytes] = []
-        self._fragments_bytes = 0
-        self._fragments_kind: WSMsgType | None = None
+        self._frames = Frames(Side.SERVER, state=State.OPEN, max_size=None, logger=_LOG)
+        self._header: Header | None = None
+        self._head = b""
+        self._left = 0
+        self._rest = b""
+        self._held = 0
+        self._fragments = 0
+        self._message = bytearray()
+        self._kind = CONTINUATION
+        self._controls: Window | None = None
+        self._patience = PATIENCE
+        self._failed = False
+        self._written = 0
+        self._full = False
         self._closing = False
 
-    # --- what picows calls --------------------------------------------------------
+    # --- what the handshake calls -------------------------------------------------
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """The handshake is done."""
+    def open(self, transport: asyncio.Transport, response: bytes, early: bytes, gone: Callable[[], None]) -> None:
+        """Take over a socket whose request was granted.
+
+        Args:
+            transport: the socket's.
+            response: the answer to the request.
+            early: what came behind the request.
+            gone: called when the socket is gone.
+        """
         self._transport = transport
+        self._gone = gone
+        transport.set_protocol(self)
+        self._write(response)
         self._session = self._receiver.connect(self, address=self._address, host=self._host)
+        if early:
+            self._read(early)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """One frame has come, unmasked."""
-        kind = frame.msg_type
-        # RFC 6455 section 5.2: reserved bits MUST be 0 unless an extension defines them; there is none.
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self.close(CloseCode.PROTOCOL_ERROR, "reserved bits")
-        elif kind is _CLOSE:
-            self._answer_close(transport, frame)
-        elif self._closing:
-            return
-        elif kind is _PING:
-            transport.send_pong(frame.get_payload_as_bytes())
-        elif kind is not _PONG:
-            self._take_data(kind, frame)
+    # --- what the event loop calls ------------------------------------------------
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows passes it
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """See ``asyncio.BufferedProtocol``."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        self._read(bytes(_READ_BUFFER[:nbytes]))
+
+    def eof_received(self) -> bool:
+        """See ``asyncio.BufferedProtocol``: whoever says nothing more gets nothing more."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """The socket is gone; nothing of the connection waits for the collector, which comes seldom."""
         self._closing = True
+        self._forget()
         self._gone()
         if self._session is not None:
             self._receiver.disconnected(self._session)
         self._session = self._transport = None
         self._gone = lambda: None
+        vars(self._frames).clear()  # its reader refers to itself
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full; the core asks ``buffered`` itself."""
+        """The socket's buffer is full: nothing is read on from a client that does not read."""
+        self._full = True
+        self._stop_reading()
 
     def resume_writing(self) -> None:
         """The socket's buffer is low again."""
-        if self._session is not None and not self._closing:
+        self._full = False
+        if self._closing or self._transport is None:
+            return
+        if self._session is not None:
             self._receiver.drained(self._session)
-
-    # --- what the handshake calls -------------------------------------------------
-
-    def on_gone(self, action: Callable[[], None]) -> None:
-        """Have this called when the socket is gone."""
-        self._gone = action
+        rest, self._rest = self._rest, b""
+        if not self._full:
+            self._transport.resume_reading()
+        self._read(rest)
 
     # --- what the core calls ------------------------------------------------------
 
     def write(self, messages: Sequence[bytes]) -> None:
         """See ``relay.ports.Connection``."""
-        if self._transport is None or self._closing or self._transport.is_disconnected:
-            return
-        if len(messages) == 1 and len(messages[0]) <= COPIED:
-            self._transport.send(_TEXT, messages[0])
+        if self._closing:
             return
         parts: list[bytes] = []
         for message in messages:
-            parts += (_text_header(len(message)), message)
-        self._transport.underlying_transport.write(b"".join(parts))
+            parts += (text_header(len(message)), message)
+        self._write(b"".join(parts))
 
     def close(self, code: int, reason: str, *, patient: bool = True) -> None:
         """See ``relay.ports.Connection``."""
-        if self._transport is None or self._closing or self._transport.is_disconnected:
+        if self._closing or self._transport is None:
             return
         self._closing = True
-        self._forget_fragments()
-        self._transport.send_close(code, reason.encode())  # type: ignore[arg-type] # a C enum: any number passes
+        self._forget()
+        self._frames.fail(code, reason)  # not send_close: of an unfinished message nothing is kept
+        for data in self._frames.data_to_send():
+            self._write(data)
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
         if not patient:
-            self._transport.disconnect()
-
-    def fail(self, code: int) -> None:
-        """Close for a frame that breaks the protocol, and read no more."""
-        transport = self._transport
-        if transport is None or transport.is_disconnected:
-            return
-        # picows holds a frame back while it looks at the one behind it: that may be a close, which comes first.
-        closed = None if transport.close_handshake is None else transport.close_handshake.recv
-        if closed is None:
-            self.close(code, "broken frame")
-        else:
-            self._echo_close(transport, WSCloseCode.OK if closed.code == WSCloseCode.NO_INFO else closed.code)
-        transport.underlying_transport.pause_reading()
+            self._transport.close()
 
     def abort(self) -> None:
         """See ``relay.ports.Connection``."""
-        if self._transport is not None and not self._transport.is_disconnected:
-            self._closing = True
+        self._closing = True
+        if self._transport is not None:
             # Without it the operating system goes on offering what was written to somebody who does not read.
-            opened = self._transport.underlying_transport.get_extra_info("socket")
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
-            self._transport.disconnect(graceful=False)
+            with contextlib.suppress(OSError):  # closed already
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+            self._transport.abort()
 
     def buffered(self) -> int:
         """See ``relay.ports.Connection``."""
-        if self._transport is None or self._transport.is_disconnected:
-            return 0
-        return int(self._transport.underlying_transport.get_write_buffer_size())
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def untaken(self) -> int:
+    def bytes_taken(self) -> int:
         """See ``relay.ports.Connection``."""
-        if self._transport is None or self._transport.is_disconnected:
-            return 0
-        handle = self._transport.underlying_transport.get_extra_info("socket").fileno()
+        if self._transport is None or self._transport.is_closing():
+            return self._written
+        handle = self._transport.get_extra_info("socket").fileno()
         held = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-        return self.buffered() + held
+        return self._written - self.buffered() - held
 
-    # --- RFC 6455 -----------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------
 
-    def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
-        # RFC 6455 section 5.5.1: answer a Close with a Close, then the server closes TCP first (7.1.1).
-        self._echo_close(transport, frame.get_close_code() if frame.payload_size else WSCloseCode.OK)
-        transport.disconnect()
+    def _read(self, data: bytes) -> None:
+        """Work through what has come, frame by frame, until the client has to take something first."""
+        if self._closing:
+            self._lose_patience(len(data))
+        try:
+            at = 0
+            while at < len(data) and not self._is_deaf:
+                if self._left:
+                    at = self._pass_on(data, at)
+                else:
+                    data, at = self._begin(data, at)
+            self._rest = data[at:] if self._full and not self._closing else b""
+        except Broken as broken:
+            self._fail(CloseCode.PROTOCOL_ERROR, str(broken))
+        except Exception as error:  # noqa: BLE001 - the border: what fails ends its own connection
+            report(error)
+            self._fail(CloseCode.SERVER_ERROR, "internal error")
+        self._hold()
 
-    def _echo_close(self, transport: WSTransport, code: WSCloseCode) -> None:
-        """Answer a close with its code, if that may be sent."""
-        if not self._closing:
-            self._closing = True
-            is_code = _may_be_sent(int(code))  # type: ignore[call-overload] # a C enum is an int
-            transport.send_close(code if is_code else WSCloseCode.PROTOCOL_ERROR)
+    @property
+    def _is_deaf(self) -> bool:
+        """Whether what comes is left alone: for good, or for now."""
+        return self._transport is None or self._full or self._failed or self._patience < 0
 
-    def _take_data(self, kind: WSMsgType, frame: WSFrame) -> None:
-        continued = kind is _CONTINUATION
+    def _lose_patience(self, cost: int) -> None:
+        self._patience -= cost
+        if self._patience < 0:
+            self._stop_reading()
+
+    def _begin(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """Read the header of a frame; the data from its start on, and where to go on."""
+        if self._head:
+            data, at = self._head + data[at:], 0
+            self._head = b""
+        self._header = header = read_header(data[at : at + _LONGEST_HEADER])
+        if header is None:
+            self._head = data[at:]
+            return data, len(data)
+        self._left = header.size + header.length
+        if self._closing:
+            self._lose_patience(FRAME_COST)
+        else:
+            self._judge(header)
+        return data, at
+
+    def _judge(self, header: Header) -> None:
+        """Whether this frame may come now, seen by its header; else the connection is failed."""
+        if header.is_control:
+            if self._controls is None:
+                self._controls = Window(MAX_CONTROL_FRAMES)
+            if self._controls.take(int(asyncio.get_running_loop().time() * 1000)):
+                self._fail(CloseCode.POLICY_VIOLATION, "too many control frames")
+            return
         # RFC 6455 section 5.4: a continuation needs a beginning, and a new message none unfinished.
-        if continued != (self._fragments_kind is not None):
-            self.close(CloseCode.PROTOCOL_ERROR, "fragments out of order")
-            return
-        if frame.fin and not continued:
-            self._take_message(kind, frame.get_payload_as_bytes())
-            return
-        if not continued:
-            self._fragments_kind = kind
-        self._fragments.append(frame.get_payload_as_bytes())
-        self._fragments_bytes += frame.payload_size
-        if self._fragments_bytes > self.max_bytes or len(self._fragments) > self._max_fragments:
-            self.close(CloseCode.MESSAGE_TOO_BIG, "message too big")
-        elif frame.fin:
-            first, message = self._fragments_kind, b"".join(self._fragments)
-            self._forget_fragments()
-            if first is not None:
-                self._take_message(first, message)
+        if (header.opcode == CONTINUATION) != (self._fragments > 0):
+            raise Broken("fragments out of order")
+        most = 0 if self._session is None else self._session.most_bytes
+        if len(self._message) + header.length > most or self._fragments >= self._max_fragments:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
 
-    def _take_message(self, kind: WSMsgType, message: bytes) -> None:
+    def _pass_on(self, data: bytes, at: int) -> int:
+        """Give the library what there is of the frame; where the next one begins, or the data ends."""
+        end = min(at + self._left, len(data))
+        self._left -= end - at
+        header = cast("Header", self._header)
+        if self._closing:
+            if header.opcode == CLOSE and not self._left and self._transport is not None:
+                self._transport.close()
+            return end
+        self._frames.receive_data(data[at:end])
+        if self._left:
+            return end
+        found = self._frames.events_received()
+        if header.is_control:
+            self._answer(is_right=bool(found))
+        for frame in found if not header.is_control else ():
+            self._take(header, cast("Frame", frame))
+        return end
+
+    def _take(self, header: Header, frame: Frame) -> None:
+        """A data frame has come."""
+        data = bytes(frame.data)
+        if header.fin and not self._fragments:
+            self._take_message(header.opcode, data)
+            return
+        if not self._fragments:
+            self._kind = header.opcode
+        self._fragments += 1
+        self._message += data
+        if header.fin:
+            message = bytes(self._message)
+            self._forget_message()
+            self._take_message(self._kind, message)
+
+    def _take_message(self, kind: int, message: bytes) -> None:
         if self._session is None:
             return
-        if kind is _BINARY:
+        if kind == BINARY:
             self._receiver.receive_binary(self._session, message)
         elif message.isascii() or _is_utf8(message):
             self._receiver.receive(self._session, message)
         else:
             # RFC 6455 section 8.1
-            self.close(CloseCode.INVALID_TEXT, "invalid UTF-8")
+            self._fail(CloseCode.INVALID_TEXT, "invalid UTF-8")
 
-    def _forget_fragments(self) -> None:
-        self._fragments = []
-        self._fragments_bytes = 0
-        self._fragments_kind = None
+    def _stop_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
 
+    def _hold(self) -> None:
+        """Tell the relay how much of an unfinished message is held here."""
+        held = len(self._message) + len(self._head) + len(self._rest)
+        if self._left and not self._closing:
+            header = cast("Header", self._header)
+            held += header.size + header.length - self._left
+        if held != self._held:
+            self._held = held
+            self._halves.hold(self._end_half, held)
 
-class _Alarm:
-    """Stands for the logger that picows writes to; of what it would write, nothing is kept.
+    def _end_half(self) -> None:
+        self._held = 0
+        self._fail(CloseCode.MESSAGE_TOO_BIG, "too much is half sent")
 
-    picows tells of a broken frame before it closes, and goes on reading meanwhile. So this
-    is where reading ends, and where the reason that the peer gets is ours.
-    """
+    def _forget_message(self) -> None:
+        self._fragments = 0
+        self._message = bytearray()
 
-    name = "picows"
+    def _forget(self) -> None:
+        """Nothing that has come counts any more."""
+        self._forget_message()
+        self._head = self._rest = b""
+        if self._held:
+            self._held = 0
+            self._halves.hold(self._end_half, 0)
 
-    def __init__(self, connection: WebSocketConnection) -> None:
-        self._connection = connection
+    # --- writing ------------------------------------------------------------------
 
-    def isEnabledFor(self, _: int) -> bool:  # noqa: N802 - logging's name
-        """See ``logging.Logger``."""
-        return False
+    def _write(self, data: bytes) -> None:
+        """All bytes to the client go through here."""
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._written += len(data)
+            self._transport.write(data)
 
-    def debug(self, *_: object) -> None:
-        """See ``logging.Logger``."""
+    def _answer(self, *, is_right: bool) -> None:
+        """Send what the library answers to a control frame: a pong or a close, or the failure of the connection."""
+        for data in self._frames.data_to_send():
+            if data:
+                self._write(data)
+            else:
+                self._finish(is_right=is_right)
 
-    log = info = warning = debug
+    def _finish(self, *, is_right: bool) -> None:
+        """The library has said its last word."""
+        self._closing = True
+        self._forget()
+        if self._transport is None:
+            return
+        if is_right:
+            self._transport.close()  # RFC 6455 section 7.1.1: the server closes TCP first
+            return
+        # Closed at once, the operating system would answer what it has not read yet, and take back the close frame.
+        self._failed = True
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
 
-    def error(self, _: str, *arguments: object) -> None:
-        """See ``logging.Logger``; picows passes a code and a reason."""
-        match arguments:
-            case [(int(code), *_)]:
-                self._connection.fail(int(code))
-            case _:
-                self.exception()
-
-    def exception(self, *_: object) -> None:
-        """See ``logging.Logger``: something of ours was raised through picows."""
-        if error := sys.exc_info()[1]:
-            report(error)
-        self._connection.fail(CloseCode.SERVER_ERROR)
-
-
-def websocket(connection: WebSocketConnection) -> WSProtocol:
-    """The protocol that reads frames for a connection; it expects the request first."""
-    return WSProtocol(
-        None,
-        None,
-        False,
-        lambda _: connection,
-        _Alarm(connection),
-        True,
-        None,  # whoever hands on the socket has seen to the time
-        False,
-        0,
-        0,
-        WSAutoPingStrategy.PING_WHEN_IDLE,
-        False,
-        connection.max_bytes,
-        None,
-        READ_BUFFER,
-    )
-
-
-def _may_be_sent(code: int) -> bool:
-    """Whether an endpoint may put this code into a Close frame (RFC 6455 section 7.4)."""
-    return code in {1000, 1001, 1002, 1003, *range(1007, 1015)} or 3000 <= code < 5000  # noqa: PLR2004 - the RFC's
+    def _fail(self, code: int, reason: str) -> None:
+        """Close for what has come, and read no more."""
+        if self._transport is None:
+            return
+        if self._closing:
+            self._failed = True
+            return
+        self._frames.fail(code, reason)
+        for data in self._frames.data_to_send():
+            self._write(data)
+        self._finish(is_right=False)
 
 
 def _is_utf8(message: bytes) -> bool:
@@ -323,12 +401,3 @@ def _is_utf8(message: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _text_header(length: int) -> bytes:
-    """The header of an unmasked text frame (RFC 6455 section 5.2)."""
-    if length < 126:  # noqa: PLR2004 - the RFC's boundary
-        return bytes((0x81, length))
-    if length < 65_536:  # noqa: PLR2004 - the RFC's boundary
-        return b"\x81\x7e" + length.to_bytes(2, "big")
-    return b"\x81\x7f" + length.to_bytes(8, "big")

@@ -25,6 +25,15 @@ MAX_SAFE_INTEGER: Final = 2**53 - 1
 MAX_TRANSPORT_BYTES: Final = 1_048_576
 """A frame or assembled message above this closes the connection with 1009, unread."""
 
+MAX_EARLY_BYTES: Final = 4_096
+"""The same before login: nothing that is legal then is a quarter as long, and strangers get no more memory."""
+
+MAX_HALF_BYTES: Final = 16_777_216
+"""What a relay holds of all unfinished messages; beyond it, who holds the most is closed with 1009."""
+
+MAX_CONTROL_FRAMES: Final = 60
+"""Pings, pongs and closes of one connection in a minute; more closes with 1008."""
+
 MAX_FRAGMENTS: Final = 64
 """Frames of one fragmented message; more closes with 1009 (one-byte fragments cost 100 times their size)."""
 
