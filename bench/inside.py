@@ -68,7 +68,7 @@ class Inside:
         self.store = SQLiteStore(Path(self._folder.name) / "data")
         self._queue: deque[Callable[[], None]] = deque()
         self.relay = Relay(
-            config=Config(limits=False),
+            config=Config(limits=False, public_names=(HOST,)),
             clock=SystemClock(None),
             randomness=os.urandom,
             schedule=self._queue.append,
