@@ -1,6 +1,7 @@
 """``phantom contacts``: names for ids, and whether their keys were compared."""
 
 import json
+from collections.abc import Callable
 
 import click
 
@@ -17,7 +18,7 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UsageError
 from phantom_messenger.client.ids import plain_id, written_id
-from phantom_messenger.client.status import Trust
+from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.crypto.safety import grouped
 
 PATIENCE = 8.0
@@ -60,17 +61,73 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: boo
 @contacts.command()
 @click.argument("name")
 @profile_option
+@click.option("--classical", is_flag=True, help="send without post-quantum protection until there is a key for it")
 @reports_errors
-def accept(name: str, profile: str) -> None:
+def accept(name: str, profile: str, classical: bool) -> None:
     """Take the changed key of NAME without comparing it; texts are sent again."""
     client = open_client(profile)
     try:
+        if classical:
+            allowed = client.contacts.allow_classical(name)
+            click.echo(f"texts to {one_line(allowed.label)} go without a post-quantum key until there is one")
+            return
         changed = client.contacts.find(name).trust is Trust.CHANGED
         contact = client.contacts.accept(name)
         done = "accepted; compare it soon with 'phantom contacts verify'" if changed else "has not changed"
         click.echo(f"the key of {one_line(contact.label)} {done}")
     finally:
         client.close()
+
+
+@contacts.command()
+@click.argument("who")
+@profile_option
+@click.option("--history", is_flag=True, help="erase what was said, too")
+@click.option("--yes", is_flag=True, help="do not ask")
+@reports_errors
+def remove(who: str, profile: str, history: bool, yes: bool) -> None:
+    """Forget WHO: name, key and what waits to be sent. They are a stranger then, as if you had never written.
+
+    What was said stays ('phantom history ID' shows it), unless you give --history.
+    """
+    client = open_client(profile)
+    try:
+        contact = client.contacts.find(who)
+        if not yes:
+            what = " and all that was said" if history else ""
+            click.confirm(f"Forget {one_line(contact.label)}{what}?", abort=True, err=True)
+        run(_refuse(client, lambda: client.contacts.remove(who, history=history), "removed"))
+    finally:
+        client.close()
+
+
+@contacts.command()
+@click.argument("who")
+@profile_option
+@reports_errors
+def block(who: str, profile: str) -> None:
+    """Keep WHO away, a name or an id: what they send is dropped unread. They are not told."""
+    client = open_client(profile)
+    run(_refuse(client, lambda: client.block(who), "blocked"))
+
+
+@contacts.command()
+@click.argument("who")
+@profile_option
+@reports_errors
+def unblock(who: str, profile: str) -> None:
+    """Keep WHO away no longer. What they sent meanwhile is gone."""
+    client = open_client(profile)
+    run(_refuse(client, lambda: client.unblock(who), "unblocked"))
+
+
+async def _refuse(client: Client, change: Callable[[], Contact], done: str) -> None:
+    """Change it here, and tell the relay if it can be reached."""
+    async with client:
+        contact = change()
+        told = await client.told(PATIENCE)
+    later = "" if told else "; the relay is told at the next contact"
+    click.echo(f"{one_line(contact.label)} is {done}{later}")
 
 
 @contacts.command("list")
@@ -91,11 +148,12 @@ def list_contacts(profile: str, as_json: bool) -> None:
                     "id": written_id(contact.user_id),
                     "trust": contact.trust,
                     "classical": contact.classical,
+                    "blocked": contact.blocked,
                 }
                 click.echo(json.dumps(row))
             else:
                 name = one_line(contact.name) or "(stranger)"
-                mark = "  classical" if contact.classical else ""
+                mark = ("  classical" if contact.classical else "") + ("  blocked" if contact.blocked else "")
                 click.echo(f"{column(name, 20)} {written_id(contact.user_id)}  {contact.trust}{mark}")
         if not found and not as_json:
             click.echo("nobody yet; add somebody with 'phantom contacts add NAME ID'")

@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,6 +26,7 @@ from phantom_messenger.client.errors import (
     NoKeyYet,
     PhantomError,
     ProfileExists,
+    RelayError,
     RelayUnreachable,
     Replaced,
     UsageError,
@@ -37,6 +38,7 @@ from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
+    Contact,
     DeliveryEvent,
     DeliveryState,
     Event,
@@ -383,6 +385,48 @@ class Client:
             async with asyncio.timeout(timeout):
                 while self._messenger.untold and self._messenger.is_online:
                     await self._next_change()
+
+    # --- saying no ----------------------------------------------------------------
+
+    def block(self, who: str) -> Contact:
+        """Keep somebody away: what they send is dropped unread, here and, once it knows, at the relay.
+
+        They are not told, and what waits for them here is not sent. The relay is told at the next contact.
+
+        Args:
+            who: a contact's name or a user id.
+
+        Raises:
+            UnknownContact: no such contact.
+            VaultError: it could not be stored.
+        """
+        return self._refuse(who, self._messenger.block)
+
+    def unblock(self, who: str) -> Contact:
+        """Keep somebody away no longer; arguments and errors as ``block``."""
+        return self._refuse(who, self._messenger.unblock)
+
+    async def told(self, timeout: float) -> bool:
+        """Wait until the relay has confirmed who is blocked and who no longer.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether it has.
+        """
+        with contextlib.suppress(TimeoutError, RelayError):
+            async with asyncio.timeout(timeout):
+                while self._messenger.unconfirmed:
+                    self._raise_if_over()
+                    await self._next_change()
+        return not self._messenger.unconfirmed
+
+    def _refuse(self, who: str, change: Callable[[str], None]) -> Contact:
+        contact = self.contacts.find(who)
+        change(contact.user_id)
+        self._changed()
+        return self.contacts.of(contact.user_id)
 
     # --- presence and events ------------------------------------------------------
 

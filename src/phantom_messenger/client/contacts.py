@@ -23,14 +23,24 @@ class Contacts:
         vault: holds it.
         own_id: one's user id, base64.
         own_key: one's public identity key, 32 bytes.
-        added: called with the id of a contact that was added.
+        added: called with the id of a contact that was added, or is to be treated otherwise than before.
+        remove: called with the id of one who is to be forgotten, and whether what was said goes too.
     """
 
-    def __init__(self, vault: Vault, *, own_id: str, own_key: bytes, added: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        own_id: str,
+        own_key: bytes,
+        added: Callable[[str], None],
+        remove: Callable[[str, bool], None] = lambda _id, _history: None,
+    ) -> None:
         self._vault = vault
         self._own_id = own_id
         self._own_key = own_key
         self._added = added
+        self._remove = remove
 
     def everybody(self) -> list[Contact]:
         """Everybody, in the order in which they came."""
@@ -194,15 +204,57 @@ class Contacts:
     def may_tell(self, user_id: str) -> bool:
         """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
         record = self._vault.get(records.CONTACT, user_id, ContactRecord)
-        return record is not None and bool(record.name or record.greeted) and record.trust != Trust.CHANGED
+        if record is None or record.blocked or record.trust == Trust.CHANGED:
+            return False
+        return bool(record.name or record.greeted)
 
     def ungreeted(self) -> list[str]:
         """Ids of named contacts whom the relay does not yet know as such."""
         return [
             record.user_id
             for _, record in self._vault.all(records.CONTACT, ContactRecord)
-            if record.name and not record.greeted
+            if record.name and not record.greeted and not record.blocked
         ]
+
+    def is_blocked(self, user_id: str) -> bool:
+        """Whether what this user sends is dropped unread."""
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        return record is not None and record.blocked
+
+    def note_blocked(self, user_id: str, *, blocked: bool) -> None:
+        """Note it, and that the relay forgets that we wrote to them; call it inside a transaction."""
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        record = msgspec.structs.replace(record, blocked=blocked, greeted=False)
+        if record == ContactRecord(user_id=user_id):
+            self._vault.delete(records.CONTACT, user_id)
+        else:
+            self._vault.put(records.CONTACT, user_id, record)
+        self._vault.when_kept(lambda: self._added(user_id))
+
+    def forget(self, user_id: str) -> None:
+        """Forget all but that they are blocked, if they are; call it inside a transaction."""
+        if self.is_blocked(user_id):
+            self._vault.put(records.CONTACT, user_id, ContactRecord(user_id=user_id, blocked=True))
+        else:
+            self._vault.delete(records.CONTACT, user_id)
+        self._vault.when_kept(lambda: self._added(user_id))
+
+    def remove(self, who: str, *, history: bool = False) -> Contact:
+        """Forget somebody: name, key, sessions, what waits to be sent. They are a stranger then; blocked ones stay so.
+
+        Args:
+            who: a name or an id.
+            history: erase what was said, too.
+
+        Returns:
+            Who it was.
+
+        Raises:
+            UnknownContact: no such contact.
+        """
+        contact = self.find(who)
+        self._remove(contact.user_id, history)
+        return contact
 
     def greeted(self, user_id: str) -> None:
         """The relay has seen us write to this contact; call it inside a transaction."""
@@ -224,6 +276,7 @@ def _public(record: ContactRecord) -> Contact:
         trust=Trust(record.trust),
         key=record.offered or record.key or None,
         classical=record.classical,
+        blocked=record.blocked,
     )
 
 

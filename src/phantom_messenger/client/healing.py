@@ -88,6 +88,11 @@ class Healing:
             self._vault.delete(records.UNREADABLE, records.pair(sender, message_id))
             self._vault.when_kept(lambda: self._forget(sender, message_id))
 
+    def drop(self, sender: str) -> None:
+        """Nothing of this user is asked for any more; call it inside a transaction."""
+        for message_id in list(self._unreadable.get(sender, {})):
+            self.readable(sender, message_id)
+
     def _forget(self, sender: str, message_id: str) -> None:
         self._unreadable[sender].pop(message_id, None)
 

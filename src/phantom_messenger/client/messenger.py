@@ -35,6 +35,7 @@ from phantom_messenger.client.records import (
     ReceivedRecord,
     SentRecord,
 )
+from phantom_messenger.client.refusing import Refusing
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -106,7 +107,11 @@ class Messenger:
         self._server = record.server
         self.user_id: str = base64.b64encode(self._identity.peer.user_id).decode()
         self.contacts = Contacts(
-            vault, own_id=self.user_id, own_key=self._identity.peer.public, added=self._contact_added
+            vault,
+            own_id=self.user_id,
+            own_key=self._identity.peer.public,
+            added=self._contact_added,
+            remove=self.remove,
         )
         prekeys = PreKeyChain(vault, self._identity, random)
         self._conversations = Conversations(vault, self._identity, prekeys, random)
@@ -130,6 +135,15 @@ class Messenger:
             trouble=self._trouble,
             advance=self._entry_advance,
             greeted=self._greeted,
+        )
+        self._refusing = Refusing(
+            vault,
+            contacts=self.contacts,
+            conversations=self._conversations,
+            outbox=self._outbox,
+            receipts=self._receipts,
+            healing=self._healing,
+            sending=self._sending,
         )
         self._events: list[Event] = []
         self._link: Link | None = None
@@ -180,6 +194,11 @@ class Messenger:
         waiting = sum(1 for sender in self._receipts.senders() if self.contacts.may_tell(sender))
         return len(self._acks) + waiting + self._outbox.carriers()
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many users the relay is still to keep away, or no longer."""
+        return len(self._refusing)
+
     def hurry(self) -> None:
         """Tell at once what is to be told: the program is about to leave."""
         self._sending.hurry()
@@ -214,6 +233,9 @@ class Messenger:
         if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
             raise UsageError("a text can expire after 1 millisecond to 365 days; choose a time in between")
         contact = self.contacts.of(peer)
+        if contact.blocked:
+            who = contact.name or peer
+            raise UsageError(f"{contact.label} is blocked; 'phantom contacts unblock {who}' first")
         if contact.trust is Trust.CHANGED:
             who = contact.name or peer
             raise KeyChanged(
@@ -284,6 +306,22 @@ class Messenger:
             return
         payload = frames.PresencePayload(user_id=peer)
         self._send(lambda request, time: frames.Presence(id=request, payload=payload, timestamp=time))
+
+    def block(self, peer: str) -> None:
+        """Keep a user away; see ``Refusing``."""
+        self._refusing.block(peer)
+        self._pump()
+
+    def unblock(self, peer: str) -> None:
+        """Keep a user away no longer."""
+        self._refusing.unblock(peer)
+        self._pump()
+
+    def remove(self, peer: str, history: bool) -> None:
+        """Forget a user."""
+        self._refusing.remove(peer, history=history)
+        self._pump()
+        self._notify()
 
     def delete_account(self) -> bool:
         """Ask the relay to forget this identity; it closes the connection once it has. False if offline."""
@@ -361,7 +399,7 @@ class Messenger:
             times.append(self._link.next_tick(now))
             times += [self._publishing.wait(now)] if self.is_online else []
             times += [wait for wait in (self._acks.wait(now),) if wait is not None]
-        times += self._sending.waits(now)
+        times += self._sending.waits(now) + self._refusing.waits(now)
         return max(10, min(times))
 
     @property
@@ -382,6 +420,7 @@ class Messenger:
                     self._housekeeping_at = 0  # what has expired meanwhile is erased now
                     self._publishing.connected(self._monotonic())
                     self._acks.connected()
+                    self._refusing.connected()
                 case LoginFailed():
                     self.retry_after = event.retry_after
                     self._is_refused = event.retry_after is None
@@ -404,6 +443,8 @@ class Messenger:
                         self._publishing.take(event, self._link, self._monotonic(), self._ageing.now())
                 case frames.PresenceNotice():
                     self._take_presence(event)
+                case frames.BlockDone():
+                    self._refusing.done(event, self._monotonic())
                 case frames.Error():
                     self._take_error(event)
                 case _:
@@ -431,6 +472,9 @@ class Messenger:
 
     def _take_message(self, frame: frames.RoutedMessage) -> None:
         payload = frame.payload
+        if self.contacts.is_blocked(payload.sender_id):
+            self._confirm_message(payload)
+            return
         try:
             opened = self._inbox.take(frame, self._ageing.now(), self._take_told, wall=self._wall())
         except CryptoError as error:
@@ -438,6 +482,10 @@ class Messenger:
             return
         if opened is not None:
             self._opened(payload.sender_id, payload.message_id, opened)
+        self._confirm_message(payload)
+
+    def _confirm_message(self, payload: frames.RoutedMessagePayload) -> None:
+        """The relay need not keep it."""
         if self._link is not None:
             delivered = frames.MessageAckPayload(
                 message_id=payload.message_id, sender_id=payload.sender_id, status="delivered"
@@ -560,6 +608,8 @@ class Messenger:
 
     def _take_presence(self, frame: frames.PresenceNotice) -> None:
         payload = frame.payload
+        if self.contacts.is_blocked(payload.user_id):
+            return
         last_seen = None if payload.last_seen is UNSET else payload.last_seen
         if last_seen is not None and self._link is not None and last_seen > self._link.relay_time(self._monotonic()):
             last_seen = None  # no honest relay has seen the future
@@ -575,6 +625,11 @@ class Messenger:
         now = self._monotonic()
         if self._sending.refused(frame, now):
             return
+        sentence = self._refusing.refused(frame, now)
+        if sentence is not None:
+            if sentence:
+                self._trouble(None, "block", sentence)
+            return
         if self._publishing.refused(frame, now):
             self._trouble(None, "prekeys", f"the relay refused the prekeys: {one_line(frame.payload.message)}")
         else:
@@ -589,6 +644,7 @@ class Messenger:
         now = self._monotonic()
         self._publishing.tick(self._link, now)
         self._acks.tick(self._link, now)
+        self._refusing.tick(self._link, now)
         self._sending.pump(self._link, now, steady=self._ageing.now(), greet=self._ungreeted)
 
     def _confirm(self, seq: Any) -> None:
@@ -626,7 +682,7 @@ class Messenger:
         self._sending.may_be_told(peer)
 
     def _contact_added(self, peer: str) -> None:
-        self._ungreeted.update(self.contacts.ungreeted())
+        self._ungreeted = set(self.contacts.ungreeted())
         self._sending.forgive(peer)
         self._pump()
         self._notify()

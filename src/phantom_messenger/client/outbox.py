@@ -126,6 +126,18 @@ class Outbox:
             if is_flying:
                 self._vault.when_kept(lambda: self._landed(peer))
 
+    def drop(self, peer: str) -> None:
+        """Nothing is sent to this user any more, nor waited for; call it inside a transaction."""
+        for entry in [one for one in self._entries.values() if one.peer == peer]:
+            sent = self.sent(entry.message_id)
+            if sent is not None and sent.state == DeliveryState.QUEUED:
+                failed = msgspec.structs.replace(sent, state=int(DeliveryState.FAILED))
+                self._vault.put(records.SENT, sent.message_id, failed, due=sent.expires_at)
+            self.remove(entry.message_id, peer, is_over=True)
+        for message_id in self._unanswered.get(peer, []):
+            self._vault.delete(records.UNANSWERED, message_id)
+        self._vault.when_kept(lambda: self._unanswered.update({peer: []}))
+
     def _forget(self, message_id: str) -> None:
         self._entries.pop(message_id, None)
 

@@ -99,6 +99,11 @@ class Receipts:
         for record in overdue:
             self._drop(record)
 
+    def drop(self, sender: str) -> None:
+        """This user is told nothing any more; call it inside a transaction."""
+        for record in [one for (whose, _), one in self._known.items() if whose == sender]:
+            self._drop(record)
+
     def _put(self, record: ReceiptRecord) -> None:
         name = records.pair(record.sender, record.message_id)
         self._vault.put(records.RECEIPT, name, record, due=record.at + KEEP_MS)

@@ -24,6 +24,7 @@ UNREADABLE: Final = "unreadable"
 RECEIPT: Final = "receipt"
 HEALED: Final = "healed"
 UNANSWERED: Final = "unanswered"
+BLOCK: Final = "block"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     ``offered``: another key that came under a claimed id, b'' if none: see ``Trust.CHANGED``.
     ``classical``: the session in use has no post-quantum secret. ``post_quantum``: one had (see ``had_kem``).
     ``allows_classical``: the user has said that texts may go without one, until there is one again.
+    ``blocked``: what they send is dropped unread.
     """
 
     user_id: str
@@ -59,6 +61,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     offered_classical: bool = False
     post_quantum: bool = False
     allows_classical: bool = False
+    blocked: bool = False
 
     @property
     def had_kem(self) -> bool:
@@ -204,6 +207,13 @@ class UnansweredRecord(Record, frozen=True, kw_only=True):
 
     message_id: str
     peer: str
+
+
+class BlockRecord(Record, frozen=True, kw_only=True):
+    """``BLOCK``/user id: what the relay is to be told of this user and has not confirmed, first to last."""
+
+    user_id: str
+    steps: list[bool]
 
 
 class HealedRecord(Record, frozen=True, kw_only=True):

@@ -125,6 +125,7 @@ class Sending:
         self._waiting_since: dict[str, int] = {}
         self._storage_told_at: int | None = None
         self._blocked: set[str] = set()
+        self._held: set[str] = set()
         self._classical_until: dict[str, int] = {}
         """Users of whom the relay gave no post-quantum key: when they are asked for again."""
         self._renew: set[str] = set()
@@ -150,6 +151,21 @@ class Sending:
         self._blocked.discard(peer)
         self._classical_until.pop(peer, None)
         self._tell_at.pop(peer, None)
+
+    def drop(self, peer: str) -> None:
+        """This user is written to no more: what was begun for it is of no use."""
+        self._exchanges.pop(peer, None)
+        self._waiting_since.pop(peer, None)
+        self._tell_at.pop(peer, None)
+        self._renew.discard(peer)
+
+    def hold(self, peer: str) -> None:
+        """Write nothing to this user: the relay is to forget first that one ever did."""
+        self._held.add(peer)
+
+    def release(self, peer: str) -> None:
+        """Write to this user again."""
+        self._held.discard(peer)
 
     def may_be_told(self, peer: str) -> None:
         """This user may learn what became of their messages from now on."""
@@ -246,7 +262,9 @@ class Sending:
 
     def _send_entry(self, entry: OutboxRecord) -> None:
         link, now = self._link, self._now
-        if link is None or not self._pacing.may_reach(entry.peer, now) or self._is_blocked(entry):
+        if link is None or entry.peer in self._held:
+            return
+        if not self._pacing.may_reach(entry.peer, now) or self._is_blocked(entry):
             return
         if not entry.sealed and not self._conversations.has_session(entry.peer):
             self._want_session(entry.peer)
@@ -344,6 +362,8 @@ class Sending:
 
     def _want_session(self, peer: str, *, heals: bool = False) -> None:
         link, now = self._link, self._now
+        if peer in self._held:
+            return
         exchange = self._exchanges.get(peer)
         if exchange is not None and now - exchange.since < EXCHANGE_MS:
             exchange.heals = exchange.heals or heals

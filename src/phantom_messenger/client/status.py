@@ -54,6 +54,7 @@ class Contact:
 
     ``name`` is '' for a stranger who wrote; ``key`` None until it was seen, and the new one if it has changed.
     ``classical``: a quantum computer could read the texts of the session in use.
+    ``blocked``: what they send is dropped unread.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Contact:
     trust: Trust
     key: bytes | None
     classical: bool = False
+    blocked: bool = False
 
     @property
     def label(self) -> str:
