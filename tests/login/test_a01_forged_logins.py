@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from websockets.asyncio.client import connect as dial
 from websockets.asyncio.server import ServerConnection, serve
 
 from support.people import USER_ID, Frame, Person, base64_text, canonical
@@ -327,14 +326,19 @@ def test_forged_logins_succeed_without(
 
 
 async def passed_on(relay: RelayProcess, home: Path) -> str:
-    """The answer of a relay to a login that its client sent to another one, which passes it on."""
+    """The answer of a relay to a login that its client sent to another one, which passes it on.
+
+    That one gives itself out for what its client has dialled: the header is its own to write.
+    """
     answers: asyncio.Queue[str] = asyncio.Queue()
 
     async def evil(victim: ServerConnection) -> None:
-        async with dial(relay.url, compression=None, proxy=None) as upstream:
-            await victim.send(await upstream.recv())
-            await upstream.send(await victim.recv())
-            answers.put_nowait(json.loads(await upstream.recv())["type"])
+        assert victim.request is not None
+        with RawSocket(relay.address) as upstream:
+            upstream.upgrade([("Host", victim.request.headers["Host"])])
+            await victim.send(upstream.read().payload.decode())
+            upstream.send(frame(TEXT, str(await victim.recv()).encode()))
+            answers.put_nowait(json.loads(upstream.read().payload)["type"])
 
     async with serve(evil, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
@@ -342,8 +346,16 @@ async def passed_on(relay: RelayProcess, home: Path) -> str:
             return await answers.get()
 
 
-def test_login_at_another_relay_is_worthless_here(relay: RelayProcess, tmp_path: Path) -> None:
-    assert run(passed_on(relay, tmp_path)) == "AUTH_FAILURE"
+@pytest.mark.parametrize("names", [[], ["--public-names", "relay.test"]], ids=["as it comes", "with a name"])
+def test_login_at_another_relay_is_worthless_here(start_relay: StartRelay, names: list[str], tmp_path: Path) -> None:
+    assert run(passed_on(start_relay(*names), tmp_path)) == "AUTH_FAILURE"
+
+
+def test_login_at_another_relay_is_good_where_any_name_is(start_relay: StartRelay, tmp_path: Path) -> None:
+    """A control, and what the setting's warning means."""
+    relay = start_relay("--public-names", "any")
+    assert run(passed_on(relay, tmp_path)) == "AUTH_SUCCESS"
+    assert [line for line in relay.doubts if "any-name" in line]
 
 
 def test_login_at_another_relay_would_be_good_without_an_audience(start_relay: StartRelay, tmp_path: Path) -> None:

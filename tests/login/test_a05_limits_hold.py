@@ -162,8 +162,8 @@ def test_relay_that_does_not_keep_them_forgets(start_relay: StartRelay) -> None:
 def test_nothing_of_whom_is_limited_stands_on_disk(start_relay: StartRelay) -> None:
     relay = start_relay(*BEHIND)
     alice = Person()
-    for _ in range(6):
-        attempt(relay, CLIENT, person=alice)
+    for person in (alice, *(Person() for _ in range(5))):
+        attempt(relay, CLIENT, person=person)
     relay.stop()
     disk = b"".join(path.read_bytes() for path in relay.data.iterdir())
     assert b"relay_limits" in disk

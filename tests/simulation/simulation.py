@@ -25,7 +25,7 @@ from simulation_relay import Death, Errors, RelayPart
 
 from phantom_messenger.client import prekeychain, vault
 from phantom_messenger.engines import mailboxes
-from phantom_messenger.relay import core, handlers
+from phantom_messenger.relay import core, login, prekeys
 from phantom_messenger.wire.frames import PresenceStatus
 from support.simulated import HOUR, MINUTE, SECOND
 
@@ -88,8 +88,8 @@ def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
         (prekeychain, "KEM_TARGET", 2),
         (prekeychain, "REFILL_BELOW", 2),
         (prekeychain, "KEM_REFILL_BELOW", 1),
-        (handlers, "LOW_PREKEYS", 1),
-        (handlers, "PAGE", 2_000),
+        (prekeys, "LOW_PREKEYS", 1),
+        (login, "PAGE", 2_000),
         (core, "PAGE", 2_000),
         (core, "HIGH_WATER", 2_500),
         (core, "LOW_WATER", 1_200),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from phantom_messenger.relay.config import SETTINGS, ConfigError, load_config
+from phantom_messenger.relay.config import SETTINGS, ConfigError, default_of, load_config, unknown_variables
 from phantom_messenger.relay.main import StoreError, run_relay
 
 INTRO = """
@@ -30,9 +30,11 @@ Stop the relay with Ctrl-C.
 
 def _setting(name: str) -> click.Option:
     flag = f"--{name.replace('_', '-')}"
+    default = default_of(name)
+    text = SETTINGS[name].help + (f"  [default: {default}]" if default else "")
     if name == "allow_unsigned_auth":
-        return click.Option([flag, name], is_flag=True, default=None, flag_value="on", help=SETTINGS[name].help)
-    return click.Option([flag, name], metavar="VALUE", help=SETTINGS[name].help)
+        return click.Option([flag, name], is_flag=True, default=None, flag_value="on", help=text)
+    return click.Option([flag, name], metavar="VALUE", help=text)
 
 
 @click.command(params=[_setting(name) for name in SETTINGS])
@@ -49,7 +51,7 @@ def serve(config: Path | None, intro: bool, **given: str | None) -> None:
             click.echo(INTRO.format(url=url, here=Path.cwd()))
 
     try:
-        run_relay(load_config(given, os.environ, config), ready)
+        run_relay(load_config(given, os.environ, config), ready, unknown=unknown_variables(os.environ))
     except ConfigError as error:
         click.echo(f"phantom serve: {error}", err=True)
         sys.exit(2)

@@ -2,9 +2,13 @@
 
 The command line beats the environment (``PHANTOM_<NAME>``), that beats the file, that
 beats the default. A wrong value names the setting, whichever place it came from.
+
+Others write into the same environment: the client's own variables, and Kubernetes, which tells
+every container of a Service named ``phantom`` by ``PHANTOM_PORT=tcp://10.0.0.7:8080`` and the like.
 """
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -160,6 +164,16 @@ def _networks(value: str) -> tuple[Network, ...]:
         raise ValueError("must be networks like 10.0.0.0/8,fd00::/8") from None
 
 
+_PREFIX: Final = "PHANTOM_"
+_OTHERS: Final = {
+    f"{_PREFIX}{name}" for name in ("CONFIG", "DEBUG", "EXPORT_PASSPHRASE", "HOME", "PASSPHRASE", "PROFILE")
+}
+"""Variables of the command line's other parts."""
+
+_SERVICE_LINK: Final = re.compile(
+    r"(PHANTOM(?:_[A-Z0-9_]+?)?)_(SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_[A-Z_]+)?)"
+)
+
 _RATE: Final = _number(1, 1_000_000_000)
 
 SETTINGS: Final[dict[str, Setting]] = {
@@ -180,7 +194,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "log_format": Setting(lambda value: Form(_choice(Form)(value)), "form of the log: text or json"),
     "verify_workers": Setting(
         _number(0, 16),
-        "processes that check signatures beside the relay's own; by default half the cores, at most 2",
+        "processes that check signatures beside the relay's own",
     ),
     "rate_auth": Setting(_RATE, "AUTH a minute and user; of failed ones and new accounts, a minute and address"),
     "rate_message": Setting(_RATE, "MESSAGE a minute and user"),
@@ -192,6 +206,28 @@ SETTINGS: Final[dict[str, Setting]] = {
     "rate_block": Setting(_RATE, "BLOCK a minute and user"),
     "connections_per_address": Setting(_number(1, 1_000_000), "connections of one address"),
 }
+
+
+_DEFAULTS_IN_WORDS: Final = {
+    "data": "the platform's place for data",
+    "public_names": "the addresses listened on, if only this machine can reach them",
+    "verify_workers": "half the cores, at most 2",
+}
+
+
+def default_of(name: str) -> str:
+    """What a setting is if nothing is said, for people; '' for nothing."""
+    if name in _DEFAULTS_IN_WORDS:
+        return _DEFAULTS_IN_WORDS[name]
+    match Config.__dataclass_fields__[name].default:
+        case bool(default):
+            return "on" if default else "off"
+        case tuple(default):
+            return ",".join(default)
+        case None:
+            return ""
+        case default:
+            return str(default)
 
 
 def default_data_folder() -> Path:
@@ -214,8 +250,8 @@ def load_config(given: Mapping[str, str | None], environ: Mapping[str, str], fil
     for name, text in _read_file(file).items():
         texts[name] = (text, f"{name} in {file}")
     for name in SETTINGS:
-        variable = f"PHANTOM_{name.upper()}"
-        if variable in environ:
+        variable = f"{_PREFIX}{name.upper()}"
+        if variable in environ and not _is_service_link(variable, environ):
             texts[name] = (environ[variable], variable)
     for name, option in given.items():
         if option is not None:
@@ -227,6 +263,24 @@ def load_config(given: Mapping[str, str | None], environ: Mapping[str, str], fil
         except ValueError as error:
             raise ConfigError(f"{place} {error} (it is {text!r})") from None
     return _consistent(Config(**values))
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """The names of variables that look like a setting and are none: slips of whoever has set them."""
+    known = {f"{_PREFIX}{name.upper()}" for name in SETTINGS} | _OTHERS
+    return sorted(
+        name
+        for name in environ
+        if name.startswith(_PREFIX) and name not in known and not _is_service_link(name, environ)
+    )
+
+
+def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether Kubernetes has set this variable for a Service, which it names by ``..._SERVICE_HOST`` too."""
+    found = _SERVICE_LINK.fullmatch(variable)
+    if found is None or f"{found[1]}_SERVICE_HOST" not in environ:
+        return False
+    return found[2] != "PORT" or "://" in environ[variable]
 
 
 def _consistent(config: Config) -> Config:
@@ -249,7 +303,7 @@ def _read_file(file: Path | None) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors of Windows write a mark
     except OSError as error:
         raise ConfigError(f"--config {file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

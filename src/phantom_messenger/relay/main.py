@@ -6,7 +6,7 @@ import gc
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import uvloop
@@ -31,12 +31,13 @@ hundred times for it, and what has come meanwhile makes the next wait longer.
 """
 
 
-def run_relay(config: Config, ready: Callable[[str], None]) -> None:
+def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence[str] = ()) -> None:
     """Run a relay until SIGINT or SIGTERM.
 
     Args:
         config: the settings.
         ready: called with the URL once it listens.
+        unknown: variables of the environment that look like settings and are none.
 
     Raises:
         ConfigError, StoreError: it cannot start; the message says what to do.
@@ -44,6 +45,8 @@ def run_relay(config: Config, ready: Callable[[str], None]) -> None:
     install(config.log_level, config.log_format)
     for event in _doubts(config):
         log(event)
+    for variable in unknown:
+        log(Event.SETTING_UNKNOWN, variable=variable)
     _allow_many_connections()
     store = SQLiteStore(config.data)
     if store.is_cramped:
