@@ -138,11 +138,21 @@ def test_second_challenge_is_not_signed() -> None:
 
 
 FAILURES: dict[str, tuple[Frame, LoginFailed]] = {
-    "signature": ({"code": 1002, "reason": "No."}, LoginFailed("No.", None)),
-    "form": ({"code": 1001, "reason": "What?"}, LoginFailed("What?", None)),
-    "limit": ({"code": 1003, "reason": "Slow down.", "retryAfter": 4_321}, LoginFailed("Slow down.", 4_321)),
-    "limit without a time": ({"code": 1003, "reason": "Slow down."}, LoginFailed("Slow down.", LIMITED_MS)),
-    "what passes": ({"code": 1002, "reason": "Too late.", "retryAfter": 5}, LoginFailed("Too late.", 5)),
+    "a relay that names no reason": ({"code": 1002, "reason": "No."}, LoginFailed("No.", "", None, None)),
+    "the same, with a time": ({"code": 1002, "reason": "Wait.", "retryAfter": 5}, LoginFailed("Wait.", "", 5, False)),
+    "limit": ({"code": 1003, "reason": "Slow down.", "retryAfter": 4_321}, LoginFailed("Slow down.", "", 4_321, False)),
+    "limit without a time": ({"code": 1003, "reason": "Slow."}, LoginFailed("Slow.", "", LIMITED_MS, False)),
+    "a reason that is no word": (
+        {"code": 1002, "reason": "No.", "details": {"reason": 7}},
+        LoginFailed("No.", "", None, None),
+    ),
+    **{
+        word: (
+            {"code": 1002, "reason": "No.", "details": {"reason": word}},
+            LoginFailed("No.", word, None, word in {"identity", "signature", "key", "unsigned"}),
+        )
+        for word in ("identity", "signature", "key", "unsigned", "audience", "challenge", "clock", "field", "of later")
+    },
 }
 
 

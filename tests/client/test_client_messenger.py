@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import DAY, YEAR, Device, Town, fast_folder, pass_time, raw_rows, settle
+from client_samples import DAY, YEAR, Device, Town, fast_folder, pass_time, raw_rows, settle, with_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_TEXT_BYTES
@@ -327,11 +327,11 @@ CLOSES = {
     "relay failed": (1011, "", True),
     "too slow a login": (4000, "authentication required", True),
     "too much": (4002, "too many refused messages", True),
-    "refused": (4001, "authentication failed", False),
-    "not understood": (4003, "too many malformed messages", False),
-    "broken protocol": (1002, "", False),
-    "broken text": (1007, "", False),
-    "too big": (1009, "", False),
+    "refused": (4001, "authentication failed", True),
+    "not understood": (4003, "too many malformed messages", True),
+    "broken protocol": (1002, "", True),
+    "broken text": (1007, "", True),
+    "too big": (1009, "", True),
     "replaced": (1008, "replaced by a newer login", False),
     "closed by somebody on the way": (1000, "", True),
 }
@@ -348,13 +348,111 @@ def test_close_code_says_whether_to_connect_again(town: Town, code: int | None, 
 def test_refused_login_is_not_tried_again_however_the_connection_ends(town: Town, code: int | None) -> None:
     alice = town.device("alice")
     alice.connect()
-    payload = {"code": 1002, "reason": "This user id belongs to another key."}
+    details = {"reason": "identity"}
+    payload = {"code": 1002, "reason": "This user id belongs to another key.", "details": details}
     alice.messenger.receive(canonical({"type": "AUTH_FAILURE", "payload": payload, "timestamp": 1}).decode())
     assert alice.messenger.is_lost
     assert not alice.messenger.disconnected(code, "")
     alice.hear()
     (event,) = alice.heard(ConnectionEvent)
     assert event == ConnectionEvent(state=ConnectionState.REFUSED, reason="This user id belongs to another key.")
+
+
+@pytest.mark.parametrize("code", [4001, 4003, 1002, 1007, 1009])
+def test_relay_that_is_at_odds_is_tried_again_late_and_each_time_later(town: Town, code: int) -> None:
+    (alice,) = town.devices("alice")
+    waits = []
+    for _ in range(4):
+        alice.messenger.dialling()
+        assert alice.messenger.disconnected(code, "")
+        waits.append(alice.messenger.retry_after)
+    assert waits == [60_000, 120_000, 240_000, 300_000]
+    alice.cut()
+    alice.login()
+    assert alice.messenger.disconnected(code, "")
+    assert alice.messenger.retry_after == 60_000
+
+
+def test_close_that_says_replaced_before_the_login_is_an_outage(town: Town) -> None:
+    alice = town.device("alice")
+    alice.connect()
+    assert alice.messenger.disconnected(1008, "replaced by a newer login")
+    alice.hear()
+    assert [event.state for event in alice.heard(ConnectionEvent)] == [ConnectionState.OFFLINE]
+
+
+WORDS = {
+    "audience": True,
+    "challenge": True,
+    "clock": True,
+    "field": True,
+    "of later": True,
+    "rate": True,
+    "overload": True,
+    "storage": True,
+    "identity": False,
+    "signature": False,
+    "key": False,
+    "unsigned": False,
+}
+
+
+@pytest.mark.parametrize(("word", "again"), WORDS.items())
+@pytest.mark.parametrize("was_in", [False, True])
+def test_only_a_refusal_of_this_identity_ends_a_client(town: Town, word: str, again: bool, was_in: bool) -> None:
+    alice = town.device("alice")
+    if was_in:
+        alice.login()
+        alice.cut()
+    assert refused(alice, {"details": {"reason": word}}) is again
+
+
+@pytest.mark.parametrize("was_in", [False, True])
+def test_relay_that_names_no_reason_ends_a_client_that_it_never_let_in(town: Town, was_in: bool) -> None:
+    """A relay of version 0.1.0."""
+    alice = town.device("alice")
+    if was_in:
+        alice.login()
+        alice.cut()
+    assert refused(alice, {}) is was_in
+
+
+def test_relay_of_another_version_is_left_for_good(town: Town) -> None:
+    alice = town.device("alice")
+    alice.tamper = lambda frame: (
+        [with_field(frame, protocolVersion=2)] if frame["type"] == "CONNECTION_ACK" else [frame]
+    )
+    alice.connect()
+    settle(alice)
+    assert not alice.may_reconnect
+    assert alice.frames_sent("AUTH") == []
+    (event,) = alice.heard(ConnectionEvent)
+    assert event == ConnectionEvent(
+        state=ConnectionState.REFUSED, reason="the relay speaks version 2 of the protocol; update this program"
+    )
+
+
+def refused(device: Device, payload: Frame) -> bool:
+    """A login is refused; whether it is tried again."""
+    device.connect()
+    full = {"code": 1002, "reason": "No.", **payload}
+    device.messenger.receive(canonical({"type": "AUTH_FAILURE", "payload": full, "timestamp": 1}).decode())
+    assert device.messenger.is_lost
+    return device.messenger.disconnected(4001, "authentication failed")
+
+
+def test_wait_that_a_relay_names_for_a_login_is_bounded_and_told(town: Town) -> None:
+    alice = town.device("alice")
+    assert refused(alice, {"code": 1003, "retryAfter": 2**53 - 1, "details": {"reason": "rate"}})
+    assert alice.messenger.retry_after == 3_600_000
+    alice.hear()
+    (event,) = alice.heard(ConnectionEvent)
+    assert event == ConnectionEvent(
+        state=ConnectionState.OFFLINE,
+        reason="too many logins from here; it is tried again in 60 minutes",
+        busy=True,
+        retry_after=3_600,
+    )
 
 
 def test_deleted_account_is_gone_from_the_relay(town: Town) -> None:

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from phantom_messenger.client import records
 from phantom_messenger.client.link import Link
+from phantom_messenger.client.pacing import asked
 from phantom_messenger.client.records import AckRecord
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import frames
@@ -104,7 +105,7 @@ class Acks:
             self._covered.pop(name, None)
         else:
             return False
-        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        wait = asked(error.payload.retry_after, SOON_MS)
         self._paused_until = now + max(wait, SOON_MS)
         return True
 

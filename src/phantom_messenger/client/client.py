@@ -2,19 +2,18 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
-import socket
-import ssl
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed
 
 from phantom_messenger.client import profile as profiles
 from phantom_messenger.client.backup import Summary, export_profile, import_profile
@@ -26,6 +25,7 @@ from phantom_messenger.client.errors import (
     NoKeyYet,
     PhantomError,
     ProfileExists,
+    RelayBusy,
     RelayError,
     RelayUnreachable,
     Replaced,
@@ -35,6 +35,7 @@ from phantom_messenger.client.errors import (
 from phantom_messenger.client.handles import Delivery, Message
 from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.outages import no_answer, outage
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -45,12 +46,21 @@ from phantom_messenger.client.status import (
     TroubleEvent,
 )
 from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.steady import boot_id, since_boot_ms
 from phantom_messenger.wire.frames import PresenceStatus
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0
 """Seconds; the wait before the n-th attempt is drawn from 0 to the n-th bound (full jitter)."""
+
+DISK_PAUSE: Final = 1.0
+"""Seconds before the next attempt to store something that could not be stored."""
+
+_NOT_YET: Final = ConnectionEvent(state=ConnectionState.OFFLINE, reason="not connected yet")
+
+_log: Final = logging.getLogger("phantom_messenger")
+_log.addHandler(logging.NullHandler())
 
 _YEAR_SECONDS: Final = MAX_EXPIRES_IN_MS // 1000
 MAX_EVENTS: Final = 1_000
@@ -69,6 +79,8 @@ class Client:
                 monotonic=lambda: time.monotonic_ns() // 1_000_000,
                 random=os.urandom,
                 notify=self._changed,
+                since_boot=since_boot_ms,
+                boot=boot_id(),
             )
             if server is not None:
                 self._messenger.set_server(profiles.checked_url(server))
@@ -77,10 +89,12 @@ class Client:
             raise
         self._deliveries: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
         self._queues: list[asyncio.Queue[Event | None]] = []
-        self._state = ConnectionEvent(state=ConnectionState.OFFLINE, reason="not connected yet")
+        self._state = _NOT_YET
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._sooner = asyncio.Event()
+        self._is_over = asyncio.Event()
+        self._disk_trouble: VaultError | None = None
         self._tick_at = 0.0
         self._was_online = False
         self._task: asyncio.Task[None] | None = None
@@ -157,6 +171,8 @@ class Client:
         return import_profile(path, file_passphrase, target, profiles.secret_for(target, passphrase), server=url)
 
     async def __aenter__(self) -> Self:
+        if self._closed:
+            self._raise_if_over()
         if self._messenger.server:
             self._task = asyncio.create_task(self._run(self._messenger.server))
         else:
@@ -220,9 +236,11 @@ class Client:
             attempts: give up after so many failed ones.
 
         Raises:
-            RelayUnreachable: not within the time or the attempts.
+            RelayUnreachable: not within the time or the attempts. ``RelayBusy`` if the relay is there, but lets nobody
+                in just now; such attempts do not count.
             LoginRefused, Replaced: it never will be.
         """
+        failed = self._state if self._state.state is ConnectionState.OFFLINE and self._state is not _NOT_YET else None
         with self._subscription() as queue, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while attempts is None or attempts > 0:
@@ -230,9 +248,13 @@ class Client:
                         return
                     self._raise_if_over()
                     event = await queue.get()
-                    if attempts is not None and isinstance(event, ConnectionEvent):
-                        attempts -= event.state is ConnectionState.OFFLINE
-        reason = self._state.reason or _no_answer(self.server)
+                    if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
+                        failed = event
+                        if attempts is not None and not event.busy:
+                            attempts -= 1
+        if failed is not None and failed.busy:
+            raise RelayBusy(f"the relay at {self.server} lets nobody in just now: {failed.reason}", failed.retry_after)
+        reason = no_answer(self.server) if failed is None else failed.reason
         raise RelayUnreachable(f"the relay at {self.server} cannot be reached: {reason}")
 
     async def wait_published(self, timeout: float | None = None, *, attempts: int | None = None) -> None:
@@ -496,73 +518,74 @@ class Client:
     # --- the connection -----------------------------------------------------------
 
     async def _run(self, url: str) -> None:
-        bound = FIRST_BACKOFF
-        jitter = random.SystemRandom()
-        try:
-            while True:
-                self._emit(ConnectionEvent(state=ConnectionState.CONNECTING, reason=""))
-                try:
-                    again, was_online = await self._connect_once(url)
-                except VaultError as error:
-                    # A full disk passes: as an outage does.
-                    again, was_online = self._messenger.disconnected(None, str(error)), False
-                    self._changed()
-                if not again:
-                    return
-                bound = FIRST_BACKOFF if was_online else min(bound * 2, LONGEST_BACKOFF)
-                asked = (self._messenger.retry_after or 0) / 1000
-                await asyncio.sleep(asked + jitter.uniform(0, bound))
-        except Exception as error:  # noqa: BLE001 - whoever waits on this client must hear of it
-            self._end(error if isinstance(error, PhantomError) else _unexpected(error))
-
-    async def _connect_once(self, url: str) -> tuple[bool, bool]:
-        """Connect and stay; returns whether to connect again, and whether the login was through."""
-        code: int | None = None
-        self._was_online = False
-        try:
-            async with dial(url) as connection:
-                self._messenger.connected(profiles.audience_of(url))
-                try:
-                    await self._talk(connection)
-                    reason = self._state.reason or "the relay has stopped answering"
-                except ConnectionClosed as closed:
-                    code = None if closed.rcvd is None else closed.rcvd.code
-                    reason = "" if closed.rcvd is None else closed.rcvd.reason
-                    reason = reason or "the connection was lost"
-        except TimeoutError:
-            reason = _no_answer(url)
-        except ssl.SSLError as error:
-            reason = f"its certificate is not trusted ({error.reason or 'TLS error'}); SSL_CERT_FILE may name your own"
-        except OSError as error:
-            reason = _why(error)
-        except InvalidHandshake:
-            reason = "there is no Phantom relay at this address"
-        again = self._messenger.disconnected(code, reason)
-        self._changed()
-        return again, self._was_online
-
-    async def _talk(self, connection: ClientConnection) -> None:
-        """Feed and drain until the link is lost."""
-        tasks = {
-            asyncio.create_task(self._read(connection)),
-            asyncio.create_task(self._write(connection)),
-            asyncio.create_task(self._keep_time()),
-        }
+        """Stay connected; and let time pass for what is kept here, also while there is no connection."""
+        tasks = {asyncio.create_task(self._stay_connected(url)), asyncio.create_task(self._keep_time())}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+        except Exception as error:  # noqa: BLE001 - whoever waits on this client must hear of it
+            self._end(error if isinstance(error, PhantomError) else _unexpected(error))
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            for task in tasks:
-                if not task.cancelled():
-                    task.exception()  # it was raised above, or came of the same loss
+            await _cancelled(tasks)
+
+    async def _stay_connected(self, url: str) -> None:
+        bound = FIRST_BACKOFF
+        jitter = random.SystemRandom()
+        while True:
+            self._messenger.dialling()
+            self._changed()
+            self._was_online = False
+            if not await self._connect_once(url):
+                return
+            bound = FIRST_BACKOFF if self._was_online else min(bound * 2, LONGEST_BACKOFF)
+            asked = (self._messenger.retry_after or 0) / 1000
+            await asyncio.sleep(asked + jitter.uniform(0, bound))
+
+    async def _connect_once(self, url: str) -> bool:
+        """Connect and stay; returns whether to connect again."""
+        code, retry_after, busy = None, None, False
+        try:
+            connection = await dial(url)
+        except Exception as error:  # noqa: BLE001 - whatever the network, TLS and the library make of it is an outage
+            _log.debug("no connection", exc_info=error)
+            reason, retry_after, busy = await outage(url, error)
+        else:
+            async with connection:
+                code, reason = await self._talk(connection, url)
+        again = self._messenger.disconnected(code, reason, retry_after=retry_after, busy=busy)
+        self._changed()
+        return again
+
+    async def _talk(self, connection: ClientConnection, url: str) -> tuple[int | None, str]:
+        """Feed and drain until the link is lost; the code of the close frame, if there was one, and why."""
+        self._is_over.clear()
+        self._disk_trouble = None
+        self._messenger.connected(profiles.audience_of(url))
+        over = asyncio.create_task(self._is_over.wait())
+        tasks: set[asyncio.Task[Any]] = {
+            over,
+            asyncio.create_task(self._read(connection)),
+            asyncio.create_task(self._write(connection)),
+        }
+        self._sooner.set()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except ConnectionClosed as closed:
+            code = None if closed.rcvd is None else closed.rcvd.code
+            reason = "" if closed.rcvd is None else closed.rcvd.reason
+            return code, reason or "the connection was lost"
+        except VaultError as error:
+            return None, str(error)  # a full disk passes: as an outage does
+        finally:
+            await _cancelled(tasks)
+        return None, str(self._disk_trouble or self._state.reason or "the relay has stopped answering")
 
     async def _keep_time(self) -> None:
         """Tick when it is time, and that can become earlier while one waits."""
-        while not self._messenger.is_lost:
+        while True:
             self._sooner.clear()
             wait = self._messenger.next_tick() / 1000
             self._tick_at = time.monotonic() + wait
@@ -570,11 +593,16 @@ class Client:
                 async with asyncio.timeout(wait):  # before Python 3.12, wait_for can swallow a cancellation
                     await self._sooner.wait()
                 continue
-            self._messenger.tick()
+            try:
+                self._messenger.tick()
+            except VaultError as error:
+                self._disk_trouble = error
+                self._is_over.set()
+                await asyncio.sleep(DISK_PAUSE)
             self._changed()
 
     async def _read(self, connection: ClientConnection) -> None:
-        while not self._messenger.is_lost:
+        while True:
             text = await connection.recv()
             self._messenger.receive(text)
             self._changed()
@@ -593,6 +621,8 @@ class Client:
         for event in self._messenger.drain_events():
             self._emit(event)
         self._was_online = self._was_online or self._messenger.is_online
+        if self._messenger.is_lost:
+            self._is_over.set()
         self._wake.set()
         self._news.set()
         if self._task is not None and time.monotonic() + self._messenger.next_tick() / 1000 < self._tick_at:
@@ -657,18 +687,14 @@ def _unexpected(error: Exception) -> PhantomError:
     return failure
 
 
-def _no_answer(url: str) -> str:
-    return "no answer; is it ws://, without TLS?" if url.startswith("wss:") else "no answer"
-
-
-def _why(error: OSError) -> str:
-    match error:
-        case ConnectionRefusedError():
-            return "nothing is listening there; is the relay running, and the port right?"
-        case socket.gaierror():
-            return "the host name is not known; check it and the network"
-        case _:
-            return (error.strerror or str(error)).lower()
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    """End tasks; what they raised was seen, or came of the same loss."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 __all__ = ["Client", "Delivery", "Message", "TroubleEvent"]

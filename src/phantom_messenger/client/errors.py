@@ -19,6 +19,7 @@
      |    +-- BackupError        an exported file cannot be written or read
      +-- RelayError              the relay, or the way to it
           +-- RelayUnreachable   no connection within the time given
+          |    +-- RelayBusy     it is there, and lets nobody in just now
           +-- LoginRefused       the relay does not let this identity in
           +-- Replaced           the same identity logged in elsewhere
           +-- DeliveryFailed     a text will not be delivered
@@ -101,6 +102,19 @@ class RelayError(PhantomError):
 
 class RelayUnreachable(RelayError):
     """No connection within the time given."""
+
+
+class RelayBusy(RelayUnreachable):
+    """The relay is there and lets nobody in just now, for a limit or too much to do; the client goes on trying.
+
+    Args:
+        sentence: for people.
+        retry_after: seconds until it tries again, None if it does not know.
+    """
+
+    def __init__(self, sentence: str, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class LoginRefused(RelayError):

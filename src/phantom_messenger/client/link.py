@@ -31,6 +31,11 @@ LOGIN_MS: Final = 15_000
 LIMITED_MS: Final = 10_000
 """How long to stay away after a login was refused for a limit that does not say how long."""
 
+PROTOCOL_VERSION: Final = 1
+
+_OF_THIS_IDENTITY: Final = frozenset({Reason.IDENTITY, Reason.SIGNATURE, Reason.KEY, Reason.UNSIGNED})
+"""Why a login is refused for good. Whatever else the reason is, known or not, it passes, or somebody mends it."""
+
 MAX_SIGNED: Final = 1_000
 """Signed frames remembered whose refusal may bring the relay's time."""
 
@@ -56,10 +61,16 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class LoginFailed:
-    """AUTH_FAILURE has come; ``retry_after`` is set, in milliseconds, if it passes: a limit, a wrong time."""
+    """AUTH_FAILURE has come, or a relay that this client cannot talk to.
+
+    ``word`` is ``details.reason``, '' if the relay does not say; ``retry_after`` milliseconds, if it was named.
+    ``is_final``: it is this identity that is refused, and nothing passes; None if the relay does not tell.
+    """
 
     reason: str
+    word: str
     retry_after: int | None
+    is_final: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,17 @@ class Link:
         match frame:
             case None:
                 return []
+            case frames.ConnectionAck() if frame.payload.protocol_version != PROTOCOL_VERSION:
+                self.state = LinkState.FAILED
+                version = frame.payload.protocol_version
+                return [
+                    LoginFailed(
+                        f"the relay speaks version {version} of the protocol; update this program",
+                        "version",
+                        None,
+                        True,
+                    )
+                ]
             case frames.ConnectionAck() if self.state is LinkState.WAITING:
                 self._set_clock(frame.payload.server_time, now)
                 rate = frame.payload.limits.messages_per_minute
@@ -146,10 +168,7 @@ class Link:
                 return [LoggedIn()]
             case frames.AuthFailure():
                 self.state = LinkState.FAILED
-                wait = None if frame.payload.retry_after is UNSET else frame.payload.retry_after
-                if wait is None and frame.payload.code == ErrorCode.RATE_LIMITED:
-                    wait = LIMITED_MS
-                return [LoginFailed(frame.payload.reason, wait)]
+                return [_refusal(frame.payload)]
             case frames.Pong():
                 self._pinged_at = None
                 answered = "" if frame.id is UNSET else frame.id
@@ -255,3 +274,14 @@ class Link:
     def _lose(self, reason: str) -> list[LinkEvent]:
         self.state = LinkState.FAILED
         return [Lost(reason)]
+
+
+def _refusal(payload: frames.AuthFailurePayload) -> LoginFailed:
+    """What AUTH_FAILURE means; a relay of version 0.1.0 names no reason, and its sentences are not to be read."""
+    wait = None if payload.retry_after is UNSET else payload.retry_after
+    found = None if payload.details is UNSET else payload.details.get("reason")
+    word = found if isinstance(found, str) else ""
+    if wait is None and payload.code == ErrorCode.RATE_LIMITED:
+        wait = LIMITED_MS
+    is_final = None if not word and wait is None else word in _OF_THIS_IDENTITY
+    return LoginFailed(payload.reason, word, wait, is_final)

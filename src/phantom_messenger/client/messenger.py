@@ -23,7 +23,7 @@ from phantom_messenger.client.history import History, HistoryText
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
 from phantom_messenger.client.outbox import Outbox
-from phantom_messenger.client.pacing import span
+from phantom_messenger.client.pacing import LONGEST_LOGIN_MS, asked, span
 from phantom_messenger.client.plain import one_line
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.publishing import Publishing
@@ -53,11 +53,24 @@ from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import RECONNECT_AFTER, CloseCode
+from phantom_messenger.wire.codes import RECONNECT_AFTER, CloseCode, Reason
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
 
-_DENIED: Final = set(CloseCode) - RECONNECT_AFTER - {CloseCode.NORMAL, CloseCode.POLICY_VIOLATION}
-"""After these a client must not connect again by itself (protocol/phantom.md, Close codes)."""
+_AT_ODDS: Final = set(CloseCode) - RECONNECT_AFTER - {CloseCode.NORMAL, CloseCode.POLICY_VIOLATION}
+"""After these a client connects again late (protocol/phantom.md, Close codes)."""
+
+FIRST_LATE_MS: Final = 60_000
+LONGEST_LATE_MS: Final = 300_000
+"""How long to stay away from a relay that is at odds with this client, or does not know its own name: twice as long
+each time. It passes only when somebody mends it."""
+
+_REFUSALS: Final[dict[str, str]] = {
+    Reason.AUDIENCE: "the relay does not go by the name that was dialled; its operator has to look at its public names",
+    Reason.RATE: "too many logins from here",
+    Reason.OVERLOAD: "the relay has more to do than it can",
+    Reason.STORAGE: "the relay cannot store logins now",
+}
+_BUSY: Final = frozenset({"rate", "overload", "storage", "quota"})
 
 CLOCK_TELL_MS: Final = 180_000
 """How far this machine's clock may be from the relay's without a word: signed frames may be 5 minutes off."""
@@ -149,12 +162,17 @@ class Messenger:
         self._link: Link | None = None
         self._ungreeted: set[str] = set(self.contacts.ungreeted())
         self.retry_after: int | None = None
-        """Milliseconds for which the relay has asked to stay away, if it has."""
+        """Milliseconds to stay away, if more than after any outage: the relay has asked for it, or is at odds."""
+        self._late = 0
+        self._was_in = False
+        """Whether this relay has let this identity in, since the program has started."""
         self._is_deleting = False
         self._clock_told: int | None = None
         self.is_deleted = False
         """Whether the relay has confirmed that it forgot this identity."""
         self._is_refused = False
+        self._is_told = False
+        """Whether the application has heard why this connection fails."""
         self._is_relay_wrong = False
         """Whether it was told, on this connection, that the relay delivers other people's mail."""
         self._housekeeping_at = 0
@@ -337,34 +355,73 @@ class Messenger:
 
     # --- what the world does ------------------------------------------------------
 
+    def dialling(self) -> None:
+        """An attempt to connect begins."""
+        self.retry_after = None
+        self._emit(ConnectionEvent(state=ConnectionState.CONNECTING, reason=""))
+
     def connected(self, audience: str) -> None:
         """A WebSocket connection to the relay is open; ``audience`` is host[:port] as dialled."""
         now = self._monotonic()
         self.retry_after = None
-        self._is_refused = self._is_relay_wrong = False
+        self._is_refused = self._is_told = self._is_relay_wrong = False
         self._link = Link(self._identity, user_id=self.user_id, audience=audience, now=now, wall=self._wall())
 
-    def disconnected(self, code: int | None, reason: str) -> bool:
-        """The connection is gone.
+    def disconnected(
+        self, code: int | None, reason: str, *, retry_after: float | None = None, busy: bool = False
+    ) -> bool:
+        """The connection is gone, or could not be made.
+
+        Args:
+            code: of the close frame, if there was one.
+            reason: a sentence for people.
+            retry_after: seconds for which the address has asked to stay away.
+            busy: it was the relay, or something before it, that has no room or too much to do.
 
         Returns:
             Whether to connect again.
         """
         reason = one_line(reason)
+        # Before the login such a close is somebody's on the way, or for a login that came too late.
+        is_in = self.is_online
         self._link = None
         self._sending.disconnected()
-        replaced = code == CloseCode.POLICY_VIOLATION
+        is_replaced = is_in and code == CloseCode.POLICY_VIOLATION
         self.is_deleted = code == CloseCode.NORMAL and self._is_deleting
-        denied = code in _DENIED and not self._is_refused and self.retry_after is None
-        self._is_refused = self._is_refused or denied
-        if replaced:
+        if retry_after is not None:
+            self.retry_after = min(round(retry_after * 1000), LONGEST_LOGIN_MS)
+        elif code in _AT_ODDS and self.retry_after is None and not self._is_refused:
+            self.retry_after = self._later()
+        if is_replaced:
             self._emit(ConnectionEvent(state=ConnectionState.REPLACED, reason="the same identity logged in elsewhere"))
-        elif denied:
-            self._emit(ConnectionEvent(state=ConnectionState.REFUSED, reason=reason))
-        elif not self._is_refused:
-            self._emit(ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason))
+        elif not self._is_refused and not self._is_told:
+            self._offline(reason, busy=busy or code == CloseCode.RATE_LIMITED)
+        self._is_told = False
         # Once the relay was asked to forget this identity, logging in would bring it back.
-        return not (replaced or self._is_deleting or self._is_refused)
+        return not (is_replaced or self._is_deleting or self._is_refused)
+
+    def _later(self) -> int:
+        self._late = min(2 * self._late or FIRST_LATE_MS, LONGEST_LATE_MS)
+        return self._late
+
+    def _offline(self, reason: str, *, busy: bool = False) -> None:
+        wait = self.retry_after
+        if wait is not None:
+            reason = f"{reason}; it is tried again in {span(wait)}"
+        seconds = None if wait is None else wait / 1000
+        self._emit(ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason, busy=busy, retry_after=seconds))
+
+    def _login_failed(self, event: LoginFailed) -> None:
+        """Only a refusal of this identity is the end; of a relay that names no reason, one that never let it in."""
+        self._is_refused = not self._was_in if event.is_final is None else event.is_final
+        if self._is_refused:
+            self._emit(ConnectionEvent(state=ConnectionState.REFUSED, reason=one_line(event.reason)))
+            return
+        is_busy = event.word in _BUSY or event.retry_after is not None
+        wait = event.retry_after
+        self.retry_after = self._later() if wait is None else asked(wait, wait, longest=LONGEST_LOGIN_MS)
+        self._is_told = True
+        self._offline(_REFUSALS.get(event.word, one_line(event.reason).rstrip(".")), busy=is_busy)
 
     def receive(self, text: str | bytes) -> None:
         """A WebSocket message has come."""
@@ -416,18 +473,17 @@ class Messenger:
             match event:
                 case LoggedIn():
                     self._emit(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
+                    self._was_in, self._late = True, 0
                     self._look_at_clock()
                     self._housekeeping_at = 0  # what has expired meanwhile is erased now
                     self._publishing.connected(self._monotonic())
                     self._acks.connected()
                     self._refusing.connected()
                 case LoginFailed():
-                    self.retry_after = event.retry_after
-                    self._is_refused = event.retry_after is None
-                    state = ConnectionState.REFUSED if event.retry_after is None else ConnectionState.OFFLINE
-                    self._emit(ConnectionEvent(state=state, reason=one_line(event.reason)))
+                    self._login_failed(event)
                 case Lost():
-                    self._emit(ConnectionEvent(state=ConnectionState.OFFLINE, reason=event.reason))
+                    self._is_told = True
+                    self._offline(event.reason)
                 case PongSeen():
                     self._acks.told(event.request)
                 case frames.RoutedMessage():

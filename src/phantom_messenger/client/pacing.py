@@ -6,6 +6,8 @@ refused: refusals cost time, and ten in a minute the connection.
 
 from typing import Final
 
+from msgspec import UnsetType
+
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
 from phantom_messenger.wire.window import Window
 
@@ -26,6 +28,18 @@ def span(milliseconds: int) -> str:
         if seconds >= 2 * size:
             return f"{-(-seconds // size)} {unit}s"
     return f"{seconds} seconds" if seconds != 1 else "1 second"
+
+
+LONGEST_ASKED_MS: Final = 600_000
+"""How long a relay can keep a client from asking again, whatever it names."""
+
+LONGEST_LOGIN_MS: Final = 3_600_000
+"""The same for a login."""
+
+
+def asked(retry_after: int | UnsetType | None, otherwise: int, *, longest: int = LONGEST_ASKED_MS) -> int:
+    """Milliseconds to wait: ``retry_after`` of the relay, within reason, or ``otherwise`` if it named none."""
+    return otherwise if retry_after is None or isinstance(retry_after, UnsetType) else min(retry_after, longest)
 
 
 class Pacing:

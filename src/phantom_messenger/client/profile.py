@@ -15,7 +15,8 @@ from phantom_messenger.client.vault import Secret
 from phantom_messenger.wire.names import join_name, normal_host
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+\Z")
+_HOST: Final = re.compile(r"[\w.:\[\]-]+\Z")
+_PATH: Final = re.compile(r"[!-~]*\Z")
 _SERVICE: Final = "phantom-messenger"
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
@@ -77,18 +78,22 @@ def checked_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        good = (
+        is_good = (
             parts.scheme in _DEFAULT_PORTS
             and bool(parts.hostname)
             and parts.port != 0
             and not (parts.query or parts.fragment or parts.username or parts.password)
             and _HOST.match(parts.netloc) is not None
+            and _PATH.match(parts.path) is not None
         )
+        name = parts.netloc if not is_good or parts.netloc.isascii() else audience_of(url.strip())
+        if is_good:
+            normal_host(parts.hostname or "")  # a name that nobody can look up raises
     except ValueError:
-        good = False
-    if not good:
+        is_good = False
+    if not is_good:
         raise UsageError(f"'{url}' is not the URL of a relay; it looks like ws://127.0.0.1:8080/ws or wss://HOST/ws")
-    return f"{parts.scheme}://{parts.netloc}{parts.path if parts.path not in {'', '/'} else '/ws'}"
+    return f"{parts.scheme}://{name}{parts.path.rstrip('/') or '/ws'}"
 
 
 def audience_of(url: str) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import UNSET
 
 from phantom_messenger.client.link import Link
+from phantom_messenger.client.pacing import asked
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode, Reason
@@ -93,7 +94,7 @@ class Publishing:
         if not is_publication and error.id != self._query:
             return False
         self._under_way = None
-        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        wait = asked(error.payload.retry_after, SOON_MS)
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason")
         if error.payload.code == ErrorCode.RATE_LIMITED:
             # The question and the publication behind it need two places, and the relay's time frees one.

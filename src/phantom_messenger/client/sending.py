@@ -25,7 +25,7 @@ from phantom_messenger.client.conversations import (
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.outbox import Outbox
-from phantom_messenger.client.pacing import Pacing
+from phantom_messenger.client.pacing import Pacing, asked
 from phantom_messenger.client.plain import one_line
 from phantom_messenger.client.receipts import UNDECRYPTABLE, Receipts
 from phantom_messenger.client.records import OutboxRecord
@@ -328,7 +328,7 @@ class Sending:
         self._outbox.refused(entry)
         now = self._now
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
-        wait = SOON_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        wait = asked(error.payload.retry_after, SOON_MS)
         peer = self._contacts.of(entry.peer)
         match error.payload.code:
             case ErrorCode.RATE_LIMITED if reason == "backlog":
@@ -445,7 +445,7 @@ class Sending:
     def _exchange_refused(self, peer: str, error: frames.Error) -> None:
         self._exchanges.pop(peer, None)
         now = self._now
-        wait = EXCHANGE_MS if error.payload.retry_after is UNSET else error.payload.retry_after
+        wait = asked(error.payload.retry_after, EXCHANGE_MS)
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
         match error.payload.code:
             case ErrorCode.RATE_LIMITED if reason != "backlog":

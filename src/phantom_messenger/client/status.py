@@ -98,10 +98,16 @@ class PresenceEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionEvent:
-    """The way to the relay has changed; ``reason`` is a sentence for people or ''."""
+    """The way to the relay has changed; ``reason`` is a sentence for people or ''.
+
+    ``busy``: the relay is there and lets nobody in just now, for a limit or too much to do. ``retry_after``: seconds
+    after which the client tries again, if it was told to wait, or waits longer than usual.
+    """
 
     state: ConnectionState
     reason: str
+    busy: bool = False
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,173 @@
+"""Why a relay could not be reached, in a sentence. Whatever keeps a connection from being made passes: an outage."""
+
+import asyncio
+import datetime as dt
+import errno
+import re
+import socket
+import ssl
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from cryptography import x509
+from websockets.exceptions import InvalidMessage
+
+from phantom_messenger.client.dial import Answered
+from phantom_messenger.client.plain import one_line
+
+LOOK_TIMEOUT: Final = 3.0
+"""Seconds for a second look at a certificate that was refused."""
+
+# X509_V_ERR_*, of OpenSSL's x509_vfy.h.
+_NOT_YET_VALID: Final = 9
+_EXPIRED: Final = 10
+_OTHER_NAME: Final = frozenset({62, 64})
+
+_BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_SECURE: Final = {"ws": "wss", "http": "https"}
+_DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_PLAIN: Final = "no answer; is it ws://, without TLS?"
+
+
+class Outage(NamedTuple):
+    """What to tell.
+
+    ``reason`` is a sentence; ``retry_after`` seconds that were asked for, None if none were; ``busy``: something is
+    there and has no room, or too much to do.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    busy: bool = False
+
+
+async def outage(url: str, error: Exception) -> Outage:
+    """What an attempt to connect to ``url`` has ended with."""
+    is_tls = url.startswith("wss:")
+    match error:
+        case Answered():
+            return _answered(url, error)
+        case TimeoutError():
+            return Outage(no_answer(url))
+        case ssl.SSLCertVerificationError():
+            return Outage(await _distrust(url, error))
+        case ssl.SSLError():
+            return Outage(f"TLS fails there ({error.reason or 'no reason given'}); is it ws://, without TLS?")
+        case ConnectionResetError() | BrokenPipeError() | EOFError() if is_tls:
+            return Outage("the connection was cut while TLS was agreed on; is it ws://, without TLS?")
+        case OSError():
+            return Outage(_why(error))
+        case InvalidMessage() if not is_tls:
+            return Outage("what answers there is no relay; is it wss://, with TLS?")
+        case _:
+            return Outage("there is no Phantom relay at this address")
+
+
+def no_answer(url: str) -> str:
+    """Said when time has run out."""
+    return _PLAIN if url.startswith("wss:") else "no answer"
+
+
+def _answered(url: str, error: Answered) -> Outage:
+    if error.location:
+        return Outage(_redirected(url, error.location))
+    if error.status in _BUSY:
+        return Outage("the relay is not ready, or has no room for another connection", _seconds(error), busy=True)
+    if error.status == HTTPStatus.BAD_REQUEST and url.startswith("ws:"):
+        return Outage("there is no Phantom relay at this address (HTTP 400); is it wss://, with TLS?")
+    return Outage(f"there is no Phantom relay at this address (HTTP {error.status})", _seconds(error))
+
+
+def _redirected(url: str, location: str) -> str:
+    """A redirect is followed nowhere; one that only asks for TLS says what to dial."""
+    here = urlsplit(url)
+    try:
+        there = urlsplit(urljoin(url.replace("ws", "http", 1), location))
+        host, port = there.hostname, there.port or _DEFAULT_PORTS.get(there.scheme)
+    except ValueError:
+        host = port = None
+    if host is None:
+        return "the address sends its visitors elsewhere, where a relay cannot be; is there a page to log in at?"
+    if host == here.hostname and here.scheme == "ws" and there.scheme in _SECURE.values():
+        name = f"[{host}]" if ":" in host else host
+        at = name if port == _DEFAULT_PORTS["wss"] else f"{name}:{port}"
+        return f"the address asks for TLS; use wss://{at}{here.path}"
+    return (
+        f"the address sends its visitors to {one_line(host)}, and a redirect is not followed; "
+        "is there a page to log in at, or has the relay moved?"
+    )
+
+
+def _seconds(error: Answered) -> float | None:
+    """RFC 9110 section 10.2.3: seconds, or a date."""
+    text = error.retry_after.strip()
+    if re.fullmatch(r"\d{1,9}", text):
+        return float(text)
+    with suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(text) - dt.datetime.now(dt.UTC)).total_seconds())
+    return None
+
+
+async def _distrust(url: str, error: ssl.SSLCertVerificationError) -> str:
+    code = error.verify_code
+    if code not in {_NOT_YET_VALID, _EXPIRED} | _OTHER_NAME:
+        return f"its certificate is not trusted ({error.verify_message}); SSL_CERT_FILE may name your own"
+    shown = await _certificate(url)
+    today = f"this machine's clock says {_day(dt.datetime.now(dt.UTC))}"
+    if code == _NOT_YET_VALID:
+        since = "" if shown is None else f" before {_day(shown.not_valid_before_utc)}"
+        return f"its certificate is not valid{since}, and {today}: set the clock"
+    if code == _EXPIRED:
+        on = "" if shown is None else f" on {_day(shown.not_valid_after_utc)}"
+        return f"its certificate expired{on}, and {today}: its operator has to renew it, or the clock is wrong"
+    names = [] if shown is None else _names(shown)
+    meant = f"for {one_line(', '.join(names))}" if names else "for another name"
+    return f"its certificate is {meant}, not for {urlsplit(url).hostname}; check the name in the relay's URL"
+
+
+async def _certificate(url: str) -> x509.Certificate | None:
+    """The certificate that was refused, from a connection on which nothing is said; None if it cannot be had."""
+    parts = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with suppress(OSError, ValueError, TimeoutError):
+        async with asyncio.timeout(LOOK_TIMEOUT):
+            _, writer = await asyncio.open_connection(
+                parts.hostname, parts.port or _DEFAULT_PORTS["wss"], ssl=context, server_hostname=parts.hostname
+            )
+            try:
+                der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            finally:
+                writer.transport.abort()
+            return x509.load_der_x509_certificate(der)
+    return None
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    addresses = found.get_values_for_type(x509.IPAddress)
+    return [*found.get_values_for_type(x509.DNSName), *map(str, addresses)]
+
+
+def _day(moment: dt.datetime) -> str:
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the host name is not known; check it and the network"
+    # Several addresses of one name come as one error, whose text names them all.
+    numbers = {error.errno} if error.errno else {int(found) for found in re.findall(r"\[Errno (\d+)\]", str(error))}
+    if errno.ECONNREFUSED in numbers:
+        return "nothing is listening there; is the relay running, and the port right?"
+    if len(numbers) == 1:
+        (number,) = numbers
+        return one_line((error.strerror or errno.errorcode.get(number, "the connection failed")).lower())
+    return "it cannot be reached from here; check the network"
