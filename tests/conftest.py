@@ -9,6 +9,7 @@ import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.config import Config
+from support.letter import Letter, MakeLetter
 from support.people import Person
 from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
@@ -79,3 +80,24 @@ def connect() -> Iterator[Connect]:
             return stack.enter_context(ReferenceClient(relay.url, person, **options))
 
         yield open_one
+
+
+@pytest.fixture(scope="module")
+def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """A real relay that takes reference clients, without limits."""
+    process = RelayProcess(tmp_path_factory.mktemp("lenient"), "--limits", "off", "--reference-clients", "on")
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def letter(lenient: RelayProcess) -> Iterator[MakeLetter]:
+    """Makes people whose clients know the reference alone; logged in, unless told otherwise."""
+    with ExitStack() as stack:
+
+        def make(*, relay: RelayProcess = lenient, login: bool = True, **arguments: Any) -> Letter:
+            made = Letter(relay, **arguments)
+            stack.enter_context(made.wire)
+            return made.login() if login else made
+
+        yield make

@@ -58,7 +58,11 @@ class Event(Enum):
     STOPPING = Kind(INFO, "the relay stops: clients are told", ("connections",))
     STOPPED = Kind(INFO, "the relay has stopped; what it accepted is stored")
     STATUS = Kind(DEBUG, "once a minute: what the relay is doing", ("connections", "waiting"))
-    UNSIGNED_AUTH = Kind(WARNING, "--allow-unsigned-auth: anyone can log in as anyone; use it in closed networks only")
+    REFERENCE_CLIENTS = Kind(
+        WARNING,
+        "--reference-clients on: anyone can log in as any user who never signed a login, and read what waits for them;"
+        " use it in closed networks only",
+    )
     ANY_NAME = Kind(
         WARNING,
         "--public-names any: a login serves at every relay that passes it on; name the relay instead",

@@ -44,6 +44,41 @@ def test_account_is_made_once_and_confirmed(store: Store) -> None:
     assert run(store, lambda tx: tx.directory.public_key(ALICE)) == key_of(ALICE)
 
 
+# An account that nobody has proved a key for: who may have its id, with the same key or another.
+UNPROVED = [
+    # key, certified, signed -> may have it, and whether it is another account then
+    ("first", False, False, True, False),
+    ("first", False, True, True, True),
+    ("first", True, True, True, True),
+    ("second", False, False, False, False),
+    ("second", False, True, False, False),
+    ("second", True, True, True, True),
+]
+
+
+@pytest.mark.parametrize(("key", "certified", "signed", "wins", "is_new"), UNPROVED)
+def test_account_without_a_proof_ends_with_the_first_proof(  # noqa: PLR0917 - a table
+    store: Store, key: str, certified: bool, signed: bool, wins: bool, is_new: bool
+) -> None:
+    assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=False, signed=False))
+    run(store, lambda tx: tx.directory.bind(BOB, "bob", certified=True))
+    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c"))
+    assert not run(store, lambda tx: tx.directory.signs(ALICE))
+    assert run(store, lambda tx: tx.directory.bind(ALICE, key, certified=certified, signed=signed)) is wins
+    assert run(store, lambda tx: tx.directory.signs(ALICE)) is (wins and signed)
+    assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB)) is not is_new
+
+
+@pytest.mark.parametrize("certified", [False, True])
+@pytest.mark.parametrize("key", ["first", "second"])
+def test_account_with_a_proof_is_for_nobody_without(store: Store, certified: bool, key: str) -> None:
+    assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=certified))
+    assert not run(store, lambda tx: tx.directory.bind(ALICE, key, certified=False, signed=False))
+    assert not run(store, lambda tx: tx.directory.bind(ALICE, key, certified=True, signed=False))
+    assert run(store, lambda tx: (tx.directory.signs(ALICE), tx.directory.public_key(ALICE))) == (True, "first")
+    assert not run(store, lambda tx: tx.directory.signs(BOB))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "wins"),
     [(False, False, False), (False, True, True), (True, False, False), (True, True, False)],

@@ -266,6 +266,11 @@ def test_none_of_a_thousand_forged_logins_succeeds(relay: RelayProcess) -> None:
     assert successes(relay, list(KINDS), COUNT) == dict.fromkeys(KINDS, 0)
 
 
+def test_none_succeeds_where_reference_clients_log_in_unsigned(start_relay: StartRelay) -> None:
+    relay = start_relay("--limits", "off", "--reference-clients", "on")
+    assert successes(relay, list(KINDS), 5 * len(KINDS)) == dict.fromkeys(KINDS, 0)
+
+
 def unchecked(text: str) -> str:
     """A relay whose login lacks one check."""
     return f"""
@@ -303,12 +308,22 @@ def verify(key, signature, message):
 keycheck._verify = verify
 keycheck.is_usable_ed25519 = lambda key: True
 """
+UNPROVED: Final = """
+import inspect
+from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.relay import login
+source = inspect.getsource(login.authenticate)
+assert "if certified and not signed:" in source
+exec(source.replace("if certified and not signed:", "if False:"), login.__dict__)
+bind = SQLiteDirectory.bind
+SQLiteDirectory.bind = lambda self, user, key, *, certified, signed: bind(self, user, key, certified=certified)
+"""
 CONTROLS: Final = {
     "the challenge": (NO_CHALLENGE, [], ["replayed", "another challenge", "without challenge"]),
     "the audience": (NO_AUDIENCE, [], ["for another relay", "without audience"]),
     "the signature": (NO_SIGNATURE, [], ["the victim's key", "flipped bit", "of another type", "changed afterwards"]),
     "strictness": (LENIENT, [], ["universal"]),
-    "signing at all": ("", ["--allow-unsigned-auth"], ["unsigned"]),
+    "signing at all": (UNPROVED, ["--reference-clients", "on"], ["unsigned"]),
 }
 
 

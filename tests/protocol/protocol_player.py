@@ -216,6 +216,8 @@ def _made(path: tuple[str, ...], parent: Frame, person: Person) -> Any:
             return now_ms()
         case ("signature",):
             return person.signed(parent)["signature"]
+        case (*_, "userId"):
+            return base64_text(os.urandom(5))
         case (*_, "messageId"):
             return person.new_message_id()
         case (*_, "preKeySignature") | (*_, "preKeyBundle", "signature"):

@@ -47,7 +47,7 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
     plenty = ("--public-names", AUDIENCE, "--rate-auth", "100000", "--connections-per-address", "1000")
     usual = RelayProcess(tmp_path_factory.mktemp("usual"), *plenty)
     try:
-        unsigned = RelayProcess(tmp_path_factory.mktemp("unsigned"), *plenty, "--allow-unsigned-auth")
+        unsigned = RelayProcess(tmp_path_factory.mktemp("unsigned"), *plenty, "--reference-clients", "on")
         try:
             yield Relays(usual, unsigned)
         finally:

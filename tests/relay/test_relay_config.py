@@ -13,7 +13,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "port": [("0", 0), ("65535", 65_535)],
     "data": [("/somewhere", Path("/somewhere")), ("~/relay", Path.home() / "relay")],
     "limits": [("off", False), ("ON", True), ("no", False), ("yes", True), ("0", False), ("1", True)],
-    "allow_unsigned_auth": [("on", True), ("false", False)],
+    "reference_clients": [("on", True), ("false", False)],
     "public_names": [
         ("A.test, b.test:8443,", ("a.test", "b.test:8443")),
         ("a.test.,a.test:443,a.test:80", ("a.test",)),
@@ -53,7 +53,7 @@ WRONG: list[tuple[str, str]] = [
     ("tls_key", " "),
     ("limits", "maybe"),
     ("limits", ""),
-    ("allow_unsigned_auth", "2"),
+    ("reference_clients", "2"),
     ("public_names", "a.test b.test"),
     ("public_names", "*.a.test"),
     ("public_names", "*"),
@@ -153,18 +153,18 @@ def test_defaults_are_those_of_the_reference() -> None:
     }
     assert config.max_connections == 10
     assert config.host == ("127.0.0.1",)
-    assert not config.allow_unsigned_auth
+    assert not config.reference_clients
     assert config.data.is_absolute()
 
 
 def test_file_may_use_the_types_of_toml(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     file.write_text(
-        "port = 8081\nlimits = false\nallow_unsigned_auth = true\n"
+        "port = 8081\nlimits = false\nreference_clients = true\n"
         "public_names = ['a.test', 'b.test']\ntrusted_proxies = ['10.0.0.0/8']\n"
     )
     config = load_config({}, {}, file)
-    assert (config.port, config.limits, config.allow_unsigned_auth) == (8081, False, True)
+    assert (config.port, config.limits, config.reference_clients) == (8081, False, True)
     assert config.public_names == ("a.test", "b.test")
     assert config.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"),)
 

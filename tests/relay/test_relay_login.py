@@ -277,7 +277,7 @@ def test_key_of_small_order_cannot_log_in(world: World, key: bytes) -> None:
 
 @pytest.mark.parametrize("key", SMALL_ORDER.values(), ids=SMALL_ORDER)
 def test_key_of_small_order_cannot_log_in_unsigned(make_world: MakeWorld, key: bytes) -> None:
-    client = make_world(allow_unsigned_auth=True).connect("mallory")
+    client = make_world(reference_clients=True).connect("mallory")
     frame = client.person.unsigned_auth()
     frame["payload"]["publicKey"] = base64_text(key)
     assert client.ask(frame)["type"] == "AUTH_FAILURE"
@@ -287,20 +287,21 @@ def test_key_of_small_order_cannot_log_in_unsigned(make_world: MakeWorld, key: b
 
 
 def test_unsigned_login_is_accepted_and_announced_where_allowed(make_world: MakeWorld) -> None:
-    client = make_world(allow_unsigned_auth=True).connect("alice")
+    world = make_world(reference_clients=True)
+    client = world.connect(world.person("alice", user_id=base64_text(b"alice, as she calls herself")))
     assert client.acknowledgement["payload"]["unsignedAuth"] is True
     assert client.ask(client.person.unsigned_auth())["type"] == "AUTH_SUCCESS"
 
 
 def test_wrong_signature_is_refused_even_where_none_is_needed(make_world: MakeWorld) -> None:
-    client = make_world(allow_unsigned_auth=True).connect("alice")
+    client = make_world(reference_clients=True).connect("alice")
     frame = client.auth()
     assert client.ask({**frame, "signature": flipped(frame["signature"])})["payload"]["code"] == 1002
 
 
 def test_two_unsigned_logins_in_one_turn_open_one_session(make_world: MakeWorld) -> None:
-    world = make_world(allow_unsigned_auth=True)
-    alice, bob = world.person("alice"), world.person("bob")
+    world = make_world(reference_clients=True)
+    alice, bob = (world.person(name, user_id=base64_text(name.encode() * 4)) for name in ("alice", "bobby"))
     client = world.connect(alice)
     found = client.send(alice.unsigned_auth(), bob.unsigned_auth())
     assert [frame["type"] for frame in found].count("AUTH_SUCCESS") <= 1

@@ -9,12 +9,12 @@ from support.relay_process import RelayProcess, StartRelay
 
 @pytest.fixture
 def open_relay(start_relay: StartRelay) -> RelayProcess:
-    return start_relay("--allow-unsigned-auth")
+    return start_relay("--reference-clients", "on")
 
 
 @pytest.fixture
 def alice(open_relay: RelayProcess, connect: Connect) -> ReferenceClient:
-    return connect(open_relay).login_unsigned()
+    return connect(open_relay, Person(user_id=base64_text(b"alice of the reference"))).login_unsigned()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_rate_limit_has_the_form_of_the_reference(alice: ReferenceClient) -> Non
 
 
 def test_relay_warns_and_says_that_logins_need_no_signature(open_relay: RelayProcess, connect: Connect) -> None:
-    assert "--allow-unsigned-auth" in open_relay.log
+    assert "--reference-clients" in open_relay.log
     assert connect(open_relay).acknowledgement["payload"]["unsignedAuth"] is True
 
 

@@ -56,6 +56,18 @@ def test_wrong_value_of_the_environment_is_named(tmp_path: Path) -> None:
     assert_refused(2, ["--data", str(tmp_path / "data")], "PHANTOM_RATE_MESSAGE", more=more)
 
 
+@pytest.mark.parametrize("value", ["on", "off"])
+def test_setting_that_was_replaced_is_refused_with_the_new_one(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(f"allow_unsigned_auth = {'true' if value == 'on' else 'false'}\n")
+    data = ["--data", str(tmp_path / "data")]
+    assert_refused(2, [*data, "--config", str(file)], "allow_unsigned_auth", "--reference-clients")
+    assert_refused(
+        2, data, "PHANTOM_ALLOW_UNSIGNED_AUTH", "--reference-clients", more={"PHANTOM_ALLOW_UNSIGNED_AUTH": value}
+    )
+    assert_refused(2, [*data, "--allow-unsigned-auth"], "--allow-unsigned-auth", "--reference-clients")
+
+
 def test_unknown_option_ends_with_2() -> None:
     found = serve("--prot", "1")
     assert found.returncode == 2
@@ -146,10 +158,10 @@ def test_environment_and_file_are_heeded(tmp_path: Path, start_relay: StartRelay
     ("arguments", "word"),
     [
         (["--limits", "off"], "--limits"),
-        (["--allow-unsigned-auth"], "--allow-unsigned-auth"),
+        (["--reference-clients", "on"], "--reference-clients"),
         (["--public-names", "any"], "--public-names any"),
     ],
-    ids=["limits off", "unsigned logins", "any name"],
+    ids=["limits off", "reference clients", "any name"],
 )
 def test_danger_is_warned_of(start_relay: StartRelay, arguments: list[str], word: str) -> None:
     relay = start_relay(*arguments)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from phantom_messenger.relay.config import SETTINGS, ConfigError, default_of, load_config, unknown_variables
+from phantom_messenger.relay.config import REPLACED, SETTINGS, ConfigError, default_of, load_config, unknown_variables
 from phantom_messenger.relay.main import StoreError, run_relay
 
 INTRO = """
@@ -30,14 +30,14 @@ Stop the relay with Ctrl-C.
 
 def _setting(name: str) -> click.Option:
     flag = f"--{name.replace('_', '-')}"
+    if name in REPLACED:
+        return click.Option([flag, name], is_flag=True, default=None, flag_value="on", hidden=True)
     default = default_of(name)
     text = SETTINGS[name].help + (f"  [default: {default}]" if default else "")
-    if name == "allow_unsigned_auth":
-        return click.Option([flag, name], is_flag=True, default=None, flag_value="on", help=text)
     return click.Option([flag, name], metavar="VALUE", help=text)
 
 
-@click.command(params=[_setting(name) for name in SETTINGS])
+@click.command(params=[_setting(name) for name in (*SETTINGS, *REPLACED)])
 @click.option(
     "--config", envvar="PHANTOM_CONFIG", type=click.Path(path_type=Path), metavar="FILE", help="settings in a TOML file"
 )

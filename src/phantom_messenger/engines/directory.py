@@ -5,6 +5,7 @@ until something of it is removed or a transaction is undone; what was not found 
 """
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any, Final
 
 import apsw
@@ -13,6 +14,17 @@ from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
 
 MAX_REMEMBERED: Final = 50_000
 """Accounts and pairs that are remembered (about 20 MB); one more, and all are asked for anew."""
+
+
+class Standing(IntEnum):
+    """How an account came to its id: the column ``certified``."""
+
+    CLAIMED = 0
+    """First come, with a key that was proved."""
+    CERTIFIED = 1
+    """The id is the hash of the key, which was proved."""
+    UNPROVED = 2
+    """First come; nobody has proved a key."""
 
 
 class SQLiteDirectory:
@@ -70,15 +82,17 @@ class SQLiteDirectory:
         except UnicodeDecodeError:
             return None
 
-    def bind(self, user_id: str, public_key: str, *, certified: bool) -> bool:
+    def bind(self, user_id: str, public_key: str, *, certified: bool, signed: bool = True) -> bool:
         """See ``relay.ports.Directory``."""
+        standing = Standing.UNPROVED if not signed else Standing.CERTIFIED if certified else Standing.CLAIMED
         row = self._connection.execute(
             "SELECT public_key, certified FROM accounts WHERE user_id = ?", (user_id,)
         ).fetchone()
-        if row is not None and row[0] == public_key:
+        if row is not None and row[0] == public_key and signed == (row[1] != Standing.UNPROVED):
             return True
         if row is not None:
-            if not certified or row[1]:
+            is_own = row[0] == public_key and signed
+            if not is_own and (standing is not Standing.CERTIFIED or row[1] == Standing.CERTIFIED):
                 return False
             while not self.delete(user_id):
                 pass
@@ -86,9 +100,14 @@ class SQLiteDirectory:
             raise apsw.FullError("no room")
         self._connection.execute(
             "INSERT INTO accounts (user_id, public_key, certified) VALUES (?, ?, ?)",
-            (user_id, public_key, int(certified)),
+            (user_id, public_key, standing.value),
         )
         return True
+
+    def signs(self, user_id: str) -> bool:
+        """See ``relay.ports.Directory``."""
+        found = self._connection.execute("SELECT certified FROM accounts WHERE user_id = ?", (user_id,)).get
+        return found is not None and found != Standing.UNPROVED
 
     def public_key(self, user_id: str) -> str | None:
         """See ``relay.ports.Directory``."""

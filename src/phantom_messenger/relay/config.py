@@ -38,7 +38,7 @@ class Config:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     limits: bool = True
-    allow_unsigned_auth: bool = False
+    reference_clients: bool = False
     public_names: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
@@ -183,7 +183,9 @@ SETTINGS: Final[dict[str, Setting]] = {
     "tls_cert": Setting(_path, "certificate chain (PEM) for wss"),
     "tls_key": Setting(_path, "private key (PEM) for wss"),
     "limits": Setting(_switch, "'off' lifts rates and connection counts; sizes and timeouts stay"),
-    "allow_unsigned_auth": Setting(_switch, "accept AUTH without proof of the key; closed networks only"),
+    "reference_clients": Setting(
+        _switch, "'on' takes clients that know the API reference alone, without proof; closed networks only"
+    ),
     "public_names": Setting(
         _names, "names (host[:port]) under which clients dial this relay; 'any' takes the name that a client sends"
     ),
@@ -207,6 +209,12 @@ SETTINGS: Final[dict[str, Setting]] = {
     "connections_per_address": Setting(_number(1, 1_000_000), "connections of one address"),
 }
 
+
+REPLACED: Final = {
+    "allow_unsigned_auth": "use --reference-clients on, or reference_clients in a file, and read in docs/operating.md"
+    " what it gives up",
+}
+"""Settings of earlier versions, and what to do instead."""
 
 _DEFAULTS_IN_WORDS: Final = {
     "data": "the platform's place for data",
@@ -249,7 +257,7 @@ def load_config(given: Mapping[str, str | None], environ: Mapping[str, str], fil
     texts: dict[str, tuple[str, str]] = {}
     for name, text in _read_file(file).items():
         texts[name] = (text, f"{name} in {file}")
-    for name in SETTINGS:
+    for name in (*SETTINGS, *REPLACED):
         variable = f"{_PREFIX}{name.upper()}"
         if variable in environ and not _is_service_link(variable, environ):
             texts[name] = (environ[variable], variable)
@@ -258,6 +266,8 @@ def load_config(given: Mapping[str, str | None], environ: Mapping[str, str], fil
             texts[name] = (option, f"--{name.replace('_', '-')}")
     values: dict[str, Any] = {"data": default_data_folder()}
     for name, (text, place) in texts.items():
+        if name in REPLACED:
+            raise ConfigError(f"{place} is no setting any more: {REPLACED[name]}")
         try:
             values[name] = SETTINGS[name].parse(text)
         except ValueError as error:
@@ -310,7 +320,7 @@ def _read_file(file: Path | None) -> dict[str, str]:
         raise ConfigError(f"--config {file} is not TOML: {error}") from None
     texts: dict[str, str] = {}
     for name, value in table.items():
-        if name not in SETTINGS:
+        if name not in SETTINGS and name not in REPLACED:
             raise ConfigError(f"{name} in {file} is not a setting; there are: {', '.join(SETTINGS)}")
         match value:
             case bool():

@@ -250,6 +250,8 @@ class Core:
         self.send_text(session, item.text)
         if not session.acks:
             session.unconfirmed.append((item.kind, item.seq, item.sender, item.name))
+        if session.reference is not None:
+            session.reference.pushed(item)
 
     def load(self, session: Session) -> None:
         """Read on in the mailbox; after its last page new items are pushed as they come."""

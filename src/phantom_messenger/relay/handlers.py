@@ -33,6 +33,7 @@ from phantom_messenger.relay.ports import (
 )
 from phantom_messenger.relay.prekeys import is_low, prekey_status, status_of
 from phantom_messenger.relay.presence import presence
+from phantom_messenger.relay.reference import Letter
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
@@ -51,23 +52,25 @@ MAX_SEEN_EXCHANGES: Final = 100_000
 
 def handle(core: Core, submission: Submission, verified: bool) -> None:
     """Obey one admitted frame, or answer why not."""
-    session, frame = submission.session, submission.decoded.frame
+    session, frame, loose = submission.session, submission.decoded.frame, None
     if session.state is State.CLOSED:
         return
     try:
+        if submission.letter is not None and submission.check is not None:
+            verified, loose = submission.letter.judged(frame, submission.check, verified, core.verify)
         if not verified:
             raise Refused(Reason.SIGNATURE)
         match frame:
             case frames.Auth():
                 authenticate(core, session, frame)
             case frames.Message():
-                message(core, session, frame, submission.decoded.signed_text)
+                message(core, session, frame, submission.decoded.signed_text, loose)
             case frames.MessageAck():
                 message_ack(core, session, frame)
             case frames.KeyExchangeInit():
-                key_exchange_init(core, session, frame)
+                key_exchange_init(core, session, frame, loose)
             case frames.KeyExchangeResponse():
-                key_exchange_response(core, session, frame)
+                key_exchange_response(core, session, frame, loose)
             case frames.PreKeyPublish():
                 prekey_publish(core, session, frame)
             case frames.PreKeyStatusQuery():
@@ -120,11 +123,13 @@ def account_delete(core: Core, session: Session, frame: frames.AccountDelete) ->
 # --- messages ---------------------------------------------------------------------
 
 
-def message(core: Core, session: Session, frame: frames.Message, signed_text: bytes) -> None:
+def message(
+    core: Core, session: Session, frame: frames.Message, signed_text: bytes, loose: Letter | None = None
+) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
     now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
-    head, tail = codec.routed_message(frame, signed_text, sender)
+    head, tail = loose.passed_on(sender) if loose else codec.routed_message(frame, signed_text, sender)
     lifetime = payload.options.expires_in
     item = NewItem(
         kind=ItemKind.MESSAGE,
@@ -133,12 +138,14 @@ def message(core: Core, session: Session, frame: frames.Message, signed_text: by
         head=head,
         tail=tail,
         expires_at=None if lifetime is None else now + lifetime,
-        content=b'"encrypted":"%b"' % payload.encrypted.encode(),
+        content=loose.content if loose else b'"encrypted":"%b"' % payload.encrypted.encode(),
     )
 
-    def job(tx: Transaction) -> tuple[Item | Refusal | None, bool]:
+    def job(tx: Transaction) -> tuple[Item | Refusal | Refused | None, bool]:
         if tx.directory.public_key(payload.recipient_id) is None:
             return None, False
+        if loose and tx.directory.signs(payload.recipient_id):
+            return Refused(Reason.SIGNATURE), False
         known = may(Act.FILL, sender, payload.recipient_id, tx.directory)
         if not known and not may(Act.WRITE, sender, payload.recipient_id, tx.directory):
             return Refusal.UNWANTED, False
@@ -147,10 +154,12 @@ def message(core: Core, session: Session, frame: frames.Message, signed_text: by
             return outcome, False
         return outcome, tx.directory.note_written(sender, payload.recipient_id, payload.conversation_id)
 
-    def then(result: tuple[Item | Refusal | None, bool]) -> None:
+    def then(result: tuple[Item | Refusal | Refused | None, bool]) -> None:
         outcome, met = result
         if outcome is None:
             core.refuse(session, Refused(Reason.USER), frame.id)
+        elif isinstance(outcome, Refused):
+            core.refuse(session, outcome, frame.id)
         elif outcome is Refusal.FULL:
             core.refuse(session, Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS), frame.id)
         else:
@@ -187,30 +196,35 @@ def message_ack(core: Core, session: Session, frame: frames.MessageAck) -> None:
         core.confirm(session, payload.seq, frame.id)
     elif payload.message_id is UNSET:
         raise Refused(Reason.FIELD, field="payload.messageId")
-    elif payload.sender_id is UNSET:
-        raise Refused(Reason.FIELD, field="payload.senderId")
-    else:
+    elif payload.sender_id is not UNSET:
         core.acknowledge(session, payload.sender_id, payload.message_id, status, frame.id)
+    elif session.reference is None:
+        raise Refused(Reason.FIELD, field="payload.senderId")
+    elif sender := session.reference.sender_of(payload.message_id):
+        core.acknowledge(session, sender, payload.message_id, status, frame.id)
 
 
 # --- key exchange -----------------------------------------------------------------
 
 
-def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeInit) -> None:
+def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeInit, loose: Letter | None = None) -> None:
     """KEY_EXCHANGE_INIT: answered from the store if the target has published; passed on in any case."""
     payload, requester = frame.payload, session.user_id
-    _check_exchange(core, session, payload.identity_key, frame.signature)
+    seen = None if loose else frame.signature
+    _check_exchange(core, session, payload.identity_key, seen)
     _check_dh_key(payload.ephemeral_key, "payload.ephemeralKey")
     if payload.pre_key_bundle is not UNSET:
         offered = payload.pre_key_bundle
-        _check_signed_keys(core, session.public_key, [(offered.signed_pre_key, offered.signature)])
+        _check_signed_key(core, session.public_key, offered.signed_pre_key, None if loose else offered.signature)
         if offered.one_time_pre_key is not UNSET:
             _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
     now = core.clock.steady_ms()
-    item = _exchange_item(frame, requester, "init")
+    item = _exchange_item(frame, requester, "init", loose)
     target = payload.target_id
 
     def job(tx: Transaction) -> Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]:
+        if loose and tx.directory.signs(target):
+            return Refused(Reason.SIGNATURE)
         kept = _keep_exchange(tx, target, item, now)
         is_wanted = may(Act.TAKE_BUNDLE, requester, target, tx.directory)
         bundle = None
@@ -223,7 +237,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
 
     def then(outcome: Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]) -> None:
         if isinstance(outcome, Refused):
-            core.seen_exchanges.pop(frame.signature, None)
+            core.seen_exchanges.pop(seen, None)
             core.refuse(session, outcome, frame.id)
             return
         kept, bundle, met = outcome
@@ -237,14 +251,17 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if met:
             core.introduce(requester, target)
 
-    _store_exchange(core, session, frame, job, then)
+    _store_exchange(core, session, frame, job, then, seen=seen)
 
 
-def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchangeResponse) -> None:
+def key_exchange_response(
+    core: Core, session: Session, frame: frames.KeyExchangeResponse, loose: Letter | None = None
+) -> None:
     """KEY_EXCHANGE_RESPONSE: a client's own answer, passed on to the initiator."""
     payload, sender = frame.payload, session.user_id
-    _check_exchange(core, session, payload.identity_key, frame.signature)
-    _check_signed_keys(core, session.public_key, [(payload.signed_pre_key, payload.pre_key_signature)])
+    seen = None if loose else frame.signature
+    _check_exchange(core, session, payload.identity_key, seen)
+    _check_signed_key(core, session.public_key, payload.signed_pre_key, None if loose else payload.pre_key_signature)
     if payload.one_time_pre_key is not UNSET:
         _check_dh_key(payload.one_time_pre_key, "payload.oneTimePreKey")
     if payload.kem_pre_key is not UNSET:
@@ -252,10 +269,14 @@ def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchang
             raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
     now = core.clock.steady_ms()
-    item = _exchange_item(frame, sender, "response")
-    target = payload.target_id
+    item = _exchange_item(frame, sender, "response", loose)
+    target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
+    if target is None:
+        raise Refused(Reason.FIELD, field="payload.targetId")
 
     def job(tx: Transaction) -> Refused | tuple[Item | Refusal, bool]:
+        if loose and tx.directory.signs(target):
+            return Refused(Reason.SIGNATURE)
         kept = _keep_exchange(tx, target, item, now)
         if isinstance(kept, Refused | Refusal):
             return kept if isinstance(kept, Refused) else (kept, False)
@@ -263,7 +284,7 @@ def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchang
 
     def then(outcome: Refused | tuple[Item | Refusal, bool]) -> None:
         if isinstance(outcome, Refused):
-            core.seen_exchanges.pop(frame.signature, None)
+            core.seen_exchanges.pop(seen, None)
             core.refuse(session, outcome, frame.id)
             return
         kept, met = outcome
@@ -272,14 +293,14 @@ def key_exchange_response(core: Core, session: Session, frame: frames.KeyExchang
         if met:
             core.introduce(sender, target)
 
-    _store_exchange(core, session, frame, job, then)
+    _store_exchange(core, session, frame, job, then, seen=seen)
 
 
 def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) -> None:
     """PREKEY_PUBLISH: checked, stored, answered with PREKEY_STATUS."""
     payload = frame.payload
     check_binding(core, session, payload.challenge, payload.audience)
-    _check_signed_keys(core, session.public_key, [(payload.signed_pre_key.key, payload.signed_pre_key.signature)])
+    _check_signed_key(core, session.public_key, payload.signed_pre_key.key, payload.signed_pre_key.signature)
     for index, one_time in enumerate(payload.one_time_pre_keys):
         _check_dh_key(one_time.key, f"payload.oneTimePreKeys[{index}].key")
     kem_keys = list(payload.kem_pre_keys)
@@ -325,12 +346,14 @@ def _store_exchange(
     frame: frames.KeyExchangeInit | frames.KeyExchangeResponse,
     job: Job,
     then: Callable[[Any], None],
+    *,
+    seen: str | None,
 ) -> None:
     """As ``core.store``; what could not be stored may be sent again."""
 
     def finish(outcome: Any) -> None:
         if isinstance(outcome, Failure):
-            core.seen_exchanges.pop(frame.signature, None)
+            core.seen_exchanges.pop(seen, None)
             if not outcome.storage_full:
                 report(outcome.error)
             core.refuse(session, storage_refusal(outcome), frame.id)
@@ -340,9 +363,12 @@ def _store_exchange(
     core.store_for(session, job, finish, size=EXCHANGE_BYTES)
 
 
-def _check_exchange(core: Core, session: Session, identity_key: str, signature: str) -> None:
+def _check_exchange(core: Core, session: Session, identity_key: str, signature: str | None) -> None:
+    """``signature`` None: it does not say to whom the frame goes, and may serve again."""
     if base64.b64decode(identity_key) != session.public_key:
         raise Refused(Reason.KEY, field="payload.identityKey")
+    if signature is None:
+        return
     now = core.clock.monotonic_ms()
     # The oldest stand first, for a dict keeps the order of insertion.
     while core.seen_exchanges:
@@ -362,10 +388,11 @@ def _check_dh_key(key: str, field: str) -> None:
         raise Refused(Reason.KEY, field=field)
 
 
-def _check_signed_keys(core: Core, identity: bytes, keys: list[tuple[str, str]]) -> None:
-    for key, _ in keys:
-        _check_dh_key(key, "signedPreKey")
-    _check_signatures(core, identity, signing.signed_prekey_bytes, keys)
+def _check_signed_key(core: Core, identity: bytes, key: str, signature: str | None) -> None:
+    """A signed prekey; ``signature`` None: it is known to verify."""
+    _check_dh_key(key, "signedPreKey")
+    if signature is not None:
+        _check_signatures(core, identity, signing.signed_prekey_bytes, [(key, signature)])
 
 
 def _check_kem_keys(core: Core, identity: bytes, keys: list[tuple[str, str]]) -> None:
@@ -380,8 +407,10 @@ def _check_signatures(
         raise Refused(Reason.PREKEY_SIGNATURE)
 
 
-def _exchange_item(frame: frames.KeyExchangeInit | frames.KeyExchangeResponse, sender: str, name: str) -> NewItem:
-    head, tail = codec.split_at_seq(codec.route(frame, sender))
+def _exchange_item(
+    frame: frames.KeyExchangeInit | frames.KeyExchangeResponse, sender: str, name: str, loose: Letter | None
+) -> NewItem:
+    head, tail = loose.passed_on(sender) if loose else codec.split_at_seq(codec.route(frame, sender))
     return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=head, tail=tail)
 
 

@@ -14,17 +14,16 @@ from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.permissions import Act, watchers
 from phantom_messenger.relay.ports import Failure, Page, PreKeyCounts, Transaction
 from phantom_messenger.relay.prekeys import is_low, status_of
+from phantom_messenger.relay.reference import MAX_MALFORMED, has_proper_form
 from phantom_messenger.relay.rules import State
-from phantom_messenger.relay.session import Session
+from phantom_messenger.relay.session import Session, Strikes
 from phantom_messenger.wire import frames, signing
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, RateClass
+from phantom_messenger.wire.window import Window
 
 LOGIN_AGAIN_MS: Final = 1_000
 """When to log in again after one that came too late for its challenge, or whose time was wrong."""
-
-CERTIFIED_BYTES: Final = 32
-"""Of an id that is the hash of its key."""
 
 
 class Claim(Enum):
@@ -32,6 +31,10 @@ class Claim(Enum):
 
     NEW = "it has no account of this key yet"
     TAKEN = "it belongs to another key"
+    SIGNED = "its owner proves the key"
+
+
+_CLOSED: Final[dict[Any, Reason]] = {Claim.TAKEN: Reason.IDENTITY, Claim.SIGNED: Reason.UNSIGNED}
 
 
 class Login(NamedTuple):
@@ -51,10 +54,12 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
     payload = frame.payload
     if session.state is not State.CONNECTED:
         raise Refused(Reason.ALREADY_AUTHENTICATED)
-    if frame.signature is UNSET:
-        if not core.config.allow_unsigned_auth:
+    signed = frame.signature is not UNSET
+    if not signed:
+        if session.reference is None:
             raise Refused(Reason.UNSIGNED)
     else:
+        session.reference = None
         age = core.clock.monotonic_ms() - session.opened_at
         if payload.challenge is UNSET or age > CONNECTION_TIMEOUT_MS:
             raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
@@ -63,7 +68,9 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
     if not keycheck.is_usable_ed25519(public_key):
         raise Refused(Reason.KEY)
     certified = signing.certified_user_id(public_key) == payload.user_id
-    if not certified and len(base64.b64decode(payload.user_id)) == CERTIFIED_BYTES:
+    if certified and not signed:
+        raise Refused(Reason.UNSIGNED)
+    if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
         raise Refused(Reason.IDENTITY)
     session.state = State.AUTHENTICATING
@@ -71,16 +78,16 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
 
 
 def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool, may_create: bool) -> None:
-    """Open the account that a proved login names; one that is not there yet at a second call, which has its place."""
-    user, key = frame.payload.user_id, frame.payload.public_key
+    """Open the account that a login names; one that is not there yet at a second call, which has its place."""
+    user, key, signed = frame.payload.user_id, frame.payload.public_key, frame.signature is not UNSET
     now = core.clock.steady_ms()
 
     def job(tx: Transaction) -> Login | Claim:
         owner = tx.directory.public_key(user)
         if owner != key and not may_create and (owner is None or certified):
             return Claim.NEW
-        if not tx.directory.bind(user, key, certified=certified):
-            return Claim.TAKEN
+        if not tx.directory.bind(user, key, certified=certified, signed=signed):
+            return Claim.SIGNED if owner == key else Claim.TAKEN
         page = tx.mailboxes.read(user, 0, PAGE, now)
         return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
 
@@ -91,13 +98,12 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
             core.refuse(session, storage_refusal(result), frame.id)
             core.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
             return
-        if result is Claim.TAKEN:
-            refuse_login(core, session, Refused(Reason.IDENTITY), frame.id)
+        if result is Claim.TAKEN or result is Claim.SIGNED:
+            refuse_login(core, session, Refused(_CLOSED[result]), frame.id)
             return
         # Where no signature is asked for, a login is let in and proves nothing. If it makes an account, it has counted.
-        is_unsigned = frame.signature is UNSET
-        party = session.address if is_unsigned or result is Claim.NEW else user
-        has_counted = is_unsigned and may_create
+        party = session.address if not signed or result is Claim.NEW else user
+        has_counted = not signed and may_create
         if wait := 0 if has_counted else core.limiter.take(RateClass.AUTH, party, core.clock.monotonic_ms()):
             refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
         elif result is Claim.NEW:
@@ -106,6 +112,9 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
             session.user_id = user
             session.public_key, session.public_key_text = base64.b64decode(key), key
             session.acks = frame.payload.features is not UNSET and "ack" in frame.payload.features
+            if session.reference is not None:
+                session.reference.has_proper_id = has_proper_form(user)
+                session.strikes = Strikes(malformed=Window(MAX_MALFORMED - 1))
             _open(core, session, frame, result)
 
     core.pipeline.store(job, then, size=1)
@@ -182,6 +191,8 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
         ),
     )
     limited = code is ErrorCode.RATE_LIMITED
+    if limited and session.reference is not None and not session.reference.signs:
+        core.refuse(session, refused, request)
     core.close(
         session,
         CloseCode.RATE_LIMITED if limited else CloseCode.AUTHENTICATION_FAILED,

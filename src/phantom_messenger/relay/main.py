@@ -93,8 +93,8 @@ async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None
 def _doubts(config: Config) -> list[Event]:
     """What whoever starts it should know about these settings."""
     found = []
-    if config.allow_unsigned_auth:
-        found.append(Event.UNSIGNED_AUTH)
+    if config.reference_clients:
+        found.append(Event.REFERENCE_CLIENTS)
     if ANY in config.public_names:
         found.append(Event.ANY_NAME)
     if not config.limits:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from phantom_messenger.relay.ports import Failure, Helpers, Job, Scheduler, SignatureCheck, Verification, Writer
+from phantom_messenger.relay.reference import Letter
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codec import Decoded
 
@@ -45,11 +46,15 @@ LEAST_HELP: Final = 8
 
 
 class Submission(NamedTuple):
-    """A frame that was admitted; ``check`` is what must verify, None if it is unsigned."""
+    """A frame that was admitted; ``check`` is what must verify, None if it is unsigned.
+
+    ``letter``: what it was made from, of a client that knows the reference alone.
+    """
 
     session: Session
     decoded: Decoded
     check: SignatureCheck | None
+    letter: Letter | None = None
 
 
 class Turn:

@@ -201,11 +201,16 @@ class Bundle:
 class Directory(Protocol):
     """Accounts, and who has written to whom."""
 
-    def bind(self, user_id: str, public_key: str, *, certified: bool) -> bool:
+    def bind(self, user_id: str, public_key: str, *, certified: bool, signed: bool = True) -> bool:
         """Make the account or confirm it; False if the id belongs to another key.
 
-        A certified claim takes an id from an uncertified one, whose account is deleted.
+        A certified claim takes an id from an uncertified one, whose account is deleted. So does one that is
+        signed from one that was not, if it has the same key. ``signed``: the login has proved its key; one
+        that has not gets no account whose owner ever did.
         """
+
+    def signs(self, user_id: str) -> bool:
+        """Whether there is such an account, and its owner has proved the key."""
 
     def public_key(self, user_id: str) -> str | None:
         """The key that owns the id, base64; None if there is no such account."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.core import Core, Id
 from phantom_messenger.relay.permissions import Act, may, watchers
 from phantom_messenger.relay.ports import Transaction
 from phantom_messenger.relay.session import Session
@@ -15,7 +15,7 @@ from phantom_messenger.wire.codes import Reason, Refused
 def presence(core: Core, session: Session, frame: frames.Presence) -> None:
     """PRESENCE: an update for contacts, typing for one conversation, or a question about a contact."""
     payload, user = frame.payload, session.user_id
-    if payload.user_id is not UNSET:
+    if payload.user_id is not UNSET and (payload.status is UNSET or session.reference is None):
         if payload.status is not UNSET or payload.conversation_id is not UNSET:
             raise Refused(Reason.FIELD, field="payload.userId")
         _answer_presence(core, session, payload.user_id, frame.id)
@@ -24,13 +24,13 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
         raise Refused(Reason.FIELD, field="payload.status")
     status = payload.status
     if status is frames.PresenceStatus.TYPING:
-        if payload.conversation_id is UNSET:
+        if payload.conversation_id is UNSET and session.reference is None:
             raise Refused(Reason.FIELD, field="payload.conversationId")
         conversation = payload.conversation_id
         core.store(
             session,
             frame.id,
-            lambda tx: watchers(Act.SEE_TYPING, user, tx.directory, conversation),
+            lambda tx: _see_typing(tx, user, conversation, is_loose=session.reference is not None),
             lambda others: core.tell_contacts(user, others, status, conversation=conversation),
             size=1,
         )
@@ -43,6 +43,15 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
             lambda contacts: core.tell_contacts(user, contacts, status),
             size=1,
         )
+
+
+def _see_typing(tx: Transaction, user: str, conversation: Id, *, is_loose: bool) -> list[str]:
+    """Who sees a user type: contacts in this conversation, and of a reference client all contacts of its kind."""
+    others = [] if conversation is UNSET else watchers(Act.SEE_TYPING, user, tx.directory, str(conversation))
+    if not is_loose:
+        return others
+    contacts = watchers(Act.SEE_PRESENCE, user, tx.directory)
+    return [contact for contact in contacts if contact in others or not tx.directory.signs(contact)]
 
 
 def _answer_presence(core: Core, session: Session, other: str, request: Any) -> None:

@@ -22,6 +22,7 @@ from phantom_messenger.relay.ports import (
     Verification,
     Writer,
 )
+from phantom_messenger.relay.reference import Lenience, Letter
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.steady import TimeMark
@@ -118,6 +119,8 @@ class Relay:
             challenge=core.token(limits.CHALLENGE_BYTES),
             now=self._clock.monotonic_ms(),
         )
+        if self._config.reference_clients:
+            session.reference = Lenience()
         count = core.hub.add(session)
         if self._stopping:
             core.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
@@ -140,7 +143,7 @@ class Relay:
                         protocol_version=PROTOCOL_VERSION,
                         server_name=self._config.server_name,
                         server_time=now,
-                        unsigned_auth=True if self._config.allow_unsigned_auth else UNSET,
+                        unsigned_auth=True if self._config.reference_clients else UNSET,
                     ),
                     timestamp=now,
                 ),
@@ -153,13 +156,17 @@ class Relay:
             return
         core, now = self._core, self._clock.monotonic_ms()
         session.heard_at = now
+        letter = None
         try:
-            decoded = codec.decode_client(text)
+            if session.reference is None:
+                decoded = codec.decode_client(text)
+            else:
+                decoded, letter = session.reference.read(text)
             session.admit(decoded.frame, limiter=core.limiter, wall=self._clock.wall_ms(), now=now, shed=self._shed)
         except Refused as refused:
             self._refuse(session, refused, codec.request_head(text))
             return
-        core.pipeline.put(Submission(session, decoded, _signature_check(session, decoded)))
+        core.pipeline.put(Submission(session, decoded, _signature_check(session, decoded, letter), letter))
 
     def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
         """A binary message has come; the protocol has none."""
@@ -307,7 +314,9 @@ class Relay:
         self._core.expire(SWEEP_LIMIT, then)
 
 
-def _signature_check(session: Session, decoded: codec.Decoded) -> tuple[bytes, bytes, bytes] | None:
+def _signature_check(
+    session: Session, decoded: codec.Decoded, letter: Letter | None
+) -> tuple[bytes, bytes, bytes] | None:
     frame = decoded.frame
     if not RULES[type(frame)].signed:
         return None
@@ -315,4 +324,5 @@ def _signature_check(session: Session, decoded: codec.Decoded) -> tuple[bytes, b
     if signature is UNSET:
         return None  # an AUTH without signature; its handler decides
     key = base64.b64decode(frame.payload.public_key) if isinstance(frame, frames.Auth) else session.public_key
-    return key, base64.b64decode(signature), signing.envelope_bytes(decoded.signed_text)
+    text = signing.envelope_bytes(decoded.signed_text) if letter is None else letter.likely_text
+    return key, base64.b64decode(signature), text

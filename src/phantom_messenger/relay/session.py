@@ -10,6 +10,7 @@ from typing import Final
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
+from phantom_messenger.relay.reference import Lenience
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
@@ -88,6 +89,7 @@ class Session:
         "presence",
         "public_key",
         "public_key_text",
+        "reference",
         "state",
         "strikes",
         "unconfirmed",
@@ -107,6 +109,8 @@ class Session:
         self.public_key = b""
         self.public_key_text = ""
         self.acks = False
+        self.reference: Lenience | None = None
+        """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE
         self.outbox = Outbox(connection, now)
         self.feed = Feed()

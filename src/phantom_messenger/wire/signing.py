@@ -12,6 +12,8 @@ ENVELOPE: Final = b"phantom/1 envelope\n"
 SIGNED_PREKEY: Final = b"phantom/1 signed-prekey\n"
 KEM_PREKEY: Final = b"phantom/1 kem-prekey\n"
 USER_ID: Final = b"phantom/1 user-id\n"
+CERTIFIED_BYTES: Final = 32
+"""Of a user id that is the hash of its key."""
 
 
 def envelope_bytes(signed_text: bytes) -> bytes:
