@@ -57,7 +57,10 @@ async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoCo
         return connection(echo, address, host, halves, max_fragments=HUGE)
 
     def handshake() -> Handshake:
-        return Handshake(door, config, accept, lambda: True)
+        place = door.enter("127.0.0.1")
+        if place is None:
+            raise RuntimeError("too many echoes")
+        return Handshake(place, config, accept, lambda: True)
 
     return await asyncio.get_running_loop().create_server(handshake, "127.0.0.1", port)
 

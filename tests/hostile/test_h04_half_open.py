@@ -1,9 +1,12 @@
 """Sockets that are opened and not used: they go in time, cost honest people nothing, and leave room for others."""
 
+import asyncio
 import contextlib
+import random
 import socket
 import ssl
 import statistics
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import uvloop
 
 from support.amounts import LONG, amount
 from support.certificates import self_signed
@@ -37,7 +41,7 @@ limits.CONNECTION_TIMEOUT_MS = 3_600_000
 """
 UNCOUNTED: Final = """
 from phantom_messenger.relay import upgrade
-upgrade.Door.enter = lambda door, peer: ""
+upgrade.Door.enter = lambda door, peer: upgrade.Place(door, peer, "")
 """
 
 
@@ -189,6 +193,113 @@ def flood() -> Iterator[Callable[[RelayProcess, int], list[socket.socket]]]:
 
 
 Flood = Callable[[RelayProcess, int], list[socket.socket]]
+
+
+# --- the same with TLS, which begins before anything of ours ----------------------
+
+HELLO: Final = bytes.fromhex("1603010200010001fc0303") + bytes(9)
+"""The first 20 bytes of a ClientHello."""
+
+ROOM: Final = 160
+FEW: Final = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({ROOM}, {ROOM}))
+"""
+LATE: Final = """
+from phantom_messenger.relay import listening, upgrade
+def let_in(listener, opened, peer):
+    place = upgrade.Place(listener._door, peer, "")
+    listener._loop.create_task(listener._begin(opened, place))
+listening.Listener._let_in = let_in
+"""
+MANY: Final = amount(250, 1_100)
+
+
+def half_open_tls(start_relay: StartRelay, tmp_path: Path, stack: ExitStack, patch: str) -> tuple[RelayProcess, bool]:
+    """Begin TLS with a few bytes, more often than there are descriptors; whether another address is greeted then."""
+    certificate, key = self_signed(tmp_path)
+    relay = start_relay("--tls-cert", str(certificate), "--tls-key", str(key), command=patched(FEW + patch))
+    for _ in range(MANY):
+        one = stack.enter_context(socket.create_connection(relay.address, timeout=5))
+        with contextlib.suppress(OSError):
+            one.sendall(HELLO)
+    time.sleep(0.5)
+    context = ssl.create_default_context(cafile=certificate)
+    try:
+        with (
+            socket.create_connection(relay.address, timeout=3, source_address=("127.0.0.2", 0)) as opened,
+            context.wrap_socket(opened, server_hostname="127.0.0.1") as other,
+        ):
+            other.sendall(handshake(relay.address))
+            return relay, b" 101 " in other.recv(1_000)
+    except OSError:
+        return relay, False
+
+
+def test_half_open_tls_of_one_address_keeps_nobody_else_out(start_relay: StartRelay, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        relay, is_greeted = half_open_tls(start_relay, tmp_path, stack, "")
+        assert is_greeted
+        assert open_files(relay.pid) <= 70, "twenty of them, and what the relay itself has open"
+        assert not relay.doubts, "the store has had the files that are kept for it"
+
+
+def test_half_open_tls_that_is_not_counted_keeps_all_out(start_relay: StartRelay, tmp_path: Path) -> None:
+    """The control: counted only when TLS is agreed on."""
+    with ExitStack() as stack:
+        relay, is_greeted = half_open_tls(start_relay, tmp_path, stack, LATE)
+        assert not is_greeted
+        assert open_files(relay.pid) >= ROOM - 2
+
+
+HANDSHAKES: Final = amount(600, 10_000)
+AT_ONCE: Final = 20
+
+
+async def hands_shaken(address: tuple[str, int], context: ssl.SSLContext) -> int:
+    """Shake hands again and again, and go in the middle of every third; how many of the others were greeted."""
+    loop = asyncio.get_running_loop()
+    greeted, left = 0, iter(range(HANDSHAKES))
+    chance = random.Random(1)  # noqa: S311 - reproducible
+
+    async def abort() -> None:
+        with socket.socket() as opened:
+            opened.setblocking(False)
+            await loop.sock_connect(opened, address)
+            outgoing = ssl.MemoryBIO()
+            shaking = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="127.0.0.1")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                shaking.do_handshake()
+            hello = outgoing.read()
+            await loop.sock_sendall(opened, hello[: chance.randint(0, len(hello))])
+            if chance.random() < 0.5:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def some() -> None:
+        nonlocal greeted
+        for number in left:
+            if number % 3 == 0:
+                await abort()
+                continue
+            reader, writer = await asyncio.open_connection(*address, ssl=context, server_hostname="127.0.0.1")
+            writer.write(handshake(address))
+            greeted += b" 101 " in await reader.readline()
+            writer.transport.abort()
+
+    async with asyncio.timeout(30 + HANDSHAKES / 20):
+        await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    return greeted
+
+
+@pytest.mark.timeout(1_200 if LONG else 120)
+def test_no_tls_handshake_hangs_though_every_third_is_aborted(start_relay: StartRelay, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    relay = start_relay("--limits", "off", "--tls-cert", str(certificate), "--tls-key", str(key))
+    files = open_files(relay.pid)
+    context = ssl.create_default_context(cafile=certificate)
+    assert uvloop.run(hands_shaken(relay.address, context)) == HANDSHAKES - (HANDSHAKES + 2) // 3
+    time.sleep(0.5)
+    assert open_files(relay.pid) <= files + 2, "nothing is left of those that were aborted"
 
 
 def greeted(relay: RelayProcess) -> bool:

@@ -23,6 +23,9 @@ __all__ = ["ConfigError", "StoreError", "run_relay"]
 COLLECT_AFTER: Final = 10_000, 20, 50
 """Objects until a collection, and collections of one generation until the next older one's."""
 
+HARMLESS: Final = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
+"""Signals that are sent for a reload, for a log to be rotated, or when a terminal is closed."""
+
 SWITCH_SECONDS: Final = 0.0005
 """How long the loop's thread may keep Python's lock when the store's wants it.
 
@@ -43,6 +46,8 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
         ConfigError, StoreError: it cannot start; the message says what to do.
     """
     install(config.log_level, config.log_format)
+    for number in HARMLESS:  # their default is death, also while it starts
+        signal.signal(number, signal.SIG_IGN)
     for event in _doubts(config):
         log(event)
     for variable in unknown:
@@ -78,13 +83,14 @@ async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None
     server = RelayServer(config, store)
     try:
         await server.start()
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
         log(Event.STARTED, version=__version__)
         ready(server.url)
         await stop.wait()
         log(Event.STOPPING, connections=server.connections)
     finally:
         await server.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be ended
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nothing is left to be ended
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
     log(Event.STOPPED)

@@ -5,24 +5,22 @@ import contextlib
 import errno
 import os
 import resource
-import socket
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from phantom_messenger.events import Event, log, report
-from phantom_messenger.relay import http, keycheck
+from phantom_messenger.relay import certificate, http, keycheck
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import Halves
+from phantom_messenger.relay.listening import Listener, bind
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
-from phantom_messenger.relay.upgrade import Door, Handshake
+from phantom_messenger.relay.upgrade import Door, Handshake, Place
 from phantom_messenger.relay.verifiers import Verifiers, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.steady import SystemClock, TimeMark
-from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
 TICK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 20.0
@@ -36,16 +34,6 @@ SETTLE_SECONDS: Final = 2.0
 
 STOP_SECONDS: Final = 3.5
 """At a stop, time until the clients must have taken it."""
-
-BACKLOG: Final = 1_024
-"""Sockets that the operating system holds until they are taken: everybody reconnects at once after a restart."""
-
-SEND_BUFFER: Final = 131_072
-RECEIVE_BUFFER: Final = 65_536
-"""Bytes that the operating system holds for a socket (it takes twice as many); left alone, they grow to megabytes each.
-
-A read buffer of ours grows to what comes at once, and never shrinks.
-"""
 
 KEPT_FILES: Final = 64
 """File descriptors that are not for sockets: the store's, the log's, the listening ones."""
@@ -142,15 +130,15 @@ class RelayServer:
         )
         self._door = Door(config, _room())
         self._halves = Halves()
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """The addresses and ports that it listens on, in the order of the setting."""
-        assert self._server is not None  # noqa: S101 - asked for after start
-        return [listening.getsockname()[:2] for listening in self._server.sockets]
+        assert self._listener is not None  # noqa: S101 - asked for after start
+        return self._listener.addresses
 
     @property
     def url(self) -> str:
@@ -174,17 +162,9 @@ class RelayServer:
         Raises:
             ConfigError: the address or the certificate cannot be used.
         """
+        tls = certificate.context(self._config)
         try:
-            tls = self._tls()
-            self._server = await self._loop.create_server(
-                lambda: Handshake(self._door, self._config, self._accept, self._is_ready),
-                list(self._config.host),
-                self._config.port,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else CONNECTION_TIMEOUT_MS / 1000,
-                backlog=BACKLOG,
-                reuse_address=True,
-            )
+            sockets = await bind(self._config.host, self._config.port)
         except (OSError, UnicodeError) as error:
             place = f"--host {','.join(self._config.host)} --port {self._config.port}"
             if getattr(error, "errno", None) == errno.EADDRINUSE:
@@ -193,10 +173,8 @@ class RelayServer:
                 ) from None
             reason = getattr(error, "strerror", None) or "not a host name"
             raise ConfigError(f"{place} cannot be used: {reason}") from None
+        self._listener = Listener(sockets, self._door, self._greet, tls)
         self._relay.listens(self.addresses)
-        for listening in self._server.sockets:  # those that are accepted inherit it
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         await self._verifiers.start()
         self._timer = self._loop.create_task(self._tick())
 
@@ -206,8 +184,8 @@ class RelayServer:
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.wait({self._timer})
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         if not await self._settle(now + SETTLE_SECONDS):
             self._relay.close_all()
         while self._relay.connections and self._loop.time() < now + STOP_SECONDS:  # noqa: ASYNC110 - a few turns, once
@@ -237,22 +215,26 @@ class RelayServer:
                 tidied = self._loop.time()
                 self._store.tidy()
 
+    def reload(self) -> None:
+        """Read certificate and key again, for those who connect from now on; if they cannot be used, keep the old."""
+        if self._listener is None or self._listener.tls is None:
+            log(Event.NOTHING_TO_RELOAD)
+            return
+        try:
+            self._listener.tls = certificate.context(self._config)
+        except ConfigError:
+            log(Event.RELOAD_FAILED)
+        else:
+            log(Event.RELOADED)
+
+    def _greet(self, place: Place) -> Handshake:
+        return Handshake(place, self._config, self._accept, self._is_ready)
+
     def _accept(self, address: str, host: str) -> WebSocketConnection:
         return WebSocketConnection(self._relay, address, host, self._halves)
 
     def _is_ready(self) -> bool:
         return self._store.is_healthy
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if self._config.tls_cert is None:
-            return None
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(self._config.tls_cert, self._config.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"--tls-cert {self._config.tls_cert} and --tls-key cannot be used: {error}") from None
-        return context
 
 
 def _room() -> int:

@@ -1,7 +1,7 @@
 """The way in: who may open a socket, and the handshake that makes it a WebSocket.
 
-A socket counts from its first moment, before anything was sent (with TLS: once that is agreed
-on), so that half-open ones cannot use up what others need. It has 30 s until its request is whole.
+A socket counts from its first moment, before anything was sent and before TLS is agreed on, so that
+half-open ones cannot use up what others need. It has 30 s for TLS, and 30 s until its request is whole.
 """
 
 import asyncio
@@ -41,12 +41,8 @@ class Door:
         self._count = 0
         self._half_open: Counter[str] = Counter()
 
-    def enter(self, peer: str) -> str | None:
-        """Count a new socket, unless there are too many.
-
-        Returns:
-            The party it counts for until ``opened``, '' for none; None if it may not stay.
-        """
+    def enter(self, peer: str) -> "Place | None":
+        """Count a new socket of this address, unless there are too many; None if it may not stay."""
         party = "" if http.is_proxy(peer, self._config) else http.party_of(peer, None, self._config)
         limit = self._config.max_connections * HALF_OPEN_PER_PLACE
         if party and limit and self._half_open[party] >= limit:
@@ -57,26 +53,55 @@ class Door:
         self._count += 1
         if party:
             self._half_open[party] += 1
-        return party
+        return Place(self, peer, party)
 
     def opened(self, party: str) -> None:
-        """The socket is a WebSocket now, or gone: other limits hold."""
-        if not party:
-            return
+        """A socket of this party is a WebSocket now, or gone: other limits hold."""
         self._half_open[party] -= 1
         if self._half_open[party] <= 0:
             del self._half_open[party]
 
-    def leave(self) -> None:
+    def left(self) -> None:
         """A socket is gone."""
         self._count -= 1
+
+
+class Place:
+    """What a socket takes up at the door.
+
+    Args:
+        door: counts it.
+        peer: the address of its other end.
+        party: whom it counts for while it is no WebSocket, '' for nobody.
+    """
+
+    __slots__ = ("_door", "_left", "_party", "peer")
+
+    def __init__(self, door: Door, peer: str, party: str) -> None:
+        self._door = door
+        self._party = party
+        self._left = False
+        self.peer = peer
+
+    def opened(self) -> None:
+        """The socket is a WebSocket now, or was answered."""
+        if self._party:
+            self._door.opened(self._party)
+            self._party = ""
+
+    def leave(self) -> None:
+        """The socket is gone; may be said again."""
+        self.opened()
+        if not self._left:
+            self._left = True
+            self._door.left()
 
 
 class Handshake(asyncio.BufferedProtocol):
     """One socket until its request is whole; then it is answered, or handed on to the WebSocket.
 
     Args:
-        door: counts it.
+        place: what it takes up at the door.
         config: the settings.
         accept: makes a connection for an address and a Host.
         is_ready: whether the relay can store.
@@ -84,39 +109,32 @@ class Handshake(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        door: Door,
+        place: Place,
         config: Config,
         accept: Callable[[str, str], WebSocketConnection],
         is_ready: Callable[[], bool],
     ) -> None:
-        self._door = door
+        self._place = place
         self._config = config
         self._accept = accept
         self._is_ready = is_ready
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._peer = ""
-        self._party: str | None = None
         self._head = b""
         self._timer: asyncio.TimerHandle | None = None
+        self.has_begun = False
+        """Whether the event loop has handed the socket over."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.BufferedProtocol``."""
-        transport = cast("asyncio.Transport", transport)  # of a TCP server
-        self._transport = transport
-        self._peer = _peer_of(transport)
-        self._party = self._door.enter(self._peer)
-        if self._party is None:
-            transport.write(http.UNAVAILABLE.encode())
-            transport.close()
-        else:
-            self._timer = self._loop.call_later(CONNECTION_TIMEOUT_MS / 1000, transport.abort)
+        self.has_begun = True
+        self._transport = transport = cast("asyncio.Transport", transport)  # of a TCP server
+        self._timer = self._loop.call_later(CONNECTION_TIMEOUT_MS / 1000, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """See ``asyncio.BufferedProtocol``: the socket is gone before it was a WebSocket."""
-        if self._party is not None:
-            self._settle()
-            self._door.leave()
+        self._settle()
+        self._place.leave()
         self._transport = None
 
     def eof_received(self) -> bool:
@@ -131,7 +149,7 @@ class Handshake(asyncio.BufferedProtocol):
         """See ``asyncio.BufferedProtocol``."""
         data = bytes(_BUFFER[:nbytes])
         transport = self._transport
-        if self._party is None or transport is None or transport.is_closing():
+        if transport is None or transport.is_closing():
             return
         self._head += data
         head, end, tail = self._head.partition(_END)
@@ -163,20 +181,13 @@ class Handshake(asyncio.BufferedProtocol):
     def _open(self, transport: asyncio.Transport, found: Upgrade, tail: bytes) -> None:
         self._settle()
         self._transport = None
-        party = http.party_of(self._peer, found.forwarded, self._config)
-        if found.forwarded and not http.is_proxy(self._peer, self._config):
+        party = http.party_of(self._place.peer, found.forwarded, self._config)
+        if found.forwarded and not http.is_proxy(self._place.peer, self._config):
             log(Event.PROXY_UNTRUSTED, count=1)
-        self._accept(party, found.host).open(transport, found.encode(), tail, self._door.leave)
+        self._accept(party, found.host).open(transport, found.encode(), tail, self._place.leave)
 
     def _settle(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._party is not None:
-            self._door.opened(self._party)
-            self._party = ""
-
-
-def _peer_of(transport: asyncio.BaseTransport) -> str:
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else ""
+        self._place.opened()

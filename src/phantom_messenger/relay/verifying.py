@@ -18,7 +18,7 @@ READY: Final = bytes(LENGTH_BYTES)
 
 def main() -> None:
     """Check what comes until the relay is gone; it alone says when to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as relay, relay.makefile("rb") as source:
         relay.sendall(READY)

@@ -1,0 +1,171 @@
+"""The sockets that a relay listens on. It accepts itself, so that a socket counts before TLS is agreed on.
+
+What is accepted counts at the door first; then the event loop gets it, with TLS or without.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from phantom_messenger.events import Event, log
+from phantom_messenger.relay import http
+from phantom_messenger.relay.upgrade import Door, Handshake, Place
+from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
+
+BACKLOG: Final = 1_024
+"""Sockets that the operating system holds until they are taken: everybody reconnects at once after a restart."""
+
+AT_ONCE: Final = 64
+"""Sockets that are accepted in one turn."""
+
+REST_SECONDS: Final = 1.0
+"""How long nothing is accepted after the operating system had no descriptor or memory for it."""
+
+SEND_BUFFER: Final = 131_072
+RECEIVE_BUFFER: Final = 65_536
+"""Bytes that the operating system holds for a socket (it takes twice as many); left alone, they grow to megabytes."""
+
+_GONE_AGAIN: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
+"""What accept() says of the newcomer alone; anything else is the relay's or its machine's."""
+
+_ALL_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with what was asked for
+
+
+async def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Bind and listen on every address of every host.
+
+    Args:
+        hosts: names or addresses; ``::`` takes IPv4 too, unless 0.0.0.0 is among them.
+        port: 0 takes a free one, the same for all.
+
+    Raises:
+        OSError: an address cannot be used.
+        UnicodeError: a host is no name.
+    """
+    loop = asyncio.get_running_loop()
+    bound: list[socket.socket] = []
+    taken: set[object] = set()
+    both = "::" in hosts and _ALL_IPV4 not in hosts
+    try:
+        for host in hosts:
+            for family, *_, address in await loop.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            ):
+                if family not in {socket.AF_INET, socket.AF_INET6} or address in taken:
+                    continue
+                taken.add(address)
+                listening = socket.socket(family, socket.SOCK_STREAM)
+                bound.append(listening)
+                listening.setblocking(False)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both and host == "::" else 1)
+                # Those that are accepted inherit these.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                listening.bind((address[0], port or address[1], *address[2:]))
+                port = listening.getsockname()[1]
+                listening.listen(BACKLOG)
+    except BaseException:
+        for listening in bound:
+            listening.close()
+        raise
+    return bound
+
+
+class Listener:
+    """Accepts on bound sockets.
+
+    Args:
+        sockets: non-blocking and listening; closed with the listener.
+        door: counts what is accepted.
+        greet: makes the protocol of a new socket, which has this place.
+        tls: how it is encrypted, None if it is not; may be set anew.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        door: Door,
+        greet: Callable[[Place], Handshake],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._sockets = sockets
+        self._door = door
+        self._greet = greet
+        self.tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._closed = False
+        for listening in sockets:
+            self._listen(listening)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """What it listens on."""
+        return [listening.getsockname()[:2] for listening in self._sockets]
+
+    def close(self) -> None:
+        """Accept no more; what is in stays."""
+        self._closed = True
+        for listening in self._sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        for beginning in self._beginning:
+            beginning.cancel()
+
+    def _listen(self, listening: socket.socket) -> None:
+        if not self._closed:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                opened, address = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _GONE_AGAIN:
+                    continue
+                # It would say so again and again, at once: the socket that waits stays readable.
+                log(Event.CONNECTIONS_FULL)
+                self._loop.remove_reader(listening)
+                self._loop.call_later(REST_SECONDS, self._listen, listening)
+                return
+            opened.setblocking(False)
+            self._let_in(opened, address[0])
+
+    def _let_in(self, opened: socket.socket, peer: str) -> None:
+        place = self._door.enter(peer)
+        if place is None:
+            if self.tls is None:
+                with contextlib.suppress(OSError):
+                    opened.send(http.UNAVAILABLE.encode())
+            opened.close()
+            return
+        beginning = self._loop.create_task(self._begin(opened, place))
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, opened: socket.socket, place: Place) -> None:
+        """Hand a socket to the event loop, which agrees on TLS first."""
+        tls = self.tls
+        handshake = self._greet(place)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: handshake,
+                opened,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else CONNECTION_TIMEOUT_MS / 1000,
+            )
+        except Exception as error:  # noqa: BLE001 - the border: whatever a stranger makes of TLS
+            log(Event.CONNECTION_FAILED, error=type(error).__name__)
+        finally:
+            if not handshake.has_begun:  # it was lost before: the loop says so of nothing that it did not hand over
+                place.leave()
+                opened.close()

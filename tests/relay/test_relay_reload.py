@@ -1,0 +1,172 @@
+"""SIGHUP reads the certificate again, all or nothing; it and its like end nobody."""
+
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.certificates import Certificate, self_signed
+from support.raw_socket import RawSocket
+from support.reference_client import ReferenceClient
+from support.relay_process import RelayProcess, StartRelay, patched, serve
+
+
+def certified(start_relay: StartRelay, made: Certificate, patch: str = "") -> RelayProcess:
+    return start_relay("--tls-cert", str(made.cert), "--tls-key", str(made.key), command=patched(patch))
+
+
+def shown(relay: RelayProcess) -> str:
+    """The certificate that newcomers get, PEM."""
+    return ssl.get_server_certificate(relay.address, timeout=5)
+
+
+def told(relay: RelayProcess, word: str, count: int = 1) -> bool:
+    """Whether the log says so within some seconds."""
+    until = time.monotonic() + 10
+    while relay.log.count(f" {word}: ") < count and time.monotonic() < until:
+        time.sleep(0.02)
+    return relay.log.count(f" {word}: ") == count
+
+
+def renew(made: Certificate, folder: Path) -> str:
+    """Put another certificate in the place of this one, as a renewal does."""
+    other = self_signed(folder)
+    other.key.replace(made.key)
+    other.cert.replace(made.cert)
+    return made.cert.read_text()
+
+
+def test_sighup_reads_the_certificate_again_for_newcomers(start_relay: StartRelay, tmp_path: Path) -> None:
+    made = self_signed(tmp_path)
+    relay = certified(start_relay, made)
+    before = made.cert.read_text()
+    with ReferenceClient(relay.url, tls=made.trust()) as there:
+        there.login()
+        after = renew(made, tmp_path / "new")
+        assert shown(relay) == before, "not before it is told"
+        os.kill(relay.pid, signal.SIGHUP)
+        assert told(relay, "reloaded")
+        assert shown(relay) == after != before
+        assert there.ask(there.person.ping())["type"] == "PONG", "those who are in stay"
+    assert relay.stop() == 0
+
+
+BAD: dict[str, Callable[[Certificate, Path], object]] = {
+    "no file": lambda made, _: made.cert.unlink(),
+    "not PEM": lambda made, _: made.cert.write_bytes(b"nothing"),
+    "empty": lambda made, _: made.key.write_bytes(b""),
+    "half a renewal": lambda made, folder: self_signed(folder).cert.replace(made.cert),
+}
+
+
+@pytest.mark.parametrize("way", BAD)
+def test_certificate_that_cannot_be_used_changes_nothing(start_relay: StartRelay, tmp_path: Path, way: str) -> None:
+    made = self_signed(tmp_path)
+    relay = certified(start_relay, made)
+    before, key = made.cert.read_text(), made.key.read_text()
+    BAD[way](made, tmp_path / "new")
+    os.kill(relay.pid, signal.SIGHUP)
+    assert told(relay, "reload-failed")
+    assert shown(relay) == before
+    made.cert.write_text(before)
+    made.key.write_text(key)
+    os.kill(relay.pid, signal.SIGHUP)
+    assert told(relay, "reloaded")
+
+
+SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_ends_nobody(start_relay: StartRelay, number: signal.Signals) -> None:
+    relay = start_relay("--verify-workers", "1")
+    for count in range(1, 4):
+        os.kill(relay.pid, number)
+        assert told(relay, "nothing-to-reload", count if number == signal.SIGHUP else 0)
+    with ReferenceClient(relay.url) as client:
+        client.login()
+    assert relay.stop() == 0
+    assert relay.log.count(" stopped: ") == 1
+    assert not relay.doubts
+
+
+DEADLY = "import signal\nsignal.signal = lambda *_: None\n"
+
+
+def test_control_a_signal_that_is_left_alone_is_death(start_relay: StartRelay) -> None:
+    relay = start_relay(command=patched(DEADLY))
+    os.kill(relay.pid, signal.SIGUSR1)
+    assert relay._ended() == -signal.SIGUSR1
+
+
+@pytest.mark.parametrize("day", [-2, 2], ids=["expired", "not yet valid"])
+def test_certificate_of_another_time_is_told_at_the_start(start_relay: StartRelay, tmp_path: Path, day: int) -> None:
+    made = self_signed(tmp_path, since=day, until=day + 1)
+    relay = certified(start_relay, made)
+    assert told(relay, "certificate-expired")
+
+
+def test_certificate_of_today_is_not_told_of(start_relay: StartRelay, tmp_path: Path) -> None:
+    assert not certified(start_relay, self_signed(tmp_path)).doubts
+
+
+def test_files_that_are_swapped_are_named(tmp_path: Path) -> None:
+    made = self_signed(tmp_path)
+    found = serve("--tls-cert", str(made.key), "--tls-key", str(made.cert), "--data", str(tmp_path / "data"))
+    assert found.returncode == 2
+    assert "give PEM files, the certificate first, and a key without a passphrase" in found.stderr
+
+
+# --- where it listens -------------------------------------------------------------
+
+
+def greets(host: str, port: int | None) -> bool:
+    try:
+        with RawSocket((host, port or 0)) as raw:
+            return raw.upgrade().status == 101
+    except ConnectionError:
+        return False
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@needs_ipv6
+@pytest.mark.parametrize(
+    ("hosts", "reached", "silent"),
+    [
+        ("127.0.0.1,127.0.0.2", ["127.0.0.1", "127.0.0.2"], ["127.0.0.3", "::1"]),
+        ("::1,127.0.0.1", ["127.0.0.1", "::1"], ["127.0.0.2"]),
+        ("::1", ["::1"], ["127.0.0.1"]),
+        ("::", ["127.0.0.1", "127.0.0.2", "::1"], []),
+        ("::,0.0.0.0", ["127.0.0.1", "127.0.0.2", "::1"], []),
+        ("0.0.0.0", ["127.0.0.1"], ["::1"]),  # noqa: S104 - a value to listen on
+    ],
+)
+def test_every_host_of_the_list_is_listened_on(
+    start_relay: StartRelay, hosts: str, reached: list[str], silent: list[str]
+) -> None:
+    relay = start_relay("--host", hosts, "--public-names", "relay.test")
+    assert {host: greets(host, relay.port) for host in reached + silent} == {
+        host: host in reached for host in reached + silent
+    }
+
+
+def test_host_that_cannot_be_listened_on_is_named_with_the_others(tmp_path: Path) -> None:
+    found = serve("--host", "127.0.0.1,192.0.2.1", "--public-names", "relay.test", "--data", str(tmp_path / "data"))
+    assert found.returncode == 2
+    assert "--host 127.0.0.1,192.0.2.1 --port 8080" in found.stderr
