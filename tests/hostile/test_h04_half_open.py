@@ -283,7 +283,8 @@ async def hands_shaken(address: tuple[str, int], context: ssl.SSLContext) -> int
                 continue
             reader, writer = await asyncio.open_connection(*address, ssl=context, server_hostname="127.0.0.1")
             writer.write(handshake(address))
-            greeted += b" 101 " in await reader.readline()
+            answer = await reader.readline()
+            greeted += b" 101 " in answer
             writer.transport.abort()
 
     async with asyncio.timeout(30 + HANDSHAKES / 20):
