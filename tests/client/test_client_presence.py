@@ -37,7 +37,7 @@ def test_contacts_see_each_other_come_type_and_go(town: Town) -> None:
     assert event.last_seen % MINUTE == 0
     alice.login()
     settle(alice, bob)
-    alice.messenger.tell_presence(PresenceStatus.TYPING, bob.id)
+    alice.messenger.tell_typing(bob.id)
     alice.messenger.tell_presence(PresenceStatus.IDLE)
     settle(alice, bob)
     assert seen(bob)[1:] == [("alice", "online"), ("alice", "typing"), ("alice", "idle")]
@@ -45,7 +45,7 @@ def test_contacts_see_each_other_come_type_and_go(town: Town) -> None:
 
 def test_typing_is_seen_by_its_conversation_alone(town: Town) -> None:
     alice, bob, carol = town.friends("alice", "bob", "carol")
-    alice.messenger.tell_presence(PresenceStatus.TYPING, bob.id)
+    alice.messenger.tell_typing(bob.id)
     settle(alice, bob, carol)
     assert seen(bob) == [("alice", "typing")]
     assert seen(carol) == []
@@ -58,14 +58,15 @@ def test_question_about_presence_is_answered(town: Town) -> None:
     assert seen(alice) == [("bob", "online")]
 
 
-def test_presence_is_not_kept_for_later(town: Town) -> None:
+def test_what_one_is_shown_as_is_kept_and_questions_are_not(town: Town) -> None:
     alice, bob = town.friends("alice", "bob")
     alice.cut()
     alice.messenger.tell_presence(PresenceStatus.IDLE)
     alice.messenger.ask_presence(bob.id)
+    alice.messenger.tell_typing(bob.id)
     alice.login()
     settle(alice, bob)
-    assert alice.frames_sent("PRESENCE") == []
+    assert [frame["payload"] for frame in alice.frames_sent("PRESENCE")] == [{"status": "idle"}]
 
 
 # --- events -----------------------------------------------------------------------

@@ -110,3 +110,16 @@ def test_name_that_looks_like_another_needs_yes(friends: Path) -> None:
     out(friends, "contacts", "add", "-p", "alice", twin, mallory, "--yes")
     (line,) = out(friends, "contacts", "add", "-p", "alice", "Bob the builder", right)
     assert line.endswith("write with: phantom send -p alice 'Bob the builder' TEXT")
+
+
+def test_settings_are_kept(tmp_path: Path) -> None:
+    phantom(tmp_path, "init", "--server", "ws://127.0.0.1:9/ws")
+    assert [line.split()[:2] for line in out(tmp_path, "settings")] == [
+        ["read-receipts", "on"],
+        ["typing", "on"],
+        ["presence", "on"],
+    ]
+    assert out(tmp_path, "settings", "read-receipts", "off")[0].split()[:2] == ["read-receipts", "off"]
+    row = json.loads(out(tmp_path, "settings", "--json")[0])
+    assert row == {"type": "settings", "readReceipts": False, "typing": True, "presence": True}
+    assert phantom(tmp_path, "settings", "colour", "on").returncode == 2

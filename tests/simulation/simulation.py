@@ -26,7 +26,6 @@ from simulation_relay import Death, Errors, RelayPart
 from phantom_messenger.client import prekeychain, vault
 from phantom_messenger.engines import mailboxes
 from phantom_messenger.relay import core, login, prekeys
-from phantom_messenger.wire.frames import PresenceStatus
 from support.simulated import HOUR, MINUTE, SECOND
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
@@ -214,7 +213,7 @@ class Run:
             self._read(device)
         else:
             other = self._other(device)
-            device.messenger.tell_presence(PresenceStatus.TYPING, other.id)
+            device.messenger.tell_typing(other.id)
             device.messenger.ask_presence(other.id)
             device._changed()
 

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "listen": "listen:listen",
     "chat": "chat:chat",
     "history": "history:history",
+    "settings": "settings:settings",
     "export": "export:export",
     "import": "export:import_",
     "destroy": "destroy:destroy",

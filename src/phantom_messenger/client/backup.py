@@ -18,6 +18,7 @@ from phantom_messenger.client import records, vault
 from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
 from phantom_messenger.client.receipts import KEEP_MS, UNDECRYPTABLE
 from phantom_messenger.client.records import (
+    BlockRecord,
     ContactRecord,
     IdentityRecord,
     InboxRecord,
@@ -27,6 +28,7 @@ from phantom_messenger.client.records import (
     ReceiptRecord,
     ReceivedRecord,
     SentRecord,
+    SettingsRecord,
     UnansweredRecord,
 )
 from phantom_messenger.client.status import DeliveryState, Trust
@@ -64,6 +66,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     unanswered: list[UnansweredRecord]
     inbox: list[InboxRecord]
     receipts: list[ReceiptRecord]
+    settings: SettingsRecord = SettingsRecord()
+    blocks: list[BlockRecord] = []
 
     def __repr__(self) -> str:
         return "Content(...)"
@@ -193,6 +197,8 @@ def _gather(opened: Vault) -> Content:
         unanswered=every(records.UNANSWERED, UnansweredRecord),
         inbox=[marker for marker in every(records.INBOX, InboxRecord) if (marker.sender, marker.message_id) in there],
         receipts=[msgspec.structs.replace(told, carrier="") for told in every(records.RECEIPT, ReceiptRecord)],
+        blocks=every(records.BLOCK, BlockRecord),
+        settings=opened.get(records.SETTINGS, "", SettingsRecord) or SettingsRecord(),
     )
 
 
@@ -211,6 +217,9 @@ def _put(made: Vault, content: Content, server: str | None) -> None:
     identity = content.identity if server is None else msgspec.structs.replace(content.identity, server=server)
     made.put(records.IDENTITY, "", identity)
     made.put(records.LAST_PREKEY_ID, "", Number(content.last_prekey_id))
+    made.put(records.SETTINGS, "", content.settings)
+    for block in content.blocks:
+        made.put(records.BLOCK, block.user_id, block)
     for contact in content.contacts:
         # The sessions are gone; that there was a post-quantum key is not to be forgotten with them.
         kept = msgspec.structs.replace(contact, classical=False, post_quantum=contact.had_kem)

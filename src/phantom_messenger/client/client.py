@@ -36,6 +36,7 @@ from phantom_messenger.client.handles import Delivery, Message
 from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer, outage
+from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -468,11 +469,14 @@ class Client:
 
     def set_typing(self, who: str) -> None:
         """Tell a contact that one is writing to them; nothing while offline."""
-        self._messenger.tell_presence(PresenceStatus.TYPING, self.contacts.find(who).user_id)
+        self._messenger.tell_typing(self.contacts.find(who).user_id)
         self._changed()
 
     def set_presence(self, status: str) -> None:
-        """Tell contacts: 'online', 'idle' or 'offline' (to look absent).
+        """Tell contacts: 'online', 'idle' or 'offline' (to look absent); until it is changed, over outages.
+
+        While one looks absent nothing shows that this device is there: that a text was delivered is said only when
+        one writes to its sender, or reads it and tells so.
 
         Raises:
             UsageError: any other word.
@@ -481,6 +485,22 @@ class Client:
             raise UsageError(f"'{status}' is no presence; it is 'online', 'idle' or 'offline'")
         self._messenger.tell_presence(PresenceStatus(status))
         self._changed()
+
+    @property
+    def settings(self) -> Settings:
+        """What others are told."""
+        return self._messenger.presence.settings
+
+    def change_settings(self, **changes: bool) -> Settings:
+        """Change what others are told: ``read_receipts``, ``typing``, ``presence``; on disk when this returns.
+
+        Raises:
+            UsageError: there is no such setting.
+            VaultError: it could not be stored.
+        """
+        after = self._messenger.change_settings(**changes)
+        self._changed()
+        return after
 
     def ask_presence(self, who: str) -> None:
         """Ask what a contact is doing; the answer is an event."""

@@ -6,7 +6,7 @@ profile of years opens as fast as a new one.
 
 import heapq
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -45,10 +45,12 @@ class History:
 
     Args:
         vault: holds what was sent and received.
+        shown: a moment of the device's steady time as milliseconds since 1970.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, shown: Callable[[int], int]) -> None:
         self._vault = vault
+        self._shown = shown
 
     def with_peer(
         self, peer: str, now: int, *, since: int | None = None, search: str | None = None, limit: int | None = None
@@ -57,7 +59,7 @@ class History:
 
         Args:
             peer: user id.
-            now: milliseconds since 1970; what has expired by then is not shown.
+            now: steady time; what has expired by then is not shown.
             since: leave out what this device got or wrote earlier, in milliseconds since 1970.
             search: only texts in which this stands, in whatever case and normal form.
             limit: no more than the last so many.
@@ -73,7 +75,7 @@ class History:
 
     def _newest(self, peer: str, now: int) -> Iterator[HistoryText]:
         """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes."""
-        sent = (_of_sent(one, now) for one in self._vault.newest(records.SENT, SentRecord) if one.peer == peer)
+        sent = (self._of_sent(one, now) for one in self._vault.newest(records.SENT, SentRecord) if one.peer == peer)
         received = (
             self._of_received(one, now)
             for one in self._vault.newest(records.RECEIVED, ReceivedRecord)
@@ -99,27 +101,28 @@ class History:
             state=None,
             is_waiting=self._vault.has(records.INBOX, name),
             burn_after_read=record.burn,
-            expires_at=record.expires_at,
+            expires_at=None if record.expires_at is None else self._shown(record.expires_at),
         )
 
-
-def _of_sent(record: SentRecord, now: int) -> HistoryText:
-    state = DeliveryState(record.state)
-    is_over = record.expires_at is not None and record.expires_at <= now
-    gone = "" if record.text is not None and not is_over else "burned" if state is DeliveryState.BURNED else "expired"
-    return HistoryText(
-        message_id=record.message_id,
-        peer=record.peer,
-        is_own=True,
-        text=None if gone else record.text,
-        gone=gone,
-        sent_at=record.made_at,
-        kept_at=record.made_at,
-        state=state,
-        is_waiting=False,
-        burn_after_read=record.burn,
-        expires_at=record.expires_at,
-    )
+    def _of_sent(self, record: SentRecord, now: int) -> HistoryText:
+        state = DeliveryState(record.state)
+        is_over = record.expires_at is not None and record.expires_at <= now
+        gone = (
+            "" if record.text is not None and not is_over else "burned" if state is DeliveryState.BURNED else "expired"
+        )
+        return HistoryText(
+            message_id=record.message_id,
+            peer=record.peer,
+            is_own=True,
+            text=None if gone else record.text,
+            gone=gone,
+            sent_at=record.made_at,
+            kept_at=record.made_at,
+            state=state,
+            is_waiting=False,
+            burn_after_read=record.burn,
+            expires_at=None if record.expires_at is None else self._shown(record.expires_at),
+        )
 
 
 def _folded(text: str) -> str:

@@ -92,7 +92,7 @@ class Inbox:
         received = self._vault.get(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
         if received is None:
             return
-        status = "delivered" if not received.read else "burned" if received.burn else "read"
+        status = "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
         with self._vault.transaction():
             self._receipts.put(sender, message_id, status, now)
 
@@ -113,18 +113,19 @@ class Inbox:
         with self._vault.transaction():
             self._vault.delete(records.INBOX, records.pair(sender, message_id))
 
-    def mark_read(self, sender: str, message_id: str, now: int) -> None:
-        """The user has read a text: it is handled, its sender is to be told, and it burns if that was asked."""
+    def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
+        """The user has read a text: it is handled, and burns if that was asked. ``quiet``: its sender is not told."""
         name = records.pair(sender, message_id)
         received = self._vault.get(records.RECEIVED, name, ReceivedRecord)
         if received is None or received.read:
             return
-        after = msgspec.structs.replace(received, read=True, text=None if received.burn else received.text)
+        after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)
         status = "burned" if received.burn else "read"
         with self._vault.transaction():
             self._vault.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
-            self._acks.put(sender, message_id, status)
-            self._receipts.put(sender, message_id, status, now)
+            if not quiet:
+                self._acks.put(sender, message_id, status)
+                self._receipts.put(sender, message_id, status, now)
             self._vault.delete(records.INBOX, name)
 
     def forget_expired(self, now: int) -> None:

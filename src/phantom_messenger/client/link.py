@@ -101,9 +101,12 @@ class Link:
         wall: the local wall clock in milliseconds, however wrong.
     """
 
-    def __init__(self, identity: OwnIdentity, *, user_id: str, audience: str, now: int, wall: int) -> None:
+    def __init__(
+        self, identity: OwnIdentity, *, user_id: str, audience: str, now: int, wall: int, absent: bool = False
+    ) -> None:
         self._identity = identity
         self._user_id = user_id
+        self._features = [*FEATURES, "absent"] if absent else FEATURES
         self.audience = audience
         self.challenge = ""
         """The relay's, of this connection: it is in every signed frame that must serve nowhere else."""
@@ -237,7 +240,7 @@ class Link:
                 payload=frames.AuthPayload(
                     audience=self.audience,
                     challenge=challenge,
-                    features=FEATURES,
+                    features=self._features,
                     public_key=base64.b64encode(self._identity.peer.public).decode(),
                     user_id=self._user_id,
                 ),

@@ -16,7 +16,7 @@ from phantom_messenger.client import content, records
 from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.ageing import Ageing
 from phantom_messenger.client.contacts import Contacts
-from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
+from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultError
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.history import History, HistoryText
@@ -26,6 +26,7 @@ from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.pacing import LONGEST_LOGIN_MS, asked, span
 from phantom_messenger.client.plain import one_line
 from phantom_messenger.client.prekeychain import PreKeyChain
+from phantom_messenger.client.presence import Presence
 from phantom_messenger.client.publishing import Publishing
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import (
@@ -37,6 +38,7 @@ from phantom_messenger.client.records import (
 )
 from phantom_messenger.client.refusing import Refusing
 from phantom_messenger.client.sending import Sending
+from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -133,7 +135,7 @@ class Messenger:
         self._outbox = Outbox(vault)
         self._receipts = Receipts(vault, self._outbox.is_open)
         self._healing = Healing(vault)
-        self._history = History(vault)
+        self._history = History(vault, self.shown)
         self._inbox = Inbox(vault, self._conversations, self._acks, self._receipts, self._healing)
         self._sending = Sending(
             vault,
@@ -149,6 +151,8 @@ class Messenger:
             advance=self._entry_advance,
             greeted=self._greeted,
         )
+        self.presence = Presence(vault, self.user_id, self._sending)
+        """What others are told of what this user does."""
         self._refusing = Refusing(
             vault,
             contacts=self.contacts,
@@ -277,6 +281,7 @@ class Messenger:
         with self._vault.transaction():
             self._vault.put(records.SENT, message_id, sent)
             self._outbox.put(entry)
+        self._sending.show(peer)
         with suppress(VaultError):  # the text is kept; what else could not be stored is tried again
             self._pump()
         return entry
@@ -305,18 +310,32 @@ class Messenger:
         self._inbox.handled(sender, message_id)
 
     def mark_read(self, sender: str, message_id: str) -> None:
-        """The user has read a text: it is handled, its sender is told, and it burns if that was asked; idempotent."""
-        self._inbox.mark_read(sender, message_id, self._ageing.now())
+        """The user has read a text: it is handled, and burns if that was asked; its sender is told if they may be.
+
+        Idempotent.
+        """
+        quiet = not self.presence.settings.read_receipts
+        self._inbox.mark_read(sender, message_id, self._ageing.now(), quiet=quiet)
+        if not quiet:
+            self._sending.show(sender)
         with suppress(VaultError):  # it is marked; what else could not be stored is tried again
             self._pump()
 
-    def tell_presence(self, status: frames.PresenceStatus, peer: str | None = None) -> None:
-        """Say what one is doing; ``typing`` needs the peer. Lost while offline, for then it means nothing."""
-        if not self._may_send(RateClass.PRESENCE, self._monotonic()):
-            return
-        conversation = UNSET if peer is None else conversation_id(self.user_id, peer)
-        payload = frames.PresencePayload(status=status, conversation_id=conversation)
-        self._send(lambda request, time: frames.Presence(id=request, payload=payload, timestamp=time))
+    def tell_presence(self, status: frames.PresenceStatus) -> None:
+        """What one wants to be shown as from now on: over connections too, and as soon as the relay takes it."""
+        self.presence.want(status)
+        self._pump()
+
+    def change_settings(self, **changes: bool) -> Settings:
+        """Change what others are told; see ``SettingsStore.change``."""
+        after = self.presence.change(**changes)
+        self._pump()
+        return after
+
+    def tell_typing(self, peer: str) -> None:
+        """Say that one is writing to somebody. Lost while offline, for then it means nothing."""
+        if self._link is not None and self.is_online:
+            self.presence.typing(self._link, self._monotonic(), peer)
 
     def ask_presence(self, peer: str) -> None:
         """Ask what a contact is doing; the answer is an event."""
@@ -365,7 +384,10 @@ class Messenger:
         now = self._monotonic()
         self.retry_after = None
         self._is_refused = self._is_told = self._is_relay_wrong = False
-        self._link = Link(self._identity, user_id=self.user_id, audience=audience, now=now, wall=self._wall())
+        absent = self.presence.connected()
+        self._link = Link(
+            self._identity, user_id=self.user_id, audience=audience, now=now, wall=self._wall(), absent=absent
+        )
 
     def disconnected(
         self, code: int | None, reason: str, *, retry_after: float | None = None, busy: bool = False
@@ -699,6 +721,7 @@ class Messenger:
             return
         now = self._monotonic()
         self._publishing.tick(self._link, now)
+        self.presence.tick(self._link, now)
         self._acks.tick(self._link, now)
         self._refusing.tick(self._link, now)
         self._sending.pump(self._link, now, steady=self._ageing.now(), greet=self._ungreeted)

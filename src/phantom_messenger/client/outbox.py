@@ -59,6 +59,14 @@ class Outbox:
         """How many receipts wait; for one user, if one is named."""
         return sum(1 for entry in self._entries.values() if entry.text is None and peer in {None, entry.peer})
 
+    def is_for(self, peer: str) -> bool:
+        """Whether a text waits for this user that was not sent before."""
+        return any(one.peer == peer and one.text is not None and not one.again for one in self._entries.values())
+
+    def again_for(self, peer: str) -> list[str]:
+        """What waits to be sent to this user once more, by id."""
+        return [one.message_id for one in self._entries.values() if one.peer == peer and one.again]
+
     def is_open(self, message_id: str) -> bool:
         """Whether an entry waits and is not encrypted yet."""
         entry = self._entries.get(message_id)

@@ -25,6 +25,7 @@ RECEIPT: Final = "receipt"
 HEALED: Final = "healed"
 UNANSWERED: Final = "unanswered"
 BLOCK: Final = "block"
+SETTINGS: Final = "settings"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -147,7 +148,10 @@ class SentRecord(Record, frozen=True, kw_only=True):
 
 
 class ReceivedRecord(Record, frozen=True, kw_only=True):
-    """``RECEIVED``/'<sender> <message id>': a text of somebody. ``text`` None when it is gone."""
+    """``RECEIVED``/'<sender> <message id>': a text of somebody. ``text`` None when it is gone.
+
+    ``quiet``: it was read, and its sender is not to be told so.
+    """
 
     message_id: str
     sender: str
@@ -157,6 +161,7 @@ class ReceivedRecord(Record, frozen=True, kw_only=True):
     burn: bool
     expires_at: int | None
     read: bool = False
+    quiet: bool = False
 
 
 class InboxRecord(Record, frozen=True, kw_only=True):
@@ -207,6 +212,14 @@ class UnansweredRecord(Record, frozen=True, kw_only=True):
 
     message_id: str
     peer: str
+
+
+class SettingsRecord(Record, frozen=True, kw_only=True):
+    """``SETTINGS``/'': what others are told, see ``client.settings``."""
+
+    read_receipts: bool = True
+    typing: bool = True
+    presence: bool = True
 
 
 class BlockRecord(Record, frozen=True, kw_only=True):

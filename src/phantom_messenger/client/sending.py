@@ -58,6 +58,9 @@ KEEP_FREE: Final = 10
 
 TELL_LATEST_MS: Final = 60_000
 
+_KEEP_OF_CLASS: Final = 5
+"""Frames of a minute that what may be left out leaves to the rest."""
+
 Trouble = Callable[[Contact | None, str, str], None]
 Advance = Callable[[OutboxRecord, DeliveryState], None]
 
@@ -126,6 +129,11 @@ class Sending:
         self._storage_told_at: int | None = None
         self._blocked: set[str] = set()
         self._held: set[str] = set()
+        self._absent = False
+        self._may_know: set[str] = set()
+        """Users who may be told once what waits for them, although we look absent."""
+        self._freed: set[str] = set()
+        """Messages that may be sent again, although we look absent."""
         self._classical_until: dict[str, int] = {}
         """Users of whom the relay gave no post-quantum key: when they are asked for again."""
         self._renew: set[str] = set()
@@ -158,6 +166,28 @@ class Sending:
         self._waiting_since.pop(peer, None)
         self._tell_at.pop(peer, None)
         self._renew.discard(peer)
+
+    def look_absent(self, *, absent: bool) -> None:
+        """Say nothing by itself that shows that this device is there, or say it again.
+
+        No receipts, no questions for what could not be read, nothing that somebody has asked for again: they wait
+        until the user writes to whom they concern, or ``show`` is called.
+        """
+        self._absent = absent
+
+    def show(self, peer: str) -> None:
+        """What waits for this user may be said, although one looks absent: the user lets them know all the same."""
+        if self._absent:
+            self._may_know.add(peer)
+            self._freed.update(self._outbox.again_for(peer))
+
+    def _is_hidden(self, entry: OutboxRecord) -> bool:
+        hides = self._absent and entry.again and entry.message_id not in self._freed
+        return hides and not self._outbox.is_for(entry.peer)
+
+    def has_room(self, link: Link, rate: RateClass, now: int) -> bool:
+        """Whether more than a few frames of a class may be sent now: for what may be left out."""
+        return self._pacing.free(rate, _limit(link, rate), now) > _KEEP_OF_CLASS
 
     def hold(self, peer: str) -> None:
         """Write nothing to this user: the relay is to forget first that one ever did."""
@@ -195,6 +225,7 @@ class Sending:
             if self._healing.needs_session(peer, steady, now):
                 self._want_session(peer, heals=True)
         self._tell()
+        self._may_know &= set(self._receipts.senders())
         if self._pacing.may_send(RateClass.MESSAGE, now):
             for entry in self._outbox.ready():
                 self._send_entry(entry)
@@ -208,7 +239,7 @@ class Sending:
         """Ask for what could not be read, in a session that is new enough."""
         for sender in self._healing.senders():
             missing = self._healing.due(sender, self._steady)[: content.MAX_RECEIPTS]
-            if not missing or not self._contacts.may_tell(sender):
+            if not missing or not self._contacts.may_tell(sender) or (self._absent and sender not in self._may_know):
                 continue
             is_new = self._conversations.has_session(sender) and not self._healing.needs_session(
                 sender, self._steady, self._now
@@ -226,6 +257,8 @@ class Sending:
         senders = self._receipts.senders()
         self._tell_at = {sender: self._tell_at.get(sender, self._now + self._gather_ms()) for sender in senders}
         for sender in senders:
+            if self._absent and sender not in self._may_know:
+                continue
             is_urgent = self._hurry or self._receipts.urgent(sender)
             if (self._now < self._tell_at[sender] and not is_urgent) or self._outbox.carriers(sender):
                 continue
@@ -262,7 +295,7 @@ class Sending:
 
     def _send_entry(self, entry: OutboxRecord) -> None:
         link, now = self._link, self._now
-        if link is None or entry.peer in self._held:
+        if link is None or entry.peer in self._held or self._is_hidden(entry):
             return
         if not self._pacing.may_reach(entry.peer, now) or self._is_blocked(entry):
             return

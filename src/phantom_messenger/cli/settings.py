@@ -1,0 +1,38 @@
+"""``phantom settings``: what others are told."""
+
+import json
+from dataclasses import asdict
+from typing import Final
+
+import click
+
+from phantom_messenger.cli.common import open_client, profile_option, reports_errors
+
+NAMES: Final = {"read-receipts": "read_receipts", "typing": "typing", "presence": "presence"}
+MEANINGS: Final = {
+    "read-receipts": "that you have read a text",
+    "typing": "that you are writing",
+    "presence": "that you are there; off: you look absent",
+}
+
+
+@click.command()
+@click.argument("name", required=False, type=click.Choice(list(NAMES)), metavar="[NAME")
+@click.argument("value", required=False, type=click.Choice(["on", "off"]), metavar="[on|off]]")
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@reports_errors
+def settings(name: str | None, value: str | None, profile: str, as_json: bool) -> None:
+    """Show what others are told, or change it: read-receipts, typing or presence, on or off."""
+    client = open_client(profile)
+    try:
+        if name is not None and value is not None:
+            client.change_settings(**{NAMES[name]: value == "on"})
+        now = asdict(client.settings)
+    finally:
+        client.close()
+    if as_json:
+        click.echo(json.dumps({"type": "settings", "readReceipts": now.pop("read_receipts"), **now}))
+        return
+    for one in NAMES if name is None else [name]:
+        click.echo(f"{one:<14} {'on ' if now[NAMES[one]] else 'off'}  {MEANINGS[one]}")

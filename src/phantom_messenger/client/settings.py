@@ -1,0 +1,55 @@
+"""What a user tells others of their doings: the settings of a profile."""
+
+from dataclasses import asdict, dataclass, fields
+
+import msgspec
+
+from phantom_messenger.client import records
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.records import SettingsRecord
+from phantom_messenger.client.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What others are told.
+
+    ``read_receipts``: that a text was read, or was read and burned. ``typing``: that one is writing. ``presence``: that
+    one is there; without it the profile looks absent, and says that a text was delivered only when its user writes
+    to the sender, or reads the text and tells so.
+    """
+
+    read_receipts: bool = True
+    typing: bool = True
+    presence: bool = True
+
+
+class SettingsStore:
+    """The settings, on disk.
+
+    Args:
+        vault: holds them.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        record = vault.get(records.SETTINGS, "", SettingsRecord) or SettingsRecord()
+        self.current = Settings(**msgspec.structs.asdict(record))
+
+    def change(self, **changes: bool) -> Settings:
+        """Change some of them; all are on disk when this returns.
+
+        Raises:
+            UsageError: there is no such setting, or a value is no bool.
+        """
+        names = [field.name for field in fields(Settings)]
+        for name, value in changes.items():
+            if name not in names or not isinstance(value, bool):
+                raise UsageError(
+                    f"'{name}' cannot be set to {value!r}; the settings are {', '.join(names)}: True or False"
+                )
+        after = Settings(**{**asdict(self.current), **changes})
+        with self._vault.transaction():
+            self._vault.put(records.SETTINGS, "", SettingsRecord(**asdict(after)))
+        self.current = after
+        return after
