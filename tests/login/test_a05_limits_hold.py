@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,7 +17,7 @@ from phantom_messenger.wire.limits import RateClass
 from support.people import Frame, Person, canonical
 from support.raw_socket import CLOSE, TEXT, RawSocket, frame
 from support.reference_client import ReferenceClient
-from support.relay_process import RelayProcess, StartRelay, patched
+from support.relay_process import SERVE, RelayProcess, StartRelay, patched
 
 BEHIND: Final = ["--trusted-proxies", "127.0.0.0/8", "--public-names", "any"]
 CLIENT: Final = "198.51.100.7"
@@ -185,6 +187,59 @@ def test_reconnecting_lifts_no_limit(start_relay: StartRelay) -> None:
             while (answer := client.receive()).get("id") != "end":
                 accepted += answer["type"] == "MESSAGE_ACK" and "id" in answer
     assert accepted == 60
+
+
+# --- one address for many -------------------------------------------------------------
+
+PUPILS: Final = 40
+BY_ADDRESS: Final = """
+import inspect
+from phantom_messenger.relay import login
+source = inspect.getsource(login._log_in)
+party = "session.address if is_unsigned or result is Claim.NEW else user"
+assert party in source
+exec(source.replace(party, "session.address"), login.__dict__)
+"""
+
+
+def school(start_relay: StartRelay, command: Sequence[str | Path] = SERVE) -> list[bool]:
+    """Who of a school's pupils gets in within a minute, while a neighbour of the same address fails 100 times."""
+    pupils = [Person() for _ in range(PUPILS)]
+    relay = start_relay("--limits", "off", command=command)
+    for pupil in pupils:
+        assert attempt(relay, person=pupil)["type"] == "AUTH_SUCCESS"
+    relay.stop()
+    relay = start_relay("--data", str(relay.data), command=command)
+    came = []
+    start = time.monotonic()
+    for number, pupil in enumerate(pupils):
+        for _ in range(100 // PUPILS + (number < 100 % PUPILS)):
+            assert forged(relay)["type"] == "AUTH_FAILURE"
+        came.append(attempt(relay, person=pupil)["type"] == "AUTH_SUCCESS")
+    assert time.monotonic() - start < 60, "all of it in one window"
+    answer = attempt(relay)
+    assert limited(answer), "but no new account is made there"
+    assert 0 < answer["payload"]["retryAfter"] <= 60_000
+    return came
+
+
+def forged(relay: RelayProcess) -> Frame:
+    """A login whose signature is another's; the answer."""
+    with RawSocket(relay.address) as raw:
+        raw.upgrade()
+        made = Person().auth(json.loads(raw.read().payload), "{}:{}".format(*relay.address))
+        raw.send(frame(TEXT, canonical({**made, "signature": Person().signed(made)["signature"]})))
+        answer: Frame = json.loads(raw.read().payload)
+        return answer
+
+
+def test_school_behind_one_address_gets_in_whatever_a_neighbour_does(start_relay: StartRelay) -> None:
+    assert all(school(start_relay))
+
+
+def test_school_is_locked_out_where_logins_count_by_address(start_relay: StartRelay) -> None:
+    """The control."""
+    assert not any(school(start_relay, patched(BY_ADDRESS))[5:])
 
 
 # --- a million addresses ------------------------------------------------------------

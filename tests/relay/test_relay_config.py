@@ -1,11 +1,20 @@
 import ipaddress
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phantom_messenger import relay
 from phantom_messenger.events import Form
-from phantom_messenger.relay.config import SETTINGS, Config, ConfigError, load_config
+from phantom_messenger.relay.config import (
+    SETTINGS,
+    Config,
+    ConfigError,
+    default_of,
+    load_config,
+    unknown_variables,
+)
 from phantom_messenger.wire.limits import RATES, RateClass
 
 VALUES: dict[str, list[tuple[str, Any]]] = {
@@ -139,6 +148,63 @@ def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path)
 
 def test_wrong_value_that_is_overruled_does_no_harm() -> None:
     assert load_config({"port": "3"}, {"PHANTOM_PORT": "rubbish"}).port == 3
+
+
+SERVICE_LINKS = {
+    "PHANTOM_SERVICE_HOST": "10.96.0.7",
+    "PHANTOM_SERVICE_PORT": "8080",
+    "PHANTOM_SERVICE_PORT_WS": "8080",
+    "PHANTOM_PORT": "tcp://10.96.0.7:8080",
+    "PHANTOM_PORT_8080_TCP": "tcp://10.96.0.7:8080",
+    "PHANTOM_PORT_8080_TCP_PROTO": "tcp",
+    "PHANTOM_PORT_8080_TCP_PORT": "8080",
+    "PHANTOM_PORT_8080_TCP_ADDR": "10.96.0.7",
+    "PHANTOM_RELAY_SERVICE_HOST": "10.96.0.8",
+    "PHANTOM_RELAY_SERVICE_PORT": "8080",
+    "PHANTOM_RELAY_PORT": "tcp://10.96.0.8:8080",
+}
+"""What Kubernetes sets beside Services called ``phantom`` and ``phantom-relay``."""
+
+
+def test_what_kubernetes_says_of_a_service_is_no_setting() -> None:
+    assert load_config({}, SERVICE_LINKS).port == 8080
+    assert unknown_variables(SERVICE_LINKS) == []
+    assert load_config({}, {**SERVICE_LINKS, "PHANTOM_PORT": "81"}).port == 81, "an operator's own word counts"
+    with pytest.raises(ConfigError, match="PHANTOM_PORT must be a whole number"):
+        load_config({}, {"PHANTOM_PORT": SERVICE_LINKS["PHANTOM_PORT"]})
+    assert unknown_variables({"PHANTOM_RELAY_PORT": "8080"}) == ["PHANTOM_RELAY_PORT"]
+
+
+def test_misspelt_variable_is_known_for_one() -> None:
+    right = {f"PHANTOM_{name.upper()}": "" for name in SETTINGS} | {
+        "PHANTOM_CONFIG": "",
+        "PHANTOM_HOME": "",
+        "HOME": "",
+    }
+    assert unknown_variables(right) == []
+    wrong = {"PHANTOM_PUBLIC_NAME": "relay.test", "PHANTOM_Port": "1"}
+    assert unknown_variables(right | wrong) == sorted(wrong)
+
+
+def test_every_variable_of_the_command_line_is_known() -> None:
+    source = "".join(file.read_text() for file in Path(relay.__file__).parents[1].rglob("*.py"))
+    named = set(re.findall(r"\bPHANTOM_[A-Z_]*[A-Z]\b", source))
+    assert {"PHANTOM_PASSPHRASE", "PHANTOM_PROFILE"} <= named
+    assert unknown_variables(dict.fromkeys(named, "")) == []
+
+
+def test_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 81\n")
+    assert load_config({}, {}, file).port == 81
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_default_is_told(name: str) -> None:
+    told = default_of(name)
+    assert (told == "") is (name in {"tls_cert", "tls_key", "allowed_origins", "trusted_proxies"})
+    if told and name not in {"data", "public_names", "verify_workers"}:
+        assert getattr(load_config({name: told}, {}), name) == getattr(Config(), name)
 
 
 def test_defaults_are_those_of_the_reference() -> None:

@@ -168,6 +168,18 @@ def test_danger_is_warned_of(start_relay: StartRelay, arguments: list[str], word
     assert [line for line in relay.doubts if word in line]
 
 
+def test_misspelt_variable_is_warned_of(start_relay: StartRelay) -> None:
+    relay = start_relay(more={"PHANTOM_PUBLIC_NAME": "relay.test", "PHANTOM_HOME": "/somewhere"})
+    [line] = relay.doubts
+    assert line.endswith("variable=PHANTOM_PUBLIC_NAME")
+
+
+def test_help_tells_defaults() -> None:
+    found = serve("--help").stdout
+    assert "[default: 127.0.0.1]" in found
+    assert "[default: off]" in found
+
+
 def test_careful_settings_give_no_warning(start_relay: StartRelay) -> None:
     assert start_relay("--public-names", "relay.test").doubts == []
 

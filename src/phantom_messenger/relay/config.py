@@ -171,7 +171,7 @@ _OTHERS: Final = {
 """Variables of the command line's other parts."""
 
 _SERVICE_LINK: Final = re.compile(
-    r"(PHANTOM(?:_[A-Z0-9_]+?)?)_(SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_[A-Z_]+)?)"
+    r"(PHANTOM(?:_[A-Z0-9_]+?)??)_(SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_[A-Z_]+)?)"
 )
 
 _RATE: Final = _number(1, 1_000_000_000)
