@@ -33,8 +33,10 @@ from phantom_messenger.relay.ports import (
 )
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Taken
+from phantom_messenger.relay.unshown import Fate, Name, Unshown
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+from phantom_messenger.wire.limits import MAX_BACKLOG
 
 LIMITER_KEY_BYTES = 32
 RETRY_STORAGE_MS = 5_000
@@ -92,6 +94,7 @@ class Core:
         self.names = frozenset(config.public_names)
         """What a login may be signed for, normal; ``ANY`` alone: whatever its handshake says."""
         self.hub = Hub()
+        self.unshown = Unshown()
         self.limiter = Limiter(config.rates, randomness(LIMITER_KEY_BYTES))
         self.pipeline = Pipeline(
             verify=verify,
@@ -248,6 +251,10 @@ class Core:
         if item.expires_at is not None and item.expires_at <= self.clock.steady_ms():
             return
         self.send_text(session, item.text)
+        if item.expires_at is not None:
+            session.expiries[Name(item.sender, item.name)] = item.expires_at
+            if len(session.expiries) > MAX_BACKLOG:  # of one that acknowledges nothing
+                del session.expiries[next(iter(session.expiries))]
         if not session.acks:
             session.unconfirmed.append((item.kind, item.seq, item.sender, item.name))
         if session.reference is not None:
@@ -290,6 +297,16 @@ class Core:
     def acknowledge(self, session: Session, sender: str, message_id: str, status: frames.Status, request: Id) -> None:
         """The recipient has received, read or burned a message: remove it, and tell a sender it knows."""
         moment, recipient = self._moment(), session.user_id
+        if session.looks_absent:
+            name = Name(sender, message_id)
+            self.store(
+                session,
+                request,
+                lambda tx: _take(tx, recipient, name, status, moment),
+                lambda is_news: self._keep_unshown(session, [name] if is_news else [], status),
+            )
+            return
+        session.expiries.pop(Name(sender, message_id), None)
         self.store(
             session,
             request,
@@ -300,25 +317,74 @@ class Core:
     def _confirm(self, session: Session, taken: Sequence[Taken]) -> None:
         """The socket of a client without acks took these: one job, or one for each if that fails."""
         moment, recipient = self._moment(), session.user_id
+        unseen = session.looks_absent
 
-        def job(tx: Transaction) -> list[tuple[str, Item]]:
-            news = []
+        def job(tx: Transaction) -> tuple[list[tuple[str, Item]], list[Name]]:
+            news, hidden = [], []
             for kind, seq, sender, name in taken:
                 if kind is not ItemKind.MESSAGE:
                     tx.mailboxes.confirm(recipient, seq)
+                elif unseen:
+                    own = Name(sender, name)
+                    hidden += [own] if _take(tx, recipient, own, frames.Status.DELIVERED, moment) else []
                 elif kept := _settle(tx, recipient, sender, name, frames.Status.DELIVERED, moment):
                     news.append((sender, kept))
-            return news
+            return news, hidden
 
-        def then(news: list[tuple[str, Item]]) -> None:
+        def then(result: tuple[list[tuple[str, Item]], list[Name]]) -> None:
+            news, hidden = result
             for sender, item in news:
                 self.deliver(sender, item)
+            self._keep_unshown(session, hidden, frames.Status.DELIVERED)
+            for _, _, sender, name in taken:
+                session.expiries.pop(Name(sender, name), None)
 
         def one_by_one() -> None:
             for one in taken:
                 self._confirm(session, [one])
 
         self.store(session, UNSET, job, then, otherwise=one_by_one if len(taken) > 1 else None)
+
+    def _keep_unshown(self, session: Session, names: Sequence[Name], status: frames.Status) -> None:
+        """What became of these messages is kept from their senders until the user shows itself."""
+        if not session.looks_absent:  # it does meanwhile
+            self._tell(session.user_id, [(name, status) for name in names])
+            return
+        for name in names:
+            self.unshown.add(session.user_id, name, Fate(status, session.expiries.pop(name, None)))
+
+    def show(self, user: str) -> None:
+        """A user who may have looked absent does not any more: tell what has become of its mail."""
+        self._tell(user, [(name, fate.status) for name, fate in self.unshown.take(user)])
+
+    def expire_unshown(self) -> None:
+        """Tell of messages whose time has come what is told when nobody has fetched them."""
+        for user, name in self.unshown.expired(self.clock.steady_ms()):
+            self._tell(user, [(name, frames.Status.EXPIRED)])
+
+    def _tell(self, recipient: str, fates: Sequence[tuple[Name, frames.Status]]) -> None:
+        moment = self._moment()
+        for first in range(0, len(fates), CONFIRMED_AT_ONCE):
+            part = fates[first : first + CONFIRMED_AT_ONCE]
+
+            def job(
+                tx: Transaction, part: Sequence[tuple[Name, frames.Status]] = part
+            ) -> list[tuple[str, Item | None]]:
+                return [
+                    (name.sender, _keep_receipt(tx, name.sender, recipient, name.message_id, status, moment))
+                    for name, status in part
+                ]
+
+            def then(told: list[tuple[str, Item | None]]) -> None:
+                for sender, item in told:
+                    self._deliver_receipt(sender, item)
+
+            self.store_quietly(job, then)
+
+    def note_departure(self, user: str) -> None:
+        """Remember when contacts last saw somebody, to the minute."""
+        minute = self.clock.wall_ms() // 60_000 * 60_000
+        self.store_quietly(lambda tx: tx.directory.set_last_seen(user, minute))
 
     def expire(self, limit: int, then: Callable[[int | None], None]) -> None:
         """Remove messages whose time came before their recipients did, and tell the senders.
@@ -401,6 +467,13 @@ class Core:
             ),
             timestamp=self.clock.wall_ms(),
         )
+
+
+def _take(tx: Transaction, recipient: str, name: Name, status: frames.Status, moment: Moment) -> bool:
+    """Remove a message that its recipient has; whether that is news for its sender."""
+    removed = tx.mailboxes.acknowledge(recipient, name.sender, name.message_id, moment.steady)
+    is_news = removed or status is not frames.Status.DELIVERED
+    return is_news and may(Act.LEARN_FATE, name.sender, recipient, tx.directory)
 
 
 def _settle(  # noqa: PLR0917 - what an acknowledgement says

@@ -38,7 +38,7 @@ from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_BACKLOG
 
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store."""
@@ -113,6 +113,7 @@ def account_delete(core: Core, session: Session, frame: frames.AccountDelete) ->
             return
         core.tell_contacts(user, contacts, frames.PresenceStatus.OFFLINE)
         current = core.hub.forget(user)
+        core.unshown.take(user)
         for gone in {session, current} - {None}:
             if gone is not None:
                 core.close(gone, CloseCode.NORMAL, "account deleted")
@@ -128,6 +129,8 @@ def message(
 ) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
+    if core.unshown.count(payload.recipient_id) >= MAX_BACKLOG:
+        raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
     now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
     head, tail = loose.passed_on(sender) if loose else codec.routed_message(frame, signed_text, sender)
     lifetime = payload.options.expires_in

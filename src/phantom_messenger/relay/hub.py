@@ -46,19 +46,29 @@ class Hub:
         if self._users.get(session.user_id) is not session:
             return False
         del self._users[session.user_id]
-        self._departures[session.user_id] = now + DEPARTURE_MS, session.presence
+        if not session.looks_absent:
+            self._departures[session.user_id] = now + DEPARTURE_MS, session.presence
         return True
 
-    def login(self, session: Session) -> tuple[Session | None, PresenceStatus]:
-        """Make this the user's session.
+    def login(self, session: Session, now: int) -> tuple[Session | None, PresenceStatus]:
+        """Make this the user's session; one that looks absent is a departure like any other.
 
         Returns:
             The session that it replaces, and what contacts believe of the user.
         """
-        replaced = self._users.get(session.user_id)
-        self._users[session.user_id] = session
-        _, believed = self._departures.pop(session.user_id, (0, PresenceStatus.OFFLINE))
-        return replaced, believed if replaced is None else replaced.presence
+        user = session.user_id
+        replaced = self._users.get(user)
+        self._users[user] = session
+        if session.looks_absent:
+            if replaced is not None and not replaced.looks_absent:
+                self._departures[user] = now + DEPARTURE_MS, replaced.presence
+            return replaced, PresenceStatus.OFFLINE
+        _, believed = self._departures.pop(user, (0, PresenceStatus.OFFLINE))
+        return replaced, believed if replaced is None or replaced.looks_absent else replaced.presence
+
+    def returned(self, user_id: str) -> None:
+        """Contacts have heard what the user does: there is no departure to tell of any more."""
+        self._departures.pop(user_id, None)
 
     def forget(self, user_id: str) -> Session | None:
         """Take a user out at once, without a departure to announce."""

@@ -111,7 +111,10 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
         else:
             session.user_id = user
             session.public_key, session.public_key_text = base64.b64decode(key), key
-            session.acks = frame.payload.features is not UNSET and "ack" in frame.payload.features
+            features = [] if frame.payload.features is UNSET else frame.payload.features
+            session.acks = "ack" in features
+            if "absent" in features:
+                session.presence = frames.PresenceStatus.OFFLINE
             if session.reference is not None:
                 session.reference.has_proper_id = has_proper_form(user)
                 session.strikes = Strikes(malformed=Window(MAX_MALFORMED - 1))
@@ -141,8 +144,10 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> Non
         core.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
         return
     session.state = State.OPEN
-    replaced, believed = core.hub.login(session)
+    replaced, believed = core.hub.login(session, core.clock.monotonic_ms())
     if replaced is not None:
+        if session.looks_absent and not replaced.looks_absent:
+            core.note_departure(session.user_id)
         core.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
     now = core.clock.wall_ms()
     core.send(
@@ -159,8 +164,10 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> Non
     session.feed.live = login.page.complete
     if login.prekeys.signed_id is not None and is_low(login.prekeys):
         core.send(session, status_of(login.prekeys, UNSET, now))
-    if believed is not frames.PresenceStatus.ONLINE:
-        core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
+    if not session.looks_absent:
+        core.show(session.user_id)
+        if believed is not frames.PresenceStatus.ONLINE:
+            core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
     for contact in login.contacts:
         other = core.hub.of(contact)
         if other is not None and other.presence is not frames.PresenceStatus.OFFLINE:

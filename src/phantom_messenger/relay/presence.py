@@ -35,7 +35,14 @@ def presence(core: Core, session: Session, frame: frames.Presence) -> None:
             size=1,
         )
     else:
-        session.presence = status
+        did_look_absent, session.presence = session.looks_absent, status
+        if session.looks_absent:
+            if did_look_absent:
+                return  # to say it again would show that somebody is there
+            core.note_departure(user)
+        elif did_look_absent:
+            core.hub.returned(user)
+            core.show(user)
         core.store(
             session,
             frame.id,

@@ -182,8 +182,8 @@ class Relay:
     def disconnected(self, session: Session) -> None:
         """The connection is gone, whoever closed it."""
         session.state = State.CLOSED
-        if self._core.hub.remove(session, self._clock.monotonic_ms()):
-            self._note_departure(session.user_id)
+        if self._core.hub.remove(session, self._clock.monotonic_ms()) and not session.looks_absent:
+            self._core.note_departure(session.user_id)
 
     def tick(self) -> None:
         """Time has passed: call it about once a second."""
@@ -195,6 +195,7 @@ class Relay:
                 core.failed(session, error)
         for user in core.hub.departed(now):
             self._announce_departure(user)
+        core.expire_unshown()
         if not self._sweeping and now >= self._sweep_at:
             self._sweep()
         self._keep_time(now)
@@ -285,16 +286,12 @@ class Relay:
     def _save_time(self, mark: TimeMark, then: Callable[[object], None] = lambda _: None) -> None:
         self._core.store_quietly(lambda tx: tx.time.save(mark), then)
 
-    def _note_departure(self, user: str) -> None:
-        minute = self._clock.wall_ms() // 60_000 * 60_000
-        self._core.store_quietly(lambda tx: tx.directory.set_last_seen(user, minute))
-
     def _announce_departure(self, user: str) -> None:
         core = self._core
 
         def then(result: tuple[list[str], int | None]) -> None:
             contacts, last_seen = result
-            if core.hub.of(user) is None:
+            if core.hub.believed(user) is frames.PresenceStatus.OFFLINE:
                 core.tell_contacts(user, contacts, frames.PresenceStatus.OFFLINE, last_seen=last_seen)
 
         core.store_quietly(

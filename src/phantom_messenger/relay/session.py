@@ -12,6 +12,7 @@ from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.reference import Lenience
 from phantom_messenger.relay.rules import RULES, State
+from phantom_messenger.relay.unshown import Name
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
@@ -80,6 +81,7 @@ class Session:
         "challenge",
         "connection",
         "connection_id",
+        "expiries",
         "feed",
         "heard_at",
         "host",
@@ -116,10 +118,17 @@ class Session:
         self.feed = Feed()
         self.strikes = Strikes()
         self.unconfirmed: list[Taken] = []
+        self.expiries: dict[Name, int] = {}
+        """When the time of messages comes that were sent here and are not acknowledged, in steady time."""
         self.opened_at = now
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""
         self.heard_at = now
+
+    @property
+    def looks_absent(self) -> bool:
+        """Whether nobody may learn that it is there."""
+        return self.presence is frames.PresenceStatus.OFFLINE
 
     @property
     def most_bytes(self) -> int:
