@@ -317,6 +317,7 @@ assert "if certified and not signed:" in source
 exec(source.replace("if certified and not signed:", "if False:"), login.__dict__)
 bind = SQLiteDirectory.bind
 SQLiteDirectory.bind = lambda self, user, key, *, certified, signed: bind(self, user, key, certified=certified)
+SQLiteDirectory.signs = lambda self, user: False
 """
 CONTROLS: Final = {
     "the challenge": (NO_CHALLENGE, [], ["replayed", "another challenge", "without challenge"]),

@@ -217,7 +217,7 @@ def _made(path: tuple[str, ...], parent: Frame, person: Person) -> Any:
         case ("signature",):
             return person.signed(parent)["signature"]
         case (*_, "userId"):
-            return base64_text(os.urandom(5))
+            return base64_text(os.urandom(16))
         case (*_, "messageId"):
             return person.new_message_id()
         case (*_, "preKeySignature") | (*_, "preKeyBundle", "signature"):

@@ -32,6 +32,7 @@ assert "if certified and not signed:" in source
 exec(source.replace("if certified and not signed:", "if False:"), login.__dict__)
 bind = SQLiteDirectory.bind
 SQLiteDirectory.bind = lambda self, user, key, *, certified, signed: bind(self, user, key, certified=certified)
+SQLiteDirectory.signs = lambda self, user: False
 """
 """A relay that does not mark who has proved a key."""
 
@@ -52,6 +53,15 @@ def test_nobody_gets_the_account_of_one_who_signs(
         assert alice.settle() == []
     else:
         assert alice.closed()[0] == 1008
+
+
+def test_key_of_one_who_signs_serves_nobody_under_another_id(
+    lenient: RelayProcess, letter: MakeLetter, connect: Connect
+) -> None:
+    alice = connect(lenient).login()
+    client = letter(login=False)
+    assert login_of(client, publicKey=alice.person.public_key) == "unsigned"
+    assert login_of(letter(login=False), publicKey=Person().public_key) == "", "the control: nobody has signed with it"
 
 
 def test_certified_id_is_nobodys_who_does_not_sign_even_before_its_owner_comes(letter: MakeLetter) -> None:

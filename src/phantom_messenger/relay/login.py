@@ -84,6 +84,8 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
 
     def job(tx: Transaction) -> Login | Claim:
         owner = tx.directory.public_key(user)
+        if not signed and tx.directory.signs(signing.certified_user_id(base64.b64decode(key))):
+            return Claim.SIGNED
         if owner != key and not may_create and (owner is None or certified):
             return Claim.NEW
         if not tx.directory.bind(user, key, certified=certified, signed=signed):
