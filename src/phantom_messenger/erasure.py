@@ -6,8 +6,11 @@ section 1.6). What is deleted later is overwritten where it lives, not there. So
 written are looked at afterwards, and their unallocated part is filled with zeros in the file,
 where nothing that SQLite reads can be.
 
-The file is opened once and closed after the connection: closing any handle of a file drops the
-POSIX locks that the process holds on it (sqlite.org/howtocorrupt.html, section 2.2).
+Nobody may write meanwhile, so it is done under SQLite's own lock, and only when the log is empty. The
+file is opened once and closed after the connection: closing any handle of a file drops the POSIX locks
+that the process holds on it (sqlite.org/howtocorrupt.html, section 2.2).
+
+Who writes the log back decides where one ends and the next begins: ``pairing`` is kept here too.
 """
 
 import os
@@ -18,6 +21,8 @@ from typing import Final
 
 import apsw
 
+from phantom_messenger import pairing
+
 PAGE_BYTES: Final = 4_096
 """SQLite's default; a database with another page size is left alone."""
 
@@ -25,6 +30,7 @@ PAGES_AT_ONCE: Final = 2_000
 """Pages looked at in one step: some 20 ms."""
 
 _LOG_HEADER: Final = 32
+_SALTS: Final = slice(16, 24)
 _FRAME_HEADER: Final = 24
 _HEADER_BYTES: Final = {0x02: 12, 0x05: 12, 0x0A: 8, 0x0D: 8}
 """Of a b-tree page by its type (section 1.6): interior and leaf, of an index and a table."""
@@ -49,12 +55,31 @@ class Erasure:
         self._log_pages = log_pages
         self._committed = 0
         self._due = log_pages
+        self._salts = b""
+        self._seen = 0
+        """How many frames of the log with these salts were looked at."""
         self._written: set[int] = set()
         self._unseen = 1
         """The first page that was not looked at since the start: an earlier run may have written it."""
+        self._is_log_new = True
         page_bytes: int = connection.pragma("page_size")
         self._knows_pages = page_bytes == PAGE_BYTES
         connection.set_wal_hook(self._note)
+
+    def begin(self) -> None:
+        """A transaction begins: call it inside of each before anything is written."""
+        if self._is_log_new:
+            pairing.begin(self._connection)
+
+    def part(self) -> None:
+        """Let the log that comes fit to no copy of the database that was made before; outside of a transaction.
+
+        Raises:
+            apsw.Error: another program reads or writes the database, or there is no room.
+        """
+        with self._connection:
+            self.begin()
+        self._checkpoint()
 
     def committed(self) -> None:
         """A transaction was committed: write the log back if it is long."""
@@ -62,9 +87,11 @@ class Erasure:
             self._due = self._log_pages
         elif self._committed >= self._due:
             self._due = self._committed + self._log_pages
-            self._collect()
             with suppress(apsw.Error):  # the log is kept, and it is tried again
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self._collect()
+                pairing.end(self._connection)
+                length, done = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self._is_log_new = length == done
 
     def run(self) -> bool:
         """Write the log back, cut it, and erase what is left on pages written lately.
@@ -73,12 +100,14 @@ class Erasure:
             Whether nothing is left to be looked at.
 
         Raises:
-            apsw.BusyError: another program reads the database, and keeps the log.
+            apsw.BusyError: another program reads or writes the database.
             apsw.FullError: there is no room to write the log back.
         """
         self._collect()
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._committed = 0
+        if self._committed:
+            with suppress(apsw.FullError, apsw.IOError):  # without it, what is on a full disk could not be erased
+                pairing.end(self._connection)
+        self._checkpoint()
         count: int = self._connection.pragma("page_count")
         if not self._knows_pages or count >= _FIRST_AMBIGUOUS:
             return True
@@ -86,11 +115,17 @@ class Erasure:
         while len(pages) < PAGES_AT_ONCE and self._unseen <= count:
             pages.append(self._unseen)
             self._unseen += 1
-        if self._erase([page for page in pages if page <= count]):
-            # Cached copies of these pages would bring back what was erased.
-            self._connection.pragma("shrink_memory")
+        if pages and not self._erase_alone([page for page in pages if page <= count]):
+            self._written.update(pages)
+            return False
         self._written.difference_update(pages)
         return not self._written and self._unseen > count
+
+    def is_tree(self, number: int) -> bool:
+        """Whether a page, as it stands in the file, can be read as one of a b-tree; call it while the log is empty."""
+        assert self._handle is not None  # noqa: S101 - as in _erase
+        page = os.pread(self._handle, PAGE_BYTES, (number - 1) * PAGE_BYTES)
+        return not self._knows_pages or unallocated(page, 100 if number == 1 else 0) != (0, 0)
 
     def close(self) -> None:
         """Close the file; call it after the connection is closed."""
@@ -99,8 +134,16 @@ class Erasure:
             self._handle = None
 
     def _note(self, _: apsw.Connection, __: str, pages: int) -> int:
+        # After a log was written back it goes on, if somebody still reads it; a new one is shorter.
+        if pages <= self._committed or not self._committed:
+            self._is_log_new = False
         self._committed = pages
         return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._committed = 0
+        self._is_log_new = True
 
     def _collect(self) -> None:
         """Remember the pages in the log: each frame begins with the number of its page (section 4.1)."""
@@ -108,13 +151,32 @@ class Erasure:
             return
         log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            for frame in range(self._committed):
+            salts = os.pread(log, _LOG_HEADER, 0)[_SALTS]
+            if salts != self._salts or self._committed < self._seen:
+                self._salts, self._seen = salts, 0
+            for frame in range(self._seen, self._committed):
                 place = _LOG_HEADER + frame * (_FRAME_HEADER + PAGE_BYTES)
                 number = os.pread(log, 4, place)
                 if any(number):
                     self._written.add(int.from_bytes(number))
+            self._seen = self._committed
         finally:
             os.close(log)
+
+    def _erase_alone(self, pages: list[int]) -> bool:
+        """Erase while nobody writes; False if somebody has, and it is to be tried again."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            # What is in the log again hides what is in the file, and may be written over it at any time.
+            if self._log.exists() and self._log.stat().st_size:
+                return False
+            found = self._erase(pages)
+        finally:
+            self._connection.execute("ROLLBACK")
+        if found:
+            # Cached copies of these pages would bring back what was erased.
+            self._connection.pragma("shrink_memory")
+        return True
 
     def _erase(self, pages: list[int]) -> bool:
         assert self._handle is not None  # noqa: S101 - the caller has not closed it

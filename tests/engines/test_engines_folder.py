@@ -273,10 +273,12 @@ def test_place_that_cannot_be_a_folder_is_refused(opened: Opened, tmp_path: Path
             opened(place)
 
 
-def test_empty_database_file_is_filled(opened: Opened, folder: Path) -> None:
+def test_empty_database_file_is_damage_and_no_new_relay(opened: Opened, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "relay.db").touch()
-    bind(opened(), ALICE)
+    with pytest.raises(StoreError, match="empty; restore it from a backup"):
+        opened()
+    assert (folder / "relay.db").read_bytes() == b""
 
 
 def test_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

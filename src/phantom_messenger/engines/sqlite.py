@@ -6,10 +6,9 @@ job a savepoint in it.
 """
 
 import contextlib
-import fcntl
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -19,6 +18,15 @@ import msgspec
 
 from phantom_messenger.engines.damage import DamagedRows, is_damage, is_no_room
 from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.folder import (
+    StoreError,
+    cannot_use,
+    is_new,
+    lock_folder,
+    make_folder,
+    own_database,
+    sync_folder,
+)
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.migrations import NewerVersion, migrate
 from phantom_messenger.engines.prekeys import SQLitePreKeys
@@ -27,6 +35,8 @@ from phantom_messenger.erasure import Erasure
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits
 from phantom_messenger.steady import TimeMark
+
+__all__ = ["SQLiteStore", "StoreError"]
 
 _WAL_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """SQLite versions in which a WAL reset can corrupt the database (sqlite.org/wal.html, 3.51.3 mended it)."""
@@ -60,10 +70,6 @@ _UNBOUNDED: Final = 0xFFFF_FFFE
 
 _DAMAGED: Final = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError)
 _NO_ROOM: Final = (apsw.FullError, apsw.IOError)
-
-
-class StoreError(Exception):
-    """The data folder cannot be used; the message says what to do."""
 
 
 class SQLiteStore:
@@ -119,46 +125,64 @@ class SQLiteStore:
         return min(_WAL_PAGES, size // 2 // _PAGE_BYTES) or _WAL_PAGES
 
     def _open(self, folder: Path) -> None:
+        database = folder / "relay.db"
         try:
-            _make_folder(folder)
-            self._lock = _lock_folder(folder)
+            make_folder(folder)
+            if self._vfs is None:
+                database = own_database(database)
+            self._lock = lock_folder(database.parent)
         except OSError as error:
-            raise StoreError(_cannot_write(folder, error)) from None
+            raise cannot_use(folder, error) from None
         try:
-            self._reserve = Reserve(folder / "reserve")
+            if self._vfs is None and is_new(database):
+                _create(database)
+            self._reserve = Reserve(database.with_name("reserve"))
             try:
-                self._connect(folder)
+                self._connect(database)
             except (*_NO_ROOM, apsw.CantOpenError):
                 if not self._reserve.give_up():
                     raise
-                self._connect(folder)
+                self._connect(database)
             if not self._reserve.take():
                 self._cramp()
         except BaseException as error:
             self.close()
             if isinstance(error, _DAMAGED):
                 reason = str(error).partition("\n")[0]
-                raise StoreError(f"{folder / 'relay.db'} is damaged ({reason}); restore it from a backup") from None
+                raise StoreError(f"{database} is damaged ({reason}); restore it from a backup") from None
             if isinstance(error, apsw.Error | OSError):
-                raise StoreError(_cannot_write(folder, error)) from None
+                raise cannot_use(folder, error) from None
             raise
 
-    def _connect(self, folder: Path) -> None:
-        database = folder / "relay.db"
+    def _connect(self, database: Path) -> None:
         self._connection = apsw.Connection(str(database), vfs=self._vfs)
         try:
             if self._vfs is None:
                 database.chmod(0o600)
-                self._log = folder / "relay.db-wal"
+                self._log = database.with_name(f"{database.name}-wal")
                 self._place = database, database.stat().st_ino
-            self._prepare(str(folder))
+                if not self._connection.pragma("user_version"):
+                    raise StoreError(f"{database} holds nothing of a relay; restore it from a backup")
+            self._prepare(str(database.parent))
             # What a killed relay wrote to its log may not be synced yet, and is read all the same.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             if self._vfs is None:
                 self._erasure = Erasure(self._connection, database, self._log_pages)
+                self._look(self._erasure, database)
+                with contextlib.suppress(*_NO_ROOM):
+                    self._erasure.part()
         except BaseException:
             self._connection.close()
+            if self._erasure is not None:
+                self._erasure.close()
+                self._erasure = None
             raise
+
+    def _look(self, erasure: Erasure, database: Path) -> None:
+        """Refuse a database of which a whole table cannot be read; what is damaged further down is left out later."""
+        for name, root in self._connection.execute("SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0"):
+            if not erasure.is_tree(int(str(root))):
+                raise StoreError(f"{database} is damaged ({name} cannot be read); restore it from a backup")
 
     def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
@@ -256,6 +280,8 @@ class SQLiteStore:
         results: list[Any] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            if self._erasure is not None:
+                self._erasure.begin()
             for job in jobs:
                 results.append(run(job))
                 if deadline is not None and time.monotonic() >= deadline:
@@ -384,13 +410,14 @@ class SQLiteTime:
 
     def load(self) -> TimeMark | None:
         """See ``relay.ports.TimeKeeper``."""
-        row: Any = self._connection.execute(
-            "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
-        ).fetchone()
+        with _readable("time"):
+            row: Any = self._connection.execute(
+                "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
+            ).fetchone()
         if row is None:
             return None
         boot, since_boot, wall, steady, kept = row
-        mark = TimeMark(boot.decode("ascii", "replace"), since_boot, wall, steady)
+        mark = TimeMark((boot or b"").decode("ascii", "replace"), since_boot, wall, steady)
         if _checksum(mark) != kept:
             log(Event.TIME_DAMAGED)
             return None
@@ -413,14 +440,25 @@ class SQLiteLimits:
 
     def take(self) -> KeptLimits | None:
         """See ``relay.ports.LimitKeeper``."""
-        row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
-        if row is None:
-            return None
-        self._connection.execute("DELETE FROM relay_limits")
+        with _readable("limits"):
+            row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
+            if row is None:
+                return None
+            self._connection.execute("DELETE FROM relay_limits")
         key, times, checksum = row
-        if crc32(key + times) != checksum:
+        if not (isinstance(key, bytes) and isinstance(times, bytes)) or crc32(key + times) != checksum:
             return None
         return KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        if not is_damage(error):
+            raise
+        raise StoreError(f"relay.db is damaged (the relay's {what} cannot be read); restore it from a backup") from None
 
 
 def _step_bytes(reserve: Reserve | None) -> int:
@@ -440,33 +478,18 @@ def _refuse_broken_sqlite() -> None:
         )
 
 
-def _cannot_write(folder: Path, error: Exception) -> str:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if folder.exists() and not folder.is_dir():
-        why = "it is a file, not a folder"
-    return f"cannot write to the data folder {folder} ({why}); choose another with --data"
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder that is still there after a power cut: its entry is synced too."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True, mode=0o700)
-    above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _create(database: Path) -> None:
+    """Make an empty store; it is there whole or not at all, so that a file without tables is one that was damaged."""
+    part = database.with_name(f"{database.name}.new")
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    connection = apsw.Connection(str(part))
     try:
-        os.fsync(above)
+        part.chmod(0o600)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        migrate(connection)
     finally:
-        os.close(above)
-
-
-def _lock_folder(folder: Path) -> int:
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StoreError(
-            f"another relay uses the data folder {folder}; stop it, or choose another folder with --data"
-        ) from None
-    return lock
+        connection.close()
+    part.rename(database)
+    sync_folder(database.parent)

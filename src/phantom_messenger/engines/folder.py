@@ -1,0 +1,100 @@
+"""The data folder: which one it is, who has it, and whether the files in it are those of one relay."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from phantom_messenger import pairing
+
+
+class StoreError(Exception):
+    """The data folder cannot be used; the message says what to do."""
+
+
+class FolderUnusable(StoreError):
+    """Another folder is to be named, or somebody has to grant rights."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that is still there after a power cut: its entry is synced too."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the entries of a folder be on disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def lock_folder(folder: Path) -> int:
+    """Have a folder alone, until the handle is closed.
+
+    Raises:
+        StoreError: another relay has it.
+    """
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreError(
+            f"another relay uses the data folder {folder}; stop it, or choose another folder with --data"
+        ) from None
+    return lock
+
+
+def own_database(database: Path) -> Path:
+    """The database under the one name that all relays find it by: the lock stands beside that.
+
+    Raises:
+        StoreError: a link leads nowhere, or there is another name that cannot be told from this one.
+    """
+    real = database.resolve()
+    if database.is_symlink() and not real.exists():
+        raise StoreError(f"{database} is a link to {real}, which is not there; mount its disk, or restore it")
+    if real.exists() and real.stat().st_nlink > 1:
+        raise StoreError(f"{real} has a second name (a hard link), which no lock covers; give it a file of its own")
+    return real
+
+
+def is_new(database: Path) -> bool:
+    """Whether there is no database yet, and never was; call it with the folder locked.
+
+    Raises:
+        StoreError: there was one, or what is there is none, or it does not belong to the log beside it.
+        OSError: a file cannot be read.
+    """
+    log = database.with_name(f"{database.name}-wal")
+    if not database.exists():
+        if database.with_name("reserve").exists() or (log.exists() and log.stat().st_size):
+            raise StoreError(
+                f"{database} is missing in a folder that was used; restore it from a backup,"
+                " or empty the folder to begin with an empty relay"
+            )
+        return True
+    if not database.stat().st_size:
+        raise StoreError(
+            f"{database} is empty; restore it from a backup, or empty the folder to begin with an empty relay"
+        )
+    if not pairing.is_own_log(database):
+        raise StoreError(
+            f"{log} is the log of another state of {database.name} (of before it was restored?);"
+            " move that log away and start again"
+        )
+    return False
+
+
+def cannot_use(folder: Path, error: Exception) -> StoreError:
+    """What to say when the folder, or a file in it, cannot be written."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112 - unlike Path's, they never raise
+        why = "it is a file, not a folder"
+    kind = FolderUnusable if isinstance(error, PermissionError) else StoreError
+    return kind(f"cannot write to the data folder {folder} ({why}); choose another with --data")
