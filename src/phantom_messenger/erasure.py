@@ -62,6 +62,8 @@ class Erasure:
         self._unseen = 1
         """The first page that was not looked at since the start: an earlier run may have written it."""
         self._is_log_new = True
+        self._has_begun = False
+        """Whether the log says what it follows; only then it may say where it ends."""
         page_bytes: int = connection.pragma("page_size")
         self._knows_pages = page_bytes == PAGE_BYTES
         connection.set_wal_hook(self._note)
@@ -70,6 +72,7 @@ class Erasure:
         """A transaction begins: call it inside of each before anything is written."""
         if self._is_log_new:
             pairing.begin(self._connection)
+            self._has_begun = True
 
     def part(self) -> None:
         """Let the log that comes fit to no copy of the database that was made before; outside of a transaction.
@@ -89,7 +92,7 @@ class Erasure:
             self._due = self._committed + self._log_pages
             with suppress(apsw.Error):  # the log is kept, and it is tried again
                 self._collect()
-                pairing.end(self._connection)
+                self._end_log()
                 length, done = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
                 self._is_log_new = length == done
 
@@ -104,9 +107,8 @@ class Erasure:
             apsw.FullError: there is no room to write the log back.
         """
         self._collect()
-        if self._committed:
-            with suppress(apsw.FullError, apsw.IOError):  # without it, what is on a full disk could not be erased
-                pairing.end(self._connection)
+        with suppress(apsw.FullError, apsw.IOError):  # without it, what is on a full disk could not be erased
+            self._end_log()
         self._checkpoint()
         count: int = self._connection.pragma("page_count")
         if not self._knows_pages or count >= _FIRST_AMBIGUOUS:
@@ -140,10 +142,15 @@ class Erasure:
         self._committed = pages
         return apsw.SQLITE_OK
 
+    def _end_log(self) -> None:
+        if self._committed and self._has_begun:
+            pairing.end(self._connection)
+
     def _checkpoint(self) -> None:
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._committed = 0
         self._is_log_new = True
+        self._has_begun = False
 
     def _collect(self) -> None:
         """Remember the pages in the log: each frame begins with the number of its page (section 4.1)."""

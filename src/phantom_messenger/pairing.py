@@ -118,8 +118,11 @@ def _headers(log: BinaryIO) -> Iterator[_Header]:
         number, committed, frame_salts, *frame_sums = _FRAME_HEADER.unpack(head)
         if frame_salts != salts:
             return
+        page = b""
         if left > 0 or number == 1:
             page = log.read(page_bytes)
+            if len(page) < page_bytes:
+                return
         else:
             log.seek(page_bytes, os.SEEK_CUR)
         if left > 0:
@@ -127,7 +130,7 @@ def _headers(log: BinaryIO) -> Iterator[_Header]:
             state = _checksum(order, _checksum(order, state, head[:8]), page)
             if state != tuple(frame_sums):
                 return
-        if number == 1 and len(page) == page_bytes:
+        if number == 1:
             waiting.append(_header(page))
         if committed and waiting:
             left = _UNCHECKED

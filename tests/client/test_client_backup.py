@@ -514,7 +514,7 @@ def test_profile_that_somebody_makes_meanwhile_is_left_alone(
     export_profile(alice.vault, tmp_path / "file", WORDS)
     read = backup._read
 
-    def slowly(path: Path, words: bytes) -> Content:
+    def slowly(path: Path, words: list[bytes]) -> Content:
         other = Vault(tmp_path / "new.vault", KEY)
         other.put(records.IDENTITY, "", IdentityRecord(seed=bytes(32), server="theirs"))
         other.close()

@@ -10,7 +10,7 @@ import pytest
 from client_samples import KEY, change_file, cheap_passphrases, raw_rows
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from phantom_messenger.client import vault as vaults
+from phantom_messenger.client import vault_file
 from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, VaultInUse, WrongPassphrase
 from phantom_messenger.client.vault import Secret, Vault
 
@@ -298,7 +298,7 @@ def test_vault_of_a_newer_version_is_left_alone(path: Path) -> None:
     with pytest.raises(VaultError, match="newer version of Phantom Messenger"):
         Vault(path, KEY)
     assert path.read_bytes() == before
-    change_file(path, f"PRAGMA user_version = {vaults.FORMAT}")
+    change_file(path, f"PRAGMA user_version = {vault_file.FORMAT}")
     Vault(path, KEY).close()
 
 
@@ -354,12 +354,23 @@ BAD_VALUES = {
 
 
 @pytest.mark.parametrize("statement", BAD_VALUES.values(), ids=BAD_VALUES)
-def test_changed_record_is_damage(vault: Vault, statement: str) -> None:
+def test_changed_record_is_left_out_and_counted(vault: Vault, statement: str) -> None:
+    put(vault, "a")
+    assert [note for _, note in vault.all("note", Note)] == [Note("text of a")]
+    change_file(vault.path, statement)
+    put(vault, "b")
+    ((_, kind, _, _, _), _) = raw_rows(vault)
+    assert [note for _, note in vault.all(kind, Note)] == [Note("text of b")] * (kind == "note")
+    assert vault.find("note", "a", Note) is None
+    assert vault.unreadable == 2 - (kind != "note")
+
+
+@pytest.mark.parametrize("statement", list(BAD_VALUES.values())[:-1], ids=list(BAD_VALUES)[:-1])
+def test_changed_record_that_is_asked_for_is_damage(vault: Vault, statement: str) -> None:
     put(vault, "a")
     change_file(vault.path, statement)
-    ((_, kind, _, _, _),) = raw_rows(vault)
     with pytest.raises(VaultDamaged):
-        list(vault.all(kind, Note))
+        vault.get("note", "a", Note)
 
 
 def test_record_under_the_name_of_another_is_refused(vault: Vault) -> None:

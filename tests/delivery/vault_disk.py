@@ -167,7 +167,8 @@ class VaultDisk(apsw.VFS):
         if op is not None and fate is not Fate.KILLED:
             self._contents[path].pending.append(op.torn(self._chance))
         is_cut = fate is Fate.POWER
-        first = min(self._contents, key=len)  # the database; the others' names go on from its name
+        # The database; the others' names go on from its name, that of one that is being made, too.
+        first = min(self._contents, key=len).removesuffix(".new")
         self._image = {
             name.removeprefix(first): content.after_power_cut(self._chance) if is_cut else content.written()
             for name, content in self._contents.items()

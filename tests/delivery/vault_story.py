@@ -39,6 +39,7 @@ TYPES: dict[str, type[Any]] = {
     records.SEEN: records.Mark,
     records.HANDSHAKE: records.Mark,
     records.CLOCK_OFFSET: records.Number,
+    records.STEADY: records.SteadyRecord,
     records.ACK: records.AckRecord,
     records.UNREADABLE: records.UnreadableRecord,
     records.RECEIPT: records.ReceiptRecord,
@@ -74,8 +75,12 @@ class Mortal(Device):
             raise
         readable_records(self.vault)
 
-    def die(self) -> None:
-        """Start again from what the crash has left; what the socket had been given may still have left."""
+    def die(self) -> int:
+        """Start again from what the crash has left; what the socket had been given may still have left.
+
+        Returns:
+            How often it died, for it can while it starts.
+        """
         if self._connection is not None:
             while self.up and self.disk.coin():
                 self.step_up()
@@ -88,7 +93,11 @@ class Mortal(Device):
         after = self.folder / f"{self.name}-{self._lives}.vault"
         self.vault.close()
         self.disk.revive(after)
-        self._start(after)
+        try:
+            self._start(after)
+        except Crash:
+            return 1 + self.die()
+        return 1
 
 
 @dataclass
@@ -202,7 +211,7 @@ class Story:
             deed()
         except Crash:
             victim = next(device for device in self.people if isinstance(device, Mortal))
-            victim.die()
+            self.deaths += victim.die() - 1
         except (VaultError, apsw.FullError) as error:
             # The program goes on, and connects again: see Client._run.
             victim = next(device for device in self.people if isinstance(device, Mortal))

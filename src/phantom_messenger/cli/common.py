@@ -13,7 +13,7 @@ import click
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, PhantomError, UsageError
 from phantom_messenger.client.plain import one_line, printable
-from phantom_messenger.client.profile import home_folder, vault_path
+from phantom_messenger.client.profile import home_folder, is_there, vault_path
 
 __all__ = [
     "column",
@@ -52,7 +52,7 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
         PhantomError: it cannot be opened; the message says why.
     """
     path = vault_path(profile, home_folder(None))
-    is_new = not path.exists()
+    is_new = not is_there(path)
     if is_new and not create:
         hint = "" if profile == "default" else f" --profile {profile}"
         raise NoProfile(f"there is no profile '{profile}' yet; make it with 'phantom init{hint}'")

@@ -11,7 +11,7 @@ from phantom_messenger.cli.common import one_line, open_client, profile_option, 
 from phantom_messenger.client.backup import check_target
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PassphraseNeeded, ProfileExists
-from phantom_messenger.client.profile import home_folder, vault_path
+from phantom_messenger.client.profile import home_folder, is_there, vault_path
 
 PASSPHRASE: Final = "PHANTOM_EXPORT_PASSPHRASE"  # noqa: S105 - the name of a variable
 
@@ -33,6 +33,8 @@ def export(file: Path, profile: str, force: bool) -> None:
     finally:
         client.close()
     click.echo(f"exported {done.contacts} contact(s) and {done.texts} text(s) to {one_line(str(file))}")
+    if done.damaged:
+        click.echo(f"phantom: {done.damaged} damaged record(s) could not be read and are left out", err=True)
     click.echo("Whoever has this file and its passphrase is you. Nobody can restore a passphrase that is lost.")
 
 
@@ -47,7 +49,7 @@ def import_(file: Path, profile: str, server: str | None) -> None:
     The file's passphrase comes from PHANTOM_EXPORT_PASSPHRASE, or you are asked.
     """
     path = vault_path(profile, home_folder(None))
-    if path.exists():
+    if is_there(path):
         raise ProfileExists(f"there is a profile '{profile}' already; import under another name with --profile NAME")
     opens = _passphrase("Passphrase of the file", new=False)
     try:

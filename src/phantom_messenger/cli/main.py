@@ -76,6 +76,12 @@ def main() -> None:
         message = " ".join(error.format_message().split()).rstrip(".")
         click.echo(f"{path}: {message}; see '{path} --help'", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if os.environ.get("PHANTOM_DEBUG"):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"phantom: {place}{error.strerror or type(error).__name__}", err=True)
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("PHANTOM_DEBUG"):
             raise

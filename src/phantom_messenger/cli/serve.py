@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from phantom_messenger.relay.config import REPLACED, SETTINGS, ConfigError, default_of, load_config, unknown_variables
-from phantom_messenger.relay.main import StoreError, run_relay
+from phantom_messenger.relay.main import FolderUnusable, StoreError, run_relay
 
 INTRO = """
 In a second terminal, make two people who know each other (each asks for a new passphrase,
@@ -57,4 +57,4 @@ def serve(config: Path | None, intro: bool, **given: str | None) -> None:
         sys.exit(2)
     except StoreError as error:
         click.echo(f"phantom serve: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, FolderUnusable) else 1)

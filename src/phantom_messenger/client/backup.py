@@ -8,14 +8,18 @@ kept; and texts that burn or expire, for a file cannot forget. After an import c
 import os
 import secrets
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
+from phantom_messenger.client import passphrase as passphrases
 from phantom_messenger.client import records, vault
 from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
+from phantom_messenger.client.profile import is_there
 from phantom_messenger.client.receipts import KEEP_MS, UNDECRYPTABLE
 from phantom_messenger.client.records import (
     BlockRecord,
@@ -43,11 +47,12 @@ STEP_BYTES: Final = 65_536
 """The content is padded to a multiple of this, so that the file's size says little about it."""
 
 MAX_FILE_BYTES: Final = 256 * 2**20
-MAX_MEMORY_KIB: Final = 2**20
-MAX_PASSES: Final = 64
-MAX_LANES: Final = 64
-"""What a file may ask Argon2id for: 1 GiB; a hostile one must not take all of the machine."""
+MAX_MEMORY_KIB: Final = 2**18
+MAX_PASSES: Final = 10
+MAX_LANES: Final = 16
+"""What a file may ask Argon2id for: 256 MiB, a second or two; a hostile one must not take all of the machine."""
 
+_FILE: Final = "the file"
 _TRUSTS: Final = frozenset(map(str, Trust))
 _STATES: Final = frozenset(map(int, DeliveryState))
 _STATUSES: Final = frozenset({"delivered", "read", "burned", UNDECRYPTABLE})
@@ -79,6 +84,8 @@ class Summary:
 
     contacts: int
     texts: int
+    damaged: int = 0
+    """Records that could not be read, and are not in the file."""
 
 
 def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool = False) -> Summary:
@@ -96,8 +103,10 @@ def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool 
         VaultError: the profile cannot be read.
     """
     check_target(path, replace=replace)
-    words = _words(passphrase)
+    words = passphrases.chosen(passphrase, what=_FILE)
+    before = opened.unreadable
     content = _gather(opened)
+    damaged = opened.unreadable - before
     salt, nonce = os.urandom(SALT_BYTES), os.urandom(primitives.NONCE_BYTES)
     cost = (vault.ARGON2_MEMORY_KIB, vault.ARGON2_PASSES, vault.ARGON2_LANES)
     header = _HEADER.pack(MAGIC, VERSION, *cost, salt)
@@ -108,7 +117,7 @@ def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool 
     if len(sealed) > MAX_FILE_BYTES:
         raise BackupError(f"the profile is larger than the {MAX_FILE_BYTES >> 20} MiB that a file may have")
     _write(path, sealed, replace=replace)
-    return _summary(content)
+    return replaced(_summary(content), damaged=damaged)
 
 
 def check_target(path: Path, *, replace: bool) -> None:
@@ -143,9 +152,11 @@ def import_profile(path: Path, passphrase: str, profile: Path, secret: Secret, *
         VaultError: the profile cannot be made.
     """
     there = ProfileExists(f"there is a profile '{profile.stem}' already; import under another name with --profile NAME")
-    if profile.exists():
+    if is_there(profile):
         raise there
-    content = _read(path, _words(passphrase))
+    if not passphrase:
+        raise UsageError("a passphrase for the file is needed; use the one that it was written with")
+    content = _read(path, passphrases.candidates(passphrase, what=_FILE))
     # Under another name until it is whole: a vault without an identity would get a new one from the next command,
     # and a profile that somebody makes meanwhile is theirs.
     part = profile.with_name(f".{profile.stem}.{secrets.token_hex(4)}.vault")
@@ -180,7 +191,7 @@ def _gather(opened: Vault) -> Content:
     identity = opened.get(records.IDENTITY, "", IdentityRecord)
     if identity is None:
         raise BackupError("the profile has no identity yet; run 'phantom init' first")
-    last = opened.get(records.LAST_PREKEY_ID, "", Number)
+    last = opened.find(records.LAST_PREKEY_ID, "", Number)
     received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
     there = {(text.sender, text.message_id) for text in received if text.text is not None}
     return Content(
@@ -240,16 +251,7 @@ def _put(made: Vault, content: Content, server: str | None) -> None:
         made.put(records.RECEIPT, records.pair(told.sender, told.message_id), told, due=told.at + KEEP_MS)
 
 
-def _words(passphrase: str) -> bytes:
-    if not passphrase:
-        raise UsageError("a passphrase for the file is needed; choose one")
-    try:
-        return passphrase.encode()
-    except UnicodeEncodeError:
-        raise UsageError("the passphrase of the file is not UTF-8 text; use another one") from None
-
-
-def _read(path: Path, words: bytes) -> Content:
+def _read(path: Path, words: list[bytes]) -> Content:
     data = _fetch(path)
     if not data.startswith(MAGIC):
         raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
@@ -260,18 +262,25 @@ def _read(path: Path, words: bytes) -> Content:
     if len(data) > MAX_FILE_BYTES:
         raise BackupError(f"{path} is too large to be an exported profile; choose another file")
     _, version, memory, passes, lanes, salt = _HEADER.unpack_from(data)
-    is_sane = 0 < passes <= MAX_PASSES and 0 < lanes <= MAX_LANES and 8 * lanes <= memory <= MAX_MEMORY_KIB
-    if version != VERSION or not is_sane:
+    if version != VERSION or not passes or not lanes or memory < 8 * lanes:
         raise BackupError(f"{path} is damaged; use another copy of it")
-    try:
-        key = primitives.argon2id(words, salt=salt, memory_kib=memory, passes=passes, lanes=lanes)
-    except MemoryError:
-        raise BackupError(f"{path} takes {memory >> 10} MiB of memory to open; free some") from None
+    if memory > MAX_MEMORY_KIB or passes > MAX_PASSES or lanes > MAX_LANES:
+        raise BackupError(
+            f"{path} takes {memory >> 10} MiB, {passes} passes and {lanes} lanes to open, and"
+            f" {MAX_MEMORY_KIB >> 10} MiB, {MAX_PASSES} and {MAX_LANES} are the most; use another copy of it"
+        )
     start = _HEADER.size + primitives.NONCE_BYTES
-    try:
-        plain = primitives.unseal(key, data[_HEADER.size : start], data[start:], data[: _HEADER.size])
-    except UndecryptableMessage:
-        raise WrongPassphrase(f"the passphrase does not open {path}, or the file is damaged; try again") from None
+    plain = None
+    for one in words:
+        try:
+            key = primitives.argon2id(one, salt=salt, memory_kib=memory, passes=passes, lanes=lanes)
+        except MemoryError:
+            raise BackupError(f"{path} takes {memory >> 10} MiB of memory to open; free some") from None
+        with suppress(UndecryptableMessage):
+            plain = primitives.unseal(key, data[_HEADER.size : start], data[start:], data[: _HEADER.size])
+            break
+    if plain is None:
+        raise WrongPassphrase(f"the passphrase does not open {path}, or the file is damaged; try again")
     try:
         content = msgspec.msgpack.decode(plain.rstrip(b"\0")[:-1], type=Content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

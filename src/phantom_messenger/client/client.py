@@ -128,7 +128,7 @@ class Client:
         """
         path = profiles.vault_path(profile, profiles.home_folder(home))
         url = None if server is None else profiles.checked_url(server)
-        if not create and not path.exists():
+        if not create and not profiles.is_there(path):
             # Before a passphrase is asked for in vain.
             Vault(path, Secret(""), create=False)
         return cls(Vault(path, profiles.secret_for(path, passphrase), create=create), url)
@@ -167,7 +167,7 @@ class Client:
         """
         target = profiles.vault_path(profile, profiles.home_folder(home))
         url = None if server is None else profiles.checked_url(server)
-        if target.exists():
+        if profiles.is_there(target):
             raise ProfileExists(f"there is a profile '{profile}' already; import it under another name")
         return import_profile(path, file_passphrase, target, profiles.secret_for(target, passphrase), server=url)
 

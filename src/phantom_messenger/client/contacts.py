@@ -63,7 +63,7 @@ class Contacts:
 
     def of(self, user_id: str) -> Contact:
         """The contact with this id, known or not."""
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord)
         return _public(record or ContactRecord(user_id=user_id))
 
     def add(self, name: str, user_id: str, *, claimed: bool = False, alike: bool = False) -> Contact:
@@ -93,7 +93,7 @@ class Contacts:
             raise ContactExists(
                 f"'{name}' looks like your contact '{twin}'; choose another name, or use --yes to have both"
             )
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         record = msgspec.structs.replace(record, name=name)
         with self._vault.transaction():
             self._vault.put(records.CONTACT, user_id, record)
@@ -123,7 +123,7 @@ class Contacts:
             UnknownContact, NoKeyYet: as ``safety_number``.
         """
         contact = self.find(who)
-        record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, contact.user_id, ContactRecord)
         if record is None or not record.key:
             raise NoKeyYet(f"the key of {contact.label} has not been seen yet; exchange a text first")
         if record.offered and trust is not Trust.VERIFIED:
@@ -141,7 +141,7 @@ class Contacts:
             UnknownContact: no such contact.
         """
         contact = self.find(who)
-        record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, contact.user_id, ContactRecord)
         if record is None or record.trust != Trust.CHANGED:
             return contact
         record = _settled(record, Trust.UNVERIFIED)
@@ -157,7 +157,7 @@ class Contacts:
             UnknownContact: no such contact.
         """
         contact = self.find(who)
-        record = self._vault.get(records.CONTACT, contact.user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, contact.user_id, ContactRecord)
         record = msgspec.structs.replace(record or ContactRecord(user_id=contact.user_id), allows_classical=True)
         with self._vault.transaction():
             self._vault.put(records.CONTACT, contact.user_id, record)
@@ -181,8 +181,8 @@ class Contacts:
         for contact in self.everybody():
             if contact.user_id == user_id and contact.name:
                 raise ContactExists(f"that id is '{contact.name}' already; use that name")
-        before = self._vault.get(records.CONTACT, old.user_id, ContactRecord) or ContactRecord(user_id=old.user_id)
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        before = self._vault.find(records.CONTACT, old.user_id, ContactRecord) or ContactRecord(user_id=old.user_id)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         record = msgspec.structs.replace(record, name=old.name, trust=str(Trust.CHANGED))
         with self._vault.transaction():
             self._vault.put(records.CONTACT, old.user_id, msgspec.structs.replace(before, name=""))
@@ -203,7 +203,7 @@ class Contacts:
 
     def may_tell(self, user_id: str) -> bool:
         """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord)
         if record is None or record.blocked or record.trust == Trust.CHANGED:
             return False
         return bool(record.name or record.greeted)
@@ -218,12 +218,12 @@ class Contacts:
 
     def is_blocked(self, user_id: str) -> bool:
         """Whether what this user sends is dropped unread."""
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord)
         return record is not None and record.blocked
 
     def note_blocked(self, user_id: str, *, blocked: bool) -> None:
         """Note it, and that the relay forgets that we wrote to them; call it inside a transaction."""
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         record = msgspec.structs.replace(record, blocked=blocked, greeted=False)
         if record == ContactRecord(user_id=user_id):
             self._vault.delete(records.CONTACT, user_id)
@@ -258,7 +258,7 @@ class Contacts:
 
     def greeted(self, user_id: str) -> None:
         """The relay has seen us write to this contact; call it inside a transaction."""
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         if not record.greeted:
             self._vault.put(records.CONTACT, user_id, msgspec.structs.replace(record, greeted=True))
 

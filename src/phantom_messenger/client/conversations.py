@@ -228,7 +228,7 @@ class Conversations:
 
     def forget_old(self, now: int) -> None:
         """Erase keys that are too old to be kept; call it inside a transaction."""
-        for _, contact in self._vault.readable(records.CONTACT, ContactRecord):
+        for _, contact in self._vault.all(records.CONTACT, ContactRecord):
             self._sessions.forget_old(contact.user_id, now)
 
     def forget(self, peer: str) -> None:
@@ -291,7 +291,7 @@ class Conversations:
         )
 
     def _contact(self, peer: str) -> ContactRecord:
-        return self._vault.get(records.CONTACT, peer, ContactRecord) or ContactRecord(user_id=peer)
+        return self._vault.find(records.CONTACT, peer, ContactRecord) or ContactRecord(user_id=peer)
 
     def _known_key(self, peer: str) -> bytes:
         return self._contact(peer).key

@@ -14,6 +14,7 @@
      |    +-- WrongPassphrase    it does not open
      |    +-- VaultInUse         another process has it open
      |    +-- VaultDamaged       it cannot be read
+     |    +-- VaultFull          the disk is full
      |    +-- NoProfile          it is not there
      |    +-- ProfileExists      it is there already
      |    +-- BackupError        an exported file cannot be written or read
@@ -82,6 +83,10 @@ class VaultInUse(VaultError):
 
 class VaultDamaged(VaultError):
     """The profile cannot be read."""
+
+
+class VaultFull(VaultError):
+    """There is no room to write to the profile."""
 
 
 class NoProfile(VaultError):

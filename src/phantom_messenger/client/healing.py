@@ -52,7 +52,7 @@ class Healing:
         self._vault = vault
         self._unreadable: dict[str, dict[str, UnreadableRecord]] = {}
         self._begun_here: dict[str, list[int]] = {}
-        for _, record in vault.readable(records.UNREADABLE, UnreadableRecord):
+        for _, record in vault.all(records.UNREADABLE, UnreadableRecord):
             self._unreadable.setdefault(record.sender, {})[record.message_id] = record
 
     def note(self, sender: str, message_id: str, now: int, *, curable: bool) -> bool:

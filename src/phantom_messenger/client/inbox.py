@@ -89,7 +89,7 @@ class Inbox:
 
     def _tell_again(self, sender: str, message_id: str, now: int) -> None:
         """A text came again: its sender may not know what became of it."""
-        received = self._vault.get(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
+        received = self._vault.find(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
         if received is None:
             return
         status = "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
@@ -101,7 +101,9 @@ class Inbox:
         for position, marker in self._vault.all(records.INBOX, InboxRecord, after=after):
             if sender not in {None, marker.sender}:
                 continue
-            received = self._vault.get(records.RECEIVED, records.pair(marker.sender, marker.message_id), ReceivedRecord)
+            received = self._vault.find(
+                records.RECEIVED, records.pair(marker.sender, marker.message_id), ReceivedRecord
+            )
             is_expired = received is not None and received.expires_at is not None and received.expires_at <= now
             if received is not None and received.text is not None and not is_expired:
                 return position, received
@@ -116,7 +118,7 @@ class Inbox:
     def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
         """The user has read a text: it is handled, and burns if that was asked. ``quiet``: its sender is not told."""
         name = records.pair(sender, message_id)
-        received = self._vault.get(records.RECEIVED, name, ReceivedRecord)
+        received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None or received.read:
             return
         after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)

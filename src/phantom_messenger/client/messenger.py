@@ -17,7 +17,7 @@ from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.ageing import Ageing
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import Conversations, Opened
-from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultError
+from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultDamaged, VaultError
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.history import History, HistoryText
 from phantom_messenger.client.inbox import Inbox
@@ -112,12 +112,14 @@ class Messenger:
         self._wall = wall
         self._monotonic = monotonic
         self._random = random
-        self._ageing = Ageing(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
         record = vault.get(records.IDENTITY, "", IdentityRecord)
         if record is None:
+            if not vault.is_unused():
+                raise VaultDamaged(f"{vault.path} has lost its identity; restore it from a backup")
             record = IdentityRecord(seed=random(32), server="")
             with vault.transaction():
                 vault.put(records.IDENTITY, "", record)
+        self._ageing = Ageing(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
         self._identity = OwnIdentity(record.seed)
         self._server = record.server
         self.user_id: str = base64.b64encode(self._identity.peer.user_id).decode()

@@ -156,7 +156,7 @@ class Outbox:
 
     def sent(self, message_id: str, peer: str | None = None) -> SentRecord | None:
         """A text of one's own; None if there is none, or it was for somebody else than ``peer``."""
-        found = self._vault.get(records.SENT, message_id, SentRecord)
+        found = self._vault.find(records.SENT, message_id, SentRecord)
         return found if found is not None and peer in {None, found.peer} else None
 
     def advance(self, sent: SentRecord, state: DeliveryState, now: int) -> bool:

@@ -156,7 +156,7 @@ class PreKeyChain:
                 self._vault.delete(records.PREKEY, f"{sort}:{number}")
 
     def _all(self) -> list[PreKeyRecord]:
-        return [record for _, record in self._vault.readable(records.PREKEY, PreKeyRecord)]
+        return [record for _, record in self._vault.all(records.PREKEY, PreKeyRecord)]
 
     def _current(self, sort: str) -> PreKeyRecord | None:
         found = [record for record in self._all() if record.sort == sort and record.retired_at is None]

@@ -38,6 +38,21 @@ def vault_path(profile: str, home: Path) -> Path:
     return home / "profiles" / f"{profile}.vault"
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a profile, or what is left of one: a link that leads nowhere, an empty file.
+
+    Raises:
+        UsageError: there is no way to where it would be.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UsageError(f"cannot reach {path}: {error.strerror}; set PHANTOM_HOME to a folder of your own") from None
+    return True
+
+
 def secret_for(path: Path, passphrase: str | None, environ: Mapping[str, str] = os.environ) -> Secret:
     """What opens the profile at ``path``: the argument, ``PHANTOM_PASSPHRASE``, or the system's keyring.
 
@@ -48,10 +63,6 @@ def secret_for(path: Path, passphrase: str | None, environ: Mapping[str, str] = 
     """
     text = passphrase or environ.get("PHANTOM_PASSPHRASE")
     if text:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UsageError("the passphrase is not UTF-8 text; set another one") from None
         return Secret(text)
     stored = _from_keyring(path)
     if stored is None:
@@ -115,7 +126,7 @@ def _from_keyring(path: Path) -> str | None:
         if keyring.get_keyring().priority <= 0:
             return None
         found = keyring.get_password(_SERVICE, name)
-        if found is None and not path.exists():
+        if found is None and not is_there(path):
             found = secrets.token_urlsafe(32)
             keyring.set_password(_SERVICE, name, found)
     except (keyring.errors.KeyringError, RuntimeError, OSError):

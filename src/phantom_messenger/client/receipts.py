@@ -39,7 +39,7 @@ class Receipts:
         self._carried: dict[tuple[str, str], dict[str, ReceiptRecord]] = {}
         """By sender and carrier."""
         self._resends: dict[str, int] = {}
-        for _, record in vault.readable(records.RECEIPT, ReceiptRecord):
+        for _, record in vault.all(records.RECEIPT, ReceiptRecord):
             self._remember(record)
 
     def senders(self) -> list[str]:

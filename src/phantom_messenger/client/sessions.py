@@ -125,7 +125,7 @@ class Sessions:
 
     def _forget_unnamed(self, peer: str) -> None:
         """Which sessions there are cannot be read: they are lost, and their keys are not to stay behind."""
-        for _, one in self._vault.readable(records.SESSION, SessionRecord):
+        for _, one in self._vault.all(records.SESSION, SessionRecord):
             if one.peer == peer:
                 self._drop(peer, one.id)
 

@@ -7,7 +7,7 @@ are and nothing else. Records of a kind keep the order in which they were first 
 One process has it open at a time. Every transaction is synced to disk.
 """
 
-import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,12 +17,14 @@ from typing import Any, Final, TypeVar
 import apsw
 import msgspec
 
-from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, VaultInUse, WrongPassphrase
+from phantom_messenger.client import passphrase, records, vault_file
+from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, WrongPassphrase
+from phantom_messenger.client.vault_file import FORMAT
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
 from phantom_messenger.erasure import Erasure
+from phantom_messenger.sqlite_errors import is_damage
 
-FORMAT: Final = 1
 ARGON2_MEMORY_KIB: Final = 65_536
 ARGON2_PASSES: Final = 3
 ARGON2_LANES: Final = 4
@@ -40,18 +42,7 @@ _LAST_POSITION: Final = 2**63 - 1
 _STEPS_AT_CLOSE: Final = 50
 """Steps of erasing that closing may take; the next opening looks at all that is left."""
 
-_SCHEMA: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE records (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind     TEXT NOT NULL,
-    name     BLOB NOT NULL,   -- HMAC of the name, 16 bytes
-    due      INTEGER,         -- ms since 1970 when the record is to go, if ever
-    value    BLOB NOT NULL,   -- nonce || AES-256-GCM
-    UNIQUE (kind, name)
-) STRICT;
-CREATE INDEX records_due ON records (due) WHERE due IS NOT NULL;
-"""
+_log = logging.getLogger("phantom_messenger")
 
 S = TypeVar("S")
 
@@ -74,16 +65,28 @@ class Secret:
         return "Secret(...)"
 
     def key(self, salt: bytes) -> bytes:
-        """The 32-byte key that wraps the vault's own key."""
+        """The 32-byte key that wraps the key of a new vault.
+
+        Raises:
+            UsageError: the passphrase cannot be one.
+        """
+        return self._key(passphrase.chosen(self._text, what="the profile"), salt)
+
+    def keys(self, salt: bytes) -> Iterator[bytes]:
+        """The keys that an older vault may be wrapped with, most likely first; each takes its time to make."""
+        words = passphrase.candidates(self._text, what="the profile") if self.stretched else [self._text.encode()]
+        return (self._key(one, salt) for one in words)
+
+    def _key(self, words: bytes, salt: bytes) -> bytes:
         if self.stretched:
             return primitives.argon2id(
-                self._text.encode(),
+                words,
                 salt=salt,
                 memory_kib=ARGON2_MEMORY_KIB,
                 passes=ARGON2_PASSES,
                 lanes=ARGON2_LANES,
             )
-        return primitives.hkdf(self._text.encode(), salt=salt, info=b"phantom/1 vault keyring\n", length=32)
+        return primitives.hkdf(words, salt=salt, info=b"phantom/1 vault keyring\n", length=32)
 
 
 class Vault:
@@ -99,34 +102,35 @@ class Vault:
     """
 
     def __init__(self, path: Path, secret: Secret, *, create: bool = True) -> None:
-        if not create and not path.exists():
-            raise NoProfile(f"there is no profile at {path}; make one with 'phantom init'")
-        self.path = path
         self._wrote = True  # perhaps by an earlier run that died
+        self._is_parted = False
+        self._is_damaged = False
         self._erasure: Erasure | None = None
+        self._lock: int | None = None
         self._when_kept: list[Callable[[], None]] = []
+        self.unreadable = 0
+        """How many records were left out because they could not be decrypted."""
         try:
+            self.path = path = vault_file.real_path(path)
+            is_there = path.exists()
+            if not create and not is_there:
+                raise NoProfile(f"there is no profile at {path}; make one with 'phantom init'")
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock: int | None = _lock(path)
+            self._lock = vault_file.lock(path)
         except OSError as error:
-            raise VaultError(
-                f"cannot write to {path.parent}: {error.strerror}; set PHANTOM_HOME to another folder"
-            ) from None
+            raise vault_file.unreachable(path.parent, error) from None
         try:
-            self._connection = apsw.Connection(str(path))
-        except apsw.Error as error:
-            os.close(self._lock)
-            raise VaultError(f"cannot open {path}: {error}") from None
-        try:
+            if path.exists():
+                vault_file.check(path)
+            else:
+                vault_file.make(path, _meta(secret))
             path.chmod(0o600)
+            self._connection = apsw.Connection(str(path))
             self._open(secret)
-            self._erasure = Erasure(self._connection, path, _LOG_PAGES)
         except BaseException as error:
             self.close()
-            if isinstance(error, apsw.NotADBError | apsw.CorruptError | apsw.SQLError):
-                raise VaultDamaged(f"{path} cannot be read; restore it from a backup") from None
             if isinstance(error, apsw.Error | OSError):
-                raise VaultError(f"cannot open {path}: {error}") from None
+                raise vault_file.told(path, error) from None
             raise
 
     def close(self) -> None:
@@ -135,7 +139,8 @@ class Vault:
             for _ in range(_STEPS_AT_CLOSE):
                 if self._erasure is None or self._erasure.run():
                     break
-            self._connection.close()
+            if hasattr(self, "_connection"):
+                self._connection.close()
         if self._erasure is not None:
             self._erasure.close()
             self._erasure = None
@@ -146,8 +151,7 @@ class Vault:
     def destroy(self) -> None:
         """Close it and delete its files."""
         self.close()
-        for suffix in ("", "-wal", "-shm", ".lock"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        vault_file.delete(self.path)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -155,10 +159,13 @@ class Vault:
         if self._is_in_transaction():
             yield
             return
+        self._part()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._wrote = True
             self._when_kept.clear()
+            if self._erasure is not None:
+                self._erasure.begin()
             yield
             self._connection.execute("COMMIT")
             kept, self._when_kept = self._when_kept, []
@@ -170,11 +177,18 @@ class Vault:
             # SQLite ends the transaction by itself when the disk is full.
             if self._is_in_transaction():
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, apsw.BusyError):
-                raise VaultError(f"another program (a backup?) holds {self.path}; it is tried again") from None
+            if (is_damage(error) or self._is_damaged) and self._mend():
+                raise VaultDamaged(f"{self.path} was damaged; what can be read of it was saved: try again") from None
             if isinstance(error, apsw.Error):
-                raise VaultError(f"cannot write to {self.path} ({error}); free some disk space") from None
+                raise vault_file.told(self.path, error) from None
             raise
+
+    def _part(self) -> None:
+        """Before the first transaction: let no log of this run fit to an older copy of the file."""
+        if self._erasure is not None and not self._is_parted:
+            self._is_parted = True
+            with suppress(apsw.Error):  # a full disk, or somebody reads it: the transaction itself will tell
+                self._erasure.part()
 
     def when_kept(self, do: Callable[[], None]) -> None:
         """Do something once the transaction is on disk, and not if it fails: memory follows what is stored."""
@@ -193,28 +207,35 @@ class Vault:
         return self._connection.in_transaction
 
     def get(self, kind: str, name: str, type_: type[S]) -> S | None:
-        """A record's value, or None."""
+        """A record's value, or None.
+
+        Raises:
+            VaultDamaged: it is there, and cannot be read.
+        """
         hashed = self._hashed(kind, name)
-        row: Any = self._connection.execute(
-            "SELECT value FROM records WHERE kind = ? AND name = ?", (kind, hashed)
-        ).fetchone()
-        return None if row is None else self._read(kind, hashed, row[0], type_)
+        rows = self._run("SELECT value FROM records WHERE kind = ? AND name = ?", (kind, hashed))
+        return self._read(kind, hashed, rows[0][0], type_) if rows else None
+
+    def find(self, kind: str, name: str, type_: type[S]) -> S | None:
+        """As ``get``, and None, too, if it is damaged: for what can be done without."""
+        try:
+            return self.get(kind, name, type_)
+        except VaultDamaged:
+            self._leave_out()
+            return None
 
     def place(self, kind: str, name: str) -> int:
         """The position of a record in the order of its kind, 0 if it is not there."""
-        row: Any = self._connection.execute(
-            "SELECT position FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name))
-        ).fetchone()
-        return 0 if row is None else int(row[0])
+        rows = self._run("SELECT position FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
+        return int(rows[0][0]) if rows else 0
 
     def has(self, kind: str, name: str) -> bool:
         """Whether there is a record."""
-        return (
-            self._connection.execute(
-                "SELECT 1 FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name))
-            ).fetchone()
-            is not None
-        )
+        return bool(self._run("SELECT 1 FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name))))
+
+    def is_unused(self) -> bool:
+        """Whether nothing was ever put into it."""
+        return not self._run("SELECT 1 FROM records LIMIT 1") and not self._run("SELECT 1 FROM sqlite_sequence")
 
     def put(self, kind: str, name: str, value: object, *, due: int | None = None) -> None:
         """Store a record; one of the same name keeps its place in the order.
@@ -228,7 +249,7 @@ class Vault:
         hashed = self._hashed(kind, name)
         nonce = os.urandom(primitives.NONCE_BYTES)
         sealed = nonce + primitives.seal(self._key, nonce, msgspec.msgpack.encode(value), kind.encode() + hashed)
-        self._connection.execute(
+        self._run(
             "INSERT INTO records (kind, name, due, value) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (kind, name) DO UPDATE SET due = excluded.due, value = excluded.value",
             (kind, hashed, due, sealed),
@@ -236,73 +257,118 @@ class Vault:
 
     def delete(self, kind: str, name: str) -> None:
         """Remove a record, overwriting it; idempotent."""
-        self._connection.execute("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
+        self._run("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
 
     def forget(self, kind: str, due: int) -> None:
         """Remove the records of a kind that were due by then; call it inside a transaction."""
-        self._connection.execute("DELETE FROM records WHERE kind = ? AND due <= ?", (kind, due))
+        self._run("DELETE FROM records WHERE kind = ? AND due <= ?", (kind, due))
 
     def all(self, kind: str, type_: type[S], *, after: int = 0) -> Iterator[tuple[int, S]]:
-        """The records of a kind behind a position, in order, each with its position."""
-        rows: list[Any] = self._connection.execute(
+        """The records of a kind behind a position, in order, each with its position; damaged ones are left out."""
+        rows = self._run(
             "SELECT position, name, value FROM records WHERE kind = ? AND position > ? ORDER BY position", (kind, after)
-        ).fetchall()
+        )
         for position, hashed, value in rows:
-            yield position, self._read(kind, hashed, value, type_)
+            for record in self._readable(kind, hashed, value, type_):
+                yield position, record
 
     def newest(self, kind: str, type_: type[S]) -> Iterator[S]:
         """The records of a kind, the last one first, read as they are asked for and each once."""
         below = _LAST_POSITION
         while True:
-            rows: list[Any] = self._connection.execute(
+            rows = self._run(
                 "SELECT position, name, value FROM records WHERE kind = ? AND position < ?"
                 " ORDER BY position DESC LIMIT ?",
                 (kind, below, _PAGE),
-            ).fetchall()
+            )
             for below, hashed, value in rows:  # noqa: B007 - the last one bounds the next page
-                yield self._read(kind, hashed, value, type_)
+                yield from self._readable(kind, hashed, value, type_)
             if len(rows) < _PAGE:
                 return
 
-    def readable(self, kind: str, type_: type[S]) -> Iterator[tuple[int, S]]:
-        """As ``all``, without those that are damaged: for what can be made anew."""
-        rows: list[Any] = self._connection.execute(
-            "SELECT position, name, value FROM records WHERE kind = ? ORDER BY position", (kind,)
-        ).fetchall()
-        for position, hashed, value in rows:
-            with suppress(VaultDamaged):
-                yield position, self._read(kind, hashed, value, type_)
-
     def overdue(self, kind: str, now: int, type_: type[S]) -> list[S]:
-        """The records of a kind whose time has come."""
-        rows: list[Any] = self._connection.execute(
-            "SELECT name, value FROM records WHERE kind = ? AND due <= ? ORDER BY due", (kind, now)
-        ).fetchall()
-        return [self._read(kind, hashed, value, type_) for hashed, value in rows]
+        """The records of a kind whose time has come; damaged ones are left out."""
+        rows = self._run("SELECT name, value FROM records WHERE kind = ? AND due <= ? ORDER BY due", (kind, now))
+        return [record for hashed, value in rows for record in self._readable(kind, hashed, value, type_)]
+
+    def _readable(self, kind: str, hashed: bytes, value: bytes, type_: type[S]) -> Iterator[S]:
+        try:
+            yield self._read(kind, hashed, value, type_)
+        except VaultDamaged:
+            self._leave_out()
+
+    def _leave_out(self) -> None:
+        self.unreadable += 1
+        if self.unreadable == 1:
+            _log.warning("records in %s are damaged and left out; a backup may have them", self.path)
+
+    def _run(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """What a statement finds.
+
+        Raises:
+            VaultError: it could not be run; the message says what to do.
+        """
+        try:
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except apsw.Error as error:
+                if not is_damage(error):
+                    raise
+                self._is_damaged = True
+                if self._is_in_transaction() or not self._mend():
+                    raise
+                return self._connection.execute(statement, values).fetchall()
+        except apsw.Error as error:
+            raise vault_file.told(self.path, error) from None
+
+    def _mend(self) -> bool:
+        """Go on with what can be read, outside of a transaction; whether that could be done."""
+        if not vault_file.salvage(self._connection, self.path, self._has_identity):
+            return False
+        if self._erasure is not None:
+            self._erasure.close()
+            self._erasure = None
+        self._connection = apsw.Connection(str(self.path))
+        self._prepare()
+        self._erasure = Erasure(self._connection, self.path, _LOG_PAGES)
+        self._is_damaged = False
+        return True
+
+    def _has_identity(self, connection: apsw.Connection) -> bool:
+        hashed = self._hashed(records.IDENTITY, "")
+        row: Any = connection.execute(
+            "SELECT value FROM records WHERE kind = ? AND name = ?", (records.IDENTITY, hashed)
+        ).fetchone()
+        try:
+            return row is not None and bool(self._read(records.IDENTITY, hashed, row[0], records.IdentityRecord))
+        except VaultDamaged:
+            return False
 
     def _open(self, secret: Secret) -> None:
+        try:
+            self._prepare()
+        except (apsw.IOError, apsw.CantOpenError, apsw.FullError) as error:
+            if is_damage(error):
+                raise
+            # A full disk has no room for the index of the log; whoever is alone can keep it in memory, and read.
+            self._connection.close()
+            self._connection = apsw.Connection(str(self.path))
+            self._connection.pragma("locking_mode", "exclusive")
+            self._prepare()
+        self._unlock(secret)
+        self._erasure = Erasure(self._connection, self.path, _LOG_PAGES)
+
+    def _prepare(self) -> None:
         connection = self._connection
         connection.set_busy_timeout(2_000)
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        connection.pragma("secure_delete", "on")
         version = connection.pragma("user_version")
         if version > FORMAT:
             raise VaultError(f"{self.path} was written by a newer version of Phantom Messenger; install that version")
-        if version == 0:
-            with connection:
-                connection.execute(_SCHEMA)
-                self._lock_up(secret)
-                connection.pragma("user_version", FORMAT)
-        self._unlock(secret)
-
-    def _lock_up(self, secret: Secret) -> None:
-        salt, nonce = os.urandom(SALT_BYTES), os.urandom(primitives.NONCE_BYTES)
-        wrapped = nonce + primitives.seal(secret.key(salt), nonce, os.urandom(32), b"phantom/1 vault key\n")
-        self._connection.executemany(
-            "INSERT INTO meta (name, value) VALUES (?, ?)",
-            [("salt", salt), ("key", wrapped), ("stretched", b"1" if secret.stretched else b"0")],
-        )
+        if version < FORMAT:
+            raise VaultDamaged(f"{self.path} holds nothing; restore it from a backup, or delete it to begin anew")
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("secure_delete", "on")
 
     def _unlock(self, secret: Secret) -> None:
         meta: dict[str, bytes] = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())  # type: ignore[arg-type] # the schema's types
@@ -315,10 +381,12 @@ class Vault:
             raise WrongPassphrase(f"{self.path} is opened by the system's keyring; unset PHANTOM_PASSPHRASE")
         if len(salt) != SALT_BYTES or len(sealed) != primitives.KEY_BYTES + primitives.TAG_BYTES:
             raise VaultDamaged(f"{self.path} is damaged; restore it from a backup")
-        try:
-            key = primitives.unseal(secret.key(salt), nonce, sealed, b"phantom/1 vault key\n")
-        except UndecryptableMessage:
-            raise WrongPassphrase(f"the passphrase does not open {self.path}; try again") from None
+        for wrapping in secret.keys(salt):
+            with suppress(UndecryptableMessage):
+                key = primitives.unseal(wrapping, nonce, sealed, b"phantom/1 vault key\n")
+                break
+        else:
+            raise WrongPassphrase(f"the passphrase does not open {self.path}; try again")
         self._key = primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault records\n", length=32)
         self._names = primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault names\n", length=32)
 
@@ -335,13 +403,8 @@ class Vault:
             raise VaultDamaged(f"a record in {self.path} cannot be read; restore it from a backup") from None
 
 
-def _lock(path: Path) -> int:
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise VaultInUse(
-            f"the profile '{path.stem}' is in use by another program; stop that one (a chat? a listener?) first"
-        ) from None
-    return lock
+def _meta(secret: Secret) -> list[tuple[str, bytes]]:
+    """What a new vault is opened with."""
+    salt, nonce = os.urandom(SALT_BYTES), os.urandom(primitives.NONCE_BYTES)
+    wrapped = nonce + primitives.seal(secret.key(salt), nonce, os.urandom(32), b"phantom/1 vault key\n")
+    return [("salt", salt), ("key", wrapped), ("stretched", b"1" if secret.stretched else b"0")]

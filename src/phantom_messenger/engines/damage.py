@@ -1,16 +1,11 @@
-"""Which errors of SQLite mean that the disk has no room, and which that it has forgotten something."""
+"""Damage in the store: rows that cannot be read, and the errors that tell of it."""
 
 from collections.abc import Callable
-from typing import Final
 
-import apsw
+from phantom_messenger import sqlite_errors
+from phantom_messenger.sqlite_errors import is_no_room
 
-_READING: Final = {
-    apsw.SQLITE_IOERR_READ,
-    apsw.SQLITE_IOERR_SHORT_READ,
-    apsw.SQLITE_IOERR_CORRUPTFS,
-    apsw.SQLITE_IOERR_DATA,
-}
+__all__ = ["DamagedRows", "is_damage", "is_no_room"]
 
 
 class DamagedRows(Exception):
@@ -25,13 +20,6 @@ class DamagedRows(Exception):
         self.find = find
 
 
-def is_no_room(error: BaseException) -> bool:
-    """Whether writing failed: the disk is full, or broken."""
-    return isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and not is_damage(error))
-
-
 def is_damage(error: BaseException) -> bool:
     """Whether what was read is not what was written, or cannot be read."""
-    if isinstance(error, apsw.IOError):
-        return getattr(error, "extendedresult", 0) in _READING
-    return isinstance(error, apsw.CorruptError | DamagedRows)
+    return isinstance(error, DamagedRows) or sqlite_errors.is_damage(error)

@@ -8,7 +8,7 @@ job a savepoint in it.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -179,10 +179,15 @@ class SQLiteStore:
             raise
 
     def _look(self, erasure: Erasure, database: Path) -> None:
-        """Refuse a database of which a whole table cannot be read; what is damaged further down is left out later."""
+        """Refuse a database of which a whole table cannot be read; what is damaged further down is left out later.
+
+        It takes a page of each table, however large they are, and the two rows that each start needs.
+        """
         for name, root in self._connection.execute("SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0"):
             if not erasure.is_tree(int(str(root))):
                 raise StoreError(f"{database} is damaged ({name} cannot be read); restore it from a backup")
+        for table in ("relay_time", "relay_limits"):
+            self._connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of ours
 
     def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
@@ -410,10 +415,9 @@ class SQLiteTime:
 
     def load(self) -> TimeMark | None:
         """See ``relay.ports.TimeKeeper``."""
-        with _readable("time"):
-            row: Any = self._connection.execute(
-                "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
-            ).fetchone()
+        row: Any = self._connection.execute(
+            "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
+        ).fetchone()
         if row is None:
             return None
         boot, since_boot, wall, steady, kept = row
@@ -440,25 +444,14 @@ class SQLiteLimits:
 
     def take(self) -> KeptLimits | None:
         """See ``relay.ports.LimitKeeper``."""
-        with _readable("limits"):
-            row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
-            if row is None:
-                return None
-            self._connection.execute("DELETE FROM relay_limits")
+        row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
+        if row is None:
+            return None
+        self._connection.execute("DELETE FROM relay_limits")
         key, times, checksum = row
         if not (isinstance(key, bytes) and isinstance(times, bytes)) or crc32(key + times) != checksum:
             return None
         return KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))
-
-
-@contextlib.contextmanager
-def _readable(what: str) -> Iterator[None]:
-    try:
-        yield
-    except apsw.Error as error:
-        if not is_damage(error):
-            raise
-        raise StoreError(f"relay.db is damaged (the relay's {what} cannot be read); restore it from a backup") from None
 
 
 def _step_bytes(reserve: Reserve | None) -> int:

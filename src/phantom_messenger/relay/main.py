@@ -11,6 +11,7 @@ from typing import Final
 
 import uvloop
 
+from phantom_messenger.engines.folder import FolderUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.events import Event, install, log
 from phantom_messenger.relay.config import Config, ConfigError
@@ -18,7 +19,7 @@ from phantom_messenger.relay.names import ANY
 from phantom_messenger.relay.server import RelayServer
 from phantom_messenger.version import __version__
 
-__all__ = ["ConfigError", "StoreError", "run_relay"]
+__all__ = ["ConfigError", "FolderUnusable", "StoreError", "run_relay"]
 
 COLLECT_AFTER: Final = 10_000, 20, 50
 """Objects until a collection, and collections of one generation until the next older one's."""

@@ -246,6 +246,7 @@ def _room() -> int:
 def _kept(store: Store) -> tuple[TimeMark | None, KeptLimits | None]:
     """What the last run has left: its time, and what counted of the limits, which a full disk may keep here."""
     time, limits = store.run([lambda tx: tx.time.load(), lambda tx: tx.limits.take()])
-    if isinstance(time, Failure):
-        raise time.error
+    for found in (time, limits):
+        if isinstance(found, Failure) and (found is time or not found.storage_full):
+            raise found.error
     return time if isinstance(time, TimeMark) else None, limits if isinstance(limits, KeptLimits) else None
