@@ -7,7 +7,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import Job
 from support.people import Frame, Person
-from support.simulated import SECOND, Client, World
+from support.simulated import SECOND, Client, MakeWorld, World
 
 
 @pytest.fixture
@@ -197,10 +197,13 @@ def test_frame_behind_a_deletion_is_a_fault_without_the_check(
     assert any("unexpected" in message for message in caplog.messages)
 
 
-def test_what_an_old_key_still_sends_is_not_the_new_ones(world: World) -> None:
+def test_what_an_old_key_still_sends_is_not_the_new_ones(make_world: MakeWorld) -> None:
     """A certified login takes an id: what is on its way of the one who had claimed it does not count as its own."""
+    world = make_world(reference_clients=True, limits=False)
     owner = world.person("owner")
-    claimant = world.login(world.person("claimant", user_id=owner.id))
+    claimant = world.connect(world.person("claimant", user_id=owner.id))
+    claimant.person.bind(claimant.acknowledgement, claimant.host)
+    assert claimant.ask(claimant.person.unsigned_auth())["type"] == "AUTH_SUCCESS"
     newcomer = world.connect(owner)
     newcomer.put(newcomer.auth(["ack"]))
     claimant.put(claimant.person.publish([1, 2, 3]))

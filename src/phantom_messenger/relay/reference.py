@@ -87,8 +87,10 @@ class Letter:
     """
 
     def __init__(self, text: bytes, session: "Lenience", *, is_proper: bool) -> None:
+        whole = parse_strictly(text)
+        canonical(whole)  # before another parser, which would stumble over what has no such form
         self._envelope = _PARTS.decode(text)
-        self._signed_texts = _readings(parse_strictly(text), self._envelope)
+        self._signed_texts = _readings(whole, self._envelope)
         self._session = session
         self._is_proper = is_proper
 
