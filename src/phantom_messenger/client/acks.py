@@ -31,6 +31,9 @@ class Acks:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._kept = {
+            records.pair(ack.sender, ack.message_id): ack for _, ack in vault.readable(records.ACK, AckRecord)
+        }
         self._covered: dict[str, int | None] = {}
         """Those sent on this connection: the number of the PING behind them, None if there is none yet."""
         self._requests: dict[str, str] = {}
@@ -40,12 +43,28 @@ class Acks:
         self._again: list[frames.MessageAckPayload] = []
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._vault.all(records.ACK, AckRecord))
+        return len(self._kept)
 
     def put(self, sender: str, message_id: str, status: str) -> None:
         """Keep one; call it inside a transaction with what it is about."""
         record = AckRecord(message_id=message_id, sender=sender, status=status)
-        self._vault.put(records.ACK, records.pair(sender, message_id), record)
+        name = records.pair(sender, message_id)
+        self._vault.put(records.ACK, name, record)
+        self._vault.when_kept(lambda: self._remember(name, record))
+
+    def drop(self, sender: str) -> None:
+        """Forget those about this user's messages; call it inside a transaction."""
+        for name, ack in list(self._kept.items()):
+            if ack.sender == sender:
+                self._vault.delete(records.ACK, name)
+                self._vault.when_kept(lambda name=name: self._forget(name))  # type: ignore[misc] # the name of now
+
+    def _remember(self, name: str, record: AckRecord) -> None:
+        self._kept[name] = record
+
+    def _forget(self, name: str) -> None:
+        self._kept.pop(name, None)
+        self._covered.pop(name, None)
 
     def connected(self) -> None:
         """A new connection: nothing was told on it yet."""
@@ -68,8 +87,7 @@ class Acks:
         again, self._again = self._again, []
         for payload in again:
             self.confirm(link, payload, now)
-        for _, ack in self._vault.all(records.ACK, AckRecord):
-            name = records.pair(ack.sender, ack.message_id)
+        for name, ack in self._kept.items():
             if name not in self._covered:
                 self._covered[name] = None
                 payload = frames.MessageAckPayload(message_id=ack.message_id, sender_id=ack.sender, status=ack.status)  # type: ignore[arg-type] # one of the three words
@@ -92,7 +110,7 @@ class Acks:
         with self._vault.transaction():
             for name in told:
                 self._vault.delete(records.ACK, name)
-                del self._covered[name]
+                self._vault.when_kept(lambda name=name: self._forget(name))  # type: ignore[misc] # the name of now
         self._requests = {request: name for request, name in self._requests.items() if name not in told}
 
     def refused(self, error: frames.Error, now: int) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -36,6 +37,7 @@ from phantom_messenger.client.handles import Delivery, Message
 from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer, outage
+from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -89,13 +91,14 @@ class Client:
             vault.close()
             raise
         self._deliveries: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
+        self._waited: set[Delivery] = set()
         self._queues: list[asyncio.Queue[Event | None]] = []
         self._state = _NOT_YET
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._sooner = asyncio.Event()
         self._is_over = asyncio.Event()
-        self._disk_trouble: VaultError | None = None
+        self._why_over = ""
         self._tick_at = 0.0
         self._was_online = False
         self._task: asyncio.Task[None] | None = None
@@ -175,7 +178,7 @@ class Client:
         if self._closed:
             self._raise_if_over()
         if self._messenger.server:
-            self._task = asyncio.create_task(self._run(self._messenger.server))
+            self._task = asyncio.create_task(self._run())
         else:
             self.close()
             raise UsageError("no relay is known; give its URL with server=... or 'phantom init --server URL'")
@@ -200,12 +203,15 @@ class Client:
             self._vault.close()
 
     def set_server(self, url: str) -> None:
-        """Remember another relay, for the next connection.
+        """Remember another relay, and go there if there is a connection.
 
         Raises:
             UsageError: not a relay's URL.
         """
+        before = self._messenger.server
         self._messenger.set_server(profiles.checked_url(url))
+        if before not in {"", self._messenger.server}:
+            self._leave("another relay was chosen")
 
     # --- who and where ------------------------------------------------------------
 
@@ -307,7 +313,7 @@ class Client:
             raise UsageError("expires_in is a number of seconds, at most a year of them")
         lifetime = None if expires_in is None else max(1, round(expires_in * 1000))
         entry = self._messenger.send_text(contact.user_id, text, burn=burn_after_read, expires_in=lifetime)
-        delivery = Delivery(entry.message_id, contact, DeliveryState.QUEUED)
+        delivery = Delivery(entry.message_id, contact, DeliveryState.QUEUED, waited=self._waited)
         self._deliveries[entry.message_id] = delivery
         if self._failure is not None:
             delivery.fail(self._failure)
@@ -327,19 +333,27 @@ class Client:
         Raises:
             LoginRefused, Replaced: nothing will come any more.
         """
-        position = 0
+        position, told = 0, False
         while True:
             if self._closed:
                 self._raise_if_over()
             found = self._messenger.next_received(position, sender)
             if found is None:
                 self._raise_if_over()
+                if self._state.state is not ConnectionState.ONLINE and not told:
+                    told = True
+                    _log.warning("messages() waits, and there is no connection: %s", self._state.reason or "connecting")
                 self._news.clear()
                 await self._news.wait()
                 continue
             position, record = found
-            yield Message(record, self.contacts.of(record.sender), self.mark_read)
+            yield Message(self._shown(record), self.contacts.of(record.sender), self.mark_read)
             self._messenger.handled(record.sender, record.message_id)
+
+    def _shown(self, record: ReceivedRecord) -> ReceivedRecord:
+        """With the time when it expires by the wall clock."""
+        at = record.expires_at
+        return record if at is None else msgspec.structs.replace(record, expires_at=self._messenger.shown(at))
 
     def mark_read(self, message: Message) -> None:
         """As ``message.mark_read``."""
@@ -374,7 +388,7 @@ class Client:
             who: a contact's name or a user id.
             timeout: seconds.
         """
-        self._task = asyncio.create_task(self._run(self._messenger.server))
+        self._task = asyncio.create_task(self._run())
         try:
             await self.wait_online(timeout)
             await self.wait_key(who, timeout)
@@ -537,9 +551,9 @@ class Client:
 
     # --- the connection -----------------------------------------------------------
 
-    async def _run(self, url: str) -> None:
+    async def _run(self) -> None:
         """Stay connected; and let time pass for what is kept here, also while there is no connection."""
-        tasks = {asyncio.create_task(self._stay_connected(url)), asyncio.create_task(self._keep_time())}
+        tasks = {asyncio.create_task(self._stay_connected()), asyncio.create_task(self._keep_time())}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -549,14 +563,14 @@ class Client:
         finally:
             await _cancelled(tasks)
 
-    async def _stay_connected(self, url: str) -> None:
+    async def _stay_connected(self) -> None:
         bound = FIRST_BACKOFF
         jitter = random.SystemRandom()
         while True:
             self._messenger.dialling()
             self._changed()
             self._was_online = False
-            if not await self._connect_once(url):
+            if not await self._connect_once(self._messenger.server):
                 return
             bound = FIRST_BACKOFF if self._was_online else min(bound * 2, LONGEST_BACKOFF)
             asked = (self._messenger.retry_after or 0) / 1000
@@ -580,7 +594,7 @@ class Client:
     async def _talk(self, connection: ClientConnection, url: str) -> tuple[int | None, str]:
         """Feed and drain until the link is lost; the code of the close frame, if there was one, and why."""
         self._is_over.clear()
-        self._disk_trouble = None
+        self._why_over = ""
         self._messenger.connected(profiles.audience_of(url))
         over = asyncio.create_task(self._is_over.wait())
         tasks: set[asyncio.Task[Any]] = {
@@ -601,7 +615,7 @@ class Client:
             return None, str(error)  # a full disk passes: as an outage does
         finally:
             await _cancelled(tasks)
-        return None, str(self._disk_trouble or self._state.reason or "the relay has stopped answering")
+        return None, self._why_over or self._state.reason or "the relay has stopped answering"
 
     async def _keep_time(self) -> None:
         """Tick when it is time, and that can become earlier while one waits."""
@@ -616,10 +630,14 @@ class Client:
             try:
                 self._messenger.tick()
             except VaultError as error:
-                self._disk_trouble = error
-                self._is_over.set()
+                self._leave(str(error))
                 await asyncio.sleep(DISK_PAUSE)
             self._changed()
+
+    def _leave(self, why: str) -> None:
+        """The connection, if there is one, is given up."""
+        self._why_over = why
+        self._is_over.set()
 
     async def _read(self, connection: ClientConnection) -> None:
         while True:
@@ -652,6 +670,14 @@ class Client:
         match event:
             case ConnectionEvent():
                 self._state = event
+                level = (
+                    logging.INFO
+                    if event.state in {ConnectionState.CONNECTING, ConnectionState.ONLINE}
+                    else logging.WARNING
+                )
+                _log.log(level, "%s%s", event.state, f": {event.reason}" if event.reason else "")
+            case TroubleEvent(word=word):
+                _log.warning("trouble: %s", word)  # the sentence can name people
             case DeliveryEvent():
                 delivery = self._deliveries.get(event.message_id)
                 if delivery is not None:

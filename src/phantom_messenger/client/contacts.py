@@ -41,6 +41,7 @@ class Contacts:
         self._own_key = own_key
         self._added = added
         self._remove = remove
+        self._index: _Names | None = None
 
     def everybody(self) -> list[Contact]:
         """Everybody, in the order in which they came."""
@@ -53,10 +54,10 @@ class Contacts:
             UnknownContact: no such name; and it is no user id.
             InvalidUserId: an id with a wrong character.
         """
-        name, user_id = normal_name(who), plain_id(who)
-        for contact in self.everybody():
-            if who and (user_id == contact.user_id or name == normal_name(contact.name)):
-                return contact
+        user_id = plain_id(who)
+        found = self._names().by_name.get(normal_name(who), user_id) if who else ""
+        if found and found.isascii() and self._vault.has(records.CONTACT, found):
+            return self.of(found)
         if is_user_id(user_id):
             return Contact(name="", user_id=user_id, trust=Trust.UNVERIFIED, key=None)
         raise UnknownContact(f"there is no contact '{who}'; add one with 'phantom contacts add NAME ID'")
@@ -83,12 +84,12 @@ class Contacts:
         user_id = plain_id(user_id)
         self._check_id(user_id, claimed=claimed)
         name = checked_name(name)
-        others = [contact for contact in self.everybody() if contact.name and contact.user_id != user_id]
-        if any(normal_name(contact.name) == name for contact in others):
+        names = self._names()
+        if names.by_name.get(normal_name(name), user_id) != user_id:
             raise ContactExists(
                 f"'{name}' is another contact already; choose another name, or use --replace if they have a new id"
             )
-        twin = next((contact.name for contact in others if skeleton(contact.name) == skeleton(name)), "")
+        twin = next((other for one, other in names.alike(name) if one != user_id), "")
         if twin and not alike:
             raise ContactExists(
                 f"'{name}' looks like your contact '{twin}'; choose another name, or use --yes to have both"
@@ -97,6 +98,7 @@ class Contacts:
         record = msgspec.structs.replace(record, name=name)
         with self._vault.transaction():
             self._vault.put(records.CONTACT, user_id, record)
+            self._vault.when_kept(lambda: names.put(user_id, name))
         self._added(user_id)
         return _public(record)
 
@@ -178,17 +180,27 @@ class Contacts:
         if old.user_id == user_id:
             return old
         self._check_id(user_id, claimed=is_claimed_id(old.user_id))
-        for contact in self.everybody():
-            if contact.user_id == user_id and contact.name:
-                raise ContactExists(f"that id is '{contact.name}' already; use that name")
+        if there := self.of(user_id).name:
+            raise ContactExists(f"that id is '{there}' already; use that name")
         before = self._vault.find(records.CONTACT, old.user_id, ContactRecord) or ContactRecord(user_id=old.user_id)
         record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
         record = msgspec.structs.replace(record, name=old.name, trust=str(Trust.CHANGED))
         with self._vault.transaction():
             self._vault.put(records.CONTACT, old.user_id, msgspec.structs.replace(before, name=""))
             self._vault.put(records.CONTACT, user_id, record)
+            self._vault.when_kept(self._look_again)
         self._added(user_id)
         return _public(record)
+
+    def _names(self) -> "_Names":
+        if self._index is None:
+            self._index = _Names()
+            for contact in self.everybody():
+                self._index.put(contact.user_id, contact.name)
+        return self._index
+
+    def _look_again(self) -> None:
+        self._index = None
 
     def _check_id(self, user_id: str, *, claimed: bool) -> None:
         if not is_user_id(user_id) and not (claimed and is_claimed_id(user_id)):
@@ -210,11 +222,22 @@ class Contacts:
 
     def ungreeted(self) -> list[str]:
         """Ids of named contacts whom the relay does not yet know as such."""
-        return [
-            record.user_id
-            for _, record in self._vault.all(records.CONTACT, ContactRecord)
-            if record.name and not record.greeted and not record.blocked
-        ]
+        return [record.user_id for _, record in self._vault.all(records.CONTACT, ContactRecord) if record.is_ungreeted]
+
+    def is_ungreeted(self, user_id: str) -> bool:
+        """Whether this is one of ``ungreeted``."""
+        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        return record is not None and record.is_ungreeted
+
+    def moved(self) -> None:
+        """Another relay was chosen, which knows nobody: all are to be greeted again; call it inside a transaction."""
+        for _, record in list(self._vault.all(records.CONTACT, ContactRecord)):
+            if record.greeted and not record.moved:
+                self._vault.put(records.CONTACT, record.user_id, msgspec.structs.replace(record, moved=True))
+
+    def blocked(self) -> list[str]:
+        """Ids of those whose messages are dropped unread."""
+        return [record.user_id for _, record in self._vault.all(records.CONTACT, ContactRecord) if record.blocked]
 
     def is_blocked(self, user_id: str) -> bool:
         """Whether what this user sends is dropped unread."""
@@ -224,7 +247,7 @@ class Contacts:
     def note_blocked(self, user_id: str, *, blocked: bool) -> None:
         """Note it, and that the relay forgets that we wrote to them; call it inside a transaction."""
         record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
-        record = msgspec.structs.replace(record, blocked=blocked, greeted=False)
+        record = msgspec.structs.replace(record, blocked=blocked, greeted=False, moved=False)
         if record == ContactRecord(user_id=user_id):
             self._vault.delete(records.CONTACT, user_id)
         else:
@@ -237,6 +260,7 @@ class Contacts:
             self._vault.put(records.CONTACT, user_id, ContactRecord(user_id=user_id, blocked=True))
         else:
             self._vault.delete(records.CONTACT, user_id)
+        self._vault.when_kept(self._look_again)
         self._vault.when_kept(lambda: self._added(user_id))
 
     def remove(self, who: str, *, history: bool = False) -> Contact:
@@ -259,8 +283,32 @@ class Contacts:
     def greeted(self, user_id: str) -> None:
         """The relay has seen us write to this contact; call it inside a transaction."""
         record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
-        if not record.greeted:
-            self._vault.put(records.CONTACT, user_id, msgspec.structs.replace(record, greeted=True))
+        if not record.greeted or record.moved:
+            self._vault.put(records.CONTACT, user_id, msgspec.structs.replace(record, greeted=True, moved=False))
+
+
+class _Names:
+    """Who has which name, and which names look like it: for an address book that is not read for each look."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, str] = {}
+        self._by_look: dict[str, dict[str, str]] = {}
+        self._named: dict[str, str] = {}
+
+    def put(self, user_id: str, name: str) -> None:
+        """Somebody has this name from now on, '' for none."""
+        before = self._named.pop(user_id, "")
+        if before:
+            self.by_name.pop(normal_name(before), None)
+            self._by_look[skeleton(before)].pop(user_id, None)
+        if name:
+            self._named[user_id] = name
+            self.by_name[normal_name(name)] = user_id
+            self._by_look.setdefault(skeleton(name), {})[user_id] = name
+
+    def alike(self, name: str) -> list[tuple[str, str]]:
+        """Ids and names that look like this one."""
+        return list(self._by_look.get(skeleton(name), {}).items())
 
 
 def is_claimed_id(text: str) -> bool:

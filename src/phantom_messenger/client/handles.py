@@ -11,12 +11,17 @@ from phantom_messenger.client.status import Contact, DeliveryState
 class Delivery:
     """The way of one text. Its states can be awaited."""
 
-    def __init__(self, message_id: str, peer: Contact, state: DeliveryState) -> None:
+    def __init__(
+        self, message_id: str, peer: Contact, state: DeliveryState, *, waited: "set[Delivery] | None" = None
+    ) -> None:
         self.message_id = message_id
         self.peer = peer
         self.state = state
         self._changed = asyncio.Event()
         self._error: PhantomError | None = None
+        self._waited = set() if waited is None else waited
+        """Where it is kept while somebody waits: else nothing need hold it, nor the task that waits."""
+        self._waiters = 0
 
     def __repr__(self) -> str:
         return f"Delivery({self.message_id}, {self.state.word})"
@@ -38,13 +43,23 @@ class Delivery:
         while self.state < state:
             if self._error is not None:
                 raise self._error
-            self._changed.clear()
-            await self._changed.wait()
+            await self._next_change()
         if self.state in {DeliveryState.EXPIRED, DeliveryState.FAILED} and state < DeliveryState.EXPIRED:
             raise DeliveryFailed(
                 f"the text to {self.peer.label} has {self.state.word}; send it again if it still matters"
             )
         return self.state
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        self._waiters += 1
+        self._waited.add(self)
+        try:
+            await self._changed.wait()
+        finally:
+            self._waiters -= 1
+            if not self._waiters:
+                self._waited.discard(self)
 
     def advance(self, state: DeliveryState) -> None:
         """Note how far it has come."""

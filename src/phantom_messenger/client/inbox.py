@@ -98,7 +98,7 @@ class Inbox:
 
     def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
         """The first text behind a position, of a sender if one is named, that was not handled."""
-        for position, marker in self._vault.all(records.INBOX, InboxRecord, after=after):
+        for position, marker in self._vault.oldest(records.INBOX, InboxRecord, after=after):
             if sender not in {None, marker.sender}:
                 continue
             received = self._vault.find(

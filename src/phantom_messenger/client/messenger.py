@@ -162,6 +162,7 @@ class Messenger:
             outbox=self._outbox,
             receipts=self._receipts,
             healing=self._healing,
+            acks=self._acks,
             sending=self._sending,
         )
         self._events: list[Event] = []
@@ -192,11 +193,21 @@ class Messenger:
         return self._server
 
     def set_server(self, url: str) -> None:
-        """Remember the relay."""
-        if url != self._server:
-            with self._vault.transaction():
-                self._vault.put(records.IDENTITY, "", IdentityRecord(seed=self._identity.seed, server=url))
-            self._server = url
+        """Remember the relay, for the next connection; one that is there is not used any more."""
+        if url == self._server:
+            return
+        is_move = bool(self._server)
+        with self._vault.transaction():
+            self._vault.put(records.IDENTITY, "", IdentityRecord(seed=self._identity.seed, server=url))
+            if is_move:
+                self.contacts.moved()
+                self._refusing.moved()
+        self._server = url
+        if is_move:
+            self._link = None
+            self._was_in, self._late, self.retry_after = False, 0, None
+            self._sending.moved()
+            self._ungreeted.update(self.contacts.ungreeted())
 
     @property
     def is_online(self) -> bool:
@@ -763,7 +774,7 @@ class Messenger:
         self._sending.may_be_told(peer)
 
     def _contact_added(self, peer: str) -> None:
-        self._ungreeted = set(self.contacts.ungreeted())
+        (self._ungreeted.add if self.contacts.is_ungreeted(peer) else self._ungreeted.discard)(peer)
         self._sending.forgive(peer)
         self._pump()
         self._notify()

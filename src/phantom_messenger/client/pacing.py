@@ -43,17 +43,22 @@ def asked(retry_after: int | UnsetType | None, otherwise: int, *, longest: int =
 
 
 class Pacing:
-    """Windows and pauses; times are monotonic milliseconds. They outlive a connection, as the relay's do."""
+    """Windows and pauses; times are monotonic milliseconds. Windows outlive a connection, as the relay's do."""
 
     def __init__(self) -> None:
         self._windows: dict[RateClass, Window] = {}
+        self._full_until: dict[RateClass, int] = {}
         self._until: dict[RateClass, int] = {}
         self._peers: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
 
     def may_send(self, rate: RateClass, now: int) -> bool:
         """Whether no pause holds for this class."""
-        return now >= self._until.get(rate, 0)
+        return now >= self.until(rate)
+
+    def until(self, rate: RateClass) -> int:
+        """When the pause of this class ends, or has ended."""
+        return max(self._until.get(rate, 0), self._full_until.get(rate, 0))
 
     def may_reach(self, peer: str, now: int) -> bool:
         """Whether no pause holds for this user."""
@@ -68,7 +73,7 @@ class Pacing:
             window = self._windows[rate] = Window(limit, PACE_SPAN_MS)
         wait = window.take(now)
         if wait:
-            self.pause(rate, now + wait)
+            self._full_until[rate] = now + wait
         return not wait
 
     def free(self, rate: RateClass, limit: int | None, now: int) -> int:
@@ -79,12 +84,18 @@ class Pacing:
         return window.limit - window.used(now)
 
     def pause(self, rate: RateClass, until: int) -> None:
-        """Send nothing of a class before then."""
+        """The relay wants nothing of a class before then."""
         self._until[rate] = max(until, self._until.get(rate, 0))
 
     def pause_peer(self, peer: str, until: int) -> None:
         """Send nothing to this user before then."""
         self._peers[peer] = until
+
+    def disconnected(self) -> None:
+        """What a relay has asked for holds on its connection: another may be another relay's, or mean it no more."""
+        self._until.clear()
+        for peer in [peer for peer in self._peers if peer not in self._unknown]:
+            del self._peers[peer]
 
     def unknown_peer(self, peer: str, now: int) -> None:
         """The relay does not know this user: ask again later, each time later."""
@@ -99,4 +110,5 @@ class Pacing:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each pause ends."""
-        return [until - now for until in (*self._until.values(), *self._peers.values()) if until > now]
+        pauses = (*self._until.values(), *self._full_until.values(), *self._peers.values())
+        return [until - now for until in pauses if until > now]

@@ -43,6 +43,7 @@ class Publishing:
         self._under_way = None
         self._query_at = now
         self._left = MOST_AT_ONCE
+        self.confirmed = False
 
     def tick(self, link: Link, now: int) -> None:
         """Ask if it is time."""

@@ -49,7 +49,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     ``offered``: another key that came under a claimed id, b'' if none: see ``Trust.CHANGED``.
     ``classical``: the session in use has no post-quantum secret. ``post_quantum``: one had (see ``had_kem``).
     ``allows_classical``: the user has said that texts may go without one, until there is one again.
-    ``blocked``: what they send is dropped unread.
+    ``blocked``: what they send is dropped unread. ``moved``: another relay was chosen since they were greeted.
     """
 
     user_id: str
@@ -63,6 +63,12 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     post_quantum: bool = False
     allows_classical: bool = False
     blocked: bool = False
+    moved: bool = False
+
+    @property
+    def is_ungreeted(self) -> bool:
+        """Whether the relay does not yet know that we know them."""
+        return not self.blocked and ((bool(self.name) and not self.greeted) or self.moved)
 
     @property
     def had_kem(self) -> bool:

@@ -10,13 +10,14 @@ from typing import Final
 from msgspec import UNSET
 
 from phantom_messenger.client import records
+from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.receipts import Receipts
-from phantom_messenger.client.records import AckRecord, BlockRecord, InboxRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.records import BlockRecord, InboxRecord, ReceivedRecord, SentRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import frames
@@ -39,6 +40,7 @@ class Refusing:
         outbox: loses what waits for them.
         receipts: loses what they were to be told.
         healing: loses what of theirs could not be read.
+        acks: loses what the relay was to be told of theirs.
         sending: loses what is under way, and counts frames.
     """
 
@@ -51,6 +53,7 @@ class Refusing:
         outbox: Outbox,
         receipts: Receipts,
         healing: Healing,
+        acks: Acks,
         sending: Sending,
     ) -> None:
         self._vault = vault
@@ -59,6 +62,7 @@ class Refusing:
         self._outbox = outbox
         self._receipts = receipts
         self._healing = healing
+        self._acks = acks
         self._sending = sending
         self._open = {record.user_id: record.steps for _, record in vault.all(records.BLOCK, BlockRecord)}
         """What the relay has not confirmed, by user: first to last."""
@@ -85,6 +89,11 @@ class Refusing:
             self._contacts.note_blocked(peer, blocked=False)
             self._want(peer, [False])
 
+    def moved(self) -> None:
+        """Another relay was chosen, which knows of nobody who is kept away; call it inside a transaction."""
+        for peer in self._contacts.blocked():
+            self._want(peer, [True])
+
     def remove(self, peer: str, *, history: bool) -> None:
         """Forget a user: name, key, sessions, what waits. Who is blocked stays so.
 
@@ -110,9 +119,7 @@ class Refusing:
         for _, marker in list(self._vault.all(records.INBOX, InboxRecord)):
             if marker.sender == peer:
                 self._vault.delete(records.INBOX, records.pair(peer, marker.message_id))
-        for _, ack in list(self._vault.all(records.ACK, AckRecord)):
-            if ack.sender == peer:
-                self._vault.delete(records.ACK, records.pair(peer, ack.message_id))
+        self._acks.drop(peer)
         self._vault.when_kept(lambda: self._sending.drop(peer))
 
     def _erase(self, peer: str) -> None:

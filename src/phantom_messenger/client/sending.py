@@ -25,7 +25,7 @@ from phantom_messenger.client.conversations import (
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.outbox import Outbox
-from phantom_messenger.client.pacing import Pacing, asked
+from phantom_messenger.client.pacing import Pacing, asked, span
 from phantom_messenger.client.plain import one_line
 from phantom_messenger.client.receipts import UNDECRYPTABLE, Receipts
 from phantom_messenger.client.records import OutboxRecord
@@ -44,6 +44,9 @@ CLASSICAL_AGAIN_MS: Final = 600_000
 """How long to wait before asking again for the keys of somebody of whom the relay gave none that is post-quantum."""
 
 SOON_MS: Final = 1_000
+TELL_PAUSE_MS: Final = 3_000
+"""Pauses for a limit that are told: of one that is shorter nobody need hear."""
+
 TELL_AGAIN_MS: Final = 60_000
 """How often a person is told of a trouble that goes on."""
 
@@ -127,6 +130,7 @@ class Sending:
         self._tell_at: dict[str, int] = {}
         self._waiting_since: dict[str, int] = {}
         self._storage_told_at: int | None = None
+        self._pause_told_at: int | None = None
         self._blocked: set[str] = set()
         self._held: set[str] = set()
         self._absent = False
@@ -148,6 +152,11 @@ class Sending:
         self._requests.clear()
         self._exchanges.clear()
         self._outbox.disconnected()
+        self._pacing.disconnected()
+
+    def moved(self) -> None:
+        """Another relay was chosen: it has counted nothing yet, and may know whom this one did not."""
+        self._pacing = Pacing()
 
     def hurry(self) -> None:
         """Gather receipts no longer: the program is about to leave."""
@@ -229,9 +238,19 @@ class Sending:
         if self._pacing.may_send(RateClass.MESSAGE, now):
             for entry in self._outbox.ready():
                 self._send_entry(entry)
+        self._tell_pause()
         for peer in list(greet):
             if peer not in self._blocked:
                 self._want_session(peer)
+
+    def _tell_pause(self) -> None:
+        """Say that texts wait for a limit, if it is not over at once; and not again and again."""
+        wait = self._pacing.until(RateClass.MESSAGE) - self._now
+        waiting = self._outbox.texts() if wait >= TELL_PAUSE_MS else 0
+        if waiting and (self._pause_told_at is None or self._now - self._pause_told_at >= TELL_AGAIN_MS):
+            self._pause_told_at = self._now
+            what = "a text waits" if waiting == 1 else f"{waiting} texts wait"
+            self._trouble(None, "paused", f"{what}: the relay takes so many a minute, and the next in {span(wait)}")
 
     # --- texts and receipts -------------------------------------------------------
 
@@ -490,9 +509,14 @@ class Sending:
 
     def _unknown_user(self, peer: Contact) -> None:
         self._pacing.unknown_peer(peer.user_id, self._now)
-        self._trouble(
-            peer, "unknown-user", f"the relay does not know {peer.label} yet; texts wait until they have connected once"
-        )
+        if peer.key is None:
+            what = f"the relay does not know {peer.label} yet; texts wait until they have connected once"
+        else:
+            what = (
+                f"the relay does not know {peer.label} any more: the account was deleted, or is at another relay; "
+                "texts wait in case it comes back"
+            )
+        self._trouble(peer, "unknown-user", what)
 
     # --- requests -----------------------------------------------------------------
 

@@ -272,6 +272,19 @@ class Vault:
             for record in self._readable(kind, hashed, value, type_):
                 yield position, record
 
+    def oldest(self, kind: str, type_: type[S], *, after: int) -> Iterator[tuple[int, S]]:
+        """As ``all``, read as they are asked for."""
+        position = after
+        while True:
+            rows: list[Any] = self._connection.execute(
+                "SELECT position, name, value FROM records WHERE kind = ? AND position > ? ORDER BY position LIMIT ?",
+                (kind, position, _PAGE),
+            ).fetchall()
+            for position, hashed, value in rows:
+                yield position, self._read(kind, hashed, value, type_)
+            if len(rows) < _PAGE:
+                return
+
     def newest(self, kind: str, type_: type[S]) -> Iterator[S]:
         """The records of a kind, the last one first, read as they are asked for and each once."""
         below = _LAST_POSITION
