@@ -1,6 +1,10 @@
 """Whoever waits on a client hears when nothing will come any more."""
 
 import asyncio
+import contextlib
+import gc
+import logging
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,9 @@ from typing import Any
 import pytest
 
 from phantom_messenger import Client
-from phantom_messenger.client.errors import ClientClosed
+from phantom_messenger.client.errors import ClientClosed, RelayUnreachable
+from support.relay_process import RelayProcess
+from support.sdk_clients import NOBODY, PATIENCE, first, opened, run
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 SOMEBODY = "A" * 43 + "="
@@ -59,3 +65,74 @@ def test_closed_client_refuses_to_send(tmp_path: Path) -> None:
             await client.send(SOMEBODY, "hello")
 
     asyncio.run(main())
+
+
+# --- what holds a waiter, and what is told ------------------------------------------
+
+
+def test_task_that_waits_on_a_delivery_is_kept(tmp_path: Path) -> None:
+    async def main() -> int:
+        async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
+
+            async def write() -> None:
+                with contextlib.suppress(ClientClosed):
+                    await (await alice.send(NOBODY, "hello")).wait()
+
+            task = weakref.ref(asyncio.get_running_loop().create_task(write()))  # nobody else holds it
+            await asyncio.sleep(0.05)
+            gc.collect()
+            assert task() is not None
+            assert len(alice._waited) == 1
+            held = len(alice._waited)
+        await asyncio.sleep(0)
+        assert alice._waited == set()
+        return held
+
+    assert run(main()) == 1
+
+
+def test_entering_a_closed_client_raises(tmp_path: Path) -> None:
+    client = opened(tmp_path, "alice", "ws://127.0.0.1:9/ws")
+    client.close()
+
+    async def main() -> None:
+        async with client:
+            raise AssertionError("it is closed")
+
+    with pytest.raises(ClientClosed):
+        run(main())
+
+
+def test_state_of_the_connection_is_logged_and_nothing_of_people(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
+            alice.contacts.add("a-name-of-somebody", NOBODY)
+            await alice.send(NOBODY, "a text of somebody")
+            with contextlib.suppress(RelayUnreachable):
+                await alice.wait_online(5, attempts=1)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(first(alice), 0.1)
+
+    with caplog.at_level(logging.INFO, "phantom_messenger"):
+        run(main())
+    assert "connecting" in caplog.text
+    assert "offline: nothing is listening there" in caplog.text
+    assert "messages() waits, and there is no connection" in caplog.text
+    for private in ("a-name-of-somebody", "a text of somebody", NOBODY):
+        assert private not in caplog.text
+
+
+def test_client_goes_to_the_relay_that_was_chosen(tmp_path: Path, relay: RelayProcess) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
+            with contextlib.suppress(RelayUnreachable):
+                await alice.wait_online(5, attempts=1)
+            alice.set_server(relay.url)
+            await alice.wait_online(PATIENCE)
+            alice.set_server("ws://127.0.0.1:9/ws")
+            with pytest.raises(RelayUnreachable, match="cannot be reached: nothing is listening"):
+                await alice.wait_online(5, attempts=2)
+
+    run(main())

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from phantom_messenger.client import profile as profiles
 from phantom_messenger.client.backup import Summary, export_profile, import_profile
+from phantom_messenger.client.border import guarded, translated
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.dial import dial
 from phantom_messenger.client.errors import (
@@ -70,6 +71,7 @@ MAX_EVENTS: Final = 1_000
 """Events kept for a reader who does not come; then the oldest are dropped."""
 
 
+@guarded
 class Client:
     """A user of a relay; use it as ``async with Client.open(...) as me``."""
 
@@ -212,6 +214,7 @@ class Client:
         self._messenger.set_server(profiles.checked_url(url))
         if before not in {"", self._messenger.server}:
             self._leave("another relay was chosen")
+            self._changed()
 
     # --- who and where ------------------------------------------------------------
 
@@ -559,7 +562,7 @@ class Client:
             for task in done:
                 task.result()
         except Exception as error:  # noqa: BLE001 - whoever waits on this client must hear of it
-            self._end(error if isinstance(error, PhantomError) else _unexpected(error))
+            self._end(error if isinstance(error, PhantomError) else translated(error) or _unexpected(error))
         finally:
             await _cancelled(tasks)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from phantom_messenger.client import records
+from phantom_messenger.client.border import guarded
 from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact
 from phantom_messenger.client.ids import ID_BYTES, decoded_id, is_user_id, plain_id
 from phantom_messenger.client.names import checked_name, normal_name, skeleton
@@ -16,6 +17,7 @@ from phantom_messenger.crypto import safety
 from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES
 
 
+@guarded
 class Contacts:
     """The address book of a profile.
 

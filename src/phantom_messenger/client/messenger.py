@@ -204,6 +204,9 @@ class Messenger:
                 self._refusing.moved()
         self._server = url
         if is_move:
+            if self._link is not None:
+                self._is_told = True
+                self._emit(ConnectionEvent(state=ConnectionState.OFFLINE, reason="another relay was chosen"))
             self._link = None
             self._was_in, self._late, self.retry_after = False, 0, None
             self._sending.moved()
