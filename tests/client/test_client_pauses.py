@@ -12,7 +12,6 @@ from phantom_messenger.client import pacing
 from phantom_messenger.client.pacing import Pacing, asked, span
 from phantom_messenger.client.status import TroubleEvent
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.wire.frames import PresenceStatus
 from phantom_messenger.wire.limits import RateClass
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, World
@@ -149,40 +148,6 @@ def test_text_to_somebody_who_deleted_the_account_is_not_told_as_too_early(town:
     told = {event.peer.user_id: event.sentence for event in alice.heard(TroubleEvent) if event.peer is not None}
     assert "any more: the account was deleted" in told[bob.id]
     assert "yet; texts wait until they have connected once" in told[carol.id]
-
-
-# --- presence ---------------------------------------------------------------------
-
-
-def test_last_presence_waits_for_its_place_and_is_told(make_world: Any, tmp_path: Path) -> None:
-    town = Town(make_world(), tmp_path)
-    alice, bob = town.friends("alice", "bob")
-    for _ in range(40):
-        alice.messenger.tell_presence(PresenceStatus.TYPING, bob.id)
-    alice.messenger.tell_presence(PresenceStatus.IDLE)
-    alice.messenger.tell_presence(PresenceStatus.OFFLINE)
-    settle(alice, bob)
-    assert statuses(alice)[-1] == "typing"
-    pass_time(62 * SECOND, alice, bob)
-    assert [status for status in statuses(alice) if status != "typing"] == ["offline"]
-    town.close()
-
-
-def test_presence_of_before_the_connection_broke_is_not_told_after(make_world: Any, tmp_path: Path) -> None:
-    town = Town(make_world(), tmp_path)
-    alice, bob = town.friends("alice", "bob")
-    for _ in range(40):
-        alice.messenger.tell_presence(PresenceStatus.TYPING, bob.id)
-    alice.messenger.tell_presence(PresenceStatus.IDLE)
-    alice.cut()
-    alice.login()
-    pass_time(2 * MINUTE, alice, bob)
-    assert "idle" not in statuses(alice)
-    town.close()
-
-
-def statuses(device: Device) -> list[str]:
-    return [frame["payload"].get("status", "") for frame in device.frames_sent("PRESENCE")]
 
 
 # --- another relay ----------------------------------------------------------------
