@@ -31,9 +31,7 @@ class Acks:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._kept = {
-            records.pair(ack.sender, ack.message_id): ack for _, ack in vault.readable(records.ACK, AckRecord)
-        }
+        self._kept = {records.pair(ack.sender, ack.message_id): ack for _, ack in vault.all(records.ACK, AckRecord)}
         self._covered: dict[str, int | None] = {}
         """Those sent on this connection: the number of the PING behind them, None if there is none yet."""
         self._requests: dict[str, str] = {}
@@ -90,7 +88,7 @@ class Acks:
         for name, ack in self._kept.items():
             if name not in self._covered:
                 self._covered[name] = None
-                payload = frames.MessageAckPayload(message_id=ack.message_id, sender_id=ack.sender, status=ack.status)  # type: ignore[arg-type] # one of the three words
+                payload = frames.MessageAckPayload(message_id=ack.message_id, sender_id=ack.sender, status=ack.status)
                 self._requests[_send(link, payload, now)] = name
         if None in self._covered.values() and link.may_ping(now, PING_MS):
             number = link.ping(now)

@@ -228,7 +228,7 @@ class Contacts:
 
     def is_ungreeted(self, user_id: str) -> bool:
         """Whether this is one of ``ungreeted``."""
-        record = self._vault.get(records.CONTACT, user_id, ContactRecord)
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord)
         return record is not None and record.is_ungreeted
 
     def moved(self) -> None:

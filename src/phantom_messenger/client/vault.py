@@ -276,12 +276,13 @@ class Vault:
         """As ``all``, read as they are asked for."""
         position = after
         while True:
-            rows: list[Any] = self._connection.execute(
+            rows = self._run(
                 "SELECT position, name, value FROM records WHERE kind = ? AND position > ? ORDER BY position LIMIT ?",
                 (kind, position, _PAGE),
-            ).fetchall()
+            )
             for position, hashed, value in rows:
-                yield position, self._read(kind, hashed, value, type_)
+                for record in self._readable(kind, hashed, value, type_):
+                    yield position, record
             if len(rows) < _PAGE:
                 return
 
