@@ -88,7 +88,7 @@ class Acks:
         for name, ack in self._kept.items():
             if name not in self._covered:
                 self._covered[name] = None
-                payload = frames.MessageAckPayload(message_id=ack.message_id, sender_id=ack.sender, status=ack.status)
+                payload = frames.MessageAckPayload(message_id=ack.message_id, sender_id=ack.sender, status=ack.status)  # type: ignore[arg-type] # one of the three words
                 self._requests[_send(link, payload, now)] = name
         if None in self._covered.values() and link.may_ping(now, PING_MS):
             number = link.ping(now)
