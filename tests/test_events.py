@@ -138,6 +138,18 @@ def test_what_peers_can_cause_fills_no_disk(install: Install, monkeypatch: pytes
     assert records(output.getvalue(), Form.TEXT).count("items-set-aside") == 1_000
 
 
+def test_line_counts_those_that_were_left_out(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    output = install()
+    for times in (1, 4, 2, 1):
+        for _ in range(times):
+            log(Event.AUDIENCE_REFUSED, count=1)
+        now[0] += 10.1
+    counts = [int(line.rpartition("count=")[2]) for line in output.getvalue().splitlines()]
+    assert counts == [1, 1, 4, 2]
+
+
 def test_what_nobody_caught_is_an_event_without_its_text(install: Install) -> None:
     class Bad:
         def __del__(self) -> None:

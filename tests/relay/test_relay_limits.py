@@ -1,7 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from phantom_messenger.relay import keycheck
+from phantom_messenger.relay.config import Config
 from support.people import Frame, Person, base64_text, canonical, key_text
 from support.simulated import MINUTE, SECOND, Client, MakeWorld, World
 
@@ -202,6 +204,25 @@ def test_sixth_failed_login_of_an_address_is_told_to_wait(world: World, make: Ca
     world.login("alice", address="192.0.2.1")  # who has an account gets in
     world.clock.advance(MINUTE)
     assert fail(world, make, 1)[0]["code"] == 1002
+
+
+def test_connection_costs_one_signature_check_without_a_proof() -> None:
+    checked: list[tuple[bytes, bytes, bytes]] = []
+
+    def verify(batch: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
+        checked.extend(batch)
+        return keycheck.verify(batch)
+
+    world = World(Config(), verify=verify)
+    try:
+        client = world.connect("mallory")
+        made = FAILURES["signature"]
+        answers = client.send(*(made(client) for _ in range(50)))
+        assert len(checked) == 1
+        assert [frame["type"] for frame in answers].count("AUTH_FAILURE") == 1
+        assert client.close_code() == 4001
+    finally:
+        world.close()
 
 
 def test_wrong_time_and_overload_count_for_nobody(world: World) -> None:

@@ -52,8 +52,6 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
     neighbours cannot lock each other out, nor somebody else use up a user's logins.
     """
     payload = frame.payload
-    if session.state is not State.CONNECTED:
-        raise Refused(Reason.ALREADY_AUTHENTICATED)
     signed = frame.signature is not UNSET
     if not signed:
         if session.reference is None:
@@ -73,7 +71,6 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
     if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
         raise Refused(Reason.IDENTITY)
-    session.state = State.AUTHENTICATING
     _log_in(core, session, frame, certified=certified, may_create=False)
 
 
@@ -132,7 +129,7 @@ def check_binding(core: Core, session: Session, challenge: str, audience: str) -
     passed on by another one, the client has signed that one's name.
     """
     if challenge != session.challenge:
-        raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS if session.state is State.CONNECTED else None)
+        raise Refused(Reason.CHALLENGE, retry_after=None if session.user_id else LOGIN_AGAIN_MS)
     names = {session.host} if ANY in core.names else core.names
     if not audience or normal_or_none(audience) not in names:
         log(Event.AUDIENCE_REFUSED, count=1)

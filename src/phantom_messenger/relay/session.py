@@ -164,3 +164,5 @@ class Session:
             raise Refused(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:
             raise Refused(Reason.CLOCK, details={"serverTime": wall})
+        if is_login:  # a connection has one try: without a proof it costs one signature check and no more
+            self.state = State.AUTHENTICATING
