@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from phantom_messenger.relay.ports import Item, ItemKind
-from phantom_messenger.relay.reference import MAX_ASKED, MAX_DELIVERED, Lenience
+from phantom_messenger.relay.reference import MAX_ASKED, MAX_COMMAS, MAX_DELIVERED, Lenience
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Refused
 from support.letter import stringify
@@ -131,6 +131,16 @@ def test_base64_without_padding_and_of_the_url_alphabet_means_the_same_bytes(len
         frame = Lenience().read(stringify(sample))[0].frame
         assert isinstance(frame, frames.Message)
         assert frame.payload.encrypted == base64_text(raw)
+
+
+@pytest.mark.parametrize("count", [900, 1_100])
+def test_unknown_members_are_free_but_not_without_measure(count: int) -> None:
+    text = stringify(SAMPLES[3] | {"unknown": [1.5] * count})
+    if count < MAX_COMMAS:
+        assert Lenience().read(text)
+    else:
+        with pytest.raises(Refused):
+            Lenience().read(text)
 
 
 def test_memory_of_a_session_is_bounded_and_keeps_the_newest() -> None:
