@@ -1,21 +1,15 @@
 """What people see: a chat on a terminal, input from files, wss with a certificate of one's own, ``make run``."""
 
-import fcntl
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import pyte
 import pytest
 from e2e_people import meet
+from e2e_terminal import Terminal
 
 from phantom_messenger.cli.chat import Screen
 from phantom_messenger.client.status import Contact, MessageEvent, PresenceEvent, Trust
@@ -25,66 +19,6 @@ from support.relay_process import RelayProcess, StartRelay
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
-ROWS, COLUMNS = 24, 110
-
-
-class _Screen(pyte.Screen):
-    """A screen that answers when the program asks where the cursor is."""
-
-    def __init__(self, answer: Callable[[str], None]) -> None:
-        super().__init__(COLUMNS, ROWS)
-        self._answer = answer
-
-    def write_process_input(self, data: str) -> None:
-        self._answer(data)
-
-
-class Terminal:
-    """A command on a pseudo-terminal."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        self._pid, self._master = pty.fork()
-        if not self._pid:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-            variables = {**environment(home), "TERM": "xterm", "LANG": "C.UTF-8"}
-            os.execve(PHANTOM, [str(PHANTOM), *arguments], variables)  # noqa: S606 - the program under test
-        self._screen = _Screen(self.type)
-        self._stream = pyte.ByteStream(self._screen)
-
-    @property
-    def shown(self) -> str:
-        """The screen as a person sees it."""
-        return "\n".join(line.rstrip() for line in self._screen.display).strip()
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def wait_for(self, text: str) -> None:
-        """Wait until the text was shown."""
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.shown:
-            ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{text!r} was not shown: {self.shown}"
-            try:
-                self._stream.feed(os.read(self._master, 65_536))
-            except OSError:
-                raise AssertionError(f"it ended before {text!r} was shown: {self.shown}") from None
-
-    def leave(self) -> int:
-        """Ctrl-D; the exit code."""
-        self.type("\x04")
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([self._master], [], [], 0.1)
-            if ready:
-                try:
-                    if not os.read(self._master, 65_536):
-                        break
-                except OSError:
-                    break
-        _, status = os.waitpid(self._pid, 0)
-        os.close(self._master)
-        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture

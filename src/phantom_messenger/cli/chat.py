@@ -4,21 +4,25 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import sys
 import threading
 import time
+from dataclasses import dataclass
 
 import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import HTML
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors
+from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors, run
 from phantom_messenger.cli.history import history_line
+from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.listen import message_line
-from phantom_messenger.cli.times import clock_time
+from phantom_messenger.cli.times import Duration, clock_time, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.plain import is_blank, plain_lines
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -39,6 +43,22 @@ MARKS = {
     DeliveryState.EXPIRED: "✗ expired",
     DeliveryState.FAILED: "✗ failed",
 }
+OBSTACLES = {
+    "paused": "the relay's limit",
+    "backlog": "their mailbox is full",
+    "unknown-user": "the relay does not know them",
+    "storage": "the relay cannot store now",
+    "clock": "clocks differ",
+    "key-changed": "their key has changed",
+    "downgrade": "no post-quantum key",
+    "classical": "no post-quantum key",
+}
+"""Troubles that keep a text here, in few words."""
+
+HELP = """(Enter sends; Alt-Enter or Ctrl-J begins another line; Ctrl-C clears the line; Ctrl-Z pauses; Ctrl-D leaves)
+(/burn TEXT sends a text that is erased there once it was read)
+(/expire TIME TEXT sends one that is deleted everywhere after 30s, 10m, 1h, 7d)
+(/quit leaves; //TEXT sends /TEXT)"""
 TYPING_EVERY = 4.0
 """Seconds between two typing notices: the relay allows 30 a minute."""
 
@@ -59,16 +79,20 @@ class Screen:
         self._presence = ""
         self._typing_until = 0.0
         self._last: tuple[str, DeliveryState] | None = None
+        self._sent_at = 0.0
+        self._obstacle = ""
 
     def sent(self, message_id: str) -> None:
         """A text has left the keyboard."""
         self._last = (message_id, DeliveryState.QUEUED)
+        self._sent_at = time.monotonic()
 
     def take(self, event: object) -> str | None:
         """Note an event; returns a line to print for it, if it deserves one."""
         match event:
             case DeliveryEvent() if self._last is not None and self._last[0] == event.message_id:
                 self._last = (event.message_id, event.state)
+                self._obstacle = ""
             case ConnectionEvent() if event.state is ConnectionState.ONLINE and self._reason:
                 self._connection, self._reason = str(event.state), ""
                 return "(online again)"
@@ -94,6 +118,8 @@ class Screen:
             case TroubleEvent():
                 if event.peer is not None and event.peer.user_id == self._contact.user_id:
                     self._contact = event.peer  # a changed key, or no post-quantum one
+                if event.word in OBSTACLES and event.peer in {None, self._contact}:
+                    self._obstacle = event.word
                 return f"({one_line(event.sentence)})"
             case _:
                 pass
@@ -110,8 +136,17 @@ class Screen:
         if self._contact.classical:
             parts.append("classical")
         if self._last is not None:
-            parts.append(f"last text {MARKS[self._last[1]]}")
+            parts.append(f"last text {MARKS[self._last[1]]}{self._wait()}")
         return "   ".join(parts)
+
+    def _wait(self) -> str:
+        """Of a text that waits: for how long, and why."""
+        if self._last is None or self._last[1] is not DeliveryState.QUEUED:
+            return ""
+        seconds = time.monotonic() - self._sent_at
+        offline = "" if self._connection == ConnectionState.ONLINE else "no connection"
+        why = offline or OBSTACLES.get(self._obstacle, "")
+        return (f" {seconds:.0f} s" if seconds >= 1 else "") + (f": {why}" if why else "")
 
 
 @click.command()
@@ -119,10 +154,9 @@ class Screen:
 @profile_option
 @reports_errors
 def chat(who: str, profile: str) -> None:
-    """Talk with WHO, a contact's name or an id; Ctrl-D or Ctrl-C leaves."""
+    """Talk with WHO, a contact's name or an id; /help shows what you can do, Ctrl-D leaves."""
     client = open_client(profile)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_chat(client, who))
+    run(_chat(client, who), interrupted="", code=0)
 
 
 async def _chat(client: Client, who: str) -> None:
@@ -130,7 +164,9 @@ async def _chat(client: Client, who: str) -> None:
     async with client:
         screen = Screen(contact)
         interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-        session: PromptSession[str] | None = PromptSession() if interactive else None
+        session: PromptSession[str] | None = None
+        if interactive:
+            session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
         tasks = [
             asyncio.create_task(_print_messages(client, contact)),
             asyncio.create_task(_print_events(client, screen, session)),
@@ -162,17 +198,77 @@ async def _type(client: Client, who: str, screen: Screen, session: "PromptSessio
     for entry in client.history(who, limit=SHOWN_BEFORE):
         if not entry.is_waiting:  # that one comes in a moment, and is read then
             click.echo(history_line(entry, contact))
-    click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves")
+    click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help helps")
     while True:
         try:
             line = await session.prompt_async(HTML("<b>you:</b> "), bottom_toolbar=screen.toolbar, refresh_interval=1.0)
         except (EOFError, KeyboardInterrupt):
             return
-        if line.strip():
+        if line.strip() and not await _do(client, who, screen, plain_lines(line)):
+            return
+
+
+async def _do(client: Client, who: str, screen: Screen, line: str) -> bool:
+    """Send a line, or obey it; whether to go on."""
+    try:
+        order = understood(line)
+        if isinstance(order, str):
+            click.echo(order)
+        elif order is None:
+            return False
+        else:
+            sent = await client.send(who, order.text, burn_after_read=order.burn, expires_in=order.expires_in)
+            screen.sent(sent.message_id)
+            marks = [word for word, is_so in (("burns", order.burn), ("expires", order.expires_in)) if is_so]
+            mark = f" ({', '.join(marks)})" if marks else ""
+            click.echo(own_line(order.text, mark))
+    except UsageError as error:
+        click.echo(f"({error})")
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text that is to be sent. ``expires_in``: seconds."""
+
+    text: str
+    burn: bool = False
+    expires_in: float | None = None
+
+
+def understood(line: str) -> Text | str | None:
+    """What a typed line asks for: a text to send, a line to show, or None to leave."""
+    word, _, rest = line.partition(" ")
+    rest = rest.strip()
+    match word:
+        case "/help":
+            return HELP
+        case "/quit" | "/exit":
+            return None
+        case "/burn" if rest:
+            return Text(rest, burn=True)
+        case "/expire":
+            time_, _, text = rest.partition(" ")
             try:
-                screen.sent((await client.send(who, line)).message_id)
-            except UsageError as error:
-                click.echo(f"({error})")
+                seconds = Duration().convert(time_, None, None)
+            except click.BadParameter as error:
+                return f"({error.message})"
+            return Text(text.strip(), expires_in=seconds) if text.strip() else "(write: /expire TIME TEXT)"
+        case "/burn":
+            return "(write: /burn TEXT)"
+    if line.startswith("//"):
+        return Text(line[1:])
+    if re.match(r"/[a-z]+\Z", word):
+        return f"({one_line(word)} is no command and was not sent; /help lists them, and //TEXT sends /TEXT)"
+    if is_blank(line):
+        return "(there is nothing to see in it; it was not sent)"
+    return Text(line)
+
+
+def own_line(text: str, mark: str = "") -> str:
+    """A text of one's own for people, as it stands above the prompt."""
+    shown = printable(text).replace("\n", "\n        ")
+    return f"{moment(time.time_ns() // 1_000_000)} you{mark}: {shown}"
 
 
 async def _pipe(client: Client, who: str) -> None:
@@ -190,8 +286,11 @@ async def _pipe(client: Client, who: str) -> None:
     if sys.stdin is None:
         return
     threading.Thread(target=read, daemon=True).start()
-    while (text := await lines.get()) is not None:
-        if text:
+    is_first = True
+    while (line := await lines.get()) is not None:
+        text = plain_lines(line) if is_first else line
+        is_first = False
+        if not is_blank(text):
             try:
                 await client.send(who, text)
             except UsageError as error:

@@ -82,12 +82,13 @@ def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
     return wrapper
 
 
-def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted") -> T:
+def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted", code: int = 1) -> T:
     """Run a command's coroutine; Ctrl-C and SIGTERM end it as a failure, without a traceback, the profile closed.
 
     Args:
         main: what it does.
         interrupted: said after Ctrl-C; '' if ``main`` says it.
+        code: exit code after Ctrl-C; 0 for what is always ended so.
     """
 
     async def until_told() -> T:
@@ -103,7 +104,7 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted") -> T:
     except KeyboardInterrupt:
         if interrupted:
             click.echo(f"phantom: {interrupted}", err=True)
-        sys.exit(1)
+        sys.exit(code)
 
 
 def column(text: str, width: int) -> str:

@@ -1,14 +1,13 @@
 """``phantom listen``: print what comes."""
 
 import asyncio
-import contextlib
 import json
 import sys
 from typing import Any
 
 import click
 
-from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
+from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors, run
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client, Message
 from phantom_messenger.client.status import (
@@ -31,8 +30,7 @@ from phantom_messenger.client.status import (
 def listen(profile: str, as_json: bool, count: int | None, with_events: bool) -> None:
     """Print texts as they come, and tell their senders that they were read; Ctrl-C stops."""
     client = open_client(profile)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_listen(client, as_json=as_json, count=count, with_events=with_events))
+    run(_listen(client, as_json=as_json, count=count, with_events=with_events), interrupted="", code=0)
 
 
 async def _listen(client: Client, *, as_json: bool, count: int | None, with_events: bool) -> None:

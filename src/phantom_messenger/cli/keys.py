@@ -1,0 +1,36 @@
+"""The keys of a chat, besides those of every line editor."""
+
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.key_processor import KeyPress
+from prompt_toolkit.keys import Keys
+
+
+def chat_keys() -> KeyBindings:
+    """Enter sends, Alt-Enter and Ctrl-J begin a line, Ctrl-C clears what was typed and leaves when there is nothing."""
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        if _is_pasted(list(event.key_processor.input_queue)):
+            event.current_buffer.insert_text("\n")
+        else:
+            event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    @keys.add("c-j")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c")
+    def _(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
+
+    return keys
+
+
+def _is_pasted(following: list[KeyPress]) -> bool:
+    """Whether text stands behind this Enter already: nobody types so fast, and the terminal does not mark pastes."""
+    return bool(following) and not isinstance(following[0].key, Keys) and len(following[0].key) == 1

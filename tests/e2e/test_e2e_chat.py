@@ -1,0 +1,102 @@
+"""A chat on a terminal: its keys, its commands, and what it shows of before."""
+
+import re
+from pathlib import Path
+
+import pytest
+from e2e_people import meet
+from e2e_terminal import Terminal
+
+from phantom_messenger.cli.chat import HELP, Screen, Text, own_line, understood
+from phantom_messenger.client.status import (
+    ConnectionEvent,
+    ConnectionState,
+    Contact,
+    DeliveryEvent,
+    DeliveryState,
+    TroubleEvent,
+    Trust,
+)
+from support.command_line import phantom
+from support.relay_process import RelayProcess
+
+BOB = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
+
+
+@pytest.fixture
+def friends(tmp_path: Path, relay: RelayProcess) -> Path:
+    home = tmp_path / "home"
+    meet(home, relay.url)
+    return home
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # a thread of a test before may live on; the child only execs
+def test_keys_and_commands_of_a_chat(friends: Path) -> None:
+    alice = Terminal(friends, "chat", "-p", "alice", "bob")
+    alice.wait_for("/help helps")
+    alice.type("/help\r")
+    alice.wait_for("Alt-Enter")
+    alice.type("/nonsense\r")
+    alice.wait_for("/nonsense is no command and was not sent")
+    alice.type("never mind\x03")  # Ctrl-C clears
+    alice.type("\x1a")  # Ctrl-Z is no text; no shell is there to stop for
+    alice.type("one\x1b\rtwo\r")  # Alt-Enter
+    alice.wait_for("        two")
+    assert re.search(r"\d\d:\d\d you: one\n        two", alice.shown)
+    alice.type("three\rfour\r")  # a paste that the terminal does not mark
+    alice.wait_for("        four")
+    alice.type("/burn gone soon\r")
+    alice.wait_for("you (burns): gone soon")
+    alice.type("//slash\r")
+    alice.wait_for("you: /slash")
+    alice.type("/quit\r")
+    assert alice.ended() == 0
+    heard = phantom(friends, "listen", "-p", "bob", "--count", "4").stdout
+    texts = ["alice: one\n        two", "alice: three\n        four", "alice (burned): gone soon", "alice: /slash"]
+    assert re.sub(r"(?m)^\d\d:\d\d ", "", heard).splitlines() == "\n".join(texts).splitlines()
+    again = Terminal(friends, "chat", "-p", "bob", "alice")
+    again.wait_for("talking with alice")
+    before = again.shown.split("talking with")[0]
+    assert re.findall(r"alice: (.*)", before) == ["one", "three", "[burned]", "/slash"]
+    again.type("\x03")  # Ctrl-C with nothing typed leaves
+    assert again.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        ("hello", Text("hello")),
+        ("/burn psst", Text("psst", burn=True)),
+        ("/expire 10m soon gone", Text("soon gone", expires_in=600.0)),
+        ("//help", Text("/help")),
+        ("/home/me/file", Text("/home/me/file")),
+        ("/ alone", Text("/ alone")),
+        ("/help", HELP),
+        ("/quit", None),
+        ("/burn", "(write: /burn TEXT)"),
+        ("/expire 10m", "(write: /expire TIME TEXT)"),
+        ("/expire soon x", "('soon' is not a time; write it like 30s, 10m, 1h or 7d)"),
+        ("\u3164", "(there is nothing to see in it; it was not sent)"),
+        ("/shrug hi", "(/shrug is no command and was not sent; /help lists them, and //TEXT sends /TEXT)"),
+    ],
+)
+def test_typed_line_is_a_text_or_a_command(line: str, meaning: object) -> None:
+    assert understood(line) == meaning
+
+
+def test_own_line_says_when_and_shows_no_code() -> None:
+    assert re.fullmatch(r"\d\d:\d\d you \(burns\): a\n        b<001B>", own_line("a\nb\x1b", " (burns)"))
+
+
+def test_text_that_waits_says_why() -> None:
+    screen = Screen(BOB)
+    screen.sent("m")
+    assert screen.toolbar().endswith("last text · waiting: no connection")
+    screen.take(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
+    assert screen.toolbar().endswith("· waiting")
+    screen.take(TroubleEvent(peer=None, word="paused", sentence="texts wait 40 seconds"))
+    assert screen.toolbar().endswith("· waiting: the relay's limit")
+    screen._sent_at -= 12
+    assert "· waiting 12 s: the relay's limit" in screen.toolbar()
+    screen.take(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
+    assert screen.toolbar().endswith("✓ sent")
