@@ -36,7 +36,7 @@ connection, and one may take 10 s to open, and 15 s to log in."""
 JOB_MS: Final = 150 * SECOND
 """Longer than a job can wait for a slow disk."""
 
-EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage", "clock"}
+EXPLAINED: Final = {"unknown-user", "prekeys", "backlog", "storage", "clock", "paused"}
 """Troubles that faults, clocks that are set and full mailboxes make, and nothing else does."""
 
 _SEQ: Final = re.compile(rb'"seq":(\d+)[,}]')
