@@ -208,11 +208,14 @@ class Device:
     where a malicious relay would.
     """
 
-    def __init__(self, world: World, folder: Path, name: str, *, wall_error: int = 0) -> None:
+    def __init__(
+        self, world: World, folder: Path, name: str, *, wall_error: int = 0, strangers: str = "accept"
+    ) -> None:
         self.world = world
         self.name = name
         self.folder = folder
         self.wall_error = wall_error
+        self.strangers = strangers
         self.boot = "this boot"
         self.booted_at = 0
         self.tamper: Tamper | None = None
@@ -238,6 +241,7 @@ class Device:
             wall=lambda: self.world.clock.wall_ms() + self.wall_error,
             monotonic=self.world.clock.monotonic_ms,
             random=randomness(f"{self.name} {self._lives}"),
+            strangers=self.strangers,
             since_boot=lambda: self.world.clock.monotonic_ms() - self.booted_at,
             boot=self.boot,
         )

@@ -84,6 +84,7 @@ class DevicePart:
             monotonic=clock.monotonic_ms,
             random=self._setting.randbytes(f"{self.name} {self.life}"),
             boot=f"boot {self.boots} of {self.name}",
+            strangers="accept",
         )
         self.messenger._ungreeted = Ordered(self.messenger._ungreeted)
         self._position = 0

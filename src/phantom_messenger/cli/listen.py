@@ -17,6 +17,7 @@ from phantom_messenger.client.status import (
     Event,
     MessageEvent,
     PresenceEvent,
+    RequestEvent,
     TroubleEvent,
 )
 
@@ -58,6 +59,9 @@ async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
         if as_json and with_events:
             click.echo(json.dumps(event_row(event)))
             sys.stdout.flush()
+        elif isinstance(event, RequestEvent):
+            who = event.peer.user_id
+            click.echo(f"phantom: {who} has written; 'phantom contacts add NAME {who}' lets them in", err=True)
         elif isinstance(event, TroubleEvent):
             click.echo(f"phantom: {one_line(event.sentence)}", err=True)
         elif isinstance(event, ConnectionEvent):
@@ -112,6 +116,8 @@ def event_row(event: Event) -> dict[str, Any]:
             }
         case ConnectionEvent():
             return {"type": "connection", "state": str(event.state), "reason": event.reason}
+        case RequestEvent():
+            return {"type": "request", "sender": event.peer.user_id, "waiting": event.waiting}
         case TroubleEvent():
             user_id = None if event.peer is None else event.peer.user_id
             return {"type": "trouble", "word": event.word, "userId": user_id, "sentence": event.sentence}

@@ -39,6 +39,7 @@ from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer, outage
 from phantom_messenger.client.records import ReceivedRecord
+from phantom_messenger.client.requests import MessageRequest
 from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -75,7 +76,7 @@ MAX_EVENTS: Final = 1_000
 class Client:
     """A user of a relay; use it as ``async with Client.open(...) as me``."""
 
-    def __init__(self, vault: Vault, server: str | None) -> None:
+    def __init__(self, vault: Vault, server: str | None, strangers: str = "ask") -> None:
         self._vault = vault
         try:
             self._messenger = Messenger(
@@ -86,6 +87,7 @@ class Client:
                 notify=self._changed,
                 since_boot=since_boot_ms,
                 boot=boot_id(),
+                strangers=strangers,
             )
             if server is not None:
                 self._messenger.set_server(profiles.checked_url(server))
@@ -117,6 +119,7 @@ class Client:
         home: Path | str | None = None,
         passphrase: str | None = None,
         create: bool = True,
+        strangers: str = "ask",
     ) -> "Client":
         """Open a profile; its identity is made on first use.
 
@@ -126,17 +129,21 @@ class Client:
             home: the folder of all profiles; ``PHANTOM_HOME`` or the platform's place if None.
             passphrase: encrypts the profile; ``PHANTOM_PASSPHRASE`` or the system's keyring if None.
             create: make the profile if it is not there.
+            strangers: "ask": what strangers write waits, unread, for ``look`` and ``accept``. "accept": it comes
+                through ``messages`` at once, as bots want it; receipts still go only to those who are known.
 
         Raises:
-            UsageError: a name or URL cannot be used.
+            UsageError: a name, a URL or a word cannot be used.
             VaultError: the profile cannot be opened; its subclasses say why.
         """
+        if strangers not in {"ask", "accept"}:
+            raise UsageError(f"strangers can be 'ask' or 'accept', not '{strangers}'")
         path = profiles.vault_path(profile, profiles.home_folder(home))
         url = None if server is None else profiles.checked_url(server)
         if not create and not profiles.is_there(path):
             # Before a passphrase is asked for in vain.
             Vault(path, Secret(""), create=False)
-        return cls(Vault(path, profiles.secret_for(path, passphrase), create=create), url)
+        return cls(Vault(path, profiles.secret_for(path, passphrase), create=create), url, strangers)
 
     def export_to(self, path: Path, passphrase: str, *, replace: bool = False) -> Summary:
         """Write identity, contacts and history to a file, encrypted with a passphrase; see ``backup.export_profile``.
@@ -362,6 +369,40 @@ class Client:
         """As ``message.mark_read``."""
         self._messenger.mark_read(message.sender, message.id)
         self._changed()
+
+    def requests(self) -> list[MessageRequest]:
+        """Strangers who have written, the one who waits longest first; nothing of it is decrypted."""
+        return self._messenger.requests()
+
+    def look(self, who: str) -> list[Message]:
+        """What a stranger has written, oldest first; nobody is told. Marking these as read does nothing.
+
+        Args:
+            who: a user id.
+
+        Raises:
+            UnknownContact: no such user.
+            VaultError: it could not be stored.
+        """
+        contact = self.contacts.find(who)
+        found = self._messenger.look(contact.user_id)
+        return [Message(record, self.contacts.of(contact.user_id), lambda _: None) for record in found]
+
+    def accept(self, who: str) -> Contact:
+        """Let a stranger in: their texts come through ``messages``, and they learn what becomes of them from now on.
+
+        Adding a contact, and writing to them, does it too.
+
+        Args:
+            who: a user id.
+
+        Raises:
+            UnknownContact: no such user.
+            VaultError: it could not be stored.
+        """
+        contact = self.contacts.let_in(self.contacts.find(who).user_id)
+        self._changed()
+        return contact
 
     def history(
         self, who: str, *, since: float | None = None, search: str | None = None, limit: int | None = None

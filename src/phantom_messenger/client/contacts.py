@@ -218,12 +218,25 @@ class Contacts:
     def may_tell(self, user_id: str) -> bool:
         """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
         record = self._vault.find(records.CONTACT, user_id, ContactRecord)
-        if record is None or record.blocked or record.trust == Trust.CHANGED:
-            return False
-        return bool(record.name or record.greeted)
+        return record is not None and record.is_known and not record.blocked and record.trust != Trust.CHANGED
+
+    def is_known(self, user_id: str) -> bool:
+        """Whether the user has added them, written to them or let them in; else they are a stranger."""
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord)
+        return record is not None and record.is_known
+
+    def let_in(self, user_id: str) -> Contact:
+        """They are no stranger any more."""
+        record = self._vault.find(records.CONTACT, user_id, ContactRecord) or ContactRecord(user_id=user_id)
+        if not record.is_known:
+            record = msgspec.structs.replace(record, accepted=True)
+            with self._vault.transaction():
+                self._vault.put(records.CONTACT, user_id, record)
+            self._added(user_id)
+        return _public(record)
 
     def ungreeted(self) -> list[str]:
-        """Ids of named contacts whom the relay does not yet know as such."""
+        """Ids of those let in whom the relay does not yet know as such."""
         return [record.user_id for _, record in self._vault.all(records.CONTACT, ContactRecord) if record.is_ungreeted]
 
     def is_ungreeted(self, user_id: str) -> bool:

@@ -31,7 +31,7 @@ from phantom_messenger.crypto.errors import (
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.crypto.session import Parsed, Session
-from phantom_messenger.wire import frames, signing
+from phantom_messenger.wire import codec, frames, signing
 
 MAX_SESSIONS: Final = 5
 """Sessions kept with a peer: the one in use, and older ones for messages still under way."""
@@ -205,6 +205,17 @@ class Conversations:
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
         return Opened(found, late, is_new, self._known_key(sender) == after.peer.public, is_weak)
 
+    def check(self, frame: frames.RoutedMessage) -> None:
+        """Whether a message is signed by its sender: all that is done for a stranger's.
+
+        Raises:
+            CryptoError: it is not, or it is no message of this version.
+        """
+        sender = frame.payload.sender_id
+        message = session.parse(base64.b64decode(frame.payload.encrypted))
+        signed_text = codec.signed_text(codec.original(frame))
+        self._check_signature(sender, message, self._load(sender), frame.signature, signed_text)
+
     def _check_signature(
         self, sender: str, message: Parsed, sessions: list[Session], signature: str, signed_text: bytes
     ) -> None:
@@ -322,7 +333,7 @@ class Conversations:
     def _budget(self, peer: str) -> tuple[int, int]:
         """How many sessions, and how many skipped keys, are kept of this user."""
         contact = self._contact(peer)
-        if contact.name or contact.greeted:
+        if contact.is_known:
             return MAX_SESSIONS, ratchet.MAX_SKIPPED_KEYS
         return MAX_STRANGER_SESSIONS, MAX_STRANGER_SKIPPED_KEYS
 

@@ -39,7 +39,13 @@ class Inbox:
         self._healing = healing
 
     def take(
-        self, frame: frames.RoutedMessage, now: int, told: Callable[[str, content.Receipt], None], *, wall: int
+        self,
+        frame: frames.RoutedMessage,
+        now: int,
+        told: Callable[[str, content.Receipt], None],
+        *,
+        wall: int,
+        came: int | None = None,
     ) -> Opened | None:
         """Decrypt and keep a message, all in one transaction; None if it was taken before.
 
@@ -48,6 +54,7 @@ class Inbox:
             now: steady time.
             told: called inside the transaction with the sender and what a receipt says.
             wall: milliseconds since 1970 by the device's clock, to be shown.
+            came: when it came, in steady time, if that was not now.
 
         Raises:
             CryptoError: it cannot be read; nothing has changed.
@@ -61,7 +68,8 @@ class Inbox:
         with self._vault.transaction():
             opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
             if isinstance(opened.content, content.Text):
-                self._put(frame, opened.content, now, wall)
+                self._put(frame, opened.content, now if came is None else came, wall)
+                self._hand_out(sender, message_id)
                 self._vault.put(records.SEEN, name, Mark(now))
                 self._receipts.put(sender, message_id, "delivered", now)
             else:
@@ -85,7 +93,35 @@ class Inbox:
             expires_at=expires_at,
         )
         self._vault.put(records.RECEIVED, name, received, due=expires_at)
-        self._vault.put(records.INBOX, name, InboxRecord(message_id=payload.message_id, sender=payload.sender_id))
+
+    def _hand_out(self, sender: str, message_id: str) -> None:
+        record = InboxRecord(message_id=message_id, sender=sender)
+        self._vault.put(records.INBOX, records.pair(sender, message_id), record)
+
+    def look(self, frame: frames.RoutedMessage, now: int, *, came: int, wall: int) -> None:
+        """Decrypt and keep a stranger's message, and hand it to nobody yet; call it inside a transaction.
+
+        Raises:
+            CryptoError: it cannot be read.
+        """
+        opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
+        if isinstance(opened.content, content.Text):
+            self._put(frame, opened.content, came, wall)
+        self._vault.put(records.SEEN, records.pair(frame.payload.sender_id, frame.payload.message_id), Mark(now))
+
+    def looked_at(self, sender: str, message_id: str, now: int) -> ReceivedRecord | None:
+        """A stranger's text that was decrypted; None if there is none, or not any more."""
+        found = self._vault.get(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
+        is_gone = found is None or found.text is None or (found.expires_at is not None and found.expires_at <= now)
+        return None if is_gone else found
+
+    def let_in(self, sender: str, message_id: str, now: int) -> bool:
+        """A stranger's text that was looked at is handed out now; False if it is gone; call it inside a transaction."""
+        if self.looked_at(sender, message_id, now) is None:
+            return False
+        self._hand_out(sender, message_id)
+        self._receipts.put(sender, message_id, "delivered", now)
+        return True
 
     def _tell_again(self, sender: str, message_id: str, now: int) -> None:
         """A text came again: its sender may not know what became of it."""

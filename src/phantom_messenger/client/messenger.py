@@ -37,6 +37,7 @@ from phantom_messenger.client.records import (
     SentRecord,
 )
 from phantom_messenger.client.refusing import Refusing
+from phantom_messenger.client.requests import MessageRequest, Requests
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import (
@@ -48,6 +49,7 @@ from phantom_messenger.client.status import (
     Event,
     MessageEvent,
     PresenceEvent,
+    RequestEvent,
     TroubleEvent,
     Trust,
 )
@@ -106,6 +108,7 @@ class Messenger:
         notify: Callable[[], None] = lambda: None,
         since_boot: Callable[[], int] | None = None,
         boot: str = "",
+        strangers: str = "ask",
     ) -> None:
         self._vault = vault
         self._notify = notify
@@ -139,6 +142,7 @@ class Messenger:
         self._healing = Healing(vault)
         self._history = History(vault, self.shown)
         self._inbox = Inbox(vault, self._conversations, self._acks, self._receipts, self._healing)
+        self._requests = Requests(vault, self.contacts, self._conversations, self._inbox, asks=strangers == "ask")
         self._sending = Sending(
             vault,
             identity=self._identity,
@@ -163,6 +167,7 @@ class Messenger:
             receipts=self._receipts,
             healing=self._healing,
             acks=self._acks,
+            requests=self._requests,
             sending=self._sending,
         )
         self._events: list[Event] = []
@@ -297,6 +302,7 @@ class Messenger:
         with self._vault.transaction():
             self._vault.put(records.SENT, message_id, sent)
             self._outbox.put(entry)
+            self.contacts.let_in(peer)
         self._sending.show(peer)
         with suppress(VaultError):  # the text is kept; what else could not be stored is tried again
             self._pump()
@@ -314,6 +320,14 @@ class Messenger:
     def shown(self, moment: int) -> int:
         """A moment of ``expires_at`` as milliseconds since 1970 by this machine's clock, for people."""
         return self._ageing.shown(moment)
+
+    def requests(self) -> list[MessageRequest]:
+        """The strangers who have written, the one who waits longest first."""
+        return self._requests.listed()
+
+    def look(self, peer: str) -> list[ReceivedRecord]:
+        """Decrypt what waits of a stranger, and tell nobody."""
+        return self._requests.look(peer, self._ageing.now())
 
     def history(
         self, peer: str, *, since: int | None = None, search: str | None = None, limit: int | None = None
@@ -567,8 +581,12 @@ class Messenger:
     def _take_message(self, frame: frames.RoutedMessage) -> None:
         payload = frame.payload
         if self.contacts.is_blocked(payload.sender_id):
-            self._confirm_message(payload)
+            self._confirm_message(payload.sender_id, payload.message_id)
             return
+        if self._requests.holds(payload.sender_id):
+            self._take_request(frame)
+            return
+        self._open_requests(payload.sender_id)
         try:
             opened = self._inbox.take(frame, self._ageing.now(), self._take_told, wall=self._wall())
         except CryptoError as error:
@@ -576,15 +594,36 @@ class Messenger:
             return
         if opened is not None:
             self._opened(payload.sender_id, payload.message_id, opened)
-        self._confirm_message(payload)
+        self._confirm_message(payload.sender_id, payload.message_id)
 
-    def _confirm_message(self, payload: frames.RoutedMessagePayload) -> None:
+    def _confirm_message(self, sender: str, message_id: str) -> None:
         """The relay need not keep it."""
         if self._link is not None:
-            delivered = frames.MessageAckPayload(
-                message_id=payload.message_id, sender_id=payload.sender_id, status="delivered"
-            )
+            delivered = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status="delivered")
             self._acks.confirm(self._link, delivered, self._monotonic())
+
+    def _take_request(self, frame: frames.RoutedMessage) -> None:
+        """A stranger has written: it waits here, so that it does not fill the mailbox, and nothing else is done."""
+        sender = frame.payload.sender_id
+        if self._requests.take(frame, self._ageing.now(), self._wall()):
+            self._emit(RequestEvent(peer=self.contacts.of(sender), waiting=self._requests.waiting(sender)))
+        self._confirm_message(sender, frame.payload.message_id)
+
+    def _open_requests(self, sender: str) -> None:
+        """What waited of somebody who is no stranger any more is received now."""
+        now = self._ageing.now()
+        for record in self._requests.of(sender):
+            try:
+                opened = self._requests.receive(record, now, self._take_told)
+            except CryptoError as error:
+                with self._vault.transaction():
+                    self._note_unreadable(sender, record.message_id, error)
+                    self._requests.drop(sender, record.message_id)
+                continue
+            if isinstance(opened, Opened):
+                self._opened(sender, record.message_id, opened)
+            elif opened:
+                self._emit(MessageEvent(message_id=record.message_id, peer=self.contacts.of(sender)))
 
     def _opened(self, sender: str, message_id: str, opened: Opened) -> None:
         peer = self.contacts.of(sender)
@@ -604,14 +643,16 @@ class Messenger:
 
     def _cannot_read(self, sender: str, message_id: str, error: CryptoError) -> None:
         """It is not acked: it stays with the relay until the same one comes readable."""
+        self._note_unreadable(sender, message_id, error)
+        if not self._healing.keeps(sender, message_id, known=self.contacts.may_tell(sender)):
+            # So many would fill the mailbox for good. They can be asked for all the same.
+            self._confirm_message(sender, message_id)
+
+    def _note_unreadable(self, sender: str, message_id: str, error: CryptoError) -> None:
+        """Remember it, so that it is asked for if that helps, and tell the user once."""
         is_curable = isinstance(error, UndecryptableMessage | UnknownPreKey)
         is_known = self.contacts.may_tell(sender)
-        is_new = self._healing.note(sender, message_id, self._ageing.now(), curable=is_curable)
-        if not self._healing.keeps(sender, message_id, known=is_known) and self._link is not None:
-            # So many would fill the mailbox for good. They can be asked for all the same.
-            gone = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status="delivered")
-            self._acks.confirm(self._link, gone, self._monotonic())
-        if not is_new:
+        if not self._healing.note(sender, message_id, self._ageing.now(), curable=is_curable):
             return
         peer = self.contacts.of(sender)
         if isinstance(error, UnknownSuite):
@@ -764,12 +805,16 @@ class Messenger:
             self._inbox.forget_expired(now)
             self._outbox.forget_expired(now)
             self._healing.forget(now)
+            self._requests.forget(now)
             self._receipts.forget(self._vault.overdue(records.RECEIPT, now, ReceiptRecord))
             for peer, message_ids in self._outbox.lost(self._monotonic()).items():
                 self._send_again(peer, message_ids)
             if now >= self._old_keys_at:
                 self._old_keys_at = now + OLD_KEYS_MS
                 self._conversations.forget_old(now)
+        for sender in self._requests.senders():
+            if not self._requests.holds(sender):
+                self._open_requests(sender)
 
     def _greeted(self, peer: str) -> None:
         self.contacts.greeted(peer)
@@ -779,7 +824,12 @@ class Messenger:
     def _contact_added(self, peer: str) -> None:
         (self._ungreeted.add if self.contacts.is_ungreeted(peer) else self._ungreeted.discard)(peer)
         self._sending.forgive(peer)
-        self._pump()
+        self._vault.when_kept(lambda: self._let_in(peer))
+
+    def _let_in(self, peer: str) -> None:
+        with suppress(VaultError):  # what waits is on disk, and looked at again
+            self._open_requests(peer)
+            self._pump()
         self._notify()
 
     def _look_at_clock(self) -> None:

@@ -26,6 +26,7 @@ HEALED: Final = "healed"
 UNANSWERED: Final = "unanswered"
 BLOCK: Final = "block"
 SETTINGS: Final = "settings"
+REQUEST: Final = "request"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     ``classical``: the session in use has no post-quantum secret. ``post_quantum``: one had (see ``had_kem``).
     ``allows_classical``: the user has said that texts may go without one, until there is one again.
     ``blocked``: what they send is dropped unread. ``moved``: another relay was chosen since they were greeted.
+    ``accepted``: the user has written to them, or let them in, though without a name.
     """
 
     user_id: str
@@ -64,11 +66,17 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     allows_classical: bool = False
     blocked: bool = False
     moved: bool = False
+    accepted: bool = False
 
     @property
     def is_ungreeted(self) -> bool:
         """Whether the relay does not yet know that we know them."""
-        return not self.blocked and ((bool(self.name) and not self.greeted) or self.moved)
+        return not self.blocked and ((self.is_known and not self.greeted) or self.moved)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the user has added them, written to them or let them in; else they are a stranger."""
+        return bool(self.name or self.greeted or self.accepted)
 
     @property
     def had_kem(self) -> bool:
@@ -211,6 +219,21 @@ class UnreadableRecord(Record, frozen=True, kw_only=True):
     curable: bool = False
     asked_at: int | None = None
     times: int = 0
+
+
+class RequestRecord(Record, frozen=True, kw_only=True):
+    """``REQUEST``/'<sender> <message id>': a message of a stranger.
+
+    ``frame``: as the relay delivered it, b'' once it was looked at and is a ``RECEIVED``. ``size``: its bytes.
+    ``at``: when it came, in steady time; ``since``: the same in milliseconds since 1970, to be shown.
+    """
+
+    message_id: str
+    sender: str
+    at: int
+    since: int
+    size: int
+    frame: bytes
 
 
 class UnansweredRecord(Record, frozen=True, kw_only=True):

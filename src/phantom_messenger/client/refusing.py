@@ -18,6 +18,7 @@ from phantom_messenger.client.link import Link
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import BlockRecord, InboxRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import frames
@@ -41,6 +42,7 @@ class Refusing:
         receipts: loses what they were to be told.
         healing: loses what of theirs could not be read.
         acks: loses what the relay was to be told of theirs.
+        requests: loses what waits of them.
         sending: loses what is under way, and counts frames.
     """
 
@@ -54,6 +56,7 @@ class Refusing:
         receipts: Receipts,
         healing: Healing,
         acks: Acks,
+        requests: Requests,
         sending: Sending,
     ) -> None:
         self._vault = vault
@@ -63,6 +66,7 @@ class Refusing:
         self._receipts = receipts
         self._healing = healing
         self._acks = acks
+        self._requests = requests
         self._sending = sending
         self._open = {record.user_id: record.steps for _, record in vault.all(records.BLOCK, BlockRecord)}
         """What the relay has not confirmed, by user: first to last."""
@@ -116,6 +120,7 @@ class Refusing:
         self._outbox.drop(peer)
         self._receipts.drop(peer)
         self._healing.drop(peer)
+        self._requests.drop_all(peer)
         for _, marker in list(self._vault.all(records.INBOX, InboxRecord)):
             if marker.sender == peer:
                 self._vault.delete(records.INBOX, records.pair(peer, marker.message_id))

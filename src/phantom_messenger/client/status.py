@@ -119,4 +119,12 @@ class TroubleEvent:
     sentence: str
 
 
-Event = MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | TroubleEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEvent:
+    """A stranger has written: ``waiting`` messages of theirs wait for ``Client.look`` or ``Client.accept``."""
+
+    peer: Contact
+    waiting: int
+
+
+Event = RequestEvent | MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | TroubleEvent

@@ -1,0 +1,207 @@
+"""Message requests: what strangers write waits undecrypted, and nobody is told anything, until the user accepts it.
+
+The relay is told that a request is safe here, so that strangers do not fill the mailbox; so it is on disk before. What
+is kept is bounded. What was not kept is not lost for good: its sender's program sends again what was passed over, once
+a later text was answered.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.client import content, records
+from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.conversations import Conversations, Opened
+from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.records import ReceivedRecord, RequestRecord
+from phantom_messenger.client.status import Contact
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.wire import codec, frames
+
+KEEP_MS: Final = 30 * 86_400_000
+MAX_MESSAGES: Final = 20
+MAX_BYTES: Final = 256 * 1024
+"""Of one stranger; further messages are dropped, for the first ones begin the session."""
+
+MAX_STRANGERS: Final = 200
+MAX_TOTAL_BYTES: Final = 8 * 2**20
+"""Of all; beyond, the oldest message of whoever has the most gives way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRequest:
+    """Somebody unknown has written: how many messages wait, since when (milliseconds since 1970)."""
+
+    contact: Contact
+    waiting: int
+    since: int
+
+
+class Requests:
+    """The messages of strangers. Times are steady milliseconds unless stated.
+
+    Args:
+        vault: holds them.
+        contacts: who is no stranger.
+        conversations: check and open them.
+        inbox: where they go once they are opened.
+        asks: whether strangers wait at all; else they are let in as they come.
+    """
+
+    def __init__(
+        self, vault: Vault, contacts: Contacts, conversations: Conversations, inbox: Inbox, *, asks: bool
+    ) -> None:
+        self._vault = vault
+        self._contacts = contacts
+        self._conversations = conversations
+        self._inbox = inbox
+        self._asks = asks
+        self._kept: dict[str, dict[str, RequestRecord]] = {}
+        """By sender and message id, without the messages themselves."""
+        for _, record in vault.all(records.REQUEST, RequestRecord):
+            self._remember(record)
+
+    def holds(self, sender: str) -> bool:
+        """Whether what somebody sends is to wait."""
+        return self._asks and not self._contacts.is_known(sender)
+
+    def take(self, frame: frames.RoutedMessage, now: int, wall: int) -> bool:
+        """Keep a stranger's message, if it is one and there is room; whether it is news.
+
+        Only its signature is checked. It is on disk when this returns.
+
+        Args:
+            frame: as the relay delivered it.
+            now: when it came.
+            wall: the same in milliseconds since 1970, to be shown.
+        """
+        name = records.pair(frame.payload.sender_id, frame.payload.message_id)
+        if self._vault.has(records.REQUEST, name) or self._vault.has(records.SEEN, name):
+            return False
+        try:
+            self._conversations.check(frame)
+        except CryptoError:
+            return False
+        return self._put(frame, now, wall)
+
+    def listed(self) -> list[MessageRequest]:
+        """Who waits, the longest first."""
+        return [
+            MessageRequest(
+                contact=self._contacts.of(sender),
+                waiting=len(kept),
+                since=min(record.since for record in kept.values()),
+            )
+            for sender, kept in self._kept.items()
+            if kept and self.holds(sender)
+        ]
+
+    def look(self, sender: str, now: int) -> list[ReceivedRecord]:
+        """Decrypt what waits of a stranger, and tell nobody; what cannot be read goes on waiting."""
+        for record in self.of(sender):
+            frame = codec.decode_relay(record.frame) if record.frame else None
+            if isinstance(frame, frames.RoutedMessage):
+                with suppress(CryptoError), self._vault.transaction():
+                    self._inbox.look(frame, now, came=record.at, wall=record.since)
+                    self._opened(record)
+        found = [self._inbox.looked_at(sender, record.message_id, now) for record in self.of(sender)]
+        return [text for text in found if text is not None]
+
+    def receive(self, record: RequestRecord, now: int, told: Callable[[str, content.Receipt], None]) -> Opened | bool:
+        """Receive what waited of somebody who is no stranger any more, and let it wait no longer, all at once.
+
+        Args:
+            record: of ``of``.
+            now: steady time.
+            told: as for ``Inbox.take``.
+
+        Returns:
+            What it says; of a text that had been looked at, whether it is still there to be handed out.
+
+        Raises:
+            CryptoError: it cannot be read; nothing has changed.
+        """
+        frame = codec.decode_relay(record.frame) if record.frame else None
+        with self._vault.transaction():
+            found: Opened | bool
+            if isinstance(frame, frames.RoutedMessage):
+                found = self._inbox.take(frame, now, told, wall=record.since, came=record.at) or False
+            else:
+                found = self._inbox.let_in(record.sender, record.message_id, now)
+            self.drop(record.sender, record.message_id)
+        return found
+
+    def senders(self) -> list[str]:
+        """Who has written, the one who waits longest first."""
+        return [sender for sender, kept in self._kept.items() if kept]
+
+    def waiting(self, sender: str) -> int:
+        """How many messages of somebody wait."""
+        return len(self._kept.get(sender, {}))
+
+    def _put(self, frame: frames.RoutedMessage, now: int, wall: int) -> bool:
+        payload = frame.payload
+        text = codec.encode(frame)
+        kept = self._kept.get(payload.sender_id, {})
+        if len(kept) >= MAX_MESSAGES or sum(one.size for one in kept.values()) + len(text) > MAX_BYTES:
+            return False
+        record = RequestRecord(
+            message_id=payload.message_id, sender=payload.sender_id, at=now, since=wall, size=len(text), frame=text
+        )
+        lifetime = payload.options.expires_in
+        due = now + (KEEP_MS if lifetime is None else min(lifetime, KEEP_MS))
+        with self._vault.transaction():
+            self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=due)
+            self._vault.when_kept(lambda: self._remember(record))
+        self._make_room()
+        return True
+
+    def of(self, sender: str) -> list[RequestRecord]:
+        """The messages of somebody, oldest first; what is damaged is lost."""
+        names = list(self._kept.get(sender, {}))
+        found = [self._vault.find(records.REQUEST, records.pair(sender, name), RequestRecord) for name in names]
+        return [record for record in found if record is not None]
+
+    def _opened(self, record: RequestRecord) -> None:
+        """It was decrypted, and is among the received texts now."""
+        after = msgspec.structs.replace(record, frame=b"", size=0)
+        self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), after, due=record.at + KEEP_MS)
+        self._vault.when_kept(lambda: self._remember(after))
+
+    def drop(self, sender: str, message_id: str) -> None:
+        """It does not wait any more; call it inside a transaction."""
+        self._vault.delete(records.REQUEST, records.pair(sender, message_id))
+        self._vault.when_kept(lambda: self._forget(sender, message_id))
+
+    def drop_all(self, sender: str) -> None:
+        """Nothing of somebody waits any more; call it inside a transaction."""
+        for message_id in list(self._kept.get(sender, {})):
+            self.drop(sender, message_id)
+
+    def forget(self, now: int) -> None:
+        """Erase what has waited too long; call it inside a transaction."""
+        for record in self._vault.overdue(records.REQUEST, now, RequestRecord):
+            self.drop(record.sender, record.message_id)
+
+    def _make_room(self) -> None:
+        while len(self.senders()) > MAX_STRANGERS or self._total() > MAX_TOTAL_BYTES:
+            fullest = max(self.senders(), key=lambda sender: sum(one.size for one in self._kept[sender].values()))
+            with self._vault.transaction():
+                self.drop(fullest, next(iter(self._kept[fullest])))
+
+    def _total(self) -> int:
+        return sum(one.size for kept in self._kept.values() for one in kept.values())
+
+    def _remember(self, record: RequestRecord) -> None:
+        bare = msgspec.structs.replace(record, frame=b"")
+        self._kept.setdefault(record.sender, {})[record.message_id] = bare
+
+    def _forget(self, sender: str, message_id: str) -> None:
+        kept = self._kept.get(sender, {})
+        kept.pop(message_id, None)
+        if not kept:
+            self._kept.pop(sender, None)
