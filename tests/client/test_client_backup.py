@@ -236,7 +236,8 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
     live = {"sessions", "session", "skipped", "prekey", "handshake"}
     live |= {"ack", "unreadable", "healed", "clock-offset", "steady", "seen"}
     kept = {name.replace("_", "-").removesuffix("-id") for name in Content.__struct_fields__}
-    names = {"contacts": "contact", "receipts": "receipt", "blocks": "block", "last-prekey": "last-prekey-id"}
+    names = {"contacts": "contact", "receipts": "receipt", "requests": "request", "blocks": "block"}
+    names |= {"last-prekey": "last-prekey-id"}
     assert kinds == live | {names.get(name, name) for name in kept}
 
 

@@ -45,7 +45,7 @@ def test_example_of_the_documentation_works_as_a_program(tmp_path: Path, relay: 
     variables = {**os.environ, "PHANTOM_HOME": str(tmp_path / "theirs"), "PHANTOM_PASSPHRASE": PASSPHRASE}
 
     async def main() -> None:
-        async with opened(tmp_path, "bob", relay) as bob:
+        async with opened(tmp_path, "bob", relay, strangers="accept") as bob:
             await bob.wait_published(PATIENCE)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", program, bob.user_id, env=variables, stdout=asyncio.subprocess.PIPE
@@ -143,6 +143,12 @@ def test_texts_of_one_sender_leave_those_of_others(tmp_path: Path, relay: RelayP
     async def main() -> None:
         async with friends(tmp_path, relay) as (alice, bob), opened(tmp_path, "carol", relay) as carol:
             await (await carol.send(bob.user_id, "of carol")).wait()
+            async with asyncio.timeout(PATIENCE):
+                while not bob.requests():
+                    await bob._next_change()
+            assert [(message.text, message.contact.name) for message in bob.look(carol.user_id)] == [("of carol", "")]
+            assert bob.accept(carol.user_id).user_id == carol.user_id
+            assert bob.requests() == []
             await alice.send("bob", "of alice")
             assert (await first(bob, sender=alice.user_id)).text == "of alice"
             message = await first(bob)

@@ -9,7 +9,9 @@ import pytest
 from client_samples import Device, Town, cheap_passphrases, fast_folder, moved, pass_time, raw_rows, settle, with_field
 
 from phantom_messenger.client import records, requests
+from phantom_messenger.client.client import Client
 from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ReceivedRecord, RequestRecord
 from phantom_messenger.client.requests import KEEP_MS, MAX_MESSAGES, Requests
@@ -340,3 +342,8 @@ def test_contact_of_version_0_1_0_is_known_by_name_or_by_having_been_written_to(
     contacts: Contacts = bob.messenger.contacts
     assert contacts.is_known(alice.id)
     assert not contacts.is_known(base64.b64encode(bytes(32)).decode())
+
+
+def test_word_for_strangers_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'ask' or 'accept'"):
+        Client.open("bob", home=tmp_path, passphrase="words", strangers="maybe")

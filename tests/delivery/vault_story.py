@@ -45,6 +45,7 @@ TYPES: dict[str, type[Any]] = {
     records.RECEIPT: records.ReceiptRecord,
     records.UNANSWERED: records.UnansweredRecord,
     records.HEALED: records.HealedRecord,
+    records.REQUEST: records.RequestRecord,
 }
 LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.HEALED)
 """Records that are gone once everything has been told, and was readable."""
