@@ -53,6 +53,14 @@ def test_login_may_come_before_connection_ack_was_read_and_carry_what_nobody_kno
     assert client.wire.expect("AUTH_SUCCESS")["payload"]["sessionId"]
 
 
+@pytest.mark.parametrize("signature", ["", "of the payload", 64 * "A", None], ids=repr)
+def test_login_may_have_a_signature_that_proves_nothing(letter: MakeLetter, signature: str | None) -> None:
+    client = letter(login=False, user_id=base64_text(os.urandom(16)))
+    sent = client.signed("AUTH", client.auth()["payload"])
+    client.send(sent if signature == "of the payload" else {**sent, "signature": signature})
+    client.wire.expect("AUTH_SUCCESS")
+
+
 def test_default_relay_takes_no_such_login(relay: RelayProcess, letter: MakeLetter) -> None:
     """The control."""
     client = letter(relay=relay, login=False, user_id=base64_text(bytes(16)))

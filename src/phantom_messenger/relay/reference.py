@@ -69,6 +69,9 @@ _IDS: Final[dict[str, tuple[Any, str]]] = {
 }
 """Each id's form, and one of that form which stands in while the rest of a frame is read."""
 
+_PROOF: Final = {"audience", "challenge"}
+"""What makes the signature of an AUTH a proof; a login without them has none."""
+
 _FORGIVEN: Final = {Reason.FIELD, Reason.BASE64}
 _ENVELOPE: Final = {"id", "payload", "signature", "timestamp", "type"}
 _PARTS: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -191,13 +194,16 @@ class Lenience:
             kind, payload = whole.get("type"), whole.get("payload")
             if kind not in _PAYLOADS or not isinstance(payload, dict | None):
                 raise
-            if kind == "AUTH" and whole.get("signature") not in (None, ""):
+            if kind == "AUTH" and whole.get("signature") is not None and _PROOF & (payload or {}).keys():
                 self.signs = True
                 raise
             decoded = codec.Decoded(_read_loosely(kind, whole, payload or {}), b"")
         frame = decoded.frame
         if isinstance(frame, frames.Auth):
-            self.signs = frame.signature is not UNSET
+            is_bound = frame.payload.challenge is not UNSET or frame.payload.audience is not UNSET
+            self.signs = frame.signature is not UNSET and is_bound
+            if not is_bound:  # the signature of a client that signs everything proves nothing
+                decoded = decoded._replace(frame=msgspec.structs.replace(frame, signature=UNSET))
         return decoded, Letter(text, self, is_proper=is_proper) if frame.type in _SIGNED else None
 
     def pushed(self, item: Item) -> None:
@@ -334,7 +340,7 @@ def _held(name: str, value: str, ids: dict[str, str]) -> str:
 def _meant(kind: str, payload: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
     """Leave out what a signed login alone needs, and find out who is meant by a response."""
     if kind == "AUTH":
-        return {name: value for name, value in payload.items() if name not in {"audience", "challenge"}}
+        return {name: value for name, value in payload.items() if name not in _PROOF}
     if kind != "KEY_EXCHANGE_RESPONSE":
         return payload
     target = payload.get("targetId") or payload.get("recipientId")
