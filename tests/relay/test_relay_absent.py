@@ -203,6 +203,32 @@ def test_mailbox_fills_either_way(bob: Client, she_is: str) -> None:
         assert sum(b'"type":"MESSAGE"' in text for text in written) == 1_000, "although she has them all"
 
 
+def test_mailbox_is_open_again_after_a_day_and_for_others_always(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unshown, "MAX_BACKLOG", 3)
+    alice, carol = log_in(bob.world, "alice", ABSENT), bob.world.login("carol")
+    bob.world.befriend(alice, carol)
+    bob.take()
+    for code in (None, None, None, 1003):
+        assert flood(bob, 1) == [code]
+        alice.settle()
+    [answer] = carol.send(carol.person.message(alice.person))
+    assert answer["payload"]["status"] == "accepted"
+    bob.world.clock.advance(unshown.COUNTS_MS)
+    assert flood(bob.world.login("bob"), 1) == [None]
+
+
+def test_whoever_is_written_to_is_told(bob: Client) -> None:
+    alice, carol = log_in(bob.world, "alice", ABSENT), bob.world.login("carol")
+    bob.world.befriend(alice, carol)
+    for friend in (bob, carol):
+        friend.send(friend.person.message(alice.person))
+        friend.take()
+    alice.settle()
+    alice.send(alice.person.message(bob.person))
+    assert statuses(bob) == ["delivered"]
+    assert statuses(carol) == []
+
+
 def test_deleted_account_leaves_nothing(bob: Client) -> None:
     alice = log_in(bob.world, "alice", ABSENT)
     bob.send(bob.person.message(alice.person))
@@ -217,13 +243,19 @@ def test_what_is_kept_back_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unshown, "MAX_UNSHOWN", 10)
     kept = Unshown()
     for number in range(8):
-        kept.add("early", Name("bob", str(number)), Fate(Status.DELIVERED, number))
+        kept.add("early", Name("bob", str(number)), Fate(Status.DELIVERED, 0, number))
     for number in range(8):
-        kept.add("late", Name("bob", str(number)), Fate(Status.DELIVERED, 100 + number))
-    assert (kept.count("early"), kept.count("late")) == (0, 8)
+        kept.add("late", Name("bob", str(number)), Fate(Status.DELIVERED, 0, 100 + number))
+    assert kept.take("early") == []
     assert list(kept.expired(101)) == [("late", Name("bob", "0")), ("late", Name("bob", "1"))]
-    kept.add("late", Name("bob", "7"), Fate(Status.READ, None))
-    assert kept.take("late")[-1] == (Name("bob", "7"), Fate(Status.READ, 107))
+    kept.add("late", Name("bob", "7"), Fate(Status.READ, 5, None))
+    assert kept.take("late", "carol") == []
+    assert kept.take("late")[-1] == (Name("bob", "7"), Fate(Status.READ, 0, 107))
+    assert kept.take("late") == []
+    monkeypatch.setattr(unshown, "MAX_BACKLOG", 3)
+    for number in range(5):
+        kept.add("alice", Name("bob", str(number)), Fate(Status.DELIVERED, 0, None))
+    assert [name.message_id for name, _ in kept.take("alice", "bob")] == ["2", "3", "4"]
     assert list(kept.expired(1_000)) == []
     assert len(kept._times) == 0
 

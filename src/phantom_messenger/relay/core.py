@@ -351,11 +351,12 @@ class Core:
             self._tell(session.user_id, [(name, status) for name in names])
             return
         for name in names:
-            self.unshown.add(session.user_id, name, Fate(status, session.expiries.pop(name, None)))
+            fate = Fate(status, self.clock.steady_ms(), session.expiries.pop(name, None))
+            self.unshown.add(session.user_id, name, fate)
 
-    def show(self, user: str) -> None:
-        """A user who may have looked absent does not any more: tell what has become of its mail."""
-        self._tell(user, [(name, fate.status) for name, fate in self.unshown.take(user)])
+    def show(self, user: str, sender: str | None = None) -> None:
+        """A user who may have looked absent shows itself, to all or to one: tell what has become of their mail."""
+        self._tell(user, [(name, fate.status) for name, fate in self.unshown.take(user, sender)])
 
     def expire_unshown(self) -> None:
         """Tell of messages whose time has come what is told when nobody has fetched them."""

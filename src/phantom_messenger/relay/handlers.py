@@ -38,7 +38,7 @@ from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_BACKLOG
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
 
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store."""
@@ -129,7 +129,7 @@ def message(
 ) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
-    if core.unshown.count(payload.recipient_id) >= MAX_BACKLOG:
+    if core.unshown.is_full(payload.recipient_id, sender, core.clock.steady_ms()):
         raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
     now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
     head, tail = loose.passed_on(sender) if loose else codec.routed_message(frame, signed_text, sender)
@@ -181,6 +181,7 @@ def message(
             )
             if isinstance(outcome, Item):
                 core.deliver(payload.recipient_id, outcome)
+            core.show(sender, payload.recipient_id)  # whoever writes to somebody is there for them
             if met:
                 core.introduce(sender, payload.recipient_id)
 

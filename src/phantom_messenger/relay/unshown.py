@@ -1,8 +1,9 @@
 """What users who look absent have received, until they show themselves.
 
 Their senders must not learn that a device is there. So they are told what they would be told if it were not:
-nothing, then `expired` when the time of a message comes. When the user comes, they are told what became of it
-meanwhile, as if it had only now arrived. And the messages count as if they still filled the mailbox.
+nothing, then `expired` when the time of a message comes. When the user comes, or writes to the sender, that one is
+told what became of it meanwhile, as if it had only now arrived. And for a day the messages count as if they still
+filled the mailbox: longer would keep the mail of somebody who never shows itself away for good.
 
 It is kept in memory: after a restart senders know less, and a flood that has begun before can see the difference.
 """
@@ -12,9 +13,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from phantom_messenger.wire.frames import Status
+from phantom_messenger.wire.limits import MAX_BACKLOG
 
 MAX_UNSHOWN: Final = 100_000
 """Messages of all users together (about 40 MB); beyond it the user who has looked absent for longest is forgotten."""
+
+COUNTS_MS: Final = 24 * 3_600_000
+"""How long a message counts as if it had not been fetched."""
 
 
 class Name(NamedTuple):
@@ -25,40 +30,51 @@ class Name(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """What has become of it, and when its time comes, in steady milliseconds, if it has one."""
+    """What has become of it and when, and when its time comes if it has one; both in steady milliseconds."""
 
     status: Status
+    at: int
     expires_at: int | None
 
 
 class Unshown:
-    """By user, in the order in which they began to look absent."""
+    """By user, in the order in which they began to look absent, and by sender."""
 
     def __init__(self) -> None:
-        self._users: dict[str, dict[Name, Fate]] = {}
+        self._users: dict[str, dict[str, dict[str, Fate]]] = {}
         self._times: list[tuple[int, str, Name]] = []
         self._count = 0
 
-    def count(self, user: str) -> int:
-        """How many messages of a user count as if they had not been fetched."""
-        return len(self._users.get(user, ()))
+    def is_full(self, user: str, sender: str, now: int) -> bool:
+        """Whether a sender would have filled the mailbox by itself if nothing had been fetched; ``now`` is steady."""
+        own = self._users.get(user, {}).get(sender, {})
+        return len(own) >= MAX_BACKLOG and next(iter(own.values())).at > now - COUNTS_MS
 
     def add(self, user: str, name: Name, fate: Fate) -> None:
-        """A message was received, read or burned and nobody is told; a later fate keeps the time of an earlier one."""
-        own = self._users.setdefault(user, {})
-        earlier = own.get(name)
-        self._count += earlier is None
-        own[name] = fate if earlier is None else Fate(fate.status, earlier.expires_at)
-        if earlier is None and fate.expires_at is not None:
+        """A message was received, read or burned and nobody is told; a later fate keeps the times of an earlier one."""
+        own = self._users.setdefault(user, {}).setdefault(name.sender, {})
+        if earlier := own.get(name.message_id):
+            own[name.message_id] = earlier._replace(status=fate.status)
+            return
+        own[name.message_id] = fate
+        self._count += 1
+        if fate.expires_at is not None:
             heapq.heappush(self._times, (fate.expires_at, user, name))
+        if len(own) > MAX_BACKLOG:
+            del own[next(iter(own))]
+            self._count -= 1
         if self._count > MAX_UNSHOWN:
             self.take(next(iter(self._users)))
 
-    def take(self, user: str) -> list[tuple[Name, Fate]]:
-        """The user shows itself, or is gone: what is to be told now."""
-        own = self._users.pop(user, {})
-        self._count -= len(own)
-        return list(own.items())
+    def take(self, user: str, sender: str | None = None) -> list[tuple[Name, Fate]]:
+        """The user shows itself, to all or to one sender, or is gone: what is to be told now."""
+        senders = self._users.get(user, {})
+        shown = {one: senders.pop(one, {}) for one in (list(senders) if sender is None else [sender])}
+        if not senders:
+            self._users.pop(user, None)
+        found = [(Name(one, message_id), fate) for one, own in shown.items() for message_id, fate in own.items()]
+        self._count -= len(found)
+        return found
 
     def expired(self, now: int) -> Iterator[tuple[str, Name]]:
         """Messages whose time has come, each once.
@@ -68,8 +84,8 @@ class Unshown:
         """
         while self._times and self._times[0][0] <= now:
             time, user, name = heapq.heappop(self._times)
-            own = self._users.get(user, {})
-            if name in own and own[name].expires_at == time:
-                del own[name]
+            own = self._users.get(user, {}).get(name.sender, {})
+            if name.message_id in own and own[name.message_id].expires_at == time:
+                del own[name.message_id]
                 self._count -= 1
                 yield user, name
