@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
+from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import Job
-from support.people import Frame, Person
+from support.people import Frame, Person, base64_text
 from support.simulated import SECOND, Client, MakeWorld, World
 
 
@@ -211,3 +212,23 @@ def test_what_an_old_key_still_sends_is_not_the_new_ones(make_world: MakeWorld) 
     assert newcomer.take()[0]["type"] == "AUTH_SUCCESS"
     assert world.peek(lambda tx: tx.prekeys.counts(owner.id)).one_time == 0
     assert claimant.close_code() == 1008
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["", "control"])
+def test_what_is_on_its_way_without_a_proof_is_not_of_the_one_who_proves_the_key(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, knows: bool
+) -> None:
+    if not knows:
+        monkeypatch.setattr(SQLiteDirectory, "signs", lambda *_: False)
+    world = make_world(reference_clients=True, limits=False)
+    owner = world.person("owner", user_id=base64_text(bytes(range(16))))
+    unproved = world.connect(owner)
+    owner.bind(unproved.acknowledgement, unproved.host)
+    assert unproved.ask(owner.unsigned_auth())["type"] == "AUTH_SUCCESS"
+    publication = owner.publish([1, 2, 3])
+    newcomer = world.connect(owner)
+    newcomer.put(newcomer.auth(["ack"]))
+    unproved.put(publication)
+    world.run()
+    assert newcomer.take()[0]["type"] == "AUTH_SUCCESS"
+    assert world.peek(lambda tx: tx.prekeys.counts(owner.id)).one_time == (0 if knows else 3)

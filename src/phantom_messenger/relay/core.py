@@ -213,13 +213,14 @@ class Core:
     def store_for(self, session: Session, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
         """As ``pipeline.store``, for a session: if its account has gone meanwhile, nothing is done, and it is closed.
 
-        Accounts go by ACCOUNT_DELETE, and by a certified login that takes a claimed id: frames may be
-        on their way then, of this connection or of another one of the user.
+        Accounts go by ACCOUNT_DELETE, and by a login that takes the id, for it is certified, or the first
+        that proves the key: frames may be on their way then, of this connection or of another one of the user.
         """
-        user, key = session.user_id, session.public_key_text
+        user, key, is_unproved = session.user_id, session.public_key_text, session.reference is not None
 
         def run(tx: Transaction) -> Any:
-            return job(tx) if tx.directory.public_key(user) == key else _GONE
+            is_there = tx.directory.public_key(user) == key and not (is_unproved and tx.directory.signs(user))
+            return job(tx) if is_there else _GONE
 
         def finish(result: Any) -> None:
             if result is _GONE:
