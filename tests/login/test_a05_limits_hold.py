@@ -196,7 +196,7 @@ BY_ADDRESS: Final = """
 import inspect
 from phantom_messenger.relay import login
 source = inspect.getsource(login._log_in)
-party = "session.address if is_unsigned or result is Claim.NEW else user"
+party = "session.address if not signed or result is Claim.NEW else user"
 assert party in source
 exec(source.replace(party, "session.address"), login.__dict__)
 """

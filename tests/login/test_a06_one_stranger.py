@@ -111,9 +111,9 @@ def ask_at_once(url: str, clients: list[ReferenceClient], target: Person, name: 
 TWICE: Final = """
 from phantom_messenger.engines.prekeys import SQLitePreKeys
 handed = SQLitePreKeys.take
-def take(keys, target, requester, now):
+def take(keys, *arguments, **options):
     keys._connection.execute("SAVEPOINT again")
-    bundle = handed(keys, target, requester, now)
+    bundle = handed(keys, *arguments, **options)
     keys._connection.execute("ROLLBACK TO again")
     return bundle
 SQLitePreKeys.take = take
