@@ -13,7 +13,7 @@ from d10_model import BACKLOG, STRANGER, STRANGERS, Entry, Line, Model, Told
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from phantom_messenger.engines import mailboxes
+from phantom_messenger.engines import places
 from phantom_messenger.engines.sqlite import SQLiteStore
 from support.people import Frame, key_text
 from support.simulated import HOUR, MINUTE, SECOND, Client, World
@@ -44,7 +44,7 @@ class MemoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.ending = ExitStack()
         for name, value in BOUNDS.items():
-            self.ending.enter_context(patch.object(mailboxes, name, value))
+            self.ending.enter_context(patch.object(places, name, value))
         self.model = Model()
         self.world = World(store=self.opened())
         self.people = {name: self.world.person(name) for name in NAMES}
@@ -150,6 +150,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.lines += 1
         line = Line(name, self.now, self.lines)
         self.clients[line] = self.world.connect(self.people[name])
+        line.address = self.clients[line].session.address
 
     @precondition(lambda self: self.guests())
     @rule(number=numbers)

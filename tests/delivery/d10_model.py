@@ -28,6 +28,8 @@ class Entry:
     seq: int | None = None
     born: int = 0
     """How many were put into a mailbox before it."""
+    address: str | None = None
+    """Of a stranger's: where it came from."""
 
     def is_over(self, now: int) -> bool:
         """Whether its time has come, in steady time."""
@@ -41,6 +43,7 @@ class Line:
     user: str
     opened_at: int
     order: int
+    address: str = ""
     has_asked: bool = False
     is_open: bool = False
     is_dead: bool = False
@@ -130,7 +133,7 @@ class Model:
         ]
         is_double = self._removed.get((to, sender, name), 0) > asked_at or any(entry.what == what for entry in older)
         if not is_double:
-            if not older and self._is_full(to, sender):
+            if not older and not self._make_room(to, sender, line.address):
                 line.tell("error", 1003, "backlog")
                 return
             self.wrote.add((sender, to))
@@ -139,7 +142,8 @@ class Model:
             for entry in older:  # its recipient could not read it
                 self.mail[to].remove(entry)
             ends = None if lifetime is None else asked_at + lifetime
-            self._put(to, Entry("message", sender, name, what, ends), now)
+            address = None if (to, sender) in self.wrote else line.address
+            self._put(to, Entry("message", sender, name, what, ends, address=address), now)
 
     def acknowledge(
         self, line: Line, sender: str, name: str, status: str, *, asked_at: int, now: int, full: bool
@@ -185,12 +189,27 @@ class Model:
 
     # --- parts --------------------------------------------------------------------
 
-    def _is_full(self, to: str, sender: str) -> bool:
-        messages = [entry for entry in self.mail[to] if entry.kind == "message"]
-        if (to, sender) in self.wrote:
-            return len(messages) >= BACKLOG
-        own = [entry for entry in messages if entry.sender == sender]
-        return len(messages) >= STRANGERS or (len(messages) >= STRANGER and len(own) >= STRANGER)
+    def _make_room(self, to: str, sender: str, address: str) -> bool:
+        """Whether a mailbox takes one more; the oldest of the fullest address gives way to a stranger."""
+        while True:
+            messages = [entry for entry in self.mail[to] if entry.kind == "message"]
+            is_full = len(messages) >= BACKLOG
+            if (to, sender) in self.wrote:
+                return not is_full
+            if sum(entry.sender == sender for entry in messages) >= STRANGER:
+                return False
+            places: dict[str, list[Entry]] = {}
+            for entry in messages:
+                if entry.address is not None and (to, entry.sender) not in self.wrote:
+                    places.setdefault(entry.address, []).append(entry)
+            if not is_full and sum(map(len, places.values())) < STRANGERS:
+                return True
+            most = max(map(len, places.values()), default=0)
+            if len(places.get(address, [])) >= most:
+                return False
+            self.mail[to].remove(
+                min((held[0] for held in places.values() if len(held) == most), key=lambda entry: entry.born)
+            )
 
     def _tell_sender(self, user: str, sender: str, name: str, status: str, now: int) -> None:
         if not self.are_contacts(user, sender):

@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.places import Places
 from phantom_messenger.engines.removed import Removed
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import Item, Job, Page, Transaction
@@ -61,11 +62,13 @@ def replaces_what_is_the_same(patch: pytest.MonkeyPatch) -> None:
 
 def expires_early(patch: pytest.MonkeyPatch) -> None:
     expire = SQLiteMailboxes.expire
-    patch.setattr(SQLiteMailboxes, "expire", lambda self, now, limit: expire(self, now + 2 * SECOND, limit))
+    patch.setattr(
+        SQLiteMailboxes, "expire", lambda self, now, limit, **how: expire(self, now + 2 * SECOND, limit, **how)
+    )
 
 
 def never_expires(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SQLiteMailboxes, "expire", lambda *_: [])
+    patch.setattr(SQLiteMailboxes, "expire", lambda *_, **__: [])
 
 
 def delivers_what_has_expired(patch: pytest.MonkeyPatch) -> None:
@@ -135,7 +138,7 @@ def failing_after(job: Job) -> Job:
 
 
 def has_no_bounds(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SQLiteMailboxes, "_is_full", lambda *_, **__: False)
+    patch.setattr(Places, "missing", lambda *_: None)
 
 
 FAULTS = [

@@ -13,7 +13,8 @@ from phantom_messenger.relay.ports import Item, NewItem
 from support.stores import ALICE, BOB, CAROL, NOW, acknowledge, append, bind, exchange, message, receipt, waiting
 
 PAGE: Final = 4_096
-COLUMNS: Final = ("entry", "recipient", "seq", "kind", "sender", "name", "expires_at", "text", "checksum")
+COLUMNS: Final = ("entry", "recipient", "seq", "kind", "sender", "name", "expires_at", "text", "checksum", "stored_at")
+"""Those that take up bytes in the sample: there are no strangers in it, so no marks."""
 LATER: Final = NOW + 1_000_000
 INDEXES: Final = ("items_order", "items_expiry", "sqlite_autoindex_items_1", "sqlite_autoindex_accounts_1")
 _LEAF, _INTERIOR, _INDEX_LEAF = 13, 5, 10

@@ -181,6 +181,7 @@ NEEDLES: Final[dict[str, Look]] = {
     "user id": lambda story: [story.people["carol"].id.encode()],
     "public key": lambda story: [story.people["carol"].public_key.encode()],
     "address of a client": lambda _: [ADDRESS.encode()],
+    "address of a stranger who has mail waiting": lambda _: [ADDRESS.encode()],
     "User-Agent, cookies, query string": lambda _: [AGENT.encode(), COOKIE.encode(), QUERY.encode()],
     "conversation id": lambda _: [CONVERSATION.encode()],
     "message id": lambda story: [story.message_id.encode()],
@@ -198,6 +199,7 @@ ROWS_OF_THE_DATABASE: Final = {
     "whom somebody has blocked": "blocks",
     "receipts": "sqlite_schema WHERE name = 'items'",
     "who took whose prekeys": "handouts",
+    "on which day somebody was here last": "accounts WHERE active_on BETWEEN 1 AND 1000000",
     "when a session last ended, to the minute": "accounts WHERE last_seen % 60000 = 0",
 }
 TABLE: Final = {

@@ -1,11 +1,13 @@
 """What one stranger can use up: a tenth of a mailbox, ten prekeys an hour; and no prekey is ever handed out twice."""
 
 import threading
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
 
-from phantom_messenger.engines import mailboxes, prekeys
+from phantom_messenger.engines import places, prekeys
+from phantom_messenger.relay.core import Core
 from support.people import Person
 from support.reference_client import ReferenceClient
 from support.relay_process import StartRelay, patched
@@ -38,16 +40,99 @@ def test_all_strangers_together_fill_half(world: World, bob: Client) -> None:
     friend = world.login("friend")
     world.befriend(friend, bob)
     bob.drop()
-    assert [accepted(world.login(f"mallory {number}"), bob.person, 100) for number in range(7)] == [100] * 5 + [0] * 2
+    mallories = [world.login(f"mallory {number}", address="203.0.113.1") for number in range(7)]
+    assert [accepted(mallory, bob.person, 100) for mallory in mallories] == [100] * 5 + [0] * 2
     assert accepted(friend, bob.person, 600) == 500, "the rest is kept for those whom he knows"
 
 
 def test_one_stranger_fills_all_without_the_limit(world: World, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(mailboxes, "MAX_STRANGER_BACKLOG", 10_000)
-    monkeypatch.setattr(mailboxes, "MAX_STRANGERS_BACKLOG", 10_000)
+    monkeypatch.setattr(places, "MAX_STRANGER_BACKLOG", 10_000)
+    monkeypatch.setattr(places, "MAX_STRANGERS_BACKLOG", 10_000)
     bob.drop()
     assert accepted(world.login("mallory"), bob.person, 1_100) >= 1_000
+
+
+# --- its places are shared by address -------------------------------------------------
+
+
+def senders_of(world: World, to: Person) -> list[str]:
+    return [item.sender for item in world.peek(lambda tx: tx.mailboxes.read(to.id, 0, 1 << 30, 0)).items]
+
+
+def fill_from_one_address(world: World, bob: Client, how: str) -> None:
+    """Close the places of strangers, as cheaply as it can be done."""
+    for number in range(5 if how == "texts" else 100):
+        mallory = world.login(f"mallory {number}", address="203.0.113.1")
+        if how == "texts":
+            assert accepted(mallory, bob.person, 100) == 100
+        else:
+            mallory.send(mallory.person.init(bob.person))
+        mallory.drop()
+
+
+@pytest.mark.parametrize("how", ["texts", "key exchanges"])
+@pytest.mark.parametrize("published", [False, True])
+def test_mailbox_that_one_address_has_filled_is_open_to_newcomers(
+    world: World, bob: Client, how: str, published: bool
+) -> None:
+    if published:
+        publish(bob, 20)
+    bob.drop()
+    fill_from_one_address(world, bob, how)
+    before = len(senders_of(world, bob.person))
+    newcomer = world.login("newcomer")
+    answers = newcomer.send(newcomer.person.init(bob.person), newcomer.person.message(bob.person))
+    assert [frame["type"] for frame in answers] == ["KEY_EXCHANGE_RESPONSE"] * published + ["MESSAGE_ACK"]
+    assert senders_of(world, bob.person)[-2:] == [newcomer.person.id] * 2
+    assert len(senders_of(world, bob.person)) == before + 1, "one gave way, and it is the oldest"
+    late = world.login("one more of them", address="203.0.113.1")
+    refused = late.send(late.person.init(bob.person) if how == "key exchanges" else late.person.message(bob.person))
+    reasons = [frame["payload"].get("details", {}).get("reason") for frame in refused]
+    assert reasons == ([None] if published and how == "key exchanges" else ["backlog"])
+
+
+def test_without_the_addresses_a_mailbox_is_closed(world: World, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(Core, "mark", lambda *_: 0)
+    bob.drop()
+    fill_from_one_address(world, bob, "texts")
+    assert accepted(world.login("newcomer"), bob.person, 1) == 0
+
+
+def test_fifty_addresses_do_not_close_a_mailbox_either(world: World, bob: Client) -> None:
+    bob.drop()
+    for number in range(50):
+        assert accepted(world.login(f"mallory {number}"), bob.person, 10) == 10
+    newcomer = world.login("newcomer")
+    assert accepted(newcomer, bob.person, 12) == 10, "as many as the fullest has"
+    assert senders_of(world, bob.person).count(newcomer.person.id) == 10
+    assert len(senders_of(world, bob.person)) == 500
+
+
+def test_nothing_of_those_whom_its_owner_knows_gives_way(world: World, bob: Client) -> None:
+    friend = world.login("friend", address="203.0.113.1")
+    assert accepted(friend, bob.person, 100) == 100
+    bob.send(bob.person.message(friend.person))  # who was a stranger until now
+    bob.drop()
+    for number in range(5):
+        mallory = world.login(f"mallory {number}", address="203.0.113.1")
+        assert accepted(mallory, bob.person, 100) == 100
+    newcomers = [world.login(f"newcomer {number}") for number in range(20)]
+    assert [accepted(newcomer, bob.person, 20) for newcomer in newcomers] == [20] * 20
+    assert senders_of(world, bob.person).count(friend.person.id) == 100
+
+
+def test_mark_of_an_address_is_another_after_a_restart(world: World, bob: Client) -> None:
+    bob.drop()
+    client = world.login("somebody", address="203.0.113.1")
+    accepted(client, bob.person, 1)
+    marks = [row[0] for row in world.store._connection.execute("SELECT mark FROM items")]  # type: ignore[attr-defined]
+    assert marks == [client.session.mark]
+    keys = [Core.mark(SimpleNamespace(_mark_key=key), "203.0.113.1") for key in (b"1" * 32, b"2" * 32)]  # type: ignore[arg-type]
+    assert keys[0] != keys[1]
+    assert min(keys) >= 0
+    assert max(keys) < 2**63
 
 
 # --- prekeys ------------------------------------------------------------------------

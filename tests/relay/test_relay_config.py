@@ -45,6 +45,10 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "log_format": [("text", Form.TEXT), ("JSON", Form.JSON)],
     "verify_workers": [("0", 0), ("16", 16)],
     "connections_per_address": [("1", 1), ("1000000", 1_000_000)],
+    "mail_days": [("1", 1), ("3650", 3_650)],
+    "account_days": [("1", 1), ("36500", 36_500)],
+    "mailbox_megabytes": [("1", 1), ("1000000", 1_000_000)],
+    "address_megabytes_a_day": [("1", 1), ("1000000", 1_000_000)],
     **{f"rate_{rate.lower()}": [("1", 1), ("1000000000", 1_000_000_000)] for rate in RateClass},
 }
 NEED_NAMES = {"host", "trusted_proxies"}
@@ -98,6 +102,11 @@ WRONG: list[tuple[str, str]] = [
     ("verify_workers", "17"),
     ("connections_per_address", "0"),
     ("connections_per_address", "many"),
+    ("mail_days", "0"),
+    ("mail_days", "3651"),
+    ("account_days", "0"),
+    ("mailbox_megabytes", "0"),
+    ("address_megabytes_a_day", "-1"),
     *((f"rate_{rate.lower()}", value) for rate in RateClass for value in ("0", "-1", "x", "1000000001")),
 ]
 

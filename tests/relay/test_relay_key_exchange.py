@@ -357,10 +357,10 @@ def test_absent_peer_keeps_the_exchanges_of_100(world: World) -> None:
     bob = world.person("bob")
     world.register(bob)
     for number in range(100):
-        client = world.login(f"peer {number}")
+        client = world.login(f"peer {number}", address="203.0.113.1")
         assert client.send(client.person.init(bob)) == []
         client.drop()
-    late = world.login("one too many")
+    late = world.login("one too many", address="203.0.113.1")
     assert refused(late, late.person.init(bob)) == (1003, "backlog")
     assert len(world.login(bob).take("KEY_EXCHANGE_INIT")) == 100
 

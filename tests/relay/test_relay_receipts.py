@@ -315,9 +315,9 @@ def test_many_messages_that_a_socket_took_are_confirmed_a_few_at_once(
     jobs: list[int] = []
     settle = core._settle
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **how: Any) -> Any:
         jobs[-1] += 1
-        return settle(*arguments)
+        return settle(*arguments, **how)
 
     def confirm(relay: core.Core, *arguments: Any) -> None:
         jobs.append(0)
@@ -344,10 +344,10 @@ def test_item_that_cannot_be_removed_keeps_no_others(
     alice.send(*messages)
     settle = core._settle
 
-    def broken(tx: Any, recipient: str, sender: str, name: str, *rest: Any) -> Any:
+    def broken(tx: Any, recipient: str, sender: str, name: str, *rest: Any, **how: Any) -> Any:
         if name == stuck:
             raise LookupError(name)
-        return settle(tx, recipient, sender, name, *rest)
+        return settle(tx, recipient, sender, name, *rest, **how)
 
     monkeypatch.setattr(core, "_settle", broken)
     bob.unstall()

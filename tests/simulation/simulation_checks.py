@@ -67,13 +67,17 @@ class WatchedMailboxes(SQLiteMailboxes):
         self._arguments = arguments
         self._changes: list[Change] = []
         self._marks: list[tuple[int, int]] = [(0, 0)]
+        self._yielded: list[Change] = []
 
     def renewed(self) -> "WatchedMailboxes":
         """As another process finds it: what is on disk, and nothing that was remembered."""
         return WatchedMailboxes(self._ledger, *self._arguments)
 
     def append(self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True) -> Item | Refusal:
+        self._yielded = []
         outcome = super().append(recipient, item, known=known, now=now, replace=replace)
+        if outcome is not Refusal.FULL:
+            self._changes += self._yielded
         if item.kind is ItemKind.MESSAGE and isinstance(outcome, Item):
             stamp = _STAMP.search(item.tail)
             assert stamp is not None
@@ -84,14 +88,24 @@ class WatchedMailboxes(SQLiteMailboxes):
             self._changes.append(Change(outcome.value, recipient, item.sender, item.name))
         return outcome
 
+    def _give_way(self, entry: int) -> None:
+        rows: Any = self._connection.execute(
+            "SELECT user_id, sender, name FROM items JOIN accounts ON account = recipient WHERE entry = ? AND kind = ?",
+            (entry, ItemKind.MESSAGE),
+        )
+        self._yielded += [Change("gave way", *row) for row in rows]
+        super()._give_way(entry)
+
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
         removed = super().acknowledge(recipient, sender, name, now)
         self._changes.append(Change("taken" if removed else "told", recipient, sender, name))
         return removed
 
-    def expire(self, now: int, limit: int) -> list[Expired]:
-        gone = super().expire(now, limit)
-        self._changes += [Change("expired", one.recipient, one.sender, one.name) for one in gone]
+    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[Expired]:
+        gone = super().expire(now, limit, before=before)
+        self._changes += [
+            Change("expired", one.recipient, one.sender, one.name) for one in gone if one.kind is ItemKind.MESSAGE
+        ]
         return gone
 
     def mark(self) -> int:
@@ -131,6 +145,7 @@ class Sent:
     was_stored: bool = field(default=False, kw_only=True)
     left_at: int = field(default=0, kw_only=True)
     left_in: int = field(default=0, kw_only=True)
+    gave_way: bool = field(default=False, kw_only=True)
 
 
 @dataclass(slots=True)
@@ -333,6 +348,11 @@ class Ledger:
                 self._kept(found, about)
                 if text is not None:
                     self._stamped(text, change.stamp)
+            elif change.what == "gave way":
+                found.is_stored, found.gave_way = False, True
+                self._setting.happened("stranger's message that gave way")
+                if (change.recipient, change.sender) in self._contacts:
+                    self.wrong(f"{about} gave way, and its sender is no stranger")
             elif change.what in {"taken", "expired"}:
                 found.is_stored, found.left_at, found.left_in = False, self._setting.now, self.relay_lives
                 if text is not None:
@@ -506,6 +526,8 @@ class Ledger:
         self.rest()
 
     def _check_lost(self, text: Text, about: str) -> None:
+        if text.gave_way:
+            return
         if text.expires_in is None:
             self.wrong(f"{about} is lost")
         elif text.on_device and text.late(self._setting.now) < 0:

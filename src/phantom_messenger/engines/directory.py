@@ -12,6 +12,8 @@ import apsw
 
 from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
 
+DAY_MS: Final = 86_400_000
+
 MAX_REMEMBERED: Final = 50_000
 """Accounts and pairs that are remembered (about 20 MB); one more, and all are asked for anew."""
 
@@ -46,6 +48,7 @@ class SQLiteDirectory:
         self._noted: set[tuple[int, int, str]] = set()
         self._blocks: dict[int, frozenset[str]] = {}
         self._blocks_size = 0
+        self._looked_at = (0, 0)
 
     def forget(self) -> None:
         """What was remembered may not be so any more."""
@@ -146,6 +149,42 @@ class SQLiteDirectory:
                 self._connection.execute(f"DELETE FROM {table} WHERE entry = ?", (entry,))  # noqa: S608
                 room -= size or 0
         return True
+
+    def lives_since(self, now: int) -> int:
+        """From when on lives are counted; from now on, if that was never asked before."""
+        found: int | None = self._connection.execute("SELECT since FROM lives").get
+        if found is None:
+            found = now
+            self._connection.execute("INSERT INTO lives (only, since) VALUES (1, ?)", (now,))
+            self._connection.execute("UPDATE accounts SET active_on = ? WHERE active_on IS NULL", (now // DAY_MS,))
+        return found
+
+    def note_active(self, user_id: str, now: int) -> None:
+        """See ``relay.ports.Directory``."""
+        self._connection.execute(
+            "UPDATE accounts SET active_on = ?1 WHERE user_id = ?2 AND active_on IS NOT ?1", (now // DAY_MS, user_id)
+        )
+
+    def idle(self, before: int, limit: int, now: int) -> tuple[list[str], bool]:
+        """See ``relay.ports.Directory``."""
+        self.lives_since(now)
+        rows: Any = self._connection.execute(
+            "SELECT user_id, active_on, account, EXISTS (SELECT 1 FROM items WHERE recipient = account) FROM accounts"
+            " WHERE (active_on, account) > (?, ?) AND active_on < ? ORDER BY active_on, account LIMIT ?",
+            (*self._looked_at, before // DAY_MS, limit),
+        ).fetchall()
+        is_whole = len(rows) < limit
+        self._looked_at = (0, 0) if is_whole else rows[-1][1:3]
+        return [row[0] for row in rows if not row[3]], not is_whole
+
+    def delete_idle(self, user_id: str, before: int) -> bool:
+        """See ``relay.ports.Directory``."""
+        found = self._connection.execute(
+            "SELECT 1 FROM accounts WHERE user_id = ? AND active_on < ?"
+            " AND NOT EXISTS (SELECT 1 FROM items WHERE recipient = account)",
+            (user_id, before // DAY_MS),
+        ).get
+        return found is None or self.delete(user_id)
 
     def set_last_seen(self, user_id: str, at: int) -> None:
         """See ``relay.ports.Directory``."""

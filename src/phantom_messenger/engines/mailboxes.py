@@ -11,17 +11,11 @@ from zlib import crc32
 import apsw
 
 from phantom_messenger.engines.damage import DamagedRows, is_damage
-from phantom_messenger.engines.directory import MAX_REMEMBERED, SQLiteDirectory
+from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.places import Places
 from phantom_messenger.engines.removed import Removed
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal
-from phantom_messenger.wire.limits import (
-    MAX_BACKLOG,
-    MAX_KEY_EXCHANGE_BACKLOG,
-    MAX_RECEIPT_BACKLOG,
-    MAX_STRANGER_BACKLOG,
-    MAX_STRANGERS_BACKLOG,
-)
 
 SEQ_STEP: Final = 1_000
 """Sequence numbers reserved at a time: one write to the account for so many messages."""
@@ -31,7 +25,8 @@ KEEP_SET_ASIDE_MS: Final = 7 * 86_400_000
 
 # Texts as blobs: a damaged one need not be UTF-8.
 _ROW: Final = (
-    "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum"
+    "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum,"
+    " stored_at"
 )
 
 
@@ -40,9 +35,12 @@ class _Rows(NamedTuple):
     complete: bool
 
 
-def checksum(recipient: Any, seq: Any, kind: Any, sender: Any, name: Any, expires_at: Any, text: Any) -> int:  # noqa: PLR0917 - an SQL function
+def checksum(  # noqa: PLR0917 - an SQL function
+    recipient: Any, seq: Any, kind: Any, sender: Any, name: Any, expires_at: Any, text: Any, stored_at: Any = None
+) -> int:
     """CRC-32 of a row of ``items``; also called from SQL by a migration. A damaged row can raise ``ValueError``."""
-    head = f"{recipient} {seq} {kind} {_text(sender)} {_text(name)} {expires_at} "
+    stored = "" if stored_at is None else f"{stored_at} "
+    head = f"{recipient} {seq} {kind} {_text(sender)} {_text(name)} {expires_at} {stored}"
     return crc32(text, crc32(head.encode()))
 
 
@@ -54,17 +52,24 @@ class SQLiteMailboxes:
         directory: of the accounts.
         has_room: whether so many bytes can be added.
         step: bytes of text that one sweep removes.
+        most_bytes: of a mailbox; None if that is not limited.
     """
 
     def __init__(
-        self, connection: apsw.Connection, directory: SQLiteDirectory, has_room: Callable[[int], bool], step: int
+        self,
+        connection: apsw.Connection,
+        directory: SQLiteDirectory,
+        has_room: Callable[[int], bool],
+        step: int,
+        most_bytes: int | None,
     ) -> None:
         self._connection = connection
         self._directory = directory
         self._has_room = has_room
         self._step = step
         self._removed = Removed()
-        self._room: dict[tuple[int, ItemKind, str | None], int] = {}
+        self._places = Places(connection, most_bytes, self._give_way)
+        self._since: int | None = None
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._unreadable: set[int] = set()
@@ -82,16 +87,19 @@ class SQLiteMailboxes:
         identity = (account, item.kind, item.sender, item.name)
         if item.kind is ItemKind.MESSAGE and self._removed.holds((recipient, item.sender, item.name), now):
             return Refusal.DUPLICATE
-        if has_room and self._surely_fits(account, item, known=known):
-            added = self._insert(identity, item)
+        mark = None if known else item.mark or 0
+        needs = self._places.needs(account, item, known=known)
+        if has_room and self._places.missing(needs) is None:
+            added = self._insert(identity, item, now, mark)
             if added is not None:
+                self._places.take(needs)
                 return added
-            waits = True
-        else:
-            waits = self._waits(identity)
-        if waits and (not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content))):
-            return Refusal.DUPLICATE
-        if not waits and self._is_full(account, item, known=known):
+        waits = self._waits(identity)
+        if waits:
+            if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
+                return Refusal.DUPLICATE
+            needs = self._places.needs(account, item, known=known, old_size=self._size_of(identity))
+        if self._places.missing(needs) is not None and (known or not self._places.make(item, needs)):
             return Refusal.FULL
         if not has_room:
             raise apsw.FullError("no room")
@@ -99,9 +107,10 @@ class SQLiteMailboxes:
             self._connection.execute(
                 "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
             )
-        added = self._insert(identity, item)
+        added = self._insert(identity, item, now, mark)
         if added is None:
             raise apsw.CorruptError("an item that was not there, or is deleted, is in the way")
+        self._places.take(needs)
         return added
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
@@ -144,25 +153,28 @@ class SQLiteMailboxes:
             (self._directory.account(recipient), seq, ItemKind.MESSAGE),
         )
 
-    def expire(self, now: int, limit: int) -> list[Expired]:
+    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[Expired]:
         """See ``relay.ports.Mailboxes``."""
         rows = self._readable(
             f"expires_at <= ? ORDER BY expires_at LIMIT {limit:d}",
             (now,),
             self._step,
             find=lambda: self._find_damage("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
-        )
+        ).found
+        if before is not None and not rows:
+            rows = self._stored(before, limit, now)
         expired: list[Expired] = []
         damaged: list[int] = []
-        for row in rows.found:
+        for row in rows:
             item = _item(row)
             recipient = self._directory.user_id(row[1])
             if item is None or recipient is None:
                 damaged.append(row[0])
                 continue
             self._delete(row[0])
-            self._removed.add((recipient, item.sender, item.name), now)
-            expired.append(Expired(item.sender, recipient, item.name))
+            if item.kind is ItemKind.MESSAGE:
+                self._removed.add((recipient, item.sender, item.name), now)
+            expired.append(Expired(item.sender, recipient, item.name, item.kind))
         self._set_aside(damaged, now)
         # A time that had come before the row was set aside may be what is damaged.
         self._connection.execute(
@@ -170,6 +182,37 @@ class SQLiteMailboxes:
             (now - KEEP_SET_ASIDE_MS, now),
         )
         return expired
+
+    def _stored(self, before: int, limit: int, now: int) -> list[Any]:
+        """Rows that were stored before a time, the oldest first, which is the order of their entries.
+
+        Those behind a page that cannot be read wait until it is gone: by then their recipients may have come.
+        """
+        found: list[Any] = []
+        room = self._step
+        try:
+            oldest = self._connection.execute("SELECT stored_at FROM items ORDER BY entry LIMIT 1").fetchone()
+            if oldest is None or self._age_of(oldest[0], now) > before:
+                return []
+            rows = self._connection.execute(f"SELECT {_ROW} FROM items ORDER BY entry LIMIT ?", (limit,))  # noqa: S608 - constants
+            for row in rows:
+                if room <= 0 or self._age_of(row[9], now) > before:
+                    rows.close()
+                    break
+                found.append(row)
+                room -= len(row[7]) if isinstance(row[7], bytes) else 0
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+        return found
+
+    def _age_of(self, stored_at: int | None, now: int) -> int:
+        """When something was stored; of what was there before lives were counted, when that began."""
+        if stored_at is not None:
+            return stored_at
+        if self._since is None:
+            self._since = self._directory.lives_since(now)
+        return self._since
 
     def forgive(self) -> None:
         """Try again what could not be read or deleted: it may have been a passing fault of the disk."""
@@ -183,7 +226,8 @@ class SQLiteMailboxes:
     def undone(self, mark: int) -> None:
         """What followed the mark was undone: what was counted in it must be read again."""
         self._removed.undo(mark)
-        self._room.clear()
+        self._places.forget()
+        self._since = None
         self._next_seq.clear()
         self._reserved.clear()
 
@@ -256,36 +300,42 @@ class SQLiteMailboxes:
             return
         for entry in entries:
             self._connection.execute(
-                "INSERT INTO set_aside (at, recipient, seq, kind, sender, name, expires_at, text, checksum)"
-                " SELECT ?, recipient, seq, kind, sender, name, expires_at, text, checksum FROM items WHERE entry = ?",
+                "INSERT INTO set_aside (at, recipient, seq, kind, sender, name, expires_at, text, checksum, stored_at)"
+                " SELECT ?, recipient, seq, kind, sender, name, expires_at, text, checksum, stored_at FROM items"
+                " WHERE entry = ?",
                 (now, entry),
             )
             self._delete(entry)
         log(Event.ITEMS_SET_ASIDE, count=len(entries))
 
-    def _insert(self, identity: tuple[int, ItemKind, str, str], item: NewItem) -> Item | None:
+    def _insert(
+        self, identity: tuple[int, ItemKind, str, str], item: NewItem, now: int, mark: int | None
+    ) -> Item | None:
         """Add a row behind all others of this mailbox; None if one of the same identity waits."""
         account, kind, sender, name = identity
         seq = self._take_seq(account)
         text = b"%b%d%b" % (item.head, seq, item.tail)
         self._connection.execute(
-            "INSERT INTO items (recipient, kind, sender, name, seq, expires_at, text, checksum)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (recipient, kind, sender, name) DO NOTHING",
+            "INSERT INTO items (recipient, kind, sender, name, seq, expires_at, text, stored_at, mark, checksum)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (recipient, kind, sender, name) DO NOTHING",
             (
                 *identity,
                 seq,
                 item.expires_at,
                 text,
-                checksum(account, seq, kind.value, sender, name, item.expires_at, text),
+                now,
+                mark,
+                checksum(account, seq, kind.value, sender, name, item.expires_at, text, now),
             ),
         )
         if not self._connection.changes():
             self._next_seq[account] = seq
             return None
-        for key in ((account, kind, None), (account, kind, sender)):
-            if key in self._room:
-                self._room[key] -= 1
         return Item(seq, kind, sender, name, text, item.expires_at)
+
+    def _give_way(self, entry: int) -> None:
+        """An item of a stranger makes room for one from elsewhere."""
+        self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
 
     def _waits(self, identity: tuple[int, int, str, str]) -> bool:
         found = self._connection.execute(
@@ -295,58 +345,24 @@ class SQLiteMailboxes:
 
     def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
         """Whether the item that waits has this content; one that is damaged is taken for it, as it is kept."""
+        text = self._of("CAST(text AS BLOB)", identity)
+        return text is None or content in text
+
+    def _size_of(self, identity: tuple[int, int, str, str]) -> int:
+        """Bytes of the item that waits, 0 if it is damaged."""
+        return int(self._of("length(CAST(text AS BLOB))", identity) or 0)
+
+    def _of(self, what: str, identity: tuple[int, int, str, str]) -> Any:
+        """Something of the item that waits; None if it cannot be read."""
         try:
-            text = self._connection.execute(
-                "SELECT CAST(text AS BLOB) FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",
+            return self._connection.execute(
+                f"SELECT {what} FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",  # noqa: S608 - constants
                 identity,
             ).get
         except apsw.Error as error:
             if is_damage(error):
-                return True
+                return None
             raise
-        return text is None or content in text
-
-    def _surely_fits(self, account: int, item: NewItem, *, known: bool) -> bool:
-        """Whether the limits need not be looked at: there was room for so many more when it was counted last.
-
-        Additions take from it, removals do not add to it: at 0 it is counted again.
-        """
-        key: tuple[int, ItemKind, str | None]
-        if item.kind is ItemKind.MESSAGE and known:
-            key, most = (account, item.kind, None), MAX_BACKLOG
-        elif item.kind is ItemKind.RECEIPT:
-            key, most = (account, item.kind, item.sender), MAX_RECEIPT_BACKLOG
-        else:
-            return False
-        room = self._room.get(key, 0)
-        if room <= 0:
-            if len(self._room) >= MAX_REMEMBERED:
-                self._room.clear()
-            room = self._room[key] = most - self._count(*key)
-        return room > 0
-
-    def _is_full(self, account: int, item: NewItem, *, known: bool) -> bool:
-        match item.kind:
-            case ItemKind.MESSAGE:
-                total = self._count(account, item.kind)
-                if total >= (MAX_BACKLOG if known else MAX_STRANGERS_BACKLOG):
-                    return True
-                return (
-                    not known
-                    and total >= MAX_STRANGER_BACKLOG
-                    and self._count(account, item.kind, item.sender) >= MAX_STRANGER_BACKLOG
-                )
-            case ItemKind.KEY_EXCHANGE:
-                return not known and self._count(account, item.kind) >= MAX_KEY_EXCHANGE_BACKLOG
-            case ItemKind.RECEIPT:
-                return self._count(account, item.kind, item.sender) >= MAX_RECEIPT_BACKLOG
-
-    def _count(self, account: int, kind: ItemKind, sender: str | None = None) -> int:
-        found = self._connection.execute(
-            "SELECT count(*) FROM items WHERE recipient = ?1 AND kind = ?2 AND (?3 IS NULL OR sender = ?3)",
-            (account, kind, sender),
-        ).get
-        return int(found)
 
     def _take_seq(self, account: int) -> int:
         """The next number of a mailbox, never given before, not even across a crash.
@@ -396,9 +412,9 @@ def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:
 
 def _item(row: Any) -> Item | None:
     """A row of ``_ROW`` as an item, None if it is not as it was written."""
-    _, recipient, seq, kind, sender, name, expires_at, text, kept = row
+    _, recipient, seq, kind, sender, name, expires_at, text, kept, stored_at = row
     try:
-        if checksum(recipient, seq, kind, sender, name, expires_at, text) != kept:
+        if checksum(recipient, seq, kind, sender, name, expires_at, text, stored_at) != kept:
             return None
         return Item(seq, ItemKind(kind), sender.decode(), name.decode(), text, expires_at)
     except (TypeError, ValueError, AttributeError):

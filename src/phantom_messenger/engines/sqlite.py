@@ -83,12 +83,13 @@ class SQLiteStore:
     Args:
         folder: made if it is not there, readable by its owner only; None keeps all in memory.
         vfs: the SQLite VFS to go through; one without shared memory will do.
+        mailbox_bytes: of one mailbox, about; None if that is not limited.
 
     Raises:
         StoreError: the folder cannot be written, is in use, or is from a newer version.
     """
 
-    def __init__(self, folder: Path | None, *, vfs: str | None = None) -> None:
+    def __init__(self, folder: Path | None, *, vfs: str | None = None, mailbox_bytes: int | None = None) -> None:
         _refuse_broken_sqlite()
         self._lock: int | None = None
         self._reserve: Reserve | None = None
@@ -109,7 +110,7 @@ class SQLiteStore:
         step = _step_bytes(self._reserve)
         self.directory = SQLiteDirectory(self._connection, self._has_room, step)
         self.prekeys = SQLitePreKeys(self._connection, self.directory, self._has_room)
-        self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room, step)
+        self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room, step, mailbox_bytes)
         self.time = SQLiteTime(self._connection)
         self.limits = SQLiteLimits(self._connection)
 

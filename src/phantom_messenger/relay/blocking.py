@@ -7,12 +7,16 @@ from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, Refused
 from phantom_messenger.wire.limits import MAX_BLOCKED
 
+BLOCK_BYTES = 256
+"""About what a block takes in the store."""
+
 
 def block(core: Core, session: Session, frame: frames.Block) -> None:
     """BLOCK: begin or end it; answered once it is on disk and nothing of theirs waits any more."""
     user, other = session.user_id, frame.payload.user_id
     if other == user:
         raise Refused(Reason.FIELD, field="payload.userId")
+    spent = core.spend(session, BLOCK_BYTES) if frame.payload.blocked else None
 
     def job(tx: Transaction) -> tuple[bool, bool] | None:
         directory = tx.directory
@@ -27,6 +31,8 @@ def block(core: Core, session: Session, frame: frames.Block) -> None:
 
     def then(result: tuple[bool, bool] | None) -> None:
         if result is None:
+            if spent is not None:
+                core.quota.give_back(spent)
             core.refuse(session, Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS), frame.id)
             return
         parted, is_done = result
@@ -39,4 +45,4 @@ def block(core: Core, session: Session, frame: frames.Block) -> None:
         else:
             core.store(session, frame.id, job, then)  # the next part of what waits
 
-    core.store(session, frame.id, job, then)
+    core.store(session, frame.id, job, then, spent=spent)

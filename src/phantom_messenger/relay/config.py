@@ -21,6 +21,8 @@ from phantom_messenger.events import LEVELS, Form
 from phantom_messenger.relay import names
 from phantom_messenger.wire.limits import MAX_CONNECTIONS_PER_ADDRESS, RATES, RateClass
 
+MEGABYTE: Final = 1_000_000
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -55,6 +57,10 @@ class Config:
     rate_ack: int = RATES[RateClass.ACK]
     rate_block: int = RATES[RateClass.BLOCK]
     connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS
+    mail_days: int = 30
+    account_days: int = 365
+    mailbox_megabytes: int = 32
+    address_megabytes_a_day: int = 256
 
     @property
     def rates(self) -> Mapping[RateClass, int]:
@@ -67,6 +73,16 @@ class Config:
     def max_connections(self) -> int:
         """Connections of one address; 0 when limits are lifted."""
         return self.connections_per_address if self.limits else 0
+
+    @property
+    def mailbox_bytes(self) -> int | None:
+        """Of one mailbox; None when limits are lifted."""
+        return self.mailbox_megabytes * MEGABYTE if self.limits else None
+
+    @property
+    def address_bytes(self) -> int | None:
+        """Stored from one address in a day; None when limits are lifted."""
+        return self.address_megabytes_a_day * MEGABYTE if self.limits else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +223,12 @@ SETTINGS: Final[dict[str, Setting]] = {
     "rate_ack": Setting(_RATE, "MESSAGE_ACK a minute and user"),
     "rate_block": Setting(_RATE, "BLOCK a minute and user"),
     "connections_per_address": Setting(_number(1, 1_000_000), "connections of one address"),
+    "mail_days": Setting(_number(1, 3_650), "days that mail waits for somebody who does not come"),
+    "account_days": Setting(
+        _number(1, 36_500), "days after which an account that nobody uses is removed, if it has no mail"
+    ),
+    "mailbox_megabytes": Setting(_number(1, 1_000_000), "what waits for one user; a quarter of it from strangers"),
+    "address_megabytes_a_day": Setting(_number(1, 1_000_000), "what senders of one address can have stored in a day"),
 }
 
 

@@ -6,6 +6,7 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 
 import base64
 from collections.abc import Callable, Hashable, Sequence
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -31,6 +32,7 @@ from phantom_messenger.relay.ports import (
     Verification,
     Writer,
 )
+from phantom_messenger.relay.quota import Quota, Spent
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Taken
 from phantom_messenger.relay.unshown import Fate, Name, Unshown
@@ -44,6 +46,11 @@ RETRY_STORAGE_MS = 5_000
 
 BACKLOG_RETRY_MS = 60_000
 """When to try a full mailbox again: its owner has to come by first."""
+
+DAY_MS = 86_400_000
+
+RECEIPT_BYTES = 512
+"""About what a receipt takes in the store."""
 
 CONFIRMED_AT_ONCE = 32
 """Items that a socket took, removed in one job: those of others do not wait long behind it."""
@@ -96,6 +103,8 @@ class Core:
         self.hub = Hub()
         self.unshown = Unshown()
         self.limiter = Limiter(config.rates, randomness(LIMITER_KEY_BYTES))
+        self._mark_key = randomness(LIMITER_KEY_BYTES)
+        self.quota = Quota(config.address_bytes)
         self.pipeline = Pipeline(
             verify=verify,
             helpers=helpers,
@@ -167,6 +176,25 @@ class Core:
         """Random bytes as base64 text."""
         return base64.b64encode(self.randomness(count)).decode()
 
+    def mark(self, address: str) -> int:
+        """What stands for an address beside what it has stored as a stranger.
+
+        The key is nowhere but here: after a restart nobody can say which address it was, or whether it
+        is one that comes again.
+        """
+        return int.from_bytes(blake2b(address.encode(), digest_size=8, key=self._mark_key).digest()) >> 1
+
+    def spend(self, session: Session, size: int) -> Spent:
+        """Count bytes that are to be stored for a client.
+
+        Raises:
+            Refused: ``QUOTA``, with the time until which its address has to wait.
+        """
+        spent = Spent(session.mark, size, self.clock.monotonic_ms())
+        if wait := self.quota.take(*spent):
+            raise Refused(Reason.QUOTA, retry_after=wait)
+        return spent
+
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, {}
         for session in dirty:
@@ -186,6 +214,7 @@ class Core:
         then: Callable[[Any], None],
         *,
         size: int = 0,
+        spent: Spent | None = None,
         otherwise: Callable[[], None] | None = None,
     ) -> None:
         """Have a client's job stored; success goes to ``then``.
@@ -208,10 +237,14 @@ class Core:
             except Exception as error:  # noqa: BLE001 - the border: one client's failure is not the others'
                 self.failed(session, error)
 
-        self.store_for(session, job, finish, size=size)
+        self.store_for(session, job, finish, size=size, spent=spent)
 
-    def store_for(self, session: Session, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
+    def store_for(
+        self, session: Session, job: Job, then: Callable[[Any], None], *, size: int = 0, spent: Spent | None = None
+    ) -> None:
         """As ``pipeline.store``, for a session: if its account has gone meanwhile, nothing is done, and it is closed.
+
+        What was ``spent`` on a job that was not done is given back.
 
         Accounts go by ACCOUNT_DELETE, and by a login that takes the id, for it is certified, or the first
         that proves the key: frames may be on their way then, of this connection or of another one of the user.
@@ -223,6 +256,8 @@ class Core:
             return job(tx) if is_there else _GONE
 
         def finish(result: Any) -> None:
+            if spent is not None and (result is _GONE or isinstance(result, Failure)):
+                self.quota.give_back(spent)
             if result is _GONE:
                 self.close(session, CloseCode.NORMAL, "account deleted")
             else:
@@ -298,27 +333,46 @@ class Core:
     def acknowledge(self, session: Session, sender: str, message_id: str, status: frames.Status, request: Id) -> None:
         """The recipient has received, read or burned a message: remove it, and tell a sender it knows."""
         moment, recipient = self._moment(), session.user_id
+        spent = Spent(session.mark, RECEIPT_BYTES, self.clock.monotonic_ms())
+        tell = not self.quota.take(*spent)
         if session.looks_absent:
             name = Name(sender, message_id)
+
+            def keep(is_news: bool) -> None:
+                if tell and not is_news:
+                    self.quota.give_back(spent)
+                self._keep_unshown(session, [name] if tell and is_news else [], status)
+
             self.store(
                 session,
                 request,
                 lambda tx: _take(tx, recipient, name, status, moment),
-                lambda is_news: self._keep_unshown(session, [name] if is_news else [], status),
+                keep,
+                spent=spent if tell else None,
             )
             return
         session.expiries.pop(Name(sender, message_id), None)
+
+        def then(item: Item | None) -> None:
+            if item is not None:
+                self.deliver(sender, item)
+            elif tell:
+                self.quota.give_back(spent)
+
         self.store(
             session,
             request,
-            lambda tx: _settle(tx, recipient, sender, message_id, status, moment),
-            lambda item: self._deliver_receipt(sender, item),
+            lambda tx: _settle(tx, recipient, sender, message_id, status, moment, tell=tell),
+            then,
+            spent=spent if tell else None,
         )
 
     def _confirm(self, session: Session, taken: Sequence[Taken]) -> None:
         """The socket of a client without acks took these: one job, or one for each if that fails."""
         moment, recipient = self._moment(), session.user_id
         unseen = session.looks_absent
+        spent = Spent(session.mark, RECEIPT_BYTES * len(taken), self.clock.monotonic_ms())
+        tell = not self.quota.take(*spent)
 
         def job(tx: Transaction) -> tuple[list[tuple[str, Item]], list[Name]]:
             news, hidden = [], []
@@ -328,12 +382,14 @@ class Core:
                 elif unseen:
                     own = Name(sender, name)
                     hidden += [own] if _take(tx, recipient, own, frames.Status.DELIVERED, moment) else []
-                elif kept := _settle(tx, recipient, sender, name, frames.Status.DELIVERED, moment):
+                elif kept := _settle(tx, recipient, sender, name, frames.Status.DELIVERED, moment, tell=tell):
                     news.append((sender, kept))
             return news, hidden
 
         def then(result: tuple[list[tuple[str, Item]], list[Name]]) -> None:
             news, hidden = result
+            if tell:
+                self.quota.give_back(spent._replace(size=spent.size - RECEIPT_BYTES * (len(news) + len(hidden))))
             for sender, item in news:
                 self.deliver(sender, item)
             self._keep_unshown(session, hidden, frames.Status.DELIVERED)
@@ -344,7 +400,14 @@ class Core:
             for one in taken:
                 self._confirm(session, [one])
 
-        self.store(session, UNSET, job, then, otherwise=one_by_one if len(taken) > 1 else None)
+        self.store(
+            session,
+            UNSET,
+            job,
+            then,
+            spent=spent if tell else None,
+            otherwise=one_by_one if len(taken) > 1 else None,
+        )
 
     def _keep_unshown(self, session: Session, names: Sequence[Name], status: frames.Status) -> None:
         """What became of these messages is kept from their senders until the user shows itself."""
@@ -385,22 +448,30 @@ class Core:
 
     def note_departure(self, user: str) -> None:
         """Remember when contacts last saw somebody, to the minute."""
-        minute = self.clock.wall_ms() // 60_000 * 60_000
-        self.store_quietly(lambda tx: tx.directory.set_last_seen(user, minute))
+        minute, now = self.clock.wall_ms() // 60_000 * 60_000, self.clock.steady_ms()
+
+        def job(tx: Transaction) -> None:
+            tx.directory.set_last_seen(user, minute)
+            tx.directory.note_active(user, now)
+
+        self.store_quietly(job)
 
     def expire(self, limit: int, then: Callable[[int | None], None]) -> None:
-        """Remove messages whose time came before their recipients did, and tell the senders.
+        """Remove what waits and whose time came before its recipient did, and tell the senders of messages.
 
         Args:
             limit: at most so many.
             then: called with how many there were, None if they could not be removed.
         """
         moment, status = self._moment(), frames.Status.EXPIRED
+        before = moment.steady - self.config.mail_days * DAY_MS
 
         def job(tx: Transaction) -> tuple[int, list[tuple[str, Item | None]]]:
-            gone = tx.mailboxes.expire(moment.steady, limit)
+            gone = tx.mailboxes.expire(moment.steady, limit, before=before)
             told = [
-                (one.sender, _keep_receipt(tx, one.sender, one.recipient, one.name, status, moment)) for one in gone
+                (one.sender, _keep_receipt(tx, one.sender, one.recipient, one.name, status, moment))
+                for one in gone
+                if one.kind is ItemKind.MESSAGE
             ]
             return len(gone), told
 
@@ -416,6 +487,37 @@ class Core:
                 self._deliver_receipt(sender, item)
 
         self.pipeline.store(job, finish)
+
+    def remove_idle(self, limit: int, then: Callable[[bool], None]) -> None:
+        """Remove some accounts that nobody has used for long and for whom nothing waits.
+
+        Args:
+            limit: how many are looked at.
+            then: called with whether there may be more.
+        """
+        now = self.clock.steady_ms()
+        before = now - self.config.account_days * DAY_MS
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Failure):
+                then(False)
+                return
+            users, is_more = result
+            for user in users:
+                if self.hub.of(user) is not None:  # has been here all the time
+                    self.store_quietly(lambda tx, user=user: tx.directory.note_active(user, now))  # type: ignore[misc]
+                else:
+                    self._delete_idle(user, before)
+            then(is_more)
+
+        self.pipeline.store(lambda tx: tx.directory.idle(before, limit, now), finish)
+
+    def _delete_idle(self, user: str, before: int) -> None:
+        def again(is_gone: bool) -> None:
+            if not is_gone:
+                self._delete_idle(user, before)
+
+        self.store_quietly(lambda tx: tx.directory.delete_idle(user, before), again)
 
     def _moment(self) -> Moment:
         return Moment(self.clock.wall_ms(), self.clock.steady_ms())
@@ -479,11 +581,18 @@ def _take(tx: Transaction, recipient: str, name: Name, status: frames.Status, mo
 
 
 def _settle(  # noqa: PLR0917 - what an acknowledgement says
-    tx: Transaction, recipient: str, sender: str, message_id: str, status: frames.Status, moment: Moment
+    tx: Transaction,
+    recipient: str,
+    sender: str,
+    message_id: str,
+    status: frames.Status,
+    moment: Moment,
+    *,
+    tell: bool = True,
 ) -> Item | None:
-    """Remove a message that its recipient has; the news for its sender, if there are any."""
+    """Remove a message that its recipient has; the news for its sender, if there are any and it is to be told."""
     removed = tx.mailboxes.acknowledge(recipient, sender, message_id, moment.steady)
-    if status is frames.Status.DELIVERED and not removed:
+    if not tell or (status is frames.Status.DELIVERED and not removed):
         return None
     return _keep_receipt(tx, sender, recipient, message_id, status, moment)
 

@@ -40,6 +40,9 @@ from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
 
+MESSAGE_OVERHEAD: Final = 512
+"""About what a message takes beside its text: ids, indexes, that its sender wrote to its recipient."""
+
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store."""
 
@@ -142,7 +145,9 @@ def message(
         tail=tail,
         expires_at=None if lifetime is None else now + lifetime,
         content=loose.content if loose else b'"encrypted":"%b"' % payload.encrypted.encode(),
+        mark=session.mark,
     )
+    spent = core.spend(session, len(head) + len(tail) + MESSAGE_OVERHEAD)
 
     def job(tx: Transaction) -> tuple[Item | Refusal | Refused | None, bool]:
         if tx.directory.public_key(payload.recipient_id) is None:
@@ -159,6 +164,8 @@ def message(
 
     def then(result: tuple[Item | Refusal | Refused | None, bool]) -> None:
         outcome, met = result
+        if outcome is None or isinstance(outcome, Refused) or outcome is Refusal.FULL or outcome is Refusal.DUPLICATE:
+            core.quota.give_back(spent)
         if outcome is None:
             core.refuse(session, Refused(Reason.USER), frame.id)
         elif isinstance(outcome, Refused):
@@ -185,7 +192,7 @@ def message(
             if met:
                 core.introduce(sender, payload.recipient_id)
 
-    core.store(session, frame.id, job, then, size=len(head) + len(tail))
+    core.store(session, frame.id, job, then, size=len(head) + len(tail), spent=spent)
 
 
 def message_ack(core: Core, session: Session, frame: frames.MessageAck) -> None:
@@ -223,7 +230,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if offered.one_time_pre_key is not UNSET:
             _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
     now = core.clock.steady_ms()
-    item = _exchange_item(frame, requester, "init", loose)
+    item = _exchange_item(session, frame, "init", loose)
     target = payload.target_id
 
     def job(tx: Transaction) -> Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]:
@@ -273,7 +280,7 @@ def key_exchange_response(
             raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
     now = core.clock.steady_ms()
-    item = _exchange_item(frame, sender, "response", loose)
+    item = _exchange_item(session, frame, "response", loose)
     target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
     if target is None:
         raise Refused(Reason.FIELD, field="payload.targetId")
@@ -323,14 +330,23 @@ def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) ->
         replace=payload.replace is True,
     )
     user = session.user_id
+    spent = core.spend(session, publication.size)
 
     def then(counts: PreKeyCounts | None) -> None:
         if counts is None:
+            core.quota.give_back(spent)
             core.refuse(session, Refused(Reason.PREKEY_FULL), frame.id)
         else:
             core.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
 
-    core.store(session, frame.id, lambda tx: tx.prekeys.publish(user, publication), then, size=publication.size)
+    core.store(
+        session,
+        frame.id,
+        lambda tx: tx.prekeys.publish(user, publication),
+        then,
+        size=publication.size,
+        spent=spent,
+    )
 
 
 def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused | Refusal:
@@ -354,8 +370,15 @@ def _store_exchange(
     seen: str | None,
 ) -> None:
     """As ``core.store``; what could not be stored may be sent again."""
+    try:
+        spent = core.spend(session, EXCHANGE_BYTES)
+    except Refused:
+        core.seen_exchanges.pop(seen, None)
+        raise
 
     def finish(outcome: Any) -> None:
+        if isinstance(outcome, Refused):
+            core.quota.give_back(spent)
         if isinstance(outcome, Failure):
             core.seen_exchanges.pop(seen, None)
             if not outcome.storage_full:
@@ -364,7 +387,7 @@ def _store_exchange(
         else:
             then(outcome)
 
-    core.store_for(session, job, finish, size=EXCHANGE_BYTES)
+    core.store_for(session, job, finish, size=EXCHANGE_BYTES, spent=spent)
 
 
 def _check_exchange(core: Core, session: Session, identity_key: str, signature: str | None) -> None:
@@ -412,10 +435,11 @@ def _check_signatures(
 
 
 def _exchange_item(
-    frame: frames.KeyExchangeInit | frames.KeyExchangeResponse, sender: str, name: str, loose: Letter | None
+    session: Session, frame: frames.KeyExchangeInit | frames.KeyExchangeResponse, name: str, loose: Letter | None
 ) -> NewItem:
+    sender = session.user_id
     head, tail = loose.passed_on(sender) if loose else codec.split_at_seq(codec.route(frame, sender))
-    return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=head, tail=tail)
+    return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=head, tail=tail, mark=session.mark)
 
 
 def _response_from(bundle: Bundle, target: str, request: Any, now: int) -> frames.RoutedKeyExchangeResponse:

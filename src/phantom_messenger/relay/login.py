@@ -14,6 +14,7 @@ from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.permissions import Act, watchers
 from phantom_messenger.relay.ports import Failure, Page, PreKeyCounts, Transaction
 from phantom_messenger.relay.prekeys import is_low, status_of
+from phantom_messenger.relay.quota import Spent
 from phantom_messenger.relay.reference import MAX_MALFORMED, has_proper_form
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Strikes
@@ -24,6 +25,10 @@ from phantom_messenger.wire.window import Window
 
 LOGIN_AGAIN_MS: Final = 1_000
 """When to log in again after one that came too late for its challenge, or whose time was wrong."""
+
+
+ACCOUNT_BYTES: Final = 4_096
+"""About what a new account takes in the store."""
 
 
 class Claim(Enum):
@@ -71,11 +76,12 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
     if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
         raise Refused(Reason.IDENTITY)
-    _log_in(core, session, frame, certified=certified, may_create=False)
+    _log_in(core, session, frame, certified=certified, spent=None)
 
 
-def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool, may_create: bool) -> None:
+def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool, spent: Spent | None) -> None:
     """Open the account that a login names; one that is not there yet at a second call, which has its place."""
+    may_create = spent is not None
     user, key, signed = frame.payload.user_id, frame.payload.public_key, frame.signature is not UNSET
     now = core.clock.steady_ms()
 
@@ -87,10 +93,13 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
             return Claim.NEW
         if not tx.directory.bind(user, key, certified=certified, signed=signed):
             return Claim.SIGNED if owner == key else Claim.TAKEN
+        tx.directory.note_active(user, now)
         page = tx.mailboxes.read(user, 0, PAGE, now)
         return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
 
     def then(result: Any) -> None:
+        if spent is not None and not isinstance(result, Login):
+            core.quota.give_back(spent)
         if session.state is State.CLOSED:
             return
         if isinstance(result, Failure):
@@ -106,7 +115,12 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
         if wait := 0 if has_counted else core.limiter.take(RateClass.AUTH, party, core.clock.monotonic_ms()):
             refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
         elif result is Claim.NEW:
-            _log_in(core, session, frame, certified=certified, may_create=True)
+            try:
+                place = core.spend(session, ACCOUNT_BYTES)
+            except Refused as refused:
+                refuse_login(core, session, refused, frame.id)
+                return
+            _log_in(core, session, frame, certified=certified, spent=place)
         else:
             session.user_id = user
             session.public_key, session.public_key_text = base64.b64decode(key), key

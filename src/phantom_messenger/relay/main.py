@@ -54,7 +54,7 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
     for variable in unknown:
         log(Event.SETTING_UNKNOWN, variable=variable)
     _allow_many_connections()
-    store = SQLiteStore(config.data)
+    store = SQLiteStore(config.data, mailbox_bytes=config.mailbox_bytes)
     if store.is_cramped:
         log(Event.DISK_FULL)
     _collect_seldom()

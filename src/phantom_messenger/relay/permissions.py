@@ -31,7 +31,7 @@ class Act(Enum):
     """What can be done to, or learnt of, another user's things."""
 
     WRITE = "send a message or key exchange into a user's mailbox"
-    FILL = "fill more than 100 places of it, and any above the first 500"
+    FILL = "fill more than 100 places of it, more than strangers together have, and keep them"
     REPLACE = "replace a message that waits there, under its id"
     COLLECT = "receive what is in the mailbox; mark a message delivered, read or burned; remove it"
     LEARN_FATE = "learn that a message was delivered, read, burned or has expired"

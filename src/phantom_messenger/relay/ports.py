@@ -79,6 +79,7 @@ class ItemKind(IntEnum):
 class NewItem(NamedTuple):
     """Something to wait in a mailbox.
 
+    ``mark``: says for a stranger's item which address it came from, not what address that is.
     ``content``: what stands somewhere in ``head`` or ``tail`` and differs if a message was encrypted again.
     ``head`` + decimal seq + ``tail`` is the text that the recipient gets. ``name``
     tells items of one sender and kind apart: a message id, or which key exchange frame.
@@ -91,6 +92,7 @@ class NewItem(NamedTuple):
     tail: bytes
     expires_at: int | None = None
     content: bytes = b""
+    mark: int | None = None
 
 
 class Item(NamedTuple):
@@ -126,11 +128,12 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """A message that was removed because its time had come."""
+    """An item that was removed because its time had come."""
 
     sender: str
     recipient: str
     name: str
+    kind: ItemKind = ItemKind.MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,22 @@ class Directory(Protocol):
             Whether all of it is gone; if not, call it again.
         """
 
+    def note_active(self, user_id: str, now: int) -> None:
+        """The user is here (milliseconds of steady time); written once a day."""
+
+    def idle(self, before: int, limit: int, now: int) -> tuple[list[str], bool]:
+        """Some of those who were last here days before a time, and for whom nothing waits.
+
+        Each call goes on where the last one ended. An account of a version that did not note it was last
+        here when this was first asked for.
+
+        Returns:
+            They, and whether there may be more behind the ``limit`` accounts that were looked at.
+        """
+
+    def delete_idle(self, user_id: str, before: int) -> bool:
+        """As ``delete``, if it still holds what ``idle`` said; True if not."""
+
     def set_last_seen(self, user_id: str, at: int) -> None:
         """Remember when the last session ended, in milliseconds, rounded by the caller."""
 
@@ -300,7 +319,8 @@ class Mailboxes(Protocol):
         recipient could not read it. A receipt or key exchange replaces an older one of the same
         name, or is a duplicate if it shall not ``replace``. ``known``: the recipient once wrote to
         the sender, who may then fill all of the backlog, and whose key exchanges always find room.
-        ``now``: milliseconds of steady time.
+        Strangers have places of their own; when these are taken, one whose address (``mark``) holds
+        fewer than the fullest has the oldest item of that removed. ``now``: milliseconds of steady time.
         """
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
@@ -312,8 +332,13 @@ class Mailboxes(Protocol):
     def confirm(self, recipient: str, seq: int) -> None:
         """Remove a receipt or key exchange by its seq; a message is left alone."""
 
-    def expire(self, now: int, limit: int) -> list[Expired]:
-        """Remove some messages whose time has come, at most ``limit`` and about 1 MiB; none if there are none."""
+    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[Expired]:
+        """Remove some items whose time has come, at most ``limit`` and about 1 MiB; none if there are none.
+
+        The time of a message is its ``expires_at``; that of all items, if ``before`` is given, has come
+        when they were stored at or before it. What was stored by a version that did not note it counts
+        as stored when this was first asked for.
+        """
 
 
 class TimeKeeper(Protocol):

@@ -32,6 +32,12 @@ from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 SWEEP_LIMIT = 256
 """Expired messages removed in one step, so that a sweep never holds up the batch behind it."""
 
+IDLE_LIMIT = 64
+"""Accounts that are looked at in one step, whether they are still used."""
+
+IDLE_EVERY_MS = 3_600_000
+"""How often all of them are."""
+
 SWEEP_AGAIN_MS = 10_000
 """When to sweep again after it failed."""
 
@@ -82,6 +88,8 @@ class Relay:
         self._stopping = False
         self._sweeping = False
         self._sweep_at = 0
+        self._removing = False
+        self._remove_at = 0
         self._pruned_at = self._told_at = self._shed_at = clock.monotonic_ms()
         self._shedding = 0
         self._time_kept_at: int | None = None
@@ -115,6 +123,7 @@ class Relay:
             connection,
             connection_id=core.token(16),
             address=address,
+            mark=core.mark(address),
             host=names.normal_or_none(host) or "" if names.ANY in core.names else "",
             challenge=core.token(limits.CHALLENGE_BYTES),
             now=self._clock.monotonic_ms(),
@@ -203,6 +212,9 @@ class Relay:
         if now - self._pruned_at >= PRUNE_MS:
             self._pruned_at = now
             core.limiter.prune(now)
+            core.quota.prune(now)
+        if not self._removing and now >= self._remove_at:
+            self._remove_idle()
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """Finish what is on its way, tell every client 1001, then call ``stopped``; may be called again."""
@@ -309,6 +321,16 @@ class Relay:
                 self._sweep()  # there may be more; each step is a job among others
 
         self._core.expire(SWEEP_LIMIT, then)
+
+    def _remove_idle(self) -> None:
+        self._removing = True
+
+        def then(is_more: bool) -> None:
+            self._removing = False
+            if not is_more:
+                self._remove_at = self._clock.monotonic_ms() + IDLE_EVERY_MS
+
+        self._core.remove_idle(IDLE_LIMIT, then)
 
 
 def _signature_check(

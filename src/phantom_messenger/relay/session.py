@@ -70,6 +70,7 @@ class Session:
         connection: where its messages go.
         connection_id: names it towards the client; random.
         address: the party that connection and login limits count.
+        mark: stands for the address beside what it has stored as a stranger.
         host: the name in its handshake, if the relay takes that for its own.
         challenge: 32 random bytes in base64, to be signed by the login and by what serves on this connection alone.
         now: monotonic milliseconds.
@@ -85,6 +86,7 @@ class Session:
         "feed",
         "heard_at",
         "host",
+        "mark",
         "opened_at",
         "order",
         "outbox",
@@ -99,12 +101,21 @@ class Session:
     )
 
     def __init__(
-        self, connection: Connection, *, connection_id: str, address: str, host: str, challenge: str, now: int
+        self,
+        connection: Connection,
+        *,
+        connection_id: str,
+        address: str,
+        mark: int = 0,
+        host: str,
+        challenge: str,
+        now: int,
     ) -> None:
         self.connection = connection
         self.connection_id = connection_id
         self.address = address
         self.host = host
+        self.mark = mark
         self.challenge = challenge
         self.state = State.CONNECTED
         self.user_id = ""

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     IDENTITY = "identity"
     RATE = "rate"
     BACKLOG = "backlog"
+    QUOTA = "quota"
     OVERLOAD = "overload"
     USER = "user"
     KEY = "key"
@@ -99,6 +100,7 @@ MEANINGS: Final[dict[Reason, tuple[ErrorCode, str]]] = {
     Reason.IDENTITY: (ErrorCode.UNAUTHORIZED, "This user id belongs to another key."),
     Reason.RATE: (ErrorCode.RATE_LIMITED, "Rate limited"),
     Reason.BACKLOG: (ErrorCode.RATE_LIMITED, "The recipient's mailbox is full."),
+    Reason.QUOTA: (ErrorCode.RATE_LIMITED, "Too much was stored from this address in a day; send it again later."),
     Reason.OVERLOAD: (ErrorCode.RATE_LIMITED, "More comes than the relay can carry; send it again later."),
     Reason.USER: (ErrorCode.USER_NOT_FOUND, "No such user."),
     Reason.KEY: (ErrorCode.KEY_EXCHANGE_FAILED, "A public key is not usable."),

@@ -1,0 +1,186 @@
+"""How much a mailbox takes, by number and by bytes, and who may have which part of it.
+
+Every limit is a room: what was left when it was counted last. Additions take from it, removals do not
+add to it; when something does not fit it is counted again. So most messages cost no count.
+
+Strangers have a part of their own, and share it by the address that they come from: who fills it, from
+however many accounts, gives way to newcomers from elsewhere, the oldest first.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import apsw
+
+from phantom_messenger.engines.damage import is_damage
+from phantom_messenger.engines.directory import MAX_REMEMBERED
+from phantom_messenger.relay.ports import ItemKind, NewItem
+from phantom_messenger.wire.limits import (
+    MAX_BACKLOG,
+    MAX_KEY_EXCHANGE_BACKLOG,
+    MAX_RECEIPT_BACKLOG,
+    MAX_STRANGER_BACKLOG,
+    MAX_STRANGERS_BACKLOG,
+)
+
+STRANGERS_SHARE: Final = 4
+"""Of the bytes of a mailbox, strangers together have this part."""
+
+ROW_BYTES: Final = 256
+"""What an item takes beside its text: ids, indexes."""
+
+MAX_YIELDED: Final = 128
+"""Items of strangers that give way to one: a large one may need the room of many small ones."""
+
+Key = tuple[int, str, int, str]
+"""Of a room: account, what is counted, kind of items, sender; 0 and '' where it is of all."""
+
+Need = tuple[Key, int]
+
+# Of strangers to this day: whoever has been written to meanwhile has nothing that gives way.
+_STRANGE: Final = (
+    "recipient = ?1 AND mark IS NOT NULL AND NOT EXISTS (SELECT 1 FROM written WHERE written.sender = items.recipient"
+    " AND written.recipient = (SELECT account FROM accounts WHERE accounts.user_id = items.sender))"
+)
+_SIZE: Final = f"count(*) * {ROW_BYTES} + coalesce(sum(length(text)), 0)"
+
+
+class Places:
+    """The rooms of all mailboxes.
+
+    Args:
+        connection: to the database.
+        most_bytes: of a mailbox; None if that is not limited.
+        remove: called with the entry of an item that gives way.
+    """
+
+    def __init__(self, connection: apsw.Connection, most_bytes: int | None, remove: Callable[[int], None]) -> None:
+        self._connection = connection
+        self._remove = remove
+        self._most_bytes = most_bytes
+        self._rooms: dict[Key, int] = {}
+
+    def forget(self) -> None:
+        """What was counted may not be so any more."""
+        self._rooms.clear()
+
+    def needs(self, account: int, item: NewItem, *, known: bool, old_size: int | None = None) -> list[Need]:
+        """What an item needs, of which rooms.
+
+        Args:
+            account: whose mailbox it is for.
+            item: what is to be added.
+            known: whether its owner has written to the sender.
+            old_size: bytes of the text that it takes the place of; None if there is none.
+        """
+        kind, size = item.kind, len(item.head) + len(item.tail) + ROW_BYTES
+        more = size if old_size is None else max(0, size - old_size - ROW_BYTES)
+        needs: list[Need] = []
+        if old_size is None:
+            if kind is ItemKind.RECEIPT or not (known or kind is ItemKind.KEY_EXCHANGE):
+                needs.append(((account, "of one", kind, item.sender), 1))
+            if kind is ItemKind.MESSAGE:
+                needs.append(((account, "all", kind, ""), 1))
+            if not known:
+                needs.append(((account, "of strangers", kind, ""), 1))
+        if self._most_bytes is not None and not (known and kind is ItemKind.KEY_EXCHANGE):
+            needs.append(((account, "bytes", 0, ""), more))
+            if not known:
+                needs.append(((account, "bytes of strangers", 0, ""), more))
+        return needs
+
+    def missing(self, needs: list[Need]) -> Key | None:
+        """The first room that is too small; None if all is there."""
+        rooms = self._rooms
+        for key, need in needs:
+            room = rooms.get(key, 0)
+            if room < need:
+                if len(rooms) >= MAX_REMEMBERED:
+                    rooms.clear()
+                room = rooms[key] = self._measured(key)
+                if room < need:
+                    return key
+        return None
+
+    def take(self, needs: list[Need]) -> None:
+        """Something was added."""
+        rooms = self._rooms
+        for key, need in needs:
+            if key in rooms:
+                rooms[key] -= need
+
+    def make(self, item: NewItem, needs: list[Need]) -> bool:
+        """Have strangers give way to a stranger, as far as their places are shared; whether that was enough.
+
+        Raises:
+            DamagedRows, apsw.Error: one that had to give way could not be removed.
+        """
+        self._connection.execute("SAVEPOINT places")
+        for _ in range(MAX_YIELDED):
+            key = self.missing(needs)
+            if key is None:
+                self._connection.execute("RELEASE places")
+                return True
+            entry = None if key[1] == "of one" else self._oldest_of_the_fullest(key, item.mark or 0)
+            if entry is None:
+                break
+            self._remove(entry)
+            self._forget(needs)
+        self._connection.execute("ROLLBACK TO places")
+        self._connection.execute("RELEASE places")
+        self._forget(needs)
+        return False
+
+    def _forget(self, needs: list[Need]) -> None:
+        for key, _ in needs:
+            self._rooms.pop(key, None)
+
+    def _oldest_of_the_fullest(self, key: Key, mark: int) -> int | None:
+        """The entry that gives way; None if nobody has more than the one who asks."""
+        account, what, kind, _ = key
+        is_bytes = what.startswith("bytes")
+        weight = _SIZE if is_bytes else "count(*)"
+        of_kind = "" if is_bytes else f" AND kind = {kind:d}"
+        try:
+            rows: Any = self._connection.execute(
+                f"SELECT mark, {weight}, min(entry) FROM items WHERE {_STRANGE}{of_kind} GROUP BY mark",  # noqa: S608 - of constants
+                (account,),
+            ).fetchall()
+        except apsw.Error as error:
+            if is_damage(error):
+                return None
+            raise
+        held = {row[0]: row[1:] for row in rows}
+        own, _ = held.get(mark, (0, 0))
+        fullest, entry = max(held.values(), key=lambda one: (one[0], -one[1]), default=(0, 0))
+        return entry if fullest > own else None
+
+    def _measured(self, key: Key) -> int:
+        """How much is left of a room, counted."""
+        account, what, kind, sender = key
+        match what:
+            case "all":
+                return MAX_BACKLOG - self._count("recipient = ?1 AND kind = ?2", account, kind)
+            case "of one":
+                most = MAX_RECEIPT_BACKLOG if kind == ItemKind.RECEIPT else MAX_STRANGER_BACKLOG
+                return most - self._count("recipient = ?1 AND kind = ?2 AND sender = ?3", account, kind, sender)
+            case "of strangers":
+                most = MAX_STRANGERS_BACKLOG if kind == ItemKind.MESSAGE else MAX_KEY_EXCHANGE_BACKLOG
+                return most - self._count(f"{_STRANGE} AND kind = ?2", account, kind)
+            case "bytes":
+                return (self._most_bytes or 0) - self._bytes("recipient = ?1", account)
+            case _:
+                return (self._most_bytes or 0) // STRANGERS_SHARE - self._bytes(_STRANGE, account)
+
+    def _count(self, where: str, *values: Any) -> int:
+        found = self._connection.execute(f"SELECT count(*) FROM items WHERE {where}", values).get  # noqa: S608 - constants
+        return int(found)
+
+    def _bytes(self, where: str, account: int) -> int:
+        try:
+            found = self._connection.execute(f"SELECT {_SIZE} FROM items WHERE {where}", (account,)).get  # noqa: S608
+        except apsw.Error as error:
+            if is_damage(error):  # it must not close a mailbox; the number of items bounds it too
+                return 0
+            raise
+        return int(found)
