@@ -188,8 +188,8 @@ def test_frame_behind_a_deletion_is_a_fault_without_the_check(
     """The control."""
     bob.send(bob.person.publish([1, 2, 3]))
 
-    def store_for(core: Core, session: Any, job: Any, then: Any, *, size: int = 0) -> None:
-        del session
+    def store_for(core: Core, session: Any, job: Any, then: Any, *, size: int = 0, spent: Any = None) -> None:
+        del session, spent
         core.pipeline.store(job, then, size=size)
 
     with pytest.MonkeyPatch.context() as patch:
