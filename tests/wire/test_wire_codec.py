@@ -195,7 +195,7 @@ def test_type_that_only_a_relay_sends_is_refused_from_a_client(name: str) -> Non
         pytest.param(b'{"id":' + b"9" * 5_000 + b"}", None, UNSET, id="5000 digits"),
         (b'{"id":"a"', None, UNSET),
         (b'{"id":"\\ud800","type":"PING"}', None, UNSET),
-        (b'{"id":"\xff","type":"PING"}', None, UNSET),
+        (b'{"id":"\xff","type":"PING"}', "PING", UNSET),
         (b'["id"]', None, UNSET),
         (b"", None, UNSET),
         pytest.param(b'{"id":"a","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", None, UNSET, id="deep"),

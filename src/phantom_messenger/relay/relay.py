@@ -165,15 +165,16 @@ class Relay:
             return
         core, now = self._core, self._clock.monotonic_ms()
         session.heard_at = now
-        letter = None
+        letter, head = None, codec.request_head(text)
         try:
+            session.hear(head.type)
             if session.reference is None:
                 decoded = codec.decode_client(text)
             else:
                 decoded, letter = session.reference.read(text)
             session.admit(decoded.frame, limiter=core.limiter, wall=self._clock.wall_ms(), now=now, shed=self._shed)
         except Refused as refused:
-            self._refuse(session, refused, codec.request_head(text))
+            self._refuse(session, refused, head)
             return
         core.pipeline.put(Submission(session, decoded, _signature_check(session, decoded, letter), letter))
 

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import Reason
 from phantom_messenger.wire.limits import RateClass
 
 
@@ -50,3 +51,17 @@ RULES: Final[dict[type[frames.Frame], Rule]] = {
     frames.Block: Rule(rate=RateClass.BLOCK, signed=False),
     frames.AccountDelete: Rule(rate=RateClass.PREKEY, signed=True),
 }
+
+
+def _refused(state: State) -> dict[str, Reason]:
+    found = {}
+    for name, kind in frames.CLIENT_FRAMES.items():
+        if state is not State.OPEN and not RULES[kind].anyone:
+            found[name] = Reason.NOT_AUTHENTICATED
+        elif kind is frames.Auth and state is not State.CONNECTED:
+            found[name] = Reason.ALREADY_AUTHENTICATED
+    return found
+
+
+REFUSED: Final[dict[State, dict[str, Reason]]] = {state: _refused(state) for state in State}
+"""By state, the types that are refused whatever they hold: so their contents need not be read."""

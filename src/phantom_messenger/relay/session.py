@@ -11,7 +11,7 @@ from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.reference import Lenience
-from phantom_messenger.relay.rules import RULES, State
+from phantom_messenger.relay.rules import REFUSED, RULES, State
 from phantom_messenger.relay.unshown import Name
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
@@ -146,10 +146,19 @@ class Session:
         """How large a WebSocket message of this client may be now."""
         return MAX_TRANSPORT_BYTES if self.state is State.OPEN else MAX_EARLY_BYTES
 
+    def hear(self, kind: str | None) -> None:
+        """Judge a frame by its type alone, before its contents are read.
+
+        Raises:
+            Refused: ``NOT_AUTHENTICATED`` or ``ALREADY_AUTHENTICATED``.
+        """
+        if reason := REFUSED[self.state].get(kind or ""):
+            raise Refused(reason)
+
     def admit(
         self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int, shed: Shed = lambda: None
     ) -> None:
-        """Judge a well-formed frame by the table: state, load, rate, freshness.
+        """Judge a well-formed frame that is legal now by the table: load, rate, freshness.
 
         Args:
             frame: what came.
@@ -159,14 +168,10 @@ class Session:
             shed: asked for a frame that need not be taken now: when to send it again, if the relay has too much.
 
         Raises:
-            Refused: ``NOT_AUTHENTICATED``, ``ALREADY_AUTHENTICATED``, ``OVERLOAD``, ``RATE`` or ``CLOCK``.
+            Refused: ``OVERLOAD``, ``RATE`` or ``CLOCK``.
         """
         rule = RULES[type(frame)]
-        if self.state is not State.OPEN and not rule.anyone:
-            raise Refused(Reason.NOT_AUTHENTICATED)
         is_login = isinstance(frame, frames.Auth)
-        if is_login and self.state is not State.CONNECTED:
-            raise Refused(Reason.ALREADY_AUTHENTICATED)
         if rule.sheds and (wait := shed()):
             raise Refused(Reason.OVERLOAD, retry_after=wait)
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.authenticate``.

@@ -41,6 +41,17 @@ def canonical(value: Any) -> bytes:
     return b"".join(_parts(value))
 
 
+def canonical_within(value: Any, most: int) -> bytes | None:
+    """As ``canonical``, or None as soon as it has more than ``most`` bytes: no more of it is written."""
+    parts: list[bytes] = []
+    for part in _parts(value):
+        most -= len(part)
+        if most < 0:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _parts(value: Any) -> Iterator[bytes]:
     match value:
         case str():

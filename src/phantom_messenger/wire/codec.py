@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from phantom_messenger.wire import frames
-from phantom_messenger.wire.canonical import canonical, depth, parse_strictly
+from phantom_messenger.wire import frames, limits
+from phantom_messenger.wire.canonical import canonical_within, depth, parse_strictly
 from phantom_messenger.wire.codes import Reason, Refused
 from phantom_messenger.wire.limits import (
     MAX_DEPTH,
@@ -40,8 +40,8 @@ class Head(Struct):
 
 
 class _AnyHead(Struct):
-    type: Any = None
-    id: Any = UNSET
+    type: Raw = Raw(b"null")
+    id: Raw = Raw(b"null")
 
 
 class Request(NamedTuple):
@@ -54,6 +54,9 @@ class Request(NamedTuple):
 _HEAD: Final = msgspec.json.Decoder(Head)
 _ANY_HEAD: Final = msgspec.json.Decoder(_AnyHead)
 _METADATA: Final = msgspec.json.Decoder(frames.Metadata)
+_TEXT: Final = msgspec.json.Decoder(str)
+_MOST_ESCAPED: Final = 6
+"""Bytes that JSON needs at most for what canonical form writes in one: an ASCII character as ``\\u0041``."""
 _CLIENT: Final = {name: msgspec.json.Decoder(kind) for name, kind in frames.CLIENT_FRAMES.items()}
 _RELAY: Final = {name: msgspec.json.Decoder(kind) for name, kind in frames.RELAY_FRAMES.items()}
 
@@ -136,8 +139,19 @@ def request_head(text: bytes) -> Request:
         found = _ANY_HEAD.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Request(None, UNSET)
-    known = isinstance(found.id, str) and _ID_FORM.match(found.id)
-    return Request(found.type if isinstance(found.type, str) else None, found.id if known else UNSET)
+    kind, name = _short_text(found.type, limits.MAX_ID_CHARS), _short_text(found.id, limits.MAX_ID_CHARS)
+    return Request(kind, UNSET if name is None or not _ID_FORM.match(name) else name)
+
+
+def _short_text(written: Raw, most: int) -> str | None:
+    """A JSON text of so many characters at most; what is longer, or something else, is not even read."""
+    text = bytes(written)
+    if text[:1] != b'"' or len(text) > most * _MOST_ESCAPED + 2:
+        return None
+    try:
+        return _TEXT.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def signed_text(frame: frames.Frame) -> bytes:
@@ -244,6 +258,9 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
             frame = msgspec.structs.replace(frame, payload=payload)
     written = _encode(frame)
     if written != text:
+        # Members are known, and arrays as long as they were written: only a name that stands twice makes more commas.
+        if text.count(b",") > written.count(b","):
+            raise Refused(Reason.DUPLICATE_NAME)
         parse_strictly(text)
     check_base64(frame)
     return frame, written
@@ -258,11 +275,13 @@ def _unsigned(frame: frames.Frame, written: bytes) -> bytes:
 
 
 def _canonical_metadata(written: bytes) -> bytes:
+    if len(written) > MAX_METADATA_BYTES * _MOST_ESCAPED:
+        raise _metadata_size()
     if depth(written) > MAX_DEPTH - _METADATA_DEPTH:
         raise Refused(Reason.TOO_DEEP)
-    text = canonical(parse_strictly(written))
-    if len(text) > MAX_METADATA_BYTES:
-        raise Refused(Reason.METADATA_SIZE, details={"limit": MAX_METADATA_BYTES})
+    text = canonical_within(parse_strictly(written), MAX_METADATA_BYTES)
+    if text is None:
+        raise _metadata_size()
     try:
         # As it was written: 1000.0 is no integer, although its canonical form looks like one.
         _METADATA.decode(written)
@@ -270,6 +289,10 @@ def _canonical_metadata(written: bytes) -> bytes:
         found = _PATH.search(str(error))
         raise Refused(Reason.FIELD, field="payload.metadata" + (f".{found[1]}" if found else "")) from None
     return text
+
+
+def _metadata_size() -> Refused:
+    return Refused(Reason.METADATA_SIZE, details={"limit": MAX_METADATA_BYTES})
 
 
 def _check_part(part: Struct, path: str) -> None:
