@@ -152,7 +152,7 @@ def test_control_more_work_is_seen(inside: Inside, kind: str, what: str, monkeyp
     match what:
         case "text parsed twice":
             decode = codec.decode_client
-            monkeypatch.setattr(codec, "decode_client", lambda text: (decode(text), decode(text))[1])
+            monkeypatch.setattr(codec, "decode_client", lambda *given: (decode(*given), decode(*given))[1])
         case "clock asked again":
             monotonic = inside.relay._clock.monotonic_ms
             monkeypatch.setattr(inside.relay._clock, "monotonic_ms", lambda: max(monotonic() for _ in range(30)))

@@ -165,16 +165,17 @@ class Relay:
             return
         core, now = self._core, self._clock.monotonic_ms()
         session.heard_at = now
-        letter, head = None, codec.request_head(text)
+        letter = None
         try:
-            session.hear(head.type)
+            kind = codec.read_kind(text)
+            session.hear(kind)
             if session.reference is None:
-                decoded = codec.decode_client(text)
+                decoded = codec.decode_client(text, kind)
             else:
                 decoded, letter = session.reference.read(text)
             session.admit(decoded.frame, limiter=core.limiter, wall=self._clock.wall_ms(), now=now, shed=self._shed)
         except Refused as refused:
-            self._refuse(session, refused, head)
+            self._refuse(session, refused, codec.request_head(text))
             return
         core.pipeline.put(Submission(session, decoded, _signature_check(session, decoded, letter), letter))
 

@@ -146,13 +146,13 @@ class Session:
         """How large a WebSocket message of this client may be now."""
         return MAX_TRANSPORT_BYTES if self.state is State.OPEN else MAX_EARLY_BYTES
 
-    def hear(self, kind: str | None) -> None:
+    def hear(self, kind: str) -> None:
         """Judge a frame by its type alone, before its contents are read.
 
         Raises:
             Refused: ``NOT_AUTHENTICATED`` or ``ALREADY_AUTHENTICATED``.
         """
-        if reason := REFUSED[self.state].get(kind or ""):
+        if reason := REFUSED[self.state].get(kind):
             raise Refused(reason)
 
     def admit(

@@ -17,9 +17,12 @@ from phantom_messenger.wire.limits import MAX_DEPTH, MAX_SAFE_INTEGER
 
 _encode_scalar = msgspec.json.Encoder().encode
 
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[{\]}]', re.DOTALL)
-"""A whole string (closed or not), so that brackets in it do not count, or one bracket."""
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+', re.DOTALL)
+"""A whole string, closed or not: brackets in it do not count."""
 
+_AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_OPEN: Final = ord("[")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 _LEAST_WITH_EXPONENT: Final = 1e21
 """From here on ECMAScript writes a number with an exponent."""
@@ -117,16 +120,17 @@ def _float(value: float) -> str:
     return f"{sign}{digits[0]}{tail}e{'+' if point > 0 else '-'}{abs(point - 1)}"
 
 
-def parse_strictly(text: bytes) -> Any:
+def parse_strictly(text: bytes, *, levels: int = MAX_DEPTH) -> Any:
     """Read JSON that must be unambiguous: no duplicate name, no NaN, not too deep.
 
     Args:
         text: UTF-8 bytes.
+        levels: of nesting that it may have.
 
     Raises:
         Refused: ``JSON``, ``DUPLICATE_NAME``, ``TOO_DEEP`` or ``NUMBER``.
     """
-    if depth(text) > MAX_DEPTH:
+    if depth(text) > levels:
         raise Refused(Reason.TOO_DEEP)
     try:
         return json.loads(
@@ -141,16 +145,25 @@ def parse_strictly(text: bytes) -> Any:
 
 
 def depth(text: bytes) -> int:
-    """Count how deep arrays and objects nest, without recursion."""
+    """Count how deep arrays and objects nest, without recursion; beyond ``MAX_DEPTH`` no further than that."""
+    brackets = _STRING.sub(b"", text).translate(_AS_SQUARE, _NO_BRACKETS)
+    rest = brackets
+    for passes in range(MAX_DEPTH + 1):
+        if not rest:
+            return passes
+        rest = rest.replace(b"[]", b"")  # the innermost level of all
     deepest = level = 0
-    for token in _STRUCTURE.finditer(text):
-        match token[0]:
-            case b"[" | b"{":
-                level += 1
-                deepest = max(deepest, level)
-            case b"]" | b"}":
-                level -= 1
+    for bracket in brackets:  # deeper, or no JSON
+        level += 1 if bracket == _OPEN else -1
+        deepest = max(deepest, level)
+        if deepest > MAX_DEPTH:
+            break
     return deepest
+
+
+def commas(text: bytes) -> int:
+    """Count the commas between members and elements: how much there is to be made of a text."""
+    return _STRING.sub(b"", text).count(b",")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from phantom_messenger.wire import frames, limits
-from phantom_messenger.wire.canonical import canonical_within, depth, parse_strictly
+from phantom_messenger.wire.canonical import canonical_within, commas, parse_strictly
 from phantom_messenger.wire.codes import Reason, Refused
 from phantom_messenger.wire.limits import (
     MAX_DEPTH,
@@ -39,6 +39,10 @@ class Head(Struct):
     id: frames.EnvelopeId | msgspec.UnsetType = UNSET
 
 
+class _Kind(Struct):
+    type: str = ""
+
+
 class _AnyHead(Struct):
     type: Raw = Raw(b"null")
     id: Raw = Raw(b"null")
@@ -52,6 +56,7 @@ class Request(NamedTuple):
 
 
 _HEAD: Final = msgspec.json.Decoder(Head)
+_KIND: Final = msgspec.json.Decoder(_Kind)
 _ANY_HEAD: Final = msgspec.json.Decoder(_AnyHead)
 _METADATA: Final = msgspec.json.Decoder(frames.Metadata)
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -102,18 +107,27 @@ def encode(frame: frames.Frame) -> bytes:
     return _encode(frame)
 
 
-def decode_client(text: bytes) -> Decoded:
+def read_kind(text: bytes) -> str:
+    """The type of a message whose other contents are not looked at; '' if that cannot be read."""
+    try:
+        return _KIND.decode(text).type
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def decode_client(text: bytes, kind: str = "") -> Decoded:
     """Read what a client sent.
 
     Args:
         text: one WebSocket text message, UTF-8, of any size.
+        kind: its type, if that was read already.
 
     Raises:
         Refused: 1001 or 1006 with the reason; ``details`` name the field.
     """
     if len(text) > MAX_MESSAGE_BYTES:
         raise Refused(Reason.MESSAGE_SIZE, details={"limit": MAX_MESSAGE_BYTES})
-    decoder = _CLIENT.get(_read(_HEAD, text).type)
+    decoder = _CLIENT.get(kind or _read(_HEAD, text).type)
     if decoder is None:
         raise Refused(Reason.TYPE)
     frame, written = _checked(_read(decoder, text), text)
@@ -275,11 +289,10 @@ def _unsigned(frame: frames.Frame, written: bytes) -> bytes:
 
 
 def _canonical_metadata(written: bytes) -> bytes:
-    if len(written) > MAX_METADATA_BYTES * _MOST_ESCAPED:
+    # Whatever stands behind a comma is a byte at least, however it is written.
+    if len(written) > MAX_METADATA_BYTES * _MOST_ESCAPED or 2 * commas(written) > MAX_METADATA_BYTES:
         raise _metadata_size()
-    if depth(written) > MAX_DEPTH - _METADATA_DEPTH:
-        raise Refused(Reason.TOO_DEEP)
-    text = canonical_within(parse_strictly(written), MAX_METADATA_BYTES)
+    text = canonical_within(parse_strictly(written, levels=MAX_DEPTH - _METADATA_DEPTH), MAX_METADATA_BYTES)
     if text is None:
         raise _metadata_size()
     try:
