@@ -116,6 +116,9 @@ def test_no_frame_of_a_friend_costs_more_than_bounded(world: World) -> None:
     assert count <= LATE, name
 
 
+# Each control takes one protection away.
+
+
 def test_control_metadata_of_any_size_costs_a_hundred_times_as_much(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
