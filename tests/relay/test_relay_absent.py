@@ -208,9 +208,13 @@ def test_mailbox_is_open_again_after_a_day_and_for_others_always(bob: Client, mo
     alice, carol = log_in(bob.world, "alice", ABSENT), bob.world.login("carol")
     bob.world.befriend(alice, carol)
     bob.take()
-    for code in (None, None, None, 1003):
+    first = bob.person.message(alice.person, message_id=bob.person.new_message_id())
+    bob.send(first)
+    alice.settle()
+    for code in (None, None, 1003):
         assert flood(bob, 1) == [code]
         alice.settle()
+    assert bob.ask(first)["payload"]["status"] == "accepted", "as if it were waiting"
     [answer] = carol.send(carol.person.message(alice.person))
     assert answer["payload"]["status"] == "accepted"
     bob.world.clock.advance(unshown.COUNTS_MS)

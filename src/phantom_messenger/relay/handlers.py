@@ -36,6 +36,7 @@ from phantom_messenger.relay.presence import presence
 from phantom_messenger.relay.reference import Letter
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
+from phantom_messenger.relay.unshown import Name
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
@@ -132,7 +133,7 @@ def message(
 ) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
-    if core.unshown.is_full(payload.recipient_id, sender, core.clock.steady_ms()):
+    if core.unshown.has_no_room(payload.recipient_id, Name(sender, payload.message_id), core.clock.steady_ms()):
         raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
     now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
     head, tail = loose.passed_on(sender) if loose else codec.routed_message(frame, signed_text, sender)

@@ -45,10 +45,18 @@ class Unshown:
         self._times: list[tuple[int, str, Name]] = []
         self._count = 0
 
-    def is_full(self, user: str, sender: str, now: int) -> bool:
-        """Whether a sender would have filled the mailbox by itself if nothing had been fetched; ``now`` is steady."""
-        own = self._users.get(user, {}).get(sender, {})
-        return len(own) >= MAX_BACKLOG and next(iter(own.values())).at > now - COUNTS_MS
+    def has_no_room(self, user: str, name: Name, now: int) -> bool:
+        """Whether there would be no place for a message if nothing of its sender's had been fetched.
+
+        Args:
+            user: whose mailbox it is.
+            name: of the message; one that waits as far as its sender knows needs no place.
+            now: steady milliseconds.
+        """
+        own = self._users.get(user, {}).get(name.sender, {})
+        if len(own) < MAX_BACKLOG or name.message_id in own:
+            return False
+        return next(iter(own.values())).at > now - COUNTS_MS
 
     def add(self, user: str, name: Name, fate: Fate) -> None:
         """A message was received, read or burned and nobody is told; a later fate keeps the times of an earlier one."""
