@@ -1,12 +1,16 @@
 """Looking back, and saying no: commands as people run them."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from e2e_people import meet
 
-from support.command_line import phantom
+from phantom_messenger import Client
+from support.command_line import PHANTOM, Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 
 
@@ -123,3 +127,78 @@ def test_settings_are_kept(tmp_path: Path) -> None:
     row = json.loads(out(tmp_path, "settings", "--json")[0])
     assert row == {"type": "settings", "readReceipts": False, "typing": True, "presence": True}
     assert phantom(tmp_path, "settings", "colour", "on").returncode == 2
+
+
+# --- mistakes that people make ----------------------------------------------------
+
+
+def said(home: Path, *arguments: str, code: int, stdin: str | None = None) -> str:
+    """What a command that fails says."""
+    done = phantom(home, *arguments, stdin=stdin)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_wrong_url_makes_nothing(tmp_path: Path) -> None:
+    assert "is not the URL of a relay" in said(tmp_path, "init", "--server", "http://x", code=2)
+    assert not (tmp_path / "profiles").exists()
+
+
+def test_short_passphrase_is_refused_for_what_is_new_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("support.command_line.PASSPHRASE", "x")
+    assert "at least 8 characters" in said(tmp_path, "init", code=2)
+    assert not (tmp_path / "profiles").exists()
+    Client.open("default", home=tmp_path, passphrase="x").close()  # as it was made by 0.1.0
+    assert out(tmp_path, "id")[0].startswith("ph1")
+
+
+def test_import_looks_at_the_file_before_it_asks(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("a letter")
+    assert "No such file" in said(tmp_path, "import", str(tmp_path / "none"), code=1)
+    assert "is not an exported profile" in said(tmp_path, "import", str(tmp_path / "other"), code=1)
+
+
+def test_word_that_is_no_command_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    assert "did you mean 'phantom contacts verify'?" in said(tmp_path, "verify", code=2)
+    assert "did you mean 'phantom listen'?" in said(tmp_path, "lsten", code=2)
+    assert "did you mean" not in said(tmp_path, "xyzzy", code=2)
+
+
+def test_help_cuts_no_sentence(tmp_path: Path) -> None:
+    for command in ([], ["contacts"]):
+        assert "..." not in "\n".join(out(tmp_path, *command, "--help")).partition("Commands:")[2]
+
+
+def test_program_is_a_module_too() -> None:
+    shown = subprocess.run([sys.executable, "-m", "phantom_messenger", "--version"], capture_output=True, check=True)
+    assert shown.stdout.startswith(b"phantom, version")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\u3164", "\n"])
+def test_text_in_which_there_is_nothing_to_see_is_not_sent(tmp_path: Path, text: str) -> None:
+    assert "nothing to see" in said(tmp_path, "send", "bob", text, code=2)
+    assert "nothing to see" in said(tmp_path, "send", "bob", "-", stdin=text, code=2)
+
+
+def test_lines_of_windows_are_sent_as_lines(friends: Path) -> None:
+    assert phantom(friends, "send", "-p", "alice", "bob", "-", stdin="\ufeffone\r\ntwo\r\n").returncode == 0
+    heard = json.loads(phantom(friends, "listen", "-p", "bob", "--json", "--count", "1").stdout)
+    assert heard["text"] == "one\ntwo"
+
+
+def test_output_that_cannot_be_written_is_no_bug() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PHANTOM, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "phantom: No space left on device\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_listen_that_is_ended_leaves_nothing_half_done(friends: Path, number: signal.Signals, code: int) -> None:
+    listener = Running(friends, "listen", "-p", "bob")
+    assert phantom(friends, "send", "-p", "alice", "bob", "one", "--wait", "read").returncode == 0
+    listener.wait_for(1)
+    assert listener.stop(number) == code
+    assert listener.errors == []
+    (line,) = out(friends, "history", "-p", "bob", "alice")
+    assert line.endswith("alice: one")

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import shlex
 import signal
 import sys
@@ -16,6 +17,7 @@ from phantom_messenger.client.plain import one_line, printable
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
 
 __all__ = [
+    "check_new_passphrase",
     "column",
     "one_line",
     "open_client",
@@ -29,6 +31,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+LEAST_PASSPHRASE: Final = 8
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
 
 
@@ -56,6 +59,9 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
     if is_new and not create:
         hint = "" if profile == "default" else f" --profile {profile}"
         raise NoProfile(f"there is no profile '{profile}' yet; make it with 'phantom init{hint}'")
+    given = os.environ.get("PHANTOM_PASSPHRASE")
+    if is_new and given:
+        check_new_passphrase(given)
     try:
         return Client.open(profile, server=server, create=create)
     except PassphraseNeeded:
@@ -65,7 +71,21 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
             ) from None
     prompt = f"New passphrase for '{profile}'" if is_new else f"Passphrase for '{profile}'"
     passphrase = click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
+    if is_new:
+        check_new_passphrase(passphrase)
     return Client.open(profile, server=server, create=create, passphrase=passphrase)
+
+
+def check_new_passphrase(passphrase: str) -> None:
+    """Refuse one that is guessed at once; those of profiles and files that are there open them as ever.
+
+    Raises:
+        UsageError: it is too short.
+    """
+    if len(passphrase) < LEAST_PASSPHRASE:
+        raise UsageError(
+            f"a new passphrase has at least {LEAST_PASSPHRASE} characters; take some words that do not belong together"
+        )
 
 
 def reports_errors(command: Callable[..., T]) -> Callable[..., T]:

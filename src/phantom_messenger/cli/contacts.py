@@ -15,6 +15,7 @@ from phantom_messenger.cli.common import (
     run,
     shell_word,
 )
+from phantom_messenger.cli.groups import Group
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UsageError
 from phantom_messenger.client.ids import plain_id, written_id
@@ -24,7 +25,7 @@ from phantom_messenger.crypto.safety import grouped
 PATIENCE = 8.0
 
 
-@click.group()
+@click.group(cls=Group)
 def contacts() -> None:
     """Give names to ids; list them; verify their keys."""
 

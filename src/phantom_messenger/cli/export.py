@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors
-from phantom_messenger.client.backup import check_target
+from phantom_messenger.cli.common import check_new_passphrase, one_line, open_client, profile_option, reports_errors
+from phantom_messenger.client.backup import check_source, check_target
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PassphraseNeeded, ProfileExists
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
@@ -51,7 +51,11 @@ def import_(file: Path, profile: str, server: str | None) -> None:
     path = vault_path(profile, home_folder(None))
     if is_there(path):
         raise ProfileExists(f"there is a profile '{profile}' already; import under another name with --profile NAME")
+    check_source(file)
     opens = _passphrase("Passphrase of the file", new=False)
+    given = os.environ.get("PHANTOM_PASSPHRASE")
+    if given:
+        check_new_passphrase(given)
     try:
         done = Client.import_from(file, opens, profile=profile, server=server)
     except PassphraseNeeded:
@@ -60,6 +64,7 @@ def import_(file: Path, profile: str, server: str | None) -> None:
                 "a passphrase is needed for the new profile and there is no terminal to ask; set PHANTOM_PASSPHRASE"
             ) from None
         own = click.prompt(f"New passphrase for '{profile}'", hide_input=True, confirmation_prompt=True, err=True)
+        check_new_passphrase(own)
         done = Client.import_from(file, opens, profile=profile, server=server, passphrase=own)
     click.echo(f"imported {done.contacts} contact(s) and {done.texts} text(s) as profile '{profile}'")
     click.echo(
@@ -69,10 +74,13 @@ def import_(file: Path, profile: str, server: str | None) -> None:
 
 
 def _passphrase(prompt: str, *, new: bool) -> str:
-    given = os.environ.get(PASSPHRASE)
-    if given:
-        return given
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise PassphraseNeeded(f"a passphrase for the file is needed and there is no terminal to ask; set {PASSPHRASE}")
-    found: str = click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True)
+    found = os.environ.get(PASSPHRASE)
+    if not found:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise PassphraseNeeded(
+                f"a passphrase for the file is needed and there is no terminal to ask; set {PASSPHRASE}"
+            )
+        found = str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
+    if new:
+        check_new_passphrase(found)
     return found

@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from phantom_messenger.cli.groups import Group
 from phantom_messenger.version import __version__
 
 COMMANDS: Final = {
@@ -28,7 +29,7 @@ COMMANDS: Final = {
 """Each command's module and name. A module is loaded when its command is used: a relay loads no cryptography."""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The group of ``COMMANDS``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
@@ -63,7 +64,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read the output has gone (`phantom listen | head -1`): nothing is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         sys.exit(1)
     except click.exceptions.Abort as error:
         # Ctrl-C comes at any moment; only a question that was answered with no is known to come before the deed.
@@ -79,6 +80,7 @@ def main() -> None:
     except OSError as error:
         if os.environ.get("PHANTOM_DEBUG"):
             raise
+        _drop_output()
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"phantom: {place}{error.strerror or type(error).__name__}", err=True)
         sys.exit(1)
@@ -88,6 +90,11 @@ def main() -> None:
         click.echo(f"phantom: {type(error).__name__}; this is a bug: PHANTOM_DEBUG=1 shows where", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """What could not be written is not tried again at the end of the program, which would complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

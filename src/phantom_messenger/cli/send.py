@@ -12,6 +12,7 @@ from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client, Delivery
 from phantom_messenger.client.content import MAX_TEXT_BYTES
 from phantom_messenger.client.errors import RelayUnreachable, UsageError
+from phantom_messenger.client.plain import is_blank, plain_lines
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, TroubleEvent
 
 HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange", "key-changed"}
@@ -41,11 +42,11 @@ def send(  # noqa: PLR0917 - click passes them by name
             stdin = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_TEXT_BYTES + 2)
             if len(stdin) > MAX_TEXT_BYTES + 1:
                 raise UsageError(f"the text has more than {MAX_TEXT_BYTES:,} bytes; send it in parts")
-            text = stdin.decode().removesuffix("\n")
+            text = plain_lines(stdin.decode()).removesuffix("\n")
         except UnicodeDecodeError:
             raise UsageError("standard input is not UTF-8 text; phantom sends text only") from None
-    if not text:
-        raise UsageError("there is nothing to send; give a text")
+    if is_blank(text):
+        raise UsageError("there is nothing to see in it; give a text")
     client = open_client(profile)
     sending = _send(client, who, text, burn=burn, expires=expires, wait=WAITS[wait], timeout=timeout, as_json=as_json)
     run(sending, interrupted="")

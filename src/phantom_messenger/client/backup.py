@@ -136,6 +136,21 @@ def check_target(path: Path, *, replace: bool) -> None:
         raise _is_there(path)
 
 
+def check_source(path: Path) -> None:
+    """Look whether a file can be an exported profile, before anybody types a passphrase in vain.
+
+    Raises:
+        BackupError: it cannot.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(MAGIC))
+    except OSError as error:
+        raise BackupError(f"cannot read {path}: {error.strerror}") from None
+    if begin != MAGIC:
+        raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
+
+
 def import_profile(path: Path, passphrase: str, profile: Path, secret: Secret, *, server: str | None = None) -> Summary:
     """Make a profile from an exported file; all of it, or nothing.
 
