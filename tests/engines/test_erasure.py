@@ -1,5 +1,7 @@
 """Erasing in the unallocated part of pages changes nothing that SQLite reads."""
 
+import contextlib
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,3 +147,127 @@ def test_long_log_is_written_back(tmp_path: Path) -> None:
 def test_page_that_is_none_of_a_tree_or_damaged_is_left_alone(page: bytes) -> None:
     begin, end = unallocated(page)
     assert not any(page[begin:end])
+
+
+# --- beside other programs --------------------------------------------------------
+
+
+class Intruder:
+    """Another program that writes and checkpoints between the look at a page and the write to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        self.wrote = 0
+        self._path = path
+        self._pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", self._step_in)
+
+    def _step_in(self, handle: int, data: bytes, place: int) -> int:
+        if self.wrote == 3:
+            return self._pwrite(handle, data, place)
+        other = apsw.Connection(str(self._path))
+        with contextlib.suppress(apsw.BusyError):
+            for number in range(40):
+                other.execute("INSERT INTO texts (name, text) VALUES (?, ?)", (f"{number}", b"x" * 700))
+            other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self.wrote += 1
+        other.close()
+        return self._pwrite(handle, data, place)
+
+
+def test_nobody_writes_between_the_look_at_a_page_and_its_erasing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Base(tmp_path / "base.db", 3)
+    base.use(200)
+    intruder = Intruder(monkeypatch, base.path)
+    base.erase()
+    assert intruder.wrote == 0
+    assert base.is_in_order()
+    base.close()
+
+
+def test_control_without_the_lock_another_program_makes_it_erase_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bare(erasure: Erasure, pages: list[int]) -> bool:
+        erasure._erase(pages)
+        return True
+
+    base = Base(tmp_path / "base.db", 3)
+    base.use(200)
+    monkeypatch.setattr(Erasure, "_erase_alone", bare)
+    intruder = Intruder(monkeypatch, base.path)
+    with contextlib.suppress(apsw.CorruptError):
+        base.erase()
+        assert not base.is_in_order()
+    assert intruder.wrote > 0
+    base.close()
+
+
+def test_nothing_is_erased_while_the_log_holds_what_another_program_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Base(tmp_path / "base.db", 3)
+    base.use(200)
+    checkpoint = Erasure._checkpoint
+    other = apsw.Connection(str(base.path))
+
+    def then_somebody_writes(erasure: Erasure) -> None:
+        checkpoint(erasure)
+        other.execute("INSERT INTO texts (name, text) VALUES ('theirs', 'x')")
+
+    monkeypatch.setattr(Erasure, "_checkpoint", then_somebody_writes)
+    assert not base.erasure.run()
+    assert not base.erasure.run()
+    assert base.unclean(), "it waits"
+    monkeypatch.undo()
+    base.erase()
+    assert base.unclean() == []
+    assert base.is_in_order()
+    other.close()
+    base.close()
+
+
+def test_log_that_somebody_keeps_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = Base(tmp_path / "base.db", 1)
+    base.erase()
+    reader = apsw.Connection(str(base.path))
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM texts").fetchall()
+    reads: list[int] = []
+    pread = os.pread
+
+    def counting(handle: int, size: int, place: int) -> bytes:
+        reads.append(place)
+        return pread(handle, size, place)
+
+    monkeypatch.setattr(os, "pread", counting)
+    base.use(250)
+    frames = base.erasure._committed
+    assert frames > 10 * 50, "it was looked at many times"
+    numbers = [place for place in reads if place]  # the first place has the salts
+    assert len(numbers) == len(set(numbers))
+    assert len(numbers) <= frames
+    reads.clear()
+    with pytest.raises(apsw.BusyError):
+        base.erasure.run()
+    assert len(reads) <= 50 + 100, "what came since the last look"
+    monkeypatch.undo()
+    reader.close()
+    base.erase()
+    assert base.unclean() == []
+    base.close()
+
+
+def test_control_a_log_that_is_not_remembered_is_read_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = Erasure._collect
+
+    def forgetful(erasure: Erasure) -> None:
+        erasure._seen = 0
+        collect(erasure)
+
+    monkeypatch.setattr(Erasure, "_collect", forgetful)
+    with pytest.raises(AssertionError):
+        test_log_that_somebody_keeps_is_read_once(tmp_path, monkeypatch)
