@@ -162,7 +162,7 @@ class Intruder:
         monkeypatch.setattr(os, "pwrite", self._step_in)
 
     def _step_in(self, handle: int, data: bytes, place: int) -> int:
-        if self.wrote == 3:
+        if self.wrote == 30:
             return self._pwrite(handle, data, place)
         other = apsw.Connection(str(self._path))
         with contextlib.suppress(apsw.BusyError):
