@@ -166,8 +166,9 @@ class Intruder:
             return self._pwrite(handle, data, place)
         other = apsw.Connection(str(self._path))
         with contextlib.suppress(apsw.BusyError):
-            for number in range(40):
-                other.execute("INSERT INTO texts (name, text) VALUES (?, ?)", (f"{number}", b"x" * 700))
+            with other:
+                for number in range(0, 1_000, 3):  # names everywhere: pages of the index, too
+                    other.execute("INSERT INTO texts (name, text) VALUES (?, ?)", (f"{number}", b"x" * 30))
             other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self.wrote += 1
         other.close()
@@ -194,7 +195,7 @@ def test_control_without_the_lock_another_program_makes_it_erase_what_was_writte
         return True
 
     base = Base(tmp_path / "base.db", 3)
-    base.use(200)
+    base.use(60)
     monkeypatch.setattr(Erasure, "_erase_alone", bare)
     intruder = Intruder(monkeypatch, base.path)
     with contextlib.suppress(apsw.CorruptError):
