@@ -12,7 +12,7 @@ from phantom_messenger.wire.frames import Status
 from support.people import Frame
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, StartRelay, patched
-from support.simulated import MINUTE, SECOND, Client, World
+from support.simulated import HOUR, MINUTE, SECOND, Client, World
 
 ABSENT: Final = ["ack", "absent"]
 
@@ -173,6 +173,21 @@ def test_message_whose_time_comes_has_expired_either_way(bob: Client, she_is: st
     assert heard == [[]] * 4 + [["expired"]] + [[]] * 3
     bob.world.login("alice")
     assert statuses(bob) == []
+
+
+@pytest.mark.parametrize("she_is", ["away", "absent"])
+def test_message_that_waits_for_too_long_has_expired_either_way(bob: Client, she_is: str) -> None:
+    alice = log_in(bob.world, "alice", ABSENT) if she_is == "absent" else None
+    bob.send(bob.person.message(bob.world.person("alice")))
+    if alice is not None:
+        [message] = alice.take("MESSAGE")
+        alice.send(alice.person.ack(message))
+    bob.take()
+    for day in range(32):
+        bob.world.clock.advance(24 * HOUR)
+        bob.session.heard_at = bob.world.clock.monotonic_ms()
+        bob.world.tick()
+        assert statuses(bob) == (["expired"] if day == 29 else [])
 
 
 def flood(bob: Client, count: int) -> list[int | None]:

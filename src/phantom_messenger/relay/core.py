@@ -414,8 +414,10 @@ class Core:
         if not session.looks_absent:  # it does meanwhile
             self._tell(session.user_id, [(name, status) for name in names])
             return
+        now = self.clock.steady_ms()
+        longest = now + self.config.mail_days * DAY_MS  # as if it waited
         for name in names:
-            fate = Fate(status, self.clock.steady_ms(), session.expiries.pop(name, None))
+            fate = Fate(status, now, min(session.expiries.pop(name, longest), longest))
             self.unshown.add(session.user_id, name, fate)
 
     def show(self, user: str, sender: str | None = None) -> None:
