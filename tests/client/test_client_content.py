@@ -122,6 +122,38 @@ def test_half_a_character_is_never_sent(text: str) -> None:
         content.encode(made(text))
 
 
+@pytest.mark.parametrize("form", [b"\x8f", b"\xde", b"\xdf"], ids=["fixmap", "map 16", "map 32"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_field_that_stands_twice_is_refused_in_any_form_of_a_map(form: bytes, twice: bool) -> None:
+    plain = msgspec.msgpack.encode(WRITTEN)
+    pair = msgspec.msgpack.encode("body") + msgspec.msgpack.encode("another")
+    count = len(WRITTEN) + twice
+    head = {b"\x8f": bytes((0x80 | count,)), b"\xde": b"\xde" + count.to_bytes(2), b"\xdf": b"\xdf" + count.to_bytes(4)}
+    written = padding.pad(head[form] + plain[1:] + (pair if twice else b""))
+    if twice:
+        with pytest.raises(InvalidMessage, match="twice"):
+            content.decode(written)
+    else:
+        assert content.decode(written) == made()
+
+
+def test_control_the_library_alone_takes_the_last_of_two() -> None:
+    plain = msgspec.msgpack.encode(WRITTEN)
+    pair = msgspec.msgpack.encode("body") + msgspec.msgpack.encode("another")
+    found = msgspec.msgpack.decode(bytes((plain[0] + 1,)) + plain[1:] + pair, type=Text | Receipt)
+    assert isinstance(found, Text)
+    assert found.body == "another"
+
+
+@pytest.mark.parametrize("sent_at", [b"\x01", b"\xcc\x01", b"\xcd\0\x01", b"\xd0\x01", b"\xcf" + bytes(7) + b"\x01"])
+def test_integer_may_be_written_in_any_form(sent_at: bytes) -> None:
+    plain = msgspec.msgpack.encode({**WRITTEN, "sentAt": 1})
+    before, name, after = plain.partition(b"\xa6sentAt")
+    assert after[:1] == b"\x01"
+    found = content.decode(padding.pad(before + name + sent_at + after[1:]))
+    assert found.sent_at == 1
+
+
 UNKNOWN: dict[str, Any] = {
     "another version": {**WRITTEN, "version": 2},
     "version 0": {**WRITTEN, "version": 0},
@@ -147,6 +179,8 @@ UNKNOWN: dict[str, Any] = {
     "body missing": without("body"),
     "time missing": without("sentAt"),
     "time as fraction": {**WRITTEN, "sentAt": 1.5},
+    "time as a whole float": {**WRITTEN, "sentAt": 1.0},
+    "a text of one byte too many": {**WRITTEN, "body": "x" * (MAX_TEXT_BYTES + 1)},
     "sender missing": without("sender"),
     "sender as text": {**WRITTEN, "sender": 7},
     "recipient missing": without("recipient"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from client_samples import Device, Town, fast_folder, pass_time, settle, with_field
 
-from phantom_messenger.client import records
+from phantom_messenger.client import inbox, records
 from phantom_messenger.client.content import MAX_RECEIPTS
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.receipts import KEEP_MS
@@ -735,3 +735,40 @@ def test_question_that_the_relay_repeats_is_answered_once(town: Town) -> None:
         pass_time(SECOND, alice, bob)
     assert alice.troubles() == ["resent"]
     assert len(alice.frames_sent("MESSAGE")) == sent == 2
+
+
+# --- texts that come again --------------------------------------------------------
+
+
+def replayed(town: Town, times: int) -> int:
+    """How many receipts a relay gets out of somebody by delivering one text again, once a second."""
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    pass_time(5 * SECOND, alice, bob)
+    (frame,) = [frame for frame in bob.received if frame["type"] == "MESSAGE"]
+    bob.sent.clear()
+    for _ in range(times):
+        bob.down.append(canonical(frame))
+        pass_time(SECOND, alice, bob)
+    return len(bob.frames_sent("MESSAGE"))
+
+
+def test_text_that_comes_again_is_answered_once_a_minute(town: Town) -> None:
+    assert 1 <= replayed(town, 200) <= 5
+
+
+def test_control_without_the_bound_it_costs_many_messages(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "TELL_AGAIN_MS", 0)
+    assert replayed(town, 200) > 20
+
+
+def test_what_was_told_again_is_remembered_for_a_bounded_number_of_texts(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_TOLD_AGAIN", 3)
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, *(f"text {number}" for number in range(10)))
+    bob.tamper = lambda frame: [frame, frame]
+    settle(alice, bob)
+    assert len(bob.messenger._inbox._told_again) == 3

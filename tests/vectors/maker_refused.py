@@ -218,10 +218,18 @@ def paddings() -> list[Json]:
     ]
 
 
+def _twice(written: bytes) -> bytes:
+    """A map of fewer than 15 entries with its last one, of a short name and text, twice."""
+    plain = padding.unpad(written)
+    last = plain[plain.rindex(b"\xa4body") :]
+    return bytes((plain[0] + 1,)) + plain[1:] + last
+
+
 def contents() -> list[Json]:
     """Of ``content``."""
     text, receipt = inside.text, inside.receipt
     without = {name: value for name, value in text().items() if name != "body"}
+    unburned = {name: value for name, value in receipt().items() if name != "burned"}
     bad_utf_8 = inside.written(text("x" * 3)).replace(b"xxx", b"x\xff\xfe")
     rows: list[tuple[str, str, str | None, bytes]] = [
         ("good", "a text", None, inside.written(text())),
@@ -241,6 +249,9 @@ def contents() -> list[Json]:
             inside.written(receipt(read=["a" * 35])),
         ),
         ("receipt-too-many", "a receipt with 201 ids", MESSAGE, inside.written(receipt(read=[inside.IDS[0]] * 201))),
+        ("float-time", "a time as a float", MESSAGE, inside.written(text(sentAt=float(text()["sentAt"])))),
+        ("twice", "a field twice, with the same value", MESSAGE, padding.pad(_twice(inside.written(text())))),
+        ("receipt-no-array", "a receipt without `burned`", MESSAGE, inside.written(unburned)),
         ("array", "no map", MESSAGE, padding.pad(b"\x90")),
         ("cut-off", "a map that is cut off", MESSAGE, padding.pad(padding.unpad(inside.written(text()))[:-1])),
         ("more-behind", "a byte behind the map", MESSAGE, padding.pad(padding.unpad(inside.written(text())) + b"\x01")),

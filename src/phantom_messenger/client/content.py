@@ -21,6 +21,10 @@ MAX_RECEIPTS: Final = 200
 LAST_TIME_MS: Final = 253_370_764_800_000
 """The first day of the year 9999: later times cannot be shown in every time zone."""
 
+_FIXMAP: Final = 0x80
+_MAP16: Final = 0xDE
+"""How a MessagePack map begins; the third form is 0xDF."""
+
 MessageIds = Annotated[list[Annotated[str, msgspec.Meta(min_length=36, max_length=36)]], msgspec.Meta(max_length=200)]
 
 
@@ -65,10 +69,24 @@ def decode(padded: bytes) -> Text | Receipt:
     Raises:
         InvalidMessage: not a content of a known version.
     """
+    plain = padding.unpad(padded)
     try:
-        return msgspec.msgpack.decode(padding.unpad(padded), type=Text | Receipt)
+        found = msgspec.msgpack.decode(plain, type=Text | Receipt)
+        names = len(msgspec.msgpack.decode(plain, type=dict[str, msgspec.Raw]))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise InvalidMessage("the content is not of a known version") from None
+    if names != _entries(plain):
+        raise InvalidMessage("the content has a field twice")
+    if isinstance(found, Text) and len(found.body.encode()) > MAX_TEXT_BYTES:
+        raise InvalidMessage("the text is longer than a text may be")
+    return found
+
+
+def _entries(plain: bytes) -> int:
+    """How many entries a MessagePack map announces."""
+    if plain[0] & 0xF0 == _FIXMAP:
+        return plain[0] & 0x0F
+    return int.from_bytes(plain[1:3] if plain[0] == _MAP16 else plain[1:5])
 
 
 def time_of(wall: int) -> int:

@@ -17,6 +17,12 @@ from phantom_messenger.wire import codec, frames
 KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
 """How long the id of a receipt is remembered against doubles; one that comes later says nothing new."""
 
+TELL_AGAIN_MS: Final = 60_000
+"""How often the sender of a text that comes again is told what became of it: each time costs a message."""
+
+MAX_TOLD_AGAIN: Final = 1_000
+"""Texts of which it is remembered that their sender was told again."""
+
 
 class Inbox:
     """The received texts of a profile; times are milliseconds of the device's own steady time.
@@ -37,6 +43,7 @@ class Inbox:
         self._acks = acks
         self._receipts = receipts
         self._healing = healing
+        self._told_again: dict[str, int] = {}
 
     def take(
         self,
@@ -125,9 +132,16 @@ class Inbox:
 
     def _tell_again(self, sender: str, message_id: str, now: int) -> None:
         """A text came again: its sender may not know what became of it."""
-        received = self._vault.find(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
+        name = records.pair(sender, message_id)
+        if now - self._told_again.get(name, now - TELL_AGAIN_MS) < TELL_AGAIN_MS:
+            return
+        received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None:
             return
+        self._told_again.pop(name, None)
+        self._told_again[name] = now
+        if len(self._told_again) > MAX_TOLD_AGAIN:
+            del self._told_again[next(iter(self._told_again))]
         status = "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
         with self._vault.transaction():
             self._receipts.put(sender, message_id, status, now)
