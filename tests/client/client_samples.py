@@ -34,6 +34,7 @@ from phantom_messenger.wire import codec, frames, signing
 from support.people import Frame, canonical
 from support.simulated import HOST, SECOND, FakeConnection, World
 
+CLAIMED: Final = b"an id of 20 bytes..."
 WORDS: Final = "a passphrase for the file"
 KEY: Final = Secret("a random key of a keyring", stretched=False)
 YEAR: Final = 365 * 86_400_000
@@ -476,6 +477,15 @@ def moved(device: Device, file: Path) -> Device:
     device._lives += 1
     device._start(path)
     device.events.clear()
+    return device
+
+
+def claim(device: Device, raw: bytes = CLAIMED) -> Device:
+    """Let a device use an id that says nothing of its key, as a client of somebody else's making may."""
+    messenger = device.messenger
+    device.id = messenger.user_id = base64.b64encode(raw).decode()
+    messenger._conversations._own_id = raw
+    messenger._sending._own_id = messenger.contacts._own_id = device.id
     return device
 
 

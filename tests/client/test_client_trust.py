@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import Device, Party, Town, fast_folder, pass_time, settle
+from client_samples import CLAIMED, Device, Party, Town, claim, fast_folder, pass_time, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.contacts import Contacts
@@ -18,8 +18,6 @@ from phantom_messenger.crypto.errors import InvalidKey
 from phantom_messenger.crypto.keys import KeyPair
 from support.simulated import MINUTE, SECOND, World
 
-CLAIMED = b"an id of 20 bytes..."
-
 
 @pytest.fixture
 def town(world: World, tmp_path: Path) -> Iterator[Town]:
@@ -27,15 +25,6 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
         made = Town(world, folder)
         yield made
         made.close()
-
-
-def claim(device: Device, raw: bytes = CLAIMED) -> Device:
-    """Let a device use an id that says nothing of its key, as a client of somebody else's making may."""
-    messenger = device.messenger
-    device.id = messenger.user_id = base64.b64encode(raw).decode()
-    messenger._conversations._own_id = raw
-    messenger._sending._own_id = messenger.contacts._own_id = device.id
-    return device
 
 
 def friend_with_claimed_id(town: Town) -> tuple[Device, Device]:
