@@ -126,6 +126,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         transport.set_protocol(self)
         self._write(response)
         self._session = self._receiver.connect(self, address=self._address, host=self._host)
+        self._host = ""  # up to 8 KB, and whoever needs it has it
         if early:
             self._read(early)
 
