@@ -202,3 +202,53 @@ def test_listen_that_is_ended_leaves_nothing_half_done(friends: Path, number: si
     assert listener.errors == []
     (line,) = out(friends, "history", "-p", "bob", "alice")
     assert line.endswith("alice: one")
+
+
+# --- strangers --------------------------------------------------------------------
+
+
+def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess) -> None:
+    out(friends, "init", "-p", "carol", "--server", relay.url)
+    bob = out(friends, "id", "-p", "bob")[0]
+    carol = out(friends, "id", "-p", "carol")[0]
+    listener = Running(friends, "listen", "-p", "bob")
+    out(friends, "send", "-p", "carol", bob, "do you know me?")
+    out(friends, "send", "-p", "carol", bob, "I burn", "--burn")
+    out(friends, "send", "-p", "alice", "bob", "hello")
+    assert "alice: hello" in listener.wait_for(1)[0]
+    assert listener.stop() == 0
+    assert listener.errors == [f"phantom: a message request of {carol[:11]}… waits: phantom requests show {carol[:11]}"]
+    (line,) = out(friends, "requests", "list", "-p", "bob")
+    assert line.startswith("2 message(s) since ")
+    assert line.endswith(f"phantom requests show -p bob {carol[:11]}")
+    (row,) = map(json.loads, out(friends, "requests", "list", "-p", "bob", "--json"))
+    assert (row["type"], row["id"], row["waiting"]) == ("request", carol, 2)
+    shown = out(friends, "requests", "show", "-p", "bob", carol[:11])
+    assert shown[0] == f"from {carol}:"
+    assert shown[1].endswith(": do you know me?")
+    assert shown[2].endswith("(burns): I burn")
+    assert "no message request of" in phantom(friends, "requests", "show", "-p", "bob", "alice").stderr
+    accepted = out(friends, "requests", "accept", "-p", "bob", carol[:11], "carol")
+    assert accepted == ["carol is let in; their texts come with: phantom listen"]
+    heard = out(friends, "listen", "-p", "bob", "--count", "2")
+    assert [text.partition(" ")[2] for text in heard] == ["carol: do you know me?", "carol (burned): I burn"]
+    assert "no stranger has written" in phantom(friends, "requests", "list", "-p", "bob").stderr
+
+
+def test_stranger_is_blocked_unread(friends: Path, relay: RelayProcess) -> None:
+    out(friends, "init", "-p", "carol", "--server", relay.url)
+    bob = out(friends, "id", "-p", "bob")[0]
+    out(friends, "send", "-p", "carol", bob, "buy now")
+    out(friends, "send", "-p", "alice", "bob", "hello")
+    done = phantom(friends, "listen", "-p", "bob", "--count", "1")
+    assert "message request" in done.stderr
+    carol = out(friends, "id", "-p", "carol")[0]
+    assert out(friends, "requests", "block", "-p", "bob", carol)[0].endswith("is blocked")
+    assert out(friends, "requests", "list", "-p", "bob") == []
+
+
+def test_bot_lets_everybody_in(friends: Path, relay: RelayProcess) -> None:
+    out(friends, "init", "-p", "carol", "--server", relay.url)
+    bob = out(friends, "id", "-p", "bob")[0]
+    out(friends, "send", "-p", "carol", bob, "ping")
+    assert "ping" in out(friends, "listen", "-p", "bob", "--count", "1", "--accept-strangers")[0]

@@ -18,7 +18,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors, run
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.keys import chat_keys
-from phantom_messenger.cli.listen import message_line
+from phantom_messenger.cli.listen import message_line, request_line
 from phantom_messenger.cli.times import Duration, clock_time, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError
@@ -31,6 +31,7 @@ from phantom_messenger.client.status import (
     DeliveryState,
     MessageEvent,
     PresenceEvent,
+    RequestEvent,
     TroubleEvent,
 )
 
@@ -102,6 +103,8 @@ class Screen:
                 else:
                     self._typing_until = 0.0
                     self._presence = event.status + _since(event.last_seen)
+            case RequestEvent():
+                return f"({request_line(event)})"
             case MessageEvent() if event.peer.user_id != self._contact.user_id:
                 return f"({one_line(event.peer.label)} has written too; see 'phantom listen')"
             case MessageEvent():
@@ -198,6 +201,8 @@ async def _type(client: Client, who: str, screen: Screen, session: "PromptSessio
     for entry in client.history(who, limit=SHOWN_BEFORE):
         if not entry.is_waiting:  # that one comes in a moment, and is read then
             click.echo(history_line(entry, contact))
+    if any(one.contact.user_id == contact.user_id for one in client.requests()):
+        click.echo("(what they have written waits: 'phantom requests show' shows it; writing to them lets them in)")
     click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help helps")
     while True:
         try:

@@ -48,7 +48,7 @@ def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def open_client(profile: str, *, server: str | None = None, create: bool = False) -> Client:
+def open_client(profile: str, *, server: str | None = None, create: bool = False, strangers: str = "ask") -> Client:
     """Open a profile, asking for its passphrase if nothing else has it and there is a terminal.
 
     Raises:
@@ -63,7 +63,7 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
     if is_new and given:
         check_new_passphrase(given)
     try:
-        return Client.open(profile, server=server, create=create)
+        return Client.open(profile, server=server, create=create, strangers=strangers)
     except PassphraseNeeded:
         if sys.stdin is None or not sys.stdin.isatty():
             raise PassphraseNeeded(
@@ -73,7 +73,7 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
     passphrase = click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
     if is_new:
         check_new_passphrase(passphrase)
-    return Client.open(profile, server=server, create=create, passphrase=passphrase)
+    return Client.open(profile, server=server, create=create, passphrase=passphrase, strangers=strangers)
 
 
 def check_new_passphrase(passphrase: str) -> None:

@@ -97,7 +97,7 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
         if not yes:
             what = " and all that was said" if history else ""
             click.confirm(f"Forget {one_line(contact.label)}{what}?", abort=True, err=True)
-        run(_refuse(client, lambda: client.contacts.remove(who, history=history), "removed"))
+        run(refuse(client, lambda: client.contacts.remove(who, history=history), "removed"))
     finally:
         client.close()
 
@@ -109,7 +109,7 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
 def block(who: str, profile: str) -> None:
     """Keep WHO away, a name or an id: what they send is dropped unread. They are not told."""
     client = open_client(profile)
-    run(_refuse(client, lambda: client.block(who), "blocked"))
+    run(refuse(client, lambda: client.block(who), "blocked"))
 
 
 @contacts.command()
@@ -119,10 +119,10 @@ def block(who: str, profile: str) -> None:
 def unblock(who: str, profile: str) -> None:
     """Keep WHO away no longer. What they sent meanwhile is gone."""
     client = open_client(profile)
-    run(_refuse(client, lambda: client.unblock(who), "unblocked"))
+    run(refuse(client, lambda: client.unblock(who), "unblocked"))
 
 
-async def _refuse(client: Client, change: Callable[[], Contact], done: str) -> None:
+async def refuse(client: Client, change: Callable[[], Contact], done: str) -> None:
     """Change it here, and tell the relay if it can be reached."""
     async with client:
         contact = change()

@@ -10,6 +10,7 @@ import click
 from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors, run
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client, Message
+from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -27,15 +28,24 @@ from phantom_messenger.client.status import (
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="stop after N texts")
 @click.option("--events", "with_events", is_flag=True, help="with --json: also deliveries, presence and connection")
+@click.option("--accept-strangers", is_flag=True, help="let everybody in who writes: for bots")
 @reports_errors
-def listen(profile: str, as_json: bool, count: int | None, with_events: bool) -> None:
-    """Print texts as they come, and tell their senders that they were read; Ctrl-C stops."""
-    client = open_client(profile)
+def listen(profile: str, as_json: bool, count: int | None, with_events: bool, accept_strangers: bool) -> None:
+    """Print texts as they come, and tell their senders that they were read; Ctrl-C stops.
+
+    What strangers write waits: 'phantom requests' lists it.
+    """
+    client = open_client(profile, strangers="accept" if accept_strangers else "ask")
     run(_listen(client, as_json=as_json, count=count, with_events=with_events), interrupted="", code=0)
 
 
 async def _listen(client: Client, *, as_json: bool, count: int | None, with_events: bool) -> None:
     async with client:
+        waiting = len(client.requests())
+        if waiting:
+            click.echo(
+                f"phantom: {waiting} message request(s) of strangers wait; 'phantom requests' lists them", err=True
+            )
         watcher = asyncio.create_task(_watch(client, as_json=as_json, with_events=with_events))
         left = count
         try:
@@ -55,13 +65,15 @@ async def _listen(client: Client, *, as_json: bool, count: int | None, with_even
 
 async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
     said = ""
+    asked: set[str] = set()
     async for event in client.events():
         if as_json and with_events:
             click.echo(json.dumps(event_row(event)))
             sys.stdout.flush()
         elif isinstance(event, RequestEvent):
-            who = event.peer.user_id
-            click.echo(f"phantom: {who} has written; 'phantom contacts add NAME {who}' lets them in", err=True)
+            if event.peer.user_id not in asked:
+                asked.add(event.peer.user_id)  # one line for a stranger, however much they write
+                click.echo(f"phantom: {request_line(event)}", err=True)
         elif isinstance(event, TroubleEvent):
             click.echo(f"phantom: {one_line(event.sentence)}", err=True)
         elif isinstance(event, ConnectionEvent):
@@ -74,9 +86,15 @@ async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
                 click.echo(f"phantom: {event.state}: {one_line(said)}", err=True)
 
 
-def message_line(message: Message) -> str:
-    """A received text for people."""
-    mark = " (burned)" if message.burn_after_read else ""
+def request_line(event: RequestEvent) -> str:
+    """That a stranger has written, for people."""
+    who = short_id(event.peer.user_id).removesuffix("…")
+    return f"a message request of {who}… waits: phantom requests show {who}"
+
+
+def message_line(message: Message, *, burns: str = "burned") -> str:
+    """A received text for people; ``burns``: what is said of one that burns."""
+    mark = f" ({burns})" if message.burn_after_read else ""
     # Further lines are indented, so that none can pass for a line of somebody else.
     text = printable(message.text).replace("\n", "\n        ")
     return f"{moment(message.sent_at)} {one_line(message.contact.label)}{mark}: {text}"

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "init": "init:init",
     "id": "id:show_id",
     "contacts": "contacts:contacts",
+    "requests": "requests:requests",
     "send": "send:send",
     "listen": "listen:listen",
     "chat": "chat:chat",
