@@ -23,7 +23,6 @@ from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.removed import Removed
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.pipeline import Pipeline
 from phantom_messenger.relay.ports import Item, Job, Page, Refusal
 from phantom_messenger.relay.session import Session
 from simulation import fast_folder, simulate, small_amounts
@@ -66,14 +65,14 @@ def finds(folder: Path, expected: str, **options: Any) -> None:
 
 def answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the relay say ``accepted`` to each MESSAGE for somebody it knows, and store it afterwards."""
-    genuine = Pipeline.store
+    genuine = Core.store_for
 
-    def store(self: Pipeline, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
+    def store_for(self: Core, session: Session, job: Job, then: Callable[[Any], None], **options: Any) -> None:
         if job.__qualname__ == "message.<locals>.job":
             then((Refusal.DUPLICATE, False))
-        genuine(self, job, then, size=size)
+        genuine(self, session, job, then, **options)
 
-    monkeypatch.setattr(Pipeline, "store", store)
+    monkeypatch.setattr(Core, "store_for", store_for)
 
 
 def test_answer_before_the_commit_is_found_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
