@@ -177,6 +177,15 @@ def test_what_can_be_read_of_a_damaged_profile_is_saved_and_the_file_is_kept(pat
     assert lost <= 4, "the key, the root of the records, and the page of the identity"
 
 
+def test_destroying_a_profile_deletes_what_was_kept_of_a_damaged_one(path: Path, whole: bytes) -> None:
+    at = page_of(whole, "sqlite_autoindex_records_1") * PAGE
+    path.write_bytes(whole[:at] + bytes(PAGE) + whole[at + PAGE :])
+    assert texts(path) == ALL
+    assert list(path.parent.glob("a.vault.damaged-*"))
+    Vault(path, Secret("p"), create=False).destroy()
+    assert list(path.parent.iterdir()) == []
+
+
 def test_control_without_salvage_a_damaged_page_ends_a_command(
     path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
