@@ -1,5 +1,6 @@
 """A profile whose file is damaged, empty, cut, linked or restored, or on a full disk: what can be read goes on."""
 
+import errno
 import os
 import re
 import shutil
@@ -126,7 +127,7 @@ def test_damaged_page_is_never_called_a_bug_or_a_full_disk(
     path: Path, whole: bytes, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(path.parents[1])
-    monkeypatch.setenv("PHANTOM_EXPORT_PASSPHRASE", "q")
+    monkeypatch.setenv("PHANTOM_EXPORT_PASSPHRASE", "battery staple")
     runner = CliRunner()
     opens, pages = 0, range(0, len(whole), PAGE if damage is zeroed else 3 * PAGE)
     for at in pages:
@@ -238,7 +239,7 @@ def test_export_leaves_damaged_records_out_and_counts_them(path: Path, tmp_path:
         == done.texts
     )
     again = CliRunner().invoke(
-        phantom, ["export", str(tmp_path / "file"), "--force"], env={"PHANTOM_EXPORT_PASSPHRASE": "q"}
+        phantom, ["export", str(tmp_path / "file"), "--force"], env={"PHANTOM_EXPORT_PASSPHRASE": "battery staple"}
     )
     assert f"{damaged} damaged record(s) could not be read and are left out" in again.output
 
@@ -477,6 +478,18 @@ def test_profile_on_a_real_full_disk_is_read(whole: bytes, tmp_path: Path) -> No
         client.close()
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_folder_without_room_for_a_new_profile_is_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(vault_file, "lock", full)
+    with pytest.raises(VaultFull, match="the disk is full; free some disk space"):
+        Vault(tmp_path / "new.vault", Secret("p"))
 
 
 @pytest.mark.parametrize("command", [["id"], ["init"], ["contacts", "list"], ["import", "file"], ["export", "file"]])

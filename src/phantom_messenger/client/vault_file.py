@@ -1,6 +1,7 @@
 """The file of a vault: which one it is, who has it, how it is made, and what is saved of a damaged one."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -158,14 +159,20 @@ def told(path: Path, error: Exception) -> VaultError:
         return VaultDamaged(f"{path} is damaged and cannot be read; restore it from a backup")
     if isinstance(error, apsw.BusyError):
         return VaultError(f"another program (a backup?) holds {path}; it is tried again")
-    if is_no_room(error):
+    if is_no_room(error) or _is_full(error):
         return VaultFull(f"cannot write to {path}: the disk is full, or broken ({reason}); free some disk space")
     return VaultError(f"cannot use {path} ({reason}); it must be a file that you may read and write")
 
 
 def unreachable(folder: Path, error: OSError) -> VaultError:
     """What to say when there is no way to the folder of the profiles, or nothing can be made in it."""
+    if _is_full(error):
+        return VaultFull(f"cannot write to {folder}: the disk is full; free some disk space")
     return VaultError(f"cannot write to {folder}: {error.strerror}; set PHANTOM_HOME to another folder")
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def salvage(old: apsw.Connection, path: Path, is_enough: Callable[[apsw.Connection], bool]) -> bool:
