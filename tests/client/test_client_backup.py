@@ -607,3 +607,19 @@ def test_sdk_exports_and_imports(tmp_path: Path) -> None:
     assert (again.user_id, again.server) == (user_id, "ws://127.0.0.1:1/ws")
     again.close()
     assert backup.VERSION == 1
+
+
+def test_text_that_burns_or_expires_and_still_waited_is_failed_after_the_move_and_others_leave(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.cut()
+    left = [*alice.send(bob, "burns", burn=True), *alice.send(bob, "expires", expires_in=HOUR)]
+    (kept,) = alice.send(bob, "stays")
+    moved(alice, tmp_path / "file")
+    assert alice.states(left) == {DeliveryState.FAILED}
+    assert alice.messenger.state_of(kept) is DeliveryState.QUEUED
+    alice.login()
+    pass_time(MINUTE, alice, bob)
+    assert bob.read_all() == ["stays"]
+    assert alice.states(left) == {DeliveryState.FAILED}

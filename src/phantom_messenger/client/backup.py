@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from phantom_messenger.client import passphrase as passphrases
-from phantom_messenger.client import records, requests, vault
+from phantom_messenger.client import records, vault
 from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
 from phantom_messenger.client.profile import is_there
 from phantom_messenger.client.receipts import KEEP_MS, UNDECRYPTABLE
@@ -253,8 +253,12 @@ def _put(made: Vault, content: Content, server: str | None) -> None:
         # The sessions are gone; that there was a post-quantum key is not to be forgotten with them.
         kept = msgspec.structs.replace(contact, classical=False, post_quantum=contact.had_kem)
         made.put(records.CONTACT, contact.user_id, kept)
+    waiting = {entry.message_id for entry in content.outbox}
     for sent in content.sent:
-        made.put(records.SENT, sent.message_id, sent)
+        # What burns or expires and still waited is not in the file, so nobody will send it.
+        is_left = sent.state == DeliveryState.QUEUED and sent.message_id not in waiting
+        state = int(DeliveryState.FAILED) if is_left else sent.state
+        made.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, state=state))
     for received in content.received:
         name = records.pair(received.sender, received.message_id)
         made.put(records.RECEIVED, name, received)
@@ -270,7 +274,7 @@ def _put(made: Vault, content: Content, server: str | None) -> None:
     for waits in content.requests:
         # Its keys have stayed behind: it is asked for again once its sender was let in.
         name = records.pair(waits.sender, waits.message_id)
-        made.put(records.REQUEST, name, waits, due=waits.at + requests.KEEP_MS)
+        made.put(records.REQUEST, name, waits, due=waits.due)
 
 
 def _read(path: Path, words: list[bytes]) -> Content:

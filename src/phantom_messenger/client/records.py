@@ -225,12 +225,13 @@ class RequestRecord(Record, frozen=True, kw_only=True):
     """``REQUEST``/'<sender> <message id>': a message of a stranger.
 
     ``frame``: as the relay delivered it, b'' once it was looked at and is a ``RECEIVED``. ``size``: its bytes.
-    ``at``: when it came, in steady time; ``since``: the same in milliseconds since 1970, to be shown.
+    ``at``: when it came, and ``due``: when it goes, in steady time; ``since``: when it came, to be shown.
     """
 
     message_id: str
     sender: str
     at: int
+    due: int
     since: int
     size: int
     frame: bytes

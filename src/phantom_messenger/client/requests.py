@@ -150,12 +150,16 @@ class Requests:
         if len(kept) >= MAX_MESSAGES or sum(one.size for one in kept.values()) + len(text) > MAX_BYTES:
             return False
         record = RequestRecord(
-            message_id=payload.message_id, sender=payload.sender_id, at=now, since=wall, size=len(text), frame=text
+            message_id=payload.message_id,
+            sender=payload.sender_id,
+            at=now,
+            due=now + min(payload.options.expires_in or KEEP_MS, KEEP_MS),
+            since=wall,
+            size=len(text),
+            frame=text,
         )
-        lifetime = payload.options.expires_in
-        due = now + (KEEP_MS if lifetime is None else min(lifetime, KEEP_MS))
         with self._vault.transaction():
-            self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=due)
+            self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=record.due)
             self._vault.when_kept(lambda: self._remember(record))
         self._make_room()
         return True
@@ -169,7 +173,7 @@ class Requests:
     def _opened(self, record: RequestRecord) -> None:
         """It was decrypted, and is among the received texts now."""
         after = msgspec.structs.replace(record, frame=b"", size=0)
-        self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), after, due=record.at + KEEP_MS)
+        self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), after, due=record.due)
         self._vault.when_kept(lambda: self._remember(after))
 
     def drop(self, sender: str, message_id: str) -> None:
