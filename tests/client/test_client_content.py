@@ -97,7 +97,17 @@ def test_longest_receipt_fits_a_message_with_all_that_is_around_it() -> None:
 
 
 def test_texts_of_a_chat_all_have_one_size() -> None:
-    assert {len(content.encode(made("x" * length))) for length in (0, 1, 20)} == {256}
+    assert {len(content.encode(made("x" * length))) for length in (0, 1, 20, 250)} == {512}
+
+
+def test_short_text_and_receipt_for_a_few_have_one_size() -> None:
+    said: list[Text | Receipt] = [made("hello"), receipt(), receipt(delivered=[NUMBER]), receipt(read=[NUMBER] * 5)]
+    assert {len(content.encode(one)) for one in said} == {512}
+
+
+def test_control_padded_to_256_a_short_text_shows_that_it_is_no_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "LEAST_PADDED", 256)
+    assert len(content.encode(made("hello"))) < len(content.encode(receipt(delivered=[NUMBER])))
 
 
 @pytest.mark.parametrize("text", ["x" * 40_000, "é" * 20_000, "€" * 13_333 + "x", "👻" * 10_000])

@@ -15,6 +15,9 @@ from phantom_messenger.crypto.errors import InvalidMessage
 MAX_TEXT_BYTES: Final = 40_000
 """Longest text in bytes of UTF-8; with everything around it, it fits a MESSAGE."""
 
+LEAST_PADDED: Final = 512
+"""A receipt needs so much: with less, a short text would show that it is none."""
+
 MAX_RECEIPTS: Final = 200
 """Message ids in one receipt: about 8 KB. More wait for the next one."""
 
@@ -60,7 +63,7 @@ class Receipt(Content, frozen=True, kw_only=True, tag="receipt"):
 
 def encode(content: Text | Receipt) -> bytes:
     """Encode (MessagePack) and pad."""
-    return padding.pad(msgspec.msgpack.encode(content))
+    return padding.pad(msgspec.msgpack.encode(content), LEAST_PADDED)
 
 
 def decode(padded: bytes) -> Text | Receipt:

@@ -11,23 +11,23 @@ MAX_PADDED: Final = 44_800
 _MARK: Final = b"\x80"
 
 
-def padded_size(length: int) -> int:
-    """The padded size of ``length`` bytes: a power of two from 256, at most ``MAX_PADDED``.
+def padded_size(length: int, least: int = MIN_PADDED) -> int:
+    """The padded size of ``length`` bytes: a power of two from ``least``, at most ``MAX_PADDED``.
 
     Raises:
         ValueError: longer than ``MAX_PADDED`` - 1.
     """
     if length >= MAX_PADDED:
         raise ValueError(f"content has {length} bytes, at most {MAX_PADDED - 1} fit")
-    size = MIN_PADDED
+    size = least
     while size < length + 1:
         size *= 2
     return min(size, MAX_PADDED)
 
 
-def pad(content: bytes) -> bytes:
-    """Append 0x80 and zeros up to the padded size (ISO/IEC 7816-4)."""
-    return (content + _MARK).ljust(padded_size(len(content)), b"\0")
+def pad(content: bytes, least: int = MIN_PADDED) -> bytes:
+    """Append 0x80 and zeros up to the padded size (ISO/IEC 7816-4), which is at least ``least``."""
+    return (content + _MARK).ljust(padded_size(len(content), least), b"\0")
 
 
 def unpad(padded: bytes) -> bytes:
