@@ -1,21 +1,163 @@
 """Phantom Messenger: end-to-end encrypted messages through a relay that cannot read them.
 
-``Client`` is the SDK. It is loaded when it is asked for, so that a relay never loads it.
+``Client`` is the SDK; with it come what it gives out, its events and its errors. All of that is loaded when it is
+asked for, so that a relay never loads it.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from phantom_messenger.version import __version__
 
-__all__ = ["Client", "Delivery", "Message", "__version__"]
-
 if TYPE_CHECKING:
-    from phantom_messenger.client import Client, Delivery, Message
+    from phantom_messenger.client.client import Client, Delivery, Message
+    from phantom_messenger.client.errors import (
+        BackupError,
+        ClientClosed,
+        ContactExists,
+        DeliveryFailed,
+        InvalidUserId,
+        KeyChanged,
+        LoginRefused,
+        NoKeyYet,
+        NoProfile,
+        PassphraseNeeded,
+        PhantomError,
+        ProfileExists,
+        RelayBusy,
+        RelayError,
+        RelayUnreachable,
+        Replaced,
+        TextTooLong,
+        UnknownContact,
+        UsageError,
+        VaultDamaged,
+        VaultError,
+        VaultFull,
+        VaultInUse,
+        WrongPassphrase,
+    )
+    from phantom_messenger.client.history import HistoryText
+    from phantom_messenger.client.ids import plain_id, written_id
+    from phantom_messenger.client.requests import MessageRequest
+    from phantom_messenger.client.settings import Settings
+    from phantom_messenger.client.status import (
+        ConnectionEvent,
+        ConnectionState,
+        Contact,
+        DeliveryEvent,
+        DeliveryState,
+        Event,
+        MessageEvent,
+        PresenceEvent,
+        RequestEvent,
+        TroubleEvent,
+        Trust,
+    )
+
+_PLACES = {
+    "client": ("Client", "Delivery", "Message"),
+    "errors": (
+        "BackupError",
+        "ClientClosed",
+        "ContactExists",
+        "DeliveryFailed",
+        "InvalidUserId",
+        "KeyChanged",
+        "LoginRefused",
+        "NoKeyYet",
+        "NoProfile",
+        "PassphraseNeeded",
+        "PhantomError",
+        "ProfileExists",
+        "RelayBusy",
+        "RelayError",
+        "RelayUnreachable",
+        "Replaced",
+        "TextTooLong",
+        "UnknownContact",
+        "UsageError",
+        "VaultDamaged",
+        "VaultError",
+        "VaultFull",
+        "VaultInUse",
+        "WrongPassphrase",
+    ),
+    "history": ("HistoryText",),
+    "ids": ("plain_id", "written_id"),
+    "requests": ("MessageRequest",),
+    "settings": ("Settings",),
+    "status": (
+        "ConnectionEvent",
+        "ConnectionState",
+        "Contact",
+        "DeliveryEvent",
+        "DeliveryState",
+        "Event",
+        "MessageEvent",
+        "PresenceEvent",
+        "RequestEvent",
+        "TroubleEvent",
+        "Trust",
+    ),
+}
+"""Which module of ``client`` has what. A test compares it with the list for type checkers above."""
+
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "BackupError",
+    "Client",
+    "ClientClosed",
+    "ConnectionEvent",
+    "ConnectionState",
+    "Contact",
+    "ContactExists",
+    "Delivery",
+    "DeliveryEvent",
+    "DeliveryFailed",
+    "DeliveryState",
+    "Event",
+    "HistoryText",
+    "InvalidUserId",
+    "KeyChanged",
+    "LoginRefused",
+    "Message",
+    "MessageEvent",
+    "MessageRequest",
+    "NoKeyYet",
+    "NoProfile",
+    "PassphraseNeeded",
+    "PhantomError",
+    "PresenceEvent",
+    "ProfileExists",
+    "RelayBusy",
+    "RelayError",
+    "RelayUnreachable",
+    "Replaced",
+    "RequestEvent",
+    "Settings",
+    "TextTooLong",
+    "TroubleEvent",
+    "Trust",
+    "UnknownContact",
+    "UsageError",
+    "VaultDamaged",
+    "VaultError",
+    "VaultFull",
+    "VaultInUse",
+    "WrongPassphrase",
+    "__version__",
+    "plain_id",
+    "written_id",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Client", "Delivery", "Message"}:
-        from phantom_messenger import client  # noqa: PLC0415 - see above
-
-        return getattr(client, name)
+    if name in _MODULES:
+        return getattr(import_module(f"phantom_messenger.client.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_MODULES, "__version__"])

@@ -46,12 +46,16 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     cheap_passphrases(monkeypatch)
 
 
+async def nowhere(*_: Any, **__: Any) -> Any:
+    """Sends nothing."""
+
+
 def message() -> Message:
     record = ReceivedRecord(
         message_id="1", sender=NOBODY, text="x", sent_at=0, received_at=0, burn=False, expires_at=None
     )
     contact = Contact(name="bob", user_id=NOBODY, trust=Trust.UNVERIFIED, key=None)
-    return Message(record, contact, lambda _: None)
+    return Message(record, contact, lambda _: None, nowhere)
 
 
 def arguments(function: Any, folder: Path) -> dict[str, Any]:

@@ -218,7 +218,8 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     assert "alice: hello" in listener.wait_for(1)[0]
     assert listener.stop() == 0
     assert listener.errors == [f"phantom: a message request of {carol[:11]}… waits: phantom requests show {carol[:11]}"]
-    (line,) = out(friends, "requests", "list", "-p", "bob")
+    (line,) = out(friends, "requests", "-p", "bob")
+    assert out(friends, "requests", "-p", "bob", "list") == [line]
     assert line.startswith("2 message(s) since ")
     assert line.endswith(f"phantom requests show -p bob {carol[:11]}")
     (row,) = map(json.loads, out(friends, "requests", "list", "-p", "bob", "--json"))

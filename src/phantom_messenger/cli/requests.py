@@ -19,21 +19,24 @@ LEAST: Final = 6
 
 
 @click.group(cls=Group, invoke_without_command=True)
+@profile_option
 @click.pass_context
-def requests(context: click.Context) -> None:
+def requests(context: click.Context, profile: str) -> None:
     """See what strangers have written; let them in, or keep them away.
 
     Until then nobody is told anything, not even that it has come.
     """
     if context.invoked_subcommand is None:
-        context.invoke(list_requests)
+        context.invoke(list_requests, profile=profile, as_json=False)
+    else:
+        context.default_map = {context.invoked_subcommand: {"profile": profile}}
 
 
 @requests.command("list")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @reports_errors
-def list_requests(profile: str = "default", as_json: bool = False) -> None:
+def list_requests(profile: str, as_json: bool) -> None:
     """List the strangers who have written."""
     client = open_client(profile)
     try:

@@ -357,7 +357,7 @@ class Client:
                 await self._news.wait()
                 continue
             position, record = found
-            yield Message(self._shown(record), self.contacts.of(record.sender), self.mark_read)
+            yield Message(self._shown(record), self.contacts.of(record.sender), self.mark_read, self.send)
             self._messenger.handled(record.sender, record.message_id)
 
     def _shown(self, record: ReceivedRecord) -> ReceivedRecord:
@@ -386,7 +386,7 @@ class Client:
         """
         contact = self.contacts.find(who)
         found = self._messenger.look(contact.user_id)
-        return [Message(record, self.contacts.of(contact.user_id), lambda _: None) for record in found]
+        return [Message(record, self.contacts.of(contact.user_id), lambda _: None, self.send) for record in found]
 
     def accept(self, who: str) -> Contact:
         """Let a stranger in: their texts come through ``messages``, and they learn what becomes of them from now on.

@@ -2,10 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from phantom_messenger.client.errors import DeliveryFailed, PhantomError
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, DeliveryState
+
+
+class Sends(Protocol):
+    """``Client.send``."""
+
+    async def __call__(
+        self, who: str, text: str, *, burn_after_read: bool = False, expires_in: float | None = None
+    ) -> "Delivery":
+        """See ``Client.send``."""
 
 
 class Delivery:
@@ -75,8 +85,11 @@ class Delivery:
 class Message:
     """A received text."""
 
-    def __init__(self, record: ReceivedRecord, contact: Contact, mark_read: Callable[["Message"], None]) -> None:
+    def __init__(
+        self, record: ReceivedRecord, contact: Contact, mark_read: Callable[["Message"], None], send: Sends
+    ) -> None:
         self._mark_read = mark_read
+        self._send = send
         self.id = record.message_id
         self.sender = record.sender
         self.contact = contact
@@ -88,6 +101,10 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message({self.id} from {self.contact.label})"
+
+    async def reply(self, text: str, *, burn_after_read: bool = False, expires_in: float | None = None) -> Delivery:
+        """Send a text to its sender; arguments and errors as ``Client.send``."""
+        return await self._send(self.sender, text, burn_after_read=burn_after_read, expires_in=expires_in)
 
     async def mark_read(self) -> None:
         """Tell the sender that it was read; a burning text is erased here with it."""

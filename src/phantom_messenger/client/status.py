@@ -28,6 +28,12 @@ class DeliveryState(IntEnum):
         """The name as people and JSON see it."""
         return self.name.lower()
 
+    def __str__(self) -> str:
+        return self.word
+
+    def __format__(self, spec: str) -> str:
+        return format(self.word, spec)
+
 
 class Trust(StrEnum):
     """What the user knows of a contact's key."""
