@@ -72,7 +72,7 @@ def test_client_without_a_relay_says_what_is_missing_and_lets_go(tmp_path: Path)
     opened(tmp_path, "alice").close()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/ws", "127.0.0.1:8080", "ws://"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/ws", "127.0.0.1:8080", "ws://", "ws://a..b/ws"])
 def test_wrong_url_is_a_usage_error_and_makes_no_profile(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="is not the URL of a relay"):
         opened(tmp_path, "alice", url)

@@ -116,6 +116,10 @@ URLS = {
     "  ws://relay.example/ws\n": "ws://relay.example/ws",
     "WSS://relay.example/ws": "wss://relay.example/ws",
     "ws://[::1]:8080": "ws://[::1]:8080/ws",
+    "wss://bücher.example/ws": "wss://xn--bcher-kva.example/ws",
+    "wss://BÜCHER.example:8443": "wss://xn--bcher-kva.example:8443/ws",
+    "wss://relay.example/ws/": "wss://relay.example/ws",
+    f"ws://{'a' * 63}.example/ws": f"ws://{'a' * 63}.example/ws",
 }
 
 
@@ -147,6 +151,17 @@ def test_url_is_completed(given: str, full: str) -> None:
         "ws://me@relay.example/ws",
         "ws://relay example/ws",
         "ws://relay\u2100.example/ws",
+        f"ws://{'a' * 64}.example/ws",
+        f"ws://{'a.' * 130}example/ws",
+        "ws://a..b/ws",
+        "ws://.example/ws",
+        "ws://-.example/ws",
+        "ws://\u00ad/ws",
+        "ws://[fe80::1%eth0]/ws",
+        "ws://127.0.0.1/my relay",
+        "ws://127.0.0.1/w\u00f6/ws",
+        "ws://127.0.0.1/ws\x7f",
+        "ws://\ud800.example/ws",
     ],
 )
 def test_url_that_is_no_relays_is_refused_with_an_example(url: str) -> None:
