@@ -57,6 +57,25 @@ def test_init_without_a_relay_makes_the_identity_and_says_so(home: Path, start_r
     assert "(registered)" in phantom(home, "init", "--server", relay.url).stdout
 
 
+def test_init_waits_as_long_as_the_relay_says_and_says_so(home: Path, start_relay: StartRelay) -> None:
+    relay = start_relay("--rate-auth", "1")
+    assert phantom(home, "init", "-p", "one", "--server", relay.url).returncode == 0
+    made = phantom(home, "init", "-p", "two", "--server", relay.url, "--timeout", "2s")
+    assert made.returncode == 1
+    waiting, over = made.stderr.splitlines()
+    assert re.fullmatch(r"phantom: too many logins from here; it is tried again in \d+ seconds?", waiting)
+    assert "lets nobody in just now: too many logins from here" in over
+    assert "(registered)" not in made.stdout
+
+
+@pytest.mark.parametrize("url", ["ws://a..b/ws", f"ws://{'a' * 64}.example/ws", "ws://127.0.0.1/my relay"])
+def test_init_with_a_name_that_cannot_be_makes_nothing(home: Path, url: str) -> None:
+    made = phantom(home, "init", "--server", url)
+    assert made.returncode == 2
+    assert made.stderr.startswith(f"phantom: '{url}' is not the URL of a relay")
+    assert not home.exists() or list(home.iterdir()) == []
+
+
 def test_id_is_the_same_in_text_and_json_and_drawn_as_qr(home: Path) -> None:
     phantom(home, "init", "--server", NOWHERE)
     text = phantom(home, "id").stdout.strip()

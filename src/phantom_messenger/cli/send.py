@@ -18,6 +18,9 @@ from phantom_messenger.client.status import ConnectionEvent, ConnectionState, De
 HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange", "key-changed"}
 """Troubles with the recipient that waiting a little does not end."""
 
+OF_THE_WAY = {"paused", "clock"}
+"""Troubles with nobody in particular that say why a text waits, or may not be taken."""
+
 WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}
 
 
@@ -99,6 +102,8 @@ async def _obstacle(client: Client, peer: str, timeout: float) -> str:
         if isinstance(event, TroubleEvent) and event.peer is not None and event.peer.user_id == peer:
             if event.word in HOPELESS:
                 return event.sentence
+            click.echo(f"phantom: {one_line(event.sentence)}", err=True)
+        if isinstance(event, TroubleEvent) and event.peer is None and event.word in OF_THE_WAY:
             click.echo(f"phantom: {one_line(event.sentence)}", err=True)
         if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE and not mentioned:
             mentioned = True
