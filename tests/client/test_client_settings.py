@@ -117,8 +117,11 @@ def test_absence_survives_a_new_connection(town: Town, how: str) -> None:
     assert seen(alice) == ["offline"]
     bob.cut()
     bob.sent.clear()
+    alice.events.clear()
     bob.login()
-    pass_time(5 * SECOND, alice, bob)
+    alice.messenger.ask_presence(bob.id)
+    pass_time(20 * SECOND, alice, bob)
+    assert seen(alice) == ["offline"]  # the answer alone
     assert features(bob) == [["ack", "absent"]]
     assert bob.frames_sent("PRESENCE") == []
     bob.messenger.tell_typing(alice.id)
@@ -132,9 +135,14 @@ def test_absence_survives_a_new_connection(town: Town, how: str) -> None:
     assert bob.frames_sent("PRESENCE")[-1]["payload"] == {"status": "online"}
 
 
-def test_without_absence_a_session_begins_as_ever(town: Town) -> None:
-    (bob,) = town.devices("bob")
-    assert features(bob) == [["ack"]]
+def test_control_without_absence_a_session_begins_as_ever(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    bob.cut()
+    pass_time(20 * SECOND, alice)
+    bob.login()
+    settle(alice, bob)
+    assert features(bob)[-1] == ["ack"]
+    assert seen(alice) == ["offline", "online"]
 
 
 # --- while absent -----------------------------------------------------------------
@@ -155,6 +163,7 @@ def test_delivered_waits_until_one_writes(town: Town) -> None:
     pass_time(2 * MINUTE, alice, bob)
     assert len(bob.waiting()) == 1
     assert bob.frames_sent("MESSAGE") == []
+    assert alice.messenger.state_of(first) is DeliveryState.ACCEPTED
     bob.send(alice, "yes")
     pass_time(10 * SECOND, alice, bob)
     assert alice.messenger.state_of(first) is DeliveryState.DELIVERED
