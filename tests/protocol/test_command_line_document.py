@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from phantom_messenger import client
 from phantom_messenger.cli.main import phantom
 
+SDK = Path(client.__file__).parent
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 
 
@@ -65,3 +67,15 @@ def test_control_what_is_left_out_or_made_up_is_noticed() -> None:
     assert missing_commands(page) == ["phantom history"]
     assert missing_options(page) == {"phantom contacts accept --classical"}
     assert unknown_options(page) == {"--quantum"}
+
+
+def test_every_word_of_trouble_stands_in_the_document() -> None:
+    source = "".join(file.read_text() for file in SDK.glob("*.py"))
+    words = set(re.findall(r'_trouble\(\s*(?:\w+(?:\.\w+)*|None|self\.[^,]+), "([a-z-]+)"', source))
+    words |= {
+        word
+        for found in re.findall(r'\bword(?:, what)? = "([a-z]+)"(?: if .*? else "([a-z]+)")?', source)
+        for word in found
+    }
+    assert len(words) >= 15
+    assert {word for word in words - {""} if f"`{word}`" not in PAGE} == set()
