@@ -357,3 +357,12 @@ def test_times_are_shown_by_the_wall_clock(town: Town) -> None:
     assert record.expires_at is not None
     bob.wall_error += HOUR
     assert bob.messenger.shown(record.expires_at) == bob.world.clock.wall_ms() + HOUR + DAY
+
+
+def test_history_shows_when_a_text_expires_by_the_wall_clock(friends: tuple[Device, Device]) -> None:
+    alice, bob = friends
+    alice.send(bob, "for a day", expires_in=DAY)
+    settle(alice, bob)
+    bob.wall_error += HOUR
+    (last,) = bob.messenger.history(alice.id, limit=1)
+    assert last.expires_at == bob.world.clock.wall_ms() + HOUR + DAY

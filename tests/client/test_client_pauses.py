@@ -128,7 +128,7 @@ def test_texts_that_wait_for_the_limit_are_told_once_with_their_time(make_world:
     settle(alice, bob)
     (trouble,) = [event for event in alice.heard(TroubleEvent) if event.word == "paused"]
     assert trouble.peer is None
-    assert trouble.sentence.endswith("texts wait: the relay takes so many a minute, and the next in 61 seconds")
+    assert trouble.sentence.endswith("texts wait: the relay takes the next in 61 seconds")
     pass_time(30 * SECOND, alice, bob)
     assert alice.troubles().count("paused") == 1
     pass_time(2 * MINUTE, alice, bob)

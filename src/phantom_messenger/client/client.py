@@ -276,9 +276,10 @@ class Client:
 
     async def wait_published(self, timeout: float | None = None, *, attempts: int | None = None) -> None:
         """Wait until the relay has this identity's prekeys; arguments and errors as ``wait_online``."""
+        until = None if timeout is None else asyncio.get_running_loop().time() + timeout
         await self.wait_online(timeout, attempts=attempts)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(until):
                 while not self._messenger.prekeys_confirmed:
                     self._raise_if_over()
                     await self._next_change()

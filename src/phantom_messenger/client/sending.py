@@ -250,7 +250,7 @@ class Sending:
         if waiting and (self._pause_told_at is None or self._now - self._pause_told_at >= TELL_AGAIN_MS):
             self._pause_told_at = self._now
             what = "a text waits" if waiting == 1 else f"{waiting} texts wait"
-            self._trouble(None, "paused", f"{what}: the relay takes so many a minute, and the next in {span(wait)}")
+            self._trouble(None, "paused", f"{what}: the relay takes the next in {span(wait)}")
 
     # --- texts and receipts -------------------------------------------------------
 
