@@ -49,7 +49,7 @@ class Limiter:
 
         Args:
             rate: its class.
-            party: an address, a user, or a connection without one.
+            party: an address, or a user.
             now: monotonic milliseconds.
 
         Returns:

@@ -175,7 +175,7 @@ class Session:
         if rule.sheds and (wait := shed()):
             raise Refused(Reason.OVERLOAD, retry_after=wait)
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.authenticate``.
-        party = self.user_id or self.connection_id
+        party = self.user_id or self.address
         if not is_login and (wait := limiter.take(rule.rate, party, now)):
             raise Refused(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:

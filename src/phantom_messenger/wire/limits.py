@@ -28,7 +28,7 @@ MAX_TRANSPORT_BYTES: Final = 1_048_576
 MAX_EARLY_BYTES: Final = 4_096
 """The same before login: nothing that is legal then is a quarter as long, and strangers get no more memory."""
 
-MAX_HALF_BYTES: Final = 16_777_216
+MAX_HALF_BYTES: Final = 8_388_608
 """What a relay holds of all unfinished messages; beyond it, who holds the most is closed with 1009."""
 
 MAX_CONTROL_FRAMES: Final = 60

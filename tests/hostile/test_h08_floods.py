@@ -1,0 +1,253 @@
+"""Floods of every kind of frame by people who take nothing: bounded memory, which comes back, and others are served.
+
+Each flooder has an address of its own; what a user or an address may do in a minute holds for them.
+"""
+
+import contextlib
+import itertools
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+
+from support.amounts import LONG, amount
+from support.measures import resident
+from support.raw_socket import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, RawSocket, frame
+from support.reference_client import ReferenceClient
+from support.relay_process import RelayProcess, StartRelay, patched
+
+MIB: Final = 1_048_576
+GROWTH: Final = 40 * MIB
+MANY: Final = amount(40, 1_000)
+SECONDS: Final = 20.0 if LONG else 0.4
+CHUNK: Final = 65_536
+LEAST: Final = amount(10, 300)
+"""Messages of the honest pair that are timed."""
+
+ASK: Final = b'{"timestamp":1,"type":"PING"}'
+
+
+AGAIN_SECONDS: Final = 0.02
+LIMITS: Final = ("--rate-auth", "1000000", "--rate-message", "1000000")
+"""The honest pair is not to be held up by its own limits."""
+
+
+def head(opcode: int, length: int) -> bytes:
+    """The header of a frame whose payload is still to come."""
+    return struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, length) + MASK
+
+
+def repeated(data: bytes) -> Callable[[bool], Iterator[bytes]]:
+    """The same again and again, many in a chunk."""
+    chunk = data * max(CHUNK // len(data), 1)
+    return lambda _: itertools.repeat(chunk)
+
+
+def half_frame(logged_in: bool) -> Iterator[bytes]:
+    """All of the longest frame but its last byte, and then nothing."""
+    length = MIB if logged_in else 4_096
+    header = head(TEXT, length) if logged_in else struct.pack("!BBH", 0x80 | TEXT, 0x80 | 126, length) + MASK
+    yield header + b" " * (length - 1)
+
+
+def half_message(logged_in: bool) -> Iterator[bytes]:
+    """As many fragments as there may be, as large as they may be, but for the last."""
+    size = (MIB if logged_in else 4_096) // 64
+    yield frame(TEXT, b" " * size, fin=False) + frame(CONTINUATION, b" " * size, fin=False) * 62
+
+
+FLOODS: Final[dict[str, Callable[[bool], Iterator[bytes]]]] = {
+    "pings": repeated(frame(PING, b"x" * 125)),
+    "empty pings": repeated(frame(PING)),
+    "pongs": repeated(frame(PONG, b"x" * 125)),
+    "closes": repeated(frame(CLOSE, b"\x03\xe8")),
+    "questions": repeated(frame(TEXT, ASK)),
+    "refused texts": repeated(frame(TEXT, b"{}")),
+    "long texts": repeated(frame(TEXT, b" " * 60_000)),
+    "binary": repeated(frame(BINARY, b"x" * 1_000)),
+    "fragments": repeated(frame(TEXT, b"{", fin=False) + frame(CONTINUATION, b"}")),
+    "empty fragments": lambda _: itertools.chain(
+        [frame(TEXT, b"", fin=False)], repeated(frame(CONTINUATION, fin=False))(_)
+    ),
+    "half frames": half_frame,
+    "half messages": half_message,
+}
+
+
+class Flooder:
+    """Opens connections from many addresses, sends what fits into their sockets, reads nothing, and comes again."""
+
+    def __init__(self, relay: RelayProcess, make: Callable[[bool], Iterator[bytes]], *, logged_in: bool) -> None:
+        self._relay = relay
+        self._make = make
+        self._logged_in = logged_in
+        self._sockets: dict[socket.socket, tuple[Iterator[bytes], bytes]] = {}
+        self._selector = selectors.DefaultSelector()
+        self._count = 0
+        self._again_at = time.monotonic()
+
+    def open(self) -> None:
+        """One connection more."""
+        self._count += 1
+        source = f"127.1.{self._count // 250 % 250}.{self._count % 250 + 1}"
+        raw = RawSocket(self._relay.address, source=source)
+        raw.logged_in() if self._logged_in else raw.opened()
+        opened = raw._socket
+        opened.setblocking(False)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        self._sockets[opened] = self._make(self._logged_in), b""
+        self._selector.register(opened, selectors.EVENT_WRITE)
+
+    def step(self) -> None:
+        """Send to all who take something."""
+        for key, _ in self._selector.select(0.005):
+            opened = key.fileobj
+            assert isinstance(opened, socket.socket)
+            source, rest = self._sockets[opened]
+            data = rest or next(source, b"")
+            if not data:  # it has said all, and waits
+                self._selector.unregister(opened)
+                continue
+            try:
+                count = opened.send(data)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._leave(opened)
+                self._come_again()
+                continue
+            self._sockets[opened] = source, data[count:]
+
+    def _come_again(self) -> None:
+        """Instead of a connection that was cut; how fast new ones may come is no matter of frames."""
+        if time.monotonic() >= self._again_at:
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+            with contextlib.suppress(OSError):
+                self.open()
+
+    def _leave(self, opened: socket.socket) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(opened)
+        del self._sockets[opened]
+        opened.close()
+
+    def close(self) -> None:
+        for opened in list(self._sockets):
+            self._leave(opened)
+        self._selector.close()
+
+
+PATIENCE: Final = 30.0
+
+
+class Pair:
+    """Two honest people; how long it takes until what the one writes, again if asked to wait, is at the other's."""
+
+    def __init__(self, relay: RelayProcess) -> None:
+        self._one, self._other = ReferenceClient(relay.url).login(["ack"]), ReferenceClient(relay.url).login(["ack"])
+        self.times: list[float] = []
+
+    def write(self) -> None:
+        began = time.monotonic()
+        while True:
+            message = self._one.person.message(self._other.person)
+            self._one.send(message)
+            answer = self._one.receive(PATIENCE)
+            while answer["type"] != "ERROR" and answer["payload"].get("messageId") != message["payload"]["messageId"]:
+                answer = self._one.receive(PATIENCE)
+            if answer["type"] != "ERROR":
+                break
+            assert answer["payload"]["details"]["reason"] == "overload", answer
+            time.sleep(answer["payload"]["retryAfter"] / 1_000)
+        found = self._other.until("MESSAGE", PATIENCE)
+        self.times.append((time.monotonic() - began) * 1_000)
+        assert found["payload"]["messageId"] == message["payload"]["messageId"]
+        self._other.send(self._other.person.ack(found))
+
+    def p99(self) -> float:
+        times, self.times = sorted(self.times), []
+        return times[int(len(times) * 0.99)]
+
+    def close(self) -> None:
+        self._one.close()
+        self._other.close()
+
+
+def flooded(
+    relay: RelayProcess, kind: str, *, connections: int, logged_in: bool, seconds: float = SECONDS, enough: float = 1e12
+) -> tuple[int, float, float]:
+    """Bytes that a flood makes the relay grow by at its worst; milliseconds of others without it, and with it.
+
+    It ends before its time when that has grown by ``enough``.
+    """
+    pair, flooder = Pair(relay), Flooder(relay, FLOODS[kind], logged_in=logged_in)
+    try:
+        for _ in range(LEAST):
+            pair.write()
+        quiet = pair.p99()
+        before = most = resident(relay.pid)
+        for _ in range(connections):
+            flooder.open()
+        until = time.monotonic() + seconds
+        while most - before <= enough and (time.monotonic() < until or len(pair.times) < LEAST):
+            flooder.step()
+            pair.write()
+            most = max(most, resident(relay.pid))
+        return most - before, quiet, pair.p99() if pair.times else 0.0
+    finally:
+        flooder.close()
+        pair.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    relay = RelayProcess(tmp_path_factory.mktemp("floods"), *LIMITS)
+    yield relay
+    relay.kill()
+
+
+@pytest.fixture
+def relay(shared: RelayProcess, start_relay: StartRelay) -> RelayProcess:
+    """One for each flood in the long form: what an allocator keeps of one hides what another takes."""
+    return start_relay(*LIMITS) if LONG else shared
+
+
+@pytest.mark.parametrize("connections", [1, MANY], ids=["one", "many"])
+@pytest.mark.parametrize("logged_in", [False, True], ids=["stranger", "friend"])
+@pytest.mark.parametrize("kind", FLOODS)
+def test_flood_takes_bounded_memory_and_others_are_served(
+    relay: RelayProcess, kind: str, logged_in: bool, connections: int
+) -> None:
+    grown, quiet, waited = flooded(relay, kind, connections=connections, logged_in=logged_in)
+    assert grown <= GROWTH
+    if LONG and connections == 1:
+        assert waited <= max(2 * quiet, 30)
+    assert waited <= 20_000, "asked to wait at most, while a thousand begin at once"
+
+
+UNREAD: Final = """
+from phantom_messenger.relay import outbox, websocket
+from phantom_messenger.wire import limits
+websocket.WebSocketConnection.pause_writing = lambda connection: None
+websocket.MAX_CONTROL_FRAMES = outbox.OVERFLOW = 1 << 40
+"""
+UNBOUNDED: Final = """
+from phantom_messenger.wire import limits
+limits.MAX_HALF_BYTES = 1 << 40
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "connections", "patch"),
+    [("pings", 1, UNREAD), ("half frames", 60, UNBOUNDED), ("half messages", 60, UNBOUNDED)],
+)
+def test_control_without_its_protection_a_flood_takes_memory(
+    start_relay: StartRelay, kind: str, connections: int, patch: str
+) -> None:
+    relay = start_relay(*LIMITS, command=patched(patch))
+    grown, _, _ = flooded(relay, kind, connections=connections, logged_in=True, seconds=60, enough=GROWTH)
+    assert grown > GROWTH
