@@ -60,6 +60,11 @@ def half_message(logged_in: bool) -> Iterator[bytes]:
     yield frame(TEXT, b" " * size, fin=False) + frame(CONTINUATION, b" " * size, fin=False) * 62
 
 
+def whole_message(logged_in: bool) -> Iterator[bytes]:
+    """One of the longest messages, whole, and then nothing."""
+    yield frame(TEXT, b" " * (MIB if logged_in else 4_096))
+
+
 FLOODS: Final[dict[str, Callable[[bool], Iterator[bytes]]]] = {
     "pings": repeated(frame(PING, b"x" * 125)),
     "empty pings": repeated(frame(PING)),
@@ -75,6 +80,7 @@ FLOODS: Final[dict[str, Callable[[bool], Iterator[bytes]]]] = {
     ),
     "half frames": half_frame,
     "half messages": half_message,
+    "a whole message each": whole_message,
 }
 
 
@@ -248,6 +254,7 @@ limits.MAX_HALF_BYTES = 1 << 40
 def test_control_without_its_protection_a_flood_takes_memory(
     start_relay: StartRelay, kind: str, connections: int, patch: str
 ) -> None:
+    """The controls."""
     relay = start_relay(*LIMITS, command=patched(patch))
     grown, _, _ = flooded(relay, kind, connections=connections, logged_in=True, seconds=60, enough=GROWTH)
     assert grown > GROWTH

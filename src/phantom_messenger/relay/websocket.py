@@ -301,6 +301,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def _take(self, header: Header, frame: Frame) -> None:
         """A data frame has come."""
         data = bytes(frame.data)
+        frame.data = b""  # the library keeps its last frame until the next
         if header.fin and not self._fragments:
             self._take_message(header.opcode, data)
             return
