@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from phantom_messenger import Client
+from phantom_messenger.client import records
 from phantom_messenger.client.errors import ClientClosed, RelayUnreachable
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.records import ReceivedRecord
+from phantom_messenger.client.status import ConnectionState, DeliveryState
 from support.relay_process import RelayProcess
-from support.sdk_clients import NOBODY, PATIENCE, first, opened, run
+from support.sdk_clients import NOBODY, PATIENCE, first, friends, opened, run
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 SOMEBODY = "A" * 43 + "="
@@ -136,3 +140,41 @@ def test_client_goes_to_the_relay_that_was_chosen(tmp_path: Path, relay: RelayPr
                 await alice.wait_online(5, attempts=2)
 
     run(main())
+
+
+async def stays_offline(home: Path, relay: RelayProcess) -> list[str | None]:
+    """What is on Bob's disk of a text that lived for an hour, when he has had no relay since."""
+    async with friends(home, relay) as (alice, bob):
+        await (await alice.send("bob", "for an hour", expires_in=3_600)).wait(DeliveryState.DELIVERED)
+        bob.set_server("ws://127.0.0.1:9/ws")
+        bob._messenger._ageing._at_boot += 3_600_000  # the machine has slept for so long
+        texts: list[str | None] = []
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            texts = [record.text for _, record in bob._vault.all(records.RECEIVED, ReceivedRecord)]
+            if texts == [None]:
+                break
+        assert bob.connection.state is not ConnectionState.ONLINE
+        return texts
+
+
+def test_what_expires_goes_while_there_is_no_relay(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phantom_messenger.client.messenger.HOUSEKEEPING_MS", 100)
+    assert run(stays_offline(tmp_path, relay)) == [None]
+
+
+def test_client_whose_time_passes_only_with_a_relay_keeps_it(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    genuine = Messenger.tick
+
+    def tick(self: Messenger) -> None:
+        if self._link is not None:
+            genuine(self)
+
+    monkeypatch.setattr(Messenger, "tick", tick)
+    monkeypatch.setattr("phantom_messenger.client.messenger.HOUSEKEEPING_MS", 100)
+    assert run(stays_offline(tmp_path, relay)) == ["for an hour"]
