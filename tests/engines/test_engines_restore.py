@@ -237,3 +237,59 @@ def test_log_of_another_program_that_wrote_meanwhile_is_its_own(tmp_path: Path) 
     (tmp_path / "killed" / "relay.db-shm").unlink()
     assert (tmp_path / "killed" / LOG).stat().st_size > 0
     assert mail(tmp_path / "killed") == ["before", "later"]
+
+
+def untold(data: Path, killed: Path) -> None:
+    """Let a program that knows of no tokens, as version 0.1.0, write to a database and be killed."""
+    other = apsw.Connection(str(data / "relay.db"))
+    other.pragma("application_id", 0)
+    other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    other.execute("CREATE TABLE more (x)")  # the first page is written, too
+    other.execute("INSERT INTO more VALUES (zeroblob(9000))")
+    killed.mkdir()
+    for name in ("relay.db", LOG):
+        subprocess.run(["cp", data / name, killed / name], check=True)
+    other.close()
+
+
+def test_log_that_version_0_1_0_left_is_read(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "data")
+    bind(store, ALICE, BOB)
+    append(store, message("before"))
+    store.close()
+    untold(tmp_path / "data", tmp_path / "killed")
+    assert (tmp_path / "killed" / LOG).stat().st_size > 3 * 4_096
+    assert mail(tmp_path / "killed") == ["before"]
+    connection = apsw.Connection(str(tmp_path / "killed" / "relay.db"))
+    assert connection.execute("SELECT count(*) FROM more").fetchall() == [(1,)]
+    connection.close()
+
+
+def test_log_that_version_0_1_0_left_does_not_fit_a_database_of_this_one(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "data")
+    bind(store, ALICE, BOB)
+    store.close()
+    shutil.copy(tmp_path / "data" / "relay.db", tmp_path / "backup")
+    untold(tmp_path / "data", tmp_path / "killed")
+    with pytest.raises(StoreError, match="log of another state"):
+        SQLiteStore(together(tmp_path / "restored", tmp_path / "backup", tmp_path / "killed" / LOG))
+
+
+@pytest.mark.parametrize("left", [0, 20, 32, 40, 56, 600, 4_152, -1])
+def test_log_of_which_only_a_part_was_written_is_what_sqlite_makes_of_it(tmp_path: Path, left: int) -> None:
+    """A power cut in the first transaction of a log: nothing of it counts, and nothing is refused for it."""
+    store = SQLiteStore(tmp_path / "data")
+    bind(store, ALICE, BOB)
+    append(store, message("before"))
+    store.tidy()
+    append(store, message("later"))
+    shutil.copytree(tmp_path / "data", tmp_path / "killed", ignore=shutil.ignore_patterns("*-shm", "reserve", "lock"))
+    store.close()
+    log = tmp_path / "killed" / LOG
+    content = bytearray(log.read_bytes())
+    assert len(content) > 2 * 4_096
+    if left < 0:  # all of it is there, but a bit is not
+        content[2_000] ^= 1
+        left = len(content)
+    log.write_bytes(content[:left])
+    assert mail(tmp_path / "killed") == ["before"]
