@@ -214,6 +214,30 @@ def test_damage_that_is_met_while_it_is_written_is_mended_for_the_next_time(path
     assert texts(path) == ALL
 
 
+def test_transaction_that_went_on_without_what_it_could_not_read_is_undone(path: Path, whole: bytes) -> None:
+    vault = Vault(path, Secret("p"), create=False)
+    at = page_of(whole, "sqlite_autoindex_records_1") * PAGE
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(PAGE))
+    vault._connection.pragma("shrink_memory")
+
+    def go_on() -> None:
+        with vault.transaction():
+            try:
+                found = vault.get(records.SENT, "1", SentRecord)
+            except VaultDamaged:  # as for what can be made anew
+                found = None
+            assert found is not None or vault._is_damaged
+
+    with pytest.raises(VaultDamaged, match="try again"):
+        go_on()
+    go_on()
+    assert vault.get(records.SENT, "1", SentRecord) is not None
+    vault.close()
+    assert texts(path) == ALL
+
+
 def test_profile_without_its_identity_gets_no_new_one(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("DELETE FROM records WHERE kind = 'identity'")

@@ -139,7 +139,8 @@ class Vault:
             for _ in range(_STEPS_AT_CLOSE):
                 if self._erasure is None or self._erasure.run():
                     break
-            if hasattr(self, "_connection"):
+        if hasattr(self, "_connection"):
+            with suppress(apsw.Error):
                 self._connection.close()
         if self._erasure is not None:
             self._erasure.close()
@@ -167,6 +168,8 @@ class Vault:
             if self._erasure is not None:
                 self._erasure.begin()
             yield
+            if self._is_damaged:  # whoever went on without a record may have been told a lie
+                raise vault_file.damaged(self.path)
             self._connection.execute("COMMIT")
             kept, self._when_kept = self._when_kept, []
             for do in kept:
@@ -217,12 +220,12 @@ class Vault:
         return self._read(kind, hashed, rows[0][0], type_) if rows else None
 
     def find(self, kind: str, name: str, type_: type[S]) -> S | None:
-        """As ``get``, and None, too, if it is damaged: for what can be done without."""
-        try:
-            return self.get(kind, name, type_)
-        except VaultDamaged:
-            self._leave_out()
-            return None
+        """As ``get``, and None, too, if it alone is damaged: for what can be done without."""
+        hashed = self._hashed(kind, name)
+        for (value,) in self._run("SELECT value FROM records WHERE kind = ? AND name = ?", (kind, hashed)):
+            for record in self._readable(kind, hashed, value, type_):
+                return record
+        return None
 
     def place(self, kind: str, name: str) -> int:
         """The position of a record in the order of its kind, 0 if it is not there."""
@@ -342,9 +345,12 @@ class Vault:
         if self._erasure is not None:
             self._erasure.close()
             self._erasure = None
-        self._connection = apsw.Connection(str(self.path))
-        self._prepare()
-        self._erasure = Erasure(self._connection, self.path, _LOG_PAGES)
+        try:
+            self._connection = apsw.Connection(str(self.path))
+            self._prepare()
+            self._erasure = Erasure(self._connection, self.path, _LOG_PAGES)
+        except (apsw.Error, OSError):
+            return False
         self._is_damaged = False
         return True
 

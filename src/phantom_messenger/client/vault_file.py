@@ -156,12 +156,17 @@ def told(path: Path, error: Exception) -> VaultError:
     """An error of SQLite or of the operating system, as people are told."""
     reason = str(error).partition("\n")[0] if isinstance(error, apsw.Error) else getattr(error, "strerror", None) or "?"
     if is_damage(error) or isinstance(error, apsw.NotADBError | apsw.SQLError):
-        return VaultDamaged(f"{path} is damaged and cannot be read; restore it from a backup")
+        return damaged(path)
     if isinstance(error, apsw.BusyError):
         return VaultError(f"another program (a backup?) holds {path}; it is tried again")
     if is_no_room(error) or _is_full(error):
         return VaultFull(f"cannot write to {path}: the disk is full, or broken ({reason}); free some disk space")
     return VaultError(f"cannot use {path} ({reason}); it must be a file that you may read and write")
+
+
+def damaged(path: Path) -> VaultDamaged:
+    """What to say when nothing of it can be saved."""
+    return VaultDamaged(f"{path} is damaged and cannot be read; restore it from a backup")
 
 
 def unreachable(folder: Path, error: OSError) -> VaultError:
