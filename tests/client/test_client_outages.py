@@ -17,6 +17,7 @@ from phantom_messenger import Client
 from phantom_messenger.client import client as front
 from phantom_messenger.client import dial as dialling
 from phantom_messenger.client.errors import LoginRefused, RelayBusy, RelayUnreachable
+from phantom_messenger.client.outages import outage
 from phantom_messenger.client.status import ConnectionState
 from support.certificates import self_signed
 from support.people import canonical
@@ -230,6 +231,34 @@ def test_address_that_asks_to_wait_is_left_alone_for_so_long(
                 await alice.wait_online(0.4, attempts=1)
             assert caught.value.retry_after == seconds
             assert (portal.dialled == 1) is (seconds is not None)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("soon", None),
+        ("-1", None),
+        ("9" * 40, None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, seconds: float | None) -> None:
+    found = run(outage("ws://127.0.0.1:9/ws", dialling.Answered(503, "", value)))
+    assert (found.retry_after, found.busy) == (seconds, True)
+
+
+def test_relay_that_has_no_room_for_an_address_is_waited_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        relay = closes(4002, "too many connections from this address")
+        async with relay.open() as url, opened(tmp_path, "alice", url) as alice:
+            with pytest.raises(RelayBusy, match=r"lets nobody in just now: too many connections from this address\Z"):
+                await alice.wait_online(0.5, attempts=1)
+            assert relay.dialled >= 2
 
     run(main())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger import Client
+from phantom_messenger import Client, Delivery
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import ClientClosed, RelayUnreachable
 from phantom_messenger.client.messenger import Messenger
@@ -74,25 +74,39 @@ def test_closed_client_refuses_to_send(tmp_path: Path) -> None:
 # --- what holds a waiter, and what is told ------------------------------------------
 
 
+async def waits_on_a_delivery(home: Path) -> bool:
+    """Whether a task that waits on a delivery, and that nobody else holds, lives on."""
+    async with opened(home, "alice", NOWHERE) as alice:
+
+        async def write() -> None:
+            with contextlib.suppress(ClientClosed):
+                await (await alice.send(NOBODY, "hello")).wait()
+
+        task = weakref.ref(asyncio.get_running_loop().create_task(write()))
+        await asyncio.sleep(0.05)
+        gc.collect()
+        is_kept = task() is not None
+        assert len(alice._waited) == is_kept
+    await asyncio.sleep(0)
+    assert alice._waited == set()
+    return is_kept
+
+
 def test_task_that_waits_on_a_delivery_is_kept(tmp_path: Path) -> None:
-    async def main() -> int:
-        async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
+    assert run(waits_on_a_delivery(tmp_path))
 
-            async def write() -> None:
-                with contextlib.suppress(ClientClosed):
-                    await (await alice.send(NOBODY, "hello")).wait()
 
-            task = weakref.ref(asyncio.get_running_loop().create_task(write()))  # nobody else holds it
-            await asyncio.sleep(0.05)
-            gc.collect()
-            assert task() is not None
-            assert len(alice._waited) == 1
-            held = len(alice._waited)
-        await asyncio.sleep(0)
-        assert alice._waited == set()
-        return held
+def test_task_that_waits_on_a_delivery_that_nobody_holds_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
 
-    assert run(main()) == 1
+    async def next_change(self: Delivery) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    monkeypatch.setattr(Delivery, "_next_change", next_change)
+    assert not run(waits_on_a_delivery(tmp_path))
 
 
 def test_entering_a_closed_client_raises(tmp_path: Path) -> None:

@@ -458,7 +458,7 @@ class Messenger:
 
     def _offline(self, reason: str, *, busy: bool = False) -> None:
         wait = self.retry_after
-        if wait is not None:
+        if wait:
             reason = f"{reason}; it is tried again in {span(wait)}"
         seconds = None if wait is None else wait / 1000
         self._emit(ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason, busy=busy, retry_after=seconds))
