@@ -9,14 +9,16 @@ import ssl
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from cryptography import x509
 from websockets.exceptions import InvalidMessage
 
 from phantom_messenger.client.dial import Answered
 from phantom_messenger.client.plain import one_line
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 LOOK_TIMEOUT: Final = 3.0
 """Seconds for a second look at a certificate that was refused."""
@@ -128,8 +130,10 @@ async def _distrust(url: str, error: ssl.SSLCertVerificationError) -> str:
     return f"its certificate is {meant}, not for {urlsplit(url).hostname}; check the name in the relay's URL"
 
 
-async def _certificate(url: str) -> x509.Certificate | None:
+async def _certificate(url: str) -> "x509.Certificate | None":
     """The certificate that was refused, from a connection on which nothing is said; None if it cannot be had."""
+    from cryptography import x509  # noqa: PLC0415 - loading it takes longer than most commands
+
     parts = urlsplit(url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -147,7 +151,9 @@ async def _certificate(url: str) -> x509.Certificate | None:
     return None
 
 
-def _names(certificate: x509.Certificate) -> list[str]:
+def _names(certificate: "x509.Certificate") -> list[str]:
+    from cryptography import x509  # noqa: PLC0415 - as above
+
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
