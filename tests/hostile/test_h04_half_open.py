@@ -18,7 +18,7 @@ import uvloop
 
 from support.amounts import LONG, amount
 from support.certificates import self_signed
-from support.measures import open_files
+from support.measures import open_files, resident
 from support.people import Person
 from support.raw_socket import CLOSE, TEXT, RawSocket, frame, handshake
 from support.reference_client import ReferenceClient
@@ -252,6 +252,22 @@ def test_half_open_tls_that_is_not_counted_keeps_all_out(start_relay: StartRelay
         assert open_files(relay.pid) >= ROOM - 2
 
 
+def test_half_open_tls_of_many_addresses_takes_little_memory(start_relay: StartRelay, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    relay = start_relay("--tls-cert", str(certificate), "--tls-key", str(key))
+    before = resident(relay.pid)
+    with ExitStack() as stack:
+        for number in range(WIDELY):
+            source = f"127.2.{number // 250}.{number % 250 + 1}"
+            one = stack.enter_context(socket.create_connection(relay.address, timeout=5, source_address=(source, 0)))
+            one.sendall(HELLO)
+        time.sleep(0.5)
+        assert resident(relay.pid) - before <= WIDELY * 16_384 + 4 * 1_048_576, "TLS itself would take 54 KB for each"
+    time.sleep(2.5)
+    assert resident(relay.pid) - before <= 8 * 1_048_576, "and it is given back"
+
+
+WIDELY: Final = amount(300, 1_000)
 HANDSHAKES: Final = amount(600, 10_000)
 AT_ONCE: Final = 20
 

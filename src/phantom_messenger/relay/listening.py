@@ -32,6 +32,11 @@ RECEIVE_BUFFER: Final = 65_536
 _GONE_AGAIN: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 """What accept() says of the newcomer alone; anything else is the relay's or its machine's."""
 
+_HANDSHAKE: Final = 22
+_RECORD_HEADER: Final = 5
+_MOST_RECORD: Final = 16_384
+"""RFC 8446 section 5.1."""
+
 _ALL_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with what was asked for
 
 
@@ -152,11 +157,36 @@ class Listener:
         self._beginning.add(beginning)
         beginning.add_done_callback(self._beginning.discard)
 
+    async def _hello(self, opened: socket.socket) -> None:
+        """Wait for the first record of TLS in the system's buffer: TLS itself takes fifty kilobytes for a socket."""
+        wanted = _RECORD_HEADER
+        while True:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+            await self._readable(opened)
+            found = opened.recv(wanted, socket.MSG_PEEK)
+            if len(found) < wanted:
+                raise ConnectionResetError("it ended before it began")
+            if wanted > _RECORD_HEADER or found[0] != _HANDSHAKE:
+                break  # whole, or no TLS, which TLS will say
+            wanted += min(int.from_bytes(found[3:5]), _MOST_RECORD)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    async def _readable(self, opened: socket.socket) -> None:
+        ready = asyncio.Event()
+        self._loop.add_reader(opened, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self._loop.remove_reader(opened)
+
     async def _begin(self, opened: socket.socket, place: Place) -> None:
         """Hand a socket to the event loop, which agrees on TLS first."""
-        tls = self.tls
         handshake = self._greet(place)
         try:
+            if self.tls is not None:
+                async with asyncio.timeout(CONNECTION_TIMEOUT_MS / 1000):
+                    await self._hello(opened)
+            tls = self.tls
             await self._loop.connect_accepted_socket(
                 lambda: handshake,
                 opened,

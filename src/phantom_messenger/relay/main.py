@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import resource
 import signal
@@ -15,6 +14,7 @@ import uvloop
 from phantom_messenger.engines.folder import FolderUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.events import Event, install, log
+from phantom_messenger.relay import memory
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.names import ANY
 from phantom_messenger.relay.server import RelayServer
@@ -24,12 +24,6 @@ __all__ = ["ConfigError", "FolderUnusable", "StoreError", "run_relay"]
 
 COLLECT_AFTER: Final = 10_000, 20, 50
 """Objects until a collection, and collections of one generation until the next older one's."""
-
-MAPPED_BYTES: Final = 16_384
-"""From this size on memory is given back when it is freed: what a socket is read into, and messages that are long."""
-
-_M_MMAP_THRESHOLD: Final = -3
-"""glibc's malloc.h."""
 
 HARMLESS: Final = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
 """Signals that are sent for a reload, for a log to be rotated, or when a terminal is closed."""
@@ -61,7 +55,7 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
     for variable in unknown:
         log(Event.SETTING_UNKNOWN, variable=variable)
     _allow_many_connections()
-    _give_memory_back()
+    memory.map_large()
     store = SQLiteStore(config.data, mailbox_bytes=config.mailbox_bytes)
     if store.is_cramped:
         log(Event.DISK_FULL)
@@ -75,15 +69,6 @@ def _allow_many_connections() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _give_memory_back() -> None:
-    """Have the C library map what is large, such as half a message, by itself: so it is given back when it is freed.
-
-    Otherwise it lies between what stays, and a flood leaves its mark for good. Other libraries have no such setting.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def _collect_seldom() -> None:

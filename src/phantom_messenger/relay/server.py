@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from phantom_messenger.events import Event, log, report
-from phantom_messenger.relay import certificate, http, keycheck
+from phantom_messenger.relay import certificate, http, keycheck, memory
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import Halves
 from phantom_messenger.relay.listening import Listener, bind
@@ -34,6 +34,9 @@ SETTLE_SECONDS: Final = 2.0
 
 STOP_SECONDS: Final = 3.5
 """At a stop, time until the clients must have taken it."""
+
+MANY_GONE: Final = 256
+"""After so many sockets have gone, what they held is given back to the system."""
 
 KEPT_FILES: Final = 64
 """File descriptors that are not for sockets: the store's, the log's, the listening ones."""
@@ -211,6 +214,9 @@ class RelayServer:
                 self._relay.tick()
             except Exception as error:  # noqa: BLE001 - the border: the next tick may do better
                 report(error)
+            if self._door.gone >= MANY_GONE:
+                self._door.gone = 0
+                memory.give_back()
             if self._loop.time() - tidied >= TIDY_SECONDS:
                 tidied = self._loop.time()
                 self._store.tidy()

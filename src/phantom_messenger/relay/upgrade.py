@@ -40,6 +40,8 @@ class Door:
         self._room = room
         self._count = 0
         self._half_open: Counter[str] = Counter()
+        self.gone = 0
+        """How many sockets have gone; whoever reads it may set it back."""
 
     def enter(self, peer: str) -> "Place | None":
         """Count a new socket of this address, unless there are too many; None if it may not stay."""
@@ -64,6 +66,7 @@ class Door:
     def left(self) -> None:
         """A socket is gone."""
         self._count -= 1
+        self.gone += 1
 
 
 class Place:
