@@ -84,7 +84,7 @@ def test_mistakes_are_told_in_a_sentence_and_make_nothing(tmp_path: Path, relay:
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1
         assert "Traceback" not in done.stderr
-    no_text = os.fsdecode(b"\xff")
+    no_text = os.fsdecode(b"\xff" * 8)
     for command, profile in (("export", "alice"), ("import", "new")):
         target = str(tmp_path / "x") if command == "export" else str(file)
         done = with_words(home, command, target, "-p", profile, words={"PHANTOM_EXPORT_PASSPHRASE": no_text})
