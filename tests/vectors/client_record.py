@@ -1,0 +1,159 @@
+"""What a client is seen to do: how the maker of ``clients.json`` writes it down, and how its player compares it.
+
+A client is looked at from outside alone: frames that it sends, what is in those that it encrypts, what it has stored,
+and what it tells its user.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+from unittest.mock import patch
+
+import msgspec
+from kyber_py.ml_kem import ML_KEM_768
+
+from phantom_messenger.client import prekeychain, records
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, TroubleEvent
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto import padding, session
+
+Json = dict[str, Any]
+Facts = dict[tuple[str, str], Json]
+Draw = Callable[[int, str], bytes]
+
+ONE_TIME: Final = 3
+KEMS: Final = 2
+"""So few prekeys that a publication stays small."""
+
+FACTS: Final[dict[str, type[records.Record]]] = {
+    records.SENT: records.SentRecord,
+    records.RECEIVED: records.ReceivedRecord,
+    records.UNREADABLE: records.UnreadableRecord,
+    records.RECEIPT: records.ReceiptRecord,
+    records.CONTACT: records.ContactRecord,
+}
+
+
+@contextmanager
+def watched(draw: Draw, encrypted: list[Json]) -> Iterator[None]:
+    """Have the library's own randomness drawn from ``draw``, and note what is encrypted."""
+    start, encrypt = session.start, session.encrypt
+
+    def encapsulate(public: bytes) -> tuple[bytes, bytes]:
+        shared, ciphertext = ML_KEM_768._encaps_internal(public, draw(32, "kem_m"))
+        return bytes(shared), bytes(ciphertext)
+
+    def noted(chosen: session.Session, plaintext: bytes, random: Any) -> tuple[session.Session, bytes]:
+        after, message = encrypt(chosen, plaintext, random)
+        encrypted.append({"message": message, "content": msgspec.msgpack.decode(padding.unpad(plaintext))})
+        return after, message
+
+    with ExitStack() as stack:
+        for module, name, value in (
+            (session, "start", lambda *given, **named: start(*given, encapsulate=encapsulate, **named)),
+            (session, "encrypt", noted),
+            (prekeychain, "ONE_TIME_TARGET", ONE_TIME),
+            (prekeychain, "REFILL_BELOW", 1),
+            (prekeychain, "KEM_TARGET", KEMS),
+            (prekeychain, "KEM_REFILL_BELOW", 1),
+        ):
+            stack.enter_context(patch.object(module, name, value))
+        yield
+
+
+def sends(texts: list[str], encrypted: list[Json]) -> list[Json]:
+    """The frames that were sent, each with what is encrypted in it."""
+    contents = {msgspec.json.encode(one["message"]).decode().strip('"'): one["content"] for one in encrypted}
+    found = []
+    for text in texts:
+        content = contents.get(json.loads(text).get("payload", {}).get("encrypted", ""))
+        found.append({"text": text, **({} if content is None else {"content": shown(content)})})
+    return found
+
+
+def shown(value: Any) -> Any:
+    """The same with bytes in hex."""
+    if isinstance(value, dict):
+        return {name: shown(member) for name, member in value.items()}
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def tells(events: list[Event]) -> list[Json]:
+    """What the user is told, as far as a second client must tell it too."""
+    found: list[Json] = []
+    for event in events:
+        match event:
+            case MessageEvent():
+                found.append({"event": "text", "message": event.message_id})
+            case DeliveryEvent():
+                found.append({"event": event.state.word, "message": event.message_id})
+            case TroubleEvent():
+                found.append({"event": "trouble", "word": event.word})
+            case _:
+                pass
+    return found
+
+
+def facts(vault: Vault) -> Facts:
+    """What a client has stored of texts, receipts and people."""
+    found: Facts = {}
+    for kind, type_ in FACTS.items():
+        for _, record in vault.readable(kind, type_):
+            value: Json
+            match record:
+                case records.SentRecord():
+                    value = {"state": DeliveryState(record.state).word, "text": record.text}
+                    found["sent", record.message_id] = value
+                case records.ReceivedRecord():
+                    found["received", record.message_id] = {"text": record.text, "read": record.read}
+                case records.UnreadableRecord():
+                    found["unreadable", record.message_id] = {"asked": record.times}
+                case records.ReceiptRecord():
+                    value = {"status": record.status, "under_way": bool(record.carrier)}
+                    found["to-tell", record.message_id] = value
+                case records.ContactRecord():
+                    value = {"contact": record.name, "trust": record.trust, "public": record.key.hex()}
+                    found["person", record.user_id] = value
+    return found
+
+
+def changes(before: Facts, after: Facts) -> list[Json]:
+    """What is new, and what is gone (``null``)."""
+    return [
+        {"about": about, "id": name, "now": after.get((about, name))}
+        for about, name in sorted(before.keys() | after.keys())
+        if before.get((about, name)) != after.get((about, name))
+    ]
+
+
+def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
+    """Let a client live through one step."""
+    match step["do"]:
+        case "connect":
+            messenger.connected(step["audience"])
+        case "receive":
+            messenger.receive(step["text"])
+        case "disconnect":
+            messenger.disconnected(step["code"], "")
+        case "tick":
+            messenger.tick()
+        case "add":
+            messenger.contacts.add(step["contact"], step["user_id"])
+        case "write":
+            messenger.send_text(
+                step["user_id"], step["body"], burn=step["burn_after_read"], expires_in=step["expires_in"]
+            )
+        case "read":
+            messenger.mark_read(step["user_id"], step["message"])
+        case "lose-sessions":
+            lose_sessions(vault, step["user_id"])
+        case unknown:
+            raise ValueError(unknown)
+
+
+def lose_sessions(vault: Vault, peer: str) -> None:
+    """The disk has forgotten all sessions with a peer."""
+    with vault.transaction():
+        vault.delete(records.SESSIONS, peer)
