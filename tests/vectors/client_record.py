@@ -148,12 +148,12 @@ def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
         case "read":
             messenger.mark_read(step["user_id"], step["message"])
         case "lose-sessions":
-            lose_sessions(vault, step["user_id"])
+            lose_sessions(messenger, vault, step["user_id"])
         case unknown:
             raise ValueError(unknown)
 
 
-def lose_sessions(vault: Vault, peer: str) -> None:
+def lose_sessions(messenger: Messenger, vault: Vault, peer: str) -> None:
     """The disk has forgotten all sessions with a peer."""
     with vault.transaction():
-        vault.delete(records.SESSIONS, peer)
+        messenger._conversations.forget(peer)

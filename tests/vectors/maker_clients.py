@@ -127,7 +127,7 @@ class Witness(Device):
     def forget_sessions(self, other: "Witness") -> None:
         """The disk has lost the sessions with somebody."""
         with self.step({"do": "lose-sessions", "user_id": other.id}):
-            lose_sessions(self.vault, other.id)
+            lose_sessions(self.messenger, self.vault, other.id)
 
     def write(self, other: "Witness", text: str, **options: Any) -> str:
         """Send a text; its message id."""
