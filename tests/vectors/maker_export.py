@@ -73,7 +73,7 @@ def export_json() -> Json:
                     for name, record in found:
                         opened.put(kind, name, record)
             with (
-                patch.object(backup.os, "urandom", lambda size: salt if size == len(salt) else nonce),
+                patch("os.urandom", lambda size: salt if size == len(salt) else nonce),
                 patch.multiple(vault, ARGON2_MEMORY_KIB=MEMORY_KIB, ARGON2_PASSES=PASSES, ARGON2_LANES=LANES),
             ):
                 backup.export_profile(opened, path, PASSPHRASE)
