@@ -15,7 +15,14 @@ from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.client import prekeychain, records
 from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, TroubleEvent
+from phantom_messenger.client.status import (
+    DeliveryEvent,
+    DeliveryState,
+    Event,
+    MessageEvent,
+    RequestEvent,
+    TroubleEvent,
+)
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import padding, session
 
@@ -33,6 +40,7 @@ FACTS: Final[dict[str, type[records.Record]]] = {
     records.UNREADABLE: records.UnreadableRecord,
     records.RECEIPT: records.ReceiptRecord,
     records.CONTACT: records.ContactRecord,
+    records.REQUEST: records.RequestRecord,
 }
 
 
@@ -89,6 +97,8 @@ def tells(events: list[Event]) -> list[Json]:
                 found.append({"event": "text", "message": event.message_id})
             case DeliveryEvent():
                 found.append({"event": event.state.word, "message": event.message_id})
+            case RequestEvent():
+                found.append({"event": "request", "waiting": event.waiting})
             case TroubleEvent():
                 found.append({"event": "trouble", "word": event.word})
             case _:
@@ -100,7 +110,7 @@ def facts(vault: Vault) -> Facts:
     """What a client has stored of texts, receipts and people."""
     found: Facts = {}
     for kind, type_ in FACTS.items():
-        for _, record in vault.readable(kind, type_):
+        for _, record in vault.all(kind, type_):
             value: Json
             match record:
                 case records.SentRecord():
@@ -113,8 +123,15 @@ def facts(vault: Vault) -> Facts:
                 case records.ReceiptRecord():
                     value = {"status": record.status, "under_way": bool(record.carrier)}
                     found["to-tell", record.message_id] = value
+                case records.RequestRecord():
+                    found["request", record.message_id] = {"is_open": not record.frame}
                 case records.ContactRecord():
-                    value = {"contact": record.name, "trust": record.trust, "public": record.key.hex()}
+                    value = {
+                        "contact": record.name,
+                        "trust": record.trust,
+                        "public": record.key.hex(),
+                        "blocked": record.blocked,
+                    }
                     found["person", record.user_id] = value
     return found
 
@@ -147,6 +164,10 @@ def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
             )
         case "read":
             messenger.mark_read(step["user_id"], step["message"])
+        case "accept":
+            messenger.contacts.let_in(step["user_id"])
+        case "block":
+            messenger.block(step["user_id"])
         case "lose-sessions":
             lose_sessions(messenger, vault, step["user_id"])
         case unknown:

@@ -1,5 +1,6 @@
 """Makes ``clients.json``: conversations of whole clients over a simulated relay, written down step by step."""
 
+import base64
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from client_record import Facts, Json, changes, facts, lose_sessions, sends, tells, watched
-from client_samples import KEY, MEMORY, Device, Town, pass_time, settle
+from client_samples import KEY, MEMORY, Device, Town, pass_time, settle, without_field
 from maker_base import drawn, file_of, named
 
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.vault import Vault
+from phantom_messenger.wire import signing
 from support.people import Frame, canonical
 from support.simulated import SECOND, World
 
@@ -57,6 +59,10 @@ class Recorded(Messenger):
             {"do": "write", "user_id": peer, "body": text, "burn_after_read": burn, "expires_in": expires_in}
         ):
             return super().send_text(peer, text, burn=burn, expires_in=expires_in)
+
+    def block(self, peer: str) -> None:
+        with self.step({"do": "block", "user_id": peer}):
+            super().block(peer)
 
     def mark_read(self, sender: str, message_id: str) -> None:
         with self.step({"do": "read", "user_id": sender, "message": message_id}):
@@ -123,6 +129,11 @@ class Witness(Device):
         """Give the other one's id a name."""
         with self.step({"do": "add", "contact": other.name, "user_id": other.id}):
             self.messenger.contacts.add(other.name, other.id)
+
+    def accept(self, other: "Witness") -> None:
+        """Let a stranger in."""
+        with self.step({"do": "accept", "user_id": other.id}):
+            self.messenger.contacts.let_in(other.id)
 
     def forget_sessions(self, other: "Witness") -> None:
         """The disk has lost the sessions with somebody."""
@@ -301,6 +312,72 @@ def burning(scene: Scene) -> None:
     pass_time(20 * SECOND, alice, bob)
 
 
+def stranger(scene: Scene) -> None:
+    alice, bob = scene.person("alice"), scene.person("bob")
+    alice.login()
+    bob.login()
+    alice.add(bob)
+    settle(alice, bob)
+    alice.write(bob, "you do not know me")
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+    bob.accept(alice)
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+
+
+def blocked(scene: Scene) -> None:
+    alice, bob = scene.friends()
+    bob.messenger.block(alice.id)
+    settle(alice, bob)
+    alice.write(bob, "are you there?")
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+
+
+def no_kem_key(scene: Scene) -> None:
+    alice, bob = scene.person("alice"), scene.person("bob")
+    bob.login()
+
+    def strip(frame: Frame) -> list[Frame]:
+        return [without_field(frame, "kemPreKey", "kemPreKeyId", "kemPreKeySignature")]
+
+    alice.tamper = strip
+    alice.login()
+    alice.add(bob)
+    alice.write(bob, "not without a post-quantum key")
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+
+
+def passed_on(scene: Scene) -> None:
+    alice, bob = scene.person("alice"), scene.person("bob")
+    alice.login()
+    bob.login()
+    kept: list[Frame] = []
+
+    def keep(frame: Frame) -> list[Frame]:
+        if frame["type"] != "KEY_EXCHANGE_RESPONSE":
+            return [frame]
+        kept.append(frame)
+        return []
+
+    alice.tamper = keep
+    alice.add(bob)
+    settle(alice, bob)
+    alice.tamper = None
+    [bundle] = kept
+    payload = {name: value for name, value in bundle["payload"].items() if name != "senderId"}
+    answer = {"payload": {**payload, "targetId": alice.id}, "timestamp": bundle["timestamp"]}
+    answer["type"] = "KEY_EXCHANGE_RESPONSE"
+    mark = bob.messenger._identity.sign(signing.envelope_bytes(canonical(answer)))
+    signed = {**answer, "seq": 99, "signature": base64.b64encode(mark).decode()}
+    signed["payload"] = {**answer["payload"], "senderId": bob.id}
+    alice.down.append(canonical(signed))
+    alice.write(bob, "from what you said yourself")
+    settle(alice, bob)
+
+
 def two_warnings(scene: Scene) -> None:
     alice, bob = scene.friends()
     warning: Json = {
@@ -320,6 +397,10 @@ SCENES: Final[dict[str, tuple[str, Callable[[Scene], None]]]] = {
     "accepted-late": ("`accepted` comes when `read` is known already", accepted_late),
     "for-another": ("the relay gives Alice what Bob has signed for Carol", for_another),
     "burning": ("a text that burns and one that expires", burning),
+    "stranger": ("what a stranger writes waits unread, and nothing is told, until it is accepted", stranger),
+    "blocked": ("Bob has blocked Alice", blocked),
+    "no-kem-key": ("the relay takes the post-quantum key out of a bundle: nothing leaves", no_kem_key),
+    "passed-on": ("prekeys come from their owner, passed on, and not from the relay's store", passed_on),
     "two-warnings": ("two warnings of PREKEY_STATUS come in a row", two_warnings),
 }
 

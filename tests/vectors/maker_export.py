@@ -79,7 +79,7 @@ def export_json() -> Json:
                 backup.export_profile(opened, path, PASSPHRASE)
         finally:
             opened.close()
-        content = msgspec.to_builtins(backup._read(path, PASSPHRASE.encode()), builtin_types=(bytes,))
+        content = msgspec.to_builtins(backup._read(path, [PASSPHRASE.encode()]), builtin_types=(bytes,))
         whole = path.read_bytes()
     return file_of(
         "An exported profile: the passphrase, the header, and the map that is encrypted.",
