@@ -42,9 +42,11 @@ class Recorded(Messenger):
         with self.step({"do": "connect", "audience": audience}):
             super().connected(audience)
 
-    def disconnected(self, code: int | None, reason: str) -> bool:
+    def disconnected(
+        self, code: int | None, reason: str, *, retry_after: float | None = None, busy: bool = False
+    ) -> bool:
         with self.step({"do": "disconnect", "code": code}):
-            return super().disconnected(code, reason)
+            return super().disconnected(code, reason, retry_after=retry_after, busy=busy)
 
     def receive(self, text: str | bytes) -> None:
         with self.step({"do": "receive", "text": text}):
