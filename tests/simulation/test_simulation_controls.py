@@ -30,7 +30,10 @@ from support.amounts import amount, replayed
 
 MOST_SEEDS: Final = amount(300, 2_000)
 
-pytestmark = pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")
+pytestmark = [
+    pytest.mark.skipif(replayed() is not None, reason="one seed is replayed"),
+    pytest.mark.timeout(600),  # how many seeds a fault takes is chance
+]
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +211,7 @@ def test_receipts_for_strangers_are_found(folder: Path, monkeypatch: pytest.Monk
 
 def test_memory_that_is_ahead_of_the_disk_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Vault, "when_kept", lambda _, do: do())
-    finds(folder, "remembers other than is on disk", faults=("device disk full",) * 6)
+    finds(folder, "remembers other than is on disk", faults=("device disk full",) * 24)
 
 
 def test_reading_that_is_forgotten_when_it_is_told_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
