@@ -32,7 +32,7 @@ MAX_HALF_BYTES: Final = 8_388_608
 """What a relay holds of all unfinished messages; beyond it, who holds the most is closed with 1009."""
 
 MAX_CONTROL_FRAMES: Final = 60
-"""Pings, pongs and closes of one connection in a minute; more closes with 1008."""
+"""Pings, pongs and closes of one connection in a minute; more closes with 4002."""
 
 MAX_FRAGMENTS: Final = 64
 """Frames of one fragmented message; more closes with 1009 (one-byte fragments cost 100 times their size)."""
