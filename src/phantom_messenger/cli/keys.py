@@ -6,10 +6,12 @@ from prompt_toolkit.keys import Keys
 
 
 def chat_keys() -> KeyBindings:
-    """Enter sends, Alt-Enter and Ctrl-J begin a line, Ctrl-C clears what was typed and leaves when there is nothing."""
+    """Enter sends, Alt-Enter begins a line, Ctrl-C clears what was typed and leaves when there is nothing."""
     keys = KeyBindings()
 
+    # Between two prompts the terminal makes Ctrl-J of an Enter.
     @keys.add("enter")
+    @keys.add("c-j")
     def _(event: KeyPressEvent) -> None:
         if _is_pasted(list(event.key_processor.input_queue)):
             event.current_buffer.insert_text("\n")
@@ -17,7 +19,7 @@ def chat_keys() -> KeyBindings:
             event.current_buffer.validate_and_handle()
 
     @keys.add("escape", "enter")
-    @keys.add("c-j")
+    @keys.add("escape", "c-j")
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
