@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from phantom_messenger.relay import session
 from phantom_messenger.relay.hub import DEPARTURE_MS
 from support.people import Frame, Person, flipped
 from support.simulated import MINUTE, SECOND, Client, MakeWorld, World
@@ -81,10 +82,15 @@ def forged(me: Person) -> Frame | bytes:
     return {**message, "signature": flipped(message["signature"])}
 
 
+def login_again(_: Person) -> Frame | bytes:
+    return b'{"type":"AUTH"}'
+
+
 MISBEHAVIOUR: dict[str, tuple[Callable[[Person], Frame | bytes], int, int]] = {
     "refused": (Person.ping, 1003, 4002),
     "malformed": (malformed, 1001, 4003),
     "forged": (forged, 1002, 4003),
+    "login again": (login_again, 1002, 4003),
 }
 """What is done, how it is answered, and the close code of the tenth."""
 
@@ -137,6 +143,14 @@ def test_kinds_of_misbehaviour_are_counted_apart(world: World) -> None:
     client = world.login("alice")
     for _ in range(9):
         client.send(malformed(client.person), forged(client.person))
+    assert client.close_code() is None
+
+
+def test_logins_after_a_login_would_go_on_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: no rate counts what is refused by its type."""
+    monkeypatch.setattr(session, "_COUNTED_TOO", frozenset())
+    client = world.login("alice")
+    assert len(client.send(*[login_again(client.person)] * 1_000)) == 1_000
     assert client.close_code() is None
 
 

@@ -37,6 +37,8 @@ Taken = tuple[ItemKind, int, str, str]
 """Kind, seq, sender and name of an item that was written to a socket, until that has taken it."""
 
 _COUNTED: Final = {ErrorCode.INVALID_MESSAGE, ErrorCode.MESSAGE_TOO_LARGE}
+_COUNTED_TOO: Final = {Reason.ALREADY_AUTHENTICATED}
+"""No rate counts it, for it is refused by its type."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class Strikes:
             window, code = self.refused, CloseCode.RATE_LIMITED
         elif refused.reason is Reason.SIGNATURE:
             window, code = self.forged, CloseCode.INVALID_MESSAGE
-        elif refused.code in _COUNTED and refused.reason is not Reason.CLOCK:
+        elif refused.reason in _COUNTED_TOO or (refused.code in _COUNTED and refused.reason is not Reason.CLOCK):
             window, code = self.malformed, CloseCode.INVALID_MESSAGE
         else:
             return None
