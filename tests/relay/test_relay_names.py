@@ -49,6 +49,8 @@ NO_NAMES: Final = [
     "a..b",
     "[a]",
     "a\n",
+    "127.0.0.1%a.b:8080",
+    "127.0.0.1%",
 ]
 
 
@@ -87,7 +89,8 @@ def test_without_a_name_the_address_counts_and_no_header(start_relay: StartRelay
     for audience in (f"127.0.0.1:{relay.port}", f"localhost:{relay.port}", f"LOCALHOST.:{relay.port}"):
         assert login(relay, audience) == "AUTH_SUCCESS"
         assert login(relay, audience, "evil.test") == "AUTH_SUCCESS"
-    for audience in ("evil.test", "127.0.0.1", f"[::1]:{relay.port}", f"127.0.0.2:{relay.port}", f"relay:{relay.port}"):
+    others = ("127.0.0.2", "relay", "[::1]", "127.0.0.1%.evil.test", "localhost.evil.test")
+    for audience in ("evil.test", "127.0.0.1", *(f"{name}:{relay.port}" for name in others)):
         assert login(relay, audience, audience) == "audience", audience
 
 

@@ -54,7 +54,8 @@ def normal_host(host: str) -> str:
     """
     bare = host[1:-1] if host.startswith("[") else host
     try:
-        address = ipaddress.ip_address(bare.partition("%")[0])
+        # Behind '%' stands the zone of an IPv6 address (RFC 6874); behind an IPv4 address, part of another name.
+        address = ipaddress.ip_address(bare.partition("%")[0] if ":" in bare else bare)
     except ValueError:
         return _domain(host)
     if isinstance(address, ipaddress.IPv6Address):
