@@ -245,3 +245,25 @@ def test_two_people_with_the_sdk_notice_nothing(lenient: RelayProcess, letter: M
             return (await first(bob)).text
 
     assert run(talk()) == "still here?"
+
+
+# --- what it stores ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protected", [True, False], ids=["", "control"])
+def test_what_is_loose_counts_with_all_that_stands_in_it(
+    start_relay: StartRelay, letter: MakeLetter, protected: bool
+) -> None:
+    """A key exchange with 60 KB of unknown members is not counted as one of four."""
+    uncounted = "from phantom_messenger.relay import handlers\nhandlers._size_of = lambda _: handlers.EXCHANGE_BYTES"
+    command = {} if protected else {"command": patched(uncounted)}
+    settings = ("--reference-clients", "on", "--address-megabytes-a-day", "1", "--rate-auth", "100")
+    relay = start_relay(*settings, **command)
+    people = [letter(relay=relay) for _ in range(5)]
+    answers: list[Frame] = []
+    for one in people:
+        for other in people:
+            if other is not one:
+                answers += one.answered(one.init(other.id, unknown="x" * 60_000))
+    reasons = {reason(answer) for answer in answers} - {""}
+    assert reasons == ({"quota"} if protected else set())

@@ -45,7 +45,7 @@ MESSAGE_OVERHEAD: Final = 512
 """About what a message takes beside its text: ids, indexes, that its sender wrote to its recipient."""
 
 EXCHANGE_BYTES: Final = 4_096
-"""About what a key exchange frame takes in the store."""
+"""About what a key exchange frame takes in the store; see ``_size_of``."""
 
 SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
 """How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
@@ -263,7 +263,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if met:
             core.introduce(requester, target)
 
-    _store_exchange(core, session, frame, job, then, seen=seen)
+    _store_exchange(core, session, frame, job, then, size=_size_of(item), seen=seen)
 
 
 def key_exchange_response(
@@ -305,7 +305,7 @@ def key_exchange_response(
         if met:
             core.introduce(sender, target)
 
-    _store_exchange(core, session, frame, job, then, seen=seen)
+    _store_exchange(core, session, frame, job, then, size=_size_of(item), seen=seen)
 
 
 def prekey_publish(core: Core, session: Session, frame: frames.PreKeyPublish) -> None:
@@ -368,11 +368,12 @@ def _store_exchange(
     job: Job,
     then: Callable[[Any], None],
     *,
+    size: int,
     seen: str | None,
 ) -> None:
     """As ``core.store``; what could not be stored may be sent again."""
     try:
-        spent = core.spend(session, EXCHANGE_BYTES)
+        spent = core.spend(session, size)
     except Refused:
         core.seen_exchanges.pop(seen, None)
         raise
@@ -388,7 +389,12 @@ def _store_exchange(
         else:
             then(outcome)
 
-    core.store_for(session, job, finish, size=EXCHANGE_BYTES, spent=spent)
+    core.store_for(session, job, finish, size=size, spent=spent)
+
+
+def _size_of(item: NewItem) -> int:
+    """What a key exchange takes in the store; a loose one can be as large as a message."""
+    return max(EXCHANGE_BYTES, len(item.head) + len(item.tail) + MESSAGE_OVERHEAD)
 
 
 def _check_exchange(core: Core, session: Session, identity_key: str, signature: str | None) -> None:
