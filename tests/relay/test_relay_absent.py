@@ -190,6 +190,47 @@ def test_message_that_waits_for_too_long_has_expired_either_way(bob: Client, she
         assert statuses(bob) == (["expired"] if day == 29 else [])
 
 
+def expired_together(bob: Client, *, she_is_there: bool) -> list[str]:
+    """Of messages of one turn that expire at one time, the ends of their ids, in the order in which they are told."""
+    alice = log_in(bob.world, "alice", ABSENT) if she_is_there else None
+    ids = [f"00000000-0000-4000-8000-{number:012}" for number in (3, 1, 4, 2, 5)]
+    person = bob.world.person("alice")
+    bob.send(*(bob.person.message(person, message_id=one, metadata={"expiresIn": 5_000}) for one in ids))
+    if alice is not None:
+        alice.settle()
+    bob.take()
+    bob.world.pass_time(8 * SECOND)
+    told = bob.take("MESSAGE_ACK")
+    assert len({frame["payload"]["timestamp"] for frame in told}) == 1
+    return [frame["payload"]["messageId"][-1] for frame in told]
+
+
+@pytest.mark.parametrize("she_is", ["away", "absent"])
+def test_messages_that_expire_at_once_are_told_in_their_order_either_way(bob: Client, she_is: str) -> None:
+    assert expired_together(bob, she_is_there=she_is == "absent") == list("31425")
+
+
+def test_order_would_tell_of_a_device(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: told by their names."""
+    expired = Unshown.expired
+    monkeypatch.setattr(Unshown, "expired", lambda self, now: iter(sorted(expired(self, now))))
+    assert expired_together(bob, she_is_there=True) == list("12345")
+
+
+def test_nothing_stays_of_what_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unshown, "_SLACK", 10)
+    kept = Unshown()
+    for number in range(1_000):
+        kept.add("alice", Name("bob", str(number)), Fate(Status.DELIVERED, 0, 10**9))
+        kept.take("alice")
+        assert len(kept._times) <= 11
+    assert not kept._due
+    assert not kept._users
+    kept.add("alice", Name("bob", "1"), Fate(Status.DELIVERED, 0, 5))
+    assert list(kept.expired(5)) == [("alice", Name("bob", "1"))]
+    assert not kept._users
+
+
 def flood(bob: Client, count: int) -> list[int | None]:
     """What so many messages to alice are answered with."""
     answers = [bob.ask(bob.person.message(bob.world.person("alice")))["payload"] for _ in range(count)]

@@ -7,6 +7,7 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 import base64
 from collections.abc import Callable, Hashable, Sequence
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -426,8 +427,9 @@ class Core:
 
     def expire_unshown(self) -> None:
         """Tell of messages whose time has come what is told when nobody has fetched them."""
-        for user, name in self.unshown.expired(self.clock.steady_ms()):
-            self._tell(user, [(name, frames.Status.EXPIRED)])
+        # Told together, at one time: so are those that nobody has fetched.
+        for user, names in groupby(self.unshown.expired(self.clock.steady_ms()), lambda one: one[0]):
+            self._tell(user, [(name, frames.Status.EXPIRED) for _, name in names])
 
     def _tell(self, recipient: str, fates: Sequence[tuple[Name, frames.Status]]) -> None:
         moment = self._moment()

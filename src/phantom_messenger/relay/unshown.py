@@ -22,6 +22,10 @@ COUNTS_MS: Final = 24 * 3_600_000
 """How long a message counts as if it had not been fetched."""
 
 
+_SLACK: Final = 1_024
+"""Numbers of what has gone that may stand in the order of times."""
+
+
 class Name(NamedTuple):
     """A message of somebody's mailbox."""
 
@@ -37,13 +41,24 @@ class Fate(NamedTuple):
     expires_at: int | None
 
 
+class _Kept(NamedTuple):
+    fate: Fate
+    number: int
+
+
 class Unshown:
-    """By user, in the order in which they began to look absent, and by sender."""
+    """By user, in the order in which they began to look absent, and by sender.
+
+    What is to expire stands in the order of times by a number: so nothing of whoever has shown itself stays
+    there, and of messages that expire at once the first is told first, as by a mailbox.
+    """
 
     def __init__(self) -> None:
-        self._users: dict[str, dict[str, dict[str, Fate]]] = {}
-        self._times: list[tuple[int, str, Name]] = []
+        self._users: dict[str, dict[str, dict[str, _Kept]]] = {}
+        self._times: list[tuple[int, int]] = []
+        self._due: dict[int, tuple[str, Name]] = {}
         self._count = 0
+        self._last = 0
 
     def has_no_room(self, user: str, name: Name, now: int) -> bool:
         """Whether there would be no place for a message if nothing of its sender's had been fetched.
@@ -56,21 +71,22 @@ class Unshown:
         own = self._users.get(user, {}).get(name.sender, {})
         if len(own) < MAX_BACKLOG or name.message_id in own:
             return False
-        return next(iter(own.values())).at > now - COUNTS_MS
+        return next(iter(own.values())).fate.at > now - COUNTS_MS
 
     def add(self, user: str, name: Name, fate: Fate) -> None:
         """A message was received, read or burned and nobody is told; a later fate keeps the times of an earlier one."""
         own = self._users.setdefault(user, {}).setdefault(name.sender, {})
         if earlier := own.get(name.message_id):
-            own[name.message_id] = earlier._replace(status=fate.status)
+            own[name.message_id] = earlier._replace(fate=earlier.fate._replace(status=fate.status))
             return
-        own[name.message_id] = fate
+        self._last += 1
+        own[name.message_id] = _Kept(fate, self._last)
         self._count += 1
         if fate.expires_at is not None:
-            heapq.heappush(self._times, (fate.expires_at, user, name))
+            self._due[self._last] = user, name
+            heapq.heappush(self._times, (fate.expires_at, self._last))
         if len(own) > MAX_BACKLOG:
-            del own[next(iter(own))]
-            self._count -= 1
+            self._drop([own.pop(next(iter(own)))])
         if self._count > MAX_UNSHOWN:
             self.take(next(iter(self._users)))
 
@@ -80,9 +96,16 @@ class Unshown:
         shown = {one: senders.pop(one, {}) for one in (list(senders) if sender is None else [sender])}
         if not senders:
             self._users.pop(user, None)
-        found = [(Name(one, message_id), fate) for one, own in shown.items() for message_id, fate in own.items()]
-        self._count -= len(found)
-        return found
+        self._drop([kept for own in shown.values() for kept in own.values()])
+        return [(Name(one, message_id), kept.fate) for one, own in shown.items() for message_id, kept in own.items()]
+
+    def _drop(self, gone: list[_Kept]) -> None:
+        self._count -= len(gone)
+        for kept in gone:
+            self._due.pop(kept.number, None)
+        if len(self._times) > 2 * len(self._due) + _SLACK:
+            self._times = [time for time in self._times if time[1] in self._due]
+            heapq.heapify(self._times)
 
     def expired(self, now: int) -> Iterator[tuple[str, Name]]:
         """Messages whose time has come, each once.
@@ -91,9 +114,15 @@ class Unshown:
             now: steady milliseconds.
         """
         while self._times and self._times[0][0] <= now:
-            time, user, name = heapq.heappop(self._times)
-            own = self._users.get(user, {}).get(name.sender, {})
-            if name.message_id in own and own[name.message_id].expires_at == time:
-                del own[name.message_id]
-                self._count -= 1
-                yield user, name
+            _, number = heapq.heappop(self._times)
+            if number not in self._due:
+                continue
+            user, name = self._due.pop(number)
+            senders = self._users[user]
+            del senders[name.sender][name.message_id]
+            self._count -= 1
+            if not senders[name.sender]:
+                del senders[name.sender]
+            if not senders:
+                del self._users[user]
+            yield user, name
