@@ -13,7 +13,9 @@ import apsw
 import pytest
 
 from phantom_messenger import Client
+from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay.ports import Transaction
 from support.people import Person, base64_text, key_text
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, patched
@@ -292,10 +294,33 @@ def test_nothing_is_held_of_people_who_have_gone(make_world: MakeWorld) -> None:
     assert alice.person.id in held(world), "for ten seconds, as somebody who may come back"
     world.pass_time(12 * MINUTE, step=MINUTE // 4)
     absent = held(world)
-    assert [trace in absent for trace in traces_of_people] == [False, False, False, True]
-    carol = world.login("carol")  # the next exchange finds the old ones
-    carol.send(carol.person.init(bob.person))
-    assert exchange["signature"] not in held(world)
+    assert [trace in absent for trace in traces_of_people] == [False] * 4
+
+
+@pytest.mark.parametrize("protected", [True, False], ids=["", "control"])
+def test_who_took_whose_prekeys_is_known_for_an_hour(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, protected: bool
+) -> None:
+    """Also if nobody asks for anybody's again: the control has what that alone removed."""
+    if not protected:
+        monkeypatch.setattr(SQLitePreKeys, "forget_handouts", lambda *_: None)
+    world = make_world()
+    alice, bob = world.login("alice"), world.login("bob")
+    bob.send(bob.person.publish([1, 2], last_resort=True))
+    alice.send(alice.person.init(bob.person))
+
+    def count() -> int:
+        def job(tx: Transaction) -> Any:
+            assert isinstance(tx.prekeys, SQLitePreKeys)
+            return tx.prekeys._connection.execute("SELECT count(*) FROM handouts").get
+
+        return int(world.peek(job))
+
+    assert count() == 1
+    world.pass_time(59 * MINUTE, step=MINUTE)
+    assert count() == 1
+    world.pass_time(2 * MINUTE, step=MINUTE)
+    assert count() == (0 if protected else 1)
 
 
 def test_search_finds_a_text_that_is_in_a_process(tmp_path: Path) -> None:

@@ -107,6 +107,10 @@ class SQLitePreKeys:
             left=self.counts(target),
         )
 
+    def forget_handouts(self, now: int) -> None:
+        """See ``relay.ports.PreKeys``."""
+        self._connection.execute("DELETE FROM handouts WHERE at <= ?", (now - _HOUR_MS,))
+
     def _unseen(self, account: int | None, kind: int, keys: Sequence[K]) -> list[K]:
         """Those with an id above all that were published before: the others may have been handed out."""
         highest = self._connection.execute(

@@ -39,7 +39,7 @@ from phantom_messenger.relay.session import Session, Taken
 from phantom_messenger.relay.unshown import Fate, Name, Unshown
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
-from phantom_messenger.wire.limits import MAX_BACKLOG
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_BACKLOG
 
 LIMITER_KEY_BYTES = 32
 RETRY_STORAGE_MS = 5_000
@@ -49,6 +49,9 @@ BACKLOG_RETRY_MS = 60_000
 """When to try a full mailbox again: its owner has to come by first."""
 
 DAY_MS = 86_400_000
+
+SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
+"""How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
 
 RECEIPT_BYTES = 512
 """About what a receipt takes in the store."""
@@ -195,6 +198,18 @@ class Core:
         if wait := self.quota.take(*spent):
             raise Refused(Reason.QUOTA, retry_after=wait)
         return spent
+
+    def forget_exchanges(self, now: int) -> None:
+        """Forget signatures that cannot be fresh any more; the oldest stand first, in the order of insertion.
+
+        Args:
+            now: monotonic milliseconds.
+        """
+        while self.seen_exchanges:
+            oldest = next(iter(self.seen_exchanges))
+            if self.seen_exchanges[oldest] > now - SEEN_EXCHANGE_MS:
+                break
+            del self.seen_exchanges[oldest]
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, {}

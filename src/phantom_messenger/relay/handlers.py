@@ -39,16 +39,12 @@ from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.unshown import Name
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
 
 MESSAGE_OVERHEAD: Final = 512
 """About what a message takes beside its text: ids, indexes, that its sender wrote to its recipient."""
 
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store; see ``_size_of``."""
-
-SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
-"""How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
 
 MAX_SEEN_EXCHANGES: Final = 100_000
 """How many are remembered (about 25 MB); the oldest go first. Only its own sender can replay one, within its rate."""
@@ -404,12 +400,7 @@ def _check_exchange(core: Core, session: Session, identity_key: str, signature: 
     if signature is None:
         return
     now = core.clock.monotonic_ms()
-    # The oldest stand first, for a dict keeps the order of insertion.
-    while core.seen_exchanges:
-        oldest = next(iter(core.seen_exchanges))
-        if core.seen_exchanges[oldest] > now - SEEN_EXCHANGE_MS:
-            break
-        del core.seen_exchanges[oldest]
+    core.forget_exchanges(now)
     if signature in core.seen_exchanges:
         raise Refused(Reason.REPLAYED)
     core.seen_exchanges[signature] = now

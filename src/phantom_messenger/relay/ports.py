@@ -307,6 +307,9 @@ class PreKeys(Protocol):
         the last-resort KEM key.
         """
 
+    def forget_handouts(self, now: int) -> None:
+        """Forget who was given what more than an hour ago."""
+
 
 class Mailboxes(Protocol):
     """What waits for each user, in the order of ``seq``."""

@@ -215,6 +215,9 @@ class Relay:
             self._pruned_at = now
             core.limiter.prune(now)
             core.quota.prune(now)
+            core.forget_exchanges(now)
+            steady = self._clock.steady_ms()
+            core.store_quietly(lambda tx: tx.prekeys.forget_handouts(steady))
         if not self._removing and now >= self._remove_at:
             self._remove_idle()
 
