@@ -9,7 +9,7 @@ from pathlib import Path
 from bit_rot_files import LATER, NEW, Sample, flipped
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.relay.ports import Expired, Failure, Item, ItemKind, Job, Page, Store
+from phantom_messenger.relay.ports import Expired, Failure, Item, ItemKind, Job, Page, Store, Times
 from support.stores import ALICE, BOB, CAROL, NOW, acknowledging, appending
 
 AFTER_ALL_EXPIRED = LATER + 1_000
@@ -79,7 +79,7 @@ def _use(store: Store, outcome: Outcome, *, acknowledges: bool) -> None:
         for user, item in outcome.delivered():
             if item.kind is ItemKind.MESSAGE:
                 jobs.append(acknowledging(item.name, item.sender, user))
-        outcome.removals = store.run(jobs)
+        outcome.removals = [isinstance(one, Times) or one for one in store.run(jobs)]
     else:
         [outcome.expired] = store.run([lambda tx: tx.mailboxes.expire(AFTER_ALL_EXPIRED, 1_000)])
     outcome.appended = store.run([appending(NEW, user) for user in (BOB, CAROL, ALICE)])

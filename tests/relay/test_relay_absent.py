@@ -6,7 +6,9 @@ from typing import Final
 
 import pytest
 
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay import unshown
+from phantom_messenger.relay.ports import Times
 from phantom_messenger.relay.unshown import Fate, Name, Unshown
 from phantom_messenger.wire.frames import Status
 from support.people import Frame
@@ -188,6 +190,44 @@ def test_message_that_waits_for_too_long_has_expired_either_way(bob: Client, she
         bob.session.heard_at = bob.world.clock.monotonic_ms()
         bob.world.tick()
         assert statuses(bob) == (["expired"] if day == 29 else [])
+
+
+@pytest.mark.parametrize("protected", [True, False], ids=["", "control"])
+def test_message_that_waits_for_too_long_expires_as_long_after_it_was_accepted(
+    bob: Client, monkeypatch: pytest.MonkeyPatch, protected: bool
+) -> None:
+    """Also if it was fetched hours later; the control counts from then."""
+    if not protected:
+        acknowledge = SQLiteMailboxes.acknowledge
+        monkeypatch.setattr(SQLiteMailboxes, "acknowledge", lambda *args: acknowledge(*args) and Times(None, None))
+    bob.send(bob.person.message(bob.world.person("alice")))
+    bob.world.clock.advance(20 * HOUR)
+    log_in(bob.world, "alice", ABSENT).connection.written.clear()
+    alice = bob.world.connect("alice")
+    alice.put(alice.auth(ABSENT))
+    bob.world.run()
+    alice.settle()
+    bob.world.clock.advance(30 * 24 * HOUR - 20 * HOUR - SECOND)
+    bob = bob.world.login("bob")
+    assert statuses(bob) == []
+    bob.world.pass_time(2 * SECOND)
+    assert statuses(bob) == (["expired"] if protected else [])
+
+
+@pytest.mark.parametrize("status", ["read", "burned"])
+def test_message_that_was_delivered_before_does_not_expire(bob: Client, status: str) -> None:
+    alice = log_in(bob.world, "alice", ["ack"])
+    bob.send(bob.person.message(alice.person))
+    [message] = alice.take("MESSAGE")
+    alice.send(alice.person.ack(message))
+    assert statuses(bob) == ["delivered"]
+    alice.send(alice.person.presence("offline"), alice.person.ack(message, status))
+    bob.world.clock.advance(31 * 24 * HOUR)
+    bob = bob.world.login("bob")
+    bob.world.pass_time(2 * SECOND)
+    assert statuses(bob) == []
+    bob.world.login("alice")
+    assert statuses(bob) == [status]
 
 
 def expired_together(bob: Client, *, she_is_there: bool) -> list[str]:

@@ -26,7 +26,7 @@ from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines import sqlite
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal
+from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal, Times
 from support.simulated import SECOND
 
 ERASED_MS: Final = 26 * SECOND
@@ -96,7 +96,7 @@ class WatchedMailboxes(SQLiteMailboxes):
         self._yielded += [Change("gave way", *row) for row in rows]
         super()._give_way(entry)
 
-    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
         removed = super().acknowledge(recipient, sender, name, now)
         self._changes.append(Change("taken" if removed else "told", recipient, sender, name))
         return removed

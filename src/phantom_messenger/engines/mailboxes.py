@@ -15,7 +15,7 @@ from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.places import Places
 from phantom_messenger.engines.removed import Removed
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal
+from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal, Times
 
 SEQ_STEP: Final = 1_000
 """Sequence numbers reserved at a time: one write to the account for so many messages."""
@@ -133,18 +133,19 @@ class SQLiteMailboxes:
                 return Page(fresh, complete=rows.complete)
             after = rows.found[-1][2]
 
-    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
         """See ``relay.ports.Mailboxes``."""
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
         for table in ("items", "set_aside"):
-            self._connection.execute(
-                f"DELETE FROM {table} WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?",  # noqa: S608 - constants
+            gone: list[Any] = self._connection.execute(
+                f"DELETE FROM {table} WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?"  # noqa: S608 - constants
+                " RETURNING stored_at, expires_at",
                 identity,
-            )
-            if self._connection.changes():
+            ).fetchall()
+            if gone:
                 self._removed.add((recipient, sender, name), now)
-                return True
-        return False
+                return Times(*(value if isinstance(value, int) else None for value in gone[0]))
+        return None
 
     def confirm(self, recipient: str, seq: int) -> None:
         """See ``relay.ports.Mailboxes``."""

@@ -39,7 +39,7 @@ from phantom_messenger.relay.session import Session, Taken
 from phantom_messenger.relay.unshown import Fate, Name, Unshown
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_BACKLOG
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
 
 LIMITER_KEY_BYTES = 32
 RETRY_STORAGE_MS = 5_000
@@ -303,10 +303,6 @@ class Core:
         if item.expires_at is not None and item.expires_at <= self.clock.steady_ms():
             return
         self.send_text(session, item.text)
-        if item.expires_at is not None:
-            session.expiries[Name(item.sender, item.name)] = item.expires_at
-            if len(session.expiries) > MAX_BACKLOG:  # of one that acknowledges nothing
-                del session.expiries[next(iter(session.expiries))]
         if not session.acks:
             session.unconfirmed.append((item.kind, item.seq, item.sender, item.name))
         if session.reference is not None:
@@ -354,20 +350,19 @@ class Core:
         if session.looks_absent:
             name = Name(sender, message_id)
 
-            def keep(is_news: bool) -> None:
-                if tell and not is_news:
+            def keep(fate: Fate | None) -> None:
+                if tell and fate is None:
                     self.quota.give_back(spent)
-                self._keep_unshown(session, [name] if tell and is_news else [], status)
+                self._keep_unshown(session, [(name, fate)] if tell and fate is not None else [])
 
             self.store(
                 session,
                 request,
-                lambda tx: _take(tx, recipient, name, status, moment),
+                lambda tx: _take(tx, recipient, name, status, moment, self._life),
                 keep,
                 spent=spent if tell else None,
             )
             return
-        session.expiries.pop(Name(sender, message_id), None)
 
         def then(item: Item | None) -> None:
             if item is not None:
@@ -390,27 +385,26 @@ class Core:
         spent = Spent(session.mark, RECEIPT_BYTES * len(taken), self.clock.monotonic_ms())
         tell = not self.quota.take(*spent)
 
-        def job(tx: Transaction) -> tuple[list[tuple[str, Item]], list[Name]]:
+        def job(tx: Transaction) -> tuple[list[tuple[str, Item]], list[tuple[Name, Fate]]]:
             news, hidden = [], []
             for kind, seq, sender, name in taken:
                 if kind is not ItemKind.MESSAGE:
                     tx.mailboxes.confirm(recipient, seq)
                 elif unseen:
                     own = Name(sender, name)
-                    hidden += [own] if _take(tx, recipient, own, frames.Status.DELIVERED, moment) else []
+                    fate = _take(tx, recipient, own, frames.Status.DELIVERED, moment, self._life)
+                    hidden += [] if fate is None else [(own, fate)]
                 elif kept := _settle(tx, recipient, sender, name, frames.Status.DELIVERED, moment, tell=tell):
                     news.append((sender, kept))
             return news, hidden
 
-        def then(result: tuple[list[tuple[str, Item]], list[Name]]) -> None:
+        def then(result: tuple[list[tuple[str, Item]], list[tuple[Name, Fate]]]) -> None:
             news, hidden = result
             if tell:
                 self.quota.give_back(spent._replace(size=spent.size - RECEIPT_BYTES * (len(news) + len(hidden))))
             for sender, item in news:
                 self.deliver(sender, item)
-            self._keep_unshown(session, hidden, frames.Status.DELIVERED)
-            for _, _, sender, name in taken:
-                session.expiries.pop(Name(sender, name), None)
+            self._keep_unshown(session, hidden)
 
         def one_by_one() -> None:
             for one in taken:
@@ -425,16 +419,18 @@ class Core:
             otherwise=one_by_one if len(taken) > 1 else None,
         )
 
-    def _keep_unshown(self, session: Session, names: Sequence[Name], status: frames.Status) -> None:
+    def _keep_unshown(self, session: Session, fates: Sequence[tuple[Name, Fate]]) -> None:
         """What became of these messages is kept from their senders until the user shows itself."""
         if not session.looks_absent:  # it does meanwhile
-            self._tell(session.user_id, [(name, status) for name in names])
+            self._tell(session.user_id, [(name, fate.status) for name, fate in fates])
             return
-        now = self.clock.steady_ms()
-        longest = now + self.config.mail_days * DAY_MS  # as if it waited
-        for name in names:
-            fate = Fate(status, now, min(session.expiries.pop(name, longest), longest))
+        for name, fate in fates:
             self.unshown.add(session.user_id, name, fate)
+
+    @property
+    def _life(self) -> int:
+        """How long mail waits, in milliseconds."""
+        return self.config.mail_days * DAY_MS
 
     def show(self, user: str, sender: str | None = None) -> None:
         """A user who may have looked absent shows itself, to all or to one: tell what has become of their mail."""
@@ -483,7 +479,7 @@ class Core:
             then: called with how many there were, None if they could not be removed.
         """
         moment, status = self._moment(), frames.Status.EXPIRED
-        before = moment.steady - self.config.mail_days * DAY_MS
+        before = moment.steady - self._life
 
         def job(tx: Transaction) -> tuple[int, list[tuple[str, Item | None]]]:
             gone = tx.mailboxes.expire(moment.steady, limit, before=before)
@@ -592,11 +588,21 @@ class Core:
         )
 
 
-def _take(tx: Transaction, recipient: str, name: Name, status: frames.Status, moment: Moment) -> bool:
-    """Remove a message that its recipient has; whether that is news for its sender."""
+def _take(  # noqa: PLR0917 - what an acknowledgement says
+    tx: Transaction, recipient: str, name: Name, status: frames.Status, moment: Moment, life: int
+) -> Fate | None:
+    """Remove a message that its recipient has; what is news of it for its sender, if anything is.
+
+    Its time comes as if it waited, that of one that did not wait never.
+    """
     removed = tx.mailboxes.acknowledge(recipient, name.sender, name.message_id, moment.steady)
-    is_news = removed or status is not frames.Status.DELIVERED
-    return is_news and may(Act.LEARN_FATE, name.sender, recipient, tx.directory)
+    is_news = removed is not None or status is not frames.Status.DELIVERED
+    if not is_news or not may(Act.LEARN_FATE, name.sender, recipient, tx.directory):
+        return None
+    if removed is None:
+        return Fate(status, moment.steady, None)
+    last = (moment.steady if removed.stored_at is None else removed.stored_at) + life
+    return Fate(status, moment.steady, last if removed.expires_at is None else min(removed.expires_at, last))
 
 
 def _settle(  # noqa: PLR0917 - what an acknowledgement says
@@ -611,7 +617,7 @@ def _settle(  # noqa: PLR0917 - what an acknowledgement says
 ) -> Item | None:
     """Remove a message that its recipient has; the news for its sender, if there are any and it is to be told."""
     removed = tx.mailboxes.acknowledge(recipient, sender, message_id, moment.steady)
-    if not tell or (status is frames.Status.DELIVERED and not removed):
+    if not tell or (status is frames.Status.DELIVERED and removed is None):
         return None
     return _keep_receipt(tx, sender, recipient, message_id, status, moment)
 

@@ -127,6 +127,14 @@ class Refusal(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """Of a message that was removed: when it was stored and was to expire, steady milliseconds; None if not known."""
+
+    stored_at: int | None
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """An item that was removed because its time had come."""
 
@@ -329,8 +337,8 @@ class Mailboxes(Protocol):
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
 
-    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
-        """Remove a message, or what is left of it if it was damaged; False if it is not there."""
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
+        """Remove a message, or what is left of it if it was damaged; None if it is not there."""
 
     def confirm(self, recipient: str, seq: int) -> None:
         """Remove a receipt or key exchange by its seq; a message is left alone."""

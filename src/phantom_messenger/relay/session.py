@@ -12,7 +12,6 @@ from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.reference import Lenience
 from phantom_messenger.relay.rules import REFUSED, RULES, State
-from phantom_messenger.relay.unshown import Name
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
@@ -84,7 +83,6 @@ class Session:
         "challenge",
         "connection",
         "connection_id",
-        "expiries",
         "feed",
         "heard_at",
         "host",
@@ -131,8 +129,6 @@ class Session:
         self.feed = Feed()
         self.strikes = Strikes()
         self.unconfirmed: list[Taken] = []
-        self.expiries: dict[Name, int] = {}
-        """When the time of messages comes that were sent here and are not acknowledged, in steady time."""
         self.opened_at = now
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""

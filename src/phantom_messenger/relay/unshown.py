@@ -34,7 +34,7 @@ class Name(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """What has become of it and when, and when its time comes if it has one; both in steady milliseconds."""
+    """What has become of it and when, and when its time comes if it waited then; both in steady milliseconds."""
 
     status: Status
     at: int
@@ -71,7 +71,8 @@ class Unshown:
         own = self._users.get(user, {}).get(name.sender, {})
         if len(own) < MAX_BACKLOG or name.message_id in own:
             return False
-        return next(iter(own.values())).fate.at > now - COUNTS_MS
+        counts = [kept for kept in own.values() if kept.fate.at > now - COUNTS_MS and kept.fate.expires_at is not None]
+        return len(counts) >= MAX_BACKLOG
 
     def add(self, user: str, name: Name, fate: Fate) -> None:
         """A message was received, read or burned and nobody is told; a later fate keeps the times of an earlier one."""
