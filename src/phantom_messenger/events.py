@@ -75,7 +75,7 @@ class Event(Enum):
     CERTIFICATE_EXPIRED = Kind(
         WARNING, "the certificate has expired or is not valid yet: clients refuse it; renew it, then send SIGHUP"
     )
-    OVERLOADED = Kind(WARNING, "more comes than can be carried: senders are asked to wait")
+    OVERLOADED = Kind(WARNING, "more comes than can be carried: senders are asked to wait", at_peers_will=True)
     OVERLOAD_OVER = Kind(INFO, "the load can be carried again", ("refused",))
     AUDIENCE_REFUSED = Kind(
         WARNING,

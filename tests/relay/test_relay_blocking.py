@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay import permissions
 from phantom_messenger.relay.permissions import Act, Permission, Relation
 from phantom_messenger.wire.limits import MAX_BLOCKED
@@ -81,13 +82,10 @@ def test_key_exchanges_of_a_blocked_user_are_not_passed_on(world: World, alice: 
     alice.take()
     [bundle] = alice.send(alice.person.init(bob.person))
     assert bundle["type"] == "KEY_EXCHANGE_RESPONSE"
-    assert "oneTimePreKey" not in bundle["payload"]
-    assert bundle["payload"]["kemPreKeyId"] == 4_000, "the last resort"
+    assert "oneTimePreKey" in bundle["payload"], "as for a stranger"
     assert alice.send(alice.person.response(bob.person)) == []
     assert bob.take() == []
     assert waits(world, bob) == []
-    counts = world.peek(lambda tx: tx.prekeys.counts(bob.person.id))
-    assert (counts.one_time, counts.one_time_kem) == (30, 30)
 
 
 def test_what_waits_of_a_blocked_user_goes(world: World, alice: Client, bob: Client) -> None:
@@ -202,7 +200,7 @@ def test_blocked_user_hears_what_a_stranger_hears_whose_mail_is_not_fetched(
     for blocked in (False, True):
         world = make_world()
         bob = world.login("bob")
-        bob.send(bob.person.publish(last_resort=True))
+        bob.send(bob.person.publish(range(1, 11), range(1, 11), last_resort=True))
         alice = world.login("alice")
         if blocked:
             if befriended:
@@ -217,7 +215,37 @@ def test_blocked_user_hears_what_a_stranger_hears_whose_mail_is_not_fetched(
     assert len(heard[0]) > 10
 
 
-@pytest.mark.parametrize("act", [Act.SEE_PRESENCE, Act.TAKE_BUNDLE])
+def steps_of(world: World, client: Client, frame: Frame) -> tuple[int, int]:
+    """Rows that a message changes in the store, and transactions: what its sender could see in the time."""
+    connection = world.store._connection  # type: ignore[attr-defined]
+    before, jobs = connection.total_changes(), []
+    run = world.store.run
+    world.store.run = lambda batch, **options: jobs.append(len(batch)) or run(batch, **options)  # type: ignore[method-assign, func-returns-value]
+    try:
+        client.send(frame)
+    finally:
+        world.store.run = run  # type: ignore[method-assign]
+    return connection.total_changes() - before, len(jobs)
+
+
+def test_message_of_a_blocked_user_is_written_as_a_stranger_s_is(
+    world: World, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger, blocked = world.login("stranger"), world.login("blocked")
+    block(bob, blocked)
+    bob.drop()
+    for one in (stranger, blocked):
+        one.send(one.person.message(bob.person))  # what is remembered of people is remembered now
+    kept = steps_of(world, stranger, stranger.person.message(bob.person))
+    dropped = steps_of(world, blocked, blocked.person.message(bob.person))
+    assert kept[0] > 0
+    assert dropped[0] > 0, "a transaction that writes nothing needs no sync, and is answered sooner"
+    assert dropped[1] == kept[1]
+    monkeypatch.setattr(SQLiteMailboxes, "discard", lambda *_, **__: None)
+    assert steps_of(world, blocked, blocked.person.message(bob.person))[0] == 0, "the control"
+
+
+@pytest.mark.parametrize("act", [Act.SEE_PRESENCE])
 def test_whoever_may_more_hears_more(world: World, monkeypatch: pytest.MonkeyPatch, act: Act) -> None:
     """The control: with one permission given to the blocked, the story is another."""
     heard = []

@@ -113,6 +113,22 @@ class SQLiteMailboxes:
         self._places.take(needs)
         return added
 
+    def discard(self, recipient: str, item: NewItem, *, now: int) -> None:
+        """See ``relay.ports.Mailboxes``."""
+        account = self._directory.account(recipient)
+        key = (recipient, item.sender, item.name)
+        if account is None or (item.kind is ItemKind.MESSAGE and self._removed.holds(key, now)):
+            return
+        if not self._has_room(len(item.head) + len(item.tail)):
+            raise apsw.FullError("no room")
+        identity = (account, item.kind, item.sender, item.name)
+        self._insert(identity, item, now, item.mark or 0)
+        self._connection.execute(
+            "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
+        )
+        if item.kind is ItemKind.MESSAGE:
+            self._removed.add(key, now)
+
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """See ``relay.ports.Mailboxes``."""
         account = self._directory.account(recipient)

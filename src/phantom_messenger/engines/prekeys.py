@@ -83,7 +83,7 @@ class SQLitePreKeys:
             highest_id=max(ids, default=None),
         )
 
-    def take(self, target: str, requester: str, now: int, *, one_time: bool = True) -> Bundle | None:
+    def take(self, target: str, requester: str, now: int) -> Bundle | None:
         """See ``relay.ports.PreKeys``."""
         account = self._directory.account(target)
         signed = self._signed(account, X25519)
@@ -92,7 +92,7 @@ class SQLitePreKeys:
             return None
         x25519 = kem = None
         asking = self._directory.account(requester)
-        if one_time and self._may_hand_out(account, asking, now):
+        if self._may_hand_out(account, asking, now):
             x25519 = self._pop(account, X25519)
             kem = self._pop(account, ML_KEM)
             if x25519 is not None or kem is not None:

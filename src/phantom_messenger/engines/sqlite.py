@@ -229,6 +229,7 @@ class SQLiteStore:
         if self._is_moved():
             return True
         self.mailboxes.forgive()
+        self.directory.forget()  # who wrote to whom is remembered for speed, not for ever
         # A program that reads the database (a backup) keeps the log; it is not waited for.
         self._connection.set_busy_timeout(0)
         is_done = True

@@ -153,6 +153,7 @@ def message(
             return Refused(Reason.SIGNATURE), False
         known = may(Act.FILL, sender, payload.recipient_id, tx.directory)
         if not known and not may(Act.WRITE, sender, payload.recipient_id, tx.directory):
+            tx.mailboxes.discard(payload.recipient_id, item, now=now)
             return Refusal.UNWANTED, False
         outcome = tx.mailboxes.append(payload.recipient_id, item, known=known, now=now)
         if isinstance(outcome, Refusal):
@@ -234,14 +235,13 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if loose and tx.directory.signs(target):
             return Refused(Reason.SIGNATURE)
         kept = _keep_exchange(tx, target, item, now)
-        is_wanted = may(Act.TAKE_BUNDLE, requester, target, tx.directory)
         bundle = None
         if tx.directory.public_key(target) is not None:
-            bundle = tx.prekeys.take(target, requester, now, one_time=is_wanted)
+            bundle = tx.prekeys.take(target, requester, now)
         # A mailbox full of INITs does not keep newcomers out: the first message carries all that INIT says.
         if isinstance(kept, Refused) and bundle is None:
             return kept
-        return kept, bundle, is_wanted and tx.directory.note_written(requester, target, "")
+        return kept, bundle, kept is not Refusal.UNWANTED and tx.directory.note_written(requester, target, "")
 
     def then(outcome: Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]) -> None:
         if isinstance(outcome, Refused):
@@ -254,7 +254,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         if isinstance(kept, Item):
             core.deliver(target, kept)
         peer = core.hub.of(target)
-        if peer is not None and bundle is not None and kept is not Refusal.UNWANTED and is_low(bundle.left):
+        if peer is not None and bundle is not None and is_low(bundle.left):
             core.send(peer, status_of(bundle.left, UNSET, core.clock.wall_ms()))
         if met:
             core.introduce(requester, target)
@@ -352,6 +352,7 @@ def _keep_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Ite
         return Refused(Reason.USER)
     known = may(Act.FILL, item.sender, target, tx.directory)
     if not known and not may(Act.WRITE, item.sender, target, tx.directory):
+        tx.mailboxes.discard(target, item, now=now)
         return Refusal.UNWANTED
     kept = tx.mailboxes.append(target, item, known=known, now=now)
     return kept if isinstance(kept, Item) else Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)

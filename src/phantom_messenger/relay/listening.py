@@ -29,6 +29,9 @@ SEND_BUFFER: Final = 131_072
 RECEIVE_BUFFER: Final = 65_536
 """Bytes that the operating system holds for a socket (it takes twice as many); left alone, they grow to megabytes."""
 
+TLS_RECEIVE_BUFFER: Final = 16_384
+"""The same with TLS, whose layers hold several times of it what comes at once, and do not give it back."""
+
 _GONE_AGAIN: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 """What accept() says of the newcomer alone; anything else is the relay's or its machine's."""
 
@@ -40,12 +43,13 @@ _MOST_RECORD: Final = 16_384
 _ALL_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with what was asked for
 
 
-async def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+async def bind(hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE_BUFFER) -> list[socket.socket]:
     """Bind and listen on every address of every host.
 
     Args:
         hosts: names or addresses; ``::`` takes IPv4 too, unless 0.0.0.0 is among them.
         port: 0 takes a free one, the same for all.
+        receive_buffer: bytes that the operating system is to hold for a socket.
 
     Raises:
         OSError: an address cannot be used.
@@ -71,7 +75,7 @@ async def bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
                     listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both and host == "::" else 1)
                 # Those that are accepted inherit these.
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 listening.bind((address[0], port or address[1], *address[2:]))
                 port = listening.getsockname()[1]

@@ -57,7 +57,7 @@ PERMISSIONS: Final[dict[Act, Permission]] = {
     Act.REPLACE: Permission(Relation.STRANGER, "the same id of another sender is another message"),
     Act.COLLECT: Permission(Relation.OWNER, "silence, as for an id that does not exist"),
     Act.LEARN_FATE: Permission(Relation.CONTACT, "silence after `accepted`"),
-    Act.TAKE_BUNDLE: Permission(Relation.STRANGER, "a bundle without one-time prekeys"),
+    Act.TAKE_BUNDLE: Permission(Relation.BLOCKED, "-"),
     Act.PUBLISH: Permission(Relation.OWNER, "no frame names another's prekeys"),
     Act.SEE_PRESENCE: Permission(Relation.CONTACT, "silence; to a question, `offline` without `lastSeen`"),
     Act.SEE_TYPING: Permission(Relation.CONTACT, "silence"),

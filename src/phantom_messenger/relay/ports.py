@@ -308,11 +308,10 @@ class PreKeys(Protocol):
     def counts(self, user_id: str) -> PreKeyCounts:
         """What is left."""
 
-    def take(self, target: str, requester: str, now: int, *, one_time: bool = True) -> Bundle | None:
+    def take(self, target: str, requester: str, now: int) -> Bundle | None:
         """Hand out a bundle; None if the target has published nothing.
 
-        Without ``one_time``, and beyond the hourly limits, a bundle has no one-time X25519 key, and
-        the last-resort KEM key.
+        Beyond the hourly limits a bundle has no one-time X25519 key, and the last-resort KEM key.
         """
 
     def forget_handouts(self, now: int) -> None:
@@ -333,6 +332,9 @@ class Mailboxes(Protocol):
         Strangers have places of their own; when these are taken, one whose address (``mark``) holds
         fewer than the fullest has the oldest item of that removed. ``now``: milliseconds of steady time.
         """
+
+    def discard(self, recipient: str, item: NewItem, *, now: int) -> None:
+        """Keep nothing of an item, at the cost and in the time that keeping it takes: its sender cannot tell."""
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""

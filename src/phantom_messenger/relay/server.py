@@ -14,7 +14,7 @@ from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import certificate, http, keycheck, memory
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import Halves
-from phantom_messenger.relay.listening import Listener, bind
+from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import Door, Handshake, Place
@@ -167,7 +167,11 @@ class RelayServer:
         """
         tls = certificate.context(self._config)
         try:
-            sockets = await bind(self._config.host, self._config.port)
+            sockets = await bind(
+                self._config.host,
+                self._config.port,
+                receive_buffer=RECEIVE_BUFFER if tls is None else TLS_RECEIVE_BUFFER,
+            )
         except (OSError, UnicodeError) as error:
             place = f"--host {','.join(self._config.host)} --port {self._config.port}"
             if getattr(error, "errno", None) == errno.EADDRINUSE:
