@@ -52,6 +52,9 @@ _CLOSE_SECONDS: Final = 1.0
 _ATTEMPTS: Final = 64
 """At a job that meets damage; each leaves out what the one before has found."""
 
+_FORGET_SECONDS: Final = 600.0
+"""How often what is remembered of people for speed is forgotten."""
+
 _MEND_SECONDS: Final = 60.0
 """How often indexes may be built anew: it takes a while, and does not help against every damage."""
 
@@ -97,6 +100,7 @@ class SQLiteStore:
         self._has_job_failed = False
         self._is_log_kept = False
         self._mended_at = -_MEND_SECONDS
+        self._forgot_at = time.monotonic()
         self._vfs = vfs
         self._log: Path | None = None
         self._erasure: Erasure | None = None
@@ -229,7 +233,7 @@ class SQLiteStore:
         if self._is_moved():
             return True
         self.mailboxes.forgive()
-        self.directory.forget()  # who wrote to whom is remembered for speed, not for ever
+        self._forget_people()
         # A program that reads the database (a backup) keeps the log; it is not waited for.
         self._connection.set_busy_timeout(0)
         is_done = True
@@ -251,6 +255,13 @@ class SQLiteStore:
         elif self._is_cramped and self._reserve is not None and self._log is not None:
             self._reserve.move_to(self._log)
         return is_done
+
+    def _forget_people(self) -> None:
+        """Who wrote to whom is remembered for speed, and not for long after they have gone."""
+        now = time.monotonic()
+        if now - self._forgot_at >= _FORGET_SECONDS:
+            self._forgot_at = now
+            self.directory.forget()
 
     def close(self) -> None:
         """Close and unlock; idempotent."""
