@@ -12,9 +12,11 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.times import Duration, Since, moment
+from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.history import HistoryText
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
 from phantom_messenger.crypto import primitives
+from support.sdk_clients import NOBODY, opened
 from support.simulated import MINUTE, SECOND, World
 
 
@@ -82,6 +84,17 @@ def test_limit_since_and_search_choose(town: Town) -> None:
     for words in ("STRASSE", "caf\u00e9", "CAFE\u0301"):
         assert len(said(alice, bob, search=words)) == 1
     assert said(alice, bob, search="nothing of this") == []
+
+
+@pytest.mark.parametrize("wishes", [{"since": float("nan")}, {"since": float("inf")}, {"limit": -1}])
+def test_numbers_that_are_none_are_refused(tmp_path: Path, wishes: dict[str, Any]) -> None:
+    client = opened(tmp_path, "alice")
+    try:
+        with pytest.raises(UsageError, match="number"):
+            client.history(NOBODY, **wishes)
+        assert client.history(NOBODY, since=-1e300, limit=2**70) == []  # the control
+    finally:
+        client.close()
 
 
 def test_what_is_gone_stands_there_without_its_words(town: Town) -> None:

@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets
 from client_samples import cheap_passphrases
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -17,7 +21,7 @@ from phantom_messenger import Client
 from phantom_messenger.client import client as front
 from phantom_messenger.client import dial as dialling
 from phantom_messenger.client.errors import LoginRefused, RelayBusy, RelayUnreachable
-from phantom_messenger.client.outages import outage
+from phantom_messenger.client.outages import _names, outage
 from phantom_messenger.client.status import ConnectionState
 from support.certificates import self_signed
 from support.people import canonical
@@ -244,12 +248,34 @@ def test_address_that_asks_to_wait_is_left_alone_for_so_long(
         ("soon", None),
         ("-1", None),
         ("9" * 40, None),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
+        ("Wed, 21 Oct 99999999999999999999999 07:28:00 GMT", None),
         ("", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, seconds: float | None) -> None:
     found = run(outage("ws://127.0.0.1:9/ws", dialling.Answered(503, "", value)))
     assert (found.retry_after, found.busy) == (seconds, True)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [bytes.fromhex("0603551d11"), bytes.fromhex("0603551d63")],
+    ids=["names twice", "control: names once"],
+)
+def test_certificate_that_nobody_can_make_has_no_names(extension: bytes) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("elsewhere")]), critical=False)
+        .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"\x30\x00"), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
+    shown = x509.load_der_x509_certificate(made.replace(bytes.fromhex("0603551d63"), extension))
+    assert _names(shown) == (["elsewhere"] if extension.endswith(b"\x63") else [])
 
 
 def test_relay_that_has_no_room_for_an_address_is_waited_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ profile of years opens as fast as a new one.
 """
 
 import heapq
+import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class History:
             if (since is None or entry.kept_at >= since)
             and (wanted is None or (entry.text is not None and wanted in _folded(entry.text)))
         )
-        return list(islice(found, limit))[::-1]
+        return list(islice(found, None if limit is None else min(limit, sys.maxsize)))[::-1]
 
     def _newest(self, peer: str, now: int) -> Iterator[HistoryText]:
         """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes."""
