@@ -10,6 +10,7 @@ from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 
 from phantom_messenger.client import pacing
 from phantom_messenger.client.pacing import Pacing, asked, span
+from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import TroubleEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire.limits import RateClass
@@ -27,9 +28,11 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
         made.close()
 
 
-def refusing(kind: str, device: Device, *, reason: str = "rate", retry_after: int = FOR_EVER) -> Callable[[], None]:
+def refusing(
+    kind: str, device: Device, *, code: int = 1003, reason: str = "rate", retry_after: int = FOR_EVER
+) -> Callable[[], None]:
     """A relay that refuses the next frame of a type that the device sends, and names a time; calling it ends that."""
-    payload = {"code": 1003, "message": "x", "retryAfter": retry_after, "details": {"reason": reason}}
+    payload = {"code": code, "message": "x", "retryAfter": retry_after, "details": {"reason": reason}}
     refused: list[str] = []
 
     def tamper(frame: Frame) -> list[Frame]:
@@ -61,12 +64,17 @@ def begins(alice: Device, bob: Device) -> Callable[[], bool]:
     return lambda: alice.messenger.contacts.of(bob.id).key is not None
 
 
-CASES = {"MESSAGE": sends, "KEY_EXCHANGE_INIT": begins}
+def blocks(alice: Device, bob: Device) -> Callable[[], bool]:
+    alice.messenger.block(bob.id)
+    return lambda: alice.messenger.unconfirmed == 0
+
+
+CASES = {"MESSAGE": sends, "KEY_EXCHANGE_INIT": begins, "BLOCK": blocks}
 
 
 def silenced(town: Town, kind: str, reason: str = "rate") -> tuple[Device, Callable[[], bool]]:
     """Alice, to whom the relay has said to send nothing of a kind for ever; and whether she does."""
-    alice, bob = town.friends("alice", "bob") if kind == "MESSAGE" else town.devices("alice", "bob")
+    alice, bob = town.devices("alice", "bob") if kind == "KEY_EXCHANGE_INIT" else town.friends("alice", "bob")
     end = refusing(kind, alice, reason=reason)
     is_done = CASES[kind](alice, bob)
     settle(alice, bob)
@@ -93,6 +101,27 @@ def test_client_that_takes_the_relays_word_is_silent(town: Town, kind: str, monk
     alice, is_done = silenced(town, kind)
     pass_time(11 * MINUTE, alice)
     assert not is_done()
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["", "control"])
+@pytest.mark.parametrize("retry_after", [FOR_EVER, 2_900, 0])
+@pytest.mark.parametrize("refusal", [
+    ("KEY_EXCHANGE_INIT", 1003, "rate"), ("KEY_EXCHANGE_INIT", 1007, "internal"), ("KEY_EXCHANGE_INIT", 1001, "clock"),
+    ("MESSAGE", 1003, "rate"), ("MESSAGE", 1001, "clock"),
+])  # fmt: skip
+def test_user_hears_of_a_relay_that_takes_nothing_in_one_wait_or_in_many(
+    town: Town, refusal: tuple[str, int, str], retry_after: int, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, code, reason = refusal
+    if not is_told:
+        monkeypatch.setattr(Sending, "_tell_waiting", lambda *_: None)
+    alice, bob = town.friends("alice", "bob") if kind == "MESSAGE" else town.devices("alice", "bob")
+    refusing(kind, alice, code=code, reason=reason, retry_after=retry_after)
+    alice.send(bob, "hello")
+    pass_time(2 * MINUTE, alice)
+    assert alice.messenger.waiting == 1
+    assert ("paused" in alice.troubles()) is is_told
+    assert len(alice.troubles()) <= 3
 
 
 @pytest.mark.parametrize("reason", ["rate", "overload", "backlog"])

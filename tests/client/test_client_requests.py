@@ -15,7 +15,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ReceivedRecord, RequestRecord
 from phantom_messenger.client.requests import KEEP_MS, MAX_MESSAGES, Requests
-from phantom_messenger.client.status import DeliveryState, MessageEvent, RequestEvent
+from phantom_messenger.client.status import DeliveryState, MessageEvent, RequestEvent, Trust
 from phantom_messenger.crypto import ratchet
 from support.people import Frame, base64_text, flipped
 from support.simulated import HOUR, MINUTE, SECOND, World
@@ -170,6 +170,28 @@ def test_program_that_dies_after_letting_in_hands_out_the_texts_all_the_same(
     bob.login()
     pass_time(10 * SECOND, mallory, bob)
     assert bob.read_all() == ["hello"]
+
+
+@pytest.mark.parametrize("how", ["classical", "verified", "control: added"])
+def test_judging_the_key_of_a_stranger_lets_nobody_in(town: Town, how: str) -> None:
+    mallory, bob = strangers(town)
+    mallory.send(bob, "open the door")
+    settle(mallory, bob)
+    assert bob.messenger.look(mallory.id)
+    mallory.send(bob, "and read this")
+    settle(mallory, bob)
+    match how:
+        case "classical":
+            bob.messenger.contacts.allow_classical(mallory.id)
+        case "verified":
+            bob.messenger.contacts.set_trust(mallory.id, Trust.VERIFIED)
+        case _:
+            bob.messenger.contacts.add("mallory", mallory.id)
+    pass_time(MINUTE, mallory, bob)
+    is_in = how == "control: added"
+    assert bool(bob.waiting()) is is_in
+    assert bool(bob.heard(MessageEvent)) is is_in
+    assert bool(bob.messenger.requests()) is not is_in
 
 
 def test_texts_that_come_while_one_is_let_in_stay_behind_the_older_ones(town: Town) -> None:

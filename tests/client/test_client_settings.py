@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import KEY, Device, Town, cheap_passphrases, fast_folder, pass_time, settle
+from client_samples import KEY, Device, Town, cheap_passphrases, fast_folder, pass_time, settle, without_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.backup import export_profile, import_profile
@@ -220,6 +220,68 @@ def test_nobody_can_ask_a_device_for_a_sign_of_life(town: Town) -> None:
     bob.send(alice, "by the way")
     pass_time(10 * SECOND, alice, bob)
     assert number in [one["payload"]["messageId"] for one in bob.frames_sent("MESSAGE")]
+
+
+@pytest.mark.parametrize("presence", [False, True], ids=["absent", "control: there"])
+def test_receipt_of_before_one_looked_absent_waits_too(town: Town, presence: bool) -> None:
+    alice, bob = town.friends("alice", "bob")
+    (number,) = alice.send(bob, "are you there?")
+    settle(alice, bob)
+    town.world.clock.advance(SECOND)
+    bob.messenger.tick()  # it is written, and the connection breaks before it leaves
+    assert bob.messenger._outbox.carriers() == 1
+    bob.cut()
+    bob.messenger.change_settings(presence=presence)
+    bob.sent.clear()
+    bob.login()
+    pass_time(MINUTE, alice, bob)
+    assert bool(bob.frames_sent("MESSAGE")) is presence
+    assert (alice.messenger.state_of(number) is DeliveryState.DELIVERED) is presence
+    bob.send(alice, "I am")
+    pass_time(10 * SECOND, alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.DELIVERED
+
+
+@pytest.mark.parametrize("presence", [False, True], ids=["absent", "control: there"])
+def test_absent_device_greets_nobody(town: Town, presence: bool) -> None:
+    (bob,) = town.devices("bob")
+    alice = town.device("alice")
+    bob.messenger.contacts.add("alice", alice.id)  # whom the relay does not know yet
+    settle(bob)
+    bob.cut()
+    bob.messenger.change_settings(presence=presence)
+    alice.login()
+    bob.sent.clear()
+    bob.login()
+    pass_time(3 * MINUTE, alice, bob)
+    assert bool(bob.frames_sent("KEY_EXCHANGE_INIT")) is presence
+    bob.messenger.want_key(alice.id)
+    settle(alice, bob)
+    assert bob.messenger.contacts.of(alice.id).key is not None
+
+
+@pytest.mark.parametrize("who", ["absent", "let in as a bot does", "control: there"])
+def test_question_in_a_weak_session_begins_none_with_those_who_are_told_nothing(town: Town, who: str) -> None:
+    alice, bob = town.devices("alice", "bob")
+    if who != "let in as a bot does":
+        bob.messenger.contacts.add("alice", alice.id)
+        settle(alice, bob)
+    if who == "absent":
+        bob.messenger.tell_presence(PresenceStatus.OFFLINE)
+        settle(alice, bob)
+    bob.sent.clear()
+    alice.messenger.contacts.add("bob", bob.id)
+    alice.messenger.contacts.allow_classical("bob")
+    alice.tamper = lambda frame: [
+        without_field(frame, "kemPreKey", "kemPreKeyId", "kemPreKeySignature") if "payload" in frame else frame
+    ]
+    with alice.vault.transaction():
+        alice.messenger._receipts.put(
+            bob.id, "00000000-0000-4000-8000-00000000000f", "undecryptable", alice.messenger._ageing.now()
+        )
+    pass_time(MINUTE, alice, bob)
+    assert {"classical", "downgrade"} & set(bob.troubles())
+    assert bool(bob.frames_sent("KEY_EXCHANGE_INIT")) is (who == "control: there")
 
 
 # --- on disk ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 import time
@@ -292,6 +293,8 @@ class Client:
         Raises:
             NoKeyYet: not within the time.
         """
+        self._messenger.want_key(self.contacts.find(who).user_id)
+        self._changed()
         try:
             async with asyncio.timeout(timeout):
                 while self.contacts.find(who).key is None:
@@ -420,8 +423,11 @@ class Client:
 
         Raises:
             UnknownContact: no such contact.
+            UsageError: a number that is none.
             VaultError: the profile cannot be read.
         """
+        if (since is not None and not math.isfinite(since)) or (limit is not None and limit < 0):
+            raise UsageError("since is a number of seconds since 1970, and limit a number of texts")
         peer = self.contacts.find(who).user_id
         begin = None if since is None else round(since * 1000)
         return self._messenger.history(peer, since=begin, search=search, limit=limit)

@@ -367,6 +367,11 @@ class Messenger:
         if self._link is not None and self.is_online:
             self.presence.typing(self._link, self._monotonic(), peer)
 
+    def want_key(self, peer: str) -> None:
+        """Greet somebody although one looks absent: their key was asked for."""
+        self._sending.greet(peer)
+        self._pump()
+
     def ask_presence(self, peer: str) -> None:
         """Ask what a contact is doing; the answer is an event."""
         if not self._may_send(RateClass.PRESENCE, self._monotonic()):
@@ -828,7 +833,8 @@ class Messenger:
 
     def _let_in(self, peer: str) -> None:
         with suppress(VaultError):  # what waits is on disk, and looked at again
-            self._open_requests(peer)
+            if not self._requests.holds(peer):
+                self._open_requests(peer)
             self._pump()
         self._notify()
 

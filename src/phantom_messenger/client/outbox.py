@@ -64,8 +64,10 @@ class Outbox:
         return any(one.peer == peer and one.text is not None and not one.again for one in self._entries.values())
 
     def again_for(self, peer: str) -> list[str]:
-        """What waits to be sent to this user once more, by id."""
-        return [one.message_id for one in self._entries.values() if one.peer == peer and one.again]
+        """What waits to be sent to this user once more, and receipts, by id."""
+        return [
+            one.message_id for one in self._entries.values() if one.peer == peer and (one.again or one.text is None)
+        ]
 
     def is_open(self, message_id: str) -> bool:
         """Whether an entry waits and is not encrypted yet."""

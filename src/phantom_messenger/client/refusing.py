@@ -16,6 +16,7 @@ from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.outbox import Outbox
+from phantom_messenger.client.pacing import asked
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import BlockRecord, InboxRecord, ReceivedRecord, SentRecord
 from phantom_messenger.client.requests import Requests
@@ -206,8 +207,7 @@ class Refusing:
         peer = self._asked.pop("" if error.id is UNSET else error.id, None)
         if peer is None:
             return None
-        wait = _AGAIN_MS if error.payload.retry_after is UNSET else error.payload.retry_after
-        self._put_off(peer, now + max(wait, _SOON_MS))
+        self._put_off(peer, now + max(asked(error.payload.retry_after, _AGAIN_MS), _SOON_MS))
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
         if error.payload.code == ErrorCode.RATE_LIMITED and reason == "backlog":
             return "the relay keeps no more blocked users; what they send is dropped on this device, unread"

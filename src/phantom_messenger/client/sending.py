@@ -131,13 +131,17 @@ class Sending:
         self._waiting_since: dict[str, int] = {}
         self._storage_told_at: int | None = None
         self._pause_told_at: int | None = None
+        self._refused_since: dict[str, int] = {}
+        """Users for whom the relay takes nothing just now, and since when."""
         self._blocked: set[str] = set()
         self._held: set[str] = set()
         self._absent = False
         self._may_know: set[str] = set()
         """Users who may be told once what waits for them, although we look absent."""
         self._freed: set[str] = set()
-        """Messages that may be sent again, although we look absent."""
+        """Receipts, and messages to be sent again, that may leave although we look absent."""
+        self._greets: set[str] = set()
+        """Users whose key may be asked for, although we look absent."""
         self._classical_until: dict[str, int] = {}
         """Users of whom the relay gave no post-quantum key: when they are asked for again."""
         self._renew: set[str] = set()
@@ -191,8 +195,16 @@ class Sending:
             self._freed.update(self._outbox.again_for(peer))
 
     def _is_hidden(self, entry: OutboxRecord) -> bool:
-        hides = self._absent and entry.again and entry.message_id not in self._freed
-        return hides and not self._outbox.is_for(entry.peer)
+        shows = entry.text is not None and not entry.again
+        return not shows and entry.message_id not in self._freed and self._is_still(entry.peer)
+
+    def _is_still(self, peer: str) -> bool:
+        """Whether this user is to see nothing of a device that looks absent."""
+        return self._absent and not self._outbox.is_for(peer)
+
+    def greet(self, peer: str) -> None:
+        """Ask for this user's key, although one looks absent."""
+        self._greets.add(peer)
 
     def has_room(self, link: Link, rate: RateClass, now: int) -> bool:
         """Whether more than a few frames of a class may be sent now: for what may be left out."""
@@ -209,6 +221,7 @@ class Sending:
     def may_be_told(self, peer: str) -> None:
         """This user may learn what became of their messages from now on."""
         self._tell_at.pop(peer, None)
+        self._refused_since.pop(peer, None)
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
@@ -231,7 +244,9 @@ class Sending:
         self._link, self._now, self._steady = link, now, steady
         self._ask()
         for peer in list(self._renew):
-            if self._healing.needs_session(peer, steady, now):
+            # It shows that we are there, and costs: so not for a stranger's word, nor while one looks absent.
+            is_told = self._contacts.may_tell(peer) and not self._is_still(peer)
+            if is_told and self._healing.needs_session(peer, steady, now):
                 self._want_session(peer, heals=True)
         self._tell()
         self._may_know &= set(self._receipts.senders())
@@ -240,13 +255,22 @@ class Sending:
                 self._send_entry(entry)
         self._tell_pause()
         for peer in list(greet):
-            if peer not in self._blocked:
+            if peer not in self._blocked and (peer in self._greets or not self._is_still(peer)):
                 self._want_session(peer)
 
     def _tell_pause(self) -> None:
         """Say that texts wait for a limit, if it is not over at once; and not again and again."""
         wait = self._pacing.until(RateClass.MESSAGE) - self._now
-        waiting = self._outbox.texts() if wait >= TELL_PAUSE_MS else 0
+        if wait >= TELL_PAUSE_MS:
+            self._tell_waiting(self._outbox.texts(), wait)
+
+    def _tell_refused(self, peer: str, wait: int) -> None:
+        """The relay takes nothing for this user now: say so if it lasts, in one wait or in many."""
+        since = self._refused_since.setdefault(peer, self._now)
+        if self._now + wait - since >= TELL_PAUSE_MS:
+            self._tell_waiting(self._outbox.texts(peer), wait)
+
+    def _tell_waiting(self, waiting: int, wait: int) -> None:
         if waiting and (self._pause_told_at is None or self._now - self._pause_told_at >= TELL_AGAIN_MS):
             self._pause_told_at = self._now
             what = "a text waits" if waiting == 1 else f"{waiting} texts wait"
@@ -301,6 +325,8 @@ class Sending:
             with self._vault.transaction():
                 self._receipts.load(sender, carrier)
                 self._outbox.put(entry, first=is_urgent)
+            if self._absent:
+                self._freed.add(carrier)
 
     def _gather_ms(self) -> int:
         free = self._free()
@@ -380,7 +406,7 @@ class Sending:
         self._outbox.refused(entry)
         now = self._now
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
-        wait = asked(error.payload.retry_after, SOON_MS)
+        wait = max(asked(error.payload.retry_after, SOON_MS), SOON_MS)
         peer = self._contacts.of(entry.peer)
         match error.payload.code:
             case ErrorCode.RATE_LIMITED if reason == "backlog":
@@ -390,15 +416,17 @@ class Sending:
                 )
             case ErrorCode.RATE_LIMITED:
                 self._pacing.pause(RateClass.MESSAGE, now + wait)
+                self._tell_refused(entry.peer, wait)
             case ErrorCode.USER_NOT_FOUND if entry.text is not None:
                 self._unknown_user(peer)
             case ErrorCode.INTERNAL_ERROR:
                 self._pacing.pause(RateClass.MESSAGE, now + max(wait, SOON_MS))
                 if self._storage_told_at is None or now - self._storage_told_at >= TELL_AGAIN_MS:
-                    self._storage_told_at = now
+                    self._storage_told_at = self._pause_told_at = now  # it waits, and is told why
                     self._trouble(peer, "storage", "the relay cannot store texts now; they are sent as soon as it can")
             case ErrorCode.INVALID_MESSAGE if reason == "clock":
                 self._pacing.pause(RateClass.MESSAGE, now + SOON_MS)
+                self._tell_refused(entry.peer, SOON_MS)
             case _ if entry.again and entry.text is not None:
                 self._outbox.remove(entry.message_id, entry.peer, is_over=True)  # it had been accepted once
             case _ if entry.text is None:
@@ -497,15 +525,17 @@ class Sending:
     def _exchange_refused(self, peer: str, error: frames.Error) -> None:
         self._exchanges.pop(peer, None)
         now = self._now
-        wait = asked(error.payload.retry_after, EXCHANGE_MS)
+        wait = max(asked(error.payload.retry_after, EXCHANGE_MS), SOON_MS)
         reason = "" if error.payload.details is UNSET else error.payload.details.get("reason", "")
         match error.payload.code:
             case ErrorCode.RATE_LIMITED if reason != "backlog":
                 self._pacing.pause(RateClass.KEY_EXCHANGE, now + wait)
+                self._tell_refused(peer, wait)
             case ErrorCode.USER_NOT_FOUND:
                 self._unknown_user(self._contacts.of(peer))
             case _:
                 self._pacing.pause_peer(peer, now + wait)
+                self._tell_refused(peer, wait)
 
     def _unknown_user(self, peer: Contact) -> None:
         self._pacing.unknown_peer(peer.user_id, self._now)
