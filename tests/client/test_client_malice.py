@@ -1,6 +1,7 @@
 """A relay that lies: what it does is shown as trouble or does no harm; nothing wrong is ever believed."""
 
 import base64
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settle, with_field, without_field
 
 from phantom_messenger.client import records
+from phantom_messenger.client.healing import MAX_REMEMBERED
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, TroubleEvent
@@ -465,3 +467,23 @@ def test_relay_that_lies_about_prekeys_gets_a_bounded_number_of_them(town: Town,
     made = {record.id for _, record in alice.vault.all(records.PREKEY, PreKeyRecord)}
     assert len(made) < 10 * 127
     assert alice.messenger.is_online
+
+
+@pytest.mark.parametrize("forged", [MAX_REMEMBERED, 0], ids=["forged", "control: none"])
+def test_forgeries_do_not_keep_what_cannot_be_read_from_being_asked_for(town: Town, forged: int) -> None:
+    alice, bob = town.friends("alice", "bob")
+    bob.send(alice, "a sample")
+    settle(alice, bob)
+    sample = next(frame for frame in alice.received if is_message(frame))
+    alice.cut()
+    with alice.vault.transaction():
+        alice.messenger._conversations.forget(bob.id)
+    bob.send(alice, "important")
+    settle(bob)
+    names = [str(uuid.UUID(int=2**100 + n, version=4)) for n in range(forged)]
+    alice.tamper = only("MESSAGE", lambda frame: [*(with_field(sample, messageId=name) for name in names), frame])
+    alice.login()
+    settle(alice, bob)
+    assert alice.troubles().count("unreadable") == forged
+    pass_time(MINUTE, alice, bob)
+    assert alice.read_all() == ["a sample", "important"]

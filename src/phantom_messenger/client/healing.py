@@ -65,7 +65,10 @@ class Healing:
             curable: whether sending it again would help.
         """
         known = self._unreadable.get(sender, {})
-        if message_id in known or len(known) >= MAX_REMEMBERED:
+        before = known.get(message_id)
+        # What anybody on the way can forge must not take the places of what can be asked for.
+        alike = sum(1 for one in known.values() if one.curable == curable)
+        if alike >= MAX_REMEMBERED or (before is not None and (before.curable or not curable)):
             return False
         record = UnreadableRecord(message_id=message_id, sender=sender, at=now, curable=curable)
         with self._vault.transaction():
@@ -74,8 +77,11 @@ class Healing:
 
     def keeps(self, sender: str, message_id: str, *, known: bool) -> bool:
         """Whether the relay is to keep it: the first few of a sender, fewer of a stranger."""
-        first = list(self._unreadable.get(sender, {}))[: MAX_KEPT if known else MAX_KEPT_OF_STRANGER]
-        return message_id in first
+        found = self._unreadable.get(sender, {})
+        if message_id not in found:
+            return False
+        alike = [name for name, one in found.items() if one.curable == found[message_id].curable]
+        return message_id in alike[: MAX_KEPT if known else MAX_KEPT_OF_STRANGER]
 
     def forget(self, now: int) -> None:
         """Forget what nobody will send again; call it inside a transaction."""
