@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from client_samples import Device, Town, cheap_passphrases, fast_folder, moved, pass_time, raw_rows, settle, with_field
 
@@ -250,6 +251,29 @@ def test_beyond_the_bounds_of_all_the_oldest_of_the_fullest_gives_way(
     town.device("one more").login().send(bob, "hello")
     settle(*town.made)
     assert sorted(request.waiting for request in bob.messenger.requests()) == [1, 1, 1], "Mallory has given way"
+
+
+@pytest.mark.parametrize("is_counted", [True, False], ids=["as it is", "control"])
+def test_newcomer_is_not_the_one_who_gives_way_to_requests_that_were_looked_at(
+    town: Town, monkeypatch: pytest.MonkeyPatch, is_counted: bool
+) -> None:
+    monkeypatch.setattr(requests, "MAX_STRANGERS", 2)
+    bob = town.device("bob", strangers="ask").login()
+    for name in ("first", "second"):
+        stranger = town.device(name).login()
+        stranger.send(bob, "hello, hello and hello" * 100)
+        settle(*town.made)
+        assert len(bob.messenger.look(stranger.id)) == 1
+    if not is_counted:
+        for kept in bob.messenger._requests._kept.values():
+            for name, record in kept.items():
+                kept[name] = msgspec.structs.replace(record, size=0)
+    newcomer = town.device("newcomer").login()
+    newcomer.send(bob, "hello")
+    settle(*town.made)
+    waiting = {request.contact.user_id for request in bob.messenger.requests()}
+    assert len(waiting) == 2
+    assert (newcomer.id in waiting) is is_counted
 
 
 def test_control_without_its_bound_one_stranger_fills_the_disk(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

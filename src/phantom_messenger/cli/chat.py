@@ -21,7 +21,7 @@ from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.listen import message_line, request_line
 from phantom_messenger.cli.times import Duration, clock_time, moment
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.plain import is_blank, plain_lines
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -65,6 +65,8 @@ TYPING_EVERY = 4.0
 
 TYPING_SHOWN = 6.0
 FLUSH_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+"""Until texts are read again that could not be marked as read."""
 MAX_LINES = 100
 SHOWN_BEFORE = 20
 """Texts of the past that are shown when a chat opens."""
@@ -310,10 +312,15 @@ async def _leave(client: Client, who: str, patience: float) -> None:
 
 
 async def _print_messages(client: Client, contact: Contact) -> None:
-    async for message in client.messages(sender=contact.user_id):
-        click.echo(message_line(message))
-        sys.stdout.flush()
-        await message.mark_read()
+    while True:
+        try:
+            async for message in client.messages(sender=contact.user_id):
+                click.echo(message_line(message))
+                sys.stdout.flush()
+                await message.mark_read()
+        except VaultError as error:  # a full disk, say: what was not marked comes again when there is room
+            click.echo(f"({error})", err=True)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _print_events(client: Client, screen: Screen, session: "PromptSession[str] | None") -> None:

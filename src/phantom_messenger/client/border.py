@@ -29,6 +29,8 @@ def translated(error: BaseException) -> PhantomError | None:
             return VaultError(f"the profile cannot be used ({error}); look at its disk and permissions")
         case UnicodeError():
             return UsageError("a name or a text holds half a character (a lone surrogate); leave it out")
+        case ValueError() if "null byte" in str(error):
+            return UsageError("a path holds a NUL character; leave it out")
         case OSError():
             return VaultError(
                 f"the system says '{error.strerror or error}'; look at the profile's disk and permissions"

@@ -390,7 +390,8 @@ class Client:
         """
         contact = self.contacts.find(who)
         found = self._messenger.look(contact.user_id)
-        return [Message(record, self.contacts.of(contact.user_id), lambda _: None, self.send) for record in found]
+        peer = self.contacts.of(contact.user_id)
+        return [Message(self._shown(record), peer, lambda _: None, self.send) for record in found]
 
     def accept(self, who: str) -> Contact:
         """Let a stranger in: their texts come through ``messages``, and they learn what becomes of them from now on.

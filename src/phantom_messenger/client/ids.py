@@ -34,8 +34,11 @@ _SHOWN: Final = 11
 
 
 def written_id(user_id: str) -> str:
-    """The written form of a certified id (32 bytes in base64); any other id as it is."""
-    raw = base64.b64decode(user_id)
+    """The written form of a certified id (32 bytes in base64); anything else as it is."""
+    try:
+        raw = base64.b64decode(user_id, validate=True)
+    except ValueError:
+        return user_id
     if len(raw) != ID_BYTES:
         return user_id
     return encode(PREFIX, _regrouped(raw, 8, _BITS))

@@ -616,7 +616,7 @@ class Messenger:
 
     def _open_requests(self, sender: str) -> None:
         """What waited of somebody who is no stranger any more is received now."""
-        now = self._ageing.now()
+        now, looked_at = self._ageing.now(), False
         for record in self._requests.of(sender):
             try:
                 opened = self._requests.receive(record, now, self._take_told)
@@ -628,7 +628,11 @@ class Messenger:
             if isinstance(opened, Opened):
                 self._opened(sender, record.message_id, opened)
             elif opened:
+                looked_at = True
                 self._emit(MessageEvent(message_id=record.message_id, peer=self.contacts.of(sender)))
+
+        if looked_at:
+            self._warn_if_classical(self.contacts.of(sender))
 
     def _opened(self, sender: str, message_id: str, opened: Opened) -> None:
         peer = self.contacts.of(sender)

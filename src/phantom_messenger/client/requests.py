@@ -162,7 +162,7 @@ class Requests:
             self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=record.due)
             self._vault.when_kept(lambda: self._remember(record))
         self._make_room()
-        return True
+        return payload.message_id in self._kept.get(payload.sender_id, {})
 
     def of(self, sender: str) -> list[RequestRecord]:
         """The messages of somebody, oldest first; what is damaged is lost."""
@@ -172,7 +172,7 @@ class Requests:
 
     def _opened(self, record: RequestRecord) -> None:
         """It was decrypted, and is among the received texts now."""
-        after = msgspec.structs.replace(record, frame=b"", size=0)
+        after = msgspec.structs.replace(record, frame=b"")
         self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), after, due=record.due)
         self._vault.when_kept(lambda: self._remember(after))
 
