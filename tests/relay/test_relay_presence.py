@@ -1,5 +1,6 @@
 import pytest
 
+from phantom_messenger.relay.hub import Hub
 from support.people import Frame, key_text
 from support.simulated import HOUR, MINUTE, SECOND, Client, World
 
@@ -219,6 +220,33 @@ def test_quick_reconnect_makes_no_noise(world: World, alice: Client, bob: Client
         alice = world.login(alice.person)
     world.pass_time(20 * SECOND)
     assert bob.take() == []
+
+
+@pytest.mark.parametrize("how", ["asks", "logs in"])
+def test_quick_return_is_told_if_somebody_has_seen_that_nobody_was_there(
+    world: World, alice: Client, bob: Client, how: str
+) -> None:
+    bob.drop()
+    world.pass_time(2 * SECOND)
+    if how == "asks":
+        assert asked(alice, bob)["status"] == "offline"
+    else:
+        alice.drop()
+        alice = world.login(alice.person)
+        assert notices(alice) == []
+    world.pass_time(2 * SECOND)
+    world.login(bob.person)
+    assert notices(alice) == [(bob.person.id, "online")]
+
+
+def test_control_without_a_note_of_it_the_return_is_not_told(
+    world: World, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "missed", lambda *_: None)
+    bob.drop()
+    assert asked(alice, bob)["status"] == "offline"
+    world.login(bob.person)
+    assert notices(alice) == []
 
 
 def test_takeover_makes_no_noise(world: World, alice: Client, bob: Client) -> None:

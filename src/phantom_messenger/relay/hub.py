@@ -20,6 +20,8 @@ class Hub:
         self._users: dict[str, Session] = {}
         self._addresses: Counter[str] = Counter()
         self._departures: dict[str, tuple[int, PresenceStatus]] = {}
+        self._missed: set[str] = set()
+        """Of those who left a moment ago, whom somebody has seen to be away meanwhile."""
         self._count = 0
 
     def __iter__(self) -> Iterator[Session]:
@@ -64,15 +66,24 @@ class Hub:
                 self._departures[user] = now + DEPARTURE_MS, replaced.presence
             return replaced, PresenceStatus.OFFLINE
         _, believed = self._departures.pop(user, (0, PresenceStatus.OFFLINE))
+        if user in self._missed:
+            self._missed.discard(user)
+            believed = PresenceStatus.OFFLINE
         return replaced, believed if replaced is None or replaced.looks_absent else replaced.presence
+
+    def missed(self, user_id: str) -> None:
+        """A contact has seen that the user is not here: a return must be told, however soon it comes."""
+        if user_id in self._departures:
+            self._missed.add(user_id)
 
     def returned(self, user_id: str) -> None:
         """Contacts have heard what the user does: there is no departure to tell of any more."""
         self._departures.pop(user_id, None)
+        self._missed.discard(user_id)
 
     def forget(self, user_id: str) -> Session | None:
         """Take a user out at once, without a departure to announce."""
-        self._departures.pop(user_id, None)
+        self.returned(user_id)
         return self._users.pop(user_id, None)
 
     def of(self, user_id: str) -> Session | None:
@@ -93,5 +104,5 @@ class Hub:
         gone = [user for user, (at, _) in self._departures.items() if at <= now]
         shown = [user for user in gone if self._departures[user][1] is not PresenceStatus.OFFLINE]
         for user in gone:
-            del self._departures[user]
+            self.returned(user)
         return shown

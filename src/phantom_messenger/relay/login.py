@@ -183,7 +183,9 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> Non
             core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
     for contact in login.contacts:
         other = core.hub.of(contact)
-        if other is not None and other.presence is not frames.PresenceStatus.OFFLINE:
+        if other is None:
+            core.hub.missed(contact)
+        elif other.presence is not frames.PresenceStatus.OFFLINE:
             core.send(session, core.presence(contact, other.presence))
 
 

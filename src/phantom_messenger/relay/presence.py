@@ -71,6 +71,8 @@ def _answer_presence(core: Core, session: Session, other: str, request: Any) -> 
     def then(result: tuple[bool, int | None]) -> None:
         known, last_seen = result
         there = core.hub.of(other) if known else None
+        if known and there is None:
+            core.hub.missed(other)
         status = frames.PresenceStatus.OFFLINE if there is None else there.presence
         if status is not frames.PresenceStatus.OFFLINE:
             last_seen = None
