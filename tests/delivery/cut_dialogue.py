@@ -13,6 +13,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.status import ConnectionState, DeliveryState, Event, TroubleEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay import names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Item, Transaction
 from phantom_messenger.relay.server import RelayServer
@@ -136,7 +137,8 @@ class Network:
 @contextlib.asynccontextmanager
 async def network(folder: Path) -> AsyncIterator[Network]:
     """A relay in memory, for as long as the block."""
-    server = RelayServer(Config(port=0, limits=False), SQLiteStore(None))
+    config = Config(port=0, limits=False, public_names=(names.ANY,))  # clients dial the proxies
+    server = RelayServer(config, SQLiteStore(None))
     await server.start()
     try:
         yield Network(folder, server)

@@ -217,6 +217,8 @@ class Model:
         older = [
             entry for entry in self.mail[sender] if (entry.kind, entry.sender, entry.name) == ("receipt", user, name)
         ]
+        if older and status == "delivered":
+            return  # of a second copy it is no news: what waits says as much, or more
         for entry in older:
             self.mail[sender].remove(entry)
         self._put(sender, Entry("receipt", user, name, ("receipt", user, name, status)), now)

@@ -177,8 +177,8 @@ def test_program_is_a_module_too() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "\u3164", "\n"])
 def test_text_in_which_there_is_nothing_to_see_is_not_sent(tmp_path: Path, text: str) -> None:
-    assert "nothing to see" in said(tmp_path, "send", "bob", text, code=2)
-    assert "nothing to see" in said(tmp_path, "send", "bob", "-", stdin=text, code=2)
+    assert "the text is empty, or nothing in it" in said(tmp_path, "send", "bob", text, code=2)
+    assert "the text is empty, or nothing in it" in said(tmp_path, "send", "bob", "-", stdin=text, code=2)
 
 
 def test_lines_of_windows_are_sent_as_lines(friends: Path) -> None:
@@ -230,7 +230,7 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     assert shown[2].endswith("(burns): I burn")
     assert "no message request of" in phantom(friends, "requests", "show", "-p", "bob", "alice").stderr
     accepted = out(friends, "requests", "accept", "-p", "bob", carol[:11], "carol")
-    assert accepted == ["carol is let in; their texts come with: phantom listen"]
+    assert accepted == ["carol is let in; their texts come with: phantom listen -p bob"]
     heard = out(friends, "listen", "-p", "bob", "--count", "2")
     assert [text.partition(" ")[2] for text in heard] == ["carol: do you know me?", "carol (burned): I burn"]
     assert "no stranger has written" in phantom(friends, "requests", "list", "-p", "bob").stderr

@@ -44,7 +44,11 @@ async def _register(client: Client, profile: str, timeout: float) -> None:
             await client.wait_published(timeout, attempts=1)
         except RelayUnreachable as error:
             click.echo(f"relay    {client.server}")
-            raise RelayUnreachable(f"the identity is made, and registers at the next contact: {error}") from None
+            again = "" if profile == "default" else f" -p {profile}"
+            raise RelayUnreachable(
+                f"the identity is made, and registers at the next contact: {error}"
+                f" (if the address is wrong: phantom init{again} --server URL)"
+            ) from None
         finally:
             waits.cancel()
             await asyncio.wait({waits})

@@ -53,7 +53,7 @@ def list_requests(profile: str, as_json: bool) -> None:
             show = f"phantom requests show{option} {_beginning(user_id)}"
             click.echo(f"{one.waiting} message(s) since {moment(one.since)}; look with: {show}")
     if not found and not as_json:
-        click.echo("no stranger has written", err=True)
+        click.echo(f"no stranger has written; what waits at the relay comes with: phantom listen{option}", err=True)
 
 
 @requests.command()
@@ -93,7 +93,8 @@ def accept(who: str, name: str | None, profile: str, yes: bool) -> None:
         contact = client.contacts.add(name, user_id, alike=yes) if name else client.accept(user_id)
     finally:
         client.close()
-    click.echo(f"{one_line(contact.label)} is let in; their texts come with: phantom listen")
+    option = "" if profile == "default" else f" -p {profile}"
+    click.echo(f"{one_line(contact.label)} is let in; their texts come with: phantom listen{option}")
 
 
 @requests.command()
@@ -123,7 +124,12 @@ def _meant(client: Client, who: str) -> str:
         return found[0]
     if len(found) > 1:
         raise UnknownContact(f"'{begin}' is the beginning of {len(found)} ids; give more of it")
-    user_id = client.contacts.find(who).user_id
+    if len(found) == 1 and begin:
+        raise UnknownContact(f"give at least {LEAST} characters of an id; 'phantom requests' lists them")
+    try:
+        user_id = client.contacts.find(who).user_id
+    except UnknownContact:
+        raise UnknownContact(f"no message request begins with '{begin}'; 'phantom requests' lists them") from None
     if user_id not in ids:
         raise UnknownContact(f"no message request of {short_id(user_id)} waits; 'phantom requests' lists them")
     return user_id

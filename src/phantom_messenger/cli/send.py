@@ -3,7 +3,8 @@
 import asyncio
 import json
 import sys
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import click
 
@@ -24,6 +25,28 @@ OF_THE_WAY = {"paused", "clock"}
 WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}
 
 
+TIMEOUT: Final = 20.0
+LONGEST: Final = 90.0
+"""How long to wait if nothing is said, and if a relay that was reached asks for more."""
+
+SPARE: Final = 10.0
+"""Beyond the time that a relay names: for the login and the text."""
+
+
+@dataclass
+class Patience:
+    """Until when to wait, in the loop's time; longer if the relay says so and the user has not said how long."""
+
+    until: float
+    may_grow: bool
+
+    def wait_for(self, seconds: float) -> None:
+        """The relay lets nobody in before so many seconds."""
+        if self.may_grow:
+            now = asyncio.get_running_loop().time()
+            self.until = max(self.until, now + min(seconds, LONGEST) + SPARE)
+
+
 @click.command()
 @click.argument("who")
 @click.argument("text")
@@ -33,11 +56,23 @@ WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERE
 @click.option(
     "--wait", type=click.Choice(list(WAITS)), default="accepted", show_default=True, help="until when to wait"
 )
-@click.option("--timeout", type=Duration(), default=20.0, metavar="TIME", help="how long to wait  [default: 20s]")
+@click.option(
+    "--timeout",
+    type=Duration(),
+    metavar="TIME",
+    help="how long to wait  [default: 20s, and as long as the relay asks for, at most 90s]",
+)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @reports_errors
 def send(  # noqa: PLR0917 - click passes them by name
-    who: str, text: str, profile: str, burn: bool, expires: float | None, wait: str, timeout: float, as_json: bool
+    who: str,
+    text: str,
+    profile: str,
+    burn: bool,
+    expires: float | None,
+    wait: str,
+    timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Send TEXT to WHO, a contact's name or an id; '-' reads the text from standard input."""
     if text == "-":
@@ -49,7 +84,7 @@ def send(  # noqa: PLR0917 - click passes them by name
         except UnicodeDecodeError:
             raise UsageError("standard input is not UTF-8 text; phantom sends text only") from None
     if is_blank(text):
-        raise UsageError("there is nothing to see in it; give a text")
+        raise UsageError("the text is empty, or nothing in it can be seen; give a text")
     client = open_client(profile)
     sending = _send(client, who, text, burn=burn, expires=expires, wait=WAITS[wait], timeout=timeout, as_json=as_json)
     run(sending, interrupted="")
@@ -63,12 +98,14 @@ async def _send(
     burn: bool,
     expires: float | None,
     wait: DeliveryState,
-    timeout: float,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
+    loop = asyncio.get_running_loop()
+    patience = Patience(loop.time() + (timeout or TIMEOUT), may_grow=timeout is None)
     async with client:
         peer = client.contacts.find(who).user_id
-        obstacle = asyncio.create_task(_obstacle(client, peer, timeout))
+        obstacle = asyncio.create_task(_obstacle(client, peer, patience))
         tasks: set[asyncio.Task[Any]] = {obstacle}
         delivery = None
         try:
@@ -76,7 +113,10 @@ async def _send(
             delivery = await client.send(who, text, burn_after_read=burn, expires_in=expires)
             arrival = asyncio.create_task(delivery.wait(wait))
             tasks.add(arrival)
-            await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            while (left := patience.until - loop.time()) > 0:
+                done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    break
             if as_json:
                 state, to = delivery.state.word, delivery.peer.user_id
                 click.echo(json.dumps({"type": "sent", "id": delivery.message_id, "state": state, "to": to}))
@@ -95,7 +135,7 @@ async def _send(
             await asyncio.wait(tasks)
 
 
-async def _obstacle(client: Client, peer: str, timeout: float) -> str:
+async def _obstacle(client: Client, peer: str, patience: Patience) -> str:
     """What will not go away by waiting a little, as a sentence; an outage is only mentioned."""
     mentioned = False
     async for event in client.events():
@@ -105,9 +145,13 @@ async def _obstacle(client: Client, peer: str, timeout: float) -> str:
             click.echo(f"phantom: {one_line(event.sentence)}", err=True)
         if isinstance(event, TroubleEvent) and event.peer is None and event.word in OF_THE_WAY:
             click.echo(f"phantom: {one_line(event.sentence)}", err=True)
-        if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE and not mentioned:
+        if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
+            if event.busy:
+                patience.wait_for(event.retry_after or 0.0)
+            if not mentioned:
+                left = max(0.0, patience.until - asyncio.get_running_loop().time())
+                click.echo(f"phantom: no connection yet, trying for {left:.0f} s: {one_line(event.reason)}", err=True)
             mentioned = True
-            click.echo(f"phantom: no connection yet, trying for {timeout:.0f} s: {one_line(event.reason)}", err=True)
     return ""
 
 

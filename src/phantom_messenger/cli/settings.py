@@ -17,8 +17,8 @@ MEANINGS: Final = {
 
 
 @click.command()
-@click.argument("name", required=False, type=click.Choice(list(NAMES)), metavar="[NAME")
-@click.argument("value", required=False, type=click.Choice(["on", "off"]), metavar="[on|off]]")
+@click.argument("name", required=False, type=click.Choice(list(NAMES)), metavar="[NAME]")
+@click.argument("value", required=False, type=click.Choice(["on", "off"]), metavar="[on|off]")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @reports_errors

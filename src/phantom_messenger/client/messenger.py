@@ -267,6 +267,8 @@ class Messenger:
             InvalidUserId, TextTooLong, UsageError: it cannot be sent as it is.
             KeyChanged: the user must look at the key of this contact first.
         """
+        if peer == self.user_id:
+            raise InvalidUserId("this is your own id; ask your contact for theirs")
         if not self.contacts.can_be(peer):
             raise InvalidUserId(f"'{peer}' is not the id of somebody else; ask your contact for 'phantom id'")
         try:

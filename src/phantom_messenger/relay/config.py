@@ -324,9 +324,8 @@ def _consistent(config: Config) -> Config:
         if reached or config.trusted_proxies:
             cause = f"--host {reached[0]}" if reached else "--trusted-proxies"
             raise ConfigError(
-                f"{cause} needs --public-names: the names under which clients dial this relay, for example "
-                f"'chat.example.org' or '192.168.1.7:8080', for a login serves at the relay alone that it names "
-                f"('{names.ANY}' lets clients in under every name, and so every relay that passes their logins on)"
+                f"{cause} needs --public-names: the names under which clients dial this relay, "
+                "for example 'chat.example.org' or '192.168.1.7:8080'; docs/operating.md, Its names, says why"
             )
     return config
 
