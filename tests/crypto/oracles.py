@@ -27,7 +27,7 @@ ROOT_LABEL: Final = b"phantom/1 ratchet root\n"
 MESSAGE_LABEL: Final = b"phantom/1 message key\n"
 SIGNED_PREKEY_LABEL: Final = b"phantom/1 signed-prekey\n"
 X3DH_LABEL: Final = b"phantom/1 X3DH X25519 SHA-256\n"
-LIMIT: Final = 1_000
+LIMIT: Final = 256
 
 
 def done(coroutine: Coroutine[Any, Any, Result]) -> Result:

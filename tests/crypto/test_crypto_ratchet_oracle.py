@@ -136,10 +136,10 @@ def test_each_message_of_one_side_is_read_by_the_other(roles: str) -> None:
 
 
 @pytest.mark.parametrize("roles", ROLES)
-def test_a_jump_of_1000_is_read_by_both(roles: str) -> None:
+def test_a_jump_of_256_is_read_by_both(roles: str) -> None:
     begins, answers = (make(0) for make in ROLES[roles])
-    sent = [begins.encrypt(b"%d" % number, ASSOCIATED) for number in range(1_001)]
-    for number in (1_000, 0, 999):
+    sent = [begins.encrypt(b"%d" % number, ASSOCIATED) for number in range(257)]
+    for number in (256, 0, 255):
         assert answers.decrypt(*sent[number], ASSOCIATED) == b"%d" % number
     assert begins.decrypt(*answers.encrypt(b"reply", ASSOCIATED), ASSOCIATED) == b"reply"
 

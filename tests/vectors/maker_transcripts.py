@@ -389,9 +389,9 @@ def first_jump() -> Talk:
 
 
 def jump_over_end(name: str, lost: int, error: str | None) -> Talk:
-    """So many are lost at the end of a chain, and five hundred at the beginning of the next one."""
+    """So many are lost at the end of a chain, and half of what is allowed at the beginning of the next one."""
     outcome = "read" if error is None else "refused"
-    description = f"a jump over the end of a chain, {lost} numbers in it and 500 in the next one, is {outcome}"
+    description = f"a jump over the end of a chain, {lost} numbers in it and {MAX_SKIP // 2} in the next one, is {outcome}"
     talk = answered(name, description, padded=False)
     chain(talk, "alice", "a2")
     talk.lose("alice", lost)
@@ -399,7 +399,7 @@ def jump_over_end(name: str, lost: int, error: str | None) -> Talk:
     talk.send("bob", "b2")
     talk.receive("alice", "b2")
     talk.send("alice", "a3")
-    talk.lose("alice", 499)
+    talk.lose("alice", MAX_SKIP // 2 - 1)
     talk.send("alice", "far")
     talk.receive("bob", "far", error=error)
     talk.receive("bob", "a3")
@@ -421,20 +421,21 @@ def full() -> Talk:
 
 
 def full_over_chains() -> Talk:
-    talk = answered(
-        "full-over-chains", "of 750 skipped keys of one chain and 750 of the next, the oldest 500 go", padded=False
-    )
+    gone = MAX_SKIPPED_KEYS // 2
+    each = (MAX_SKIPPED_KEYS + gone) // 2
+    description = f"of {each} skipped keys of one chain and {each} of the next, the oldest {gone} go"
+    talk = answered("full-over-chains", description, padded=False)
     chain(talk, "alice", "a2")
     read(talk, "bob", "a2")
-    talk.lose("alice", 499)
+    talk.lose("alice", gone - 1)
     chain(talk, "alice", "gone", "kept")
-    talk.lose("alice", 249)
+    talk.lose("alice", each - gone - 1)
     talk.send("bob", "b2")
     talk.receive("alice", "b2")
     # In two steps: one message may not jump over all of them.
     talk.send("alice", "a3")
     read(talk, "bob", "a3")
-    talk.lose("alice", 750)
+    talk.lose("alice", each)
     talk.send("alice", "a4")
     read(talk, "bob", "a4")
     talk.receive("bob", "gone", error=GONE)
@@ -513,8 +514,8 @@ def ratchet_limits_json() -> Json:
         jump(),
         jump_too_far(),
         first_jump(),
-        jump_over_end("jump-over-end", 500, None),
-        jump_over_end("jump-over-end-too-far", 501, GONE),
+        jump_over_end("jump-over-end", MAX_SKIP // 2, None),
+        jump_over_end("jump-over-end-too-far", MAX_SKIP // 2 + 1, GONE),
         full(),
         full_over_chains(),
         chains(),

@@ -21,8 +21,8 @@ from kyber_py.ml_kem import ML_KEM_768
 Json = dict[str, Any]
 
 P: Final = 2**255 - 19
-JUMP: Final = 1_000
-KEPT: Final = 1_000
+JUMP: Final = 256
+KEPT: Final = 256
 CHAINS: Final = 5
 AGE_MS: Final = 30 * 86_400_000
 
