@@ -391,7 +391,9 @@ def first_jump() -> Talk:
 def jump_over_end(name: str, lost: int, error: str | None) -> Talk:
     """So many are lost at the end of a chain, and half of what is allowed at the beginning of the next one."""
     outcome = "read" if error is None else "refused"
-    description = f"a jump over the end of a chain, {lost} numbers in it and {MAX_SKIP // 2} in the next one, is {outcome}"
+    description = (
+        f"a jump over the end of a chain, {lost} numbers in it and {MAX_SKIP // 2} in the next one, is {outcome}"
+    )
     talk = answered(name, description, padded=False)
     chain(talk, "alice", "a2")
     talk.lose("alice", lost)

@@ -19,9 +19,6 @@ from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 BACKLOG: Final = 1_024
 """Sockets that the operating system holds until they are taken: everybody reconnects at once after a restart."""
 
-AT_ONCE: Final = 64
-"""Sockets that are accepted in one turn."""
-
 REST_SECONDS: Final = 1.0
 """How long nothing is accepted after the operating system had no descriptor or memory for it."""
 
@@ -133,21 +130,21 @@ class Listener:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                opened, address = listening.accept()
-            except (BlockingIOError, InterruptedError):
+        """Accept one socket. In each turn but one begins, so that those who are in do not wait for a crowd outside."""
+        try:
+            opened, address = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            if error.errno in _GONE_AGAIN:
                 return
-            except OSError as error:
-                if error.errno in _GONE_AGAIN:
-                    continue
-                # It would say so again and again, at once: the socket that waits stays readable.
-                log(Event.CONNECTIONS_FULL)
-                self._loop.remove_reader(listening)
-                self._loop.call_later(REST_SECONDS, self._listen, listening)
-                return
-            opened.setblocking(False)
-            self._let_in(opened, address[0])
+            # It would say so again and again, at once: the socket that waits stays readable.
+            log(Event.CONNECTIONS_FULL)
+            self._loop.remove_reader(listening)
+            self._loop.call_later(REST_SECONDS, self._listen, listening)
+            return
+        opened.setblocking(False)
+        self._let_in(opened, address[0])
 
     def _let_in(self, opened: socket.socket, peer: str) -> None:
         place = self._door.enter(peer)
