@@ -51,8 +51,8 @@ if TYPE_CHECKING:
         MessageEvent,
         PresenceEvent,
         RequestEvent,
-        TroubleEvent,
         Trust,
+        WarningEvent,
     )
 
 _PLACES = {
@@ -97,7 +97,7 @@ _PLACES = {
         "MessageEvent",
         "PresenceEvent",
         "RequestEvent",
-        "TroubleEvent",
+        "WarningEvent",
         "Trust",
     ),
 }
@@ -138,7 +138,6 @@ __all__ = [
     "RequestEvent",
     "Settings",
     "TextTooLong",
-    "TroubleEvent",
     "Trust",
     "UnknownContact",
     "UsageError",
@@ -146,6 +145,7 @@ __all__ = [
     "VaultError",
     "VaultFull",
     "VaultInUse",
+    "WarningEvent",
     "WrongPassphrase",
     "__version__",
     "plain_id",

@@ -25,7 +25,7 @@ from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
 from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord, SessionRecord
 from phantom_messenger.client.sessions import Sessions
-from phantom_messenger.client.status import DeliveryState, Event, TroubleEvent
+from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.crypto import session
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
@@ -362,7 +362,7 @@ class Device:
 
     def troubles(self) -> list[str]:
         """The words of all troubles."""
-        return [event.word for event in self.heard(TroubleEvent)]
+        return [event.code for event in self.heard(WarningEvent)]
 
     def send(self, to: "Device", *texts: str, **options: Any) -> list[str]:
         """Put texts into the outbox; their message ids."""

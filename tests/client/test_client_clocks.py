@@ -11,7 +11,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.ageing import KEEP_MS, Ageing
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.records import Number, PreKeyRecord, ReceivedRecord, SteadyRecord
-from phantom_messenger.client.status import TroubleEvent
+from phantom_messenger.client.status import WarningEvent
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, World
 
@@ -212,9 +212,9 @@ def test_clock_that_is_wrong_is_told_once(town: Town, ahead: int, told: int) -> 
         bob.login()
     assert bob.troubles().count("clock") == told
     if told:
-        (trouble,) = [event for event in bob.heard(TroubleEvent) if event.word == "clock"]
+        (warning,) = [event for event in bob.heard(WarningEvent) if event.code == "clock"]
         way = "ahead of" if ahead > 0 else "behind"
-        assert trouble.sentence == f"this machine's clock is 60 minutes {way} the relay's; check its date and time"
+        assert warning.message == f"this machine's clock is 60 minutes {way} the relay's; check its date and time"
 
 
 # --- what is done to the wall clock -----------------------------------------------

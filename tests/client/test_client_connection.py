@@ -21,7 +21,7 @@ from phantom_messenger.client.errors import (
     VaultInUse,
     WrongPassphrase,
 )
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, TroubleEvent
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, WarningEvent
 from support.certificates import self_signed
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import PATIENCE, event, first, friends, opened, run
@@ -247,9 +247,9 @@ def test_destroying_deletes_the_account_and_the_files(tmp_path: Path, relay: Rel
             sending: list[asyncio.Task[Delivery]] = []
             await event(
                 bob,
-                TroubleEvent,
+                WarningEvent,
                 lambda: sending.append(asyncio.create_task(bob.send("alice", "are you there?"))),
-                word="unknown-user",
+                code="unknown-user",
             )
         with pytest.raises(NoProfile):
             opened(tmp_path, "alice", create=False)

@@ -13,7 +13,7 @@ from phantom_messenger.client import conversations, records
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.sending import CLASSICAL_AGAIN_MS
-from phantom_messenger.client.status import TroubleEvent, Trust
+from phantom_messenger.client.status import Trust, WarningEvent
 from phantom_messenger.crypto.session import HAS_HANDSHAKE, HAS_KEM
 from support.people import Frame
 from support.simulated import MINUTE, SECOND, World
@@ -129,8 +129,8 @@ def test_text_waits_while_the_relay_gives_no_post_quantum_key(
     assert not alice.frames_sent("MESSAGE")
     assert alice.messenger.waiting == 1
     assert bob.read_all() == []
-    (trouble,) = [event for event in alice.heard(TroubleEvent) if event.word == word]
-    assert f"phantom contacts accept {'bob' if word == 'downgrade' else bob.id} --classical" in trouble.sentence
+    (warning,) = [event for event in alice.heard(WarningEvent) if event.code == word]
+    assert f"phantom contacts accept {'bob' if word == 'downgrade' else bob.id} --classical" in warning.message
     # It is asked for again by itself, though not so often as to use up what others need.
     assert len(alice.frames_sent("KEY_EXCHANGE_INIT")) <= 6
     alice.tamper = None

@@ -12,7 +12,7 @@ import pytest
 from client_samples import cheap_passphrases, found_in_files
 
 from phantom_messenger.client.errors import DeliveryFailed, TextTooLong, UnknownContact, UsageError
-from phantom_messenger.client.status import DeliveryState, PresenceEvent, TroubleEvent
+from phantom_messenger.client.status import DeliveryState, PresenceEvent, WarningEvent
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import NOBODY, PASSPHRASE, PATIENCE, event, first, friends, opened, run
 
@@ -246,13 +246,13 @@ def test_events_tell_who_comes_types_and_goes(tmp_path: Path, relay: RelayProces
     run(main())
 
 
-def test_trouble_of_a_client_is_an_event(tmp_path: Path, relay: RelayProcess) -> None:
+def test_warning_of_a_client_is_an_event(tmp_path: Path, relay: RelayProcess) -> None:
     async def main() -> None:
         async with opened(tmp_path, "alice", relay) as alice:
             await alice.wait_online(PATIENCE)
             await alice.send(NOBODY, "who are you?")
-            found = await event(alice, TroubleEvent, lambda: alice.contacts.add("nobody", NOBODY))
-            assert found.word == "unknown-user"
+            found = await event(alice, WarningEvent, lambda: alice.contacts.add("nobody", NOBODY))
+            assert found.code == "unknown-user"
             assert found.peer is not None
             assert found.peer.name == "nobody"
 

@@ -14,7 +14,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.healing import MAX_REMEMBERED
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, TroubleEvent
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, WarningEvent
 from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.session import SUITE
 from support.people import Frame, base64_text, canonical, flipped, kem_key_text
@@ -197,13 +197,13 @@ def test_changed_message_is_trouble_and_the_right_one_is_still_read(town: Town, 
     alice.send(bob, "hello")
     settle(alice, bob)
     assert bob.waiting() == []
-    (trouble,) = bob.heard(TroubleEvent)
+    (warning,) = bob.heard(WarningEvent)
     if change is MESSAGES["another suite"]:
         word, advice = "newer", "update this program"
     else:
         word, advice = "unreadable", "ask for it again"
-    assert trouble.word == word
-    assert advice in trouble.sentence
+    assert warning.code == word
+    assert advice in warning.message
     assert alice.troubles() == [], "what is not signed by its sender is not asked for"
     acks = [frame["payload"] for frame in bob.frames_sent("MESSAGE_ACK")]
     assert [ack for ack in acks if "messageId" in ack] == []

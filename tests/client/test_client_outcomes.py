@@ -21,7 +21,7 @@ from client_samples import (
 from phantom_messenger.client import content, records
 from phantom_messenger.client.records import ContactRecord, OutboxRecord
 from phantom_messenger.client.requests import Requests
-from phantom_messenger.client.status import MessageEvent, RequestEvent, TroubleEvent
+from phantom_messenger.client.status import MessageEvent, RequestEvent, WarningEvent
 from phantom_messenger.crypto import padding
 from support.people import Frame, base64_text, canonical, flipped
 from support.simulated import SECOND, World
@@ -90,7 +90,7 @@ class Stage:
         self.bob.step_down()
         pass_time(3 * SECOND, self.bob)
         acks = [ack["payload"] for ack in self.bob.frames_sent("MESSAGE_ACK")]
-        told = {event.word for event in self.bob.heard(TroubleEvent)}
+        told = {event.code for event in self.bob.heard(WarningEvent)}
         told |= {"message"} if self.bob.heard(MessageEvent) else set()
         told |= {"request"} if self.bob.heard(RequestEvent) else set()
         kept = {word for word, kind in kinds.items() if self.bob.vault.has(kind, name)} - before

@@ -11,7 +11,7 @@ from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 from phantom_messenger.client import pacing
 from phantom_messenger.client.pacing import Pacing, asked, span
 from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.status import TroubleEvent
+from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire.limits import RateClass
 from support.people import Frame
@@ -155,9 +155,9 @@ def test_texts_that_wait_for_the_limit_are_told_once_with_their_time(make_world:
     alice, bob = town.devices("alice", "bob")
     alice.send(bob, *(str(number) for number in range(70)))
     settle(alice, bob)
-    (trouble,) = [event for event in alice.heard(TroubleEvent) if event.word == "paused"]
-    assert trouble.peer is None
-    assert trouble.sentence.endswith("texts wait: the relay takes the next in 61 seconds")
+    (warning,) = [event for event in alice.heard(WarningEvent) if event.code == "paused"]
+    assert warning.peer is None
+    assert warning.message.endswith("texts wait: the relay takes the next in 61 seconds")
     pass_time(30 * SECOND, alice, bob)
     assert alice.troubles().count("paused") == 1
     pass_time(2 * MINUTE, alice, bob)
@@ -174,7 +174,7 @@ def test_text_to_somebody_who_deleted_the_account_is_not_told_as_too_early(town:
     alice.send(bob, "are you there?")
     alice.send(carol, "and you?")
     settle(alice)
-    told = {event.peer.user_id: event.sentence for event in alice.heard(TroubleEvent) if event.peer is not None}
+    told = {event.peer.user_id: event.message for event in alice.heard(WarningEvent) if event.peer is not None}
     assert "any more: the account was deleted" in told[bob.id]
     assert "yet; texts wait until they have connected once" in told[carol.id]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from client_samples import Device, Town, fast_folder, pass_time, settle
 
-from phantom_messenger.client.status import DeliveryEvent, MessageEvent, PresenceEvent, TroubleEvent
+from phantom_messenger.client.status import DeliveryEvent, MessageEvent, PresenceEvent, WarningEvent
 from phantom_messenger.wire.frames import PresenceStatus
 from support.simulated import MINUTE, SECOND, World
 
@@ -82,4 +82,4 @@ def test_events_are_frozen_and_hold_no_text_and_no_secret(town: Town) -> None:
         assert "secret" not in repr(event)
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(event, "message_id", "another")  # noqa: B010 - what must not work
-    assert not alice.heard(TroubleEvent)
+    assert not alice.heard(WarningEvent)

@@ -10,7 +10,7 @@ from cutting_proxy import CuttingProxy, End, cutting_proxy
 
 from phantom_messenger import Client
 from phantom_messenger.client import records
-from phantom_messenger.client.status import ConnectionState, DeliveryState, Event, TroubleEvent
+from phantom_messenger.client.status import ConnectionState, DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import names
@@ -41,8 +41,8 @@ class Person(Client):
 
     def _emit(self, event: Event) -> None:
         super()._emit(event)
-        if isinstance(event, TroubleEvent):
-            self.troubles.append(f"{event.word}: {event.sentence}")
+        if isinstance(event, WarningEvent):
+            self.troubles.append(f"{event.code}: {event.message}")
 
     async def application(self) -> None:
         """Read what comes, and answer questions."""

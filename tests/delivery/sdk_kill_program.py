@@ -14,7 +14,7 @@ from typing import Any
 from phantom_messenger import Client, Delivery
 from phantom_messenger.client import records
 from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.status import TroubleEvent
+from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Vault
 
 PASSPHRASE = "correct horse"
@@ -74,8 +74,8 @@ async def receive_all(me: Client, journal: Journal) -> None:
 async def hear_troubles(me: Client, journal: Journal) -> None:
     """Note what a person would be told: nobody loses anything here, so that should be nothing."""
     async for event in me.events():
-        if isinstance(event, TroubleEvent):
-            journal.note("trouble", event.word)
+        if isinstance(event, WarningEvent):
+            journal.note("trouble", event.code)
 
 
 async def finish(me: Client, journal: Journal) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from phantom_messenger import Client
 from phantom_messenger.client.errors import VaultInUse
-from phantom_messenger.client.status import TroubleEvent
+from phantom_messenger.client.status import WarningEvent
 from support.amounts import amount
 from support.relay_process import RelayProcess, environment
 from support.sdk_clients import opened
@@ -94,8 +94,8 @@ class Bob:
 
     async def hear_troubles(self) -> None:
         async for event in self.client.events():
-            if isinstance(event, TroubleEvent):
-                self.troubles.append(event.word)
+            if isinstance(event, WarningEvent):
+                self.troubles.append(event.code)
 
     async def gets(self, number: str) -> None:
         """Wait until this message has come; not for long, for it may be lost."""

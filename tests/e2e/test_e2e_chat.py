@@ -14,8 +14,8 @@ from phantom_messenger.client.status import (
     Contact,
     DeliveryEvent,
     DeliveryState,
-    TroubleEvent,
     Trust,
+    WarningEvent,
 )
 from support.command_line import phantom
 from support.relay_process import RelayProcess
@@ -94,7 +94,7 @@ def test_text_that_waits_says_why() -> None:
     assert screen.toolbar().endswith("last text · waiting: no connection")
     screen.take(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
     assert screen.toolbar().endswith("· waiting")
-    screen.take(TroubleEvent(peer=None, word="paused", sentence="texts wait 40 seconds"))
+    screen.take(WarningEvent(peer=None, code="paused", message="texts wait 40 seconds"))
     assert screen.toolbar().endswith("· waiting: the relay's limit")
     screen._sent_at -= 12
     assert "· waiting 12 s: the relay's limit" in screen.toolbar()

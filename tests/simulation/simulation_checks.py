@@ -21,7 +21,7 @@ from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outbox import _RANK, Outbox
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, TroubleEvent
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines import sqlite
 from phantom_messenger.engines.mailboxes import SQLiteMailboxes
@@ -457,10 +457,10 @@ class Ledger:
                 text = self.texts[event.message_id]
                 if _RANK[event.state] > _RANK[text.most] and self.checks_answers:
                     self.wrong(f"{self.called(text)} is told as {event.state.word}, and is {text.most.word}")
-            case TroubleEvent():
-                self._setting.happened(f"trouble: {event.word}")
-                if event.word not in EXPLAINED:
-                    self.wrong(f"{self.names[user]} has trouble: {event.word}: {event.sentence}")
+            case WarningEvent():
+                self._setting.happened(f"trouble: {event.code}")
+                if event.code not in EXPLAINED:
+                    self.wrong(f"{self.names[user]} has trouble: {event.code}: {event.message}")
             case _:
                 pass
 

@@ -21,7 +21,7 @@ from phantom_messenger.client.status import (
     Event,
     MessageEvent,
     RequestEvent,
-    TroubleEvent,
+    WarningEvent,
 )
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import padding, session
@@ -99,8 +99,8 @@ def tells(events: list[Event]) -> list[Json]:
                 found.append({"event": event.state.word, "message": event.message_id})
             case RequestEvent():
                 found.append({"event": "request", "waiting": event.waiting})
-            case TroubleEvent():
-                found.append({"event": "trouble", "word": event.word})
+            case WarningEvent():
+                found.append({"event": "trouble", "word": event.code})
             case _:
                 pass
     return found

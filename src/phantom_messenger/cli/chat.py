@@ -32,7 +32,7 @@ from phantom_messenger.client.status import (
     MessageEvent,
     PresenceEvent,
     RequestEvent,
-    TroubleEvent,
+    WarningEvent,
 )
 
 MARKS = {
@@ -54,7 +54,7 @@ OBSTACLES = {
     "downgrade": "no post-quantum key",
     "classical": "no post-quantum key",
 }
-"""Troubles that keep a text here, in few words."""
+"""Warnings that say why a message is still here, in a few words."""
 
 HELP = """(Enter sends; Alt-Enter begins another line; Ctrl-C clears the line; Ctrl-Z pauses; Ctrl-D leaves)
 (/burn TEXT sends a text that is erased there once it was read)
@@ -120,12 +120,12 @@ class Screen:
                     self._reason = ""
                 elif changed and event.reason:
                     return f"({event.state}: {one_line(event.reason)})"
-            case TroubleEvent():
+            case WarningEvent():
                 if event.peer is not None and event.peer.user_id == self._contact.user_id:
                     self._contact = event.peer  # a changed key, or no post-quantum one
-                if event.word in OBSTACLES and event.peer in {None, self._contact}:
-                    self._obstacle = event.word
-                return f"({one_line(event.sentence)})"
+                if event.code in OBSTACLES and event.peer in {None, self._contact}:
+                    self._obstacle = event.code
+                return f"({one_line(event.message)})"
             case _:
                 pass
         return None

@@ -19,7 +19,7 @@ from phantom_messenger.client.status import (
     MessageEvent,
     PresenceEvent,
     RequestEvent,
-    TroubleEvent,
+    WarningEvent,
 )
 
 
@@ -74,8 +74,8 @@ async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
             if event.peer.user_id not in asked:
                 asked.add(event.peer.user_id)  # one line for a stranger, however much they write
                 click.echo(f"phantom: {request_line(event)}", err=True)
-        elif isinstance(event, TroubleEvent):
-            click.echo(f"phantom: {one_line(event.sentence)}", err=True)
+        elif isinstance(event, WarningEvent):
+            click.echo(f"phantom: {one_line(event.message)}", err=True)
         elif isinstance(event, ConnectionEvent):
             # One line for an outage, however often it is tried again.
             if event.state is ConnectionState.ONLINE and said:
@@ -136,6 +136,6 @@ def event_row(event: Event) -> dict[str, Any]:
             return {"type": "connection", "state": str(event.state), "reason": event.reason}
         case RequestEvent():
             return {"type": "request", "sender": event.peer.user_id, "waiting": event.waiting}
-        case TroubleEvent():
+        case WarningEvent():
             user_id = None if event.peer is None else event.peer.user_id
-            return {"type": "trouble", "word": event.word, "userId": user_id, "sentence": event.sentence}
+            return {"type": "warning", "code": event.code, "userId": user_id, "message": event.message}

@@ -14,13 +14,13 @@ from phantom_messenger.client.client import Client, Delivery
 from phantom_messenger.client.content import MAX_TEXT_BYTES
 from phantom_messenger.client.errors import RelayUnreachable, UsageError
 from phantom_messenger.client.plain import is_blank, plain_lines
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, TroubleEvent
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, WarningEvent
 
 HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange", "key-changed"}
-"""Troubles with the recipient that waiting a little does not end."""
+"""Warnings about the recipient that a short wait does not clear."""
 
 OF_THE_WAY = {"paused", "clock"}
-"""Troubles with nobody in particular that say why a text waits, or may not be taken."""
+"""Warnings about nobody in particular that explain why a message waits or may be rejected."""
 
 WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}
 
@@ -139,12 +139,12 @@ async def _obstacle(client: Client, peer: str, patience: Patience) -> str:
     """What will not go away by waiting a little, as a sentence; an outage is only mentioned."""
     mentioned = False
     async for event in client.events():
-        if isinstance(event, TroubleEvent) and event.peer is not None and event.peer.user_id == peer:
-            if event.word in HOPELESS:
-                return event.sentence
-            click.echo(f"phantom: {one_line(event.sentence)}", err=True)
-        if isinstance(event, TroubleEvent) and event.peer is None and event.word in OF_THE_WAY:
-            click.echo(f"phantom: {one_line(event.sentence)}", err=True)
+        if isinstance(event, WarningEvent) and event.peer is not None and event.peer.user_id == peer:
+            if event.code in HOPELESS:
+                return event.message
+            click.echo(f"phantom: {one_line(event.message)}", err=True)
+        if isinstance(event, WarningEvent) and event.peer is None and event.code in OF_THE_WAY:
+            click.echo(f"phantom: {one_line(event.message)}", err=True)
         if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
             if event.busy:
                 patience.wait_for(event.retry_after or 0.0)

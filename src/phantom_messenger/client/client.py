@@ -49,7 +49,7 @@ from phantom_messenger.client.status import (
     DeliveryEvent,
     DeliveryState,
     Event,
-    TroubleEvent,
+    WarningEvent,
 )
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.steady import boot_id, since_boot_ms
@@ -520,7 +520,7 @@ class Client:
     # --- presence and events ------------------------------------------------------
 
     async def events(self) -> AsyncIterator[Event]:
-        """Presence, deliveries, the connection and troubles from now on.
+        """Presence, deliveries, the connection and warnings from now on.
 
         Raises:
             LoginRefused, Replaced, ClientClosed: nothing will come any more.
@@ -728,8 +728,8 @@ class Client:
                     else logging.WARNING
                 )
                 _log.log(level, "%s%s", event.state, f": {event.reason}" if event.reason else "")
-            case TroubleEvent(word=word):
-                _log.warning("trouble: %s", word)  # the sentence can name people
+            case WarningEvent(code=code):
+                _log.warning("warning: %s", code)  # the message can name users
             case DeliveryEvent():
                 delivery = self._deliveries.get(event.message_id)
                 if delivery is not None:
@@ -795,4 +795,4 @@ async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
             task.exception()
 
 
-__all__ = ["Client", "Delivery", "Message", "TroubleEvent"]
+__all__ = ["Client", "Delivery", "Message"]

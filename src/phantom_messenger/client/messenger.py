@@ -50,8 +50,8 @@ from phantom_messenger.client.status import (
     MessageEvent,
     PresenceEvent,
     RequestEvent,
-    TroubleEvent,
     Trust,
+    WarningEvent,
 )
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite
@@ -861,5 +861,5 @@ class Messenger:
     def _emit(self, event: Event) -> None:
         self._events.append(event)
 
-    def _trouble(self, peer: Contact | None, word: str, sentence: str) -> None:
-        self._emit(TroubleEvent(peer=peer, word=word, sentence=sentence))
+    def _trouble(self, peer: Contact | None, code: str, message: str) -> None:
+        self._emit(WarningEvent(peer=peer, code=code, message=message))

@@ -117,12 +117,12 @@ class ConnectionEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TroubleEvent:
-    """Something a person should know: ``word`` is stable, ``sentence`` is to be shown."""
+class WarningEvent:
+    """Something the user should know: ``code`` is stable, ``message`` is to be shown."""
 
     peer: Contact | None
-    word: str
-    sentence: str
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,4 +133,4 @@ class RequestEvent:
     waiting: int
 
 
-Event = RequestEvent | MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | TroubleEvent
+Event = RequestEvent | MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | WarningEvent
