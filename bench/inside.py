@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from phantom_messenger.bench import wire
+from phantom_messenger.clock import SystemClock
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Job, Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
-from phantom_messenger.steady import SystemClock
 
 BODY: Final = base64.b64encode(bytes(range(256)) * 3).decode()
 """1,024 characters."""

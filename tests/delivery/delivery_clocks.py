@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-from phantom_messenger import steady
+from phantom_messenger import clock
+from phantom_messenger.clock import ClockSnapshot, SystemClock
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.config import Config
-from phantom_messenger.steady import SystemClock, TimeMark
 from support.people import Person
 from support.simulated import MINUTE, Clock, World
 
@@ -46,16 +46,16 @@ class Machine(Clock):
 
     # --- what the relay makes of it -----------------------------------------------
 
-    def relay_starts(self, kept: TimeMark | None) -> None:
+    def relay_starts(self, kept: ClockSnapshot | None) -> None:
         self._relays = SystemClock(kept)
 
-    def steady_ms(self) -> int:
+    def persistent_ms(self) -> int:
         assert self._relays is not None
-        return self._relays.steady_ms()
+        return self._relays.persistent_ms()
 
-    def mark(self) -> TimeMark:
+    def snapshot(self) -> ClockSnapshot:
         assert self._relays is not None
-        return self._relays.mark()
+        return self._relays.snapshot()
 
     # --- what happens to it -------------------------------------------------------
 
@@ -71,7 +71,7 @@ class Machine(Clock):
 class WallSteady(Machine):
     """A control: mail ages by the wall clock."""
 
-    def steady_ms(self) -> int:
+    def persistent_ms(self) -> int:
         return self.wall
 
 
@@ -122,6 +122,6 @@ MakeHousehold = Callable[..., Household]
 
 def on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Have relays of this test read their time from a machine."""
-    monkeypatch.setattr(steady, "time", machine)
-    monkeypatch.setattr(steady, "boot_id", machine.boot_id)
+    monkeypatch.setattr(clock, "time", machine)
+    monkeypatch.setattr(clock, "boot_id", machine.boot_id)
     return machine

@@ -11,9 +11,9 @@ from delivery_clocks import DAY, Household, Machine, MakeHousehold, OneClock, Wa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phantom_messenger import steady
+from phantom_messenger import clock
+from phantom_messenger.clock import ClockSnapshot, SystemClock, resumed
 from phantom_messenger.relay.relay import Relay
-from phantom_messenger.steady import SystemClock, TimeMark, resumed
 from support.amounts import amount
 from support.people import Frame, Person
 from support.simulated import HOUR, MINUTE, SECOND
@@ -42,7 +42,7 @@ def household(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHousehold]:
 
 # --- taking up steady time --------------------------------------------------------
 
-KEPT = TimeMark("this boot", 500_000, 9_000_000, 7_000_000)
+KEPT = ClockSnapshot("this boot", 500_000, 9_000_000, 7_000_000)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ KEPT = TimeMark("this boot", 500_000, 9_000_000, 7_000_000)
         (KEPT, "another boot", 900_000, 9_060_000, 7_060_000),
         (KEPT, "another boot", 5, 9_000_000 - HOUR, 7_000_000),
         (KEPT, "", 560_000, 9_060_000, 7_060_000),
-        (TimeMark("", 500_000, 9_000_000, 7_000_000), "", 560_000, 9_000_000 - HOUR, 7_000_000),
+        (ClockSnapshot("", 500_000, 9_000_000, 7_000_000), "", 560_000, 9_000_000 - HOUR, 7_000_000),
     ],
     ids=[
         "a first start",
@@ -74,7 +74,9 @@ KEPT = TimeMark("this boot", 500_000, 9_000_000, 7_000_000)
         "neither has a name, the clock set back",
     ],
 )
-def test_steady_time_is_taken_up(kept: TimeMark | None, boot: str, since_boot: int, wall: int, expected: int) -> None:
+def test_steady_time_is_taken_up(
+    kept: ClockSnapshot | None, boot: str, since_boot: int, wall: int, expected: int
+) -> None:
     assert resumed(kept, boot=boot, since_boot=since_boot, wall=wall) == expected
 
 
@@ -87,28 +89,30 @@ def test_in_one_boot_steady_time_is_exact(wall: int, since_boot: int, starts: li
     found = began = resumed(None, boot="this boot", since_boot=since_boot, wall=wall)
     passed = 0
     for pause, shown in starts:
-        kept = TimeMark("this boot", since_boot + passed, wall, found)
+        kept = ClockSnapshot("this boot", since_boot + passed, wall, found)
         passed += pause
         wall = shown
         found = resumed(kept, boot="this boot", since_boot=since_boot + passed, wall=wall)
         assert found == began + passed
 
 
-@given(kept=st.builds(TimeMark, st.sampled_from(["", "a", "b"]), MOMENT, MOMENT, MOMENT), wall=MOMENT, since=MOMENT)
+@given(
+    kept=st.builds(ClockSnapshot, st.sampled_from(["", "a", "b"]), MOMENT, MOMENT, MOMENT), wall=MOMENT, since=MOMENT
+)
 @settings(deadline=None, derandomize=True, max_examples=amount(100, 2_000))
-def test_steady_time_never_goes_back(kept: TimeMark, wall: int, since: int) -> None:
+def test_steady_time_never_goes_back(kept: ClockSnapshot, wall: int, since: int) -> None:
     for boot in ("", "a"):
         found = resumed(kept, boot=boot, since_boot=since, wall=wall)
-        assert found >= kept.steady >= 0
-        assert found <= kept.steady + max(0, wall - kept.wall, since - kept.since_boot)
+        assert found >= kept.persistent >= 0
+        assert found <= kept.persistent + max(0, wall - kept.wall, since - kept.since_boot)
 
 
 def test_clock_of_this_machine_goes_on_where_it_was_kept() -> None:
     first = SystemClock()
-    kept = first.mark()
-    second = SystemClock(TimeMark(kept.boot, kept.since_boot, kept.wall - 400 * DAY, kept.steady))
-    assert kept.boot == steady.boot_id()
-    assert first.steady_ms() <= second.steady_ms() <= first.steady_ms()
+    kept = first.snapshot()
+    second = SystemClock(ClockSnapshot(kept.boot, kept.since_boot, kept.wall - 400 * DAY, kept.persistent))
+    assert kept.boot == clock.boot_id()
+    assert first.persistent_ms() <= second.persistent_ms() <= first.persistent_ms()
 
 
 # --- the life of a message --------------------------------------------------------

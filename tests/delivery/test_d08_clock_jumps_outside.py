@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from delivery_variants import Variant
 
+from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.steady import TimeMark
 from support.amounts import amount
 from support.people import Frame, Person, wall_ms
 from support.reference_client import ReferenceClient, members
@@ -93,7 +93,7 @@ class Displaced(Variant):
         """What a reboot changes for a relay that is down: the boot that it knows is another one."""
         with contextlib.closing(SQLiteStore(self.data)) as store:
             [kept] = store.run([lambda tx: tx.time.load()])
-            earlier = TimeMark("an earlier boot", 1, kept.wall, kept.steady)
+            earlier = ClockSnapshot("an earlier boot", 1, kept.wall, kept.persistent)
             assert store.run([lambda tx: tx.time.save(earlier)]) == [None]
 
 
@@ -286,8 +286,8 @@ def test_mail_of_a_real_relay_ages_by_what_has_passed(tmp_path: Path) -> None:
 
 
 BY_THE_WALL = """
-from phantom_messenger.steady import SystemClock
-SystemClock.steady_ms = SystemClock.wall_ms
+from phantom_messenger.clock import SystemClock
+SystemClock.persistent_ms = SystemClock.wall_ms
 """
 
 

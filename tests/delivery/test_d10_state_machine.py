@@ -83,7 +83,7 @@ def push_anyway(core: Core, session: Session, item: Item) -> None:
 
 
 def follows_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Clock, "steady_ms", Clock.wall_ms)
+    patch.setattr(Clock, "persistent_ms", Clock.wall_ms)
 
 
 def tells_strangers(patch: pytest.MonkeyPatch) -> None:

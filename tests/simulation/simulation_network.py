@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from phantom_messenger.steady import TimeMark, resumed
+from phantom_messenger.clock import ClockSnapshot, resumed
 from support.simulated import MINUTE, SECOND, Clock
 
 Action = Callable[[], None]
@@ -29,18 +29,18 @@ class RelayTime(Clock):
         self._booted_at = 0
         self._ahead = self.wall - self.monotonic
 
-    def steady_ms(self) -> int:
+    def persistent_ms(self) -> int:
         return self.monotonic + self._ahead
 
-    def mark(self) -> TimeMark:
-        return TimeMark(f"boot {self._boots}", self.monotonic - self._booted_at, self.wall, self.steady_ms())
+    def snapshot(self) -> ClockSnapshot:
+        return ClockSnapshot(f"boot {self._boots}", self.monotonic - self._booted_at, self.wall, self.persistent_ms())
 
-    def restart(self, kept: TimeMark | None, *, reboot: bool) -> int:
+    def restart(self, kept: ClockSnapshot | None, *, reboot: bool) -> int:
         """The relay starts again; how far its steady time has moved by that."""
         if reboot:
             self._boots += 1
             self._booted_at = self.monotonic
-        before, here = self._ahead, self.mark()
+        before, here = self._ahead, self.snapshot()
         steady = resumed(kept, boot=here.boot, since_boot=here.since_boot, wall=here.wall)
         self._ahead = steady - self.monotonic
         return self._ahead - before

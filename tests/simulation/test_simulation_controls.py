@@ -121,7 +121,7 @@ def test_push_to_a_session_that_has_not_all_before_it_breaks_the_order(
 def test_steady_time_that_follows_the_wall_clock_ends_texts_early(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RelayTime, "steady_ms", lambda self: self.wall)
+    monkeypatch.setattr(RelayTime, "persistent_ms", lambda self: self.wall)
     finds(folder, r"has expired after \d+ of \d+ ms", faults=("relay clock",))
 
 

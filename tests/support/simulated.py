@@ -12,13 +12,13 @@ from typing import Any
 
 import apsw
 
+from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import keycheck
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Failure, Job, Store, Transaction, Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
-from phantom_messenger.steady import TimeMark
 from support.people import Frame, Person, canonical
 
 HOST = "relay.test"
@@ -41,11 +41,11 @@ class Clock:
     def monotonic_ms(self) -> int:
         return self.monotonic
 
-    def steady_ms(self) -> int:
+    def persistent_ms(self) -> int:
         return self.monotonic + STEADY_AHEAD
 
-    def mark(self) -> TimeMark:
-        return TimeMark("this boot", self.monotonic, self.wall, self.steady_ms())
+    def snapshot(self) -> ClockSnapshot:
+        return ClockSnapshot("this boot", self.monotonic, self.wall, self.persistent_ms())
 
     def advance(self, milliseconds: int) -> None:
         self.wall += milliseconds

@@ -12,7 +12,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged, VaultError
 from phantom_messenger.client.records import Number, SteadyRecord
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.steady import TimeMark, resumed
+from phantom_messenger.clock import ClockSnapshot, resumed
 
 KEEP_MS: Final = 3_600_000
 """How often the moment is kept."""
@@ -41,7 +41,7 @@ class Ageing:
         self._wall = wall
         self._since_boot = since_boot
         self._boot = boot
-        self._kept: TimeMark | None = None
+        self._kept: ClockSnapshot | None = None
         self._at_boot = self._start() - since_boot()
         with suppress(VaultError), vault.transaction():  # a full disk: the profile can be read all the same
             self.keep()
@@ -58,9 +58,9 @@ class Ageing:
     def keep(self) -> None:
         """Keep the moment if it is time; call it inside a transaction."""
         since_boot = self._since_boot()
-        mark, kept = TimeMark(self._boot, since_boot, self._wall(), self._at_boot + since_boot), self._kept
+        mark, kept = ClockSnapshot(self._boot, since_boot, self._wall(), self._at_boot + since_boot), self._kept
         if kept is not None and kept.boot == mark.boot:
-            passed = mark.steady - kept.steady
+            passed = mark.persistent - kept.persistent
             if passed < KEEP_MS and abs(mark.wall - kept.wall - passed) < STEP_MS:
                 return
         self._put(mark)
@@ -75,12 +75,12 @@ class Ageing:
             return wall
         if kept is None:
             return wall + (0 if offset is None else offset.value)
-        self._kept = TimeMark(kept.boot, kept.since_boot, kept.wall, kept.steady)
+        self._kept = ClockSnapshot(kept.boot, kept.since_boot, kept.wall, kept.steady)
         return resumed(self._kept, boot=self._boot, since_boot=self._since_boot(), wall=wall)
 
-    def _put(self, mark: TimeMark) -> None:
-        record = SteadyRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.steady)
+    def _put(self, mark: ClockSnapshot) -> None:
+        record = SteadyRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.persistent)
         self._vault.put(records.STEADY, "", record)
 
-    def _remember(self, mark: TimeMark) -> None:
+    def _remember(self, mark: ClockSnapshot) -> None:
         self._kept = mark

@@ -52,7 +52,7 @@ from phantom_messenger.client.status import (
     WarningEvent,
 )
 from phantom_messenger.client.vault import Secret, Vault
-from phantom_messenger.steady import boot_id, since_boot_ms
+from phantom_messenger.clock import boot_id, since_boot_ms
 from phantom_messenger.wire.frames import PresenceStatus
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 

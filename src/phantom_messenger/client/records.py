@@ -275,7 +275,7 @@ class Number(Record, frozen=True):
 
 
 class SteadyRecord(Record, frozen=True, kw_only=True):
-    """``STEADY``/'': a moment on all clocks of the device, see ``steady.TimeMark``. All times are milliseconds."""
+    """``STEADY``/'': a moment on all clocks of the device, see ``clock.ClockSnapshot``. All times are milliseconds."""
 
     boot: str
     since_boot: int

@@ -16,6 +16,7 @@ from zlib import crc32
 import apsw
 import msgspec
 
+from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.damage import DamagedRows, is_damage, is_no_room
 from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.folder import (
@@ -34,7 +35,6 @@ from phantom_messenger.engines.reserve import Reserve
 from phantom_messenger.erasure import Erasure
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits
-from phantom_messenger.steady import TimeMark
 
 __all__ = ["SQLiteStore", "StoreError"]
 
@@ -418,15 +418,15 @@ class SQLiteTime:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def save(self, mark: TimeMark) -> None:
+    def save(self, mark: ClockSnapshot) -> None:
         """See ``relay.ports.TimeKeeper``."""
         self._connection.execute(
             "INSERT OR REPLACE INTO relay_time (only, boot, since_boot, wall, steady, checksum)"
             " VALUES (1, ?, ?, ?, ?, ?)",
-            (mark.boot, mark.since_boot, mark.wall, mark.steady, _checksum(mark)),
+            (mark.boot, mark.since_boot, mark.wall, mark.persistent, _checksum(mark)),
         )
 
-    def load(self) -> TimeMark | None:
+    def load(self) -> ClockSnapshot | None:
         """See ``relay.ports.TimeKeeper``."""
         row: Any = self._connection.execute(
             "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
@@ -434,7 +434,7 @@ class SQLiteTime:
         if row is None:
             return None
         boot, since_boot, wall, steady, kept = row
-        mark = TimeMark((boot or b"").decode("ascii", "replace"), since_boot, wall, steady)
+        mark = ClockSnapshot((boot or b"").decode("ascii", "replace"), since_boot, wall, steady)
         if _checksum(mark) != kept:
             log(Event.TIME_DAMAGED)
             return None
@@ -472,8 +472,8 @@ def _step_bytes(reserve: Reserve | None) -> int:
     return min(_STEP_BYTES, size // _STEP_SHARE) if size else _STEP_BYTES
 
 
-def _checksum(mark: TimeMark) -> int:
-    return crc32(f"{mark.boot} {mark.since_boot} {mark.wall} {mark.steady}".encode())
+def _checksum(mark: ClockSnapshot) -> int:
+    return crc32(f"{mark.boot} {mark.since_boot} {mark.wall} {mark.persistent}".encode())
 
 
 def _refuse_broken_sqlite() -> None:

@@ -300,7 +300,7 @@ class Core:
     def push_item(self, session: Session, item: Item) -> None:
         """Send one item of the mailbox, unless its time has come meanwhile."""
         session.feed.sent = item.seq
-        if item.expires_at is not None and item.expires_at <= self.clock.steady_ms():
+        if item.expires_at is not None and item.expires_at <= self.clock.persistent_ms():
             return
         self.send_text(session, item.text)
         if not session.acks:
@@ -313,7 +313,7 @@ class Core:
         if session.feed.loading or session.feed.live or session.state is not State.OPEN:
             return
         session.feed.loading = True
-        user, after, now = session.user_id, session.feed.sent, self.clock.steady_ms()
+        user, after, now = session.user_id, session.feed.sent, self.clock.persistent_ms()
 
         def finish(page: Any) -> None:
             session.feed.loading = False
@@ -439,7 +439,7 @@ class Core:
     def expire_unshown(self) -> None:
         """Tell of messages whose time has come what is told when nobody has fetched them."""
         # Told together, at one time: so are those that nobody has fetched.
-        for user, names in groupby(self.unshown.expired(self.clock.steady_ms()), lambda one: one[0]):
+        for user, names in groupby(self.unshown.expired(self.clock.persistent_ms()), lambda one: one[0]):
             self._tell(user, [(name, frames.Status.EXPIRED) for _, name in names])
 
     def _tell(self, recipient: str, fates: Sequence[tuple[Name, frames.Status]]) -> None:
@@ -463,7 +463,7 @@ class Core:
 
     def note_departure(self, user: str) -> None:
         """Remember when contacts last saw somebody, to the minute."""
-        minute, now = self.clock.wall_ms() // 60_000 * 60_000, self.clock.steady_ms()
+        minute, now = self.clock.wall_ms() // 60_000 * 60_000, self.clock.persistent_ms()
 
         def job(tx: Transaction) -> None:
             tx.directory.set_last_seen(user, minute)
@@ -510,7 +510,7 @@ class Core:
             limit: how many are looked at.
             then: called with whether there may be more.
         """
-        now = self.clock.steady_ms()
+        now = self.clock.persistent_ms()
         before = now - self.config.account_days * DAY_MS
 
         def finish(result: Any) -> None:
@@ -535,7 +535,7 @@ class Core:
         self.store_quietly(lambda tx: tx.directory.delete_idle(user, before), again)
 
     def _moment(self) -> Moment:
-        return Moment(self.clock.wall_ms(), self.clock.steady_ms())
+        return Moment(self.clock.wall_ms(), self.clock.persistent_ms())
 
     def _deliver_receipt(self, sender: str, item: Item | None) -> None:
         if item is not None:

@@ -129,9 +129,9 @@ def message(
 ) -> None:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
     sender, payload = session.user_id, frame.payload
-    if core.unshown.has_no_room(payload.recipient_id, Name(sender, payload.message_id), core.clock.steady_ms()):
+    if core.unshown.has_no_room(payload.recipient_id, Name(sender, payload.message_id), core.clock.persistent_ms()):
         raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
-    now, accepted_at = core.clock.steady_ms(), core.clock.wall_ms()
+    now, accepted_at = core.clock.persistent_ms(), core.clock.wall_ms()
     head, tail = loose.passed_on(sender) if loose else codec.routed_message(frame, signed_text, sender)
     lifetime = payload.options.expires_in
     item = NewItem(
@@ -227,7 +227,7 @@ def key_exchange_init(core: Core, session: Session, frame: frames.KeyExchangeIni
         _check_signed_key(core, session.public_key, offered.signed_pre_key, None if loose else offered.signature)
         if offered.one_time_pre_key is not UNSET:
             _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
-    now = core.clock.steady_ms()
+    now = core.clock.persistent_ms()
     item = _exchange_item(session, frame, "init", loose)
     target = payload.target_id
 
@@ -276,7 +276,7 @@ def key_exchange_response(
         if payload.kem_pre_key_signature is UNSET:
             raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
-    now = core.clock.steady_ms()
+    now = core.clock.persistent_ms()
     item = _exchange_item(session, frame, "response", loose)
     target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
     if target is None:

@@ -83,7 +83,7 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
     """Open the account that a login names; one that is not there yet at a second call, which has its place."""
     may_create = spent is not None
     user, key, signed = frame.payload.user_id, frame.payload.public_key, frame.signature is not UNSET
-    now = core.clock.steady_ms()
+    now = core.clock.persistent_ms()
 
     def job(tx: Transaction) -> Login | Claim:
         owner = tx.directory.public_key(user)

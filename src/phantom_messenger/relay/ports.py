@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
-from phantom_messenger.steady import TimeMark
+from phantom_messenger.clock import ClockSnapshot
 
 
 class Clock(Protocol):
-    """Three clocks: the wall's for what peers see, the steady one for mail, the monotonic one for limits."""
+    """Three clocks: the wall clock for what peers see, persistent time for mail, the monotonic clock for limits."""
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970; may jump."""
@@ -22,11 +22,11 @@ class Clock(Protocol):
     def monotonic_ms(self) -> int:
         """Milliseconds since an arbitrary moment; never goes back."""
 
-    def steady_ms(self) -> int:
-        """Milliseconds since about 1970; goes on across restarts, whatever is done to the wall clock."""
+    def persistent_ms(self) -> int:
+        """Milliseconds since about 1970; continues across restarts, whatever is done to the wall clock."""
 
-    def mark(self) -> TimeMark:
-        """This moment."""
+    def snapshot(self) -> ClockSnapshot:
+        """The present moment on all clocks."""
 
 
 class Randomness(Protocol):
@@ -357,10 +357,10 @@ class Mailboxes(Protocol):
 class TimeKeeper(Protocol):
     """Where steady time is kept."""
 
-    def save(self, mark: TimeMark) -> None:
+    def save(self, mark: ClockSnapshot) -> None:
         """Keep a moment instead of the one before."""
 
-    def load(self) -> TimeMark | None:
+    def load(self) -> ClockSnapshot | None:
         """The last moment kept, None if there is none."""
 
 

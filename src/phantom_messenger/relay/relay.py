@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
 
+from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay import handlers, names
 from phantom_messenger.relay.config import Config
@@ -25,7 +26,6 @@ from phantom_messenger.relay.ports import (
 from phantom_messenger.relay.reference import Lenience, Letter
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.relay.session import Session
-from phantom_messenger.steady import TimeMark
 from phantom_messenger.wire import codec, frames, limits, signing
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 
@@ -84,7 +84,7 @@ class Relay:
         self._config = config
         self._clock = clock
         if kept_limits is not None:
-            self._core.limiter.restore(kept_limits, clock.monotonic_ms(), clock.steady_ms())
+            self._core.limiter.restore(kept_limits, clock.monotonic_ms(), clock.persistent_ms())
         self._stopping = False
         self._sweeping = False
         self._sweep_at = 0
@@ -216,7 +216,7 @@ class Relay:
             core.limiter.prune(now)
             core.quota.prune(now)
             core.forget_exchanges(now)
-            steady = self._clock.steady_ms()
+            steady = self._clock.persistent_ms()
             core.store_quietly(lambda tx: tx.prekeys.forget_handouts(steady))
         if not self._removing and now >= self._remove_at:
             self._remove_idle()
@@ -225,8 +225,8 @@ class Relay:
         """Finish what is on its way, tell every client 1001, then call ``stopped``; may be called again."""
         if not self._stopping:
             self._stopping = True
-            self._save_time(self._clock.mark())
-            kept = self._core.limiter.keep(self._clock.monotonic_ms(), self._clock.steady_ms())
+            self._save_time(self._clock.snapshot())
+            kept = self._core.limiter.keep(self._clock.monotonic_ms(), self._clock.persistent_ms())
             if kept.times:
                 self._core.store_quietly(lambda tx: tx.limits.save(kept))
 
@@ -289,9 +289,9 @@ class Relay:
             core.drained(session)
 
     def _keep_time(self, now: int) -> None:
-        """Save steady time when the wall clock was set, and now and then: see ``steady.resumed``."""
-        mark = self._clock.mark()
-        ahead = mark.wall - mark.steady
+        """Save steady time when the wall clock was set, and now and then: see ``clock.resumed``."""
+        mark = self._clock.snapshot()
+        ahead = mark.wall - mark.persistent
         due = self._time_kept_at is None or now - self._time_kept_at >= KEEP_TIME_MS
         if due or abs(ahead - self._wall_ahead) > CLOCK_STEP_MS:
 
@@ -300,7 +300,7 @@ class Relay:
 
             self._save_time(mark, saved)
 
-    def _save_time(self, mark: TimeMark, then: Callable[[object], None] = lambda _: None) -> None:
+    def _save_time(self, mark: ClockSnapshot, then: Callable[[object], None] = lambda _: None) -> None:
         self._core.store_quietly(lambda tx: tx.time.save(mark), then)
 
     def _announce_departure(self, user: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from phantom_messenger.clock import ClockSnapshot, SystemClock
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import certificate, http, keycheck, memory
 from phantom_messenger.relay.config import Config, ConfigError
@@ -20,7 +21,6 @@ from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import Door, Handshake, Place
 from phantom_messenger.relay.verifiers import Verifiers, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
-from phantom_messenger.steady import SystemClock, TimeMark
 
 TICK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 20.0
@@ -253,10 +253,10 @@ def _room() -> int:
     return sys.maxsize if files == resource.RLIM_INFINITY else max(files - KEPT_FILES, 1)
 
 
-def _kept(store: Store) -> tuple[TimeMark | None, KeptLimits | None]:
+def _kept(store: Store) -> tuple[ClockSnapshot | None, KeptLimits | None]:
     """What the last run has left: its time, and what counted of the limits, which a full disk may keep here."""
     time, limits = store.run([lambda tx: tx.time.load(), lambda tx: tx.limits.take()])
     for found in (time, limits):
         if isinstance(found, Failure) and (found is time or not found.storage_full):
             raise found.error
-    return time if isinstance(time, TimeMark) else None, limits if isinstance(limits, KeptLimits) else None
+    return time if isinstance(time, ClockSnapshot) else None, limits if isinstance(limits, KeptLimits) else None

@@ -1,9 +1,9 @@
-"""Steady time: how old something is, whatever is done to the wall clock, here or elsewhere.
+"""Persistent time: a monotonic clock that survives restarts, whatever is done to the wall clock.
 
 What is to expire in an hour expires after an hour of the machine that keeps it, not when somebody
-sets a clock. While the machine runs, its time since boot tells how much has passed, also while the
-program was down. Only a reboot leaves nothing but the wall clock to go by. The relay ages mail by
-it, clients the texts and keys on the device.
+sets a clock. While the machine runs, its time since boot shows how much has passed, even while the
+program was down. After a reboot only the wall clock is left to go by. The relay ages mail by it,
+clients the messages and keys on the device.
 """
 
 import time
@@ -18,8 +18,8 @@ _SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True, slots=True)
-class TimeMark:
-    """One moment on all clocks, kept so that steady time goes on after a restart.
+class ClockSnapshot:
+    """One moment on all clocks, kept so that persistent time goes on after a restart.
 
     ``boot`` names the time since the machine was started in which ``since_boot`` counts, '' if
     unknown. All times are milliseconds.
@@ -28,11 +28,11 @@ class TimeMark:
     boot: str
     since_boot: int
     wall: int
-    steady: int
+    persistent: int
 
 
-def resumed(kept: TimeMark | None, *, boot: str, since_boot: int, wall: int) -> int:
-    """Steady time at a start, in milliseconds.
+def resumed(kept: ClockSnapshot | None, *, boot: str, since_boot: int, wall: int) -> int:
+    """Persistent time at a start, in milliseconds.
 
     In the same boot it is exact. After a reboot what has passed is what the wall clock says; if
     that has gone back, nothing has passed: what expires then lives longer, but none is lost early.
@@ -46,8 +46,8 @@ def resumed(kept: TimeMark | None, *, boot: str, since_boot: int, wall: int) -> 
     if kept is None:
         return wall
     if boot and boot == kept.boot:
-        return kept.steady + max(0, since_boot - kept.since_boot)
-    return kept.steady + max(0, wall - kept.wall)
+        return kept.persistent + max(0, since_boot - kept.since_boot)
+    return kept.persistent + max(0, wall - kept.wall)
 
 
 class SystemClock:
@@ -57,11 +57,11 @@ class SystemClock:
         kept: the moment that an earlier run of the program kept last.
     """
 
-    def __init__(self, kept: TimeMark | None = None) -> None:
+    def __init__(self, kept: ClockSnapshot | None = None) -> None:
         self._boot = boot_id()
         since_boot = since_boot_ms()
-        steady = resumed(kept, boot=self._boot, since_boot=since_boot, wall=self.wall_ms())
-        self._steady_at_boot = steady - since_boot
+        persistent = resumed(kept, boot=self._boot, since_boot=since_boot, wall=self.wall_ms())
+        self._persistent_at_boot = persistent - since_boot
 
     def wall_ms(self) -> int:
         """See ``relay.ports.Clock``."""
@@ -71,23 +71,23 @@ class SystemClock:
         """See ``relay.ports.Clock``."""
         return time.monotonic_ns() // _NS_PER_MS
 
-    def steady_ms(self) -> int:
+    def persistent_ms(self) -> int:
         """See ``relay.ports.Clock``."""
-        return self._steady_at_boot + since_boot_ms()
+        return self._persistent_at_boot + since_boot_ms()
 
-    def mark(self) -> TimeMark:
+    def snapshot(self) -> ClockSnapshot:
         """See ``relay.ports.Clock``."""
         since_boot = since_boot_ms()
-        return TimeMark(self._boot, since_boot, self.wall_ms(), self._steady_at_boot + since_boot)
+        return ClockSnapshot(self._boot, since_boot, self.wall_ms(), self._persistent_at_boot + since_boot)
 
 
 def since_boot_ms() -> int:
-    """Milliseconds since the machine was started, those in which it slept included."""
+    """Milliseconds since the machine was started, including those in which it slept."""
     return time.clock_gettime_ns(_SINCE_BOOT) // _NS_PER_MS
 
 
 def boot_id() -> str:
-    """What names this boot, '' where the system does not tell."""
+    """The id of this boot, '' where the system has none."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
