@@ -26,7 +26,7 @@ from peers.xmpp import Ejabberd, Prosody
 from relays import CORES, Relay, machine
 from scenarios import BODY_CHARS, closed_run, say
 
-from phantom_messenger.bench.load import Crowd, LoadError
+from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
 
 PEERS: Final[dict[str, type[Program]]] = {
     "nostr": Nostr,
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
 def ours(pairs: int, in_flight: int, count: int) -> dict[str, Any]:
     """The same with our relay, on one core as the others."""
     with Relay(options=("--verify-workers", "0")) as relay:
-        run = uvloop.run(closed_run(relay, Crowd(relay.url, pairs), in_flight, count, 1.0))
+        run = uvloop.run(closed_run(relay, LoadGenerator(relay.url, pairs), in_flight, count, 1.0))
     return {**run, "server_us": run["relay_us"], "server_busy": run["relay_busy"]}
 
 

@@ -14,9 +14,9 @@ import uvloop
 from relays import Relay
 from scenarios import BODY_CHARS, Figures, Settings, closed_run, say
 
-from phantom_messenger.bench import wire
-from phantom_messenger.bench.load import Crowd
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.loadgen import wire
+from phantom_messenger.loadgen.generator import LoadGenerator
 from phantom_messenger.relay.ports import Failure, ItemKind, Job, NewItem, Transaction
 
 _BATCH: Final = 1_000
@@ -56,11 +56,11 @@ def _put(sender: str, recipient: str, now: int, store: Transaction) -> None:
     store.mailboxes.append(recipient, _item(sender, recipient), known=True, now=now)
 
 
-def fill(folder: Path, messages: int, accounts: int, people: Sequence[wire.Person]) -> None:
-    """Make a store with so many messages, in the mailboxes of so many accounts in turn, people spread among them."""
+def fill(folder: Path, messages: int, accounts: int, virtual_users: Sequence[wire.VirtualUser]) -> None:
+    """Fill a store with messages, spread over the mailboxes of so many accounts; the users are some of them."""
     users = [(_key(), _key()) for _ in range(accounts)]
-    for number, person in enumerate(people):
-        users[number * accounts // len(people)] = (person.id, base64.b64encode(person.public).decode())
+    for number, user in enumerate(virtual_users):
+        users[number * accounts // len(virtual_users)] = (user.id, base64.b64encode(user.public).decode())
     now = time.time_ns() // 1_000_000
     store = SQLiteStore(folder)
     try:
@@ -87,15 +87,15 @@ def growth(settings: Settings) -> list[Figures]:
     """What a message costs with few messages stored, and with many; what a start costs then."""
     found = []
     for messages, accounts in settings.sizes.stored:
-        people = [wire.Person() for _ in range(2 * settings.sizes.stored_pairs)]
+        users = [wire.VirtualUser() for _ in range(2 * settings.sizes.stored_pairs)]
         with tempfile.TemporaryDirectory(prefix="phantom-bench-") as folder:
             data = Path(folder) / "data"
-            fill(data, messages, accounts, people)
+            fill(data, messages, accounts, users)
             with Relay(settings.patch, data) as relay:
                 resting = relay.resident()
-                crowd = Crowd(relay.url, settings.sizes.stored_pairs, acks=settings.acks, people=people)
+                generator = LoadGenerator(relay.url, settings.sizes.stored_pairs, acks=settings.acks, users=users)
                 count = min(_MESSAGES, messages * 10)
-                run = uvloop.run(closed_run(relay, crowd, _IN_FLIGHT, count, settings.sizes.rest))
+                run = uvloop.run(closed_run(relay, generator, _IN_FLIGHT, count, settings.sizes.rest))
                 found.append(
                     {
                         "stored": messages,
@@ -122,25 +122,25 @@ async def _soak(relay: Relay, settings: Settings, seconds: float) -> Figures:
     rate = settings.sizes.soak_rate
     resident: list[tuple[float, float]] = []
     log, turn, began = 0, 0, time.perf_counter()
-    async with Crowd(relay.url, _SOAK_PAIRS, acks=True) as people:
-        await people.connect(say)
-        await people.befriend()
+    async with LoadGenerator(relay.url, _SOAK_PAIRS, acks=True) as generator:
+        await generator.connect(say)
+        await generator.make_contacts()
         while (passed := time.perf_counter() - began) < seconds:
-            people.prepare(int(rate), BODY_CHARS)
-            await people.open_loop(rate)
+            generator.prepare(int(rate), BODY_CHARS)
+            await generator.open_loop(rate)
             for _ in range(round(2 * _SOAK_PAIRS * CHURN)):
-                await people.renew(turn)
+                await generator.reconnect(turn)
                 turn += 1
             resident.append((passed / 3_600, relay.resident() / 1e6))
             log = max(log, relay.log_bytes())
             say(f"soak: {passed:,.0f} of {seconds:,.0f} s, {resident[-1][1]:.1f} MB")
     later = resident[len(resident) // 3 :]
-    ledger = people.ledger
+    stats = generator.stats
     return {
         "seconds": passed,
-        "sent": ledger.sent,
-        "accepted": ledger.accepted,
-        "delivered": ledger.delivered,
+        "sent": stats.sent,
+        "accepted": stats.accepted,
+        "delivered": stats.delivered,
         "renewed": turn,
         "growth_mb_per_hour": slope(later),
         "most_mb": max(size for _, size in resident),

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, Self
 
 WITHOUT_VERIFYING: Final = """
-from phantom_messenger.relay import keycheck
-keycheck.verify = lambda batch: [True] * len(batch)
+from phantom_messenger.relay import signatures
+signatures.verify = lambda batch: [True] * len(batch)
 """
 WITHOUT_SYNCING: Final = """
 import inspect

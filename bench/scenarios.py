@@ -12,9 +12,9 @@ from typing import Any, Final
 import uvloop
 from relays import CORES, Relay
 
-from phantom_messenger.bench.histogram import Histogram
-from phantom_messenger.bench.load import Crowd, LoadError
-from phantom_messenger.bench.report import latencies
+from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
+from phantom_messenger.loadgen.histogram import Histogram
+from phantom_messenger.loadgen.report import latencies
 
 BODY_CHARS: Final = 1_024
 SHARES: Final = (0.25, 0.5, 0.7, 0.9)
@@ -77,7 +77,7 @@ QUICK: Final = Sizes(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is measured: ``acks``: people confirm what they receive; ``patch``: see ``Relay``."""
+    """What is measured: ``acks``: whether users confirm what they receive; ``patch``: see ``Relay``."""
 
     sizes: Sizes = Sizes()
     acks: bool = False
@@ -93,34 +93,34 @@ def say(text: str) -> None:
 # --- closed loop ------------------------------------------------------------------
 
 
-async def closed_run(relay: Relay, people: Crowd, in_flight: int, count: int, rest: float) -> Figures:
+async def closed_run(relay: Relay, generator: LoadGenerator, in_flight: int, count: int, rest: float) -> Figures:
     """People who each wait for answers write so many messages together; they leave at the end."""
-    async with people:
-        await people.connect(say)
-        await people.befriend()
-        people.prepare(count, BODY_CHARS, say)
+    async with generator:
+        await generator.connect(say)
+        await generator.make_contacts()
+        generator.prepare(count, BODY_CHARS, say)
         await asyncio.sleep(rest)
-        say(f"{len(people.senders):,} x {in_flight}: {count:,} messages ...")
+        say(f"{len(generator.senders):,} x {in_flight}: {count:,} messages ...")
         relay_before, load_before, began = relay.cpu_seconds(), time.process_time(), time.perf_counter()
-        seconds = await people.closed_loop(in_flight)
+        seconds = await generator.closed_loop(in_flight)
         whole = time.perf_counter() - began
         busy, load = relay.cpu_seconds() - relay_before, time.process_time() - load_before
-    ledger = people.ledger
+    stats = generator.stats
     return {
-        "senders": len(people.senders),
+        "senders": len(generator.senders),
         "in_flight": in_flight,
         "messages": count,
-        "accepted": ledger.accepted,
-        "delivered": ledger.delivered,
-        "receipts": ledger.receipts,
-        "per_second": ledger.delivered / seconds,
+        "accepted": stats.accepted,
+        "delivered": stats.delivered,
+        "receipts": stats.receipts,
+        "per_second": stats.delivered / seconds,
         "relay_us": busy / count * 1e6,
         "load_us": load / count * 1e6,
         "relay_busy": busy / whole,
         "load_busy": load / whole,
         "doubt": doubt(busy / whole, load / whole),
-        "ack_ms": ledger.acks.figures(),
-        "delivery_ms": ledger.deliveries.figures(),
+        "ack_ms": stats.acks.figures(),
+        "delivery_ms": stats.deliveries.figures(),
     }
 
 
@@ -141,8 +141,8 @@ def closed(settings: Settings) -> list[Figures]:
         try:
             with Relay(settings.patch) as relay:
                 for _ in range(2):  # the first tells how many messages fill the time
-                    people = Crowd(relay.url, senders, acks=settings.acks)
-                    run = uvloop.run(closed_run(relay, people, in_flight, count, settings.sizes.rest))
+                    generator = LoadGenerator(relay.url, senders, acks=settings.acks)
+                    run = uvloop.run(closed_run(relay, generator, in_flight, count, settings.sizes.rest))
                     count = max(int(run["per_second"] * settings.sizes.seconds), count)
             found.append(run)
         except LoadError as error:
@@ -161,8 +161,8 @@ def both(settings: Settings) -> Figures:
             time.sleep(settings.sizes.rest)  # its helpers start meanwhile
             resting = relay.resident()
             for _ in range(2):
-                people = Crowd(relay.url, senders, acks=settings.acks)
-                run = uvloop.run(closed_run(relay, people, in_flight, count, settings.sizes.rest))
+                generator = LoadGenerator(relay.url, senders, acks=settings.acks)
+                run = uvloop.run(closed_run(relay, generator, in_flight, count, settings.sizes.rest))
                 count = max(int(run["per_second"] * settings.sizes.seconds), count)
     except LoadError as error:
         return {"senders": senders, "in_flight": in_flight, "failed": str(error)}
@@ -175,25 +175,25 @@ def both(settings: Settings) -> Figures:
 
 
 async def _open(relay: Relay, settings: Settings, rate: float) -> Figures:
-    async with Crowd(relay.url, OPEN_PAIRS, acks=settings.acks) as people:
-        await people.connect(say)
-        await people.befriend()
-        people.prepare(max(int(rate * settings.sizes.seconds), 1), BODY_CHARS, say)
+    async with LoadGenerator(relay.url, OPEN_PAIRS, acks=settings.acks) as generator:
+        await generator.connect(say)
+        await generator.make_contacts()
+        generator.prepare(max(int(rate * settings.sizes.seconds), 1), BODY_CHARS, say)
         await asyncio.sleep(settings.sizes.rest)
         say(f"{rate:,.0f} messages a second ...")
         before, began = relay.cpu_seconds(), time.perf_counter()
-        await people.open_loop(rate, spins=len(CORES) > 1)
+        await generator.open_loop(rate, spins=len(CORES) > 1)
         busy = (relay.cpu_seconds() - before) / (time.perf_counter() - began)
-    ledger = people.ledger
+    stats = generator.stats
     return {
         "rate": rate,
-        "sent": ledger.sent,
-        "accepted": ledger.accepted,
-        "delivered": ledger.delivered,
-        "refused": ledger.refused.total(),
+        "sent": stats.sent,
+        "accepted": stats.accepted,
+        "delivered": stats.delivered,
+        "refused": stats.refused.total(),
         "relay_busy": busy,
-        "doubt": "the load was late" if ledger.lateness.quantile(0.99) > LATE_US else "",
-        **latencies(ledger),
+        "doubt": "the load was late" if stats.lateness.quantile(0.99) > LATE_US else "",
+        **latencies(stats),
     }
 
 
@@ -228,14 +228,14 @@ def fsync_ms(folder: Path, count: int = 300) -> float:
 
 
 async def _lone(relay: Relay, settings: Settings) -> Figures:
-    async with Crowd(relay.url, 1, acks=settings.acks) as people:
-        await people.connect()
-        await people.befriend()
+    async with LoadGenerator(relay.url, 1, acks=settings.acks) as generator:
+        await generator.connect()
+        await generator.make_contacts()
         for _ in range(settings.sizes.lone):
-            people.prepare(1, BODY_CHARS)
-            await people.closed_loop(1)
+            generator.prepare(1, BODY_CHARS)
+            await generator.closed_loop(1)
             await asyncio.sleep(0.005)
-    return people.ledger.acks.figures()
+    return generator.stats.acks.figures()
 
 
 def lone(settings: Settings) -> Figures:
@@ -249,9 +249,9 @@ def lone(settings: Settings) -> Figures:
 
 async def _logins(relay: Relay, settings: Settings) -> Figures:
     count = settings.sizes.logins
-    async with Crowd(relay.url, count // 2, acks=settings.acks) as people:
+    async with LoadGenerator(relay.url, count // 2, acks=settings.acks) as generator:
         relay_before, load_before, began = relay.cpu_seconds(), time.process_time(), time.perf_counter()
-        await people.connect(say)
+        await generator.connect(say)
         seconds = time.perf_counter() - began
         busy, load = relay.cpu_seconds() - relay_before, time.process_time() - load_before
     return {
@@ -272,8 +272,8 @@ def logins(settings: Settings) -> Figures:
 async def _idle(relay: Relay, count: int, seconds: float) -> Figures:
     sources = [f"127.0.0.{number}" for number in range(1, 9)]
     before = relay.resident()
-    async with Crowd(relay.url, count // 2, acks=True, sources=sources) as people:
-        await people.connect(say)
+    async with LoadGenerator(relay.url, count // 2, acks=True, sources=sources) as generator:
+        await generator.connect(say)
         await asyncio.sleep(2)
         held = relay.resident() - before
         say(f"{count:,} idle connections ...")
@@ -295,20 +295,20 @@ def idle(settings: Settings) -> Figures:
 
 
 async def _backlog(relay: Relay, count: int) -> float:
-    async with Crowd(relay.url, 1, acks=True) as people:
-        await people.connect()
-        await people.befriend()
-        [sender], [recipient], ledger = people.senders, people.recipients, people.ledger
+    async with LoadGenerator(relay.url, 1, acks=True) as generator:
+        await generator.connect()
+        await generator.make_contacts()
+        [sender], [recipient], stats = generator.senders, generator.recipients, generator.stats
         recipient.close()
         await asyncio.sleep(0.3)
-        people.prepare(count, BODY_CHARS)
+        generator.prepare(count, BODY_CHARS)
         sender.window = 50
         sender.send(50)
-        while ledger.accepted < count:
+        while stats.accepted < count:
             await asyncio.sleep(0.01)
         began = time.perf_counter()
-        await people.login(recipient.person)
-        while ledger.undelivered:
+        await generator.login(recipient.user)
+        while stats.undelivered:
             await asyncio.sleep(0.0005)
         return (time.perf_counter() - began) * 1_000
 

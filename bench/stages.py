@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
 
-from inside import Inside
+from harness import RelayHarness
 from scenarios import Settings, say
 
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.ports import Job, SignatureCheck
 from phantom_messenger.relay.session import Session
 
@@ -27,7 +27,7 @@ _TURN: Final = 256
 """Messages that come in one turn: about as many as under full load."""
 
 
-class _Timed(Inside):
+class _Timed(RelayHarness):
     """It notes what each stage takes; a turn at a time, so that the noting costs nothing."""
 
     def __init__(self, pairs: int, *, acks: bool) -> None:
@@ -57,7 +57,7 @@ class _Timed(Inside):
 
     def _verify(self, batch: Sequence[SignatureCheck]) -> list[bool]:
         began = time.process_time()
-        found = keycheck.verify(batch)
+        found = signatures.verify(batch)
         self.spent["signature"] += time.process_time() - began
         return found
 
@@ -75,11 +75,11 @@ def stages(settings: Settings, relay_us: float | None) -> Figures:
         relay_us: what a message costs the real relay in all; None if that is not known.
     """
     rounds: list[dict[str, float]] = []
-    with _Timed(min(_PAIRS, settings.sizes.stage_turns), acks=settings.acks) as inside:
+    with _Timed(min(_PAIRS, settings.sizes.stage_turns), acks=settings.acks) as harness:
         for number in range(settings.sizes.stage_turns):
             say(f"inside: turn {number + 1} of {settings.sizes.stage_turns}")
-            found = inside.measure(inside.messages(_TURN))
-            inside.clear()
+            found = harness.measure(harness.messages(_TURN))
+            harness.clear()
             if number:  # the first warms it up
                 rounds.append(found)
     middle = {stage: median(one[stage] for one in rounds) for stage in STAGES}

@@ -15,8 +15,8 @@ from typing import Any, Final, Self, cast
 
 import relays
 
-from phantom_messenger.bench import wire
-from phantom_messenger.bench.histogram import Histogram
+from phantom_messenger.loadgen import wire
+from phantom_messenger.loadgen.histogram import Histogram
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
@@ -207,7 +207,7 @@ class WebSocketLine(Line):
             self._buffer = bytearray(rest)
             self._is_open = True
             self.opened()
-        for opcode, payload in wire.unframed(self._buffer):
+        for opcode, payload in wire.read_frames(self._buffer):
             if opcode == 1:
                 self.take(payload)
 

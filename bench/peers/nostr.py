@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.common import VENV, Book, Line, Program, WebSocketLine, dial, shared_out
-from phantom_messenger.bench import wire
+from phantom_messenger.loadgen import wire
 
 
 class NostrLine(WebSocketLine):
@@ -24,7 +24,7 @@ class NostrLine(WebSocketLine):
     def opened(self) -> None:
         """See ``WebSocketLine``."""
         if self._reads:
-            self.transport.write(wire.masked(json.dumps(["REQ", "s", {"#p": [self._reads]}]).encode()))
+            self.transport.write(wire.text_frame(json.dumps(["REQ", "s", {"#p": [self._reads]}]).encode()))
         else:
             self.is_ready()
 
@@ -81,5 +81,5 @@ verification: {{nip05_verification: disabled}}
         for key in recipients:
             await dial(self.port, lambda key=key: NostrLine(book, key))  # type: ignore[misc]
         senders: list[Line] = [await dial(self.port, lambda: NostrLine(book)) for _ in range(pairs)]
-        shared_out([wire.masked(event) for event in events], senders)
+        shared_out([wire.text_frame(event) for event in events], senders)
         return senders

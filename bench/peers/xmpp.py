@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import which
 
 from peers.common import SYSTEM, Book, Line, Program, WebSocketLine, dial, shared_out
-from phantom_messenger.bench import wire
+from phantom_messenger.loadgen import wire
 
 _ACK = re.compile(rb"<a [^>]*h=['\"](\d+)['\"]")
 _JID = re.compile(rb"<jid[^>]*>([^<]+)</jid>")
@@ -34,7 +34,7 @@ class XmppLine(WebSocketLine):
 
     def say(self, text: bytes) -> None:
         """Send one stanza."""
-        self.transport.write(wire.masked(text))
+        self.transport.write(wire.text_frame(text))
 
     def take(self, text: bytes) -> None:
         """See ``WebSocketLine``."""
@@ -80,13 +80,13 @@ class Xmpp(Program):
         """See ``Program``."""
         lines = [await dial(self.port, lambda: XmppLine(book, self.path)) for _ in range(2 * pairs)]
         senders, recipients = lines[:pairs], lines[pairs:]
-        ask = wire.masked(b"<r xmlns='urn:xmpp:sm:3'/>")
+        ask = wire.text_frame(b"<r xmlns='urn:xmpp:sm:3'/>")
         # The id is as long as ours, and one text serves all messages of a pair: nothing looks at it.
         frames = []
         for number in range(count):
             to = recipients[number % pairs].jid
             text = b"<message xmlns='jabber:client' type='chat' id='%032d' to='%b'><body>%b</body></message>"
-            frames.append(wire.masked(text % (number, to, body.encode())) + ask)
+            frames.append(wire.text_frame(text % (number, to, body.encode())) + ask)
         shared_out(frames, senders)
         return list(senders)
 

@@ -17,7 +17,7 @@ from support.relay_process import PHANTOM, RelayProcess, StartRelay, environment
 
 QUICK = ("--seconds", "1", "--rate", "40", "--people", "4")
 STAYS = """
-from phantom_messenger.bench.connection import Connection
+from phantom_messenger.loadgen.connection import Connection
 async def stay(self, seconds):
     return self.ready.done() and not True
 Connection.leave = stay

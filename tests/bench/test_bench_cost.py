@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 import pytest
-from inside import Inside
+from harness import RelayHarness
 
 from phantom_messenger.wire import codec
 
@@ -50,8 +50,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def inside(kind: str) -> Iterator[Inside]:
-    with Inside(PAIRS, acks=kind == "acks", verify=lambda batch: [True] * len(batch)) as found:
+def harness(kind: str) -> Iterator[RelayHarness]:
+    with RelayHarness(PAIRS, acks=kind == "acks", verify=lambda batch: [True] * len(batch)) as found:
         for _ in range(2):  # caches and statements are warm
             found.feed(found.messages(MESSAGES))
             found.clear()
@@ -93,7 +93,7 @@ def c_calls(run: Callable[[], None]) -> int:
     return count
 
 
-def sql_steps(inside: Inside, run: Callable[[], None]) -> int:
+def sql_steps(harness: RelayHarness, run: Callable[[], None]) -> int:
     """Steps of SQLite's virtual machine."""
     count = 0
 
@@ -101,7 +101,7 @@ def sql_steps(inside: Inside, run: Callable[[], None]) -> int:
         nonlocal count
         count += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
 
-    connection = inside.store.mailboxes._connection
+    connection = harness.store.mailboxes._connection
     connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, each)
     try:
         run()
@@ -110,15 +110,15 @@ def sql_steps(inside: Inside, run: Callable[[], None]) -> int:
     return count
 
 
-def cost(inside: Inside) -> Cost:
+def cost(harness: RelayHarness) -> Cost:
     """What a message costs now."""
     counts = []
     gc.disable()  # finalizers of others run when it likes
     try:
-        for counter in (instructions, c_calls, lambda run: sql_steps(inside, run)):
-            messages = inside.messages(MESSAGES)
-            counts.append(counter(lambda messages=messages: inside.feed(messages)) / MESSAGES)  # type: ignore[misc]
-            inside.clear()
+        for counter in (instructions, c_calls, lambda run: sql_steps(harness, run)):
+            messages = harness.messages(MESSAGES)
+            counts.append(counter(lambda messages=messages: harness.feed(messages)) / MESSAGES)  # type: ignore[misc]
+            harness.clear()
     finally:
         gc.enable()
     return Cost(*counts)
@@ -133,30 +133,34 @@ def off(seen: Cost, recorded: Cost) -> dict[str, float]:
     return {name: ratio for name, ratio in ratios.items() if abs(ratio - 1) > TOLERANCE}
 
 
-def test_everything_that_was_counted_has_happened(inside: Inside, kind: str) -> None:
-    inside.feed(inside.messages(MESSAGES))
+def test_everything_that_was_counted_has_happened(harness: RelayHarness, kind: str) -> None:
+    harness.feed(harness.messages(MESSAGES))
     if kind == "plain":  # those with acks forget what they have confirmed
-        assert inside.taken(b'"type":"MESSAGE"}') == MESSAGES
-        assert inside.taken(b'"type":"MESSAGE_ACK"}') == 2 * MESSAGES  # accepted, delivered
-    [count] = inside.store.run([lambda _: inside.store.mailboxes._connection.execute("SELECT count(*) FROM items").get])
+        assert harness.taken(b'"type":"MESSAGE"}') == MESSAGES
+        assert harness.taken(b'"type":"MESSAGE_ACK"}') == 2 * MESSAGES  # accepted, delivered
+    [count] = harness.store.run(
+        [lambda _: harness.store.mailboxes._connection.execute("SELECT count(*) FROM items").get]
+    )
     assert count == 0, "all is confirmed"
 
 
-def test_message_costs_what_it_did(inside: Inside, kind: str) -> None:
-    seen = cost(inside)
+def test_message_costs_what_it_did(harness: RelayHarness, kind: str) -> None:
+    seen = cost(harness)
     assert off(seen, RECORDED[kind]) == {}, f"{kind} is {seen} now: mend it, or record it in this file and say why"
 
 
 @pytest.mark.parametrize("what", ["text parsed twice", "clock asked again", "row looked for first"])
-def test_control_more_work_is_seen(inside: Inside, kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_more_work_is_seen(
+    harness: RelayHarness, kind: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     match what:
         case "text parsed twice":
             decode = codec.decode_client
             monkeypatch.setattr(codec, "decode_client", lambda *given: (decode(*given), decode(*given))[1])
         case "clock asked again":
-            monotonic = inside.relay._clock.monotonic_ms
-            monkeypatch.setattr(inside.relay._clock, "monotonic_ms", lambda: max(monotonic() for _ in range(30)))
+            monotonic = harness.relay._clock.monotonic_ms
+            monkeypatch.setattr(harness.relay._clock, "monotonic_ms", lambda: max(monotonic() for _ in range(30)))
         case _:
             found = cycle([(0, "", 0, ""), None])
-    monkeypatch.setattr(inside.store.mailboxes._places, "missing", lambda _: next(found))
-    assert off(cost(inside), RECORDED[kind])
+    monkeypatch.setattr(harness.store.mailboxes._places, "missing", lambda _: next(found))
+    assert off(cost(harness), RECORDED[kind])

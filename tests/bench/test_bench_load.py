@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from phantom_messenger.bench import load, wire
-from phantom_messenger.bench.histogram import Histogram
-from phantom_messenger.bench.ledger import Ledger
-from phantom_messenger.bench.load import Connection, Crowd, LoadError
+from phantom_messenger.loadgen import wire
+from phantom_messenger.loadgen.generator import Connection, LoadError, LoadGenerator
+from phantom_messenger.loadgen.histogram import Histogram
+from phantom_messenger.loadgen.stats import Stats
 from support.relay_process import RelayProcess, StartRelay, patched
 
 LOSES_A_PUSH = """
@@ -27,50 +27,50 @@ websocket.WebSocketConnection.write = lossy
 
 CARRIES_LITTLE = """
 import time
-from phantom_messenger.relay import keycheck, pipeline
+from phantom_messenger.relay import signatures, pipeline
 pipeline.LEAST_LOAD = pipeline.MOST_LOAD = 64
-quick = keycheck._verify
-keycheck._verify = lambda *check: (time.sleep(0.002), quick(*check))[1]
+quick = signatures._verify
+signatures._verify = lambda *check: (time.sleep(0.002), quick(*check))[1]
 """
 
 
-async def closed(relay: RelayProcess, pairs: int, in_flight: int, count: int, *, acks: bool) -> Ledger:
-    async with Crowd(relay.url, pairs, acks=acks) as crowd:
-        await crowd.connect()
-        await crowd.befriend()
-        crowd.prepare(count, 1_024)
-        await crowd.closed_loop(in_flight)
-    return crowd.ledger
+async def closed(relay: RelayProcess, pairs: int, in_flight: int, count: int, *, acks: bool) -> Stats:
+    async with LoadGenerator(relay.url, pairs, acks=acks) as generator:
+        await generator.connect()
+        await generator.make_contacts()
+        generator.prepare(count, 1_024)
+        await generator.closed_loop(in_flight)
+    return generator.stats
 
 
 @pytest.mark.parametrize("acks", [False, True], ids=["taken by the socket", "acknowledged"])
 def test_everything_is_accepted_delivered_and_told_once(relay: RelayProcess, acks: bool) -> None:
-    ledger = asyncio.run(closed(relay, 4, 3, 200, acks=acks))
-    assert (ledger.sent, ledger.accepted, ledger.delivered, ledger.receipts, ledger.repeated) == (200, 200, 200, 200, 0)
-    assert (ledger.acks.count, ledger.deliveries.count) == (200, 200)
-    assert 0 < ledger.acks.quantile(0.5) <= ledger.acks.quantile(0.99) <= ledger.acks.most
-    assert ledger.refused == {}
+    stats = asyncio.run(closed(relay, 4, 3, 200, acks=acks))
+    assert (stats.sent, stats.accepted, stats.delivered, stats.receipts, stats.repeated) == (200, 200, 200, 200, 0)
+    assert (stats.acks.count, stats.deliveries.count) == (200, 200)
+    assert 0 < stats.acks.quantile(0.5) <= stats.acks.quantile(0.99) <= stats.acks.most
+    assert stats.refused == {}
 
 
 def test_message_that_is_lost_on_the_way_is_missed(start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the counting."""
-    monkeypatch.setattr(load, "PATIENCE", 2.0)
+    monkeypatch.setattr("phantom_messenger.loadgen.generator.STALL_SECONDS", 2.0)
     relay = start_relay("--limits", "off", command=patched(LOSES_A_PUSH))
-    with pytest.raises(LoadError, match="200 of 200 accepted, 199 delivered; the relay stands still"):
+    with pytest.raises(LoadError, match="200 of 200 accepted, 199 delivered; the relay makes no progress"):
         asyncio.run(closed(relay, 4, 3, 200, acks=False))
 
 
 def test_what_comes_twice_is_counted_once() -> None:
-    ledger = Ledger()
-    ledger.send(b"1", 10.0)
+    stats = Stats()
+    stats.record_sent(b"1", 10.0)
     for _ in range(2):
-        ledger.accept(b"1", 10.5)
-        ledger.deliver(b"1", 10.5)
-        ledger.tell(b"1")
-    assert (ledger.accepted, ledger.delivered, ledger.receipts, ledger.repeated) == (1, 1, 1, 2)
-    assert ledger.acks.most == ledger.deliveries.most == 500_000
-    ledger.clear()
-    assert (ledger.sent, ledger.accepted, ledger.acks.count, ledger.missing, ledger.progress) == (0, 0, 0, 0, 0)
+        stats.record_accepted(b"1", 10.5)
+        stats.record_delivered(b"1", 10.5)
+        stats.record_receipt(b"1")
+    assert (stats.accepted, stats.delivered, stats.receipts, stats.repeated) == (1, 1, 1, 2)
+    assert stats.acks.most == stats.deliveries.most == 500_000
+    stats.clear()
+    assert (stats.sent, stats.accepted, stats.acks.count, stats.missing, stats.progress) == (0, 0, 0, 0, 0)
 
 
 def test_relay_with_limits_is_said_to_have_them(start_relay: StartRelay) -> None:
@@ -81,12 +81,12 @@ def test_relay_with_limits_is_said_to_have_them(start_relay: StartRelay) -> None
 
 def test_relay_that_dies_ends_the_run(start_relay: StartRelay) -> None:
     async def main(relay: RelayProcess) -> None:
-        async with Crowd(relay.url, 2) as crowd:
-            await crowd.connect()
-            await crowd.befriend()
-            crowd.prepare(2_000, 1_024)
+        async with LoadGenerator(relay.url, 2) as generator:
+            await generator.connect()
+            await generator.make_contacts()
+            generator.prepare(2_000, 1_024)
             asyncio.get_running_loop().call_later(0.3, relay.kill)
-            await crowd.open_loop(200)
+            await generator.open_loop(200)
 
     began = time.monotonic()
     with pytest.raises(LoadError, match="connection lost"):
@@ -98,46 +98,46 @@ def test_relay_that_dies_ends_the_run(start_relay: StartRelay) -> None:
 
 
 def test_what_is_too_much_counts_as_refused(start_relay: StartRelay) -> None:
-    async def main(relay: RelayProcess) -> Ledger:
-        async with Crowd(relay.url, 4, acks=True) as crowd:
-            await crowd.connect()
-            await crowd.befriend()
-            crowd.prepare(1_500, 1_024)
-            await crowd.open_loop(1_500)
-        return crowd.ledger
+    async def main(relay: RelayProcess) -> Stats:
+        async with LoadGenerator(relay.url, 4, acks=True) as generator:
+            await generator.connect()
+            await generator.make_contacts()
+            generator.prepare(1_500, 1_024)
+            await generator.open_loop(1_500)
+        return generator.stats
 
-    ledger = asyncio.run(main(start_relay("--limits", "off", command=patched(CARRIES_LITTLE))))
-    assert set(ledger.refused) == {"overload"}
-    assert ledger.accepted == ledger.delivered > 0
-    assert ledger.accepted + ledger.refused["overload"] == ledger.sent == 1_500
+    stats = asyncio.run(main(start_relay("--limits", "off", command=patched(CARRIES_LITTLE))))
+    assert set(stats.refused) == {"overload"}
+    assert stats.accepted == stats.delivered > 0
+    assert stats.accepted + stats.refused["overload"] == stats.sent == 1_500
 
 
-async def opened(relay: RelayProcess) -> Ledger:
+async def opened(relay: RelayProcess) -> Stats:
     """Three seconds of an even load, in the middle of which the relay is held still for one."""
-    async with Crowd(relay.url, 4) as crowd:
-        await crowd.connect()
-        await crowd.befriend()
-        crowd.prepare(600, 1_024)
+    async with LoadGenerator(relay.url, 4) as generator:
+        await generator.connect()
+        await generator.make_contacts()
+        generator.prepare(600, 1_024)
         timers = [
             threading.Timer(1.0, os.kill, (relay.pid, signal.SIGSTOP)),
             threading.Timer(2.0, os.kill, (relay.pid, signal.SIGCONT)),
         ]
         for timer in timers:
             timer.start()
-        await crowd.open_loop(200)
+        await generator.open_loop(200)
         for timer in timers:
             timer.join()
-    return crowd.ledger
+    return generator.stats
 
 
 def test_second_in_which_the_relay_stands_still_is_seen(start_relay: StartRelay) -> None:
-    ledger = asyncio.run(opened(start_relay("--limits", "off")))
-    assert (ledger.sent, ledger.accepted, ledger.delivered) == (600, 600, 600)
-    for seen in (ledger.acks, ledger.deliveries):
+    stats = asyncio.run(opened(start_relay("--limits", "off")))
+    assert (stats.sent, stats.accepted, stats.delivered) == (600, 600, 600)
+    for seen in (stats.acks, stats.deliveries):
         assert seen.quantile(0.99) >= 900_000
         assert 300_000 <= seen.quantile(0.83) <= 1_000_000, "of each message that was due meanwhile"
         assert seen.quantile(0.5) < 300_000
-    assert ledger.lateness.quantile(0.5) < 100_000, "it is not the load that was late"
+    assert stats.lateness.quantile(0.5) < 100_000, "it is not the load that was late"
 
 
 def test_load_that_counts_from_the_answer_before_does_not_see_it(
@@ -145,37 +145,37 @@ def test_load_that_counts_from_the_answer_before_does_not_see_it(
 ) -> None:
     """The control: waiting for each answer, and counting from when it was sent, hides the stop."""
 
-    async def patient(crowd: Crowd, rate: float) -> float:
+    async def patient(generator: LoadGenerator, rate: float) -> float:
         for number in range(400):
-            sender: Connection = crowd.senders[number % 4]
-            before = crowd.ledger.accepted
+            sender: Connection = generator.senders[number % 4]
+            before = generator.stats.accepted
             sender.send(1)
-            while crowd.ledger.accepted == before:  # noqa: ASYNC110 - as people do who measure so
+            while generator.stats.accepted == before:  # noqa: ASYNC110 - as people do who measure so
                 await asyncio.sleep(0.0005)
             await asyncio.sleep(1 / rate)
         return 0.0
 
-    monkeypatch.setattr(Crowd, "open_loop", patient)
-    ledger = asyncio.run(opened(start_relay("--limits", "off")))
-    assert ledger.acks.quantile(0.99) < 900_000
+    monkeypatch.setattr(LoadGenerator, "open_loop", patient)
+    stats = asyncio.run(opened(start_relay("--limits", "off")))
+    assert stats.acks.quantile(0.99) < 900_000
 
 
 def test_time_that_the_load_loses_counts_too(relay: RelayProcess) -> None:
     """A load that was held up does not send less: what was due meanwhile is counted from when it was due."""
 
-    async def main() -> Ledger:
-        async with Crowd(relay.url, 2) as crowd:
-            await crowd.connect()
-            await crowd.befriend()
-            crowd.prepare(200, 1_024)
+    async def main() -> Stats:
+        async with LoadGenerator(relay.url, 2) as generator:
+            await generator.connect()
+            await generator.make_contacts()
+            generator.prepare(200, 1_024)
             asyncio.get_running_loop().call_later(0.5, time.sleep, 0.4)
-            await crowd.open_loop(200)
-        return crowd.ledger
+            await generator.open_loop(200)
+        return generator.stats
 
-    ledger = asyncio.run(main())
-    assert ledger.accepted == 200
-    assert ledger.acks.quantile(0.9) >= 150_000
-    assert 300_000 <= ledger.lateness.most <= ledger.acks.most
+    stats = asyncio.run(main())
+    assert stats.accepted == 200
+    assert stats.acks.quantile(0.9) >= 150_000
+    assert 300_000 <= stats.lateness.most <= stats.acks.most
 
 
 # --- parts ------------------------------------------------------------------------
@@ -193,11 +193,11 @@ def test_histogram_is_exact_to_a_thousandth() -> None:
 
 def test_signing_is_done_before_the_clock_starts(relay: RelayProcess) -> None:
     async def main() -> float:
-        async with Crowd(relay.url, 2) as crowd:
-            await crowd.connect()
-            crowd.prepare(400, 1_024)
+        async with LoadGenerator(relay.url, 2) as generator:
+            await generator.connect()
+            generator.prepare(400, 1_024)
             began = time.process_time()
-            for sender in crowd.senders:
+            for sender in generator.senders:
                 sender.send(200)
             return time.process_time() - began
 
@@ -207,7 +207,7 @@ def test_signing_is_done_before_the_clock_starts(relay: RelayProcess) -> None:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 1_500, 65_536])
 def test_masked_frame_is_what_rfc_6455_says(size: int) -> None:
     payload = os.urandom(size)
-    frame = wire.masked(payload)
+    frame = wire.text_frame(payload)
     start = {size < 126: 2, 126 <= size < 65_536: 4, size >= 65_536: 10}[True]
     assert frame[0] == 0x81
     assert frame[1] & 0x80
@@ -223,12 +223,16 @@ def test_frames_are_read_however_they_are_cut() -> None:
     found: list[tuple[int, bytes]] = []
     for byte in stream:
         buffer.append(byte)
-        found += wire.unframed(buffer)
+        found += wire.read_frames(buffer)
     assert [(opcode, len(payload)) for opcode, payload in found] == [(1, 0), (1, 125), (1, 300)]
     assert not buffer
 
 
 def test_words_and_places_are_found() -> None:
     frame = b'{"payload":{"messageId":"m","recipientId":"r"},"seq":17,"timestamp":1,"type":"MESSAGE_ACK"}'
-    assert (wire.word(frame, b"messageId"), wire.word(frame, b"senderId"), wire.place(frame)) == (b"m", b"", b"17")
-    assert wire.place(b'{"payload":{},"timestamp":1,"type":"PONG"}') == b""
+    assert (wire.text_field(frame, b"messageId"), wire.text_field(frame, b"senderId"), wire.seq_of(frame)) == (
+        b"m",
+        b"",
+        b"17",
+    )
+    assert wire.seq_of(b'{"payload":{},"timestamp":1,"type":"PONG"}') == b""

@@ -19,8 +19,8 @@ from growth import fill, slope
 from picture import picture
 from relays import CORES, WITHOUT_SYNCING, WITHOUT_VERIFYING, Relay
 
-from phantom_messenger.bench import wire
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.loadgen import wire
 from support.people import flipped
 from support.reference_client import Connect
 from support.relay_process import SERVE, StartRelay, patched
@@ -125,7 +125,7 @@ def test_soak_loses_nothing_while_connections_come_and_go(tmp_path: Path) -> Non
 
 
 def test_store_is_filled_as_it_was_asked(tmp_path: Path) -> None:
-    people = [wire.Person() for _ in range(4)]
+    people = [wire.VirtualUser() for _ in range(4)]
     fill(tmp_path / "data", 60, 20, people)
     store = SQLiteStore(tmp_path / "data")
     [pages] = store.run([lambda tx: [tx.mailboxes.read(person.id, 0, 1 << 20, 0) for person in people]])

@@ -18,7 +18,7 @@ from phantom_messenger.crypto import handshake
 from phantom_messenger.crypto.errors import UnknownPreKey
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
-from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY
+from phantom_messenger.labels import KEM_PREKEY, SIGNED_PREKEY
 from phantom_messenger.wire.limits import MAX_KEM_PREKEYS_PER_PUBLISH, MAX_ONE_TIME_PREKEYS
 from support.structs import replace
 

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from crypto_samples import ALICE, BOB, begin, decrypt, encrypt, established
 
-from phantom_messenger import crypto
-from phantom_messenger.crypto import handshake, keys, prekeys, ratchet, session
+from phantom_messenger import crypto, labels
+from phantom_messenger.crypto import handshake, ratchet, session
 from phantom_messenger.crypto.errors import CryptoError, InvalidSignature
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, SignedPreKey
@@ -36,34 +36,28 @@ def test_user_id_is_the_one_that_the_wire_certifies(someone: samples.Person) -> 
     assert base64.b64encode(peer.user_id).decode() == signing.certified_user_id(peer.public)
 
 
-def test_purposes_are_those_of_the_wire() -> None:
-    assert keys._USER_ID == signing.USER_ID
-    assert prekeys.SIGNED_PREKEY == signing.SIGNED_PREKEY
-    assert prekeys.KEM_PREKEY == signing.KEM_PREKEY
-
-
 def test_prekey_signatures_are_over_the_bytes_that_the_wire_names() -> None:
     peer = BOB.identity.peer
     peer.verify(BOB.signed.signature, signing.signed_prekey_bytes(BOB.signed.pair.public))
     peer.verify(BOB.kem.signature, signing.kem_prekey_bytes(BOB.kem.public))
 
 
-def labels() -> list[bytes]:
+def every_label() -> list[bytes]:
     return [
         value
-        for module in MODULES
+        for module in (*MODULES, labels)
         for value in vars(module).values()
         if isinstance(value, bytes) and value.startswith(b"phantom/1 ")
     ]
 
 
 def test_every_label_is_used_for_one_purpose_and_begins_no_other() -> None:
-    every = labels()
+    every = every_label()
     assert set(every) >= {handshake.PQXDH_INFO, handshake.X3DH_INFO, handshake.ASSOCIATED_DATA}
-    assert set(every) >= {ratchet.ROOT_INFO, ratchet.MESSAGE_INFO, prekeys.SIGNED_PREKEY, prekeys.KEM_PREKEY}
-    for label in (*every, signing.ENVELOPE):
+    assert set(every) >= {ratchet.ROOT_INFO, ratchet.MESSAGE_INFO, labels.SIGNED_PREKEY, labels.ENVELOPE}
+    for label in every:
         assert label.index(b"\n") == len(label) - 1
-        assert [other for other in (*every, signing.ENVELOPE) if other.startswith(label)] == [label]
+        assert [other for other in every if other.startswith(label)] == [label]
 
 
 def test_signature_verifies_under_its_own_identity_alone() -> None:

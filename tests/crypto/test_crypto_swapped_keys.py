@@ -28,7 +28,8 @@ from phantom_messenger.crypto.errors import (
 )
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import PeerIdentity
-from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, PreKeyBundle, SignedPreKey
+from phantom_messenger.crypto.prekeys import PreKeyBundle, SignedPreKey
+from phantom_messenger.labels import KEM_PREKEY, SIGNED_PREKEY
 from support.structs import replace
 
 # --- somebody swaps something -----------------------------------------------------

@@ -16,8 +16,8 @@ from ratchet_samples import start
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import CryptoError, InvalidKey, InvalidSignature, UndecryptableMessage
 from phantom_messenger.crypto.keys import PeerIdentity
-from phantom_messenger.crypto.prekeys import SIGNED_PREKEY
 from phantom_messenger.crypto.ratchet import RatchetHeader
+from phantom_messenger.labels import SIGNED_PREKEY
 from support.structs import replace
 
 Case = dict[str, Any]

@@ -27,13 +27,13 @@ ANSWERED_MS = 7_000
 
 SLOW = """
 import time
-from phantom_messenger.relay import keycheck, pipeline
+from phantom_messenger.relay import signatures, pipeline
 pipeline.LEAST_LOAD = 256
-quick = keycheck._verify
+quick = signatures._verify
 def slow(*check):
     time.sleep(0.002)
     return quick(*check)
-keycheck._verify = slow
+signatures._verify = slow
 """
 NEVER_FULL = f"{SLOW}\npipeline.Pipeline.is_full = property(lambda self: False)"
 

@@ -292,21 +292,21 @@ exec(source.replace("payload.challenge is UNSET or", ""), login.__dict__)
 )
 NO_AUDIENCE: Final = unchecked("not audience or normal_or_none(audience) not in names")
 NO_SIGNATURE: Final = """
-from phantom_messenger.relay import keycheck
-keycheck.verify = lambda batch: [True] * len(batch)
+from phantom_messenger.relay import signatures
+signatures.verify = lambda batch: [True] * len(batch)
 """
 LENIENT: Final = """
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 def verify(key, signature, message):
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:
         return False
     return True
-keycheck._verify = verify
-keycheck.is_usable_ed25519 = lambda key: True
+signatures._verify = verify
+signatures.is_usable_ed25519 = lambda key: True
 """
 UNPROVED: Final = """
 import inspect

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from phantom_messenger.crypto.errors import InvalidSignature
 from phantom_messenger.crypto.keys import PeerIdentity
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from phantom_messenger.wire import codec, signing
 from phantom_messenger.wire.codes import Refused
 from support.people import ENVELOPE, Frame, Person, base64_text, canonical, key_text
@@ -36,7 +36,7 @@ def verdicts(frame: Frame, person: Person = ALICE) -> list[bool]:
     decoded = codec.decode_client(canonical(frame))
     key, signature = base64.b64decode(person.public_key), base64.b64decode(frame["signature"])
     text = signing.envelope_bytes(decoded.signed_text)
-    [relay] = keycheck.verify([(key, signature, text)])
+    [relay] = signatures.verify([(key, signature, text)])
     try:
         PeerIdentity(key).verify(signature, text)
     except InvalidSignature:
@@ -73,8 +73,8 @@ def test_same_payload_under_another_type_does_not_verify(kind: str, other: str) 
     frame = {name: value for name, value in FRAMES[kind].items() if name != "signature"}
     signature = base64.b64decode(FRAMES[kind]["signature"])
     key = base64.b64decode(ALICE.public_key)
-    assert keycheck.verify([(key, signature, ENVELOPE + canonical(frame))]) == [True]
-    assert keycheck.verify([(key, signature, ENVELOPE + canonical({**frame, "type": other}))]) == [False]
+    assert signatures.verify([(key, signature, ENVELOPE + canonical(frame))]) == [True]
+    assert signatures.verify([(key, signature, ENVELOPE + canonical({**frame, "type": other}))]) == [False]
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -138,7 +138,7 @@ def test_signature_of_the_payload_alone_would_verify_for_another_type(kind: str,
     payload = canonical(FRAMES[kind]["payload"])
     signature = base64.b64decode(ALICE.sign(payload))
     as_other = canonical({**FRAMES[other], "payload": FRAMES[kind]["payload"]}["payload"])
-    assert keycheck.verify([(base64.b64decode(ALICE.public_key), signature, as_other)]) == [True]
+    assert signatures.verify([(base64.b64decode(ALICE.public_key), signature, as_other)]) == [True]
 
 
 # --- strictness -------------------------------------------------------------------
@@ -151,7 +151,7 @@ STRICT: Final = {number: number == 3 for number in range(12)}
 def test_relay_and_sdk_give_the_strict_verdict(number: int) -> None:
     case = vectors("ed25519-speccheck/cases.json")[number]
     key, signature, message = (bytes.fromhex(case[name]) for name in ("pub_key", "signature", "message"))
-    assert keycheck.verify([(key, signature, message)]) == [STRICT[number]]
+    assert signatures.verify([(key, signature, message)]) == [STRICT[number]]
     try:
         PeerIdentity(key).verify(signature, message)
     except InvalidSignature:
@@ -184,7 +184,7 @@ UNIVERSAL: Final = BASEPOINT + (1).to_bytes(32, "little")
 def test_universal_signature_verifies_for_none_of_a_hundred_messages() -> None:
     chance = random.Random(2)  # noqa: S311 - the same in every run
     messages = [chance.randbytes(100) for _ in range(100)]
-    assert keycheck.verify([(IDENTITY, UNIVERSAL, message) for message in messages]) == [False] * 100
+    assert signatures.verify([(IDENTITY, UNIVERSAL, message) for message in messages]) == [False] * 100
     for message in messages:
         with pytest.raises(InvalidSignature):
             PeerIdentity(IDENTITY).verify(UNIVERSAL, message)

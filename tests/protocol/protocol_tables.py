@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 import msgspec
 from msgspec import Raw, Struct, UnsetType
 
+from phantom_messenger import labels
 from phantom_messenger.relay.rules import RULES
-from phantom_messenger.wire import frames, limits, signing
+from phantom_messenger.wire import frames, limits
 from phantom_messenger.wire.codes import MEANINGS, RECONNECT_AFTER, CloseCode
 
 Row = tuple[str, ...]
@@ -50,8 +51,8 @@ def _yes(value: bool) -> str:
 
 
 def _purposes() -> list[Row]:
-    labels = {"envelope": signing.ENVELOPE, "signed-prekey": signing.SIGNED_PREKEY, "kem-prekey": signing.KEM_PREKEY}
-    return [(name, label.decode().replace("\n", "\\n")) for name, label in labels.items()]
+    written = {"envelope": labels.ENVELOPE, "signed-prekey": labels.SIGNED_PREKEY, "kem-prekey": labels.KEM_PREKEY}
+    return [(name, label.decode().replace("\n", "\\n")) for name, label in written.items()]
 
 
 # --- who may send what ------------------------------------------------------------

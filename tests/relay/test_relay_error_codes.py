@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.ports import Job, Verification
 from support.people import Frame, base64_text, canonical, key_text
 from support.simulated import MakeWorld, World
@@ -124,7 +124,7 @@ class Broken:
     def __call__(self, batch: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
         if self.on:
             raise MemoryError("no room for a secret text")
-        return keycheck.verify(batch)
+        return signatures.verify(batch)
 
 
 @pytest.fixture

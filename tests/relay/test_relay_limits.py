@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.config import Config
 from support.people import Frame, Person, base64_text, canonical, key_text
 from support.simulated import MINUTE, SECOND, Client, MakeWorld, World
@@ -211,7 +211,7 @@ def test_connection_costs_one_signature_check_without_a_proof() -> None:
 
     def verify(batch: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
         checked.extend(batch)
-        return keycheck.verify(batch)
+        return signatures.verify(batch)
 
     world = World(Config(), verify=verify)
     try:

@@ -14,7 +14,7 @@ import apsw
 
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Failure, Job, Store, Transaction, Verification
 from phantom_messenger.relay.relay import Relay
@@ -249,7 +249,7 @@ class World:
         config: Config | None = None,
         *,
         store: Store | None = None,
-        verify: Verification = keycheck.verify,
+        verify: Verification = signatures.verify,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()

@@ -12,7 +12,8 @@ from typing import Any, Final
 from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
-from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, KemPreKey, PreKey, PreKeyBundle, SignedPreKey
+from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, PreKeyBundle, SignedPreKey
+from phantom_messenger.labels import KEM_PREKEY, SIGNED_PREKEY
 
 SEED: Final = "phantom/1 vectors, first edition"
 NOW: Final = 1_770_000_000_000

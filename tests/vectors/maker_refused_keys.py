@@ -7,8 +7,8 @@ from maker_base import ALICE, BOB, MALLORY, Json, described_bundle, drawn, flipp
 from maker_handshakes import begun
 
 from phantom_messenger.crypto.keys import KeyPair, PeerIdentity
-from phantom_messenger.crypto.prekeys import KEM_PREKEY, SIGNED_PREKEY, PreKeyBundle
-from phantom_messenger.wire.signing import ENVELOPE
+from phantom_messenger.crypto.prekeys import PreKeyBundle
+from phantom_messenger.labels import ENVELOPE, KEM_PREKEY, SIGNED_PREKEY
 from support.structs import replace
 
 KEY, SIGNATURE, MESSAGE, PREKEY = "InvalidKey", "InvalidSignature", "InvalidMessage", "UnknownPreKey"

@@ -6,6 +6,7 @@ from typing import Any, Final
 from maker_base import ALICE, BOB, MALLORY, PEOPLE, Json, Person, described_person, drawn, file_of, named
 from maker_wire import b64
 
+from phantom_messenger import labels
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.crypto import padding
@@ -60,7 +61,7 @@ def _identity(name: str, seed: bytes, description: str) -> Json:
             "public": identity.peer.public.hex(),
             "x25519_private": identity.agreement_key.hex(),
             "x25519_public": identity.peer.agreement_key.hex(),
-            "hashed": (signing.USER_ID + identity.peer.public).hex(),
+            "hashed": (labels.USER_ID + identity.peer.public).hex(),
             "user_id": identity.peer.user_id.hex(),
             "user_id_base64": signing.certified_user_id(identity.peer.public),
         },

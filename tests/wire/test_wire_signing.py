@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from wire_samples import dotted, found, members, replaced, without
 
+from phantom_messenger import labels
 from phantom_messenger.wire import frames, signing
 from phantom_messenger.wire.canonical import canonical
 from phantom_messenger.wire.codec import decode_client, encode, signed_text
@@ -30,7 +31,7 @@ SIGNED: dict[str, Any] = {
     )
 }
 EVERY = pytest.mark.parametrize("frame", SIGNED.values(), ids=SIGNED.keys())
-PURPOSES = [signing.ENVELOPE, signing.SIGNED_PREKEY, signing.KEM_PREKEY, signing.USER_ID]
+PURPOSES = [labels.ENVELOPE, labels.SIGNED_PREKEY, labels.KEM_PREKEY, labels.USER_ID]
 
 
 # --- purposes ---------------------------------------------------------------------

@@ -8,9 +8,9 @@ from urllib.parse import SplitResult, urlsplit
 import click
 import uvloop
 
-from phantom_messenger.bench.connection import DEFAULT_PORTS
-from phantom_messenger.bench.load import Crowd, LoadError
-from phantom_messenger.bench.report import latencies, latency_table
+from phantom_messenger.loadgen.connection import DEFAULT_PORTS
+from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
+from phantom_messenger.loadgen.report import latencies, latency_table
 
 BODY_CHARS = 1_024
 MOST_MESSAGES = 300_000  # they are made beforehand, and held in memory
@@ -62,7 +62,7 @@ def bench(url: str, seconds: int, rate: int, people: int) -> None:
         err=True,
     )
     try:
-        done = uvloop.run(_measure(Crowd(url, people // 2, acks=True), rate, count))
+        done = uvloop.run(_measure(LoadGenerator(url, people // 2, acks=True), rate, count))
     except LoadError as error:
         _fail(str(error))
         sys.exit(1)
@@ -73,35 +73,35 @@ def bench(url: str, seconds: int, rate: int, people: int) -> None:
     sys.exit(0 if done else 1)
 
 
-async def _measure(crowd: Crowd, rate: int, count: int) -> bool:
+async def _measure(generator: LoadGenerator, rate: int, count: int) -> bool:
     """Whether the relay has carried all of it."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     is_interrupted = False
     try:
-        await crowd.connect(_show)
-        await crowd.befriend()
-        crowd.prepare(count, BODY_CHARS, _show)
+        await generator.connect(_show)
+        await generator.make_contacts()
+        generator.prepare(count, BODY_CHARS, _show)
         _show(f"{rate:,} messages a second ...")
-        await crowd.open_loop(rate)
+        await generator.open_loop(rate)
     except asyncio.CancelledError:
         is_interrupted = True
         raise
     finally:
-        deleted, made = await crowd.leave()
+        deleted, made = await generator.delete_accounts()
         if is_interrupted:
             _fail(f"interrupted; {made} accounts made, {deleted} deleted")
         if deleted < made:
             _fail(f"{made - deleted} of {made} throwaway accounts are left at the relay")
-    ledger = crowd.ledger
-    found = latencies(ledger)
+    stats = generator.stats
+    found = latencies(stats)
     rows = {"accepted": found["ack_ms"], "delivered": found["delivery_ms"], "this program was late": found["late_ms"]}
     _show("")
     click.echo(latency_table(rows))
-    refused = ledger.refused.total()
+    refused = stats.refused.total()
     click.echo(
-        f"{ledger.sent:,} sent, {ledger.accepted:,} accepted, {ledger.delivered:,} delivered"
+        f"{stats.sent:,} sent, {stats.accepted:,} accepted, {stats.delivered:,} delivered"
         + (f", {refused:,} refused: more than the relay can carry" if refused else "")
         + f"; {made} accounts made, {deleted} deleted"
     )

@@ -7,11 +7,11 @@ hand, not against people: it is no cryptography.
 """
 
 import base64
-import binascii
 import re
 from typing import Final
 
 from phantom_messenger.client.errors import InvalidUserId
+from phantom_messenger.wire.base64_text import decode_base64
 
 PREFIX: Final = "ph"
 ID_BYTES: Final = 32
@@ -83,11 +83,7 @@ def is_user_id(text: str) -> bool:
 
 def decoded_id(text: str) -> bytes:
     """The bytes of canonical base64, none of anything else."""
-    try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
-        return b""
-    return raw if base64.b64encode(raw).decode() == text else b""
+    return decode_base64(text) or b""
 
 
 def encode(prefix: str, groups: list[int]) -> str:

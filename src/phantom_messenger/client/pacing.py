@@ -8,8 +8,8 @@ from typing import Final
 
 from msgspec import UnsetType
 
+from phantom_messenger.rate_window import Window
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
-from phantom_messenger.wire.window import Window
 
 PACE_SPAN_MS: Final = RATE_WINDOW_MS + 1_000
 """Window of one's own: a second more than the relay's, for what the network does to intervals."""

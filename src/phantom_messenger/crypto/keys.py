@@ -2,11 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
 
+from phantom_messenger import labels
 from phantom_messenger.crypto import primitives
-
-_USER_ID: Final = b"phantom/1 user-id\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +16,7 @@ class PeerIdentity:
     @property
     def user_id(self) -> bytes:
         """The 32-byte id that this key certifies by itself."""
-        return hashlib.sha256(_USER_ID + self.public).digest()
+        return hashlib.sha256(labels.USER_ID + self.public).digest()
 
     @property
     def agreement_key(self) -> bytes:

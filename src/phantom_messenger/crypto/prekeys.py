@@ -4,13 +4,10 @@ X3DH section 3.2, PQXDH section 3.2. Every signature has a prefix of its own.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
+from phantom_messenger import labels
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
-
-SIGNED_PREKEY: Final = b"phantom/1 signed-prekey\n"
-KEM_PREKEY: Final = b"phantom/1 kem-prekey\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class SignedPreKey:
     def make(cls, identity: OwnIdentity, number: int, private: bytes) -> "SignedPreKey":
         """Make it from 32 random bytes."""
         pair = KeyPair.from_private(private)
-        return cls(number, pair, identity.sign(SIGNED_PREKEY + pair.public))
+        return cls(number, pair, identity.sign(labels.SIGNED_PREKEY + pair.public))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class KemPreKey:
     def make(cls, identity: OwnIdentity, number: int, seed: bytes) -> "KemPreKey":
         """Make it from 64 random bytes."""
         public = primitives.kem_public(seed)
-        return cls(number, seed, public, identity.sign(KEM_PREKEY + public))
+        return cls(number, seed, public, identity.sign(labels.KEM_PREKEY + public))
 
     def __repr__(self) -> str:
         return f"KemPreKey(id={self.id})"
@@ -75,6 +72,6 @@ class PreKeyBundle:
         Raises:
             InvalidSignature: it did not sign one of them.
         """
-        self.identity.verify(self.signed_prekey_signature, SIGNED_PREKEY + self.signed_prekey)
+        self.identity.verify(self.signed_prekey_signature, labels.SIGNED_PREKEY + self.signed_prekey)
         if self.kem_prekey is not None:
-            self.identity.verify(self.kem_prekey_signature, KEM_PREKEY + self.kem_prekey)
+            self.identity.verify(self.kem_prekey_signature, labels.KEM_PREKEY + self.kem_prekey)

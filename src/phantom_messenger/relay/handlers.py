@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 from msgspec import UNSET
 
 from phantom_messenger.events import report
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.blocking import block
 from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core, storage_refusal
 from phantom_messenger.relay.login import authenticate, check_binding, refuse_login
@@ -410,7 +410,7 @@ def _check_exchange(core: Core, session: Session, identity_key: str, signature: 
 
 
 def _check_dh_key(key: str, field: str) -> None:
-    if not keycheck.is_usable_x25519(base64.b64decode(key)):
+    if not signatures.is_usable_x25519(base64.b64decode(key)):
         raise Refused(Reason.KEY, field=field)
 
 

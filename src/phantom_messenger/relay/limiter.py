@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final, TypeVar
 
+from phantom_messenger.rate_window import Window
 from phantom_messenger.relay.ports import KeptLimits
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
-from phantom_messenger.wire.window import Window
 
 MAX_PARTIES: Final = 131_072
 """Parties of a class that are counted by themselves: about 50 MB if all make five requests."""

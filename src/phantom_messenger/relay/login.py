@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 from msgspec import UNSET
 
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay import keycheck
+from phantom_messenger.rate_window import Window
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.core import Core, storage_refusal
 from phantom_messenger.relay.names import ANY, normal_or_none
 from phantom_messenger.relay.outbox import PAGE
@@ -21,7 +22,6 @@ from phantom_messenger.relay.session import Session, Strikes
 from phantom_messenger.wire import frames, signing
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, RateClass
-from phantom_messenger.wire.window import Window
 
 LOGIN_AGAIN_MS: Final = 1_000
 """When to log in again after one that came too late for its challenge, or whose time was wrong."""
@@ -68,7 +68,7 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
             raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
         check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
     public_key = base64.b64decode(payload.public_key)
-    if not keycheck.is_usable_ed25519(public_key):
+    if not signatures.is_usable_ed25519(public_key):
         raise Refused(Reason.KEY)
     certified = signing.certified_user_id(public_key) == payload.user_id
     if certified and not signed:

@@ -19,6 +19,7 @@ from msgspec import UNSET, Raw, Struct
 
 from phantom_messenger.relay.ports import Item, ItemKind, SignatureCheck, Verification
 from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.canonical import canonical, parse_strictly
 from phantom_messenger.wire.codes import Reason, Refused
 from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES
@@ -257,11 +258,8 @@ def has_proper_form(user_id: str) -> bool:
 
 
 def _is_user_id(text: str) -> bool:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return MIN_USER_ID_BYTES <= len(raw) <= MAX_USER_ID_BYTES and base64.b64encode(raw).decode() == text
+    raw = decode_base64(text)
+    return raw is not None and MIN_USER_ID_BYTES <= len(raw) <= MAX_USER_ID_BYTES
 
 
 # --- the lenient reading ----------------------------------------------------------

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from phantom_messenger.clock import ClockSnapshot, SystemClock
 from phantom_messenger.events import Event, log, report
-from phantom_messenger.relay import certificate, http, keycheck, memory
+from phantom_messenger.relay import certificate, http, memory, signatures
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import Halves
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import Door, Handshake, Place
-from phantom_messenger.relay.verifiers import Verifiers, default_count
+from phantom_messenger.relay.verify_pool import VerifyPool, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
 
 TICK_SECONDS: Final = 1.0
@@ -120,14 +120,14 @@ class RelayServer:
         kept, limits = _kept(store)
         self._store = StoreThread(store)
         workers = config.verify_workers
-        self._verifiers = Verifiers(default_count() if workers is None else workers)
+        self._verify_pool = VerifyPool(default_count() if workers is None else workers)
         self._relay = Relay(
             config=config,
             clock=SystemClock(kept),
             randomness=os.urandom,
             schedule=self._loop.call_soon,
-            verify=keycheck.verify,
-            helpers=self._verifiers,
+            verify=signatures.verify,
+            helpers=self._verify_pool,
             writer=self._store,
             kept_limits=limits,
         )
@@ -182,7 +182,7 @@ class RelayServer:
             raise ConfigError(f"{place} cannot be used: {reason}") from None
         self._listener = Listener(sockets, self._door, self._greet, tls)
         self._relay.listens(self.addresses)
-        await self._verifiers.start()
+        await self._verify_pool.start()
         self._timer = self._loop.create_task(self._tick())
 
     async def stop(self) -> None:
@@ -198,7 +198,7 @@ class RelayServer:
         while self._relay.connections and self._loop.time() < now + STOP_SECONDS:  # noqa: ASYNC110 - a few turns, once
             await asyncio.sleep(0.02)
         await self._settle(now + STOP_SECONDS + 0.5)
-        self._verifiers.close()
+        self._verify_pool.close()
         await self._store.close()
 
     async def _settle(self, until: float) -> bool:
@@ -214,7 +214,7 @@ class RelayServer:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
-                self._verifiers.tick()
+                self._verify_pool.tick()
                 self._relay.tick()
             except Exception as error:  # noqa: BLE001 - the border: the next tick may do better
                 report(error)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from phantom_messenger.rate_window import Window
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
@@ -15,7 +16,6 @@ from phantom_messenger.relay.rules import REFUSED, RULES, State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
-from phantom_messenger.wire.window import Window
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from websockets.protocol import Protocol as Frames
 from websockets.protocol import Side, State
 
 from phantom_messenger.events import report
+from phantom_messenger.rate_window import Window
 from phantom_messenger.relay.framing import (
     BINARY,
     CLOSE,
@@ -35,7 +36,6 @@ from phantom_messenger.relay.framing import (
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.codes import CloseCode
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
-from phantom_messenger.wire.window import Window
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds a client has to answer a close frame."""

@@ -8,7 +8,6 @@ one). A text that equals the canonical form of what was read from it cannot hold
 so only texts in another form pay for the strict parser.
 """
 
-import binascii
 import re
 from functools import cache
 from types import UnionType
@@ -18,6 +17,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from phantom_messenger.wire import frames, limits
+from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.canonical import canonical_within, commas, parse_strictly
 from phantom_messenger.wire.codes import Reason, Refused
 from phantom_messenger.wire.limits import (
@@ -323,15 +323,8 @@ def _check_part(part: Struct, path: str) -> None:
 
 
 def _is_base64(text: str, least: int, most: int) -> bool:
-    try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
-        return False
-    size = len(raw)
-    if not least <= size <= most or len(text) != (size + 2) // 3 * 4:
-        return False
-    # Stray bits behind the last byte decode to the same bytes: compare the last four characters.
-    return binascii.b2a_base64(raw[(size - 1) // 3 * 3 :], newline=False) == text[-4:].encode()
+    raw = decode_base64(text)
+    return raw is not None and least <= len(raw) <= most
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Public keys that nobody should use: the relay refuses them before a client has to.
+"""Signatures, and public keys that nobody should use: the relay refuses both before a client has to.
 
-The relay holds no private key; it checks encodings and small orders, and signatures
-(strict Ed25519: libsodium refuses small-order and non-canonical keys and R, and S >= L).
+The relay holds no private key. Ed25519 is strict: libsodium rejects keys and R that are of
+small order or not canonical, and S >= L.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _SMALL_ORDER: Final = frozenset(
 
 
 def is_usable_x25519(key: bytes) -> bool:
-    """Whether a Diffie-Hellman with this 32-byte public key can contribute anything."""
+    """Whether Diffie-Hellman with this 32-byte public key yields a secret at all."""
     u = int.from_bytes(key, "little") & (2**255 - 1)
     return u % _P not in _SMALL_ORDER
 
@@ -40,12 +40,12 @@ def is_usable_ed25519(key: bytes) -> bool:
 
 
 def verify(batch: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
-    """Check (public key, signature, message) triples by RFC 8032, strictly."""
+    """Verify (public key, signature, message) triples by RFC 8032, strictly."""
     return [_verify(*check) for check in batch]
 
 
 def _verify(key: bytes, signature: bytes, message: bytes) -> bool:
-    # The library takes one string: unchecked lengths would let bytes move between its parts.
+    # The library takes one string, so unchecked lengths would let bytes move between its parts.
     if len(key) != crypto_sign_PUBLICKEYBYTES or len(signature) != crypto_sign_BYTES:
         return False
     try:

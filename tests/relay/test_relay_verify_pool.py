@@ -16,10 +16,10 @@ import pytest
 import uvloop
 from nacl.signing import SigningKey
 
-from phantom_messenger.relay import keycheck, pipeline, verifiers, verifying
+from phantom_messenger.relay import pipeline, signatures, verify_pool, verify_worker
 from phantom_messenger.relay.pipeline import LEAST_HELP, Pipeline, Submission
 from phantom_messenger.relay.ports import SignatureCheck
-from phantom_messenger.relay.verifiers import Verifiers
+from phantom_messenger.relay.verify_pool import VerifyPool
 from support.people import Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import RelayProcess, StartRelay
@@ -40,9 +40,9 @@ def checks(count: int, wrong: Sequence[int] = ()) -> list[SignatureCheck]:
 
 
 @contextlib.asynccontextmanager
-async def running(count: int) -> AsyncIterator[Verifiers]:
-    """Verifiers whose processes have started."""
-    found = Verifiers(count)
+async def running(count: int) -> AsyncIterator[VerifyPool]:
+    """VerifyPool whose processes have started."""
+    found = VerifyPool(count)
     await found.start()
     try:
         await until(lambda: len(found._workers) == count and all(worker.is_ready for worker in found._workers))
@@ -57,7 +57,7 @@ async def until(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def pids(of: Verifiers) -> list[int]:
+def pids(of: VerifyPool) -> list[int]:
     return [worker.process.pid for worker in of._workers if worker.process is not None]
 
 
@@ -84,7 +84,7 @@ def test_verdicts_are_right() -> None:
 
 @pytest.fixture
 def never_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifiers, "LATE_SECONDS", 100.0)
+    monkeypatch.setattr(verify_pool, "LATE_SECONDS", 100.0)
 
 
 @pytest.mark.usefixtures("never_late")
@@ -110,7 +110,7 @@ def test_what_a_process_was_asked_is_answered_though_it_is_killed() -> None:
 
 @pytest.mark.usefixtures("never_late")
 def test_process_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifiers, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(verify_pool, "STALL_SECONDS", 0.2)
 
     async def scenario() -> None:
         async with running(1) as helpers:
@@ -138,7 +138,7 @@ def test_what_is_late_is_checked_here_and_answered_once() -> None:
             assert helpers(checks(40, [7]), found.append)
             assert helpers(checks(40, [8]), found.append)
             await until(lambda: len(found) == 2)
-            assert verifiers.LATE_SECONDS <= time.monotonic() - began < 2
+            assert verify_pool.LATE_SECONDS <= time.monotonic() - began < 2
             assert [verdicts.index(False) for verdicts in found] == [7, 8]
             assert not helpers(checks(40), found.append), "it is asked no more"
             os.kill(first, signal.SIGCONT)
@@ -159,7 +159,7 @@ def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.Mon
             found: list[list[bool]] = []
             for number in range(3):
                 assert helpers(checks(10, [number]), found.append)
-            real = keycheck.verify
+            real = signatures.verify
             failing = iter([True])
 
             def broken(batch: Sequence[SignatureCheck]) -> list[bool]:
@@ -167,7 +167,7 @@ def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.Mon
                     raise ValueError("broken")
                 return real(batch)
 
-            monkeypatch.setattr(verifiers, "verify", broken)
+            monkeypatch.setattr(verify_pool, "verify", broken)
             os.kill(pids(helpers)[0], signal.SIGKILL)
             await until(lambda: len(found) == 3)
             assert [sum(verdicts) for verdicts in found] == [0, 9, 9]
@@ -177,18 +177,18 @@ def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.Mon
 
 def test_process_that_does_not_start_is_tried_again_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     lost: list[float] = []
-    monkeypatch.setattr(verifiers, "START_AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr(verifiers, "MOST_START_AGAIN_SECONDS", 0.2)
-    monkeypatch.setattr(verifiers, "log", lambda _: lost.append(time.monotonic()))
+    monkeypatch.setattr(verify_pool, "RESTART_SECONDS", 0.05)
+    monkeypatch.setattr(verify_pool, "MAX_RESTART_SECONDS", 0.2)
+    monkeypatch.setattr(verify_pool, "log", lambda _: lost.append(time.monotonic()))
     monkeypatch.setattr(sys, "executable", "/bin/true")
 
     async def scenario() -> None:
-        helpers = Verifiers(1)
+        helpers = VerifyPool(1)
         await helpers.start()
-        assert helpers._pause == 0.05
+        assert helpers._restart_pause == 0.05
         await until(lambda: len(lost) == 6)
         helpers.close()
-        assert helpers._pause == 0.2
+        assert helpers._restart_pause == 0.2
         assert lost[-1] - lost[-2] >= 0.2
 
     uvloop.run(scenario())
@@ -199,10 +199,10 @@ def test_process_that_never_says_that_it_is_ready_is_given_up(monkeypatch: pytes
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(verifiers, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(verify_pool, "STALL_SECONDS", 0.2)
 
     async def scenario() -> None:
-        helpers = Verifiers(1)
+        helpers = VerifyPool(1)
         await helpers.start()
         [first] = pids(helpers)
         helpers.tick()
@@ -224,7 +224,7 @@ def test_processes_run_no_code_from_where_the_relay_is_started(monkeypatch: pyte
             assert not (tmp_path / "ran").exists()
 
     uvloop.run(scenario())
-    subprocess.run([sys.executable, "-m", verifying.__name__, "0"], check=False, timeout=PATIENCE)
+    subprocess.run([sys.executable, "-m", verify_worker.__name__, "0"], check=False, timeout=PATIENCE)
     assert (tmp_path / "ran").exists(), "the control: without -P it is run"
 
 
@@ -238,7 +238,7 @@ def test_busy_processes_take_no_more() -> None:
             taken = 0
             while helpers(batch, found.append):
                 taken += 1
-            assert taken == verifiers.MOST_ASKED // 100 + 1
+            assert taken == verify_pool.MAX_PENDING // 100 + 1
             os.kill(pids(helpers)[0], signal.SIGCONT)
             await until(lambda: len(found) == taken)
             assert helpers(batch, found.append)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantom_messenger.wire.window import Window
+from phantom_messenger.rate_window import Window
 
 
 class Model:

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from phantom_messenger.relay import keycheck
+from phantom_messenger.relay import signatures
 from support.people import key_text
 from support.vectors import vectors
 
@@ -14,7 +14,7 @@ SPECCHECK_ACCEPTED = 3
 def test_speccheck_case(number: int) -> None:
     case = vectors("ed25519-speccheck/cases.json")[number]
     key, signature, message = (bytes.fromhex(case[name]) for name in ("pub_key", "signature", "message"))
-    assert keycheck.verify([(key, signature, message)]) == [number == SPECCHECK_ACCEPTED]
+    assert signatures.verify([(key, signature, message)]) == [number == SPECCHECK_ACCEPTED]
 
 
 def test_wycheproof_cases_have_their_verdict() -> None:
@@ -23,7 +23,7 @@ def test_wycheproof_cases_have_their_verdict() -> None:
         for case in group["tests"]:
             signature, message = bytes.fromhex(case["sig"]), bytes.fromhex(case["msg"])
             if len(signature) == 64:  # the codec lets no other length through
-                verdict = keycheck.verify([(key, signature, message)])
+                verdict = signatures.verify([(key, signature, message)])
                 assert verdict == [case["result"] == "valid"], case["tcId"]
 
 
@@ -34,8 +34,8 @@ def test_verdicts_of_a_batch_stand_in_its_order() -> None:
         for case in cases
     ]
     expected = [number == SPECCHECK_ACCEPTED for number in range(12)]
-    assert keycheck.verify(batch * 3) == expected * 3
-    assert keycheck.verify([]) == []
+    assert signatures.verify(batch * 3) == expected * 3
+    assert signatures.verify([]) == []
 
 
 def test_wycheproof_points_of_low_order_are_not_usable() -> None:
@@ -45,10 +45,10 @@ def test_wycheproof_points_of_low_order_are_not_usable() -> None:
             key, shared = bytes.fromhex(case["public"]), bytes.fromhex(case["shared"])
             usable = any(shared)
             found[usable] += 1
-            assert keycheck.is_usable_x25519(key) is usable, case["tcId"]
+            assert signatures.is_usable_x25519(key) is usable, case["tcId"]
     assert min(found.values()) > 10
 
 
 def test_ordinary_keys_are_usable() -> None:
     for number in range(100):
-        assert keycheck.is_usable_x25519(base64.b64decode(key_text(str(number))))
+        assert signatures.is_usable_x25519(base64.b64decode(key_text(str(number))))

@@ -1,9 +1,9 @@
-"""Signatures checked in processes of their own, on cores that the relay's thread does not use.
+"""Signatures verified in other processes, on cores that the relay's thread does not use.
 
-This is the relay's end; ``verifying`` is the other. They speak over a socket pair: four bytes
-of length, then checks in Python's own format one way and a byte for each the other way. What
-a process that has ended, or is late, was asked is checked by the relay itself, so that nothing
-waits for it.
+This is the relay's end; ``verify_worker`` is the other. They speak over a socket pair: four
+bytes of length, then checks in Python's marshal format one way and a byte per verdict the
+other way. If a process has ended or is late, the relay verifies what it was asked itself, so
+nothing ever waits for one.
 """
 
 import asyncio
@@ -18,36 +18,36 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from phantom_messenger.events import Event, log, report
-from phantom_messenger.relay import verifying
-from phantom_messenger.relay.keycheck import verify
+from phantom_messenger.relay import verify_worker
 from phantom_messenger.relay.ports import SignatureCheck
-from phantom_messenger.relay.verifying import LENGTH_BYTES
+from phantom_messenger.relay.signatures import verify
+from phantom_messenger.relay.verify_worker import LENGTH_BYTES
 
-MOST_ASKED: Final = 1_024
-"""Checks that one process may have before it: about 60 ms of work. Beyond it the relay works too."""
+MAX_PENDING: Final = 1_024
+"""Checks that may be pending at one process, about 60 ms of work; beyond that the relay verifies too."""
 
-MOST_ASKED_BYTES: Final = 4 * 1024 * 1024
-"""What these checks may hold."""
+MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of those checks."""
 
 LATE_SECONDS: Final = 0.25
-"""How long a batch may take before the relay checks it itself."""
+"""How long a batch may take before the relay verifies it itself."""
 
-PATIENCE_SECONDS: Final = 5.0
-"""How long a process may stand still, or start, before it counts as gone."""
+STALL_SECONDS: Final = 5.0
+"""How long a process may make no progress, or take to start, before it is given up."""
 
-START_AGAIN_SECONDS: Final = 1.0
-MOST_START_AGAIN_SECONDS: Final = 60.0
-"""After how long one is started in the place of another; twice as long each time that it has not even started."""
+RESTART_SECONDS: Final = 1.0
+MAX_RESTART_SECONDS: Final = 60.0
+"""Pause before a lost process is replaced; doubled each time the replacement did not even start."""
 STOP_SECONDS: Final = 1.0
 
 
 def default_count() -> int:
-    """As many processes as these cores have use for: one keeps up with the relay's thread on most machines."""
+    """How many processes this machine has use for: one keeps up with the relay's thread on most machines."""
     return min(len(os.sched_getaffinity(0)) // 2, 2)
 
 
-class _Asked:
-    """A batch that a process has before it; ``done`` is called once."""
+class _PendingBatch:
+    """A batch that a process was asked to verify; ``done`` is called once."""
 
     __slots__ = ("_done", "at", "batch", "size")
 
@@ -58,18 +58,18 @@ class _Asked:
         self._done: Callable[[list[bool]], None] | None = done
 
     def answer(self, verdicts: list[bool]) -> None:
-        """The process has answered; that may be too late."""
+        """The process has answered, perhaps too late."""
         if self._done is not None:
             done, self._done = self._done, None
             done(verdicts)
 
-    def check_here(self) -> None:
-        """Do without the process."""
+    def verify_here(self) -> None:
+        """Verify it in this process instead."""
         if self._done is None:
             return
         try:
             verdicts = verify(self.batch)
-        except Exception as error:  # noqa: BLE001 - the border: what others asked is still to be answered
+        except Exception as error:  # noqa: BLE001 - boundary: other requests still need their answer
             report(error)
             verdicts = [False] * len(self.batch)
         self.answer(verdicts)
@@ -78,38 +78,38 @@ class _Asked:
 class _Worker(asyncio.Protocol):
     """The relay's end of one process."""
 
-    def __init__(self, gone: Callable[["_Worker"], None]) -> None:
-        self._gone = gone
+    def __init__(self, on_exit: Callable[["_Worker"], None]) -> None:
+        self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._transport: asyncio.Transport | None = None
-        self._asked: deque[_Asked] = deque()
+        self._pending: deque[_PendingBatch] = deque()
         self._buffer = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
         self.process: subprocess.Popen[bytes] | None = None
         self.has_started = False
-        self.load = 0
-        """Checks that it has before it."""
-        self.held = 0
-        """Bytes of them."""
+        self.pending_checks = 0
+        """Checks that it has not answered yet."""
+        self.pending_bytes = 0
+        """Bytes of those checks."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it accepts batches."""
         return self.has_started and not self._is_late
 
     async def start(self) -> None:
-        """Start the process; it is of use once it ``is_ready``."""
+        """Start the process; it can be used once it ``is_ready``."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - of ourselves, and over in milliseconds
-                # -P: no code from where it is started.
-                [sys.executable, "-P", "-m", verifying.__name__, str(theirs.fileno())],
+            self.process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own module; takes milliseconds
+                # -P: no code from the current directory.
+                [sys.executable, "-P", "-m", verify_worker.__name__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # a traceback is not of the closed table
+                stderr=subprocess.DEVNULL,  # a traceback is not in the closed table of events
             )
         await self._loop.create_unix_connection(lambda: self, sock=ours)
 
@@ -129,44 +129,44 @@ class _Worker(asyncio.Protocol):
             if not self.has_started:
                 self.has_started = True
                 continue
-            asked = self._asked.popleft()
-            self.load -= len(asked.batch)
-            self.held -= asked.size
-            self._is_late = self._is_late and bool(self._asked)
-            asked.answer(verdicts)
+            answered = self._pending.popleft()
+            self.pending_checks -= len(answered.batch)
+            self.pending_bytes -= answered.size
+            self._is_late = self._is_late and bool(self._pending)
+            answered.answer(verdicts)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """See ``asyncio.Protocol``: the process has ended."""
         if self._timer is not None:
             self._timer.cancel()
-        self._gone(self)
-        while self._asked:
-            self._asked.popleft().check_here()
+        self._on_exit(self)
+        while self._pending:
+            self._pending.popleft().verify_here()
 
     def ask(self, batch: Sequence[SignatureCheck], done: Callable[[list[bool]], None]) -> None:
-        """Have a batch checked."""
-        assert self._transport is not None  # noqa: S101 - asked of those that are ready
+        """Ask for a batch to be verified."""
+        assert self._transport is not None  # noqa: S101 - only called when ready
         data = marshal.dumps([*batch])
-        self._asked.append(_Asked(batch, len(data), done))
-        self.load += len(batch)
-        self.held += len(data)
+        self._pending.append(_PendingBatch(batch, len(data), done))
+        self.pending_checks += len(batch)
+        self.pending_bytes += len(data)
         self._transport.write(len(data).to_bytes(LENGTH_BYTES) + data)
         if self._timer is None:
-            self._timer = self._loop.call_later(LATE_SECONDS, self._look)
+            self._timer = self._loop.call_later(LATE_SECONDS, self._take_over_late)
 
-    def check_time(self) -> None:
-        """Give up a process that stands still."""
-        if self._asked:
-            since = self._asked[0].at
+    def abort_if_stalled(self) -> None:
+        """Give up on a process that makes no progress."""
+        if self._pending:
+            since = self._pending[0].at
         elif self.has_started:
             return
         else:
             since = self._started_at
-        if self._loop.time() - since > PATIENCE_SECONDS and self._transport is not None:
+        if self._loop.time() - since > STALL_SECONDS and self._transport is not None:
             self._transport.abort()
 
     def close(self) -> None:
-        """Let go of it: it holds nothing."""
+        """Kill it; it holds nothing."""
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
@@ -174,21 +174,21 @@ class _Worker(asyncio.Protocol):
         if self.process is not None:
             self.process.kill()
 
-    def _look(self) -> None:
-        """Check here what takes too long, and ask no more until it has answered."""
+    def _take_over_late(self) -> None:
+        """Verify here what takes too long, and send it nothing more until it has answered."""
         self._timer = None
-        if not self._asked:
+        if not self._pending:
             return
-        left = self._asked[0].at + LATE_SECONDS - self._loop.time()
+        left = self._pending[0].at + LATE_SECONDS - self._loop.time()
         if left <= 0 and not self._is_late:
             self._is_late = True
-            for asked in list(self._asked):
-                asked.check_here()
-        self._timer = self._loop.call_later(LATE_SECONDS if self._is_late else left, self._look)
+            for pending in list(self._pending):
+                pending.verify_here()
+        self._timer = self._loop.call_later(LATE_SECONDS if self._is_late else left, self._take_over_late)
 
 
-class Verifiers:
-    """Processes that check signatures; see ``relay.ports.Helpers``.
+class VerifyPool:
+    """Processes that verify signatures; see ``relay.ports.Helpers``.
 
     Args:
         count: how many.
@@ -199,7 +199,7 @@ class Verifiers:
         self._workers: list[_Worker] = []
         self._ended: list[subprocess.Popen[bytes]] = []
         self._starting: set[asyncio.Task[None]] = set()
-        self._pause = START_AGAIN_SECONDS
+        self._restart_pause = RESTART_SECONDS
         self._is_closing = False
 
     async def start(self) -> None:
@@ -212,20 +212,20 @@ class Verifiers:
         ready = [worker for worker in self._workers if worker.is_ready]
         if not ready:
             return False
-        worker = min(ready, key=lambda worker: worker.load)
-        if worker.load > MOST_ASKED or worker.held > MOST_ASKED_BYTES:
+        worker = min(ready, key=lambda worker: worker.pending_checks)
+        if worker.pending_checks > MAX_PENDING or worker.pending_bytes > MAX_PENDING_BYTES:
             return False
         worker.ask(batch, done)
         return True
 
     def tick(self) -> None:
-        """Time has passed: call it about once a second."""
+        """Look after the processes; call this about once a second."""
         self._ended = [process for process in self._ended if process.poll() is None]
         for worker in list(self._workers):
-            worker.check_time()
+            worker.abort_if_stalled()
 
     def close(self) -> None:
-        """End all of them."""
+        """Stop all of them."""
         self._is_closing = True
         for task in self._starting:
             task.cancel()
@@ -238,28 +238,28 @@ class Verifiers:
                 process.wait(STOP_SECONDS)
 
     async def _start_one(self) -> None:
-        worker = _Worker(self._lost)
+        worker = _Worker(self._handle_exit)
         try:
             await worker.start()
         except OSError:
-            self._start_later()
+            self._restart_later()
         else:
             self._workers.append(worker)
 
-    def _lost(self, worker: _Worker) -> None:
+    def _handle_exit(self, worker: _Worker) -> None:
         if worker in self._workers:
             self._workers.remove(worker)
         worker.close()
         if worker.process is not None:
-            self._ended.append(worker.process)  # the kernel may take its time: nobody waits for it
+            self._ended.append(worker.process)  # reaped in tick(): nothing waits for the kernel here
         if worker.has_started:
-            self._pause = START_AGAIN_SECONDS
+            self._restart_pause = RESTART_SECONDS
         if not self._is_closing:
-            self._start_later()
+            self._restart_later()
 
-    def _start_later(self) -> None:
+    def _restart_later(self) -> None:
         log(Event.VERIFIER_LOST)
-        pause, self._pause = self._pause, min(2 * self._pause, MOST_START_AGAIN_SECONDS)
+        pause, self._restart_pause = self._restart_pause, min(2 * self._restart_pause, MAX_RESTART_SECONDS)
 
         async def start() -> None:
             await asyncio.sleep(pause)

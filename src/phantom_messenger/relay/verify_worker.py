@@ -1,6 +1,6 @@
-"""The process that checks signatures for a relay: ``verifiers`` starts it, and is the other end.
+"""The process that verifies signatures for a relay; ``verify_pool`` starts it and is the other end.
 
-It imports little, for it is there as often as the relay has cores to use.
+It imports little, since there is one for every core that the relay uses.
 """
 
 import marshal
@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Final
 
-from phantom_messenger.relay.keycheck import verify
+from phantom_messenger.relay.signatures import verify
 
 LENGTH_BYTES: Final = 4
 READY: Final = bytes(LENGTH_BYTES)

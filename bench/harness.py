@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from phantom_messenger.bench import wire
 from phantom_messenger.clock import SystemClock
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay import keycheck
+from phantom_messenger.loadgen import wire
+from phantom_messenger.relay import signatures
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Job, Verification
 from phantom_messenger.relay.relay import Relay
@@ -54,7 +54,7 @@ class Socket:
     bytes_taken = buffered
 
 
-class Inside:
+class RelayHarness:
     """A relay with its store, and pairs of people who are logged in and contacts.
 
     Args:
@@ -63,7 +63,7 @@ class Inside:
         verify: checks signatures.
     """
 
-    def __init__(self, pairs: int, *, acks: bool = False, verify: Verification = keycheck.verify) -> None:
+    def __init__(self, pairs: int, *, acks: bool = False, verify: Verification = signatures.verify) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="phantom-bench-")
         self.store = SQLiteStore(Path(self._folder.name) / "data")
         self._queue: deque[Callable[[], None]] = deque()
@@ -76,8 +76,8 @@ class Inside:
             writer=self._write,
         )
         self._acks = acks
-        people = [wire.Person() for _ in range(2 * pairs)]
-        self._sides: list[tuple[wire.Person, Session, Socket]] = []
+        people = [wire.VirtualUser() for _ in range(2 * pairs)]
+        self._sides: list[tuple[wire.VirtualUser, Session, Socket]] = []
         self._sides = [(person, *self._login(person)) for person in people]
         for (sender, from_sender, _), (recipient, from_recipient, _) in self.pairs:
             for session, one, other in ((from_sender, sender, recipient), (from_recipient, recipient, sender)):
@@ -109,7 +109,7 @@ class Inside:
         ]
 
     @staticmethod
-    def messages_of(sender: wire.Person, recipient: wire.Person, count: int) -> list[bytes]:
+    def messages_of(sender: wire.VirtualUser, recipient: wire.VirtualUser, count: int) -> list[bytes]:
         """Signed messages, as they come out of their frames."""
         at = time.time_ns() // 1_000_000
         found = []
@@ -145,7 +145,7 @@ class Inside:
         results = self.store.run(jobs)
         self._queue.append(lambda: done(results))
 
-    def _login(self, person: wire.Person) -> tuple[Session, Socket]:
+    def _login(self, person: wire.VirtualUser) -> tuple[Session, Socket]:
         socket = Socket()
         session = self.relay.connect(socket, address=HOST, host=HOST)
         self.run()
@@ -161,9 +161,9 @@ class Inside:
         for _, session, socket in self._sides:
             for text in socket.taken:
                 if text.endswith(b'"type":"MESSAGE"}'):
-                    answer = wire.delivered(wire.word(text, b"messageId"), wire.word(text, b"senderId"))
-                elif text.endswith(b'"type":"MESSAGE_ACK"}') and wire.place(text):
-                    answer = wire.confirmed(wire.place(text))
+                    answer = wire.message_ack(wire.text_field(text, b"messageId"), wire.text_field(text, b"senderId"))
+                elif text.endswith(b'"type":"MESSAGE_ACK"}') and wire.seq_of(text):
+                    answer = wire.item_ack(wire.seq_of(text))
                 else:
                     continue
                 found = True
