@@ -4,9 +4,10 @@ import asyncio
 from typing import cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.frames import Opcode
 
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.framing import Halves
+from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.upgrade import Door, Handshake
 from phantom_messenger.relay.websocket import WebSocketConnection
@@ -21,9 +22,7 @@ class EchoConnection(WebSocketConnection):
 
     def write_binary(self, data: bytes) -> None:
         """Send one binary message."""
-        self._frames.send_binary(data)
-        for written in self._frames.data_to_send():
-            self._write(written)
+        self._write_frame(Opcode.BINARY, data)
 
 
 class Echo:
@@ -51,10 +50,10 @@ class Echo:
 async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoConnection) -> asyncio.Server:
     """Listen with the relay's handshake and connection; only their limits are lifted."""
     config = Config(limits=False)
-    door, echo, halves = Door(config, 10_000), Echo(), Halves(HUGE)
+    door, echo, partial = Door(config, 10_000), Echo(), PartialMessages(HUGE)
 
     def accept(address: str, host: str) -> WebSocketConnection:
-        return connection(echo, address, host, halves, max_fragments=HUGE)
+        return connection(echo, address, host, partial, max_fragments=HUGE)
 
     def handshake() -> Handshake:
         place = door.enter("127.0.0.1")

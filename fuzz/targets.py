@@ -26,7 +26,7 @@ from phantom_messenger.crypto.errors import CryptoError
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.relay import core, http
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.framing import Halves
+from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.wire import codec
 from phantom_messenger.wire.codes import Refused
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS, MAX_HALF_BYTES, MAX_TRANSPORT_BYTES
@@ -130,7 +130,7 @@ def assembler(data: bytes) -> None:
 
     async def run() -> tuple[_Keeping, _Transport]:
         receiver = _Keeping()
-        connection = _Fuzzed(receiver, "192.0.2.1", "relay.test", Halves(MAX_HALF_BYTES))
+        connection = _Fuzzed(receiver, "192.0.2.1", "relay.test", PartialMessages(MAX_HALF_BYTES))
         transport = _Transport(_SOCKET)
         connection.open(cast("asyncio.Transport", transport), UPGRADE, b"", lambda: None)
         for at in range(0, len(stream), step):

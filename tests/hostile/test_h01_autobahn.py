@@ -7,7 +7,6 @@ import conformance
 import pytest
 import uvloop
 from echo import EchoConnection, serve_ours
-from websockets.frames import Frame
 
 from phantom_messenger.relay.framing import BINARY, Header
 
@@ -43,8 +42,8 @@ class Careless(EchoConnection):
 
     def _judge(self, header: Header) -> None: ...
 
-    def _take(self, header: Header, frame: Frame) -> None:  # noqa: ARG002
-        self._take_message(BINARY, bytes(frame.data))
+    def _handle_data(self, header: Header, payload: bytes) -> None:  # noqa: ARG002
+        self._handle_message(BINARY, payload)
 
 
 def test_layer_without_checks_fails_many() -> None:

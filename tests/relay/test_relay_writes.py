@@ -9,7 +9,7 @@ from typing import Final, Self, cast
 import pytest
 import uvloop
 
-from phantom_messenger.relay.framing import Halves, text_header
+from phantom_messenger.relay.framing import PartialMessages, text_header
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.websocket import WebSocketConnection
 from support.raw_socket import PING, PONG, TEXT, frame
@@ -61,7 +61,7 @@ class Pair:
 
     def __init__(self, kind: type[WebSocketConnection], receiver: Counting | None = None) -> None:
         self.receiver = receiver or Counting()
-        self.connection = kind(self.receiver, "", "", Halves())
+        self.connection = kind(self.receiver, "", "", PartialMessages())
         self.client = socket.socket()
 
     async def __aenter__(self) -> Self:
@@ -102,7 +102,7 @@ async def torrent(kind: type[WebSocketConnection], seed: int) -> tuple[bytes, by
         for number in range(WRITES):
             if chance.random() < 0.2:
                 pong = frame(PONG, b"%d" % number, masked=False)
-                if pair.connection._full:
+                if pair.connection._is_full:
                     later += pong  # the ping is read when what waits was taken
                 else:
                     expected += pong
@@ -189,10 +189,10 @@ def test_control_a_reader_that_goes_on_holds_megabytes() -> None:
 
 def ended(holds: list[tuple[str, int]], most: int) -> list[str]:
     """Who is ended, in which order, when connections hold so much one after the other."""
-    halves, found = Halves(most), []
+    partial, found = PartialMessages(most), []
     ends = {name: (lambda name=name: found.append(name)) for name, _ in holds}
     for name, count in holds:
-        halves.hold(ends[name], count)
+        partial.hold(ends[name], count)
     return found
 
 

@@ -1,11 +1,13 @@
-"""What is judged of WebSocket frames before a byte of their contents is kept: headers, and how much is half sent.
+"""WebSocket frames as the relay reads them: headers are judged before a byte of payload is kept.
 
-The payload is read by the library behind it. A header says how much will come; whoever waits
-for that before judging has already given it room.
+``websockets`` unmasks whole frames. But a header says how much will follow, and whoever waits
+for that before judging has already made room for it.
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Generator
+from typing import Final, NamedTuple, cast
+
+from websockets.frames import Frame
 
 from phantom_messenger.wire.limits import MAX_HALF_BYTES
 
@@ -16,17 +18,19 @@ CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
 
+MAX_HEADER_BYTES: Final = 14
+"""Two bytes, eight of length, four of mask."""
+
 _DATA: Final = frozenset({CONTINUATION, TEXT, BINARY})
 _CONTROL: Final = frozenset({CLOSE, PING, PONG})
-_MASK: Final = 4
-_MOST_CONTROL: Final = 125
+_MASK_BYTES: Final = 4
+_MAX_CONTROL_BYTES: Final = 125
 _TWO_BYTES: Final = 126
-_EIGHT_BYTES: Final = 127
-_EIGHT_LEAST: Final = 65_536
+_EIGHT_BYTES_FROM: Final = 65_536
 
 
 class Header(NamedTuple):
-    """Of a client's frame: what it is, whether it ends a message, bytes of header (with mask) and payload."""
+    """A client's frame header: opcode, whether the frame ends a message, bytes of header (with mask) and payload."""
 
     opcode: int
     fin: bool
@@ -35,72 +39,102 @@ class Header(NamedTuple):
 
     @property
     def is_control(self) -> bool:
-        """Whether it is a ping, a pong or a close."""
+        """Whether the frame is a ping, a pong or a close."""
         return self.opcode in _CONTROL
 
 
-class Broken(Exception):
-    """A header that RFC 6455 does not allow; the message is what the peer is told."""
+class BrokenFrame(Exception):
+    """A frame that RFC 6455 does not allow; the peer sees the message."""
 
 
 def read_header(data: bytes | memoryview) -> Header | None:
     """Read the header of a client's frame (RFC 6455 section 5.2).
 
     Args:
-        data: what has come, from the frame's first byte on.
+        data: what has arrived, from the frame's first byte on.
 
     Returns:
-        The header, or None if it is not whole yet.
+        The header, or None if it is not complete yet.
 
     Raises:
-        Broken: reserved bits or opcodes, no mask, a length that is not written in its shortest
-            form or has its highest bit set, a control frame that is long or in fragments.
+        BrokenFrame: a reserved bit or opcode, no mask, a length that is not in its shortest form
+            or has its highest bit set, or a control frame that is long or fragmented.
     """
-    if len(data) < 2:  # noqa: PLR2004 - the RFC's
+    if len(data) < 2:  # noqa: PLR2004 - RFC 6455
         return None
     first, second = data[0], data[1]
-    opcode, fin = first & 0x0F, first >= 0x80  # noqa: PLR2004 - the RFC's
+    opcode, fin = first & 0x0F, first >= 0x80  # noqa: PLR2004 - RFC 6455
     if first & 0x70:
-        raise Broken("reserved bits")
-    if second < 0x80:  # noqa: PLR2004 - the RFC's
-        raise Broken("broken frame")
-    size, length = 2 + _MASK, second & 0x7F
+        raise BrokenFrame("reserved bits")
+    if second < 0x80:  # noqa: PLR2004 - RFC 6455
+        raise BrokenFrame("broken frame")
+    size, length = 2 + _MASK_BYTES, second & 0x7F
     if opcode in _CONTROL:
-        if not fin or length > _MOST_CONTROL:
-            raise Broken("broken frame")
+        if not fin or length > _MAX_CONTROL_BYTES:
+            raise BrokenFrame("broken frame")
     elif opcode not in _DATA:
-        raise Broken("broken frame")
+        raise BrokenFrame("broken frame")
     elif length >= _TWO_BYTES:
         more = 2 if length == _TWO_BYTES else 8
         size += more
         if len(data) < 2 + more:
             return None
         length = int.from_bytes(data[2 : 2 + more], "big")
-        if length < (_TWO_BYTES if more == 2 else _EIGHT_LEAST) or length >> 63:  # noqa: PLR2004 - the RFC's
-            raise Broken("broken frame")
+        if length < (_TWO_BYTES if more == 2 else _EIGHT_BYTES_FROM) or length >> 63:  # noqa: PLR2004 - RFC 6455
+            raise BrokenFrame("broken frame")
     return Header(opcode, fin, size, length) if len(data) >= size else None
 
 
-class Halves:
-    """What connections have sent of messages that are not whole yet, bounded in all.
+def read_payload(frame: bytes) -> bytes:
+    """The unmasked payload of a client's frame, which is complete and has a header that was judged."""
+    parser = Frame.parse(_reader_of(frame), mask=True)
+    try:
+        next(parser)
+    except StopIteration as finished:
+        return bytes(cast("Frame", finished.value).data)
+    raise ValueError("the frame is not complete")
+
+
+def _reader_of(data: bytes) -> Callable[[int], Generator[None, None, bytes]]:
+    """What the library reads with: it would yield to wait for bytes, but all of them are here."""
+    at = 0
+
+    def read_exact(count: int) -> Generator[None, None, bytes]:
+        nonlocal at
+        at += count
+        if at > len(data):
+            yield
+        return data[at - count : at]
+
+    return read_exact
+
+
+class PartialMessages:
+    """What all connections hold of messages that are not complete yet, bounded in total.
 
     Args:
-        most: bytes; beyond it, whoever holds the most is ended, of equals the one that has held for longest.
+        limit: bytes; beyond it, the connection that holds the most is ended, among equals the
+            one that has held it for longest.
     """
 
-    def __init__(self, most: int = MAX_HALF_BYTES) -> None:
-        self._most = most
+    def __init__(self, limit: int = MAX_HALF_BYTES) -> None:
+        self._limit = limit
         self._total = 0
         self._held: dict[Callable[[], None], int] = {}
 
     def hold(self, end: Callable[[], None], count: int) -> None:
-        """A connection, named by what ends it, holds so many bytes now; 0 when its message is whole or it is gone."""
+        """Record what a connection holds now.
+
+        Args:
+            end: names the connection, and ends it.
+            count: bytes; 0 once its message is complete or the connection is closed.
+        """
         self._total += count - self._held.get(end, 0)
         if count:
             self._held[end] = count
         else:
             self._held.pop(end, None)
-        while self._total > self._most:
+        while self._total > self._limit:
             largest = max(self._held, key=self._held.__getitem__)
             self._total -= self._held.pop(largest)
             largest()
@@ -110,6 +144,6 @@ def text_header(length: int) -> bytes:
     """The header of an unmasked text frame (RFC 6455 section 5.2)."""
     if length < _TWO_BYTES:
         return bytes((0x80 | TEXT, length))
-    if length < _EIGHT_LEAST:
+    if length < _EIGHT_BYTES_FROM:
         return b"\x81\x7e" + length.to_bytes(2, "big")
     return b"\x81\x7f" + length.to_bytes(8, "big")

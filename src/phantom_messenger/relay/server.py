@@ -14,7 +14,7 @@ from phantom_messenger.clock import ClockSnapshot, SystemClock
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import certificate, http, memory, signatures
 from phantom_messenger.relay.config import Config, ConfigError
-from phantom_messenger.relay.framing import Halves
+from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
 from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
@@ -132,7 +132,7 @@ class RelayServer:
             kept_limits=limits,
         )
         self._door = Door(config, _room())
-        self._halves = Halves()
+        self._partial_messages = PartialMessages()
         self._listener: Listener | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
@@ -241,7 +241,7 @@ class RelayServer:
         return Handshake(place, self._config, self._accept, self._is_ready)
 
     def _accept(self, address: str, host: str) -> WebSocketConnection:
-        return WebSocketConnection(self._relay, address, host, self._halves)
+        return WebSocketConnection(self._relay, address, host, self._partial_messages)
 
     def _is_ready(self) -> bool:
         return self._store.is_healthy

@@ -1,15 +1,13 @@
-"""The WebSocket connection of the relay: a socket, and behind it ``websockets``' protocol without input and output.
+"""The relay's end of a WebSocket: a socket and the frames on it, once the handshake is over (``upgrade``, ``http``).
 
-The handshake was judged before (``upgrade``, ``http``). Headers are judged here before contents are
-kept (``framing``); the library unmasks, answers pings and closes. What it wants sent goes
-through ``_write`` like everything else, so that all that waits for a client is seen, and
-nothing is read from a client that takes nothing.
+Headers are judged before payloads are kept (``framing``); ``websockets`` parses and serializes
+frames. Every byte to the client goes through ``_write``, so that all that waits for a client is
+counted, and nothing is read from a client that does not read.
 """
 
 import asyncio
 import contextlib
 import fcntl
-import logging
 import socket
 import struct
 import sys
@@ -17,9 +15,8 @@ import termios
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
-from websockets.frames import Frame
-from websockets.protocol import Protocol as Frames
-from websockets.protocol import Side, State
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, Frame, Opcode
 
 from phantom_messenger.events import report
 from phantom_messenger.rate_window import Window
@@ -27,10 +24,13 @@ from phantom_messenger.relay.framing import (
     BINARY,
     CLOSE,
     CONTINUATION,
-    Broken,
-    Halves,
+    MAX_HEADER_BYTES,
+    PING,
+    BrokenFrame,
     Header,
+    PartialMessages,
     read_header,
+    read_payload,
     text_header,
 )
 from phantom_messenger.relay.session import Session
@@ -40,17 +40,14 @@ from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds a client has to answer a close frame."""
 
-PATIENCE: Final = 131_072
-"""Bytes that are passed over behind a close frame, ``FRAME_COST`` more for each frame; then nothing is read."""
+MAX_DISCARDED: Final = 131_072
+"""Bytes discarded after a close frame, counting ``FRAME_COST`` more for each frame; then nothing is read."""
 
 FRAME_COST: Final = 1_024
 
 _DISCARD: Final = struct.pack("ii", 1, 0)
-_LONGEST_HEADER: Final = 14
 _READ_BUFFER: Final = memoryview(bytearray(16_384))
-"""One serves all: what was read is taken out before anybody else reads."""
-
-_LOG: Final = logging.getLogger("websockets.server")
+"""One buffer serves all connections: each copies its bytes out before the next one reads."""
 
 
 class Receiver(Protocol):
@@ -60,77 +57,84 @@ class Receiver(Protocol):
         """A connection was opened."""
 
     def receive(self, session: Session, text: bytes) -> None:
-        """A text message has come."""
+        """A text message has arrived."""
 
     def receive_binary(self, session: Session, data: bytes) -> None:
-        """A binary message has come."""
+        """A binary message has arrived."""
 
     def drained(self, session: Session) -> None:
-        """The socket took what was waiting."""
+        """The socket can be written to again."""
 
     def disconnected(self, session: Session) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
 
 
 class WebSocketConnection(asyncio.BufferedProtocol):
-    """One connection; a ``relay.ports.Connection`` for the core, and the protocol of its socket.
+    """One connection: a ``relay.ports.Connection`` for the core, and the protocol of its socket.
 
     Args:
-        receiver: gets what comes.
-        address: of the party that limits count.
+        receiver: gets what arrives.
+        address: the rate-limit key.
         host: the Host header.
-        halves: bounds what all connections hold of unfinished messages.
-        max_fragments: of a message; more is 1009.
+        partial_messages: bounds what all connections hold of incomplete messages.
+        max_fragments: of a message; more closes with 1009.
     """
 
     def __init__(
-        self, receiver: Receiver, address: str, host: str, halves: Halves, *, max_fragments: int = MAX_FRAGMENTS
+        self,
+        receiver: Receiver,
+        address: str,
+        host: str,
+        partial_messages: PartialMessages,
+        *,
+        max_fragments: int = MAX_FRAGMENTS,
     ) -> None:
         self._receiver = receiver
         self._address = address
         self._host = host
-        self._halves = halves
+        self._partial_messages = partial_messages
         self._max_fragments = max_fragments
-        self._gone: Callable[[], None] = lambda: None
+        self._on_closed: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
-        self._frames = Frames(Side.SERVER, state=State.OPEN, max_size=None, logger=_LOG)
+        # The frame that is being read: its header, how much is missing, and what is there.
         self._header: Header | None = None
-        self._head = b""
-        self._left = 0
-        self._rest = b""
-        self._held = 0
+        self._missing = 0
+        self._frame = bytearray()
+        self._unread = b""
+        # The message that is being read: its frames so far.
+        self._opcode = CONTINUATION
         self._fragments = 0
         self._message = bytearray()
-        self._kind = CONTINUATION
+        self._held = 0
         self._controls: Window | None = None
-        self._patience = PATIENCE
-        self._failed = False
+        self._may_discard = MAX_DISCARDED
         self._written = 0
-        self._full = False
-        self._closing = False
+        self._is_full = False
+        self._is_closing = False
+        self._has_failed = False
 
-    # --- what the handshake calls -------------------------------------------------
+    # --- called by the handshake --------------------------------------------------
 
-    def open(self, transport: asyncio.Transport, response: bytes, early: bytes, gone: Callable[[], None]) -> None:
+    def open(self, transport: asyncio.Transport, response: bytes, early: bytes, on_closed: Callable[[], None]) -> None:
         """Take over a socket whose request was granted.
 
         Args:
             transport: the socket's.
             response: the answer to the request.
-            early: what came behind the request.
-            gone: called when the socket is gone.
+            early: what arrived behind the request.
+            on_closed: called once the socket is closed.
         """
         self._transport = transport
-        self._gone = gone
+        self._on_closed = on_closed
         transport.set_protocol(self)
         self._write(response)
         self._session = self._receiver.connect(self, address=self._address, host=self._host)
-        self._host = ""  # up to 8 KB, and whoever needs it has it
+        self._host = ""  # up to 8 KB, which only ``connect`` needs
         if early:
             self._read(early)
 
-    # --- what the event loop calls ------------------------------------------------
+    # --- called by the event loop -------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See ``asyncio.BufferedProtocol``."""
@@ -141,42 +145,41 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._read(bytes(_READ_BUFFER[:nbytes]))
 
     def eof_received(self) -> bool:
-        """See ``asyncio.BufferedProtocol``: whoever says nothing more gets nothing more."""
+        """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """The socket is gone; nothing of the connection waits for the collector, which comes seldom."""
-        self._closing = True
+        """The socket is closed. No reference cycle is left: the garbage collector runs seldom."""
+        self._is_closing = True
         self._forget()
-        self._gone()
+        self._on_closed()
         if self._session is not None:
             self._receiver.disconnected(self._session)
         self._session = self._transport = None
-        self._gone = lambda: None
-        vars(self._frames).clear()  # its reader refers to itself
+        self._on_closed = lambda: None
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full: nothing is read on from a client that does not read."""
-        self._full = True
+        """The socket's buffer is full: nothing more is read from a client that does not read."""
+        self._is_full = True
         self._stop_reading()
 
     def resume_writing(self) -> None:
-        """The socket's buffer is low again."""
-        self._full = False
-        if self._closing or self._transport is None:
+        """The socket's buffer has room again."""
+        self._is_full = False
+        if self._is_closing or self._transport is None:
             return
         if self._session is not None:
             self._receiver.drained(self._session)
-        rest, self._rest = self._rest, b""
-        if not self._full:
+        unread, self._unread = self._unread, b""
+        if not self._is_full:
             self._transport.resume_reading()
-        self._read(rest)
+        self._read(unread)
 
-    # --- what the core calls ------------------------------------------------------
+    # --- called by the core -------------------------------------------------------
 
     def write(self, messages: Sequence[bytes]) -> None:
         """See ``relay.ports.Connection``."""
-        if self._closing:
+        if self._is_closing:
             return
         parts: list[bytes] = []
         for message in messages:
@@ -185,22 +188,20 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def close(self, code: int, reason: str, *, patient: bool = True) -> None:
         """See ``relay.ports.Connection``."""
-        if self._closing or self._transport is None:
+        if self._is_closing or self._transport is None:
             return
-        self._closing = True
+        self._is_closing = True
         self._forget()
-        self._frames.fail(code, reason)  # not send_close: of an unfinished message nothing is kept
-        for data in self._frames.data_to_send():
-            self._write(data)
+        self._write_frame(Opcode.CLOSE, Close(code, reason).serialize())
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
         if not patient:
             self._transport.close()
 
     def abort(self) -> None:
         """See ``relay.ports.Connection``."""
-        self._closing = True
+        self._is_closing = True
         if self._transport is not None:
-            # Without it the operating system goes on offering what was written to somebody who does not read.
+            # Otherwise the operating system keeps offering what was written to a client that does not read.
             with contextlib.suppress(OSError):  # closed already
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
             self._transport.abort()
@@ -214,110 +215,127 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if self._transport is None or self._transport.is_closing():
             return self._written
         handle = self._transport.get_extra_info("socket").fileno()
-        held = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-        return self._written - self.buffered() - held
+        unacked = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return self._written - self.buffered() - unacked
 
     # --- reading ------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
-        """Work through what has come, frame by frame, until the client has to take something first."""
-        if self._closing:
-            self._lose_patience(len(data))
+        """Process what has arrived, frame by frame, until the client has to read something first."""
+        if self._is_closing:
+            self._count_discarded(len(data))
         try:
             at = 0
-            while at < len(data) and not self._is_deaf:
-                if self._left:
-                    at = self._pass_on(data, at)
+            while at < len(data) and not self._ignores_input:
+                if self._missing:
+                    at = self._read_frame(data, at)
                 else:
-                    data, at = self._begin(data, at)
-            self._rest = data[at:] if self._full and not self._closing else b""
-        except Broken as broken:
+                    data, at = self._read_header(data, at)
+            self._unread = data[at:] if self._is_full and not self._is_closing else b""
+        except BrokenFrame as broken:
             self._fail(CloseCode.PROTOCOL_ERROR, str(broken))
-        except Exception as error:  # noqa: BLE001 - the border: what fails ends its own connection
+        except Exception as error:  # noqa: BLE001 - boundary: what fails here ends its own connection only
             report(error)
             self._fail(CloseCode.SERVER_ERROR, "internal error")
-        self._hold()
+        self._update_held()
 
     @property
-    def _is_deaf(self) -> bool:
-        """Whether what comes is left alone: for good, or for now."""
-        return self._transport is None or self._full or self._failed or self._patience < 0
+    def _ignores_input(self) -> bool:
+        """Whether what arrives is left alone, for good or for now."""
+        return self._transport is None or self._is_full or self._has_failed or self._may_discard < 0
 
-    def _lose_patience(self, cost: int) -> None:
-        self._patience -= cost
-        if self._patience < 0:
+    def _count_discarded(self, cost: int) -> None:
+        self._may_discard -= cost
+        if self._may_discard < 0:
             self._stop_reading()
 
-    def _begin(self, data: bytes, at: int) -> tuple[bytes, int]:
-        """Read the header of a frame; the data from its start on, and where to go on."""
-        if self._head:
-            data, at = self._head + data[at:], 0
-            self._head = b""
-        self._header = header = read_header(data[at : at + _LONGEST_HEADER])
+    def _read_header(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """Read the header of a frame; returns the data with the frame's start in it, and where that is."""
+        if self._frame:
+            data, at = bytes(self._frame) + data[at:], 0
+            self._frame = bytearray()
+        self._header = header = read_header(data[at : at + MAX_HEADER_BYTES])
         if header is None:
-            self._head = data[at:]
+            self._frame += data[at:]
             return data, len(data)
-        self._left = header.size + header.length
-        if self._closing:
-            self._lose_patience(FRAME_COST)
+        self._missing = header.size + header.length
+        if self._is_closing:
+            self._count_discarded(FRAME_COST)
         else:
             self._judge(header)
         return data, at
 
     def _judge(self, header: Header) -> None:
-        """Whether this frame may come now, seen by its header; else the connection is failed."""
+        """Whether this frame may arrive now, judging by its header; otherwise the connection fails."""
         if header.is_control:
             if self._controls is None:
                 self._controls = Window(MAX_CONTROL_FRAMES)
             if self._controls.take(int(asyncio.get_running_loop().time() * 1000)):
                 self._fail(CloseCode.RATE_LIMITED, "too many control frames")
             return
-        # RFC 6455 section 5.4: a continuation needs a beginning, and a new message none unfinished.
+        # RFC 6455 section 5.4: a continuation continues something, and nothing else may interrupt a message.
         if (header.opcode == CONTINUATION) != (self._fragments > 0):
-            raise Broken("fragments out of order")
-        most = 0 if self._session is None else self._session.most_bytes
-        if len(self._message) + header.length > most or self._fragments >= self._max_fragments:
+            raise BrokenFrame("fragments out of order")
+        limit = 0 if self._session is None else self._session.most_bytes
+        if len(self._message) + header.length > limit or self._fragments >= self._max_fragments:
             self._fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
 
-    def _pass_on(self, data: bytes, at: int) -> int:
-        """Give the library what there is of the frame; where the next one begins, or the data ends."""
-        end = min(at + self._left, len(data))
-        self._left -= end - at
+    def _read_frame(self, data: bytes, at: int) -> int:
+        """Read what there is of a frame; returns where the next one begins, or the end of the data."""
+        end = min(at + self._missing, len(data))
+        self._missing -= end - at
         header = cast("Header", self._header)
-        if self._closing:
-            if header.opcode == CLOSE and not self._left and self._transport is not None:
+        if self._is_closing:
+            if header.opcode == CLOSE and not self._missing and self._transport is not None:
                 self._transport.close()
             return end
-        self._frames.receive_data(data[at:end])
-        if self._left:
-            return end
-        found = self._frames.events_received()
+        frame = data[at:end]
+        if self._missing or self._frame:
+            self._frame += frame
+            if self._missing:
+                return end
+            frame, self._frame = bytes(self._frame), bytearray()
+        payload = read_payload(frame)
         if header.is_control:
-            self._answer(is_right=bool(found))
-        for frame in found if not header.is_control else ():
-            self._take(header, cast("Frame", frame))
+            self._handle_control(header.opcode, payload)
+        else:
+            self._handle_data(header, payload)
         return end
 
-    def _take(self, header: Header, frame: Frame) -> None:
-        """A data frame has come."""
-        data = bytes(frame.data)
-        frame.data = b""  # the library keeps its last frame until the next
+    def _handle_control(self, opcode: int, payload: bytes) -> None:
+        """Answer a ping or a close."""
+        if opcode == PING:
+            self._write_frame(Opcode.PONG, payload)
+        elif opcode == CLOSE:
+            try:
+                Close.parse(payload)
+            except ProtocolError as error:
+                self._fail(CloseCode.PROTOCOL_ERROR, str(error))
+            except UnicodeDecodeError as error:
+                self._fail(CloseCode.INVALID_TEXT, f"{error.reason} at position {error.start}")
+            else:
+                if self._fragments:
+                    raise BrokenFrame("incomplete fragmented message")
+                self._write_frame(Opcode.CLOSE, payload)  # RFC 6455 section 5.5.1: echoed
+                self._finish(by_handshake=True)
+
+    def _handle_data(self, header: Header, payload: bytes) -> None:
         if header.fin and not self._fragments:
-            self._take_message(header.opcode, data)
+            self._handle_message(header.opcode, payload)
             return
         if not self._fragments:
-            self._kind = header.opcode
+            self._opcode = header.opcode
         self._fragments += 1
-        self._message += data
+        self._message += payload
         if header.fin:
             message = bytes(self._message)
             self._forget_message()
-            self._take_message(self._kind, message)
+            self._handle_message(self._opcode, message)
 
-    def _take_message(self, kind: int, message: bytes) -> None:
+    def _handle_message(self, opcode: int, message: bytes) -> None:
         if self._session is None:
             return
-        if kind == BINARY:
+        if opcode == BINARY:
             self._receiver.receive_binary(self._session, message)
         elif message.isascii() or _is_utf8(message):
             self._receiver.receive(self._session, message)
@@ -329,17 +347,14 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
-    def _hold(self) -> None:
-        """Tell the relay how much of an unfinished message is held here."""
-        held = len(self._message) + len(self._head) + len(self._rest)
-        if self._left and not self._closing:
-            header = cast("Header", self._header)
-            held += header.size + header.length - self._left
+    def _update_held(self) -> None:
+        """Tell the relay how much of an incomplete message is held here."""
+        held = len(self._message) + len(self._frame) + len(self._unread)
         if held != self._held:
             self._held = held
-            self._halves.hold(self._end_half, held)
+            self._partial_messages.hold(self._end_partial, held)
 
-    def _end_half(self) -> None:
+    def _end_partial(self) -> None:
         self._held = 0
         self._fail(CloseCode.MESSAGE_TOO_BIG, "too much is half sent")
 
@@ -348,53 +363,47 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._message = bytearray()
 
     def _forget(self) -> None:
-        """Nothing that has come counts any more."""
+        """Drop everything that has arrived and was not handled."""
         self._forget_message()
-        self._head = self._rest = b""
+        self._frame = bytearray()
+        self._unread = b""
         if self._held:
             self._held = 0
-            self._halves.hold(self._end_half, 0)
+            self._partial_messages.hold(self._end_partial, 0)
 
     # --- writing ------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
         """All bytes to the client go through here."""
-        if data and self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self._written += len(data)
             self._transport.write(data)
 
-    def _answer(self, *, is_right: bool) -> None:
-        """Send what the library answers to a control frame: a pong or a close, or the failure of the connection."""
-        for data in self._frames.data_to_send():
-            if data:
-                self._write(data)
-            else:
-                self._finish(is_right=is_right)
+    def _write_frame(self, opcode: Opcode, payload: bytes) -> None:
+        self._write(Frame(opcode, payload).serialize(mask=False))
 
-    def _finish(self, *, is_right: bool) -> None:
-        """The library has said its last word."""
-        self._closing = True
+    def _finish(self, *, by_handshake: bool) -> None:
+        """The last frame was written."""
+        self._is_closing = True
         self._forget()
         if self._transport is None:
             return
-        if is_right:
+        if by_handshake:
             self._transport.close()  # RFC 6455 section 7.1.1: the server closes TCP first
             return
-        # Closed at once, the operating system would answer what it has not read yet, and take back the close frame.
-        self._failed = True
+        # If it were closed now, unread input would make the operating system reset it and drop the close frame.
+        self._has_failed = True
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
 
     def _fail(self, code: int, reason: str) -> None:
-        """Close for what has come, and read no more."""
+        """Close because of what has arrived, and read no more."""
         if self._transport is None:
             return
-        if self._closing:
-            self._failed = True
+        if self._is_closing:
+            self._has_failed = True
             return
-        self._frames.fail(code, reason)
-        for data in self._frames.data_to_send():
-            self._write(data)
-        self._finish(is_right=False)
+        self._write_frame(Opcode.CLOSE, Close(code, reason).serialize())
+        self._finish(by_handshake=False)
 
 
 def _is_utf8(message: bytes) -> bool:
