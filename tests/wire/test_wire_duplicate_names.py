@@ -42,7 +42,7 @@ class Writer:
             if members and self._doubles and self._random.random() < 0.3:
                 self.has_doubled = True
                 name, item = self._random.choice(members)
-                other = self._random.choice([item, "null", "7", '"x,y"', "[1,2]", '{"a":1,"b":2}'])
+                other = self._random.choice([*[item] * 9, "null", "7", '"x,y"', "[1,2]", '{"a":1,"b":2}'])
                 members.insert(self._random.randrange(len(members) + 1), (name, other))
             return "{" + ",".join(f"{self.text(name)}{self.gap()}:{item}" for name, item in members) + "}"
         if isinstance(value, list):
@@ -79,18 +79,16 @@ def texts(count: int) -> Iterator[tuple[bytes, bool]]:
             yield text, writer.has_doubled
 
 
-def disagreements(count: int) -> list[bytes]:
-    """Texts of which the counting and the strict parser say different things."""
-    found = []
+def disagreements(count: int) -> Iterator[bytes]:
+    """Texts on which the counting and the strict parser differ."""
     for text, _ in texts(count):
         strictly, quickly = refusal(parse_strictly, text), refusal(codec.decode_client, text)
         if (strictly and not quickly) or (quickly is Reason.DUPLICATE_NAME and strictly is not quickly):
-            found.append(text)
-    return found
+            yield text
 
 
 def test_counting_and_the_strict_parser_agree() -> None:
-    assert disagreements(amount(4_000, 120_000)) == []
+    assert next(disagreements(amount(3_000, 120_000)), None) is None
 
 
 def test_what_is_generated_is_read_unless_a_name_stands_twice() -> None:
@@ -123,4 +121,4 @@ def test_control_broken_counting_is_caught(monkeypatch: pytest.MonkeyPatch, brok
             parse_strictly(text)
 
     monkeypatch.setattr(codec, "_check_names", check)
-    assert disagreements(2_000)
+    assert next(disagreements(2_000), None)
