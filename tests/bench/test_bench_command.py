@@ -20,7 +20,7 @@ STAYS = """
 from phantom_messenger.loadgen.connection import Connection
 async def stay(self, seconds):
     return self.ready.done() and not True
-Connection.leave = stay
+Connection.delete_account = stay
 from phantom_messenger.cli.main import main
 main()
 """
