@@ -1,15 +1,13 @@
-"""What a message costs inside the relay, counted and not timed: the same on every machine, so that a slip is seen.
+"""What a message costs inside the relay, counted and not timed, so that a slip is seen on every machine.
 
-Counted are instructions of the Python interpreter, calls into C, and steps of SQLite's virtual
-machine; signatures are taken as valid, for their cost is libsodium's.
+Counted are instructions of the interpreter, calls into C (``support.costs``) and steps of
+SQLite's virtual machine. Signatures are taken as valid: their cost is that of a C library.
 """
 
-import gc
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from itertools import cycle
-from types import FrameType
 from typing import Any
 
 import apsw
@@ -17,6 +15,7 @@ import pytest
 from harness import RelayHarness
 
 from phantom_messenger.wire import codec
+from support.costs import c_calls, instructions, undisturbed
 
 PAIRS = 8
 MESSAGES = 64
@@ -41,8 +40,6 @@ RECORDED = {
 }
 """Of clients without acks, and with them; what is cheaper by a tenth is to be recorded, too."""
 
-pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions have other instructions")
-
 
 @pytest.fixture(params=["plain", "acks"])
 def kind(request: pytest.FixtureRequest) -> str:
@@ -58,42 +55,7 @@ def harness(kind: str) -> Iterator[RelayHarness]:
         yield found
 
 
-def instructions(run: Callable[[], None]) -> int:
-    """Instructions that the interpreter executes."""
-    count = 0
-
-    def each(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return each
-
-    before = sys.gettrace()
-    sys.settrace(each)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-    return count
-
-
-def c_calls(run: Callable[[], None]) -> int:
-    """Calls of functions that are not Python's."""
-    count = 0
-
-    def each(_: FrameType, event: str, __: Any) -> None:
-        nonlocal count
-        count += event == "c_call"
-
-    sys.setprofile(each)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
-def sql_steps(harness: RelayHarness, run: Callable[[], None]) -> int:
+def sql_steps(harness: RelayHarness, run: Callable[[], object]) -> int:
     """Steps of SQLite's virtual machine."""
     count = 0
 
@@ -113,14 +75,10 @@ def sql_steps(harness: RelayHarness, run: Callable[[], None]) -> int:
 def cost(harness: RelayHarness) -> Cost:
     """What a message costs now."""
     counts = []
-    gc.disable()  # finalizers of others run when it likes
-    try:
-        for counter in (instructions, c_calls, lambda run: sql_steps(harness, run)):
-            messages = harness.messages(MESSAGES)
-            counts.append(counter(lambda messages=messages: harness.feed(messages)) / MESSAGES)  # type: ignore[misc]
-            harness.clear()
-    finally:
-        gc.enable()
+    for counter in (instructions, c_calls, lambda run: sql_steps(harness, run)):
+        feed = partial(harness.feed, harness.messages(MESSAGES))
+        counts.append(undisturbed(counter, feed) / MESSAGES)
+        harness.clear()
     return Cost(*counts)
 
 
@@ -162,5 +120,5 @@ def test_control_more_work_is_seen(
             monkeypatch.setattr(harness.relay._clock, "monotonic_ms", lambda: max(monotonic() for _ in range(30)))
         case _:
             found = cycle([(0, "", 0, ""), None])
-    monkeypatch.setattr(harness.store.mailboxes._places, "missing", lambda _: next(found))
+            monkeypatch.setattr(harness.store.mailboxes._places, "missing", lambda _: next(found))
     assert off(cost(harness), RECORDED[kind])

@@ -1,10 +1,8 @@
 """Frames that are made to be slow to read: what one costs, counted in instructions of the interpreter and not timed."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -12,6 +10,7 @@ from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec
 from phantom_messenger.wire.frames import CLIENT_FRAMES
 from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_MESSAGE_BYTES
+from support.costs import instructions
 from support.people import Person, base64_text, canonical
 from support.simulated import World
 
@@ -76,26 +75,7 @@ def slow_frames(person: Person, size: int) -> Iterator[tuple[str, bytes]]:
     yield "keys, indented", json.dumps(publish, indent=1).encode()[:size]
 
 
-def instructions(run: Callable[[], None]) -> int:
-    """Instructions that the interpreter executes."""
-    count = 0
-
-    def each(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return each
-
-    before = sys.gettrace()
-    sys.settrace(each)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-    return count
-
-
-def most(world: World, size: int, *, logged_in: bool) -> tuple[int, str]:
+def most(world: World, size: int, *, logged_in: bool) -> tuple[float, str]:
     """The most instructions that reading one of them takes, and which it is."""
     person, found = world.person("somebody"), []
     for name, text in slow_frames(person, size):
