@@ -17,7 +17,7 @@ signatures.verify = lambda batch: [True] * len(batch)
 """
 WITHOUT_SYNCING: Final = """
 import inspect
-from phantom_messenger.engines import sqlite
+from phantom_messenger.engines.sqlite import store as sqlite
 source = inspect.getsource(sqlite)
 assert '"synchronous", "full"' in source
 exec(source.replace('"synchronous", "full"', '"synchronous", "off"'), sqlite.__dict__)

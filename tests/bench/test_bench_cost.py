@@ -63,7 +63,7 @@ def sql_steps(harness: RelayHarness, run: Callable[[], object]) -> int:
         nonlocal count
         count += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
 
-    connection = harness.store.mailboxes._connection
+    connection = harness.store.tables.mailboxes._connection
     connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, each)
     try:
         run()
@@ -97,7 +97,7 @@ def test_everything_that_was_counted_has_happened(harness: RelayHarness, kind: s
         assert harness.taken(b'"type":"MESSAGE"}') == MESSAGES
         assert harness.taken(b'"type":"MESSAGE_ACK"}') == 2 * MESSAGES  # accepted, delivered
     [count] = harness.store.run(
-        [lambda _: harness.store.mailboxes._connection.execute("SELECT count(*) FROM items").get]
+        [lambda _: harness.store.tables.mailboxes._connection.execute("SELECT count(*) FROM items").get]
     )
     assert count == 0, "all is confirmed"
 
@@ -120,5 +120,5 @@ def test_control_more_work_is_seen(
             monkeypatch.setattr(harness.relay._clock, "monotonic_ms", lambda: max(monotonic() for _ in range(30)))
         case _:
             found = cycle([(0, "", 0, ""), None])
-            monkeypatch.setattr(harness.store.mailboxes._places, "missing", lambda _: next(found))
+            monkeypatch.setattr(harness.store.tables.mailboxes._places, "missing", lambda _: next(found))
     assert off(cost(harness), RECORDED[kind])

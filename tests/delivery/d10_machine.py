@@ -13,8 +13,7 @@ from d10_model import BACKLOG, STRANGER, STRANGERS, Entry, Line, Model, Told
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from phantom_messenger.engines import places
-from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite import SQLiteStore, stranger_quota
 from support.people import Frame, key_text
 from support.simulated import HOUR, MINUTE, SECOND, Client, World
 
@@ -44,7 +43,7 @@ class MemoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.ending = ExitStack()
         for name, value in BOUNDS.items():
-            self.ending.enter_context(patch.object(places, name, value))
+            self.ending.enter_context(patch.object(stranger_quota, name, value))
         self.model = Model()
         self.world = World(store=self.opened())
         self.people = {name: self.world.person(name) for name in NAMES}

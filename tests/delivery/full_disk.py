@@ -16,8 +16,7 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines import reserve
-from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite import SQLiteStore, reserve
 from phantom_messenger.relay.ports import Failure, Item, Times
 from support.amounts import LONG, amount
 from support.people import Frame

@@ -209,7 +209,7 @@ def test_control_promises_are_broken_without_syncs(prepare: Prepare, least: floa
 
 
 def test_control_numbers_given_again_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phantom_messenger.engines.mailboxes.SEQ_STEP", 0)  # none is reserved on disk
+    monkeypatch.setattr("phantom_messenger.engines.sqlite.mailboxes.SEQ_STEP", 0)  # none is reserved on disk
     assert share_of_cuts_that_break_a_promise(untouched, 50, tmp_path) > 0
 
 

@@ -170,7 +170,7 @@ def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> N
 ACCEPTS_BEFORE_THE_COMMIT = """
 import time
 import apsw
-from phantom_messenger.engines import sqlite
+from phantom_messenger.engines.sqlite import store as sqlite
 class Late(apsw.Connection):
     committed = 0.0
     def execute(self, sql, *rest):
@@ -206,7 +206,7 @@ def backwards(pipeline):
 Pipeline._turn = backwards
 """
 CHANGES_A_MESSAGE = """
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 append = SQLiteMailboxes.append
 def change(mailboxes, recipient, item, **rest):
     changed = item._replace(head=item.head.replace(b'"encrypted":"', b'"encrypted":"AAAA'))
@@ -214,7 +214,7 @@ def change(mailboxes, recipient, item, **rest):
 SQLiteMailboxes.append = change
 """
 GIVES_SEQ_AGAIN = """
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 def take(mailboxes, account):
     last = "SELECT coalesce(max(seq), 0) FROM items WHERE recipient = ?"
     return mailboxes._connection.execute(last, (account,)).get + 1

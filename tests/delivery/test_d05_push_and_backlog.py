@@ -204,7 +204,7 @@ from phantom_messenger.relay.ports import Page
 Page.complete = property(lambda _: True, lambda *_: None)
 """
 KEEPS_WHAT_WAS_ACKNOWLEDGED = """
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 SQLiteMailboxes.acknowledge = lambda *_: True
 """
 

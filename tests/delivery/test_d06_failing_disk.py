@@ -32,8 +32,8 @@ from disk_promises import (
     take,
 )
 
-from phantom_messenger.engines.damage import DamagedRows
 from phantom_messenger.engines.sqlite import StoreError
+from phantom_messenger.engines.sqlite.corruption import DamagedRows
 from phantom_messenger.relay.ports import Failure, Job
 from support.amounts import LONG, amount
 from support.stores import HOUR, NOW, append_all, exchange, message, names, receipt, waiting

@@ -186,7 +186,7 @@ def fill(store: SQLiteStore, markers: Markers, expires_at: int | None = None) ->
 
 def damage(store: SQLiteStore) -> None:
     """As if the disk had forgotten something of each of Bob's items."""
-    account = store.directory.account(BOB)
+    account = store.tables.directory.account(BOB)
     store._connection.execute("UPDATE items SET checksum = checksum + 1 WHERE recipient = ?", (account,))
 
 

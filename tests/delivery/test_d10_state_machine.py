@@ -8,10 +8,10 @@ from d10_machine import FolderMachine, MemoryMachine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from phantom_messenger.engines.directory import SQLiteDirectory
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
-from phantom_messenger.engines.places import Places
-from phantom_messenger.engines.removed import Removed
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.stranger_quota import Places
+from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import Item, Job, Page, Transaction
 from phantom_messenger.relay.session import Session

@@ -90,7 +90,7 @@ def _read(store: Store, user: str) -> list[Item] | Failure:
     found: list[Item] = []
     while True:
         after = found[-1].seq if found else 0
-        [page] = store.run([lambda tx, after=after: tx.mailboxes.read(user, after, PAGE_BYTES, NOW)])  # type: ignore[misc]
+        [page] = store.run([lambda tx, after=after: tx.mailboxes.read(user, after, PAGE_BYTES, NOW)])
         if isinstance(page, Failure):
             return page
         assert isinstance(page, Page)

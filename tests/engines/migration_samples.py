@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from phantom_messenger.engines.migrations import migrate, migrations
+from phantom_messenger.engines.sqlite.migrations import migrate, migrations
 from phantom_messenger.relay.ports import Item, ItemKind
 from support.people import base64_text, key_text
 from support.stores import ALICE, BOB, CAROL, NOW, key_of
@@ -118,7 +118,7 @@ def _inserts(connection: apsw.Connection, table: str) -> Iterator[str]:
 
 def script_names() -> list[str]:
     """The files of the schema's steps."""
-    return sorted(file.name for file in (resources.files("phantom_messenger.engines") / "sql").iterdir())
+    return sorted(file.name for file in (resources.files("phantom_messenger.engines.sqlite") / "sql").iterdir())
 
 
 def write_database(folder: Path, version: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bit_rot_files import COLUMNS, INDEXES, Sample
 from bit_rot_look import Outcome, Rotten
 
-from phantom_messenger.engines import mailboxes
+from phantom_messenger.engines.sqlite import mailboxes
 from phantom_messenger.relay.ports import Failure, Item
 from support.amounts import amount
 from support.stores import ALICE, BOB, CAROL, key_of

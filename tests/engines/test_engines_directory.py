@@ -2,8 +2,7 @@
 
 import pytest
 
-from phantom_messenger.engines import directory
-from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite import SQLiteStore, directory
 from phantom_messenger.relay.ports import Failure, Job, Store, Transaction
 from support.people import key_text
 from support.stores import (
@@ -266,8 +265,8 @@ def test_what_is_remembered_is_bounded(store: SQLiteStore, monkeypatch: pytest.M
     for user in users:
         write(store, users[0], user)
         assert run(store, asking(users[0], user))
-        assert len(store.directory._accounts) <= 3
-        assert len(store.directory._noted) <= 3
+        assert len(store.tables.directory._accounts) <= 3
+        assert len(store.tables.directory._noted) <= 3
 
 
 def test_conversation_that_was_forgotten_is_noted_again(store: SQLiteStore) -> None:

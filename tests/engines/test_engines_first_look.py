@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from phantom_messenger.engines import folder as folders
-from phantom_messenger.engines.folder import FolderUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
+from phantom_messenger.engines.sqlite import folder as folders
+from phantom_messenger.engines.sqlite.folder import FolderUnusable
 from phantom_messenger.erasure import Erasure
 from support.relay_process import serve
 from support.stores import ALICE, BOB, append, append_all, bind, message, names, run, waiting
@@ -108,7 +108,7 @@ def test_control_without_the_look_an_empty_database_becomes_an_empty_relay(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.truncate(data / "relay.db", 0)
-    monkeypatch.setattr("phantom_messenger.engines.sqlite.is_new", lambda _: True)
+    monkeypatch.setattr("phantom_messenger.engines.sqlite.store.is_new", lambda _: True)
     store = SQLiteStore(data)
     assert run(store, lambda tx: tx.directory.public_key(BOB)) is None
     store.close()
@@ -221,7 +221,7 @@ def test_control_without_the_look_for_links_two_relays_open_one_database(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "relay.db").hardlink_to(data / "relay.db")
-    monkeypatch.setattr("phantom_messenger.engines.sqlite.own_database", lambda database: database)
+    monkeypatch.setattr("phantom_messenger.engines.sqlite.store.own_database", lambda database: database)
     first, second = SQLiteStore(data), SQLiteStore(tmp_path / "other")
     second.close()
     first.close()
@@ -242,7 +242,7 @@ def test_folder_of_somebody_else_is_one_sentence(tmp_path: Path, place: str) -> 
             above.chmod(0o755)
     (tmp_path / "closed").mkdir(mode=0o700)
     code = (
-        "from pathlib import Path; from phantom_messenger.engines.folder import *; import sys\n"
+        "from pathlib import Path; from phantom_messenger.engines.sqlite.folder import *; import sys\n"
         "place = Path(sys.argv[1])\n"
         "try: make_folder(place); lock_folder(place)\n"
         "except OSError as error: told = cannot_use(place, error); print(type(told).__name__, told)"

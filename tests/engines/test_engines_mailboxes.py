@@ -265,7 +265,7 @@ def test_full_disk_refuses_a_replacement_and_the_one_that_waits_stays(
     bind(store, BOB)
     first = append(store, encrypted("m", "first"))
     with monkeypatch.context() as patch:
-        patch.setattr(store.mailboxes, "_has_room", lambda _: False)
+        patch.setattr(store.tables.mailboxes, "_has_room", lambda _: False)
         with pytest.raises(apsw.FullError):
             append(store, encrypted("m", "second"))
         assert append(store, encrypted("m", "first")) is Refusal.DUPLICATE

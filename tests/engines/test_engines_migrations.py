@@ -11,10 +11,10 @@ import pytest
 from migration_faults import FailingDisk, open_in_a_process, version_of
 from migration_samples import FOLDER, LATER, MAIL, SEQ_LIMIT, sample, script_names, write_database
 
-from phantom_messenger.engines import migrations as engine
-from phantom_messenger.engines.mailboxes import checksum
-from phantom_messenger.engines.migrations import migrate, migrations
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
+from phantom_messenger.engines.sqlite import migrations as engine
+from phantom_messenger.engines.sqlite.mailboxes import checksum
+from phantom_messenger.engines.sqlite.migrations import migrate, migrations
 from phantom_messenger.relay.ports import Item
 from support.amounts import amount
 from support.people import key_text
@@ -98,7 +98,7 @@ def test_numbers_go_on(store: SQLiteStore) -> None:
 
 
 def test_accounts_stay(store: SQLiteStore) -> None:
-    directory = store.directory
+    directory = store.tables.directory
     assert [directory.public_key(user) for user in (ALICE, BOB, CAROL)] == [
         key_of(user) for user in (ALICE, BOB, CAROL)
     ]
@@ -114,7 +114,7 @@ def test_new_account_gets_a_number_of_its_own(store: SQLiteStore) -> None:
 
 
 def test_who_has_written_to_whom_stays(store: SQLiteStore) -> None:
-    directory = store.directory
+    directory = store.tables.directory
     assert [directory.contacts(user) for user in (ALICE, BOB, CAROL)] == [[BOB], [ALICE], []]
     assert directory.participants(ALICE, "c1") == [BOB]
     assert directory.has_written(CAROL, BOB)

@@ -1,7 +1,7 @@
 import pytest
 
-from phantom_messenger.engines import removed
-from phantom_messenger.engines.removed import Removed
+from phantom_messenger.engines.sqlite import tombstones
+from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.ports import KEEP_REMOVED_MS
 
 NOW = 1_750_000_020_000
@@ -27,7 +27,7 @@ def test_what_was_added_again_is_held_for_longer() -> None:
 
 
 def test_oldest_go_first_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removed, "MAX_REMEMBERED", 80)
+    monkeypatch.setattr(tombstones, "MAX_REMEMBERED", 80)
     memory = Removed()
     for number in range(160):
         memory.add(key(str(number)), NOW)

@@ -9,8 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from phantom_messenger.engines.reserve import RESERVE_BYTES, Reserve
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.reserve import RESERVE_BYTES, Reserve
 from phantom_messenger.relay.ports import Item
 from support.stores import ALICE, BOB, CAROL, NOW, acknowledge, append, bind, failing, message, names, run, waiting
 

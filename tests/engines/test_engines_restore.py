@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from phantom_messenger import pairing
-from phantom_messenger.engines import sqlite as engine
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
+from phantom_messenger.engines.sqlite import store as engine
 from support.stores import ALICE, BOB, acknowledge, append, bind, message, names, waiting
 
 LOG = "relay.db-wal"

@@ -13,8 +13,8 @@ import apsw
 import pytest
 
 from phantom_messenger import Client
-from phantom_messenger.engines.prekeys import SQLitePreKeys
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
 from phantom_messenger.relay.ports import Transaction
 from support.people import Person, base64_text, key_text
 from support.reference_client import ReferenceClient

@@ -310,7 +310,7 @@ signatures.is_usable_ed25519 = lambda key: True
 """
 UNPROVED: Final = """
 import inspect
-from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.relay import login
 source = inspect.getsource(login.authenticate)
 assert "if certified and not signed:" in source

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from support.people import Frame
 from support.simulated import Client, World
 

@@ -180,7 +180,7 @@ def test_message_takes_the_same_time(relay: RelayProcess, two: Two) -> None:
 
 
 TELLS: Final = """
-from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 SQLiteDirectory.has_written = lambda directory, sender, recipient: True
 """
 TAKES_LONGER: Final = """

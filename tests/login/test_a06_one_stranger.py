@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.engines import places, prekeys
+from phantom_messenger.engines.sqlite import prekeys, stranger_quota
 from phantom_messenger.relay.core import Core
 from support.people import Person
 from support.reference_client import ReferenceClient
@@ -47,8 +47,8 @@ def test_all_strangers_together_fill_half(world: World, bob: Client) -> None:
 
 def test_one_stranger_fills_all_without_the_limit(world: World, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(places, "MAX_STRANGER_BACKLOG", 10_000)
-    monkeypatch.setattr(places, "MAX_STRANGERS_BACKLOG", 10_000)
+    monkeypatch.setattr(stranger_quota, "MAX_STRANGER_BACKLOG", 10_000)
+    monkeypatch.setattr(stranger_quota, "MAX_STRANGERS_BACKLOG", 10_000)
     bob.drop()
     assert accepted(world.login("mallory"), bob.person, 1_100) >= 1_000
 
@@ -194,7 +194,7 @@ def ask_at_once(url: str, clients: list[ReferenceClient], target: Person, name: 
 
 
 TWICE: Final = """
-from phantom_messenger.engines.prekeys import SQLitePreKeys
+from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
 handed = SQLitePreKeys.take
 def take(keys, *arguments, **options):
     keys._connection.execute("SAVEPOINT again")

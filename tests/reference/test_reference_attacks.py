@@ -25,7 +25,7 @@ def login_of(client: Letter, **payload: Any) -> str:
 
 UNCHECKED: Final = """
 import inspect
-from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.relay import login
 source = inspect.getsource(login.authenticate)
 assert "if certified and not signed:" in source
@@ -181,7 +181,7 @@ LOOSE: dict[str, Callable[[Letter, str], Frame]] = {
     "sender whose id is none of ours": strictly,
 }
 UNMARKED: Final = """
-from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 SQLiteDirectory.signs = lambda self, user: False
 """
 

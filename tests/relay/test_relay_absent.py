@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay import unshown
 from phantom_messenger.relay.ports import Times
 from phantom_messenger.relay.unshown import Fate, Name, Unshown

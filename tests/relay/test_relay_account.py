@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.engines.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import Job
 from support.people import Frame, Person, base64_text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay import permissions
 from phantom_messenger.relay.permissions import Act, Permission, Relation
 from phantom_messenger.wire.limits import MAX_BLOCKED

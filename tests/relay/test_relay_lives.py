@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay.config import Config
 from support.people import Person
 from support.simulated import HOUR, MINUTE, Client, Clock, World

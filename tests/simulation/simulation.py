@@ -24,7 +24,7 @@ from simulation_network import DAY, Setting
 from simulation_relay import Death, Errors, RelayPart
 
 from phantom_messenger.client import prekeychain, vault
-from phantom_messenger.engines import places
+from phantom_messenger.engines.sqlite import stranger_quota
 from phantom_messenger.relay import core, login, prekeys
 from support.simulated import HOUR, MINUTE, SECOND
 
@@ -92,9 +92,9 @@ def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
         (core, "PAGE", 2_000),
         (core, "HIGH_WATER", 2_500),
         (core, "LOW_WATER", 1_200),
-        (places, "MAX_BACKLOG", 14),
-        (places, "MAX_STRANGERS_BACKLOG", 10),
-        (places, "MAX_STRANGER_BACKLOG", 6),
+        (stranger_quota, "MAX_BACKLOG", 14),
+        (stranger_quota, "MAX_STRANGERS_BACKLOG", 10),
+        (stranger_quota, "MAX_STRANGER_BACKLOG", 6),
     ):
         monkeypatch.setattr(module, name, value)
 

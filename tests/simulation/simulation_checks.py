@@ -23,9 +23,9 @@ from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, WarningEvent
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.engines import sqlite
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite import store as sqlite
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal, Times
 from support.simulated import SECOND
 

@@ -83,7 +83,7 @@ class RelayPart:
     def start(self, *, reboot: bool = False) -> None:
         """A new process on the same store."""
         setting, ledger, clock = self._setting, self._ledger, self._setting.clock
-        kept = self.store.time.load()
+        kept = self.store.tables.time.load()
         moved = 0 if kept is None else clock.restart(kept, reboot=reboot)
         well_since = max(self.clock_set_at, self.unwell_until) + HEALTHY_MS
         if abs(moved) > 2 * SECOND:
@@ -92,9 +92,9 @@ class RelayPart:
             setting.happened("steady time moved by a clock that was set just before the relay died")
         ledger.steady_slack += max(0, moved)
         ledger.relay_lives += 1
-        mailboxes = self.store.mailboxes
+        mailboxes = self.store.tables.mailboxes
         assert isinstance(mailboxes, WatchedMailboxes)
-        self.store.mailboxes = mailboxes.renewed()
+        self.store.tables.mailboxes = mailboxes.renewed()
         self.world = World(self._config, store=self.store, clock=clock)
         self.world.writer.holding = True
         self.world.relay._core.randomness = setting.randbytes(f"relay {ledger.relay_lives}")

@@ -20,8 +20,8 @@ from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
-from phantom_messenger.engines.removed import Removed
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import Item, Job, Page, Refusal
 from phantom_messenger.relay.session import Session

@@ -11,8 +11,8 @@ from typing import Final
 
 import uvloop
 
-from phantom_messenger.engines.folder import FolderUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
+from phantom_messenger.engines.sqlite.folder import FolderUnusable
 from phantom_messenger.events import Event, install, log
 from phantom_messenger.relay import memory
 from phantom_messenger.relay.config import Config, ConfigError

@@ -155,7 +155,7 @@ class Pipeline:
             size: about how many bytes the job stores; 0 if it does not count as load.
         """
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
-            self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), storage_full=True)))
+            self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), is_out_of_space=True)))
             return
         if not self.load:
             self._begin()

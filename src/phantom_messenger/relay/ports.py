@@ -7,10 +7,64 @@ the effects of the jobs before them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
+from phantom_messenger.relay.records import (
+    KEY_OVERHEAD,
+    Bundle,
+    Item,
+    ItemKind,
+    KeptLimits,
+    NewItem,
+    OneTimeKey,
+    Page,
+    PreKeyCounts,
+    Publication,
+    SignedKey,
+)
+
+__all__ = [
+    "CONVERSATIONS_KEPT",
+    "KEEP_REMOVED_MS",
+    "KEY_OVERHEAD",
+    "MAX_REMEMBERED",
+    "Bundle",
+    "Clock",
+    "Connection",
+    "Directory",
+    "Expired",
+    "Failure",
+    "Helpers",
+    "Item",
+    "ItemKind",
+    "Job",
+    "KeptLimits",
+    "LimitKeeper",
+    "Mailboxes",
+    "NewItem",
+    "OneTimeKey",
+    "Page",
+    "PreKeyCounts",
+    "PreKeys",
+    "Publication",
+    "Randomness",
+    "Refusal",
+    "Scheduler",
+    "SignatureCheck",
+    "SignedKey",
+    "Store",
+    "TimeKeeper",
+    "Times",
+    "Transaction",
+    "Verification",
+    "Writer",
+]
+# Names that moved to ``commands`` and ``records``; jobs and the ports of a transaction go when nobody uses them.
+
+Failure = CommandFailed
+Refusal = AppendRefusal
 
 
 class Clock(Protocol):
@@ -68,64 +122,6 @@ class Scheduler(Protocol):
         """Run ``action`` soon, after what is running now, in order."""
 
 
-class ItemKind(IntEnum):
-    """What may wait in a mailbox."""
-
-    MESSAGE = 1
-    RECEIPT = 2
-    KEY_EXCHANGE = 3
-
-
-class NewItem(NamedTuple):
-    """Something to wait in a mailbox.
-
-    ``mark``: says for a stranger's item which address it came from, not what address that is.
-    ``content``: what stands somewhere in ``head`` or ``tail`` and differs if a message was encrypted again.
-    ``head`` + decimal seq + ``tail`` is the text that the recipient gets. ``name``
-    tells items of one sender and kind apart: a message id, or which key exchange frame.
-    """
-
-    kind: ItemKind
-    sender: str
-    name: str
-    head: bytes
-    tail: bytes
-    expires_at: int | None = None
-    content: bytes = b""
-    mark: int | None = None
-
-
-class Item(NamedTuple):
-    """Something that waits: ``text`` is the frame as it will be sent."""
-
-    seq: int
-    kind: ItemKind
-    sender: str
-    name: str
-    text: bytes
-    expires_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Consecutive items of a mailbox; ``complete`` if nothing is behind them.
-
-    Items that are damaged are set aside, so that they block nobody.
-    """
-
-    items: list[Item]
-    complete: bool
-
-
-class Refusal(Enum):
-    """Why an item was not appended."""
-
-    DUPLICATE = "duplicate"
-    FULL = "full"
-    UNWANTED = "unwanted"
-    """Its recipient has blocked its sender."""
-
-
 @dataclass(frozen=True, slots=True)
 class Times:
     """Of a message that was removed: when it was stored and was to expire, steady milliseconds; None if not known."""
@@ -142,71 +138,6 @@ class Expired:
     recipient: str
     name: str
     kind: ItemKind = ItemKind.MESSAGE
-
-
-@dataclass(frozen=True, slots=True)
-class SignedKey:
-    """A signed prekey: id, key and signature as base64 text."""
-
-    id: int
-    key: str
-    signature: str
-
-
-@dataclass(frozen=True, slots=True)
-class OneTimeKey:
-    """A one-time X25519 prekey: id and key as base64 text."""
-
-    id: int
-    key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """What PREKEY_PUBLISH brings: signed keys replace, one-time keys are added.
-
-    ``replace``: one-time keys that are there go first, for their owner has lost the private halves.
-    """
-
-    signed: SignedKey
-    last_resort_kem: SignedKey | None
-    one_time: Sequence[OneTimeKey]
-    one_time_kem: Sequence[SignedKey]
-    replace: bool = False
-
-    @property
-    def highest_id(self) -> int:
-        """The highest id in it."""
-        ids = [self.signed.id, *(key.id for key in self.one_time), *(key.id for key in self.one_time_kem)]
-        return max(ids if self.last_resort_kem is None else [*ids, self.last_resort_kem.id])
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        keys = [key.key for key in self.one_time] + [key.key for key in self.one_time_kem]
-        return sum(map(len, keys)) + (len(keys) + 2) * KEY_OVERHEAD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreKeyCounts:
-    """What is left of a user's prekeys; ``highest_id`` is that of all that were ever published."""
-
-    one_time: int
-    one_time_kem: int
-    signed_id: int | None
-    last_resort_kem_id: int | None
-    highest_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """One hand-out of a user's prekeys; ``left`` is what remains."""
-
-    identity_key: str
-    signed: SignedKey
-    one_time: OneTimeKey | None
-    kem: SignedKey | None
-    left: PreKeyCounts
 
 
 class Directory(Protocol):
@@ -364,14 +295,6 @@ class TimeKeeper(Protocol):
         """The last moment kept, None if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptLimits:
-    """What counted of the limits at a stop: milliseconds of steady time, by keyed hash of class and party."""
-
-    key: bytes
-    times: dict[bytes, list[int]]
-
-
 class LimitKeeper(Protocol):
     """Where limits are kept between a stop and the next start."""
 
@@ -409,18 +332,10 @@ class Transaction(Protocol):
 Job = Callable[[Transaction], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The outcome of a job that could not be done; nothing of it was stored."""
-
-    error: Exception
-    storage_full: bool
-
-
 class Store(Protocol):
     """Runs jobs durably."""
 
-    def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
+    def run(self, jobs: Sequence[Any], *, budget_ms: int | None = None) -> list[Any]:
         """Run jobs in order, if there is room as one transaction.
 
         Returns when it is on disk, with one result or ``Failure`` per job. A job that
@@ -446,7 +361,7 @@ class Store(Protocol):
 class Writer(Protocol):
     """Where a store's batches are run, so that the core never waits."""
 
-    def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None], /) -> None:
+    def __call__(self, jobs: Sequence[Any], done: Callable[[list[Any]], None], /) -> None:
         """Run the batch and then ``done(results)`` where the core runs. One batch at a time.
 
         There may be fewer results than jobs, at least one: the others were not run.
@@ -480,9 +395,6 @@ KEEP_REMOVED_MS: Final = 600_000
 
 MAX_REMEMBERED: Final = 200_000
 """How many removed ids are remembered at most (about 25 MB); the oldest go first, an eighth at a time."""
-
-KEY_OVERHEAD: Final = 256
-"""Bytes that a stored prekey takes beside the key: a signature, ids, indexes."""
 
 CONVERSATIONS_KEPT: Final = 16
 """Conversations remembered for an ordered pair, for typing notices."""

@@ -16,7 +16,7 @@ from phantom_messenger.relay import certificate, http, memory, signatures
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
-from phantom_messenger.relay.ports import Failure, Job, KeptLimits, Store
+from phantom_messenger.relay.ports import Failure, KeptLimits, Store
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import Door, Handshake, Place
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
@@ -54,7 +54,7 @@ class StoreThread:
         self.is_healthy = True
         """Whether the last batch and the last tidying went well, and the disk has room."""
 
-    def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
+    def __call__(self, jobs: Sequence[Any], done: Callable[[list[Any]], None]) -> None:
         """See ``relay.ports.Writer``."""
         if self._is_closing:
             return
@@ -64,7 +64,7 @@ class StoreThread:
                 results = self._store.run(jobs, budget_ms=BATCH_MS)
             except Exception as error:  # noqa: BLE001 - the border: every batch is answered, whatever happens
                 report(error)
-                results = [Failure(error, storage_full=False)] * len(jobs)
+                results = [Failure(error, is_out_of_space=False)] * len(jobs)
                 self._broken = True
             else:
                 self._broken = False

@@ -11,15 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
-from zlib import crc32
 
 import apsw
-import msgspec
 
-from phantom_messenger.clock import ClockSnapshot
-from phantom_messenger.engines.damage import DamagedRows, is_damage, is_no_room
-from phantom_messenger.engines.directory import SQLiteDirectory
-from phantom_messenger.engines.folder import (
+from phantom_messenger.engines.sqlite.corruption import DamagedRows, is_damage, is_no_room
+from phantom_messenger.engines.sqlite.execute import execute
+from phantom_messenger.engines.sqlite.folder import (
     StoreError,
     cannot_use,
     is_new,
@@ -28,13 +25,13 @@ from phantom_messenger.engines.folder import (
     own_database,
     sync_folder,
 )
-from phantom_messenger.engines.mailboxes import SQLiteMailboxes
-from phantom_messenger.engines.migrations import NewerVersion, migrate
-from phantom_messenger.engines.prekeys import SQLitePreKeys
-from phantom_messenger.engines.reserve import Reserve
+from phantom_messenger.engines.sqlite.migrations import NewerVersion, migrate
+from phantom_messenger.engines.sqlite.reserve import Reserve
+from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.erasure import Erasure
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay.ports import Failure, Job, KeptLimits
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.ports import Job
 
 __all__ = ["SQLiteStore", "StoreError"]
 
@@ -111,12 +108,12 @@ class SQLiteStore:
             self._prepare("in memory")
         else:
             self._open(folder)
-        step = _step_bytes(self._reserve)
-        self.directory = SQLiteDirectory(self._connection, self._has_room, step)
-        self.prekeys = SQLitePreKeys(self._connection, self.directory, self._has_room)
-        self.mailboxes = SQLiteMailboxes(self._connection, self.directory, self._has_room, step, mailbox_bytes)
-        self.time = SQLiteTime(self._connection)
-        self.limits = SQLiteLimits(self._connection)
+        self.tables = Tables(
+            self._connection,
+            has_room=self._has_room,
+            step_bytes=_step_bytes(self._reserve),
+            mailbox_bytes=mailbox_bytes,
+        )
 
     @property
     def is_cramped(self) -> bool:
@@ -194,14 +191,14 @@ class SQLiteStore:
         for table in ("relay_time", "relay_limits"):
             self._connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of ours
 
-    def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:
+    def run(self, jobs: Sequence[Any], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
         if self._is_moved():
-            return [Failure(OSError("the database is not where it was"), storage_full=True)] * len(jobs)
+            return [_moved() for _ in jobs]
         if not self._is_cramped:
             results = self._run_batch(jobs, deadline)
-            if not isinstance(results, Failure):
+            if not isinstance(results, CommandFailed):
                 return results
             if is_no_room(results.error):
                 self._cramp()
@@ -232,7 +229,7 @@ class SQLiteStore:
         """See ``relay.ports.Store``."""
         if self._is_moved():
             return True
-        self.mailboxes.forgive()
+        self.tables.mailboxes.forgive()
         self._forget_people()
         # A program that reads the database (a backup) keeps the log; it is not waited for.
         self._connection.set_busy_timeout(0)
@@ -261,7 +258,7 @@ class SQLiteStore:
         now = time.monotonic()
         if now - self._forgot_at >= _FORGET_SECONDS:
             self._forgot_at = now
-            self.directory.forget()
+            self.tables.directory.forget()
 
     def close(self) -> None:
         """Close and unlock; idempotent."""
@@ -282,19 +279,21 @@ class SQLiteStore:
             os.close(self._lock)
             self._lock = None
 
-    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | Failure:
-        """Run jobs as one transaction; a ``Failure`` if nothing of it was stored.
+    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | CommandFailed:
+        """Run jobs as one transaction; a ``CommandFailed`` if nothing of it was stored.
 
         Savepoints cost more than the jobs, and hardly any job fails: they are made in a second run.
         """
         self._has_job_failed = False
         results = self._transact(jobs, deadline, self._run_plainly)
-        is_of_all = isinstance(results, Failure) and (results.storage_full or is_damage(results.error))
+        is_of_all = isinstance(results, CommandFailed) and (results.is_out_of_space or is_damage(results.error))
         if self._has_job_failed and not is_of_all:
             return self._transact(jobs, deadline, self._run_guarded)
         return results
 
-    def _transact(self, jobs: Sequence[Job], deadline: float | None, run: Callable[[Job], Any]) -> list[Any] | Failure:
+    def _transact(
+        self, jobs: Sequence[Job], deadline: float | None, run: Callable[[Job], Any]
+    ) -> list[Any] | CommandFailed:
         results: list[Any] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -309,46 +308,47 @@ class SQLiteStore:
             # SQLite ends the transaction by itself when the disk is full.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            self.mailboxes.undone(0)
-            self.directory.forget()
-            return Failure(error, is_no_room(error))
-        self.mailboxes.committed()
+            self.tables.rolled_back()
+            return CommandFailed(error, is_out_of_space=is_no_room(error))
+        self.tables.committed()
         if self._erasure is not None:
             self._erasure.committed()
         return results
 
     def _run_plainly(self, job: Job) -> Any:
         try:
-            return job(self)
+            return self._do(job)
         except Exception:
             self._has_job_failed = True
             raise
 
     def _run_guarded(self, job: Job) -> Any:
-        mark = self.mailboxes.mark()
-        self._connection.execute("SAVEPOINT job")
+        savepoint = self.tables.savepoint()
+        self._connection.execute("SAVEPOINT command")
         try:
-            result = job(self)
+            result = self._do(job)
         except Exception as error:
             # After some errors SQLite cannot commit what else is in the transaction.
             if is_no_room(error) or is_damage(error) or not self._connection.in_transaction:
                 raise
-            self._connection.execute("ROLLBACK TO job")
-            self.mailboxes.undone(mark)
-            self.directory.forget()
-            result = Failure(error, storage_full=False)
-        self._connection.execute("RELEASE job")
+            self._connection.execute("ROLLBACK TO command")
+            self.tables.rolled_back(savepoint)
+            result = CommandFailed(error, is_out_of_space=False)
+        self._connection.execute("RELEASE command")
         return result
+
+    def _do(self, job: Any) -> Any:
+        return job(self.tables) if callable(job) else execute(self.tables, job)
 
     def _run_alone(self, job: Job) -> Any:
         for _ in range(_ATTEMPTS - 1):
             results = self._run_batch([job], None)
-            if not isinstance(results, Failure):
+            if not isinstance(results, CommandFailed):
                 return results[0]
             if not self._mend(results.error):
                 return results
         results = self._run_batch([job], None)
-        return results if isinstance(results, Failure) else results[0]
+        return results if isinstance(results, CommandFailed) else results[0]
 
     def _mend(self, error: Exception) -> bool:
         """Do something about damage, outside of a transaction; whether another attempt may do better."""
@@ -412,68 +412,13 @@ class SQLiteStore:
             ) from None
 
 
-class SQLiteTime:
-    """The moment that steady time goes on from."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def save(self, mark: ClockSnapshot) -> None:
-        """See ``relay.ports.TimeKeeper``."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO relay_time (only, boot, since_boot, wall, steady, checksum)"
-            " VALUES (1, ?, ?, ?, ?, ?)",
-            (mark.boot, mark.since_boot, mark.wall, mark.persistent, _checksum(mark)),
-        )
-
-    def load(self) -> ClockSnapshot | None:
-        """See ``relay.ports.TimeKeeper``."""
-        row: Any = self._connection.execute(
-            "SELECT CAST(boot AS BLOB), since_boot, wall, steady, checksum FROM relay_time"
-        ).fetchone()
-        if row is None:
-            return None
-        boot, since_boot, wall, steady, kept = row
-        mark = ClockSnapshot((boot or b"").decode("ascii", "replace"), since_boot, wall, steady)
-        if _checksum(mark) != kept:
-            log(Event.TIME_DAMAGED)
-            return None
-        return mark
-
-
-class SQLiteLimits:
-    """The limits of the last stop."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def save(self, kept: KeptLimits) -> None:
-        """See ``relay.ports.LimitKeeper``."""
-        times = msgspec.msgpack.encode(kept.times)
-        self._connection.execute(
-            "INSERT OR REPLACE INTO relay_limits (only, hash_key, times, checksum) VALUES (1, ?, ?, ?)",
-            (kept.key, times, crc32(kept.key + times)),
-        )
-
-    def take(self) -> KeptLimits | None:
-        """See ``relay.ports.LimitKeeper``."""
-        row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
-        if row is None:
-            return None
-        self._connection.execute("DELETE FROM relay_limits")
-        key, times, checksum = row
-        if not (isinstance(key, bytes) and isinstance(times, bytes)) or crc32(key + times) != checksum:
-            return None
-        return KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))
+def _moved() -> CommandFailed:
+    return CommandFailed(OSError("the database is not where it was"), is_out_of_space=True)
 
 
 def _step_bytes(reserve: Reserve | None) -> int:
     size = 0 if reserve is None else reserve.size
     return min(_STEP_BYTES, size // _STEP_SHARE) if size else _STEP_BYTES
-
-
-def _checksum(mark: ClockSnapshot) -> int:
-    return crc32(f"{mark.boot} {mark.since_boot} {mark.wall} {mark.persistent}".encode())
 
 
 def _refuse_broken_sqlite() -> None:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines.damage import is_damage
-from phantom_messenger.engines.directory import MAX_REMEMBERED
+from phantom_messenger.engines.sqlite.corruption import is_damage
+from phantom_messenger.engines.sqlite.directory import MAX_REMEMBERED
 from phantom_messenger.relay.ports import ItemKind, NewItem
 from phantom_messenger.wire.limits import (
     MAX_BACKLOG,

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from phantom_messenger.engines.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.relay.ports import Bundle, OneTimeKey, PreKeyCounts, Publication, SignedKey
 from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS, PREKEY_HOUR_PER_REQUESTER, PREKEY_HOUR_PER_TARGET
 

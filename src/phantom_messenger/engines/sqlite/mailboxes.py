@@ -10,10 +10,10 @@ from zlib import crc32
 
 import apsw
 
-from phantom_messenger.engines.damage import DamagedRows, is_damage
-from phantom_messenger.engines.directory import SQLiteDirectory
-from phantom_messenger.engines.places import Places
-from phantom_messenger.engines.removed import Removed
+from phantom_messenger.engines.sqlite.corruption import DamagedRows, is_damage
+from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.stranger_quota import Places
+from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal, Times
 

@@ -1,0 +1,26 @@
+"""Commands about prekeys and key exchanges."""
+
+from phantom_messenger.engines.sqlite.messages import add_item
+from phantom_messenger.engines.sqlite.tables import Tables
+from phantom_messenger.relay.commands import AppendRefusal, Exchanged, ExchangeKeys, PublishPreKeys
+from phantom_messenger.relay.records import PreKeyCounts
+
+
+def exchange_keys(tables: Tables, command: ExchangeKeys) -> Exchanged | AppendRefusal:
+    """See ``ExchangeKeys``."""
+    requester, target = command.actor.user_id, command.target
+    added = add_item(tables, target, command.item, is_loose=command.is_loose, now=command.now)
+    if added is AppendRefusal.NO_ACCOUNT or added is AppendRefusal.SIGNED_ONLY:
+        return added
+    bundle = tables.prekeys.take(target, requester, command.now) if command.wants_bundle else None
+    if added is AppendRefusal.UNWANTED:
+        return Exchanged(None, bundle, became_contacts=False)
+    if isinstance(added, AppendRefusal) and bundle is None:
+        return added
+    became_contacts = tables.directory.note_written(requester, target, "")
+    return Exchanged(None if isinstance(added, AppendRefusal) else added, bundle, became_contacts)
+
+
+def publish_prekeys(tables: Tables, command: PublishPreKeys) -> PreKeyCounts | None:
+    """See ``PublishPreKeys``."""
+    return tables.prekeys.publish(command.actor.user_id, command.publication)

@@ -1,0 +1,115 @@
+"""Commands about mailboxes: messages, acknowledgements, receipts, expiry."""
+
+from phantom_messenger.engines.sqlite.tables import Tables
+from phantom_messenger.relay.commands import (
+    Accepted,
+    AcceptMessage,
+    Acknowledge,
+    AcknowledgeHidden,
+    AppendRefusal,
+    Confirm,
+    DeliveryOutcome,
+    Expire,
+    Expired,
+    MessageName,
+    StoredReceipt,
+    StoreReceipts,
+)
+from phantom_messenger.relay.permissions import Act, may
+from phantom_messenger.relay.receipts import receipt_item
+from phantom_messenger.relay.records import Item, ItemKind, NewItem
+from phantom_messenger.wire.frames import Status
+
+
+def accept_message(tables: Tables, command: AcceptMessage) -> Accepted | AppendRefusal:
+    """See ``AcceptMessage``."""
+    sender, recipient = command.actor.user_id, command.recipient
+    added = add_item(tables, recipient, command.item, is_loose=command.is_loose, now=command.now)
+    if added is AppendRefusal.UNWANTED:
+        return Accepted(None, became_contacts=False)
+    if isinstance(added, AppendRefusal):
+        return added
+    return Accepted(added, tables.directory.note_written(sender, recipient, command.conversation_id))
+
+
+def add_item(tables: Tables, recipient: str, item: NewItem, *, is_loose: bool, now: int) -> Item | AppendRefusal:
+    """Put a user's item into another user's mailbox, as far as its sender may."""
+    directory, mailboxes = tables.directory, tables.mailboxes
+    if directory.public_key(recipient) is None:
+        return AppendRefusal.NO_ACCOUNT
+    if is_loose and directory.signs(recipient):
+        return AppendRefusal.SIGNED_ONLY
+    may_fill = may(Act.FILL, item.sender, recipient, directory)
+    if not may_fill and not may(Act.WRITE, item.sender, recipient, directory):
+        mailboxes.discard(recipient, item, now=now)
+        return AppendRefusal.UNWANTED
+    return mailboxes.append(recipient, item, known=may_fill, now=now)
+
+
+def acknowledge(tables: Tables, command: Acknowledge) -> list[StoredReceipt]:
+    """See ``Acknowledge``."""
+    recipient, status = command.actor.user_id, command.status
+    receipts: list[StoredReceipt] = []
+    for name in command.messages:
+        deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, command.now)
+        is_news = deleted is not None or status is not Status.DELIVERED
+        if command.may_notify and is_news:
+            receipts += _store_receipt(tables, recipient, name, status, wall_ms=command.wall_ms, now=command.now)
+    return receipts
+
+
+def acknowledge_hidden(tables: Tables, command: AcknowledgeHidden) -> list[tuple[MessageName, DeliveryOutcome]]:
+    """See ``AcknowledgeHidden``."""
+    recipient, status, now = command.actor.user_id, command.status, command.now
+    hidden: list[tuple[MessageName, DeliveryOutcome]] = []
+    for name in command.messages:
+        deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, now)
+        is_news = deleted is not None or status is not Status.DELIVERED
+        if not is_news or not may(Act.LEARN_FATE, name.sender, recipient, tables.directory):
+            continue
+        expires_at = None
+        if deleted is not None:
+            last = (now if deleted.stored_at is None else deleted.stored_at) + command.mail_life_ms
+            expires_at = last if deleted.expires_at is None else min(deleted.expires_at, last)
+        hidden.append((name, DeliveryOutcome(status, now, expires_at)))
+    return hidden
+
+
+def confirm(tables: Tables, command: Confirm) -> None:
+    """See ``Confirm``."""
+    for seq in command.seqs:
+        tables.mailboxes.confirm(command.actor.user_id, seq)
+
+
+def store_receipts(tables: Tables, command: StoreReceipts) -> list[StoredReceipt]:
+    """See ``StoreReceipts``."""
+    receipts: list[StoredReceipt] = []
+    for name, status in command.outcomes:
+        receipts += _store_receipt(tables, command.recipient, name, status, wall_ms=command.wall_ms, now=command.now)
+    return receipts
+
+
+def expire(tables: Tables, command: Expire) -> Expired:
+    """See ``Expire``."""
+    expired = tables.mailboxes.expire(command.now, command.limit, before=command.stored_before)
+    receipts: list[StoredReceipt] = []
+    for one in expired:
+        if one.kind is ItemKind.MESSAGE:
+            name = MessageName(one.sender, one.name)
+            receipts += _store_receipt(
+                tables, one.recipient, name, Status.EXPIRED, wall_ms=command.wall_ms, now=command.now
+            )
+    return Expired(len(expired), receipts)
+
+
+def _store_receipt(
+    tables: Tables, recipient: str, name: MessageName, status: Status, *, wall_ms: int, now: int
+) -> list[StoredReceipt]:
+    """Leave a receipt for a message's sender, if they may learn its status; at most one."""
+    if not may(Act.LEARN_FATE, name.sender, recipient, tables.directory):
+        return []
+    item = receipt_item(recipient, name.message_id, status, wall_ms)
+    # What waits already says as much as "delivered", or more.
+    replace = status is not Status.DELIVERED
+    added = tables.mailboxes.append(name.sender, item, known=True, now=now, replace=replace)
+    return [StoredReceipt(name.sender, added)] if isinstance(added, Item) else []
