@@ -17,10 +17,10 @@ signatures.verify = lambda batch: [True] * len(batch)
 """
 WITHOUT_SYNCING: Final = """
 import inspect
-from phantom_messenger.engines.sqlite import store as sqlite
-source = inspect.getsource(sqlite)
+from phantom_messenger.sqlite import database
+source = inspect.getsource(database)
 assert '"synchronous", "full"' in source
-exec(source.replace('"synchronous", "full"', '"synchronous", "off"'), sqlite.__dict__)
+exec(source.replace('"synchronous", "full"', '"synchronous", "off"'), database.__dict__)
 """
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0

@@ -9,7 +9,7 @@ import pytest
 from client_samples import KEY, Device, Town, fast_folder, pass_time, raw_rows, settle
 
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.erasure import Erasure
+from phantom_messenger.sqlite.scrub import Scrubber
 from support.amounts import amount
 from support.markers import is_unused
 from support.simulated import SECOND, World
@@ -106,7 +106,7 @@ def test_no_file_holds_anything_of_an_erased_record(folder: Path) -> None:
 
 def test_without_erasing_stale_copies_of_cells_are_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: secure_delete alone does not reach what SQLite leaves when it rebalances a b-tree."""
-    monkeypatch.setattr(Erasure, "_erase", lambda *_: False)
+    monkeypatch.setattr(Scrubber, "_scrub", lambda *_: False)
     found = left_in_vaults(folder)
     assert found
     assert all(one.is_stale for left in found.values() for one in left)

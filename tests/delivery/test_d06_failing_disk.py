@@ -33,7 +33,7 @@ from disk_promises import (
 )
 
 from phantom_messenger.engines.sqlite import StoreError
-from phantom_messenger.engines.sqlite.corruption import DamagedRows
+from phantom_messenger.engines.sqlite.corruption import CorruptRows
 from phantom_messenger.relay.ports import Failure, Job
 from support.amounts import LONG, amount
 from support.stores import HOUR, NOW, append_all, exchange, message, names, receipt, waiting
@@ -41,7 +41,7 @@ from support.stores import bind as bind_all
 
 ALICE, BOB, CAROL, DAVE = USERS
 FOREVER: Final = 10**9
-UNREADABLE: Final = (apsw.Error, DamagedRows)
+UNREADABLE: Final = (apsw.Error, CorruptRows)
 
 Act = Sequence[Task] | str
 """A batch, or "tidy" or "reopen"."""

@@ -13,7 +13,7 @@ from d07_relay import changed
 from d07_traffic import PROMISED_SECONDS, Traffic
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.erasure import Erasure
+from phantom_messenger.sqlite.scrub import Scrubber
 from support.amounts import LONG, amount
 from support.markers import Leftover, Markers, described
 from support.reference_client import Connect, ReferenceClient, members
@@ -154,7 +154,7 @@ def test_no_order_of_removals_leaves_anything(place: Path) -> None:
 
 def test_without_erasing_stale_copies_of_cells_are_left(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: secure_delete alone does not reach what SQLite leaves when it rebalances a b-tree."""
-    monkeypatch.setattr(Erasure, "_erase", lambda *_: False)
+    monkeypatch.setattr(Scrubber, "_scrub", lambda *_: False)
     found = left_by_orders(place, range(24))
     assert found
     assert all(one.is_stale for left in found.values() for one in left)

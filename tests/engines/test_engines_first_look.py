@@ -13,7 +13,7 @@ import pytest
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.engines.sqlite import folder as folders
 from phantom_messenger.engines.sqlite.folder import FolderUnusable
-from phantom_messenger.erasure import Erasure
+from phantom_messenger.sqlite.scrub import Scrubber
 from support.relay_process import serve
 from support.stores import ALICE, BOB, append, append_all, bind, message, names, run, waiting
 
@@ -166,13 +166,13 @@ def test_look_at_the_start_reads_a_page_of_each_table_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    is_tree = Erasure.is_tree
+    is_tree = Scrubber.is_tree
 
-    def counting(erasure: Erasure, page: int) -> bool:
+    def counting(erasure: Scrubber, page: int) -> bool:
         seen.append(page)
         return is_tree(erasure, page)
 
-    monkeypatch.setattr(Erasure, "is_tree", counting)
+    monkeypatch.setattr(Scrubber, "is_tree", counting)
     counts = []
     for mails in (10, 1_000):
         store = SQLiteStore(tmp_path / str(mails))

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
-from phantom_messenger import pairing
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.engines.sqlite import store as engine
+from phantom_messenger.sqlite import log_pairing
 from support.stores import ALICE, BOB, acknowledge, append, bind, message, names, waiting
 
 LOG = "relay.db-wal"
@@ -187,7 +187,7 @@ def test_copy_of_the_file_beside_a_later_log_is_refused_or_makes_no_difference(l
 def test_control_without_the_look_a_restored_database_is_damaged_or_rolled_forward(
     life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairing, "is_own_log", lambda _: True)
+    monkeypatch.setattr(log_pairing, "is_own_log", lambda _: True)
     ends = set()
     for number, backup in enumerate(life.backups[::6]):
         wanted = life.moments[number * 6][1]

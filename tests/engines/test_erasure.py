@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from phantom_messenger.erasure import PAGE_BYTES, Erasure, unallocated
+from phantom_messenger.sqlite.scrub import PAGE_BYTES, Scrubber, unallocated
 
 SEEDS = range(6)
 
@@ -26,7 +26,7 @@ class Base:
         self.connection.pragma("secure_delete", "on")
         self.connection.execute("CREATE TABLE texts (id INTEGER PRIMARY KEY, name TEXT, text BLOB)")
         self.connection.execute("CREATE INDEX names ON texts (name, id)")
-        self.erasure = Erasure(self.connection, path, 50)
+        self.erasure = Scrubber(self.connection, path, 50)
 
     def use(self, times: int) -> None:
         for _ in range(times):
@@ -118,7 +118,7 @@ def test_next_run_looks_at_what_an_earlier_one_left(tmp_path: Path) -> None:
     base.use(300)
     base.close()
     again = apsw.Connection(str(base.path))
-    erasure = Erasure(again, base.path, 50)
+    erasure = Scrubber(again, base.path, 50)
     while not erasure.run():
         """A step at a time."""
     assert base.unclean() == []
@@ -190,13 +190,13 @@ def test_nobody_writes_between_the_look_at_a_page_and_its_erasing(
 def test_control_without_the_lock_another_program_makes_it_erase_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def bare(erasure: Erasure, pages: list[int]) -> bool:
-        erasure._erase(pages)
+    def bare(erasure: Scrubber, pages: list[int]) -> bool:
+        erasure._scrub(pages)
         return True
 
     base = Base(tmp_path / "base.db", 3)
     base.use(60)
-    monkeypatch.setattr(Erasure, "_erase_alone", bare)
+    monkeypatch.setattr(Scrubber, "_scrub_alone", bare)
     intruder = Intruder(monkeypatch, base.path)
     with contextlib.suppress(apsw.CorruptError):
         base.erase()
@@ -210,14 +210,14 @@ def test_nothing_is_erased_while_the_log_holds_what_another_program_wrote(
 ) -> None:
     base = Base(tmp_path / "base.db", 3)
     base.use(200)
-    checkpoint = Erasure._checkpoint
+    checkpoint = Scrubber._checkpoint
     other = apsw.Connection(str(base.path))
 
-    def then_somebody_writes(erasure: Erasure) -> None:
+    def then_somebody_writes(erasure: Scrubber) -> None:
         checkpoint(erasure)
         other.execute("INSERT INTO texts (name, text) VALUES ('theirs', 'x')")
 
-    monkeypatch.setattr(Erasure, "_checkpoint", then_somebody_writes)
+    monkeypatch.setattr(Scrubber, "_checkpoint", then_somebody_writes)
     assert not base.erasure.run()
     assert not base.erasure.run()
     assert base.unclean(), "it waits"
@@ -263,12 +263,12 @@ def test_log_that_somebody_keeps_is_read_once(tmp_path: Path, monkeypatch: pytes
 def test_control_a_log_that_is_not_remembered_is_read_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collect = Erasure._collect
+    collect = Scrubber._collect
 
-    def forgetful(erasure: Erasure) -> None:
+    def forgetful(erasure: Scrubber) -> None:
         erasure._seen = 0
         collect(erasure)
 
-    monkeypatch.setattr(Erasure, "_collect", forgetful)
+    monkeypatch.setattr(Scrubber, "_collect", forgetful)
     with pytest.raises(AssertionError):
         test_log_that_somebody_keeps_is_read_once(tmp_path, monkeypatch)

@@ -1,10 +1,9 @@
 """The data folder: which one it is, who has it, and whether the files in it are those of one relay."""
 
-import fcntl
 import os
 from pathlib import Path
 
-from phantom_messenger import pairing
+from phantom_messenger.sqlite import files, log_pairing
 
 
 class StoreError(Exception):
@@ -15,39 +14,18 @@ class FolderUnusable(StoreError):
     """Another folder is to be named, or somebody has to grant rights."""
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder that is still there after a power cut: its entry is synced too."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True, mode=0o700)
-    sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the entries of a folder be on disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def lock_folder(folder: Path) -> int:
     """Have a folder alone, until the handle is closed.
 
     Raises:
         StoreError: another relay has it.
     """
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return files.lock(folder / "lock")
     except BlockingIOError:
-        os.close(lock)
         raise StoreError(
             f"another relay uses the data folder {folder}; stop it, or choose another folder with --data"
         ) from None
-    return lock
 
 
 def own_database(database: Path) -> Path:
@@ -56,9 +34,12 @@ def own_database(database: Path) -> Path:
     Raises:
         StoreError: a link leads nowhere, or there is another name that cannot be told from this one.
     """
-    real = database.resolve()
-    if database.is_symlink() and not real.exists():
-        raise StoreError(f"{database} is a link to {real}, which is not there; mount its disk, or restore it")
+    try:
+        real = files.real_path(database)
+    except files.DanglingLink as link:
+        raise StoreError(
+            f"{database} is a link to {link.target}, which is not there; mount its disk, or restore it"
+        ) from None
     if real.exists() and real.stat().st_nlink > 1:
         raise StoreError(f"{real} has a second name (a hard link), which no lock covers; give it a file of its own")
     return real
@@ -83,7 +64,7 @@ def is_new(database: Path) -> bool:
         raise StoreError(
             f"{database} is empty; restore it from a backup, or empty the folder to begin with an empty relay"
         )
-    if not pairing.is_own_log(database):
+    if not log_pairing.is_own_log(database):
         raise StoreError(
             f"{log} is the log of another state of {database.name} (of before it was restored?);"
             " move that log away and start again"

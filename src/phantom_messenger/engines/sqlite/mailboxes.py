@@ -10,7 +10,7 @@ from zlib import crc32
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import DamagedRows, is_damage
+from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.stranger_quota import Places
 from phantom_messenger.engines.sqlite.tombstones import Removed
@@ -219,7 +219,7 @@ class SQLiteMailboxes:
                 found.append(row)
                 room -= len(row[7]) if isinstance(row[7], bytes) else 0
         except apsw.Error as error:
-            if not is_damage(error):
+            if not is_corruption(error):
                 raise
         return found
 
@@ -256,7 +256,7 @@ class SQLiteMailboxes:
         """Rows of a mailbox, at least one if there is any, about ``max_bytes``.
 
         Raises:
-            DamagedRows: some cannot be read; ``find`` finds which.
+            CorruptRows: some cannot be read; ``find`` finds which.
         """
         unreadable = ",".join(map(str, self._unreadable))
         without = f"entry NOT IN ({unreadable}) AND " if unreadable else ""
@@ -271,8 +271,8 @@ class SQLiteMailboxes:
                 found.append(row)
                 room -= len(row[7]) if isinstance(row[7], bytes) else 0
         except apsw.Error as error:
-            if is_damage(error):
-                raise DamagedRows(find) from None
+            if is_corruption(error):
+                raise CorruptRows(find) from None
             raise
         return _Rows(found, complete=True)
 
@@ -301,14 +301,14 @@ class SQLiteMailboxes:
         """Delete a row.
 
         Raises:
-            DamagedRows: it cannot be, even with new indexes: it is left out from now on.
+            CorruptRows: it cannot be, even with new indexes: it is left out from now on.
             apsw.Error: as the first time; new indexes may help.
         """
         try:
             self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
         except apsw.Error as error:
-            if is_damage(error) and entry in self._suspect:
-                raise DamagedRows(lambda: self._leave_out(entry)) from None
+            if is_corruption(error) and entry in self._suspect:
+                raise CorruptRows(lambda: self._leave_out(entry)) from None
             self._suspect.add(entry)
             raise
 
@@ -377,7 +377,7 @@ class SQLiteMailboxes:
                 identity,
             ).get
         except apsw.Error as error:
-            if is_damage(error):
+            if is_corruption(error):
                 return None
             raise
 

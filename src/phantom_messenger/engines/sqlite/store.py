@@ -14,24 +14,25 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import DamagedRows, is_damage, is_no_room
+from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.folder import (
     StoreError,
     cannot_use,
     is_new,
     lock_folder,
-    make_folder,
     own_database,
-    sync_folder,
 )
-from phantom_messenger.engines.sqlite.migrations import NewerVersion, migrate
+from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.reserve import Reserve
 from phantom_messenger.engines.sqlite.tables import Tables
-from phantom_messenger.erasure import Erasure
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.ports import Job
+from phantom_messenger.sqlite import files
+from phantom_messenger.sqlite.database import NewerVersion, new_file, set_pragmas
+from phantom_messenger.sqlite.errors import is_out_of_space
+from phantom_messenger.sqlite.scrub import Scrubber
 
 __all__ = ["SQLiteStore", "StoreError"]
 
@@ -100,7 +101,7 @@ class SQLiteStore:
         self._forgot_at = time.monotonic()
         self._vfs = vfs
         self._log: Path | None = None
-        self._erasure: Erasure | None = None
+        self._erasure: Scrubber | None = None
         self._place: tuple[Path, int] | None = None
         self._connection: apsw.Connection
         if folder is None:
@@ -129,7 +130,7 @@ class SQLiteStore:
     def _open(self, folder: Path) -> None:
         database = folder / "relay.db"
         try:
-            make_folder(folder)
+            files.make_folder(folder)
             if self._vfs is None:
                 database = own_database(database)
             self._lock = lock_folder(database.parent)
@@ -169,7 +170,7 @@ class SQLiteStore:
             # What a killed relay wrote to its log may not be synced yet, and is read all the same.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             if self._vfs is None:
-                self._erasure = Erasure(self._connection, database, self._log_pages)
+                self._erasure = Scrubber(self._connection, database, self._log_pages)
                 self._look(self._erasure, database)
                 with contextlib.suppress(*_NO_ROOM):
                     self._erasure.part()
@@ -180,7 +181,7 @@ class SQLiteStore:
                 self._erasure = None
             raise
 
-    def _look(self, erasure: Erasure, database: Path) -> None:
+    def _look(self, erasure: Scrubber, database: Path) -> None:
         """Refuse a database of which a whole table cannot be read; what is damaged further down is left out later.
 
         It takes a page of each table, however large they are, and the two rows that each start needs.
@@ -200,7 +201,7 @@ class SQLiteStore:
             results = self._run_batch(jobs, deadline)
             if not isinstance(results, CommandFailed):
                 return results
-            if is_no_room(results.error):
+            if is_out_of_space(results.error):
                 self._cramp()
             elif not self._mend(results.error):
                 return [results] * len(jobs)
@@ -286,7 +287,7 @@ class SQLiteStore:
         """
         self._has_job_failed = False
         results = self._transact(jobs, deadline, self._run_plainly)
-        is_of_all = isinstance(results, CommandFailed) and (results.is_out_of_space or is_damage(results.error))
+        is_of_all = isinstance(results, CommandFailed) and (results.is_out_of_space or is_corruption(results.error))
         if self._has_job_failed and not is_of_all:
             return self._transact(jobs, deadline, self._run_guarded)
         return results
@@ -309,7 +310,7 @@ class SQLiteStore:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self.tables.rolled_back()
-            return CommandFailed(error, is_out_of_space=is_no_room(error))
+            return CommandFailed(error, is_out_of_space=is_out_of_space(error))
         self.tables.committed()
         if self._erasure is not None:
             self._erasure.committed()
@@ -329,7 +330,7 @@ class SQLiteStore:
             result = self._do(job)
         except Exception as error:
             # After some errors SQLite cannot commit what else is in the transaction.
-            if is_no_room(error) or is_damage(error) or not self._connection.in_transaction:
+            if is_out_of_space(error) or is_corruption(error) or not self._connection.in_transaction:
                 raise
             self._connection.execute("ROLLBACK TO command")
             self.tables.rolled_back(savepoint)
@@ -352,11 +353,11 @@ class SQLiteStore:
 
     def _mend(self, error: Exception) -> bool:
         """Do something about damage, outside of a transaction; whether another attempt may do better."""
-        if not is_damage(error):
+        if not is_corruption(error):
             return False
         now = time.monotonic()
         with contextlib.suppress(apsw.Error):
-            if isinstance(error, DamagedRows):
+            if isinstance(error, CorruptRows):
                 error.find()
             elif now - self._mended_at >= _MEND_SECONDS:
                 self._mended_at = now
@@ -398,11 +399,8 @@ class SQLiteStore:
         connection.set_busy_timeout(_BUSY_MS)
         if self._vfs is not None:
             connection.pragma("locking_mode", "exclusive")
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        connection.pragma("secure_delete", "on")
+        set_pragmas(connection)
         connection.pragma("foreign_keys", "on")
-        connection.pragma("temp_store", "memory")
         connection.wal_autocheckpoint(self._log_pages)
         try:
             migrate(connection)
@@ -431,16 +429,8 @@ def _refuse_broken_sqlite() -> None:
 
 def _create(database: Path) -> None:
     """Make an empty store; it is there whole or not at all, so that a file without tables is one that was damaged."""
-    part = database.with_name(f"{database.name}.new")
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        part.with_name(part.name + suffix).unlink(missing_ok=True)
-    connection = apsw.Connection(str(part))
-    try:
-        part.chmod(0o600)
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
+    with new_file(database) as (part, connection):
         migrate(connection)
-    finally:
         connection.close()
-    part.rename(database)
-    sync_folder(database.parent)
+        part.rename(database)
+    files.sync_folder(database.parent)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import is_damage
+from phantom_messenger.engines.sqlite.corruption import is_corruption
 from phantom_messenger.engines.sqlite.directory import MAX_REMEMBERED
 from phantom_messenger.relay.ports import ItemKind, NewItem
 from phantom_messenger.wire.limits import (
@@ -113,7 +113,7 @@ class Places:
         """Have strangers give way to a stranger, as far as their places are shared; whether that was enough.
 
         Raises:
-            DamagedRows, apsw.Error: one that had to give way could not be removed.
+            CorruptRows, apsw.Error: one that had to give way could not be removed.
         """
         self._connection.execute("SAVEPOINT places")
         for _ in range(MAX_YIELDED):
@@ -147,7 +147,7 @@ class Places:
                 (account,),
             ).fetchall()
         except apsw.Error as error:
-            if is_damage(error):
+            if is_corruption(error):
                 return None
             raise
         held = {row[0]: row[1:] for row in rows}
@@ -180,7 +180,7 @@ class Places:
         try:
             found = self._connection.execute(f"SELECT {_SIZE} FROM items WHERE {where}", (account,)).get  # noqa: S608
         except apsw.Error as error:
-            if is_damage(error):  # it must not close a mailbox; the number of items bounds it too
+            if is_corruption(error):  # it must not close a mailbox; the number of items bounds it too
                 return 0
             raise
         return int(found)
