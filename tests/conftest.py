@@ -1,6 +1,6 @@
 """Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.ports import Store
 from support.letter import Letter, MakeLetter
 from support.people import Person
 from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
 from support.simulated import MakeWorld, World
+from support.store_user import StoreUser
 
 
 @pytest.fixture
@@ -37,12 +39,33 @@ def make_world() -> Iterator[MakeWorld]:
         yield make
 
 
-@pytest.fixture(params=["memory", "folder"])
+ENGINES: dict[str, Callable[[Path], SQLiteStore]] = {
+    "memory": lambda _: SQLiteStore(None),
+    "folder": SQLiteStore,
+}
+
+
+@pytest.fixture(params=ENGINES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteStore]:
-    """Each engine that keeps the contract of ``relay.ports``, empty."""
-    made = SQLiteStore(None if request.param == "memory" else tmp_path / "data")
+    """Each engine that the relay can run on, empty."""
+    made = ENGINES[request.param](tmp_path / "data")
     yield made
     made.close()
+
+
+@pytest.fixture
+def alice(store: Store) -> StoreUser:
+    return StoreUser(store, "alice")
+
+
+@pytest.fixture
+def bob(store: Store) -> StoreUser:
+    return StoreUser(store, "bob")
+
+
+@pytest.fixture
+def carol(store: Store) -> StoreUser:
+    return StoreUser(store, "carol")
 
 
 @pytest.fixture(scope="session")

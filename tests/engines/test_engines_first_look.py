@@ -243,6 +243,7 @@ def test_folder_of_somebody_else_is_one_sentence(tmp_path: Path, place: str) -> 
     (tmp_path / "closed").mkdir(mode=0o700)
     code = (
         "from pathlib import Path; from phantom_messenger.engines.sqlite.folder import *; import sys\n"
+        "from phantom_messenger.sqlite.files import make_folder\n"
         "place = Path(sys.argv[1])\n"
         "try: make_folder(place); lock_folder(place)\n"
         "except OSError as error: told = cannot_use(place, error); print(type(told).__name__, told)"

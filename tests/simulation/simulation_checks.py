@@ -23,8 +23,7 @@ from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, WarningEvent
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite import store as sqlite
+from phantom_messenger.engines.sqlite import SQLiteStore, tables
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal, Times
 from support.simulated import SECOND
@@ -127,8 +126,8 @@ class WatchedMailboxes(SQLiteMailboxes):
 def watched_store(ledger: "Ledger") -> SQLiteStore:
     """A store in memory, with watched mailboxes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite, "SQLiteMailboxes", partial(WatchedMailboxes, ledger))
-        return sqlite.SQLiteStore(None)
+        patch.setattr(tables, "SQLiteMailboxes", partial(WatchedMailboxes, ledger))
+        return SQLiteStore(None)
 
 
 @dataclass(slots=True)

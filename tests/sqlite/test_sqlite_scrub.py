@@ -26,14 +26,14 @@ class Base:
         self.connection.pragma("secure_delete", "on")
         self.connection.execute("CREATE TABLE texts (id INTEGER PRIMARY KEY, name TEXT, text BLOB)")
         self.connection.execute("CREATE INDEX names ON texts (name, id)")
-        self.erasure = Scrubber(self.connection, path, 50)
+        self.scrubber = Scrubber(self.connection, path, 50)
 
     def use(self, times: int) -> None:
         for _ in range(times):
             with self.connection:
                 for _ in range(self.chance.randint(1, 20)):
                     self._one()
-            self.erasure.committed()
+            self.scrubber.committed()
 
     def _one(self) -> None:
         if self.chance.random() < 0.6:
@@ -48,7 +48,7 @@ class Base:
 
     def erase(self) -> None:
         for _ in range(1_000):
-            if self.erasure.run():
+            if self.scrubber.run():
                 return
         raise AssertionError("it never comes to an end")
 
@@ -58,20 +58,20 @@ class Base:
     def is_in_order(self) -> bool:
         return bool(self.connection.pragma("integrity_check") == "ok")
 
-    def unclean(self) -> list[int]:
-        """The pages whose unallocated part is not all zeros."""
+    def unallocated(self) -> list[bytes]:
+        """The unallocated part of each page, as it stands in the file."""
         content = self.path.read_bytes()
         pages = [content[at : at + PAGE_BYTES] for at in range(0, len(content), PAGE_BYTES)]
-        places = [unallocated(page, 0 if number else 100) for number, page in enumerate(pages)]
-        return [
-            number
-            for number, (page, (begin, end)) in enumerate(zip(pages, places, strict=True))
-            if any(page[begin:end])
-        ]
+        parts = [slice(*unallocated(page, 0 if number else 100)) for number, page in enumerate(pages)]
+        return [page[part] for page, part in zip(pages, parts, strict=True)]
+
+    def unclean(self) -> list[int]:
+        """The pages whose unallocated part is not all zeros."""
+        return [number for number, part in enumerate(self.unallocated()) if any(part)]
 
     def close(self) -> None:
         self.connection.close()
-        self.erasure.close()
+        self.scrubber.close()
 
 
 @pytest.fixture(params=SEEDS)
@@ -118,12 +118,12 @@ def test_next_run_looks_at_what_an_earlier_one_left(tmp_path: Path) -> None:
     base.use(300)
     base.close()
     again = apsw.Connection(str(base.path))
-    erasure = Scrubber(again, base.path, 50)
-    while not erasure.run():
+    scrubber = Scrubber(again, base.path, 50)
+    while not scrubber.run():
         """A step at a time."""
     assert base.unclean() == []
     again.close()
-    erasure.close()
+    scrubber.close()
 
 
 def test_long_log_is_written_back(tmp_path: Path) -> None:
@@ -131,6 +131,39 @@ def test_long_log_is_written_back(tmp_path: Path) -> None:
     base.use(400)
     assert (tmp_path / "base.db-wal").stat().st_size < 200 * PAGE_BYTES
     base.close()
+
+
+def bring_back(folder: Path) -> int:
+    """How many scrubbed pieces return to the log when their pages, which SQLite has in its cache, are written again."""
+    returned = 0
+    for seed in SEEDS:
+        base = Base(folder / f"{seed}.db", seed)
+        base.use(200)
+        base.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        assert base.rows(), "every page is in the cache"
+        pieces = [piece for part in base.unallocated() if len(piece := part.strip(b"\0")) > 100]
+        base.erase()
+        assert base.unclean() == []
+        base.connection.execute("UPDATE texts SET text = zeroblob(length(text)), name = upper(name)")
+        log = (folder / f"{seed}.db-wal").read_bytes()
+        returned += sum(piece in log for piece in pieces)
+        base.close()
+    return returned
+
+
+def test_scrubbed_bytes_do_not_return_from_the_cache_of_sqlite(tmp_path: Path) -> None:
+    assert bring_back(tmp_path) == 0
+
+
+def test_control_without_shrinking_the_cache_they_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pragma = apsw.Connection.pragma
+
+    class Hoarder(apsw.Connection):
+        def pragma(self, name: str, *rest: Any, **more: Any) -> Any:
+            return None if name == "shrink_memory" else pragma(self, name, *rest, **more)
+
+    monkeypatch.setattr(apsw, "Connection", Hoarder)
+    assert bring_back(tmp_path) > 0
 
 
 @pytest.mark.parametrize(
@@ -190,8 +223,8 @@ def test_nobody_writes_between_the_look_at_a_page_and_its_erasing(
 def test_control_without_the_lock_another_program_makes_it_erase_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def bare(erasure: Scrubber, pages: list[int]) -> bool:
-        erasure._scrub(pages)
+    def bare(scrubber: Scrubber, pages: list[int]) -> bool:
+        scrubber._scrub(pages)
         return True
 
     base = Base(tmp_path / "base.db", 3)
@@ -213,13 +246,13 @@ def test_nothing_is_erased_while_the_log_holds_what_another_program_wrote(
     checkpoint = Scrubber._checkpoint
     other = apsw.Connection(str(base.path))
 
-    def then_somebody_writes(erasure: Scrubber) -> None:
-        checkpoint(erasure)
+    def then_somebody_writes(scrubber: Scrubber) -> None:
+        checkpoint(scrubber)
         other.execute("INSERT INTO texts (name, text) VALUES ('theirs', 'x')")
 
     monkeypatch.setattr(Scrubber, "_checkpoint", then_somebody_writes)
-    assert not base.erasure.run()
-    assert not base.erasure.run()
+    assert not base.scrubber.run()
+    assert not base.scrubber.run()
     assert base.unclean(), "it waits"
     monkeypatch.undo()
     base.erase()
@@ -244,14 +277,14 @@ def test_log_that_somebody_keeps_is_read_once(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "pread", counting)
     base.use(250)
-    frames = base.erasure._committed
+    frames = base.scrubber._committed
     assert frames > 10 * 50, "it was looked at many times"
     numbers = [place for place in reads if place]  # the first place has the salts
     assert len(numbers) == len(set(numbers))
     assert len(numbers) <= frames
     reads.clear()
     with pytest.raises(apsw.BusyError):
-        base.erasure.run()
+        base.scrubber.run()
     assert len(reads) <= 50 + 100, "what came since the last look"
     monkeypatch.undo()
     reader.close()
@@ -265,9 +298,9 @@ def test_control_a_log_that_is_not_remembered_is_read_again_and_again(
 ) -> None:
     collect = Scrubber._collect
 
-    def forgetful(erasure: Scrubber) -> None:
-        erasure._seen = 0
-        collect(erasure)
+    def forgetful(scrubber: Scrubber) -> None:
+        scrubber._seen = 0
+        collect(scrubber)
 
     monkeypatch.setattr(Scrubber, "_collect", forgetful)
     with pytest.raises(AssertionError):
