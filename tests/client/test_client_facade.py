@@ -143,10 +143,8 @@ def test_texts_of_one_sender_leave_those_of_others(tmp_path: Path, relay: RelayP
     async def main() -> None:
         async with friends(tmp_path, relay) as (alice, bob), opened(tmp_path, "carol", relay) as carol:
             await (await carol.send(bob.user_id, "of carol")).wait()
-            async with asyncio.timeout(PATIENCE):
-                while not bob.requests():
-                    await bob._next_change()
-            assert [(message.text, message.contact.name) for message in bob.look(carol.user_id)] == [("of carol", "")]
+            assert await bob._hub.wait_until(lambda: bool(bob.requests()), PATIENCE)
+            assert [(message.text, message.contact.name) for message in bob.peek(carol.user_id)] == [("of carol", "")]
             assert bob.accept(carol.user_id).user_id == carol.user_id
             assert bob.requests() == []
             await alice.send("bob", "of alice")

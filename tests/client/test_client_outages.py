@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 
 from phantom_messenger import Client
-from phantom_messenger.client import client as front
+from phantom_messenger.client import connection_loop
 from phantom_messenger.client import dial as dialling
 from phantom_messenger.client.errors import LoginRefused, RelayBusy, RelayUnreachable
 from phantom_messenger.client.outages import _names, outage
@@ -31,8 +31,8 @@ from support.sdk_clients import NOBODY, first, opened, run
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     cheap_passphrases(monkeypatch)
-    monkeypatch.setattr(front, "FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(front, "LONGEST_BACKOFF", 0.02)
+    monkeypatch.setattr(connection_loop, "FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(connection_loop, "LONGEST_BACKOFF", 0.02)
 
 
 class Portal:

@@ -86,9 +86,9 @@ async def waits_on_a_delivery(home: Path) -> bool:
         await asyncio.sleep(0.05)
         gc.collect()
         is_kept = task() is not None
-        assert len(alice._waited) == is_kept
+        assert len(alice._hub._awaited) == is_kept
     await asyncio.sleep(0)
-    assert alice._waited == set()
+    assert alice._hub._awaited == set()
     return is_kept
 
 

@@ -10,6 +10,7 @@ from cutting_proxy import CuttingProxy, End, cutting_proxy
 
 from phantom_messenger import Client
 from phantom_messenger.client import records
+from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.status import ConnectionState, DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.engines.sqlite import SQLiteStore
@@ -23,6 +24,24 @@ PATIENCE: Final = 30.0
 LATE: Final = 1 << 62
 
 
+class PulsingHub(EventHub):
+    """Sets ``pulse`` whenever anything may have changed, and notes warnings."""
+
+    def __init__(self, pulse: asyncio.Event, troubles: list[str]) -> None:
+        super().__init__()
+        self._pulse = pulse
+        self._troubles = troubles
+
+    def wake(self) -> None:
+        super().wake()
+        self._pulse.set()
+
+    def publish(self, event: Event) -> None:
+        super().publish(event)
+        if isinstance(event, WarningEvent):
+            self._troubles.append(f"{event.code}: {event.message}")
+
+
 class Person(Client):
     """A client that tells when anything may have changed, and whose application answers what it reads."""
 
@@ -34,15 +53,7 @@ class Person(Client):
         self.answered: list[str] = []
         self.troubles: list[str] = []
         super().__init__(vault, f"ws://127.0.0.1:{proxy.port}/ws")
-
-    def _changed(self) -> None:
-        super()._changed()
-        self.pulse.set()
-
-    def _emit(self, event: Event) -> None:
-        super()._emit(event)
-        if isinstance(event, WarningEvent):
-            self.troubles.append(f"{event.code}: {event.message}")
+        self._hub = self._loop._hub = PulsingHub(pulse, self.troubles)
 
     async def application(self) -> None:
         """Read what comes, and answer questions."""

@@ -136,7 +136,7 @@ async def tell(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tup
         client.contacts.add("alice", alice.user_id)
         await client.wait_key("alice", PATIENCE)
         alice_id, bob = alice.user_id, Bob(client, patience=1.0 if faults else PATIENCE)
-        await alice._stop()
+        await alice._loop.stop()
         alice.close()
         arguments = (str(home), relay.url, client.user_id, str(home / "journal"), *faults)
         sending = asyncio.create_task(bob.send_all(alice_id))

@@ -214,7 +214,7 @@ class Story:
             victim = next(device for device in self.people if isinstance(device, Mortal))
             self.deaths += victim.die() - 1
         except (VaultError, apsw.FullError) as error:
-            # The program goes on, and connects again: see Client._run.
+            # The program goes on, and connects again: see ConnectionLoop.
             victim = next(device for device in self.people if isinstance(device, Mortal))
             if victim.is_connected:
                 victim._end(None, str(error))

@@ -11,7 +11,7 @@ from simulation_network import Closed, Gone, Item, Opened, Setting, Wire
 from simulation_relay import RelayPart
 
 from phantom_messenger.client import records
-from phantom_messenger.client.client import FIRST_BACKOFF, LONGEST_BACKOFF
+from phantom_messenger.client.connection_loop import FIRST_BACKOFF, LONGEST_BACKOFF
 from phantom_messenger.client.dial import OPEN_TIMEOUT
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.messenger import Messenger

@@ -162,8 +162,8 @@ def test_old_profiles_go_on_at_a_relay_with_the_old_data_and_what_waits_comes_on
             alice.contacts.add("carol", STORY["carol"])
             assert await received(alice, 2, STORY["carol"]) == STRANGER
             assert alice.contacts.find("bob").trust is bob.contacts.find("alice").trust is Trust.VERIFIED
-            await alice.settle()
-            await bob.settle()
+            await alice.flush_receipts()
+            await bob.flush_receipts()
 
     run(go_on())
     got, sent = texts(home, "alice")

@@ -308,7 +308,7 @@ async def _leave(client: Client, who: str, patience: float) -> None:
     waiting = await client.flush(patience, who=who)
     if waiting:
         click.echo(f"phantom: {waiting} text(s) wait on this machine and leave at the next contact", err=True)
-    await client.settle()
+    await client.flush_receipts()
 
 
 async def _print_messages(client: Client, contact: Contact) -> None:

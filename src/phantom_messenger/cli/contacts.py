@@ -126,7 +126,7 @@ async def refuse(client: Client, change: Callable[[], Contact], done: str) -> No
     """Change it here, and tell the relay if it can be reached."""
     async with client:
         contact = change()
-        told = await client.told(PATIENCE)
+        told = await client.wait_blocks_confirmed(PATIENCE)
     later = "" if told else "; the relay is told at the next contact"
     click.echo(f"{one_line(contact.label)} is {done}{later}")
 

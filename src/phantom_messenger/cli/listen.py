@@ -60,7 +60,7 @@ async def _listen(client: Client, *, as_json: bool, count: int | None, with_even
         finally:
             watcher.cancel()
             await asyncio.wait({watcher})
-        await client.settle()
+        await client.flush_receipts()
 
 
 async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:

@@ -66,7 +66,7 @@ def show(who: str, profile: str, as_json: bool) -> None:
     client = open_client(profile)
     try:
         user_id = _meant(client, who)
-        found = client.look(user_id)
+        found = client.peek(user_id)
     finally:
         client.close()
     if not as_json:

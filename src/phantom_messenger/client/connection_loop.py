@@ -1,0 +1,211 @@
+"""Keeps a client connected: dials, feeds and drains the messenger, and lets time pass for it."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from phantom_messenger.client.border import translated
+from phantom_messenger.client.dial import dial
+from phantom_messenger.client.errors import LoginRefused, PhantomError, Replaced, VaultError
+from phantom_messenger.client.event_hub import EventHub
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.outages import outage
+from phantom_messenger.client.profile import audience_of
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+
+FIRST_BACKOFF: Final = 1.0
+LONGEST_BACKOFF: Final = 30.0
+"""Seconds; the wait before the n-th attempt is drawn from 0 to the n-th bound (full jitter)."""
+
+DISK_PAUSE: Final = 1.0
+"""Seconds before the next attempt to store something that could not be stored."""
+
+_log: Final = logging.getLogger("phantom_messenger")
+
+
+class ConnectionLoop:
+    """The asyncio side of a ``Messenger``: one task from ``start`` to ``stop``.
+
+    Args:
+        messenger: says what to send and when, and is told what arrives; it does no I/O.
+        hub: gets its events.
+    """
+
+    def __init__(self, messenger: Messenger, hub: EventHub) -> None:
+        self._messenger = messenger
+        self._hub = hub
+        self._task: asyncio.Task[None] | None = None
+        self._has_output = asyncio.Event()
+        self._is_due_earlier = asyncio.Event()
+        self._is_dropped = asyncio.Event()
+        self._drop_reason = ""
+        self._tick_at = 0.0
+        self._was_online = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._task is not None
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Close the connection, if there is one, and end."""
+        if self._task is not None:
+            self._task.cancel()
+            await self.ended()
+            self._task = None
+
+    async def ended(self, timeout: float | None = None) -> None:
+        """Wait until it has ended by itself: the relay does not want this client any more.
+
+        Args:
+            timeout: seconds to wait at most.
+        """
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=timeout)
+
+    def changed(self) -> None:
+        """The messenger may have something to send or to tell: call it after everything that was done with it."""
+        for event in self._messenger.drain_events():
+            self._hub.publish(event)
+            if isinstance(event, ConnectionEvent):
+                self._end_if_final(event)
+        self._was_online = self._was_online or self._messenger.is_online
+        if self._messenger.is_lost:
+            self._is_dropped.set()
+        self._has_output.set()
+        self._hub.wake()
+        if self.is_running and time.monotonic() + self._messenger.next_tick() / 1000 < self._tick_at:
+            self._is_due_earlier.set()
+
+    def drop(self, reason: str) -> None:
+        """Give up the connection, if there is one; another is made."""
+        self._drop_reason = reason
+        self._is_dropped.set()
+
+    async def _run(self) -> None:
+        """Stay connected; and let time pass for what is stored here, even while there is no connection."""
+        tasks = {asyncio.create_task(self._stay_connected()), asyncio.create_task(self._keep_time())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except Exception as error:  # noqa: BLE001 - whoever waits for this client has to hear of it
+            self._hub.end(error if isinstance(error, PhantomError) else translated(error) or _unexpected(error))
+        finally:
+            await _cancel(tasks)
+
+    async def _stay_connected(self) -> None:
+        bound = FIRST_BACKOFF
+        jitter = random.SystemRandom()
+        while True:
+            self._messenger.dialling()
+            self.changed()
+            self._was_online = False
+            if not await self._connect_once(self._messenger.server):
+                return
+            bound = FIRST_BACKOFF if self._was_online else min(bound * 2, LONGEST_BACKOFF)
+            asked = (self._messenger.retry_after or 0) / 1000
+            await asyncio.sleep(asked + jitter.uniform(0, bound))
+
+    async def _connect_once(self, url: str) -> bool:
+        """Connect and stay; returns whether to connect again."""
+        code, retry_after, busy = None, None, False
+        try:
+            connection = await dial(url)
+        except Exception as error:  # noqa: BLE001 - whatever the network, TLS and the library make of it is an outage
+            _log.debug("no connection", exc_info=error)
+            reason, retry_after, busy = await outage(url, error)
+        else:
+            async with connection:
+                code, reason = await self._talk(connection, url)
+        again = self._messenger.disconnected(code, reason, retry_after=retry_after, busy=busy)
+        self.changed()
+        return again
+
+    async def _talk(self, connection: ClientConnection, url: str) -> tuple[int | None, str]:
+        """Feed and drain until the link is lost; returns the code of the close frame, if there was one, and why."""
+        self._is_dropped.clear()
+        self._drop_reason = ""
+        self._messenger.connected(audience_of(url))
+        tasks: set[asyncio.Task[Any]] = {
+            asyncio.create_task(self._is_dropped.wait()),
+            asyncio.create_task(self._read(connection)),
+            asyncio.create_task(self._write(connection)),
+        }
+        self._is_due_earlier.set()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except ConnectionClosed as closed:
+            code = None if closed.rcvd is None else closed.rcvd.code
+            reason = "" if closed.rcvd is None else closed.rcvd.reason
+            return code, reason or "the connection was lost"
+        except VaultError as error:
+            return None, str(error)  # a full disk passes, as an outage does
+        finally:
+            await _cancel(tasks)
+        return None, self._drop_reason or self._hub.connection.reason or "the relay has stopped answering"
+
+    async def _read(self, connection: ClientConnection) -> None:
+        while True:
+            text = await connection.recv()
+            self._messenger.receive(text)
+            self.changed()
+
+    async def _write(self, connection: ClientConnection) -> None:
+        while True:
+            self._has_output.clear()
+            for text in self._messenger.drain():
+                await connection.send(text)
+            await self._has_output.wait()
+
+    async def _keep_time(self) -> None:
+        """Tick when it is time, and that can become earlier while one waits."""
+        while True:
+            self._is_due_earlier.clear()
+            wait = self._messenger.next_tick() / 1000
+            self._tick_at = time.monotonic() + wait
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):  # before Python 3.12, wait_for can swallow a cancellation
+                    await self._is_due_earlier.wait()
+                continue
+            try:
+                self._messenger.tick()
+            except VaultError as error:
+                self.drop(str(error))
+                await asyncio.sleep(DISK_PAUSE)
+            self.changed()
+
+    def _end_if_final(self, event: ConnectionEvent) -> None:
+        """After these two the messenger does not connect again."""
+        if event.state is ConnectionState.REPLACED:
+            self._hub.end(Replaced("the same identity has logged in elsewhere; use it in one place at a time"))
+        elif event.state is ConnectionState.REFUSED:
+            self._hub.end(LoginRefused(f"the relay at {self._messenger.server} refused the login: {event.reason}"))
+
+
+def _unexpected(error: Exception) -> PhantomError:
+    failure = PhantomError(f"something failed that should not ({type(error).__name__}); please report it")
+    failure.__cause__ = error
+    return failure
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    """End tasks; what they raised has been seen, or has the same cause."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
