@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         InvalidUserId,
         KeyChanged,
         LoginRefused,
+        MessageTooLong,
         NoKeyYet,
         NoProfile,
         PassphraseNeeded,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         RelayError,
         RelayUnreachable,
         Replaced,
-        TextTooLong,
         UnknownContact,
         UsageError,
         VaultDamaged,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         VaultInUse,
         WrongPassphrase,
     )
-    from phantom_messenger.client.history import HistoryText
+    from phantom_messenger.client.history import HistoryEntry
     from phantom_messenger.client.ids import plain_id, written_id
     from phantom_messenger.client.requests import MessageRequest
     from phantom_messenger.client.settings import Settings
@@ -74,7 +74,7 @@ _PLACES = {
         "RelayError",
         "RelayUnreachable",
         "Replaced",
-        "TextTooLong",
+        "MessageTooLong",
         "UnknownContact",
         "UsageError",
         "VaultDamaged",
@@ -83,7 +83,7 @@ _PLACES = {
         "VaultInUse",
         "WrongPassphrase",
     ),
-    "history": ("HistoryText",),
+    "history": ("HistoryEntry",),
     "ids": ("plain_id", "written_id"),
     "requests": ("MessageRequest",),
     "settings": ("Settings",),
@@ -118,13 +118,14 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryState",
     "Event",
-    "HistoryText",
+    "HistoryEntry",
     "InvalidUserId",
     "KeyChanged",
     "LoginRefused",
     "Message",
     "MessageEvent",
     "MessageRequest",
+    "MessageTooLong",
     "NoKeyYet",
     "NoProfile",
     "PassphraseNeeded",
@@ -137,7 +138,6 @@ __all__ = [
     "Replaced",
     "RequestEvent",
     "Settings",
-    "TextTooLong",
     "Trust",
     "UnknownContact",
     "UsageError",

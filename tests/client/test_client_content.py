@@ -6,7 +6,7 @@ import pytest
 
 from phantom_messenger.client import content
 from phantom_messenger.client.content import MAX_RECEIPTS, MAX_TEXT_BYTES, Receipt, Text
-from phantom_messenger.client.errors import TextTooLong
+from phantom_messenger.client.errors import MessageTooLong
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire.limits import MAX_ENCRYPTED_CHARS
@@ -113,7 +113,7 @@ def test_control_padded_to_256_a_short_text_shows_that_it_is_no_receipt(monkeypa
 @pytest.mark.parametrize("text", ["x" * 40_000, "é" * 20_000, "€" * 13_333 + "x", "👻" * 10_000])
 def test_text_may_have_40000_bytes_and_not_one_more(text: str) -> None:
     content.check_length(text)
-    with pytest.raises(TextTooLong, match=r"40,001 bytes.*40,000"):
+    with pytest.raises(MessageTooLong, match=r"40,001 bytes.*40,000"):
         content.check_length(text + "x")
 
 

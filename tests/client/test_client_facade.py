@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from client_samples import cheap_passphrases, found_in_files
 
-from phantom_messenger.client.errors import DeliveryFailed, TextTooLong, UnknownContact, UsageError
+from phantom_messenger.client.errors import DeliveryFailed, MessageTooLong, UnknownContact, UsageError
 from phantom_messenger.client.status import DeliveryState, PresenceEvent, WarningEvent
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import NOBODY, PASSPHRASE, PATIENCE, event, first, friends, opened, run
@@ -198,7 +198,7 @@ def test_expired_text_is_not_handed_out_while_the_relay_is_away(tmp_path: Path, 
 
 
 BAD_CALLS: dict[str, tuple[dict[str, Any], type[UsageError]]] = {
-    "too long": ({"text": "x" * 40_001}, TextTooLong),
+    "too long": ({"text": "x" * 40_001}, MessageTooLong),
     "half a character": ({"text": "\ud83d"}, UsageError),
     "nobody": ({"who": "nobody"}, UnknownContact),
     "expires at once": ({"expires_in": 0}, UsageError),

@@ -13,7 +13,7 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.times import Duration, Since, moment
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.history import HistoryText
+from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
 from phantom_messenger.crypto import primitives
 from support.sdk_clients import NOBODY, opened
@@ -28,7 +28,7 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
         made.close()
 
 
-def entries(device: Device, other: Device, **wishes: Any) -> list[HistoryText]:
+def entries(device: Device, other: Device, **wishes: Any) -> list[HistoryEntry]:
     """What was said since they became friends."""
     return [one for one in device.messenger.history(other.id, **wishes) if one.text != "hello"]
 
@@ -165,7 +165,7 @@ NOON = datetime(2026, 11, 23, 12, 5).astimezone()
 AT = round(NOON.timestamp() * 1000)
 
 
-def entry(**members: Any) -> HistoryText:
+def entry(**members: Any) -> HistoryEntry:
     usual: dict[str, Any] = {
         "message_id": "",
         "peer": "",
@@ -179,7 +179,7 @@ def entry(**members: Any) -> HistoryText:
         "burn_after_read": False,
         "expires_at": None,
     }
-    return HistoryText(**{**usual, **members})
+    return HistoryEntry(**{**usual, **members})
 
 
 @pytest.mark.parametrize(

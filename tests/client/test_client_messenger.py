@@ -8,7 +8,7 @@ from client_samples import DAY, YEAR, Device, Town, fast_folder, pass_time, raw_
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_TEXT_BYTES
-from phantom_messenger.client.errors import InvalidUserId, TextTooLong, UsageError
+from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError
 from phantom_messenger.client.records import SentRecord
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -129,7 +129,7 @@ def test_text_that_cannot_be_sent_leaves_nothing_behind(town: Town) -> None:
     alice, bob = town.friends("alice", "bob")
     before = raw_rows(alice.vault)
     stranger = base64.b64encode(hashlib.sha256(b"stranger").digest()).decode()
-    with pytest.raises(TextTooLong):
+    with pytest.raises(MessageTooLong):
         alice.send(bob, "x" * 40_001)
     with pytest.raises(UsageError, match="half a character"):
         alice.send(bob, "a\ud83d")

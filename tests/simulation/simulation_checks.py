@@ -455,7 +455,7 @@ class Ledger:
             case DeliveryEvent():
                 text = self.texts[event.message_id]
                 if _RANK[event.state] > _RANK[text.most] and self.checks_answers:
-                    self.wrong(f"{self.called(text)} is told as {event.state.word}, and is {text.most.word}")
+                    self.wrong(f"{self.called(text)} is told as {event.state}, and is {text.most}")
             case WarningEvent():
                 self._setting.happened(f"trouble: {event.code}")
                 if event.code not in EXPLAINED:
@@ -513,7 +513,7 @@ class Ledger:
             least = text.least(is_known=self._knows(text.recipient, text.sender))
             state = DeliveryState(sent.state)
             if not _RANK[least] <= _RANK[state] <= _RANK[text.most]:
-                self.wrong(f"{about} is {state.word} in the end, not {least.word} to {text.most.word}")
+                self.wrong(f"{about} is {state} in the end, not {least} to {text.most}")
             if sent.state in {DeliveryState.BURNED, DeliveryState.EXPIRED} and sent.text is not None:
                 self.wrong(f"{about} is still with its sender")
             got = vaults[text.recipient].get(records.RECEIVED, records.pair(text.sender, text.number), ReceivedRecord)

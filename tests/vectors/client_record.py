@@ -96,7 +96,7 @@ def tells(events: list[Event]) -> list[Json]:
             case MessageEvent():
                 found.append({"event": "text", "message": event.message_id})
             case DeliveryEvent():
-                found.append({"event": event.state.word, "message": event.message_id})
+                found.append({"event": str(event.state), "message": event.message_id})
             case RequestEvent():
                 found.append({"event": "request", "waiting": event.waiting})
             case WarningEvent():
@@ -114,7 +114,7 @@ def facts(vault: Vault) -> Facts:
             value: Json
             match record:
                 case records.SentRecord():
-                    value = {"state": DeliveryState(record.state).word, "text": record.text}
+                    value = {"state": str(DeliveryState(record.state)), "text": record.text}
                     found["sent", record.message_id] = value
                 case records.ReceivedRecord():
                     found["received", record.message_id] = {"text": record.text, "read": record.read}

@@ -7,7 +7,7 @@ import click
 
 from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
 from phantom_messenger.cli.times import Since, moment
-from phantom_messenger.client.history import HistoryText
+from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.status import Contact, DeliveryState
 
 MARKS = {
@@ -48,10 +48,10 @@ def history(  # noqa: PLR0917 - click passes them by name
         click.echo("nothing was found" if since or search else f"nothing yet with {one_line(contact.label)}", err=True)
 
 
-def history_line(entry: HistoryText, contact: Contact) -> str:
+def history_line(entry: HistoryEntry, contact: Contact) -> str:
     """A text of the past for people; further lines are indented."""
     name = "you" if entry.is_own else one_line(contact.label)
-    if entry.state is not None and entry.gone != entry.state.word:
+    if entry.state is not None and entry.gone != str(entry.state):
         mark = f" ({MARKS[entry.state]})"
     else:
         mark = " (unread)" if entry.is_waiting else ""
@@ -63,7 +63,7 @@ def _gone(why: str) -> str:
     return "[it burns when you have read it: 'phantom listen']" if why == "sealed" else f"[{why}]"
 
 
-def history_row(entry: HistoryText, contact: Contact) -> dict[str, Any]:
+def history_row(entry: HistoryEntry, contact: Contact) -> dict[str, Any]:
     """A text of the past as documented JSON; times in milliseconds since 1970."""
     return {
         "type": "history",
@@ -75,7 +75,7 @@ def history_row(entry: HistoryText, contact: Contact) -> dict[str, Any]:
         "gone": entry.gone or None,
         "sentAt": entry.sent_at,
         "keptAt": entry.kept_at,
-        "state": None if entry.state is None else entry.state.word,
+        "state": None if entry.state is None else str(entry.state),
         "waiting": entry.is_waiting,
         "burnAfterRead": entry.burn_after_read,
         "expiresAt": entry.expires_at,

@@ -122,7 +122,7 @@ def event_row(event: Event) -> dict[str, Any]:
             return {"type": "arrived", "id": event.message_id, "sender": event.peer.user_id}
         case DeliveryEvent():
             peer = event.peer
-            return {"type": "delivery", "id": event.message_id, "to": peer.user_id, "state": event.state.word}
+            return {"type": "delivery", "id": event.message_id, "to": peer.user_id, "state": str(event.state)}
         case PresenceEvent():
             peer = event.peer
             return {

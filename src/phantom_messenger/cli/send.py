@@ -118,14 +118,14 @@ async def _send(
                 if done:
                     break
             if as_json:
-                state, to = delivery.state.word, delivery.peer.user_id
+                state, to = str(delivery.state), delivery.peer.user_id
                 click.echo(json.dumps({"type": "sent", "id": delivery.message_id, "state": state, "to": to}))
             if not arrival.done():
                 why = obstacle.result() if obstacle.done() else ""
                 raise RelayUnreachable(_why_not(client, delivery, wait, why))
             arrival.result()
             if not as_json:
-                click.echo(f"{delivery.state.word}: {delivery.message_id}")
+                click.echo(f"{delivery.state}: {delivery.message_id}")
         except asyncio.CancelledError:
             click.echo(f"phantom: interrupted; {_how_far(delivery)}", err=True)
             raise
@@ -160,7 +160,7 @@ def _how_far(delivery: Delivery | None) -> str:
         return "nothing was sent"
     if delivery.state is DeliveryState.QUEUED:
         return "the text is saved and leaves at the next contact ('phantom listen')"
-    return f"the text was {delivery.state.word}"
+    return f"the text was {delivery.state}"
 
 
 def _why_not(client: Client, delivery: Delivery, wait: DeliveryState, why: str) -> str:
@@ -169,6 +169,6 @@ def _why_not(client: Client, delivery: Delivery, wait: DeliveryState, why: str) 
         why = why or f"the relay at {client.server} has not accepted it"
         return f"{why}; the text is saved and leaves at the next contact ('phantom listen')"
     return (
-        f"the text was {delivery.state.word}, but not {wait.word} in time; "
+        f"the text was {delivery.state}, but not {wait} in time; "
         f"{name} may be away, or has not added or answered you yet"
     )

@@ -29,7 +29,7 @@ from phantom_messenger.client.errors import (
 )
 from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.handles import Delivery, Message
-from phantom_messenger.client.history import HistoryText
+from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer
 from phantom_messenger.client.records import ReceivedRecord
@@ -409,7 +409,7 @@ class Client:
 
     def history(
         self, who: str, *, since: float | None = None, search: str | None = None, limit: int | None = None
-    ) -> list[HistoryText]:
+    ) -> list[HistoryEntry]:
         """The conversation with somebody, oldest first. Nobody is notified that you looked.
 
         Deleted messages are listed without their text; so are those that burn, until they have been read.

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from phantom_messenger.client.errors import TextTooLong
+from phantom_messenger.client.errors import MessageTooLong
 from phantom_messenger.crypto import padding
 from phantom_messenger.crypto.errors import InvalidMessage
 
@@ -101,8 +101,8 @@ def check_length(text: str) -> None:
     """Refuse a text that would not fit.
 
     Raises:
-        TextTooLong: with the limit.
+        MessageTooLong: with the limit.
     """
     size = len(text.encode())
     if size > MAX_TEXT_BYTES:
-        raise TextTooLong(f"the text has {size:,} bytes and may have {MAX_TEXT_BYTES:,}; send it in parts")
+        raise MessageTooLong(f"the text has {size:,} bytes and may have {MAX_TEXT_BYTES:,}; send it in parts")

@@ -5,7 +5,7 @@
      |    +-- InvalidUserId      not the id of a Phantom user
      |    +-- UnknownContact     no contact of that name
      |    +-- ContactExists      the name or the id is taken
-     |    +-- TextTooLong        over the limit, which the message names
+     |    +-- MessageTooLong        over the limit, which the message names
      |    +-- NoKeyYet           the contact's key has not been seen
      |    +-- KeyChanged         the contact's key is another one than before
      +-- ClientClosed            the client was closed while somebody waited on it
@@ -49,7 +49,7 @@ class ContactExists(UsageError):
     """The name or the id is taken."""
 
 
-class TextTooLong(UsageError):
+class MessageTooLong(UsageError):
     """The text is over the limit."""
 
 

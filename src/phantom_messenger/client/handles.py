@@ -34,7 +34,7 @@ class Delivery:
         self._waiters = 0
 
     def __repr__(self) -> str:
-        return f"Delivery({self.message_id}, {self.state.word})"
+        return f"Delivery({self.message_id}, {self.state})"
 
     async def wait(self, state: DeliveryState = DeliveryState.ACCEPTED) -> DeliveryState:
         """Wait until the text has come at least so far.
@@ -55,9 +55,7 @@ class Delivery:
                 raise self._error
             await self._next_change()
         if self.state in {DeliveryState.EXPIRED, DeliveryState.FAILED} and state < DeliveryState.EXPIRED:
-            raise DeliveryFailed(
-                f"the text to {self.peer.label} has {self.state.word}; send it again if it still matters"
-            )
+            raise DeliveryFailed(f"the text to {self.peer.label} has {self.state}; send it again if it still matters")
         return self.state
 
     async def _next_change(self) -> None:

@@ -18,7 +18,7 @@ from phantom_messenger.client.vault import Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryText:
+class HistoryEntry:
     """A text of a conversation, or where one was.
 
     ``peer``: user id of the other side. ``is_own``: written here. ``text`` is None if there is nothing to show;
@@ -55,7 +55,7 @@ class History:
 
     def with_peer(
         self, peer: str, now: int, *, since: int | None = None, search: str | None = None, limit: int | None = None
-    ) -> list[HistoryText]:
+    ) -> list[HistoryEntry]:
         """The texts of one conversation, the oldest first.
 
         Args:
@@ -74,7 +74,7 @@ class History:
         )
         return list(islice(found, None if limit is None else min(limit, sys.maxsize)))[::-1]
 
-    def _newest(self, peer: str, now: int) -> Iterator[HistoryText]:
+    def _newest(self, peer: str, now: int) -> Iterator[HistoryEntry]:
         """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes."""
         sent = (self._of_sent(one, now) for one in self._vault.newest(records.SENT, SentRecord) if one.peer == peer)
         received = (
@@ -84,14 +84,14 @@ class History:
         )
         return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
 
-    def _of_received(self, record: ReceivedRecord, now: int) -> HistoryText:
+    def _of_received(self, record: ReceivedRecord, now: int) -> HistoryEntry:
         name = records.pair(record.sender, record.message_id)
         is_over = record.expires_at is not None and record.expires_at <= now
         if record.text is None:
             gone = "burned" if record.burn and record.read else "expired"
         else:
             gone = "expired" if is_over else "sealed" if record.burn else ""
-        return HistoryText(
+        return HistoryEntry(
             message_id=record.message_id,
             peer=record.sender,
             is_own=False,
@@ -105,13 +105,13 @@ class History:
             expires_at=None if record.expires_at is None else self._shown(record.expires_at),
         )
 
-    def _of_sent(self, record: SentRecord, now: int) -> HistoryText:
+    def _of_sent(self, record: SentRecord, now: int) -> HistoryEntry:
         state = DeliveryState(record.state)
         is_over = record.expires_at is not None and record.expires_at <= now
         gone = (
             "" if record.text is not None and not is_over else "burned" if state is DeliveryState.BURNED else "expired"
         )
-        return HistoryText(
+        return HistoryEntry(
             message_id=record.message_id,
             peer=record.peer,
             is_own=True,

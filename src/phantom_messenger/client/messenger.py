@@ -19,7 +19,7 @@ from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultDamaged, VaultError
 from phantom_messenger.client.healing import Healing
-from phantom_messenger.client.history import History, HistoryText
+from phantom_messenger.client.history import History, HistoryEntry
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
 from phantom_messenger.client.outbox import Outbox
@@ -264,7 +264,7 @@ class Messenger:
             expires_in: milliseconds, at the relay after acceptance, here after that is known, there after receipt.
 
         Raises:
-            InvalidUserId, TextTooLong, UsageError: it cannot be sent as it is.
+            InvalidUserId, MessageTooLong, UsageError: it cannot be sent as it is.
             KeyChanged: the user must look at the key of this contact first.
         """
         if peer == self.user_id:
@@ -333,7 +333,7 @@ class Messenger:
 
     def history(
         self, peer: str, *, since: int | None = None, search: str | None = None, limit: int | None = None
-    ) -> list[HistoryText]:
+    ) -> list[HistoryEntry]:
         """What was said with somebody; arguments as ``History.with_peer``."""
         return self._history.with_peer(peer, self._ageing.now(), since=since, search=search, limit=limit)
 

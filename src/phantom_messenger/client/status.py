@@ -23,16 +23,12 @@ class DeliveryState(IntEnum):
     FAILED = 6
     """The relay will never take it."""
 
-    @property
-    def word(self) -> str:
-        """The name as people and JSON see it."""
+    def __str__(self) -> str:
+        """The name as users and JSON see it."""
         return self.name.lower()
 
-    def __str__(self) -> str:
-        return self.word
-
     def __format__(self, spec: str) -> str:
-        return format(self.word, spec)
+        return format(str(self), spec)
 
 
 class Trust(StrEnum):
