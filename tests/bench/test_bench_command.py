@@ -51,7 +51,7 @@ def test_it_says_what_it_does_measures_and_leaves_nothing_behind(start_relay: St
     done = bench(relay.url, *QUICK)
     assert done.returncode == 0, done.stderr
     [announced] = done.stderr.splitlines()
-    assert "4 throwaway people will write 40 messages" in announced
+    assert "4 temporary users will send 40 messages" in announced
     assert "limits must be lifted" in announced
     *_, counted = done.stdout.splitlines()
     assert counted == "40 sent, 40 accepted, 40 delivered; 4 accounts made, 4 deleted"
@@ -67,7 +67,7 @@ def test_accounts_that_are_not_deleted_are_there_and_said_to_be(start_relay: Sta
     """The control: nobody leaves."""
     relay = start_relay("--limits", "off")
     done = bench(relay.url, *QUICK, command=(sys.executable, "-c", STAYS))
-    assert "4 of 4 throwaway accounts are left" in done.stderr
+    assert "4 of 4 temporary accounts are left" in done.stderr
     assert accounts(relay) == 4
 
 
@@ -95,7 +95,7 @@ def test_more_than_the_relay_carries_is_a_failure_with_figures(start_relay: Star
     relay = start_relay("--limits", "off", command=patched(CARRIES_LITTLE))
     done = bench(relay.url, "--seconds", "1", "--rate", "1500", "--people", "8")
     assert done.returncode == 1
-    assert "refused: more than the relay can carry" in done.stdout
+    assert "refused because the relay was overloaded" in done.stdout
     assert accounts(relay) == 0
 
 

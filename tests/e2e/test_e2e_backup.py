@@ -37,12 +37,12 @@ def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) 
     assert "an answer" in phantom(old, "listen", "-p", "alice", "--count", "1").stdout
     done = with_words(old, "export", file, "-p", "alice")
     assert done.returncode == 0, done.stderr
-    assert "exported 1 contact(s) and 2 text(s)" in done.stdout
+    assert "exported 1 contact and 2 messages" in done.stdout
     # Written while nobody was there: made for keys that are not in the file.
     assert phantom(old, "send", "-p", "bob", "alice", "under way").returncode == 0
     done = with_words(new, "import", file, "-p", "alice")
     assert done.returncode == 0, done.stderr
-    assert "imported 1 contact(s) and 2 text(s)" in done.stdout
+    assert "imported 1 contact and 2 messages as profile 'alice'; go on with: phantom chat -p alice WHO" in done.stdout
     assert "in one place at a time: if the old profile still exists, run 'phantom destroy --local-only'" in done.stdout
     assert phantom(old, "destroy", "-p", "alice", "--local-only", "--yes").returncode == 0
     assert phantom(new, "id", "-p", "alice").stdout.strip() == user_id
@@ -113,6 +113,6 @@ def test_import_that_is_killed_leaves_no_other_identity_under_the_name(tmp_path:
     after = phantom(new, "id", "-p", "alice")
     assert after.stdout.strip() in {"", user_id}
     if after.returncode:
-        assert "there is no profile" in after.stderr
+        assert "does not exist" in after.stderr
         assert with_words(new, "import", file, "-p", "alice").returncode == 0
     assert phantom(new, "id", "-p", "alice").stdout.strip() == user_id

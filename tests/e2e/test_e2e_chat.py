@@ -7,7 +7,7 @@ import pytest
 from e2e_people import meet
 from e2e_terminal import Terminal
 
-from phantom_messenger.cli.chat import HELP, Screen, Text, own_line, understood
+from phantom_messenger.cli.chat import HELP, Screen, Text, own_line, parse_line
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -33,11 +33,11 @@ def friends(tmp_path: Path, relay: RelayProcess) -> Path:
 @pytest.mark.filterwarnings("ignore:This process")  # a thread of a test before may live on; the child only execs
 def test_keys_and_commands_of_a_chat(friends: Path) -> None:
     alice = Terminal(friends, "chat", "-p", "alice", "bob")
-    alice.wait_for("/help helps")
+    alice.wait_for("/help shows more")
     alice.type("/help\r")
     alice.wait_for("Alt-Enter")
     alice.type("/nonsense\r")
-    alice.wait_for("/nonsense is no command and was not sent")
+    alice.wait_for("not sent: there is no command /nonsense")
     alice.type("never mind\x03")  # Ctrl-C clears
     alice.type("\x1a")  # Ctrl-Z is no text; no shell is there to stop for
     alice.type("one\x1b\rtwo\r")  # Alt-Enter
@@ -73,15 +73,15 @@ def test_keys_and_commands_of_a_chat(friends: Path) -> None:
         ("/ alone", Text("/ alone")),
         ("/help", HELP),
         ("/quit", None),
-        ("/burn", "(write: /burn TEXT)"),
-        ("/expire 10m", "(write: /expire TIME TEXT)"),
+        ("/burn", "(usage: /burn TEXT)"),
+        ("/expire 10m", "(usage: /expire TIME TEXT)"),
         ("/expire soon x", "('soon' is not a time; write it like 30s, 10m, 1h or 7d)"),
-        ("\u3164", "(there is nothing to see in it; it was not sent)"),
-        ("/shrug hi", "(/shrug is no command and was not sent; /help lists them, and //TEXT sends /TEXT)"),
+        ("\u3164", "(not sent: it has no visible characters)"),
+        ("/shrug hi", "(not sent: there is no command /shrug; /help lists them, and //TEXT sends /TEXT)"),
     ],
 )
 def test_typed_line_is_a_text_or_a_command(line: str, meaning: object) -> None:
-    assert understood(line) == meaning
+    assert parse_line(line) == meaning
 
 
 def test_own_line_says_when_and_shows_no_code() -> None:
@@ -91,12 +91,12 @@ def test_own_line_says_when_and_shows_no_code() -> None:
 def test_text_that_waits_says_why() -> None:
     screen = Screen(BOB)
     screen.sent("m")
-    assert screen.toolbar().endswith("last text · waiting: no connection")
-    screen.take(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
+    assert screen.toolbar().endswith("last message · waiting: not connected")
+    screen.update(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
     assert screen.toolbar().endswith("· waiting")
-    screen.take(WarningEvent(peer=None, code="paused", message="texts wait 40 seconds"))
-    assert screen.toolbar().endswith("· waiting: the relay's limit")
+    screen.update(WarningEvent(peer=None, code="paused", message="messages wait 40 seconds"))
+    assert screen.toolbar().endswith("· waiting: rate-limited by the relay")
     screen._sent_at -= 12
-    assert "· waiting 12 s: the relay's limit" in screen.toolbar()
-    screen.take(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
+    assert "· waiting 12 s: rate-limited by the relay" in screen.toolbar()
+    screen.update(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
     assert screen.toolbar().endswith("✓ sent")

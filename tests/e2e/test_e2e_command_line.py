@@ -51,7 +51,7 @@ def test_init_registers_and_publishes(home: Path, relay: RelayProcess) -> None:
 def test_init_without_a_relay_makes_the_identity_and_says_so(home: Path, start_relay: StartRelay) -> None:
     made = phantom(home, "init", "--server", NOWHERE)
     assert made.returncode == 1
-    assert "the identity is made, and registers at the next contact" in made.stderr
+    assert "profile created, but not registered yet" in made.stderr
     assert one_sentence(made.stderr)
     relay = start_relay()
     assert "(registered)" in phantom(home, "init", "--server", relay.url).stdout
@@ -198,8 +198,8 @@ def test_relay_that_is_down_keeps_the_text_and_says_so(home: Path, start_relay: 
     sent = phantom(home, "send", "-p", "alice", "bob", "later", "--timeout", "2s")
     assert sent.returncode == 1
     progress, error = sent.stderr.splitlines()
-    assert "trying for 2 s: nothing is listening there" in progress
-    assert "the text is saved and leaves at the next contact" in error
+    assert "retrying for 2 s: nothing is listening there" in progress
+    assert "the message is saved and will be sent the next time you connect" in error
     relay.restart()
     assert phantom(home, "chat", "-p", "alice", "bob").returncode == 0
     heard = phantom(home, "listen", "-p", "bob", "--json", "--count", "1")
@@ -242,10 +242,10 @@ def test_long_text_is_refused_with_the_limit(unchanged: Path) -> None:
     assert "40,000" in result.stderr
     assert result.returncode == 2
     result = phantom(unchanged, "send", "-p", "alice", "bob", "-", stdin="ä" * 40_000)
-    assert "more than 40,000 bytes" in result.stderr
+    assert "longer than 40,000 bytes" in result.stderr
 
 
-@pytest.mark.parametrize(("wait", "state"), [("accepted", "the text is saved and leaves"), ("read", "the text ")])
+@pytest.mark.parametrize(("wait", "state"), [("accepted", "the message is saved"), ("read", "the message was")])
 def test_interrupted_send_says_how_far_the_text_came(
     home: Path, start_relay: StartRelay, wait: str, state: str
 ) -> None:
@@ -273,7 +273,7 @@ def test_interrupted_init_does_not_say_that_nothing_was_done(home: Path) -> None
 def test_contact_with_another_name_is_said_to_be_called_so(friends: Path) -> None:
     bob = phantom(friends, "id", "-p", "bob").stdout.strip()
     done = phantom(friends, "contacts", "add", "-p", "alice", "robert", bob)
-    assert done.stdout.startswith("bob is called robert now; write with: phantom send")
+    assert done.stdout.startswith("renamed bob to robert; write with: phantom send")
     done = phantom(friends, "contacts", "add", "-p", "alice", "robert", bob)
     assert done.stdout.startswith("added robert; ")
 

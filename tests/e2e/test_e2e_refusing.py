@@ -4,12 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from e2e_people import meet
 
 from phantom_messenger import Client
+from phantom_messenger.cli import main
+from phantom_messenger.cli.common import count
 from support.command_line import PHANTOM, Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 
@@ -53,7 +58,7 @@ def test_history_of_nobody_is_one_sentence(friends: Path) -> None:
     assert "there is no contact 'carol'" in done.stderr
     wrong = phantom(friends, "history", "-p", "alice", "bob", "--since", "yesterday")
     assert wrong.returncode == 2
-    assert "is no date" in wrong.stderr
+    assert "is not a date" in wrong.stderr
 
 
 def rows(home: Path, profile: str) -> dict[str, dict[str, object]]:
@@ -61,14 +66,14 @@ def rows(home: Path, profile: str) -> dict[str, dict[str, object]]:
 
 
 def test_blocked_contact_writes_in_vain(friends: Path) -> None:
-    assert out(friends, "contacts", "block", "-p", "bob", "alice") == ["alice is blocked"]
+    assert out(friends, "contacts", "block", "-p", "bob", "alice") == ["blocked alice"]
     assert rows(friends, "bob")["alice"]["blocked"] is True
     assert "blocked" in out(friends, "contacts", "list", "-p", "bob")[0]
     assert out(friends, "send", "-p", "alice", "bob", "let me in")[0].startswith("accepted")
     refused = phantom(friends, "send", "-p", "bob", "alice", "no")
     assert refused.returncode == 2
     assert "phantom contacts unblock alice" in refused.stderr
-    assert out(friends, "contacts", "unblock", "-p", "bob", "alice") == ["alice is unblocked"]
+    assert out(friends, "contacts", "unblock", "-p", "bob", "alice") == ["unblocked alice"]
     out(friends, "send", "-p", "alice", "bob", "second try")
     assert "second try" in out(friends, "listen", "-p", "bob", "--count", "1")[0]
 
@@ -77,7 +82,7 @@ def test_contact_is_removed_and_can_be_added_again(friends: Path) -> None:
     asked = phantom(friends, "contacts", "remove", "-p", "bob", "alice", stdin="n\n")
     assert asked.returncode == 1
     assert "nothing was done" in asked.stderr
-    assert out(friends, "contacts", "remove", "-p", "bob", "alice", "--yes") == ["alice is removed"]
+    assert out(friends, "contacts", "remove", "-p", "bob", "alice", "--yes") == ["removed alice"]
     assert rows(friends, "bob") == {}
     assert phantom(friends, "send", "-p", "bob", "alice", "hello?").returncode == 2
     alice = out(friends, "id", "-p", "alice")[0]
@@ -91,7 +96,7 @@ def test_block_holds_here_while_the_relay_is_away(tmp_path: Path, start_relay: S
     meet(tmp_path, relay.url)
     relay.stop()
     (line,) = out(tmp_path, "contacts", "block", "-p", "bob", "alice")
-    assert line == "alice is blocked; the relay is told at the next contact"
+    assert line == "blocked alice; the relay will be notified the next time you connect"
 
 
 def test_id_with_a_wrong_letter_is_refused(friends: Path) -> None:
@@ -165,9 +170,30 @@ def test_word_that_is_no_command_is_answered_with_the_one_that_was_meant(tmp_pat
     assert "did you mean" not in said(tmp_path, "xyzzy", code=2)
 
 
-def test_help_cuts_no_sentence(tmp_path: Path) -> None:
-    for command in ([], ["contacts"]):
-        assert "..." not in "\n".join(out(tmp_path, *command, "--help")).partition("Commands:")[2]
+def groups(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Group]]:
+    """A group and those below it, with the words that call them."""
+    yield path, group
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from groups(found, *path, name)
+
+
+@pytest.mark.parametrize(("path", "group"), list(groups(main.phantom)))
+def test_help_shows_each_summary_on_one_line_of_80_columns(path: tuple[str, ...], group: click.Group) -> None:
+    context = click.Context(group)
+    listed = CliRunner().invoke(main.phantom, [*path, "--help"], terminal_width=80).output
+    rows = listed.partition("Commands:\n")[2].splitlines()
+    shown = dict(row.split(maxsplit=1) for row in rows)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    assert shown == {name: command.short_help for name, command in found.items() if command is not None}
+    assert all(summary.endswith(".") and not summary.endswith("...") for summary in shown.values())
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, "0 messages"), (1, "1 message"), (2_000, "2,000 messages")])
+def test_number_of_things_is_said_as_one_would(number: int, shown: str) -> None:
+    assert count(number, "message") == shown
 
 
 def test_program_is_a_module_too() -> None:
@@ -177,8 +203,9 @@ def test_program_is_a_module_too() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "\u3164", "\n"])
 def test_text_in_which_there_is_nothing_to_see_is_not_sent(tmp_path: Path, text: str) -> None:
-    assert "the text is empty, or nothing in it" in said(tmp_path, "send", "bob", text, code=2)
-    assert "the text is empty, or nothing in it" in said(tmp_path, "send", "bob", "-", stdin=text, code=2)
+    for arguments, stdin in (((text,), None), (("-",), text)):
+        error = said(tmp_path, "send", "bob", *arguments, code=2, stdin=stdin)
+        assert "the message is empty, or has no visible characters" in error
 
 
 def test_lines_of_windows_are_sent_as_lines(friends: Path) -> None:
@@ -217,10 +244,11 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     out(friends, "send", "-p", "alice", "bob", "hello")
     assert "alice: hello" in listener.wait_for(1)[0]
     assert listener.stop() == 0
-    assert listener.errors == [f"phantom: a message request of {carol[:11]}… waits: phantom requests show {carol[:11]}"]
+    show = f"phantom requests show -p bob {carol[:11]}"
+    assert listener.errors == [f"phantom: message request from {carol[:11]}…; read it with: {show}"]
     (line,) = out(friends, "requests", "-p", "bob")
     assert out(friends, "requests", "-p", "bob", "list") == [line]
-    assert line.startswith("2 message(s) since ")
+    assert line.startswith("2 messages since ")
     assert line.endswith(f"phantom requests show -p bob {carol[:11]}")
     (row,) = map(json.loads, out(friends, "requests", "list", "-p", "bob", "--json"))
     assert (row["type"], row["id"], row["waiting"]) == ("request", carol, 2)
@@ -228,23 +256,30 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     assert shown[0] == f"from {carol}:"
     assert shown[1].endswith(": do you know me?")
     assert shown[2].endswith("(burns): I burn")
-    assert "no message request of" in phantom(friends, "requests", "show", "-p", "bob", "alice").stderr
+    assert "there is no message request from" in phantom(friends, "requests", "show", "-p", "bob", "alice").stderr
     accepted = out(friends, "requests", "accept", "-p", "bob", carol[:11], "carol")
-    assert accepted == ["carol is let in; their texts come with: phantom listen -p bob"]
+    assert accepted == ["accepted carol; read their messages with: phantom listen -p bob"]
     heard = out(friends, "listen", "-p", "bob", "--count", "2")
     assert [text.partition(" ")[2] for text in heard] == ["carol: do you know me?", "carol (burned): I burn"]
-    assert "no stranger has written" in phantom(friends, "requests", "list", "-p", "bob").stderr
+    assert "no message requests" in phantom(friends, "requests", "list", "-p", "bob").stderr
+
+
+def first_column(home: Path, profile: str) -> list[str]:
+    """The names in a list of contacts."""
+    return [line.partition("ph1")[0].strip() for line in out(home, "contacts", "list", "-p", profile)]
 
 
 def test_stranger_is_blocked_unread(friends: Path, relay: RelayProcess) -> None:
     out(friends, "init", "-p", "carol", "--server", relay.url)
     bob = out(friends, "id", "-p", "bob")[0]
     out(friends, "send", "-p", "carol", bob, "buy now")
-    out(friends, "send", "-p", "alice", "bob", "hello")
-    done = phantom(friends, "listen", "-p", "bob", "--count", "1")
-    assert "message request" in done.stderr
+    assert first_column(friends, "carol") == ["(no name)"], "whom one has written to is no stranger"
+    for reminder in ("message request from ph1", "you have 1 message request from strangers; see: phantom requests -p"):
+        out(friends, "send", "-p", "alice", "bob", "hello")
+        assert reminder in phantom(friends, "listen", "-p", "bob", "--count", "1").stderr
+    assert set(first_column(friends, "bob")) <= {"alice", "(stranger)"}
     carol = out(friends, "id", "-p", "carol")[0]
-    assert out(friends, "requests", "block", "-p", "bob", carol)[0].endswith("is blocked")
+    assert out(friends, "requests", "block", "-p", "bob", carol)[0].startswith("blocked ")
     assert out(friends, "requests", "list", "-p", "bob") == []
 
 

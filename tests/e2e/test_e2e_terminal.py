@@ -51,9 +51,9 @@ def test_chat_shows_texts_presence_typing_and_how_far_a_text_came(friends: Path)
 def test_text_that_has_come_ends_typing() -> None:
     contact = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
     screen = Screen(contact)
-    screen.take(PresenceEvent(peer=contact, status="typing", last_seen=None))
+    screen.update(PresenceEvent(peer=contact, status="typing", last_seen=None))
     assert "typing…" in screen.toolbar()
-    screen.take(MessageEvent(message_id="m", peer=contact))
+    screen.update(MessageEvent(message_id="m", peer=contact))
     assert "typing…" not in screen.toolbar()
 
 

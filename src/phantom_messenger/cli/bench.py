@@ -1,4 +1,4 @@
-"""``phantom bench``: how long a relay takes, at a rate that is given."""
+"""``phantom bench``: a relay's latency at a given rate."""
 
 import asyncio
 import signal
@@ -13,18 +13,18 @@ from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
 from phantom_messenger.loadgen.report import latencies, latency_table
 
 BODY_CHARS = 1_024
-MOST_MESSAGES = 300_000  # they are made beforehand, and held in memory
+MOST_MESSAGES = 300_000  # they are made in advance, and held in memory
 
 
 def _show(text: str) -> None:
-    """Say where it is, if somebody watches, where the next line will be."""
+    """Show progress on a terminal, on the line that the next output will overwrite."""
     if sys.stderr.isatty():
         click.echo(f"{text:<70}\r", nl=False, err=True)
 
 
-def _fail(sentence: str) -> None:
+def _fail(message: str) -> None:
     _show("")
-    click.echo(f"phantom: {sentence}", err=True)
+    click.echo(f"phantom: {message}", err=True)
 
 
 def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -34,31 +34,35 @@ def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise click.BadParameter(f"'{value}' is not a relay; write it like ws://127.0.0.1:8080/ws", ctx, param)
+        raise click.BadParameter(f"'{value}' is not the URL of a relay, like ws://127.0.0.1:8080/ws", ctx, param)
     return value
 
 
-@click.command()
+@click.command(short_help="Measure the latency of a relay that you operate.")
 @click.argument("url", callback=_url)
-@click.option("--seconds", type=click.IntRange(1, 240), default=10, show_default=True, help="how long people write")
+@click.option("--seconds", type=click.IntRange(1, 240), default=10, show_default=True, help="how long to send")
 @click.option(
-    "--rate", type=click.IntRange(1, 100_000), default=200, show_default=True, help="messages a second, of all"
+    "--rate",
+    type=click.IntRange(1, 100_000),
+    default=200,
+    show_default=True,
+    help="messages per second, all users together",
 )
-@click.option("--people", type=click.IntRange(2, 10_000), default=16, show_default=True, help="half of them write")
+@click.option(
+    "--people", type=click.IntRange(2, 10_000), default=16, show_default=True, help="virtual users; half of them send"
+)
 def bench(url: str, seconds: int, rate: int, people: int) -> None:
-    """Measure a relay that you operate: throwaway people write to each other at a steady rate.
+    """Measure the latency of a relay that you operate: temporary users send messages at a steady rate.
 
-    Latency counts from the moment at which a message was due. The relay's limits must be
-    lifted for it (phantom serve --limits off), and its other users will feel it.
+    Latency counts from the moment at which a message was due. The relay has to run without limits
+    (phantom serve --limits off), and its other users will notice the load.
     """
     if rate * seconds > MOST_MESSAGES:
-        raise click.UsageError(
-            f"these are more than {MOST_MESSAGES:,} messages; ask for fewer --seconds or a lower --rate"
-        )
+        raise click.UsageError(f"that is more than {MOST_MESSAGES:,} messages; use fewer --seconds or a lower --rate")
     count = rate * seconds
     click.echo(
-        f"{people - people % 2} throwaway people will write {count:,} messages of about 1 KB to {url};"
-        " its limits must be lifted (phantom serve --limits off)",
+        f"{people - people % 2} temporary users will send {count:,} messages of about 1 KB through {url};"
+        " it has to run without limits (phantom serve --limits off)",
         err=True,
     )
     try:
@@ -74,7 +78,7 @@ def bench(url: str, seconds: int, rate: int, people: int) -> None:
 
 
 async def _measure(generator: LoadGenerator, rate: int, count: int) -> bool:
-    """Whether the relay has carried all of it."""
+    """Returns whether the relay has accepted all of it."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -83,7 +87,7 @@ async def _measure(generator: LoadGenerator, rate: int, count: int) -> bool:
         await generator.connect(_show)
         await generator.make_contacts()
         generator.prepare(count, BODY_CHARS, _show)
-        _show(f"{rate:,} messages a second ...")
+        _show(f"{rate:,} messages per second ...")
         await generator.open_loop(rate)
     except asyncio.CancelledError:
         is_interrupted = True
@@ -93,7 +97,7 @@ async def _measure(generator: LoadGenerator, rate: int, count: int) -> bool:
         if is_interrupted:
             _fail(f"interrupted; {made} accounts made, {deleted} deleted")
         if deleted < made:
-            _fail(f"{made - deleted} of {made} throwaway accounts are left at the relay")
+            _fail(f"{made - deleted} of {made} temporary accounts are left at the relay")
     stats = generator.stats
     found = latencies(stats)
     rows = {"accepted": found["ack_ms"], "delivered": found["delivery_ms"], "this program was late": found["late_ms"]}
@@ -102,7 +106,7 @@ async def _measure(generator: LoadGenerator, rate: int, count: int) -> bool:
     refused = stats.refused.total()
     click.echo(
         f"{stats.sent:,} sent, {stats.accepted:,} accepted, {stats.delivered:,} delivered"
-        + (f", {refused:,} refused: more than the relay can carry" if refused else "")
+        + (f", {refused:,} refused because the relay was overloaded" if refused else "")
         + f"; {made} accounts made, {deleted} deleted"
     )
     return not refused

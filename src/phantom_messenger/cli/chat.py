@@ -1,4 +1,4 @@
-"""``phantom chat``: type and read in one window."""
+"""``phantom chat``: write and read in one window."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,24 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import HTML
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors, run
+from phantom_messenger.cli.common import (
+    count,
+    one_line,
+    open_client,
+    printable,
+    profile_flag,
+    profile_option,
+    reports_errors,
+    run,
+    shell_word,
+)
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.keys import chat_keys
 from phantom_messenger.cli.listen import message_line, request_line
 from phantom_messenger.cli.times import Duration, clock_time, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError, VaultError
+from phantom_messenger.client.ids import short_id, written_id
 from phantom_messenger.client.plain import is_blank, plain_lines
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -45,10 +56,10 @@ MARKS = {
     DeliveryState.FAILED: "✗ failed",
 }
 OBSTACLES = {
-    "paused": "the relay's limit",
+    "paused": "rate-limited by the relay",
     "backlog": "their mailbox is full",
-    "unknown-user": "the relay does not know them",
-    "storage": "the relay cannot store now",
+    "unknown-user": "unknown to the relay",
+    "storage": "the relay is out of space",
     "clock": "clocks differ",
     "key-changed": "their key has changed",
     "downgrade": "no post-quantum key",
@@ -56,27 +67,33 @@ OBSTACLES = {
 }
 """Warnings that say why a message is still here, in a few words."""
 
-HELP = """(Enter sends; Alt-Enter begins another line; Ctrl-C clears the line; Ctrl-Z pauses; Ctrl-D leaves)
-(/burn TEXT sends a text that is erased there once it was read)
+HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
+(/burn TEXT sends a message that is deleted on their side after it has been read)
 (/expire TIME TEXT sends one that is deleted everywhere after 30s, 10m, 1h, 7d)
 (/quit leaves; //TEXT sends /TEXT)"""
 TYPING_EVERY = 4.0
-"""Seconds between two typing notices: the relay allows 30 a minute."""
+"""Seconds between two typing notifications: the relay allows 30 a minute."""
 
 TYPING_SHOWN = 6.0
 FLUSH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
-"""Until texts are read again that could not be marked as read."""
+"""Before messages are read again that could not be marked as read."""
 MAX_LINES = 100
 SHOWN_BEFORE = 20
-"""Texts of the past that are shown when a chat opens."""
+"""Past messages that are shown when a chat opens."""
 
 
 class Screen:
-    """What the line under the prompt says."""
+    """The line below the prompt.
 
-    def __init__(self, contact: Contact) -> None:
+    Args:
+        contact: the other side.
+        flag: see ``profile_flag``.
+    """
+
+    def __init__(self, contact: Contact, flag: str = "") -> None:
         self._contact = contact
+        self._flag = flag
         self._connection = "connecting"
         self._reason = ""
         self._presence = ""
@@ -86,12 +103,12 @@ class Screen:
         self._obstacle = ""
 
     def sent(self, message_id: str) -> None:
-        """A text has left the keyboard."""
+        """A message has been typed and is queued."""
         self._last = (message_id, DeliveryState.QUEUED)
         self._sent_at = time.monotonic()
 
-    def take(self, event: object) -> str | None:
-        """Note an event; returns a line to print for it, if it deserves one."""
+    def update(self, event: object) -> str | None:
+        """Apply an event; returns a line to print for it, if it deserves one."""
         match event:
             case DeliveryEvent() if self._last is not None and self._last[0] == event.message_id:
                 self._last = (event.message_id, event.state)
@@ -106,9 +123,9 @@ class Screen:
                     self._typing_until = 0.0
                     self._presence = event.status + _since(event.last_seen)
             case RequestEvent():
-                return f"({request_line(event)})"
+                return f"({request_line(event, self._flag)})"
             case MessageEvent() if event.peer.user_id != self._contact.user_id:
-                return f"({one_line(event.peer.label)} has written too; see 'phantom listen')"
+                return f"(new message from {one_line(event.peer.label)}; read it with: {self._other(event.peer)})"
             case MessageEvent():
                 self._typing_until = 0.0
             case ConnectionEvent():
@@ -130,6 +147,9 @@ class Screen:
                 pass
         return None
 
+    def _other(self, peer: Contact) -> str:
+        return f"phantom chat{self._flag} {shell_word(peer.name or written_id(peer.user_id))}"
+
     def toolbar(self) -> str:
         """The line itself."""
         typing = time.monotonic() < self._typing_until
@@ -141,33 +161,36 @@ class Screen:
         if self._contact.classical:
             parts.append("classical")
         if self._last is not None:
-            parts.append(f"last text {MARKS[self._last[1]]}{self._wait()}")
+            parts.append(f"last message {MARKS[self._last[1]]}{self._wait()}")
         return "   ".join(parts)
 
     def _wait(self) -> str:
-        """Of a text that waits: for how long, and why."""
+        """How long the last message has been waiting, and why."""
         if self._last is None or self._last[1] is not DeliveryState.QUEUED:
             return ""
         seconds = time.monotonic() - self._sent_at
-        offline = "" if self._connection == ConnectionState.ONLINE else "no connection"
+        offline = "" if self._connection == ConnectionState.ONLINE else "not connected"
         why = offline or OBSTACLES.get(self._obstacle, "")
         return (f" {seconds:.0f} s" if seconds >= 1 else "") + (f": {why}" if why else "")
 
 
-@click.command()
+@click.command(short_help="Chat with a contact in the terminal.")
 @click.argument("who")
 @profile_option
 @reports_errors
 def chat(who: str, profile: str) -> None:
-    """Talk with WHO, a contact's name or an id; /help shows what you can do, Ctrl-D leaves."""
+    """Chat with WHO, a contact's name or a user ID. Type /help for more; Ctrl-D leaves.
+
+    Without a terminal, each line of standard input is sent as a message.
+    """
     client = open_client(profile)
-    run(_chat(client, who), interrupted="", code=0)
+    run(_chat(client, who, profile_flag(profile)), interrupted="", code=0)
 
 
-async def _chat(client: Client, who: str) -> None:
+async def _chat(client: Client, who: str, flag: str) -> None:
     contact = client.contacts.find(who)
     async with client:
-        screen = Screen(contact)
+        screen = Screen(contact, flag)
         interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
         session: PromptSession[str] | None = None
         if interactive:
@@ -180,7 +203,7 @@ async def _chat(client: Client, who: str) -> None:
         try:
             if session is not None:
                 with patch_stdout():
-                    await _type(client, who, screen, session)
+                    await _type(client, who, screen, session, flag)
             else:
                 await _pipe(client, who)
             await _leave(client, who, FLUSH_SECONDS if session is None else 2.0)
@@ -189,7 +212,7 @@ async def _chat(client: Client, who: str) -> None:
                 task.cancel()
 
 
-async def _type(client: Client, who: str, screen: Screen, session: "PromptSession[str]") -> None:
+async def _type(client: Client, who: str, screen: Screen, session: "PromptSession[str]", flag: str) -> None:
     last_typing = 0.0
 
     def on_change(_: object) -> None:
@@ -201,11 +224,14 @@ async def _type(client: Client, who: str, screen: Screen, session: "PromptSessio
     session.default_buffer.on_text_changed += on_change
     contact = client.contacts.find(who)
     for entry in client.history(who, limit=SHOWN_BEFORE):
-        if not entry.is_waiting:  # that one comes in a moment, and is read then
+        if not entry.is_waiting:  # that one is about to be printed, and marked as read
             click.echo(history_line(entry, contact))
     if any(one.contact.user_id == contact.user_id for one in client.requests()):
-        click.echo("(what they have written waits: 'phantom requests show' shows it; writing to them lets them in)")
-    click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help helps")
+        begin = short_id(contact.user_id).removesuffix("…")
+        click.echo(
+            f"(their messages wait for you to accept them: phantom requests show{flag} {begin}; writing accepts them)"
+        )
+    click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help shows more")
     while True:
         try:
             line = await session.prompt_async(HTML("<b>you:</b> "), bottom_toolbar=screen.toolbar, refresh_interval=1.0)
@@ -216,9 +242,9 @@ async def _type(client: Client, who: str, screen: Screen, session: "PromptSessio
 
 
 async def _do(client: Client, who: str, screen: Screen, line: str) -> bool:
-    """Send a line, or obey it; whether to go on."""
+    """Send a line, or do what it asks for; returns whether to go on."""
     try:
-        order = understood(line)
+        order = parse_line(line)
         if isinstance(order, str):
             click.echo(order)
         elif order is None:
@@ -226,7 +252,7 @@ async def _do(client: Client, who: str, screen: Screen, line: str) -> bool:
         else:
             sent = await client.send(who, order.text, burn_after_read=order.burn, expires_in=order.expires_in)
             screen.sent(sent.message_id)
-            marks = [word for word, is_so in (("burns", order.burn), ("expires", order.expires_in)) if is_so]
+            marks = [mark for mark, is_set in (("burns", order.burn), ("expires", order.expires_in)) if is_set]
             mark = f" ({', '.join(marks)})" if marks else ""
             click.echo(own_line(order.text, mark))
     except UsageError as error:
@@ -236,15 +262,15 @@ async def _do(client: Client, who: str, screen: Screen, line: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that is to be sent. ``expires_in``: seconds."""
+    """A message to send. ``expires_in``: seconds."""
 
     text: str
     burn: bool = False
     expires_in: float | None = None
 
 
-def understood(line: str) -> Text | str | None:
-    """What a typed line asks for: a text to send, a line to show, or None to leave."""
+def parse_line(line: str) -> Text | str | None:
+    """What a typed line asks for: a message to send, a line to show, or None to leave."""
     word, _, rest = line.partition(" ")
     rest = rest.strip()
     match word:
@@ -260,32 +286,32 @@ def understood(line: str) -> Text | str | None:
                 seconds = Duration().convert(time_, None, None)
             except click.BadParameter as error:
                 return f"({error.message})"
-            return Text(text.strip(), expires_in=seconds) if text.strip() else "(write: /expire TIME TEXT)"
+            return Text(text.strip(), expires_in=seconds) if text.strip() else "(usage: /expire TIME TEXT)"
         case "/burn":
-            return "(write: /burn TEXT)"
+            return "(usage: /burn TEXT)"
     if line.startswith("//"):
         return Text(line[1:])
     if re.match(r"/[a-z]+\Z", word):
-        return f"({one_line(word)} is no command and was not sent; /help lists them, and //TEXT sends /TEXT)"
+        return f"(not sent: there is no command {one_line(word)}; /help lists them, and //TEXT sends /TEXT)"
     if is_blank(line):
-        return "(there is nothing to see in it; it was not sent)"
+        return "(not sent: it has no visible characters)"
     return Text(line)
 
 
 def own_line(text: str, mark: str = "") -> str:
-    """A text of one's own for people, as it stands above the prompt."""
+    """Your own message as you see it above the prompt."""
     shown = printable(text).replace("\n", "\n        ")
     return f"{moment(time.time_ns() // 1_000_000)} you{mark}: {shown}"
 
 
 async def _pipe(client: Client, who: str) -> None:
-    """Send the lines of standard input until it ends; what comes is printed meanwhile."""
+    """Send the lines of standard input until it ends; what arrives is printed meanwhile."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue(MAX_LINES)
 
     def read() -> None:
-        # A thread, for standard input may be a file, a pipe, or nothing at all.
-        with contextlib.suppress(RuntimeError):  # the loop has ended before the input
+        # A thread, because standard input may be a file, a pipe, or nothing at all.
+        with contextlib.suppress(RuntimeError):  # the loop has ended before the input has
             for line in io.TextIOWrapper(os.fdopen(os.dup(0), "rb"), errors="replace"):
                 asyncio.run_coroutine_threadsafe(lines.put(line.rstrip("\n")), loop).result()
             asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
@@ -307,7 +333,9 @@ async def _pipe(client: Client, who: str) -> None:
 async def _leave(client: Client, who: str, patience: float) -> None:
     waiting = await client.flush(patience, who=who)
     if waiting:
-        click.echo(f"phantom: {waiting} text(s) wait on this machine and leave at the next contact", err=True)
+        click.echo(
+            f"phantom: {count(waiting, 'message')} not sent yet; delivery continues the next time you connect", err=True
+        )
     await client.flush_receipts()
 
 
@@ -318,14 +346,14 @@ async def _print_messages(client: Client, contact: Contact) -> None:
                 click.echo(message_line(message))
                 sys.stdout.flush()
                 await message.mark_read()
-        except VaultError as error:  # a full disk, say: what was not marked comes again when there is room
+        except VaultError as error:  # a full disk, say: what was not marked is handed out again when there is room
             click.echo(f"({error})", err=True)
             await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _print_events(client: Client, screen: Screen, session: "PromptSession[str] | None") -> None:
     async for event in client.events():
-        line = screen.take(event)
+        line = screen.update(event)
         if line is not None:
             click.echo(line, err=session is None)
         if session is not None:
@@ -333,7 +361,7 @@ async def _print_events(client: Client, screen: Screen, session: "PromptSession[
 
 
 async def _ask_presence(client: Client, who: str) -> None:
-    """What was said of the other before an outage is old news after it."""
+    """Ask at every login: what was known before an outage may be wrong after it."""
     events = client.events()
     await client.wait_online()
     client.ask_presence(who)

@@ -1,4 +1,4 @@
-"""What the commands share: options, opening a profile, errors as one sentence, safe printing."""
+"""What the commands share: options, opening a profile, one-line errors, safe printing."""
 
 import asyncio
 import functools
@@ -19,10 +19,12 @@ from phantom_messenger.client.profile import home_folder, is_there, vault_path
 __all__ = [
     "check_new_passphrase",
     "column",
+    "count",
     "one_line",
     "open_client",
     "print_qr",
     "printable",
+    "profile_flag",
     "profile_option",
     "reports_errors",
     "run",
@@ -44,12 +46,17 @@ def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="PHANTOM_PROFILE",
         metavar="NAME",
         show_default=True,
-        help="which identity on this machine; also PHANTOM_PROFILE",
+        help="profile to use; also PHANTOM_PROFILE",
     )(command)
 
 
+def profile_flag(profile: str) -> str:
+    """The option that a suggested command needs to use the same profile: '' for the default one."""
+    return "" if profile == "default" else f" -p {profile}"
+
+
 def open_client(profile: str, *, server: str | None = None, create: bool = False, strangers: str = "ask") -> Client:
-    """Open a profile, asking for its passphrase if nothing else has it and there is a terminal.
+    """Open a profile; ask for its passphrase if it is nowhere else and there is a terminal.
 
     Raises:
         PhantomError: it cannot be opened; the message says why.
@@ -57,8 +64,7 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
     path = vault_path(profile, home_folder(None))
     is_new = not is_there(path)
     if is_new and not create:
-        hint = "" if profile == "default" else f" --profile {profile}"
-        raise NoProfile(f"there is no profile '{profile}' yet; make it with 'phantom init{hint}'")
+        raise NoProfile(f"profile '{profile}' does not exist; create it with: phantom init{profile_flag(profile)}")
     given = os.environ.get("PHANTOM_PASSPHRASE")
     if is_new and given:
         check_new_passphrase(given)
@@ -67,7 +73,7 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
     except PassphraseNeeded:
         if sys.stdin is None or not sys.stdin.isatty():
             raise PassphraseNeeded(
-                "a passphrase is needed and there is no terminal to ask; set PHANTOM_PASSPHRASE"
+                "a passphrase is needed, but there is no terminal to ask for it; set PHANTOM_PASSPHRASE"
             ) from None
     prompt = f"New passphrase for '{profile}'" if is_new else f"Passphrase for '{profile}'"
     passphrase = click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
@@ -77,20 +83,18 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
 
 
 def check_new_passphrase(passphrase: str) -> None:
-    """Refuse one that is guessed at once; those of profiles and files that are there open them as ever.
+    """Reject one that is easily guessed. Profiles and files that exist keep the one they have.
 
     Raises:
         UsageError: it is too short.
     """
     if len(passphrase) < LEAST_PASSPHRASE and not any("\ud800" <= one <= "\udfff" for one in passphrase):
-        # What is no text is refused for that, by whoever takes it.
-        raise UsageError(
-            f"a new passphrase has at least {LEAST_PASSPHRASE} characters; take some words that do not belong together"
-        )
+        # What is not text is rejected for that, further in.
+        raise UsageError(f"a new passphrase needs at least {LEAST_PASSPHRASE} characters; use several unrelated words")
 
 
 def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
-    """Turn the SDK's errors into one sentence and an exit code: 2 for usage, 1 for the rest."""
+    """Turn the SDK's errors into one line and an exit code: 2 for usage, 1 for the rest."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> T:
@@ -108,8 +112,8 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted", code:
 
     Args:
         main: what it does.
-        interrupted: said after Ctrl-C; '' if ``main`` says it.
-        code: exit code after Ctrl-C; 0 for what is always ended so.
+        interrupted: printed after Ctrl-C; '' if ``main`` prints something itself.
+        code: exit code after Ctrl-C; 0 for commands that are always ended this way.
     """
 
     async def until_told() -> T:
@@ -129,23 +133,28 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted", code:
 
 
 def column(text: str, width: int) -> str:
-    """A text filled up to so many columns of a terminal, on which some characters take two or none."""
+    """Pad a text to a number of terminal columns; some characters take two, or none."""
     from prompt_toolkit.utils import get_cwidth  # noqa: PLC0415 - most commands do without
 
     return text + " " * (width - get_cwidth(text))
 
 
 def shell_word(text: str) -> str:
-    """A name of somebody as a word that a shell takes as it is, for commands that are to be copied."""
+    """A name quoted for a shell, for commands that are to be copied."""
     return shlex.quote(one_line(text))
 
 
+def count(number: int, noun: str) -> str:
+    """'1 message', '2 messages'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def print_qr(text: str, *, error: str) -> None:
-    """Show a QR code; with colours on a terminal that has no blocks.
+    """Show a QR code; with colours on a terminal without block characters.
 
     Args:
-        text: what is in it. Digits and capital letters make it smaller.
-        error: level of correction: l, m, q or h.
+        text: what it contains. Digits and capital letters make it smaller.
+        error: error correction level: l, m, q or h.
     """
     import segno  # noqa: PLC0415 - most commands do without
 

@@ -1,4 +1,4 @@
-"""``phantom contacts``: names for ids, and whether their keys were compared."""
+"""``phantom contacts``: names for user IDs, and whether their keys have been compared."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from phantom_messenger.cli.common import (
     one_line,
     open_client,
     print_qr,
+    profile_flag,
     profile_option,
     reports_errors,
     run,
@@ -25,121 +26,130 @@ from phantom_messenger.crypto.safety import grouped
 PATIENCE = 8.0
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, short_help="Add, list, verify, block and remove contacts.")
 def contacts() -> None:
-    """Give names to ids; list them; verify their keys."""
+    """Add, list, verify, block and remove contacts."""
 
 
-@contacts.command()
+@contacts.command(short_help="Add a contact, or rename one.")
 @click.argument("name")
 @click.argument("id", metavar="ID")
 @profile_option
-@click.option("--replace", is_flag=True, help="NAME has a new id; compare safety numbers before anything is sent")
-@click.option("--claimed", is_flag=True, help="take an id that does not certify its key (of another program)")
-@click.option("--yes", is_flag=True, help="take a NAME that looks like another contact's, too")
+@click.option("--replace", is_flag=True, help="NAME has a new ID; nothing is sent until you verify or accept it")
+@click.option("--claimed", is_flag=True, help="allow an ID that does not certify its key (from another program)")
+@click.option("--yes", is_flag=True, help="allow a NAME that looks like another contact's")
 @reports_errors
 def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: bool) -> None:  # noqa: A002, PLR0917 - the word of the command line; click passes them by name
-    """Call the user with this ID by NAME. An ID that has a name already is renamed."""
+    """Add a contact: NAME for user ID. A contact that already has this ID is renamed."""
     client = open_client(profile)
-    option = "" if profile == "default" else f" -p {profile}"
+    option = profile_flag(profile)
     try:
         if replace:
             contact = client.contacts.replace(name, id)
             click.echo(
-                f"{one_line(contact.name)} has a new id; before anything is sent: "
+                f"{one_line(contact.name)} has a new ID; nothing is sent until you verify it with: "
                 f"phantom contacts verify{option} {shell_word(contact.name)}"
             )
         else:
             before = client.contacts.of(plain_id(id)).name
             contact = client.contacts.add(name, id, claimed=claimed, alike=yes)
             now = one_line(contact.name)
-            done = f"{one_line(before)} is called {now} now" if before not in {"", contact.name} else f"added {now}"
+            done = f"renamed {one_line(before)} to {now}" if before not in {"", contact.name} else f"added {now}"
             click.echo(f"{done}; write with: phantom send{option} {shell_word(contact.name)} TEXT")
     finally:
         client.close()
 
 
-@contacts.command()
+@contacts.command(short_help="Accept a contact's changed key.")
 @click.argument("name")
 @profile_option
-@click.option("--classical", is_flag=True, help="send without post-quantum protection until there is a key for it")
+@click.option("--classical", is_flag=True, help="allow messages without post-quantum protection")
 @reports_errors
 def accept(name: str, profile: str, classical: bool) -> None:
-    """Take the changed key of NAME without comparing it; texts are sent again."""
+    """Accept NAME's changed key without comparing safety numbers; waiting messages are sent.
+
+    With --classical: send to NAME without post-quantum protection until their program offers a key for it.
+    """
     client = open_client(profile)
     try:
         if classical:
             allowed = client.contacts.allow_classical(name)
-            click.echo(f"texts to {one_line(allowed.label)} go without a post-quantum key until there is one")
+            name = one_line(allowed.label)
+            click.echo(f"messages to {name} are sent without post-quantum protection until {name} offers a key for it")
             return
         changed = client.contacts.find(name).trust is Trust.CHANGED
         contact = client.contacts.accept(name)
-        done = "accepted; compare it soon with 'phantom contacts verify'" if changed else "has not changed"
-        click.echo(f"the key of {one_line(contact.label)} {done}")
+        who = one_line(contact.label)
+        verify_it = (
+            f"phantom contacts verify{profile_flag(profile)} {shell_word(contact.name or written_id(contact.user_id))}"
+        )
+        done = f"accepted the new key of {who}; compare safety numbers soon with: {verify_it}"
+        click.echo(done if changed else f"the key of {who} has not changed")
     finally:
         client.close()
 
 
-@contacts.command()
+@contacts.command(short_help="Remove a contact.")
 @click.argument("who")
 @profile_option
-@click.option("--history", is_flag=True, help="erase what was said, too")
-@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--history", is_flag=True, help="also erase the messages exchanged")
+@click.option("--yes", is_flag=True, help="do not ask for confirmation")
 @reports_errors
 def remove(who: str, profile: str, history: bool, yes: bool) -> None:
-    """Forget WHO: name, key and what waits to be sent. They are a stranger then, as if you had never written.
+    """Remove WHO: name, key and messages that wait to be sent. They become a stranger, as if you had never written.
 
-    What was said stays ('phantom history ID' shows it), unless you give --history.
+    Past messages stay ('phantom history ID' shows them), unless you give --history.
     """
     client = open_client(profile)
     try:
         contact = client.contacts.find(who)
         if not yes:
-            what = " and all that was said" if history else ""
-            click.confirm(f"Forget {one_line(contact.label)}{what}?", abort=True, err=True)
-        run(refuse(client, lambda: client.contacts.remove(who, history=history), "removed"))
+            what = " and all messages exchanged" if history else ""
+            click.confirm(f"Remove {one_line(contact.label)}{what}?", abort=True, err=True)
+        run(apply_change(client, lambda: client.contacts.remove(who, history=history), "removed"))
     finally:
         client.close()
 
 
-@contacts.command()
+@contacts.command(short_help="Block a user.")
 @click.argument("who")
 @profile_option
 @reports_errors
 def block(who: str, profile: str) -> None:
-    """Keep WHO away, a name or an id: what they send is dropped unread. They are not told."""
+    """Block WHO, a name or a user ID: what they send is dropped unread. They are not notified."""
     client = open_client(profile)
-    run(refuse(client, lambda: client.block(who), "blocked"))
+    run(apply_change(client, lambda: client.block(who), "blocked"))
 
 
-@contacts.command()
+@contacts.command(short_help="Unblock a user.")
 @click.argument("who")
 @profile_option
 @reports_errors
 def unblock(who: str, profile: str) -> None:
-    """Keep WHO away no longer. What they sent meanwhile is gone."""
+    """Unblock WHO. What they sent in the meantime is lost."""
     client = open_client(profile)
-    run(refuse(client, lambda: client.unblock(who), "unblocked"))
+    run(apply_change(client, lambda: client.unblock(who), "unblocked"))
 
 
-async def refuse(client: Client, change: Callable[[], Contact], done: str) -> None:
-    """Change it here, and tell the relay if it can be reached."""
+async def apply_change(client: Client, change: Callable[[], Contact], done: str) -> None:
+    """Apply a change here, and wait for the relay to confirm it if it can be reached."""
     async with client:
         contact = change()
-        told = await client.wait_blocks_confirmed(PATIENCE)
-    later = "" if told else "; the relay is told at the next contact"
-    click.echo(f"{one_line(contact.label)} is {done}{later}")
+        is_confirmed = await client.wait_blocks_confirmed(PATIENCE)
+    later = "" if is_confirmed else "; the relay will be notified the next time you connect"
+    click.echo(f"{done} {one_line(contact.label)}{later}")
 
 
-@contacts.command("list")
+@contacts.command("list", short_help="List your contacts.")
 @profile_option
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
 @reports_errors
 def list_contacts(profile: str, as_json: bool) -> None:
-    """List everybody you know, and strangers who wrote to you."""
+    """List your contacts, users without a name that you have written to, and strangers who wrote to you."""
     client = open_client(profile)
     try:
         found = client.contacts.everybody()
+        strangers = {request.contact.user_id for request in client.requests()}
         for contact in found:
             if as_json:
                 row = {
@@ -153,25 +163,26 @@ def list_contacts(profile: str, as_json: bool) -> None:
                 }
                 click.echo(json.dumps(row))
             else:
-                name = one_line(contact.name) or "(stranger)"
+                unnamed = "(stranger)" if contact.user_id in strangers else "(no name)"
+                name = one_line(contact.name) or unnamed
                 mark = ("  classical" if contact.classical else "") + ("  blocked" if contact.blocked else "")
                 click.echo(f"{column(name, 20)} {written_id(contact.user_id)}  {contact.trust}{mark}")
         if not found and not as_json:
-            click.echo("nobody yet; add somebody with 'phantom contacts add NAME ID'")
+            click.echo(f"no contacts yet; add one with: phantom contacts add{profile_flag(profile)} NAME ID")
     finally:
         client.close()
 
 
-@contacts.command()
+@contacts.command(short_help="Compare safety numbers with a contact.")
 @click.argument("name")
 @profile_option
-@click.option("--yes", is_flag=True, help="the numbers match: mark as verified, without asking")
-@click.option("--no", is_flag=True, help="they do not, or no longer: mark as unverified")
+@click.option("--yes", is_flag=True, help="they match: mark as verified without asking")
+@click.option("--no", is_flag=True, help="they do not match, or no longer do: mark as unverified")
 @reports_errors
 def verify(name: str, profile: str, yes: bool, no: bool) -> None:
     """Show the safety number you share with NAME; compare it by phone or face to face."""
     if yes and no:
-        raise UsageError("--yes or --no: choose one")
+        raise UsageError("give either --yes or --no")
     client = open_client(profile)
     try:
         number = _safety_number(client, name)
@@ -187,7 +198,7 @@ def _safety_number(client: Client, name: str) -> str:
     try:
         return client.contacts.safety_number(name)
     except NoKeyYet:
-        # Adding a contact has begun a key exchange: let it come through.
+        # Adding a contact has started a key exchange: let it finish.
         run(client.fetch_key(name, PATIENCE))
         return client.contacts.safety_number(name)
 

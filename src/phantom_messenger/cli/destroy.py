@@ -7,17 +7,17 @@ from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import RelayError
 
 
-@click.command()
+@click.command(short_help="Delete your identity here and your account at the relay.")
 @profile_option
-@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--yes", is_flag=True, help="do not ask for confirmation")
 @click.option(
-    "--local-only", is_flag=True, help="delete it here alone: you use it elsewhere, or the relay is gone for good"
+    "--local-only", is_flag=True, help="delete it only here: you use it elsewhere, or the relay is gone for good"
 )
 @reports_errors
 def destroy(profile: str, yes: bool, local_only: bool) -> None:
-    """Delete your identity, texts and contacts here, and your account and waiting mail at the relay.
+    """Delete your identity, messages and contacts here, and your account and waiting mail at the relay.
 
-    A copy of the profile elsewhere loses that mail too: --local-only leaves the relay alone.
+    If you use a copy of the profile elsewhere, it loses that mail too; --local-only leaves the relay alone.
     """
     client = open_client(profile)
     if not yes:
@@ -34,5 +34,5 @@ async def _destroy(client: Client, profile: str, *, local_only: bool) -> None:
             try:
                 await client.destroy()
             except RelayError as error:
-                raise type(error)(f"{error}; nothing was deleted (--local-only deletes it here alone)") from None
-    click.echo(f"profile '{profile}' is gone")
+                raise type(error)(f"{error}; nothing was deleted (--local-only deletes it only here)") from None
+    click.echo(f"deleted profile '{profile}'")

@@ -7,8 +7,16 @@ from typing import Final
 
 import click
 
-from phantom_messenger.cli.common import check_new_passphrase, one_line, open_client, profile_option, reports_errors
-from phantom_messenger.client.backup import check_source, check_target
+from phantom_messenger.cli.common import (
+    check_new_passphrase,
+    count,
+    one_line,
+    open_client,
+    profile_flag,
+    profile_option,
+    reports_errors,
+)
+from phantom_messenger.client.backup import Summary, check_source, check_target
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PassphraseNeeded, ProfileExists
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
@@ -16,15 +24,15 @@ from phantom_messenger.client.profile import home_folder, is_there, vault_path
 PASSPHRASE: Final = "PHANTOM_EXPORT_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 
-@click.command()
+@click.command(short_help="Save your identity, contacts and history, encrypted.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @profile_option
-@click.option("--force", is_flag=True, help="overwrite FILE if it is there")
+@click.option("--force", is_flag=True, help="overwrite FILE if it exists")
 @reports_errors
 def export(file: Path, profile: str, force: bool) -> None:
-    """Write your identity, contacts and history to FILE, encrypted with a passphrase of its own.
+    """Save your identity, contacts and history to FILE, encrypted with its own passphrase.
 
-    The passphrase comes from PHANTOM_EXPORT_PASSPHRASE, or you are asked. Texts that burn or expire are left out.
+    The passphrase comes from PHANTOM_EXPORT_PASSPHRASE, or you are asked. Messages that burn or expire are left out.
     """
     client = open_client(profile)
     try:
@@ -32,25 +40,25 @@ def export(file: Path, profile: str, force: bool) -> None:
         done = client.export_to(file, _passphrase("New passphrase for the file", new=True), replace=force)
     finally:
         client.close()
-    click.echo(f"exported {done.contacts} contact(s) and {done.texts} text(s) to {one_line(str(file))}")
+    click.echo(f"exported {_contents(done)} to {one_line(str(file))}")
     if done.damaged:
-        click.echo(f"phantom: {done.damaged} damaged record(s) could not be read and are left out", err=True)
-    click.echo("Whoever has this file and its passphrase is you. Nobody can restore a passphrase that is lost.")
+        click.echo(f"phantom: left out {count(done.damaged, 'damaged record')}", err=True)
+    click.echo("Anyone with this file and its passphrase can act as you. A lost passphrase cannot be recovered.")
 
 
-@click.command("import")
+@click.command("import", short_help="Create a profile from an exported file.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @profile_option
-@click.option("--server", metavar="URL", help="another relay than the one in the file")
+@click.option("--server", metavar="URL", help="use this relay instead of the one in the file")
 @reports_errors
 def import_(file: Path, profile: str, server: str | None) -> None:
-    """Make a profile from FILE, which 'phantom export' wrote. Conversations go on by themselves.
+    """Create a profile from FILE, which 'phantom export' has written. Conversations continue on their own.
 
     The file's passphrase comes from PHANTOM_EXPORT_PASSPHRASE, or you are asked.
     """
     path = vault_path(profile, home_folder(None))
     if is_there(path):
-        raise ProfileExists(f"there is a profile '{profile}' already; import under another name with --profile NAME")
+        raise ProfileExists(f"profile '{profile}' already exists; choose another name with --profile NAME")
     check_source(file)
     opens = _passphrase("Passphrase of the file", new=False)
     given = os.environ.get("PHANTOM_PASSPHRASE")
@@ -61,16 +69,22 @@ def import_(file: Path, profile: str, server: str | None) -> None:
     except PassphraseNeeded:
         if sys.stdin is None or not sys.stdin.isatty():
             raise PassphraseNeeded(
-                "a passphrase is needed for the new profile and there is no terminal to ask; set PHANTOM_PASSPHRASE"
+                "the new profile needs a passphrase, but there is no terminal to ask for it; set PHANTOM_PASSPHRASE"
             ) from None
         own = click.prompt(f"New passphrase for '{profile}'", hide_input=True, confirmation_prompt=True, err=True)
         check_new_passphrase(own)
         done = Client.import_from(file, opens, profile=profile, server=server, passphrase=own)
-    click.echo(f"imported {done.contacts} contact(s) and {done.texts} text(s) as profile '{profile}'")
     click.echo(
-        "Use this identity in one place at a time: if the old profile still exists,"
+        f"imported {_contents(done)} as profile '{profile}'; go on with: phantom chat{profile_flag(profile)} WHO"
+    )
+    click.echo(
+        "Use an identity in one place at a time: if the old profile still exists,"
         " run 'phantom destroy --local-only' there."
     )
+
+
+def _contents(done: Summary) -> str:
+    return f"{count(done.contacts, 'contact')} and {count(done.texts, 'message')}"
 
 
 def _passphrase(prompt: str, *, new: bool) -> str:
@@ -78,7 +92,7 @@ def _passphrase(prompt: str, *, new: bool) -> str:
     if not found:
         if sys.stdin is None or not sys.stdin.isatty():
             raise PassphraseNeeded(
-                f"a passphrase for the file is needed and there is no terminal to ask; set {PASSPHRASE}"
+                f"the file needs a passphrase, but there is no terminal to ask for it; set {PASSPHRASE}"
             )
         found = str(click.prompt(prompt, hide_input=True, confirmation_prompt=new, err=True))
     if new:

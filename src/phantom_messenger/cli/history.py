@@ -1,4 +1,4 @@
-"""``phantom history``: what was said before."""
+"""``phantom history``: past messages."""
 
 import json
 from typing import Any
@@ -21,20 +21,20 @@ MARKS = {
 }
 
 
-@click.command()
+@click.command(short_help="Show past messages with a contact.")
 @click.argument("who")
 @profile_option
-@click.option("--since", type=Since(), metavar="WHEN", help="from a date (2026-11-23), or the last 30m, 12h, 7d")
-@click.option("--search", metavar="TEXT", help="only texts in which TEXT stands")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="the last N of them")
+@click.option("--since", type=Since(), metavar="WHEN", help="a date (2026-11-23), or the last 30m, 12h, 7d")
+@click.option("--search", metavar="TEXT", help="only messages that contain TEXT")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="only the last N messages")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @reports_errors
 def history(  # noqa: PLR0917 - click passes them by name
     who: str, profile: str, since: float | None, search: str | None, limit: int | None, as_json: bool
 ) -> None:
-    """Show what was said with WHO, a contact's name or an id.
+    """Show past messages with WHO, a contact's name or a user ID.
 
-    Nobody is told that you looked. A text that burns is shown by 'phantom listen' or 'phantom chat' alone, once.
+    Nobody is notified that you looked. A message that burns is shown once, by 'phantom listen' or 'phantom chat'.
     """
     client = open_client(profile)
     try:
@@ -45,11 +45,12 @@ def history(  # noqa: PLR0917 - click passes them by name
     for entry in found:
         click.echo(json.dumps(history_row(entry, contact)) if as_json else history_line(entry, contact))
     if not found and not as_json:
-        click.echo("nothing was found" if since or search else f"nothing yet with {one_line(contact.label)}", err=True)
+        nothing = "no matching messages" if since or search else f"no messages with {one_line(contact.label)} yet"
+        click.echo(nothing, err=True)
 
 
 def history_line(entry: HistoryEntry, contact: Contact) -> str:
-    """A text of the past for people; further lines are indented."""
+    """A past message as a user sees it; further lines are indented."""
     name = "you" if entry.is_own else one_line(contact.label)
     if entry.state is not None and entry.gone != str(entry.state):
         mark = f" ({MARKS[entry.state]})"
@@ -60,11 +61,11 @@ def history_line(entry: HistoryEntry, contact: Contact) -> str:
 
 
 def _gone(why: str) -> str:
-    return "[it burns when you have read it: 'phantom listen']" if why == "sealed" else f"[{why}]"
+    return "[burns once you have read it, with 'phantom listen']" if why == "sealed" else f"[{why}]"
 
 
 def history_row(entry: HistoryEntry, contact: Contact) -> dict[str, Any]:
-    """A text of the past as documented JSON; times in milliseconds since 1970."""
+    """A past message as documented JSON; times in milliseconds since 1970."""
     return {
         "type": "history",
         "id": entry.message_id,

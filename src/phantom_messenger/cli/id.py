@@ -1,4 +1,4 @@
-"""``phantom id``: the id to give to others."""
+"""``phantom id``: the user ID to share."""
 
 import json
 
@@ -8,16 +8,16 @@ from phantom_messenger.cli.common import open_client, print_qr, profile_option, 
 from phantom_messenger.client.ids import written_id
 
 
-@click.command("id")
+@click.command("id", short_help="Print your user ID to share with contacts.")
 @profile_option
-@click.option("--qr", is_flag=True, help="show it as a QR code too")
-@click.option("--base64", "as_base64", is_flag=True, help="print it as it stands in the protocol")
+@click.option("--qr", is_flag=True, help="also show it as a QR code")
+@click.option("--base64", "as_base64", is_flag=True, help="print it as the protocol spells it")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @reports_errors
 def show_id(profile: str, qr: bool, as_base64: bool, as_json: bool) -> None:
-    """Print your id; give it to those who are to write to you.
+    """Print your user ID to share with contacts.
 
-    A wrong or swapped character is noticed where it is used. 'phantom contacts add' takes both forms.
+    It contains a checksum, so a wrong or swapped character is noticed. Every command takes both spellings of an ID.
     """
     client = open_client(profile)
     try:

@@ -6,10 +6,10 @@ from prompt_toolkit.keys import Keys
 
 
 def chat_keys() -> KeyBindings:
-    """Enter sends, Alt-Enter begins a line, Ctrl-C clears what was typed and leaves when there is nothing."""
+    """Enter sends, Alt-Enter starts a new line, Ctrl-C clears the line, or leaves if it is empty."""
     keys = KeyBindings()
 
-    # Between two prompts the terminal makes Ctrl-J of an Enter.
+    # Between two prompts the terminal turns Enter into Ctrl-J.
     @keys.add("enter")
     @keys.add("c-j")
     def _(event: KeyPressEvent) -> None:
@@ -34,5 +34,5 @@ def chat_keys() -> KeyBindings:
 
 
 def _is_pasted(following: list[KeyPress]) -> bool:
-    """Whether text stands behind this Enter already: nobody types so fast, and the terminal does not mark pastes."""
+    """Whether more text is already waiting after this Enter: nobody types that fast, so it is an unmarked paste."""
     return bool(following) and not isinstance(following[0].key, Keys) and len(following[0].key) == 1

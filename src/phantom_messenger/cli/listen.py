@@ -1,4 +1,4 @@
-"""``phantom listen``: print what comes."""
+"""``phantom listen``: print messages as they arrive."""
 
 import asyncio
 import json
@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors, run
+from phantom_messenger.cli.common import (
+    count as counted,
+)
+from phantom_messenger.cli.common import (
+    one_line,
+    open_client,
+    printable,
+    profile_flag,
+    profile_option,
+    reports_errors,
+    run,
+)
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client, Message
 from phantom_messenger.client.ids import short_id
@@ -23,30 +34,32 @@ from phantom_messenger.client.status import (
 )
 
 
-@click.command()
+@click.command(short_help="Print messages as they arrive.")
 @profile_option
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="stop after N texts")
-@click.option("--events", "with_events", is_flag=True, help="with --json: also deliveries, presence and connection")
-@click.option("--accept-strangers", is_flag=True, help="let everybody in who writes: for bots")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="stop after N messages")
+@click.option(
+    "--events", "with_events", is_flag=True, help="with --json: also print deliveries, presence and the connection"
+)
+@click.option("--accept-strangers", is_flag=True, help="accept messages from everybody; for bots")
 @reports_errors
 def listen(profile: str, as_json: bool, count: int | None, with_events: bool, accept_strangers: bool) -> None:
-    """Print texts as they come, and tell their senders that they were read; Ctrl-C stops.
+    """Print messages as they arrive, and notify their senders that they were read. Ctrl-C stops.
 
-    What strangers write waits: 'phantom requests' lists it.
+    Messages from strangers wait until you accept them: see 'phantom requests'.
     """
     client = open_client(profile, strangers="accept" if accept_strangers else "ask")
-    run(_listen(client, as_json=as_json, count=count, with_events=with_events), interrupted="", code=0)
+    flag = profile_flag(profile)
+    run(_listen(client, flag, as_json=as_json, count=count, with_events=with_events), interrupted="", code=0)
 
 
-async def _listen(client: Client, *, as_json: bool, count: int | None, with_events: bool) -> None:
+async def _listen(client: Client, flag: str, *, as_json: bool, count: int | None, with_events: bool) -> None:
     async with client:
         waiting = len(client.requests())
         if waiting:
-            click.echo(
-                f"phantom: {waiting} message request(s) of strangers wait; 'phantom requests' lists them", err=True
-            )
-        watcher = asyncio.create_task(_watch(client, as_json=as_json, with_events=with_events))
+            requests = counted(waiting, "message request")
+            click.echo(f"phantom: you have {requests} from strangers; see: phantom requests{flag}", err=True)
+        watcher = asyncio.create_task(_watch(client, flag, as_json=as_json, with_events=with_events))
         left = count
         try:
             async for message in client.messages():
@@ -63,45 +76,45 @@ async def _listen(client: Client, *, as_json: bool, count: int | None, with_even
         await client.flush_receipts()
 
 
-async def _watch(client: Client, *, as_json: bool, with_events: bool) -> None:
-    said = ""
-    asked: set[str] = set()
+async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool) -> None:
+    outage = ""
+    strangers: set[str] = set()
     async for event in client.events():
         if as_json and with_events:
             click.echo(json.dumps(event_row(event)))
             sys.stdout.flush()
         elif isinstance(event, RequestEvent):
-            if event.peer.user_id not in asked:
-                asked.add(event.peer.user_id)  # one line for a stranger, however much they write
-                click.echo(f"phantom: {request_line(event)}", err=True)
+            if event.peer.user_id not in strangers:
+                strangers.add(event.peer.user_id)  # one line for a stranger, however much they write
+                click.echo(f"phantom: {request_line(event, flag)}", err=True)
         elif isinstance(event, WarningEvent):
             click.echo(f"phantom: {one_line(event.message)}", err=True)
         elif isinstance(event, ConnectionEvent):
-            # One line for an outage, however often it is tried again.
-            if event.state is ConnectionState.ONLINE and said:
+            # One line for an outage, however often the client retries.
+            if event.state is ConnectionState.ONLINE and outage:
                 click.echo("phantom: online again", err=True)
-                said = ""
-            elif event.reason and event.reason != said:
-                said = event.reason
-                click.echo(f"phantom: {event.state}: {one_line(said)}", err=True)
+                outage = ""
+            elif event.reason and event.reason != outage:
+                outage = event.reason
+                click.echo(f"phantom: {event.state}: {one_line(outage)}", err=True)
 
 
-def request_line(event: RequestEvent) -> str:
-    """That a stranger has written, for people."""
+def request_line(event: RequestEvent, flag: str) -> str:
+    """A line about a stranger who has written; ``flag``: see ``profile_flag``."""
     who = short_id(event.peer.user_id).removesuffix("…")
-    return f"a message request of {who}… waits: phantom requests show {who}"
+    return f"message request from {who}…; read it with: phantom requests show{flag} {who}"
 
 
 def message_line(message: Message, *, burns: str = "burned") -> str:
-    """A received text for people; ``burns``: what is said of one that burns."""
+    """A received message as a user sees it; ``burns``: how one that burns is marked."""
     mark = f" ({burns})" if message.burn_after_read else ""
-    # Further lines are indented, so that none can pass for a line of somebody else.
+    # Further lines are indented, so that none can look like a line of somebody else.
     text = printable(message.text).replace("\n", "\n        ")
     return f"{moment(message.sent_at)} {one_line(message.contact.label)}{mark}: {text}"
 
 
 def message_row(message: Message) -> dict[str, Any]:
-    """A received text as documented JSON; times in milliseconds since 1970."""
+    """A received message as documented JSON; times in milliseconds since 1970."""
     return {
         "type": "message",
         "id": message.id,

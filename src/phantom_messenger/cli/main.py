@@ -1,4 +1,4 @@
-"""``phantom``: the one command."""
+"""``phantom``: the command with all the others below it."""
 
 import importlib
 import io
@@ -27,14 +27,14 @@ COMMANDS: Final = {
     "serve": "serve:serve",
     "bench": "bench:bench",
 }
-"""Each command's module and name. A module is loaded when its command is used: a relay loads no cryptography."""
+"""Each command's module and name. A module is loaded when its command is used, so a relay loads no encryption."""
 
 
 class Commands(Group):
     """The group of ``COMMANDS``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click passes it
-        """In the order in which people meet them."""
+        """In the order in which a new user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
@@ -49,14 +49,14 @@ class Commands(Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="phantom")
 def phantom() -> None:
-    """Messages end to end encrypted, through a relay that cannot read them."""
+    """End-to-end encrypted messages through a relay that cannot read them."""
 
 
 def main() -> None:
     """Run the command line; usage errors are one line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A text that this terminal cannot show must not stop anything.
+            # A message that this terminal cannot show must not stop anything.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = phantom.main(standalone_mode=False)
@@ -64,13 +64,13 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read the output has gone (`phantom listen | head -1`): nothing is left to tell.
+        # The reader of the output has gone (`phantom listen | head -1`): there is nobody to report to.
         _drop_output()
         sys.exit(1)
     except click.exceptions.Abort as error:
-        # Ctrl-C comes at any moment; only a question that was answered with no is known to come before the deed.
-        word = "interrupted" if isinstance(error.__cause__, KeyboardInterrupt) else "nothing was done"
-        click.echo(f"phantom: {word}", err=True)
+        # Ctrl-C comes at any moment; only a question answered with "no" is known to come before anything was done.
+        outcome = "interrupted" if isinstance(error.__cause__, KeyboardInterrupt) else "nothing was done"
+        click.echo(f"phantom: {outcome}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -88,13 +88,13 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("PHANTOM_DEBUG"):
             raise
-        click.echo(f"phantom: {type(error).__name__}; this is a bug: PHANTOM_DEBUG=1 shows where", err=True)
+        click.echo(f"phantom: {type(error).__name__}; this is a bug: set PHANTOM_DEBUG=1 to see where", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _drop_output() -> None:
-    """What could not be written is not tried again at the end of the program, which would complain once more."""
+    """Discard what could not be written, or Python would try again at exit and complain a second time."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

@@ -1,12 +1,12 @@
-"""``phantom requests``: what strangers have written, and whether to let them in."""
+"""``phantom requests``: messages from strangers, and whether to accept them."""
 
 import json
 from typing import Final
 
 import click
 
-from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors, run
-from phantom_messenger.cli.contacts import refuse
+from phantom_messenger.cli.common import count, one_line, open_client, profile_flag, profile_option, reports_errors, run
+from phantom_messenger.cli.contacts import apply_change
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.listen import message_line, message_row
 from phantom_messenger.cli.times import moment
@@ -15,16 +15,16 @@ from phantom_messenger.client.errors import UnknownContact
 from phantom_messenger.client.ids import short_id, written_id
 
 LEAST: Final = 6
-"""Characters of an id that may stand for the whole one, if they fit one request alone."""
+"""Characters of a user ID that may stand for all of it, if they match only one request."""
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True, short_help="Read messages from strangers; accept or block them.")
 @profile_option
 @click.pass_context
 def requests(context: click.Context, profile: str) -> None:
-    """See what strangers have written; let them in, or keep them away.
+    """Read messages from strangers; accept or block them.
 
-    Until then nobody is told anything, not even that it has come.
+    Until you accept, they are told nothing, not even that their messages have arrived.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_requests, profile=profile, as_json=False)
@@ -32,18 +32,18 @@ def requests(context: click.Context, profile: str) -> None:
         context.default_map = {context.invoked_subcommand: {"profile": profile}}
 
 
-@requests.command("list")
+@requests.command("list", short_help="List strangers who have written.")
 @profile_option
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
 @reports_errors
 def list_requests(profile: str, as_json: bool) -> None:
-    """List the strangers who have written."""
+    """List strangers who have written."""
     client = open_client(profile)
     try:
         found = client.requests()
     finally:
         client.close()
-    option = "" if profile == "default" else f" -p {profile}"
+    option = profile_flag(profile)
     for one in found:
         user_id = one.contact.user_id
         if as_json:
@@ -51,18 +51,18 @@ def list_requests(profile: str, as_json: bool) -> None:
             click.echo(json.dumps({**row, "waiting": one.waiting, "since": one.since}))
         else:
             show = f"phantom requests show{option} {_beginning(user_id)}"
-            click.echo(f"{one.waiting} message(s) since {moment(one.since)}; look with: {show}")
+            click.echo(f"{count(one.waiting, 'message')} since {moment(one.since)}; read with: {show}")
     if not found and not as_json:
-        click.echo(f"no stranger has written; what waits at the relay comes with: phantom listen{option}", err=True)
+        click.echo(f"no message requests; to fetch what waits at the relay: phantom listen{option}", err=True)
 
 
-@requests.command()
+@requests.command(short_help="Show what a stranger has written.")
 @click.argument("who")
 @profile_option
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object per line")
 @reports_errors
 def show(who: str, profile: str, as_json: bool) -> None:
-    """Show what WHO has written, an id or the beginning of one. They are not told."""
+    """Show what WHO has written; WHO is a user ID or the start of one. They are not notified."""
     client = open_client(profile)
     try:
         user_id = _meant(client, who)
@@ -74,39 +74,38 @@ def show(who: str, profile: str, as_json: bool) -> None:
     for message in found:
         click.echo(json.dumps(message_row(message)) if as_json else message_line(message, burns="burns"))
     if not as_json:
-        option = "" if profile == "default" else f" -p {profile}"
-        lost = "" if found else "nothing can be read yet; "
-        click.echo(f"{lost}let them in with: phantom requests accept{option} {_beginning(user_id)} NAME", err=True)
+        unreadable = "" if found else "nothing can be read yet; "
+        accept_it = f"phantom requests accept{profile_flag(profile)} {_beginning(user_id)} NAME"
+        click.echo(f"{unreadable}accept with: {accept_it}", err=True)
 
 
-@requests.command()
+@requests.command(short_help="Accept a stranger's messages.")
 @click.argument("who")
 @click.argument("name", required=False)
 @profile_option
-@click.option("--yes", is_flag=True, help="take a NAME that looks like another contact's, too")
+@click.option("--yes", is_flag=True, help="allow a NAME that looks like another contact's")
 @reports_errors
 def accept(who: str, name: str | None, profile: str, yes: bool) -> None:
-    """Let WHO in, an id or the beginning of one, and call them NAME. Their texts come with 'phantom listen'."""
+    """Accept messages from WHO, a user ID or the start of one, and add them as NAME."""
     client = open_client(profile)
     try:
         user_id = _meant(client, who)
         contact = client.contacts.add(name, user_id, alike=yes) if name else client.accept(user_id)
     finally:
         client.close()
-    option = "" if profile == "default" else f" -p {profile}"
-    click.echo(f"{one_line(contact.label)} is let in; their texts come with: phantom listen{option}")
+    click.echo(f"accepted {one_line(contact.label)}; read their messages with: phantom listen{profile_flag(profile)}")
 
 
-@requests.command()
+@requests.command(short_help="Block a stranger.")
 @click.argument("who")
 @profile_option
 @reports_errors
 def block(who: str, profile: str) -> None:
-    """Keep WHO away, an id or the beginning of one: what they sent is dropped unread. They are not told."""
+    """Block WHO, a user ID or the start of one: what they sent is dropped unread. They are not notified."""
     client = open_client(profile)
     try:
         user_id = _meant(client, who)
-        run(refuse(client, lambda: client.block(user_id), "blocked"))
+        run(apply_change(client, lambda: client.block(user_id), "blocked"))
     finally:
         client.close()
 
@@ -116,20 +115,20 @@ def _beginning(user_id: str) -> str:
 
 
 def _meant(client: Client, who: str) -> str:
-    """The stranger of an id, or of the beginning of one that fits one request alone."""
+    """The stranger with this user ID, or the only one whose ID starts like this."""
     begin = who.strip().removesuffix("…")
     ids = [one.contact.user_id for one in client.requests()]
     found = [one for one in ids if written_id(one).startswith(begin.lower()) or one.startswith(begin)]
     if len(found) == 1 and len(begin) >= LEAST:
         return found[0]
     if len(found) > 1:
-        raise UnknownContact(f"'{begin}' is the beginning of {len(found)} ids; give more of it")
+        raise UnknownContact(f"{len(found)} IDs start with '{begin}'; give more characters")
     if len(found) == 1 and begin:
-        raise UnknownContact(f"give at least {LEAST} characters of an id; 'phantom requests' lists them")
+        raise UnknownContact(f"give at least {LEAST} characters of the ID; 'phantom requests' lists them")
     try:
         user_id = client.contacts.find(who).user_id
     except UnknownContact:
-        raise UnknownContact(f"no message request begins with '{begin}'; 'phantom requests' lists them") from None
+        raise UnknownContact(f"no message request starts with '{begin}'; 'phantom requests' lists them") from None
     if user_id not in ids:
-        raise UnknownContact(f"no message request of {short_id(user_id)} waits; 'phantom requests' lists them")
+        raise UnknownContact(f"there is no message request from {short_id(user_id)}; 'phantom requests' lists them")
     return user_id

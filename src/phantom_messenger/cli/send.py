@@ -1,4 +1,4 @@
-"""``phantom send``: one text."""
+"""``phantom send``: one message."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from phantom_messenger.cli.common import one_line, open_client, profile_option, reports_errors, run
+from phantom_messenger.cli.common import one_line, open_client, profile_flag, profile_option, reports_errors, run
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client, Delivery
 from phantom_messenger.client.content import MAX_TEXT_BYTES
@@ -27,40 +27,40 @@ WAITS = {"accepted": DeliveryState.ACCEPTED, "delivered": DeliveryState.DELIVERE
 
 TIMEOUT: Final = 20.0
 LONGEST: Final = 90.0
-"""How long to wait if nothing is said, and if a relay that was reached asks for more."""
+"""Seconds to wait: by default, and at most if a relay that was reached asks to retry later."""
 
 SPARE: Final = 10.0
-"""Beyond the time that a relay names: for the login and the text."""
+"""Seconds beyond what the relay asks for: for the login and the message."""
 
 
 @dataclass
 class Patience:
-    """Until when to wait, in the loop's time; longer if the relay says so and the user has not said how long."""
+    """Until when to wait, in the loop's time; a relay may ask for more unless the user has set a timeout."""
 
     until: float
     may_grow: bool
 
     def wait_for(self, seconds: float) -> None:
-        """The relay lets nobody in before so many seconds."""
+        """The relay admits nobody for so many seconds."""
         if self.may_grow:
             now = asyncio.get_running_loop().time()
             self.until = max(self.until, now + min(seconds, LONGEST) + SPARE)
 
 
-@click.command()
+@click.command(short_help="Send one message.")
 @click.argument("who")
 @click.argument("text")
 @profile_option
-@click.option("--burn", is_flag=True, help="the recipient's copy goes once it was read")
+@click.option("--burn", is_flag=True, help="delete the recipient's copy after it has been read")
 @click.option("--expires", type=Duration(), metavar="TIME", help="delete it everywhere after 30s, 10m, 1h, 7d")
 @click.option(
-    "--wait", type=click.Choice(list(WAITS)), default="accepted", show_default=True, help="until when to wait"
+    "--wait", type=click.Choice(list(WAITS)), default="accepted", show_default=True, help="how far it has to get"
 )
 @click.option(
     "--timeout",
     type=Duration(),
     metavar="TIME",
-    help="how long to wait  [default: 20s, and as long as the relay asks for, at most 90s]",
+    help="how long to wait  [default: 20s, or as long as a busy relay asks for, at most 90s]",
 )
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @reports_errors
@@ -74,19 +74,31 @@ def send(  # noqa: PLR0917 - click passes them by name
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Send TEXT to WHO, a contact's name or an id; '-' reads the text from standard input."""
+    """Send TEXT to WHO, a contact's name or a user ID. If TEXT is '-', it is read from standard input."""
     if text == "-":
         try:
             stdin = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_TEXT_BYTES + 2)
             if len(stdin) > MAX_TEXT_BYTES + 1:
-                raise UsageError(f"the text has more than {MAX_TEXT_BYTES:,} bytes; send it in parts")
+                raise UsageError(f"the message is longer than {MAX_TEXT_BYTES:,} bytes; split it")
             text = plain_lines(stdin.decode()).removesuffix("\n")
         except UnicodeDecodeError:
-            raise UsageError("standard input is not UTF-8 text; phantom sends text only") from None
+            raise UsageError("standard input is not UTF-8 text; phantom sends only text") from None
     if is_blank(text):
-        raise UsageError("the text is empty, or nothing in it can be seen; give a text")
+        raise UsageError("the message is empty, or has no visible characters")
     client = open_client(profile)
-    sending = _send(client, who, text, burn=burn, expires=expires, wait=WAITS[wait], timeout=timeout, as_json=as_json)
+    listen = f"phantom listen{profile_flag(profile)}"
+    later = f"the message is saved and will be sent the next time you connect, for example with: {listen}"
+    sending = _send(
+        client,
+        who,
+        text,
+        burn=burn,
+        expires=expires,
+        wait=WAITS[wait],
+        timeout=timeout,
+        as_json=as_json,
+        later=later,
+    )
     run(sending, interrupted="")
 
 
@@ -100,6 +112,7 @@ async def _send(
     wait: DeliveryState,
     timeout: float | None,
     as_json: bool,
+    later: str,
 ) -> None:
     loop = asyncio.get_running_loop()
     patience = Patience(loop.time() + (timeout or TIMEOUT), may_grow=timeout is None)
@@ -109,7 +122,7 @@ async def _send(
         tasks: set[asyncio.Task[Any]] = {obstacle}
         delivery = None
         try:
-            await asyncio.sleep(0)  # so that it hears everything
+            await asyncio.sleep(0)  # so that it sees every event
             delivery = await client.send(who, text, burn_after_read=burn, expires_in=expires)
             arrival = asyncio.create_task(delivery.wait(wait))
             tasks.add(arrival)
@@ -122,12 +135,12 @@ async def _send(
                 click.echo(json.dumps({"type": "sent", "id": delivery.message_id, "state": state, "to": to}))
             if not arrival.done():
                 why = obstacle.result() if obstacle.done() else ""
-                raise RelayUnreachable(_why_not(client, delivery, wait, why))
+                raise RelayUnreachable(_why_not(client, delivery, wait, why, later))
             arrival.result()
             if not as_json:
                 click.echo(f"{delivery.state}: {delivery.message_id}")
         except asyncio.CancelledError:
-            click.echo(f"phantom: interrupted; {_how_far(delivery)}", err=True)
+            click.echo(f"phantom: interrupted; {_how_far(delivery, later)}", err=True)
             raise
         finally:
             for task in tasks:
@@ -136,7 +149,7 @@ async def _send(
 
 
 async def _obstacle(client: Client, peer: str, patience: Patience) -> str:
-    """What will not go away by waiting a little, as a sentence; an outage is only mentioned."""
+    """What a short wait will not clear, as a sentence; outages are only mentioned."""
     mentioned = False
     async for event in client.events():
         if isinstance(event, WarningEvent) and event.peer is not None and event.peer.user_id == peer:
@@ -150,25 +163,22 @@ async def _obstacle(client: Client, peer: str, patience: Patience) -> str:
                 patience.wait_for(event.retry_after or 0.0)
             if not mentioned:
                 left = max(0.0, patience.until - asyncio.get_running_loop().time())
-                click.echo(f"phantom: no connection yet, trying for {left:.0f} s: {one_line(event.reason)}", err=True)
+                click.echo(f"phantom: not connected, retrying for {left:.0f} s: {one_line(event.reason)}", err=True)
             mentioned = True
     return ""
 
 
-def _how_far(delivery: Delivery | None) -> str:
+def _how_far(delivery: Delivery | None, later: str) -> str:
     if delivery is None:
         return "nothing was sent"
-    if delivery.state is DeliveryState.QUEUED:
-        return "the text is saved and leaves at the next contact ('phantom listen')"
-    return f"the text was {delivery.state}"
+    return later if delivery.state is DeliveryState.QUEUED else f"the message was {delivery.state}"
 
 
-def _why_not(client: Client, delivery: Delivery, wait: DeliveryState, why: str) -> str:
+def _why_not(client: Client, delivery: Delivery, wait: DeliveryState, why: str, later: str) -> str:
     name = one_line(delivery.peer.label)
     if delivery.state is DeliveryState.QUEUED:
-        why = why or f"the relay at {client.server} has not accepted it"
-        return f"{why}; the text is saved and leaves at the next contact ('phantom listen')"
+        return f"{why or f'the relay at {client.server} has not accepted it'}; {later}"
     return (
-        f"the text was {delivery.state}, but not {wait} in time; "
-        f"{name} may be away, or has not added or answered you yet"
+        f"the message was {delivery.state}, but not {wait} in time; "
+        f"{name} may be offline, or has not added or answered you yet"
     )

@@ -10,7 +10,7 @@ from phantom_messenger.relay.config import REPLACED, SETTINGS, ConfigError, defa
 from phantom_messenger.relay.main import FolderUnusable, StoreError, run_relay
 
 INTRO = """
-In a second terminal, make two people who know each other (each asks for a new passphrase,
+In a second terminal, create two users who know each other (each command asks for a passphrase,
 unless your system has a keyring or PHANTOM_PASSPHRASE is set):
 
   alias phantom=$PWD/.venv/bin/phantom
@@ -20,7 +20,7 @@ unless your system has a keyring or PHANTOM_PASSPHRASE is set):
   phantom contacts add -p bob alice $(phantom id -p alice)
   phantom chat -p alice bob
 
-In a third one, answer:
+In a third terminal, answer:
 
   {here}/.venv/bin/phantom chat -p bob alice
 
@@ -37,13 +37,17 @@ def _setting(name: str) -> click.Option:
     return click.Option([flag, name], metavar="VALUE", help=text)
 
 
-@click.command(params=[_setting(name) for name in (*SETTINGS, *REPLACED)])
+@click.command(short_help="Run a relay.", params=[_setting(name) for name in (*SETTINGS, *REPLACED)])
 @click.option(
-    "--config", envvar="PHANTOM_CONFIG", type=click.Path(path_type=Path), metavar="FILE", help="settings in a TOML file"
+    "--config",
+    envvar="PHANTOM_CONFIG",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="read settings from a TOML file",
 )
 @click.option("--intro", is_flag=True, hidden=True)
 def serve(config: Path | None, intro: bool, **given: str | None) -> None:
-    """Run a relay in the foreground; every setting also as PHANTOM_<NAME>."""
+    """Run a relay in the foreground. Every setting can also be given as PHANTOM_<NAME>."""
 
     def ready(url: str) -> None:
         click.echo(f"listening on {url}")

@@ -1,4 +1,4 @@
-"""``phantom settings``: what others are told."""
+"""``phantom settings``: what others may learn about you."""
 
 import json
 from dataclasses import asdict
@@ -10,20 +10,20 @@ from phantom_messenger.cli.common import open_client, profile_option, reports_er
 
 NAMES: Final = {"read-receipts": "read_receipts", "typing": "typing", "presence": "presence"}
 MEANINGS: Final = {
-    "read-receipts": "that you have read a text",
-    "typing": "that you are writing",
-    "presence": "that you are there; off: you look absent",
+    "read-receipts": "senders see that you have read a message",
+    "typing": "contacts see that you are typing",
+    "presence": "contacts see that you are online; off: you appear offline",
 }
 
 
-@click.command()
+@click.command(short_help="Show or change what others may learn about you.")
 @click.argument("name", required=False, type=click.Choice(list(NAMES)), metavar="[NAME]")
 @click.argument("value", required=False, type=click.Choice(["on", "off"]), metavar="[on|off]")
 @profile_option
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @reports_errors
 def settings(name: str | None, value: str | None, profile: str, as_json: bool) -> None:
-    """Show what others are told, or change it: read-receipts, typing or presence, on or off."""
+    """Show or change what others may learn about you: read-receipts, typing and presence, each on or off."""
     client = open_client(profile)
     try:
         if name is not None and value is not None:

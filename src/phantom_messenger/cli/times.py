@@ -1,4 +1,4 @@
-"""Times as people read and write them, in local time."""
+"""Times as users read and write them, in local time."""
 
 import re
 from contextlib import suppress
@@ -15,17 +15,17 @@ _FORMS: Final = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 
 
 def clock_time(milliseconds: int, form: str) -> str:
-    """A time that somebody claims, in local time; '--:--' if no calendar has it."""
+    """A time that a peer claims, in local time; '--:--' if it is not a date."""
     found = _local(milliseconds)
     return _UNKNOWN if found is None else found.strftime(form)
 
 
 def moment(milliseconds: int, *, now: datetime | None = None) -> str:
-    """A time that somebody claims: hour and minute, and before them the date if it is not today.
+    """A time that a peer claims: hours and minutes, preceded by the date unless it is today.
 
     Args:
         milliseconds: since 1970.
-        now: what today is; the local time if None.
+        now: decides what today is; the local time if None.
     """
     found = _local(milliseconds)
     if found is None:
@@ -66,12 +66,12 @@ class Duration(click.ParamType[float]):
         if not seconds:
             self.fail(f"'{value}' is not a time; write it like 30s, 10m, 1h or 7d", param, ctx)
         if seconds > _MOST_SECONDS:
-            self.fail(f"'{value}' is too long; 365d is the most", param, ctx)
+            self.fail(f"'{value}' is too long; the maximum is 365d", param, ctx)
         return float(seconds)
 
 
 class Since(click.ParamType[float]):
-    """A date, a date with a time, or a time that has passed since, as seconds since 1970."""
+    """A date, a date with a time, or a span of time until now, as seconds since 1970."""
 
     name = "date"
 
@@ -84,5 +84,5 @@ class Since(click.ParamType[float]):
             return (datetime.now().astimezone() - timedelta(seconds=seconds)).timestamp()
         found = _date(value.strip())
         if found is None:
-            self.fail(f"'{value}' is no date; write it like 2026-11-23, '2026-11-23 17:07', or 7d", param, ctx)
+            self.fail(f"'{value}' is not a date; write it like 2026-11-23, '2026-11-23 17:07', or 7d", param, ctx)
         return found
