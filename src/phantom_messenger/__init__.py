@@ -1,7 +1,7 @@
 """Phantom Messenger: end-to-end encrypted messages through a relay that cannot read them.
 
-``Client`` is the SDK; with it come what it gives out, its events and its errors. All of that is loaded when it is
-asked for, so that a relay never loads it.
+``Client`` is the SDK, with the values that it returns, its events and its errors; docs/sdk.md describes them. They are
+loaded when they are asked for, so that a relay never loads them.
 """
 
 from importlib import import_module
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from phantom_messenger.version import __version__
 
 if TYPE_CHECKING:
-    from phantom_messenger.client.client import Client, Delivery, Message
+    from phantom_messenger.client.backup import BackupSummary
+    from phantom_messenger.client.client import Client
+    from phantom_messenger.client.contacts import Contacts
     from phantom_messenger.client.errors import (
         BackupError,
         ClientClosed,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         VaultInUse,
         WrongPassphrase,
     )
+    from phantom_messenger.client.handles import Delivery, Message
     from phantom_messenger.client.history import HistoryEntry
     from phantom_messenger.client.ids import plain_id, written_id
     from phantom_messenger.client.requests import MessageRequest
@@ -56,7 +59,9 @@ if TYPE_CHECKING:
     )
 
 _PLACES = {
-    "client": ("Client", "Delivery", "Message"),
+    "backup": ("BackupSummary",),
+    "client": ("Client",),
+    "contacts": ("Contacts",),
     "errors": (
         "BackupError",
         "ClientClosed",
@@ -83,6 +88,7 @@ _PLACES = {
         "VaultInUse",
         "WrongPassphrase",
     ),
+    "handles": ("Delivery", "Message"),
     "history": ("HistoryEntry",),
     "ids": ("plain_id", "written_id"),
     "requests": ("MessageRequest",),
@@ -107,12 +113,14 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "BackupError",
+    "BackupSummary",
     "Client",
     "ClientClosed",
     "ConnectionEvent",
     "ConnectionState",
     "Contact",
     "ContactExists",
+    "Contacts",
     "Delivery",
     "DeliveryEvent",
     "DeliveryFailed",

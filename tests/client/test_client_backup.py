@@ -601,7 +601,7 @@ def test_sdk_exports_and_imports(tmp_path: Path) -> None:
     summary = client.export_to(tmp_path / "file", WORDS)
     user_id = client.user_id
     client.close()
-    assert (summary.contacts, summary.texts) == (0, 0)
+    assert (summary.contacts, summary.messages) == (0, 0)
     Client.import_from(tmp_path / "file", WORDS, profile="new", home=tmp_path, passphrase="other words")
     again = Client.open("new", home=tmp_path, passphrase="other words")
     assert (again.user_id, again.server) == (user_id, "ws://127.0.0.1:1/ws")

@@ -257,10 +257,10 @@ def test_export_leaves_damaged_records_out_and_counts_them(path: Path, tmp_path:
     client = opened(path)
     done = client.export_to(tmp_path / "file", "q")
     client.close()
-    assert (done.damaged, done.texts) == (damaged, 2 * TEXTS - damaged)
+    assert (done.damaged, done.messages) == (damaged, 2 * TEXTS - damaged)
     assert (
-        Client.import_from(tmp_path / "file", "q", profile="b", home=tmp_path / "new", passphrase="p").texts
-        == done.texts
+        Client.import_from(tmp_path / "file", "q", profile="b", home=tmp_path / "new", passphrase="p").messages
+        == done.messages
     )
     again = CliRunner().invoke(
         phantom, ["export", str(tmp_path / "file"), "--force"], env={"PHANTOM_EXPORT_PASSPHRASE": "battery staple"}

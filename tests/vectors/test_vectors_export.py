@@ -67,7 +67,7 @@ def test_file_is_imported(tmp_path: Path) -> None:
     exported.write_bytes(raw(CASE["expect"]["bytes"]))
     profile = tmp_path / "alice.vault"
     summary = import_profile(exported, CASE["passphrase"], profile, SECRET)
-    assert (summary.contacts, summary.texts) == (1, 2)
+    assert (summary.contacts, summary.messages) == (1, 2)
     opened = Vault(profile, SECRET)
     try:
         identity = opened.get(records.IDENTITY, "", IdentityRecord)

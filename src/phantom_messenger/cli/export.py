@@ -16,7 +16,7 @@ from phantom_messenger.cli.common import (
     profile_option,
     reports_errors,
 )
-from phantom_messenger.client.backup import Summary, check_source, check_target
+from phantom_messenger.client.backup import BackupSummary, check_source, check_target
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PassphraseNeeded, ProfileExists
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
@@ -83,8 +83,8 @@ def import_(file: Path, profile: str, server: str | None) -> None:
     )
 
 
-def _contents(done: Summary) -> str:
-    return f"{count(done.contacts, 'contact')} and {count(done.texts, 'message')}"
+def _contents(done: BackupSummary) -> str:
+    return f"{count(done.contacts, 'contact')} and {count(done.messages, 'message')}"
 
 
 def _passphrase(prompt: str, *, new: bool) -> str:

@@ -5,6 +5,7 @@ one connection; ``conversations`` the encrypted sessions; ``vault`` the disk. Th
 knows nothing of how a relay works inside.
 """
 
-from phantom_messenger.client.client import Client, Delivery, Message
+from phantom_messenger.client.client import Client
+from phantom_messenger.client.handles import Delivery, Message
 
 __all__ = ["Client", "Delivery", "Message"]

@@ -81,16 +81,15 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What an exported file holds, for people: how many named contacts, and how many texts."""
+class BackupSummary:
+    """What an exported file contains: contacts with a name, messages, and damaged records that were left out."""
 
     contacts: int
-    texts: int
+    messages: int
     damaged: int = 0
-    """Records that could not be read, and are not in the file."""
 
 
-def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool = False) -> Summary:
+def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool = False) -> BackupSummary:
     """Write an encrypted copy of a profile; on disk, whole, when this returns.
 
     Args:
@@ -151,7 +150,9 @@ def check_source(path: Path) -> None:
         raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
 
 
-def import_profile(path: Path, passphrase: str, profile: Path, secret: Secret, *, server: str | None = None) -> Summary:
+def import_profile(
+    path: Path, passphrase: str, profile: Path, secret: Secret, *, server: str | None = None
+) -> BackupSummary:
     """Make a profile from an exported file; all of it, or nothing.
 
     Args:
@@ -383,9 +384,9 @@ def _is_there(path: Path) -> BackupError:
     return BackupError(f"{path} is there already; choose another name, or use --force to overwrite it")
 
 
-def _summary(content: Content) -> Summary:
+def _summary(content: Content) -> BackupSummary:
     texts = [sent.text for sent in content.sent] + [received.text for received in content.received]
-    return Summary(
+    return BackupSummary(
         contacts=len([contact for contact in content.contacts if contact.name]),
-        texts=len([text for text in texts if text is not None]),
+        messages=len([text for text in texts if text is not None]),
     )

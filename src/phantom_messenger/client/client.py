@@ -14,7 +14,7 @@ from typing import Final, Self
 import msgspec
 
 from phantom_messenger.client import profile as profiles
-from phantom_messenger.client.backup import Summary, export_profile, import_profile
+from phantom_messenger.client.backup import BackupSummary, export_profile, import_profile
 from phantom_messenger.client.border import guarded
 from phantom_messenger.client.connection_loop import ConnectionLoop
 from phantom_messenger.client.contacts import Contacts
@@ -141,7 +141,7 @@ class Client:
             opening.add_done_callback(_close_opened)  # a thread cannot be cancelled
             raise
 
-    def export_to(self, path: Path, passphrase: str, *, replace: bool = False) -> Summary:
+    def export_to(self, path: Path, passphrase: str, *, replace: bool = False) -> BackupSummary:
         """Write identity, contacts and history to a file, encrypted with a passphrase; this takes a second or more.
 
         Args:
@@ -164,7 +164,7 @@ class Client:
         server: str | None = None,
         home: Path | str | None = None,
         passphrase: str | None = None,
-    ) -> Summary:
+    ) -> BackupSummary:
         """Make a profile from an exported file; ``open`` it afterwards. Sessions with contacts recover on their own.
 
         Args:
@@ -595,6 +595,3 @@ class Client:
 def _close_opened(opening: "asyncio.Future[Client]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-__all__ = ["Client", "Delivery", "Message"]

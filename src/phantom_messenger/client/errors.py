@@ -1,31 +1,31 @@
 """What the SDK raises, as a tree.
 
     PhantomError
-     +-- UsageError              the call cannot be obeyed as it is
-     |    +-- InvalidUserId      not the id of a Phantom user
-     |    +-- UnknownContact     no contact of that name
-     |    +-- ContactExists      the name or the id is taken
-     |    +-- MessageTooLong        over the limit, which the message names
+     +-- UsageError              the call is wrong
+     |    +-- InvalidUserId      not a user ID
+     |    +-- UnknownContact     no contact has that name
+     |    +-- ContactExists      the name or the user ID is taken
+     |    +-- MessageTooLong     over the limit, which the error names
      |    +-- NoKeyYet           the contact's key has not been seen
-     |    +-- KeyChanged         the contact's key is another one than before
-     +-- ClientClosed            the client was closed while somebody waited on it
-     +-- VaultError              the profile on this machine
+     |    +-- KeyChanged         the contact's key has changed, and the user has not accepted it
+     +-- ClientClosed            the client was closed
+     +-- VaultError              the profile on this machine cannot be used
      |    +-- PassphraseNeeded   there is no passphrase to open it with
-     |    +-- WrongPassphrase    it does not open
+     |    +-- WrongPassphrase    the passphrase does not open it
      |    +-- VaultInUse         another process has it open
      |    +-- VaultDamaged       it cannot be read
      |    +-- VaultFull          the disk is full
-     |    +-- NoProfile          it is not there
-     |    +-- ProfileExists      it is there already
+     |    +-- NoProfile          it does not exist
+     |    +-- ProfileExists      it already exists
      |    +-- BackupError        an exported file cannot be written or read
      +-- RelayError              the relay, or the way to it
           +-- RelayUnreachable   no connection within the time given
-          |    +-- RelayBusy     it is there, and lets nobody in just now
-          +-- LoginRefused       the relay does not let this identity in
-          +-- Replaced           the same identity logged in elsewhere
-          +-- DeliveryFailed     a text will not be delivered
+          |    +-- RelayBusy     the relay admits nobody at the moment
+          +-- LoginRefused       the relay does not admit this identity
+          +-- Replaced           the same identity has logged in elsewhere
+          +-- DeliveryFailed     a message will not be delivered
 
-Each message is one sentence for people and says what to do next. None holds a secret.
+The text of each error is one sentence for the user that says what to do. None holds a secret.
 """
 
 
@@ -34,23 +34,23 @@ class PhantomError(Exception):
 
 
 class UsageError(PhantomError):
-    """The call cannot be obeyed as it is."""
+    """The call is wrong."""
 
 
 class InvalidUserId(UsageError):
-    """Not the id of a Phantom user."""
+    """Not a user ID."""
 
 
 class UnknownContact(UsageError):
-    """No contact of that name."""
+    """No contact has that name."""
 
 
 class ContactExists(UsageError):
-    """The name or the id is taken."""
+    """The name or the user ID is taken."""
 
 
 class MessageTooLong(UsageError):
-    """The text is over the limit."""
+    """The message is over the limit, which the error names."""
 
 
 class NoKeyYet(UsageError):
@@ -58,11 +58,11 @@ class NoKeyYet(UsageError):
 
 
 class KeyChanged(UsageError):
-    """The contact's key is another one than before, and the user has not accepted it."""
+    """The contact's key has changed, and the user has not accepted it."""
 
 
 class ClientClosed(PhantomError):
-    """The client was closed while somebody waited on it, or before it was used."""
+    """The client was closed, before the call or while it waited."""
 
 
 class VaultError(PhantomError):
@@ -86,15 +86,15 @@ class VaultDamaged(VaultError):
 
 
 class VaultFull(VaultError):
-    """There is no room to write to the profile."""
+    """The disk is full."""
 
 
 class NoProfile(VaultError):
-    """There is no such profile."""
+    """The profile does not exist."""
 
 
 class ProfileExists(VaultError):
-    """There is such a profile already."""
+    """The profile already exists."""
 
 
 class BackupError(VaultError):
@@ -110,25 +110,25 @@ class RelayUnreachable(RelayError):
 
 
 class RelayBusy(RelayUnreachable):
-    """The relay is there and lets nobody in just now, for a limit or too much to do; the client goes on trying.
+    """The relay admits nobody at the moment, because of a limit or overload; the client retries.
 
     Args:
-        sentence: for people.
-        retry_after: seconds until it tries again, None if it does not know.
+        message: for the user.
+        retry_after: seconds until the client retries, None if unknown.
     """
 
-    def __init__(self, sentence: str, retry_after: float | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
 class LoginRefused(RelayError):
-    """The relay does not let this identity in."""
+    """The relay does not admit this identity."""
 
 
 class Replaced(RelayError):
-    """The same identity logged in elsewhere."""
+    """The same identity has logged in elsewhere."""
 
 
 class DeliveryFailed(RelayError):
-    """A text will not be delivered."""
+    """A message will not be delivered."""

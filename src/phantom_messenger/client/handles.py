@@ -19,7 +19,10 @@ class Sends(Protocol):
 
 
 class Delivery:
-    """The way of one text. Its states can be awaited."""
+    """How far a message has come, which can be awaited.
+
+    ``message_id``: as in ``DeliveryEvent``. ``peer``: the recipient. ``state``: a ``DeliveryState``.
+    """
 
     def __init__(
         self, message_id: str, peer: Contact, state: DeliveryState, *, waited: "set[Delivery] | None" = None
@@ -37,18 +40,18 @@ class Delivery:
         return f"Delivery({self.message_id}, {self.state})"
 
     async def wait(self, state: DeliveryState = DeliveryState.ACCEPTED) -> DeliveryState:
-        """Wait until the text has come at least so far.
+        """Wait until the message has come at least this far.
 
         Args:
-            state: usually ``ACCEPTED``, ``DELIVERED`` or ``READ``. ``DELIVERED`` comes only from
-                recipients who know the sender: those who have written to them or added them.
+            state: usually ``ACCEPTED``, ``DELIVERED`` or ``READ``. Receipts come only from recipients who have written
+                to the sender or added them, so ``DELIVERED`` may never be reached.
 
         Returns:
             How far it has come.
 
         Raises:
-            DeliveryFailed: it has expired or was refused.
-            LoginRefused, Replaced: the relay does not let this client in any more.
+            DeliveryFailed: it has expired or was rejected.
+            LoginRefused, Replaced, ClientClosed: nothing more will come.
         """
         while self.state < state:
             if self._error is not None:
@@ -81,7 +84,12 @@ class Delivery:
 
 
 class Message:
-    """A received text."""
+    """A received message.
+
+    ``id`` and ``sender`` identify it; ``sender`` is a user id, ``contact`` what is known about it. ``text``: its text.
+    ``sent_at``: when it was written, as the sender says; ``received_at``: when this device got it; ``expires_at``: when
+    it will be deleted, or None; all in milliseconds since 1970. ``burn_after_read``: ``mark_read`` erases it.
+    """
 
     def __init__(
         self, record: ReceivedRecord, contact: Contact, mark_read: Callable[["Message"], None], send: Sends
@@ -101,7 +109,7 @@ class Message:
         return f"Message({self.id} from {self.contact.label})"
 
     async def reply(self, text: str, *, burn_after_read: bool = False, expires_in: float | None = None) -> Delivery:
-        """Send a text to its sender; arguments and errors as ``Client.send``."""
+        """Send a message to its sender; arguments and errors are those of ``Client.send``."""
         return await self._send(self.sender, text, burn_after_read=burn_after_read, expires_in=expires_in)
 
     async def mark_read(self) -> None:

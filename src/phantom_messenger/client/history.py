@@ -19,13 +19,13 @@ from phantom_messenger.client.vault import Vault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """A text of a conversation, or where one was.
+    """A past message, or what is left of one.
 
-    ``peer``: user id of the other side. ``is_own``: written here. ``text`` is None if there is nothing to show;
-    then ``gone`` says why: burned, expired, or ``sealed``, for one that will burn when ``messages`` has handed it out
-    and it was marked as read. ``sent_at``: when it was written, as its writer says; ``kept_at``: when this device got
-    it; both in milliseconds since 1970. ``state``: of one's own, how far it has come; None of others'.
-    ``is_waiting``: of others', not handed out and handled yet.
+    ``peer``: the other side's user id. ``is_own``: it was sent from here. ``text``: None if there is nothing to show;
+    ``gone`` then says why: 'burned', 'expired', or 'sealed' for one that will burn once it has been marked as read.
+    ``sent_at``: when it was written, as the sender says; ``kept_at``: when this device got it; both in milliseconds
+    since 1970. ``state``: how far your own message has come; None for received ones. ``is_waiting``: a received
+    message that ``messages`` has not handed out and seen handled yet.
     """
 
     message_id: str

@@ -34,7 +34,7 @@ MAX_TOTAL_BYTES: Final = 8 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRequest:
-    """Somebody unknown has written: how many messages wait, since when (milliseconds since 1970)."""
+    """A stranger has written: ``waiting`` messages wait, the oldest since ``since`` (milliseconds since 1970)."""
 
     contact: Contact
     waiting: int

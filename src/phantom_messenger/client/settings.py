@@ -12,11 +12,11 @@ from phantom_messenger.client.vault import Vault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What others are told.
+    """What others may learn about you.
 
-    ``read_receipts``: that a text was read, or was read and burned. ``typing``: that one is writing. ``presence``: that
-    one is there; without it the profile looks absent, and says that a text was delivered only when its user writes
-    to the sender, or reads the text and tells so.
+    ``read_receipts``: that you have read a message, or read and burned it. ``typing``: that you are typing.
+    ``presence``: that you are online; without it you appear offline, and delivery receipts are sent only when you write
+    to the sender, or read the message while read receipts are on.
     """
 
     read_receipts: bool = True

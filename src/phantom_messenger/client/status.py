@@ -1,4 +1,4 @@
-"""What an application is shown: frozen values that hold no secret."""
+"""What an application sees: frozen values that hold no secret."""
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -7,7 +7,10 @@ from phantom_messenger.client.ids import short_id
 
 
 class DeliveryState(IntEnum):
-    """How far a text has come; a later state implies the earlier ones, but for the last two."""
+    """How far a message has come. States compare as numbers and print as words.
+
+    A later state implies the earlier ones, except for the last two.
+    """
 
     QUEUED = 0
     """In the outbox on this machine, on disk."""
@@ -16,12 +19,13 @@ class DeliveryState(IntEnum):
     DELIVERED = 2
     """On the recipient's machine."""
     READ = 3
+    """Shown to the recipient."""
     BURNED = 4
-    """Read, and gone on the recipient's side."""
+    """Read, and erased on the recipient's side."""
     EXPIRED = 5
-    """Its time came before the recipient did."""
+    """Deleted before the recipient got it, because its time was over."""
     FAILED = 6
-    """The relay will never take it."""
+    """Rejected by the relay for good."""
 
     def __str__(self) -> str:
         """The name as users and JSON see it."""
@@ -32,31 +36,38 @@ class DeliveryState(IntEnum):
 
 
 class Trust(StrEnum):
-    """What the user knows of a contact's key."""
+    """What the user knows about a contact's key."""
 
     UNVERIFIED = "unverified"
+    """It fits the user ID, or was the first one seen; nobody has compared it."""
     VERIFIED = "verified"
+    """The user has compared safety numbers."""
     CHANGED = "changed"
-    """Another key than before: nothing is sent until it was verified or accepted."""
+    """It is not the key from before: nothing is sent until the user has verified or accepted it."""
 
 
 class ConnectionState(StrEnum):
-    """The way to the relay."""
+    """The state of the connection to the relay."""
 
     CONNECTING = "connecting"
+    """An attempt is under way."""
     ONLINE = "online"
+    """Logged in."""
     OFFLINE = "offline"
+    """Not connected; the client retries."""
     REFUSED = "refused"
+    """The relay does not admit this identity; the client does not retry."""
     REPLACED = "replaced"
+    """The same identity has logged in elsewhere; the client does not retry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """Somebody to talk to.
+    """A user to talk to.
 
-    ``name`` is '' for a stranger who wrote; ``key`` None until it was seen, and the new one if it has changed.
-    ``classical``: a quantum computer could read the texts of the session in use.
-    ``blocked``: what they send is dropped unread.
+    ``name``: '' for a user without a name, such as a stranger who wrote. ``key``: the public identity key, None until
+    it has been seen; if it has changed, the new one. ``classical``: messages of the session in use have no
+    post-quantum protection. ``blocked``: what they send is dropped unread.
     """
 
     name: str
@@ -68,13 +79,13 @@ class Contact:
 
     @property
     def label(self) -> str:
-        """The name, or the beginning of the id."""
+        """The name, or the start of the user ID."""
         return self.name or short_id(self.user_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEvent:
-    """A text has come and is on disk; ``Client.messages`` hands it out."""
+    """A message has arrived and is on disk; ``Client.messages`` hands it out."""
 
     message_id: str
     peer: Contact
@@ -82,7 +93,7 @@ class MessageEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryEvent:
-    """A text of one's own has come further."""
+    """One of your messages has reached another state."""
 
     message_id: str
     peer: Contact
@@ -91,7 +102,10 @@ class DeliveryEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceEvent:
-    """What a contact is doing: ``status`` is online, typing, idle or offline; ``last_seen`` in ms."""
+    """A contact's presence: ``status`` is online, typing, idle or offline.
+
+    ``last_seen``: milliseconds since 1970; None if unknown.
+    """
 
     peer: Contact
     status: str
@@ -100,10 +114,10 @@ class PresenceEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionEvent:
-    """The way to the relay has changed; ``reason`` is a sentence for people or ''.
+    """The state of the connection has changed.
 
-    ``busy``: the relay is there and lets nobody in just now, for a limit or too much to do. ``retry_after``: seconds
-    after which the client tries again, if it was told to wait, or waits longer than usual.
+    ``reason``: a sentence for the user, or ''. ``busy``: the relay is there but admits nobody at the moment, because of
+    a limit or overload. ``retry_after``: seconds until the client retries, if that is later than usual.
     """
 
     state: ConnectionState
@@ -123,7 +137,7 @@ class WarningEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestEvent:
-    """A stranger has written: ``waiting`` messages of theirs wait for ``Client.look`` or ``Client.accept``."""
+    """A stranger has written: ``waiting`` messages wait for ``Client.peek`` or ``Client.accept``."""
 
     peer: Contact
     waiting: int
