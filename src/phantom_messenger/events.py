@@ -70,7 +70,9 @@ class Event(Enum):
     SETTING_UNKNOWN = Kind(WARNING, "an environment variable looks like a setting and is none", ("variable",))
     LIMITS_OFF = Kind(WARNING, "--limits off: rates and connection counts are not limited")
     RELOADED = Kind(INFO, "SIGHUP: the certificate was read again; those who connect from now on get it")
-    RELOAD_FAILED = Kind(WARNING, "SIGHUP: certificate and key cannot be used; those from before stay in use")
+    RELOAD_FAILED = Kind(
+        WARNING, "SIGHUP: certificate and key cannot be used; the previous ones stay in use", ("reason",)
+    )
     NOTHING_TO_RELOAD = Kind(INFO, "SIGHUP: there is no certificate to read again")
     CERTIFICATE_EXPIRED = Kind(
         WARNING, "the certificate has expired or is not valid yet: clients refuse it; renew it, then send SIGHUP"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from phantom_messenger.relay import certificate
+from phantom_messenger.relay.config import Config
 from support.certificates import Certificate, self_signed
 from support.raw_socket import RawSocket
 from support.reference_client import ReferenceClient
@@ -56,27 +58,53 @@ def test_sighup_reads_the_certificate_again_for_newcomers(start_relay: StartRela
     assert relay.stop() == 0
 
 
-BAD: dict[str, Callable[[Certificate, Path], object]] = {
-    "no file": lambda made, _: made.cert.unlink(),
-    "not PEM": lambda made, _: made.cert.write_bytes(b"nothing"),
-    "empty": lambda made, _: made.key.write_bytes(b""),
-    "half a renewal": lambda made, folder: self_signed(folder).cert.replace(made.cert),
+def folder_at(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def of_another_time(made: Certificate, folder: Path, day: int) -> None:
+    other = self_signed(folder, since=day, until=day + 1)
+    other.key.replace(made.key)
+    other.cert.replace(made.cert)
+
+
+BAD: dict[str, tuple[str, Callable[[Certificate, Path], object]]] = {
+    "no file": ("missing", lambda made, _: made.cert.unlink()),
+    "no key": ("missing", lambda made, _: made.key.unlink()),
+    "a folder": ("unreadable", lambda made, _: folder_at(made.cert)),
+    "not PEM": ("malformed", lambda made, _: made.cert.write_bytes(b"nothing")),
+    "empty": ("malformed", lambda made, _: made.key.write_bytes(b"")),
+    "half a renewal": ("key-mismatch", lambda made, folder: self_signed(folder).cert.replace(made.cert)),
+    "expired": ("expired", lambda made, folder: of_another_time(made, folder, -2)),
+    "not yet valid": ("not-yet-valid", lambda made, folder: of_another_time(made, folder, 2)),
 }
 
 
-@pytest.mark.parametrize("way", BAD)
-def test_certificate_that_cannot_be_used_changes_nothing(start_relay: StartRelay, tmp_path: Path, way: str) -> None:
+def test_certificate_that_cannot_be_used_changes_nothing(start_relay: StartRelay, tmp_path: Path) -> None:
     made = self_signed(tmp_path)
     relay = certified(start_relay, made)
     before, key = made.cert.read_text(), made.key.read_text()
-    BAD[way](made, tmp_path / "new")
-    os.kill(relay.pid, signal.SIGHUP)
-    assert told(relay, "reload-failed")
-    assert shown(relay) == before
-    made.cert.write_text(before)
-    made.key.write_text(key)
+    for count, (way, (reason, spoil)) in enumerate(BAD.items(), start=1):
+        spoil(made, tmp_path / way)
+        os.kill(relay.pid, signal.SIGHUP)
+        assert told(relay, "reload-failed", count), way
+        assert relay.log.splitlines()[-1].endswith(f" reason={reason}"), way
+        assert shown(relay) == before, way
+        if made.cert.is_dir():
+            made.cert.rmdir()
+        made.cert.write_text(before)
+        made.key.write_text(key)
     os.kill(relay.pid, signal.SIGHUP)
     assert told(relay, "reloaded")
+
+
+def test_control_context_of_the_start_takes_an_expired_certificate(tmp_path: Path) -> None:
+    made = self_signed(tmp_path, since=-2, until=-1)
+    config = Config(tls_cert=made.cert, tls_key=made.key)
+    assert certificate.context(config) is not None
+    with pytest.raises(certificate.CertificateError, match="has expired"):
+        certificate.renewed(config)
 
 
 SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

@@ -231,9 +231,9 @@ class RelayServer:
             log(Event.NOTHING_TO_RELOAD)
             return
         try:
-            self._listener.tls = certificate.context(self._config)
-        except ConfigError:
-            log(Event.RELOAD_FAILED)
+            self._listener.tls = certificate.renewed(self._config)
+        except certificate.CertificateError as error:
+            log(Event.RELOAD_FAILED, reason=error.fault)
         else:
             log(Event.RELOADED)
 
