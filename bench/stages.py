@@ -34,14 +34,14 @@ class _Timed(RelayHarness):
         self.spent = dict.fromkeys(STAGES, 0.0)
         super().__init__(pairs, acks=acks, verify=self._verify)
         pipeline = self.relay._core.pipeline  # noqa: SLF001 - the stages are inside
-        turn = pipeline._turn  # noqa: SLF001
+        verify_arrived = pipeline._verify_arrived  # noqa: SLF001
 
         def timed() -> None:
             before, began = self.spent["signature"], time.process_time()
-            turn()
+            verify_arrived()
             self.spent["judge"] += time.process_time() - began - (self.spent["signature"] - before)
 
-        pipeline._turn = timed  # type: ignore[method-assign] # noqa: SLF001
+        pipeline._verify_arrived = timed  # type: ignore[method-assign] # noqa: SLF001
 
     def measure(self, texts: Sequence[tuple[Session, bytes]]) -> dict[str, float]:
         """Microseconds of each stage for a message of these, which come in one turn."""

@@ -27,8 +27,8 @@ websocket.WebSocketConnection.write = lossy
 
 CARRIES_LITTLE = """
 import time
-from phantom_messenger.relay import signatures, pipeline
-pipeline.LEAST_LOAD = pipeline.MOST_LOAD = 64
+from phantom_messenger.relay import load, signatures
+load.LEAST_LOAD = load.MOST_LOAD = 64
 quick = signatures._verify
 signatures._verify = lambda *check: (time.sleep(0.002), quick(*check))[1]
 """

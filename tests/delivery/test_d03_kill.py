@@ -186,11 +186,12 @@ sqlite.apsw.Connection = Late
 ANSWERS_PING_BEFORE_IT_HAS_STORED = """
 import time
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay import handlers
+from phantom_messenger.relay.handlers import account
 from phantom_messenger.wire import frames
-def ping(core, session, frame):
-    core.send(session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
-handlers.ping = ping
+def ping(core, admitted, frame):
+    core.replies.send(admitted.session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
+    yield from ()
+account.ping = ping
 run = SQLiteStore.run
 def slow(store, jobs, **rest):
     time.sleep(0.03)
@@ -199,11 +200,11 @@ SQLiteStore.run = slow
 """
 TURNS_THE_ORDER_ROUND = """
 from phantom_messenger.relay.pipeline import Pipeline
-turn = Pipeline._turn
+verify_arrived = Pipeline._verify_arrived
 def backwards(pipeline):
     pipeline._arrived.reverse()
-    turn(pipeline)
-Pipeline._turn = backwards
+    verify_arrived(pipeline)
+Pipeline._verify_arrived = backwards
 """
 CHANGES_A_MESSAGE = """
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes

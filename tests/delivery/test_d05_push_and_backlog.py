@@ -184,20 +184,20 @@ def test_backlog_comes_first_and_nothing_is_lost_or_moved_while_the_recipient_co
 PUSHES_TOO_EARLY = """
 from phantom_messenger.relay import outbox
 outbox.OVERFLOW = 1 << 40
-from phantom_messenger.relay.core import Core
-def deliver(core, recipient, item):
-    session = core.hub.of(recipient)
+from phantom_messenger.relay.mailbox_push import MailboxPush
+def deliver(mailboxes, recipient, item):
+    session = mailboxes._hub.of(recipient)
     if session is not None:
-        core.push_item(session, item)
-Core.deliver = deliver
+        mailboxes.push(session, item)
+MailboxPush.deliver = deliver
 """
 READS_FROM_THE_START = """
-from phantom_messenger.relay.core import Core
-load = Core.load
-def load_again(core, session):
-    session.feed.sent = 0
-    load(core, session)
-Core.load = load_again
+from phantom_messenger.relay.mailbox_push import MailboxPush
+catch_up = MailboxPush.catch_up
+def catch_up_again(mailboxes, session):
+    session.cursor.last_pushed = 0
+    catch_up(mailboxes, session)
+MailboxPush.catch_up = catch_up_again
 """
 TAKES_THE_FIRST_PAGE_FOR_ALL = """
 from phantom_messenger.relay.ports import Page

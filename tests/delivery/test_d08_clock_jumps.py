@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from phantom_messenger import clock
 from phantom_messenger.clock import ClockSnapshot, SystemClock, resumed
-from phantom_messenger.relay.relay import Relay
+from phantom_messenger.relay.housekeeping import Housekeeping
 from support.amounts import amount
 from support.people import Frame, Person
 from support.simulated import HOUR, MINUTE, SECOND
@@ -264,7 +264,7 @@ def test_relay_that_keeps_no_time_is_caught(
     household: MakeHousehold, monkeypatch: pytest.MonkeyPatch, plan: str
 ) -> None:
     """The control of what is kept: without it a reboot makes a year of the set clock."""
-    monkeypatch.setattr(Relay, "_keep_time", lambda *_: None)
+    monkeypatch.setattr(Housekeeping, "_keep_clock", lambda *_: None)
     assert faults(household(), plan, 400 * DAY, connected=False, sender_is_there=True)
 
 

@@ -357,9 +357,9 @@ def test_relay_that_takes_more_in_while_it_stops_is_caught(world: World, monkeyp
     receive = Relay.receive
 
     def receive_all(self: Relay, session: Session, text: bytes) -> None:
-        stopping, self._stopping = self._stopping, False
+        stopping, self._is_stopping = self._is_stopping, False
         receive(self, session, text)
-        self._stopping = stopping
+        self._is_stopping = stopping
 
     monkeypatch.setattr(Relay, "receive", receive_all)
     assert codes_while_frames_go_on_coming(world) == {None}

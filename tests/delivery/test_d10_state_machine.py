@@ -12,7 +12,7 @@ from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.stranger_quota import Places
 from phantom_messenger.engines.sqlite.tombstones import Removed
-from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.ports import Item, Job, Page, Transaction
 from phantom_messenger.relay.session import Session
 from support.amounts import LONG, amount
@@ -74,12 +74,12 @@ def never_expires(patch: pytest.MonkeyPatch) -> None:
 def delivers_what_has_expired(patch: pytest.MonkeyPatch) -> None:
     read = SQLiteMailboxes.read
     patch.setattr(SQLiteMailboxes, "read", lambda self, user, after, size, _: read(self, user, after, size, 0))
-    patch.setattr(Core, "push_item", push_anyway)
+    patch.setattr(MailboxPush, "push", push_anyway)
 
 
-def push_anyway(core: Core, session: Session, item: Item) -> None:
-    session.feed.sent = item.seq
-    core.send_text(session, item.text)
+def push_anyway(mailboxes: MailboxPush, session: Session, item: Item) -> None:
+    session.cursor.last_pushed = item.seq
+    mailboxes._replies.send_text(session, item.text)
 
 
 def follows_the_wall_clock(patch: pytest.MonkeyPatch) -> None:

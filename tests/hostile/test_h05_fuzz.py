@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 from targets import TARGETS
 
 from phantom_messenger.crypto import session
-from phantom_messenger.relay import handlers, http, websocket
+from phantom_messenger.relay import http, websocket
+from phantom_messenger.relay.handlers import presence
 from phantom_messenger.wire import codec
 from support.amounts import amount
 
@@ -100,7 +101,7 @@ PLANTED: Final[dict[str, tuple[Any, str, Any]]] = {
     "assembler": (websocket, "_is_utf8", lambda message: True),  # noqa: ARG005 - the bug
     "decoder": (codec, "decode_client", raises(codec.decode_client)),
     "ratchet": (session, "parse", raises(session.parse)),
-    "relay": (handlers, "presence", unlucky),
+    "relay": (presence, "presence", unlucky),
     "handshake": (http, "read_request", raises(http.read_request)),
     "link": (codec, "decode_relay", raises(codec.decode_relay)),
 }

@@ -109,6 +109,6 @@ def test_control_metadata_of_any_size_costs_a_hundred_times_as_much(
 
 
 def test_control_contents_that_are_read_before_the_state_cost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Session, "hear", lambda *_: None)
+    monkeypatch.setattr(Session, "judge_type", lambda *_: None)
     count, name = most(world, MAX_EARLY_BYTES, logged_in=False)
     assert count > EARLY, name

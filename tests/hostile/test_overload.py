@@ -27,8 +27,8 @@ ANSWERED_MS = 7_000
 
 SLOW = """
 import time
-from phantom_messenger.relay import signatures, pipeline
-pipeline.LEAST_LOAD = 256
+from phantom_messenger.relay import load, pipeline, signatures
+load.LEAST_LOAD = 256
 quick = signatures._verify
 def slow(*check):
     time.sleep(0.002)

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from phantom_messenger.engines.sqlite import prekeys, stranger_quota
-from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.admission import Admission
 from support.people import Person
 from support.reference_client import ReferenceClient
 from support.relay_process import StartRelay, patched
@@ -94,7 +94,7 @@ def test_mailbox_that_one_address_has_filled_is_open_to_newcomers(
 
 def test_without_the_addresses_a_mailbox_is_closed(world: World, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(Core, "mark", lambda *_: 0)
+    monkeypatch.setattr(Admission, "mark", lambda *_: 0)
     bob.drop()
     fill_from_one_address(world, bob, "texts")
     assert accepted(world.login("newcomer"), bob.person, 1) == 0
@@ -129,7 +129,7 @@ def test_mark_of_an_address_is_another_after_a_restart(world: World, bob: Client
     accepted(client, bob.person, 1)
     marks = [row[0] for row in world.store._connection.execute("SELECT mark FROM items")]  # type: ignore[attr-defined]
     assert marks == [client.session.mark]
-    keys = [Core.mark(SimpleNamespace(_mark_key=key), "203.0.113.1") for key in (b"1" * 32, b"2" * 32)]  # type: ignore[arg-type]
+    keys = [Admission.mark(SimpleNamespace(_mark_key=key), "203.0.113.1") for key in (b"1" * 32, b"2" * 32)]  # type: ignore[arg-type]
     assert keys[0] != keys[1]
     assert min(keys) >= 0
     assert max(keys) < 2**63

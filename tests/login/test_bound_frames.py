@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as dial
 
-from phantom_messenger.relay import handlers, login
 from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.handlers import account, keys, login
 from phantom_messenger.relay.session import Session
 from support.people import Frame, Person, key_text
 from support.relay_process import RelayProcess, StartRelay, patched
@@ -47,7 +47,8 @@ def unbound(monkeypatch: pytest.MonkeyPatch) -> None:
             checked(core, session, challenge, audience)
 
     checked = login.check_binding
-    monkeypatch.setattr(handlers, "check_binding", check_login_alone)
+    for module in (account, keys):
+        monkeypatch.setattr(module, "check_binding", check_login_alone)
 
 
 @pytest.mark.parametrize("make", BOUND.values(), ids=BOUND)
@@ -152,9 +153,9 @@ def test_captured_deletion_deletes_nothing_later(relay: RelayProcess) -> None:
 
 
 UNBOUND: Final = """
-from phantom_messenger.relay import handlers, login
-source = handlers.check_binding
-handlers.check_binding = lambda core, session, *signed: None if session.user_id else source(core, session, *signed)
+from phantom_messenger.relay.handlers import account
+source = account.check_binding
+account.check_binding = lambda core, session, *signed: None if session.user_id else source(core, session, *signed)
 """
 
 

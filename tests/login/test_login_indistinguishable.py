@@ -56,16 +56,17 @@ def test_wrong_signature_takes_the_same_time_whether_the_user_exists(relay: Rela
 LOOKS_FIRST: Final = """
 import time
 from phantom_messenger.relay import handlers
+from phantom_messenger.relay.handlers import login
 known = set()
-def authenticate(core, session, frame, inner=handlers.authenticate):
+def authenticate(core, admitted, frame, inner=login.authenticate):
     known.add(frame.payload.user_id)
-    inner(core, session, frame)
-def handle(core, submission, verified, inner=handlers.handle):
-    frame = submission.decoded.frame
+    return inner(core, admitted, frame)
+def handle(core, admitted, verified, inner=handlers.handle):
+    frame = admitted.frame
     if type(frame).__name__ == "Auth" and not verified and frame.payload.user_id in known:
         time.sleep(0.0005)
-    inner(core, submission, verified)
-handlers.authenticate = authenticate
+    return inner(core, admitted, verified)
+login.authenticate = authenticate
 handlers.handle = handle
 """
 

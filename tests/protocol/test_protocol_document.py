@@ -12,7 +12,7 @@ from nacl.signing import SigningKey, VerifyKey
 from protocol_player import AUDIENCE, Mismatch, Player, Step, Way, blocks, dialogues, missing, tables
 from protocol_tables import expected
 
-from phantom_messenger.relay import core, http, hub, outbox, pipeline, ports, relay, websocket
+from phantom_messenger.relay import admission, core, http, hub, load, outbox, ports, replies, websocket
 from phantom_messenger.wire import codec, frames, limits, signing
 from support.people import Frame, base64_text
 from support.raw_socket import RawSocket
@@ -225,18 +225,18 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "may fill 100 places": (limits.MAX_STRANGER_BACKLOG, 100),
     "the tenth of a kind in a minute": (limits.MAX_STRIKES, 10),
     "left it less than 10 minutes ago": (ports.KEEP_REMOVED_MS, 10 * 60_000),
-    "seen in the last 11 minutes": (core.SEEN_EXCHANGE_MS, 11 * 60_000),
+    "seen in the last 11 minutes": (admission.SEEN_EXCHANGE_MS, 11 * 60_000),
     "remembers the 16 that": (ports.CONVERSATIONS_KEPT, 16),
     "10 s after the last session ended": (hub.DEPARTURE_MS, 10_000),
     "takes nothing of what waits for it for 9 s": (outbox.STALL_MS, 9_000),
     "leaves more than 1 MiB of it unread": (outbox.OVERFLOW, 1_048_576),
     "drops the connection within 2 s": (int(websocket.CLOSE_TIMEOUT), 2),
     "`retryAfter` is 60 s with `backlog`": (core.BACKLOG_RETRY_MS, 60_000),
-    "5 s with `storage`": (core.RETRY_STORAGE_MS, 5_000),
-    "1 to 5 s with `overload`": (relay.OVERLOAD_RETRY_MS, 1_000),
+    "5 s with `storage`": (replies.RETRY_STORAGE_MS, 5_000),
+    "1 to 5 s with `overload`": (admission.OVERLOAD_RETRY_MS, 1_000),
     "at most 8,192 bytes": (http.MAX_HEAD_BYTES, 8_192),
     "and 64 fields": (http.MAX_FIELDS, 64),
-    "it has more than a second's work": (pipeline.LOAD_MS, 1_000),
+    "it has more than a second's work": (load.LOAD_MS, 1_000),
 }
 
 

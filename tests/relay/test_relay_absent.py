@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
-from phantom_messenger.relay import unshown
+from phantom_messenger.relay import hidden_receipts
+from phantom_messenger.relay.hidden_receipts import DeliveryOutcome, HiddenReceipts, MessageName
 from phantom_messenger.relay.ports import Times
-from phantom_messenger.relay.unshown import Fate, Name, Unshown
 from phantom_messenger.wire.frames import Status
 from support.people import Frame
 from support.reference_client import ReferenceClient
@@ -252,22 +252,22 @@ def test_messages_that_expire_at_once_are_told_in_their_order_either_way(bob: Cl
 
 def test_order_would_tell_of_a_device(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: told by their names."""
-    expired = Unshown.expired
-    monkeypatch.setattr(Unshown, "expired", lambda self, now: iter(sorted(expired(self, now))))
+    expired = HiddenReceipts.pop_expired
+    monkeypatch.setattr(HiddenReceipts, "pop_expired", lambda self, now: iter(sorted(expired(self, now))))
     assert expired_together(bob, she_is_there=True) == list("12345")
 
 
 def test_nothing_stays_of_what_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unshown, "_SLACK", 10)
-    kept = Unshown()
+    monkeypatch.setattr(hidden_receipts, "_SLACK", 10)
+    kept = HiddenReceipts()
     for number in range(1_000):
-        kept.add("alice", Name("bob", str(number)), Fate(Status.DELIVERED, 0, 10**9))
-        kept.take("alice")
+        kept.add("alice", MessageName("bob", str(number)), DeliveryOutcome(Status.DELIVERED, 0, 10**9))
+        kept.pop("alice")
         assert len(kept._times) <= 11
     assert not kept._due
     assert not kept._users
-    kept.add("alice", Name("bob", "1"), Fate(Status.DELIVERED, 0, 5))
-    assert list(kept.expired(5)) == [("alice", Name("bob", "1"))]
+    kept.add("alice", MessageName("bob", "1"), DeliveryOutcome(Status.DELIVERED, 0, 5))
+    assert list(kept.pop_expired(5)) == [("alice", MessageName("bob", "1"))]
     assert not kept._users
 
 
@@ -300,7 +300,7 @@ def test_mailbox_fills_either_way(bob: Client, she_is: str) -> None:
 
 
 def test_mailbox_is_open_again_after_a_day_and_for_others_always(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unshown, "MAX_BACKLOG", 3)
+    monkeypatch.setattr(hidden_receipts, "MAX_BACKLOG", 3)
     alice, carol = log_in(bob.world, "alice", ABSENT), bob.world.login("carol")
     bob.world.befriend(alice, carol)
     bob.take()
@@ -313,7 +313,7 @@ def test_mailbox_is_open_again_after_a_day_and_for_others_always(bob: Client, mo
     assert bob.ask(first)["payload"]["status"] == "accepted", "as if it were waiting"
     [answer] = carol.send(carol.person.message(alice.person))
     assert answer["payload"]["status"] == "accepted"
-    bob.world.clock.advance(unshown.COUNTS_MS)
+    bob.world.clock.advance(hidden_receipts.COUNTS_MS)
     assert flood(bob.world.login("bob"), 1) == [None]
 
 
@@ -340,23 +340,23 @@ def test_deleted_account_leaves_nothing(bob: Client) -> None:
 
 
 def test_what_is_kept_back_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unshown, "MAX_UNSHOWN", 10)
-    kept = Unshown()
+    monkeypatch.setattr(hidden_receipts, "MAX_HIDDEN", 10)
+    kept = HiddenReceipts()
     for number in range(8):
-        kept.add("early", Name("bob", str(number)), Fate(Status.DELIVERED, 0, number))
+        kept.add("early", MessageName("bob", str(number)), DeliveryOutcome(Status.DELIVERED, 0, number))
     for number in range(8):
-        kept.add("late", Name("bob", str(number)), Fate(Status.DELIVERED, 0, 100 + number))
-    assert kept.take("early") == []
-    assert list(kept.expired(101)) == [("late", Name("bob", "0")), ("late", Name("bob", "1"))]
-    kept.add("late", Name("bob", "7"), Fate(Status.READ, 5, None))
-    assert kept.take("late", "carol") == []
-    assert kept.take("late")[-1] == (Name("bob", "7"), Fate(Status.READ, 0, 107))
-    assert kept.take("late") == []
-    monkeypatch.setattr(unshown, "MAX_BACKLOG", 3)
+        kept.add("late", MessageName("bob", str(number)), DeliveryOutcome(Status.DELIVERED, 0, 100 + number))
+    assert kept.pop("early") == []
+    assert list(kept.pop_expired(101)) == [("late", MessageName("bob", "0")), ("late", MessageName("bob", "1"))]
+    kept.add("late", MessageName("bob", "7"), DeliveryOutcome(Status.READ, 5, None))
+    assert kept.pop("late", "carol") == []
+    assert kept.pop("late")[-1] == (MessageName("bob", "7"), DeliveryOutcome(Status.READ, 0, 107))
+    assert kept.pop("late") == []
+    monkeypatch.setattr(hidden_receipts, "MAX_BACKLOG", 3)
     for number in range(5):
-        kept.add("alice", Name("bob", str(number)), Fate(Status.DELIVERED, 0, None))
-    assert [name.message_id for name, _ in kept.take("alice", "bob")] == ["2", "3", "4"]
-    assert list(kept.expired(1_000)) == []
+        kept.add("alice", MessageName("bob", str(number)), DeliveryOutcome(Status.DELIVERED, 0, None))
+    assert [name.message_id for name, _ in kept.pop("alice", "bob")] == ["2", "3", "4"]
+    assert list(kept.pop_expired(1_000)) == []
     assert len(kept._times) == 0
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from phantom_messenger.relay.pipeline import MOST_LOAD
+from phantom_messenger.relay.load import MOST_LOAD
 from support.people import Frame, Person
 from support.simulated import Client, World
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from phantom_messenger.relay import handlers
+from phantom_messenger.relay import admission
 from support.people import Frame, base64_text, flipped, is_signed_by, kem_key_text, key_text
 from support.simulated import MINUTE, SECOND, Client, World
 
@@ -368,7 +368,7 @@ def test_absent_peer_keeps_the_exchanges_of_100(world: World) -> None:
 def test_what_is_remembered_of_exchanges_is_bounded(
     alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "MAX_SEEN_EXCHANGES", 3)
+    monkeypatch.setattr(admission, "MAX_SEEN_EXCHANGES", 3)
     inits = [alice.person.init(bob.person, name=str(number)) for number in range(4)]
     for init in inits:
         assert alice.send(init) == []

@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.load import LEAST_LOAD, MOST_LOAD, LoadGauge
 from phantom_messenger.relay.pipeline import (
-    LEAST_LOAD,
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_WAITING,
     MAX_WAITING_BYTES,
-    MOST_LOAD,
     Pipeline,
+    Steps,
+    StoreJob,
 )
-from phantom_messenger.relay.ports import Failure, Job
+from phantom_messenger.relay.ports import Job
 from support.simulated import Turns
 
 
@@ -44,21 +46,29 @@ class Bench:
         self.turns = Turns()
         self.disk = Disk()
         self.results: list[Any] = []
+        self.gauge = LoadGauge(lambda: self.time)
+        self.reported: list[Exception] = []
         self.pipeline = Pipeline(
             verify=lambda checks: [True] * len(checks),
             writer=self.disk,
             schedule=self.turns,
-            handle=lambda submission, verified: None,  # noqa: ARG005
-            broken=lambda submission, error: None,  # noqa: ARG005
-            now=lambda: self.time,
-            report=lambda error: None,  # noqa: ARG005
+            handle=lambda admitted, verdict: iter(()),  # type: ignore[arg-type,return-value] # no frames here  # noqa: ARG005
+            gauge=self.gauge,
+            report=self.reported.append,
         )
 
     def store(self, count: int, *, size: int = 0) -> None:
         for _ in range(count):
             number = self._count
             self._count += 1
-            self.pipeline.store(lambda _, number=number: number, self.results.append, size=size)  # type: ignore[misc]
+            self.pipeline.run(self.steps(StoreJob(lambda _, number=number: number, size)))  # type: ignore[misc]
+
+    def steps(self, command: StoreJob) -> Steps:
+        """One command, whose result is noted."""
+        try:
+            self.results.append((yield command))
+        except CommandFailed as failed:
+            self.results.append(failed)
 
     _count = 0
     time = 0
@@ -128,14 +138,72 @@ def test_what_waits_is_bounded(bench: Bench, size: int) -> None:
     room = MAX_WAITING if not size else MAX_WAITING_BYTES // size
     bench.store(room + 5, size=size)
     bench.finish()
-    refused = [result for result in bench.results if isinstance(result, Failure)]
+    refused = [result for result in bench.results if isinstance(result, CommandFailed)]
     assert len(refused) == 5
-    assert all(result.storage_full for result in refused)
-    assert [result for result in bench.results if not isinstance(result, Failure)] == list(range(room + 1))
+    assert all(result.is_out_of_space for result in refused)
+    assert [result for result in bench.results if not isinstance(result, CommandFailed)] == list(range(room + 1))
     bench.results.clear()
     bench.store(room, size=size)
     bench.finish()
-    assert not any(isinstance(result, Failure) for result in bench.results), "room is given back"
+    assert not any(isinstance(result, CommandFailed) for result in bench.results), "room is given back"
+
+
+def test_what_was_put_back_still_counts_as_waiting(bench: Bench) -> None:
+    """Commands for which there was no time hold their bytes until they are stored."""
+    size, room = 1024 * 1024, MAX_WAITING_BYTES // (1024 * 1024)
+    bench.disk.most = 1
+    bench.store(room, size=size)
+    bench.turns.run()
+    for _ in range(10):  # batches of two, of which one is put back
+        bench.disk.finish()
+        bench.turns.run()
+    waiting = room - len(bench.results) - 2  # two are with the writer
+    bench.store(room - waiting, size=size)
+    assert not [result for result in bench.results if isinstance(result, CommandFailed)], "there is room for these"
+    bench.store(1, size=size)
+    assert isinstance(bench.results[-1], CommandFailed), "and for no more"
+    bench.finish()
+    assert len(bench.results) == room - waiting + room + 1
+
+
+def test_handler_goes_on_with_each_result_in_order(bench: Bench) -> None:
+    """Two handlers of two commands each: results come in the order of the commands."""
+
+    def steps(name: str) -> Steps:
+        first = yield StoreJob(lambda _: f"{name} 1")
+        second = yield StoreJob(lambda _: f"{name} 2")
+        bench.results.append((first, second))
+
+    bench.pipeline.run(steps("a"))
+    bench.pipeline.run(steps("b"))
+    bench.finish()
+    assert bench.disk.batches == [2, 2]
+    assert bench.results == [("a 1", "a 2"), ("b 1", "b 2")]
+
+
+def test_handler_that_raises_stops_no_other(bench: Bench) -> None:
+    def failing() -> Steps:
+        yield StoreJob(lambda _: None)
+        raise ZeroDivisionError
+
+    bench.pipeline.run(failing())
+    bench.store(1)
+    bench.finish()
+    assert bench.results == [0]
+    assert [type(error) for error in bench.reported] == [ZeroDivisionError]
+
+
+def test_failure_of_a_command_is_raised_where_it_was_yielded(bench: Bench) -> None:
+    def steps() -> Steps:
+        try:
+            yield StoreJob(lambda _: CommandFailed(OSError("broken"), is_out_of_space=True))
+        except CommandFailed as failed:
+            bench.results.append((str(failed), failed.is_out_of_space))
+        bench.results.append((yield StoreJob(lambda _: "and it goes on")))
+
+    bench.pipeline.run(steps())
+    bench.finish()
+    assert bench.results == [("broken", True), "and it goes on"]
 
 
 def test_idle_is_when_everything_is_stored(bench: Bench) -> None:
@@ -161,7 +229,7 @@ def test_a_second_of_work_fills_it(milliseconds: int, room: int) -> None:
         bench.store(MAX_BATCH, size=1)
         bench.disk.finish()
         bench.turns.run()
-    assert bench.pipeline.load == 1_000
+    assert bench.gauge.count == 1_000
     bench.store(room - 1_001, size=1)
     bench.store(10)
     assert not bench.pipeline.is_full, "what entails nothing is no load"

@@ -242,7 +242,7 @@ def test_quick_return_is_told_if_somebody_has_seen_that_nobody_was_there(
 def test_control_without_a_note_of_it_the_return_is_not_told(
     world: World, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Hub, "missed", lambda *_: None)
+    monkeypatch.setattr(Hub, "absence_seen", lambda *_: None)
     bob.drop()
     assert asked(alice, bob)["status"] == "offline"
     world.login(bob.person)

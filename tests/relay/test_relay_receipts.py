@@ -1,9 +1,10 @@
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from phantom_messenger.relay import core
-from phantom_messenger.relay.ports import ItemKind
+from phantom_messenger.relay import delivery_receipts
+from phantom_messenger.relay.ports import ItemKind, Job
 from support.people import Frame
 from support.simulated import Client, World
 
@@ -313,21 +314,20 @@ def test_many_messages_that_a_socket_took_are_confirmed_a_few_at_once(
     alice.send(*[alice.person.message(bob.person) for _ in range(100)])
     assert [item[0] for item in bob.session.unconfirmed] == [ItemKind.MESSAGE] * 100, "names, and no texts"
     jobs: list[int] = []
-    settle = core._settle
+    remove_received = delivery_receipts.remove_received
 
     def counted(*arguments: Any, **how: Any) -> Any:
         jobs[-1] += 1
-        return settle(*arguments, **how)
+        return remove_received(*arguments, **how)
 
-    def confirm(relay: core.Core, *arguments: Any) -> None:
-        jobs.append(0)
-        original(relay, *arguments)
-        relay.pipeline._start()
-        world.run()
+    def alone(jobs_of_a_batch: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
+        for job in jobs_of_a_batch:
+            jobs.append(0)
+            world.store.run([job])
+        done([([], [])] * len(jobs_of_a_batch))
 
-    original = core.Core._confirm
-    monkeypatch.setattr(core, "_settle", counted)
-    monkeypatch.setattr(core.Core, "_confirm", confirm)
+    monkeypatch.setattr(delivery_receipts, "remove_received", counted)
+    monkeypatch.setattr(world.relay._core.pipeline, "_writer", alone)
     bob.unstall()
     assert jobs == [32, 32, 32, 4]
     assert waits(world, bob) == []
@@ -342,14 +342,14 @@ def test_item_that_cannot_be_removed_keeps_no_others(
     messages = [alice.person.message(bob.person) for _ in range(40)]
     stuck = messages[17]["payload"]["messageId"]
     alice.send(*messages)
-    settle = core._settle
+    remove_received = delivery_receipts.remove_received
 
-    def broken(tx: Any, recipient: str, sender: str, name: str, *rest: Any, **how: Any) -> Any:
-        if name == stuck:
+    def broken(tx: Any, recipient: str, name: Any, *rest: Any, **how: Any) -> Any:
+        if name.message_id == stuck:
             raise LookupError(name)
-        return settle(tx, recipient, sender, name, *rest, **how)
+        return remove_received(tx, recipient, name, *rest, **how)
 
-    monkeypatch.setattr(core, "_settle", broken)
+    monkeypatch.setattr(delivery_receipts, "remove_received", broken)
     bob.unstall()
     told = [frame["payload"]["messageId"] for frame in alice.take("MESSAGE_ACK")]
     assert sorted(told[-39:]) == sorted(one["payload"]["messageId"] for one in messages if one is not messages[17])

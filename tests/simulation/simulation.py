@@ -25,7 +25,8 @@ from simulation_relay import Death, Errors, RelayPart
 
 from phantom_messenger.client import prekeychain, vault
 from phantom_messenger.engines.sqlite import stranger_quota
-from phantom_messenger.relay import core, login, prekeys
+from phantom_messenger.relay import mailbox_push, prekey_status
+from phantom_messenger.relay.handlers import login
 from support.simulated import HOUR, MINUTE, SECOND
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
@@ -87,11 +88,11 @@ def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
         (prekeychain, "KEM_TARGET", 2),
         (prekeychain, "REFILL_BELOW", 2),
         (prekeychain, "KEM_REFILL_BELOW", 1),
-        (prekeys, "LOW_PREKEYS", 1),
+        (prekey_status, "LOW_PREKEYS", 1),
         (login, "PAGE", 2_000),
-        (core, "PAGE", 2_000),
-        (core, "HIGH_WATER", 2_500),
-        (core, "LOW_WATER", 1_200),
+        (mailbox_push, "PAGE", 2_000),
+        (mailbox_push, "HIGH_WATER", 2_500),
+        (mailbox_push, "LOW_WATER", 1_200),
         (stranger_quota, "MAX_BACKLOG", 14),
         (stranger_quota, "MAX_STRANGERS_BACKLOG", 10),
         (stranger_quota, "MAX_STRANGER_BACKLOG", 6),

@@ -193,7 +193,7 @@ class RelayPart:
             wait = max(usual, self.slow_until - self._setting.now)
             self._setting.after(wait, lambda: self._commit(world))
         for session in world.relay._core.hub:
-            if session.state is State.OPEN and not session.feed.live:
+            if session.state is State.OPEN and not session.cursor.caught_up:
                 self._setting.counts["session that is fed from disk"] += 1
 
     def _commit(self, world: World) -> None:

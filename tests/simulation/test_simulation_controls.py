@@ -1,5 +1,6 @@
 """With a protection off, the simulation must find the fault: each of these takes one away."""
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,8 +24,13 @@ from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.ports import Item, Job, Page, Refusal
+from phantom_messenger.relay.handlers import messages
+from phantom_messenger.relay.mailbox_push import MailboxPush
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
+from phantom_messenger.relay.ports import Item, Page, Refusal
+from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.session import Session
+from phantom_messenger.wire.frames import Message
 from simulation import fast_folder, simulate, small_amounts
 from support.amounts import amount, replayed
 
@@ -68,14 +74,16 @@ def finds(folder: Path, expected: str, **options: Any) -> None:
 
 def answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the relay say ``accepted`` to each MESSAGE for somebody it knows, and store it afterwards."""
-    genuine = Core.store_for
+    genuine = messages.message
 
-    def store_for(self: Core, session: Session, job: Job, then: Callable[[Any], None], **options: Any) -> None:
-        if job.__qualname__ == "message.<locals>.job":
-            then((Refusal.DUPLICATE, False))
-        genuine(self, session, job, then, **options)
+    def message(core: Core, admitted: AdmittedFrame, frame: Message) -> Steps:
+        twin = genuine(core, admitted, frame)
+        command = next(twin)
+        with contextlib.suppress(StopIteration):
+            twin.send((Refusal.DUPLICATE, False))
+        yield command
 
-    monkeypatch.setattr(Core, "store_for", store_for)
+    monkeypatch.setattr(messages, "message", message)
 
 
 def test_answer_before_the_commit_is_found_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,12 +117,12 @@ def test_relay_and_client_that_both_forget_show_a_text_twice_or_not_at_all(
 def test_push_to_a_session_that_has_not_all_before_it_breaks_the_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deliver(self: Core, recipient: str, item: Item) -> None:
-        session = self.hub.of(recipient)
+    def deliver(self: MailboxPush, recipient: str, item: Item) -> None:
+        session = self._hub.of(recipient)
         if session is not None:
-            self.push_item(session, item)
+            self.push(session, item)
 
-    monkeypatch.setattr(Core, "deliver", deliver)
+    monkeypatch.setattr(MailboxPush, "deliver", deliver)
     finds(folder, r"sent seq \d+ behind \d+")
 
 
@@ -138,13 +146,13 @@ def test_mailbox_that_is_read_past_its_first_page_loses_what_is_between(
 
 
 def test_old_connection_that_stays_after_a_takeover_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Core.close
+    genuine = Replies.close
 
-    def close(self: Core, session: Session, code: Any, reason: str) -> None:
+    def close(self: Replies, session: Session, code: Any, reason: str) -> None:
         genuine(self, session, code, reason)
         session.connection.write([b'{"type":"PONG"}'])
 
-    monkeypatch.setattr(Core, "close", close)
+    monkeypatch.setattr(Replies, "close", close)
     finds(folder, "wrote to a connection that it had closed")
 
 

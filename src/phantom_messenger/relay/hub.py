@@ -20,7 +20,7 @@ class Hub:
         self._users: dict[str, Session] = {}
         self._addresses: Counter[str] = Counter()
         self._departures: dict[str, tuple[int, PresenceStatus]] = {}
-        self._missed: set[str] = set()
+        self._seen_absent: set[str] = set()
         """Of those who left a moment ago, whom somebody has seen to be away meanwhile."""
         self._count = 0
 
@@ -66,24 +66,24 @@ class Hub:
                 self._departures[user] = now + DEPARTURE_MS, replaced.presence
             return replaced, PresenceStatus.OFFLINE
         _, believed = self._departures.pop(user, (0, PresenceStatus.OFFLINE))
-        if user in self._missed:
-            self._missed.discard(user)
+        if user in self._seen_absent:
+            self._seen_absent.discard(user)
             believed = PresenceStatus.OFFLINE
         return replaced, believed if replaced is None or replaced.looks_absent else replaced.presence
 
-    def missed(self, user_id: str) -> None:
+    def absence_seen(self, user_id: str) -> None:
         """A contact has seen that the user is not here: a return must be told, however soon it comes."""
         if user_id in self._departures:
-            self._missed.add(user_id)
+            self._seen_absent.add(user_id)
 
-    def returned(self, user_id: str) -> None:
+    def cancel_departure(self, user_id: str) -> None:
         """Contacts have heard what the user does: there is no departure to tell of any more."""
         self._departures.pop(user_id, None)
-        self._missed.discard(user_id)
+        self._seen_absent.discard(user_id)
 
     def forget(self, user_id: str) -> Session | None:
         """Take a user out at once, without a departure to announce."""
-        self.returned(user_id)
+        self.cancel_departure(user_id)
         return self._users.pop(user_id, None)
 
     def of(self, user_id: str) -> Session | None:
@@ -91,7 +91,7 @@ class Hub:
         session = self._users.get(user_id)
         return session if session is not None and session.state is State.OPEN else None
 
-    def believed(self, user_id: str) -> PresenceStatus:
+    def visible_presence(self, user_id: str) -> PresenceStatus:
         """What contacts believe of a user: one who left a moment ago has not left for them."""
         session = self.of(user_id)
         if session is not None:
@@ -99,10 +99,10 @@ class Hub:
         _, presence = self._departures.get(user_id, (0, PresenceStatus.OFFLINE))
         return presence
 
-    def departed(self, now: int) -> list[str]:
+    def pop_departures(self, now: int) -> list[str]:
         """Users gone for long enough that contacts are to hear of it; each is named once, unless it looked absent."""
         gone = [user for user, (at, _) in self._departures.items() if at <= now]
         shown = [user for user in gone if self._departures[user][1] is not PresenceStatus.OFFLINE]
         for user in gone:
-            self.returned(user)
+            self.cancel_departure(user)
         return shown

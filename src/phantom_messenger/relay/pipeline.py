@@ -1,94 +1,146 @@
-"""Frames in batches: verify all, store all in one transaction, then answer all.
+"""The three stages of every frame: verify, store, reply.
 
-Frames that arrive in one turn of the event loop are verified together. What they
-want stored is gathered while the writer is busy and goes to it as one batch, so under
-load one sync to disk serves many messages, and a lone message waits for nothing.
-Order is kept from end to end: frames are handled as they came, jobs run as they were
-submitted, continuations are called as the jobs ran.
+    submit -> [arrived, batches] -> handle -> [waiting, running] -> resume -> [outboxes] -> written
+
+Frames that arrive in one turn of the event loop are verified together. A handler is a generator: it yields a
+command for the store and is resumed with the result once that is on disk. Commands are gathered while the writer
+is busy and go to it as one batch, so under load one sync to disk serves many messages, and a lone message waits
+for nothing. What handlers answer is written at the end of their turn: see ``replies``.
+
+Order is kept from end to end: frames are handled as they came, commands run as they were yielded, handlers are
+resumed in the order of the results.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 
-from phantom_messenger.relay.ports import Failure, Helpers, Job, Scheduler, SignatureCheck, Verification, Writer
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.load import LoadGauge
+from phantom_messenger.relay.ports import (
+    Helpers,
+    Job,
+    Scheduler,
+    SignatureCheck,
+    Transaction,
+    Verification,
+    Writer,
+)
+from phantom_messenger.relay.quota import Spent
 from phantom_messenger.relay.reference import Letter
 from phantom_messenger.relay.session import Session
-from phantom_messenger.wire.codec import Decoded
+from phantom_messenger.wire import frames
 
 MAX_BATCH: Final = 512
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
-"""Jobs in one transaction, and what they store: bounds how long a commit takes and what a failed one undoes.
+"""Commands in one transaction, and what they store: bounds how long a commit takes and what a failed one undoes.
 
-The time that the jobs take is bounded by the writer.
+The time that the commands take is bounded by the writer.
 """
 
 MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
-"""Jobs that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
+"""Commands that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
 
-MAX_TURNED_BYTES: Final = 32 * 1024 * 1024
+MAX_UNVERIFIED_BYTES: Final = 32 * 1024 * 1024
 """Signed text of frames that wait for the verdicts of helpers; beyond it what can wait is refused."""
-
-LOAD_MS: Final = 1_000
-"""How long an answer may be on its way under load: what more than this can carry is refused early."""
-
-LEAST_LOAD: Final = 2_048
-MOST_LOAD: Final = 16_384
-"""Frames and jobs on their way that are always taken, for bursts, and never exceeded, for memory."""
-
-PACE_MS: Final = 250
-REST_MS: Final = 1_000
-"""Over so much busy time the pace is measured, and after so much rest it is forgotten."""
 
 LEAST_HELP: Final = 8
 """Signatures of one turn from which on they are checked beside the core: fewer are checked sooner here."""
 
 
-class Submission(NamedTuple):
-    """A frame that was admitted; ``check`` is what must verify, None if it is unsigned.
+class AccountGoneError(Exception):
+    """Raised at a handler's ``yield``: the account that it acts for is not the session's any more."""
 
-    ``letter``: what it was made from, of a client that knows the reference alone.
+
+class StoreJob(NamedTuple):
+    """What a handler yields: a job for the store, and about how many bytes it stores; 0 does not count as load."""
+
+    job: Job
+    size: int = 0
+
+
+def as_user(session: Session, job: Callable[[Transaction], Any], size: int = 0) -> StoreJob:
+    """A job for a logged-in user: nothing is done if the account is not the session's any more.
+
+    Accounts are deleted by ACCOUNT_DELETE, and by a login that takes the id, for it is certified, or the first
+    that proves the key: frames may be on their way then, of this connection or of another one of the user.
+    """
+    user, key, is_unproved = session.user_id, session.public_key_text, session.reference is not None
+
+    def run(tx: Transaction) -> Any:
+        is_there = tx.directory.public_key(user) == key and not (is_unproved and tx.directory.signs(user))
+        return job(tx) if is_there else AccountGoneError()
+
+    return StoreJob(run, size)
+
+
+Steps = Generator[StoreJob, Any, None]
+"""A handler under way."""
+
+
+class AdmittedFrame:
+    """A client's frame that was admitted, until it is answered.
+
+    Args:
+        session: whose.
+        frame: what was read.
+        signed_text: its canonical text without the signature.
+        check: what must verify, None if it is unsigned.
+        letter: what it was made from, of a client that knows the reference alone.
     """
 
-    session: Session
-    decoded: Decoded
-    check: SignatureCheck | None
-    letter: Letter | None = None
+    __slots__ = ("check", "frame", "letter", "loose", "session", "signed_text", "spent")
+
+    def __init__(
+        self,
+        session: Session,
+        frame: frames.ClientFrame,
+        signed_text: bytes,
+        check: SignatureCheck | None,
+        letter: Letter | None = None,
+    ) -> None:
+        self.session = session
+        self.frame = frame
+        self.signed_text = signed_text
+        self.check = check
+        self.letter = letter
+        self.loose: Letter | None = None
+        """``letter``, if the strict rules would refuse anything about it."""
+        self.spent: Spent | None = None
+        """What it counts for its address; given back if it is answered with an error."""
 
 
-class Turn:
+class VerifyBatch:
     """Frames that came in one turn, and what was found of their signatures; None while it is not known."""
 
-    __slots__ = ("arrived", "checks", "size", "verdicts")
+    __slots__ = ("checks", "frames", "size", "verdicts")
 
-    def __init__(self, arrived: list[Submission]) -> None:
-        self.arrived = arrived
-        self.checks = [submission.check for submission in arrived if submission.check is not None]
+    def __init__(self, admitted: list[AdmittedFrame]) -> None:
+        self.frames = admitted
+        self.checks = [one.check for one in admitted if one.check is not None]
         self.size = sum(len(message) for _, _, message in self.checks)
         self.verdicts: list[bool] | Exception | None = None
 
 
-class Work(NamedTuple):
-    """A job for the store, what is done with its result or ``Failure``, and the bytes it stores."""
+class _Waiting(NamedTuple):
+    """A handler that waits for the result of its command."""
 
-    job: Job
-    then: Callable[[Any], None]
-    size: int
+    steps: Steps
+    command: StoreJob
 
 
 class Pipeline:
-    """The way of every frame.
+    """The way of every frame, and of what the relay stores on its own account.
 
     Args:
         verify: checks signatures in batches.
         helpers: check many signatures beside the core; None if there are none.
-        writer: runs jobs durably, one batch at a time.
+        writer: runs commands durably, one batch at a time.
         schedule: runs an action in the next turn.
-        handle: called for each frame with whether its signature verified; does not raise.
-        broken: called instead if the verification itself fails.
-        now: monotonic milliseconds.
-        report: told of what a continuation raises; the others are called all the same.
+        handle: begins the handler of a frame, given whether its signature verified, or why that is not known.
+        gauge: counts what is on its way.
+        report: told of what a handler raises; the others go on all the same.
     """
 
     def __init__(
@@ -98,9 +150,8 @@ class Pipeline:
         helpers: Helpers | None = None,
         writer: Writer,
         schedule: Scheduler,
-        handle: Callable[[Submission, bool], None],
-        broken: Callable[[Submission, Exception], None],
-        now: Callable[[], int],
+        handle: Callable[[AdmittedFrame, bool | Exception], Steps],
+        gauge: LoadGauge,
         report: Callable[[Exception], None],
     ) -> None:
         self._verify = verify
@@ -108,164 +159,123 @@ class Pipeline:
         self._writer = writer
         self._schedule = schedule
         self._handle = handle
-        self._broken = broken
-        self._now = now
+        self._gauge = gauge
         self._report = report
-        self._arrived: list[Submission] = []
-        self._turns: deque[Turn] = deque()
-        self._turned = 0
-        self._turned_bytes = 0
-        self._waiting: deque[Work] = deque()
+        self._arrived: list[AdmittedFrame] = []
+        self._batches: deque[VerifyBatch] = deque()
+        self._unverified_bytes = 0
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
-        self._running: list[Work] = []
+        self._running: list[_Waiting] = []
         self._on_idle: Callable[[], None] | None = None
-        self._room = MOST_LOAD
-        self._storing = 0
-        self._finished = 0
-        self._busy = 0
-        self._busy_from = 0
-        self._rested_at = 0
-
-    @property
-    def load(self) -> int:
-        """How much is on its way: frames, and jobs that store something; what these entail is not counted again."""
-        return len(self._arrived) + self._turned + self._storing
 
     @property
     def is_full(self) -> bool:
-        """Whether more is on its way than can be done in ``LOAD_MS``, or than memory should hold."""
-        return self.load >= self._room or self._turned_bytes >= MAX_TURNED_BYTES
-
-    def put(self, submission: Submission) -> None:
-        """Take in an admitted frame."""
-        if not self.load:
-            self._begin()
-        if not self._arrived:
-            self._schedule(self._turn)
-        self._arrived.append(submission)
-
-    def store(self, job: Job, then: Callable[[Any], None], *, size: int = 0) -> None:
-        """Have a job run by the store; ``then`` gets its result after it is on disk.
-
-        If too much waits already, it gets a ``Failure`` at once, as for a full disk.
-
-        Args:
-            job: what to do.
-            then: called with the result where the core runs.
-            size: about how many bytes the job stores; 0 if it does not count as load.
-        """
-        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
-            self._schedule(lambda: then(Failure(OverflowError("too many jobs wait"), is_out_of_space=True)))
-            return
-        if not self.load:
-            self._begin()
-        self._waiting.append(Work(job, then, size))
-        self._waiting_bytes += size
-        self._storing += size > 0
-        self._dispatch()
+        """Whether more is on its way than can be done soon, or than memory should hold."""
+        return self._gauge.is_full or self._unverified_bytes >= MAX_UNVERIFIED_BYTES
 
     def when_idle(self, action: Callable[[], None]) -> None:
         """Run ``action`` once nothing is being verified or stored."""
         self._on_idle = action
         self._check_idle()
 
-    def _turn(self) -> None:
-        turn = Turn(self._arrived)
-        self._arrived = []
-        self._turns.append(turn)
-        self._turned += len(turn.arrived)
-        self._turned_bytes += turn.size
-        checks = turn.checks
+    # --- verify -------------------------------------------------------------------
+
+    def submit(self, admitted: AdmittedFrame) -> None:
+        """Take in an admitted frame."""
+        if not self._arrived:
+            self._schedule(self._verify_arrived)
+        self._arrived.append(admitted)
+        self._gauge.enter()
+
+    def _verify_arrived(self) -> None:
+        batch, self._arrived = VerifyBatch(self._arrived), []
+        self._batches.append(batch)
+        self._unverified_bytes += batch.size
 
         def known(verdicts: list[bool]) -> None:
-            turn.verdicts = verdicts
-            self._advance()
+            batch.verdicts = verdicts
+            self._handle_verified()
 
+        checks = batch.checks
         if len(checks) < LEAST_HELP or self._helpers is None or not self._helpers(checks, known):
             try:
-                turn.verdicts = self._verify(checks) if checks else []
-            except Exception as error:  # noqa: BLE001 - the border: what cannot be verified ends its session
-                turn.verdicts = error
-            self._advance()
+                batch.verdicts = self._verify(checks) if checks else []
+            except Exception as error:  # noqa: BLE001 - the boundary: what cannot be verified ends its session
+                batch.verdicts = error
+            self._handle_verified()
 
-    def _advance(self) -> None:
-        """Handle what is verified, in the order in which it came."""
-        while self._turns and (found := self._turns[0].verdicts) is not None:
-            turn = self._turns.popleft()
-            arrived = turn.arrived
-            self._turned -= len(arrived)
-            self._turned_bytes -= turn.size
-            if isinstance(found, Exception):
-                for submission in arrived:
-                    self._broken(submission, found)
-                continue
-            verdicts = iter(found)
-            for submission in arrived:
-                self._handle(submission, submission.check is None or next(verdicts))
+    def _handle_verified(self) -> None:
+        """Begin the handlers of what is verified, in the order in which it came."""
+        while self._batches and (found := self._batches[0].verdicts) is not None:
+            batch = self._batches.popleft()
+            self._unverified_bytes -= batch.size
+            verdicts = iter(()) if isinstance(found, Exception) else iter(found)
+            for admitted in batch.frames:
+                verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
+                self._resume(self._handle(admitted, verdict), None)
+            self._gauge.leave(len(batch.frames))
         self._check_idle()
 
-    def _dispatch(self) -> None:
-        # Started from a turn of its own, so that all jobs of this turn are in the batch.
-        if not self._running and len(self._waiting) == 1:
-            self._schedule(self._start)
+    # --- store --------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def run(self, steps: Steps) -> None:
+        """Begin steps of the relay's own; if the store fails, they are dropped, for nobody waits for an answer."""
+        self._resume(steps, None)
+
+    def _resume(self, steps: Steps, result: Any) -> None:
+        """Let a handler go on with the result of its command, until it yields the next one."""
+        try:
+            while True:
+                command = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
+                if len(self._waiting) < MAX_WAITING and self._waiting_bytes + command.size <= MAX_WAITING_BYTES:
+                    break
+                result = CommandFailed(OverflowError("too many commands wait"), is_out_of_space=True)
+        except (StopIteration, CommandFailed):
+            return
+        except Exception as error:  # noqa: BLE001 - the boundary: one failure is not the others'
+            self._report(error)
+            return
+        self._waiting.append(_Waiting(steps, command))
+        if command.size:
+            self._waiting_bytes += command.size
+            self._gauge.enter()
+        # Started from a turn of its own, so that all commands of this turn are in the batch.
+        if not self._running and len(self._waiting) == 1:
+            self._schedule(self._store_waiting)
+
+    def _store_waiting(self) -> None:
         if self._running or not self._waiting:
             return
-        batch: list[Work] = []
+        batch = self._running
         size = 0
         while (
-            self._waiting and len(batch) < MAX_BATCH and (not batch or size + self._waiting[0].size <= MAX_BATCH_BYTES)
+            self._waiting
+            and len(batch) < MAX_BATCH
+            and (not batch or size + self._waiting[0].command.size <= MAX_BATCH_BYTES)
         ):
             batch.append(self._waiting.popleft())
-            size += batch[-1].size
+            size += batch[-1].command.size
         self._waiting_bytes -= size
-        self._running = batch
-        self._writer([work.job for work in batch], self._done)
+        self._writer([waiting.command.job for waiting in batch], self._stored)
 
-    def _done(self, results: list[Any]) -> None:
+    # --- reply --------------------------------------------------------------------
+
+    def _stored(self, results: list[Any]) -> None:
+        """Resume the handlers whose commands were run; the others come first in the next batch."""
         finished, self._running = self._running, []
-        for work in reversed(finished[len(results) :]):  # there was no time for them
-            self._waiting.appendleft(work)
-            self._waiting_bytes += work.size
-        for work, result in zip(finished, results, strict=False):
-            try:
-                work.then(result)
-            except Exception as error:  # noqa: BLE001 - the border: one failure is not the others'
-                self._report(error)
-        stored = sum(work.size > 0 for work in finished[: len(results)])
-        self._storing -= stored
-        self._measure(stored)
-        self._start()
+        for waiting in reversed(finished[len(results) :]):
+            self._waiting.appendleft(waiting)
+            self._waiting_bytes += waiting.command.size
+        stored = 0
+        for (steps, command), result in zip(finished, results, strict=False):
+            stored += command.size > 0
+            self._resume(steps, result)
+        self._gauge.finish(stored)
+        self._store_waiting()
         self._check_idle()
 
-    def _begin(self) -> None:
-        """There is something to do again."""
-        now = self._now()
-        if now - self._rested_at >= REST_MS:  # what comes now may be of another kind
-            self._room, self._finished, self._busy = MOST_LOAD, 0, 0
-        self._busy_from = now
-
-    def _measure(self, count: int) -> None:
-        """See how much goes through in ``LOAD_MS``, in time in which there was something to do.
-
-        A measurement lasts until as much has gone through as there is: turns that verify and
-        batches that store take their time one after the other. A relay that falls behind never
-        gets there; it is measured after ``LOAD_MS``.
-        """
-        if not count:
-            return
-        now = self._now()
-        self._finished += count
-        busy = self._busy + now - self._busy_from
-        if busy >= PACE_MS and (self._finished >= self.load or busy >= LOAD_MS):
-            self._room = min(max(self._finished * LOAD_MS // busy, LEAST_LOAD), MOST_LOAD)
-            self._finished = busy = 0
-        self._busy, self._busy_from = busy, now
-        if not self.load:
-            self._rested_at = now
-
     def _check_idle(self) -> None:
-        if self._on_idle is not None and not (self._arrived or self._turns or self._waiting or self._running):
+        if self._on_idle is not None and not (self._arrived or self._batches or self._waiting or self._running):
             action, self._on_idle = self._on_idle, None
             action()

@@ -3,37 +3,34 @@
 No input or output: times are arguments, refusals are raised.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from phantom_messenger.rate_window import Window
-from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.reference import Lenience
-from phantom_messenger.relay.rules import REFUSED, RULES, State
+from phantom_messenger.relay.rules import REFUSED, State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
+from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
 
 
 @dataclass(slots=True)
-class Feed:
+class MailboxCursor:
     """How far the mailbox was sent on this connection.
 
-    While ``live``, new items are pushed as they come. Otherwise they stay in the store
-    and are read page by page (``loading`` while one is on its way). Both moves happen in
-    the order of the store's batches, so nothing is sent twice or left out.
+    While it has ``caught_up``, new items are pushed as they arrive. Otherwise they stay in the store
+    and are read page by page (``fetching`` while one is on its way): see ``mailbox_push``.
     """
 
-    sent: int = 0
-    live: bool = False
-    loading: bool = False
+    last_pushed: int = 0
+    caught_up: bool = False
+    fetching: bool = False
 
 
-Taken = tuple[ItemKind, int, str, str]
-"""Kind, seq, sender and name of an item that was written to a socket, until that has taken it."""
+Written = tuple[ItemKind, int, str, str]
+"""Kind, seq, sender and name of an item that was written to a socket, until the client has taken it."""
 
 _COUNTED: Final = {ErrorCode.INVALID_MESSAGE, ErrorCode.MESSAGE_TOO_LARGE}
 _COUNTED_TOO: Final = {Reason.ALREADY_AUTHENTICATED}
@@ -61,16 +58,13 @@ class Strikes:
         return code if window.take(now) else None
 
 
-Shed = Callable[[], int | None]
-
-
 class Session:
     """The state of one connection.
 
     Args:
         connection: where its messages go.
         connection_id: names it towards the client; random.
-        address: the party that connection and login limits count.
+        address: whom connection and login limits count.
         mark: stands for the address beside what it has stored as a stranger.
         host: the name in its handshake, if the relay takes that for its own.
         challenge: 32 random bytes in base64, to be signed by the login and by what serves on this connection alone.
@@ -83,7 +77,7 @@ class Session:
         "challenge",
         "connection",
         "connection_id",
-        "feed",
+        "cursor",
         "heard_at",
         "host",
         "mark",
@@ -126,9 +120,9 @@ class Session:
         """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE
         self.outbox = Outbox(connection, now)
-        self.feed = Feed()
+        self.cursor = MailboxCursor()
         self.strikes = Strikes()
-        self.unconfirmed: list[Taken] = []
+        self.unconfirmed: list[Written] = []
         self.opened_at = now
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""
@@ -144,7 +138,7 @@ class Session:
         """How large a WebSocket message of this client may be now."""
         return MAX_TRANSPORT_BYTES if self.state is State.OPEN else MAX_EARLY_BYTES
 
-    def hear(self, kind: str) -> None:
+    def judge_type(self, kind: str) -> None:
         """Judge a frame by its type alone, before its contents are read.
 
         Raises:
@@ -152,31 +146,3 @@ class Session:
         """
         if reason := REFUSED[self.state].get(kind):
             raise Refused(reason)
-
-    def admit(
-        self, frame: frames.ClientFrame, *, limiter: Limiter, wall: int, now: int, shed: Shed = lambda: None
-    ) -> None:
-        """Judge a well-formed frame that is legal now by the table: load, rate, freshness.
-
-        Args:
-            frame: what came.
-            limiter: counts it.
-            wall: the relay's wall clock in milliseconds.
-            now: monotonic milliseconds.
-            shed: asked for a frame that need not be taken now: when to send it again, if the relay has too much.
-
-        Raises:
-            Refused: ``OVERLOAD``, ``RATE`` or ``CLOCK``.
-        """
-        rule = RULES[type(frame)]
-        is_login = isinstance(frame, frames.Auth)
-        if rule.sheds and (wait := shed()):
-            raise Refused(Reason.OVERLOAD, retry_after=wait)
-        # A login counts once it is known whether it proves itself, and for whom: see ``handlers.authenticate``.
-        party = self.user_id or self.address
-        if not is_login and (wait := limiter.take(rule.rate, party, now)):
-            raise Refused(Reason.RATE, retry_after=wait)
-        if rule.signed and abs(frame.timestamp - wall) > CLOCK_TOLERANCE_MS:
-            raise Refused(Reason.CLOCK, details={"serverTime": wall})
-        if is_login:  # a connection has one try: without a proof it costs one signature check and no more
-            self.state = State.AUTHENTICATING

@@ -9,13 +9,14 @@ from msgspec import UNSET
 from phantom_messenger.events import Event, log
 from phantom_messenger.rate_window import Window
 from phantom_messenger.relay import signatures
-from phantom_messenger.relay.core import Core, storage_refusal
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.names import ANY, normal_or_none
 from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.permissions import Act, watchers
-from phantom_messenger.relay.ports import Failure, Page, PreKeyCounts, Transaction
-from phantom_messenger.relay.prekeys import is_low, status_of
-from phantom_messenger.relay.quota import Spent
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps, StoreJob
+from phantom_messenger.relay.ports import Page, PreKeyCounts, Transaction
+from phantom_messenger.relay.prekey_status import is_low, status_of
 from phantom_messenger.relay.reference import MAX_MALFORMED, has_proper_form
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Strikes
@@ -50,11 +51,45 @@ class Login(NamedTuple):
     prekeys: PreKeyCounts
 
 
-def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
+def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Steps:
     """AUTH: the key proves itself on this connection's challenge, then owns or takes its id.
 
     What has proved itself counts for its user, and what has not, or makes an account, for its address: so
     neighbours cannot lock each other out, nor somebody else use up a user's logins.
+    """
+    session, signed = admitted.session, frame.signature is not UNSET
+    certified = _check_proof(core, session, frame)
+    has_counted = False
+    try:
+        found: Login | Claim = yield _log_in(core, frame, certified=certified, may_create=False)
+        if found is Claim.NEW and session.state is not State.CLOSED:
+            _count_login(core, session.address)
+            has_counted = not signed
+            core.admission.spend(admitted, ACCOUNT_BYTES)
+            found = yield _log_in(core, frame, certified=certified, may_create=True)
+            if isinstance(found, Claim):
+                core.admission.give_back(admitted)
+            admitted.spent = None  # the account stays, whatever becomes of this login
+    except CommandFailed as failed:
+        core.admission.give_back(admitted)
+        core.replies.reply_failure(session, failed, frame.id)
+        core.replies.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
+        return
+    if session.state is State.CLOSED:
+        return
+    if isinstance(found, Claim):
+        raise Refused(_CLOSED[found])
+    if not has_counted:  # where no signature is asked for, a login is let in and proves nothing
+        _count_login(core, frame.payload.user_id if signed else session.address)
+    _become_user(session, frame)
+    _open(core, session, frame, found)
+
+
+def _check_proof(core: Core, session: Session, frame: frames.Auth) -> bool:
+    """Refuse what proves nothing; whether the id is the hash of the key.
+
+    Raises:
+        Refused: ``UNSIGNED``, ``CHALLENGE``, ``AUDIENCE``, ``KEY`` or ``IDENTITY``.
     """
     payload = frame.payload
     signed = frame.signature is not UNSET
@@ -76,12 +111,11 @@ def authenticate(core: Core, session: Session, frame: frames.Auth) -> None:
     if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
         raise Refused(Reason.IDENTITY)
-    _log_in(core, session, frame, certified=certified, spent=None)
+    return certified
 
 
-def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool, spent: Spent | None) -> None:
-    """Open the account that a login names; one that is not there yet at a second call, which has its place."""
-    may_create = spent is not None
+def _log_in(core: Core, frame: frames.Auth, *, certified: bool, may_create: bool) -> StoreJob:
+    """Open the account that a login names; one that is not there yet only if it may be made."""
     user, key, signed = frame.payload.user_id, frame.payload.public_key, frame.signature is not UNSET
     now = core.clock.persistent_ms()
 
@@ -97,43 +131,12 @@ def _log_in(core: Core, session: Session, frame: frames.Auth, *, certified: bool
         page = tx.mailboxes.read(user, 0, PAGE, now)
         return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
 
-    def then(result: Any) -> None:
-        if spent is not None and not isinstance(result, Login):
-            core.quota.give_back(spent)
-        if session.state is State.CLOSED:
-            return
-        if isinstance(result, Failure):
-            core.refuse(session, storage_refusal(result), frame.id)
-            core.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
-            return
-        if result is Claim.TAKEN or result is Claim.SIGNED:
-            refuse_login(core, session, Refused(_CLOSED[result]), frame.id)
-            return
-        # Where no signature is asked for, a login is let in and proves nothing. If it makes an account, it has counted.
-        party = session.address if not signed or result is Claim.NEW else user
-        has_counted = not signed and may_create
-        if wait := 0 if has_counted else core.limiter.take(RateClass.AUTH, party, core.clock.monotonic_ms()):
-            refuse_login(core, session, Refused(Reason.RATE, retry_after=wait), frame.id)
-        elif result is Claim.NEW:
-            try:
-                place = core.spend(session, ACCOUNT_BYTES)
-            except Refused as refused:
-                refuse_login(core, session, refused, frame.id)
-                return
-            _log_in(core, session, frame, certified=certified, spent=place)
-        else:
-            session.user_id = user
-            session.public_key, session.public_key_text = base64.b64decode(key), key
-            features = [] if frame.payload.features is UNSET else frame.payload.features
-            session.acks = "ack" in features
-            if "absent" in features:
-                session.presence = frames.PresenceStatus.OFFLINE
-            if session.reference is not None:
-                session.reference.has_proper_id = has_proper_form(user)
-                session.strikes = Strikes(malformed=Window(MAX_MALFORMED - 1))
-            _open(core, session, frame, result)
+    return StoreJob(job, size=1)
 
-    core.pipeline.store(job, then, size=1)
+
+def _count_login(core: Core, key: str) -> None:
+    if wait := core.admission.limiter.take(RateClass.AUTH, key, core.clock.monotonic_ms()):
+        raise Refused(Reason.RATE, retry_after=wait)
 
 
 def check_binding(core: Core, session: Session, challenge: str, audience: str) -> None:
@@ -150,20 +153,35 @@ def check_binding(core: Core, session: Session, challenge: str, audience: str) -
         raise Refused(Reason.AUDIENCE)
 
 
+def _become_user(session: Session, frame: frames.Auth) -> None:
+    """The connection is this user's from now on."""
+    payload = frame.payload
+    session.user_id = payload.user_id
+    session.public_key, session.public_key_text = base64.b64decode(payload.public_key), payload.public_key
+    features = [] if payload.features is UNSET else payload.features
+    session.acks = "ack" in features
+    if "absent" in features:
+        session.presence = frames.PresenceStatus.OFFLINE
+    if session.reference is not None:
+        session.reference.has_proper_id = has_proper_form(payload.user_id)
+        session.strikes = Strikes(malformed=Window(MAX_MALFORMED - 1))
+
+
 def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
+    """Let the session in, behind whatever it replaces; it gets its mail, and contacts hear of it."""
     current = core.hub.of(session.user_id)
     if current is not None and current.order > session.order:
         # A login that was long under way: whoever sent it has connected again since.
-        core.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
+        core.replies.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
         return
     session.state = State.OPEN
-    replaced, believed = core.hub.login(session, core.clock.monotonic_ms())
+    replaced, visible = core.hub.login(session, core.clock.monotonic_ms())
     if replaced is not None:
         if session.looks_absent and not replaced.looks_absent:
-            core.note_departure(session.user_id)
-        core.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
+            core.presence.note_departure(session.user_id)
+        core.replies.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
     now = core.clock.wall_ms()
-    core.send(
+    core.replies.send(
         session,
         frames.AuthSuccess(
             id=frame.id,
@@ -171,22 +189,24 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> Non
             timestamp=now,
         ),
     )
-    # The page was read in this login's place in the order of all jobs, so what comes after it is new.
-    for item in login.page.items:
-        core.push_item(session, item)
-    session.feed.live = login.page.complete
+    # The page was read in this login's place in the order of all commands, so what comes after it is new.
+    core.mailboxes.push_page(session, login.page)
     if login.prekeys.signed_id is not None and is_low(login.prekeys):
-        core.send(session, status_of(login.prekeys, UNSET, now))
+        core.replies.send(session, status_of(login.prekeys, UNSET, now))
     if not session.looks_absent:
-        core.show(session.user_id)
-        if believed is not frames.PresenceStatus.ONLINE:
-            core.tell_contacts(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
-    for contact in login.contacts:
+        core.receipts.show(session.user_id)
+        if visible is not frames.PresenceStatus.ONLINE:
+            core.presence.notify(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
+    _send_presence_of(core, session, login.contacts)
+
+
+def _send_presence_of(core: Core, session: Session, contacts: list[str]) -> None:
+    for contact in contacts:
         other = core.hub.of(contact)
         if other is None:
-            core.hub.missed(contact)
+            core.hub.absence_seen(contact)
         elif other.presence is not frames.PresenceStatus.OFFLINE:
-            core.send(session, core.presence(contact, other.presence))
+            core.replies.send(session, core.presence.notice(contact, other.presence))
 
 
 def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -> None:
@@ -195,11 +215,13 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
     What has proved nothing counts for the address; once that has had too many, its answer is to wait.
     """
     is_unproved = refused.reason in _UNPROVED
-    if is_unproved and (left := core.limiter.take(RateClass.AUTH, session.address, core.clock.monotonic_ms())):
+    if is_unproved and (
+        left := core.admission.limiter.take(RateClass.AUTH, session.address, core.clock.monotonic_ms())
+    ):
         refused = Refused(Reason.RATE, retry_after=left)
     code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
     wait = LOGIN_AGAIN_MS if refused.reason is Reason.CLOCK else refused.retry_after
-    core.send(
+    core.replies.send(
         session,
         frames.AuthFailure(
             id=request,
@@ -214,8 +236,8 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
     )
     limited = code is ErrorCode.RATE_LIMITED
     if limited and session.reference is not None and not session.reference.signs:
-        core.refuse(session, refused, request)
-    core.close(
+        core.replies.reply_error(session, refused, request)
+    core.replies.close(
         session,
         CloseCode.RATE_LIMITED if limited else CloseCode.AUTHENTICATION_FAILED,
         "too many logins" if limited else "authentication failed",

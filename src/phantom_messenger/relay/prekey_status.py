@@ -1,26 +1,10 @@
-"""PREKEY_STATUS: how many of somebody's prekeys are left."""
+"""PREKEY_STATUS: how many of a user's prekeys are left."""
 
-from typing import Any
+from msgspec import UNSET, UnsetType
 
-from msgspec import UNSET
-
-from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.ports import PreKeyCounts
-from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.limits import LOW_PREKEYS
-
-
-def prekey_status(core: Core, session: Session, frame: frames.PreKeyStatusQuery) -> None:
-    """PREKEY_STATUS: how many are left."""
-    user = session.user_id
-    core.store(
-        session,
-        frame.id,
-        lambda tx: tx.prekeys.counts(user),
-        lambda counts: core.send(session, status_of(counts, frame.id, core.clock.wall_ms())),
-        size=1,
-    )
 
 
 def is_low(counts: PreKeyCounts) -> bool:
@@ -30,7 +14,7 @@ def is_low(counts: PreKeyCounts) -> bool:
     )
 
 
-def status_of(counts: PreKeyCounts, request: Any, now: int) -> frames.PreKeyStatus:
+def status_of(counts: PreKeyCounts, request: str | UnsetType, now: int) -> frames.PreKeyStatus:
     """What is left, as its owner is told."""
     return frames.PreKeyStatus(
         id=request,

@@ -1,0 +1,262 @@
+"""KEY_EXCHANGE_INIT, KEY_EXCHANGE_RESPONSE, PREKEY_PUBLISH and PREKEY_STATUS."""
+
+import base64
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from phantom_messenger.relay import signatures
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core
+from phantom_messenger.relay.handlers.login import check_binding
+from phantom_messenger.relay.handlers.messages import MESSAGE_OVERHEAD
+from phantom_messenger.relay.permissions import Act, may
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps, StoreJob, as_user
+from phantom_messenger.relay.ports import (
+    Bundle,
+    Item,
+    ItemKind,
+    NewItem,
+    OneTimeKey,
+    PreKeyCounts,
+    Publication,
+    Refusal,
+    SignedKey,
+    Transaction,
+)
+from phantom_messenger.relay.prekey_status import is_low, status_of
+from phantom_messenger.wire import codec, frames, signing
+from phantom_messenger.wire.codes import Reason, Refused
+
+EXCHANGE_BYTES: Final = 4_096
+"""About what a key exchange frame takes in the store; see ``_size_of``."""
+
+
+def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExchangeInit) -> Steps:
+    """KEY_EXCHANGE_INIT: answered from the store if the target has published; passed on in any case."""
+    session, payload, loose = admitted.session, frame.payload, admitted.loose
+    requester, target = session.user_id, payload.target_id
+    _check_identity(session.public_key, payload.identity_key)
+    signature = _first_seen(core, admitted)
+    _check_dh_key(payload.ephemeral_key, "payload.ephemeralKey")
+    if payload.pre_key_bundle is not UNSET:
+        offered = payload.pre_key_bundle
+        _check_signed_key(core, session.public_key, offered.signed_pre_key, None if loose else offered.signature)
+        if offered.one_time_pre_key is not UNSET:
+            _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
+    now, item = core.clock.persistent_ms(), _exchange_item(admitted, frame, "init")
+
+    def job(tx: Transaction) -> Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]:
+        if loose and tx.directory.signs(target):
+            return Refused(Reason.SIGNATURE)
+        kept = _append_exchange(tx, target, item, now)
+        bundle = None
+        if tx.directory.public_key(target) is not None:
+            bundle = tx.prekeys.take(target, requester, now)
+        # A mailbox full of INITs does not keep newcomers out: the first message carries all that INIT says.
+        if isinstance(kept, Refused) and bundle is None:
+            return kept
+        return kept, bundle, kept is not Refusal.UNWANTED and tx.directory.note_written(requester, target, "")
+
+    stored, bundle, became_contacts = yield from _store_exchange(core, admitted, job, item, signature)
+    if bundle is not None:
+        core.replies.send(session, _response_from(bundle, target, frame.id, core.clock.wall_ms()))
+    if isinstance(stored, Item):
+        core.mailboxes.deliver(target, stored)
+    peer = core.hub.of(target)
+    if peer is not None and bundle is not None and is_low(bundle.left):
+        core.replies.send(peer, status_of(bundle.left, UNSET, core.clock.wall_ms()))
+    if became_contacts:
+        core.presence.announce_new_contacts(requester, target)
+
+
+def key_exchange_response(core: Core, admitted: AdmittedFrame, frame: frames.KeyExchangeResponse) -> Steps:
+    """KEY_EXCHANGE_RESPONSE: a client's own answer, passed on to the initiator."""
+    session, payload, loose = admitted.session, frame.payload, admitted.loose
+    _check_identity(session.public_key, payload.identity_key)
+    signature = _first_seen(core, admitted)
+    _check_signed_key(core, session.public_key, payload.signed_pre_key, None if loose else payload.pre_key_signature)
+    if payload.one_time_pre_key is not UNSET:
+        _check_dh_key(payload.one_time_pre_key, "payload.oneTimePreKey")
+    if payload.kem_pre_key is not UNSET:
+        if payload.kem_pre_key_signature is UNSET:
+            raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
+        _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
+    now, item = core.clock.persistent_ms(), _exchange_item(admitted, frame, "response")
+    target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
+    if target is None:
+        raise Refused(Reason.FIELD, field="payload.targetId")
+
+    def job(tx: Transaction) -> Refused | tuple[Item | Refusal, Bundle | None, bool]:
+        if loose and tx.directory.signs(target):
+            return Refused(Reason.SIGNATURE)
+        kept = _append_exchange(tx, target, item, now)
+        if isinstance(kept, Refused):
+            return kept
+        return kept, None, isinstance(kept, Item) and tx.directory.note_written(item.sender, target, "")
+
+    stored, _, became_contacts = yield from _store_exchange(core, admitted, job, item, signature)
+    if isinstance(stored, Item):
+        core.mailboxes.deliver(target, stored)
+    if became_contacts:
+        core.presence.announce_new_contacts(item.sender, target)
+
+
+def prekey_publish(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyPublish) -> Steps:
+    """PREKEY_PUBLISH: checked, stored, answered with PREKEY_STATUS."""
+    session, payload = admitted.session, frame.payload
+    check_binding(core, session, payload.challenge, payload.audience)
+    publication = _checked_publication(core, session.public_key, payload)
+    core.admission.spend(admitted, publication.size)
+    user = session.user_id
+    counts: PreKeyCounts | None = yield as_user(
+        session, lambda tx: tx.prekeys.publish(user, publication), publication.size
+    )
+    if counts is None:
+        raise Refused(Reason.PREKEY_FULL)
+    core.replies.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
+
+
+def prekey_status(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyStatusQuery) -> Steps:
+    """PREKEY_STATUS: how many are left."""
+    session = admitted.session
+    user = session.user_id
+    counts: PreKeyCounts = yield as_user(session, lambda tx: tx.prekeys.counts(user), size=1)
+    core.replies.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
+
+
+# --- what is stored -----------------------------------------------------------------
+
+
+def _store_exchange(
+    core: Core,
+    admitted: AdmittedFrame,
+    job: Callable[[Transaction], Any],
+    item: NewItem,
+    signature: str | None,
+) -> Generator[StoreJob, Any, tuple[Item | Refused | Refusal, Bundle | None, bool]]:
+    """Have a key exchange stored; one that is refused may be sent again."""
+    try:
+        size = _size_of(item)
+        core.admission.spend(admitted, size)
+        outcome = yield as_user(admitted.session, job, size)
+        if isinstance(outcome, Refused):
+            raise outcome
+    except (Refused, CommandFailed):
+        if signature is not None:
+            core.admission.seen_exchanges.discard(signature)
+        raise
+    return outcome  # type: ignore[no-any-return]
+
+
+def _append_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused | Refusal:
+    """Put a key exchange frame into the target's mailbox; why not, if it cannot be, or is not wanted there."""
+    if tx.directory.public_key(target) is None:
+        return Refused(Reason.USER)
+    known = may(Act.FILL, item.sender, target, tx.directory)
+    if not known and not may(Act.WRITE, item.sender, target, tx.directory):
+        tx.mailboxes.discard(target, item, now=now)
+        return Refusal.UNWANTED
+    kept = tx.mailboxes.append(target, item, known=known, now=now)
+    return kept if isinstance(kept, Item) else Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
+
+
+def _size_of(item: NewItem) -> int:
+    """What a key exchange takes in the store; a loose one can be as large as a message."""
+    return max(EXCHANGE_BYTES, len(item.head) + len(item.tail) + MESSAGE_OVERHEAD)
+
+
+def _exchange_item(
+    admitted: AdmittedFrame, frame: frames.KeyExchangeInit | frames.KeyExchangeResponse, name: str
+) -> NewItem:
+    session, loose = admitted.session, admitted.loose
+    sender = session.user_id
+    head, tail = loose.passed_on(sender) if loose else codec.split_at_seq(codec.route(frame, sender))
+    return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=head, tail=tail, mark=session.mark)
+
+
+# --- what is checked ----------------------------------------------------------------
+
+
+def _check_identity(public_key: bytes, identity_key: str) -> None:
+    if base64.b64decode(identity_key) != public_key:
+        raise Refused(Reason.KEY, field="payload.identityKey")
+
+
+def _first_seen(core: Core, admitted: AdmittedFrame) -> str | None:
+    """Remember the signature of a key exchange; None if it does not say to whom the frame goes, and may serve again.
+
+    Raises:
+        Refused: ``REPLAYED``.
+    """
+    if admitted.loose:
+        return None
+    signature: str = admitted.frame.signature  # type: ignore[union-attr,assignment] # a key exchange has one
+    if not core.admission.seen_exchanges.add(signature, core.clock.monotonic_ms()):
+        raise Refused(Reason.REPLAYED)
+    return signature
+
+
+def _checked_publication(core: Core, identity: bytes, payload: frames.PreKeyPublishPayload) -> Publication:
+    signed = payload.signed_pre_key
+    _check_signed_key(core, identity, signed.key, signed.signature)
+    for index, one_time in enumerate(payload.one_time_pre_keys):
+        _check_dh_key(one_time.key, f"payload.oneTimePreKeys[{index}].key")
+    kem_keys = list(payload.kem_pre_keys)
+    last_resort = None
+    if payload.last_resort_kem_pre_key is not UNSET:
+        part = payload.last_resort_kem_pre_key
+        kem_keys.append(part)
+        last_resort = SignedKey(part.id, part.key, part.signature)
+    _check_kem_keys(core, identity, [(part.key, part.signature) for part in kem_keys])
+    return Publication(
+        signed=SignedKey(signed.id, signed.key, signed.signature),
+        last_resort_kem=last_resort,
+        one_time=[OneTimeKey(part.id, part.key) for part in payload.one_time_pre_keys],
+        one_time_kem=[SignedKey(part.id, part.key, part.signature) for part in payload.kem_pre_keys],
+        replace=payload.replace is True,
+    )
+
+
+def _check_dh_key(key: str, field: str) -> None:
+    if not signatures.is_usable_x25519(base64.b64decode(key)):
+        raise Refused(Reason.KEY, field=field)
+
+
+def _check_signed_key(core: Core, identity: bytes, key: str, signature: str | None) -> None:
+    """A signed prekey; ``signature`` None: it is known to verify."""
+    _check_dh_key(key, "signedPreKey")
+    if signature is not None:
+        _check_signatures(core, identity, signing.signed_prekey_bytes, [(key, signature)])
+
+
+def _check_kem_keys(core: Core, identity: bytes, keys: list[tuple[str, str]]) -> None:
+    _check_signatures(core, identity, signing.kem_prekey_bytes, keys)
+
+
+def _check_signatures(
+    core: Core, identity: bytes, purpose: Callable[[bytes], bytes], keys: list[tuple[str, str]]
+) -> None:
+    checks = [(identity, base64.b64decode(mark), purpose(base64.b64decode(key))) for key, mark in keys]
+    if checks and not all(core.verify(checks)):
+        raise Refused(Reason.PREKEY_SIGNATURE)
+
+
+def _response_from(bundle: Bundle, target: str, request: Any, now: int) -> frames.RoutedKeyExchangeResponse:
+    return frames.RoutedKeyExchangeResponse(
+        id=request,
+        payload=frames.RoutedKeyExchangeResponsePayload(
+            sender_id=target,
+            identity_key=bundle.identity_key,
+            signed_pre_key=bundle.signed.key,
+            signed_pre_key_id=bundle.signed.id,
+            pre_key_signature=bundle.signed.signature,
+            one_time_pre_key=UNSET if bundle.one_time is None else bundle.one_time.key,
+            one_time_pre_key_id=UNSET if bundle.one_time is None else bundle.one_time.id,
+            kem_pre_key=UNSET if bundle.kem is None else bundle.kem.key,
+            kem_pre_key_id=UNSET if bundle.kem is None else bundle.kem.id,
+            kem_pre_key_signature=UNSET if bundle.kem is None else bundle.kem.signature,
+        ),
+        timestamp=now,
+    )

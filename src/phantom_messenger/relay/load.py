@@ -1,0 +1,77 @@
+"""How much is on its way through the relay, and whether more can be carried.
+
+What a second carries is measured, so that the bound is right on a small machine and on a big one.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+LOAD_MS: Final = 1_000
+"""How long an answer may be on its way under load: what more than this can carry is refused early."""
+
+LEAST_LOAD: Final = 2_048
+MOST_LOAD: Final = 16_384
+"""Frames and jobs on their way that are always taken, for bursts, and never exceeded, for memory."""
+
+PACE_MS: Final = 250
+REST_MS: Final = 1_000
+"""Over so much busy time the pace is measured, and after so much rest it is forgotten."""
+
+
+class LoadGauge:
+    """Counts frames, and commands that store something; what these entail is not counted again.
+
+    Args:
+        now: monotonic milliseconds.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.count = 0
+        self._now = now
+        self._room = MOST_LOAD
+        self._finished = 0
+        self._busy = 0
+        self._busy_from = 0
+        self._rested_at = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is on its way than can be done in ``LOAD_MS``."""
+        return self.count >= self._room
+
+    def enter(self) -> None:
+        """One more is on its way."""
+        if not self.count:
+            self._begin()
+        self.count += 1
+
+    def leave(self, count: int) -> None:
+        """So many have gone on; what they have stored counts by itself."""
+        self.count -= count
+
+    def finish(self, count: int) -> None:
+        """So many were stored: see how much goes through in ``LOAD_MS``, in time in which there was something to do.
+
+        A measurement lasts until as much has gone through as there is: turns that verify and batches that
+        store take their time one after the other. A relay that falls behind never gets there; it is measured
+        after ``LOAD_MS``.
+        """
+        if not count:
+            return
+        self.count -= count
+        now = self._now()
+        self._finished += count
+        busy = self._busy + now - self._busy_from
+        if busy >= PACE_MS and (self._finished >= self.count or busy >= LOAD_MS):
+            self._room = min(max(self._finished * LOAD_MS // busy, LEAST_LOAD), MOST_LOAD)
+            self._finished = busy = 0
+        self._busy, self._busy_from = busy, now
+        if not self.count:
+            self._rested_at = now
+
+    def _begin(self) -> None:
+        """There is something to do again."""
+        now = self._now()
+        if now - self._rested_at >= REST_MS:  # what comes now may be of another kind
+            self._room, self._finished, self._busy = MOST_LOAD, 0, 0
+        self._busy_from = now

@@ -1,0 +1,84 @@
+"""What waits in mailboxes goes out to those who are connected.
+
+New items are pushed while a session has caught up with its mailbox. When its client reads too slowly they stay in
+the store, and are fetched from there page by page once there is room again. Both moves happen in the order
+of the store's results, so nothing is sent twice or left out.
+"""
+
+from typing import Final
+
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.hub import Hub
+from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
+from phantom_messenger.relay.pipeline import Pipeline, Steps, StoreJob
+from phantom_messenger.relay.ports import Clock, Item, Page
+from phantom_messenger.relay.replies import Replies
+from phantom_messenger.relay.rules import State
+from phantom_messenger.relay.session import Session
+
+
+class MailboxPush:
+    """Moves each session's cursor through its mailbox.
+
+    Args:
+        hub: knows who is connected.
+        replies: takes what is sent.
+        pipeline: reads mailboxes in the order of all that is stored.
+        clock: tells what has expired.
+    """
+
+    def __init__(self, hub: Hub, replies: Replies, pipeline: Pipeline, clock: Clock) -> None:
+        self._hub: Final = hub
+        self._replies: Final = replies
+        self._pipeline: Final = pipeline
+        self._clock: Final = clock
+
+    def deliver(self, recipient: str, item: Item) -> None:
+        """Push a stored item to its recipient, if that is connected and has all before it."""
+        session = self._hub.of(recipient)
+        if session is None or not session.cursor.caught_up:
+            return
+        if session.outbox.level() > HIGH_WATER:
+            session.cursor.caught_up = False
+            return
+        self.push(session, item)
+
+    def push(self, session: Session, item: Item) -> None:
+        """Send one item of the mailbox, unless it has expired meanwhile."""
+        session.cursor.last_pushed = item.seq
+        if item.expires_at is not None and item.expires_at <= self._clock.persistent_ms():
+            return
+        self._replies.send_text(session, item.text)
+        if not session.acks:
+            session.unconfirmed.append((item.kind, item.seq, item.sender, item.name))
+        if session.reference is not None:
+            session.reference.pushed(item)
+
+    def push_page(self, session: Session, page: Page) -> None:
+        """Send the next items of the mailbox; behind its last page new items are pushed as they come."""
+        for item in page.items:
+            self.push(session, item)
+        session.cursor.caught_up = page.complete
+
+    def catch_up(self, session: Session) -> None:
+        """Fetch the next page if the session is behind its mailbox and its client can take it."""
+        cursor = session.cursor
+        if not cursor.caught_up and not cursor.fetching and session.outbox.level() < LOW_WATER:
+            self._pipeline.run(self._fetch(session))
+
+    def _fetch(self, session: Session) -> Steps:
+        cursor, user, after, now = (
+            session.cursor,
+            session.user_id,
+            session.cursor.last_pushed,
+            self._clock.persistent_ms(),
+        )
+        cursor.fetching = True
+        try:
+            page: Page = yield StoreJob(lambda tx: tx.mailboxes.read(user, after, PAGE, now))
+        except CommandFailed:
+            return  # the next tick tries again
+        finally:
+            cursor.fetching = False
+        if session.state is State.OPEN:
+            self.push_page(session, page)

@@ -1,0 +1,117 @@
+"""What the relay answers: gathered over a turn, then written at once, one write a connection."""
+
+from collections.abc import Callable
+
+from msgspec import UNSET, UnsetType
+
+from phantom_messenger.events import report
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.pipeline import AccountGoneError
+from phantom_messenger.relay.ports import Clock
+from phantom_messenger.relay.rules import State
+from phantom_messenger.relay.session import Session
+from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+
+RETRY_STORAGE_MS = 5_000
+"""When to try again after the relay could not store: a full disk is not freed faster."""
+
+Id = str | UnsetType
+
+
+class Replies:
+    """Queues frames in the outboxes of sessions, and closes them.
+
+    Args:
+        clock: for the timestamps of errors, and to count misbehaviour.
+        schedule: called when there is something to write, once until ``flush``.
+    """
+
+    def __init__(self, clock: Clock, schedule: Callable[[], object]) -> None:
+        self._clock = clock
+        self._schedule = schedule
+        self._unwritten: dict[Session, None] = {}
+
+    def send(self, session: Session, frame: frames.Frame) -> None:
+        """Queue a frame for this turn's write."""
+        self.send_text(session, codec.encode(frame))
+
+    def send_text(self, session: Session, text: bytes) -> None:
+        """Queue an encoded frame for this turn's write."""
+        if session.state is State.CLOSED:
+            return
+        session.outbox.push(text)
+        if not self._unwritten:
+            self._schedule()
+        self._unwritten[session] = None
+
+    def flush(self) -> list[Session]:
+        """Write what was gathered; the sessions that have not been cut for leaving too much unread."""
+        written, self._unwritten = list(self._unwritten), {}
+        kept = []
+        for session in written:
+            session.outbox.flush()
+            if session.outbox.overflows():
+                self.drop(session)
+            else:
+                kept.append(session)
+        return kept
+
+    def reply_error(self, session: Session, refused: Refused, request: Id) -> None:
+        """Answer with ERROR and count it; too many of a kind close the connection."""
+        self.send(
+            session,
+            frames.Error(
+                id=request,
+                payload=frames.ErrorPayload(
+                    code=refused.code,
+                    message=refused.sentence,
+                    details=refused.details,
+                    retry_after=UNSET if refused.retry_after is None else refused.retry_after,
+                ),
+                timestamp=self._clock.wall_ms(),
+            ),
+        )
+        if code := session.strikes.count(refused, self._clock.monotonic_ms()):
+            self.close(session, code, "too many refused messages")
+
+    def reply_failure(self, session: Session, error: Exception, request: Id) -> None:
+        """Answer for a handler that has raised this."""
+        match error:
+            case Refused():
+                self.reply_error(session, error, request)
+            case AccountGoneError():
+                self.close(session, CloseCode.NORMAL, "account deleted")
+            case CommandFailed():
+                if not error.is_out_of_space:
+                    report(error.error)
+                if session.state is not State.CLOSED:
+                    self.reply_error(session, storage_error(error), request)
+            case _:
+                self.reply_error(session, Refused(Reason.INTERNAL), request)
+                self.fail(session, error)
+
+    def close(self, session: Session, code: CloseCode, reason: str, *, wait_for_close: bool = True) -> None:
+        """Close a connection behind what it still has to be sent; nothing it sends counts any more."""
+        if session.state is State.CLOSED:
+            return
+        session.state = State.CLOSED
+        session.outbox.flush()
+        self._unwritten.pop(session, None)
+        session.connection.close(code, reason, patient=wait_for_close)
+
+    def drop(self, session: Session) -> None:
+        """Cut a connection whose client takes nothing; its mail stays in the store."""
+        session.state = State.CLOSED
+        self._unwritten.pop(session, None)
+        session.connection.abort()
+
+    def fail(self, session: Session, error: Exception) -> None:
+        """A bug has shown itself: log it, without user data, and end this session."""
+        report(error)
+        self.close(session, CloseCode.SERVER_ERROR, "internal error")
+
+
+def storage_error(failed: CommandFailed) -> Refused:
+    """The answer for what could not be stored."""
+    return Refused(Reason.STORAGE if failed.is_out_of_space else Reason.INTERNAL, retry_after=RETRY_STORAGE_MS)
