@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from phantom_messenger.wire import frames, limits
+from phantom_messenger.wire import frames, limits, splice
 from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.canonical import canonical_within, commas, parse_strictly
 from phantom_messenger.wire.codes import Reason, Refused
@@ -29,7 +29,8 @@ from phantom_messenger.wire.limits import (
     MIN_USER_ID_BYTES,
 )
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder(order="deterministic").encode
+"""Fields of frames are sorted already; the names of an error's details are not."""
 
 
 class Head(Struct):
@@ -61,7 +62,7 @@ _ANY_HEAD: Final = msgspec.json.Decoder(_AnyHead)
 _METADATA: Final = msgspec.json.Decoder(frames.Metadata)
 _TEXT: Final = msgspec.json.Decoder(str)
 _MOST_ESCAPED: Final = 6
-"""Bytes that JSON needs at most for what canonical form writes in one: an ASCII character as ``\\u0041``."""
+"""The most bytes JSON can use for what canonical form writes in one: an ASCII character as ``\\u0041``."""
 _CLIENT: Final = {name: msgspec.json.Decoder(kind) for name, kind in frames.CLIENT_FRAMES.items()}
 _RELAY: Final = {name: msgspec.json.Decoder(kind) for name, kind in frames.RELAY_FRAMES.items()}
 
@@ -131,7 +132,8 @@ def decode_client(text: bytes, kind: str = "") -> Decoded:
     if decoder is None:
         raise Refused(Reason.TYPE)
     frame, written = _checked(_read(decoder, text), text)
-    return Decoded(frame, _unsigned(frame, written))
+    is_signed = getattr(frame, "signature", UNSET) is not UNSET
+    return Decoded(frame, splice.without_signature(written) if is_signed else written)
 
 
 def decode_relay(text: bytes) -> frames.RelayFrame | None:
@@ -148,7 +150,7 @@ def decode_relay(text: bytes) -> frames.RelayFrame | None:
 
 
 def request_head(text: bytes) -> Request:
-    """Type and ``id`` of a message that may be broken otherwise, for the error answer."""
+    """Type and ``id`` of a message that may otherwise be broken, for the ERROR frame."""
     try:
         found = _ANY_HEAD.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -158,7 +160,7 @@ def request_head(text: bytes) -> Request:
 
 
 def _short_text(written: Raw, most: int) -> str | None:
-    """A JSON text of so many characters at most; what is longer, or something else, is not even read."""
+    """A JSON string of at most so many characters; anything longer, or not a string, is not even decoded."""
     text = bytes(written)
     if text[:1] != b'"' or len(text) > most * _MOST_ESCAPED + 2:
         return None
@@ -174,14 +176,14 @@ def signed_text(frame: frames.Frame) -> bytes:
 
 
 def route(frame: frames.Message | frames.KeyExchangeInit | frames.KeyExchangeResponse, sender_id: str) -> Any:
-    """Turn a client's frame into what its recipient gets: ``senderId`` added, ``seq`` still 0."""
+    """Turn a client's frame into what its recipient gets: with ``senderId``, and a ``seq`` of 0."""
     kind, payload_kind = _ROUTED[type(frame)]
     payload = payload_kind(sender_id=sender_id, **_fields(frame.payload))
     return kind(**{**_fields(frame), "payload": payload, "seq": 0})
 
 
 def original(frame: frames.RoutedFrame) -> frames.SignedFrame:
-    """Take away what the relay added, so that the sender's signature can be checked."""
+    """Remove what the relay added, so that the sender's signature can be verified."""
     kind, payload_kind = _ORIGINAL[type(frame)]
     payload = payload_kind(**_fields(frame.payload, payload_kind))
     found: frames.SignedFrame = kind(**{**_fields(frame, kind), "payload": payload})
@@ -189,7 +191,7 @@ def original(frame: frames.RoutedFrame) -> frames.SignedFrame:
 
 
 def routed_message(frame: frames.Message, unsigned: bytes, sender_id: str) -> tuple[bytes, bytes]:
-    """As ``split_at_seq(route(frame, sender_id))``, from the canonical text that is there already.
+    """As ``split_at_seq(route(frame, sender_id))``, without encoding anything again.
 
     Args:
         frame: a client's message.
@@ -199,26 +201,16 @@ def routed_message(frame: frames.Message, unsigned: bytes, sender_id: str) -> tu
     Returns:
         The bytes before and after the number of ``seq``.
     """
-    # Behind the payload stand only a number and the type, so the last match is its end; recipientId is its last field.
-    payload, end, tail = unsigned.rpartition(b'},"timestamp":')
-    head = b'%b,"senderId":"%b"},"seq":' % (payload, sender_id.encode())
-    return head, b',"signature":"%b"%b%b' % (frame.signature.encode(), end[1:], tail)
+    return splice.routed(unsigned, sender_id, frame.signature)
 
 
 def split_at_seq(frame: frames.Frame) -> tuple[bytes, bytes]:
-    """Encode a frame whose ``seq`` is 0 as the bytes before and after that number.
-
-    The mailbox fills the number in when it knows it. After ``seq`` come only signature,
-    timestamp and type, so the last match is the field itself.
-    """
-    head, name, tail = _encode(frame).rpartition(b'"seq":0,')
-    if not name:
-        raise ValueError("the frame has no seq of 0")
-    return head + name[:-2], b"," + tail
+    """Encode a frame whose ``seq`` is 0 as the bytes before and after that number."""
+    return splice.split_at_seq(_encode(frame))
 
 
 def without_seq(frame: F) -> F:
-    """The same frame as it is passed on past the mailbox."""
+    """The same frame as it is sent without going through the mailbox."""
     return msgspec.structs.replace(frame, seq=UNSET)
 
 
@@ -258,7 +250,7 @@ def _read(decoder: msgspec.json.Decoder[S], text: bytes) -> S:
 
 
 def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
-    """What the types cannot say: sizes, duplicate names, depth, base64; metadata becomes canonical.
+    """Check what the types cannot say: sizes, duplicate names, depth, base64; metadata becomes canonical.
 
     Returns:
         The frame and its canonical text.
@@ -291,23 +283,15 @@ def _check_names(frame: frames.Frame, text: bytes, written: bytes) -> None:
         parse_strictly(text)
 
 
-def _unsigned(frame: frames.Frame, written: bytes) -> bytes:
-    """``signed_text`` of a frame from its canonical text: behind the signature stand only a number and the type."""
-    if getattr(frame, "signature", UNSET) is UNSET:
-        return written
-    start = written.rindex(b',"signature":"')
-    return written[:start] + written[written.index(b'"', start + 14) + 1 :]
-
-
 def _canonical_metadata(written: bytes) -> bytes:
-    # Whatever stands behind a comma is a byte at least, however it is written.
+    # Whatever follows a comma takes at least a byte, however it is written.
     if len(written) > MAX_METADATA_BYTES * _MOST_ESCAPED or 2 * commas(written) > MAX_METADATA_BYTES:
         raise _metadata_size()
     text = canonical_within(parse_strictly(written, levels=MAX_DEPTH - _METADATA_DEPTH), MAX_METADATA_BYTES)
     if text is None:
         raise _metadata_size()
     try:
-        # As it was written: 1000.0 is no integer, although its canonical form looks like one.
+        # As it was written: 1000.0 is not an integer, although its canonical form looks like one.
         _METADATA.decode(written)
     except msgspec.ValidationError as error:
         found = _PATH.search(str(error))

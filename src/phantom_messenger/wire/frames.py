@@ -1,17 +1,16 @@
 """Every frame of the protocol as a frozen type.
 
-Fields stand in alphabetical order, and absent ones are ``UNSET``: so encoding a
-frame yields its canonical JSON without sorting (all names are ASCII, all numbers
-integers). A ``signature`` covers the frame without itself, ``seq`` and ``senderId``.
+Fields are in alphabetical order, and absent ones are ``UNSET``, so that encoding a frame yields
+its canonical JSON without sorting (all names are ASCII, all numbers integers). A ``signature``
+covers the frame without itself, ``seq`` and ``senderId``.
 
-An instance that ``wire.codec`` decoded is valid as far as one can see without
-knowing anybody: forms, sizes and base64 are right. Frames named ``Routed…`` are
-what the relay passes on; the rest is told apart by direction in ``CLIENT_FRAMES``
-and ``RELAY_FRAMES``.
+An instance that ``wire.codec`` decoded is valid as far as the frame alone can tell: shape,
+sizes and base64 are right. Frames named ``Routed…`` are what the relay passes on. Frames that
+share a ``type`` are told apart by direction, in ``CLIENT_FRAMES`` and ``RELAY_FRAMES``.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -39,8 +38,12 @@ Audience = Annotated[str, Meta(min_length=1, max_length=261)]
 """host[:port]: a domain name has at most 253 characters, a port five."""
 
 
+P = TypeVar("P")
+"""The payload of an envelope."""
+
+
 class Status(StrEnum):
-    """What has become of a MESSAGE; ``accepted`` and ``expired`` are added to the reference."""
+    """The delivery status of a MESSAGE; ``accepted`` and ``expired`` are additions to the reference."""
 
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
@@ -50,7 +53,7 @@ class Status(StrEnum):
 
 
 class PresenceStatus(StrEnum):
-    """What a client says of itself."""
+    """What a client reports about its user."""
 
     ONLINE = "online"
     TYPING = "typing"
@@ -67,14 +70,39 @@ class Empty(_Part, frozen=True, kw_only=True):
 
 
 class Frame(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """What all frames have in common; ``id``, ``signature``, ``timestamp`` and ``type`` stand in each."""
+    """The common base of all frames; each adds its ``type``."""
+
+
+class _Unsigned(Frame, Generic[P], frozen=True, kw_only=True):
+    """An envelope that nobody signs."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: P
+    timestamp: Integer
+
+
+class _WithoutPayload(Frame, frozen=True, kw_only=True):
+    """An envelope that says everything by its type."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: Empty | UnsetType = UNSET
+    timestamp: Integer
+
+
+class _Signed(Frame, Generic[P], frozen=True, kw_only=True):
+    """An envelope that its sender signs."""
+
+    id: EnvelopeId | UnsetType = UNSET
+    payload: P
+    signature: Signature
+    timestamp: Integer
 
 
 # --- connection and login ---------------------------------------------------------
 
 
 class LimitsPart(_Part, frozen=True, kw_only=True):
-    """What this relay allows, for a client to show or obey."""
+    """The limits of this relay, for a client to show or obey."""
 
     backlog: Integer
     encrypted_chars: Integer
@@ -96,7 +124,7 @@ class ConnectionAckPayload(_Part, frozen=True, kw_only=True):
 
 
 class ConnectionAck(Frame, frozen=True, kw_only=True):
-    """Relay to client, first of all: the challenge that the login must sign."""
+    """Relay to client, the first frame: the challenge that the login must sign."""
 
     payload: ConnectionAckPayload
     timestamp: Integer
@@ -114,7 +142,7 @@ class AuthPayload(_Part, frozen=True, kw_only=True):
 
 
 class Auth(Frame, frozen=True, kw_only=True):
-    """Client to relay: who I am, with the proof."""
+    """Client to relay: who I am, and the proof."""
 
     id: EnvelopeId | UnsetType = UNSET
     payload: AuthPayload
@@ -130,12 +158,9 @@ class AuthSuccessPayload(_Part, frozen=True, kw_only=True):
     session_id: str
 
 
-class AuthSuccess(Frame, frozen=True, kw_only=True):
-    """Relay to client: the session is open."""
+class AuthSuccess(_Unsigned[AuthSuccessPayload], frozen=True, kw_only=True):
+    """Relay to client: you are logged in."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: AuthSuccessPayload
-    timestamp: Integer
     type: Literal["AUTH_SUCCESS"] = "AUTH_SUCCESS"
 
 
@@ -148,29 +173,22 @@ class AuthFailurePayload(_Part, frozen=True, kw_only=True):
     retry_after: Integer | UnsetType = UNSET
 
 
-class AuthFailure(Frame, frozen=True, kw_only=True):
-    """Relay to client: no, and the connection closes."""
+class AuthFailure(_Unsigned[AuthFailurePayload], frozen=True, kw_only=True):
+    """Relay to client: the login failed, and the connection closes."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: AuthFailurePayload
-    timestamp: Integer
     type: Literal["AUTH_FAILURE"] = "AUTH_FAILURE"
 
 
 class AccountDeletePayload(_Part, frozen=True, kw_only=True):
-    """See ``AccountDelete``; both as in this connection's AUTH, so that it serves on no other."""
+    """See ``AccountDelete``; both as in this connection's AUTH, so that it is valid on no other."""
 
     audience: Audience
     challenge: Key32
 
 
-class AccountDelete(Frame, frozen=True, kw_only=True):
-    """Client to relay: forget me. Answered by close 1000 once it is on disk."""
+class AccountDelete(_Signed[AccountDeletePayload], frozen=True, kw_only=True):
+    """Client to relay: delete my account. Answered by close 1000 once that is on disk."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: AccountDeletePayload
-    signature: Signature
-    timestamp: Integer
     type: Literal["ACCOUNT_DELETE"] = "ACCOUNT_DELETE"
 
 
@@ -194,18 +212,14 @@ class KeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
     target_id: UserId
 
 
-class KeyExchangeInit(Frame, frozen=True, kw_only=True):
+class KeyExchangeInit(_Signed[KeyExchangeInitPayload], frozen=True, kw_only=True):
     """Client to relay: I want to talk to ``targetId``."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: KeyExchangeInitPayload
-    signature: Signature
-    timestamp: Integer
     type: Literal["KEY_EXCHANGE_INIT"] = "KEY_EXCHANGE_INIT"
 
 
 class RoutedKeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
-    """``KeyExchangeInitPayload`` with the sender added."""
+    """``KeyExchangeInitPayload`` with the sender added, in alphabetical order."""
 
     ephemeral_key: Key32
     identity_key: Key32
@@ -215,7 +229,7 @@ class RoutedKeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
 
 
 class RoutedKeyExchangeInit(Frame, frozen=True, kw_only=True):
-    """Relay to target: somebody wants to talk to you."""
+    """Relay to target: another user wants to talk to you."""
 
     id: EnvelopeId | UnsetType = UNSET
     payload: RoutedKeyExchangeInitPayload
@@ -240,13 +254,9 @@ class KeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
     target_id: UserId
 
 
-class KeyExchangeResponse(Frame, frozen=True, kw_only=True):
-    """Client to relay: my prekeys, for the one who asked."""
+class KeyExchangeResponse(_Signed[KeyExchangeResponsePayload], frozen=True, kw_only=True):
+    """Client to relay: my prekeys, for the user who asked."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: KeyExchangeResponsePayload
-    signature: Signature
-    timestamp: Integer
     type: Literal["KEY_EXCHANGE_RESPONSE"] = "KEY_EXCHANGE_RESPONSE"
 
 
@@ -267,7 +277,7 @@ class RoutedKeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
 
 
 class RoutedKeyExchangeResponse(Frame, frozen=True, kw_only=True):
-    """Relay to initiator: the target's prekeys, its own words (signed) or from the store (not)."""
+    """Relay to initiator: the target's prekeys, from the target itself (signed) or from the store (not signed)."""
 
     id: EnvelopeId | UnsetType = UNSET
     payload: RoutedKeyExchangeResponsePayload
@@ -312,25 +322,18 @@ class PreKeyPublishPayload(_Part, frozen=True, kw_only=True):
     signed_pre_key: SignedPreKeyPart
 
 
-class PreKeyPublish(Frame, frozen=True, kw_only=True):
-    """Client to relay: prekeys to hand out while I am away.
+class PreKeyPublish(_Signed[PreKeyPublishPayload], frozen=True, kw_only=True):
+    """Client to relay: prekeys to hand out while I am offline.
 
-    One-time keys add to those that are there, or with ``replace`` take their place.
+    One-time keys are added to those that are stored; with ``replace`` they replace them.
     """
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: PreKeyPublishPayload
-    signature: Signature
-    timestamp: Integer
     type: Literal["PREKEY_PUBLISH"] = "PREKEY_PUBLISH"
 
 
-class PreKeyStatusQuery(Frame, frozen=True, kw_only=True):
+class PreKeyStatusQuery(_WithoutPayload, frozen=True, kw_only=True):
     """Client to relay: how many of my prekeys are left?"""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: Empty | UnsetType = UNSET
-    timestamp: Integer
     type: Literal["PREKEY_STATUS"] = "PREKEY_STATUS"
 
 
@@ -344,12 +347,9 @@ class PreKeyStatusPayload(_Part, frozen=True, kw_only=True):
     signed_pre_key_id: PreKeyId | UnsetType = UNSET
 
 
-class PreKeyStatus(Frame, frozen=True, kw_only=True):
-    """Relay to client: what is left; also unasked when fewer than ten of a kind are."""
+class PreKeyStatus(_Unsigned[PreKeyStatusPayload], frozen=True, kw_only=True):
+    """Relay to client: how many are left; also sent unasked when fewer than ten of a kind are."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: PreKeyStatusPayload
-    timestamp: Integer
     type: Literal["PREKEY_STATUS"] = "PREKEY_STATUS"
 
 
@@ -378,30 +378,16 @@ class MessagePayload(_Part, frozen=True, kw_only=True):
         return Metadata() if self.metadata is UNSET else _METADATA.decode(self.metadata)
 
 
-class Message(Frame, frozen=True, kw_only=True):
+class Message(_Signed[MessagePayload], frozen=True, kw_only=True):
     """Client to relay: an encrypted message."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: MessagePayload
-    signature: Signature
-    timestamp: Integer
     type: Literal["MESSAGE"] = "MESSAGE"
 
 
-class RoutedMessagePayload(_Part, frozen=True, kw_only=True):
+class RoutedMessagePayload(MessagePayload, frozen=True, kw_only=True):
     """``MessagePayload`` with the sender added."""
 
-    conversation_id: ConversationId
-    encrypted: Base64
-    message_id: MessageId
-    metadata: Raw | UnsetType = UNSET
-    recipient_id: UserId
     sender_id: UserId
-
-    @property
-    def options(self) -> Metadata:
-        """The known members of ``metadata``."""
-        return Metadata() if self.metadata is UNSET else _METADATA.decode(self.metadata)
 
 
 class RoutedMessage(Frame, frozen=True, kw_only=True):
@@ -425,16 +411,13 @@ class MessageAckPayload(_Part, frozen=True, kw_only=True):
     timestamp: Integer | UnsetType = UNSET
 
 
-class MessageAck(Frame, frozen=True, kw_only=True):
+class MessageAck(_Unsigned[MessageAckPayload], frozen=True, kw_only=True):
     """Client to relay: what I did with a message, named by sender and id.
 
-    With ``seq`` instead of the two, and status ``delivered``, it confirms another
-    item of the mailbox (a receipt or a key exchange that waited).
+    With ``seq`` instead of these two, and status ``delivered``, it confirms another item of
+    the mailbox: a receipt or a key exchange.
     """
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: MessageAckPayload
-    timestamp: Integer
     type: Literal["MESSAGE_ACK"] = "MESSAGE_ACK"
 
 
@@ -448,7 +431,7 @@ class ReceiptPayload(_Part, frozen=True, kw_only=True):
 
 
 class Receipt(Frame, frozen=True, kw_only=True):
-    """Relay to sender, MESSAGE_ACK: what has become of your message to ``recipientId``."""
+    """Relay to sender, as MESSAGE_ACK: the delivery status of your message to ``recipientId``."""
 
     id: EnvelopeId | UnsetType = UNSET
     payload: ReceiptPayload
@@ -467,21 +450,15 @@ class BlockPayload(_Part, frozen=True, kw_only=True):
     user_id: UserId
 
 
-class Block(Frame, frozen=True, kw_only=True):
-    """Client to relay: keep ``userId`` away from me, or no longer."""
+class Block(_Unsigned[BlockPayload], frozen=True, kw_only=True):
+    """Client to relay: block ``userId``, or unblock."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: BlockPayload
-    timestamp: Integer
     type: Literal["BLOCK"] = "BLOCK"
 
 
-class BlockDone(Frame, frozen=True, kw_only=True):
-    """Relay to client: it is so, and on disk."""
+class BlockDone(_Unsigned[BlockPayload], frozen=True, kw_only=True):
+    """Relay to client: done, and on disk."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: BlockPayload
-    timestamp: Integer
     type: Literal["BLOCK"] = "BLOCK"
 
 
@@ -496,12 +473,9 @@ class PresencePayload(_Part, frozen=True, kw_only=True):
     user_id: UserId | UnsetType = UNSET
 
 
-class Presence(Frame, frozen=True, kw_only=True):
-    """Client to relay: what I am doing (``status``), or a question about ``userId``."""
+class Presence(_Unsigned[PresencePayload], frozen=True, kw_only=True):
+    """Client to relay: my own presence (``status``), or a question about that of ``userId``."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: PresencePayload
-    timestamp: Integer
     type: Literal["PRESENCE"] = "PRESENCE"
 
 
@@ -514,12 +488,9 @@ class PresenceNoticePayload(_Part, frozen=True, kw_only=True):
     user_id: UserId
 
 
-class PresenceNotice(Frame, frozen=True, kw_only=True):
-    """Relay to client: what a contact is doing."""
+class PresenceNotice(_Unsigned[PresenceNoticePayload], frozen=True, kw_only=True):
+    """Relay to client: the presence of a contact."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: PresenceNoticePayload
-    timestamp: Integer
     type: Literal["PRESENCE"] = "PRESENCE"
 
 
@@ -532,30 +503,21 @@ class ErrorPayload(_Part, frozen=True, kw_only=True):
     retry_after: Integer | UnsetType = UNSET
 
 
-class Error(Frame, frozen=True, kw_only=True):
+class Error(_Unsigned[ErrorPayload], frozen=True, kw_only=True):
     """Relay to client: the request with this ``id`` was refused."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: ErrorPayload
-    timestamp: Integer
     type: Literal["ERROR"] = "ERROR"
 
 
-class Ping(Frame, frozen=True, kw_only=True):
+class Ping(_WithoutPayload, frozen=True, kw_only=True):
     """Client to relay: are you there?"""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: Empty | UnsetType = UNSET
-    timestamp: Integer
     type: Literal["PING"] = "PING"
 
 
-class Pong(Frame, frozen=True, kw_only=True):
+class Pong(_WithoutPayload, frozen=True, kw_only=True):
     """Relay to client: I am."""
 
-    id: EnvelopeId | UnsetType = UNSET
-    payload: Empty | UnsetType = UNSET
-    timestamp: Integer
     type: Literal["PONG"] = "PONG"
 
 
