@@ -113,13 +113,14 @@ def test_closed_port_is_said_in_a_sentence(tmp_path: Path, host: str) -> None:
     url = f"ws://{host}:{closed_port()}/ws"
     said = run(unreachable(opened(tmp_path, "alice", url)))
     assert said == (
-        f"the relay at {url} cannot be reached: nothing is listening there; is the relay running, and the port right?"
+        f"the relay at {url} cannot be reached: "
+        "connection refused; check that the relay is running and the port is right"
     )
 
 
 def test_unknown_host_is_said_in_a_sentence(tmp_path: Path) -> None:
     said = run(unreachable(opened(tmp_path, "alice", "ws://no-such-relay.invalid/ws")))
-    assert said.endswith("cannot be reached: the host name is not known; check it and the network")
+    assert said.endswith("cannot be reached: unknown host name; check it and the network")
 
 
 def test_something_else_than_a_relay_is_said_in_a_sentence(tmp_path: Path, relay: RelayProcess) -> None:

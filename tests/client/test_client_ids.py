@@ -67,8 +67,8 @@ def test_four_wrong_characters_never_pass(user_id: str) -> None:
     [
         (written_id(SOME[0])[:-1], "fewer than 61"),
         (written_id(SOME[0]) + "q", "more than 61"),
-        (written_id(SOME[0])[:-1] + "b", "a character of this id is wrong"),
-        (written_id(SOME[0])[:-6] + written_id(SOME[0])[-6:].upper().replace("0", "O"), "a character"),
+        (written_id(SOME[0])[:-1] + "b", "this ID has a wrong character"),
+        (written_id(SOME[0])[:-6] + written_id(SOME[0])[-6:].upper().replace("0", "O"), "wrong character"),
     ],
 )
 def test_sentence_says_to_copy_it_again(text: str, sentence: str) -> None:

@@ -78,7 +78,7 @@ async def said(client: Client, attempts: int = 1) -> str:
 
 NO_RELAY = "there is no Phantom relay at this address"
 ELSEWHERE = "a redirect is not followed"
-LOGIN_PAGE = "the address sends its visitors elsewhere, where a relay cannot be; is there a page to log in at?"
+LOGIN_PAGE = "the address redirects to a place where no relay can be; do you have to log in to this network first?"
 SWITCHING = "Upgrade: websocket", "Connection: Upgrade"
 
 ANSWERS: dict[str, tuple[bytes, str]] = {
@@ -99,9 +99,9 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
         http("308 X", "Location: https://127.0.0.1:8443/ws"),
         "asks for TLS; use wss://127.0.0.1:8443/ws",
     ),
-    "nothing": (b"", "what answers there is no relay; is it wss://, with TLS?"),
-    "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "what answers there is no relay; is it wss://, with TLS?"),
-    "an alert of TLS": (b"\x15\x03\x01\x00\x02\x02\x46", "what answers there is no relay; is it wss://, with TLS?"),
+    "nothing": (b"", "the answer is not that of a relay; is it wss://, with TLS?"),
+    "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not that of a relay; is it wss://, with TLS?"),
+    "an alert of TLS": (b"\x15\x03\x01\x00\x02\x02\x46", "the answer is not that of a relay; is it wss://, with TLS?"),
     "101 for another key": (http("101 X", *SWITCHING, "Sec-WebSocket-Accept: AAAA", body=""), NO_RELAY),
     "101 without more": (http("101 X", body=""), NO_RELAY),
     "a close 1008 before the login": (b"1008", "go away"),

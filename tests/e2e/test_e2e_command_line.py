@@ -198,7 +198,7 @@ def test_relay_that_is_down_keeps_the_text_and_says_so(home: Path, start_relay: 
     sent = phantom(home, "send", "-p", "alice", "bob", "later", "--timeout", "2s")
     assert sent.returncode == 1
     progress, error = sent.stderr.splitlines()
-    assert "retrying for 2 s: nothing is listening there" in progress
+    assert "retrying for 2 s: connection refused" in progress
     assert "the message is saved and will be sent the next time you connect" in error
     relay.restart()
     assert phantom(home, "chat", "-p", "alice", "bob").returncode == 0

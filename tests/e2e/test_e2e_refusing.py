@@ -104,7 +104,7 @@ def test_id_with_a_wrong_letter_is_refused(friends: Path) -> None:
     wrong = right[:30] + ("q" if right[30] != "q" else "p") + right[31:]
     done = phantom(friends, "contacts", "add", "-p", "alice", "typo", wrong)
     assert done.returncode == 2
-    assert done.stderr == "phantom: a character of this id is wrong; copy it again\n"
+    assert done.stderr == "phantom: this ID has a wrong character; copy it again\n"
     assert list(rows(friends, "alice")) == ["bob"]
 
 

@@ -210,7 +210,7 @@ class DevicePart:
                 self.messenger.connected(HOST)
                 self._tick(wire)
             case Gone():
-                self.lose("the connection was lost" if self._is_open else "nothing is listening there")
+                self.lose("the connection was lost" if self._is_open else "connection refused")
             case Closed():
                 self.lose(item.reason, item.code)
             case bytes():

@@ -65,14 +65,14 @@ def plain_id(text: str) -> str:
     text = text.strip()
     if len(text) != _LENGTH:
         more = "more" if len(text) > _LENGTH else "fewer"
-        raise InvalidUserId(f"this id has {more} than {_LENGTH} characters; copy it again")
+        raise InvalidUserId(f"this ID has {more} than {_LENGTH} characters; copy it again")
     try:
         prefix, groups = decode(text)
         raw = _ungrouped(groups)
     except ValueError:
-        raise InvalidUserId("a character of this id is wrong; copy it again") from None
+        raise InvalidUserId("this ID has a wrong character; copy it again") from None
     if prefix != PREFIX or len(raw) != ID_BYTES:
-        raise InvalidUserId("this is no user id; ask your contact for the output of 'phantom id'")
+        raise InvalidUserId("this is not a user ID; ask your contact for the output of 'phantom id'")
     return base64.b64encode(raw).decode()
 
 

@@ -34,7 +34,7 @@ def checked_name(name: str) -> str:
     name = normal_name(name)
     is_id = is_user_id(name) or looks_written(name)
     if not name or len(name) > MAX_NAME or is_blank(name) or one_line(name) != name or is_id:
-        raise UsageError(f"a name has 1 to {MAX_NAME} printable characters, and is no id; choose another")
+        raise UsageError(f"a name needs 1 to {MAX_NAME} printable characters and cannot be a user ID; choose another")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Why a relay could not be reached, in a sentence. Whatever keeps a connection from being made passes: an outage."""
+"""Why a relay could not be reached, in one sentence. Whatever prevents a connection is taken to pass: an outage."""
 
 import asyncio
 import datetime as dt
@@ -35,10 +35,10 @@ _PLAIN: Final = "no answer; is it ws://, without TLS?"
 
 
 class Outage(NamedTuple):
-    """What to tell.
+    """What to report.
 
-    ``reason`` is a sentence; ``retry_after`` seconds that were asked for, None if none were; ``busy``: something is
-    there and has no room, or too much to do.
+    ``reason`` is a sentence; ``retry_after`` the seconds that were asked for, or None; ``busy``: a relay is there, but
+    full or overloaded.
     """
 
     reason: str
@@ -57,13 +57,13 @@ async def outage(url: str, error: Exception) -> Outage:
         case ssl.SSLCertVerificationError():
             return Outage(await _distrust(url, error))
         case ssl.SSLError():
-            return Outage(f"TLS fails there ({error.reason or 'no reason given'}); is it ws://, without TLS?")
+            return Outage(f"the TLS handshake failed ({error.reason or 'no reason given'}); is it ws://, without TLS?")
         case ConnectionResetError() | BrokenPipeError() | EOFError() if is_tls:
-            return Outage("the connection was cut while TLS was agreed on; is it ws://, without TLS?")
+            return Outage("the connection was closed during the TLS handshake; is it ws://, without TLS?")
         case OSError():
             return Outage(_why(error))
         case InvalidMessage() if not is_tls:
-            return Outage("what answers there is no relay; is it wss://, with TLS?")
+            return Outage("the answer is not that of a relay; is it wss://, with TLS?")
         case _:
             return Outage("there is no Phantom relay at this address")
 
@@ -77,7 +77,7 @@ def _answered(url: str, error: Answered) -> Outage:
     if error.location:
         return Outage(_redirected(url, error.location))
     if error.status in _BUSY:
-        return Outage("the relay is not ready, or has no room for another connection", _seconds(error), busy=True)
+        return Outage("the relay is not ready, or has too many connections", _seconds(error), busy=True)
     if error.status == HTTPStatus.BAD_REQUEST and url.startswith("ws:"):
         return Outage("there is no Phantom relay at this address (HTTP 400); is it wss://, with TLS?")
     return Outage(f"there is no Phantom relay at this address (HTTP {error.status})", _seconds(error))
@@ -92,14 +92,14 @@ def _redirected(url: str, location: str) -> str:
     except ValueError:
         host = port = None
     if host is None:
-        return "the address sends its visitors elsewhere, where a relay cannot be; is there a page to log in at?"
+        return "the address redirects to a place where no relay can be; do you have to log in to this network first?"
     if host == here.hostname and here.scheme == "ws" and there.scheme in _SECURE.values():
         name = f"[{host}]" if ":" in host else host
         at = name if port == _DEFAULT_PORTS["wss"] else f"{name}:{port}"
         return f"the address asks for TLS; use wss://{at}{here.path}"
     return (
-        f"the address sends its visitors to {one_line(host)}, and a redirect is not followed; "
-        "is there a page to log in at, or has the relay moved?"
+        f"the address redirects to {one_line(host)}, and a redirect is not followed; "
+        "do you have to log in to this network first, or has the relay moved?"
     )
 
 
@@ -168,12 +168,12 @@ def _day(moment: dt.datetime) -> str:
 
 def _why(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        return "the host name is not known; check it and the network"
+        return "unknown host name; check it and the network"
     # Several addresses of one name come as one error, whose text names them all.
     numbers = {error.errno} if error.errno else {int(found) for found in re.findall(r"\[Errno (\d+)\]", str(error))}
     if errno.ECONNREFUSED in numbers:
-        return "nothing is listening there; is the relay running, and the port right?"
+        return "connection refused; check that the relay is running and the port is right"
     if len(numbers) == 1:
         (number,) = numbers
         return one_line((error.strerror or errno.errorcode.get(number, "the connection failed")).lower())
-    return "it cannot be reached from here; check the network"
+    return "no route to it; check the network"

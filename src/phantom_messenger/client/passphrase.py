@@ -21,9 +21,9 @@ def chosen(text: str, *, what: str) -> bytes:
     """
     normal = _normal(text)
     if not normal:
-        raise UsageError(f"a passphrase for {what} is needed; choose one")
+        raise UsageError(f"{what} needs a passphrase; choose one")
     if any(unicodedata.category(char) == "Cc" for char in normal):
-        raise UsageError(f"the passphrase of {what} has a control character in it; choose one without")
+        raise UsageError(f"the passphrase of {what} contains a control character; choose one without")
     return _encoded(normal, what)
 
 
