@@ -5,17 +5,17 @@ from pathlib import Path
 _STARTUP = """
 import phantom_messenger.relay.server as server
 
-server.TIDY_SECONDS = {tidy_seconds}
+server.SCRUB_SECONDS = {scrub_seconds}
 """
 
 
-def changed(folder: Path, *, tidy_seconds: float) -> dict[str, str]:
+def changed(folder: Path, *, scrub_seconds: float) -> dict[str, str]:
     """What the environment of the relay must have, so that Python changes it at its start.
 
     Args:
         folder: a new one, for the file that does it.
-        tidy_seconds: how often it tidies.
+        scrub_seconds: how often it tidies.
     """
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_STARTUP.format(tidy_seconds=tidy_seconds))
+    (folder / "sitecustomize.py").write_text(_STARTUP.format(scrub_seconds=scrub_seconds))
     return {"PYTHONPATH": str(folder)}

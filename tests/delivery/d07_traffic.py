@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay.server import TIDY_SECONDS
+from phantom_messenger.relay.server import SCRUB_SECONDS
 from support.markers import Leftover, Markers
 from support.people import Frame
 from support.simulated import SECOND, Client, World
@@ -40,7 +40,7 @@ class Traffic:
         if not overwrites:
             store._connection.pragma("secure_delete", "off")
         self.world = World(store=store)
-        self._since_tidy = 0
+        self._since_scrub = 0
         self._alice = self.world.login("alice")
         self._others = [self.world.login(name) for name in ("bob", "carol", "dave")]
         for other in self._others:
@@ -63,11 +63,11 @@ class Traffic:
         """The relay's timer fires once a second, and tidies as the server's does."""
         for _ in range(seconds):
             self.world.pass_time(SECOND)
-            self._since_tidy += 1
-            if self._since_tidy >= TIDY_SECONDS:
-                self._since_tidy = 0
+            self._since_scrub += 1
+            if self._since_scrub >= SCRUB_SECONDS:
+                self._since_scrub = 0
                 if self._tidies:
-                    self.world.store.tidy()
+                    self.world.store.scrub()
 
     def leftovers(self) -> list[Leftover]:
         """What the files still hold of what was removed."""

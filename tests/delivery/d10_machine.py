@@ -168,7 +168,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(
         what=st.sampled_from(
-            ["connect", "speak", "cut", "cut", "kill", "restart", "skew", "skew", "fill", "hold", "tidy"]
+            ["connect", "speak", "cut", "cut", "kill", "restart", "skew", "skew", "fill", "hold", "scrub"]
         ),
         number=numbers,
         jump=jumps,
@@ -193,8 +193,8 @@ class MemoryMachine(RuleBasedStateMachine):
                 self.world.writer.full = True
             case "hold":
                 self.world.writer.holding = True
-            case "tidy":
-                self.world.store.tidy()
+            case "scrub":
+                self.world.store.scrub()
 
     def speak(self, line: Line) -> None:
         """Before the login."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from disk_model import DiskStore
 
+from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay.ports import (
     Bundle,
     Failure,
@@ -147,8 +148,8 @@ def _contents(tx: Transaction) -> Book:
 
 
 def _keys_left(tx: Transaction, user: str, kind: int) -> list[int]:
-    assert isinstance(tx, DiskStore)
-    rows = tx._connection.execute(
+    assert isinstance(tx, Tables)
+    rows = tx.connection.execute(
         "SELECT id FROM one_time_prekeys JOIN accounts USING (account) WHERE user_id = ? AND kind = ? ORDER BY entry",
         (user, kind),
     )

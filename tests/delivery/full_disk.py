@@ -42,7 +42,7 @@ from support.stores import (
 )
 
 PATIENCE: Final = 20.0
-QUICK: Final = patched("import phantom_messenger.relay.server as server; server.TIDY_SECONDS = 2.0")
+QUICK: Final = patched("import phantom_messenger.relay.server as server; server.SCRUB_SECONDS = 2.0")
 RECOVERY: Final = amount(2, 20) + 5.0
 """Seconds in which the relay recovers: it looks every 20, in the short form every 2."""
 
@@ -115,7 +115,7 @@ def check_removals(store: SQLiteStore, sent: Sequence[str]) -> None:
 
 def removals_go_on(disk: SmallDisk) -> None:
     store, sent = filled(disk)
-    assert store.is_cramped
+    assert store.is_out_of_space
     disk.fill()
     check_removals(store, sent)
     assert isinstance(append(store, message("again", size=2_000)), Item), "there is room where something was removed"
@@ -146,7 +146,7 @@ def other_removals_go_on(disk: SmallDisk) -> None:
 def it_recovers(disk: SmallDisk) -> None:
     store, sent = filled(disk)
     for number in range(50):  # again and again it takes its reserve, and has to give it up
-        store.tidy()
+        store.scrub()
         disk.fill()
         [result] = store.run([appending(message(f"perhaps {number}", size=20_000))])
         if not is_refused(result):
@@ -154,8 +154,8 @@ def it_recovers(disk: SmallDisk) -> None:
         acknowledge(store, sent.pop(0))
         disk.fill()
     disk.release()
-    store.tidy()
-    assert not store.is_cramped
+    store.scrub()
+    assert not store.is_out_of_space
     for number in range(20):
         sent.append(append(store, message(f"after {number}", size=20_000)).name)
     check_removals(store, sent)
@@ -195,18 +195,18 @@ def _chance(disk: SmallDisk, random: Random) -> None:
         elif choice < 0.9:
             disk.shrink(random.random())
         else:
-            _tidy(store, disk)
+            _scrub(store, disk)
         assert names(waiting(store)) == sent, f"step {step}"
     disk.release()
-    store.tidy()
-    assert not store.is_cramped
+    store.scrub()
+    assert not store.is_out_of_space
     assert isinstance(append(store, message("in the end")), Item)
     store.close()
 
 
-def _tidy(store: SQLiteStore, disk: SmallDisk) -> None:
+def _scrub(store: SQLiteStore, disk: SmallDisk) -> None:
     try:
-        store.tidy()
+        store.scrub()
     except apsw.FullError:
         assert disk.free == 0  # as the relay does, it is tried again later
 
@@ -271,8 +271,8 @@ def burned_bytes_are_driven_out(disk: SmallDisk) -> None:
     disk.fill()
     append(store, message(marker, size=20_000))
     acknowledge(store, marker)
-    _tidy(store, disk)
-    _tidy(store, disk)
+    _scrub(store, disk)
+    _scrub(store, disk)
     found = [file.name for file in (disk.folder / "data").iterdir() if marker.encode() in file.read_bytes()]
     assert found == []
 

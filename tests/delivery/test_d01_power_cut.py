@@ -85,7 +85,7 @@ class Life:
 
     def _work(self, store: DiskStore) -> None:
         if self._random.random() < 0.1:
-            self._tidy(store)
+            self._scrub(store)
             return
         tasks = self._chance.batch(self._book)
         store.attempts.clear()
@@ -100,9 +100,9 @@ class Life:
         else:
             self._in_doubt = store.attempts[0]
 
-    def _tidy(self, store: DiskStore) -> None:
+    def _scrub(self, store: DiskStore) -> None:
         try:
-            store.tidy()
+            store.scrub()
         except PowerCut:
             assert not self._disk.is_on
 

@@ -44,7 +44,7 @@ FOREVER: Final = 10**9
 UNREADABLE: Final = (apsw.Error, CorruptRows)
 
 Act = Sequence[Task] | str
-"""A batch, or "tidy" or "reopen"."""
+"""A batch, or "scrub" or "reopen"."""
 
 
 @dataclass
@@ -84,7 +84,7 @@ def acts() -> list[Act]:
         [bind(user) for user in USERS],
         [publish(ALICE, range(1, 30), range(1, 6))],
         big,
-        "tidy",
+        "scrub",
         [*small, append(ALICE, receipt("r", BOB)), append(ALICE, exchange("INIT", BOB, "x" * 2_000))],
         [take(ALICE, BOB, NOW), take(ALICE, CAROL, NOW)],
         [acknowledge(BOB, ALICE, "big 1"), *dying, acknowledge(BOB, ALICE, "big 2")],
@@ -92,7 +92,7 @@ def acts() -> list[Act]:
         [expire(NOW + 2 * HOUR, 3)],
         [acknowledge(CAROL, BOB, f"small {number}") for number in range(12)],
         [append(ALICE, receipt("r", BOB, "again")), confirm(ALICE, 2)],
-        "tidy",
+        "scrub",
         [take(ALICE, BOB, NOW)],
         [append(BOB, message(f"late {number}", ALICE, size=5_000)) for number in range(3)],
         [acknowledge(BOB, ALICE, "late 0")],
@@ -158,16 +158,16 @@ class Run:
     def _act(self, act: Act) -> None:
         before = self._fault.failures
         if isinstance(act, str):
-            self._tidy()
+            self._scrub()
         else:
             self._batch(act)
         self._read()
         if self._fault.failures > before:
             self._check_what_lasts()
 
-    def _tidy(self) -> None:
+    def _scrub(self) -> None:
         try:
-            self._store.tidy()
+            self._store.scrub()
         except apsw.Error:
             if not self._fault.has_come:
                 raise
@@ -198,7 +198,7 @@ class Run:
         if book is not self._book:  # what failed is in the log, though perhaps not on the disk
             self._book = book
             self._fault.is_over = True
-            self._store.tidy()
+            self._store.scrub()
 
     def _read(self) -> None:
         """Reading goes on; failed jobs have done nothing."""
@@ -227,8 +227,8 @@ class Run:
         return self._book
 
     def _check_recovery(self) -> None:
-        self._store.tidy()
-        if self._store.is_cramped:
+        self._store.scrub()
+        if self._store.is_out_of_space:
             raise Broken("it has not recovered")
         more = [append(DAVE, message(f"after {number}", ALICE, size=9_000)) for number in range(5)]
         self._batch([bind(user) for user in USERS])
@@ -315,7 +315,7 @@ def test_what_could_not_be_read_for_a_moment_is_delivered_afterwards(tmp_path: P
                 store.run([lambda tx: tx.mailboxes.read(BOB, 0, 10**9, NOW)])
                 assert fault.has_come
                 fault.is_over = True
-                store.tidy()
+                store.scrub()
                 missed[first] = set(sent) - set(names(waiting(store, BOB)))
     assert not any(missed.values())
 
@@ -329,8 +329,8 @@ class StoreThatIgnoresFailedCommits(DiskStore):
         return [result for _, result in self.attempts[-1]] or results
 
 
-class StoreThatStaysCramped(DiskStore):
-    def tidy(self) -> bool:
+class StoreThatStaysOutOfSpace(DiskStore):
+    def scrub(self) -> bool:
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return True
 
@@ -345,7 +345,7 @@ class StoreThatDoesNotSync(DiskStore):
     ("kind", "said"),
     [
         (StoreThatIgnoresFailedCommits, "lost|gone"),
-        (StoreThatStaysCramped, "has not recovered"),
+        (StoreThatStaysOutOfSpace, "has not recovered"),
         (StoreThatDoesNotSync, "after a power cut"),
     ],
 )

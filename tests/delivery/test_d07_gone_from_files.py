@@ -127,9 +127,9 @@ def come_and_go(store: SQLiteStore, markers: Markers, seed: int) -> None:
             name, user = goes.pop(chance.randrange(len(goes)))
             assert acknowledge(store, name, user=user)
         if chance.random() < 0.02:
-            store.tidy()
+            store.scrub()
     store.run([acknowledging(name, user=user) for name, user in goes])
-    store.tidy()
+    store.scrub()
 
 
 def left_by_orders(place: Path, seeds: Iterable[int]) -> dict[int, list[Leftover]]:
@@ -237,7 +237,7 @@ def test_items_that_go_another_way_leave_nothing(
     markers = Markers(7)
     fill(box, markers, expires_at=NOW + 1)
     remove(box)
-    box.tidy()
+    box.scrub()
     found = markers.leftovers(folder)
     assert not found, described(found)
     assert len(waiting(box, CAROL)) == 60
@@ -296,7 +296,7 @@ class RealTraffic:
 
 @pytest.mark.timeout(300)
 def test_real_relay_leaves_nothing(start_relay: StartRelay, connect: Connect, tmp_path: Path) -> None:
-    more = None if LONG else changed(tmp_path / "startup", tidy_seconds=1.0)
+    more = None if LONG else changed(tmp_path / "startup", scrub_seconds=1.0)
     relay = start_relay("--limits", "off", more=more)
     traffic = RealTraffic(connect, relay, amount(40, 1_000))
     found = traffic.left_after(PROMISED_SECONDS)
@@ -307,6 +307,6 @@ def test_real_relay_leaves_nothing(start_relay: StartRelay, connect: Connect, tm
 
 def test_real_relay_that_never_tidies_leaves_texts(start_relay: StartRelay, connect: Connect, tmp_path: Path) -> None:
     """The control."""
-    more = changed(tmp_path / "startup", tidy_seconds=NEVER)
+    more = changed(tmp_path / "startup", scrub_seconds=NEVER)
     traffic = RealTraffic(connect, start_relay("--limits", "off", more=more), 20)
     assert traffic.left_after(2.0)

@@ -53,7 +53,7 @@ class Sample:
             acknowledge(store, f"to bob {number}")
         acknowledge(store, "to leave free pages")
         self.mail: dict[str, list[Item]] = {user: waiting(store, user) for user in (BOB, CAROL, ALICE)}
-        store.tidy()
+        store.scrub()
         store.close()
         self.content = (folder / "relay.db").read_bytes()
         roots = _roots(folder / "relay.db")

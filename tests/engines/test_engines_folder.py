@@ -146,14 +146,14 @@ def test_commits_wait_for_the_disk(store: SQLiteStore) -> None:
 
 
 def assert_gone_after_tidy(store: SQLiteStore, folder: Path) -> None:
-    store.tidy()
+    store.scrub()
     assert leftovers(folder) == []
 
 
 @pytest.mark.parametrize("how", ["acknowledged", "expired", "deleted with its owner"])
 def test_removed_message_is_in_no_file_after_tidying(store: SQLiteStore, folder: Path, how: str) -> None:
     append_all(store, [marked(str(number), NOW) for number in range(100)])
-    store.tidy()
+    store.scrub()
     assert leftovers(folder), "the control: they are there before"
     match how:
         case "acknowledged":
@@ -179,8 +179,8 @@ def test_message_that_came_and_went_between_tidyings_is_in_no_file(store: SQLite
 
 def test_message_that_waits_is_still_there_after_tidying(store: SQLiteStore) -> None:
     item = append(store, message("m"))
-    store.tidy()
-    store.tidy()
+    store.scrub()
+    store.scrub()
     assert waiting(store) == [item]
 
 
@@ -287,7 +287,7 @@ def test_store_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     found = SQLiteStore(None)
     bind(found, BOB)
     append(found, message("m"))
-    found.tidy()
+    found.scrub()
     found.close()
     assert list(tmp_path.iterdir()) == []
 

@@ -213,7 +213,7 @@ def test_replaced_content_is_gone_from_rows_and_files(store: SQLiteStore, tmp_pa
     append(store, encrypted("m", STAYS))
     assert not holds_text(store, GOES)
     assert holds_text(store, STAYS)
-    while not store.tidy():
+    while not store.scrub():
         """Erases a step at a time."""
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(GOES.encode() in content for content in files)
@@ -251,7 +251,7 @@ def test_replaced_message_is_not_known_as_removed(box: Store) -> None:
 def test_undone_replacement_leaves_the_one_that_waits(box: Store, error: Exception) -> None:
     first = append(box, encrypted("m", "first"))
     box.run([failing(appending(encrypted("m", "second")), error=error)])
-    box.tidy()
+    box.scrub()
     assert waiting(box) == [first]
     assert append(box, encrypted("m", "first")) is Refusal.DUPLICATE
     second = append(box, encrypted("m", "second"))
@@ -270,7 +270,7 @@ def test_full_disk_refuses_a_replacement_and_the_one_that_waits_stays(
             append(store, encrypted("m", "second"))
         assert append(store, encrypted("m", "first")) is Refusal.DUPLICATE
         assert waiting(store) == [first]
-    store.tidy()
+    store.scrub()
     assert isinstance(append(store, encrypted("m", "second")), Item)
 
 
@@ -439,7 +439,7 @@ def test_seq_is_not_given_again_after_the_failure_of(box: Store, error: Exceptio
             [appending(message(f"{number} good")), failing(appending(message(f"{number} bad")), error=error)]
         )
         seen += [result.seq for result in results if isinstance(result, Item)]
-        box.tidy()
+        box.scrub()
         seen.append(append(box, message(str(number))).seq)
     assert seen == sorted(set(seen))
     assert [item.seq for item in waiting(box)] == seen

@@ -261,7 +261,7 @@ def test_undone_replacement_leaves_the_keys(peopled: Store, error: Exception) ->
     publish(peopled, publication([1, 2], [3]))
     before = run(peopled, lambda tx: tx.prekeys.counts(ALICE))
     peopled.run([failing(lambda tx: tx.prekeys.publish(ALICE, replacing([4], [5], signed_id=6)), error=error)])
-    peopled.tidy()
+    peopled.scrub()
     assert run(peopled, lambda tx: tx.prekeys.counts(ALICE)) == before
     assert one_time_ids(peopled, 3) == [1, 2]
 

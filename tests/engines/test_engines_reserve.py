@@ -50,8 +50,8 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
     made.close()
 
 
-def is_cramped(store: SQLiteStore) -> bool:
-    return store.is_cramped
+def is_out_of_space(store: SQLiteStore) -> bool:
+    return store.is_out_of_space
 
 
 def taken(path: Path) -> int:
@@ -60,11 +60,11 @@ def taken(path: Path) -> int:
 
 
 def test_reserve_takes_up_space_until_it_is_given_up(reserve: Reserve, tmp_path: Path) -> None:
-    assert reserve.take()
+    assert reserve.acquire()
     assert taken(tmp_path / "reserve") >= RESERVE_BYTES
-    assert reserve.give_up()
+    assert reserve.release()
     assert taken(tmp_path / "reserve") == 0
-    assert not reserve.give_up(), "there was nothing left"
+    assert not reserve.release(), "there was nothing left"
 
 
 def test_reserve_is_an_eighth_of_a_small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,19 +75,19 @@ def test_reserve_is_an_eighth_of_a_small_disk(monkeypatch: pytest.MonkeyPatch, t
 
 def test_disk_without_a_size_needs_no_reserve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4_096, 4_096, 0, 0, 0, 0, 0, 0, 0, 255)))
-    assert Reserve(tmp_path / "reserve").take()
+    assert Reserve(tmp_path / "reserve").acquire()
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk_has_no_reserve(reserve: Reserve, disk: Disk, tmp_path: Path, error: int) -> None:
     disk.error = error
-    assert not reserve.take()
+    assert not reserve.acquire()
     assert taken(tmp_path / "reserve") == 0
 
 
 def test_nearly_full_disk_gives_what_it_has(reserve: Reserve, disk: Disk, tmp_path: Path) -> None:
     disk.room = RESERVE_BYTES // 3
-    assert not reserve.take()
+    assert not reserve.acquire()
     assert RESERVE_BYTES // 8 < taken(tmp_path / "reserve") <= disk.room
 
 
@@ -95,12 +95,12 @@ def test_file_system_that_cannot_reserve_is_told_and_used(
     reserve: Reserve, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk.error = errno.EOPNOTSUPP
-    assert reserve.take()
+    assert reserve.acquire()
     assert "cannot reserve space" in caplog.text
 
 
 def test_store_keeps_a_reserve(store: SQLiteStore, tmp_path: Path) -> None:
-    assert not is_cramped(store)
+    assert not is_out_of_space(store)
     assert taken(tmp_path / "data" / "reserve") >= RESERVE_BYTES
 
 
@@ -110,16 +110,16 @@ def test_full_disk_moves_the_reserve_into_the_log_and_room_moves_it_back(
     reserve, log = tmp_path / "data" / "reserve", tmp_path / "data" / "relay.db-wal"
     append(store, message("before"))
     store.run([failing(error=apsw.FullError("full"))])
-    assert is_cramped(store)
+    assert is_out_of_space(store)
     assert taken(reserve) == 0
     assert taken(log) >= RESERVE_BYTES
     disk.error = errno.ENOSPC
-    store.tidy()
-    assert is_cramped(store), "the disk is still full"
+    store.scrub()
+    assert is_out_of_space(store), "the disk is still full"
     assert acknowledge(store, "before")
     disk.error = None
-    store.tidy()
-    assert not is_cramped(store)
+    store.scrub()
+    assert not is_out_of_space(store)
     assert taken(reserve) >= RESERVE_BYTES
     assert isinstance(append(store, message("after")), Item)
 
@@ -144,11 +144,11 @@ def test_store_starts_on_a_full_disk(store: SQLiteStore, disk: Disk, tmp_path: P
     store.close()
     disk.error = errno.ENOSPC
     again = SQLiteStore(tmp_path / "data")
-    assert again.is_cramped
+    assert again.is_out_of_space
     assert names(waiting(again)) == ["before"]
     assert acknowledge(again, "before")
     disk.error = None
-    again.tidy()
+    again.scrub()
     assert isinstance(append(again, message("after")), Item)
     again.close()
 
@@ -181,10 +181,10 @@ def test_reader_of_the_database_is_not_waited_for(
     append(store, message("meanwhile"))
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            store.tidy()
+            store.scrub()
     assert caplog.text.count("another program reads the database") == 1
     reader.close()
-    store.tidy()
+    store.scrub()
     assert (tmp_path / "data" / "relay.db-wal").stat().st_size == 0
 
 
@@ -202,6 +202,6 @@ def test_database_that_is_not_where_it_was_accepts_nothing(store: SQLiteStore, t
         copy.replace(database)
     with pytest.raises(OSError, match="not where it was"):
         append(store, message("lost"))
-    assert is_cramped(store), "and the relay says that it is not ready"
-    store.tidy()
-    assert is_cramped(store)
+    assert is_out_of_space(store), "and the relay says that it is not ready"
+    store.scrub()
+    assert is_out_of_space(store)

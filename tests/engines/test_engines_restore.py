@@ -53,7 +53,7 @@ class Life:
     def _step(self, name: str) -> None:
         match self._chance.randrange(12):
             case 0:
-                self._store.tidy()
+                self._store.scrub()
             case 1:
                 self._store.close()
                 self._store = SQLiteStore(self._folder)
@@ -281,7 +281,7 @@ def test_log_of_which_only_a_part_was_written_is_what_sqlite_makes_of_it(tmp_pat
     store = SQLiteStore(tmp_path / "data")
     bind(store, ALICE, BOB)
     append(store, message("before"))
-    store.tidy()
+    store.scrub()
     append(store, message("later"))
     shutil.copytree(tmp_path / "data", tmp_path / "killed", ignore=shutil.ignore_patterns("*-shm", "reserve", "lock"))
     store.close()

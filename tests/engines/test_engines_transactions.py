@@ -108,8 +108,8 @@ def full(box: SQLiteStore) -> SQLiteStore:
 BIG = 100_000
 
 
-def is_cramped(store: SQLiteStore) -> bool:
-    return store.is_cramped
+def is_out_of_space(store: SQLiteStore) -> bool:
+    return store.is_out_of_space
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -130,12 +130,12 @@ def test_full_disk_is_told_apart_from_other_failures(full: SQLiteStore) -> None:
 
 def test_full_disk_passes(full: SQLiteStore) -> None:
     full.run([adds("big", BIG)])
-    assert is_cramped(full)
+    assert is_out_of_space(full)
     assert acknowledge(full, "before"), "removing goes on"
     with pytest.raises(apsw.FullError):
         append(full, message("still big", size=BIG))
-    full.tidy()
-    assert not is_cramped(full)
+    full.scrub()
+    assert not is_out_of_space(full)
     for name in ("1", "big", "2"):
         assert isinstance(append(full, message(name, size=BIG)), Item)
     assert names(waiting(full)) == ["1", "big", "2"]
@@ -148,7 +148,7 @@ def test_failure_of_the_disk_fails_whom_it_hits(box: SQLiteStore, error: Excepti
     assert isinstance(results[0], Times)
     assert results[1].storage_full
     assert waiting(box) == []
-    box.tidy()
+    box.scrub()
     assert isinstance(append(box, message("lost")), Item)
 
 
@@ -159,7 +159,7 @@ def test_full_disk_takes_news_only_if_there_is_room_but_always_what_they_are_of(
     )
     assert isinstance(results[0], Times)
     assert results[1] is Refusal.FULL
-    assert is_cramped(full)
+    assert is_out_of_space(full)
 
 
 def test_what_was_removed_makes_room_on_a_full_disk(box: SQLiteStore) -> None:
@@ -169,7 +169,7 @@ def test_what_was_removed_makes_room_on_a_full_disk(box: SQLiteStore) -> None:
         append(box, message("1"))
     assert acknowledge(box, "big")
     assert isinstance(append(box, message("1")), Item)
-    assert is_cramped(box)
+    assert is_out_of_space(box)
 
 
 def test_time_that_is_up_leaves_jobs_for_the_next_batch(box: SQLiteStore) -> None:

@@ -215,7 +215,7 @@ def test_messages_of_a_turn_in_which_the_disk_ran_full_can_all_be_sent_again(wor
     accepted = [answer["payload"].get("status") for answer in answers].count("accepted")
     assert len(bob.take("MESSAGE")) == accepted
 
-    world.store.tidy()
+    world.store.scrub()
     assert [answer["payload"].get("status") for answer in alice.send(*sent)] == ["accepted"] * 3
     found = [frame["payload"]["messageId"] for frame in bob.take("MESSAGE")]
     assert len(found) == 3 - accepted, "what was accepted before is not delivered again"

@@ -14,7 +14,7 @@ from phantom_messenger.relay.server import StoreThread
 class DyingStore:
     """A store whose batches and tidying fail in a way that nobody foresaw, while ``dying``."""
 
-    is_cramped = False
+    is_out_of_space = False
 
     def __init__(self) -> None:
         self.dying = True
@@ -24,7 +24,7 @@ class DyingStore:
             raise OSError("secret text")
         return ["done"] * len(jobs)
 
-    def tidy(self) -> bool:
+    def scrub(self) -> bool:
         self.run([])
         return True
 

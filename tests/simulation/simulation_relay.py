@@ -205,7 +205,7 @@ class RelayPart:
             jobs, done = held[0]
             held[0] = jobs[: self._setting.chance.randint(1, len(jobs) - 1)], done
             self._setting.happened("part of a batch")
-        if world.writer.full or self.store.is_cramped:
+        if world.writer.full or self.store.is_out_of_space:
             self.unwell_until = self._setting.now
         changes = self.store._connection.total_changes()
         world.writer.run_held()
@@ -300,7 +300,7 @@ class RelayPart:
         self.store._connection.pragma("max_page_count", 0xFFFF_FFFE)
         if self.world is not None:
             self.world.writer.full = False
-        self.store.tidy()
+        self.store.scrub()
 
 
 def _summary(frame: bytes) -> str:

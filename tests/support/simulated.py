@@ -90,7 +90,7 @@ class SimulatedWriter:
     @full.setter
     def full(self, full: bool) -> None:
         if self._full and not full:
-            self.store.tidy()
+            self.store.scrub()
         self._full = full
 
     def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:

@@ -57,7 +57,7 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
     _allow_many_connections()
     memory.map_large()
     store = SQLiteStore(config.data, mailbox_bytes=config.mailbox_bytes)
-    if store.is_cramped:
+    if store.is_out_of_space:
         log(Event.DISK_FULL)
     _collect_seldom()
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -344,11 +344,11 @@ class Store(Protocol):
         """
 
     @property
-    def is_cramped(self) -> bool:
-        """Whether the disk was full or broken when it was last written to; ``tidy`` may end it."""
+    def is_out_of_space(self) -> bool:
+        """Whether the disk was full or broken when it was last written to; ``scrub`` may end it."""
 
-    def tidy(self) -> bool:
-        """Background work: leave no removed byte in any file, and see whether a full disk has room again.
+    def scrub(self) -> bool:
+        """Background work: leave no deleted byte in any file, and see whether a full disk has room again.
 
         Returns:
             Whether it is done; if not, call it again soon.

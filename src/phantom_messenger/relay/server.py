@@ -23,8 +23,8 @@ from phantom_messenger.relay.verify_pool import VerifyPool, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
 
 TICK_SECONDS: Final = 1.0
-TIDY_SECONDS: Final = 20.0
-"""How often removed bytes are driven out of the write-ahead log: well within the promised 60 s."""
+SCRUB_SECONDS: Final = 20.0
+"""How often deleted bytes are scrubbed from the files: well within the promised 60 s."""
 
 BATCH_MS: Final = 50
 """How long the jobs of one batch may take before it is committed."""
@@ -52,7 +52,7 @@ class StoreThread:
         self._broken = False
         self._is_closing = False
         self.is_healthy = True
-        """Whether the last batch and the last tidying went well, and the disk has room."""
+        """Whether the last batch and the last scrubbing went well, and the disk has room."""
 
     def __call__(self, jobs: Sequence[Any], done: Callable[[list[Any]], None]) -> None:
         """See ``relay.ports.Writer``."""
@@ -68,33 +68,33 @@ class StoreThread:
                 self._broken = True
             else:
                 self._broken = False
-            self._tell_health()
+            self._report_health()
             self._loop.call_soon_threadsafe(done, results)
 
         self._executor.submit(work)
 
-    def _tell_health(self) -> None:
-        was_healthy, self.is_healthy = self.is_healthy, not (self._broken or self._store.is_cramped)
+    def _report_health(self) -> None:
+        was_healthy, self.is_healthy = self.is_healthy, not (self._broken or self._store.is_out_of_space)
         if was_healthy and not self.is_healthy:
             log(Event.STORE_BLOCKED)
         elif self.is_healthy and not was_healthy:
             log(Event.STORE_RECOVERED)
 
-    def tidy(self) -> None:
-        """Have the store tidied behind what it is doing."""
+    def scrub(self) -> None:
+        """Have the store scrubbed behind what it is doing."""
 
         def work() -> None:
             if self._is_closing:
                 return
             is_done = True
             try:
-                is_done = self._store.tidy()
+                is_done = self._store.scrub()
             except Exception as error:  # noqa: BLE001 - the border: it is tried again
                 report(error)
                 self._broken = True
-            self._tell_health()
+            self._report_health()
             if not is_done:  # behind the batches that wait
-                self._loop.call_soon_threadsafe(self.tidy)
+                self._loop.call_soon_threadsafe(self.scrub)
 
         if not self._is_closing:
             self._executor.submit(work)
@@ -210,7 +210,7 @@ class RelayServer:
         return settled.is_set()
 
     async def _tick(self) -> None:
-        tidied = self._loop.time()
+        scrubbed_at = self._loop.time()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
@@ -221,9 +221,9 @@ class RelayServer:
             if self._door.gone >= MANY_GONE:
                 self._door.gone = 0
                 memory.give_back()
-            if self._loop.time() - tidied >= TIDY_SECONDS:
-                tidied = self._loop.time()
-                self._store.tidy()
+            if self._loop.time() - scrubbed_at >= SCRUB_SECONDS:
+                scrubbed_at = self._loop.time()
+                self._store.scrub()
 
     def reload(self) -> None:
         """Read certificate and key again, for those who connect from now on; if they cannot be used, keep the old."""

@@ -36,6 +36,7 @@ class Tables:
         step_bytes: int,
         mailbox_bytes: int | None,
     ) -> None:
+        self.connection = connection
         self.directory = SQLiteDirectory(connection, has_room, step_bytes)
         self.prekeys = SQLitePreKeys(connection, self.directory, has_room)
         self.mailboxes = SQLiteMailboxes(connection, self.directory, has_room, step_bytes, mailbox_bytes)
