@@ -15,7 +15,7 @@ import pytest
 
 from phantom_messenger import events
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.events import LEVELS, Event, Form, log, report
+from phantom_messenger.events import LEVELS, Event, LogFormat, log, report
 
 DOCUMENT = Path(__file__).parents[1] / "docs/operating.md"
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info|warning|error) ([a-z-]+): [\x20-\x7e]+")
@@ -44,7 +44,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     kept = root.handlers[:], root.level, events._LOG.level, threading.excepthook, sys.unraisablehook
     output = io.StringIO()
 
-    def start(level: str = "info", form: Form = Form.TEXT) -> io.StringIO:
+    def start(level: str = "info", form: LogFormat = LogFormat.TEXT) -> io.StringIO:
         monkeypatch.setattr(sys, "stderr", output)
         events.install(level, form)
         return output
@@ -75,37 +75,37 @@ def tell_payloads() -> None:
                 logging.getLogger(payload).error("%s", payload, stack_info=True)
 
 
-def records(written: str, form: Form) -> list[str]:
+def records(written: str, form: LogFormat) -> list[str]:
     """The names of the events in a log, each line of which must be whole."""
     lines = written.split("\n")
     assert lines.pop() == ""
-    if form is Form.JSON:
+    if form is LogFormat.JSON:
         return [json.loads(line)["event"] for line in lines]
     found = [LINE.fullmatch(line) for line in lines]
     assert None not in found, written
     return [match[2] for match in found if match is not None]
 
 
-@pytest.mark.parametrize("form", Form)
-def test_every_event_is_one_line(install: Install, form: Form) -> None:
+@pytest.mark.parametrize("form", LogFormat)
+def test_every_event_is_one_line(install: Install, form: LogFormat) -> None:
     output = install("debug", form)
     tell_everything()
-    assert records(output.getvalue(), form) == [event.word for event in Event]
+    assert records(output.getvalue(), form) == [event.code for event in Event]
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_level_is_the_least_that_is_written(install: Install, level: str) -> None:
     output = install(level)
     tell_everything()
-    expected = [event.word for event in Event if event.value.level >= LEVELS[level]]
-    assert records(output.getvalue(), Form.TEXT) == expected
+    expected = [event.code for event in Event if event.value.level >= LEVELS[level]]
+    assert records(output.getvalue(), LogFormat.TEXT) == expected
 
 
-@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("form", LogFormat)
 def test_payloads_of_peers_make_one_record_each_and_are_not_in_it(
-    install: Install, monkeypatch: pytest.MonkeyPatch, form: Form
+    install: Install, monkeypatch: pytest.MonkeyPatch, form: LogFormat
 ) -> None:
-    monkeypatch.setattr(events, "_SELDOM_SECONDS", 0)
+    monkeypatch.setattr(events, "_REPEAT_SECONDS", 0)
     output = install("debug", form)
     tell_payloads()
     assert len(PAYLOADS) == 200
@@ -116,13 +116,13 @@ def test_payloads_of_peers_make_one_record_each_and_are_not_in_it(
 
 def test_payloads_of_peers_would_break_a_log_without_masks(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the same log, writing what it is given."""
-    monkeypatch.setattr(events, "_SELDOM_SECONDS", 0)
+    monkeypatch.setattr(events, "_REPEAT_SECONDS", 0)
     monkeypatch.setattr(events, "_mask", str)
-    output = install("debug", Form.TEXT)
+    output = install("debug", LogFormat.TEXT)
     tell_payloads()
     assert "secret" in output.getvalue()
     with pytest.raises(AssertionError):
-        records(output.getvalue(), Form.TEXT)
+        records(output.getvalue(), LogFormat.TEXT)
 
 
 def test_what_peers_can_cause_fills_no_disk(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,8 +134,8 @@ def test_what_peers_can_cause_fills_no_disk(install: Install, monkeypatch: pytes
         log(Event.CONNECTION_FAILED, error="OSError")
         log(Event.ITEMS_SET_ASIDE, count=1)
         now[0] += 0.011
-    assert records(output.getvalue(), Form.TEXT).count("connection-failed") == 4
-    assert records(output.getvalue(), Form.TEXT).count("items-set-aside") == 1_000
+    assert records(output.getvalue(), LogFormat.TEXT).count("connection-failed") == 4
+    assert records(output.getvalue(), LogFormat.TEXT).count("items-set-aside") == 1_000
 
 
 def test_line_counts_those_that_were_left_out(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,13 +169,13 @@ def test_what_nobody_caught_is_an_event_without_its_text(install: Install) -> No
         logging.captureWarnings(True)
         warnings.warn("secret", stacklevel=1)
     logging.getLogger("asyncio").error("secret")
-    assert records(output.getvalue(), Form.TEXT) == ["unexpected", "unexpected", "library", "library"]
+    assert records(output.getvalue(), LogFormat.TEXT) == ["unexpected", "unexpected", "library", "library"]
     assert "secret" not in output.getvalue()
     assert "source=asyncio" in output.getvalue()
 
 
 def test_place_of_an_error_is_one_of_this_package(install: Install) -> None:
-    output = install("info", Form.TEXT)
+    output = install("info", LogFormat.TEXT)
     store = SQLiteStore(None)
     [failure] = store.run([lambda tx: tx.directory.note_written("nobody", "nobody", "")])
     store.close()
@@ -192,9 +192,9 @@ def test_every_event_is_documented_as_it_is() -> None:
     names = {number: name for name, number in LEVELS.items()}
     assert rows == [
         (
-            event.word,
+            event.code,
             names[event.value.level],
-            event.value.sentence,
+            event.value.message,
             ", ".join(f"`{field}`" for field in event.value.fields),
         )
         for event in Event

@@ -1,8 +1,7 @@
-"""What the relay tells its operator: a closed table of events, and the two forms of a line.
+"""The relay's log: a closed table of events, written as text or as JSON.
 
-Privacy is in the types: an event has fixed fields, a field is a whole number or one word
-of code (a type, a place, a version), and what is neither is masked. There is no way to log
-a user id, an address or a text.
+Privacy is in the types: an event has fixed fields, and a field is a whole number or a code word (a type, a place, a
+version); anything else is masked. There is no way to log a user id, an address or a message.
 """
 
 import json
@@ -24,12 +23,12 @@ from typing import Any, Final
 _LOG: Final = logging.getLogger("phantom.relay")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.<>:-]{1,120}", re.ASCII)
 _RECORD: Final = "phantom_event"
-_SELDOM_SECONDS: Final = 10.0
+_REPEAT_SECONDS: Final = 10.0
 _COUNT: Final = "count"
 _PACKAGE: Final = str(Path(__file__).parent)
 
 
-class Form(StrEnum):
+class LogFormat(StrEnum):
     """How a line is written."""
 
     TEXT = "text"
@@ -41,95 +40,103 @@ _NAMES: Final = {number: name for name, number in LEVELS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What is fixed about an event: how much it matters, its sentence, the names of its fields."""
+class EventSpec:
+    """What is fixed about an event: its level, its message and the names of its fields."""
 
     level: int
-    sentence: str
+    message: str
     fields: tuple[str, ...] = ()
-    at_peers_will: bool = False
-    """Whether others can cause it as often as they like: the same line is then written once in ten seconds."""
+    peer_triggered: bool = False
+    """Whether others can trigger it at will: the same line is then written at most once in ten seconds."""
 
 
 class Event(Enum):
-    """Everything that the relay ever logs; `error` is a fault of the relay or of its machine."""
+    """Everything that the relay ever logs; `error` means a fault of the relay or of its machine."""
 
-    STARTED = Kind(INFO, "the relay listens", ("version",))
-    STOPPING = Kind(INFO, "the relay stops: clients are told", ("connections",))
-    STOPPED = Kind(INFO, "the relay has stopped; what it accepted is stored")
-    STATUS = Kind(DEBUG, "once a minute: what the relay is doing", ("connections", "waiting"))
-    REFERENCE_CLIENTS = Kind(
+    STARTED = EventSpec(INFO, "the relay is listening", ("version",))
+    STOPPING = EventSpec(INFO, "the relay is shutting down and notifying its clients", ("connections",))
+    STOPPED = EventSpec(INFO, "the relay has stopped; everything it accepted is stored")
+    STATUS = EventSpec(DEBUG, "current load, once a minute", ("connections", "waiting"))
+    REFERENCE_CLIENTS = EventSpec(
         WARNING,
-        "--reference-clients on: anyone can log in as any user who never signed a login, and read what waits for them;"
-        " use it in closed networks only",
+        "--reference-clients on: anybody can log in as any user who has never signed a login, and read their messages; "
+        "use it in closed networks only",
     )
-    ANY_NAME = Kind(
+    ANY_NAME = EventSpec(
         WARNING,
-        "--public-names any: a login serves at every relay that passes it on; name the relay instead",
+        "--public-names any: any relay can pass its users' logins on to this one; set the real names instead",
     )
-    SETTING_UNKNOWN = Kind(WARNING, "an environment variable looks like a setting and is none", ("variable",))
-    LIMITS_OFF = Kind(WARNING, "--limits off: rates and connection counts are not limited")
-    RELOADED = Kind(INFO, "SIGHUP: the certificate was read again; those who connect from now on get it")
-    RELOAD_FAILED = Kind(
-        WARNING, "SIGHUP: certificate and key cannot be used; the previous ones stay in use", ("reason",)
+    SETTING_UNKNOWN = EventSpec(WARNING, "this environment variable looks like a setting but is not one", ("variable",))
+    LIMITS_OFF = EventSpec(WARNING, "--limits off: rates and numbers of connections are not limited")
+    RELOADED = EventSpec(INFO, "SIGHUP: the certificate was reloaded; new connections use it")
+    RELOAD_FAILED = EventSpec(
+        WARNING, "SIGHUP: the new certificate and key cannot be used; the old ones stay in use", ("reason",)
     )
-    NOTHING_TO_RELOAD = Kind(INFO, "SIGHUP: there is no certificate to read again")
-    CERTIFICATE_EXPIRED = Kind(
-        WARNING, "the certificate has expired or is not valid yet: clients refuse it; renew it, then send SIGHUP"
+    NOTHING_TO_RELOAD = EventSpec(INFO, "SIGHUP: there is no certificate to reload")
+    CERTIFICATE_EXPIRED = EventSpec(
+        WARNING, "the certificate has expired or is not valid yet: clients reject it; renew it, then send SIGHUP"
     )
-    OVERLOADED = Kind(WARNING, "more comes than can be carried: senders are asked to wait", at_peers_will=True)
-    OVERLOAD_OVER = Kind(INFO, "the load can be carried again", ("refused",))
-    AUDIENCE_REFUSED = Kind(
+    OVERLOADED = EventSpec(WARNING, "overloaded: asking clients to retry later", peer_triggered=True)
+    OVERLOAD_OVER = EventSpec(INFO, "the overload is over", ("refused",))
+    AUDIENCE_REFUSED = EventSpec(
         WARNING,
-        "logins for another name than this relay's are refused; if clients dial it, it is missing in --public-names",
+        "rejecting logins for a name that is not this relay's; if clients dial that name, add it to --public-names",
         ("count",),
-        at_peers_will=True,
+        peer_triggered=True,
     )
-    ORIGIN_REFUSED = Kind(
+    ORIGIN_REFUSED = EventSpec(
         WARNING,
-        "web pages of another origin are refused; if one of them may connect, it is missing in --allowed-origins",
+        "rejecting web pages of another origin; if one of them may connect, add it to --allowed-origins",
         ("count",),
-        at_peers_will=True,
+        peer_triggered=True,
     )
-    PROXY_UNTRUSTED = Kind(
+    PROXY_UNTRUSTED = EventSpec(
         WARNING,
-        "X-Forwarded-For comes from an address that is not in --trusted-proxies: if it is your proxy, "
-        "its clients share the limits of one address",
+        "X-Forwarded-For came from an address that is not in --trusted-proxies: if that is your proxy, "
+        "all its clients share the limits of one address",
         ("count",),
-        at_peers_will=True,
+        peer_triggered=True,
     )
-    CONNECTIONS_FULL = Kind(WARNING, "no room for another connection: newcomers are refused", at_peers_will=True)
-    CONNECTION_FAILED = Kind(
-        WARNING, "a connection failed, for example in its TLS handshake", ("error",), at_peers_will=True
+    CONNECTIONS_FULL = EventSpec(WARNING, "connection limit reached: newcomers are refused", peer_triggered=True)
+    CONNECTION_FAILED = EventSpec(
+        WARNING, "a connection failed, for example in its TLS handshake", ("error",), peer_triggered=True
     )
-    DISK_FULL = Kind(WARNING, "the disk of the data folder is full: nothing new is accepted until there is room")
-    STORE_BLOCKED = Kind(WARNING, "the store cannot write; senders are asked to wait")
-    STORE_RECOVERED = Kind(INFO, "the store writes again")
-    FOLDER_MOVED = Kind(
-        ERROR, "the data folder was moved or deleted while the relay runs: stop it, put the folder back, start it"
+    DISK_FULL = EventSpec(WARNING, "the data folder's disk is full: nothing new is accepted until space is freed")
+    STORE_BLOCKED = EventSpec(WARNING, "the store cannot write: asking clients to retry later")
+    STORE_RECOVERED = EventSpec(INFO, "the store can write again")
+    FOLDER_MOVED = EventSpec(
+        ERROR,
+        "the data folder was moved or deleted while the relay is running: stop it, restore the folder, start it again",
     )
-    LOG_KEPT = Kind(WARNING, "another program reads the database: what was removed stays in its log meanwhile")
-    NO_RESERVE = Kind(WARNING, "this file system cannot reserve space: a full disk will stop removals too", ("error",))
-    ITEMS_UNREADABLE = Kind(ERROR, "damaged items are left out of mailboxes; check the disk", ("count",))
-    ITEMS_SET_ASIDE = Kind(ERROR, "damaged items were set aside (wrong checksum); check the disk", ("count",))
-    INDEX_DAMAGED = Kind(ERROR, "the database is damaged: its indexes are built anew; check the disk")
-    TIME_DAMAGED = Kind(ERROR, "the relay's own time is damaged in the database; it goes on from the wall clock")
-    VERIFIER_LOST = Kind(WARNING, "a process that checks signatures has ended; another is started")
-    LIBRARY = Kind(WARNING, "a library has reported something; its text is left out", ("source",), at_peers_will=True)
-    UNEXPECTED = Kind(ERROR, "a fault of the relay: please report it", ("error", "place"), at_peers_will=True)
+    LOG_KEPT = EventSpec(
+        WARNING,
+        "another program is reading the database: deleted data stays in the database's log until it has finished",
+    )
+    NO_RESERVE = EventSpec(
+        WARNING, "this file system cannot reserve space: a full disk will block removals too", ("error",)
+    )
+    ITEMS_UNREADABLE = EventSpec(ERROR, "unreadable items were left out of mailboxes; check the disk", ("count",))
+    ITEMS_SET_ASIDE = EventSpec(ERROR, "damaged items were quarantined (wrong checksum); check the disk", ("count",))
+    INDEX_DAMAGED = EventSpec(ERROR, "the database is damaged: rebuilding its indexes; check the disk")
+    TIME_DAMAGED = EventSpec(ERROR, "the relay's clock in the database is damaged; continuing from the wall clock")
+    VERIFIER_LOST = EventSpec(WARNING, "a signature-checking process has ended; starting another")
+    LIBRARY = EventSpec(
+        WARNING, "a library has logged something; its text is omitted", ("source",), peer_triggered=True
+    )
+    UNEXPECTED = EventSpec(ERROR, "a bug in the relay: please report it", ("error", "place"), peer_triggered=True)
 
     @property
-    def word(self) -> str:
-        """The event's name in a line."""
+    def code(self) -> str:
+        """The event's name in the log."""
         return self.name.lower().replace("_", "-")
 
 
 def log(event: Event, **fields: int | str) -> None:
-    """Tell the operator.
+    """Log an event.
 
     Args:
         event: what has happened.
-        **fields: exactly the event's; a text that is not one word of code becomes ``?``.
+        **fields: exactly those of the event; a text that is not a code word is written as ``?``.
     """
     if _LOG.isEnabledFor(event.value.level):
         safe = {name: _mask(fields[name]) for name in event.value.fields}
@@ -137,10 +144,10 @@ def log(event: Event, **fields: int | str) -> None:
 
 
 def report(error: BaseException) -> None:
-    """Log an unexpected error: its type and place; its text may hold user data.
+    """Log the type and place of an unexpected error, but not its text, which may contain user data.
 
-    The place is the innermost one in this package: a library's, or a C function's that has a frame
-    of its own, says nothing about what the relay was doing.
+    The place is the innermost frame of this package: a frame of a library or a C function says nothing about what the
+    relay was doing.
     """
     places = list(_places(error))
     own = [place for place in places if place.tb_frame.f_code.co_filename.startswith(_PACKAGE)]
@@ -158,16 +165,16 @@ def _places(error: BaseException) -> Iterator[TracebackType]:
         place = place.tb_next
 
 
-def install(level: str, form: Form) -> None:
-    """Write events to stderr, and nothing else: what libraries log and what nobody caught becomes an event too.
+def install(level: str, form: LogFormat) -> None:
+    """Write events, and nothing else, to stderr: library logs and uncaught exceptions become events too.
 
     Args:
-        level: the least of ``LEVELS`` that is written.
-        form: how.
+        level: the lowest of ``LEVELS`` that is written.
+        form: text or JSON.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line(form))
-    handler.addFilter(_Seldom())
+    handler.addFilter(_Deduplicate())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(WARNING)
@@ -175,13 +182,13 @@ def install(level: str, form: Form) -> None:
     if LEVELS[level] > WARNING:
         handler.setLevel(LEVELS[level])
     logging.captureWarnings(True)
-    # What is raised where nobody can catch it is printed with its text by default.
+    # By default, exceptions that nobody can catch are printed with their text.
     threading.excepthook = lambda failed: report(failed.exc_value or failed.exc_type())
     sys.unraisablehook = lambda failed: report(failed.exc_value or failed.exc_type())
 
 
-class _Seldom(logging.Filter):
-    """Lines that peers can cause fill no disk; a ``count`` says how many one stands for."""
+class _Deduplicate(logging.Filter):
+    """Keeps lines that peers can trigger from filling the disk; ``count`` says how many one line stands for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,11 +198,11 @@ class _Seldom(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """See ``logging.Filter``."""
         event, fields = _event_of(record)
-        if not event.value.at_peers_will:
+        if not event.value.peer_triggered:
             return True
         line = (event, *(value for name, value in fields.items() if name != _COUNT))
         now = time.monotonic()
-        if now - self._written.get(line, -_SELDOM_SECONDS) < _SELDOM_SECONDS:
+        if now - self._written.get(line, -_REPEAT_SECONDS) < _REPEAT_SECONDS:
             self._left_out[line] += 1
             return False
         self._written[line] = now
@@ -208,19 +215,19 @@ class _Seldom(logging.Filter):
 class _Line(logging.Formatter):
     """One event, one line."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: LogFormat) -> None:
         super().__init__()
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        """See ``logging.Formatter``; a record that is no event loses its text."""
+        """See ``logging.Formatter``; a record that is not an event loses its text."""
         event, fields = _event_of(record)
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         level = _NAMES.get(record.levelno, "error")
-        if self._form is Form.TEXT:
+        if self._form is LogFormat.TEXT:
             return f"{at} {level} {_text(event, fields)}"
-        whole: dict[str, Any] = {"time": at, "level": level, "event": event.word}
-        return json.dumps({**whole, "message": event.value.sentence, **fields})
+        whole: dict[str, Any] = {"time": at, "level": level, "event": event.code}
+        return json.dumps({**whole, "message": event.value.message, **fields})
 
 
 def _event_of(record: logging.LogRecord) -> tuple[Event, dict[str, int | str]]:
@@ -231,7 +238,7 @@ def _event_of(record: logging.LogRecord) -> tuple[Event, dict[str, int | str]]:
 
 
 def _text(event: Event, fields: dict[str, int | str]) -> str:
-    return " ".join([f"{event.word}: {event.value.sentence}", *(f"{name}={value}" for name, value in fields.items())])
+    return " ".join([f"{event.code}: {event.value.message}", *(f"{name}={value}" for name, value in fields.items())])
 
 
 def _mask(value: object) -> int | str:

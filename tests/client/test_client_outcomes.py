@@ -1,4 +1,4 @@
-"""The table of protocol/encryption.md, What comes, and what becomes of it: each row against a real client."""
+"""The table of protocol/encryption.md, Processing a received MESSAGE: each row against a real client."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ Row = tuple[bool, set[str], bool, str]
 
 def table(document: str) -> dict[str, Row]:
     """The rows by what comes."""
-    section = document.split("## What comes, and what becomes of it")[1].split("\n## ", maxsplit=1)[0]
+    section = document.split("## Processing a received MESSAGE")[1].split("\n## ", maxsplit=1)[0]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
     return {
         what: (acknowledge == "yes", set(re.findall(r"`([\w-]+)`", tell)), ask == "yes", remember)

@@ -182,7 +182,7 @@ def test_reader_of_the_database_is_not_waited_for(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             store.scrub()
-    assert caplog.text.count("another program reads the database") == 1
+    assert caplog.text.count("another program is reading the database") == 1
     reader.close()
     store.scrub()
     assert (tmp_path / "data" / "relay.db-wal").stat().st_size == 0

@@ -89,7 +89,7 @@ def test_limits_are_those_of_the_code() -> None:
         f"{prekeychain.KEM_TARGET} at the relay, refilled below {prekeychain.KEM_REFILL_BELOW}",
         f"are erased after {prekeychain.KEEP_HANDED_OUT_MS // DAY_MS} days",
         f"gathered: {sending.GATHER_MS} ms",
-        f"Of {healing.MAX_KEPT} unreadable messages of a contact, or {healing.MAX_KEPT_OF_STRANGER} of a stranger",
+        f"Beyond {healing.MAX_KEPT} unreadable messages of a contact, or {healing.MAX_KEPT_OF_STRANGER} of a stranger",
         f"up to {healing.MAX_REMEMBERED})",
         f"unanswered {outbox.LOST_MS // 60_000} minutes later",
         f"less than {healing.SETTLE_MS // 1000} s ago, or three in the last hour",

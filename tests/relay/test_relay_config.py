@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from phantom_messenger import relay
-from phantom_messenger.events import Form
+from phantom_messenger.events import LogFormat
 from phantom_messenger.relay.config import (
     SETTINGS,
     Config,
@@ -42,7 +42,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "trusted_proxies": [("10.0.0.0/8,fd00::1", (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::1")))],
     "server_name": [("ours", "ours")],
     "log_level": [("debug", "debug"), (" Error ", "error")],
-    "log_format": [("text", Form.TEXT), ("JSON", Form.JSON)],
+    "log_format": [("text", LogFormat.TEXT), ("JSON", LogFormat.JSON)],
     "verify_workers": [("0", 0), ("16", 16)],
     "connections_per_address": [("1", 1), ("1000000", 1_000_000)],
     "mail_days": [("1", 1), ("3650", 3_650)],

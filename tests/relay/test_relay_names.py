@@ -206,7 +206,7 @@ def test_listed_origin_may_connect(origin: str) -> None:
 
 def told(relay: RelayProcess, event: Event) -> list[str]:
     """The lines of its log about this."""
-    return [line for line in relay.doubts if f" {event.word}: " in line]
+    return [line for line in relay.doubts if f" {event.code}: " in line]
 
 
 def refused_origin(relay: RelayProcess) -> None:
@@ -230,7 +230,7 @@ HEARD: Final[dict[Event, tuple[Callable[[RelayProcess], None], str]]] = {
 }
 
 
-@pytest.mark.parametrize("event", HEARD, ids=lambda event: event.word)
+@pytest.mark.parametrize("event", HEARD, ids=lambda event: event.code)
 def test_refusal_shows_in_the_log_once_and_without_a_name(start_relay: StartRelay, event: Event) -> None:
     relay = start_relay()
     cause, setting = HEARD[event]

@@ -210,9 +210,9 @@ def test_nobody_is_named_in_the_log(start_relay: StartRelay, connect: Connect) -
     client.cut()
     relay.stop()
     assert [line.split(" ", 1)[1] for line in relay.log.splitlines()] == [
-        f"info started: the relay listens version={__version__}",
-        "info stopping: the relay stops: clients are told connections=0",
-        "info stopped: the relay has stopped; what it accepted is stored",
+        f"info started: the relay is listening version={__version__}",
+        "info stopping: the relay is shutting down and notifying its clients connections=0",
+        "info stopped: the relay has stopped; everything it accepted is stored",
     ]
 
 

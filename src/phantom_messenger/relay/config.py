@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import platformdirs
 
-from phantom_messenger.events import LEVELS, Form
+from phantom_messenger.events import LEVELS, LogFormat
 from phantom_messenger.relay import names
 from phantom_messenger.wire.limits import MAX_CONNECTIONS_PER_ADDRESS, RATES, RateClass
 
@@ -46,7 +46,7 @@ class Config:
     trusted_proxies: tuple[Network, ...] = ()
     server_name: str = "phantom"
     log_level: str = "info"
-    log_format: Form = Form.TEXT
+    log_format: LogFormat = LogFormat.TEXT
     verify_workers: int | None = None
     rate_auth: int = RATES[RateClass.AUTH]
     rate_message: int = RATES[RateClass.MESSAGE]
@@ -209,7 +209,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is believed"),
     "server_name": Setting(_text, "what CONNECTION_ACK calls this relay"),
     "log_level": Setting(_choice(LEVELS), f"least level of what is logged: {', '.join(LEVELS)}"),
-    "log_format": Setting(lambda value: Form(_choice(Form)(value)), "form of the log: text or json"),
+    "log_format": Setting(lambda value: LogFormat(_choice(LogFormat)(value)), "form of the log: text or json"),
     "verify_workers": Setting(
         _number(0, 16),
         "processes that check signatures beside the relay's own",
