@@ -114,7 +114,7 @@ def test_wait_delivered_and_read_tell_how_far_a_text_came(friends: Path) -> None
         assert row["type"] == "sent"
         assert row["state"] in {"delivered", "read"}
     bob.wait_for(2)
-    assert bob.stop() == 0
+    assert bob.finish() == 0
 
 
 def test_burned_text_is_told_to_its_sender(friends: Path) -> None:
@@ -130,7 +130,7 @@ def test_text_that_expires_is_not_handed_out_after_its_time(friends: Path) -> No
     assert phantom(friends, "send", "-p", "alice", "bob", "in time").returncode == 0
     heard = Running(friends, "listen", "-p", "bob", "--json", "--count", "1")
     row = json.loads(heard.wait_for(1)[0])
-    assert heard.stop() == 0
+    assert heard.finish() == 0
     assert row["text"] in {"too late", "in time"}
     if row["text"] == "too late":
         assert row["receivedAt"] < row["expiresAt"]
