@@ -103,9 +103,7 @@ def test_each_candidate_is_tried_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("text", ["", "\n", "\r\n", "a\nb", "a\x00", "a\tb", "\x1b[A"])
 def test_new_passphrase_that_could_not_be_typed_again_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(
-        UsageError, match=r"(needs a passphrase; choose one|contains a control character; choose one without)$"
-    ):
+    with pytest.raises(UsageError, match=r"(a passphrase; choose one|control character; choose one without)$"):
         Vault(tmp_path / "a.vault", Secret(text))
     assert not (tmp_path / "a.vault").exists()
     opened = Vault(tmp_path / "b.vault", KEY)
