@@ -193,42 +193,42 @@ _SERVICE_LINK: Final = re.compile(
 _RATE: Final = _number(1, 1_000_000_000)
 
 SETTINGS: Final[dict[str, Setting]] = {
-    "host": Setting(_hosts, "addresses to listen on; '::' takes IPv4 too"),
-    "port": Setting(_number(0, 65_535), "port to listen on; 0 takes a free one"),
-    "data": Setting(_path, "folder of the embedded store"),
+    "host": Setting(_hosts, "addresses to listen on; '::' includes IPv4"),
+    "port": Setting(_number(0, 65_535), "port to listen on; 0 picks a free one"),
+    "data": Setting(_path, "data folder"),
     "tls_cert": Setting(_path, "certificate chain (PEM) for wss"),
     "tls_key": Setting(_path, "private key (PEM) for wss"),
-    "limits": Setting(_switch, "'off' lifts rates and connection counts; sizes and timeouts stay"),
+    "limits": Setting(_switch, "'off' lifts rate and connection limits; sizes and timeouts stay"),
     "reference_clients": Setting(
-        _switch, "'on' takes clients that know the API reference alone, without proof; closed networks only"
+        _switch, "'on' admits clients written from the API reference, whose logins prove nothing; closed networks only"
     ),
     "public_names": Setting(
-        _names, "names (host[:port]) under which clients dial this relay; 'any' takes the name that a client sends"
+        _names, "names (host[:port]) that clients dial to reach this relay; 'any' accepts whatever a client sends"
     ),
     "allowed_origins": Setting(_origins, "origins of web pages that may connect, besides the relay's own"),
-    "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is believed"),
-    "server_name": Setting(_text, "what CONNECTION_ACK calls this relay"),
-    "log_level": Setting(_choice(LEVELS), f"least level of what is logged: {', '.join(LEVELS)}"),
-    "log_format": Setting(lambda value: LogFormat(_choice(LogFormat)(value)), "form of the log: text or json"),
+    "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is trusted"),
+    "server_name": Setting(_text, "name of this relay in CONNECTION_ACK"),
+    "log_level": Setting(_choice(LEVELS), f"lowest level to log: {', '.join(LEVELS)}"),
+    "log_format": Setting(lambda value: LogFormat(_choice(LogFormat)(value)), "format of the log: text or json"),
     "verify_workers": Setting(
         _number(0, 16),
-        "processes that check signatures beside the relay's own",
+        "additional processes that verify signatures",
     ),
-    "rate_auth": Setting(_RATE, "AUTH a minute and user; of failed ones and new accounts, a minute and address"),
-    "rate_message": Setting(_RATE, "MESSAGE a minute and user"),
-    "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* a minute and user"),
-    "rate_presence": Setting(_RATE, "PRESENCE a minute and user"),
-    "rate_ping": Setting(_RATE, "PING a minute and user"),
-    "rate_prekey": Setting(_RATE, "PREKEY_* and ACCOUNT_DELETE a minute and user"),
-    "rate_ack": Setting(_RATE, "MESSAGE_ACK a minute and user"),
-    "rate_block": Setting(_RATE, "BLOCK a minute and user"),
-    "connections_per_address": Setting(_number(1, 1_000_000), "connections of one address"),
-    "mail_days": Setting(_number(1, 3_650), "days that mail waits for somebody who does not come"),
+    "rate_auth": Setting(_RATE, "AUTH per minute and user; failed logins and new accounts per minute and address"),
+    "rate_message": Setting(_RATE, "MESSAGE per minute and user"),
+    "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* per minute and user"),
+    "rate_presence": Setting(_RATE, "PRESENCE per minute and user"),
+    "rate_ping": Setting(_RATE, "PING per minute and user"),
+    "rate_prekey": Setting(_RATE, "PREKEY_* and ACCOUNT_DELETE per minute and user"),
+    "rate_ack": Setting(_RATE, "MESSAGE_ACK per minute and user"),
+    "rate_block": Setting(_RATE, "BLOCK per minute and user"),
+    "connections_per_address": Setting(_number(1, 1_000_000), "connections per address"),
+    "mail_days": Setting(_number(1, 3_650), "days to keep messages that nobody fetches"),
     "account_days": Setting(
-        _number(1, 36_500), "days after which an account that nobody uses is removed, if it has no mail"
+        _number(1, 36_500), "days after which an unused account without mail is removed"
     ),
-    "mailbox_megabytes": Setting(_number(1, 1_000_000), "what waits for one user; a quarter of it from strangers"),
-    "address_megabytes_a_day": Setting(_number(1, 1_000_000), "what senders of one address can have stored in a day"),
+    "mailbox_megabytes": Setting(_number(1, 1_000_000), "size of one mailbox; strangers can fill a quarter of it"),
+    "address_megabytes_a_day": Setting(_number(1, 1_000_000), "what senders at one address can have stored in a day"),
 }
 
 
