@@ -7,7 +7,8 @@ import pytest
 from e2e_people import meet
 from e2e_terminal import Terminal
 
-from phantom_messenger.cli.chat import HELP, Screen, Text, own_line, parse_line
+from phantom_messenger.cli.chat import HELP, Text, own_line, parse_line
+from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -89,14 +90,14 @@ def test_own_line_says_when_and_shows_no_code() -> None:
 
 
 def test_text_that_waits_says_why() -> None:
-    screen = Screen(BOB)
-    screen.sent("m")
-    assert screen.toolbar().endswith("last message · waiting: not connected")
-    screen.update(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
-    assert screen.toolbar().endswith("· waiting")
-    screen.update(WarningEvent(peer=None, code="paused", message="messages wait 40 seconds"))
-    assert screen.toolbar().endswith("· waiting: rate-limited by the relay")
-    screen._sent_at -= 12
-    assert "· waiting 12 s: rate-limited by the relay" in screen.toolbar()
-    screen.update(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
-    assert screen.toolbar().endswith("✓ sent")
+    line = StatusLine(BOB)
+    line.sent("m")
+    assert line.show().endswith("last message · waiting: not connected")
+    line.update(ConnectionEvent(state=ConnectionState.ONLINE, reason=""))
+    assert line.show().endswith("· waiting")
+    line.update(WarningEvent(peer=None, code="paused", message="messages wait 40 seconds"))
+    assert line.show().endswith("· waiting: rate-limited by the relay")
+    line._sent_at -= 12
+    assert "· waiting 12 s: rate-limited by the relay" in line.show()
+    line.update(DeliveryEvent(message_id="m", peer=BOB, state=DeliveryState.ACCEPTED))
+    assert line.show().endswith("✓ sent")

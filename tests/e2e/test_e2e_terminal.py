@@ -11,7 +11,7 @@ import pytest
 from e2e_people import meet
 from e2e_terminal import Terminal
 
-from phantom_messenger.cli.chat import Screen
+from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.client.status import Contact, MessageEvent, PresenceEvent, Trust
 from support.certificates import self_signed
 from support.command_line import PHANTOM, Running, environment, phantom
@@ -50,11 +50,11 @@ def test_chat_shows_texts_presence_typing_and_how_far_a_text_came(friends: Path)
 
 def test_text_that_has_come_ends_typing() -> None:
     contact = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
-    screen = Screen(contact)
-    screen.update(PresenceEvent(peer=contact, status="typing", last_seen=None))
-    assert "typing…" in screen.toolbar()
-    screen.update(MessageEvent(message_id="m", peer=contact))
-    assert "typing…" not in screen.toolbar()
+    line = StatusLine(contact)
+    line.update(PresenceEvent(peer=contact, status="typing", last_seen=None))
+    assert "typing…" in line.show()
+    line.update(MessageEvent(message_id="m", peer=contact))
+    assert "typing…" not in line.show()
 
 
 def test_chat_sends_the_lines_of_a_file_and_tells_which_it_cannot(friends: Path) -> None:

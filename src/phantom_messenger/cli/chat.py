@@ -24,48 +24,17 @@ from phantom_messenger.cli.common import (
     profile_option,
     reports_errors,
     run,
-    shell_word,
 )
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.keys import chat_keys
-from phantom_messenger.cli.listen import message_line, request_line
-from phantom_messenger.cli.times import Duration, clock_time, moment
+from phantom_messenger.cli.listen import message_line
+from phantom_messenger.cli.status_line import StatusLine
+from phantom_messenger.cli.times import Duration, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError, VaultError
-from phantom_messenger.client.ids import short_id, written_id
+from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.plain import is_blank, plain_lines
-from phantom_messenger.client.status import (
-    ConnectionEvent,
-    ConnectionState,
-    Contact,
-    DeliveryEvent,
-    DeliveryState,
-    MessageEvent,
-    PresenceEvent,
-    RequestEvent,
-    WarningEvent,
-)
-
-MARKS = {
-    DeliveryState.QUEUED: "· waiting",
-    DeliveryState.ACCEPTED: "✓ sent",
-    DeliveryState.DELIVERED: "✓✓ delivered",
-    DeliveryState.READ: "✓✓ read",
-    DeliveryState.BURNED: "✓✓ read and burned",
-    DeliveryState.EXPIRED: "✗ expired",
-    DeliveryState.FAILED: "✗ failed",
-}
-OBSTACLES = {
-    "paused": "rate-limited by the relay",
-    "backlog": "their mailbox is full",
-    "unknown-user": "unknown to the relay",
-    "storage": "the relay is out of space",
-    "clock": "clocks differ",
-    "key-changed": "their key has changed",
-    "downgrade": "no post-quantum key",
-    "classical": "no post-quantum key",
-}
-"""Warnings that say why a message is still here, in a few words."""
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, Contact
 
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
 (/burn TEXT sends a message that is deleted on their side after it has been read)
@@ -74,104 +43,12 @@ HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctr
 TYPING_EVERY = 4.0
 """Seconds between two typing notifications: the relay allows 30 a minute."""
 
-TYPING_SHOWN = 6.0
 FLUSH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 """Before messages are read again that could not be marked as read."""
 MAX_LINES = 100
 SHOWN_BEFORE = 20
 """Past messages that are shown when a chat opens."""
-
-
-class Screen:
-    """The line below the prompt.
-
-    Args:
-        contact: the other side.
-        flag: see ``profile_flag``.
-    """
-
-    def __init__(self, contact: Contact, flag: str = "") -> None:
-        self._contact = contact
-        self._flag = flag
-        self._connection = "connecting"
-        self._reason = ""
-        self._presence = ""
-        self._typing_until = 0.0
-        self._last: tuple[str, DeliveryState] | None = None
-        self._sent_at = 0.0
-        self._obstacle = ""
-
-    def sent(self, message_id: str) -> None:
-        """A message has been typed and is queued."""
-        self._last = (message_id, DeliveryState.QUEUED)
-        self._sent_at = time.monotonic()
-
-    def update(self, event: object) -> str | None:
-        """Apply an event; returns a line to print for it, if it deserves one."""
-        match event:
-            case DeliveryEvent() if self._last is not None and self._last[0] == event.message_id:
-                self._last = (event.message_id, event.state)
-                self._obstacle = ""
-            case ConnectionEvent() if event.state is ConnectionState.ONLINE and self._reason:
-                self._connection, self._reason = str(event.state), ""
-                return "(online again)"
-            case PresenceEvent() if event.peer.user_id == self._contact.user_id:
-                if event.status == "typing":
-                    self._typing_until = time.monotonic() + TYPING_SHOWN
-                else:
-                    self._typing_until = 0.0
-                    self._presence = event.status + _since(event.last_seen)
-            case RequestEvent():
-                return f"({request_line(event, self._flag)})"
-            case MessageEvent() if event.peer.user_id != self._contact.user_id:
-                return f"(new message from {one_line(event.peer.label)}; read it with: {self._other(event.peer)})"
-            case MessageEvent():
-                self._typing_until = 0.0
-            case ConnectionEvent():
-                self._connection = str(event.state)
-                if event.state is not ConnectionState.ONLINE:
-                    self._presence, self._typing_until = "", 0.0
-                changed, self._reason = event.reason != self._reason, event.reason or self._reason
-                if event.state is ConnectionState.ONLINE:
-                    self._reason = ""
-                elif changed and event.reason:
-                    return f"({event.state}: {one_line(event.reason)})"
-            case WarningEvent():
-                if event.peer is not None and event.peer.user_id == self._contact.user_id:
-                    self._contact = event.peer  # a changed key, or no post-quantum one
-                if event.code in OBSTACLES and event.peer in {None, self._contact}:
-                    self._obstacle = event.code
-                return f"({one_line(event.message)})"
-            case _:
-                pass
-        return None
-
-    def _other(self, peer: Contact) -> str:
-        return f"phantom chat{self._flag} {shell_word(peer.name or written_id(peer.user_id))}"
-
-    def toolbar(self) -> str:
-        """The line itself."""
-        typing = time.monotonic() < self._typing_until
-        parts = [
-            f"you: {self._connection}",
-            f"{one_line(self._contact.label)}: {'typing…' if typing else self._presence or 'presence unknown'}",
-            str(self._contact.trust),
-        ]
-        if self._contact.classical:
-            parts.append("classical")
-        if self._last is not None:
-            parts.append(f"last message {MARKS[self._last[1]]}{self._wait()}")
-        return "   ".join(parts)
-
-    def _wait(self) -> str:
-        """How long the last message has been waiting, and why."""
-        if self._last is None or self._last[1] is not DeliveryState.QUEUED:
-            return ""
-        seconds = time.monotonic() - self._sent_at
-        offline = "" if self._connection == ConnectionState.ONLINE else "not connected"
-        why = offline or OBSTACLES.get(self._obstacle, "")
-        return (f" {seconds:.0f} s" if seconds >= 1 else "") + (f": {why}" if why else "")
 
 
 @click.command(short_help="Chat with a contact in the terminal.")
@@ -190,20 +67,20 @@ def chat(who: str, profile: str) -> None:
 async def _chat(client: Client, who: str, flag: str) -> None:
     contact = client.contacts.find(who)
     async with client:
-        screen = Screen(contact, flag)
+        status = StatusLine(contact, flag)
         interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
         session: PromptSession[str] | None = None
         if interactive:
             session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
         tasks = [
             asyncio.create_task(_print_messages(client, contact)),
-            asyncio.create_task(_print_events(client, screen, session)),
+            asyncio.create_task(_print_events(client, status, session)),
             asyncio.create_task(_ask_presence(client, who)),
         ]
         try:
             if session is not None:
                 with patch_stdout():
-                    await _type(client, who, screen, session, flag)
+                    await _type(client, who, status, session, flag)
             else:
                 await _pipe(client, who)
             await _leave(client, who, FLUSH_SECONDS if session is None else 2.0)
@@ -212,7 +89,7 @@ async def _chat(client: Client, who: str, flag: str) -> None:
                 task.cancel()
 
 
-async def _type(client: Client, who: str, screen: Screen, session: "PromptSession[str]", flag: str) -> None:
+async def _type(client: Client, who: str, status: StatusLine, session: "PromptSession[str]", flag: str) -> None:
     last_typing = 0.0
 
     def on_change(_: object) -> None:
@@ -234,14 +111,14 @@ async def _type(client: Client, who: str, screen: Screen, session: "PromptSessio
     click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help shows more")
     while True:
         try:
-            line = await session.prompt_async(HTML("<b>you:</b> "), bottom_toolbar=screen.toolbar, refresh_interval=1.0)
+            line = await session.prompt_async(HTML("<b>you:</b> "), bottom_toolbar=status.show, refresh_interval=1.0)
         except (EOFError, KeyboardInterrupt):
             return
-        if line.strip() and not await _do(client, who, screen, plain_lines(line)):
+        if line.strip() and not await _do(client, who, status, plain_lines(line)):
             return
 
 
-async def _do(client: Client, who: str, screen: Screen, line: str) -> bool:
+async def _do(client: Client, who: str, status: StatusLine, line: str) -> bool:
     """Send a line, or do what it asks for; returns whether to go on."""
     try:
         order = parse_line(line)
@@ -251,7 +128,7 @@ async def _do(client: Client, who: str, screen: Screen, line: str) -> bool:
             return False
         else:
             sent = await client.send(who, order.text, burn_after_read=order.burn, expires_in=order.expires_in)
-            screen.sent(sent.message_id)
+            status.sent(sent.message_id)
             marks = [mark for mark, is_set in (("burns", order.burn), ("expires", order.expires_in)) if is_set]
             mark = f" ({', '.join(marks)})" if marks else ""
             click.echo(own_line(order.text, mark))
@@ -351,11 +228,11 @@ async def _print_messages(client: Client, contact: Contact) -> None:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _print_events(client: Client, screen: Screen, session: "PromptSession[str] | None") -> None:
+async def _print_events(client: Client, status: StatusLine, session: "PromptSession[str] | None") -> None:
     async for event in client.events():
-        line = screen.update(event)
-        if line is not None:
-            click.echo(line, err=session is None)
+        line = status.update(event)
+        if line:
+            click.echo(f"({line})", err=session is None)
         if session is not None:
             session.app.invalidate()
 
@@ -368,9 +245,3 @@ async def _ask_presence(client: Client, who: str) -> None:
     async for event in events:
         if isinstance(event, ConnectionEvent) and event.state is ConnectionState.ONLINE:
             client.ask_presence(who)
-
-
-def _since(last_seen: int | None) -> str:
-    if last_seen is None:
-        return ""
-    return clock_time(last_seen, ", last seen %Y-%m-%d %H:%M")

@@ -35,13 +35,13 @@ SPARE: Final = 10.0
 
 
 @dataclass
-class Patience:
+class Deadline:
     """Until when to wait, in the loop's time; a relay may ask for more unless the user has set a timeout."""
 
     until: float
     may_grow: bool
 
-    def wait_for(self, seconds: float) -> None:
+    def extend(self, seconds: float) -> None:
         """The relay admits nobody for so many seconds."""
         if self.may_grow:
             now = asyncio.get_running_loop().time()
@@ -116,10 +116,10 @@ async def _send(
     later: str,
 ) -> None:
     loop = asyncio.get_running_loop()
-    patience = Patience(loop.time() + (timeout or TIMEOUT), may_grow=timeout is None)
+    deadline = Deadline(loop.time() + (timeout or TIMEOUT), may_grow=timeout is None)
     async with client:
         peer = client.contacts.find(who).user_id
-        obstacle = asyncio.create_task(_obstacle(client, peer, patience))
+        obstacle = asyncio.create_task(_obstacle(client, peer, deadline))
         tasks: set[asyncio.Task[Any]] = {obstacle}
         delivery = None
         try:
@@ -127,7 +127,7 @@ async def _send(
             delivery = await client.send(who, text, burn_after_read=burn, expires_in=expires)
             arrival = asyncio.create_task(delivery.wait(wait))
             tasks.add(arrival)
-            while (left := patience.until - loop.time()) > 0:
+            while (left := deadline.until - loop.time()) > 0:
                 done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if done:
                     break
@@ -149,7 +149,7 @@ async def _send(
             await asyncio.wait(tasks)
 
 
-async def _obstacle(client: Client, peer: str, patience: Patience) -> str:
+async def _obstacle(client: Client, peer: str, deadline: Deadline) -> str:
     """What a short wait will not clear, as a sentence; outages are only mentioned."""
     mentioned = False
     async for event in client.events():
@@ -161,9 +161,9 @@ async def _obstacle(client: Client, peer: str, patience: Patience) -> str:
             click.echo(f"phantom: {one_line(event.message)}", err=True)
         if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
             if event.busy:
-                patience.wait_for(event.retry_after or 0.0)
+                deadline.extend(event.retry_after or 0.0)
             if not mentioned:
-                left = max(0.0, patience.until - asyncio.get_running_loop().time())
+                left = max(0.0, deadline.until - asyncio.get_running_loop().time())
                 click.echo(f"phantom: not connected, retrying for {left:.0f} s: {one_line(event.reason)}", err=True)
             mentioned = True
     return ""

@@ -224,9 +224,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "rate_block": Setting(_RATE, "BLOCK per minute and user"),
     "connections_per_address": Setting(_number(1, 1_000_000), "connections per address"),
     "mail_days": Setting(_number(1, 3_650), "days to keep messages that nobody fetches"),
-    "account_days": Setting(
-        _number(1, 36_500), "days after which an unused account without mail is removed"
-    ),
+    "account_days": Setting(_number(1, 36_500), "days after which an unused account without mail is removed"),
     "mailbox_megabytes": Setting(_number(1, 1_000_000), "size of one mailbox; strangers can fill a quarter of it"),
     "address_megabytes_a_day": Setting(_number(1, 1_000_000), "what senders at one address can have stored in a day"),
 }
