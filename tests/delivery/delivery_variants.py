@@ -35,22 +35,23 @@ class Variant(RelayProcess):
 
 ANSWERS_BEFORE_THE_COMMIT = """
 import time
+from phantom_messenger.engines.sqlite import store
 from phantom_messenger.relay import server
+execute = store.execute
 
-def early(self, jobs, done):
+def early(self, commands, done):
     def work():
         results = []
 
-        def noting(job):
-            def run(tx):
-                results.append(job(tx))
-            return run
+        def noting(tables, command):
+            results.append(execute(tables, command))
+            if len(results) == len(commands):
+                self._loop.call_soon_threadsafe(done, results)
+                time.sleep(0.1 if len(commands) > 3 else 0)  # a disk that is slow under load
+            return results[-1]
 
-        def answer(_):
-            self._loop.call_soon_threadsafe(done, results)
-            time.sleep(0.1 if len(jobs) > 3 else 0)  # a disk that is slow under load
-
-        self._store.run([*map(noting, jobs), answer])
+        store.execute = noting
+        self._store.run(commands)
 
     self._executor.submit(work)
 

@@ -8,12 +8,16 @@ from d10_machine import FolderMachine, MemoryMachine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from phantom_messenger.engines.sqlite import store
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
+from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.stranger_quota import Places
+from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.engines.sqlite.tombstones import Removed
+from phantom_messenger.relay.commands import AnyCommand, Expire
 from phantom_messenger.relay.mailbox_push import MailboxPush
-from phantom_messenger.relay.ports import Item, Job, Page, Transaction
+from phantom_messenger.relay.ports import Item, Page
 from phantom_messenger.relay.session import Session
 from support.amounts import LONG, amount
 from support.simulated import SECOND, Clock, SimulatedWriter
@@ -115,26 +119,25 @@ def forgets_what_was_accepted(patch: pytest.MonkeyPatch) -> None:
     """Accepted before it is on disk: what the writer holds when the process dies is lost."""
     call = SimulatedWriter.__call__
 
-    def early(self: SimulatedWriter, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
-        results = [one.error.args[0] for one in self.store.run([failing_after(job) for job in jobs])]
-        is_sweep = any(isinstance(result, tuple) and isinstance(result[0], int) for result in results)
+    def early(self: SimulatedWriter, commands: Sequence[AnyCommand], done: Callable[[list[Any]], None]) -> None:
+        with pytest.MonkeyPatch.context() as undoing:
+            undoing.setattr(store, "execute", undone)
+            results = [failed.error.args[0] for failed in self.store.run(commands)]
+        is_sweep = any(isinstance(command, Expire) for command in commands)
         if self.holding and not is_sweep:  # which would go on for ever
             self._schedule(lambda: done(results))
         else:
-            call(self, jobs, done)
+            call(self, commands, done)
 
     patch.setattr(SimulatedWriter, "__call__", early)
 
 
 class Done(Exception):
-    """Carries the result of a job that is undone."""
+    """Carries the result of a command that is undone."""
 
 
-def failing_after(job: Job) -> Job:
-    def run(tx: Transaction) -> None:
-        raise Done(job(tx))
-
-    return run
+def undone(tables: Tables, command: AnyCommand) -> None:
+    raise Done(execute(tables, command))
 
 
 def has_no_bounds(patch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ SQLiteDirectory.has_written = lambda directory, sender, recipient: True
 """
 TAKES_LONGER: Final = """
 import time
-from phantom_messenger.relay.handlers import presence
+from phantom_messenger.engines.sqlite import presence
 from phantom_messenger.relay.hub import Hub
 believed = Hub.of
 def of(hub, user):

@@ -12,7 +12,8 @@ from nacl.signing import SigningKey, VerifyKey
 from protocol_player import AUDIENCE, Mismatch, Player, Step, Way, blocks, dialogues, missing, tables
 from protocol_tables import expected
 
-from phantom_messenger.relay import admission, core, http, hub, load, outbox, ports, replies, websocket
+from phantom_messenger.relay import admission, http, hub, load, outbox, ports, replies, websocket
+from phantom_messenger.relay.handlers import messages
 from phantom_messenger.wire import codec, frames, limits, signing
 from support.people import Frame, base64_text
 from support.raw_socket import RawSocket
@@ -231,7 +232,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "takes nothing of what waits for it for 9 s": (outbox.STALL_MS, 9_000),
     "leaves more than 1 MiB of it unread": (outbox.OVERFLOW, 1_048_576),
     "drops the connection within 2 s": (int(websocket.CLOSE_TIMEOUT), 2),
-    "`retryAfter` is 60 s with `backlog`": (core.BACKLOG_RETRY_MS, 60_000),
+    "`retryAfter` is 60 s with `backlog`": (messages.BACKLOG_RETRY_MS, 60_000),
     "5 s with `storage`": (replies.RETRY_STORAGE_MS, 5_000),
     "1 to 5 s with `overload`": (admission.OVERLOAD_RETRY_MS, 1_000),
     "at most 8,192 bytes": (http.MAX_HEAD_BYTES, 8_192),

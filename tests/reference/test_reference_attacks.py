@@ -255,7 +255,7 @@ def test_what_is_loose_counts_with_all_that_stands_in_it(
     start_relay: StartRelay, letter: MakeLetter, protected: bool
 ) -> None:
     """A key exchange with 60 KB of unknown members is not counted as one of four."""
-    uncounted = "from phantom_messenger.relay.handlers import keys\nkeys._size_of = lambda _: keys.EXCHANGE_BYTES"
+    uncounted = "from phantom_messenger.relay import commands\ncommands.ExchangeKeys.size = commands.EXCHANGE_BYTES"
     command = {} if protected else {"command": patched(uncounted)}
     settings = ("--reference-clients", "on", "--address-megabytes-a-day", "1", "--rate-auth", "100")
     relay = start_relay(*settings, **command)

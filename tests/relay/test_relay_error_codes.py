@@ -6,8 +6,11 @@ from typing import Any, cast
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.execute import execute
+from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay import signatures
-from phantom_messenger.relay.ports import Job, Verification
+from phantom_messenger.relay.commands import AnyCommand
+from phantom_messenger.relay.ports import Verification
 from support.people import Frame, base64_text, canonical, key_text
 from support.simulated import MakeWorld, World
 
@@ -172,23 +175,26 @@ def test_unexpected_failure_passes(fragile: World, broken: Broken) -> None:
 
 
 class HalfBroken:
-    """A store in which one of the relay's jobs fails, now and then."""
+    """A store in which one of the relay's commands fails, now and then."""
 
     def __init__(self, world: World) -> None:
         self._run = world.store.run
         self.every = 0
 
-    def __call__(self, jobs: Sequence[Job]) -> list[Any]:
-        return self._run([self._wrapped(index, job) for index, job in enumerate(jobs)])
+    def __call__(self, commands: Sequence[AnyCommand]) -> list[Any]:
+        failing = commands[:: self.every] if self.every else []
 
-    def _wrapped(self, index: int, job: Job) -> Job:
-        def fails(_: object) -> None:
-            raise ZeroDivisionError("a secret text")
+        def half(tables: Tables, command: AnyCommand) -> Any:
+            if any(command is one for one in failing):
+                raise ZeroDivisionError("a secret text")
+            return execute(tables, command)
 
-        return fails if self.every and index % self.every == 0 else job
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("phantom_messenger.engines.sqlite.store.execute", half)
+            return self._run(commands)
 
 
-def test_job_that_fails_is_1007_and_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_that_fails_is_1007_and_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     half = HalfBroken(world)
     monkeypatch.setattr(world.store, "run", half)
     alice, bob = world.login("alice"), world.login("bob")

@@ -229,14 +229,14 @@ def test_many_accounts_go_a_few_at_a_time(world: World) -> None:
     people = [world.person(f"person {number}") for number in range(200)]
     world.register(*people)
     looked = []
-    idle = type(world.store.directory).idle  # type: ignore[attr-defined]
+    idle = type(world.store.tables.directory).idle  # type: ignore[attr-defined]
 
     def noted(directory: Any, before: int, limit: int, now: int) -> Any:
         looked.append(limit)
         return idle(directory, before, limit, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(world.store.directory), "idle", noted)  # type: ignore[attr-defined]
+        patch.setattr(type(world.store.tables.directory), "idle", noted)  # type: ignore[attr-defined]
         world.clock.advance(370 * DAY)
         world.pass_time(10_000)
     assert not any(exists(world, person) for person in people)

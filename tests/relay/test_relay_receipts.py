@@ -1,10 +1,11 @@
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from phantom_messenger.relay import delivery_receipts
-from phantom_messenger.relay.ports import ItemKind, Job
+from phantom_messenger.engines.sqlite.execute import execute
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
+from phantom_messenger.relay.commands import Acknowledge
+from phantom_messenger.relay.ports import ItemKind
 from support.people import Frame
 from support.simulated import Client, World
 
@@ -313,23 +314,16 @@ def test_many_messages_that_a_socket_took_are_confirmed_a_few_at_once(
     bob.connection.stalled = True
     alice.send(*[alice.person.message(bob.person) for _ in range(100)])
     assert [item[0] for item in bob.session.unconfirmed] == [ItemKind.MESSAGE] * 100, "names, and no texts"
-    jobs: list[int] = []
-    remove_received = delivery_receipts.remove_received
+    at_once: list[int] = []
 
-    def counted(*arguments: Any, **how: Any) -> Any:
-        jobs[-1] += 1
-        return remove_received(*arguments, **how)
+    def counted(tables: Any, command: Any) -> Any:
+        if isinstance(command, Acknowledge):
+            at_once.append(len(command.messages))
+        return execute(tables, command)
 
-    def alone(jobs_of_a_batch: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
-        for job in jobs_of_a_batch:
-            jobs.append(0)
-            world.store.run([job])
-        done([([], [])] * len(jobs_of_a_batch))
-
-    monkeypatch.setattr(delivery_receipts, "remove_received", counted)
-    monkeypatch.setattr(world.relay._core.pipeline, "_writer", alone)
+    monkeypatch.setattr("phantom_messenger.engines.sqlite.store.execute", counted)
     bob.unstall()
-    assert jobs == [32, 32, 32, 4]
+    assert at_once == [32, 32, 32, 4]
     assert waits(world, bob) == []
 
 
@@ -342,14 +336,14 @@ def test_item_that_cannot_be_removed_keeps_no_others(
     messages = [alice.person.message(bob.person) for _ in range(40)]
     stuck = messages[17]["payload"]["messageId"]
     alice.send(*messages)
-    remove_received = delivery_receipts.remove_received
+    acknowledge = SQLiteMailboxes.acknowledge
 
-    def broken(tx: Any, recipient: str, name: Any, *rest: Any, **how: Any) -> Any:
-        if name.message_id == stuck:
+    def broken(self: SQLiteMailboxes, recipient: str, sender: str, name: str, now: int) -> Any:
+        if name == stuck:
             raise LookupError(name)
-        return remove_received(tx, recipient, name, *rest, **how)
+        return acknowledge(self, recipient, sender, name, now)
 
-    monkeypatch.setattr(delivery_receipts, "remove_received", broken)
+    monkeypatch.setattr(SQLiteMailboxes, "acknowledge", broken)
     bob.unstall()
     told = [frame["payload"]["messageId"] for frame in alice.take("MESSAGE_ACK")]
     assert sorted(told[-39:]) == sorted(one["payload"]["messageId"] for one in messages if one is not messages[17])

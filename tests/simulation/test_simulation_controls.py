@@ -23,11 +23,12 @@ from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.tombstones import Removed
+from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers import messages
 from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
-from phantom_messenger.relay.ports import Item, Page, Refusal
+from phantom_messenger.relay.ports import Item, Page
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.frames import Message
@@ -80,7 +81,7 @@ def answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
         twin = genuine(core, admitted, frame)
         command = next(twin)
         with contextlib.suppress(StopIteration):
-            twin.send((Refusal.DUPLICATE, False))
+            twin.send(AppendRefusal.DUPLICATE)
         yield command
 
     monkeypatch.setattr(messages, "message", message)

@@ -4,19 +4,22 @@ Nothing sleeps and nothing happens behind a test's back: frames are put in, turn
 run, and what was written to the fake connections is read.
 """
 
+import contextlib
 import json
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import apsw
 
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.relay import signatures
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Failure, Job, Store, Transaction, Verification
+from phantom_messenger.relay.ports import Failure, Job, Store, Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.people import Frame, Person, canonical
@@ -80,7 +83,7 @@ class SimulatedWriter:
         self.store = store
         self.holding = False
         self._full = False
-        self.held: deque[tuple[Sequence[Job], Callable[[list[Any]], None]]] = deque()
+        self.held: deque[tuple[Sequence[Any], Callable[[list[Any]], None]]] = deque()
         self._schedule = schedule
 
     @property
@@ -93,25 +96,30 @@ class SimulatedWriter:
             self.store.scrub()
         self._full = full
 
-    def __call__(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
-        self.held.append((jobs, done))
+    def __call__(self, commands: Sequence[Any], done: Callable[[list[Any]], None]) -> None:
+        self.held.append((commands, done))
         if not self.holding:
             self.run_held()
 
     def run_held(self) -> None:
         """Run what was held back; what follows is held again while ``holding``."""
         while self.held:
-            jobs, done = self.held.popleft()
-            results = self.store.run([_too_much(job) for job in jobs] if self.full else jobs)
+            commands, done = self.held.popleft()
+            with _out_of_space() if self.full else contextlib.nullcontext():
+                results = self.store.run(commands)
             self._schedule(lambda done=done, results=results: done(results))  # type: ignore[misc]
 
 
-def _too_much(job: Job) -> Job:
-    def run(tx: Transaction) -> None:
-        job(tx)
+@contextlib.contextmanager
+def _out_of_space() -> Iterator[None]:
+    """Let the disk be full whenever a command has been executed."""
+
+    def full(tables: Any, command: Any) -> None:
+        execute(tables, command)
         raise apsw.FullError("database or disk is full")
 
-    return run
+    with patch("phantom_messenger.engines.sqlite.store.execute", full):
+        yield
 
 
 class FakeConnection:

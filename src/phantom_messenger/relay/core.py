@@ -23,9 +23,6 @@ from phantom_messenger.relay.session import Session
 
 DAY_MS: Final = 86_400_000
 
-BACKLOG_RETRY_MS = 60_000
-"""When to try a full mailbox again: its owner has to connect first."""
-
 
 class Core:
     """What a handler works with.

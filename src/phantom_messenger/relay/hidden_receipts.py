@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from phantom_messenger.wire.frames import Status
+from phantom_messenger.relay.commands import DeliveryOutcome, MessageName
 from phantom_messenger.wire.limits import MAX_BACKLOG
 
 MAX_HIDDEN: Final = 100_000
@@ -24,21 +24,6 @@ COUNTS_MS: Final = 24 * 3_600_000
 
 _SLACK: Final = 1_024
 """Numbers of deleted entries that may stand in the order of times."""
-
-
-class MessageName(NamedTuple):
-    """A message of somebody's mailbox."""
-
-    sender: str
-    message_id: str
-
-
-class DeliveryOutcome(NamedTuple):
-    """What has become of a message and when, and when it expires if it waited then: persistent milliseconds."""
-
-    status: Status
-    at: int
-    expires_at: int | None
 
 
 class _Hidden(NamedTuple):

@@ -7,10 +7,10 @@ of the store's results, so nothing is sent twice or left out.
 
 from typing import Final
 
-from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
-from phantom_messenger.relay.pipeline import Pipeline, Steps, StoreJob
+from phantom_messenger.relay.pipeline import AccountGoneError, Pipeline, Steps
 from phantom_messenger.relay.ports import Clock, Item, Page
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.rules import State
@@ -67,17 +67,14 @@ class MailboxPush:
             self._pipeline.run(self._fetch(session))
 
     def _fetch(self, session: Session) -> Steps:
-        cursor, user, after, now = (
-            session.cursor,
-            session.user_id,
-            session.cursor.last_pushed,
-            self._clock.persistent_ms(),
-        )
+        cursor = session.cursor
         cursor.fetching = True
         try:
-            page: Page = yield StoreJob(lambda tx: tx.mailboxes.read(user, after, PAGE, now))
-        except CommandFailed:
-            return  # the next tick tries again
+            page: Page = yield ReadMailbox(
+                actor=session.actor, after=cursor.last_pushed, max_bytes=PAGE, now=self._clock.persistent_ms()
+            )
+        except (CommandFailed, AccountGoneError):
+            return  # if there is still somebody to read it, the next tick tries again
         finally:
             cursor.fetching = False
         if session.state is State.OPEN:

@@ -15,14 +15,12 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final, NamedTuple
 
-from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, CommandFailed
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.ports import (
     Helpers,
-    Job,
     Scheduler,
     SignatureCheck,
-    Transaction,
     Verification,
     Writer,
 )
@@ -50,33 +48,11 @@ LEAST_HELP: Final = 8
 
 
 class AccountGoneError(Exception):
-    """Raised at a handler's ``yield``: the account that it acts for is not the session's any more."""
+    """Raised at a handler's ``yield``: the result is ``ACCOUNT_GONE``."""
 
 
-class StoreJob(NamedTuple):
-    """What a handler yields: a job for the store, and about how many bytes it stores; 0 does not count as load."""
-
-    job: Job
-    size: int = 0
-
-
-def as_user(session: Session, job: Callable[[Transaction], Any], size: int = 0) -> StoreJob:
-    """A job for a logged-in user: nothing is done if the account is not the session's any more.
-
-    Accounts are deleted by ACCOUNT_DELETE, and by a login that takes the id, for it is certified, or the first
-    that proves the key: frames may be on their way then, of this connection or of another one of the user.
-    """
-    user, key, is_unproved = session.user_id, session.public_key_text, session.reference is not None
-
-    def run(tx: Transaction) -> Any:
-        is_there = tx.directory.public_key(user) == key and not (is_unproved and tx.directory.signs(user))
-        return job(tx) if is_there else AccountGoneError()
-
-    return StoreJob(run, size)
-
-
-Steps = Generator[StoreJob, Any, None]
-"""A handler under way."""
+Steps = Generator[AnyCommand, Any, None]
+"""A handler under way: it yields commands, and is resumed with their results."""
 
 
 class AdmittedFrame:
@@ -127,7 +103,8 @@ class _Waiting(NamedTuple):
     """A handler that waits for the result of its command."""
 
     steps: Steps
-    command: StoreJob
+    command: AnyCommand
+    size: int
 
 
 class Pipeline:
@@ -228,17 +205,18 @@ class Pipeline:
         try:
             while True:
                 command = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
-                if len(self._waiting) < MAX_WAITING and self._waiting_bytes + command.size <= MAX_WAITING_BYTES:
+                size = command.size
+                if len(self._waiting) < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
                     break
                 result = CommandFailed(OverflowError("too many commands wait"), is_out_of_space=True)
-        except (StopIteration, CommandFailed):
+        except (StopIteration, CommandFailed, AccountGoneError):
             return
         except Exception as error:  # noqa: BLE001 - the boundary: one failure is not the others'
             self._report(error)
             return
-        self._waiting.append(_Waiting(steps, command))
-        if command.size:
-            self._waiting_bytes += command.size
+        self._waiting.append(_Waiting(steps, command, size))
+        if size:
+            self._waiting_bytes += size
             self._gauge.enter()
         # Started from a turn of its own, so that all commands of this turn are in the batch.
         if not self._running and len(self._waiting) == 1:
@@ -250,14 +228,12 @@ class Pipeline:
         batch = self._running
         size = 0
         while (
-            self._waiting
-            and len(batch) < MAX_BATCH
-            and (not batch or size + self._waiting[0].command.size <= MAX_BATCH_BYTES)
+            self._waiting and len(batch) < MAX_BATCH and (not batch or size + self._waiting[0].size <= MAX_BATCH_BYTES)
         ):
             batch.append(self._waiting.popleft())
-            size += batch[-1].command.size
+            size += batch[-1].size
         self._waiting_bytes -= size
-        self._writer([waiting.command.job for waiting in batch], self._stored)
+        self._writer([waiting.command for waiting in batch], self._stored)
 
     # --- reply --------------------------------------------------------------------
 
@@ -266,11 +242,11 @@ class Pipeline:
         finished, self._running = self._running, []
         for waiting in reversed(finished[len(results) :]):
             self._waiting.appendleft(waiting)
-            self._waiting_bytes += waiting.command.size
+            self._waiting_bytes += waiting.size
         stored = 0
-        for (steps, command), result in zip(finished, results, strict=False):
-            stored += command.size > 0
-            self._resume(steps, result)
+        for (steps, _, size), result in zip(finished, results, strict=False):
+            stored += size > 0
+            self._resume(steps, AccountGoneError() if result is ACCOUNT_GONE else result)
         self._gauge.finish(stored)
         self._store_waiting()
         self._check_idle()

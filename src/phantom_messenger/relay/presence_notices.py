@@ -4,10 +4,10 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from phantom_messenger.relay.commands import Departure, FindDeparture, RecordDeparture
 from phantom_messenger.relay.hub import Hub
-from phantom_messenger.relay.permissions import Act, watchers
-from phantom_messenger.relay.pipeline import Pipeline, Steps, StoreJob
-from phantom_messenger.relay.ports import Clock, Transaction
+from phantom_messenger.relay.pipeline import Pipeline, Steps
+from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.wire import codec, frames
 
@@ -76,18 +76,13 @@ class PresenceNotices:
             timestamp=self._clock.wall_ms(),
         )
 
-    def note_departure(self, user: str) -> None:
+    def record_departure(self, user: str) -> None:
         """Remember when contacts last saw somebody, to the minute."""
-        self._pipeline.run(self._note_departure(user))
+        self._pipeline.run(self._record_departure(user))
 
-    def _note_departure(self, user: str) -> Steps:
-        minute, now = self._clock.wall_ms() // MINUTE_MS * MINUTE_MS, self._clock.persistent_ms()
-
-        def job(tx: Transaction) -> None:
-            tx.directory.set_last_seen(user, minute)
-            tx.directory.note_active(user, now)
-
-        yield StoreJob(job)
+    def _record_departure(self, user: str) -> Steps:
+        minute = self._clock.wall_ms() // MINUTE_MS * MINUTE_MS
+        yield RecordDeparture(user_id=user, last_seen=minute, now=self._clock.persistent_ms())
 
     def announce_departures(self, now: int) -> None:
         """Tell contacts of users who have been away for a while.
@@ -99,8 +94,6 @@ class PresenceNotices:
             self._pipeline.run(self._announce_departure(user))
 
     def _announce_departure(self, user: str) -> Steps:
-        contacts, last_seen = yield StoreJob(
-            lambda tx: (watchers(Act.SEE_PRESENCE, user, tx.directory), tx.directory.last_seen(user))
-        )
+        departure: Departure = yield FindDeparture(user_id=user)
         if self._hub.visible_presence(user) is frames.PresenceStatus.OFFLINE:
-            self.notify(user, contacts, frames.PresenceStatus.OFFLINE, last_seen=last_seen)
+            self.notify(user, departure.contacts, frames.PresenceStatus.OFFLINE, last_seen=departure.last_seen)

@@ -163,7 +163,7 @@ class Relay:
         """The connection is gone, whichever side closed it."""
         session.state = State.CLOSED
         if self._core.hub.remove(session, self._clock.monotonic_ms()) and not session.looks_absent:
-            self._core.presence.note_departure(session.user_id)
+            self._core.presence.record_departure(session.user_id)
 
     def tick(self) -> None:
         """Time has passed: call it about once a second."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from phantom_messenger.rate_window import Window
+from phantom_messenger.relay.commands import Actor
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.reference import Lenience
@@ -73,6 +74,7 @@ class Session:
 
     __slots__ = (
         "acks",
+        "actor",
         "address",
         "challenge",
         "connection",
@@ -86,7 +88,6 @@ class Session:
         "outbox",
         "presence",
         "public_key",
-        "public_key_text",
         "reference",
         "state",
         "strikes",
@@ -114,7 +115,8 @@ class Session:
         self.state = State.CONNECTED
         self.user_id = ""
         self.public_key = b""
-        self.public_key_text = ""
+        self.actor = Actor("", "")
+        """On whose behalf commands are run."""
         self.acks = False
         self.reference: Lenience | None = None
         """Only where reference clients may log in, and after the login only if it has no signature."""

@@ -2,41 +2,42 @@
 
 import base64
 from collections.abc import Callable, Generator
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET
 
 from phantom_messenger.relay import signatures
-from phantom_messenger.relay.commands import CommandFailed
-from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core
+from phantom_messenger.relay.commands import (
+    AnyCommand,
+    AppendRefusal,
+    CommandFailed,
+    CountPreKeys,
+    Exchanged,
+    ExchangeKeys,
+    PublishPreKeys,
+)
+from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers.login import check_binding
-from phantom_messenger.relay.handlers.messages import MESSAGE_OVERHEAD
-from phantom_messenger.relay.permissions import Act, may
-from phantom_messenger.relay.pipeline import AdmittedFrame, Steps, StoreJob, as_user
-from phantom_messenger.relay.ports import (
+from phantom_messenger.relay.handlers.messages import append_error
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
+from phantom_messenger.relay.prekey_status import is_low, status_of
+from phantom_messenger.relay.records import (
     Bundle,
-    Item,
     ItemKind,
     NewItem,
     OneTimeKey,
     PreKeyCounts,
     Publication,
-    Refusal,
     SignedKey,
-    Transaction,
 )
-from phantom_messenger.relay.prekey_status import is_low, status_of
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import Reason, Refused
-
-EXCHANGE_BYTES: Final = 4_096
-"""About what a key exchange frame takes in the store; see ``_size_of``."""
 
 
 def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExchangeInit) -> Steps:
     """KEY_EXCHANGE_INIT: answered from the store if the target has published; passed on in any case."""
     session, payload, loose = admitted.session, frame.payload, admitted.loose
-    requester, target = session.user_id, payload.target_id
+    target = payload.target_id
     _check_identity(session.public_key, payload.identity_key)
     signature = _first_seen(core, admitted)
     _check_dh_key(payload.ephemeral_key, "payload.ephemeralKey")
@@ -45,30 +46,18 @@ def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExch
         _check_signed_key(core, session.public_key, offered.signed_pre_key, None if loose else offered.signature)
         if offered.one_time_pre_key is not UNSET:
             _check_dh_key(offered.one_time_pre_key, "payload.preKeyBundle.oneTimePreKey")
-    now, item = core.clock.persistent_ms(), _exchange_item(admitted, frame, "init")
-
-    def job(tx: Transaction) -> Refused | tuple[Item | Refused | Refusal, Bundle | None, bool]:
-        if loose and tx.directory.signs(target):
-            return Refused(Reason.SIGNATURE)
-        kept = _append_exchange(tx, target, item, now)
-        bundle = None
-        if tx.directory.public_key(target) is not None:
-            bundle = tx.prekeys.take(target, requester, now)
-        # A mailbox full of INITs does not keep newcomers out: the first message carries all that INIT says.
-        if isinstance(kept, Refused) and bundle is None:
-            return kept
-        return kept, bundle, kept is not Refusal.UNWANTED and tx.directory.note_written(requester, target, "")
-
-    stored, bundle, became_contacts = yield from _store_exchange(core, admitted, job, item, signature)
+    item = _exchange_item(admitted, frame, "init")
+    exchanged = yield from _exchange(core, admitted, target, item, signature, wants_bundle=True)
+    bundle = exchanged.bundle
     if bundle is not None:
         core.replies.send(session, _response_from(bundle, target, frame.id, core.clock.wall_ms()))
-    if isinstance(stored, Item):
-        core.mailboxes.deliver(target, stored)
+    if exchanged.item is not None:
+        core.mailboxes.deliver(target, exchanged.item)
     peer = core.hub.of(target)
     if peer is not None and bundle is not None and is_low(bundle.left):
         core.replies.send(peer, status_of(bundle.left, UNSET, core.clock.wall_ms()))
-    if became_contacts:
-        core.presence.announce_new_contacts(requester, target)
+    if exchanged.became_contacts:
+        core.presence.announce_new_contacts(session.user_id, target)
 
 
 def key_exchange_response(core: Core, admitted: AdmittedFrame, frame: frames.KeyExchangeResponse) -> Steps:
@@ -83,24 +72,15 @@ def key_exchange_response(core: Core, admitted: AdmittedFrame, frame: frames.Key
         if payload.kem_pre_key_signature is UNSET:
             raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
-    now, item = core.clock.persistent_ms(), _exchange_item(admitted, frame, "response")
+    item = _exchange_item(admitted, frame, "response")
     target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
     if target is None:
         raise Refused(Reason.FIELD, field="payload.targetId")
-
-    def job(tx: Transaction) -> Refused | tuple[Item | Refusal, Bundle | None, bool]:
-        if loose and tx.directory.signs(target):
-            return Refused(Reason.SIGNATURE)
-        kept = _append_exchange(tx, target, item, now)
-        if isinstance(kept, Refused):
-            return kept
-        return kept, None, isinstance(kept, Item) and tx.directory.note_written(item.sender, target, "")
-
-    stored, _, became_contacts = yield from _store_exchange(core, admitted, job, item, signature)
-    if isinstance(stored, Item):
-        core.mailboxes.deliver(target, stored)
-    if became_contacts:
-        core.presence.announce_new_contacts(item.sender, target)
+    exchanged = yield from _exchange(core, admitted, target, item, signature, wants_bundle=False)
+    if exchanged.item is not None:
+        core.mailboxes.deliver(target, exchanged.item)
+    if exchanged.became_contacts:
+        core.presence.announce_new_contacts(session.user_id, target)
 
 
 def prekey_publish(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyPublish) -> Steps:
@@ -109,10 +89,7 @@ def prekey_publish(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyPubl
     check_binding(core, session, payload.challenge, payload.audience)
     publication = _checked_publication(core, session.public_key, payload)
     core.admission.spend(admitted, publication.size)
-    user = session.user_id
-    counts: PreKeyCounts | None = yield as_user(
-        session, lambda tx: tx.prekeys.publish(user, publication), publication.size
-    )
+    counts: PreKeyCounts | None = yield PublishPreKeys(actor=session.actor, publication=publication)
     if counts is None:
         raise Refused(Reason.PREKEY_FULL)
     core.replies.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
@@ -121,50 +98,35 @@ def prekey_publish(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyPubl
 def prekey_status(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyStatusQuery) -> Steps:
     """PREKEY_STATUS: how many are left."""
     session = admitted.session
-    user = session.user_id
-    counts: PreKeyCounts = yield as_user(session, lambda tx: tx.prekeys.counts(user), size=1)
+    counts: PreKeyCounts = yield CountPreKeys(actor=session.actor)
     core.replies.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
 
 
 # --- what is stored -----------------------------------------------------------------
 
 
-def _store_exchange(
-    core: Core,
-    admitted: AdmittedFrame,
-    job: Callable[[Transaction], Any],
-    item: NewItem,
-    signature: str | None,
-) -> Generator[StoreJob, Any, tuple[Item | Refused | Refusal, Bundle | None, bool]]:
+def _exchange(
+    core: Core, admitted: AdmittedFrame, target: str, item: NewItem, signature: str | None, *, wants_bundle: bool
+) -> Generator[AnyCommand, Any, Exchanged]:
     """Have a key exchange stored; one that is refused may be sent again."""
+    command = ExchangeKeys(
+        actor=admitted.session.actor,
+        target=target,
+        item=item,
+        wants_bundle=wants_bundle,
+        is_loose=admitted.loose is not None,
+        now=core.clock.persistent_ms(),
+    )
     try:
-        size = _size_of(item)
-        core.admission.spend(admitted, size)
-        outcome = yield as_user(admitted.session, job, size)
-        if isinstance(outcome, Refused):
-            raise outcome
+        core.admission.spend(admitted, command.size)
+        result: Exchanged | AppendRefusal = yield command
+        if isinstance(result, AppendRefusal):
+            raise append_error(result)
     except (Refused, CommandFailed):
         if signature is not None:
             core.admission.seen_exchanges.discard(signature)
         raise
-    return outcome  # type: ignore[no-any-return]
-
-
-def _append_exchange(tx: Transaction, target: str, item: NewItem, now: int) -> Item | Refused | Refusal:
-    """Put a key exchange frame into the target's mailbox; why not, if it cannot be, or is not wanted there."""
-    if tx.directory.public_key(target) is None:
-        return Refused(Reason.USER)
-    known = may(Act.FILL, item.sender, target, tx.directory)
-    if not known and not may(Act.WRITE, item.sender, target, tx.directory):
-        tx.mailboxes.discard(target, item, now=now)
-        return Refusal.UNWANTED
-    kept = tx.mailboxes.append(target, item, known=known, now=now)
-    return kept if isinstance(kept, Item) else Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
-
-
-def _size_of(item: NewItem) -> int:
-    """What a key exchange takes in the store; a loose one can be as large as a message."""
-    return max(EXCHANGE_BYTES, len(item.head) + len(item.tail) + MESSAGE_OVERHEAD)
+    return result
 
 
 def _exchange_item(

@@ -1,21 +1,18 @@
 """AUTH: what a login must prove, whose it is, and what it counts for."""
 
 import base64
-from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec import UNSET
 
 from phantom_messenger.events import Event, log
 from phantom_messenger.rate_window import Window
 from phantom_messenger.relay import signatures
-from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.commands import Actor, CommandFailed, LoggedIn, LogIn, LoginConflict
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.names import ANY, normal_or_none
 from phantom_messenger.relay.outbox import PAGE
-from phantom_messenger.relay.permissions import Act, watchers
-from phantom_messenger.relay.pipeline import AdmittedFrame, Steps, StoreJob
-from phantom_messenger.relay.ports import Page, PreKeyCounts, Transaction
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.prekey_status import is_low, status_of
 from phantom_messenger.relay.reference import MAX_MALFORMED, has_proper_form
 from phantom_messenger.relay.rules import State
@@ -32,23 +29,7 @@ ACCOUNT_BYTES: Final = 4_096
 """About what a new account takes in the store."""
 
 
-class Claim(Enum):
-    """Why an id is not open to whoever logs in."""
-
-    NEW = "it has no account of this key yet"
-    TAKEN = "it belongs to another key"
-    SIGNED = "its owner proves the key"
-
-
-_CLOSED: Final[dict[Any, Reason]] = {Claim.TAKEN: Reason.IDENTITY, Claim.SIGNED: Reason.UNSIGNED}
-
-
-class Login(NamedTuple):
-    """What the store knows of a user who logs in."""
-
-    page: Page
-    contacts: list[str]
-    prekeys: PreKeyCounts
+_CONFLICTS: Final[dict[Any, Reason]] = {LoginConflict.TAKEN: Reason.IDENTITY, LoginConflict.SIGNED: Reason.UNSIGNED}
 
 
 def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Steps:
@@ -58,16 +39,16 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     neighbours cannot lock each other out, nor somebody else use up a user's logins.
     """
     session, signed = admitted.session, frame.signature is not UNSET
-    certified = _check_proof(core, session, frame)
+    _check_proof(core, session, frame)
     has_counted = False
     try:
-        found: Login | Claim = yield _log_in(core, frame, certified=certified, may_create=False)
-        if found is Claim.NEW and session.state is not State.CLOSED:
+        found: LoggedIn | LoginConflict = yield _log_in(core, frame, may_create=False)
+        if found is LoginConflict.NEW and session.state is not State.CLOSED:
             _count_login(core, session.address)
             has_counted = not signed
             core.admission.spend(admitted, ACCOUNT_BYTES)
-            found = yield _log_in(core, frame, certified=certified, may_create=True)
-            if isinstance(found, Claim):
+            found = yield _log_in(core, frame, may_create=True)
+            if isinstance(found, LoginConflict):
                 core.admission.give_back(admitted)
             admitted.spent = None  # the account stays, whatever becomes of this login
     except CommandFailed as failed:
@@ -77,16 +58,16 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
         return
     if session.state is State.CLOSED:
         return
-    if isinstance(found, Claim):
-        raise Refused(_CLOSED[found])
+    if isinstance(found, LoginConflict):
+        raise Refused(_CONFLICTS[found])
     if not has_counted:  # where no signature is asked for, a login is let in and proves nothing
         _count_login(core, frame.payload.user_id if signed else session.address)
     _become_user(session, frame)
     _open(core, session, frame, found)
 
 
-def _check_proof(core: Core, session: Session, frame: frames.Auth) -> bool:
-    """Refuse what proves nothing; whether the id is the hash of the key.
+def _check_proof(core: Core, session: Session, frame: frames.Auth) -> None:
+    """Refuse what proves nothing.
 
     Raises:
         Refused: ``UNSIGNED``, ``CHALLENGE``, ``AUDIENCE``, ``KEY`` or ``IDENTITY``.
@@ -111,27 +92,19 @@ def _check_proof(core: Core, session: Session, frame: frames.Auth) -> bool:
     if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
         raise Refused(Reason.IDENTITY)
-    return certified
 
 
-def _log_in(core: Core, frame: frames.Auth, *, certified: bool, may_create: bool) -> StoreJob:
-    """Open the account that a login names; one that is not there yet only if it may be made."""
-    user, key, signed = frame.payload.user_id, frame.payload.public_key, frame.signature is not UNSET
-    now = core.clock.persistent_ms()
-
-    def job(tx: Transaction) -> Login | Claim:
-        owner = tx.directory.public_key(user)
-        if not signed and tx.directory.signs(signing.certified_user_id(base64.b64decode(key))):
-            return Claim.SIGNED
-        if owner != key and not may_create and (owner is None or certified):
-            return Claim.NEW
-        if not tx.directory.bind(user, key, certified=certified, signed=signed):
-            return Claim.SIGNED if owner == key else Claim.TAKEN
-        tx.directory.note_active(user, now)
-        page = tx.mailboxes.read(user, 0, PAGE, now)
-        return Login(page, watchers(Act.SEE_PRESENCE, user, tx.directory), tx.prekeys.counts(user))
-
-    return StoreJob(job, size=1)
+def _log_in(core: Core, frame: frames.Auth, *, may_create: bool) -> LogIn:
+    key = frame.payload.public_key
+    return LogIn(
+        user_id=frame.payload.user_id,
+        public_key=key,
+        certified_id=signing.certified_user_id(base64.b64decode(key)),
+        is_signed=frame.signature is not UNSET,
+        may_create=may_create,
+        now=core.clock.persistent_ms(),
+        page_bytes=PAGE,
+    )
 
 
 def _count_login(core: Core, key: str) -> None:
@@ -157,7 +130,8 @@ def _become_user(session: Session, frame: frames.Auth) -> None:
     """The connection is this user's from now on."""
     payload = frame.payload
     session.user_id = payload.user_id
-    session.public_key, session.public_key_text = base64.b64decode(payload.public_key), payload.public_key
+    session.public_key = base64.b64decode(payload.public_key)
+    session.actor = Actor(payload.user_id, payload.public_key, is_unsigned=session.reference is not None)
     features = [] if payload.features is UNSET else payload.features
     session.acks = "ack" in features
     if "absent" in features:
@@ -167,7 +141,7 @@ def _become_user(session: Session, frame: frames.Auth) -> None:
         session.strikes = Strikes(malformed=Window(MAX_MALFORMED - 1))
 
 
-def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> None:
+def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> None:
     """Let the session in, behind whatever it replaces; it gets its mail, and contacts hear of it."""
     current = core.hub.of(session.user_id)
     if current is not None and current.order > session.order:
@@ -178,7 +152,7 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: Login) -> Non
     replaced, visible = core.hub.login(session, core.clock.monotonic_ms())
     if replaced is not None:
         if session.looks_absent and not replaced.looks_absent:
-            core.presence.note_departure(session.user_id)
+            core.presence.record_departure(session.user_id)
         core.replies.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
     now = core.clock.wall_ms()
     core.replies.send(

@@ -1,57 +1,50 @@
 """MESSAGE and MESSAGE_ACK."""
 
-from typing import Final
-
 from msgspec import UNSET
 
-from phantom_messenger.relay.core import BACKLOG_RETRY_MS, Core
-from phantom_messenger.relay.delivery_receipts import RECEIPT_BYTES, Moment, remove_hidden, remove_received
-from phantom_messenger.relay.hidden_receipts import DeliveryOutcome, MessageName
-from phantom_messenger.relay.permissions import Act, may
-from phantom_messenger.relay.pipeline import AdmittedFrame, Steps, as_user
-from phantom_messenger.relay.ports import Item, ItemKind, NewItem, Refusal, Transaction
+from phantom_messenger.relay.commands import (
+    MESSAGE_OVERHEAD,
+    Accepted,
+    AcceptMessage,
+    AppendRefusal,
+    Confirm,
+    DeliveryOutcome,
+    MessageName,
+    StoredReceipt,
+)
+from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.delivery_receipts import RECEIPT_BYTES
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
+from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import Reason, Refused
 
-MESSAGE_OVERHEAD: Final = 512
-"""About what a message takes beside its text: ids, indexes, that its sender wrote to its recipient."""
+BACKLOG_RETRY_MS = 60_000
+"""When to try a full mailbox again: its owner has to connect first."""
 
 
 def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps:
     """MESSAGE: into the recipient's mailbox, and only then accepted and pushed."""
-    session, payload, loose = admitted.session, frame.payload, admitted.loose
+    session, payload = admitted.session, frame.payload
     sender, recipient = session.user_id, payload.recipient_id
     now, accepted_at = core.clock.persistent_ms(), core.clock.wall_ms()
     if core.receipts.hidden.has_no_room(recipient, MessageName(sender, payload.message_id), now):
-        raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
+        raise append_error(AppendRefusal.FULL)
     item = _item(admitted, frame, now)
-    size = len(item.head) + len(item.tail)
-    core.admission.spend(admitted, size + MESSAGE_OVERHEAD)
-
-    def job(tx: Transaction) -> tuple[Item | Refusal | Refused | None, bool]:
-        if tx.directory.public_key(recipient) is None:
-            return None, False
-        if loose and tx.directory.signs(recipient):
-            return Refused(Reason.SIGNATURE), False
-        known = may(Act.FILL, sender, recipient, tx.directory)
-        if not known and not may(Act.WRITE, sender, recipient, tx.directory):
-            tx.mailboxes.discard(recipient, item, now=now)
-            return Refusal.UNWANTED, False
-        outcome = tx.mailboxes.append(recipient, item, known=known, now=now)
-        if isinstance(outcome, Refusal):
-            return outcome, False
-        return outcome, tx.directory.note_written(sender, recipient, payload.conversation_id)
-
-    outcome, became_contacts = yield as_user(session, job, size)
-    if outcome is None:
-        raise Refused(Reason.USER)
-    if isinstance(outcome, Refused):
-        raise outcome
-    if outcome is Refusal.FULL:
-        raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
-    if outcome is Refusal.DUPLICATE:
+    core.admission.spend(admitted, len(item.head) + len(item.tail) + MESSAGE_OVERHEAD)
+    result: Accepted | AppendRefusal = yield AcceptMessage(
+        actor=session.actor,
+        recipient=recipient,
+        item=item,
+        conversation_id=payload.conversation_id,
+        is_loose=admitted.loose is not None,
+        now=now,
+    )
+    if result is AppendRefusal.DUPLICATE:
         core.admission.give_back(admitted)
+    elif isinstance(result, AppendRefusal):
+        raise append_error(result)
     core.replies.send(
         session,
         frames.Receipt(
@@ -65,11 +58,22 @@ def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps
             timestamp=core.clock.wall_ms(),
         ),
     )
-    if isinstance(outcome, Item):
-        core.mailboxes.deliver(recipient, outcome)
+    if isinstance(result, Accepted) and result.item is not None:
+        core.mailboxes.deliver(recipient, result.item)
     core.receipts.show(sender, recipient)  # a user who writes to somebody has appeared to them
-    if became_contacts:
+    if isinstance(result, Accepted) and result.became_contacts:
         core.presence.announce_new_contacts(sender, recipient)
+
+
+def append_error(refusal: AppendRefusal) -> Refused:
+    """The answer to a sender whose item was not put into a mailbox."""
+    match refusal:
+        case AppendRefusal.NO_ACCOUNT:
+            return Refused(Reason.USER)
+        case AppendRefusal.SIGNED_ONLY:
+            return Refused(Reason.SIGNATURE)
+        case _:
+            return Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
 
 
 def _item(admitted: AdmittedFrame, frame: frames.Message, now: int) -> NewItem:
@@ -97,8 +101,7 @@ def message_ack(core: Core, admitted: AdmittedFrame, frame: frames.MessageAck) -
             raise Refused(Reason.FIELD, field="payload.seq")
         if status is not frames.Status.DELIVERED:
             raise Refused(Reason.FIELD, field="payload.status")
-        user, seq = session.user_id, payload.seq
-        yield as_user(session, lambda tx: tx.mailboxes.confirm(user, seq))
+        yield Confirm(actor=session.actor, seqs=[payload.seq])
     elif (name := _acknowledged(session, payload)) is None:
         return
     elif session.looks_absent:
@@ -120,30 +123,24 @@ def _acknowledged(session: Session, payload: frames.MessageAckPayload) -> Messag
 
 
 def _acknowledge(core: Core, admitted: AdmittedFrame, name: MessageName, status: frames.Status) -> Steps:
-    """The recipient has received, read or burned a message: remove it, and notify a sender it knows."""
-    session, moment = admitted.session, Moment.of(core.clock)
-    recipient = session.user_id
-    admitted.spent = core.admission.try_spend(session, RECEIPT_BYTES)
-    notify = admitted.spent is not None
-    receipt: Item | None = yield as_user(
-        session, lambda tx: remove_received(tx, recipient, name, status, moment, notify=notify)
+    """The recipient has received, read or burned a message: delete it, and notify a sender it knows."""
+    admitted.spent = core.admission.try_spend(admitted.session, RECEIPT_BYTES)
+    receipts: list[StoredReceipt] = yield core.receipts.acknowledge(
+        admitted.session, [name], status, may_notify=admitted.spent is not None
     )
-    if receipt is None:
+    if not receipts:
         core.admission.give_back(admitted)
-    else:
-        core.mailboxes.deliver(name.sender, receipt)
+    core.receipts.deliver(receipts)
 
 
 def _acknowledge_hidden(core: Core, admitted: AdmittedFrame, name: MessageName, status: frames.Status) -> Steps:
     """As ``_acknowledge``, for a recipient who looks absent: the sender is notified later."""
-    session, moment = admitted.session, Moment.of(core.clock)
-    recipient, life = session.user_id, core.receipts.mail_life_ms
-    admitted.spent = core.admission.try_spend(session, RECEIPT_BYTES)
-    notify = admitted.spent is not None
-    outcome: DeliveryOutcome | None = yield as_user(
-        session, lambda tx: remove_hidden(tx, recipient, name, status, moment, life)
+    admitted.spent = core.admission.try_spend(admitted.session, RECEIPT_BYTES)
+    may_notify = admitted.spent is not None
+    outcomes: list[tuple[MessageName, DeliveryOutcome]] = yield core.receipts.acknowledge_hidden(
+        admitted.session, [name], status
     )
-    if outcome is None:
+    if not outcomes:
         core.admission.give_back(admitted)
-    elif notify:
-        core.receipts.hide(session, [(name, outcome)])
+    elif may_notify:
+        core.receipts.hide(admitted.session, outcomes)

@@ -2,10 +2,9 @@
 
 from msgspec import UNSET
 
+from phantom_messenger.relay.commands import AskPresence, FindTypingWatchers, FindWatchers, KnownPresence
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.permissions import Act, may, watchers
-from phantom_messenger.relay.pipeline import AdmittedFrame, Steps, as_user
-from phantom_messenger.relay.ports import Transaction
+from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.presence_notices import Id
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, Refused
@@ -30,20 +29,14 @@ def presence(core: Core, admitted: AdmittedFrame, frame: frames.Presence) -> Ste
 
 def _answer(core: Core, admitted: AdmittedFrame, other: str) -> Steps:
     session = admitted.session
-    user = session.user_id
-
-    def job(tx: Transaction) -> tuple[bool, int | None]:
-        known = may(Act.SEE_PRESENCE, user, other, tx.directory)
-        return known, tx.directory.last_seen(other) if known else None
-
-    is_contact, last_seen = yield as_user(session, job, size=1)
-    there = core.hub.of(other) if is_contact else None
-    if is_contact and there is None:
+    known: KnownPresence = yield AskPresence(actor=session.actor, other=other)
+    there = core.hub.of(other) if known.is_contact else None
+    if known.is_contact and there is None:
         core.hub.absence_seen(other)
     status = PresenceStatus.OFFLINE if there is None else there.presence
-    if status is not PresenceStatus.OFFLINE:
-        last_seen = None
-    core.replies.send(session, core.presence.notice(other, status, last_seen=last_seen, request=admitted.frame.id))
+    last_seen = known.last_seen if status is PresenceStatus.OFFLINE else None
+    notice = core.presence.notice(other, status, last_seen=last_seen, request=admitted.frame.id)
+    core.replies.send(session, notice)
 
 
 def _update(core: Core, admitted: AdmittedFrame, status: PresenceStatus) -> Steps:
@@ -53,25 +46,17 @@ def _update(core: Core, admitted: AdmittedFrame, status: PresenceStatus) -> Step
     if session.looks_absent:
         if looked_absent:
             return  # to say it again would show that a device is there
-        core.presence.note_departure(user)
+        core.presence.record_departure(user)
     elif looked_absent:
         core.hub.cancel_departure(user)
         core.receipts.show(user)
-    contacts = yield as_user(session, lambda tx: watchers(Act.SEE_PRESENCE, user, tx.directory), size=1)
-    core.presence.notify(user, contacts, status)
+    audience: list[str] = yield FindWatchers(actor=session.actor)
+    core.presence.notify(user, audience, status)
 
 
 def _typing(core: Core, admitted: AdmittedFrame, conversation: Id) -> Steps:
     session = admitted.session
-    user, is_loose = session.user_id, session.reference is not None
-    audience = yield as_user(session, lambda tx: _see_typing(tx, user, conversation, is_loose=is_loose), size=1)
-    core.presence.notify(user, audience, PresenceStatus.TYPING, conversation=conversation)
-
-
-def _see_typing(tx: Transaction, user: str, conversation: Id, *, is_loose: bool) -> list[str]:
-    """Who sees a user type: contacts in this conversation, and of a reference client all contacts of its kind."""
-    others = [] if conversation is UNSET else watchers(Act.SEE_TYPING, user, tx.directory, str(conversation))
-    if not is_loose:
-        return others
-    contacts = watchers(Act.SEE_PRESENCE, user, tx.directory)
-    return [contact for contact in contacts if contact in others or not tx.directory.signs(contact)]
+    audience: list[str] = yield FindTypingWatchers(
+        actor=session.actor, conversation_id=None if conversation is UNSET else str(conversation)
+    )
+    core.presence.notify(session.user_id, audience, PresenceStatus.TYPING, conversation=conversation)
