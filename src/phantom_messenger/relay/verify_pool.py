@@ -24,7 +24,7 @@ from phantom_messenger.relay.signatures import verify
 from phantom_messenger.relay.verify_worker import LENGTH_BYTES
 
 MAX_PENDING: Final = 1_024
-"""Checks that may be pending at one process, about 60 ms of work; beyond that the relay verifies too."""
+"""Checks that may be pending at one process, about 40 ms of work; beyond that the relay verifies too."""
 
 MAX_PENDING_BYTES: Final = 4 * 1024 * 1024
 """Bytes of those checks."""
