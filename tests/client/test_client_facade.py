@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,16 @@ from typing import Any
 import pytest
 from client_samples import cheap_passphrases, found_in_files
 
-from phantom_messenger.client.errors import DeliveryFailed, MessageTooLong, UnknownContact, UsageError
+from phantom_messenger import Client
+from phantom_messenger.client.errors import (
+    DeliveryFailed,
+    MessageTooLong,
+    UnknownContact,
+    UsageError,
+    WrongPassphrase,
+)
 from phantom_messenger.client.status import DeliveryState, PresenceEvent, WarningEvent
+from phantom_messenger.crypto import primitives
 from support.relay_process import RelayProcess, StartRelay
 from support.sdk_clients import NOBODY, PASSPHRASE, PATIENCE, event, first, friends, opened, run
 
@@ -255,3 +264,97 @@ def test_warning_of_a_client_is_an_event(tmp_path: Path, relay: RelayProcess) ->
             assert found.peer.name == "nobody"
 
     run(main())
+
+
+# --- the caller's event loop ------------------------------------------------------
+
+
+def test_program_that_only_sends_gives_its_connection_a_turn(tmp_path: Path) -> None:
+    async def main() -> int:
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
+            counting = asyncio.create_task(count())
+            for number in range(20):
+                await alice.send(NOBODY, f"{number}")
+            counting.cancel()
+        return turns
+
+    assert run(main()) >= 20
+
+
+def test_send_that_is_cancelled_has_sent_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, "alice", "ws://127.0.0.1:9/ws") as alice:
+            sending = asyncio.create_task(alice.send(NOBODY, "never mind"))
+            await asyncio.sleep(0)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            assert alice.history(NOBODY) == []
+
+    run(main())
+
+
+def test_mark_read_that_is_cancelled_has_marked(tmp_path: Path, relay: RelayProcess) -> None:
+    async def main() -> None:
+        async with friends(tmp_path, relay) as (alice, bob):
+            delivery = await alice.send("bob", "hello")
+            marking = asyncio.create_task((await first(bob)).mark_read())
+            await asyncio.sleep(0)
+            marking.cancel()
+            assert await delivery.wait(DeliveryState.READ) is DeliveryState.READ
+
+    run(main())
+
+
+def where_keys_are_derived(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    threads: set[int] = set()
+    derive = primitives.argon2id
+
+    def noted(*arguments: Any, **options: Any) -> bytes:
+        threads.add(threading.get_ident())
+        return derive(*arguments, **options)
+
+    monkeypatch.setattr(primitives, "argon2id", noted)
+    return threads
+
+
+def test_open_async_derives_the_key_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = where_keys_are_derived(monkeypatch)
+
+    async def main() -> None:
+        async with await Client.open_async(
+            "alice", server="ws://127.0.0.1:9/ws", home=tmp_path, passphrase=PASSPHRASE
+        ) as alice:
+            await alice.send(NOBODY, "hello")
+
+    run(main())
+    assert threads
+    assert threading.get_ident() not in threads
+    opened(tmp_path, "alice").close()
+    assert threading.get_ident() in threads, "the control: open derives it where it is called"
+
+
+def test_open_async_that_is_cancelled_leaves_the_profile_free(tmp_path: Path) -> None:
+    async def main() -> None:
+        opening = asyncio.create_task(Client.open_async("alice", home=tmp_path, passphrase=PASSPHRASE))
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    run(main())
+    opened(tmp_path, "alice").close()
+
+
+def test_open_async_raises_what_open_raises(tmp_path: Path) -> None:
+    opened(tmp_path, "alice").close()
+    with pytest.raises(WrongPassphrase):
+        run(Client.open_async("alice", home=tmp_path, passphrase="another one"))

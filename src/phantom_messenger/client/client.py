@@ -134,7 +134,7 @@ class Client:
         open_it = functools.partial(
             cls.open, profile, server=server, home=home, passphrase=passphrase, create=create, strangers=strangers
         )
-        opening = asyncio.ensure_future(asyncio.to_thread(open_it))
+        opening = asyncio.get_running_loop().run_in_executor(None, open_it)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
