@@ -1,4 +1,4 @@
-"""The contract of ``relay.ports.Directory``, for every engine."""
+"""The directory inside the SQLite engine; what it promises is in tests/contract."""
 
 import pytest
 
@@ -11,7 +11,6 @@ from support.stores import (
     CAROL,
     NOW,
     append,
-    append_all,
     bind,
     exchange,
     failing,
@@ -34,13 +33,6 @@ def noting(sender: str, recipient: str, conversation: str) -> Job:
 
 
 # --- whose id it is ---------------------------------------------------------------
-
-
-def test_account_is_made_once_and_confirmed(store: Store) -> None:
-    assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
-    bind(store, ALICE)
-    bind(store, ALICE)
-    assert run(store, lambda tx: tx.directory.public_key(ALICE)) == key_of(ALICE)
 
 
 # An account that nobody has proved a key for: who may have its id, with the same key or another.
@@ -76,17 +68,6 @@ def test_account_with_a_proof_is_for_nobody_without(store: Store, certified: boo
     assert not run(store, lambda tx: tx.directory.bind(ALICE, key, certified=True, signed=False))
     assert run(store, lambda tx: (tx.directory.signs(ALICE), tx.directory.public_key(ALICE))) == (True, "first")
     assert not run(store, lambda tx: tx.directory.signs(BOB))
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "wins"),
-    [(False, False, False), (False, True, True), (True, False, False), (True, True, False)],
-)
-def test_only_a_certified_claim_takes_an_uncertified_id(store: Store, first: bool, second: bool, wins: bool) -> None:
-    assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=first))
-    assert run(store, lambda tx: tx.directory.bind(ALICE, "second", certified=second)) is wins
-    assert run(store, lambda tx: tx.directory.public_key(ALICE)) == ("second" if wins else "first")
-    assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=False)) is not wins
 
 
 def fill(store: Store) -> None:
@@ -159,37 +140,6 @@ def test_writing_has_a_direction(store: Store) -> None:
     assert not run(store, lambda tx: tx.directory.has_written(ALICE, "nobody"))
 
 
-def test_contacts_have_written_both_ways(store: Store) -> None:
-    bind(store, ALICE, BOB, CAROL)
-    write(store, ALICE, BOB)
-    write(store, CAROL, ALICE)
-    assert run(store, lambda tx: tx.directory.contacts(ALICE)) == []
-    write(store, BOB, ALICE, "another")
-    write(store, BOB, ALICE, "another")
-    assert run(store, lambda tx: tx.directory.contacts(ALICE)) == [BOB]
-    assert run(store, lambda tx: tx.directory.contacts(BOB)) == [ALICE]
-    assert run(store, lambda tx: tx.directory.contacts(CAROL)) == []
-
-
-def test_nobody_is_a_contact_of_oneself(store: Store) -> None:
-    bind(store, ALICE)
-    write(store, ALICE, ALICE)
-    assert run(store, lambda tx: tx.directory.contacts(ALICE)) == []
-    assert run(store, lambda tx: tx.directory.participants(ALICE, "c")) == []
-    assert run(store, lambda tx: tx.directory.has_written(ALICE, ALICE))
-
-
-def test_participants_used_the_conversation_both_ways(store: Store) -> None:
-    bind(store, ALICE, BOB, CAROL)
-    write(store, ALICE, BOB, "one")
-    write(store, BOB, ALICE, "one")
-    write(store, ALICE, CAROL, "one")
-    write(store, CAROL, ALICE, "two")
-    assert run(store, lambda tx: tx.directory.participants(ALICE, "one")) == [BOB]
-    assert run(store, lambda tx: tx.directory.participants(ALICE, "two")) == []
-    assert run(store, lambda tx: tx.directory.participants(BOB, "one")) == [ALICE]
-
-
 @pytest.mark.parametrize("exchange_first", [True, False])
 def test_16_newest_conversations_of_a_pair_are_kept(store: Store, exchange_first: bool) -> None:
     bind(store, ALICE, BOB)
@@ -200,20 +150,6 @@ def test_16_newest_conversations_of_a_pair_are_kept(store: Store, exchange_first
     for conversation in conversations:
         found = run(store, lambda tx, known=conversation: tx.directory.participants(ALICE, known))  # type: ignore[misc]
         assert found == [BOB], conversation
-
-
-def test_conversations_of_a_pair_are_bounded(store: Store) -> None:
-    bind(store, ALICE, BOB)
-    for number in range(200):
-        store.run([noting(ALICE, BOB, str(number)), noting(BOB, ALICE, str(number))])
-    kept = [
-        number
-        for number in range(200)
-        if run(store, lambda tx, known=str(number): tx.directory.participants(ALICE, known))  # type: ignore[misc]
-    ]
-    assert len(kept) <= 20
-    assert kept[-16:] == list(range(184, 200))
-    assert run(store, lambda tx: tx.directory.contacts(ALICE)) == [BOB]
 
 
 # --- what is remembered ---------------------------------------------------------------
@@ -323,25 +259,8 @@ def test_nothing_is_noted_while_a_block_lasts(store: Store) -> None:
     assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB)), "the control"
 
 
-def test_block_removes_what_waits_of_the_blocked_alone(store: Store) -> None:
-    bind(store, ALICE, BOB, CAROL)
-    append_all(store, [message("m"), receipt("r"), exchange("x"), message("m", CAROL)])
-    block(store, BOB, ALICE)
-    assert [item.sender for item in waiting(store, BOB)] == [CAROL]
-
-
 def test_block_that_is_undone_is_none(store: Store) -> None:
     bind(store, ALICE, BOB)
     with pytest.raises(ZeroDivisionError):
         run(store, failing(lambda tx: tx.directory.block(ALICE, BOB)))
     assert run(store, lambda tx: tx.directory.blocks(ALICE)) == frozenset()
-
-
-def test_blocks_go_with_the_blocker_and_outlive_the_blocked(store: Store) -> None:
-    bind(store, ALICE, BOB)
-    block(store, ALICE, BOB)
-    block(store, BOB, ALICE)
-    run(store, lambda tx: tx.directory.delete(BOB))
-    bind(store, BOB)
-    assert run(store, lambda tx: tx.directory.blocks(ALICE)) == {BOB}
-    assert run(store, lambda tx: tx.directory.blocks(BOB)) == frozenset()

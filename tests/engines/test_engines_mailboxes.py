@@ -1,4 +1,4 @@
-"""The contract of ``relay.ports.Mailboxes``, for every engine."""
+"""Mailboxes inside the SQLite engine; what it promises is in tests/contract."""
 
 from pathlib import Path
 
@@ -46,22 +46,6 @@ def read(store: Store, after: int, max_bytes: int, now: int = NOW) -> Page:
 # --- order ------------------------------------------------------------------------
 
 
-def test_item_is_what_will_be_sent(box: Store) -> None:
-    item = append(box, message("m"))
-    assert item == Item(item.seq, ItemKind.MESSAGE, ALICE, "m", b"<m %d>" % item.seq)
-    assert waiting(box) == [item]
-
-
-def test_items_stand_in_the_order_of_arrival(box: Store) -> None:
-    for item in (message("1"), exchange("init"), message("2", CAROL), receipt("1"), message("3")):
-        append(box, item)
-    items = waiting(box)
-    assert names(items) == ["1", "init", "2", "1", "3"]
-    numbers = [item.seq for item in items]
-    assert numbers == sorted(set(numbers))
-    assert min(numbers) > 0
-
-
 def test_mailboxes_are_apart(box: Store) -> None:
     append(box, message("1"), BOB)
     append(box, message("1"), CAROL)
@@ -78,22 +62,6 @@ def test_mailbox_of_nobody_is_an_error(box: Store) -> None:
 # --- pages ------------------------------------------------------------------------
 
 
-def test_page_ends_behind_the_item_that_fills_it(box: Store) -> None:
-    items = [append(box, message(str(number), size=100)) for number in range(10)]
-    size = len(items[0].text)
-    assert read(box, 0, 3 * size) == Page(items[:3], complete=False)
-    assert read(box, 0, 3 * size + 1) == Page(items[:4], complete=False)
-    assert read(box, items[2].seq, 3 * size) == Page(items[3:6], complete=False)
-    assert read(box, items[6].seq, 3 * size) == Page(items[7:], complete=True)
-    assert read(box, items[9].seq, 3 * size) == Page([], complete=True)
-
-
-def test_page_holds_at_least_one_item(box: Store) -> None:
-    items = [append(box, message(str(number), size=10_000)) for number in range(2)]
-    assert read(box, 0, 1) == Page(items[:1], complete=False)
-    assert read(box, items[0].seq, 1) == Page(items[1:], complete=True)
-
-
 def test_page_leaves_out_what_has_expired(box: Store) -> None:
     append(box, message("1", expires_at=NOW))
     late = append(box, message("2", expires_at=NOW + 1))
@@ -102,26 +70,6 @@ def test_page_leaves_out_what_has_expired(box: Store) -> None:
 
 
 # --- duplicates -------------------------------------------------------------------
-
-
-def test_message_is_known_by_sender_and_name(box: Store) -> None:
-    append(box, message("m"))
-    assert append(box, message("m", size=5)) is Refusal.DUPLICATE
-    assert isinstance(append(box, message("m", CAROL)), Item)
-    assert isinstance(append(box, message("m"), CAROL), Item)
-    assert len(waiting(box)) == 2
-
-
-@pytest.mark.parametrize("how", ["acknowledged", "expired"])
-def test_removed_message_is_known_for_ten_minutes(box: Store, how: str) -> None:
-    append(box, message("m", expires_at=NOW))
-    if how == "acknowledged":
-        assert acknowledge(box, "m")
-    else:
-        run(box, lambda tx: tx.mailboxes.expire(NOW, 10))
-    assert append(box, message("m"), now=NOW + TEN_MINUTES - 1) is Refusal.DUPLICATE
-    assert isinstance(append(box, message("m", CAROL), now=NOW + 1), Item)
-    assert isinstance(append(box, message("m"), now=NOW + TEN_MINUTES), Item)
 
 
 @pytest.mark.parametrize("make", [receipt, exchange])
@@ -160,12 +108,6 @@ def holds_text(store: SQLiteStore, text: str) -> bool:
     return any(text.encode() in value for row in rows for value in row if isinstance(value, bytes))
 
 
-def test_message_signed_anew_is_a_duplicate(box: Store) -> None:
-    first = append(box, encrypted("m", "first"))
-    assert append(box, encrypted("m", "first", mark="signed anew")) is Refusal.DUPLICATE
-    assert waiting(box) == [first]
-
-
 def test_message_encrypted_again_takes_the_place_of_the_one_that_waits(box: Store) -> None:
     first = append(box, encrypted("m", "first"))
     other = append(box, encrypted("n", "other"))
@@ -187,16 +129,6 @@ def test_message_replaced_in_one_transaction_waits_once(box: Store) -> None:
     items = append_all(box, [encrypted("m", content) for content in ("first", "second", "second", "third")])
     assert items[2] is Refusal.DUPLICATE
     assert waiting(box) == [items[3]]
-
-
-def test_nobody_replaces_the_message_of_another(box: Store) -> None:
-    own = [append(box, encrypted("m", "of Alice")), append(box, encrypted("m", "of Carol", CAROL))]
-    elsewhere = append(box, encrypted("m", "for Carol"), CAROL)
-    assert waiting(box) == own
-    assert waiting(box, CAROL) == [elsewhere]
-    newer = append(box, encrypted("m", "of Carol again", CAROL))
-    assert waiting(box) == [own[0], newer]
-    assert waiting(box, CAROL) == [elsewhere]
 
 
 def test_message_replaces_no_receipt_or_exchange_of_its_name(box: Store) -> None:
@@ -228,17 +160,6 @@ def test_acknowledgement_after_the_replacement_removes_the_new_one(box: Store) -
     for content in ("first", "second", "third"):
         assert append(box, encrypted("m", content), now=NOW + TEN_MINUTES - 1) is Refusal.DUPLICATE
     assert not acknowledge(box, "m"), "nothing of it is there"
-
-
-@pytest.mark.parametrize("how", ["acknowledged", "expired"])
-def test_removed_message_is_known_whatever_its_content(box: Store, how: str) -> None:
-    append(box, encrypted("m", "first", expires_at=NOW))
-    if how == "acknowledged":
-        assert acknowledge(box, "m")
-    else:
-        run(box, lambda tx: tx.mailboxes.expire(NOW, 10))
-    assert append(box, encrypted("m", "second"), now=NOW + TEN_MINUTES - 1) is Refusal.DUPLICATE
-    assert isinstance(append(box, encrypted("m", "second"), now=NOW + TEN_MINUTES), Item)
 
 
 def test_replaced_message_is_not_known_as_removed(box: Store) -> None:
@@ -331,75 +252,13 @@ def test_replacement_that_has_expired_is_not_read_and_expires_once(box: Store) -
 # --- bounds -----------------------------------------------------------------------
 
 
-def test_mailbox_holds_1000_messages(box: Store) -> None:
-    assert {type(item) for item in append_all(box, [message(str(number)) for number in range(1_000)])} == {Item}
-    assert append(box, message("one too many")) is Refusal.FULL
-    assert append(box, message("0")) is Refusal.DUPLICATE
-    assert isinstance(append(box, receipt("r")), Item)
-    assert isinstance(append(box, exchange("x")), Item)
-    assert isinstance(append(box, message("elsewhere"), CAROL), Item)
-    assert acknowledge(box, "7")
-    assert isinstance(append(box, message("one too many")), Item)
-
-
-def test_stranger_fills_100_at_most(box: Store) -> None:
-    found = append_all(box, [message(str(number)) for number in range(100)], known=False)
-    assert {type(item) for item in found} == {Item}
-    assert append(box, message("late"), known=False) is Refusal.FULL
-    assert isinstance(append(box, message("late", CAROL), known=False), Item)
-    assert isinstance(append(box, message("late"), known=True), Item)
-
-
-def test_exchanges_of_100_strangers_are_kept_and_those_of_contacts_besides(box: Store) -> None:
-    found = append_all(box, [exchange("init", key_text(str(number))) for number in range(100)], known=False)
-    assert {type(item) for item in found} == {Item}
-    assert append(box, exchange("init", key_text("late")), known=False) is Refusal.FULL
-    assert isinstance(append(box, exchange("init", key_text("7"), "newer"), known=False), Item)
-    assert isinstance(append(box, exchange("init", key_text("late")), known=True), Item)
-
-
-def test_1000_receipts_of_each_contact_are_kept(box: Store) -> None:
-    assert {type(item) for item in append_all(box, [receipt(str(number)) for number in range(1_000)])} == {Item}
-    assert append(box, receipt("late")) is Refusal.FULL
-    assert isinstance(append(box, receipt("late", sender=CAROL)), Item)
-
-
 # --- removal ----------------------------------------------------------------------
-
-
-def test_acknowledged_message_is_gone(box: Store) -> None:
-    append(box, message("1"))
-    append(box, message("2"))
-    assert acknowledge(box, "1")
-    assert names(waiting(box)) == ["2"]
-    assert not acknowledge(box, "1"), "it is not there any more"
-
-
-@pytest.mark.parametrize(
-    ("name", "sender", "user"), [("x", ALICE, BOB), ("m", CAROL, BOB), ("m", ALICE, CAROL), ("m", ALICE, "nobody")]
-)
-def test_only_the_message_that_is_named_is_acknowledged(box: Store, name: str, sender: str, user: str) -> None:
-    append(box, message("m"))
-    assert not acknowledge(box, name, sender, user)
-    assert names(waiting(box)) == ["m"]
 
 
 def test_acknowledging_touches_no_receipt_of_the_same_name(box: Store) -> None:
     append(box, receipt("m"))
     assert not acknowledge(box, "m")
     assert names(waiting(box)) == ["m"]
-
-
-def test_receipt_and_exchange_are_confirmed_by_number(box: Store) -> None:
-    items = [append(box, item) for item in (receipt("r"), exchange("x"), message("m"))]
-    for item in items:
-        run(box, lambda tx, seq=item.seq: tx.mailboxes.confirm(CAROL, seq))  # type: ignore[misc]
-    assert waiting(box) == items
-    for item in items:
-        run(box, lambda tx, seq=item.seq: tx.mailboxes.confirm(BOB, seq))  # type: ignore[misc]
-    assert waiting(box) == items[2:]
-    run(box, lambda tx: tx.mailboxes.confirm(BOB, 10**15))
-    run(box, lambda tx: tx.mailboxes.confirm("nobody", 1))
 
 
 def test_expired_messages_are_removed_up_to_a_number(box: Store) -> None:
@@ -443,10 +302,3 @@ def test_seq_is_not_given_again_after_the_failure_of(box: Store, error: Exceptio
         seen.append(append(box, message(str(number))).seq)
     assert seen == sorted(set(seen))
     assert [item.seq for item in waiting(box)] == seen
-
-
-def test_strangers_together_fill_half_of_a_mailbox_and_contacts_the_rest(box: Store) -> None:
-    garbage = [message(f"{sender} {number}", sender=key_text(sender)) for sender in "vwxyz" for number in range(100)]
-    assert {type(item) for item in append_all(box, garbage, known=False)} == {Item}
-    assert append(box, message("one more", sender=CAROL), known=False) is Refusal.FULL
-    assert isinstance(append(box, message("of a contact"), known=True), Item)
