@@ -275,7 +275,7 @@ def unchecked(text: str) -> str:
     """A relay whose login lacks one check."""
     return f"""
 import inspect
-from phantom_messenger.relay import login
+from phantom_messenger.relay.handlers import login
 source = inspect.getsource(login.check_binding)
 assert {text!r} in source
 exec(source.replace({text!r}, "False"), login.__dict__)
@@ -285,7 +285,7 @@ exec(source.replace({text!r}, "False"), login.__dict__)
 NO_CHALLENGE: Final = (
     unchecked("challenge != session.challenge")
     + """
-source = inspect.getsource(login.authenticate)
+source = inspect.getsource(login._check_proof)
 assert "payload.challenge is UNSET or" in source
 exec(source.replace("payload.challenge is UNSET or", ""), login.__dict__)
 """
@@ -311,8 +311,8 @@ signatures.is_usable_ed25519 = lambda key: True
 UNPROVED: Final = """
 import inspect
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.relay import login
-source = inspect.getsource(login.authenticate)
+from phantom_messenger.relay.handlers import login
+source = inspect.getsource(login._check_proof)
 assert "if certified and not signed:" in source
 exec(source.replace("if certified and not signed:", "if False:"), login.__dict__)
 bind = SQLiteDirectory.bind
