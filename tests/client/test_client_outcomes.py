@@ -197,21 +197,21 @@ def with_a_changed_key(stage: Stage) -> Frame:
 
 COMING: Final[dict[str, Callable[[Stage], Frame]]] = {
     "a message for another recipient": changed(lambda frame: with_field(frame, recipientId=base64_text(bytes(32)))),
-    "a message of a blocked sender": of_the_blocked,
-    "a signed message of a stranger": of_a_stranger,
-    "any other message of a stranger": unsigned_of_a_stranger,
-    "a message of a known id again": again,
-    "bytes that are no message": changed(lambda frame: with_field(frame, encrypted=base64_text(b"\x01"))),
+    "a message from a blocked sender": of_the_blocked,
+    "a signed message from a stranger": of_a_stranger,
+    "any other message from a stranger": unsigned_of_a_stranger,
+    "a message whose id is known": again,
+    "bytes that are not a message": changed(lambda frame: with_field(frame, encrypted=base64_text(b"\x01"))),
     "a message of an unknown suite": changed(
         lambda frame: with_field(frame, encrypted=flipped(frame["payload"]["encrypted"]))
     ),
     "a key that does not fit a certified id": under_another_key,
     "a bad signature of the envelope": changed(lambda frame: {**frame, "signature": flipped(frame["signature"])}),
     "a signed message that cannot be decrypted": garbled,
-    "content of an unknown version, or of other people": of_version_2,
-    "a text in a classical session that the user has not allowed": classical,
-    "a text under a changed key of a claimed id": with_a_changed_key,
-    "a text": changed(lambda frame: frame),
+    "content of an unknown version, or of other users": of_version_2,
+    "a user's message in a classical session that is not allowed": classical,
+    "a user's message under a changed key of a claimed id": with_a_changed_key,
+    "a user's message": changed(lambda frame: frame),
 }
 
 
@@ -240,6 +240,6 @@ def test_control_another_word_in_the_document_is_another_outcome(what: str, colu
 
 def test_control_without_requests_a_strangers_row_is_not_true(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Requests, "holds", lambda *_: False)
-    what = "a signed message of a stranger"
+    what = "a signed message from a stranger"
     stage = Stage(town)
     assert stage.become(COMING[what](stage)) != TABLE[what]
