@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
-LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/client/test_client_erasure_at_rest.py
+LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/client/test_client_erasure_at_rest.py tests/client/test_client_healing.py
 LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r
 PIP := $(BIN)/python $(LOCKED)
 
@@ -41,8 +41,8 @@ autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the W
 fuzz: $(VENV)/.fuzz ## Fuzz frames, requests, ciphertexts: make fuzz SECONDS=600 (a minute if nothing is said)
 	@$(BIN)/python fuzz/run.py --seconds $(or $(SECONDS),60)
 
-mutants: $(VENV)/.dev ## Change the cryptography in every small way and see which no test notices (ten minutes)
-	@PATH=$(abspath $(BIN)):$$PATH scripts/mutants
+mutants: $(VENV)/.dev ## Mutation tests, minutes to hours: make mutants PACKAGE=relay SAMPLE=10 (crypto, all of it)
+	@PATH=$(abspath $(BIN)):$$PATH scripts/mutants --package $(or $(PACKAGE),crypto) --sample $(or $(SAMPLE),100)
 
 check: $(VENV)/.dev ## Lint, format check, types, import direction
 	@$(BIN)/ruff check .

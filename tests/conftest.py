@@ -1,5 +1,6 @@
 """Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,14 @@ from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
 from support.simulated import MakeWorld, World
 from support.store_user import StoreUser
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line a reason what was skipped."""
+    reports = [report for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"skipped {count}: {reason}")
 
 
 @pytest.fixture

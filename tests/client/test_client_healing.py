@@ -16,11 +16,12 @@ from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.ports import ItemKind
+from support.amounts import amount
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
-RUNS = 1_000
-GROUPS = 20
+RUNS = amount(60, 1_000)
+GROUPS = amount(3, 20)
 
 
 @pytest.fixture
