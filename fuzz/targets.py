@@ -5,6 +5,7 @@ inputs to begin with.
 """
 
 import asyncio
+import atexit
 import json
 import socket
 import sys
@@ -104,6 +105,8 @@ class _Fuzzed(EchoConnection):
 _LOOP: Final = asyncio.new_event_loop()
 _SERVER: Final = socket.create_server(("127.0.0.1", 0))
 _SOCKET: Final = socket.create_connection(_SERVER.getsockname())
+for _opened in (_LOOP, _SERVER, _SOCKET):
+    atexit.register(_opened.close)
 
 
 def _unmasked(written: bytes) -> tuple[list[bytes], int | None]:

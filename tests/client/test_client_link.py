@@ -11,6 +11,7 @@ from phantom_messenger.client.link import (
     LOGIN_MS,
     PING_MS,
     PONG_MS,
+    SPEAK_MS,
     Link,
     LinkEvent,
     LinkState,
@@ -21,6 +22,7 @@ from phantom_messenger.client.link import (
 )
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
+from phantom_messenger.wire.limits import IDLE_TIMEOUT_MS
 from support.people import ENVELOPE, Frame, Person, base64_text, canonical
 
 NOW = 7_000_000
@@ -299,6 +301,19 @@ def test_anything_from_the_relay_is_a_sign_of_life() -> None:
         assert feed(link, later, NOW + time) == []
         assert link.tick(NOW + time + PING_MS - 2) == []
     assert link.drain() == []
+
+
+def test_link_that_hears_much_and_says_nothing_speaks_before_the_relay_takes_it_for_idle() -> None:
+    link = open_link()
+    later = {"type": "SOMETHING_OF_A_LATER_VERSION", "payload": {}, "timestamp": WALL}
+    for time in (*range(0, SPEAK_MS, PING_MS - 1), SPEAK_MS - 1):
+        assert feed(link, later, NOW + time) == []
+        assert link.tick(NOW + time) == []
+    assert link.drain() == []
+    assert link.next_tick(NOW + SPEAK_MS - 1) == 1
+    link.tick(NOW + SPEAK_MS)
+    assert [frame["type"] for frame in drained(link)] == ["PING"]
+    assert SPEAK_MS + PING_MS < IDLE_TIMEOUT_MS
 
 
 def test_relay_that_never_answers_the_login_is_given_up() -> None:

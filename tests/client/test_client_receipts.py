@@ -9,6 +9,7 @@ from client_samples import Device, Town, fast_folder, pass_time, settle, with_fi
 
 from phantom_messenger.client import inbox, records
 from phantom_messenger.client.content import MAX_RECEIPTS
+from phantom_messenger.client.healing import MAX_RESENDS
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.receipts import KEEP_MS
 from phantom_messenger.client.records import ReceiptRecord, SentRecord
@@ -735,6 +736,21 @@ def test_question_that_the_relay_repeats_is_answered_once(town: Town) -> None:
         pass_time(SECOND, alice, bob)
     assert alice.troubles() == ["resent"]
     assert len(alice.frames_sent("MESSAGE")) == sent == 2
+
+
+def test_receipts_that_their_reader_never_understands_are_sent_again_three_times(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    bob.tamper = lambda frame: [] if frame["type"] == "RECEIPT" else [frame]
+    bob.read_all()
+    pass_time(SECOND, alice, bob)
+    number = carriers(bob)[-1]["payload"]["messageId"]
+    for _ in range(6):
+        tell(alice, bob, number, "undecryptable")
+        pass_time(5 * SECOND, alice, bob)
+    copies = [frame for frame in carriers(bob) if frame["payload"]["messageId"] == number]
+    assert len(copies) == 1 + MAX_RESENDS
 
 
 # --- texts that come again --------------------------------------------------------

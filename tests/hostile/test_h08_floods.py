@@ -234,9 +234,21 @@ def relay(shared: RelayProcess, start_relay: StartRelay) -> RelayProcess:
     return start_relay(*LIMITS) if LONG else shared
 
 
-@pytest.mark.parametrize("connections", [1, MANY], ids=["one", "many"])
-@pytest.mark.parametrize("logged_in", [False, True], ids=["stranger", "friend"])
-@pytest.mark.parametrize("kind", FLOODS)
+CASES: Final = [
+    (kind, logged_in, connections)
+    for number, kind in enumerate(FLOODS)
+    for logged_in in (False, True)
+    for connections in (1, MANY)
+    if LONG or (number % 2 == logged_in) is (connections == 1)
+]
+"""In the short form one of many connections for each kind, and one of a single one, logged in by turns."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "logged_in", "connections"),
+    CASES,
+    ids=[f"{kind}-{'friend' if logged_in else 'stranger'}-{count}" for kind, logged_in, count in CASES],
+)
 def test_flood_takes_bounded_memory_and_others_are_served(
     relay: RelayProcess, kind: str, logged_in: bool, connections: int
 ) -> None:
