@@ -12,6 +12,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Store
 from support.letter import Letter, MakeLetter
+from support.passphrases import LEAST, REAL, stretch
 from support.people import Person
 from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
@@ -25,6 +26,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"skipped {count}: {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passphrases() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        stretch(LEAST, patch.setattr)
+        yield
+
+
+@pytest.fixture
+def real_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stretch passphrases as the product does."""
+    stretch(REAL, monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyte
 
-from support.command_line import PHANTOM, environment
+from support.command_line import QUICK, environment
 
 PATIENCE = 30.0
 ROWS, COLUMNS = 24, 110
@@ -37,7 +37,7 @@ class Terminal:
         if not self._pid:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             variables = {**environment(home), "TERM": "xterm", "LANG": "C.UTF-8"}
-            os.execve(PHANTOM, [str(PHANTOM), *arguments], variables)  # noqa: S606 - the program under test
+            os.execve(QUICK[0], [*QUICK, *arguments], variables)  # noqa: S606 - the program under test
         self._screen = _Screen(self.type)
         self._stream = pyte.ByteStream(self._screen)
 

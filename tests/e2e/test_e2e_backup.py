@@ -8,7 +8,7 @@ from pathlib import Path
 
 from e2e_people import meet
 
-from support.command_line import PATIENCE, PHANTOM, environment, phantom
+from support.command_line import PATIENCE, QUICK, environment, phantom
 from support.relay_process import RelayProcess
 
 WORDS = {"PHANTOM_EXPORT_PASSPHRASE": "words for the file"}
@@ -17,7 +17,7 @@ WORDS = {"PHANTOM_EXPORT_PASSPHRASE": "words for the file"}
 def with_words(home: Path, *arguments: str, words: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command that has the passphrase of the file."""
     return subprocess.run(
-        [PHANTOM, *arguments],
+        [*QUICK, *arguments],
         env=environment(home) | (WORDS if words is None else words),
         input="",
         capture_output=True,
@@ -49,7 +49,7 @@ def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) 
     (contact,) = phantom(new, "contacts", "list", "-p", "alice", "--json").stdout.splitlines()
     assert json.loads(contact)["name"] == "bob"
     # Bob must be there to send it again.
-    bob = subprocess.Popen([PHANTOM, "listen", "-p", "bob"], env=environment(old), stdout=subprocess.DEVNULL)
+    bob = subprocess.Popen([*QUICK, "listen", "-p", "bob"], env=environment(old), stdout=subprocess.DEVNULL)
     try:
         heard = phantom(new, "listen", "-p", "alice", "--count", "1")
     finally:
@@ -100,7 +100,7 @@ def test_import_that_is_killed_leaves_no_other_identity_under_the_name(tmp_path:
     user_id = phantom(old, "id", "-p", "alice").stdout.strip()
     assert with_words(old, "export", file, "-p", "alice").returncode == 0
     killed = subprocess.Popen(
-        [PHANTOM, "import", file, "-p", "alice"],
+        [*QUICK, "import", file, "-p", "alice"],
         env=environment(new) | WORDS,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -217,7 +217,7 @@ def test_lines_of_windows_are_sent_as_lines(friends: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="/dev/full is not a device here")
 def test_output_that_cannot_be_written_is_no_bug() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([PHANTOM, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run([*PHANTOM, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "phantom: No space left on device\n")
 
 

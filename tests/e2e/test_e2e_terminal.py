@@ -14,7 +14,7 @@ from e2e_terminal import Terminal
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.client.status import Contact, MessageEvent, PresenceEvent, Trust
 from support.certificates import self_signed
-from support.command_line import PHANTOM, Running, environment, phantom
+from support.command_line import QUICK, Running, environment, phantom
 from support.relay_process import RelayProcess, StartRelay
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_chat_sends_the_lines_of_a_file_and_tells_which_it_cannot(friends: Path)
 
 def test_chat_without_any_input_ends(friends: Path) -> None:
     done = subprocess.run(
-        [PHANTOM, "chat", "-p", "alice", "bob"],
+        [*QUICK, "chat", "-p", "alice", "bob"],
         env=environment(friends),
         stdin=subprocess.DEVNULL,
         capture_output=True,

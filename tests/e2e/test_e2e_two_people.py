@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 from e2e_people import meet
 
-from support.command_line import Running, phantom
+from support.command_line import PHANTOM, Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 
 COUNT = 100
 SECRET = "plaintext-marker"
 OF_THE_CONNECTION = ("(connecting", "(offline", "(online")
+
+
+@pytest.fixture(autouse=True)
+def _as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing made quicker."""
+    monkeypatch.setattr("support.command_line.QUICK", PHANTOM)
 
 
 def texts(name: str, numbers: range) -> list[str]:

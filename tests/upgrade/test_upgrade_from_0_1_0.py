@@ -20,6 +20,8 @@ from phantom_messenger.client.vault import Secret, Vault
 from support.relay_process import RelayProcess, patched
 from support.sdk_clients import PASSPHRASE, PATIENCE, run
 
+pytestmark = pytest.mark.usefixtures("real_passphrases")
+
 FILES: Final = Path(__file__).parents[1] / "fixtures_0_1_0"
 STORY: Final[dict[str, Any]] = json.loads((FILES / "story.json").read_text())
 FILE_PASSPHRASE: Final = "battery staple"
