@@ -16,9 +16,8 @@ from typing import Any, Final, TypeVar
 
 import apsw
 import msgspec
-import pytest
 
-from phantom_messenger.client import content, records, vault
+from phantom_messenger.client import content, records
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.messenger import Messenger
@@ -44,13 +43,6 @@ MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it
 E = TypeVar("E", bound=Event)
 Tamper = Callable[[Frame], list[Frame]]
 """What a malicious relay makes of a frame for a device."""
-
-
-def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stretch passphrases as little as Argon2 allows."""
-    monkeypatch.setattr(vault, "ARGON2_MEMORY_KIB", 8)
-    monkeypatch.setattr(vault, "ARGON2_PASSES", 1)
-    monkeypatch.setattr(vault, "ARGON2_LANES", 1)
 
 
 def randomness(name: str) -> Callable[[int], bytes]:

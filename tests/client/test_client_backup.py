@@ -15,7 +15,6 @@ from client_samples import (
     Device,
     Town,
     all_sessions,
-    cheap_passphrases,
     fast_folder,
     moved,
     pass_time,
@@ -43,11 +42,6 @@ from phantom_messenger.client.status import DeliveryState, Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import primitives
 from support.simulated import HOUR, MINUTE, SECOND, World
-
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import apsw
 import msgspec
 import pytest
-from client_samples import cheap_passphrases
 
 from phantom_messenger import Client
 from phantom_messenger.client.contacts import Contacts
@@ -39,11 +38,6 @@ FAULTS: dict[str, tuple[Callable[[], Exception], type[PhantomError]]] = {
 }
 SITES = ["get", "has", "put", "all", "place", "delete", "newest", "oldest", "transaction"]
 LAST = ("close", "destroy")
-
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
 
 
 async def nowhere(*_: Any, **__: Any) -> Any:

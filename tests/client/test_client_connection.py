@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from client_samples import cheap_passphrases
 
 from phantom_messenger import Client, Delivery
 from phantom_messenger.client import profile
@@ -28,8 +27,7 @@ from support.sdk_clients import PATIENCE, event, first, friends, opened, run
 
 
 @pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PHANTOM_HOME", raising=False)
     monkeypatch.delenv("PHANTOM_PASSPHRASE", raising=False)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from client_samples import Device, Town, cheap_passphrases, fast_folder, moved, pass_time, settle, without_field
+from client_samples import Device, Town, fast_folder, moved, pass_time, settle, without_field
 from healing_faults import FaultyDevice
 
 from phantom_messenger.client import conversations, records
@@ -19,11 +19,6 @@ from support.people import Frame
 from support.simulated import MINUTE, SECOND, World
 
 KEM_FIELDS = ("kemPreKey", "kemPreKeyId", "kemPreKeySignature")
-
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import cheap_passphrases, found_in_files
+from client_samples import found_in_files
 
 from phantom_messenger import Client
 from phantom_messenger.client.errors import (
@@ -27,8 +27,7 @@ from support.sdk_clients import NOBODY, PASSPHRASE, PATIENCE, event, first, frie
 
 
 @pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PHANTOM_HOME", raising=False)
     monkeypatch.delenv("PHANTOM_PASSPHRASE", raising=False)
 

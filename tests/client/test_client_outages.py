@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import websockets
-from client_samples import cheap_passphrases
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,8 +28,7 @@ from support.sdk_clients import NOBODY, first, opened, run
 
 
 @pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_loop, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(connection_loop, "LONGEST_BACKOFF", 0.02)
 

@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from client_samples import KEY, cheap_passphrases
+from client_samples import KEY
 
 from phantom_messenger.client import backup, passphrase
 from phantom_messenger.client.client import Client
@@ -23,11 +23,6 @@ SAME = [
     "caf\u00e9 au lait\r\n",
 ]
 OTHER = ["Caf\u00e9 au lait", "caf\u00e9 aulait", "caf\u00e9 au lait ", "cafe au lait", "caf\u00e9 au lait\n\n"]
-
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
 
 
 def as_0_1_0_did(monkeypatch: pytest.MonkeyPatch) -> None:

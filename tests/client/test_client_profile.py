@@ -6,7 +6,6 @@ import keyring.backend
 import keyring.errors
 import platformdirs
 import pytest
-from client_samples import cheap_passphrases
 from websockets.headers import build_host
 from websockets.uri import parse_uri
 
@@ -49,11 +48,6 @@ class NoKeyring(MemoryKeyring):
     """What a machine without a keyring has."""
 
     priority = 0
-
-
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

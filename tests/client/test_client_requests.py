@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from client_samples import Device, Town, cheap_passphrases, fast_folder, moved, pass_time, raw_rows, settle, with_field
+from client_samples import Device, Town, fast_folder, moved, pass_time, raw_rows, settle, with_field
 
 from phantom_messenger.client import records, requests
 from phantom_messenger.client.client import Client
@@ -20,11 +20,6 @@ from phantom_messenger.client.status import DeliveryState, MessageEvent, Request
 from phantom_messenger.crypto import ratchet
 from support.people import Frame, base64_text, flipped
 from support.simulated import HOUR, MINUTE, SECOND, World
-
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import KEY, Device, Town, cheap_passphrases, fast_folder, pass_time, settle, without_field
+from client_samples import KEY, Device, Town, fast_folder, pass_time, settle, without_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.backup import export_profile, import_profile
@@ -304,8 +304,7 @@ def test_what_is_no_setting_is_refused(town: Town, changes: dict[str, bool]) -> 
     assert bob.messenger.presence.settings == Settings()
 
 
-def test_settings_and_blocks_go_with_an_export(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
+def test_settings_and_blocks_go_with_an_export(town: Town, tmp_path: Path) -> None:
     alice, bob = town.friends("alice", "bob")
     bob.messenger.change_settings(typing=False)
     bob.cut()

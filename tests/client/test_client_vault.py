@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from client_samples import KEY, change_file, cheap_passphrases, raw_rows
+from client_samples import KEY, change_file, raw_rows
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from phantom_messenger.client import vault_file
@@ -19,12 +19,6 @@ class Note(msgspec.Struct, frozen=True):
     """A record."""
 
     text: str
-
-
-@pytest.fixture(autouse=True)
-def cheap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "as_shipped" not in request.node.name:
-        cheap_passphrases(monkeypatch)
 
 
 @pytest.fixture
@@ -171,6 +165,7 @@ def test_wrong_passphrase_does_not_open_it(path: Path, secret: Secret) -> None:
     Vault(path, Secret("correct horse")).close()
 
 
+@pytest.mark.usefixtures("real_passphrases")
 def test_passphrase_is_stretched_as_shipped_with_64_mib(path: Path) -> None:
     salt = bytes(range(16))
     expected = Argon2id(salt=salt, length=32, iterations=3, lanes=4, memory_cost=65_536).derive(b"correct horse")

@@ -12,7 +12,6 @@ from pathlib import Path
 import apsw
 import pytest
 from click.testing import CliRunner
-from client_samples import cheap_passphrases
 
 from phantom_messenger import pairing
 from phantom_messenger.cli.main import phantom
@@ -28,8 +27,7 @@ TEXTS = 120
 
 
 @pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    cheap_passphrases(monkeypatch)
+def _passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHANTOM_PASSPHRASE", "p")
 
 
@@ -37,27 +35,25 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A profile of some 40 pages, with a contact and a history."""
     home = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        cheap_passphrases(patch)
-        client = Client.open("a", server="ws://127.0.0.1:9/ws", home=home, passphrase="p")
-        client.contacts.add("friend", FRIEND)
-        vault = client._vault
-        with vault.transaction():
-            for number in range(TEXTS):
-                text = f"text {number} " * (400 if number % 40 == 3 else 20)
-                sent = SentRecord(message_id=f"{number}", peer=FRIEND, text=text, made_at=number, burn=False, state=1)
-                vault.put(records.SENT, sent.message_id, sent, due=number if number % 3 else None)
-                got = ReceivedRecord(
-                    message_id=f"{number}",
-                    sender=FRIEND,
-                    text=text,
-                    sent_at=1,
-                    received_at=1,
-                    burn=False,
-                    expires_at=None,
-                )
-                vault.put(records.RECEIVED, records.pair(FRIEND, f"{number}"), got)
-        client.close()
+    client = Client.open("a", server="ws://127.0.0.1:9/ws", home=home, passphrase="p")
+    client.contacts.add("friend", FRIEND)
+    vault = client._vault
+    with vault.transaction():
+        for number in range(TEXTS):
+            text = f"text {number} " * (400 if number % 40 == 3 else 20)
+            sent = SentRecord(message_id=f"{number}", peer=FRIEND, text=text, made_at=number, burn=False, state=1)
+            vault.put(records.SENT, sent.message_id, sent, due=number if number % 3 else None)
+            got = ReceivedRecord(
+                message_id=f"{number}",
+                sender=FRIEND,
+                text=text,
+                sent_at=1,
+                received_at=1,
+                burn=False,
+                expires_at=None,
+            )
+            vault.put(records.RECEIVED, records.pair(FRIEND, f"{number}"), got)
+    client.close()
     return (home / "profiles" / "a.vault").read_bytes()
 
 

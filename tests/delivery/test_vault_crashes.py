@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from client_faults import acknowledge_early
-from client_samples import KEY, Device, Town, cheap_passphrases, settle
+from client_samples import KEY, Device, Town, settle
 from vault_disk import Fate, Plan, VaultDisk
 from vault_story import Mortal, Outcome, check, undisturbed
 
@@ -103,10 +103,7 @@ def test_vault_that_was_closed_on_a_full_disk_can_be_opened_again(tmp_path: Path
             vault.close()
 
 
-def test_profile_that_found_the_disk_full_can_be_opened_in_the_same_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cheap_passphrases(monkeypatch)
+def test_profile_that_found_the_disk_full_can_be_opened_in_the_same_program(tmp_path: Path) -> None:
     for operation in range(100):
         with full_at(operation) as disk:
             with suppress(VaultError):
