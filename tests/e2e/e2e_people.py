@@ -2,18 +2,27 @@
 
 from pathlib import Path
 
-from support.command_line import phantom
+from support.relay_process import RelayProcess
+from support.sdk_clients import friends, opened, run
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 """Where no relay is."""
 
 
-def meet(home: Path, url: str) -> None:
-    """Make Alice and Bob, and each the other's contact."""
-    ids = {}
-    for name in ("alice", "bob"):
-        made = phantom(home, "init", "--profile", name, "--server", url)
-        assert made.returncode == (1 if url == NOWHERE else 0), made.stderr
-        ids[name] = phantom(home, "id", "--profile", name).stdout.strip()
-    for name, other in (("alice", "bob"), ("bob", "alice")):
-        assert phantom(home, "contacts", "add", "--profile", name, other, ids[other]).returncode == 0
+def meet(home: Path, relay: RelayProcess) -> None:
+    """Make Alice and Bob, and each the other's contact, as ``phantom init`` and ``phantom contacts add`` do."""
+
+    async def main() -> None:
+        async with friends(home, relay):
+            pass
+
+    run(main())
+
+
+def meet_offline(home: Path) -> None:
+    """The same without a relay."""
+    alice, bob = (opened(home, name, NOWHERE) for name in ("alice", "bob"))
+    alice.contacts.add("bob", bob.user_id)
+    bob.contacts.add("alice", alice.user_id)
+    alice.close()
+    bob.close()

@@ -29,7 +29,7 @@ def with_words(home: Path, *arguments: str, words: dict[str, str] | None = None)
 
 def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) -> None:
     old, new, file = tmp_path / "old", tmp_path / "new", str(tmp_path / "alice.phantom")
-    meet(old, relay.url)
+    meet(old, relay)
     user_id = phantom(old, "id", "-p", "alice").stdout.strip()
     assert phantom(old, "send", "-p", "alice", "bob", "before").returncode == 0
     assert "before" in phantom(old, "listen", "-p", "bob", "--count", "1").stdout
@@ -61,7 +61,7 @@ def test_person_goes_on_with_a_new_machine(tmp_path: Path, relay: RelayProcess) 
 
 def test_mistakes_are_told_in_a_sentence_and_make_nothing(tmp_path: Path, relay: RelayProcess) -> None:
     home, file = tmp_path / "home", tmp_path / "alice.phantom"
-    meet(home, relay.url)
+    meet(home, relay)
     assert "set PHANTOM_EXPORT_PASSPHRASE" in phantom(home, "export", str(file), "-p", "alice").stderr
     assert not file.exists()
     assert with_words(home, "export", str(file), "-p", "alice").returncode == 0
@@ -96,7 +96,7 @@ def test_mistakes_are_told_in_a_sentence_and_make_nothing(tmp_path: Path, relay:
 
 def test_import_that_is_killed_leaves_no_other_identity_under_the_name(tmp_path: Path, relay: RelayProcess) -> None:
     old, new, file = tmp_path / "old", tmp_path / "new", str(tmp_path / "alice.phantom")
-    meet(old, relay.url)
+    meet(old, relay)
     user_id = phantom(old, "id", "-p", "alice").stdout.strip()
     assert with_words(old, "export", file, "-p", "alice").returncode == 0
     killed = subprocess.Popen(

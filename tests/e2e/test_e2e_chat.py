@@ -27,7 +27,7 @@ BOB = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
 @pytest.fixture
 def friends(tmp_path: Path, relay: RelayProcess) -> Path:
     home = tmp_path / "home"
-    meet(home, relay.url)
+    meet(home, relay)
     return home
 
 

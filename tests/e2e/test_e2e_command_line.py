@@ -6,13 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e_people import meet
+from e2e_people import NOWHERE, meet, meet_offline
 
 from phantom_messenger.client.ids import plain_id
 from support.command_line import Running, phantom
 from support.relay_process import RelayProcess, StartRelay
-
-NOWHERE = "ws://127.0.0.1:9/ws"
 
 
 @pytest.fixture
@@ -23,7 +21,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def friends(home: Path, relay: RelayProcess) -> Path:
     """A home where Alice and Bob know each other."""
-    meet(home, relay.url)
+    meet(home, relay)
     return home
 
 
@@ -31,7 +29,7 @@ def friends(home: Path, relay: RelayProcess) -> Path:
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As ``friends``, for tests that are refused before anything changes."""
     home = tmp_path_factory.mktemp("home")
-    meet(home, NOWHERE)
+    meet_offline(home)
     return home
 
 
@@ -193,7 +191,7 @@ def test_wrong_passphrase_is_one_sentence(unchanged: Path, monkeypatch: pytest.M
 
 def test_relay_that_is_down_keeps_the_text_and_says_so(home: Path, start_relay: StartRelay) -> None:
     relay = start_relay()
-    meet(home, relay.url)
+    meet(home, relay)
     relay.stop()
     sent = phantom(home, "send", "-p", "alice", "bob", "later", "--timeout", "2s")
     assert sent.returncode == 1
@@ -250,7 +248,7 @@ def test_interrupted_send_says_how_far_the_text_came(
     home: Path, start_relay: StartRelay, wait: str, state: str
 ) -> None:
     relay = start_relay()
-    meet(home, relay.url)
+    meet(home, relay)
     if wait == "accepted":
         relay.stop()
     sending = Running(home, "send", "-p", "alice", "bob", "hello", "--wait", wait)

@@ -22,7 +22,7 @@ from support.relay_process import RelayProcess, StartRelay
 @pytest.fixture
 def friends(tmp_path: Path, relay: RelayProcess) -> Path:
     home = tmp_path / "home"
-    meet(home, relay.url)
+    meet(home, relay)
     return home
 
 
@@ -93,7 +93,7 @@ def test_contact_is_removed_and_can_be_added_again(friends: Path) -> None:
 
 def test_block_holds_here_while_the_relay_is_away(tmp_path: Path, start_relay: StartRelay) -> None:
     relay = start_relay()
-    meet(tmp_path, relay.url)
+    meet(tmp_path, relay)
     relay.stop()
     (line,) = out(tmp_path, "contacts", "block", "-p", "bob", "alice")
     assert line == "blocked alice; the relay will be notified the next time you connect"

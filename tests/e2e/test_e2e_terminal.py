@@ -24,7 +24,7 @@ PATIENCE = 30.0
 @pytest.fixture
 def friends(tmp_path: Path, relay: RelayProcess) -> Path:
     home = tmp_path / "home"
-    meet(home, relay.url)
+    meet(home, relay)
     return home
 
 
@@ -102,7 +102,7 @@ def test_wss_works_with_a_certificate_of_ones_own(
     assert "certificate is not trusted" in distrusted.stderr
     assert "SSL_CERT_FILE" in distrusted.stderr
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.cert))
-    meet(tmp_path / "home", relay.url)
+    meet(tmp_path / "home", relay)
     assert phantom(tmp_path / "home", "send", "-p", "alice", "bob", "over tls").returncode == 0
     heard = phantom(tmp_path / "home", "listen", "-p", "bob", "--count", "1").stdout
     assert heard.endswith("alice: over tls\n")

@@ -14,6 +14,9 @@ SECRET = "plaintext-marker"
 OF_THE_CONNECTION = ("(connecting", "(offline", "(online")
 
 
+pytestmark = pytest.mark.usefixtures("real_passphrases")
+
+
 @pytest.fixture(autouse=True)
 def _as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing made quicker."""
@@ -38,7 +41,7 @@ def files_holding(folder: Path, needle: bytes) -> list[str]:
 def test_hundred_texts_each_way_arrive_once_and_in_order(tmp_path: Path, start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off")
     home = tmp_path / "home"
-    meet(home, relay.url)
+    meet(home, relay)
     alice = Running(home, "chat", "--profile", "alice", "bob")
     bob = Running(home, "chat", "--profile", "bob", "alice")
     from_alice, from_bob = texts("alice", range(COUNT)), texts("bob", range(COUNT))
@@ -89,7 +92,7 @@ def test_search_for_plaintext_finds_what_is_there(tmp_path: Path) -> None:
 
 def test_log_and_data_of_the_relay_name_no_contact(tmp_path: Path, relay: RelayProcess) -> None:
     home = tmp_path / "home"
-    meet(home, relay.url)
+    meet(home, relay)
     sent = phantom(home, "send", "--profile", "alice", "bob", f"{SECRET} hello")
     assert sent.returncode == 0, sent.stderr
     user_id = phantom(home, "id", "--profile", "alice").stdout.strip()
