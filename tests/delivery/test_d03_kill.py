@@ -186,12 +186,12 @@ sqlite.apsw.Connection = Late
 ANSWERS_PING_BEFORE_IT_HAS_STORED = """
 import time
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay.handlers import account
+from phantom_messenger.relay.handlers import HANDLERS
 from phantom_messenger.wire import frames
 def ping(core, admitted, frame):
     core.replies.send(admitted.session, frames.Pong(id=frame.id, timestamp=core.clock.wall_ms()))
     yield from ()
-account.ping = ping
+HANDLERS[frames.Ping] = ping
 run = SQLiteStore.run
 def slow(store, jobs, **rest):
     time.sleep(0.03)
@@ -202,7 +202,8 @@ TURNS_THE_ORDER_ROUND = """
 from phantom_messenger.relay.pipeline import Pipeline
 verify_arrived = Pipeline._verify_arrived
 def backwards(pipeline):
-    pipeline._arrived.reverse()
+    pipeline._arriving.frames.reverse()
+    pipeline._arriving.checks.reverse()
     verify_arrived(pipeline)
 Pipeline._verify_arrived = backwards
 """

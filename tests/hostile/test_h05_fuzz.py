@@ -14,7 +14,7 @@ from targets import TARGETS
 
 from phantom_messenger.crypto import session
 from phantom_messenger.relay import http, websocket
-from phantom_messenger.relay.handlers import presence
+from phantom_messenger.relay.presence_notices import PresenceNotices
 from phantom_messenger.wire import codec
 from support.amounts import amount
 
@@ -93,15 +93,15 @@ def raises(inner: Callable[..., Any]) -> Callable[..., Any]:
     return outer
 
 
-def unlucky(core: Any, session: Any, frame: Any) -> None:
-    raise KeyError(core, session, frame)
+def unlucky(*arguments: Any, **more: Any) -> None:
+    raise KeyError(arguments, more)
 
 
 PLANTED: Final[dict[str, tuple[Any, str, Any]]] = {
     "assembler": (websocket, "_is_utf8", lambda message: True),  # noqa: ARG005 - the bug
     "decoder": (codec, "decode_client", raises(codec.decode_client)),
     "ratchet": (session, "parse", raises(session.parse)),
-    "relay": (presence, "presence", unlucky),
+    "relay": (PresenceNotices, "notice", unlucky),
     "handshake": (http, "read_request", raises(http.read_request)),
     "link": (codec, "decode_relay", raises(codec.decode_relay)),
 }

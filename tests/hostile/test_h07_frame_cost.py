@@ -6,7 +6,8 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.relay.session import Session
+from phantom_messenger.relay import relay
+from phantom_messenger.relay.rules import REFUSED
 from phantom_messenger.wire import codec
 from phantom_messenger.wire.frames import CLIENT_FRAMES
 from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_MESSAGE_BYTES
@@ -109,6 +110,6 @@ def test_control_metadata_of_any_size_costs_a_hundred_times_as_much(
 
 
 def test_control_contents_that_are_read_before_the_state_cost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Session, "judge_type", lambda *_: None)
+    monkeypatch.setattr(relay, "REFUSED", {state: {} for state in REFUSED})
     count, name = most(world, MAX_EARLY_BYTES, logged_in=False)
     assert count > EARLY, name

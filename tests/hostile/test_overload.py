@@ -27,7 +27,7 @@ ANSWERED_MS = 7_000
 
 SLOW = """
 import time
-from phantom_messenger.relay import load, pipeline, signatures
+from phantom_messenger.relay import load, signatures
 load.LEAST_LOAD = 256
 quick = signatures._verify
 def slow(*check):
@@ -35,7 +35,7 @@ def slow(*check):
     return quick(*check)
 signatures._verify = slow
 """
-NEVER_FULL = f"{SLOW}\npipeline.Pipeline.is_full = property(lambda self: False)"
+NEVER_FULL = f"{SLOW}\nload.LoadGauge.is_full = property(lambda self: False)"
 
 
 @dataclass(slots=True)

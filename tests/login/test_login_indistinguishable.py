@@ -56,9 +56,10 @@ def test_wrong_signature_takes_the_same_time_whether_the_user_exists(relay: Rela
 LOOKS_FIRST: Final = """
 import time
 from phantom_messenger.relay import handlers
-from phantom_messenger.relay.handlers import login
+from phantom_messenger.relay.handlers import HANDLERS
+from phantom_messenger.wire.frames import Auth
 known = set()
-def authenticate(core, admitted, frame, inner=login.authenticate):
+def authenticate(core, admitted, frame, inner=HANDLERS[Auth]):
     known.add(frame.payload.user_id)
     return inner(core, admitted, frame)
 def handle(core, admitted, verified, inner=handlers.handle):
@@ -66,7 +67,7 @@ def handle(core, admitted, verified, inner=handlers.handle):
     if type(frame).__name__ == "Auth" and not verified and frame.payload.user_id in known:
         time.sleep(0.0005)
     return inner(core, admitted, verified)
-login.authenticate = authenticate
+HANDLERS[Auth] = authenticate
 handlers.handle = handle
 """
 

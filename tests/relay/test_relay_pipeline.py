@@ -241,9 +241,9 @@ def test_a_second_of_work_fills_it(milliseconds: int, room: int) -> None:
     assert bench.gauge.count == 1_000
     bench.store(room - 1_001, size=1)
     bench.store(10)
-    assert not bench.pipeline.is_full, "what entails nothing is no load"
+    assert not bench.gauge.is_full, "what entails nothing is no load"
     bench.store(1, size=1)
-    assert bench.pipeline.is_full
+    assert bench.gauge.is_full
 
 
 def test_idle_time_is_no_measure_of_pace() -> None:
@@ -256,6 +256,6 @@ def test_idle_time_is_no_measure_of_pace() -> None:
         bench.turns.run()
         bench.time += 5_000
     bench.store(MOST_LOAD - 1, size=1)
-    assert not bench.pipeline.is_full
+    assert not bench.gauge.is_full
     bench.store(1, size=1)
-    assert bench.pipeline.is_full
+    assert bench.gauge.is_full

@@ -16,7 +16,7 @@ import pytest
 import uvloop
 from nacl.signing import SigningKey
 
-from phantom_messenger.relay import pipeline, signatures, verify_pool, verify_worker
+from phantom_messenger.relay import load, signatures, verify_pool, verify_worker
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.pipeline import LEAST_HELP, AdmittedFrame, Pipeline, Steps
 from phantom_messenger.relay.ports import SignatureCheck
@@ -322,16 +322,16 @@ def test_frames_are_handled_in_the_order_in_which_they_came() -> None:
 
 
 def test_what_waits_for_helpers_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_UNVERIFIED_BYTES", 30_000)
+    monkeypatch.setattr(load, "MAX_UNVERIFIED_BYTES", 30_000)
     bench = Bench()
     for full in (False, False, True):
         for number in range(10):
             bench.pipeline.submit(AdmittedFrame(number, None, b"", (b"", b"", bytes(1_000))))  # type: ignore[arg-type]
         bench.turns.run()
-        assert bench.pipeline.is_full is full
+        assert bench.gauge.is_full is full
     for _, done in bench.asked:
         done([True] * 10)
-    assert not bench.pipeline.is_full
+    assert not bench.gauge.is_full
 
 
 def test_relay_is_not_idle_while_others_check() -> None:

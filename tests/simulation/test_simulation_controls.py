@@ -25,7 +25,7 @@ from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.handlers import messages
+from phantom_messenger.relay.handlers import HANDLERS
 from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.ports import Item, Page
@@ -75,7 +75,7 @@ def finds(folder: Path, expected: str, **options: Any) -> None:
 
 def answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the relay say ``accepted`` to each MESSAGE for somebody it knows, and store it afterwards."""
-    genuine = messages.message
+    genuine = HANDLERS[Message]
 
     def message(core: Core, admitted: AdmittedFrame, frame: Message) -> Steps:
         twin = genuine(core, admitted, frame)
@@ -84,7 +84,7 @@ def answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
             twin.send(AppendRefusal.DUPLICATE)
         yield command
 
-    monkeypatch.setattr(messages, "message", message)
+    monkeypatch.setitem(HANDLERS, Message, message)  # type: ignore[misc] # it is a dict of types
 
 
 def test_answer_before_the_commit_is_found_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

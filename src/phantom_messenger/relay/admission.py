@@ -7,10 +7,11 @@ from typing import Final
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.limiter import Limiter
-from phantom_messenger.relay.pipeline import AdmittedFrame, Pipeline
+from phantom_messenger.relay.load import LoadGauge
+from phantom_messenger.relay.pipeline import AdmittedFrame
 from phantom_messenger.relay.ports import Clock, Randomness
 from phantom_messenger.relay.quota import Quota, Spent
-from phantom_messenger.relay.rules import REFUSED, RULES, State
+from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, Refused
@@ -39,27 +40,18 @@ class Admission:
         config: rates and quota.
         clock: for windows and freshness.
         randomness: for the keys under which addresses are counted.
-        pipeline: says when there is too much to do.
+        load: says when there is too much to do.
     """
 
-    def __init__(self, config: Config, clock: Clock, randomness: Randomness, pipeline: Pipeline) -> None:
+    def __init__(self, config: Config, clock: Clock, randomness: Randomness, load: LoadGauge) -> None:
         self.limiter = Limiter(config.rates, randomness(KEY_BYTES))
         self.quota = Quota(config.address_bytes)
         self.seen_exchanges = SeenExchanges()
         self._clock = clock
-        self._pipeline = pipeline
+        self._load = load
         self._mark_key = randomness(KEY_BYTES)
         self._overloaded_at = 0
         self._overload_refused = 0
-
-    def judge_type(self, session: Session, kind: str) -> None:
-        """Judge a frame by its type alone, before its contents are read.
-
-        Raises:
-            Refused: ``NOT_AUTHENTICATED`` or ``ALREADY_AUTHENTICATED``.
-        """
-        if reason := REFUSED[session.state].get(kind):
-            raise Refused(reason)
 
     def admit(self, session: Session, frame: frames.ClientFrame, now: int) -> None:
         """Judge a well-formed frame that is legal now.
@@ -74,7 +66,7 @@ class Admission:
         """
         rule = RULES[type(frame)]
         is_login = isinstance(frame, frames.Auth)
-        if rule.sheds and self._pipeline.is_full:
+        if rule.sheds and self._load.is_full:
             raise self._overloaded(now)
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.login``.
         key = session.user_id or session.address

@@ -5,6 +5,7 @@ It knows frames and ports; it does not know sockets, files or time of its own.
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from phantom_messenger.events import report
@@ -63,12 +64,12 @@ class Core:
             helpers=helpers,
             writer=writer,
             schedule=schedule,
-            handle=lambda admitted, verdict: handle(self, admitted, verdict),
+            handle=partial(handle, self),
             gauge=self.load,
             report=report,
         )
-        self.admission = Admission(config, clock, randomness, self.pipeline)
-        self.replies = Replies(clock, lambda: schedule(self._flush))
+        self.admission = Admission(config, clock, randomness, self.load)
+        self.replies = Replies(clock, partial(schedule, self._flush))
         self.mailboxes = MailboxPush(self.hub, self.replies, self.pipeline, clock)
         self.presence = PresenceNotices(self.hub, self.replies, self.pipeline, clock)
         self.receipts = DeliveryReceipts(
@@ -93,4 +94,5 @@ class Core:
 
     def _flush(self) -> None:
         for session in self.replies.flush():
-            self.writable(session)
+            if session.unconfirmed or not session.cursor.caught_up:
+                self.writable(session)

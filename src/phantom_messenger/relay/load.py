@@ -13,6 +13,9 @@ LEAST_LOAD: Final = 2_048
 MOST_LOAD: Final = 16_384
 """Frames and jobs on their way that are always taken, for bursts, and never exceeded, for memory."""
 
+MAX_UNVERIFIED_BYTES: Final = 32 * 1024 * 1024
+"""Signed text of frames that wait for the verdicts of helpers, for memory."""
+
 PACE_MS: Final = 250
 REST_MS: Final = 1_000
 """Over so much busy time the pace is measured, and after so much rest it is forgotten."""
@@ -27,6 +30,7 @@ class LoadGauge:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.count = 0
+        self.unverified_bytes = 0
         self._now = now
         self._room = MOST_LOAD
         self._finished = 0
@@ -36,8 +40,8 @@ class LoadGauge:
 
     @property
     def is_full(self) -> bool:
-        """Whether more is on its way than can be done in ``LOAD_MS``."""
-        return self.count >= self._room
+        """Whether more is on its way than can be done in ``LOAD_MS``, or than memory should hold."""
+        return self.count >= self._room or self.unverified_bytes >= MAX_UNVERIFIED_BYTES
 
     def enter(self) -> None:
         """One more is on its way."""

@@ -46,12 +46,13 @@ class Outbox:
         self._messages.append(message)
         self._bytes += len(message)
 
-    def flush(self) -> None:
-        """Hand all of it to the connection in one write."""
+    def flush(self) -> bool:
+        """Hand all of it to the connection in one write; whether the client has left too much unread."""
         if self._messages:
             messages, self._messages = self._messages, []
             self._bytes = 0
             self._connection.write(messages)
+        return self._connection.buffered() > OVERFLOW
 
     def level(self) -> int:
         """Bytes that are on their way here or in the socket's buffer."""

@@ -40,9 +40,6 @@ MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Commands that wait for a slow disk, and what they hold; beyond them senders are asked to wait."""
 
-MAX_UNVERIFIED_BYTES: Final = 32 * 1024 * 1024
-"""Signed text of frames that wait for the verdicts of helpers; beyond it what can wait is refused."""
-
 LEAST_HELP: Final = 8
 """Signatures of one turn from which on they are checked beside the core: fewer are checked sooner here."""
 
@@ -88,14 +85,14 @@ class AdmittedFrame:
 
 
 class VerifyBatch:
-    """Frames that came in one turn, and what was found of their signatures; None while it is not known."""
+    """Frames that arrived in one turn, and what was found of their signatures; None while it is not known."""
 
     __slots__ = ("checks", "frames", "size", "verdicts")
 
-    def __init__(self, admitted: list[AdmittedFrame]) -> None:
-        self.frames = admitted
-        self.checks = [one.check for one in admitted if one.check is not None]
-        self.size = sum(len(message) for _, _, message in self.checks)
+    def __init__(self) -> None:
+        self.frames: list[AdmittedFrame] = []
+        self.checks: list[SignatureCheck] = []
+        self.size = 0
         self.verdicts: list[bool] | Exception | None = None
 
 
@@ -138,18 +135,12 @@ class Pipeline:
         self._handle = handle
         self._gauge = gauge
         self._report = report
-        self._arrived: list[AdmittedFrame] = []
+        self._arriving = VerifyBatch()
         self._batches: deque[VerifyBatch] = deque()
-        self._unverified_bytes = 0
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._running: list[_Waiting] = []
         self._on_idle: Callable[[], None] | None = None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether more is on its way than can be done soon, or than memory should hold."""
-        return self._gauge.is_full or self._unverified_bytes >= MAX_UNVERIFIED_BYTES
 
     def when_idle(self, action: Callable[[], None]) -> None:
         """Run ``action`` once nothing is being verified or stored."""
@@ -160,15 +151,19 @@ class Pipeline:
 
     def submit(self, admitted: AdmittedFrame) -> None:
         """Take in an admitted frame."""
-        if not self._arrived:
+        batch = self._arriving
+        if not batch.frames:
             self._schedule(self._verify_arrived)
-        self._arrived.append(admitted)
+        batch.frames.append(admitted)
+        if admitted.check is not None:
+            batch.checks.append(admitted.check)
+            batch.size += len(admitted.check[2])
         self._gauge.enter()
 
     def _verify_arrived(self) -> None:
-        batch, self._arrived = VerifyBatch(self._arrived), []
+        batch, self._arriving = self._arriving, VerifyBatch()
         self._batches.append(batch)
-        self._unverified_bytes += batch.size
+        self._gauge.unverified_bytes += batch.size
 
         def known(verdicts: list[bool]) -> None:
             batch.verdicts = verdicts
@@ -186,13 +181,14 @@ class Pipeline:
         """Begin the handlers of what is verified, in the order in which it came."""
         while self._batches and (found := self._batches[0].verdicts) is not None:
             batch = self._batches.popleft()
-            self._unverified_bytes -= batch.size
+            self._gauge.unverified_bytes -= batch.size
             verdicts = iter(()) if isinstance(found, Exception) else iter(found)
             for admitted in batch.frames:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
                 self._resume(self._handle(admitted, verdict), None)
             self._gauge.leave(len(batch.frames))
-        self._check_idle()
+        if self._on_idle is not None:
+            self._check_idle()
 
     # --- store --------------------------------------------------------------------
 
@@ -225,15 +221,13 @@ class Pipeline:
     def _store_waiting(self) -> None:
         if self._running or not self._waiting:
             return
-        batch = self._running
+        batch, waiting = self._running, self._waiting
         size = 0
-        while (
-            self._waiting and len(batch) < MAX_BATCH and (not batch or size + self._waiting[0].size <= MAX_BATCH_BYTES)
-        ):
-            batch.append(self._waiting.popleft())
+        while waiting and len(batch) < MAX_BATCH and (not batch or size + waiting[0].size <= MAX_BATCH_BYTES):
+            batch.append(waiting.popleft())
             size += batch[-1].size
         self._waiting_bytes -= size
-        self._writer([waiting.command for waiting in batch], self._stored)
+        self._writer([one.command for one in batch], self._stored)
 
     # --- reply --------------------------------------------------------------------
 
@@ -248,10 +242,12 @@ class Pipeline:
             stored += size > 0
             self._resume(steps, AccountGoneError() if result is ACCOUNT_GONE else result)
         self._gauge.finish(stored)
-        self._store_waiting()
-        self._check_idle()
+        if self._waiting:
+            self._store_waiting()
+        elif self._on_idle is not None:
+            self._check_idle()
 
     def _check_idle(self) -> None:
-        if self._on_idle is not None and not (self._arrived or self._batches or self._waiting or self._running):
+        if self._on_idle is not None and not (self._arriving.frames or self._batches or self._waiting or self._running):
             action, self._on_idle = self._on_idle, None
             action()

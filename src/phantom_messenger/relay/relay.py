@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
 
+from phantom_messenger import labels
 from phantom_messenger.relay import handlers, names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
@@ -23,9 +24,9 @@ from phantom_messenger.relay.ports import (
     Writer,
 )
 from phantom_messenger.relay.reference import Lenience, Letter
-from phantom_messenger.relay.rules import RULES, State
+from phantom_messenger.relay.rules import REFUSED, RULES, State
 from phantom_messenger.relay.session import Session
-from phantom_messenger.wire import codec, frames, limits, signing
+from phantom_messenger.wire import codec, frames, limits
 from phantom_messenger.wire.codes import CloseCode, Reason, Refused
 
 PROTOCOL_VERSION = 1
@@ -136,7 +137,8 @@ class Relay:
         letter = None
         try:
             kind = codec.read_kind(text)
-            session.judge_type(kind)
+            if reason := REFUSED[session.state].get(kind):  # its contents need not be read
+                raise Refused(reason)
             if session.reference is None:
                 decoded = codec.decode_client(text, kind)
             else:
@@ -230,5 +232,5 @@ def _signature_check(session: Session, decoded: codec.Decoded, letter: Letter | 
     if signature is UNSET:
         return None  # an AUTH without signature; its handler decides
     key = base64.b64decode(frame.payload.public_key) if isinstance(frame, frames.Auth) else session.public_key
-    text = signing.envelope_bytes(decoded.signed_text) if letter is None else letter.likely_text
+    text = labels.ENVELOPE + decoded.signed_text if letter is None else letter.likely_text
     return key, base64.b64decode(signature), text

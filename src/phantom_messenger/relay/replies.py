@@ -50,8 +50,7 @@ class Replies:
         written, self._unwritten = list(self._unwritten), {}
         kept = []
         for session in written:
-            session.outbox.flush()
-            if session.outbox.overflows():
+            if session.outbox.flush():
                 self.drop(session)
             else:
                 kept.append(session)

@@ -11,7 +11,7 @@ from phantom_messenger.relay.commands import Actor
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection, ItemKind
 from phantom_messenger.relay.reference import Lenience
-from phantom_messenger.relay.rules import REFUSED, State
+from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
 from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
@@ -139,12 +139,3 @@ class Session:
     def most_bytes(self) -> int:
         """How large a WebSocket message of this client may be now."""
         return MAX_TRANSPORT_BYTES if self.state is State.OPEN else MAX_EARLY_BYTES
-
-    def judge_type(self, kind: str) -> None:
-        """Judge a frame by its type alone, before its contents are read.
-
-        Raises:
-            Refused: ``NOT_AUTHENTICATED`` or ``ALREADY_AUTHENTICATED``.
-        """
-        if reason := REFUSED[self.state].get(kind):
-            raise Refused(reason)

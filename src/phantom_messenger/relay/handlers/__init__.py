@@ -4,7 +4,8 @@ A handler is a generator. It checks a frame, yields what it wants stored, and an
 answered before the store has it. It raises ``Refused`` for what it does not obey.
 """
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, Final
 
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers import account, keys, login, messages, presence
@@ -12,6 +13,21 @@ from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, Refused
+
+HANDLERS: Final[dict[type[frames.Frame], Callable[[Core, AdmittedFrame, Any], Steps]]] = {
+    frames.Auth: login.authenticate,
+    frames.Ping: account.ping,
+    frames.Message: messages.message,
+    frames.MessageAck: messages.message_ack,
+    frames.KeyExchangeInit: keys.key_exchange_init,
+    frames.KeyExchangeResponse: keys.key_exchange_response,
+    frames.PreKeyPublish: keys.prekey_publish,
+    frames.PreKeyStatusQuery: keys.prekey_status,
+    frames.Presence: presence.presence,
+    frames.Block: account.block,
+    frames.AccountDelete: account.account_delete,
+}
+"""By frame; a frame has a handler if it has a rule (``rules.RULES``)."""
 
 
 def handle(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> Steps:
@@ -26,48 +42,14 @@ def handle(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> St
     if session.state is State.CLOSED:
         return
     try:
-        _check_verdict(core, admitted, verdict)
-        yield from _handler(core, admitted)
+        if admitted.letter is not None and admitted.check is not None:
+            verdict, admitted.loose = admitted.letter.judged(frame, admitted.check, verdict is True, core.verify)
+        if verdict is not True:
+            raise verdict or Refused(Reason.SIGNATURE)
+        yield from HANDLERS[type(frame)](core, admitted, frame)
     except Exception as error:  # noqa: BLE001 - the boundary: one client's failure is not the others'
         core.admission.give_back(admitted)
         if isinstance(frame, frames.Auth) and isinstance(error, Refused):
             login.refuse_login(core, session, error, frame.id)
         else:
             core.replies.reply_failure(session, error, frame.id)
-
-
-def _check_verdict(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> None:
-    if isinstance(verdict, Exception):
-        raise verdict
-    if admitted.letter is not None and admitted.check is not None:
-        verdict, admitted.loose = admitted.letter.judged(admitted.frame, admitted.check, verdict, core.verify)
-    if not verdict:
-        raise Refused(Reason.SIGNATURE)
-
-
-def _handler(core: Core, admitted: AdmittedFrame) -> Steps:
-    match admitted.frame:
-        case frames.Message() as frame:
-            return messages.message(core, admitted, frame)
-        case frames.MessageAck() as frame:
-            return messages.message_ack(core, admitted, frame)
-        case frames.Auth() as frame:
-            return login.authenticate(core, admitted, frame)
-        case frames.KeyExchangeInit() as frame:
-            return keys.key_exchange_init(core, admitted, frame)
-        case frames.KeyExchangeResponse() as frame:
-            return keys.key_exchange_response(core, admitted, frame)
-        case frames.PreKeyPublish() as frame:
-            return keys.prekey_publish(core, admitted, frame)
-        case frames.PreKeyStatusQuery() as frame:
-            return keys.prekey_status(core, admitted, frame)
-        case frames.Presence() as frame:
-            return presence.presence(core, admitted, frame)
-        case frames.Block() as frame:
-            return account.block(core, admitted, frame)
-        case frames.Ping() as frame:
-            return account.ping(core, admitted, frame)
-        case frames.AccountDelete() as frame:
-            return account.account_delete(core, admitted, frame)
-        case _ as unreachable:
-            assert_never(unreachable)
