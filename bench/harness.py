@@ -126,11 +126,14 @@ class RelayHarness:
 
     def run(self) -> None:
         """Run until nothing is left to do; people with acks confirm what has come."""
-        while True:
-            while self._queue:
-                self._queue.popleft()()
-            if not (self._acks and self._confirm()):
-                return
+        self.turns()
+        while self._acks and self._confirm():
+            self.turns()
+
+    def turns(self) -> None:
+        """Run until nothing is left to do; nobody confirms anything."""
+        while self._queue:
+            self._queue.popleft()()
 
     def clear(self) -> None:
         """Forget what the sockets have taken."""

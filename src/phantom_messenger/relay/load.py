@@ -46,7 +46,10 @@ class LoadGauge:
     def enter(self) -> None:
         """One more is on its way."""
         if not self.count:
-            self._begin()
+            now = self._now()
+            if now - self._rested_at >= REST_MS:  # what comes now may be of another kind
+                self._room, self._finished, self._busy = MOST_LOAD, 0, 0
+            self._busy_from = now
         self.count += 1
 
     def leave(self, count: int) -> None:
@@ -72,10 +75,3 @@ class LoadGauge:
         self._busy, self._busy_from = busy, now
         if not self.count:
             self._rested_at = now
-
-    def _begin(self) -> None:
-        """There is something to do again."""
-        now = self._now()
-        if now - self._rested_at >= REST_MS:  # what comes now may be of another kind
-            self._room, self._finished, self._busy = MOST_LOAD, 0, 0
-        self._busy_from = now
