@@ -18,11 +18,12 @@ import apsw
 import msgspec
 
 from phantom_messenger.client import content, records
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
-from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord, SessionRecord
+from phantom_messenger.client.records import OutboxRecord, SentRecord, SessionRecord
 from phantom_messenger.client.sessions import Sessions
 from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
@@ -105,8 +106,9 @@ class Party:
         self._texts = 0
 
     def _open(self) -> None:
+        self.book = AddressBook(self.vault)
         self.prekeys = PreKeyChain(self.vault, self.identity, self.random)
-        self.conversations = Conversations(self.vault, self.identity, self.prekeys, self.random)
+        self.conversations = Conversations(self.vault, self.book, self.identity, self.prekeys, self.random)
 
     def reopen(self) -> None:
         """The program ends and starts again."""
@@ -133,20 +135,23 @@ class Party:
 
     def allow_classical(self, other: "Party") -> None:
         """The user has said that texts to them may go without a post-quantum secret."""
-        known = self.vault.get(records.CONTACT, other.id, ContactRecord) or ContactRecord(user_id=other.id)
-        with self.vault.transaction():
-            self.vault.put(records.CONTACT, other.id, msgspec.structs.replace(known, allows_classical=True))
+        with self.vault.transaction() as tx:
+            self.book.put(tx, msgspec.structs.replace(self.book.get(other.id), allows_classical=True))
 
     def begin(self, other: "Party", **bundle: bool) -> None:
-        self.conversations.begin(other.id, other.bundle(**bundle), KeyPair.from_private(self.random(32)))
+        self.begin_with(other, other.bundle(**bundle), KeyPair.from_private(self.random(32)))
+
+    def begin_with(self, other: "Party", bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
+        with self.vault.transaction() as tx:
+            self.conversations.begin(tx, self.conversations.load(other.id), bundle, ephemeral)
 
     def write(self, to: "Party", text: str) -> frames.RoutedMessage:
         """Seal a text and send it; as the recipient gets it."""
         self._texts += 1
         number = f"00000000-0000-4000-8000-{self._texts:012d}"
         entry = OutboxRecord(message_id=number, peer=to.id, text=text, burn=False, expires_in=None, made_at=self._texts)
-        with self.vault.transaction():
-            return self.routed(to, self.conversations.seal(entry).sealed, number)
+        with self.vault.transaction() as tx:
+            return self.routed(to, self.conversations.seal(tx, self.conversations.load(to.id), entry).sealed, number)
 
     def routed(self, to: "Party", sealed: bytes, number: str) -> frames.RoutedMessage:
         """Sign an envelope around a sealed text."""
@@ -164,8 +169,8 @@ class Party:
 
     def read(self, frame: frames.RoutedMessage) -> Opened:
         """Open a message as the messenger does: all or nothing."""
-        with self.vault.transaction():
-            return self.conversations.open(frame, codec.signed_text(codec.original(frame)), 0)
+        with self.vault.transaction() as tx:
+            return self.conversations.open(tx, frame, codec.signed_text(codec.original(frame)), 0)
 
     def text(self, frame: frames.RoutedMessage) -> str:
         found = self.read(frame).content
@@ -174,7 +179,7 @@ class Party:
 
     def sessions(self, other: "Party") -> list[session.Session]:
         """The one to send with first."""
-        return Sessions(self.vault).load(other.id)
+        return Sessions(self.vault).load(other.id).sessions
 
 
 def acquainted(one: Party, other: Party) -> None:
@@ -187,7 +192,7 @@ def acquainted(one: Party, other: Party) -> None:
 def all_sessions(opened: Vault) -> list[session.Session]:
     """The sessions with everybody."""
     peers = dict.fromkeys(stored.peer for _, stored in opened.all(records.SESSION, SessionRecord))
-    return [found for peer in peers for found in Sessions(opened).load(peer)]
+    return [found for peer in peers for found in Sessions(opened).load(peer).sessions]
 
 
 # --- at a simulated relay ---------------------------------------------------------
@@ -476,7 +481,7 @@ def claim(device: Device, raw: bytes = CLAIMED) -> Device:
     """Let a device use an id that says nothing of its key, as a client of somebody else's making may."""
     messenger = device.messenger
     device.id = messenger.user_id = base64.b64encode(raw).decode()
-    messenger._conversations._own_id = raw
+    messenger._stores.conversations._own_id = raw
     messenger._sending._own_id = messenger.contacts._own_id = device.id
     return device
 
@@ -495,6 +500,15 @@ def resealed(party: Party, to: Party, plaintext: bytes) -> frames.RoutedMessage:
     """A message with any content at all, under the session in use."""
     chosen, *others = party.sessions(to)
     after, sealed = session.encrypt(chosen, plaintext, party.random)
-    with party.vault.transaction():
-        party.conversations._store(to.id, [after, *others])
+    with party.vault.transaction() as tx:
+        party.conversations._store(tx, party.conversations.load(to.id), [after, *others])
     return party.routed(to, sealed, "00000000-0000-4000-8000-00000000000f")
+
+
+def again(device: Any, peer: Any, number: str, *, now: int | None = None) -> int:
+    """Put a text back into the outbox as if its recipient had asked for it; how many were put back."""
+    messenger = device.messenger
+    at = messenger._clock.now() if now is None else now
+    with messenger._vault.transaction() as tx:
+        count: int = messenger._stores.outbox.resend(tx, peer.id, [number], at, peer.messenger._identity.peer.public)
+    return count

@@ -14,6 +14,7 @@ from client_samples import (
     WORDS,
     Device,
     Town,
+    again,
     all_sessions,
     fast_folder,
     moved,
@@ -39,7 +40,7 @@ from phantom_messenger.client.records import (
     UnansweredRecord,
 )
 from phantom_messenger.client.status import DeliveryState, Trust
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import primitives
 from support.simulated import HOUR, MINUTE, SECOND, World
 
@@ -141,7 +142,7 @@ def test_text_that_comes_again_after_an_import_is_not_shown_again(town: Town, tm
     pass_time(3 * SECOND, alice, bob)
     assert alice.read_all() == ["once"]
     moved(alice, tmp_path / "alice.phantom").login()
-    assert bob.messenger._outbox.again(alice.id, [number], 0, alice.messenger._identity.peer.public) == 1
+    assert again(bob, alice, number, now=0) == 1
     pass_time(15 * MINUTE, alice, bob, step=10 * SECOND)
     assert alice.read_all() == []
 
@@ -511,7 +512,8 @@ def test_profile_that_somebody_makes_meanwhile_is_left_alone(
 
     def slowly(path: Path, words: list[bytes]) -> Content:
         other = Vault(tmp_path / "new.vault", KEY)
-        other.put(records.IDENTITY, "", IdentityRecord(seed=bytes(32), server="theirs"))
+        with other.transaction() as tx:
+            tx.put(records.IDENTITY, "", IdentityRecord(seed=bytes(32), server="theirs"))
         other.close()
         return read(path, words)
 
@@ -530,9 +532,9 @@ def test_profile_is_not_there_under_its_name_before_it_is_whole(
     """A vault without an identity would get a new one from the next command."""
     alice, _ = town.friends("alice", "bob")
     export_profile(alice.vault, tmp_path / "file", WORDS)
-    put, close, looks = Vault.put, Vault.close, []
+    put, close, looks = Transaction.put, Vault.close, []
 
-    def putting(self: Vault, kind: str, *arguments: Any, **options: Any) -> None:
+    def putting(self: Transaction, kind: str, *arguments: Any, **options: Any) -> None:
         looks.append((tmp_path / "new.vault").exists())
         put(self, kind, *arguments, **options)
 
@@ -541,7 +543,7 @@ def test_profile_is_not_there_under_its_name_before_it_is_whole(
         looks.append((tmp_path / "new.vault").exists())
 
     with monkeypatch.context() as patch:
-        patch.setattr(Vault, "put", putting)
+        patch.setattr(Transaction, "put", putting)
         patch.setattr(Vault, "close", closing)
         import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
     assert len(looks) > 5
@@ -556,15 +558,15 @@ def test_import_that_fails_half_way_leaves_no_profile(
 ) -> None:
     alice, _ = town.friends("alice", "bob")
     export_profile(alice.vault, tmp_path / "file", WORDS)
-    put = Vault.put
+    put = Transaction.put
 
-    def fail(self: Vault, of: str, *arguments: Any, **options: Any) -> None:
+    def fail(self: Transaction, of: str, *arguments: Any, **options: Any) -> None:
         if of == kind:
             raise apsw.FullError
         put(self, of, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Vault, "put", fail)
+        patch.setattr(Transaction, "put", fail)
         with pytest.raises(VaultError, match="disk space"):
             import_profile(tmp_path / "file", WORDS, tmp_path / "new.vault", KEY)
     assert not list(tmp_path.glob("*new*"))

@@ -16,10 +16,11 @@ from phantom_messenger.client.conversations import (
     MAX_SESSIONS,
     MAX_STRANGER_SESSIONS,
     MAX_STRANGER_SKIPPED_KEYS,
-    Conversations,
+    PeerState,
 )
 from phantom_messenger.client.records import ContactRecord, SessionRecord, SessionsRecord, SkippedRecord
 from phantom_messenger.client.sessions import MAX_SESSION_AGE_MS, Sessions
+from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto import ratchet, session
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage
 from phantom_messenger.crypto.ratchet import MAX_SKIP, MAX_SKIPPED_KEYS
@@ -34,19 +35,20 @@ class Cost:
 
     def __init__(self, reader: Party, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps = self.written = self.records = 0
-        step, put = ratchet._kdf_ck, reader.vault.put
+        step, put = ratchet._kdf_ck, Transaction.put
 
         def counting_step(ck: bytes) -> tuple[bytes, bytes]:
             self.steps += 1
             return step(ck)
 
-        def counting_put(kind: str, name: str, value: object, *, due: int | None = None) -> None:
-            self.records += 1
-            self.written += len(msgspec.msgpack.encode(value))
-            put(kind, name, value, due=due)
+        def counting_put(tx: Transaction, kind: str, name: str, value: object, *, due: int | None = None) -> None:
+            if tx._vault is reader.vault:
+                self.records += 1
+                self.written += len(msgspec.msgpack.encode(value))
+            put(tx, kind, name, value, due=due)
 
         monkeypatch.setattr(ratchet, "_kdf_ck", counting_step)
-        monkeypatch.setattr(reader.vault, "put", counting_put)
+        monkeypatch.setattr(Transaction, "put", counting_put)
 
     def take(self) -> tuple[int, int, int]:
         """Steps of chains, bytes and records."""
@@ -61,8 +63,8 @@ def people(tmp_path: Path) -> Iterator[tuple[Party, Party]]:
     with fast_folder(tmp_path) as folder:
         made = Party(folder, "mallory"), Party(folder, "bob")
         for one, other in (made, made[::-1]):
-            with one.vault.transaction():
-                one.vault.put(records.CONTACT, other.id, ContactRecord(user_id=other.id, name="a friend"))
+            with one.vault.transaction() as tx:
+                one.book.put(tx, ContactRecord(user_id=other.id, name="a friend"))
         yield made
         for one in made:
             one.vault.close()
@@ -71,8 +73,8 @@ def people(tmp_path: Path) -> Iterator[tuple[Party, Party]]:
 def strangers(people: tuple[Party, Party]) -> tuple[Party, Party]:
     """The reader does not know the sender."""
     mallory, bob = people
-    with bob.vault.transaction():
-        bob.vault.delete(records.CONTACT, mallory.id)
+    with bob.vault.transaction() as tx:
+        bob.book.delete(tx, mallory.id)
     return mallory, bob
 
 
@@ -86,8 +88,10 @@ def jump(sender: Party, reader: Party, count: int, *, begin: bool = True) -> fra
     for _ in range(count):
         ck, _ = ratchet._kdf_ck(ck)
     ahead = msgspec.structs.replace(state, cks=ck, ns=state.ns + count)
-    with sender.vault.transaction():
-        sender.conversations._store(reader.id, [msgspec.structs.replace(chosen, ratchet=ahead), *others])
+    with sender.vault.transaction() as tx:
+        sender.conversations._store(
+            tx, sender.conversations.load(reader.id), [msgspec.structs.replace(chosen, ratchet=ahead), *others]
+        )
     return sender.write(reader, "far ahead")
 
 
@@ -248,7 +252,7 @@ def test_older_session_keeps_what_the_budget_leaves(people: tuple[Party, Party])
 def test_control_with_a_budget_for_each_session_the_same_messages_fill_the_disk(
     people: tuple[Party, Party], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Conversations, "_budget", lambda *_: (40, 1_000_000))
+    monkeypatch.setattr(PeerState, "budget", property(lambda _: (40, 1_000_000)))
     mallory, bob = people
     attack(mallory, bob)
     assert skipped_of(bob) == (MAX_SESSIONS + 3) * MAX_SKIP
@@ -286,10 +290,10 @@ def test_skipped_keys_are_written_only_when_they_change(people: tuple[Party, Par
 def as_before(reader: Party, peer: Party) -> int:
     """Let the sessions with a peer stand as version 0.1.0 kept them: all in one record; how many there are."""
     found = reader.sessions(peer)
-    with reader.vault.transaction():
-        Sessions(reader.vault).forget(peer.id)
+    with reader.vault.transaction() as tx:
+        Sessions(reader.vault).forget(tx, peer.id)
         old = {"sessions": [session.dump(one) for one in found]}
-        reader.vault.put(records.SESSIONS, peer.id, old)
+        tx.put(records.SESSIONS, peer.id, old)
     return len(found)
 
 
@@ -313,7 +317,7 @@ def test_too_many_sessions_of_version_0_1_0_are_cut_to_the_budget(
 ) -> None:
     mallory, bob = people
     with monkeypatch.context() as patch:
-        patch.setattr(Conversations, "_budget", lambda *_: (40, 1_000_000))
+        patch.setattr(PeerState, "budget", property(lambda _: (40, 1_000_000)))
         attack(mallory, bob, sessions=12, count=MAX_SKIP)
         assert as_before(bob, mallory) == 12
     bob.read(mallory.write(bob, "hello"))
@@ -329,8 +333,8 @@ def test_session_that_is_not_used_any_more_goes_after_thirty_days(people: tuple[
     newest, _ = bob.sessions(mallory)
 
     def forget(now: int) -> list[bytes]:
-        with bob.vault.transaction():
-            bob.conversations.forget_old(now)
+        with bob.vault.transaction() as tx:
+            bob.conversations.forget_old(tx, mallory.id, now)
         return [found.id for found in bob.sessions(mallory)]
 
     begun = 1_750_000_000_000

@@ -43,7 +43,7 @@ def last_received(device: Device) -> ReceivedRecord:
 
 
 def own(device: Device, number: str) -> str | None:
-    sent = device.messenger._outbox.sent(number)
+    sent = device.messenger._stores.outbox.sent(number)
     return None if sent is None else sent.text
 
 
@@ -141,7 +141,7 @@ def test_client_that_goes_by_its_relay_loses_texts(
 
     def now(self: Ageing) -> int:
         link = bob.messenger._link
-        is_bobs = self is bob.messenger._ageing and link is not None
+        is_bobs = self is bob.messenger._clock and link is not None
         return link.relay_time(bob.world.clock.monotonic_ms()) if is_bobs and link is not None else genuine(self)
 
     monkeypatch.setattr(Ageing, "now", now)
@@ -260,7 +260,7 @@ def test_client_that_keeps_no_moments_takes_a_set_clock_for_time(
     friends: tuple[Device, Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control."""
-    monkeypatch.setattr(Ageing, "keep", lambda _: None)
+    monkeypatch.setattr(Ageing, "keep", lambda *_: None)
     alice, bob = friends
     alice.send(bob, "for a day", expires_in=DAY)
     settle(alice, bob)
@@ -331,14 +331,14 @@ def test_profile_of_0_1_0_goes_on_in_the_time_that_it_was_written_in(
     alice.send(bob, "for a day", expires_in=DAY)
     settle(alice, bob)
     bob.wall_error = -offset
-    with bob.vault.transaction():
-        bob.vault.delete(records.STEADY, "")
-        bob.vault.put(records.CLOCK_OFFSET, "", Number(offset))
+    with bob.vault.transaction() as tx:
+        tx.delete(records.STEADY, "")
+        tx.put(records.CLOCK_OFFSET, "", Number(offset))
         record = last_received(bob)
         relay_time = bob.world.clock.wall_ms()
         name = records.pair(record.sender, record.message_id)
         values = {field: getattr(record, field) for field in record.__struct_fields__}
-        bob.vault.put(
+        tx.put(
             records.RECEIVED, name, ReceivedRecord(**{**values, "expires_at": relay_time + DAY}), due=relay_time + DAY
         )
     bob.kill()

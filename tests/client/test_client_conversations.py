@@ -198,12 +198,12 @@ def test_replayed_handshake_is_refused_after_its_session_is_gone(alice: Party, b
     first = alice.write(bob, "pay 10")
     assert bob.text(first) == "pay 10"
     assert_refused(bob, first, UndecryptableMessage)
-    with bob.vault.transaction():
-        bob.vault.delete(records.SESSIONS, alice.id)
+    with bob.vault.transaction() as tx:
+        tx.delete(records.SESSIONS, alice.id)
     with pytest.raises(UndecryptableMessage, match="seen before"):
         bob.read(first)
     # The control: the memory of it is what refuses it.
-    with bob.vault.transaction():
+    with bob.vault.transaction() as tx:
         bob.vault._connection.execute("DELETE FROM records WHERE kind = ?", (records.HANDSHAKE,))
     assert bob.text(first) == "pay 10"
 
@@ -387,7 +387,7 @@ def test_swapped_bundle_is_refused_and_changes_nothing(
     bundle = swap(bob.bundle(), party("mallory").bundle())
     before = raw_rows(alice.vault)
     with pytest.raises(error):
-        alice.conversations.begin(bob.id, bundle, KeyPair.from_private(bytes(range(32))))
+        alice.begin_with(bob, bundle, KeyPair.from_private(bytes(range(32))))
     assert raw_rows(alice.vault) == before
     alice.begin(bob)
     assert bob.text(alice.write(bob, "hello")) == "hello"
@@ -398,7 +398,7 @@ def test_swapped_one_time_key_cannot_be_read_by_its_swapper_nor_by_anybody(
 ) -> None:
     mallory = party("mallory")
     bundle = replace(bob.bundle(), one_time_prekey=mallory.bundle().one_time_prekey)
-    alice.conversations.begin(bob.id, bundle, KeyPair.from_private(bytes(range(32))))
+    alice.begin_with(bob, bundle, KeyPair.from_private(bytes(range(32))))
     first = alice.write(bob, "hello")
     assert_refused(mallory, first)
     assert_refused(bob, first, UndecryptableMessage)
@@ -476,8 +476,8 @@ def test_peer_that_begins_again_is_followed(alice: Party, bob: Party) -> None:
 
 def test_old_sessions_are_bounded(alice: Party, bob: Party) -> None:
     for one, other in ((alice, bob), (bob, alice)):
-        with one.vault.transaction():
-            one.vault.put(records.CONTACT, other.id, ContactRecord(user_id=other.id, name="a friend"))
+        with one.vault.transaction() as tx:
+            one.book.put(tx, ContactRecord(user_id=other.id, name="a friend"))
     acquainted(alice, bob)
     for number in range(MAX_SESSIONS + 5):
         alice.begin(bob, one_time=False)

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,9 @@ from client_samples import Device, Town, fast_folder, moved, pass_time, settle, 
 from healing_faults import FaultyDevice
 
 from phantom_messenger.client import conversations, records
-from phantom_messenger.client.conversations import Conversations
+from phantom_messenger.client.conversations import Conversations, PeerState
+from phantom_messenger.client.key_exchanges import CLASSICAL_AGAIN_MS
 from phantom_messenger.client.records import ContactRecord
-from phantom_messenger.client.sending import CLASSICAL_AGAIN_MS
 from phantom_messenger.client.status import Trust, WarningEvent
 from phantom_messenger.crypto.session import HAS_HANDSHAKE, HAS_KEM
 from support.people import Frame
@@ -96,8 +97,8 @@ def imported_from_an_old_file(town: Town, folder: Path) -> tuple[Device, Device]
     alice, bob = friends(town)
     record = alice.vault.get(records.CONTACT, bob.id, ContactRecord)
     assert record is not None
-    with alice.vault.transaction():
-        alice.vault.put(records.CONTACT, bob.id, msgspec.structs.replace(record, post_quantum=False))
+    with alice.vault.transaction() as tx:
+        alice.messenger._stores.book.put(tx, msgspec.structs.replace(record, post_quantum=False))
     moved(alice, folder / "file").login()
     return alice, bob
 
@@ -167,16 +168,17 @@ def test_user_may_let_it_go_without_until_there_is_a_post_quantum_key_again(
 def test_control_without_the_rule_the_text_leaves_at_once(
     town: Town, tmp_path: Path, stage: Stage, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = Conversations._contact
+    known = Conversations.load
 
-    def allowing(self: Conversations, peer: str) -> ContactRecord:
-        return msgspec.structs.replace(known(self, peer), allows_classical=True)
+    def allowing(self: Conversations, peer: str) -> PeerState:
+        state = known(self, peer)
+        return replace(state, contact=msgspec.structs.replace(state.contact, allows_classical=True))
 
     alice, bob = stage(town, tmp_path)
     alice.kill()
     alice.tamper = stripped
     alice.login()
-    monkeypatch.setattr(conversations.Conversations, "_contact", allowing)
+    monkeypatch.setattr(conversations.Conversations, "load", allowing)
     alice.messenger.contacts.add("anybody", bob.id)  # whatever was refused before is tried again
     alice.send(bob, "secret")
     pass_time(MINUTE, alice, bob)

@@ -68,17 +68,17 @@ def come_and_go(vault: Vault, watch: Watch, seed: int) -> None:
     biggest = chance.choice([200, 800, 2_000])
     names: list[str] = []
     for number in range(300):
-        with vault.transaction():
+        with vault.transaction() as tx:
             match chance.choices(["put", "session", "erase", "delete"], [5, 1, 2, 2])[0]:
                 case "session":
-                    vault.put("session", "s", bytes(chance.randint(100, 3_000)))
+                    tx.put("session", "s", bytes(chance.randint(100, 3_000)))
                 case "erase" if names:
-                    vault.put("text", chance.choice(names), None)
+                    tx.put("text", chance.choice(names), None)
                 case "delete" if names:
-                    vault.delete("text", names.pop(chance.randrange(len(names))))
+                    tx.delete("text", names.pop(chance.randrange(len(names))))
                 case _:
                     names.append(str(number))
-                    vault.put("text", names[-1], bytes(chance.randint(20, biggest)))
+                    tx.put("text", names[-1], bytes(chance.randint(20, biggest)))
         if number % 10 == 9:
             watch.look()
 

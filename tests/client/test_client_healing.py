@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, settle, with_field
+from client_samples import Device, Town, again, fast_folder, pass_time, settle, with_field
 from healing_faults import STATE, FaultyDevice, run
 
 from phantom_messenger.client import healing, records
+from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.records import OutboxRecord
-from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.ports import ItemKind
 from support.amounts import amount
@@ -90,12 +90,12 @@ def is_something_lost(tmp_path: Path, seeds: range) -> bool:
 
 
 def test_control_texts_are_lost_if_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sending, "_ask", lambda *_: None)
+    monkeypatch.setattr(Batching, "ask", lambda *_: None)
     assert is_something_lost(tmp_path, range(20))
 
 
 def test_control_texts_are_lost_if_nothing_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Outbox, "again", lambda *_: 0)
+    monkeypatch.setattr(Outbox, "resend", lambda *_: 0)
     assert is_something_lost(tmp_path, range(20))
 
 
@@ -217,12 +217,7 @@ def test_text_that_has_expired_is_not_sent_again(town: Town) -> None:
     (number,) = alice.send(bob, "secret", expires_in=MINUTE)
     settle(alice)
     pass_time(2 * MINUTE, alice)
-    assert (
-        alice.messenger._outbox.again(
-            bob.id, [number], alice.messenger._ageing.now(), bob.messenger._identity.peer.public
-        )
-        == 0
-    )
+    assert again(alice, bob, number) == 0
 
 
 # --- bounds -----------------------------------------------------------------------
@@ -238,13 +233,13 @@ def garbled(frame: Frame) -> list[Frame]:
 
 def mumble(device: Device) -> None:
     """From now on nobody can read what a device sends, though it is signed as it should be."""
-    genuine = device.messenger._conversations.seal
+    genuine = device.messenger._stores.conversations.seal
 
-    def seal(entry: OutboxRecord, receipts: Any = None) -> OutboxRecord:
-        made = genuine(entry, receipts)
+    def seal(*arguments: Any) -> OutboxRecord:
+        made: OutboxRecord = genuine(*arguments)
         return msgspec.structs.replace(made, sealed=made.sealed[:-1] + bytes((made.sealed[-1] ^ 1,)))
 
-    device.messenger._conversations.seal = seal  # type: ignore[method-assign] # what a malicious program does
+    device.messenger._stores.conversations.seal = seal  # type: ignore[method-assign, assignment] # what a malicious program does
 
 
 def test_relay_that_garbles_everything_makes_nobody_ask_and_the_right_ones_come_later(town: Town) -> None:
@@ -299,10 +294,9 @@ def test_peer_can_make_one_send_a_text_again_three_times(town: Town) -> None:
     alice, bob = friends(town)
     (number,) = alice.send(bob, "once")
     settle(alice, bob)
-    now = alice.messenger._ageing.now()
     counts = []
     for _ in range(6):
-        counts.append(alice.messenger._outbox.again(bob.id, [number], now, bob.messenger._identity.peer.public))
+        counts.append(again(alice, bob, number))
         pass_time(SECOND, alice, bob)
         settle(alice, bob)
     assert counts == [1, 1, 1, 0, 0, 0]
@@ -313,13 +307,8 @@ def test_ids_of_other_peoples_messages_are_passed_over(town: Town) -> None:
     (number,) = alice.send(bob, "for bob")
     pass_time(SECOND, alice, bob)
     carol = town.device("carol").login()
-    assert alice.messenger._outbox.again(carol.id, [number], 0, bob.messenger._identity.peer.public) == 0
-    assert (
-        alice.messenger._outbox.again(
-            bob.id, ["00000000-0000-4000-8000-000000000000"], 0, bob.messenger._identity.peer.public
-        )
-        == 0
-    )
+    assert again(alice, carol, number) == 0
+    assert again(alice, bob, "00000000-0000-4000-8000-000000000000") == 0
 
 
 def test_unreadable_messages_do_not_fill_a_mailbox_for_good(town: Town) -> None:

@@ -152,7 +152,7 @@ def test_many_new_contacts_at_once_are_greeted_and_the_relay_never_hangs_up(town
     alice.connect()
     pass_time(6 * MINUTE, alice)
     assert alice.closes == []
-    assert alice.messenger.contacts.ungreeted() == []
+    assert alice.messenger._stores.book.to_introduce() == []
 
 
 def test_many_contacts_whom_the_relay_does_not_know_do_not_stop_the_others(town: Town) -> None:

@@ -84,7 +84,7 @@ def pong(number: Any) -> Frame:
 
 def send_presence(link: Link, now: int) -> Frame:
     payload = frames.PresencePayload(status=frames.PresenceStatus.IDLE)
-    link.send(lambda request, time: frames.Presence(id=request, payload=payload, timestamp=time), now)
+    link.send(frames.Presence(payload=payload, timestamp=0), now)
     (frame,) = drained(link)
     return frame
 
@@ -193,9 +193,7 @@ def error_naming(time: Any, request: str | None, reason: str = "clock") -> Frame
 def send_deletion(link: Link) -> str:
     """A frame that is signed; its id."""
     payload = frames.AccountDeletePayload(audience=link.audience, challenge=link.challenge)
-    link.send_signed(
-        lambda request, time: frames.AccountDelete(id=request, payload=payload, signature="", timestamp=time), NOW
-    )
+    link.send_signed(frames.AccountDelete(payload=payload, signature="", timestamp=0), NOW)
     (sent,) = drained(link)
     return str(sent["id"])
 
@@ -238,9 +236,7 @@ def test_each_request_has_an_id_of_its_own() -> None:
 def test_signed_request_verifies_and_another_is_unsigned() -> None:
     link = open_link()
     payload = frames.AccountDeletePayload(audience=link.audience, challenge=link.challenge)
-    request = link.send_signed(
-        lambda number, time: frames.AccountDelete(id=number, payload=payload, signature="", timestamp=time), NOW
-    )
+    request = link.send_signed(frames.AccountDelete(payload=payload, signature="", timestamp=0), NOW)
     (frame,) = drained(link)
     assert frame["id"] == request
     signature = base64.b64decode(frame.pop("signature"))

@@ -12,7 +12,7 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 
 from phantom_messenger.client import records
 from phantom_messenger.client.healing import MAX_REMEMBERED
-from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, WarningEvent
 from phantom_messenger.crypto.keys import KeyPair
@@ -157,7 +157,7 @@ def test_control_without_the_check_the_same_message_makes_its_recipient_begin_a_
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, others = passed_on(town)
-    monkeypatch.setattr(Messenger, "_is_misdirected", lambda *_: False)
+    monkeypatch.setattr(Receiving, "_is_misdirected", lambda *_: False)
     bob.down.append(canonical(others["MESSAGE"]))
     bob.step_down()
     pass_time(MINUTE, alice, bob)
@@ -476,8 +476,8 @@ def test_forgeries_do_not_keep_what_cannot_be_read_from_being_asked_for(town: To
     settle(alice, bob)
     sample = next(frame for frame in alice.received if is_message(frame))
     alice.cut()
-    with alice.vault.transaction():
-        alice.messenger._conversations.forget(bob.id)
+    with alice.vault.transaction() as tx:
+        alice.messenger._stores.conversations.forget(tx, bob.id)
     bob.send(alice, "important")
     settle(bob)
     names = [str(uuid.UUID(int=2**100 + n, version=4)) for n in range(forged)]

@@ -111,7 +111,7 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
 def test_what_is_no_relay_is_told_and_tried_again(
     tmp_path: Path, answer: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phantom_messenger.client.messenger.FIRST_LATE_MS", 10)
+    monkeypatch.setattr("phantom_messenger.client.reconnecting.FIRST_LATE_MS", 10)
 
     async def main() -> None:
         closing: Closing | Portal = closes(int(answer), "go away") if answer.isdigit() else Portal(answer)
@@ -303,7 +303,7 @@ def test_relay_that_limits_logins_is_waited_for(tmp_path: Path) -> None:
 def test_relay_that_does_not_know_its_name_is_tried_again_and_one_that_refuses_the_identity_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phantom_messenger.client.messenger.FIRST_LATE_MS", 10)
+    monkeypatch.setattr("phantom_messenger.client.reconnecting.FIRST_LATE_MS", 10)
 
     async def main() -> None:
         relay = refuses({"code": 1002, "reason": "x", "details": {"reason": "audience"}})

@@ -152,13 +152,13 @@ def under_another_key(stage: Stage) -> Frame:
 
 def garbled(stage: Stage) -> Frame:
     stage.known()
-    seal = stage.alice.messenger._conversations.seal
+    seal = stage.alice.messenger._stores.conversations.seal
 
-    def mumble(entry: OutboxRecord, receipts: Any = None) -> OutboxRecord:
-        made = seal(entry, receipts)
+    def mumble(*arguments: Any) -> OutboxRecord:
+        made: OutboxRecord = seal(*arguments)
         return msgspec.structs.replace(made, sealed=made.sealed[:-1] + bytes((made.sealed[-1] ^ 1,)))
 
-    stage.alice.messenger._conversations.seal = mumble  # type: ignore[method-assign] # what a malicious program does
+    stage.alice.messenger._stores.conversations.seal = mumble  # type: ignore[method-assign, assignment] # what a malicious program does
     return stage.caught(stage.alice)
 
 
@@ -189,8 +189,8 @@ def classical(stage: Stage) -> Frame:
 def with_a_changed_key(stage: Stage) -> Frame:
     other = claim(stage.town.device("other")).login()
     known = ContactRecord(user_id=other.id, name="other", key=bytes(range(32)), greeted=True)
-    with stage.bob.vault.transaction():
-        stage.bob.vault.put(records.CONTACT, other.id, known)
+    with stage.bob.vault.transaction() as tx:
+        stage.bob.messenger._stores.book.put(tx, known)
     other.messenger.contacts.add("bob", stage.bob.id)
     return stage.caught(other)
 

@@ -9,8 +9,9 @@ import pytest
 from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 
 from phantom_messenger.client import pacing
+from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.notices import PauseNotices
 from phantom_messenger.client.pacing import Pacing, asked, span
-from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire.limits import RateClass
@@ -114,7 +115,7 @@ def test_user_hears_of_a_relay_that_takes_nothing_in_one_wait_or_in_many(
 ) -> None:
     kind, code, reason = refusal
     if not is_told:
-        monkeypatch.setattr(Sending, "_tell_waiting", lambda *_: None)
+        monkeypatch.setattr(PauseNotices, "_warn", lambda *_: [])
     alice, bob = town.friends("alice", "bob") if kind == "MESSAGE" else town.devices("alice", "bob")
     refusing(kind, alice, code=code, reason=reason, retry_after=retry_after)
     alice.send(bob, "hello")
@@ -210,14 +211,14 @@ def test_new_relay_learns_of_contacts(town: Town, make_world: Any) -> None:
     alice, bob = moved(town, make_world())
     assert delivered(alice, bob)
     assert delivered(bob, alice)
-    assert alice.messenger.contacts.ungreeted() == bob.messenger.contacts.ungreeted() == []
+    assert alice.messenger._stores.book.to_introduce() == bob.messenger._stores.book.to_introduce() == []
 
 
 def test_new_relay_does_not_learn_of_contacts_that_count_as_greeted(
     town: Town, make_world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control."""
-    monkeypatch.setattr("phantom_messenger.client.contacts.Contacts.moved", lambda _: None)
+    monkeypatch.setattr("phantom_messenger.client.address_book.AddressBook.moved", lambda *_: None)
     alice, bob = moved(town, make_world())
     assert not delivered(alice, bob)
 
@@ -227,7 +228,7 @@ def test_new_relay_is_told_who_is_kept_away(town: Town, make_world: Any) -> None
     alice, bob = town.friends("alice", "bob")
     alice.messenger.block(bob.id)
     settle(alice, bob)
-    assert alice.messenger.contacts.blocked() == [bob.id]
+    assert alice.messenger._stores.book.blocked() == [bob.id]
     alice.messenger.set_server("wss://first.example/ws")
     alice.messenger.set_server("wss://second.example/ws")
     alice.cut()
@@ -250,7 +251,7 @@ def test_pauses_of_one_relay_do_not_hold_at_another(town: Town) -> None:
 
 def test_windows_outlive_a_connection_and_pauses_do_not() -> None:
     paced = Pacing()
-    assert [paced.take(RateClass.MESSAGE, 2, 0) for _ in range(3)] == [True, True, False]
+    assert [paced.acquire(RateClass.MESSAGE, 2, 0) for _ in range(3)] == [True, True, False]
     paced.pause(RateClass.PREKEY, MINUTE)
     paced.pause_peer("backlog", MINUTE)
     paced.unknown_peer("absent", 0)
@@ -297,9 +298,7 @@ def test_contact_is_found_without_reading_the_address_book(town: Town, monkeypat
     with pytest.raises(Exception, match="no contact 'person 4'"):
         contacts.find("person 4")
     everything = len(contacts.everybody())
-    monkeypatch.setattr(contacts, "_look_again", lambda: None)
-    contacts._index = None
-    assert counted.during(lambda: contacts.find("renamed")) >= everything  # the control: nothing is known yet
+    assert counted.during(lambda: AddressBook(alice.vault)) >= everything  # the control: nothing is known yet
 
 
 def test_next_text_is_found_without_reading_the_inbox(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,4 +329,4 @@ def test_what_is_to_be_told_is_not_read_at_each_step(town: Town, monkeypatch: py
     assert bob.messenger.untold >= 30
     bob.login()
     pass_time(5 * SECOND, alice, bob)
-    assert len(bob.messenger._acks) == 0
+    assert len(bob.messenger._stores.acks) == 0

@@ -10,10 +10,13 @@ from client_samples import Device, Town, fast_folder, pass_time, settle, with_fi
 from phantom_messenger.client import inbox, records
 from phantom_messenger.client.content import MAX_RECEIPTS
 from phantom_messenger.client.healing import MAX_RESENDS
-from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receipts import KEEP_MS
+from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.records import ReceiptRecord, SentRecord
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
+from phantom_messenger.client.vault import Transaction
 from phantom_messenger.relay.config import Config
 from phantom_messenger.wire import frames
 from support.people import Frame, canonical
@@ -72,9 +75,9 @@ def told(town: Town) -> tuple[Device, Device, str]:
 
 def tell(device: Device, to: Device, number: str, status: str) -> None:
     """Let a device say something of a message, whatever the truth may be."""
-    receipts = device.messenger._receipts
-    with device.vault.transaction():
-        receipts.put(to.id, number, status, device.world.clock.wall_ms())
+    receipts = device.messenger._stores.receipts
+    with device.vault.transaction() as tx:
+        receipts.put(tx, to.id, number, status, device.world.clock.wall_ms())
     device.messenger.tick()
 
 
@@ -150,7 +153,7 @@ def test_program_that_is_about_to_leave_tells_at_once(town: Town) -> None:
     bob.read_all()
     settle(alice, bob)
     assert alice.states(numbers) == {DeliveryState.ACCEPTED}
-    bob.messenger.hurry()
+    bob.messenger.flush()
     settle(alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
 
@@ -308,7 +311,7 @@ def test_program_that_is_about_to_leave_tells_strangers_nothing(town: Town) -> N
     numbers = alice.send(bob, "hello")
     settle(alice, bob)
     bob.read_all()
-    bob.messenger.hurry()
+    bob.messenger.flush()
     pass_time(MINUTE, alice, bob)
     assert alice.states(numbers) == {DeliveryState.ACCEPTED}
     assert bob.messenger.untold == 0, "nobody waits for a stranger to be told"
@@ -418,13 +421,10 @@ def die_after(monkeypatch: pytest.MonkeyPatch, device: Device, count: int) -> No
     vault, usual, done = device.vault, device.vault.transaction, 0
 
     @contextmanager
-    def transaction() -> Iterator[None]:
+    def transaction() -> Iterator[Transaction]:
         nonlocal done
-        if vault._is_in_transaction():
-            yield
-            return
-        with usual():
-            yield
+        with usual() as tx:
+            yield tx
         done += 1
         if done == count:
             raise Died
@@ -588,11 +588,12 @@ def acknowledgement(number: str, recipient: Device, status: str) -> Frame:
     return {"type": "MESSAGE_ACK", "payload": payload, "timestamp": 1}
 
 
-def believing(messenger: Messenger, frame: frames.Receipt) -> None:
+def believing(receiving: Receiving, _: Link, frame: frames.Receipt, now: Moment) -> Iterator[Event]:
     """What was done with the relay's word before receipts were encrypted."""
-    sent = messenger._outbox.sent(frame.payload.message_id, frame.payload.recipient_id)
+    sent = receiving._stores.outbox.sent(frame.payload.message_id, frame.payload.recipient_id)
     if sent is not None:
-        messenger._advance(sent, DeliveryState[frame.payload.status.name])
+        with receiving._stores.vault.transaction() as tx:
+            yield from receiving._advance(tx, sent, DeliveryState[frame.payload.status.name], now)
 
 
 @pytest.mark.parametrize("status", ["delivered", "read", "burned"])
@@ -611,7 +612,7 @@ def test_relay_cannot_forge_what_a_recipient_did(
     assert states(alice, number) == [DeliveryState.ACCEPTED]
     assert alice.own_text(number) == "hello"
     # The control: the same frame would have been believed under the old rule.
-    monkeypatch.setattr(Messenger, "_take_receipt", believing)
+    monkeypatch.setattr(Receiving, "_relay_receipt", believing)
     repeat(alice, forged)
     assert states(alice, number)[1:] == [DeliveryState[status.upper()]]
 
@@ -787,4 +788,4 @@ def test_what_was_told_again_is_remembered_for_a_bounded_number_of_texts(
     alice.send(bob, *(f"text {number}" for number in range(10)))
     bob.tamper = lambda frame: [frame, frame]
     settle(alice, bob)
-    assert len(bob.messenger._inbox._told_again) == 3
+    assert len(bob.messenger._stores.inbox._told_again) == 3

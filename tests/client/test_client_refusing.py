@@ -7,7 +7,7 @@ import pytest
 from client_samples import Device, Town, fast_folder, pass_time, settle
 
 from phantom_messenger.client import records
-from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.errors import UnknownContact, UsageError
 from phantom_messenger.client.records import BlockRecord, ContactRecord
 from phantom_messenger.client.status import DeliveryState, MessageEvent, PresenceEvent
@@ -63,7 +63,7 @@ def test_what_a_relay_delivers_all_the_same_is_dropped_unread(
     bob.up.clear()
     bob.messenger.drain()  # the relay never gets it
     if not protected:
-        monkeypatch.setattr(Contacts, "is_blocked", lambda *_: False)
+        monkeypatch.setattr(AddressBook, "is_blocked", lambda *_: False)
     bob.events.clear()
     (number,) = alice.send(bob, "let me in")
     pass_time(3 * SECOND, alice, bob)

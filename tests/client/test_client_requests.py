@@ -11,9 +11,8 @@ from client_samples import Device, Town, fast_folder, moved, pass_time, raw_rows
 
 from phantom_messenger.client import records, requests
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.records import ReceivedRecord, RequestRecord
 from phantom_messenger.client.requests import KEEP_MS, MAX_MESSAGES, Requests
 from phantom_messenger.client.status import DeliveryState, MessageEvent, RequestEvent, Trust
@@ -137,14 +136,14 @@ def test_request_is_the_only_copy_and_is_on_disk_before_it_is_acknowledged(town:
     mallory, bob = strangers(town)
     mallory.send(bob, "hello")
     settle(mallory)
-    genuine = bob.messenger._acks.confirm
+    genuine = bob.messenger._stores.acks.confirm
     kept: list[int] = []
 
     def confirm(*found: Any) -> None:
         kept.append(len(list(bob.vault.all(records.REQUEST, RequestRecord))))
         genuine(*found)
 
-    bob.messenger._acks.confirm = confirm  # type: ignore[method-assign,assignment] # looks on
+    bob.messenger._stores.acks.confirm = confirm  # type: ignore[method-assign,assignment] # looks on
     settle(bob)
     assert kept[-1] == 1
     bob.kill()
@@ -160,7 +159,7 @@ def test_program_that_dies_after_letting_in_hands_out_the_texts_all_the_same(
     mallory.send(bob, "hello")
     settle(mallory, bob)
     with monkeypatch.context() as patch:
-        patch.setattr(Messenger, "_open_requests", lambda *_: None)
+        patch.setattr(Receiving, "open_requests", lambda *_: iter(()))
         bob.messenger.contacts.let_in(mallory.id)
         bob.kill()
     bob.login()
@@ -194,9 +193,8 @@ def test_texts_that_come_while_one_is_let_in_stay_behind_the_older_ones(town: To
     mallory, bob = strangers(town)
     mallory.send(bob, "one")
     settle(mallory, bob)
-    record = bob.vault.get(records.CONTACT, mallory.id, records.ContactRecord)
-    with bob.vault.transaction():
-        bob.vault.put(records.CONTACT, mallory.id, record or records.ContactRecord(user_id=mallory.id, accepted=True))
+    with bob.vault.transaction() as tx:
+        bob.messenger._stores.book.admit(tx, mallory.id)
     mallory.send(bob, "two")
     settle(mallory, bob)
     assert bob.read_all() == ["one", "two"]
@@ -260,7 +258,7 @@ def test_newcomer_is_not_the_one_who_gives_way_to_requests_that_were_looked_at(
         settle(*town.made)
         assert len(bob.messenger.look(stranger.id)) == 1
     if not is_counted:
-        for kept in bob.messenger._requests._kept.values():
+        for kept in bob.messenger._stores.requests._kept.values():
             for name, record in kept.items():
                 kept[name] = msgspec.structs.replace(record, size=0)
     newcomer = town.device("newcomer").login()
@@ -380,9 +378,9 @@ def test_requests_outlive_a_move_to_another_machine(town: Town, tmp_path: Path, 
 
 def test_contact_of_version_0_1_0_is_known_by_name_or_by_having_been_written_to(town: Town) -> None:
     alice, bob = town.friends("alice", "bob")
-    contacts: Contacts = bob.messenger.contacts
-    assert contacts.is_known(alice.id)
-    assert not contacts.is_known(base64.b64encode(bytes(32)).decode())
+    book = bob.messenger._stores.book
+    assert book.is_known(alice.id)
+    assert not book.is_known(base64.b64encode(bytes(32)).decode())
 
 
 def test_word_for_strangers_is_checked(tmp_path: Path) -> None:

@@ -213,8 +213,8 @@ def test_nobody_can_ask_a_device_for_a_sign_of_life(town: Town) -> None:
     bob.messenger.tell_presence(PresenceStatus.OFFLINE)
     settle(alice, bob)
     bob.sent.clear()
-    with alice.vault.transaction():
-        alice.messenger._receipts.put(bob.id, number, "undecryptable", 0)
+    with alice.vault.transaction() as tx:
+        alice.messenger._stores.receipts.put(tx, bob.id, number, "undecryptable", 0)
     pass_time(MINUTE, alice, bob)
     assert bob.frames_sent("MESSAGE") == []
     bob.send(alice, "by the way")
@@ -229,7 +229,7 @@ def test_receipt_of_before_one_looked_absent_waits_too(town: Town, presence: boo
     settle(alice, bob)
     town.world.clock.advance(SECOND)
     bob.messenger.tick()  # it is written, and the connection breaks before it leaves
-    assert bob.messenger._outbox.carriers() == 1
+    assert bob.messenger._stores.outbox.batches() == 1
     bob.cut()
     bob.messenger.change_settings(presence=presence)
     bob.sent.clear()
@@ -275,9 +275,9 @@ def test_question_in_a_weak_session_begins_none_with_those_who_are_told_nothing(
     alice.tamper = lambda frame: [
         without_field(frame, "kemPreKey", "kemPreKeyId", "kemPreKeySignature") if "payload" in frame else frame
     ]
-    with alice.vault.transaction():
-        alice.messenger._receipts.put(
-            bob.id, "00000000-0000-4000-8000-00000000000f", "undecryptable", alice.messenger._ageing.now()
+    with alice.vault.transaction() as tx:
+        alice.messenger._stores.receipts.put(
+            tx, bob.id, "00000000-0000-4000-8000-00000000000f", "undecryptable", alice.messenger._clock.now()
         )
     pass_time(MINUTE, alice, bob)
     assert {"classical", "downgrade"} & set(bob.troubles())

@@ -1,18 +1,19 @@
 """Whom one talks to: a changed key is seen, and nothing is sent until the user has said so."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from client_samples import CLAIMED, Device, Party, Town, claim, fast_folder, pass_time, settle
 
 from phantom_messenger.client import records
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import ChangedKey
 from phantom_messenger.client.errors import ContactExists, InvalidUserId, KeyChanged, UnknownContact
 from phantom_messenger.client.records import ContactRecord
-from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import Trust
 from phantom_messenger.crypto.errors import InvalidKey
 from phantom_messenger.crypto.keys import KeyPair
@@ -123,9 +124,17 @@ def test_text_that_waits_when_the_key_changes_is_not_encrypted_for_the_new_key(t
     assert [record.message_id for record in other.waiting()] == [number]
 
 
+def trusting(known: Callable[[AddressBook, str], ContactRecord]) -> Callable[[AddressBook, str], ContactRecord]:
+    """Any key will do, and none has changed."""
+
+    def get(self: AddressBook, user_id: str) -> ContactRecord:
+        return msgspec.structs.replace(known(self, user_id), key=b"", trust=str(Trust.UNVERIFIED))
+
+    return get
+
+
 def test_control_without_the_block_the_new_key_gets_the_text(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sending, "_is_blocked", lambda *_: False)
-    monkeypatch.setattr("phantom_messenger.client.conversations.Conversations._known_key", lambda *_: b"")
+    monkeypatch.setattr(AddressBook, "get", trusting(AddressBook.get))
     alice, bob = friend_with_claimed_id(town)
     alice.cut()
     alice.send(bob, "for the old bob")
@@ -155,12 +164,12 @@ def test_receipts_of_the_new_key_say_nothing_of_texts_for_the_old_one(town: Town
     other = claim(town.device("other")).login()
     other.messenger.contacts.add("alice", alice.id)
     for status in ("burned", "undecryptable"):
-        with other.vault.transaction():
-            other.messenger._receipts.put(alice.id, number, status, 0)
+        with other.vault.transaction() as tx:
+            other.messenger._stores.receipts.put(tx, alice.id, number, status, 0)
         pass_time(5 * SECOND, alice, other)
     alice.messenger.contacts.accept("bob")
-    with other.vault.transaction():
-        other.messenger._receipts.put(alice.id, number, "undecryptable", 0)
+    with other.vault.transaction() as tx:
+        other.messenger._stores.receipts.put(tx, alice.id, number, "undecryptable", 0)
     pass_time(MINUTE, alice, other)
     assert alice.own_text(number) == "an old secret"
     assert "an old secret" not in other.read_all()
@@ -194,7 +203,7 @@ def test_bundle_with_another_key_behind_a_claimed_id_begins_nothing(tmp_path: Pa
     alice.begin(bob)
     before = alice.sessions(bob)
     with pytest.raises(ChangedKey):
-        alice.conversations.begin(other.id, other.bundle(), KeyPair.from_private(alice.random(32)))
+        alice.begin_with(other, other.bundle(), KeyPair.from_private(alice.random(32)))
     assert alice.sessions(bob) == before
     for party in (alice, bob, other):
         party.vault.close()
@@ -203,7 +212,7 @@ def test_bundle_with_another_key_behind_a_claimed_id_begins_nothing(tmp_path: Pa
 def test_key_that_does_not_fit_a_certified_id_is_refused_and_never_offered(tmp_path: Path) -> None:
     alice, bob, other = (Party(tmp_path, name) for name in ("alice", "bob", "other"))
     with pytest.raises(InvalidKey):
-        alice.conversations.begin(bob.id, other.bundle(), KeyPair.from_private(alice.random(32)))
+        alice.begin_with(bob, other.bundle(), KeyPair.from_private(alice.random(32)))
     assert alice.vault.get(records.CONTACT, bob.id, ContactRecord) is None
     for party in (alice, bob, other):
         party.vault.close()

@@ -34,9 +34,9 @@ def vault(path: Path) -> Iterator[Vault]:
 
 
 def put(vault: Vault, *names: str, kind: str = "note") -> None:
-    with vault.transaction():
+    with vault.transaction() as tx:
         for name in names:
-            vault.put(kind, name, Note(f"text of {name}"))
+            tx.put(kind, name, Note(f"text of {name}"))
 
 
 def texts(vault: Vault, kind: str = "note", after: int = 0) -> list[str]:
@@ -59,9 +59,9 @@ def test_record_comes_back_after_the_vault_was_closed(path: Path) -> None:
 def test_record_has_its_name_and_its_kind(vault: Vault) -> None:
     put(vault, "a")
     put(vault, "a", kind="other")
-    with vault.transaction():
-        vault.put("other", "a", Note("another"))
-        vault.delete("note", "a")
+    with vault.transaction() as tx:
+        tx.put("other", "a", Note("another"))
+        tx.delete("note", "a")
     assert vault.get("note", "a", Note) is None
     assert not vault.has("note", "a")
     assert vault.get("other", "a", Note) == Note("another")
@@ -71,8 +71,8 @@ def test_records_stand_in_the_order_in_which_they_were_first_put(vault: Vault) -
     put(vault, "c", "a", "b")
     put(vault, "c")
     assert texts(vault) == ["c", "a", "b"]
-    with vault.transaction():
-        vault.delete("note", "a")
+    with vault.transaction() as tx:
+        tx.delete("note", "a")
     put(vault, "a", "d")
     assert texts(vault) == ["c", "b", "a", "d"]
 
@@ -80,8 +80,8 @@ def test_records_stand_in_the_order_in_which_they_were_first_put(vault: Vault) -
 def test_place_of_a_deleted_record_is_never_given_again(vault: Vault) -> None:
     put(vault, "a", "b")
     (_, _), (last, _) = vault.all("note", Note)
-    with vault.transaction():
-        vault.delete("note", "b")
+    with vault.transaction() as tx:
+        tx.delete("note", "b")
     put(vault, "c")
     assert texts(vault, after=last) == ["c"]
 
@@ -94,14 +94,14 @@ def test_records_behind_a_position_are_the_later_ones(vault: Vault) -> None:
 
 
 def test_overdue_records_are_those_whose_time_has_come(vault: Vault) -> None:
-    with vault.transaction():
+    with vault.transaction() as tx:
         for name, due in (("late", 300), ("early", 100), ("never", None), ("middle", 200)):
-            vault.put("note", name, Note(name), due=due)
-        vault.put("other", "early", Note("of another kind"), due=1)
+            tx.put("note", name, Note(name), due=due)
+        tx.put("other", "early", Note("of another kind"), due=1)
     assert [note.text for note in vault.overdue("note", 200, Note)] == ["early", "middle"]
     assert vault.overdue("note", 99, Note) == []
-    with vault.transaction():
-        vault.put("note", "early", Note("early"))
+    with vault.transaction() as tx:
+        tx.put("note", "early", Note("early"))
     assert [note.text for note in vault.overdue("note", 200, Note)] == ["middle"]
 
 
@@ -111,9 +111,10 @@ def test_transaction_that_fails_changes_nothing(vault: Vault, error: type[BaseEx
     before = raw_rows(vault)
 
     def fail() -> None:
-        with vault.transaction():
-            put(vault, "a", "c")
-            vault.delete("note", "b")
+        with vault.transaction() as tx:
+            tx.put("note", "a", Note("another"))
+            tx.put("note", "c", Note("text of c"))
+            tx.delete("note", "b")
             raise error
 
     with pytest.raises(error):
@@ -123,15 +124,34 @@ def test_transaction_that_fails_changes_nothing(vault: Vault, error: type[BaseEx
     assert texts(vault) == ["a", "b", "d"]
 
 
-def test_inner_transaction_ends_with_the_outer_one(vault: Vault) -> None:
+def test_transaction_inside_another_is_refused(vault: Vault) -> None:
     def fail() -> None:
-        with vault.transaction():
+        with vault.transaction() as tx:
+            tx.put("note", "outer", Note("text of outer"))
             put(vault, "inner")
-            raise LookupError
 
-    with pytest.raises(LookupError):
+    with pytest.raises(RuntimeError, match="hand it on"):
         fail()
     assert texts(vault) == []
+    put(vault, "later")
+    assert texts(vault) == ["later"]
+
+
+def test_memory_follows_what_was_stored(vault: Vault) -> None:
+    seen: list[str] = []
+
+    def write(*, fails: bool) -> None:
+        with vault.transaction() as tx:
+            tx.on_commit(lambda: seen.append("stored"))
+            tx.on_rollback(lambda: seen.append("undone second"))
+            tx.on_rollback(lambda: seen.append("undone first"))
+            if fails:
+                raise LookupError
+
+    write(fails=False)
+    with pytest.raises(LookupError):
+        write(fails=True)
+    assert seen == ["stored", "undone first", "undone second"]
 
 
 def test_transaction_is_on_disk_when_it_has_ended(vault: Vault, tmp_path: Path) -> None:
@@ -380,8 +400,8 @@ def test_record_under_the_name_of_another_is_refused(vault: Vault) -> None:
 
 
 def test_record_of_another_form_is_damage(vault: Vault) -> None:
-    with vault.transaction():
-        vault.put("note", "a", {"number": 1})
+    with vault.transaction() as tx:
+        tx.put("note", "a", {"number": 1})
     with pytest.raises(VaultDamaged):
         vault.get("note", "a", Note)
 

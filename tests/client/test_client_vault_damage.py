@@ -38,11 +38,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     client = Client.open("a", server="ws://127.0.0.1:9/ws", home=home, passphrase="p")
     client.contacts.add("friend", FRIEND)
     vault = client._vault
-    with vault.transaction():
+    with vault.transaction() as tx:
         for number in range(TEXTS):
             text = f"text {number} " * (400 if number % 40 == 3 else 20)
             sent = SentRecord(message_id=f"{number}", peer=FRIEND, text=text, made_at=number, burn=False, state=1)
-            vault.put(records.SENT, sent.message_id, sent, due=number if number % 3 else None)
+            tx.put(records.SENT, sent.message_id, sent, due=number if number % 3 else None)
             got = ReceivedRecord(
                 message_id=f"{number}",
                 sender=FRIEND,
@@ -52,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
                 burn=False,
                 expires_at=None,
             )
-            vault.put(records.RECEIVED, records.pair(FRIEND, f"{number}"), got)
+            tx.put(records.RECEIVED, records.pair(FRIEND, f"{number}"), got)
     client.close()
     return (home / "profiles" / "a.vault").read_bytes()
 
@@ -199,8 +199,8 @@ def test_damage_that_is_met_while_it_is_written_is_mended_for_the_next_time(path
     vault = Vault(path, Secret("p"), create=False)
 
     def put() -> None:
-        with vault.transaction():
-            vault.put(records.SEEN, "a", records.Mark(1), due=5)
+        with vault.transaction() as tx:
+            tx.put(records.SEEN, "a", records.Mark(1), due=5)
 
     with pytest.raises(VaultDamaged, match="what can be read of it was saved: try again"):
         put()
@@ -319,8 +319,8 @@ def killed(path: Path, to: Path, *words: str) -> None:
     """What a program that wrote these and was killed leaves behind."""
     vault = Vault(path, Secret("p"), create=False)
     for word in words:
-        with vault.transaction():
-            vault.put(records.SEEN, word, records.Mark(1))
+        with vault.transaction() as tx:
+            tx.put(records.SEEN, word, records.Mark(1))
     to.mkdir()
     for suffix in ("", "-wal"):
         subprocess.run(["cp", f"{path}{suffix}", to / f"a.vault{suffix}"], check=True)

@@ -161,7 +161,7 @@ async def stays_offline(home: Path, relay: RelayProcess) -> list[str | None]:
     async with friends(home, relay) as (alice, bob):
         await (await alice.send("bob", "for an hour", expires_in=3_600)).wait(DeliveryState.DELIVERED)
         bob.set_server("ws://127.0.0.1:9/ws")
-        bob._messenger._ageing._at_boot += 3_600_000  # the machine has slept for so long
+        bob._messenger._clock._at_boot += 3_600_000  # the machine has slept for so long
         texts: list[str | None] = []
         for _ in range(20):
             await asyncio.sleep(0.1)
@@ -175,7 +175,7 @@ async def stays_offline(home: Path, relay: RelayProcess) -> list[str | None]:
 def test_what_expires_goes_while_there_is_no_relay(
     tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phantom_messenger.client.messenger.HOUSEKEEPING_MS", 100)
+    monkeypatch.setattr("phantom_messenger.client.housekeeping.INTERVAL_MS", 100)
     assert run(stays_offline(tmp_path, relay)) == [None]
 
 
@@ -190,5 +190,5 @@ def test_client_whose_time_passes_only_with_a_relay_keeps_it(
             genuine(self)
 
     monkeypatch.setattr(Messenger, "tick", tick)
-    monkeypatch.setattr("phantom_messenger.client.messenger.HOUSEKEEPING_MS", 100)
+    monkeypatch.setattr("phantom_messenger.client.housekeeping.INTERVAL_MS", 100)
     assert run(stays_offline(tmp_path, relay)) == ["for an hour"]

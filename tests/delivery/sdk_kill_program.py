@@ -15,7 +15,7 @@ from phantom_messenger import Client, Delivery
 from phantom_messenger.client import records
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import WarningEvent
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction
 
 PASSPHRASE = "correct horse"
 PAUSE = 0.02
@@ -104,13 +104,13 @@ async def main(home: str, url: str, peer: str, journal_file: str, *modes: str) -
 
 def forget_the_outbox() -> None:
     """Texts wait in memory alone."""
-    put = Vault.put
+    put = Transaction.put
 
-    def forgetful(vault: Vault, kind: str, name: str, value: object, *, due: int | None = None) -> None:
+    def forgetful(tx: Transaction, kind: str, name: str, value: object, *, due: int | None = None) -> None:
         if kind != records.OUTBOX:
-            put(vault, kind, name, value, due=due)
+            put(tx, kind, name, value, due=due)
 
-    Vault.put = forgetful  # type: ignore[method-assign, assignment] # a fault of its own
+    Transaction.put = forgetful  # type: ignore[method-assign, assignment] # a fault of its own
 
 
 def handle_early() -> None:

@@ -13,9 +13,12 @@ from client_faults import acknowledge_early
 from cut_dialogue import LATE, PATIENCE, Dialogue, Network, Person, network
 from cutting_proxy import End
 
-from phantom_messenger.client import acks, client, records, sending
+from phantom_messenger.client import acks, batching, client, records
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.sending import Sending
+from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Vault
 from support.amounts import LONG, amount
 
@@ -45,7 +48,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of the SDK, so that a cut costs milliseconds."""
     monkeypatch.setattr(client, "FIRST_BACKOFF", 0.0)
     monkeypatch.setattr(acks, "PING_MS", 0)
-    monkeypatch.setattr(sending, "GATHER_STEPS", ((0, GATHER_MS),))
+    monkeypatch.setattr(batching, "GATHER_STEPS", ((0, GATHER_MS),))
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -153,13 +156,15 @@ def test_message_that_is_acknowledged_before_it_is_stored_is_caught(
 def test_outbox_that_forgets_at_sending_is_caught(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send = Sending._send_entry
 
-    def forgetful(this: Sending, entry: OutboxRecord) -> None:
-        send(this, entry)
-        flying = this._outbox._in_flight.get(entry.peer)
+    def forgetful(this: Sending, link: Link, entry: OutboxRecord, now: Moment) -> list[WarningEvent]:
+        found = send(this, link, entry, now)
+        outbox = this._stores.outbox
+        flying = outbox._in_flight.get(entry.peer)
         if entry.text is not None and flying is not None and flying.message_id == entry.message_id:
-            this._outbox._entries.pop(entry.message_id, None)
-            with this._vault.transaction():
-                this._vault.delete(records.OUTBOX, entry.message_id)
+            outbox._queue.remove(entry.message_id)
+            with this._stores.vault.transaction() as tx:
+                tx.delete(records.OUTBOX, entry.message_id)
+        return found
 
     monkeypatch.setattr(Sending, "_send_entry", forgetful)
     run(red(folder, "alice", "Bob has got"))

@@ -84,8 +84,8 @@ def fills_up(disk: VaultDisk) -> None:
 
 def test_disk_that_is_full_at_tidying_is_a_thing_of_the_vault(tmp_path: Path) -> None:
     with full_at() as disk, closing(Vault(tmp_path / "a.vault", KEY)) as vault:
-        with vault.transaction():
-            vault.put(records.CLOCK_OFFSET, "", Number(1))
+        with vault.transaction() as tx:
+            tx.put(records.CLOCK_OFFSET, "", Number(1))
         fills_up(disk)
         with suppress(VaultError):
             vault.tidy()

@@ -155,8 +155,8 @@ class Maker:
         vault = alice._vault
         desk = vault.get(records.CONTACT, HELP_DESK, ContactRecord)
         assert desk is not None
-        with vault.transaction():
-            vault.put(records.CONTACT, HELP_DESK, msgspec.structs.replace(desk, key=bytes(range(32))))
+        with vault.transaction() as tx:
+            tx.put(records.CONTACT, HELP_DESK, msgspec.structs.replace(desk, key=bytes(range(32))))
         alice.close()
 
     def export(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.client import content, conversations, healing, outbox, prekeychain, receipts, sending, sessions
+from phantom_messenger.client import batching, content, conversations, healing, outbox, prekeychain, receipts, sessions
 from phantom_messenger.crypto import padding, primitives, ratchet, safety, session
 from phantom_messenger.wire import limits
 
@@ -88,7 +88,7 @@ def test_limits_are_those_of_the_code() -> None:
         f"{prekeychain.ONE_TIME_TARGET} at the relay, refilled below {prekeychain.REFILL_BELOW}",
         f"{prekeychain.KEM_TARGET} at the relay, refilled below {prekeychain.KEM_REFILL_BELOW}",
         f"are erased after {prekeychain.KEEP_HANDED_OUT_MS // DAY_MS} days",
-        f"gathered: {sending.GATHER_MS} ms",
+        f"gathered: {batching.GATHER_MS} ms",
         f"Beyond {healing.MAX_KEPT} unreadable messages of a contact, or {healing.MAX_KEPT_OF_STRANGER} of a stranger",
         f"up to {healing.MAX_REMEMBERED})",
         f"unanswered {outbox.LOST_MS // 60_000} minutes later",

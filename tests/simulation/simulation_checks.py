@@ -213,7 +213,7 @@ def _filled(found: Mapping[Any, Any]) -> dict[Any, Any]:
 def _texts(outbox: Outbox) -> list[tuple[str, list[str]]]:
     """The texts that wait, in their order, by whom they are for."""
     found: dict[str, list[str]] = {}
-    for entry in outbox._entries.values():
+    for entry in outbox._queue.in_order():
         if entry.text is not None:
             found.setdefault(entry.peer, []).append(entry.message_id)
     return sorted(found.items())
@@ -465,16 +465,21 @@ class Ledger:
 
     def compare(self, user: str, messenger: Messenger, vault: Vault) -> None:
         """What a program remembers must be what is on its disk, whatever could not be stored."""
-        outbox, receipts = Outbox(vault), Receipts(vault, lambda _: False)
-        healing = Healing(vault)
+        outbox = Outbox(vault)
+        receipts = Receipts(vault, outbox)
+        healing, known = Healing(vault), messenger._stores.receipts
         for what, remembered, kept in (
-            ("waits", messenger._outbox._entries, outbox._entries),
-            ("waits, in this order", _texts(messenger._outbox), _texts(outbox)),
-            ("is unanswered", _filled(messenger._outbox._unanswered), _filled(outbox._unanswered)),
-            ("is to be told", messenger._receipts._known, receipts._known),
-            ("is to be told in no message yet", _filled(messenger._receipts._waiting), _filled(receipts._waiting)),
-            ("is told in which message", _filled(messenger._receipts._carried), _filled(receipts._carried)),
-            ("is unreadable", _filled(messenger._healing._unreadable), _filled(healing._unreadable)),
+            ("waits", messenger._stores.outbox._queue._entries, outbox._queue._entries),
+            ("waits, in this order", _texts(messenger._stores.outbox), _texts(outbox)),
+            ("is unanswered", _filled(messenger._stores.outbox._unanswered), _filled(outbox._unanswered)),
+            ("is to be told", known._known, receipts._known),
+            (
+                "is to be told in no message yet",
+                _filled(known._waiting),
+                _filled(receipts._waiting),
+            ),
+            ("is told in which message", _filled(known._batches), _filled(receipts._batches)),
+            ("is unreadable", _filled(messenger._stores.recovery._unreadable), _filled(healing._unreadable)),
         ):
             if remembered != kept:
                 self.wrong(f"{self.names[user]} remembers other than is on disk what {what}")

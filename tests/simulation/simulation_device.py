@@ -27,13 +27,6 @@ SHORTEST_TICK_MS: Final = 200
 UNBOUNDED: Final = 0xFFFF_FFFE
 
 
-class Ordered(set[str]):
-    """A set whose order does not depend on the hashes of a process."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(super().__iter__()))
-
-
 class DevicePart:
     """A program, the person before it, and its way to the relay.
 
@@ -86,7 +79,6 @@ class DevicePart:
             boot=f"boot {self.boots} of {self.name}",
             strangers="accept",
         )
-        self.messenger._ungreeted = Ordered(self.messenger._ungreeted)
         self._position = 0
         self._bound = FIRST_BACKOFF
         self.is_running = True
@@ -98,7 +90,7 @@ class DevicePart:
         link = self.messenger._link
         if link is not None and link._outgoing:
             setting.happened("device killed with frames unsent")
-        for entry in self.messenger._outbox._in_flight.values():
+        for entry in self.messenger._stores.outbox._in_flight.values():
             what = "receipt" if entry.text is None else "text"
             setting.happened(f"device killed with a {what} under way")
         if self.wire is not None:
@@ -295,7 +287,7 @@ class DevicePart:
         try:
             entry = self.messenger.send_text(to.id, text, **options)
         except VaultError:
-            kept = [entry for entry in self.messenger._outbox._entries.values() if entry.text == text]
+            kept = [entry for entry in self.messenger._stores.outbox._queue.in_order() if entry.text == text]
             if not kept:
                 self._setting.happened("text that could not be written down")
                 return

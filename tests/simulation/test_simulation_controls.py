@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +12,16 @@ from simulation_checks import Violation
 from simulation_network import RelayTime
 
 from phantom_messenger.client import records
-from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.link import Link
-from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receipts import Receipts
+from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.records import OutboxRecord
-from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.status import DeliveryState
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.sending import Sending, SendRefused
+from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.commands import AppendRefusal
@@ -180,15 +181,17 @@ def leaves_when_sent(monkeypatch: pytest.MonkeyPatch, *, receipts: bool) -> None
     """What was sent is forgotten before it is accepted: texts, or receipts."""
     genuine = Sending._send_entry
 
-    def send_entry(self: Sending, entry: OutboxRecord) -> None:
-        genuine(self, entry)
-        flying = self._outbox._in_flight.get(entry.peer)
+    def send_entry(self: Sending, link: Link, entry: OutboxRecord, now: Moment) -> list[WarningEvent]:
+        found = genuine(self, link, entry, now)
+        outbox = self._stores.outbox
+        flying = outbox._in_flight.get(entry.peer)
         if flying is not None and flying.message_id == entry.message_id and (entry.text is None) is receipts:
-            self._outbox._entries.pop(entry.message_id, None)
-            with self._vault.transaction():
-                self._vault.delete(records.OUTBOX, entry.message_id)
-            if receipts:
-                self._receipts.told(entry.peer, entry.message_id)
+            outbox._queue.remove(entry.message_id)
+            with self._stores.vault.transaction() as tx:
+                tx.delete(records.OUTBOX, entry.message_id)
+                if receipts:
+                    self._stores.receipts.acknowledged(tx, entry.peer, entry.message_id)
+        return found
 
     monkeypatch.setattr(Sending, "_send_entry", send_entry)
 
@@ -204,31 +207,30 @@ def test_receipt_that_is_forgotten_when_it_is_sent_is_lost(folder: Path, monkeyp
 
 
 def test_receipts_that_those_one_has_added_do_not_get_are_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Contacts.may_tell
+    genuine = AddressBook.may_notify
 
-    def may_tell(self: Contacts, user_id: str) -> bool:
-        return not self.of(user_id).name and genuine(self, user_id)
+    def may_notify(self: AddressBook, user_id: str) -> bool:
+        return not self.get(user_id).name and genuine(self, user_id)
 
-    monkeypatch.setattr(Contacts, "may_tell", may_tell)
+    monkeypatch.setattr(AddressBook, "may_notify", may_notify)
     finds(folder, "is (accepted|expired) in the end, not (delivered|read|burned)")
 
 
 def test_receipts_for_strangers_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Contacts, "may_tell", lambda *_: True)
+    monkeypatch.setattr(AddressBook, "may_notify", lambda *_: True)
     finds(folder, "has told .* what became of a text, and does not know them")
 
 
 def test_memory_that_is_ahead_of_the_disk_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Vault, "when_kept", lambda _, do: do())
+    monkeypatch.setattr(Transaction, "on_commit", lambda _, action: action())
     finds(folder, "remembers other than is on disk", faults=("device disk full",) * 24)
 
 
 def test_reading_that_is_forgotten_when_it_is_told_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Receipts.put
 
-    def put(self: Receipts, sender: str, message_id: str, status: str, now: int) -> Any:
-        del status
-        return genuine(self, sender, message_id, "delivered", now)
+    def put(self: Receipts, tx: Transaction, sender: str, message_id: str, *rest: Any) -> Any:
+        return genuine(self, tx, sender, message_id, "delivered", rest[-1])
 
     monkeypatch.setattr(Receipts, "put", put)
     finds(folder, "is delivered in the end, not (read|burned)")
@@ -237,43 +239,51 @@ def test_reading_that_is_forgotten_when_it_is_told_is_lost(folder: Path, monkeyp
 def test_relay_that_is_believed_tells_too_much(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a relay says of reading is not taken: here it says so of everything that it has accepted."""
 
-    def take_receipt(self: Messenger, frame: Any) -> None:
-        sent = self._outbox.sent(frame.payload.message_id, frame.payload.recipient_id)
+    def relay_receipt(self: Receiving, _: Link, frame: Any, now: Moment) -> Iterator[Event]:
+        sent = self._stores.outbox.sent(frame.payload.message_id, frame.payload.recipient_id)
         if sent is not None:
-            self._advance(sent, DeliveryState.READ)
+            with self._stores.vault.transaction() as tx:
+                yield from self._advance(tx, sent, DeliveryState.READ, now)
 
-    monkeypatch.setattr(Messenger, "_take_receipt", take_receipt)
+    monkeypatch.setattr(Receiving, "_relay_receipt", relay_receipt)
     finds(folder, "is told as read, and is")
 
 
 def test_text_that_is_acknowledged_before_it_is_kept_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Inbox.take
-    late: list[Callable[[], Any]] = []
+    genuine = Receiving._message
+    late: dict[Receiving, Any] = {}
 
-    def take(self: Inbox, frame: Any, now: int, told: Any, *, wall: int) -> Any:
+    def message(self: Receiving, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
         """What came last is kept only when the next one comes."""
-        before, late[:] = list(late), [lambda: genuine(self, frame, now, told, wall=wall)]
-        return [work() for work in before][-1] if before else None
+        before, late[self] = late.get(self), frame
+        self._confirm_message(link, frame.payload.sender_id, frame.payload.message_id, now)
+        if before is not None:
+            yield from genuine(self, link, before, now)
 
-    monkeypatch.setattr(Inbox, "take", take)
+    monkeypatch.setattr(Receiving, "_message", message)
     finds(folder, "by somebody who does not have it|exception")
 
 
 def test_texts_that_are_all_under_way_at_once_change_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send, refused = Sending._send_entry, Sending._message_refused
-    sent: dict[Link | None, set[str]] = defaultdict(set)
+    sent: dict[Link, set[str]] = defaultdict(set)
 
-    def send_entry(self: Sending, entry: OutboxRecord) -> None:
-        if entry.message_id not in sent[self._link]:
-            send(self, entry)
-            if self._outbox._in_flight.pop(entry.peer, None):
-                sent[self._link].add(entry.message_id)
-                waiting = self._outbox._entries
-                waiting[entry.message_id] = waiting.pop(entry.message_id)  # behind the others
+    def send_entry(self: Sending, link: Link, entry: OutboxRecord, now: Moment) -> list[WarningEvent]:
+        found: list[WarningEvent] = []
+        if entry.message_id not in sent[link]:
+            found = send(self, link, entry, now)
+            outbox = self._stores.outbox
+            if outbox._in_flight.pop(entry.peer, None):
+                sent[link].add(entry.message_id)
+                waits = outbox._queue.get(entry.message_id) or entry
+                outbox._queue.remove(entry.message_id)
+                outbox._queue.put(waits)  # behind the others
+        return found
 
-    def message_refused(self: Sending, entry: OutboxRecord, error: Any) -> None:
-        sent[self._link].discard(entry.message_id)
-        refused(self, entry, error)
+    def message_refused(self: Sending, entry: OutboxRecord, error: Any, now: Moment) -> SendRefused:
+        for ids in sent.values():
+            ids.discard(entry.message_id)
+        return refused(self, entry, error, now)
 
     monkeypatch.setattr(Sending, "_send_entry", send_entry)
     monkeypatch.setattr(Sending, "_message_refused", message_refused)
@@ -293,12 +303,12 @@ def test_text_that_is_shown_after_its_time_is_found(folder: Path, monkeypatch: p
 
 
 def test_burned_text_that_stays_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    genuine = Vault.put
+    genuine = Transaction.put
 
-    def put(self: Vault, kind: str, name: str, value: Any, *, due: int | None = None) -> None:
+    def put(self: Transaction, kind: str, name: str, value: Any, *, due: int | None = None) -> None:
         if kind == records.RECEIVED and value.read and value.text is None:
             value = type(value)(**{**{field: getattr(value, field) for field in value.__struct_fields__}, "text": "x"})
         genuine(self, kind, name, value, due=due)
 
-    monkeypatch.setattr(Vault, "put", put)
+    monkeypatch.setattr(Transaction, "put", put)
     finds(folder, "is still with its recipient, and was burned")

@@ -176,5 +176,5 @@ def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
 
 def lose_sessions(messenger: Messenger, vault: Vault, peer: str) -> None:
     """The disk has forgotten all sessions with a peer."""
-    with vault.transaction():
-        messenger._conversations.forget(peer)
+    with vault.transaction() as tx:
+        messenger._stores.conversations.forget(tx, peer)

@@ -20,10 +20,10 @@ from support.people import Frame, canonical
 from support.simulated import SECOND, World
 
 PURPOSES: Final = {
-    "Messenger.__init__": "identity seed",
+    "_identity_of": "identity seed",
     "Messenger.send_text": "message id",
-    "Sending._tell": "message id of a receipt",
-    "Sending._want_session": "ephemeral key",
+    "Batching._put": "message id of a receipt",
+    "KeyExchanges.want": "ephemeral key",
     "PreKeyChain._make": "prekey",
     "encapsulate": "kem_m",
     "start": "ratchet key",

@@ -68,10 +68,10 @@ def export_json() -> Json:
         path = Path(folder) / "exported"
         opened = Vault(Path(folder) / "alice.vault", Secret("a key", stretched=False))
         try:
-            with opened.transaction():
+            with opened.transaction() as tx:
                 for kind, found in kept().items():
                     for name, record in found:
-                        opened.put(kind, name, record)
+                        tx.put(kind, name, record)
             with (
                 patch("os.urandom", lambda size: salt if size == len(salt) else nonce),
                 patch.multiple(vault, ARGON2_MEMORY_KIB=MEMORY_KIB, ARGON2_PASSES=PASSES, ARGON2_LANES=LANES),

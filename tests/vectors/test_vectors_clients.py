@@ -77,7 +77,7 @@ def test_control_client_that_asks_for_nothing_goes_red(tmp_path: Path, monkeypat
 
 
 def test_control_client_that_sends_nothing_again_goes_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Outbox, "again", lambda *_: 0)
+    monkeypatch.setattr(Outbox, "resend", lambda *_: 0)
     with pytest.raises(AssertionError):
         play(SCENES["healing"]["steps"], "alice", tmp_path)
 

@@ -10,6 +10,7 @@ from vector_replay import Json, Person, Play, Source, bundle_of, raw
 from vector_small_replay import described
 
 from phantom_messenger.client import content, prekeychain, records
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.content import Receipt, Text
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.prekeychain import PreKeyChain
@@ -51,25 +52,25 @@ class Device:
     def __init__(self, person: Person, path: Path) -> None:
         self.vault = Vault(path, KEY)
         chain = PreKeyChain(self.vault, person.identity, unwatched)
-        self.conversations = Conversations(self.vault, person.identity, chain, unwatched)
+        self.conversations = Conversations(self.vault, AddressBook(self.vault), person.identity, chain, unwatched)
         rows = [
             (prekeychain.SIGNED, person.signed.id, person.signed.pair.private),
             (prekeychain.ONE_TIME, person.one_time.id, person.one_time.pair.private),
             (prekeychain.KEM, person.kems["one-time"].id, person.kems["one-time"].seed),
             (prekeychain.LAST_RESORT, person.kems["last-resort"].id, person.kems["last-resort"].seed),
         ]
-        with self.vault.transaction():
+        with self.vault.transaction() as tx:
             for sort, number, private in rows:
                 record = PreKeyRecord(sort=sort, id=number, private=private, made_at=NOW)
-                self.vault.put(records.PREKEY, f"{sort}:{number}", record)
+                tx.put(records.PREKEY, f"{sort}:{number}", record)
 
     def open(self, text: str, now: int) -> Text | Receipt:
         """Read a MESSAGE as the relay delivers it."""
         frame = codec.decode_relay(text.encode())
         assert isinstance(frame, frames.RoutedMessage)
         signed = codec.signed_text(codec.original(frame))
-        with self.vault.transaction():
-            return self.conversations.open(frame, signed, now).content
+        with self.vault.transaction() as tx:
+            return self.conversations.open(tx, frame, signed, now).content
 
     def prepare(self, steps: list[Json]) -> None:
         """What happens before the input."""
@@ -78,8 +79,8 @@ class Device:
                 case {"deliver": text}:
                     self.open(text, NOW)
                 case {"lose_sessions": peer}:
-                    with self.vault.transaction():
-                        self.vault.delete(records.SESSIONS, peer)
+                    with self.vault.transaction() as tx:
+                        tx.delete(records.SESSIONS, peer)
                 case _:
                     raise AssertionError(step)
 

@@ -9,15 +9,14 @@ from msgspec import UNSET
 
 from phantom_messenger.client import records
 from phantom_messenger.client.link import Link
-from phantom_messenger.client.pacing import asked
+from phantom_messenger.client.pacing import SOON_MS, asked
 from phantom_messenger.client.records import AckRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.wire import frames
 
 PING_MS: Final = 2_000
 """How often a PING may follow acks."""
 
-SOON_MS: Final = 1_000
 MAX_UNANSWERED: Final = 1_000
 """Requests remembered that are answered only if they are refused."""
 
@@ -43,19 +42,22 @@ class Acks:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def put(self, sender: str, message_id: str, status: str) -> None:
-        """Keep one; call it inside a transaction with what it is about."""
+    def put(self, tx: Transaction, sender: str, message_id: str, status: str) -> None:
+        """Keep one, together with what it is about."""
         record = AckRecord(message_id=message_id, sender=sender, status=status)
         name = records.pair(sender, message_id)
-        self._vault.put(records.ACK, name, record)
-        self._vault.when_kept(lambda: self._remember(name, record))
+        tx.put(records.ACK, name, record)
+        tx.on_commit(lambda: self._remember(name, record))
 
-    def drop(self, sender: str) -> None:
-        """Forget those about this user's messages; call it inside a transaction."""
+    def drop(self, tx: Transaction, sender: str) -> None:
+        """Forget those about this user's messages."""
         for name, ack in list(self._kept.items()):
             if ack.sender == sender:
-                self._vault.delete(records.ACK, name)
-                self._vault.when_kept(lambda name=name: self._forget(name))  # type: ignore[misc] # the name of now
+                self._delete(tx, name)
+
+    def _delete(self, tx: Transaction, name: str) -> None:
+        tx.delete(records.ACK, name)
+        tx.on_commit(lambda: self._forget(name))
 
     def _remember(self, name: str, record: AckRecord) -> None:
         self._kept[name] = record
@@ -100,16 +102,15 @@ class Acks:
             return self._paused_until - now
         return PING_MS if None in self._covered.values() else 0 if self._again else None
 
-    def told(self, number: int) -> None:
+    def answered(self, number: int) -> None:
         """The relay has answered this PING."""
-        told = {name for name, covered in self._covered.items() if covered is not None and covered <= number}
-        if not told:
+        stored = {name for name, covered in self._covered.items() if covered is not None and covered <= number}
+        if not stored:
             return
-        with self._vault.transaction():
-            for name in told:
-                self._vault.delete(records.ACK, name)
-                self._vault.when_kept(lambda name=name: self._forget(name))  # type: ignore[misc] # the name of now
-        self._requests = {request: name for request, name in self._requests.items() if name not in told}
+        with self._vault.transaction() as tx:
+            for name in stored:
+                self._delete(tx, name)
+        self._requests = {request: name for request, name in self._requests.items() if name not in stored}
 
     def refused(self, error: frames.Error, now: int) -> bool:
         """An error has come; whether it was for one of these, which is then sent again."""
@@ -128,4 +129,4 @@ class Acks:
 
 def _send(link: Link, payload: frames.MessageAckPayload, now: int) -> str:
     """Send a MESSAGE_ACK; returns its request id."""
-    return link.send(lambda request, time: frames.MessageAck(id=request, payload=payload, timestamp=time), now)
+    return link.send(frames.MessageAck(payload=payload, timestamp=0), now)

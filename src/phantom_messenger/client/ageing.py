@@ -11,7 +11,7 @@ from typing import Final
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged, VaultError
 from phantom_messenger.client.records import Number, SteadyRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.clock import ClockSnapshot, resumed
 
 KEEP_MS: Final = 3_600_000
@@ -43,9 +43,9 @@ class Ageing:
         self._boot = boot
         self._kept: ClockSnapshot | None = None
         self._at_boot = self._start() - since_boot()
-        with suppress(VaultError), vault.transaction():  # a full disk: the profile can be read all the same
-            self.keep()
-            vault.delete(records.CLOCK_OFFSET, "")
+        with suppress(VaultError), vault.transaction() as tx:  # a full disk: the profile can be read all the same
+            self.keep(tx)
+            tx.delete(records.CLOCK_OFFSET, "")
 
     def now(self) -> int:
         """Milliseconds of steady time."""
@@ -55,16 +55,17 @@ class Ageing:
         """The wall clock's time at a moment of steady time, for people."""
         return moment - self.now() + self._wall()
 
-    def keep(self) -> None:
-        """Keep the moment if it is time; call it inside a transaction."""
+    def keep(self, tx: Transaction) -> None:
+        """Keep the moment if it is time."""
         since_boot = self._since_boot()
         mark, kept = ClockSnapshot(self._boot, since_boot, self._wall(), self._at_boot + since_boot), self._kept
         if kept is not None and kept.boot == mark.boot:
             passed = mark.persistent - kept.persistent
             if passed < KEEP_MS and abs(mark.wall - kept.wall - passed) < STEP_MS:
                 return
-        self._put(mark)
-        self._vault.when_kept(lambda: self._remember(mark))
+        record = SteadyRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.persistent)
+        tx.put(records.STEADY, "", record)
+        tx.on_commit(lambda: self._remember(mark))
 
     def _start(self) -> int:
         wall = self._wall()
@@ -77,10 +78,6 @@ class Ageing:
             return wall + (0 if offset is None else offset.value)
         self._kept = ClockSnapshot(kept.boot, kept.since_boot, kept.wall, kept.steady)
         return resumed(self._kept, boot=self._boot, since_boot=self._since_boot(), wall=wall)
-
-    def _put(self, mark: ClockSnapshot) -> None:
-        record = SteadyRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.persistent)
-        self._vault.put(records.STEADY, "", record)
 
     def _remember(self, mark: ClockSnapshot) -> None:
         self._kept = mark

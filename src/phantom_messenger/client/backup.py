@@ -37,7 +37,7 @@ from phantom_messenger.client.records import (
     UnansweredRecord,
 )
 from phantom_messenger.client.status import DeliveryState, Trust
-from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.client.vault import Secret, Transaction, Vault
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
 
@@ -194,8 +194,8 @@ def import_profile(
 def _make(part: Path, secret: Secret, content: Content, server: str | None) -> None:
     made = Vault(part, secret)
     try:
-        with made.transaction():
-            _put(made, content, server)
+        with made.transaction() as tx:
+            _put(tx, content, server)
     finally:
         made.close()
     if part.with_name(f"{part.name}-wal").exists():
@@ -243,39 +243,39 @@ def _kept(text: T) -> T:
     return msgspec.structs.replace(text, text=None) if is_short_lived else text
 
 
-def _put(made: Vault, content: Content, server: str | None) -> None:
+def _put(tx: Transaction, content: Content, server: str | None) -> None:
     identity = content.identity if server is None else msgspec.structs.replace(content.identity, server=server)
-    made.put(records.IDENTITY, "", identity)
-    made.put(records.LAST_PREKEY_ID, "", Number(content.last_prekey_id))
-    made.put(records.SETTINGS, "", content.settings)
+    tx.put(records.IDENTITY, "", identity)
+    tx.put(records.LAST_PREKEY_ID, "", Number(content.last_prekey_id))
+    tx.put(records.SETTINGS, "", content.settings)
     for block in content.blocks:
-        made.put(records.BLOCK, block.user_id, block)
+        tx.put(records.BLOCK, block.user_id, block)
     for contact in content.contacts:
         # The sessions are gone; that there was a post-quantum key is not to be forgotten with them.
         kept = msgspec.structs.replace(contact, classical=False, post_quantum=contact.had_kem)
-        made.put(records.CONTACT, contact.user_id, kept)
+        tx.put(records.CONTACT, contact.user_id, kept)
     waiting = {entry.message_id for entry in content.outbox}
     for sent in content.sent:
         # What burns or expires and still waited is not in the file, so nobody will send it.
         is_left = sent.state == DeliveryState.QUEUED and sent.message_id not in waiting
         state = int(DeliveryState.FAILED) if is_left else sent.state
-        made.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, state=state))
+        tx.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, state=state))
     for received in content.received:
         name = records.pair(received.sender, received.message_id)
-        made.put(records.RECEIVED, name, received)
-        made.put(records.SEEN, name, Mark(received.received_at))
+        tx.put(records.RECEIVED, name, received)
+        tx.put(records.SEEN, name, Mark(received.received_at))
     for entry in content.outbox:
-        made.put(records.OUTBOX, entry.message_id, entry)
+        tx.put(records.OUTBOX, entry.message_id, entry)
     for unanswered in content.unanswered:
-        made.put(records.UNANSWERED, unanswered.message_id, unanswered)
+        tx.put(records.UNANSWERED, unanswered.message_id, unanswered)
     for marker in content.inbox:
-        made.put(records.INBOX, records.pair(marker.sender, marker.message_id), marker)
+        tx.put(records.INBOX, records.pair(marker.sender, marker.message_id), marker)
     for told in content.receipts:
-        made.put(records.RECEIPT, records.pair(told.sender, told.message_id), told, due=told.at + KEEP_MS)
+        tx.put(records.RECEIPT, records.pair(told.sender, told.message_id), told, due=told.at + KEEP_MS)
     for waits in content.requests:
         # Its keys have stayed behind: it is asked for again once its sender was let in.
         name = records.pair(waits.sender, waits.message_id)
-        made.put(records.REQUEST, name, waits, due=waits.due)
+        tx.put(records.REQUEST, name, waits, due=waits.due)
 
 
 def _read(path: Path, words: list[bytes]) -> Content:

@@ -451,7 +451,7 @@ class Client:
         Args:
             timeout: seconds.
         """
-        self._messenger.hurry()
+        self._messenger.flush()
         self._changed()
         await self._hub.wait_until(lambda: not (self._messenger.untold and self._messenger.is_online), timeout)
 

@@ -1,25 +1,26 @@
 """Encrypted sessions with peers: begin, seal, open. Synchronous, on one vault.
 
-Each step that changes a ratchet happens inside a transaction of the caller's, together
-with what it was for: so a text is never encrypted twice with one key, and never acked
-before it is on disk.
+Each step that changes a ratchet is part of the transaction that stores what it was for: so
+a text is never encrypted twice with one key, and never acked before it is on disk.
 """
 
 import base64
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
 from phantom_messenger.client import content, records
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.prekeychain import PreKeyChain
 from phantom_messenger.client.records import ContactRecord, Mark, OutboxRecord
-from phantom_messenger.client.sessions import Sessions
+from phantom_messenger.client.sessions import Sessions, StoredSessions
 from phantom_messenger.client.status import Trust
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import handshake, ratchet, session
 from phantom_messenger.crypto.errors import (
     CryptoError,
@@ -78,35 +79,71 @@ class Opened(NamedTuple):
     is_weak: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """What is known of a peer, and the sessions with them: loaded once for each step."""
+
+    contact: ContactRecord
+    stored: StoredSessions
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions, the one in use first."""
+        return self.stored.sessions
+
+    @property
+    def sending(self) -> Session | None:
+        """The first that can send, that is with the key which the user knows, and as safe as the user wants it."""
+        for found in self.sessions:
+            is_usable = found.ratchet.cks is not None and self.contact.key in {b"", found.peer.public}
+            if is_usable and (self.contact.allows_classical or not found.classical):
+                return found
+        return None
+
+    @property
+    def budget(self) -> tuple[int, int]:
+        """How many sessions, and how many skipped keys, are kept of this user."""
+        if self.contact.is_known:
+            return MAX_SESSIONS, ratchet.MAX_SKIPPED_KEYS
+        return MAX_STRANGER_SESSIONS, MAX_STRANGER_SKIPPED_KEYS
+
+
 class Conversations:
     """All sessions of one identity. Times are milliseconds since 1970.
 
     Args:
         vault: holds them.
+        book: what is known of the peers.
         identity: one's own.
         prekeys: one's own.
         random: a source of random bytes.
     """
 
     def __init__(
-        self, vault: Vault, identity: OwnIdentity, prekeys: PreKeyChain, random: Callable[[int], bytes]
+        self,
+        vault: Vault,
+        book: AddressBook,
+        identity: OwnIdentity,
+        prekeys: PreKeyChain,
+        random: Callable[[int], bytes],
     ) -> None:
         self._vault = vault
+        self._book = book
         self._identity = identity
         self._own_id = identity.peer.user_id
         self._prekeys = prekeys
         self._random = random
         self._sessions = Sessions(vault)
 
+    def load(self, peer: str) -> PeerState:
+        """What is known of a peer now."""
+        return PeerState(self._book.get(peer), self._sessions.load(peer))
+
     def has_session(self, peer: str) -> bool:
         """Whether something can be sealed for this peer now."""
-        return self._to_send_with(peer, self._load(peer)) is not None
+        return self.load(peer).sending is not None
 
-    def had_kem(self, peer: str) -> bool:
-        """Whether this user ever had a post-quantum key."""
-        return self._contact(peer).had_kem
-
-    def begin(self, peer: str, bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
+    def begin(self, tx: Transaction, state: PeerState, bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
         """Start a session with the owner of a bundle, and use it from now on.
 
         Raises:
@@ -114,41 +151,42 @@ class Conversations:
             NoPostQuantumKey: the bundle has none, and the user has not allowed that.
             CryptoError: the bundle is not this peer's, or not in order.
         """
-        _check_certified(peer, bundle.identity)
+        contact = state.contact
+        _check_certified(contact.user_id, bundle.identity)
         started = session.start(
             self._identity,
             bundle,
             ephemeral,
             own_id=self._own_id,
-            peer_id=base64.b64decode(peer),
+            peer_id=base64.b64decode(contact.user_id),
             random=self._random,
         )
-        if self._known_key(peer) not in {b"", bundle.identity.public}:
+        if contact.key not in {b"", bundle.identity.public}:
             raise ChangedKey("the key behind this id is another one than before")
-        contact = self._contact(peer)
         if started.classical and not contact.allows_classical:
             raise NoPostQuantumKey(had_one=contact.had_kem)
-        with self._vault.transaction():
-            self._note_key(peer, bundle.identity.public, classical=started.classical, has_kem=not started.classical)
-            self._store(peer, [started, *self._load(peer)])
+        self._note_key(tx, contact, bundle.identity.public, classical=started.classical, has_kem=not started.classical)
+        self._store(tx, state, [started, *state.sessions])
 
-    def note_offered(self, peer: str, key: bytes) -> None:
+    def note_offered(self, tx: Transaction, peer: str, key: bytes) -> None:
         """Remember the other key of a claimed id, for the user to look at."""
-        with self._vault.transaction():
-            self._note_key(peer, key, classical=False, has_kem=False)
+        self._note_key(tx, self._book.get(peer), key, classical=False, has_kem=False)
 
-    def seal(self, entry: OutboxRecord, receipts: dict[str, list[str]] | None = None) -> OutboxRecord:
-        """Encrypt an entry of the outbox; call it inside a transaction that stores the result.
+    def seal(
+        self, tx: Transaction, state: PeerState, entry: OutboxRecord, receipts: dict[str, list[str]] | None = None
+    ) -> OutboxRecord:
+        """Encrypt an entry of the outbox.
 
         Args:
+            tx: stores the result, too.
+            state: of its recipient.
             entry: a text, or a receipt.
             receipts: what a receipt says: message ids by status.
 
         Raises:
             UndecryptableMessage: there is no session to send with.
         """
-        sessions = self._load(entry.peer)
-        chosen = self._to_send_with(entry.peer, sessions)
+        chosen = state.sending
         if chosen is None:
             raise UndecryptableMessage("there is no session with this peer")
         ends: dict[str, Any] = {
@@ -161,13 +199,14 @@ class Conversations:
         ends |= (receipts or {}) if entry.text is None else {"body": entry.text}
         body = content.Receipt(**ends) if entry.text is None else content.Text(**ends)
         after, message = session.encrypt(chosen, content.encode(body), self._random)
-        self._store(entry.peer, [after if found is chosen else found for found in sessions])
+        self._store(tx, state, [after if found is chosen else found for found in state.sessions])
         return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
 
-    def open(self, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:
-        """Decrypt a message; call it inside a transaction that stores what it says.
+    def open(self, tx: Transaction, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:
+        """Decrypt a message.
 
         Args:
+            tx: stores what it says, too.
             frame: as the relay delivered it.
             signed_text: what the sender's signature covers.
             now: milliseconds since 1970.
@@ -177,14 +216,15 @@ class Conversations:
         """
         sender = frame.payload.sender_id
         message = session.parse(base64.b64decode(frame.payload.encrypted))
-        sessions = self._load(sender)
+        state = self.load(sender)
+        contact, sessions = state.contact, state.sessions
         is_new = message.handshake is not None and not any(
             known.id == message.handshake.ephemeral for known in sessions
         )
-        self._check_signature(sender, message, sessions, frame.signature, signed_text)
+        self._check_signature(state, message, frame.signature, signed_text)
         if is_new:
-            sessions = self._answered(sender, message, sessions, now)
-        before, after, plaintext = self._decrypt(message, sessions, now, most=self._budget(sender)[1])
+            sessions = self._answered(tx, sender, message, sessions, now)
+        before, after, plaintext = self._decrypt(message, sessions, now, most=state.budget[1])
         after.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
         found = content.decode(plaintext)
         if (found.sender, found.recipient, found.sender_key, found.recipient_key) != (
@@ -197,13 +237,15 @@ class Conversations:
         # Who asks for something again has lost the other sessions, perhaps also the one that would win.
         is_asking = isinstance(found, content.Receipt) and bool(found.undecryptable)
         sessions = _renewed(sessions, before, after, first=is_asking or not _is_rival(sessions[0], before))
-        self._store(sender, sessions)
-        allows_classical = after.classical and self._contact(sender).allows_classical
+        self._store(tx, state, sessions)
+        allows_classical = after.classical and contact.allows_classical
         is_weak = after.classical and not allows_classical
         in_use = next((one for one in sessions if allows_classical or not one.classical), after)
-        self._note_key(sender, after.peer.public, classical=in_use.classical, has_kem=not after.classical)
+        contact = self._note_key(
+            tx, contact, after.peer.public, classical=in_use.classical, has_kem=not after.classical
+        )
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
-        return Opened(found, late, is_new, self._known_key(sender) == after.peer.public, is_weak)
+        return Opened(found, late, is_new, contact.key == after.peer.public, is_weak)
 
     def check(self, frame: frames.RoutedMessage) -> None:
         """Whether a message is signed by its sender: all that is done for a stranger's.
@@ -214,20 +256,18 @@ class Conversations:
         sender = frame.payload.sender_id
         message = session.parse(base64.b64decode(frame.payload.encrypted))
         signed_text = codec.signed_text(codec.original(frame))
-        self._check_signature(sender, message, self._load(sender), frame.signature, signed_text)
+        self._check_signature(self.load(sender), message, frame.signature, signed_text)
 
-    def _check_signature(
-        self, sender: str, message: Parsed, sessions: list[Session], signature: str, signed_text: bytes
-    ) -> None:
+    def _check_signature(self, state: PeerState, message: Parsed, signature: str, signed_text: bytes) -> None:
         """Before any work: the envelope is signed by somebody with whom there is a session, or begins one.
 
         Raises:
             InvalidSignature: it is not; nobody's message was lost.
             UndecryptableMessage: nothing is known to check it with.
         """
-        keys = {found.peer.public for found in sessions} | {self._known_key(sender)} - {b""}
+        keys = {found.peer.public for found in state.sessions} | {state.contact.key} - {b""}
         if message.handshake is not None:
-            _check_certified(sender, message.handshake.identity)
+            _check_certified(state.contact.user_id, message.handshake.identity)
             keys = {message.handshake.identity.public}
         if not keys:
             raise UndecryptableMessage("there is no session with this peer")
@@ -237,16 +277,17 @@ class Conversations:
                 return
         raise InvalidSignature("the envelope is not signed by its sender")
 
-    def forget_old(self, now: int) -> None:
-        """Erase keys that are too old to be kept; call it inside a transaction."""
-        for _, contact in self._vault.all(records.CONTACT, ContactRecord):
-            self._sessions.forget_old(contact.user_id, now)
+    def forget_old(self, tx: Transaction, peer: str, now: int) -> None:
+        """Erase keys with a peer that are too old to be kept."""
+        self._sessions.forget_old(tx, peer, now)
 
-    def forget(self, peer: str) -> None:
-        """Erase all sessions with a peer; call it inside a transaction."""
-        self._sessions.forget(peer)
+    def forget(self, tx: Transaction, peer: str) -> None:
+        """Erase all sessions with a peer."""
+        self._sessions.forget(tx, peer)
 
-    def _answered(self, sender: str, message: Parsed, sessions: list[Session], now: int) -> list[Session]:
+    def _answered(
+        self, tx: Transaction, sender: str, message: Parsed, sessions: list[Session], now: int
+    ) -> list[Session]:
         """The sessions with the one that this message's handshake begins."""
         header = message.handshake
         assert header is not None  # noqa: S101 - the caller looked
@@ -264,8 +305,8 @@ class Conversations:
             peer_id=base64.b64decode(sender),
         )
         fresh = session.answer(header, agreement, signed.pair)
-        self._prekeys.consume(header)
-        self._vault.put(records.HANDSHAKE, fingerprint, Mark(now), due=now)
+        self._prekeys.consume(tx, header)
+        tx.put(records.HANDSHAKE, fingerprint, Mark(now), due=now)
         return _ordered(fresh, sessions)
 
     def _decrypt(
@@ -287,29 +328,10 @@ class Conversations:
                 return known, after, plaintext
         raise last
 
-    def _to_send_with(self, peer: str, sessions: list[Session]) -> Session | None:
-        """The first that can send, that is with the key which the user knows, and as safe as the user wants it."""
-        key, allows_classical = self._known_key(peer), self._contact(peer).allows_classical
-        return next(
-            (
-                found
-                for found in sessions
-                if found.ratchet.cks is not None
-                and key in {b"", found.peer.public}
-                and (allows_classical or not found.classical)
-            ),
-            None,
-        )
-
-    def _contact(self, peer: str) -> ContactRecord:
-        return self._vault.find(records.CONTACT, peer, ContactRecord) or ContactRecord(user_id=peer)
-
-    def _known_key(self, peer: str) -> bytes:
-        return self._contact(peer).key
-
-    def _note_key(self, peer: str, key: bytes, *, classical: bool, has_kem: bool) -> None:
+    def _note_key(
+        self, tx: Transaction, contact: ContactRecord, key: bytes, *, classical: bool, has_kem: bool
+    ) -> ContactRecord:
         """Remember the key of a peer; if another one is known, only the user can give it that place."""
-        contact = self._contact(peer)
         if contact.key in {b"", key}:
             after = msgspec.structs.replace(
                 contact,
@@ -321,21 +343,12 @@ class Conversations:
         else:
             after = msgspec.structs.replace(contact, offered=key, trust=str(Trust.CHANGED), offered_classical=classical)
         if after != contact:
-            self._vault.put(records.CONTACT, peer, after)
+            self._book.put(tx, after)
+        return after
 
-    def _load(self, peer: str) -> list[Session]:
-        return self._sessions.load(peer)
-
-    def _store(self, peer: str, sessions: list[Session]) -> None:
-        most, most_skipped = self._budget(peer)
-        self._sessions.put(peer, sessions, most=most, most_skipped=most_skipped)
-
-    def _budget(self, peer: str) -> tuple[int, int]:
-        """How many sessions, and how many skipped keys, are kept of this user."""
-        contact = self._contact(peer)
-        if contact.is_known:
-            return MAX_SESSIONS, ratchet.MAX_SKIPPED_KEYS
-        return MAX_STRANGER_SESSIONS, MAX_STRANGER_SKIPPED_KEYS
+    def _store(self, tx: Transaction, state: PeerState, sessions: list[Session]) -> None:
+        most, most_skipped = state.budget
+        self._sessions.put(tx, state.stored, sessions, most=most, most_skipped=most_skipped)
 
 
 def _candidates(message: Parsed, sessions: list[Session]) -> list[Session]:

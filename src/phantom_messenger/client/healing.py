@@ -12,7 +12,7 @@ import msgspec
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import HealedRecord, UnreadableRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 
 HOUR_MS: Final = 3_600_000
 MAX_SESSIONS_PER_HOUR: Final = 3
@@ -55,24 +55,24 @@ class Healing:
         for _, record in vault.all(records.UNREADABLE, UnreadableRecord):
             self._unreadable.setdefault(record.sender, {})[record.message_id] = record
 
-    def note(self, sender: str, message_id: str, now: int, *, curable: bool) -> bool:
+    def note(self, tx: Transaction, sender: str, message_id: str, now: int, *, recoverable: bool) -> bool:
         """Remember that a message cannot be read; False if that is known already, or there are too many.
 
         Args:
+            tx: stores it.
             sender: user id.
             message_id: of the message.
             now: since when.
-            curable: whether sending it again would help.
+            recoverable: whether sending it again would help.
         """
         known = self._unreadable.get(sender, {})
         before = known.get(message_id)
         # What anybody on the way can forge must not take the places of what can be asked for.
-        alike = sum(1 for one in known.values() if one.curable == curable)
-        if alike >= MAX_REMEMBERED or (before is not None and (before.curable or not curable)):
+        alike = sum(1 for one in known.values() if one.curable == recoverable)
+        if alike >= MAX_REMEMBERED or (before is not None and (before.curable or not recoverable)):
             return False
-        record = UnreadableRecord(message_id=message_id, sender=sender, at=now, curable=curable)
-        with self._vault.transaction():
-            self._put(record)
+        record = UnreadableRecord(message_id=message_id, sender=sender, at=now, curable=recoverable)
+        self._put(tx, record)
         return True
 
     def keeps(self, sender: str, message_id: str, *, known: bool) -> bool:
@@ -83,21 +83,21 @@ class Healing:
         alike = [name for name, one in found.items() if one.curable == found[message_id].curable]
         return message_id in alike[: MAX_KEPT if known else MAX_KEPT_OF_STRANGER]
 
-    def forget(self, now: int) -> None:
-        """Forget what nobody will send again; call it inside a transaction."""
+    def forget(self, tx: Transaction, now: int) -> None:
+        """Forget what nobody will send again."""
         for record in self._vault.overdue(records.UNREADABLE, now, UnreadableRecord):
-            self.readable(record.sender, record.message_id)
+            self.readable(tx, record.sender, record.message_id)
 
-    def readable(self, sender: str, message_id: str) -> None:
-        """It could be read after all; call it inside a transaction."""
+    def readable(self, tx: Transaction, sender: str, message_id: str) -> None:
+        """It could be read after all."""
         if message_id in self._unreadable.get(sender, {}):
-            self._vault.delete(records.UNREADABLE, records.pair(sender, message_id))
-            self._vault.when_kept(lambda: self._forget(sender, message_id))
+            tx.delete(records.UNREADABLE, records.pair(sender, message_id))
+            tx.on_commit(lambda: self._forget(sender, message_id))
 
-    def drop(self, sender: str) -> None:
-        """Nothing of this user is asked for any more; call it inside a transaction."""
+    def drop(self, tx: Transaction, sender: str) -> None:
+        """Nothing of this user is asked for any more."""
         for message_id in list(self._unreadable.get(sender, {})):
-            self.readable(sender, message_id)
+            self.readable(tx, sender, message_id)
 
     def _forget(self, sender: str, message_id: str) -> None:
         self._unreadable[sender].pop(message_id, None)
@@ -110,11 +110,11 @@ class Healing:
         """The messages of a sender that may be asked for now."""
         return [record.message_id for record in self._unreadable.get(sender, {}).values() if _is_due(record, now)]
 
-    def asked(self, sender: str, message_ids: list[str], now: int) -> None:
-        """They are asked for; call it inside a transaction."""
+    def asked(self, tx: Transaction, sender: str, message_ids: list[str], now: int) -> None:
+        """They are asked for."""
         for message_id in message_ids:
             record = self._unreadable[sender][message_id]
-            self._put(msgspec.structs.replace(record, asked_at=now, times=record.times + 1))
+            self._put(tx, msgspec.structs.replace(record, asked_at=now, times=record.times + 1))
 
     def needs_session(self, sender: str, now: int, monotonic: int) -> bool:
         """Whether to ask in a new session; else the one in use is new enough, or there were too many.
@@ -132,15 +132,15 @@ class Healing:
             and all(monotonic - at >= SETTLE_MS for at in here)
         )
 
-    def began(self, sender: str, now: int, monotonic: int) -> None:
-        """A new session was begun for this; call it inside a transaction."""
+    def began(self, tx: Transaction, sender: str, now: int, monotonic: int) -> None:
+        """A new session was begun for this."""
         self._begun_here.setdefault(sender, []).append(monotonic)
-        self._vault.put(records.HEALED, sender, HealedRecord(at=[*self._begun(sender, now), now]))
+        tx.put(records.HEALED, sender, HealedRecord(at=[*self._begun(sender, now), now]))
 
-    def _put(self, record: UnreadableRecord) -> None:
+    def _put(self, tx: Transaction, record: UnreadableRecord) -> None:
         name = records.pair(record.sender, record.message_id)
-        self._vault.put(records.UNREADABLE, name, record, due=record.at + KEEP_MS)
-        self._vault.when_kept(lambda: self._remember(record))
+        tx.put(records.UNREADABLE, name, record, due=record.at + KEEP_MS)
+        tx.on_commit(lambda: self._remember(record))
 
     def _remember(self, record: UnreadableRecord) -> None:
         self._unreadable.setdefault(record.sender, {})[record.message_id] = record

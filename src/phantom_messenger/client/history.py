@@ -7,11 +7,12 @@ profile of years opens as fast as a new one.
 import heapq
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from phantom_messenger.client import records
+from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
@@ -46,21 +47,19 @@ class History:
 
     Args:
         vault: holds what was sent and received.
-        shown: a moment of the device's steady time as milliseconds since 1970.
     """
 
-    def __init__(self, vault: Vault, shown: Callable[[int], int]) -> None:
+    def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._shown = shown
 
     def with_peer(
-        self, peer: str, now: int, *, since: int | None = None, search: str | None = None, limit: int | None = None
+        self, peer: str, now: Moment, *, since: int | None = None, search: str | None = None, limit: int | None = None
     ) -> list[HistoryEntry]:
         """The texts of one conversation, the oldest first.
 
         Args:
             peer: user id.
-            now: steady time; what has expired by then is not shown.
+            now: what has expired by then is not shown.
             since: leave out what this device got or wrote earlier, in milliseconds since 1970.
             search: only texts in which this stands, in whatever case and normal form.
             limit: no more than the last so many.
@@ -74,7 +73,7 @@ class History:
         )
         return list(islice(found, None if limit is None else min(limit, sys.maxsize)))[::-1]
 
-    def _newest(self, peer: str, now: int) -> Iterator[HistoryEntry]:
+    def _newest(self, peer: str, now: Moment) -> Iterator[HistoryEntry]:
         """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes."""
         sent = (self._of_sent(one, now) for one in self._vault.newest(records.SENT, SentRecord) if one.peer == peer)
         received = (
@@ -84,9 +83,9 @@ class History:
         )
         return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
 
-    def _of_received(self, record: ReceivedRecord, now: int) -> HistoryEntry:
+    def _of_received(self, record: ReceivedRecord, now: Moment) -> HistoryEntry:
         name = records.pair(record.sender, record.message_id)
-        is_over = record.expires_at is not None and record.expires_at <= now
+        is_over = record.expires_at is not None and record.expires_at <= now.persistent
         if record.text is None:
             gone = "burned" if record.burn and record.read else "expired"
         else:
@@ -102,12 +101,12 @@ class History:
             state=None,
             is_waiting=self._vault.has(records.INBOX, name),
             burn_after_read=record.burn,
-            expires_at=None if record.expires_at is None else self._shown(record.expires_at),
+            expires_at=None if record.expires_at is None else now.wall_at(record.expires_at),
         )
 
-    def _of_sent(self, record: SentRecord, now: int) -> HistoryEntry:
+    def _of_sent(self, record: SentRecord, now: Moment) -> HistoryEntry:
         state = DeliveryState(record.state)
-        is_over = record.expires_at is not None and record.expires_at <= now
+        is_over = record.expires_at is not None and record.expires_at <= now.persistent
         gone = (
             "" if record.text is not None and not is_over else "burned" if state is DeliveryState.BURNED else "expired"
         )
@@ -122,7 +121,7 @@ class History:
             state=state,
             is_waiting=False,
             burn_after_read=record.burn,
-            expires_at=None if record.expires_at is None else self._shown(record.expires_at),
+            expires_at=None if record.expires_at is None else now.wall_at(record.expires_at),
         )
 
 

@@ -1,6 +1,5 @@
 """Received texts: on disk before they are acked, handed out until they are handled, gone when it is time."""
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,7 +10,7 @@ from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import InboxRecord, Mark, ReceivedRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.wire import codec, frames
 
 KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
@@ -45,48 +44,40 @@ class Inbox:
         self._healing = healing
         self._told_again: dict[str, int] = {}
 
-    def take(
-        self,
-        frame: frames.RoutedMessage,
-        now: int,
-        told: Callable[[str, content.Receipt], None],
-        *,
-        wall: int,
-        came: int | None = None,
-    ) -> Opened | None:
-        """Decrypt and keep a message, all in one transaction; None if it was taken before.
+    def has_seen(self, sender: str, message_id: str) -> bool:
+        """Whether a message was received before."""
+        return self._vault.has(records.SEEN, records.pair(sender, message_id))
+
+    def receive(
+        self, tx: Transaction, frame: frames.RoutedMessage, now: int, *, wall: int, came: int | None = None
+    ) -> Opened:
+        """Decrypt a message that was not seen before, and keep it.
 
         Args:
+            tx: stores what follows from it, too.
             frame: as the relay delivered it.
             now: steady time.
-            told: called inside the transaction with the sender and what a receipt says.
             wall: milliseconds since 1970 by the device's clock, to be shown.
             came: when it came, in steady time, if that was not now.
 
         Raises:
-            CryptoError: it cannot be read; nothing has changed.
+            CryptoError: it cannot be read; roll back.
             VaultError: it could not be kept.
         """
         sender, message_id = frame.payload.sender_id, frame.payload.message_id
         name = records.pair(sender, message_id)
-        if self._vault.has(records.SEEN, name):
-            self._tell_again(sender, message_id, now)
-            return None
-        with self._vault.transaction():
-            opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
-            if isinstance(opened.content, content.Text):
-                self._put(frame, opened.content, now if came is None else came, wall)
-                self._hand_out(sender, message_id)
-                self._vault.put(records.SEEN, name, Mark(now))
-                self._receipts.put(sender, message_id, "delivered", now)
-            else:
-                self._vault.put(records.SEEN, name, Mark(now), due=now + KEEP_SEEN_RECEIPTS_MS)
-                if opened.is_known:
-                    told(sender, opened.content)
-            self._healing.readable(sender, message_id)
+        opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
+        if isinstance(opened.content, content.Text):
+            self._put(tx, frame, opened.content, now if came is None else came, wall)
+            self._hand_out(tx, sender, message_id)
+            tx.put(records.SEEN, name, Mark(now))
+            self._receipts.put(tx, sender, message_id, "delivered", now)
+        else:
+            tx.put(records.SEEN, name, Mark(now), due=now + KEEP_SEEN_RECEIPTS_MS)
+        self._healing.readable(tx, sender, message_id)
         return opened
 
-    def _put(self, frame: frames.RoutedMessage, text: content.Text, now: int, wall: int) -> None:
+    def _put(self, tx: Transaction, frame: frames.RoutedMessage, text: content.Text, now: int, wall: int) -> None:
         payload, options = frame.payload, frame.payload.options
         name = records.pair(payload.sender_id, payload.message_id)
         expires_at = None if options.expires_in is None else now + options.expires_in
@@ -99,22 +90,22 @@ class Inbox:
             burn=options.burn_after_read,
             expires_at=expires_at,
         )
-        self._vault.put(records.RECEIVED, name, received, due=expires_at)
+        tx.put(records.RECEIVED, name, received, due=expires_at)
 
-    def _hand_out(self, sender: str, message_id: str) -> None:
+    def _hand_out(self, tx: Transaction, sender: str, message_id: str) -> None:
         record = InboxRecord(message_id=message_id, sender=sender)
-        self._vault.put(records.INBOX, records.pair(sender, message_id), record)
+        tx.put(records.INBOX, records.pair(sender, message_id), record)
 
-    def look(self, frame: frames.RoutedMessage, now: int, *, came: int, wall: int) -> None:
-        """Decrypt and keep a stranger's message, and hand it to nobody yet; call it inside a transaction.
+    def look(self, tx: Transaction, frame: frames.RoutedMessage, now: int, *, came: int, wall: int) -> None:
+        """Decrypt and keep a stranger's message, and hand it to nobody yet.
 
         Raises:
             CryptoError: it cannot be read.
         """
-        opened = self._conversations.open(frame, codec.signed_text(codec.original(frame)), now)
+        opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
         if isinstance(opened.content, content.Text):
-            self._put(frame, opened.content, came, wall)
-        self._vault.put(records.SEEN, records.pair(frame.payload.sender_id, frame.payload.message_id), Mark(now))
+            self._put(tx, frame, opened.content, came, wall)
+        tx.put(records.SEEN, records.pair(frame.payload.sender_id, frame.payload.message_id), Mark(now))
 
     def looked_at(self, sender: str, message_id: str, now: int) -> ReceivedRecord | None:
         """A stranger's text that was decrypted; None if there is none, or not any more."""
@@ -122,29 +113,27 @@ class Inbox:
         is_gone = found is None or found.text is None or (found.expires_at is not None and found.expires_at <= now)
         return None if is_gone else found
 
-    def let_in(self, sender: str, message_id: str, now: int) -> bool:
-        """A stranger's text that was looked at is handed out now; False if it is gone; call it inside a transaction."""
+    def let_in(self, tx: Transaction, sender: str, message_id: str, now: int) -> bool:
+        """A stranger's text that was looked at is handed out now; False if it is gone."""
         if self.looked_at(sender, message_id, now) is None:
             return False
-        self._hand_out(sender, message_id)
-        self._receipts.put(sender, message_id, "delivered", now)
+        self._hand_out(tx, sender, message_id)
+        self._receipts.put(tx, sender, message_id, "delivered", now)
         return True
 
-    def _tell_again(self, sender: str, message_id: str, now: int) -> None:
-        """A text came again: its sender may not know what became of it."""
+    def due_again(self, sender: str, message_id: str, now: int) -> str:
+        """What the sender of a text that came again is to be told of it, '' if nothing; not too often."""
         name = records.pair(sender, message_id)
         if now - self._told_again.get(name, now - TELL_AGAIN_MS) < TELL_AGAIN_MS:
-            return
+            return ""
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None:
-            return
+            return ""
         self._told_again.pop(name, None)
         self._told_again[name] = now
         if len(self._told_again) > MAX_TOLD_AGAIN:
             del self._told_again[next(iter(self._told_again))]
-        status = "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
-        with self._vault.transaction():
-            self._receipts.put(sender, message_id, status, now)
+        return "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
 
     def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
         """The first text behind a position, of a sender if one is named, that was not handled."""
@@ -162,8 +151,8 @@ class Inbox:
 
     def handled(self, sender: str, message_id: str) -> None:
         """The application is done with a text; it will not be handed out again."""
-        with self._vault.transaction():
-            self._vault.delete(records.INBOX, records.pair(sender, message_id))
+        with self._vault.transaction() as tx:
+            tx.delete(records.INBOX, records.pair(sender, message_id))
 
     def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
         """The user has read a text: it is handled, and burns if that was asked. ``quiet``: its sender is not told."""
@@ -173,16 +162,16 @@ class Inbox:
             return
         after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)
         status = "burned" if received.burn else "read"
-        with self._vault.transaction():
-            self._vault.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
+        with self._vault.transaction() as tx:
+            tx.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
             if not quiet:
-                self._acks.put(sender, message_id, status)
-                self._receipts.put(sender, message_id, status, now)
-            self._vault.delete(records.INBOX, name)
+                self._acks.put(tx, sender, message_id, status)
+                self._receipts.put(tx, sender, message_id, status, now)
+            tx.delete(records.INBOX, name)
 
-    def forget_expired(self, now: int) -> None:
-        """Erase the texts whose time has come; call it inside a transaction."""
+    def forget_expired(self, tx: Transaction, now: int) -> None:
+        """Erase the texts whose time has come."""
         for received in self._vault.overdue(records.RECEIVED, now, ReceivedRecord):
             name = records.pair(received.sender, received.message_id)
-            self._vault.put(records.RECEIVED, name, msgspec.structs.replace(received, text=None))
-        self._vault.forget(records.SEEN, now)
+            tx.put(records.RECEIVED, name, msgspec.structs.replace(received, text=None))
+        tx.delete_due(records.SEEN, now)

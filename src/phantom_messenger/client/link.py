@@ -5,7 +5,6 @@ answers find them. What the frames are for is not its business.
 """
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -132,6 +131,12 @@ class Link:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
+    def limit(self, rate: RateClass) -> int | None:
+        """Frames of a class a minute; None if the relay does not limit them."""
+        if not self.is_limited:
+            return None
+        return self.messages_per_minute if rate is RateClass.MESSAGE else RATES[rate]
+
     def relay_time(self, now: int) -> int:
         """The relay's wall clock, as far as it is known, at a monotonic time."""
         return self._wall + (now - self._now) + self.offset
@@ -210,33 +215,32 @@ class Link:
     def ping(self, now: int) -> int:
         """Ask for a sign of life; returns the number that ``PongSeen`` will carry."""
         self._pinged_at = self._last_ping_at = now
-        return int(self.send(lambda request, time: frames.Ping(id=request, timestamp=time), now))
+        return int(self.send(frames.Ping(timestamp=0), now))
 
-    def send(self, build: Callable[[str, int], frames.Frame], now: int) -> str:
-        """Send a frame that needs no signature; ``build`` gets its id and the relay's time.
+    def send(self, frame: frames.ClientFrame, now: int) -> str:
+        """Send a frame that needs no signature; it gets an id and the relay's time.
 
         Returns:
             The id, which a direct answer repeats.
         """
         request = self._next_request()
-        self._push(build(request, self.relay_time(now)), now)
+        self._push(msgspec.structs.replace(frame, id=request, timestamp=self.relay_time(now)), now)
         return request
 
-    def send_signed(self, build: Callable[[str, int], F], now: int) -> str:
-        """As ``send``, signed by the identity; the frame is built with any signature."""
+    def send_signed(self, frame: frames.SignedFrame, now: int) -> str:
+        """As ``send``, signed by the identity, whatever signature the frame has."""
         request = self._next_request()
         self._signed_requests[request] = None
         if len(self._signed_requests) > MAX_SIGNED:
             del self._signed_requests[next(iter(self._signed_requests))]
-        self._push(self._signed(build(request, self.relay_time(now))), now)
+        self._push(self._signed(msgspec.structs.replace(frame, id=request, timestamp=self.relay_time(now))), now)
         return request
 
     def _authenticate(self, challenge: str, now: int) -> None:
         self.state = LinkState.AUTHENTICATING
         self.challenge = challenge
         self.send_signed(
-            lambda request, time: frames.Auth(
-                id=request,
+            frames.Auth(
                 payload=frames.AuthPayload(
                     audience=self.audience,
                     challenge=challenge,
@@ -244,7 +248,7 @@ class Link:
                     public_key=base64.b64encode(self._identity.peer.public).decode(),
                     user_id=self._user_id,
                 ),
-                timestamp=time,
+                timestamp=0,
             ),
             now,
         )

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import UnsetType
 
 from phantom_messenger.rate_window import Window
+from phantom_messenger.wire import frames
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
 
 PACE_SPAN_MS: Final = RATE_WINDOW_MS + 1_000
@@ -30,6 +31,9 @@ def span(milliseconds: int) -> str:
     return f"{seconds} seconds" if seconds != 1 else "1 second"
 
 
+SOON_MS: Final = 1_000
+"""The shortest wait after a refusal, whatever the relay names."""
+
 LONGEST_ASKED_MS: Final = 600_000
 """How long a relay can keep a client from asking again, whatever it names."""
 
@@ -42,10 +46,21 @@ def asked(retry_after: int | UnsetType | None, otherwise: int, *, longest: int =
     return otherwise if retry_after is None or isinstance(retry_after, UnsetType) else min(retry_after, longest)
 
 
+def reason_of(error: frames.Error) -> object:
+    """``details.reason`` of an error, '' if the relay does not say."""
+    return "" if isinstance(error.payload.details, UnsetType) else error.payload.details.get("reason", "")
+
+
 class Pacing:
     """Windows and pauses; times are monotonic milliseconds. Windows outlive a connection, as the relay's do."""
 
     def __init__(self) -> None:
+        self._held: set[str] = set()
+        """Users to whom nothing is written for another reason."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Another relay, which has counted nothing yet."""
         self._windows: dict[RateClass, Window] = {}
         self._full_until: dict[RateClass, int] = {}
         self._until: dict[RateClass, int] = {}
@@ -62,10 +77,20 @@ class Pacing:
 
     def may_reach(self, peer: str, now: int) -> bool:
         """Whether no pause holds for this user."""
-        return now >= self._peers.get(peer, 0)
+        return peer not in self._held and now >= self._peers.get(peer, 0)
 
-    def take(self, rate: RateClass, limit: int | None, now: int) -> bool:
+    def hold(self, peer: str) -> None:
+        """Write nothing to this user until they are released."""
+        self._held.add(peer)
+
+    def release(self, peer: str) -> None:
+        """Write to this user again."""
+        self._held.discard(peer)
+
+    def acquire(self, rate: RateClass, limit: int | None, now: int) -> bool:
         """Count a frame of a class, of which ``limit`` a minute are allowed; False, and a pause, if it has to wait."""
+        if not self.may_send(rate, now):
+            return False
         if limit is None:
             return True
         window = self._windows.get(rate)
@@ -103,7 +128,7 @@ class Pacing:
         self._unknown[peer] = wait
         self.pause_peer(peer, now + wait)
 
-    def forgive(self, peer: str) -> None:
+    def reset_peer(self, peer: str) -> None:
         """Ask for this user at once."""
         self._peers.pop(peer, None)
         self._unknown.pop(peer, None)

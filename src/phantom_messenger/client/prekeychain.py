@@ -6,7 +6,7 @@ from typing import Final
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import Number, PreKeyRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import UnknownPreKey
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
@@ -79,11 +79,11 @@ class PreKeyChain:
         # A relay that claims an id of the far future would use up all of them.
         if highest_id is None or highest_id > now // 1000 + MAX_AHEAD:
             highest_id = 0
-        with self._vault.transaction():
-            self._vault.put(records.LAST_PREKEY_ID, "", Number(max(self._last_id(), highest_id)))
+        with self._vault.transaction() as tx:
+            tx.put(records.LAST_PREKEY_ID, "", Number(max(self._last_id(), highest_id)))
             for record in self._all():
                 if record.sort in {ONE_TIME, KEM} and not record.published:
-                    self._vault.delete(records.PREKEY, f"{record.sort}:{record.id}")
+                    tx.delete(records.PREKEY, f"{record.sort}:{record.id}")
 
     def due(self, *, one_time: int, kem: int, signed_id: int | None, last_resort_id: int | None, now: int) -> bool:
         """Whether the relay should get a publication, given what it says it has."""
@@ -108,12 +108,12 @@ class PreKeyChain:
             kem: one-time ML-KEM prekeys that it has.
             now: milliseconds since 1970.
         """
-        with self._vault.transaction():
-            self._prune(now)
-            signed = self._renewed(SIGNED, now)
-            last_resort = self._renewed(LAST_RESORT, now)
-            one_times = self._fresh(ONE_TIME, max(0, ONE_TIME_TARGET - one_time), now)
-            kems = self._fresh(KEM, max(0, KEM_TARGET - kem), now)
+        with self._vault.transaction() as tx:
+            self._prune(tx, now)
+            signed = self._renewed(tx, SIGNED, now)
+            last_resort = self._renewed(tx, LAST_RESORT, now)
+            one_times = self._fresh(tx, ONE_TIME, max(0, ONE_TIME_TARGET - one_time), now)
+            kems = self._fresh(tx, KEM, max(0, KEM_TARGET - kem), now)
         return Publication(
             SignedPreKey.make(self._identity, signed.id, signed.private),
             KemPreKey.make(self._identity, last_resort.id, last_resort.private),
@@ -125,10 +125,10 @@ class PreKeyChain:
         """The relay has it."""
         numbers = {(SIGNED, publication.signed.id), (LAST_RESORT, publication.last_resort.id)}
         numbers |= {(ONE_TIME, key.id) for key in publication.one_time} | {(KEM, key.id) for key in publication.kem}
-        with self._vault.transaction():
+        with self._vault.transaction() as tx:
             for record in self._all():
                 if (record.sort, record.id) in numbers and not record.published:
-                    self._put(record, published=True)
+                    self._put(tx, record, published=True)
 
     def named_in(self, header: HandshakeHeader) -> tuple[SignedPreKey, PreKey | None, KemPreKey | None]:
         """The private halves that a handshake needs.
@@ -149,11 +149,11 @@ class PreKeyChain:
             kem = KemPreKey.make(self._identity, record.id, record.private)
         return SignedPreKey.make(self._identity, signed.id, signed.private), one_time, kem
 
-    def consume(self, header: HandshakeHeader) -> None:
+    def consume(self, tx: Transaction, header: HandshakeHeader) -> None:
         """Erase the one-time keys of a handshake that was accepted."""
         for sort, number in ((ONE_TIME, header.one_time_prekey_id), (KEM, header.kem_prekey_id)):
             if number:
-                self._vault.delete(records.PREKEY, f"{sort}:{number}")
+                tx.delete(records.PREKEY, f"{sort}:{number}")
 
     def _all(self) -> list[PreKeyRecord]:
         return [record for _, record in self._vault.all(records.PREKEY, PreKeyRecord)]
@@ -171,31 +171,31 @@ class PreKeyChain:
             raise UnknownPreKey(f"the {sort} prekey that it was made for is gone")
         return record
 
-    def _renewed(self, sort: str, now: int) -> PreKeyRecord:
+    def _renewed(self, tx: Transaction, sort: str, now: int) -> PreKeyRecord:
         current = self._current(sort)
         if current is not None and not _is_old(current, now):
             return current
         if current is not None:
-            self._put(current, retired_at=now)
-        return self._make(sort, now)
+            self._put(tx, current, retired_at=now)
+        return self._make(tx, sort, now)
 
-    def _fresh(self, sort: str, count: int, now: int) -> list[PreKeyRecord]:
+    def _fresh(self, tx: Transaction, sort: str, count: int, now: int) -> list[PreKeyRecord]:
         waiting = [record for record in self._all() if record.sort == sort and not record.published][:count]
-        return waiting + [self._make(sort, now) for _ in range(count - len(waiting))]
+        return waiting + [self._make(tx, sort, now) for _ in range(count - len(waiting))]
 
-    def _make(self, sort: str, now: int) -> PreKeyRecord:
+    def _make(self, tx: Transaction, sort: str, now: int) -> PreKeyRecord:
         size = 64 if sort in {KEM, LAST_RESORT} else 32
-        record = PreKeyRecord(sort=sort, id=self._next_id(now), private=self._random(size), made_at=now)
-        self._vault.put(records.PREKEY, f"{sort}:{record.id}", record)
+        record = PreKeyRecord(sort=sort, id=self._next_id(tx, now), private=self._random(size), made_at=now)
+        tx.put(records.PREKEY, f"{sort}:{record.id}", record)
         return record
 
-    def _next_id(self, now: int) -> int:
+    def _next_id(self, tx: Transaction, now: int) -> int:
         """An id above all before it, as the relay demands; after a restored backup too, for time has passed.
 
         All sorts share one space: a handshake names a KEM prekey of either sort by its id alone.
         """
         number = max(now // 1000 if now // 1000 < LAST_CLOCK_ID else 0, self._last_id()) + 1
-        self._vault.put(records.LAST_PREKEY_ID, "", Number(number))
+        tx.put(records.LAST_PREKEY_ID, "", Number(number))
         return number
 
     def _last_id(self) -> int:
@@ -205,8 +205,10 @@ class PreKeyChain:
             return max((record.id for record in self._all()), default=0)
         return 0 if last is None else last.value
 
-    def _put(self, record: PreKeyRecord, *, published: bool | None = None, retired_at: int | None = None) -> None:
-        self._vault.put(
+    def _put(
+        self, tx: Transaction, record: PreKeyRecord, *, published: bool | None = None, retired_at: int | None = None
+    ) -> None:
+        tx.put(
             records.PREKEY,
             f"{record.sort}:{record.id}",
             PreKeyRecord(
@@ -219,21 +221,21 @@ class PreKeyChain:
             ),
         )
 
-    def _prune(self, now: int) -> None:
+    def _prune(self, tx: Transaction, now: int) -> None:
         for sort in (ONE_TIME, KEM):
             published = sorted(record.id for record in self._all() if record.sort == sort and record.published)
             for record in self._all():
                 # The relay keeps so many of a kind, the newest: it cannot hand this one out any more.
                 is_gone = record.sort == sort and record.id in published[:-MAX_ONE_TIME_PREKEYS]
                 if is_gone and now - record.made_at > KEEP_HANDED_OUT_MS:
-                    self._vault.delete(records.PREKEY, f"{sort}:{record.id}")
+                    tx.delete(records.PREKEY, f"{sort}:{record.id}")
         for record in self._all():
             if record.retired_at is not None and now - record.retired_at > KEEP_RETIRED_MS:
-                self._vault.delete(records.PREKEY, f"{record.sort}:{record.id}")
+                tx.delete(records.PREKEY, f"{record.sort}:{record.id}")
         signed = [record.made_at for record in self._all() if record.sort == SIGNED]
         if signed:
             # Older handshakes were made with prekeys that are gone, so they cannot be replayed.
-            self._vault.forget(records.HANDSHAKE, min(signed) - 1)
+            tx.delete_due(records.HANDSHAKE, min(signed) - 1)
 
 
 def _is_old(record: PreKeyRecord, now: int) -> bool:

@@ -33,7 +33,7 @@ class Presence:
         self._sending = sending
         self._wanted = PresenceStatus.ONLINE
         self._is_told = True
-        sending.look_absent(absent=self.looks_absent)
+        sending.visibility.is_absent = self.looks_absent
 
     @property
     def settings(self) -> Settings:
@@ -64,7 +64,7 @@ class Presence:
 
     def _show(self, before: PresenceStatus) -> None:
         self._is_told = self._is_told and self._shown is before
-        self._sending.look_absent(absent=self.looks_absent)
+        self._sending.visibility.is_absent = self.looks_absent
 
     def connected(self) -> bool:
         """A connection begins; whether its session is to look absent from the start."""
@@ -89,4 +89,4 @@ class Presence:
 
     def _say(self, link: Link, now: int, status: PresenceStatus, conversation: Any = UNSET) -> None:
         payload = frames.PresencePayload(status=status, conversation_id=conversation)
-        link.send(lambda request, time: frames.Presence(id=request, payload=payload, timestamp=time), now)
+        link.send(frames.Presence(payload=payload, timestamp=0), now)

@@ -6,7 +6,8 @@ from typing import Final
 from msgspec import UNSET
 
 from phantom_messenger.client.link import Link
-from phantom_messenger.client.pacing import asked
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.pacing import SOON_MS, asked, reason_of
 from phantom_messenger.client.prekeychain import PreKeyChain, Publication
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode, Reason
@@ -17,7 +18,6 @@ QUERY_MS: Final = 6 * 3_600_000
 MOST_AT_ONCE: Final = 2
 """Publications on one connection: the first may hold keys that the relay has already, the second none."""
 
-SOON_MS: Final = 1_000
 MINUTE_MS: Final = 61_000
 """Longer than the time over which the relay counts."""
 
@@ -50,14 +50,14 @@ class Publishing:
         if now >= self._query_at:
             self._query_at = now + QUERY_MS
             self._left = MOST_AT_ONCE
-            self._query = link.send(lambda request, time: frames.PreKeyStatusQuery(id=request, timestamp=time), now)
+            self._query = link.send(frames.PreKeyStatusQuery(timestamp=0), now)
 
     def wait(self, now: int) -> int:
         """Milliseconds until it is time."""
         return max(0, self._query_at - now)
 
-    def take(self, frame: frames.PreKeyStatus, link: Link, now: int, steady: int) -> None:
-        """The relay says what it has; ``steady`` is the time by which prekeys grow old."""
+    def handle(self, frame: frames.PreKeyStatus, link: Link, now: Moment) -> None:
+        """The relay says what it has."""
         if self._under_way is not None and frame.id == self._under_way[0]:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
@@ -67,25 +67,22 @@ class Publishing:
         highest_id = None if payload.highest_pre_key_id is UNSET else payload.highest_pre_key_id
         replace = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
         if replace and self._left:
-            self._prekeys.catch_up(highest_id, steady)
+            self._prekeys.catch_up(highest_id, now.persistent)
             one_time = kem = 0
         is_due = replace or self._prekeys.due(
             one_time=one_time,
             kem=kem,
             signed_id=signed_id,
             last_resort_id=None if payload.last_resort_kem_pre_key_id is UNSET else payload.last_resort_kem_pre_key_id,
-            now=steady,
+            now=now.persistent,
         )
         self.confirmed = not is_due
         if is_due and self._left:
             self._left -= 1
-            publication = self._prekeys.publication(one_time=one_time, kem=kem, now=steady)
+            publication = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent)
             payload_out = _payload(publication, link, replace=replace)
             request = link.send_signed(
-                lambda request, time: frames.PreKeyPublish(
-                    id=request, payload=payload_out, signature="", timestamp=time
-                ),
-                now,
+                frames.PreKeyPublish(payload=payload_out, signature="", timestamp=0), now.monotonic
             )
             self._under_way = request, publication
 
@@ -96,11 +93,10 @@ class Publishing:
             return False
         self._under_way = None
         wait = asked(error.payload.retry_after, SOON_MS)
-        reason = "" if error.payload.details is UNSET else error.payload.details.get("reason")
         if error.payload.code == ErrorCode.RATE_LIMITED:
             # The question and the publication behind it need two places, and the relay's time frees one.
             self._query_at = now + max(wait, MINUTE_MS)
-        elif error.payload.code == ErrorCode.INTERNAL_ERROR or reason == Reason.CLOCK:
+        elif error.payload.code == ErrorCode.INTERNAL_ERROR or reason_of(error) == Reason.CLOCK:
             self._query_at = now + max(wait, SOON_MS)
         return is_publication
 

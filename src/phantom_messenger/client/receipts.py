@@ -1,135 +1,142 @@
-"""What the senders of received messages are to be told, end to end encrypted, so that no relay can forge it.
+"""Receipts for the senders of received messages, end to end encrypted, so that no relay can forge them.
 
-A status is on disk before anybody is told. Those of one sender are gathered into one message,
-the carrier; they are kept until the relay says that it was delivered, and told again by another
-one if the sender could not read it.
+A status is on disk before anybody learns of it. Those of one sender are gathered into one
+message, a batch; they are kept until the relay says that it was delivered, and it is sent again
+if the sender could not read it.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_RECEIPTS
 from phantom_messenger.client.healing import MAX_RESENDS
+from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.records import ReceiptRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 
 KEEP_MS: Final = 30 * 86_400_000
 """How long a receipt is kept that was sent and of which nothing was heard."""
 
 UNDECRYPTABLE: Final = "undecryptable"
 
+K = TypeVar("K")
+
 
 class Receipts:
-    """Statuses still to be told.
+    """Statuses still to be reported to their senders.
 
     Args:
         vault: holds them.
-        is_open: whether a carrier waits and is not encrypted yet, so that more can be said in it.
+        outbox: knows which batches wait and are not encrypted yet, so that more can be said in them.
     """
 
-    def __init__(self, vault: Vault, is_open: Callable[[str], bool]) -> None:
+    def __init__(self, vault: Vault, outbox: Outbox) -> None:
         self._vault = vault
-        self._is_open = is_open
-        self._known: dict[tuple[str, str], ReceiptRecord] = {}
-        self._waiting: defaultdict[str, dict[str, ReceiptRecord]] = defaultdict(dict)
-        self._carried: dict[tuple[str, str], dict[str, ReceiptRecord]] = {}
-        """By sender and carrier."""
+        self._outbox = outbox
+        self._known: dict[str, dict[str, ReceiptRecord]] = {}
+        """By sender and message."""
+        self._waiting: dict[str, dict[str, ReceiptRecord]] = {}
+        """Those of them that are in no batch yet."""
+        self._batches: dict[tuple[str, str], dict[str, ReceiptRecord]] = {}
+        """Those that are, by sender and batch."""
         self._resends: dict[str, int] = {}
         for _, record in vault.all(records.RECEIPT, ReceiptRecord):
             self._remember(record)
 
     def senders(self) -> list[str]:
-        """Who is to be told something that no carrier has yet."""
-        return [sender for sender, statuses in self._waiting.items() if statuses]
+        """Whose messages have a status that is in no batch yet."""
+        return list(self._waiting)
 
-    def urgent(self, sender: str) -> bool:
+    def is_urgent(self, sender: str) -> bool:
         """Whether this sender is to be asked for something again."""
-        return any(record.status == UNDECRYPTABLE for record in self._waiting[sender].values())
+        return any(record.status == UNDECRYPTABLE for record in self._waiting.get(sender, {}).values())
 
-    def put(self, sender: str, message_id: str, status: str, now: int) -> None:
-        """Note a status, in place of an earlier one of this message; call it inside a transaction.
+    def put(self, tx: Transaction, sender: str, message_id: str, status: str, now: int) -> None:
+        """Note a status, in place of an earlier one of this message.
 
-        A carrier that is open says the newer one. If it only stood in a later carrier, the first would
+        A batch that is open says the newer one. If it only stood in a later batch, the first would
         seem to pass this message over, and its sender would send it again.
         """
-        known = self._known.get((sender, message_id))
-        carrier = known.carrier if known is not None and known.carrier and self._is_open(known.carrier) else ""
-        self._put(ReceiptRecord(message_id=message_id, sender=sender, status=status, at=now, carrier=carrier))
+        known = self._known.get(sender, {}).get(message_id)
+        batch = known.carrier if known is not None and self._outbox.is_open(known.carrier) else ""
+        self._put(tx, ReceiptRecord(message_id=message_id, sender=sender, status=status, at=now, carrier=batch))
 
-    def load(self, sender: str, carrier: str) -> None:
-        """Give a carrier what waits for its sender, as much as fits; call it inside a transaction."""
-        for record in list(self._waiting[sender].values())[:MAX_RECEIPTS]:
-            self._put(msgspec.structs.replace(record, carrier=carrier))
+    def assign(self, tx: Transaction, sender: str, batch: str) -> None:
+        """Put what waits for a sender into a batch, as much as fits."""
+        for record in list(self._waiting.get(sender, {}).values())[:MAX_RECEIPTS]:
+            self._put(tx, msgspec.structs.replace(record, carrier=batch))
 
-    def carried(self, sender: str, carrier: str) -> dict[str, list[str]]:
-        """What a carrier says: message ids by status."""
+    def statuses(self, sender: str, batch: str) -> dict[str, list[str]]:
+        """What a batch says: message ids by status."""
         found: dict[str, list[str]] = {"delivered": [], "read": [], "burned": [], UNDECRYPTABLE: []}
-        for record in self._carried.get((sender, carrier), {}).values():
+        for record in self._batches.get((sender, batch), {}).values():
             found[record.status].append(record.message_id)
         return found
 
-    def told(self, sender: str, carrier: str) -> None:
-        """A carrier has arrived; of anything else this is no news."""
-        with self._vault.transaction():
-            for record in list(self._carried.get((sender, carrier), {}).values()):
-                self._drop(record)
-            self._vault.when_kept(lambda: self._arrived(sender, carrier))
+    def acknowledged(self, tx: Transaction, sender: str, batch: str) -> None:
+        """A batch has arrived; of anything else this is no news."""
+        for record in list(self._batches.get((sender, batch), {}).values()):
+            self._drop(tx, record)
+        tx.on_commit(lambda: self._arrived(sender, batch))
 
-    def _arrived(self, sender: str, carrier: str) -> None:
-        self._carried.pop((sender, carrier), None)
-        self._resends.pop(carrier, None)
+    def _arrived(self, sender: str, batch: str) -> None:
+        self._batches.pop((sender, batch), None)
+        self._resends.pop(batch, None)
 
-    def may_resend(self, sender: str, carrier: str) -> bool:
-        """Whether a carrier that could not be read is to be sent again, and count it.
+    def may_resend(self, sender: str, batch: str) -> bool:
+        """Whether a batch that could not be read is to be sent again, and count it.
 
-        Under its old id, so that it takes its place at the relay, even if there is nothing left to say.
+        Under its old id, so that it replaces the old one at the relay, even if there is nothing left to say.
         """
-        count = self._resends.get(carrier, 0)
-        if (sender, carrier) not in self._carried or count >= MAX_RESENDS:
+        count = self._resends.get(batch, 0)
+        if (sender, batch) not in self._batches or count >= MAX_RESENDS:
             return False
-        self._resends[carrier] = count + 1
+        self._resends[batch] = count + 1
         return True
 
-    def forget(self, overdue: Iterable[ReceiptRecord]) -> None:
-        """Drop what is too old; call it inside a transaction."""
-        for record in overdue:
-            self._drop(record)
+    def forget(self, tx: Transaction, now: int) -> None:
+        """Drop what is too old."""
+        for record in self._vault.overdue(records.RECEIPT, now, ReceiptRecord):
+            self._drop(tx, record)
 
-    def drop(self, sender: str) -> None:
-        """This user is told nothing any more; call it inside a transaction."""
-        for record in [one for (whose, _), one in self._known.items() if whose == sender]:
-            self._drop(record)
+    def drop(self, tx: Transaction, sender: str) -> None:
+        """This user is told nothing any more."""
+        for record in list(self._known.get(sender, {}).values()):
+            self._drop(tx, record)
 
-    def _put(self, record: ReceiptRecord) -> None:
+    def _put(self, tx: Transaction, record: ReceiptRecord) -> None:
         name = records.pair(record.sender, record.message_id)
-        self._vault.put(records.RECEIPT, name, record, due=record.at + KEEP_MS)
-        self._vault.when_kept(lambda: self._remember(record))
+        tx.put(records.RECEIPT, name, record, due=record.at + KEEP_MS)
+        tx.on_commit(lambda: self._remember(record))
 
-    def _drop(self, record: ReceiptRecord) -> None:
-        self._vault.delete(records.RECEIPT, records.pair(record.sender, record.message_id))
-        self._vault.when_kept(lambda: self._forget(record))
+    def _drop(self, tx: Transaction, record: ReceiptRecord) -> None:
+        tx.delete(records.RECEIPT, records.pair(record.sender, record.message_id))
+        tx.on_commit(lambda: self._forget(record))
 
     def _forget(self, record: ReceiptRecord) -> None:
-        self._known.pop((record.sender, record.message_id), None)
-        self._waiting[record.sender].pop(record.message_id, None)
-        carried = self._carried.get((record.sender, record.carrier), {})
-        carried.pop(record.message_id, None)
-        if not carried and record.carrier:
-            self._carried.pop((record.sender, record.carrier), None)
+        _pop(self._known, record.sender, record.message_id)
+        _pop(self._waiting, record.sender, record.message_id)
+        _pop(self._batches, (record.sender, record.carrier), record.message_id)
 
     def _remember(self, record: ReceiptRecord) -> None:
-        """One place for each message."""
-        name = record.sender, record.message_id
-        before = self._known.get(name)
-        self._known[name] = record
+        """One position for each message."""
+        sender, message_id = record.sender, record.message_id
+        before = self._known.get(sender, {}).get(message_id)
+        self._known.setdefault(sender, {})[message_id] = record
         if before is not None and before.carrier and before.carrier != record.carrier:
-            self._carried.get((record.sender, before.carrier), {}).pop(record.message_id, None)
+            self._batches.get((sender, before.carrier), {}).pop(message_id, None)
         if record.carrier:
-            self._waiting[record.sender].pop(record.message_id, None)
-            self._carried.setdefault((record.sender, record.carrier), {})[record.message_id] = record
+            _pop(self._waiting, sender, message_id)
+            self._batches.setdefault((sender, record.carrier), {})[message_id] = record
         else:
-            self._waiting[record.sender][record.message_id] = record
+            self._waiting.setdefault(sender, {})[message_id] = record
+
+
+def _pop(found: dict[K, dict[str, ReceiptRecord]], key: K, message_id: str) -> None:
+    """Take a record out, and its group with the last of it."""
+    group = found.get(key, {})
+    group.pop(message_id, None)
+    if not group:
+        found.pop(key, None)

@@ -69,7 +69,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     accepted: bool = False
 
     @property
-    def is_ungreeted(self) -> bool:
+    def is_to_be_introduced(self) -> bool:
         """Whether the relay does not yet know that we know them."""
         return not self.blocked and ((self.is_known and not self.greeted) or self.moved)
 

@@ -5,20 +5,19 @@ is kept is bounded. What was not kept is not lost for good: its sender's program
 a later text was answered.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from phantom_messenger.client import content, records
-from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client import records
+from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.records import ReceivedRecord, RequestRecord
 from phantom_messenger.client.status import Contact
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import CryptoError
 from phantom_messenger.wire import codec, frames
 
@@ -46,17 +45,17 @@ class Requests:
 
     Args:
         vault: holds them.
-        contacts: who is no stranger.
+        book: who is no stranger.
         conversations: check and open them.
         inbox: where they go once they are opened.
         asks: whether strangers wait at all; else they are let in as they come.
     """
 
     def __init__(
-        self, vault: Vault, contacts: Contacts, conversations: Conversations, inbox: Inbox, *, asks: bool
+        self, vault: Vault, book: AddressBook, conversations: Conversations, inbox: Inbox, *, asks: bool
     ) -> None:
         self._vault = vault
-        self._contacts = contacts
+        self._book = book
         self._conversations = conversations
         self._inbox = inbox
         self._asks = asks
@@ -67,9 +66,9 @@ class Requests:
 
     def holds(self, sender: str) -> bool:
         """Whether what somebody sends is to wait."""
-        return self._asks and not self._contacts.is_known(sender)
+        return self._asks and not self._book.is_known(sender)
 
-    def take(self, frame: frames.RoutedMessage, now: int, wall: int) -> bool:
+    def receive(self, frame: frames.RoutedMessage, now: int, wall: int) -> bool:
         """Keep a stranger's message, if it is one and there is room; whether it is news.
 
         Only its signature is checked. It is on disk when this returns.
@@ -92,7 +91,7 @@ class Requests:
         """Who waits, the longest first."""
         return [
             MessageRequest(
-                contact=self._contacts.of(sender),
+                contact=self._book.contact(sender),
                 waiting=len(kept),
                 since=min(record.since for record in kept.values()),
             )
@@ -105,35 +104,34 @@ class Requests:
         for record in self.of(sender):
             frame = codec.decode_relay(record.frame) if record.frame else None
             if isinstance(frame, frames.RoutedMessage):
-                with suppress(CryptoError), self._vault.transaction():
-                    self._inbox.look(frame, now, came=record.at, wall=record.since)
-                    self._opened(record)
+                with suppress(CryptoError), self._vault.transaction() as tx:
+                    self._inbox.look(tx, frame, now, came=record.at, wall=record.since)
+                    self._opened(tx, record)
         found = [self._inbox.looked_at(sender, record.message_id, now) for record in self.of(sender)]
         return [text for text in found if text is not None]
 
-    def receive(self, record: RequestRecord, now: int, told: Callable[[str, content.Receipt], None]) -> Opened | bool:
-        """Receive what waited of somebody who is no stranger any more, and let it wait no longer, all at once.
+    def open(self, tx: Transaction, record: RequestRecord, now: int) -> Opened | bool:
+        """Receive what waited of somebody who is no stranger any more, and let it wait no longer.
 
         Args:
+            tx: stores what follows from it, too.
             record: of ``of``.
             now: steady time.
-            told: as for ``Inbox.take``.
 
         Returns:
-            What it says; of a text that had been looked at, whether it is still there to be handed out.
+            What it says, False if it was received before; of a text that had been looked at, whether it is still
+            there to be handed out.
 
         Raises:
-            CryptoError: it cannot be read; nothing has changed.
+            CryptoError: it cannot be read; roll back.
         """
         frame = codec.decode_relay(record.frame) if record.frame else None
-        with self._vault.transaction():
-            found: Opened | bool
-            if isinstance(frame, frames.RoutedMessage):
-                found = self._inbox.take(frame, now, told, wall=record.since, came=record.at) or False
-            else:
-                found = self._inbox.let_in(record.sender, record.message_id, now)
-            self.drop(record.sender, record.message_id)
-        return found
+        self.drop(tx, record.sender, record.message_id)
+        if not isinstance(frame, frames.RoutedMessage):
+            return self._inbox.let_in(tx, record.sender, record.message_id, now)
+        if self._inbox.has_seen(record.sender, record.message_id):
+            return False
+        return self._inbox.receive(tx, frame, now, wall=record.since, came=record.at)
 
     def senders(self) -> list[str]:
         """Who has written, the one who waits longest first."""
@@ -158,9 +156,8 @@ class Requests:
             size=len(text),
             frame=text,
         )
-        with self._vault.transaction():
-            self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=record.due)
-            self._vault.when_kept(lambda: self._remember(record))
+        with self._vault.transaction() as tx:
+            self._store(tx, record)
         self._make_room()
         return payload.message_id in self._kept.get(payload.sender_id, {})
 
@@ -170,32 +167,34 @@ class Requests:
         found = [self._vault.find(records.REQUEST, records.pair(sender, name), RequestRecord) for name in names]
         return [record for record in found if record is not None]
 
-    def _opened(self, record: RequestRecord) -> None:
+    def _opened(self, tx: Transaction, record: RequestRecord) -> None:
         """It was decrypted, and is among the received texts now."""
-        after = msgspec.structs.replace(record, frame=b"")
-        self._vault.put(records.REQUEST, records.pair(record.sender, record.message_id), after, due=record.due)
-        self._vault.when_kept(lambda: self._remember(after))
+        self._store(tx, msgspec.structs.replace(record, frame=b""))
 
-    def drop(self, sender: str, message_id: str) -> None:
-        """It does not wait any more; call it inside a transaction."""
-        self._vault.delete(records.REQUEST, records.pair(sender, message_id))
-        self._vault.when_kept(lambda: self._forget(sender, message_id))
+    def _store(self, tx: Transaction, record: RequestRecord) -> None:
+        tx.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=record.due)
+        tx.on_commit(lambda: self._remember(record))
 
-    def drop_all(self, sender: str) -> None:
-        """Nothing of somebody waits any more; call it inside a transaction."""
+    def drop(self, tx: Transaction, sender: str, message_id: str) -> None:
+        """It does not wait any more."""
+        tx.delete(records.REQUEST, records.pair(sender, message_id))
+        tx.on_commit(lambda: self._forget(sender, message_id))
+
+    def drop_all(self, tx: Transaction, sender: str) -> None:
+        """Nothing of somebody waits any more."""
         for message_id in list(self._kept.get(sender, {})):
-            self.drop(sender, message_id)
+            self.drop(tx, sender, message_id)
 
-    def forget(self, now: int) -> None:
-        """Erase what has waited too long; call it inside a transaction."""
+    def forget(self, tx: Transaction, now: int) -> None:
+        """Erase what has waited too long."""
         for record in self._vault.overdue(records.REQUEST, now, RequestRecord):
-            self.drop(record.sender, record.message_id)
+            self.drop(tx, record.sender, record.message_id)
 
     def _make_room(self) -> None:
         while len(self.senders()) > MAX_STRANGERS or self._total() > MAX_TOTAL_BYTES:
             fullest = max(self.senders(), key=lambda sender: sum(one.size for one in self._kept[sender].values()))
-            with self._vault.transaction():
-                self.drop(fullest, next(iter(self._kept[fullest])))
+            with self._vault.transaction() as tx:
+                self.drop(tx, fullest, next(iter(self._kept[fullest])))
 
     def _total(self) -> int:
         return sum(one.size for kept in self._kept.values() for one in kept.values())

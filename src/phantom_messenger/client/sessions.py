@@ -9,6 +9,7 @@ import base64
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import SessionRecord, SessionsRecord, SkippedRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import session
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.crypto.ratchet import Skipped, SkippedKey
@@ -29,6 +30,17 @@ _ROW: Final = struct.Struct(">BIq32s")
 """A skipped key: place of its chain, number, since when (ms), and the key itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSessions:
+    """The sessions with a peer as they are on disk, the one in use first."""
+
+    peer: str
+    sessions: list[Session]
+    index: SessionsRecord
+    is_damaged: bool
+    """Whether the index could not be read: which sessions there are is lost with it."""
+
+
 class Sessions:
     """The sessions of all peers.
 
@@ -38,12 +50,14 @@ class Sessions:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._loaded: tuple[str, dict[bytes, Session]] = ("", {})
-        """What was read last: what is still the same object need not be written."""
 
-    def load(self, peer: str) -> list[Session]:
-        """The sessions with a peer, the one in use first; what is damaged counts as lost."""
-        index = self._index(peer)
+    def load(self, peer: str) -> StoredSessions:
+        """The sessions with a peer; what is damaged counts as lost."""
+        try:
+            index = self._vault.get(records.SESSIONS, peer, SessionsRecord) or SessionsRecord()
+            is_damaged = False
+        except VaultDamaged:
+            index, is_damaged = SessionsRecord(), True
         found: list[Session] = []
         for data in index.sessions:
             with suppress(InvalidMessage):
@@ -53,28 +67,26 @@ class Sessions:
                 stored = self._vault.get(records.SESSION, _name(peer, identity), SessionRecord)
                 if stored is not None:
                     found.append(self._with_skipped(peer, session.load(stored.state)))
-        self._loaded = peer, {} if index.sessions else {one.id: one for one in found}
-        return found
+        return StoredSessions(peer, found, index, is_damaged)
 
-    def put(self, peer: str, sessions: list[Session], *, most: int, most_skipped: int) -> None:
-        """Store the sessions with a peer; call it inside a transaction.
+    def put(
+        self, tx: Transaction, before: StoredSessions, sessions: list[Session], *, most: int, most_skipped: int
+    ) -> None:
+        """Store the sessions with a peer.
 
         Args:
-            peer: user id.
+            tx: stores them.
+            before: as they were loaded; what is still the same object need not be written.
             sessions: the one in use first; the last ones give way.
             most: how many are kept.
             most_skipped: how many skipped keys are kept in all. Those of the session that was used longest ago go
                 first, and of one session the oldest.
         """
-        after = sessions[:most]
-        try:
-            before = self._vault.get(records.SESSIONS, peer, SessionsRecord) or SessionsRecord()
-        except VaultDamaged:
-            self._forget_unnamed(peer)
-            before = SessionsRecord()
-        loaded = self._loaded[1] if self._loaded[0] == peer else {}
-        self._loaded = "", {}
-        since = dict(zip(before.ids, before.since, strict=False))
+        peer, index, after = before.peer, before.index, sessions[:most]
+        if before.is_damaged:
+            self._forget_unnamed(tx, peer)
+        loaded = {} if index.sessions else {one.id: one for one in before.sessions}
+        since = dict(zip(index.ids, index.since, strict=False))
         for one in _within(after, most_skipped):
             known = loaded.get(one.id)
             if known is one:
@@ -82,56 +94,50 @@ class Sessions:
             since[one.id] = 0
             name = _name(peer, one.id)
             if known is None or known.ratchet.mkskipped is not one.ratchet.mkskipped:
-                self._put_skipped(peer, one)
+                self._put_skipped(tx, peer, one)
             bare = replace(one, ratchet=replace(one.ratchet, mkskipped={}))
-            self._vault.put(records.SESSION, name, SessionRecord(peer=peer, id=one.id, state=session.dump(bare)))
+            tx.put(records.SESSION, name, SessionRecord(peer=peer, id=one.id, state=session.dump(bare)))
         ids = [one.id for one in after]
-        for identity in set(before.ids) - set(ids):
-            self._drop(peer, identity)
-        times = [since.get(identity, 0) if place else 0 for place, identity in enumerate(ids)]
-        index = SessionsRecord(ids=ids, since=times)
-        if index != before:
-            self._vault.put(records.SESSIONS, peer, index)
+        for identity in set(index.ids) - set(ids):
+            self._drop(tx, peer, identity)
+        times = [since.get(identity, 0) if position else 0 for position, identity in enumerate(ids)]
+        fresh = SessionsRecord(ids=ids, since=times)
+        if fresh != index:
+            tx.put(records.SESSIONS, peer, fresh)
 
-    def forget(self, peer: str) -> None:
-        """Erase all sessions with a peer; call it inside a transaction."""
-        for identity in self._index(peer).ids:
-            self._drop(peer, identity)
-        self._vault.delete(records.SESSIONS, peer)
+    def forget(self, tx: Transaction, peer: str) -> None:
+        """Erase all sessions with a peer."""
+        for identity in self.load(peer).index.ids:
+            self._drop(tx, peer, identity)
+        tx.delete(records.SESSIONS, peer)
 
-    def forget_old(self, peer: str, now: int) -> None:
-        """Erase skipped keys, and sessions, that are too old to be kept; call it inside a transaction."""
-        sessions, index = self.load(peer), self._index(peer)
-        kept = [session.forget_old(found, now) for found in sessions]
-        if index.sessions or any(one is not other for one, other in zip(kept, sessions, strict=True)):
-            self.put(peer, kept, most=len(kept), most_skipped=sum(len(one.ratchet.mkskipped) for one in kept))
-            index = self._index(peer)
+    def forget_old(self, tx: Transaction, peer: str, now: int) -> None:
+        """Erase skipped keys, and sessions, that are too old to be kept."""
+        before = self.load(peer)
+        index = before.index
+        kept = [session.forget_old(found, now) for found in before.sessions]
+        if index.sessions or any(one is not other for one, other in zip(kept, before.sessions, strict=True)):
+            self.put(tx, before, kept, most=len(kept), most_skipped=sum(len(one.ratchet.mkskipped) for one in kept))
+            index = self.load(peer).index
         # A session is dated when it is first seen not to be in use; a time to come is that of a clock that was wrong.
         since = [0, *(at if 0 < at <= now else now for at in index.since[1:])][: len(index.ids)]
         old = {identity for identity, at in zip(index.ids, since, strict=True) if at and now - at > MAX_SESSION_AGE_MS}
         for identity in old:
-            self._drop(peer, identity)
+            self._drop(tx, peer, identity)
         after = [(identity, at) for identity, at in zip(index.ids, since, strict=True) if identity not in old]
         fresh = SessionsRecord(ids=[identity for identity, _ in after], since=[at for _, at in after])
         if fresh != index:
-            self._vault.put(records.SESSIONS, peer, fresh)
+            tx.put(records.SESSIONS, peer, fresh)
 
-    def _index(self, peer: str) -> SessionsRecord:
-        try:
-            found = self._vault.get(records.SESSIONS, peer, SessionsRecord)
-        except VaultDamaged:
-            found = None
-        return SessionsRecord() if found is None else found
-
-    def _forget_unnamed(self, peer: str) -> None:
+    def _forget_unnamed(self, tx: Transaction, peer: str) -> None:
         """Which sessions there are cannot be read: they are lost, and their keys are not to stay behind."""
         for _, one in self._vault.all(records.SESSION, SessionRecord):
             if one.peer == peer:
-                self._drop(peer, one.id)
+                self._drop(tx, peer, one.id)
 
-    def _drop(self, peer: str, identity: bytes) -> None:
-        self._vault.delete(records.SESSION, _name(peer, identity))
-        self._vault.delete(records.SKIPPED, _name(peer, identity))
+    def _drop(self, tx: Transaction, peer: str, identity: bytes) -> None:
+        tx.delete(records.SESSION, _name(peer, identity))
+        tx.delete(records.SKIPPED, _name(peer, identity))
 
     def _with_skipped(self, peer: str, one: Session) -> Session:
         try:
@@ -140,12 +146,12 @@ class Sessions:
             return one
         return one if stored is None else replace(one, ratchet=replace(one.ratchet, mkskipped=_unpacked(stored)))
 
-    def _put_skipped(self, peer: str, one: Session) -> None:
+    def _put_skipped(self, tx: Transaction, peer: str, one: Session) -> None:
         name, skipped = _name(peer, one.id), one.ratchet.mkskipped
         if skipped:
-            self._vault.put(records.SKIPPED, name, _packed(skipped))
+            tx.put(records.SKIPPED, name, _packed(skipped))
         else:
-            self._vault.delete(records.SKIPPED, name)
+            tx.delete(records.SKIPPED, name)
 
 
 def _name(peer: str, identity: bytes) -> str:

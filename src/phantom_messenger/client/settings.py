@@ -49,7 +49,7 @@ class SettingsStore:
                     f"'{name}' cannot be set to {value!r}; the settings are {', '.join(names)}: True or False"
                 )
         after = Settings(**{**asdict(self.current), **changes})
-        with self._vault.transaction():
-            self._vault.put(records.SETTINGS, "", SettingsRecord(**asdict(after)))
+        with self._vault.transaction() as tx:
+            tx.put(records.SETTINGS, "", SettingsRecord(**asdict(after)))
         self.current = after
         return after

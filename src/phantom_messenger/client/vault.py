@@ -89,6 +89,58 @@ class Secret:
         return primitives.hkdf(words, salt=salt, info=b"phantom/1 vault keyring\n", length=32)
 
 
+class Transaction:
+    """Changes that are all stored, or none of them; what ``Vault.transaction`` gives.
+
+    Functions that take one write, and can be called nowhere else than where one was begun.
+
+    Args:
+        vault: whose it is.
+    """
+
+    def __init__(self, vault: "Vault") -> None:
+        self._vault = vault
+        self._on_commit: list[Callable[[], None]] = []
+        self._on_rollback: list[Callable[[], None]] = []
+
+    def put(self, kind: str, name: str, value: object, *, due: int | None = None) -> None:
+        """Store a record; one of the same name keeps its position in the order.
+
+        Args:
+            kind: which sort of record.
+            name: unique in its kind.
+            value: what msgspec can encode.
+            due: milliseconds since 1970 from when ``overdue`` names it.
+        """
+        self._vault._put(kind, name, value, due)  # noqa: SLF001 - a part of the vault
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove a record, overwriting it; idempotent."""
+        self._vault._delete(kind, name)  # noqa: SLF001 - as above
+
+    def delete_due(self, kind: str, now: int) -> None:
+        """Remove the records of a kind that were due by then."""
+        self._vault._delete_due(kind, now)  # noqa: SLF001 - as above
+
+    def on_commit(self, action: Callable[[], None]) -> None:
+        """Call something once all is on disk, and not if it fails: memory follows what is stored."""
+        self._on_commit.append(action)
+
+    def on_rollback(self, action: Callable[[], None]) -> None:
+        """Call something if it fails, the last one first: for what was changed in memory before."""
+        self._on_rollback.append(action)
+
+    def committed(self) -> None:
+        """All is on disk."""
+        for action in self._on_commit:
+            action()
+
+    def rolled_back(self) -> None:
+        """Nothing was stored."""
+        for action in reversed(self._on_rollback):
+            action()
+
+
 class Vault:
     """An open profile.
 
@@ -107,7 +159,6 @@ class Vault:
         self._is_damaged = False
         self._erasure: Erasure | None = None
         self._lock: int | None = None
-        self._when_kept: list[Callable[[], None]] = []
         self.unreadable = 0
         """How many records were left out because they could not be decrypted."""
         try:
@@ -155,36 +206,38 @@ class Vault:
         vault_file.delete(self.path)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, on disk when the block has ended; one inside another is part of it."""
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, on disk when the block has ended. There is one at a time: hand it on to who has to write.
+
+        Raises:
+            VaultError: it could not be stored.
+        """
         if self._is_in_transaction():
-            yield
-            return
+            raise RuntimeError("a transaction is under way: hand it on")
         self._part()
+        tx = Transaction(self)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._wrote = True
-            self._when_kept.clear()
             if self._erasure is not None:
                 self._erasure.begin()
-            yield
+            yield tx
             if self._is_damaged:  # whoever went on without a record may have been told a lie
                 raise vault_file.damaged(self.path)
             self._connection.execute("COMMIT")
-            kept, self._when_kept = self._when_kept, []
-            for do in kept:
-                do()
-            if self._erasure is not None:
-                self._erasure.committed()
         except BaseException as error:
             # SQLite ends the transaction by itself when the disk is full.
             if self._is_in_transaction():
                 self._connection.execute("ROLLBACK")
+            tx.rolled_back()
             if (is_damage(error) or self._is_damaged) and self._mend():
                 raise VaultDamaged(f"{self.path} was damaged; what can be read of it was saved: try again") from None
             if isinstance(error, apsw.Error):
                 raise vault_file.told(self.path, error) from None
             raise
+        tx.committed()
+        if self._erasure is not None:
+            self._erasure.committed()
 
     def _part(self) -> None:
         """Before the first transaction: let no log of this run fit to an older copy of the file."""
@@ -192,13 +245,6 @@ class Vault:
             self._is_parted = True
             with suppress(apsw.Error):  # a full disk, or somebody reads it: the transaction itself will tell
                 self._erasure.part()
-
-    def when_kept(self, do: Callable[[], None]) -> None:
-        """Do something once the transaction is on disk, and not if it fails: memory follows what is stored."""
-        if self._is_in_transaction():
-            self._when_kept.append(do)
-        else:
-            do()
 
     def tidy(self) -> None:
         """Leave no erased text in the write-ahead log, if something was written since the last time."""
@@ -227,7 +273,7 @@ class Vault:
                 return record
         return None
 
-    def place(self, kind: str, name: str) -> int:
+    def position(self, kind: str, name: str) -> int:
         """The position of a record in the order of its kind, 0 if it is not there."""
         rows = self._run("SELECT position FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
         return int(rows[0][0]) if rows else 0
@@ -240,15 +286,7 @@ class Vault:
         """Whether nothing was ever put into it."""
         return not self._run("SELECT 1 FROM records LIMIT 1") and not self._run("SELECT 1 FROM sqlite_sequence")
 
-    def put(self, kind: str, name: str, value: object, *, due: int | None = None) -> None:
-        """Store a record; one of the same name keeps its place in the order.
-
-        Args:
-            kind: which sort of record.
-            name: unique in its kind.
-            value: what msgspec can encode.
-            due: milliseconds since 1970 from when ``overdue`` names it.
-        """
+    def _put(self, kind: str, name: str, value: object, due: int | None) -> None:
         hashed = self._hashed(kind, name)
         nonce = os.urandom(primitives.NONCE_BYTES)
         sealed = nonce + primitives.seal(self._key, nonce, msgspec.msgpack.encode(value), kind.encode() + hashed)
@@ -258,13 +296,11 @@ class Vault:
             (kind, hashed, due, sealed),
         )
 
-    def delete(self, kind: str, name: str) -> None:
-        """Remove a record, overwriting it; idempotent."""
+    def _delete(self, kind: str, name: str) -> None:
         self._run("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
 
-    def forget(self, kind: str, due: int) -> None:
-        """Remove the records of a kind that were due by then; call it inside a transaction."""
-        self._run("DELETE FROM records WHERE kind = ? AND due <= ?", (kind, due))
+    def _delete_due(self, kind: str, now: int) -> None:
+        self._run("DELETE FROM records WHERE kind = ? AND due <= ?", (kind, now))
 
     def all(self, kind: str, type_: type[S], *, after: int = 0) -> Iterator[tuple[int, S]]:
         """The records of a kind behind a position, in order, each with its position; damaged ones are left out."""

@@ -1,0 +1,72 @@
+"""What is done now and then: what has expired is erased, and keys that are too old."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from phantom_messenger.client.ageing import Ageing
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.receiving import Receiving
+from phantom_messenger.client.status import Event
+from phantom_messenger.client.stores import Stores
+
+INTERVAL_MS: Final = 5_000
+
+OLD_KEYS_MS: Final = 3_600_000
+"""How often keys that are too old to be kept are looked for, with each peer."""
+
+PEERS_AT_ONCE: Final = 50
+"""With how many peers that is done in one step: so that it takes no longer with many contacts."""
+
+
+class Housekeeping:
+    """Keeps a profile tidy.
+
+    Args:
+        stores: of the profile.
+        receiving: puts messages back into the outbox that were lost, and opens requests.
+        clock: is kept with the rest.
+    """
+
+    def __init__(self, stores: Stores, receiving: Receiving, clock: Ageing) -> None:
+        self._stores = stores
+        self._receiving = receiving
+        self._clock = clock
+        self._due_at = 0
+        self._old_keys_at = 0
+        self._peers: list[str] = []
+        """With whom old keys are still to be looked for."""
+
+    def hasten(self) -> None:
+        """Do it at the next tick."""
+        self._due_at = 0
+
+    def tick(self, now: Moment) -> Iterator[Event]:
+        """Do it if it is time; the events are to be taken all."""
+        if now.monotonic < self._due_at:
+            return
+        self._due_at = now.monotonic + INTERVAL_MS
+        events: list[Event] = []
+        stores, receiving = self._stores, self._receiving
+        with stores.vault.transaction() as tx:
+            self._clock.keep(tx)
+            stores.inbox.forget_expired(tx, now.persistent)
+            stores.outbox.forget_expired(tx, now.persistent)
+            stores.recovery.forget(tx, now.persistent)
+            stores.requests.forget(tx, now.persistent)
+            stores.receipts.forget(tx, now.persistent)
+            for peer, message_ids in stores.outbox.lost(now.monotonic).items():
+                events += receiving.resend(tx, peer, message_ids, now)
+            for peer in self._next_peers(now.persistent):
+                stores.conversations.forget_old(tx, peer, now.persistent)
+        yield from events
+        for sender in stores.requests.senders():
+            if not stores.requests.holds(sender):
+                yield from receiving.open_requests(sender, now)
+        stores.vault.tidy()
+
+    def _next_peers(self, now: int) -> list[str]:
+        if not self._peers and now >= self._old_keys_at:
+            self._old_keys_at = now + OLD_KEYS_MS
+            self._peers = self._stores.book.user_ids()
+        found, self._peers = self._peers[:PEERS_AT_ONCE], self._peers[PEERS_AT_ONCE:]
+        return found

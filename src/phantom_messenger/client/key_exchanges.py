@@ -1,0 +1,207 @@
+"""Key exchanges under way: a peer's prekeys are asked for, and a session is begun with them."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from phantom_messenger.client import notices
+from phantom_messenger.client.conversations import ChangedKey, NoPostQuantumKey, PeerState, bundle_of
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.notices import WARN_AGAIN_MS, PauseNotices
+from phantom_messenger.client.pacing import SOON_MS, Pacing, asked, reason_of
+from phantom_messenger.client.status import Contact, Event, WarningEvent
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.limits import RateClass
+
+EXCHANGE_MS: Final = 20_000
+"""How long a key exchange may stay unanswered before it is begun again."""
+
+CLASSICAL_AGAIN_MS: Final = 600_000
+"""How long to wait before asking again for the keys of somebody of whom the relay gave none that is post-quantum."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A KEY_EXCHANGE_INIT under way; ``recovers``: for what could not be read, although there is a session."""
+
+    ephemeral: KeyPair
+    since: int
+    recovers: bool
+
+
+class KeyExchanges:
+    """Asks for prekeys, and begins sessions.
+
+    Args:
+        stores: of the profile.
+        identity: one's own.
+        pacing: counts frames.
+        pauses: warns of what waits.
+        random: a source of random bytes.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        identity: OwnIdentity,
+        pacing: Pacing,
+        pauses: PauseNotices,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._stores = stores
+        self._identity = identity
+        self._pacing = pacing
+        self._pauses = pauses
+        self._random = random
+        self._under_way: dict[str, Exchange] = {}
+        self._requests: dict[str, str] = {}
+        """Users by the request that is under way."""
+        self._classical_until: dict[str, int] = {}
+        """Users of whom the relay gave no post-quantum key: when they are asked for again."""
+        self._warned: set[str] = set()
+        """Users whose changed key was told."""
+        self._to_renew: set[str] = set()
+        """Users who have lost the session that one writes to them in."""
+
+    def disconnected(self) -> None:
+        """What was under way will not be answered."""
+        self._under_way.clear()
+        self._requests.clear()
+
+    def reset(self, peer: str) -> None:
+        """Something about this user has changed: try again at once."""
+        self._warned.discard(peer)
+        self._classical_until.pop(peer, None)
+
+    def drop(self, peer: str) -> None:
+        """What was begun for this user is of no use any more."""
+        self._under_way.pop(peer, None)
+        self._to_renew.discard(peer)
+
+    def renew(self, peer: str) -> None:
+        """They have lost the session that one writes to them in: nothing is sent until there is a new one."""
+        self._to_renew.add(peer)
+
+    def to_renew(self) -> list[str]:
+        """Users with whom a new session is to be begun."""
+        return list(self._to_renew)
+
+    def is_to_be_renewed(self, peer: str) -> bool:
+        """Whether this is one of ``to_renew``."""
+        return peer in self._to_renew
+
+    def has_changed(self, peer: str) -> bool:
+        """Whether the user was warned that this peer's key has changed, and has not decided yet."""
+        return peer in self._warned
+
+    def warn_if_changed(self, peer: Contact) -> list[WarningEvent]:
+        """That the key of this user has changed, said once."""
+        if peer.user_id in self._warned:
+            return []
+        self._warned.add(peer.user_id)
+        return [notices.key_changed(peer)]
+
+    def want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> None:
+        """Ask for the prekeys of a user, as soon as that may be."""
+        exchange = self._under_way.get(peer)
+        if exchange is not None and now.monotonic - exchange.since < EXCHANGE_MS:
+            exchange.recovers = exchange.recovers or recovers
+            return
+        if (
+            now.monotonic < self._classical_until.get(peer, now.monotonic)
+            or not self._pacing.may_reach(peer, now.monotonic)
+            or not self._pacing.acquire(RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic)
+        ):
+            return
+        ephemeral = KeyPair.from_private(self._random(32))
+        self._under_way[peer] = Exchange(ephemeral, now.monotonic, recovers)
+        payload = frames.KeyExchangeInitPayload(
+            ephemeral_key=base64.b64encode(ephemeral.public).decode(),
+            identity_key=base64.b64encode(self._identity.peer.public).decode(),
+            target_id=peer,
+        )
+        frame = frames.KeyExchangeInit(payload=payload, signature="", timestamp=0)
+        self._requests[link.send_signed(frame, now.monotonic)] = peer
+
+    def receive(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:
+        """Prekeys of a peer have come."""
+        peer = payload.sender_id
+        exchange = self._under_way.pop(peer, None)
+        if exchange is None:
+            return []
+        contact = self._stores.book.contact(peer)
+        state = self._stores.conversations.load(peer)
+        begins = exchange.recovers or state.sending is None
+        try:
+            self._begin(state, payload, exchange, now, begins=begins)
+        except ChangedKey:
+            return self._offered(payload, now)
+        except NoPostQuantumKey as error:
+            is_known = peer in self._classical_until
+            self._classical_until[peer] = now.monotonic + CLASSICAL_AGAIN_MS
+            return [] if is_known else [notices.classical(contact, had_kem=error.had_one)]
+        except CryptoError as error:
+            self._pacing.unknown_peer(peer, now.monotonic)
+            return [notices.wrong_bundle(contact, str(error))]
+        self._pauses.accepted(peer)
+        if not begins:
+            return []
+        self._to_renew.discard(peer)
+        contact = self._stores.book.contact(peer)
+        return [notices.classical_session(contact)] if contact.classical else []
+
+    def _begin(
+        self,
+        state: PeerState,
+        payload: frames.RoutedKeyExchangeResponsePayload,
+        exchange: Exchange,
+        now: Moment,
+        *,
+        begins: bool,
+    ) -> None:
+        peer = payload.sender_id
+        with self._stores.vault.transaction() as tx:
+            if begins:
+                self._stores.conversations.begin(tx, state, bundle_of(payload), exchange.ephemeral)
+            if exchange.recovers:
+                self._stores.recovery.began(tx, peer, now.persistent, now.monotonic)
+            self._stores.book.introduced(tx, peer)
+
+    def _offered(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:
+        """Another key has come under a claimed id: the user must look at it first."""
+        peer = payload.sender_id
+        with self._stores.vault.transaction() as tx:
+            self._stores.conversations.note_offered(tx, peer, base64.b64decode(payload.identity_key))
+        self._warned.add(peer)
+        self._pacing.pause_peer(peer, now.monotonic + WARN_AGAIN_MS)
+        return [notices.key_changed(self._stores.book.contact(peer))]
+
+    def answered(self, request: Any) -> None:
+        """A request was answered directly, so it will not be refused."""
+        if request is not UNSET:
+            self._requests.pop(request, None)
+
+    def refused(self, error: frames.Error, now: Moment) -> list[Event] | None:
+        """An error has come; None if it was for none of these."""
+        peer = None if error.id is UNSET else self._requests.pop(error.id, None)
+        if peer is None:
+            return None
+        self._under_way.pop(peer, None)
+        wait = max(asked(error.payload.retry_after, EXCHANGE_MS), SOON_MS)
+        if error.payload.code == ErrorCode.USER_NOT_FOUND:
+            self._pacing.unknown_peer(peer, now.monotonic)
+            return [notices.unknown_user(self._stores.book.contact(peer))]
+        if error.payload.code == ErrorCode.RATE_LIMITED and reason_of(error) != "backlog":
+            self._pacing.pause(RateClass.KEY_EXCHANGE, now.monotonic + wait)
+        else:
+            self._pacing.pause_peer(peer, now.monotonic + wait)
+        waiting = self._stores.outbox.texts(peer)
+        return list(self._pauses.refused(peer, waiting, wait, now.monotonic))

@@ -1,0 +1,286 @@
+"""What the relay delivers: kept, acknowledged, and told the application.
+
+Everything that must survive is on disk before it is acknowledged. Events are yielded as soon as
+they are true, so that none is lost if a later step fails: whoever calls must take them all.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import UNSET
+
+from phantom_messenger.client import content, notices
+from phantom_messenger.client.batching import receipt_entry
+from phantom_messenger.client.conversations import Opened
+from phantom_messenger.client.link import Link, LinkState
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import SentRecord
+from phantom_messenger.client.sending import Sending
+from phantom_messenger.client.status import (
+    DeliveryEvent,
+    DeliveryState,
+    Event,
+    MessageEvent,
+    PresenceEvent,
+    RequestEvent,
+    Trust,
+)
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite
+from phantom_messenger.wire import frames
+
+
+class Receiving:
+    """Handles what comes for this user.
+
+    Args:
+        stores: of the profile.
+        sending: is told what changes for it.
+        user_id: one's own.
+    """
+
+    def __init__(self, stores: Stores, sending: Sending, user_id: str) -> None:
+        self._stores = stores
+        self._sending = sending
+        self._user_id = user_id
+        self._is_relay_wrong = False
+        """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
+
+    def connected(self) -> None:
+        """A new connection."""
+        self._is_relay_wrong = False
+
+    def receive(self, link: Link, frame: Any, now: Moment) -> Iterator[Event]:
+        """Handle a frame; one that is of no concern here says nothing."""
+        if self._is_misdirected(frame):
+            if not self._is_relay_wrong:
+                self._is_relay_wrong = True
+                yield notices.misdirected()
+            return
+        match frame:
+            case frames.RoutedMessage():
+                yield from self._message(link, frame, now)
+            case frames.Receipt():
+                yield from self._relay_receipt(link, frame, now)
+            case frames.RoutedKeyExchangeResponse():
+                if frame.signature is UNSET:
+                    self._sending.exchanges.answered(frame.id)  # else the id is the peer's own
+                yield from self._sending.exchanges.receive(frame.payload, now)
+                self._confirm(link, frame.seq, now)
+            case frames.RoutedKeyExchangeInit():
+                self._confirm(link, frame.seq, now)
+            case frames.PresenceNotice():
+                yield from self._presence(link, frame, now)
+            case _:
+                pass
+
+    def _is_misdirected(self, frame: Any) -> bool:
+        """Whether it is for somebody else: before anything else is asked of it; nothing follows from it.
+
+        Not acknowledged either: a relay that mixes up its mailboxes must not lose somebody's mail because of us.
+        """
+        match frame:
+            case frames.RoutedMessage():
+                named: Any = frame.payload.recipient_id
+            case frames.RoutedKeyExchangeInit() | frames.RoutedKeyExchangeResponse():
+                named = frame.payload.target_id
+            case _:
+                return False
+        return named is not UNSET and named != self._user_id
+
+    def _confirm(self, link: Link, seq: Any, now: Moment) -> None:
+        """The relay need not keep an item of the mailbox."""
+        if seq is not UNSET and link.state is LinkState.OPEN:
+            self._stores.acks.confirm(link, frames.MessageAckPayload(seq=seq, status="delivered"), now.monotonic)
+
+    # --- messages -----------------------------------------------------------------
+
+    def _message(self, link: Link, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event]:
+        stores, sender, message_id = self._stores, frame.payload.sender_id, frame.payload.message_id
+        if stores.book.is_blocked(sender):
+            pass
+        elif stores.requests.holds(sender):
+            # A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
+            if stores.requests.receive(frame, now.persistent, now.wall):
+                yield RequestEvent(peer=stores.book.contact(sender), waiting=stores.requests.waiting(sender))
+        else:
+            yield from self.open_requests(sender, now)
+            if stores.inbox.has_seen(sender, message_id):
+                self._acknowledge_again(sender, message_id, now.persistent)
+            else:
+                try:
+                    with stores.vault.transaction() as tx:
+                        opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
+                        events = self._follow(tx, sender, opened, now)
+                except CryptoError as error:
+                    yield from self._unreadable(link, sender, message_id, error, now)
+                    return
+                yield from events
+                yield from self._opened(sender, message_id, opened)
+        self._confirm_message(link, sender, message_id, now)
+
+    def _confirm_message(self, link: Link, sender: str, message_id: str, now: Moment) -> None:
+        """The relay need not keep it."""
+        delivered = frames.MessageAckPayload(message_id=message_id, sender_id=sender, status="delivered")
+        self._stores.acks.confirm(link, delivered, now.monotonic)
+
+    def _acknowledge_again(self, sender: str, message_id: str, now: int) -> None:
+        """A message came again: its sender may not know what became of it."""
+        status = self._stores.inbox.due_again(sender, message_id, now)
+        if status:
+            with self._stores.vault.transaction() as tx:
+                self._stores.receipts.put(tx, sender, message_id, status, now)
+
+    def open_requests(self, sender: str, now: Moment) -> Iterator[Event]:
+        """What waited of somebody who is no stranger any more is received now."""
+        stores, looked_at = self._stores, False
+        for record in stores.requests.of(sender):
+            events: list[Event] = []
+            try:
+                with stores.vault.transaction() as tx:
+                    opened = stores.requests.open(tx, record, now.persistent)
+                    if isinstance(opened, Opened):
+                        events = self._follow(tx, sender, opened, now)
+            except CryptoError as error:
+                with stores.vault.transaction() as tx:
+                    is_news = self._note_unreadable(tx, sender, record.message_id, error, now)
+                    stores.requests.drop(tx, sender, record.message_id)
+                if is_news:
+                    yield self._unreadable_notice(sender, error)
+                continue
+            yield from events
+            if isinstance(opened, Opened):
+                yield from self._opened(sender, record.message_id, opened)
+            elif opened:
+                looked_at = True
+                yield MessageEvent(message_id=record.message_id, peer=stores.book.contact(sender))
+        contact = stores.book.contact(sender)
+        if looked_at and contact.classical:
+            yield notices.classical_session(contact)
+
+    def _opened(self, sender: str, message_id: str, opened: Opened) -> Iterator[Event]:
+        """A message was decrypted and kept."""
+        record = self._stores.book.get(sender)
+        peer = self._stores.book.contact(sender)
+        if opened.is_new and peer.trust is Trust.CHANGED:
+            yield notices.key_changed(peer)
+        if opened.is_new and opened.is_weak:
+            yield notices.weak_session(peer, had_kem=record.had_kem)
+        elif opened.is_new and peer.classical:
+            yield notices.classical_session(peer)
+        if isinstance(opened.content, content.Receipt):
+            if opened.is_weak and opened.content.undecryptable:
+                self._sending.exchanges.renew(sender)
+            return
+        yield MessageEvent(message_id=message_id, peer=peer)
+        if opened.late:
+            yield notices.late(peer)
+
+    def _unreadable(self, link: Link, sender: str, message_id: str, error: CryptoError, now: Moment) -> Iterator[Event]:
+        """It is not acknowledged: it stays with the relay until the same one comes readable."""
+        stores = self._stores
+        with stores.vault.transaction() as tx:
+            is_news = self._note_unreadable(tx, sender, message_id, error, now)
+        if is_news:
+            yield self._unreadable_notice(sender, error)
+        if not stores.recovery.keeps(sender, message_id, known=stores.book.may_notify(sender)):
+            # So many would fill the mailbox for good. They can be asked for all the same.
+            self._confirm_message(link, sender, message_id, now)
+
+    def _note_unreadable(self, tx: Transaction, sender: str, message_id: str, error: CryptoError, now: Moment) -> bool:
+        """Remember it, so that it is asked for if that helps; whether it is news."""
+        recoverable = _is_recoverable(error)
+        return self._stores.recovery.note(tx, sender, message_id, now.persistent, recoverable=recoverable)
+
+    def _unreadable_notice(self, sender: str, error: CryptoError) -> Event:
+        return notices.unreadable(
+            self._stores.book.contact(sender),
+            is_known=self._stores.book.may_notify(sender),
+            is_recoverable=_is_recoverable(error),
+            is_newer=isinstance(error, UnknownSuite),
+        )
+
+    # --- what became of our messages ----------------------------------------------
+
+    def _follow(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> list[Event]:
+        """What a receipt of their recipient changes; of one whose key is another than the known one, nothing."""
+        if not isinstance(opened.content, content.Receipt) or not opened.is_known:
+            return []
+        receipt, stores = opened.content, self._stores
+        answered = [*receipt.delivered, *receipt.read, *receipt.burned]
+        stores.outbox.suspect(sender, stores.outbox.overtaken(sender, answered), now.monotonic)
+        if receipt.undecryptable:
+            stores.outbox.unseal(tx, sender)
+        events: list[Event] = []
+        for state, message_ids in (
+            (DeliveryState.DELIVERED, receipt.delivered),
+            (DeliveryState.READ, receipt.read),
+            (DeliveryState.BURNED, receipt.burned),
+        ):
+            for message_id in message_ids:
+                sent = stores.outbox.sent(message_id, sender)
+                if sent is not None:
+                    events += self._advance(tx, sent, state, now)
+        for message_id in receipt.undecryptable:
+            if stores.receipts.may_resend(sender, message_id):
+                stores.outbox.put(tx, receipt_entry(message_id, sender, now, again=True), first=True)
+        return events + self.resend(tx, sender, receipt.undecryptable, now)
+
+    def resend(self, tx: Transaction, peer: str, message_ids: list[str], now: Moment) -> list[Event]:
+        """Put messages back into the outbox that their recipient could not read, or never got."""
+        contact = self._stores.book.contact(peer)
+        count = self._stores.outbox.resend(tx, peer, message_ids, now.persistent, contact.key or b"")
+        return [notices.resent(contact, count)] if count else []
+
+    def _relay_receipt(self, link: Link, frame: frames.Receipt, now: Moment) -> Iterator[Event]:
+        """The relay is believed in what it alone knows: that it has a message, or that its time has come."""
+        payload, stores = frame.payload, self._stores
+        self._sending.answered(frame.id)
+        state = DeliveryState[payload.status.name]
+        sent = stores.outbox.sent(payload.message_id, payload.recipient_id)
+        events: list[Event] = []
+        with stores.vault.transaction() as tx:
+            if sent is not None:
+                if state is DeliveryState.ACCEPTED or (state is DeliveryState.EXPIRED and sent.expires_in is not None):
+                    events = self._advance(tx, sent, state, now)
+            elif state is DeliveryState.ACCEPTED:
+                stores.outbox.remove(tx, payload.message_id, payload.recipient_id)
+            else:
+                stores.receipts.acknowledged(tx, payload.recipient_id, payload.message_id)
+        yield from events
+        self._confirm(link, frame.seq, now)
+
+    def failed(self, message_id: str, now: Moment) -> Iterator[Event]:
+        """The relay will never take a message."""
+        sent = self._stores.outbox.sent(message_id)
+        if sent is not None:
+            with self._stores.vault.transaction() as tx:
+                events = self._advance(tx, sent, DeliveryState.FAILED, now)
+            yield from events
+
+    def _advance(self, tx: Transaction, sent: SentRecord, state: DeliveryState, now: Moment) -> list[Event]:
+        """A message of one's own has come further."""
+        is_news = self._stores.outbox.advance(tx, sent, state, now.persistent)
+        if state is DeliveryState.ACCEPTED:
+            self._stores.book.introduced(tx, sent.peer)
+            self._sending.accepted(sent.peer)
+        peer = self._stores.book.contact(sent.peer)
+        return [DeliveryEvent(message_id=sent.message_id, peer=peer, state=state)] if is_news else []
+
+    # --- presence -----------------------------------------------------------------
+
+    def _presence(self, link: Link, frame: frames.PresenceNotice, now: Moment) -> Iterator[Event]:
+        payload = frame.payload
+        if self._stores.book.is_blocked(payload.user_id):
+            return
+        last_seen = None if payload.last_seen is UNSET else payload.last_seen
+        if last_seen is not None and last_seen > link.relay_time(now.monotonic):
+            last_seen = None  # no honest relay has seen the future
+        peer = self._stores.book.contact(payload.user_id)
+        yield PresenceEvent(peer=peer, status=payload.status.value, last_seen=last_seen)
+
+
+def _is_recoverable(error: CryptoError) -> bool:
+    """Whether it helps to send a message again."""
+    return isinstance(error, UndecryptableMessage | UnknownPreKey)

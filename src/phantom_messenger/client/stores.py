@@ -1,0 +1,64 @@
+"""Everything that a profile holds, as parts on one vault; each is the only one who writes its records."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from phantom_messenger.client.acks import Acks
+from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.conversations import Conversations
+from phantom_messenger.client.healing import Healing
+from phantom_messenger.client.history import History
+from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.outbox import Outbox
+from phantom_messenger.client.prekeychain import PreKeyChain
+from phantom_messenger.client.receipts import Receipts
+from phantom_messenger.client.requests import Requests
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto.keys import OwnIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The parts, and the vault for transactions over several of them."""
+
+    vault: Vault
+    book: AddressBook
+    prekeys: PreKeyChain
+    conversations: Conversations
+    acks: Acks
+    outbox: Outbox
+    receipts: Receipts
+    recovery: Healing
+    inbox: Inbox
+    requests: Requests
+    history: History
+
+    @classmethod
+    def of(cls, vault: Vault, identity: OwnIdentity, random: Callable[[int], bytes], *, asks: bool) -> Self:
+        """Read what is to be in memory.
+
+        Args:
+            vault: open, with an identity.
+            identity: the one in it.
+            random: a source of random bytes.
+            asks: whether what strangers write waits until the user lets them in.
+        """
+        book, outbox, acks, recovery = AddressBook(vault), Outbox(vault), Acks(vault), Healing(vault)
+        prekeys = PreKeyChain(vault, identity, random)
+        conversations = Conversations(vault, book, identity, prekeys, random)
+        receipts = Receipts(vault, outbox)
+        inbox = Inbox(vault, conversations, acks, receipts, recovery)
+        return cls(
+            vault=vault,
+            book=book,
+            prekeys=prekeys,
+            conversations=conversations,
+            acks=acks,
+            outbox=outbox,
+            receipts=receipts,
+            recovery=recovery,
+            inbox=inbox,
+            requests=Requests(vault, book, conversations, inbox, asks=asks),
+            history=History(vault),
+        )
