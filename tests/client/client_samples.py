@@ -179,7 +179,7 @@ class Party:
 
     def sessions(self, other: "Party") -> list[session.Session]:
         """The one to send with first."""
-        return Sessions(self.vault).load(other.id).sessions
+        return Sessions(self.vault).load(other.id).all
 
 
 def acquainted(one: Party, other: Party) -> None:
@@ -192,7 +192,7 @@ def acquainted(one: Party, other: Party) -> None:
 def all_sessions(opened: Vault) -> list[session.Session]:
     """The sessions with everybody."""
     peers = dict.fromkeys(stored.peer for _, stored in opened.all(records.SESSION, SessionRecord))
-    return [found for peer in peers for found in Sessions(opened).load(peer).sessions]
+    return [found for peer in peers for found in Sessions(opened).load(peer).all]
 
 
 # --- at a simulated relay ---------------------------------------------------------

@@ -29,7 +29,7 @@ class Owner(Protocol):
 
 @guarded
 class Contacts:
-    """The address book of a profile, as applications use it.
+    """The address book of a profile.
 
     Args:
         vault: holds it.

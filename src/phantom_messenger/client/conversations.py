@@ -89,12 +89,12 @@ class PeerState:
     @property
     def sessions(self) -> list[Session]:
         """The sessions, the one in use first."""
-        return self.stored.sessions
+        return self.stored.all
 
     @property
     def sending(self) -> Session | None:
         """The first that can send, that is with the key which the user knows, and as safe as the user wants it."""
-        for found in self.sessions:
+        for found in self.stored:
             is_usable = found.ratchet.cks is not None and self.contact.key in {b"", found.peer.public}
             if is_usable and (self.contact.allows_classical or not found.classical):
                 return found
@@ -199,7 +199,8 @@ class Conversations:
         ends |= (receipts or {}) if entry.text is None else {"body": entry.text}
         body = content.Receipt(**ends) if entry.text is None else content.Text(**ends)
         after, message = session.encrypt(chosen, content.encode(body), self._random)
-        self._store(tx, state, [after if found is chosen else found for found in state.sessions])
+        most, most_skipped = state.budget
+        self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
         return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
 
     def open(self, tx: Transaction, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:

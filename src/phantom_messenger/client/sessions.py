@@ -7,9 +7,8 @@ is read too, and gives way when the sessions are next stored.
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
@@ -30,15 +29,33 @@ _ROW: Final = struct.Struct(">BIq32s")
 """A skipped key: place of its chain, number, since when (ms), and the key itself."""
 
 
-@dataclass(frozen=True, slots=True)
 class StoredSessions:
-    """The sessions with a peer as they are on disk, the one in use first."""
+    """The sessions with a peer as they are on disk, the one in use first; each is read when it is looked at.
 
-    peer: str
-    sessions: list[Session]
-    index: SessionsRecord
-    is_damaged: bool
-    """Whether the index could not be read: which sessions there are is lost with it."""
+    Args:
+        peer: user id.
+        index: which there are.
+        is_damaged: the index could not be read; which sessions there are is lost with it.
+        rest: reads them, in order.
+    """
+
+    def __init__(self, peer: str, index: SessionsRecord, *, is_damaged: bool, rest: Iterator[Session]) -> None:
+        self.peer = peer
+        self.index = index
+        self.is_damaged = is_damaged
+        self._rest = rest
+        self._read: list[Session] = []
+
+    def __iter__(self) -> Iterator[Session]:
+        yield from self._read
+        for one in self._rest:
+            self._read.append(one)
+            yield one
+
+    @property
+    def all(self) -> list[Session]:
+        """All of them."""
+        return list(self)
 
 
 class Sessions:
@@ -58,16 +75,31 @@ class Sessions:
             is_damaged = False
         except VaultDamaged:
             index, is_damaged = SessionsRecord(), True
-        found: list[Session] = []
+        return StoredSessions(peer, index, is_damaged=is_damaged, rest=self._each(peer, index))
+
+    def _each(self, peer: str, index: SessionsRecord) -> Iterator[Session]:
         for data in index.sessions:
             with suppress(InvalidMessage):
-                found.append(session.load(data))
+                yield session.load(data)
         for identity in index.ids:
             with suppress(InvalidMessage, VaultDamaged):
                 stored = self._vault.get(records.SESSION, _name(peer, identity), SessionRecord)
                 if stored is not None:
-                    found.append(self._with_skipped(peer, session.load(stored.state)))
-        return StoredSessions(peer, found, index, is_damaged)
+                    yield self._with_skipped(peer, session.load(stored.state))
+
+    def renew(self, tx: Transaction, before: StoredSessions, one: Session, after: Session, **most: int) -> None:
+        """Store what has become of one session that a message was sent in; arguments as ``put``."""
+        index = before.index
+        since = dict(zip(index.ids, index.since, strict=False))
+        if index.sessions or since.get(one.id) or after.ratchet.mkskipped is not one.ratchet.mkskipped:
+            self.put(tx, before, [after if found is one else found for found in before.all], **most)
+        else:
+            self._put_bare(tx, before.peer, after)
+
+    def _put_bare(self, tx: Transaction, peer: str, one: Session) -> None:
+        """All of a session but its skipped keys."""
+        bare = replace(one, ratchet=replace(one.ratchet, mkskipped={}))
+        tx.put(records.SESSION, _name(peer, one.id), SessionRecord(peer=peer, id=one.id, state=session.dump(bare)))
 
     def put(
         self, tx: Transaction, before: StoredSessions, sessions: list[Session], *, most: int, most_skipped: int
@@ -85,18 +117,16 @@ class Sessions:
         peer, index, after = before.peer, before.index, sessions[:most]
         if before.is_damaged:
             self._forget_unnamed(tx, peer)
-        loaded = {} if index.sessions else {one.id: one for one in before.sessions}
+        loaded = {} if index.sessions else {one.id: one for one in before.all}
         since = dict(zip(index.ids, index.since, strict=False))
         for one in _within(after, most_skipped):
             known = loaded.get(one.id)
             if known is one:
                 continue
             since[one.id] = 0
-            name = _name(peer, one.id)
             if known is None or known.ratchet.mkskipped is not one.ratchet.mkskipped:
                 self._put_skipped(tx, peer, one)
-            bare = replace(one, ratchet=replace(one.ratchet, mkskipped={}))
-            tx.put(records.SESSION, name, SessionRecord(peer=peer, id=one.id, state=session.dump(bare)))
+            self._put_bare(tx, peer, one)
         ids = [one.id for one in after]
         for identity in set(index.ids) - set(ids):
             self._drop(tx, peer, identity)
@@ -115,8 +145,8 @@ class Sessions:
         """Erase skipped keys, and sessions, that are too old to be kept."""
         before = self.load(peer)
         index = before.index
-        kept = [session.forget_old(found, now) for found in before.sessions]
-        if index.sessions or any(one is not other for one, other in zip(kept, before.sessions, strict=True)):
+        kept = [session.forget_old(found, now) for found in before.all]
+        if index.sessions or any(one is not other for one, other in zip(kept, before.all, strict=True)):
             self.put(tx, before, kept, most=len(kept), most_skipped=sum(len(one.ratchet.mkskipped) for one in kept))
             index = self.load(peer).index
         # A session is dated when it is first seen not to be in use; a time to come is that of a clock that was wrong.

@@ -1,0 +1,197 @@
+"""What a message costs on a device, and that it costs no more in a profile of years."""
+
+import base64
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+from client_samples import KEY, Town, fast_folder, pass_time, randomness, settle
+
+from phantom_messenger.client import records
+from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.records import ContactRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.vault import Transaction, Vault
+from phantom_messenger.crypto import session
+from support.amounts import LONG, amount
+from support.simulated import SECOND, World
+
+CONTACTS: Final = amount(300, 10_000)
+TEXTS: Final = amount(2_000, 1_000_000)
+MOST_MS: Final = 5
+"""How long sending and adding a contact may take; judged in the long form alone."""
+
+MOST_OPENING_SECONDS: Final = 1
+
+
+class Cost(NamedTuple):
+    """Records decrypted, sessions parsed, and commits that changed something."""
+
+    records: int
+    sessions: int
+    commits: int
+
+
+class Meter:
+    """Counts what is done on a vault."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, watched: Vault) -> None:
+        self._counts = [0, 0, 0]
+        changes = 0
+        read, load, committed = Vault._read, session.load, Transaction.committed
+
+        def counting_read(vault: Vault, *arguments: Any) -> Any:
+            self._counts[0] += vault is watched
+            return read(vault, *arguments)
+
+        def counting_load(data: bytes) -> session.Session:
+            self._counts[1] += 1
+            return load(data)
+
+        def counting_commit(tx: Transaction) -> None:
+            nonlocal changes
+            if tx._vault is watched and watched._connection.total_changes() != changes:
+                changes = watched._connection.total_changes()
+                self._counts[2] += 1
+            committed(tx)
+
+        changes = watched._connection.total_changes()
+        monkeypatch.setattr(Vault, "_read", counting_read)
+        monkeypatch.setattr(session, "load", counting_load)
+        monkeypatch.setattr(Transaction, "committed", counting_commit)
+
+    def during(self, act: Callable[[], object]) -> Cost:
+        """What something costs."""
+        self._counts = [0, 0, 0]
+        act()
+        return Cost(*self._counts)
+
+
+@pytest.fixture
+def town(world: World, tmp_path: Path) -> Iterator[Town]:
+    with fast_folder(tmp_path) as folder:
+        made = Town(world, folder)
+        yield made
+        made.close()
+
+
+def test_message_that_can_leave_at_once_costs_two_records_one_session_and_one_commit(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    pass_time(10 * SECOND, alice, bob)
+    meter = Meter(monkeypatch, alice.vault)
+    assert meter.during(lambda: alice.send(bob, "hello again")) == Cost(records=2, sessions=1, commits=1)
+    settle(alice, bob)
+    assert [record.text for record in bob.waiting()] == ["hello", "hello again"]
+
+
+def test_message_that_waits_for_another_is_encrypted_when_it_leaves(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = town.friends("alice", "bob")
+    settle(alice, bob)
+    meter = Meter(monkeypatch, alice.vault)
+    alice.send(bob, "one")
+    assert meter.during(lambda: alice.send(bob, "two")).sessions == 0
+    settle(alice, bob)
+    assert [record.text for record in bob.waiting()] == ["one", "two"]
+
+
+# --- profiles of years ------------------------------------------------------------
+
+
+def some_id(number: int) -> str:
+    return base64.b64encode(hashlib.sha256(f"somebody {number}".encode()).digest()).decode()
+
+
+def fill(vault: Vault, contacts: int, texts: int) -> None:
+    """As after years: everybody has been written to, and has answered."""
+    with vault.transaction() as tx:
+        for number in range(contacts):
+            user_id = some_id(number)
+            record = ContactRecord(user_id=user_id, name=f"friend {number}", key=bytes(32), greeted=True)
+            tx.put(records.CONTACT, user_id, record)
+    for start in range(0, texts, 20_000):
+        with vault.transaction() as tx:
+            for number in range(start, min(texts, start + 20_000)):
+                put_text(tx, number, some_id(number % contacts))
+
+
+def put_text(tx: Transaction, number: int, peer: str) -> None:
+    name = f"00000000-0000-4000-8000-{number:012d}"
+    if number % 2:
+        sent = SentRecord(message_id=name, peer=peer, text="a few words", made_at=number, burn=False, state=3)
+        tx.put(records.SENT, name, sent)
+        return
+    received = ReceivedRecord(
+        message_id=name,
+        sender=peer,
+        text="a few words",
+        sent_at=number,
+        received_at=number,
+        burn=False,
+        expires_at=None,
+    )
+    tx.put(records.RECEIVED, records.pair(peer, name), received)
+    tx.put(records.SEEN, records.pair(peer, name), records.Mark(number))
+
+
+def opened(vault: Vault) -> Messenger:
+    return Messenger(
+        vault, wall=lambda: 1_750_000_000_000, monotonic=lambda: 0, random=randomness("anybody"), strangers="ask"
+    )
+
+
+@pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
+def profile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Vault]:
+    with fast_folder(tmp_path) as folder:
+        vault = Vault(folder / "alice.vault", KEY)
+        opened(vault)
+        fill(vault, *request.param)
+        vault.close()
+        vault = Vault(folder / "alice.vault", KEY)
+        yield vault
+        vault.close()
+
+
+def test_work_does_not_grow_with_a_profile(profile: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    messenger = opened(profile)
+    contacts = messenger.contacts
+    meter = Meter(monkeypatch, profile)
+    assert meter.during(lambda: contacts.find("friend 7")) == Cost(0, 0, 0)
+    assert meter.during(lambda: contacts.add("somebody new", some_id(-1))) == Cost(0, 0, 1)
+    assert meter.during(lambda: messenger.send_text(some_id(3), "hello")) == Cost(0, 0, 1)
+    assert meter.during(messenger.tick).records <= 150  # with how many peers old keys are looked for
+    assert meter.during(lambda: messenger.next_received(0)) == Cost(0, 0, 0)
+
+
+def test_opening_reads_contacts_and_no_messages(profile: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = Meter(monkeypatch, profile)
+    known = sum(1 for _ in profile.all(records.CONTACT, ContactRecord))
+    assert meter.during(lambda: opened(profile)).records <= known + 10
+
+
+@pytest.mark.skipif(not LONG, reason="times are judged in the long form, on a machine that does nothing else")
+@pytest.mark.timeout(1_800)
+def test_send_and_add_take_milliseconds_in_a_profile_of_years(profile: Vault) -> None:
+    begun = time.perf_counter()
+    messenger = opened(profile)
+    opening = time.perf_counter() - begun
+    adding = [timed(lambda n=n: messenger.contacts.add(f"new {n}", some_id(-n))) for n in range(1, 30)]  # type: ignore[misc] # a default that binds it
+    sending = [timed(lambda n=n: messenger.send_text(some_id(n % 10), "hello")) for n in range(30)]  # type: ignore[misc] # as above
+    assert opening <= MOST_OPENING_SECONDS
+    assert statistics.median(adding) <= MOST_MS
+    assert statistics.median(sending) <= MOST_MS
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Milliseconds."""
+    begun = time.perf_counter()
+    act()
+    return 1_000 * (time.perf_counter() - begun)
