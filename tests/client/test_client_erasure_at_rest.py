@@ -93,7 +93,7 @@ def left_in_vaults(folder: Path, *, tidies: bool = True, overwrites: bool = True
         watch = Watch(vault)
         come_and_go(vault, watch, seed)
         if tidies:
-            vault.tidy()
+            vault.scrub()
         if left := watch.leftovers():
             found[seed] = left
         vault.destroy()

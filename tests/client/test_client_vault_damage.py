@@ -13,13 +13,13 @@ import apsw
 import pytest
 from click.testing import CliRunner
 
-from phantom_messenger import pairing
 from phantom_messenger.cli.main import phantom
 from phantom_messenger.client import records, vault_file
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import PhantomError, VaultDamaged, VaultError, VaultFull, VaultInUse
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.sqlite import log_pairing
 
 PAGE = 4_096
 FRIEND = "z2AqYYYiV3EnBBZxXMu5SST7h/4YpmXBPXc3pxwXOT0="
@@ -359,7 +359,7 @@ def test_profile_of_a_killed_program_opens_with_what_it_wrote(path: Path, tmp_pa
 def test_control_without_the_look_a_restored_file_is_rolled_forward(
     path: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairing, "is_own_log", lambda _: True)
+    monkeypatch.setattr(log_pairing, "is_own_log", lambda _: True)
     killed(path, tmp_path / "killed", "later")
     path.write_bytes(whole)
     shutil.copy(tmp_path / "killed" / "a.vault-wal", path.parent)

@@ -88,7 +88,7 @@ def test_disk_that_is_full_at_tidying_is_a_thing_of_the_vault(tmp_path: Path) ->
             tx.put(records.CLOCK_OFFSET, "", Number(1))
         fills_up(disk)
         with suppress(VaultError):
-            vault.tidy()
+            vault.scrub()
 
 
 def test_vault_that_was_closed_on_a_full_disk_can_be_opened_again(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Housekeeping:
         for sender in stores.requests.senders():
             if not stores.requests.holds(sender):
                 yield from receiving.open_requests(sender, now)
-        stores.vault.tidy()
+        stores.vault.scrub()
 
     def _next_peers(self, now: int) -> list[str]:
         if not self._peers and now >= self._old_keys_at:

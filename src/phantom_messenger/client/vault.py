@@ -22,8 +22,9 @@ from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError,
 from phantom_messenger.client.vault_file import FORMAT
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
-from phantom_messenger.erasure import Erasure
-from phantom_messenger.sqlite_errors import is_damage
+from phantom_messenger.sqlite.database import set_pragmas
+from phantom_messenger.sqlite.errors import is_corruption
+from phantom_messenger.sqlite.scrub import Scrubber
 
 ARGON2_MEMORY_KIB: Final = 65_536
 ARGON2_PASSES: Final = 3
@@ -157,7 +158,7 @@ class Vault:
         self._wrote = True  # perhaps by an earlier run that died
         self._is_parted = False
         self._is_damaged = False
-        self._erasure: Erasure | None = None
+        self._scrubber: Scrubber | None = None
         self._lock: int | None = None
         self.unreadable = 0
         """How many records were left out because they could not be decrypted."""
@@ -181,21 +182,21 @@ class Vault:
         except BaseException as error:
             self.close()
             if isinstance(error, apsw.Error | OSError):
-                raise vault_file.told(path, error) from None
+                raise vault_file.translated(path, error) from None
             raise
 
     def close(self) -> None:
         """Close and unlock; idempotent."""
         with suppress(apsw.Error):  # a full disk keeps the log from being written back: the next opening does it
             for _ in range(_STEPS_AT_CLOSE):
-                if self._erasure is None or self._erasure.run():
+                if self._scrubber is None or self._scrubber.run():
                     break
         if hasattr(self, "_connection"):
             with suppress(apsw.Error):
                 self._connection.close()
-        if self._erasure is not None:
-            self._erasure.close()
-            self._erasure = None
+        if self._scrubber is not None:
+            self._scrubber.close()
+            self._scrubber = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -219,8 +220,8 @@ class Vault:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._wrote = True
-            if self._erasure is not None:
-                self._erasure.begin()
+            if self._scrubber is not None:
+                self._scrubber.begin()
             yield tx
             if self._is_damaged:  # whoever went on without a record may have been told a lie
                 raise vault_file.damaged(self.path)
@@ -230,27 +231,27 @@ class Vault:
             if self._is_in_transaction():
                 self._connection.execute("ROLLBACK")
             tx.rolled_back()
-            if (is_damage(error) or self._is_damaged) and self._mend():
+            if (is_corruption(error) or self._is_damaged) and self._repair():
                 raise VaultDamaged(f"{self.path} was damaged; what can be read of it was saved: try again") from None
             if isinstance(error, apsw.Error):
-                raise vault_file.told(self.path, error) from None
+                raise vault_file.translated(self.path, error) from None
             raise
         tx.committed()
-        if self._erasure is not None:
-            self._erasure.committed()
+        if self._scrubber is not None:
+            self._scrubber.committed()
 
     def _part(self) -> None:
         """Before the first transaction: let no log of this run fit to an older copy of the file."""
-        if self._erasure is not None and not self._is_parted:
+        if self._scrubber is not None and not self._is_parted:
             self._is_parted = True
             with suppress(apsw.Error):  # a full disk, or somebody reads it: the transaction itself will tell
-                self._erasure.part()
+                self._scrubber.part()
 
-    def tidy(self) -> None:
+    def scrub(self) -> None:
         """Leave no erased text in the write-ahead log, if something was written since the last time."""
         if self._wrote:
             with suppress(apsw.Error):  # somebody reads it, or the disk is full: the next time, then
-                self._wrote = self._erasure is None or not self._erasure.run()
+                self._wrote = self._scrubber is None or not self._scrubber.run()
 
     def _is_in_transaction(self) -> bool:
         return self._connection.in_transaction
@@ -365,26 +366,26 @@ class Vault:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except apsw.Error as error:
-                if not is_damage(error):
+                if not is_corruption(error):
                     raise
                 self._is_damaged = True
-                if self._is_in_transaction() or not self._mend():
+                if self._is_in_transaction() or not self._repair():
                     raise
                 return self._connection.execute(statement, values).fetchall()
         except apsw.Error as error:
-            raise vault_file.told(self.path, error) from None
+            raise vault_file.translated(self.path, error) from None
 
-    def _mend(self) -> bool:
+    def _repair(self) -> bool:
         """Go on with what can be read, outside of a transaction; whether that could be done."""
         if not vault_file.salvage(self._connection, self.path, self._has_identity):
             return False
-        if self._erasure is not None:
-            self._erasure.close()
-            self._erasure = None
+        if self._scrubber is not None:
+            self._scrubber.close()
+            self._scrubber = None
         try:
             self._connection = apsw.Connection(str(self.path))
             self._prepare()
-            self._erasure = Erasure(self._connection, self.path, _LOG_PAGES)
+            self._scrubber = Scrubber(self._connection, self.path, _LOG_PAGES)
         except (apsw.Error, OSError):
             return False
         self._is_damaged = False
@@ -404,7 +405,7 @@ class Vault:
         try:
             self._prepare()
         except (apsw.IOError, apsw.CantOpenError, apsw.FullError) as error:
-            if is_damage(error):
+            if is_corruption(error):
                 raise
             # A full disk has no room for the index of the log; whoever is alone can keep it in memory, and read.
             self._connection.close()
@@ -412,7 +413,7 @@ class Vault:
             self._connection.pragma("locking_mode", "exclusive")
             self._prepare()
         self._unlock(secret)
-        self._erasure = Erasure(self._connection, self.path, _LOG_PAGES)
+        self._scrubber = Scrubber(self._connection, self.path, _LOG_PAGES)
 
     def _prepare(self) -> None:
         connection = self._connection
@@ -422,9 +423,7 @@ class Vault:
             raise VaultError(f"{self.path} was written by a newer version of Phantom Messenger; install that version")
         if version < FORMAT:
             raise VaultDamaged(f"{self.path} holds nothing; restore it from a backup, or delete it to begin anew")
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        connection.pragma("secure_delete", "on")
+        set_pragmas(connection)
 
     def _unlock(self, secret: Secret) -> None:
         meta: dict[str, bytes] = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())  # type: ignore[arg-type] # the schema's types

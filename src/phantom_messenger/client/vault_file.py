@@ -2,23 +2,21 @@
 
 import contextlib
 import errno
-import fcntl
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
-from phantom_messenger import pairing
 from phantom_messenger.client.errors import VaultDamaged, VaultError, VaultFull, VaultInUse
-from phantom_messenger.sqlite_errors import is_damage, is_no_room
+from phantom_messenger.sqlite import database, files, log_pairing
+from phantom_messenger.sqlite.errors import is_corruption, is_out_of_space
 
-FORMAT: Final = 1
-_SCHEMA: Final = """
+_STEPS: Final = (
+    """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE records (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -29,8 +27,11 @@ CREATE TABLE records (
     UNIQUE (kind, name)
 ) STRICT;
 CREATE INDEX records_due ON records (due) WHERE due IS NOT NULL;
-"""
-_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+""",
+)
+FORMAT: Final = len(_STEPS)
+"""``user_version`` of a vault: how many steps of the schema it has."""
+
 _BEYOND: Final = 1_000_000
 """How far behind the last position that was found the next one is given, if it is not known which was given last."""
 
@@ -44,10 +45,10 @@ def real_path(path: Path) -> Path:
         VaultError: a link leads nowhere.
         OSError: there is no way to it.
     """
-    real = path.resolve()
-    if path.is_symlink() and not real.exists():
-        raise VaultError(f"{path} is a link to {real}, which is not there; mount its disk, or restore it")
-    return real
+    try:
+        return files.real_path(path)
+    except files.DanglingLink as error:
+        raise VaultError(f"{path} is a link to {error}, which is not there; mount its disk, or restore it") from None
 
 
 def lock(path: Path) -> int:
@@ -56,15 +57,12 @@ def lock(path: Path) -> int:
     Raises:
         VaultInUse: another program has it.
     """
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return files.lock(path.with_name(path.name + ".lock"))
     except BlockingIOError:
-        os.close(handle)
         raise VaultInUse(
             f"the profile '{path.stem}' is in use by another program; stop that one (a chat? a listener?) first"
         ) from None
-    return handle
 
 
 def check(path: Path) -> None:
@@ -81,7 +79,7 @@ def check(path: Path) -> None:
         raise VaultError(f"{path} has a second name (a hard link), which no lock covers; give it a file of its own")
     if not found.st_size:
         raise VaultDamaged(f"{path} is empty; restore it from a backup, or delete it to begin anew")
-    if not pairing.is_own_log(path):
+    if not log_pairing.is_own_log(path):
         raise VaultDamaged(
             f"{path}-wal is the log of another state of this profile (of before it was restored?);"
             " move that log away and try again"
@@ -105,61 +103,30 @@ def make(path: Path, meta: list[tuple[str, bytes]]) -> None:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise VaultDamaged(f"{path} is missing, but its log is there; restore it from a backup, or move the log away")
-    with _new(path) as (part, connection):
+    with database.new_file(path) as (part, connection):
+        database.migrate(connection, _STEPS)
         connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", meta)
         connection.close()
         part.rename(path)
-    _sync(path.parent)
-
-
-@contextlib.contextmanager
-def _new(path: Path) -> Iterator[tuple[Path, apsw.Connection]]:
-    """A new database beside a vault; gone at the end, if it was not given another name."""
-    part = path.with_name(f"{path.name}.new")
-    _unlink(part)
-    connection = apsw.Connection(str(part))
-    try:
-        part.chmod(0o600)
-        connection.pragma("journal_mode", "wal")
-        connection.pragma("synchronous", "full")
-        with connection:
-            connection.execute(_SCHEMA)
-            connection.pragma("user_version", FORMAT)
-        yield part, connection
-    finally:
-        connection.close()
-        _unlink(part)
+    files.sync_folder(path.parent)
 
 
 def delete(path: Path) -> None:
     """Delete a vault with all that lies beside it, also what was kept of damaged ones."""
-    _unlink(path)
+    files.delete(path)
     for kept in path.parent.glob(f"{path.name}.damaged-*"):
         kept.unlink(missing_ok=True)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
 
 
-def _unlink(path: Path) -> None:
-    for suffix in _BESIDE:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def told(path: Path, error: Exception) -> VaultError:
+def translated(path: Path, error: Exception) -> VaultError:
     """An error of SQLite or of the operating system, as people are told."""
     reason = str(error).partition("\n")[0] if isinstance(error, apsw.Error) else getattr(error, "strerror", None) or "?"
-    if is_damage(error) or isinstance(error, apsw.NotADBError | apsw.SQLError):
+    if is_corruption(error) or isinstance(error, apsw.NotADBError | apsw.SQLError):
         return damaged(path)
     if isinstance(error, apsw.BusyError):
         return VaultError(f"another program (a backup?) holds {path}; it is tried again")
-    if is_no_room(error) or _is_full(error):
+    if is_out_of_space(error) or _is_full(error):
         return VaultFull(f"cannot write to {path}: the disk is full, or broken ({reason}); free some disk space")
     return VaultError(f"cannot use {path} ({reason}); it must be a file that you may read and write")
 
@@ -192,21 +159,22 @@ def salvage(old: apsw.Connection, path: Path, is_enough: Callable[[apsw.Connecti
         Whether it was done; if not, nothing was changed.
     """
     try:
-        with _new(path) as (part, connection):
+        with database.new_file(path) as (part, connection):
+            database.migrate(connection, _STEPS)
             connection.executemany("INSERT INTO meta SELECT ?, ?", old.execute("SELECT name, value FROM meta"))
             with connection:
                 _copy(old, connection)
             if not is_enough(connection):
                 return False
-            pairing.end(connection)
+            log_pairing.end(connection)
             connection.close()
             old.close()
             kept = _keep(path)
             part.replace(path)
-            for suffix in _BESIDE[1:]:
+            for suffix in files.SUFFIXES[1:]:
                 with contextlib.suppress(FileNotFoundError):
                     path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
-        _sync(path.parent)
+        files.sync_folder(path.parent)
     except (apsw.Error, OSError):
         return False
     _log.warning(
@@ -248,7 +216,7 @@ def _copy(old: apsw.Connection, new: apsw.Connection) -> None:
                 (position,),
             ).fetchone()
         except apsw.Error as error:
-            if not is_damage(error):
+            if not is_corruption(error):
                 raise
             position += 1
             continue
