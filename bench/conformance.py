@@ -23,7 +23,7 @@ from kosoku import FailureError, run_fuzzingclient, run_fuzzingserver
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from phantom_messenger.client.dial import dial
+from phantom_messenger.client.connect import dial
 
 CASES: Final = [f"{section}.*" for section in (1, 2, 3, 4, 5, 6, 7, 10)]
 COUNT: Final = 247

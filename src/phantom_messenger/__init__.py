@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from phantom_messenger.client.backup import BackupSummary
     from phantom_messenger.client.client import Client
     from phantom_messenger.client.contacts import Contacts
+    from phantom_messenger.client.delivery import Delivery, Message
     from phantom_messenger.client.errors import (
         BackupError,
         ClientClosed,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         VaultInUse,
         WrongPassphrase,
     )
-    from phantom_messenger.client.handles import Delivery, Message
     from phantom_messenger.client.history import HistoryEntry
     from phantom_messenger.client.ids import plain_id, written_id
     from phantom_messenger.client.requests import MessageRequest

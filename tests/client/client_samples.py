@@ -22,7 +22,7 @@ from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.conversations import Conversations, Opened, conversation_id
 from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.prekeychain import PreKeyChain, Publication
+from phantom_messenger.client.prekey_store import PreKeyStore, Publication
 from phantom_messenger.client.records import OutboxRecord, SentRecord, SessionRecord
 from phantom_messenger.client.sessions import Sessions
 from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
@@ -107,7 +107,7 @@ class Party:
 
     def _open(self) -> None:
         self.book = AddressBook(self.vault)
-        self.prekeys = PreKeyChain(self.vault, self.identity, self.random)
+        self.prekeys = PreKeyStore(self.vault, self.identity, self.random)
         self.conversations = Conversations(self.vault, self.book, self.identity, self.prekeys, self.random)
 
     def reopen(self) -> None:

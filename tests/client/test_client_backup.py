@@ -30,7 +30,7 @@ from phantom_messenger.client.records import (
     ContactRecord,
     IdentityRecord,
     InboxRecord,
-    Number,
+    IntValue,
     OutboxRecord,
     PreKeyRecord,
     ReceiptRecord,
@@ -252,7 +252,7 @@ def test_every_record_that_is_to_last_comes_back_as_it_was(town: Town, tmp_path:
         records.RECEIVED: ReceivedRecord,
         records.INBOX: InboxRecord,
         records.UNANSWERED: UnansweredRecord,
-        records.LAST_PREKEY_ID: Number,
+        records.LAST_PREKEY_ID: IntValue,
     }
 
     def stored(vault: Vault) -> dict[str, list[Any]]:
@@ -269,7 +269,7 @@ def test_every_record_that_is_to_last_comes_back_as_it_was(town: Town, tmp_path:
     assert [entry.text for _, entry in new.all(records.OUTBOX, OutboxRecord)] == texts
     assert all(not entry.sealed for _, entry in new.all(records.OUTBOX, OutboxRecord))
     for text in before[records.RECEIVED]:
-        assert new.has(records.SEEN, records.pair(text.sender, text.message_id))
+        assert new.has(records.SEEN, records.key(text.sender, text.message_id))
     for kind in (records.SESSIONS, records.SESSION, records.SKIPPED, records.PREKEY, records.HANDSHAKE, records.ACK):
         assert not list(new.all(kind, msgspec.Raw))
     new.close()

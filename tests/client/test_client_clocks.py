@@ -8,9 +8,9 @@ import pytest
 from client_samples import DAY, YEAR, Device, Town, fast_folder, settle
 
 from phantom_messenger.client import records
-from phantom_messenger.client.ageing import KEEP_MS, Ageing
+from phantom_messenger.client.expiry import KEEP_MS, ExpiryClock
 from phantom_messenger.client.link import Link
-from phantom_messenger.client.records import Number, PreKeyRecord, ReceivedRecord, SteadyRecord
+from phantom_messenger.client.records import ClockRecord, IntValue, PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import WarningEvent
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, World
@@ -137,14 +137,14 @@ def test_client_that_goes_by_its_relay_loses_texts(
 
     monkeypatch.setattr(Link, "_take_clock", take_clock)
     bob = friends[1]
-    genuine = Ageing.now
+    genuine = ExpiryClock.now
 
-    def now(self: Ageing) -> int:
+    def now(self: ExpiryClock) -> int:
         link = bob.messenger._link
         is_bobs = self is bob.messenger._clock and link is not None
         return link.relay_time(bob.world.clock.monotonic_ms()) if is_bobs and link is not None else genuine(self)
 
-    monkeypatch.setattr(Ageing, "now", now)
+    monkeypatch.setattr(ExpiryClock, "now", now)
     _, number = after_a_lie(friends, lie, YEAR)
     assert kept(bob) == []
     assert own(bob, number) is None
@@ -260,7 +260,7 @@ def test_client_that_keeps_no_moments_takes_a_set_clock_for_time(
     friends: tuple[Device, Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control."""
-    monkeypatch.setattr(Ageing, "keep", lambda *_: None)
+    monkeypatch.setattr(ExpiryClock, "keep", lambda *_: None)
     alice, bob = friends
     alice.send(bob, "for a day", expires_in=DAY)
     settle(alice, bob)
@@ -305,8 +305,8 @@ def test_sleep_of_the_machine_counts(friends: tuple[Device, Device]) -> None:
 def test_moment_is_kept_seldom(friends: tuple[Device, Device]) -> None:
     bob = friends[1]
 
-    def moment() -> SteadyRecord:
-        found = bob.vault.get(records.STEADY, "", SteadyRecord)
+    def moment() -> ClockRecord:
+        found = bob.vault.get(records.CLOCK, "", ClockRecord)
         assert found is not None
         return found
 
@@ -332,11 +332,11 @@ def test_profile_of_0_1_0_goes_on_in_the_time_that_it_was_written_in(
     settle(alice, bob)
     bob.wall_error = -offset
     with bob.vault.transaction() as tx:
-        tx.delete(records.STEADY, "")
-        tx.put(records.CLOCK_OFFSET, "", Number(offset))
+        tx.delete(records.CLOCK, "")
+        tx.put(records.CLOCK_OFFSET, "", IntValue(offset))
         record = last_received(bob)
         relay_time = bob.world.clock.wall_ms()
-        name = records.pair(record.sender, record.message_id)
+        name = records.key(record.sender, record.message_id)
         values = {field: getattr(record, field) for field in record.__struct_fields__}
         tx.put(
             records.RECEIVED, name, ReceivedRecord(**{**values, "expires_at": relay_time + DAY}), due=relay_time + DAY

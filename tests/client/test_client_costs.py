@@ -138,8 +138,8 @@ def put_text(tx: Transaction, number: int, peer: str) -> None:
         burn=False,
         expires_at=None,
     )
-    tx.put(records.RECEIVED, records.pair(peer, name), received)
-    tx.put(records.SEEN, records.pair(peer, name), records.Mark(number))
+    tx.put(records.RECEIVED, records.key(peer, name), received)
+    tx.put(records.SEEN, records.key(peer, name), records.Seen(number))
 
 
 def opened(vault: Vault) -> Messenger:

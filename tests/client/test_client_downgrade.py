@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from client_samples import Device, Town, fast_folder, moved, pass_time, settle, without_field
-from healing_faults import FaultyDevice
+from recovery_faults import FaultyDevice
 
 from phantom_messenger.client import conversations, records
 from phantom_messenger.client.conversations import Conversations, PeerState

@@ -26,7 +26,7 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
 
 def received_text(device: Device, sender: Device, number: str) -> str | None:
     """What is left of a received text."""
-    record = device.vault.get(records.RECEIVED, records.pair(sender.id, number), ReceivedRecord)
+    record = device.vault.get(records.RECEIVED, records.key(sender.id, number), ReceivedRecord)
     assert record is not None
     return record.text
 

@@ -11,9 +11,9 @@ import pytest
 from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settle, with_field, without_field
 
 from phantom_messenger.client import records
-from phantom_messenger.client.healing import MAX_REMEMBERED
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.records import PreKeyRecord, ReceivedRecord
+from phantom_messenger.client.recovery import MAX_REMEMBERED
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, MessageEvent, PresenceEvent, WarningEvent
 from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.session import SUITE

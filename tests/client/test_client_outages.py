@@ -17,8 +17,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 
 from phantom_messenger import Client
+from phantom_messenger.client import connect as dialling
 from phantom_messenger.client import connection_loop
-from phantom_messenger.client import dial as dialling
 from phantom_messenger.client.errors import LoginRefused, RelayBusy, RelayUnreachable
 from phantom_messenger.client.outages import _names, outage
 from phantom_messenger.client.status import ConnectionState

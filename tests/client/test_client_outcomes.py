@@ -81,7 +81,7 @@ class Stage:
     def become(self, frame: Frame) -> Row:
         """What becomes of a frame that comes to Bob now."""
         sender, number = frame["payload"]["senderId"], frame["payload"]["messageId"]
-        name = records.pair(sender, number)
+        name = records.key(sender, number)
         kinds = {"request": records.REQUEST, "id": records.UNREADABLE, "text": records.RECEIVED}
         before = {word for word, kind in kinds.items() if self.bob.vault.has(kind, name)}
         self.bob.events.clear()

@@ -9,7 +9,7 @@ from client_samples import Device, Town, fast_folder, pass_time, settle, with_fi
 
 from phantom_messenger.client import inbox, records
 from phantom_messenger.client.content import MAX_RECEIPTS
-from phantom_messenger.client.healing import MAX_RESENDS
+from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receipts import KEEP_MS
@@ -776,16 +776,16 @@ def test_text_that_comes_again_is_answered_once_a_minute(town: Town) -> None:
 
 
 def test_control_without_the_bound_it_costs_many_messages(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "TELL_AGAIN_MS", 0)
+    monkeypatch.setattr(inbox, "ACKNOWLEDGE_AGAIN_MS", 0)
     assert replayed(town, 200) > 20
 
 
 def test_what_was_told_again_is_remembered_for_a_bounded_number_of_texts(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MAX_TOLD_AGAIN", 3)
+    monkeypatch.setattr(inbox, "MAX_ACKNOWLEDGED_AGAIN", 3)
     alice, bob = town.friends("alice", "bob")
     alice.send(bob, *(f"text {number}" for number in range(10)))
     bob.tamper = lambda frame: [frame, frame]
     settle(alice, bob)
-    assert len(bob.messenger._stores.inbox._told_again) == 3
+    assert len(bob.messenger._stores.inbox._acknowledged_again) == 3

@@ -52,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
                 burn=False,
                 expires_at=None,
             )
-            tx.put(records.RECEIVED, records.pair(FRIEND, f"{number}"), got)
+            tx.put(records.RECEIVED, records.key(FRIEND, f"{number}"), got)
     client.close()
     return (home / "profiles" / "a.vault").read_bytes()
 
@@ -200,12 +200,12 @@ def test_damage_that_is_met_while_it_is_written_is_mended_for_the_next_time(path
 
     def put() -> None:
         with vault.transaction() as tx:
-            tx.put(records.SEEN, "a", records.Mark(1), due=5)
+            tx.put(records.SEEN, "a", records.Seen(1), due=5)
 
     with pytest.raises(VaultDamaged, match="what can be read of it was saved: try again"):
         put()
     put()
-    assert vault.overdue(records.SEEN, 5, records.Mark) == [records.Mark(1)]
+    assert vault.overdue(records.SEEN, 5, records.Seen) == [records.Seen(1)]
     vault.close()
     assert texts(path) == ALL
 
@@ -320,7 +320,7 @@ def killed(path: Path, to: Path, *words: str) -> None:
     vault = Vault(path, Secret("p"), create=False)
     for word in words:
         with vault.transaction() as tx:
-            tx.put(records.SEEN, word, records.Mark(1))
+            tx.put(records.SEEN, word, records.Seen(1))
     to.mkdir()
     for suffix in ("", "-wal"):
         subprocess.run(["cp", f"{path}{suffix}", to / f"a.vault{suffix}"], check=True)

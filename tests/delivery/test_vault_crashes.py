@@ -14,7 +14,7 @@ from vault_story import Mortal, Outcome, check, undisturbed
 from phantom_messenger import Client
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultError
-from phantom_messenger.client.records import Number
+from phantom_messenger.client.records import IntValue
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Secret, Vault
 from support.amounts import amount
@@ -85,7 +85,7 @@ def fills_up(disk: VaultDisk) -> None:
 def test_disk_that_is_full_at_tidying_is_a_thing_of_the_vault(tmp_path: Path) -> None:
     with full_at() as disk, closing(Vault(tmp_path / "a.vault", KEY)) as vault:
         with vault.transaction() as tx:
-            tx.put(records.CLOCK_OFFSET, "", Number(1))
+            tx.put(records.CLOCK_OFFSET, "", IntValue(1))
         fills_up(disk)
         with suppress(VaultError):
             vault.scrub()

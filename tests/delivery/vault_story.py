@@ -31,23 +31,23 @@ TYPES: dict[str, type[Any]] = {
     records.SESSION: records.SessionRecord,
     records.SKIPPED: records.SkippedRecord,
     records.PREKEY: records.PreKeyRecord,
-    records.LAST_PREKEY_ID: records.Number,
+    records.LAST_PREKEY_ID: records.IntValue,
     records.OUTBOX: records.OutboxRecord,
     records.SENT: records.SentRecord,
     records.INBOX: records.InboxRecord,
     records.RECEIVED: records.ReceivedRecord,
-    records.SEEN: records.Mark,
-    records.HANDSHAKE: records.Mark,
-    records.CLOCK_OFFSET: records.Number,
-    records.STEADY: records.SteadyRecord,
+    records.SEEN: records.Seen,
+    records.HANDSHAKE: records.Seen,
+    records.CLOCK_OFFSET: records.IntValue,
+    records.CLOCK: records.ClockRecord,
     records.ACK: records.AckRecord,
     records.UNREADABLE: records.UnreadableRecord,
     records.RECEIPT: records.ReceiptRecord,
     records.UNANSWERED: records.UnansweredRecord,
-    records.HEALED: records.HealedRecord,
+    records.RECOVERY: records.RecoveryRecord,
     records.REQUEST: records.RequestRecord,
 }
-LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.HEALED)
+LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.RECOVERY)
 """Records that are gone once everything has been told, and was readable."""
 
 

@@ -7,7 +7,16 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.client import batching, content, conversations, healing, outbox, prekeychain, receipts, sessions
+from phantom_messenger.client import (
+    batching,
+    content,
+    conversations,
+    outbox,
+    prekey_store,
+    receipts,
+    recovery,
+    sessions,
+)
 from phantom_messenger.crypto import padding, primitives, ratchet, safety, session
 from phantom_messenger.wire import limits
 
@@ -83,16 +92,16 @@ def test_limits_are_those_of_the_code() -> None:
         f"at most {content.LAST_TIME_MS:,}",
         f"up to {padding.MIN_PADDED}, 512, 1,024, ... 32,768 or {padding.MAX_PADDED:,} bytes",
         f"then {safety.ITERATIONS:,} times",
-        f"new after {prekeychain.ROTATE_MS // DAY_MS} days",
-        f"private half kept {prekeychain.KEEP_RETIRED_MS // DAY_MS} days more",
-        f"{prekeychain.ONE_TIME_TARGET} at the relay, refilled below {prekeychain.REFILL_BELOW}",
-        f"{prekeychain.KEM_TARGET} at the relay, refilled below {prekeychain.KEM_REFILL_BELOW}",
-        f"are erased after {prekeychain.KEEP_HANDED_OUT_MS // DAY_MS} days",
+        f"new after {prekey_store.ROTATE_MS // DAY_MS} days",
+        f"private half kept {prekey_store.KEEP_RETIRED_MS // DAY_MS} days more",
+        f"{prekey_store.ONE_TIME_TARGET} at the relay, refilled below {prekey_store.REFILL_BELOW}",
+        f"{prekey_store.KEM_TARGET} at the relay, refilled below {prekey_store.KEM_REFILL_BELOW}",
+        f"are erased after {prekey_store.KEEP_HANDED_OUT_MS // DAY_MS} days",
         f"gathered: {batching.GATHER_MS} ms",
-        f"Beyond {healing.MAX_KEPT} unreadable messages of a contact, or {healing.MAX_KEPT_OF_STRANGER} of a stranger",
-        f"up to {healing.MAX_REMEMBERED})",
+        f"Beyond {recovery.MAX_KEPT} unreadable messages of a contact, or {recovery.MAX_KEPT_OF_STRANGER} of a stranger",
+        f"up to {recovery.MAX_REMEMBERED})",
         f"unanswered {outbox.LOST_MS // 60_000} minutes later",
-        f"less than {healing.SETTLE_MS // 1000} s ago, or three in the last hour",
+        f"less than {recovery.SETTLE_MS // 1000} s ago, or three in the last hour",
     ],
 )
 def test_number_is_that_of_the_code(sentence: str) -> None:
@@ -100,8 +109,8 @@ def test_number_is_that_of_the_code(sentence: str) -> None:
 
 
 def test_words_for_small_numbers_are_those_of_the_code() -> None:
-    assert healing.MAX_SESSIONS_PER_HOUR == healing.MAX_ASKS == healing.MAX_RESENDS == 3
-    assert healing.ASK_AGAIN_MS == 3_600_000
+    assert recovery.MAX_SESSIONS_PER_HOUR == recovery.MAX_ASKS == recovery.MAX_RESENDS == 3
+    assert recovery.ASK_AGAIN_MS == 3_600_000
     assert receipts.UNDECRYPTABLE == "undecryptable"
 
 

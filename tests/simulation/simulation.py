@@ -23,7 +23,7 @@ from simulation_device import DevicePart
 from simulation_network import DAY, Setting
 from simulation_relay import Death, Errors, RelayPart
 
-from phantom_messenger.client import prekeychain, vault
+from phantom_messenger.client import prekey_store, vault
 from phantom_messenger.engines.sqlite import stranger_quota
 from phantom_messenger.relay import mailbox_push, prekey_status
 from phantom_messenger.relay.handlers import login
@@ -84,10 +84,10 @@ class Outcome(NamedTuple):
 def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what takes hundreds of messages happen with a few."""
     for module, name, value in (
-        (prekeychain, "ONE_TIME_TARGET", 4),
-        (prekeychain, "KEM_TARGET", 2),
-        (prekeychain, "REFILL_BELOW", 2),
-        (prekeychain, "KEM_REFILL_BELOW", 1),
+        (prekey_store, "ONE_TIME_TARGET", 4),
+        (prekey_store, "KEM_TARGET", 2),
+        (prekey_store, "REFILL_BELOW", 2),
+        (prekey_store, "KEM_REFILL_BELOW", 1),
         (prekey_status, "LOW_PREKEYS", 1),
         (login, "PAGE", 2_000),
         (mailbox_push, "PAGE", 2_000),

@@ -16,11 +16,11 @@ import pytest
 from simulation_network import Setting, Wire
 
 from phantom_messenger.client import records
-from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outbox import _RANK, Outbox
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import ReceivedRecord, SentRecord, SessionsRecord
+from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.sqlite import SQLiteStore, tables
@@ -467,7 +467,7 @@ class Ledger:
         """What a program remembers must be what is on its disk, whatever could not be stored."""
         outbox = Outbox(vault)
         receipts = Receipts(vault, outbox)
-        healing, known = Healing(vault), messenger._stores.receipts
+        healing, known = Recovery(vault), messenger._stores.receipts
         for what, remembered, kept in (
             ("waits", messenger._stores.outbox._queue._entries, outbox._queue._entries),
             ("waits, in this order", _texts(messenger._stores.outbox), _texts(outbox)),
@@ -521,7 +521,7 @@ class Ledger:
                 self.wrong(f"{about} is {state} in the end, not {least} to {text.most}")
             if sent.state in {DeliveryState.BURNED, DeliveryState.EXPIRED} and sent.text is not None:
                 self.wrong(f"{about} is still with its sender")
-            got = vaults[text.recipient].get(records.RECEIVED, records.pair(text.sender, text.number), ReceivedRecord)
+            got = vaults[text.recipient].get(records.RECEIVED, records.key(text.sender, text.number), ReceivedRecord)
             if got is not None and got.text is not None and text.read and text.burn:
                 self.wrong(f"{about} is still with its recipient, and was burned")
             late = text.late(self._setting.now)

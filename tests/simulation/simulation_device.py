@@ -11,8 +11,8 @@ from simulation_network import Closed, Gone, Item, Opened, Setting, Wire
 from simulation_relay import RelayPart
 
 from phantom_messenger.client import records
+from phantom_messenger.client.connect import OPEN_TIMEOUT
 from phantom_messenger.client.connection_loop import FIRST_BACKOFF, LONGEST_BACKOFF
-from phantom_messenger.client.dial import OPEN_TIMEOUT
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ReceivedRecord
@@ -330,7 +330,7 @@ class DevicePart:
                 self.messenger.handled(sender, number)
         except VaultError:
             self._setting.happened("device cannot store")
-            got = self.vault.get(records.RECEIVED, records.pair(sender, number), ReceivedRecord)
+            got = self.vault.get(records.RECEIVED, records.key(sender, number), ReceivedRecord)
             if got is None or not got.read:
                 return
             self._ledger.wrong(f"{self.name} was told that a text is not marked as read, and it is")

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import msgspec
 from kyber_py.ml_kem import ML_KEM_768
 
-from phantom_messenger.client import prekeychain, records
+from phantom_messenger.client import prekey_store, records
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import (
     DeliveryEvent,
@@ -62,10 +62,10 @@ def watched(draw: Draw, encrypted: list[Json]) -> Iterator[None]:
         for module, name, value in (
             (session, "start", lambda *given, **named: start(*given, encapsulate=encapsulate, **named)),
             (session, "encrypt", noted),
-            (prekeychain, "ONE_TIME_TARGET", ONE_TIME),
-            (prekeychain, "REFILL_BELOW", 1),
-            (prekeychain, "KEM_TARGET", KEMS),
-            (prekeychain, "KEM_REFILL_BELOW", 1),
+            (prekey_store, "ONE_TIME_TARGET", ONE_TIME),
+            (prekey_store, "REFILL_BELOW", 1),
+            (prekey_store, "KEM_TARGET", KEMS),
+            (prekey_store, "KEM_REFILL_BELOW", 1),
         ):
             stack.enter_context(patch.object(module, name, value))
         yield

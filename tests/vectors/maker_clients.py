@@ -24,7 +24,7 @@ PURPOSES: Final = {
     "Messenger.send_text": "message id",
     "Batching._put": "message id of a receipt",
     "KeyExchanges.want": "ephemeral key",
-    "PreKeyChain._make": "prekey",
+    "PreKeyStore._make": "prekey",
     "encapsulate": "kem_m",
     "start": "ratchet key",
     "_dh_ratchet": "ratchet key",

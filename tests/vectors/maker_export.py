@@ -24,12 +24,12 @@ LANES: Final = 1
 def kept() -> dict[str, list[tuple[str, object]]]:
     """The records of the profile, by kind."""
     bob, mallory = b64(BOB.id), b64(MALLORY.id)
-    pair = records.pair(bob, IDS[1])
+    pair = records.key(bob, IDS[1])
     text: dict[str, Any] = {"message_id": IDS[1], "sender": bob}
     sent: dict[str, Any] = {"message_id": IDS[0], "peer": bob, "text": "hello", "made_at": NOW, "burn": False}
     return {
         records.IDENTITY: [("", records.IdentityRecord(seed=ALICE.identity.seed, server="wss://relay.example/ws"))],
-        records.LAST_PREKEY_ID: [("", records.Number(1_770_000_123))],
+        records.LAST_PREKEY_ID: [("", records.IntValue(1_770_000_123))],
         records.CONTACT: [
             (
                 bob,

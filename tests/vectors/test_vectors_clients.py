@@ -71,7 +71,7 @@ def test_control_client_that_asks_for_nothing_goes_red(tmp_path: Path, monkeypat
     def nothing(*_: Any) -> list[str]:
         return []
 
-    monkeypatch.setattr("phantom_messenger.client.healing.Healing.due", nothing)
+    monkeypatch.setattr("phantom_messenger.client.recovery.Recovery.due", nothing)
     with pytest.raises(AssertionError):
         play(SCENES["healing"]["steps"], "bob", tmp_path)
 

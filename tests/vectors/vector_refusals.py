@@ -9,11 +9,11 @@ from client_samples import KEY
 from vector_replay import Json, Person, Play, Source, bundle_of, raw
 from vector_small_replay import described
 
-from phantom_messenger.client import content, prekeychain, records
+from phantom_messenger.client import content, prekey_store, records
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.content import Receipt, Text
 from phantom_messenger.client.conversations import Conversations
-from phantom_messenger.client.prekeychain import PreKeyChain
+from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import PreKeyRecord
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import handshake, padding, primitives, session
@@ -51,13 +51,13 @@ class Device:
 
     def __init__(self, person: Person, path: Path) -> None:
         self.vault = Vault(path, KEY)
-        chain = PreKeyChain(self.vault, person.identity, unwatched)
+        chain = PreKeyStore(self.vault, person.identity, unwatched)
         self.conversations = Conversations(self.vault, AddressBook(self.vault), person.identity, chain, unwatched)
         rows = [
-            (prekeychain.SIGNED, person.signed.id, person.signed.pair.private),
-            (prekeychain.ONE_TIME, person.one_time.id, person.one_time.pair.private),
-            (prekeychain.KEM, person.kems["one-time"].id, person.kems["one-time"].seed),
-            (prekeychain.LAST_RESORT, person.kems["last-resort"].id, person.kems["last-resort"].seed),
+            (prekey_store.SIGNED, person.signed.id, person.signed.pair.private),
+            (prekey_store.ONE_TIME, person.one_time.id, person.one_time.pair.private),
+            (prekey_store.KEM, person.kems["one-time"].id, person.kems["one-time"].seed),
+            (prekey_store.LAST_RESORT, person.kems["last-resort"].id, person.kems["last-resort"].seed),
         ]
         with self.vault.transaction() as tx:
             for sort, number, private in rows:

@@ -33,7 +33,7 @@ from phantom_messenger.cli.times import Duration, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.ids import short_id
-from phantom_messenger.client.plain import is_blank, plain_lines
+from phantom_messenger.client.sanitize import is_blank, plain_lines
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, Contact
 
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)

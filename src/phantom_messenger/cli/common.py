@@ -13,8 +13,8 @@ import click
 
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, PhantomError, UsageError
-from phantom_messenger.client.plain import one_line, printable
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
+from phantom_messenger.client.sanitize import one_line, printable
 
 __all__ = [
     "check_new_passphrase",

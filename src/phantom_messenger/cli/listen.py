@@ -21,7 +21,7 @@ from phantom_messenger.cli.common import (
 )
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.handles import Message
+from phantom_messenger.client.delivery import Message
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.status import (
     ConnectionEvent,

@@ -12,9 +12,9 @@ from phantom_messenger.cli.common import one_line, open_client, profile_flag, pr
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.content import MAX_TEXT_BYTES
+from phantom_messenger.client.delivery import Delivery
 from phantom_messenger.client.errors import RelayUnreachable, UsageError
-from phantom_messenger.client.handles import Delivery
-from phantom_messenger.client.plain import is_blank, plain_lines
+from phantom_messenger.client.sanitize import is_blank, plain_lines
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, WarningEvent
 
 HOPELESS = {"unknown-user", "backlog", "refused", "key-exchange", "key-changed"}

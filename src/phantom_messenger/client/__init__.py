@@ -6,6 +6,6 @@ knows nothing of how a relay works inside.
 """
 
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.handles import Delivery, Message
+from phantom_messenger.client.delivery import Delivery, Message
 
 __all__ = ["Client", "Delivery", "Message"]

@@ -30,7 +30,7 @@ class Acks:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._kept = {records.pair(ack.sender, ack.message_id): ack for _, ack in vault.all(records.ACK, AckRecord)}
+        self._kept = {records.key(ack.sender, ack.message_id): ack for _, ack in vault.all(records.ACK, AckRecord)}
         self._covered: dict[str, int | None] = {}
         """Those sent on this connection: the number of the PING behind them, None if there is none yet."""
         self._requests: dict[str, str] = {}
@@ -45,7 +45,7 @@ class Acks:
     def put(self, tx: Transaction, sender: str, message_id: str, status: str) -> None:
         """Keep one, together with what it is about."""
         record = AckRecord(message_id=message_id, sender=sender, status=status)
-        name = records.pair(sender, message_id)
+        name = records.key(sender, message_id)
         tx.put(records.ACK, name, record)
         tx.on_commit(lambda: self._remember(name, record))
 
@@ -67,7 +67,7 @@ class Acks:
         self._covered.pop(name, None)
 
     def connected(self) -> None:
-        """A new connection: nothing was told on it yet."""
+        """A new connection: nothing was sent on it yet."""
         self._covered.clear()
         self._requests.clear()
         self._confirmed.clear()
@@ -75,7 +75,7 @@ class Acks:
         self._paused_until = 0
 
     def confirm(self, link: Link, payload: frames.MessageAckPayload, now: int) -> None:
-        """Say that an item is safe here. After a login the relay delivers again what it was not told of."""
+        """Say that an item is safe here. After a login the relay delivers again what was not acknowledged."""
         self._confirmed[_send(link, payload, now)] = payload
         if len(self._confirmed) > MAX_UNANSWERED:
             del self._confirmed[next(iter(self._confirmed))]

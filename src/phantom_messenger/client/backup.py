@@ -1,8 +1,8 @@
 """Export and import: a profile in one file, encrypted with a passphrase; protocol/encryption.md, Exported file.
 
-It holds the identity, contacts and history, and what still waits to be sent or told. Never in it: sessions and
-prekeys, so that no key and nonce can be used twice, and no thief of the file reads what the relay or the network
-kept; and texts that burn or expire, for a file cannot forget. After an import conversations heal.
+It holds the identity, contacts and history, and messages and receipts that still wait to be sent. Never in it:
+sessions and prekeys, so that no key and nonce can be used twice, and no thief of the file reads what the relay or the
+network kept; and messages that burn or expire, for a file cannot forget. After an import conversations recover.
 """
 
 import os
@@ -26,12 +26,12 @@ from phantom_messenger.client.records import (
     ContactRecord,
     IdentityRecord,
     InboxRecord,
-    Mark,
-    Number,
+    IntValue,
     OutboxRecord,
     ReceiptRecord,
     ReceivedRecord,
     RequestRecord,
+    Seen,
     SentRecord,
     SettingsRecord,
     UnansweredRecord,
@@ -209,7 +209,7 @@ def _gather(opened: Vault) -> Content:
     identity = opened.get(records.IDENTITY, "", IdentityRecord)
     if identity is None:
         raise BackupError("the profile has no identity yet; run 'phantom init' first")
-    last = opened.find(records.LAST_PREKEY_ID, "", Number)
+    last = opened.find(records.LAST_PREKEY_ID, "", IntValue)
     received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
     there = {(text.sender, text.message_id) for text in received if text.text is not None}
     return Content(
@@ -246,7 +246,7 @@ def _kept(text: T) -> T:
 def _put(tx: Transaction, content: Content, server: str | None) -> None:
     identity = content.identity if server is None else msgspec.structs.replace(content.identity, server=server)
     tx.put(records.IDENTITY, "", identity)
-    tx.put(records.LAST_PREKEY_ID, "", Number(content.last_prekey_id))
+    tx.put(records.LAST_PREKEY_ID, "", IntValue(content.last_prekey_id))
     tx.put(records.SETTINGS, "", content.settings)
     for block in content.blocks:
         tx.put(records.BLOCK, block.user_id, block)
@@ -261,20 +261,20 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         state = int(DeliveryState.FAILED) if is_left else sent.state
         tx.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, state=state))
     for received in content.received:
-        name = records.pair(received.sender, received.message_id)
+        name = records.key(received.sender, received.message_id)
         tx.put(records.RECEIVED, name, received)
-        tx.put(records.SEEN, name, Mark(received.received_at))
+        tx.put(records.SEEN, name, Seen(received.received_at))
     for entry in content.outbox:
         tx.put(records.OUTBOX, entry.message_id, entry)
     for unanswered in content.unanswered:
         tx.put(records.UNANSWERED, unanswered.message_id, unanswered)
     for marker in content.inbox:
-        tx.put(records.INBOX, records.pair(marker.sender, marker.message_id), marker)
+        tx.put(records.INBOX, records.key(marker.sender, marker.message_id), marker)
     for told in content.receipts:
-        tx.put(records.RECEIPT, records.pair(told.sender, told.message_id), told, due=told.at + KEEP_MS)
+        tx.put(records.RECEIPT, records.key(told.sender, told.message_id), told, due=told.at + KEEP_MS)
     for waits in content.requests:
         # Its keys have stayed behind: it is asked for again once its sender was let in.
-        name = records.pair(waits.sender, waits.message_id)
+        name = records.key(waits.sender, waits.message_id)
         tx.put(records.REQUEST, name, waits, due=waits.due)
 
 

@@ -55,7 +55,7 @@ class Batching:
         self._is_flushing = True
 
     def drop(self, peer: str) -> None:
-        """This user is told nothing any more."""
+        """This user gets no receipts any more."""
         self._due.pop(peer, None)
         self._waiting_since.pop(peer, None)
 

@@ -15,9 +15,9 @@ import msgspec
 
 from phantom_messenger.client import profile as profiles
 from phantom_messenger.client.backup import BackupSummary, export_profile, import_profile
-from phantom_messenger.client.border import guarded
 from phantom_messenger.client.connection_loop import ConnectionLoop
 from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.delivery import Delivery, Message
 from phantom_messenger.client.errors import (
     ClientClosed,
     NoKeyYet,
@@ -28,7 +28,6 @@ from phantom_messenger.client.errors import (
     UsageError,
 )
 from phantom_messenger.client.event_hub import EventHub
-from phantom_messenger.client.handles import Delivery, Message
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer
@@ -36,6 +35,7 @@ from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.requests import MessageRequest
 from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import ConnectionEvent, Contact, Event
+from phantom_messenger.client.translate import guarded
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.clock import boot_id, since_boot_ms
 from phantom_messenger.wire.frames import PresenceStatus

@@ -10,14 +10,14 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from phantom_messenger.client.border import translated
-from phantom_messenger.client.dial import dial
+from phantom_messenger.client.connect import dial
 from phantom_messenger.client.errors import LoginRefused, PhantomError, Replaced, VaultError
 from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
 from phantom_messenger.client.profile import audience_of
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+from phantom_messenger.client.translate import translated
 
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 30.0

@@ -6,12 +6,12 @@ from typing import Protocol
 import msgspec
 
 from phantom_messenger.client.address_book import AddressBook, public
-from phantom_messenger.client.border import guarded
 from phantom_messenger.client.errors import ContactExists, InvalidUserId, NoKeyYet, UnknownContact
 from phantom_messenger.client.ids import ID_BYTES, decoded_id, is_user_id, plain_id
 from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Contact, Trust
+from phantom_messenger.client.translate import guarded
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import safety
 from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES

@@ -16,8 +16,8 @@ from msgspec import UNSET
 
 from phantom_messenger.client import content, records
 from phantom_messenger.client.address_book import AddressBook
-from phantom_messenger.client.prekeychain import PreKeyChain
-from phantom_messenger.client.records import ContactRecord, Mark, OutboxRecord
+from phantom_messenger.client.prekey_store import PreKeyStore
+from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen
 from phantom_messenger.client.sessions import Sessions, StoredSessions
 from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Transaction, Vault
@@ -124,7 +124,7 @@ class Conversations:
         vault: Vault,
         book: AddressBook,
         identity: OwnIdentity,
-        prekeys: PreKeyChain,
+        prekeys: PreKeyStore,
         random: Callable[[int], bytes],
     ) -> None:
         self._vault = vault
@@ -307,7 +307,7 @@ class Conversations:
         )
         fresh = session.answer(header, agreement, signed.pair)
         self._prekeys.consume(tx, header)
-        tx.put(records.HANDSHAKE, fingerprint, Mark(now), due=now)
+        tx.put(records.HANDSHAKE, fingerprint, Seen(now), due=now)
         return _ordered(fresh, sessions)
 
     def _decrypt(

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from phantom_messenger.client.delivery import Delivery
 from phantom_messenger.client.errors import PhantomError
-from phantom_messenger.client.handles import Delivery
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,

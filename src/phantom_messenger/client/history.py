@@ -84,7 +84,7 @@ class History:
         return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
 
     def _of_received(self, record: ReceivedRecord, now: Moment) -> HistoryEntry:
-        name = records.pair(record.sender, record.message_id)
+        name = records.key(record.sender, record.message_id)
         is_over = record.expires_at is not None and record.expires_at <= now.persistent
         if record.text is None:
             gone = "burned" if record.burn and record.read else "expired"

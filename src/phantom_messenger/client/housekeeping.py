@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from phantom_messenger.client.ageing import Ageing
+from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.status import Event
@@ -19,7 +19,7 @@ PEERS_AT_ONCE: Final = 50
 
 
 class Housekeeping:
-    """Keeps a profile tidy.
+    """Erases what has expired.
 
     Args:
         stores: of the profile.
@@ -27,7 +27,7 @@ class Housekeeping:
         clock: is kept with the rest.
     """
 
-    def __init__(self, stores: Stores, receiving: Receiving, clock: Ageing) -> None:
+    def __init__(self, stores: Stores, receiving: Receiving, clock: ExpiryClock) -> None:
         self._stores = stores
         self._receiving = receiving
         self._clock = clock
@@ -54,7 +54,7 @@ class Housekeeping:
             stores.recovery.forget(tx, now.persistent)
             stores.requests.forget(tx, now.persistent)
             stores.receipts.forget(tx, now.persistent)
-            for peer, message_ids in stores.outbox.lost(now.monotonic).items():
+            for peer, message_ids in stores.outbox.presumed_lost(now.monotonic).items():
                 events += receiving.resend(tx, peer, message_ids, now)
             for peer in self._next_peers(now.persistent):
                 stores.conversations.forget_old(tx, peer, now.persistent)

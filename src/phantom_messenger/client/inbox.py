@@ -7,46 +7,46 @@ import msgspec
 from phantom_messenger.client import content, records
 from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.conversations import Conversations, Opened
-from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.receipts import Receipts
-from phantom_messenger.client.records import InboxRecord, Mark, ReceivedRecord
+from phantom_messenger.client.records import InboxRecord, ReceivedRecord, Seen
+from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.wire import codec, frames
 
 KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
-"""How long the id of a receipt is remembered against doubles; one that comes later says nothing new."""
+"""How long the id of a receipt is remembered against duplicates; one that comes later says nothing new."""
 
-TELL_AGAIN_MS: Final = 60_000
-"""How often the sender of a text that comes again is told what became of it: each time costs a message."""
+ACKNOWLEDGE_AGAIN_MS: Final = 60_000
+"""How often a message that arrives again is acknowledged again: each time costs a message."""
 
-MAX_TOLD_AGAIN: Final = 1_000
-"""Texts of which it is remembered that their sender was told again."""
+MAX_ACKNOWLEDGED_AGAIN: Final = 1_000
+"""Messages of which it is remembered that they were acknowledged again."""
 
 
 class Inbox:
-    """The received texts of a profile; times are milliseconds of the device's own steady time.
+    """The received texts of a profile; times are milliseconds of the device's persistent clock.
 
     Args:
         vault: holds them.
         conversations: opens them.
-        acks: what the relay is to be told about them.
-        receipts: what their senders are to be told.
-        healing: what could not be read.
+        acks: `read` and `burned` for the relay.
+        receipts: for their senders.
+        recovery: what could not be read.
     """
 
     def __init__(
-        self, vault: Vault, conversations: Conversations, acks: Acks, receipts: Receipts, healing: Healing
+        self, vault: Vault, conversations: Conversations, acks: Acks, receipts: Receipts, recovery: Recovery
     ) -> None:
         self._vault = vault
         self._conversations = conversations
         self._acks = acks
         self._receipts = receipts
-        self._healing = healing
-        self._told_again: dict[str, int] = {}
+        self._recovery = recovery
+        self._acknowledged_again: dict[str, int] = {}
 
     def has_seen(self, sender: str, message_id: str) -> bool:
         """Whether a message was received before."""
-        return self._vault.has(records.SEEN, records.pair(sender, message_id))
+        return self._vault.has(records.SEEN, records.key(sender, message_id))
 
     def receive(
         self, tx: Transaction, frame: frames.RoutedMessage, now: int, *, wall: int, came: int | None = None
@@ -56,30 +56,30 @@ class Inbox:
         Args:
             tx: stores what follows from it, too.
             frame: as the relay delivered it.
-            now: steady time.
+            now: persistent time.
             wall: milliseconds since 1970 by the device's clock, to be shown.
-            came: when it came, in steady time, if that was not now.
+            came: when it came, in persistent time, if that was not now.
 
         Raises:
             CryptoError: it cannot be read; roll back.
             VaultError: it could not be kept.
         """
         sender, message_id = frame.payload.sender_id, frame.payload.message_id
-        name = records.pair(sender, message_id)
+        name = records.key(sender, message_id)
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
         if isinstance(opened.content, content.Text):
             self._put(tx, frame, opened.content, now if came is None else came, wall)
             self._hand_out(tx, sender, message_id)
-            tx.put(records.SEEN, name, Mark(now))
+            tx.put(records.SEEN, name, Seen(now))
             self._receipts.put(tx, sender, message_id, "delivered", now)
         else:
-            tx.put(records.SEEN, name, Mark(now), due=now + KEEP_SEEN_RECEIPTS_MS)
-        self._healing.readable(tx, sender, message_id)
+            tx.put(records.SEEN, name, Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
+        self._recovery.readable(tx, sender, message_id)
         return opened
 
     def _put(self, tx: Transaction, frame: frames.RoutedMessage, text: content.Text, now: int, wall: int) -> None:
         payload, options = frame.payload, frame.payload.options
-        name = records.pair(payload.sender_id, payload.message_id)
+        name = records.key(payload.sender_id, payload.message_id)
         expires_at = None if options.expires_in is None else now + options.expires_in
         received = ReceivedRecord(
             message_id=payload.message_id,
@@ -94,7 +94,7 @@ class Inbox:
 
     def _hand_out(self, tx: Transaction, sender: str, message_id: str) -> None:
         record = InboxRecord(message_id=message_id, sender=sender)
-        tx.put(records.INBOX, records.pair(sender, message_id), record)
+        tx.put(records.INBOX, records.key(sender, message_id), record)
 
     def look(self, tx: Transaction, frame: frames.RoutedMessage, now: int, *, came: int, wall: int) -> None:
         """Decrypt and keep a stranger's message, and hand it to nobody yet.
@@ -105,11 +105,11 @@ class Inbox:
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
         if isinstance(opened.content, content.Text):
             self._put(tx, frame, opened.content, came, wall)
-        tx.put(records.SEEN, records.pair(frame.payload.sender_id, frame.payload.message_id), Mark(now))
+        tx.put(records.SEEN, records.key(frame.payload.sender_id, frame.payload.message_id), Seen(now))
 
     def looked_at(self, sender: str, message_id: str, now: int) -> ReceivedRecord | None:
         """A stranger's text that was decrypted; None if there is none, or not any more."""
-        found = self._vault.get(records.RECEIVED, records.pair(sender, message_id), ReceivedRecord)
+        found = self._vault.get(records.RECEIVED, records.key(sender, message_id), ReceivedRecord)
         is_gone = found is None or found.text is None or (found.expires_at is not None and found.expires_at <= now)
         return None if is_gone else found
 
@@ -122,17 +122,17 @@ class Inbox:
         return True
 
     def due_again(self, sender: str, message_id: str, now: int) -> str:
-        """What the sender of a text that came again is to be told of it, '' if nothing; not too often."""
-        name = records.pair(sender, message_id)
-        if now - self._told_again.get(name, now - TELL_AGAIN_MS) < TELL_AGAIN_MS:
+        """The status with which to acknowledge a message that arrived again, '' if none; not too often."""
+        name = records.key(sender, message_id)
+        if now - self._acknowledged_again.get(name, now - ACKNOWLEDGE_AGAIN_MS) < ACKNOWLEDGE_AGAIN_MS:
             return ""
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None:
             return ""
-        self._told_again.pop(name, None)
-        self._told_again[name] = now
-        if len(self._told_again) > MAX_TOLD_AGAIN:
-            del self._told_again[next(iter(self._told_again))]
+        self._acknowledged_again.pop(name, None)
+        self._acknowledged_again[name] = now
+        if len(self._acknowledged_again) > MAX_ACKNOWLEDGED_AGAIN:
+            del self._acknowledged_again[next(iter(self._acknowledged_again))]
         return "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
 
     def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
@@ -140,9 +140,7 @@ class Inbox:
         for position, marker in self._vault.oldest(records.INBOX, InboxRecord, after=after):
             if sender not in {None, marker.sender}:
                 continue
-            received = self._vault.find(
-                records.RECEIVED, records.pair(marker.sender, marker.message_id), ReceivedRecord
-            )
+            received = self._vault.find(records.RECEIVED, records.key(marker.sender, marker.message_id), ReceivedRecord)
             is_expired = received is not None and received.expires_at is not None and received.expires_at <= now
             if received is not None and received.text is not None and not is_expired:
                 return position, received
@@ -152,11 +150,11 @@ class Inbox:
     def handled(self, sender: str, message_id: str) -> None:
         """The application is done with a text; it will not be handed out again."""
         with self._vault.transaction() as tx:
-            tx.delete(records.INBOX, records.pair(sender, message_id))
+            tx.delete(records.INBOX, records.key(sender, message_id))
 
     def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
-        """The user has read a text: it is handled, and burns if that was asked. ``quiet``: its sender is not told."""
-        name = records.pair(sender, message_id)
+        """The user has read a message: it is handled, and burns if asked. ``quiet``: its sender is not notified."""
+        name = records.key(sender, message_id)
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None or received.read:
             return
@@ -172,6 +170,6 @@ class Inbox:
     def forget_expired(self, tx: Transaction, now: int) -> None:
         """Erase the texts whose time has come."""
         for received in self._vault.overdue(records.RECEIVED, now, ReceivedRecord):
-            name = records.pair(received.sender, received.message_id)
+            name = records.key(received.sender, received.message_id)
             tx.put(records.RECEIVED, name, msgspec.structs.replace(received, text=None))
         tx.delete_due(records.SEEN, now)

@@ -21,7 +21,7 @@ PING_MS: Final = 25_000
 """Quiet time after which PING is sent: well below the relay's idle timeout and that of most NATs."""
 
 SPEAK_MS: Final = 240_000
-"""Time without a word of one's own after which PING is sent: the relay closes after 300 s, whatever it says itself."""
+"""Time without sending anything after which PING is sent: the relay closes after 300 s, whatever it sends itself."""
 
 PONG_MS: Final = 10_000
 """How long the relay has to say anything before the connection counts as dead."""
@@ -62,12 +62,12 @@ class LoggedIn:
 class LoginFailed:
     """AUTH_FAILURE has come, or a relay that this client cannot talk to.
 
-    ``word`` is ``details.reason``, '' if the relay does not say; ``retry_after`` milliseconds, if it was named.
+    ``code`` is ``details.reason``, '' if the relay does not say; ``retry_after`` milliseconds, if it was named.
     ``is_final``: it is this identity that is refused, and nothing passes; None if the relay does not tell.
     """
 
     reason: str
-    word: str
+    code: str
     retry_after: int | None
     is_final: bool | None
 
@@ -287,8 +287,8 @@ def _refusal(payload: frames.AuthFailurePayload) -> LoginFailed:
     """What AUTH_FAILURE means; a relay of version 0.1.0 names no reason, and its sentences are not to be read."""
     wait = None if payload.retry_after is UNSET else payload.retry_after
     found = None if payload.details is UNSET else payload.details.get("reason")
-    word = found if isinstance(found, str) else ""
+    code = found if isinstance(found, str) else ""
     if wait is None and payload.code == ErrorCode.RATE_LIMITED:
         wait = LIMITED_MS
-    is_final = None if not word and wait is None else word in _OF_THIS_IDENTITY
-    return LoginFailed(payload.reason, word, wait, is_final)
+    is_final = None if not code and wait is None else code in _OF_THIS_IDENTITY
+    return LoginFailed(payload.reason, code, wait, is_final)

@@ -11,19 +11,19 @@ from contextlib import suppress
 from typing import Final
 
 from phantom_messenger.client import content, housekeeping, notices, records
-from phantom_messenger.client.ageing import Ageing
+from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultDamaged, VaultError
+from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.housekeeping import Housekeeping
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
 from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.prekey_upload import PreKeyUpload
 from phantom_messenger.client.presence import Presence
-from phantom_messenger.client.publishing import Publishing
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.reconnecting import Reconnecting
 from phantom_messenger.client.records import IdentityRecord, OutboxRecord, ReceivedRecord, SentRecord
-from phantom_messenger.client.refusing import Refusing
 from phantom_messenger.client.requests import MessageRequest
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.settings import Settings
@@ -74,7 +74,7 @@ class Messenger:
         self._server = record.server
         self._identity = OwnIdentity(record.seed)
         self.user_id: str = base64.b64encode(self._identity.peer.user_id).decode()
-        self._clock = Ageing(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
+        self._clock = ExpiryClock(vault, wall=wall, since_boot=since_boot or monotonic, boot=boot)
         self._stores = Stores.of(vault, self._identity, random, asks=strangers == "ask")
         self.contacts = Contacts(
             vault, self._stores.book, own_id=self.user_id, own_key=self._identity.peer.public, owner=self
@@ -82,11 +82,11 @@ class Messenger:
         self._sending = Sending(self._stores, self._identity, random)
         self._receiving = Receiving(self._stores, self._sending, self.user_id)
         self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock)
-        self._refusing = Refusing(self._stores, self._sending)
-        self._publishing = Publishing(self._stores.prekeys)
+        self._blocking = Blocking(self._stores, self._sending)
+        self._prekey_upload = PreKeyUpload(self._stores.prekeys)
         self._reconnecting = Reconnecting()
         self.presence = Presence(vault, self.user_id, self._sending)
-        """What others are told of what this user does."""
+        """What others may learn of what this user does."""
         self._events: list[Event] = []
         self._link: Link | None = None
         self._clock_warned: int | None = None
@@ -111,7 +111,7 @@ class Messenger:
             tx.put(records.IDENTITY, "", IdentityRecord(seed=self._identity.seed, server=url))
             if is_move:
                 self._stores.book.moved(tx)
-                self._refusing.moved(tx)
+                self._blocking.moved(tx)
         self._server = url
         if is_move:
             if self._link is not None:
@@ -158,12 +158,12 @@ class Messenger:
     @property
     def unconfirmed(self) -> int:
         """How many users the relay is still to keep away, or no longer."""
-        return len(self._refusing)
+        return len(self._blocking)
 
     @property
     def prekeys_confirmed(self) -> bool:
         """Whether the relay has said that it has enough of this identity's prekeys."""
-        return self._publishing.confirmed
+        return self._prekey_upload.confirmed
 
     # --- what the application does ------------------------------------------------
 
@@ -249,7 +249,7 @@ class Messenger:
         return self._stores.requests.listed()
 
     def look(self, peer: str) -> list[ReceivedRecord]:
-        """Decrypt what waits of a stranger, and tell nobody."""
+        """Decrypt what waits of a stranger; nobody is notified."""
         return self._stores.requests.look(peer, self._clock.now())
 
     def history(
@@ -263,7 +263,7 @@ class Messenger:
         self._stores.inbox.handled(sender, message_id)
 
     def mark_read(self, sender: str, message_id: str) -> None:
-        """The user has read a text: it is handled, and burns if that was asked; its sender is told if they may be.
+        """The user has read a message: it is handled, and burns if asked; its sender is notified if that is allowed.
 
         Idempotent.
         """
@@ -275,7 +275,7 @@ class Messenger:
             self._send_pending()
 
     def flush(self) -> None:
-        """Send at once what is to be told: the program is about to leave."""
+        """Send receipts at once: the program is about to exit."""
         self._sending.flush()
         self._send_pending()
 
@@ -285,7 +285,7 @@ class Messenger:
         self._send_pending()
 
     def change_settings(self, **changes: bool) -> Settings:
-        """Change what others are told; see ``SettingsStore.change``."""
+        """Change what others may learn; see ``SettingsStore.change``."""
         after = self.presence.change(**changes)
         self._send_pending()
         return after
@@ -307,18 +307,18 @@ class Messenger:
             link.send(frames.Presence(payload=frames.PresencePayload(user_id=peer), timestamp=0), now)
 
     def block(self, peer: str) -> None:
-        """Keep a user away; see ``Refusing``."""
-        self._refusing.block(peer)
+        """Keep a user away; see ``Blocking``."""
+        self._blocking.block(peer)
         self.contact_changed(peer)
 
     def unblock(self, peer: str) -> None:
         """Keep a user away no longer."""
-        self._refusing.unblock(peer)
+        self._blocking.unblock(peer)
         self.contact_changed(peer)
 
     def remove(self, peer: str, history: bool) -> None:
         """Forget a user."""
-        self._refusing.remove(peer, history=history)
+        self._blocking.remove(peer, history=history)
         self.contact_changed(peer)
 
     def contact_changed(self, user_id: str) -> None:
@@ -413,9 +413,9 @@ class Messenger:
         times = [housekeeping.INTERVAL_MS]
         if self._link is not None:
             times.append(self._link.next_tick(now))
-            times += [self._publishing.wait(now)] if self.is_online else []
+            times += [self._prekey_upload.wait(now)] if self.is_online else []
             times += [wait for wait in (self._stores.acks.wait(now),) if wait is not None]
-        times += self._sending.waits(now) + self._refusing.waits(now)
+        times += self._sending.waits(now) + self._blocking.waits(now)
         return max(10, min(times))
 
     # --- in one place -------------------------------------------------------------
@@ -437,9 +437,9 @@ class Messenger:
                 case PongSeen():
                     self._stores.acks.answered(event.request)
                 case frames.PreKeyStatus():
-                    self._publishing.handle(event, link, self._now())
+                    self._prekey_upload.handle(event, link, self._now())
                 case frames.BlockDone():
-                    self._refusing.done(event, self._monotonic())
+                    self._blocking.done(event, self._monotonic())
                 case frames.Error():
                     self._refused(event)
                 case _:
@@ -450,9 +450,9 @@ class Messenger:
         self._events.append(self._reconnecting.logged_in())
         self._warn_of_clock(link)
         self._housekeeping.hasten()  # what has expired meanwhile is erased now
-        self._publishing.connected(self._monotonic())
+        self._prekey_upload.connected(self._monotonic())
         self._stores.acks.connected()
-        self._refusing.connected()
+        self._blocking.connected()
 
     def _warn_of_clock(self, link: Link) -> None:
         """When this machine's clock and the relay's differ; nothing else hangs on it but what is signed."""
@@ -472,10 +472,10 @@ class Messenger:
                 self._report(self._receiving.failed(refusal.failed.message_id, now))
             self._report(refusal.events)
             return
-        warnings = self._refusing.refused(error, now.monotonic)
+        warnings = self._blocking.refused(error, now.monotonic)
         if warnings is not None:
             self._report(warnings)
-        elif self._publishing.refused(error, now.monotonic):
+        elif self._prekey_upload.refused(error, now.monotonic):
             self._events.append(notices.prekeys_refused(error.payload.message))
         else:
             self._stores.acks.refused(error, now.monotonic)
@@ -486,10 +486,10 @@ class Messenger:
         if link is None:
             return
         now = self._now()
-        self._publishing.tick(link, now.monotonic)
+        self._prekey_upload.tick(link, now.monotonic)
         self.presence.tick(link, now.monotonic)
         self._stores.acks.tick(link, now.monotonic)
-        self._refusing.tick(link, now.monotonic)
+        self._blocking.tick(link, now.monotonic)
         self._report(self._sending.send_pending(link, now))
 
 

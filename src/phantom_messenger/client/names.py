@@ -6,7 +6,7 @@ from typing import Final
 
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.ids import is_user_id, looks_written
-from phantom_messenger.client.plain import is_blank, one_line
+from phantom_messenger.client.sanitize import is_blank, one_line
 
 MAX_NAME: Final = 64
 """Characters of a name."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from phantom_messenger.client.pacing import span
-from phantom_messenger.client.plain import one_line
+from phantom_messenger.client.sanitize import one_line
 from phantom_messenger.client.status import Contact, WarningEvent
 
 NOTICED_PAUSE_MS: Final = 3_000

@@ -14,8 +14,8 @@ from urllib.parse import urljoin, urlsplit
 
 from websockets.exceptions import InvalidMessage
 
-from phantom_messenger.client.dial import Answered
-from phantom_messenger.client.plain import one_line
+from phantom_messenger.client.connect import Answered
+from phantom_messenger.client.sanitize import one_line
 
 if TYPE_CHECKING:
     from cryptography import x509

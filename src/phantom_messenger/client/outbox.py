@@ -1,8 +1,8 @@
 """Texts and receipts on their way to the relay, and how far the texts have come.
 
 A text leaves the outbox when the relay has accepted it. It counts as answered when its
-recipient has said so, end to end encrypted: the relay's word for ``delivered``, ``read`` and
-``burned`` is not taken. Until then it can be sent again.
+recipient has said so, end to end encrypted: the relay is not believed when it says ``delivered``,
+``read`` or ``burned``. Until then it can be sent again.
 """
 
 from typing import Final
@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from phantom_messenger.client import records
-from phantom_messenger.client.healing import MAX_RESENDS
 from phantom_messenger.client.outbox_queue import Queue
 from phantom_messenger.client.records import OutboxRecord, SentRecord, UnansweredRecord
+from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 
@@ -32,7 +32,7 @@ _RANK: Final = {
 
 
 class Outbox:
-    """What waits to be accepted, and what was sent. Times are milliseconds of the device's own steady time.
+    """What waits to be accepted, and what was sent. Times are milliseconds of the device's persistent clock.
 
     Args:
         vault: holds it.
@@ -45,7 +45,7 @@ class Outbox:
         resent = sorted((entry for entry in found if entry.again), key=self._position)
         for entry in [*resent, *(one for one in found if not one.again)]:
             self._queue.put(entry)
-        self._lost_since: dict[str, tuple[str, int]] = {}
+        self._overtaken_since: dict[str, tuple[str, int]] = {}
         """Texts that were overtaken by an answered one: for whom, and since when."""
         self._in_flight: dict[str, OutboxRecord] = {}
         self._unanswered: dict[str, dict[str, None]] = {}
@@ -71,7 +71,7 @@ class Outbox:
         """Whether anything waits for this user, or is in flight to them."""
         return bool(self._queue.of(peer)) or peer in self._in_flight
 
-    def again_for(self, peer: str) -> list[str]:
+    def to_resend(self, peer: str) -> list[str]:
         """What waits to be sent to this user once more, and receipts, by id."""
         return [one.message_id for one in self._queue.of(peer) if one.again or one.text is None]
 
@@ -116,9 +116,9 @@ class Outbox:
         """An entry has left; or, if ``is_over``, is not to be sent any more."""
         flying, waiting = self._in_flight.get(peer), self._queue.get(message_id)
         if waiting is not None and waiting.peer != peer:
-            return  # the relay's word for somebody else's
+            return  # the relay names somebody else's
         is_flying = flying is not None and flying.message_id == message_id
-        # It may be to be sent again meanwhile, encrypted anew.
+        # It may be to be sent again meanwhile, encrypted again.
         stays = (
             not is_over and flying is not None and is_flying and waiting is not None and waiting.sealed != flying.sealed
         )
@@ -205,22 +205,22 @@ class Outbox:
                 before.append(name)
         return before
 
-    def suspect(self, peer: str, message_ids: list[str], now: int) -> None:
-        """Texts were overtaken: ``lost`` names them if they are still unanswered when it is time, in monotonic time.
+    def mark_presumed_lost(self, peer: str, message_ids: list[str], now: int) -> None:
+        """Messages were overtaken: ``presumed_lost`` names them if they stay unanswered for ``LOST_MS`` (monotonic).
 
-        Not at once: the relay takes an id for a double for ten minutes after its recipient had it.
+        Not at once: the relay takes an id for a duplicate for ten minutes after its recipient had it.
         """
         for message_id in message_ids:
-            self._lost_since.setdefault(message_id, (peer, now))
+            self._overtaken_since.setdefault(message_id, (peer, now))
 
-    def lost(self, now: int) -> dict[str, list[str]]:
+    def presumed_lost(self, now: int) -> dict[str, list[str]]:
         """Suspected texts whose time has come, by user; each is named once."""
         found: dict[str, list[str]] = {}
-        for message_id, (peer, since) in list(self._lost_since.items()):
+        for message_id, (peer, since) in list(self._overtaken_since.items()):
             if message_id not in self._unanswered.get(peer, {}):
-                del self._lost_since[message_id]
+                del self._overtaken_since[message_id]
             elif now - since >= LOST_MS:
-                del self._lost_since[message_id]
+                del self._overtaken_since[message_id]
                 found.setdefault(peer, []).append(message_id)
         return found
 

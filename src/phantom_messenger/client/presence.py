@@ -1,4 +1,4 @@
-"""What others are told of what this user does: presence, typing, and when to keep still.
+"""What others may learn of what this user does: presence, typing, and when to stay silent.
 
 What the user wants to be shown as holds over connections: a session that is to look absent begins so, with the
 feature ``absent`` of AUTH.
@@ -32,12 +32,12 @@ class Presence:
         self._own_id = own_id
         self._sending = sending
         self._wanted = PresenceStatus.ONLINE
-        self._is_told = True
+        self._is_announced = True
         sending.visibility.is_absent = self.looks_absent
 
     @property
     def settings(self) -> Settings:
-        """What others are told."""
+        """What others may learn."""
         return self._store.current
 
     @property
@@ -50,7 +50,7 @@ class Presence:
         return PresenceStatus.OFFLINE if self.looks_absent else self._wanted
 
     def change(self, **changes: bool) -> Settings:
-        """Change what others are told; errors as ``SettingsStore.change``."""
+        """Change what others may learn; errors as ``SettingsStore.change``."""
         before = self._shown
         self._store.change(**changes)
         self._show(before)
@@ -63,18 +63,18 @@ class Presence:
         self._show(before)
 
     def _show(self, before: PresenceStatus) -> None:
-        self._is_told = self._is_told and self._shown is before
+        self._is_announced = self._is_announced and self._shown is before
         self._sending.visibility.is_absent = self.looks_absent
 
     def connected(self) -> bool:
         """A connection begins; whether its session is to look absent from the start."""
-        self._is_told = self._shown is not PresenceStatus.IDLE
+        self._is_announced = self._shown is not PresenceStatus.IDLE
         return self.looks_absent
 
     def tick(self, link: Link, now: int) -> None:
         """Tell the relay what it does not know yet, as soon as it takes it."""
-        if not self._is_told and self._sending.may_send(link, RateClass.PRESENCE, now):
-            self._is_told = True
+        if not self._is_announced and self._sending.may_send(link, RateClass.PRESENCE, now):
+            self._is_announced = True
             self._say(link, now, self._shown)
 
     def typing(self, link: Link, now: int, peer: str) -> None:

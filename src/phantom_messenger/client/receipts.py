@@ -11,9 +11,9 @@ import msgspec
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_RECEIPTS
-from phantom_messenger.client.healing import MAX_RESENDS
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.records import ReceiptRecord
+from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.vault import Transaction, Vault
 
 KEEP_MS: Final = 30 * 86_400_000
@@ -102,17 +102,17 @@ class Receipts:
             self._drop(tx, record)
 
     def drop(self, tx: Transaction, sender: str) -> None:
-        """This user is told nothing any more."""
+        """This user gets no receipts any more."""
         for record in list(self._known.get(sender, {}).values()):
             self._drop(tx, record)
 
     def _put(self, tx: Transaction, record: ReceiptRecord) -> None:
-        name = records.pair(record.sender, record.message_id)
+        name = records.key(record.sender, record.message_id)
         tx.put(records.RECEIPT, name, record, due=record.at + KEEP_MS)
         tx.on_commit(lambda: self._remember(record))
 
     def _drop(self, tx: Transaction, record: ReceiptRecord) -> None:
-        tx.delete(records.RECEIPT, records.pair(record.sender, record.message_id))
+        tx.delete(records.RECEIPT, records.key(record.sender, record.message_id))
         tx.on_commit(lambda: self._forget(record))
 
     def _forget(self, record: ReceiptRecord) -> None:

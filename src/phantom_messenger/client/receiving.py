@@ -1,7 +1,7 @@
-"""What the relay delivers: kept, acknowledged, and told the application.
+"""What the relay delivers: stored, acknowledged, and reported to the application.
 
 Everything that must survive is on disk before it is acknowledged. Events are yielded as soon as
-they are true, so that none is lost if a later step fails: whoever calls must take them all.
+they are true, so that none is lost if a later step fails: the caller must exhaust the iterator.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Receiving:
 
     Args:
         stores: of the profile.
-        sending: is told what changes for it.
+        sending: learns of what changes for it.
         user_id: one's own.
     """
 
@@ -209,7 +209,7 @@ class Receiving:
             return []
         receipt, stores = opened.content, self._stores
         answered = [*receipt.delivered, *receipt.read, *receipt.burned]
-        stores.outbox.suspect(sender, stores.outbox.overtaken(sender, answered), now.monotonic)
+        stores.outbox.mark_presumed_lost(sender, stores.outbox.overtaken(sender, answered), now.monotonic)
         if receipt.undecryptable:
             stores.outbox.unseal(tx, sender)
         events: list[Event] = []

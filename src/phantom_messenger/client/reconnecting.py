@@ -1,10 +1,10 @@
-"""Whether and when to connect again, and what the application is told of the way to the relay."""
+"""Whether and when to reconnect, and the connection events for the application."""
 
 from typing import Final
 
 from phantom_messenger.client.link import LoginFailed
 from phantom_messenger.client.pacing import LONGEST_LOGIN_MS, asked, span
-from phantom_messenger.client.plain import one_line
+from phantom_messenger.client.sanitize import one_line
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 from phantom_messenger.wire.codes import RECONNECT_AFTER, CloseCode, Reason
 
@@ -58,7 +58,7 @@ class Reconnecting:
         return ConnectionEvent(state=ConnectionState.ONLINE, reason="")
 
     def moved(self, *, has_left: bool) -> None:
-        """Another relay was chosen; ``has_left`` a connection, of which the application was told."""
+        """Another relay was chosen; ``has_left``: a connection was given up, and its event was raised."""
         self._was_in, self._late, self.retry_after = False, 0, None
         self._is_reported = self._is_reported or has_left
 
@@ -72,11 +72,11 @@ class Reconnecting:
         self._is_refused = not self._was_in if event.is_final is None else event.is_final
         if self._is_refused:
             return ConnectionEvent(state=ConnectionState.REFUSED, reason=one_line(event.reason))
-        is_busy = event.word in _BUSY or event.retry_after is not None
+        is_busy = event.code in _BUSY or event.retry_after is not None
         wait = event.retry_after
         self.retry_after = self._later() if wait is None else asked(wait, wait, longest=LONGEST_LOGIN_MS)
         self._is_reported = True
-        return self._offline(_REFUSALS.get(event.word, one_line(event.reason).rstrip(".")), busy=is_busy)
+        return self._offline(_REFUSALS.get(event.code, one_line(event.reason).rstrip(".")), busy=is_busy)
 
     def disconnected(
         self, code: int | None, reason: str, *, is_in: bool, retry_after: float | None, busy: bool
@@ -84,7 +84,7 @@ class Reconnecting:
         """The connection is gone, or could not be made; arguments as ``Messenger.disconnected``.
 
         Returns:
-            Whether to connect again, and what the application is told.
+            Whether to connect again, and the events to raise.
         """
         # Before the login such a close is somebody's on the way, or for a login that came too late.
         is_replaced = is_in and code == CloseCode.POLICY_VIOLATION

@@ -18,11 +18,11 @@ RECEIVED: Final = "received"
 SEEN: Final = "seen"
 HANDSHAKE: Final = "handshake"
 CLOCK_OFFSET: Final = "clock-offset"
-STEADY: Final = "steady"
+CLOCK: Final = "steady"
 ACK: Final = "ack"
 UNREADABLE: Final = "unreadable"
 RECEIPT: Final = "receipt"
-HEALED: Final = "healed"
+RECOVERY: Final = "healed"
 UNANSWERED: Final = "unanswered"
 BLOCK: Final = "block"
 SETTINGS: Final = "settings"
@@ -46,11 +46,11 @@ class IdentityRecord(Record, frozen=True, kw_only=True):
 class ContactRecord(Record, frozen=True, kw_only=True):
     """``CONTACT``/user id. ``key`` is b'' until seen.
 
-    ``greeted``: we have written to them through the relay, so that it knows that we know them.
+    ``greeted``: introduced; the relay has seen us write to them, so it knows that we know them.
     ``offered``: another key that came under a claimed id, b'' if none: see ``Trust.CHANGED``.
     ``classical``: the session in use has no post-quantum secret. ``post_quantum``: one had (see ``had_kem``).
     ``allows_classical``: the user has said that texts may go without one, until there is one again.
-    ``blocked``: what they send is dropped unread. ``moved``: another relay was chosen since they were greeted.
+    ``blocked``: what they send is dropped unread. ``moved``: another relay was chosen since they were introduced.
     ``accepted``: the user has written to them, or let them in, though without a name.
     """
 
@@ -186,7 +186,7 @@ class InboxRecord(Record, frozen=True, kw_only=True):
 
 
 class AckRecord(Record, frozen=True, kw_only=True):
-    """``ACK``/'<sender> <message id>': read or burned, still to be told the relay."""
+    """``ACK``/'<sender> <message id>': read or burned, still to be reported to the relay."""
 
     message_id: str
     sender: str
@@ -194,10 +194,10 @@ class AckRecord(Record, frozen=True, kw_only=True):
 
 
 class ReceiptRecord(Record, frozen=True, kw_only=True):
-    """``RECEIPT``/'<sender> <message id>': what its sender is to be told, end to end encrypted.
+    """``RECEIPT``/'<sender> <message id>': a receipt for its sender, end to end encrypted.
 
     ``status``: delivered, read, burned or undecryptable. ``at``: since when, in milliseconds.
-    ``carrier``: id of the message that tells it, '' if none yet.
+    ``carrier``: id of the batch (message) that it is in, '' if none yet.
     """
 
     message_id: str
@@ -210,7 +210,7 @@ class ReceiptRecord(Record, frozen=True, kw_only=True):
 class UnreadableRecord(Record, frozen=True, kw_only=True):
     """``UNREADABLE``/'<sender> <message id>': a message that could not be decrypted.
 
-    ``at``: since when. ``curable``: sending it again would help. ``asked_at``: when its sender was last asked for it.
+    ``at``: since when. ``curable``: recoverable; sending it again would help. ``asked_at``: when it was last asked for.
     """
 
     message_id: str
@@ -225,7 +225,7 @@ class RequestRecord(Record, frozen=True, kw_only=True):
     """``REQUEST``/'<sender> <message id>': a message of a stranger.
 
     ``frame``: as the relay delivered it, b'' once it was looked at and is a ``RECEIVED``. ``size``: its bytes.
-    ``at``: when it came, and ``due``: when it goes, in steady time; ``since``: when it came, to be shown.
+    ``at``: when it came, and ``due``: when it expires, in persistent time; ``since``: when it came, to be shown.
     """
 
     message_id: str
@@ -245,7 +245,7 @@ class UnansweredRecord(Record, frozen=True, kw_only=True):
 
 
 class SettingsRecord(Record, frozen=True, kw_only=True):
-    """``SETTINGS``/'': what others are told, see ``client.settings``."""
+    """``SETTINGS``/'': what others may learn, see ``client.settings``."""
 
     read_receipts: bool = True
     typing: bool = True
@@ -253,19 +253,19 @@ class SettingsRecord(Record, frozen=True, kw_only=True):
 
 
 class BlockRecord(Record, frozen=True, kw_only=True):
-    """``BLOCK``/user id: what the relay is to be told of this user and has not confirmed, first to last."""
+    """``BLOCK``/user id: block commands for this user that the relay has not confirmed, first to last."""
 
     user_id: str
     steps: list[bool]
 
 
-class HealedRecord(Record, frozen=True, kw_only=True):
-    """``HEALED``/user id: when sessions were begun anew because something could not be read, in milliseconds."""
+class RecoveryRecord(Record, frozen=True, kw_only=True):
+    """``RECOVERY``/user id: when new sessions were begun because something could not be read, in milliseconds."""
 
     at: list[int]
 
 
-class Number(Record, frozen=True):
+class IntValue(Record, frozen=True):
     """``LAST_PREKEY_ID``/'': the highest id given to a prekey.
 
     ``CLOCK_OFFSET``/'': of version 0.1.0, how far the relay's clock was ahead of the local one, in milliseconds.
@@ -274,8 +274,8 @@ class Number(Record, frozen=True):
     value: int
 
 
-class SteadyRecord(Record, frozen=True, kw_only=True):
-    """``STEADY``/'': a moment on all clocks of the device, see ``clock.ClockSnapshot``. All times are milliseconds."""
+class ClockRecord(Record, frozen=True, kw_only=True):
+    """``CLOCK``/'': a moment on all clocks of the device, see ``clock.ClockSnapshot``. All times are milliseconds."""
 
     boot: str
     since_boot: int
@@ -283,12 +283,12 @@ class SteadyRecord(Record, frozen=True, kw_only=True):
     steady: int
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True):
     """``SEEN`` and ``HANDSHAKE``: that it is there is all it says; ``at`` in ms."""
 
     at: int
 
 
-def pair(sender: str, message_id: str) -> str:
+def key(sender: str, message_id: str) -> str:
     """The name of records about a received message."""
     return f"{sender} {message_id}"

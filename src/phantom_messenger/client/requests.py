@@ -1,6 +1,6 @@
-"""Message requests: what strangers write waits undecrypted, and nobody is told anything, until the user accepts it.
+"""Message requests: what strangers write waits undecrypted, and nobody is notified, until the user accepts it.
 
-The relay is told that a request is safe here, so that strangers do not fill the mailbox; so it is on disk before. What
+Requests are acknowledged to the relay, so that strangers do not fill the mailbox; so each is on disk before that. What
 is kept is bounded. What was not kept is not lost for good: its sender's program sends again what was passed over, once
 a later text was answered.
 """
@@ -41,7 +41,7 @@ class MessageRequest:
 
 
 class Requests:
-    """The messages of strangers. Times are steady milliseconds unless stated.
+    """The messages of strangers. Times are milliseconds of persistent time unless stated.
 
     Args:
         vault: holds them.
@@ -78,7 +78,7 @@ class Requests:
             now: when it came.
             wall: the same in milliseconds since 1970, to be shown.
         """
-        name = records.pair(frame.payload.sender_id, frame.payload.message_id)
+        name = records.key(frame.payload.sender_id, frame.payload.message_id)
         if self._vault.has(records.REQUEST, name) or self._vault.has(records.SEEN, name):
             return False
         try:
@@ -100,7 +100,7 @@ class Requests:
         ]
 
     def look(self, sender: str, now: int) -> list[ReceivedRecord]:
-        """Decrypt what waits of a stranger, and tell nobody; what cannot be read goes on waiting."""
+        """Decrypt what waits of a stranger, and notify nobody; what cannot be read goes on waiting."""
         for record in self.of(sender):
             frame = codec.decode_relay(record.frame) if record.frame else None
             if isinstance(frame, frames.RoutedMessage):
@@ -116,7 +116,7 @@ class Requests:
         Args:
             tx: stores what follows from it, too.
             record: of ``of``.
-            now: steady time.
+            now: persistent time.
 
         Returns:
             What it says, False if it was received before; of a text that had been looked at, whether it is still
@@ -164,7 +164,7 @@ class Requests:
     def of(self, sender: str) -> list[RequestRecord]:
         """The messages of somebody, oldest first; what is damaged is lost."""
         names = list(self._kept.get(sender, {}))
-        found = [self._vault.find(records.REQUEST, records.pair(sender, name), RequestRecord) for name in names]
+        found = [self._vault.find(records.REQUEST, records.key(sender, name), RequestRecord) for name in names]
         return [record for record in found if record is not None]
 
     def _opened(self, tx: Transaction, record: RequestRecord) -> None:
@@ -172,12 +172,12 @@ class Requests:
         self._store(tx, msgspec.structs.replace(record, frame=b""))
 
     def _store(self, tx: Transaction, record: RequestRecord) -> None:
-        tx.put(records.REQUEST, records.pair(record.sender, record.message_id), record, due=record.due)
+        tx.put(records.REQUEST, records.key(record.sender, record.message_id), record, due=record.due)
         tx.on_commit(lambda: self._remember(record))
 
     def drop(self, tx: Transaction, sender: str, message_id: str) -> None:
         """It does not wait any more."""
-        tx.delete(records.REQUEST, records.pair(sender, message_id))
+        tx.delete(records.REQUEST, records.key(sender, message_id))
         tx.on_commit(lambda: self._forget(sender, message_id))
 
     def drop_all(self, tx: Transaction, sender: str) -> None:

@@ -113,7 +113,7 @@ class Sending:
         return self._pacing.free(rate, link.limit(rate), now) > _KEEP_OF_CLASS
 
     def send_pending(self, link: Link, now: Moment) -> Iterator[Event]:
-        """Send whatever may be sent now, and yield what the application should know of it: it is to take all."""
+        """Send whatever may be sent now, and yield the events; the caller must exhaust it."""
         for peer in self._batching.ask(now):
             self.exchanges.want(link, peer, now, recovers=True)
         for peer in self.exchanges.to_renew():

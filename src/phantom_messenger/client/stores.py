@@ -7,12 +7,12 @@ from typing import Self
 from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.conversations import Conversations
-from phantom_messenger.client.healing import Healing
 from phantom_messenger.client.history import History
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.outbox import Outbox
-from phantom_messenger.client.prekeychain import PreKeyChain
+from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.receipts import Receipts
+from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.keys import OwnIdentity
@@ -24,12 +24,12 @@ class Stores:
 
     vault: Vault
     book: AddressBook
-    prekeys: PreKeyChain
+    prekeys: PreKeyStore
     conversations: Conversations
     acks: Acks
     outbox: Outbox
     receipts: Receipts
-    recovery: Healing
+    recovery: Recovery
     inbox: Inbox
     requests: Requests
     history: History
@@ -44,8 +44,8 @@ class Stores:
             random: a source of random bytes.
             asks: whether what strangers write waits until the user lets them in.
         """
-        book, outbox, acks, recovery = AddressBook(vault), Outbox(vault), Acks(vault), Healing(vault)
-        prekeys = PreKeyChain(vault, identity, random)
+        book, outbox, acks, recovery = AddressBook(vault), Outbox(vault), Acks(vault), Recovery(vault)
+        prekeys = PreKeyStore(vault, identity, random)
         conversations = Conversations(vault, book, identity, prekeys, random)
         receipts = Receipts(vault, outbox)
         inbox = Inbox(vault, conversations, acks, receipts, recovery)

@@ -41,7 +41,7 @@ _PAGE: Final = 200
 _LAST_POSITION: Final = 2**63 - 1
 
 _STEPS_AT_CLOSE: Final = 50
-"""Steps of erasing that closing may take; the next opening looks at all that is left."""
+"""Steps of scrubbing that closing may run; the next opening looks at all that is left."""
 
 _log = logging.getLogger("phantom_messenger")
 
@@ -93,7 +93,7 @@ class Secret:
 class Transaction:
     """Changes that are all stored, or none of them; what ``Vault.transaction`` gives.
 
-    Functions that take one write, and can be called nowhere else than where one was begun.
+    A function that writes takes one as an argument, so it can only be called where a transaction was begun.
 
     Args:
         vault: whose it is.
@@ -223,7 +223,7 @@ class Vault:
             if self._scrubber is not None:
                 self._scrubber.begin()
             yield tx
-            if self._is_damaged:  # whoever went on without a record may have been told a lie
+            if self._is_damaged:  # what was done without the damaged record may be wrong
                 raise vault_file.damaged(self.path)
             self._connection.execute("COMMIT")
         except BaseException as error:
@@ -244,11 +244,11 @@ class Vault:
         """Before the first transaction: let no log of this run fit to an older copy of the file."""
         if self._scrubber is not None and not self._is_parted:
             self._is_parted = True
-            with suppress(apsw.Error):  # a full disk, or somebody reads it: the transaction itself will tell
+            with suppress(apsw.Error):  # a full disk, or somebody reads it: the transaction itself will fail
                 self._scrubber.part()
 
     def scrub(self) -> None:
-        """Leave no erased text in the write-ahead log, if something was written since the last time."""
+        """Leave no erased message in the file or its log, if something was written since the last time."""
         if self._wrote:
             with suppress(apsw.Error):  # somebody reads it, or the disk is full: the next time, then
                 self._wrote = self._scrubber is None or not self._scrubber.run()
@@ -422,7 +422,7 @@ class Vault:
         if version > FORMAT:
             raise VaultError(f"{self.path} was written by a newer version of Phantom Messenger; install that version")
         if version < FORMAT:
-            raise VaultDamaged(f"{self.path} holds nothing; restore it from a backup, or delete it to begin anew")
+            raise VaultDamaged(f"{self.path} holds nothing; restore it from a backup, or delete it to start over")
         set_pragmas(connection)
 
     def _unlock(self, secret: Secret) -> None:

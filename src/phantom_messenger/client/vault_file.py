@@ -66,7 +66,7 @@ def lock(path: Path) -> int:
 
 
 def check(path: Path) -> None:
-    """Look at a vault before SQLite does, which would take an empty file for a new one, and any log for its own.
+    """Look at a vault before SQLite does, which would mistake an empty file for a new one, and any log for its own.
 
     Raises:
         VaultError: it is no vault, or not the one that its log belongs to; the message says what to do.
@@ -78,7 +78,7 @@ def check(path: Path) -> None:
     if path.stat().st_nlink > 1:
         raise VaultError(f"{path} has a second name (a hard link), which no lock covers; give it a file of its own")
     if not found.st_size:
-        raise VaultDamaged(f"{path} is empty; restore it from a backup, or delete it to begin anew")
+        raise VaultDamaged(f"{path} is empty; restore it from a backup, or delete it to start over")
     if not log_pairing.is_own_log(path):
         raise VaultDamaged(
             f"{path}-wal is the log of another state of this profile (of before it was restored?);"
@@ -120,7 +120,7 @@ def delete(path: Path) -> None:
 
 
 def translated(path: Path, error: Exception) -> VaultError:
-    """An error of SQLite or of the operating system, as people are told."""
+    """An error of SQLite or of the operating system, as users see it."""
     reason = str(error).partition("\n")[0] if isinstance(error, apsw.Error) else getattr(error, "strerror", None) or "?"
     if is_corruption(error) or isinstance(error, apsw.NotADBError | apsw.SQLError):
         return damaged(path)

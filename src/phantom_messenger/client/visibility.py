@@ -22,7 +22,7 @@ class Visibility:
         self.is_absent = False
         """Whether nothing may be said that the user has not caused."""
         self._may_know: set[str] = set()
-        """Users who may be told once what waits for them."""
+        """Users who may receive what waits for them once."""
         self._freed: set[str] = set()
         """Receipts, and messages to be sent again, that may leave all the same."""
         self._introduced: set[str] = set()
@@ -32,10 +32,10 @@ class Visibility:
         """What waits for this user may be said: the user lets them know that they are there."""
         if self.is_absent:
             self._may_know.add(peer)
-            self._freed.update(self._outbox.again_for(peer))
+            self._freed.update(self._outbox.to_resend(peer))
 
     def may_know(self, peer: str) -> bool:
-        """Whether this user may be told what waits for them."""
+        """Whether this user may receive what waits for them."""
         return not self.is_absent or peer in self._may_know
 
     def forget_all_but(self, peers: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The border of the SDK: what leaves it is of its own tree of errors, whatever a library or the system has raised."""
+"""The boundary of the SDK: only errors of its own tree leave it, whatever a library or the system has raised."""
 
 import functools
 import inspect

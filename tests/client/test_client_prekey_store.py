@@ -5,12 +5,12 @@ import pytest
 from client_samples import DAY, KEY, Party, randomness, raw_rows
 
 from phantom_messenger.client import records
-from phantom_messenger.client.prekeychain import (
+from phantom_messenger.client.prekey_store import (
     KEM_REFILL_BELOW,
     KEM_TARGET,
     ONE_TIME_TARGET,
     REFILL_BELOW,
-    PreKeyChain,
+    PreKeyStore,
     Publication,
 )
 from phantom_messenger.client.vault import Vault
@@ -33,14 +33,14 @@ def owner(tmp_path: Path) -> Iterator[Party]:
 
 
 @pytest.fixture
-def chain(tmp_path: Path) -> Iterator[PreKeyChain]:
+def chain(tmp_path: Path) -> Iterator[PreKeyStore]:
     """A chain that has made nothing yet."""
     vault = Vault(tmp_path / "chain.vault", KEY)
-    yield PreKeyChain(vault, OwnIdentity(bytes(32)), randomness("chain"))
+    yield PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("chain"))
     vault.close()
 
 
-def consume(chain: PreKeyChain, used: HandshakeHeader) -> None:
+def consume(chain: PreKeyStore, used: HandshakeHeader) -> None:
     with chain._vault.transaction() as tx:
         chain.consume(tx, used)
 
@@ -49,7 +49,7 @@ def ids(publication: Publication) -> tuple[list[int], list[int]]:
     return [key.id for key in publication.one_time], [key.id for key in publication.kem]
 
 
-def is_due(chain: PreKeyChain, publication: Publication, now: int, *, one_time: int = 100, kem: int = 25) -> bool:
+def is_due(chain: PreKeyStore, publication: Publication, now: int, *, one_time: int = 100, kem: int = 25) -> bool:
     """Whether to publish again when the relay has this publication with so many keys left."""
     signed, last_resort = publication.signed.id, publication.last_resort.id
     return chain.due(one_time=one_time, kem=kem, signed_id=signed, last_resort_id=last_resort, now=now)
@@ -75,7 +75,7 @@ COUNTS = [(0, 0, 100, 25), (24, 25, 76, 0), (99, 24, 1, 1), (100, 25, 0, 0), (15
 
 @pytest.mark.parametrize(("one_time", "kem", "new_one_time", "new_kem"), COUNTS)
 def test_publication_fills_up_what_the_relay_has(
-    chain: PreKeyChain, one_time: int, kem: int, new_one_time: int, new_kem: int
+    chain: PreKeyStore, one_time: int, kem: int, new_one_time: int, new_kem: int
 ) -> None:
     publication = chain.publication(one_time=one_time, kem=kem, now=0)
     assert (len(publication.one_time), len(publication.kem)) == (new_one_time, new_kem)
@@ -87,7 +87,7 @@ def test_publication_fits_what_a_relay_takes() -> None:
     assert ONE_TIME_TARGET <= MAX_ONE_TIME_PREKEYS
 
 
-def test_every_prekey_has_an_id_of_its_own_and_a_signature(chain: PreKeyChain) -> None:
+def test_every_prekey_has_an_id_of_its_own_and_a_signature(chain: PreKeyStore) -> None:
     publication = chain.publication(one_time=0, kem=0, now=0)
     one_time, kem = ids(publication)
     numbers = [*one_time, *kem, publication.signed.id, publication.last_resort.id]
@@ -105,7 +105,7 @@ def test_ids_rise_over_all_publications_and_lives_of_the_program(tmp_path: Path)
     # Time passes, stands still, and goes back.
     for now in (1_750_000_000_000, 1_750_000_000_000, 1_750_600_000_000, 1_700_000_000_000):
         vault = Vault(path, KEY)
-        chain = PreKeyChain(vault, identity, randomness(f"{now}"))
+        chain = PreKeyStore(vault, identity, randomness(f"{now}"))
         publication = chain.publication(one_time=0, kem=0, now=now)
         chain.published(publication)
         numbers = sorted([*ids(publication)[0], *ids(publication)[1]])
@@ -117,18 +117,18 @@ def test_ids_rise_over_all_publications_and_lives_of_the_program(tmp_path: Path)
 
 def test_ids_after_a_restored_backup_are_above_those_that_were_lost_with_it(tmp_path: Path) -> None:
     vault = Vault(tmp_path / "chain.vault", KEY)
-    chain = PreKeyChain(vault, OwnIdentity(bytes(32)), randomness("chain"))
+    chain = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("chain"))
     old = chain.publication(one_time=0, kem=0, now=1_750_000_000_000)
     chain.published(old)
     vault.close()
     backup = vault.path.read_bytes()
     vault = Vault(vault.path, KEY)
-    chain = PreKeyChain(vault, OwnIdentity(bytes(32)), randomness("later"))
+    chain = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("later"))
     lost = chain.publication(one_time=0, kem=0, now=1_750_000_600_000)
     vault.close()
     vault.path.write_bytes(backup)
     vault = Vault(vault.path, KEY)
-    chain = PreKeyChain(vault, OwnIdentity(bytes(32)), randomness("again"))
+    chain = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("again"))
     fresh = chain.publication(one_time=0, kem=0, now=1_750_086_400_000)
     assert fresh.signed == old.signed
     assert min(ids(fresh)[0]) > max(ids(lost)[0] + ids(lost)[1])
@@ -136,7 +136,7 @@ def test_ids_after_a_restored_backup_are_above_those_that_were_lost_with_it(tmp_
 
 
 @pytest.mark.parametrize("now", [2**32 * 1_000, 2**53 - 1])
-def test_clock_that_was_wrong_once_does_not_spoil_the_ids_for_ever(chain: PreKeyChain, now: int) -> None:
+def test_clock_that_was_wrong_once_does_not_spoil_the_ids_for_ever(chain: PreKeyStore, now: int) -> None:
     chain.published(chain.publication(one_time=0, kem=0, now=now))
     publication = chain.publication(one_time=0, kem=0, now=1_750_000_000_000)
     numbers = [*ids(publication)[0], *ids(publication)[1], publication.signed.id, publication.last_resort.id]
@@ -153,11 +153,11 @@ DUE = {
 
 
 @pytest.mark.parametrize(("left", "due"), DUE.values(), ids=DUE)
-def test_publication_is_due_when_few_are_left(chain: PreKeyChain, left: dict[str, int], due: bool) -> None:
+def test_publication_is_due_when_few_are_left(chain: PreKeyStore, left: dict[str, int], due: bool) -> None:
     assert is_due(chain, chain.publication(one_time=0, kem=0, now=0), 0, **left) is due
 
 
-def test_publication_is_due_when_the_relay_has_another_or_none(chain: PreKeyChain) -> None:
+def test_publication_is_due_when_the_relay_has_another_or_none(chain: PreKeyStore) -> None:
     assert chain.due(one_time=100, kem=25, signed_id=None, last_resort_id=None, now=0)
     publication = chain.publication(one_time=0, kem=0, now=0)
     signed, last_resort = publication.signed.id, publication.last_resort.id
@@ -168,7 +168,7 @@ def test_publication_is_due_when_the_relay_has_another_or_none(chain: PreKeyChai
 # --- what is not confirmed --------------------------------------------------------
 
 
-def test_keys_that_were_not_confirmed_are_used_again(chain: PreKeyChain) -> None:
+def test_keys_that_were_not_confirmed_are_used_again(chain: PreKeyStore) -> None:
     first = chain.publication(one_time=0, kem=0, now=0)
     second = chain.publication(one_time=0, kem=0, now=1)
     assert ids(first) == ids(second)
@@ -176,7 +176,7 @@ def test_keys_that_were_not_confirmed_are_used_again(chain: PreKeyChain) -> None
     assert ids(chain.publication(one_time=60, kem=20, now=2)) == (ids(first)[0][:40], ids(first)[1][:5])
 
 
-def test_confirmed_keys_are_not_published_again(chain: PreKeyChain) -> None:
+def test_confirmed_keys_are_not_published_again(chain: PreKeyStore) -> None:
     first = chain.publication(one_time=0, kem=0, now=0)
     chain.published(first)
     second = chain.publication(one_time=20, kem=5, now=1)
@@ -185,7 +185,7 @@ def test_confirmed_keys_are_not_published_again(chain: PreKeyChain) -> None:
     assert (len(second.one_time), len(second.kem)) == (80, 20)
 
 
-def test_confirming_one_publication_leaves_another_unconfirmed(chain: PreKeyChain) -> None:
+def test_confirming_one_publication_leaves_another_unconfirmed(chain: PreKeyStore) -> None:
     part = chain.publication(one_time=90, kem=20, now=0)
     whole = chain.publication(one_time=0, kem=0, now=1)
     chain.published(part)
@@ -197,10 +197,10 @@ def test_confirming_one_publication_leaves_another_unconfirmed(chain: PreKeyChai
 def test_prekeys_survive_the_program(tmp_path: Path) -> None:
     path, identity, source = tmp_path / "chain.vault", OwnIdentity(bytes(32)), randomness("chain")
     vault = Vault(path, KEY)
-    first = PreKeyChain(vault, identity, source).publication(one_time=0, kem=0, now=0)
+    first = PreKeyStore(vault, identity, source).publication(one_time=0, kem=0, now=0)
     vault.close()
     vault = Vault(path, KEY)
-    chain = PreKeyChain(vault, identity, source)
+    chain = PreKeyStore(vault, identity, source)
     assert ids(chain.publication(one_time=0, kem=0, now=0)) == ids(first)
     signed, one_time, kem = chain.named_in(header(first, place=3))
     assert signed == first.signed
@@ -213,7 +213,7 @@ def test_prekeys_survive_the_program(tmp_path: Path) -> None:
 # --- rotation ---------------------------------------------------------------------
 
 
-def test_signed_prekey_and_last_resort_are_renewed_after_seven_days(chain: PreKeyChain) -> None:
+def test_signed_prekey_and_last_resort_are_renewed_after_seven_days(chain: PreKeyStore) -> None:
     first = chain.publication(one_time=0, kem=0, now=0)
     assert not is_due(chain, first, WEEK)
     same = chain.publication(one_time=100, kem=25, now=WEEK)
@@ -227,7 +227,7 @@ def test_signed_prekey_and_last_resort_are_renewed_after_seven_days(chain: PreKe
     assert is_due(chain, first, WEEK + 1)
 
 
-def test_retired_prekeys_are_kept_seven_days_more_and_then_erased(chain: PreKeyChain) -> None:
+def test_retired_prekeys_are_kept_seven_days_more_and_then_erased(chain: PreKeyStore) -> None:
     first = chain.publication(one_time=0, kem=0, now=0)
     retired_at = WEEK + 1
     chain.publication(one_time=100, kem=25, now=retired_at)
@@ -243,7 +243,7 @@ def test_retired_prekeys_are_kept_seven_days_more_and_then_erased(chain: PreKeyC
         assert not chain._vault.has(records.PREKEY, f"{sort}:{number}")
 
 
-def test_one_time_keys_are_kept_as_long_as_the_relay_may_hand_them_out(chain: PreKeyChain) -> None:
+def test_one_time_keys_are_kept_as_long_as_the_relay_may_hand_them_out(chain: PreKeyStore) -> None:
     first = chain.publication(one_time=0, kem=0, now=0)
     chain.published(first)
     latest = first
@@ -286,7 +286,7 @@ def test_handshake_finds_the_private_halves_that_it_names(owner: Party) -> None:
         assert answered.secret == agreed.secret
 
 
-def test_one_time_keys_are_erased_after_use_and_the_others_stay(chain: PreKeyChain) -> None:
+def test_one_time_keys_are_erased_after_use_and_the_others_stay(chain: PreKeyStore) -> None:
     publication = chain.publication(one_time=0, kem=0, now=0)
     used = header(publication, place=0)
     consume(chain, used)
@@ -309,14 +309,14 @@ def test_one_time_keys_are_erased_after_use_and_the_others_stay(chain: PreKeyCha
 
 
 @pytest.mark.parametrize("name", ["signed_prekey_id", "one_time_prekey_id", "kem_prekey_id"])
-def test_prekey_that_was_never_there_is_refused(chain: PreKeyChain, name: str) -> None:
+def test_prekey_that_was_never_there_is_refused(chain: PreKeyStore, name: str) -> None:
     named = header(chain.publication(one_time=0, kem=0, now=0), place=0)
     changed = {name: getattr(named, name) ^ 0x8000_0000}
     with pytest.raises(UnknownPreKey):
         chain.named_in(replace(named, **changed))
 
 
-def test_key_of_one_sort_is_not_taken_for_another(chain: PreKeyChain) -> None:
+def test_key_of_one_sort_is_not_taken_for_another(chain: PreKeyStore) -> None:
     publication = chain.publication(one_time=0, kem=0, now=0)
     named = header(publication, place=0)
     wrong = [
@@ -329,7 +329,7 @@ def test_key_of_one_sort_is_not_taken_for_another(chain: PreKeyChain) -> None:
             chain.named_in(found)
 
 
-def test_keys_that_the_relay_cannot_hold_any_more_go_after_90_days(chain: PreKeyChain) -> None:
+def test_keys_that_the_relay_cannot_hold_any_more_go_after_90_days(chain: PreKeyStore) -> None:
     now = 1_750_000_000_000
     for _ in range(6):
         chain.published(chain.publication(one_time=0, kem=0, now=now))

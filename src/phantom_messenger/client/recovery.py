@@ -11,7 +11,7 @@ import msgspec
 
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
-from phantom_messenger.client.records import HealedRecord, UnreadableRecord
+from phantom_messenger.client.records import RecoveryRecord, UnreadableRecord
 from phantom_messenger.client.vault import Transaction, Vault
 
 HOUR_MS: Final = 3_600_000
@@ -41,8 +41,8 @@ MAX_RESENDS: Final = 3
 """How often a text is sent again: what a peer can make us send."""
 
 
-class Healing:
-    """What could not be read, by sender. Times are milliseconds of the device's own steady time.
+class Recovery:
+    """What could not be read, by sender. Times are milliseconds of the device's persistent clock.
 
     Args:
         vault: holds it.
@@ -67,7 +67,7 @@ class Healing:
         """
         known = self._unreadable.get(sender, {})
         before = known.get(message_id)
-        # What anybody on the way can forge must not take the places of what can be asked for.
+        # What anybody on the way can forge must not crowd out what can be asked for.
         alike = sum(1 for one in known.values() if one.curable == recoverable)
         if alike >= MAX_REMEMBERED or (before is not None and (before.curable or not recoverable)):
             return False
@@ -91,7 +91,7 @@ class Healing:
     def readable(self, tx: Transaction, sender: str, message_id: str) -> None:
         """It could be read after all."""
         if message_id in self._unreadable.get(sender, {}):
-            tx.delete(records.UNREADABLE, records.pair(sender, message_id))
+            tx.delete(records.UNREADABLE, records.key(sender, message_id))
             tx.on_commit(lambda: self._forget(sender, message_id))
 
     def drop(self, tx: Transaction, sender: str) -> None:
@@ -121,7 +121,7 @@ class Healing:
 
         Args:
             sender: user id.
-            now: steady time, which is kept over restarts.
+            now: persistent time, which is kept over restarts.
             monotonic: milliseconds since this start.
         """
         begun = self._begun(sender, now)
@@ -135,10 +135,10 @@ class Healing:
     def began(self, tx: Transaction, sender: str, now: int, monotonic: int) -> None:
         """A new session was begun for this."""
         self._begun_here.setdefault(sender, []).append(monotonic)
-        tx.put(records.HEALED, sender, HealedRecord(at=[*self._begun(sender, now), now]))
+        tx.put(records.RECOVERY, sender, RecoveryRecord(at=[*self._begun(sender, now), now]))
 
     def _put(self, tx: Transaction, record: UnreadableRecord) -> None:
-        name = records.pair(record.sender, record.message_id)
+        name = records.key(record.sender, record.message_id)
         tx.put(records.UNREADABLE, name, record, due=record.at + KEEP_MS)
         tx.on_commit(lambda: self._remember(record))
 
@@ -147,7 +147,7 @@ class Healing:
 
     def _begun(self, sender: str, now: int) -> list[int]:
         try:
-            found = self._vault.get(records.HEALED, sender, HealedRecord)
+            found = self._vault.get(records.RECOVERY, sender, RecoveryRecord)
         except VaultDamaged:
             found = None
         return [] if found is None else [at for at in found.at if abs(now - at) < HOUR_MS]

@@ -4,7 +4,7 @@ import pytest
 
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.names import checked_name, skeleton
-from phantom_messenger.client.plain import is_blank, one_line, plain_lines, printable
+from phantom_messenger.client.sanitize import is_blank, one_line, plain_lines, printable
 
 FLAG = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 from client_samples import Device, Town, again, fast_folder, pass_time, settle, with_field
-from healing_faults import STATE, FaultyDevice, run
+from recovery_faults import STATE, FaultyDevice, run
 
-from phantom_messenger.client import healing, records
+from phantom_messenger.client import records, recovery
 from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.outbox import Outbox
-from phantom_messenger.client.prekeychain import PreKeyChain
+from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.ports import ItemKind
@@ -102,9 +102,9 @@ def test_control_texts_are_lost_if_nothing_is_sent_again(tmp_path: Path, monkeyp
 def test_control_texts_are_lost_if_damaged_prekeys_stay_at_the_relay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PreKeyChain, "is_behind", lambda *_, **__: False)
-    monkeypatch.setattr(healing, "MAX_SESSIONS_PER_HOUR", 1)
-    monkeypatch.setattr(healing, "MAX_ASKS", 1)
+    monkeypatch.setattr(PreKeyStore, "is_behind", lambda *_, **__: False)
+    monkeypatch.setattr(recovery, "MAX_SESSIONS_PER_HOUR", 1)
+    monkeypatch.setattr(recovery, "MAX_ASKS", 1)
     assert is_something_lost(tmp_path, range(60))
 
 
@@ -262,14 +262,14 @@ def test_peer_whom_nobody_can_read_makes_a_bounded_number_of_sessions_and_messag
         alice.send(bob, f"text {number}")
     pass_time(24 * HOUR, alice, bob, step=MINUTE, reconnect=True)
     # Three sessions at most for each of the hours in which something was asked for.
-    assert 1 <= len(bob.frames_sent("KEY_EXCHANGE_INIT")) <= 3 * healing.MAX_ASKS
-    assert len(alice.frames_sent("MESSAGE")) <= 5 * (1 + healing.MAX_RESENDS) + 5
+    assert 1 <= len(bob.frames_sent("KEY_EXCHANGE_INIT")) <= 3 * recovery.MAX_ASKS
+    assert len(alice.frames_sent("MESSAGE")) <= 5 * (1 + recovery.MAX_RESENDS) + 5
     assert not bob.waiting()
 
 
 def test_control_without_its_bound_the_same_peer_makes_many_more(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(healing, "MAX_ASKS", 1_000_000)
-    monkeypatch.setattr(healing, "ASK_AGAIN_MS", 10 * SECOND)
+    monkeypatch.setattr(recovery, "MAX_ASKS", 1_000_000)
+    monkeypatch.setattr(recovery, "ASK_AGAIN_MS", 10 * SECOND)
     alice, bob = friends(town)
     mumble(alice)
     alice.send(bob, "text")
@@ -283,11 +283,11 @@ def test_three_new_sessions_an_hour_and_none_within_thirty_seconds(town: Town) -
     for number in range(200):
         alice.send(bob, f"text {number}")
         pass_time(15 * SECOND, alice, bob)
-    assert len(bob.frames_sent("KEY_EXCHANGE_INIT")) == healing.MAX_SESSIONS_PER_HOUR
-    found = bob.vault.get(records.HEALED, alice.id, records.HealedRecord)
+    assert len(bob.frames_sent("KEY_EXCHANGE_INIT")) == recovery.MAX_SESSIONS_PER_HOUR
+    found = bob.vault.get(records.RECOVERY, alice.id, records.RecoveryRecord)
     assert found is not None
-    assert len(found.at) == healing.MAX_SESSIONS_PER_HOUR
-    assert all(later - earlier >= healing.SETTLE_MS for earlier, later in zip(found.at, found.at[1:], strict=False))
+    assert len(found.at) == recovery.MAX_SESSIONS_PER_HOUR
+    assert all(later - earlier >= recovery.SETTLE_MS for earlier, later in zip(found.at, found.at[1:], strict=False))
 
 
 def test_peer_can_make_one_send_a_text_again_three_times(town: Town) -> None:
@@ -314,11 +314,11 @@ def test_ids_of_other_peoples_messages_are_passed_over(town: Town) -> None:
 def test_unreadable_messages_do_not_fill_a_mailbox_for_good(town: Town) -> None:
     alice, bob = friends(town)
     mumble(alice)
-    for number in range(healing.MAX_KEPT + 20):
+    for number in range(recovery.MAX_KEPT + 20):
         alice.send(bob, f"text {number}")
     pass_time(HOUR, alice, bob, step=MINUTE)
     waiting = town.world.peek(lambda tx: tx.mailboxes.read(bob.id, 0, 1 << 30, 0).items)
-    assert len(waiting) == healing.MAX_KEPT
+    assert len(waiting) == recovery.MAX_KEPT
 
 
 def test_stranger_can_leave_five_unreadable_messages_in_a_mailbox(town: Town) -> None:
@@ -331,7 +331,7 @@ def test_stranger_can_leave_five_unreadable_messages_in_a_mailbox(town: Town) ->
         carol.send(bob, f"text {number}")
     pass_time(10 * MINUTE, carol, bob, step=10 * SECOND)
     waiting = town.world.peek(lambda tx: tx.mailboxes.read(bob.id, 0, 1 << 30, 0).items)
-    assert len(waiting) == healing.MAX_KEPT_OF_STRANGER
+    assert len(waiting) == recovery.MAX_KEPT_OF_STRANGER
 
 
 def test_relay_that_names_another_recipient_takes_no_text_away(town: Town) -> None:

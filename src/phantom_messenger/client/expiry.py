@@ -1,4 +1,4 @@
-"""The device's own steady time, by which texts expire and keys grow old, kept in its vault.
+"""The device's persistent clock, by which messages expire and keys age, kept in its vault.
 
 No peer and no relay can move it, and setting the wall clock does not. It starts at about the
 milliseconds since 1970, and is never shown: what people see of a time is the wall clock's.
@@ -10,7 +10,7 @@ from typing import Final
 
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged, VaultError
-from phantom_messenger.client.records import Number, SteadyRecord
+from phantom_messenger.client.records import ClockRecord, IntValue
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.clock import ClockSnapshot, resumed
 
@@ -18,11 +18,11 @@ KEEP_MS: Final = 3_600_000
 """How often the moment is kept."""
 
 STEP_MS: Final = 2_000
-"""How far the wall clock may move against steady time before the moment is kept again, so that after a reboot a clock
-that was set is not taken for time that has passed."""
+"""How far the wall clock may drift from persistent time before the moment is kept again, so that after a reboot a
+clock that was set is not mistaken for time that has passed."""
 
 
-class Ageing:
+class ExpiryClock:
     """Steady time, which goes on across restarts of the program and of the machine.
 
     Within one boot it is exact, whatever becomes of the wall clock; over a reboot, and on another machine, what the
@@ -30,7 +30,7 @@ class Ageing:
 
     Args:
         vault: keeps the moment. In one of version 0.1.0, whose times are those of its relay's clock as far as that
-            was known, steady time begins with that clock: so what is kept there expires when it would have.
+            was known, persistent time begins with that clock: so what is kept there expires when it would have.
         wall: milliseconds since 1970, however wrong.
         since_boot: milliseconds since the machine was started, those in which it slept included.
         boot: what names this boot, '' if unknown.
@@ -48,11 +48,11 @@ class Ageing:
             tx.delete(records.CLOCK_OFFSET, "")
 
     def now(self) -> int:
-        """Milliseconds of steady time."""
+        """Milliseconds of persistent time."""
         return self._at_boot + self._since_boot()
 
     def shown(self, moment: int) -> int:
-        """The wall clock's time at a moment of steady time, for people."""
+        """The wall clock's time at a moment of persistent time, for people."""
         return moment - self.now() + self._wall()
 
     def keep(self, tx: Transaction) -> None:
@@ -63,15 +63,15 @@ class Ageing:
             passed = mark.persistent - kept.persistent
             if passed < KEEP_MS and abs(mark.wall - kept.wall - passed) < STEP_MS:
                 return
-        record = SteadyRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.persistent)
-        tx.put(records.STEADY, "", record)
+        record = ClockRecord(boot=mark.boot, since_boot=mark.since_boot, wall=mark.wall, steady=mark.persistent)
+        tx.put(records.CLOCK, "", record)
         tx.on_commit(lambda: self._remember(mark))
 
     def _start(self) -> int:
         wall = self._wall()
         try:
-            kept = self._vault.get(records.STEADY, "", SteadyRecord)
-            offset = self._vault.get(records.CLOCK_OFFSET, "", Number)
+            kept = self._vault.get(records.CLOCK, "", ClockRecord)
+            offset = self._vault.get(records.CLOCK_OFFSET, "", IntValue)
         except VaultDamaged:
             return wall
         if kept is None:

@@ -1,6 +1,6 @@
-"""Saying no: users who are blocked, and contacts who are removed.
+"""Users who are blocked, and contacts who are removed.
 
-Here it holds at once: what a blocked user sends is dropped unread. The relay is told with BLOCK, again and again
+It takes effect here at once: what a blocked user sends is dropped unread. The relay gets BLOCK, again and again
 until it has said that it is so, over restarts too. Removing somebody tells it ``blocked`` and then not: so it forgets
 that we ever wrote to them, and they are a stranger again.
 """
@@ -25,8 +25,8 @@ _AGAIN_MS: Final = 60_000
 """When a BLOCK that was refused is sent again, if the relay does not say."""
 
 
-class Refusing:
-    """Who is refused, and what the relay is still to be told of it.
+class Blocking:
+    """Who is blocked, and which block commands the relay has not confirmed.
 
     Args:
         stores: of the profile.
@@ -79,7 +79,7 @@ class Refusing:
             self._drop(tx, peer)
             self._stores.book.forget(tx, peer)
             self._stores.conversations.forget(tx, peer)
-            tx.delete(records.HEALED, peer)
+            tx.delete(records.RECOVERY, peer)
             if history:
                 self._erase(tx, peer)
             if not blocked:
@@ -92,7 +92,7 @@ class Refusing:
         self._stores.requests.drop_all(tx, peer)
         for _, marker in list(self._vault.all(records.INBOX, InboxRecord)):
             if marker.sender == peer:
-                tx.delete(records.INBOX, records.pair(peer, marker.message_id))
+                tx.delete(records.INBOX, records.key(peer, marker.message_id))
         self._stores.acks.drop(tx, peer)
         tx.on_commit(lambda: self._sending.drop(peer))
 
@@ -102,7 +102,7 @@ class Refusing:
                 tx.delete(records.SENT, sent.message_id)
         for _, received in list(self._vault.all(records.RECEIVED, ReceivedRecord)):
             if received.sender == peer:
-                tx.delete(records.RECEIVED, records.pair(peer, received.message_id))
+                tx.delete(records.RECEIVED, records.key(peer, received.message_id))
 
     def _want(self, tx: Transaction, peer: str, steps: list[bool]) -> None:
         """Tell the relay."""
@@ -132,7 +132,7 @@ class Refusing:
             self._sending.hold(peer)
 
     def tick(self, link: Link, now: int) -> None:
-        """Say what the relay has not confirmed and was not told on this connection, one step after the other."""
+        """Send what the relay has not confirmed and was not sent on this connection, one step after the other."""
         for peer, steps in self._open.items():
             if peer in self._asked.values() or now < self._later.get(peer, now):
                 continue

@@ -14,8 +14,8 @@ import pytest
 
 from phantom_messenger import Client
 from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.delivery import Message
 from phantom_messenger.client.errors import PhantomError, UsageError, VaultDamaged, VaultError
-from phantom_messenger.client.handles import Message
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.client.vault import Vault

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.pacing import SOON_MS, asked, reason_of
-from phantom_messenger.client.prekeychain import PreKeyChain, Publication
+from phantom_messenger.client.prekey_store import PreKeyStore, Publication
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode, Reason
 
@@ -22,14 +22,14 @@ MINUTE_MS: Final = 61_000
 """Longer than the time over which the relay counts."""
 
 
-class Publishing:
+class PreKeyUpload:
     """The conversation with the relay about one's prekeys.
 
     Args:
         prekeys: one's own.
     """
 
-    def __init__(self, prekeys: PreKeyChain) -> None:
+    def __init__(self, prekeys: PreKeyStore) -> None:
         self._prekeys = prekeys
         self._under_way: tuple[str, Publication] | None = None
         self._query_at = 0

@@ -5,7 +5,7 @@ from typing import Final
 
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
-from phantom_messenger.client.records import Number, PreKeyRecord
+from phantom_messenger.client.records import IntValue, PreKeyRecord
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import UnknownPreKey
 from phantom_messenger.crypto.handshake import HandshakeHeader
@@ -51,7 +51,7 @@ class Publication:
         self.kem = kem
 
 
-class PreKeyChain:
+class PreKeyStore:
     """The prekeys of one identity, in its vault.
 
     Args:
@@ -80,7 +80,7 @@ class PreKeyChain:
         if highest_id is None or highest_id > now // 1000 + MAX_AHEAD:
             highest_id = 0
         with self._vault.transaction() as tx:
-            tx.put(records.LAST_PREKEY_ID, "", Number(max(self._last_id(), highest_id)))
+            tx.put(records.LAST_PREKEY_ID, "", IntValue(max(self._last_id(), highest_id)))
             for record in self._all():
                 if record.sort in {ONE_TIME, KEM} and not record.published:
                     tx.delete(records.PREKEY, f"{record.sort}:{record.id}")
@@ -195,12 +195,12 @@ class PreKeyChain:
         All sorts share one space: a handshake names a KEM prekey of either sort by its id alone.
         """
         number = max(now // 1000 if now // 1000 < LAST_CLOCK_ID else 0, self._last_id()) + 1
-        tx.put(records.LAST_PREKEY_ID, "", Number(number))
+        tx.put(records.LAST_PREKEY_ID, "", IntValue(number))
         return number
 
     def _last_id(self) -> int:
         try:
-            last = self._vault.get(records.LAST_PREKEY_ID, "", Number)
+            last = self._vault.get(records.LAST_PREKEY_ID, "", IntValue)
         except VaultDamaged:
             return max((record.id for record in self._all()), default=0)
         return 0 if last is None else last.value
