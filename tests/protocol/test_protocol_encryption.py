@@ -98,7 +98,8 @@ def test_limits_are_those_of_the_code() -> None:
         f"{prekey_store.KEM_TARGET} at the relay, refilled below {prekey_store.KEM_REFILL_BELOW}",
         f"are erased after {prekey_store.KEEP_HANDED_OUT_MS // DAY_MS} days",
         f"gathered: {batching.GATHER_MS} ms",
-        f"Beyond {recovery.MAX_KEPT} unreadable messages of a contact, or {recovery.MAX_KEPT_OF_STRANGER} of a stranger",
+        f"Beyond {recovery.MAX_KEPT} unreadable messages of a contact, "
+        f"or {recovery.MAX_KEPT_OF_STRANGER} of a stranger",
         f"up to {recovery.MAX_REMEMBERED})",
         f"unanswered {outbox.LOST_MS // 60_000} minutes later",
         f"less than {recovery.SETTLE_MS // 1000} s ago, or three in the last hour",
