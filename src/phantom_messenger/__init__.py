@@ -88,7 +88,7 @@ _PLACES = {
         "VaultInUse",
         "WrongPassphrase",
     ),
-    "handles": ("Delivery", "Message"),
+    "delivery": ("Delivery", "Message"),
     "history": ("HistoryEntry",),
     "ids": ("plain_id", "written_id"),
     "requests": ("MessageRequest",),
