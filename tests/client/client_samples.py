@@ -482,7 +482,7 @@ def claim(device: Device, raw: bytes = CLAIMED) -> Device:
     messenger = device.messenger
     device.id = messenger.user_id = base64.b64encode(raw).decode()
     messenger._stores.conversations._own_id = raw
-    messenger._sending._own_id = messenger.contacts._own_id = device.id
+    messenger._sending._own_id = messenger._receiving._user_id = messenger.contacts._own_id = device.id
     return device
 
 
