@@ -9,12 +9,12 @@ from client_samples import Device, Town, fast_folder, pass_time, settle, with_fi
 
 from phantom_messenger.client import inbox, records
 from phantom_messenger.client.content import MAX_RECEIPTS
-from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receipts import KEEP_MS
 from phantom_messenger.client.receiving import Receiving
 from phantom_messenger.client.records import ReceiptRecord, SentRecord
+from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.relay.config import Config
