@@ -272,7 +272,7 @@ def test_empty_file_is_damage_and_never_a_new_identity(path: Path, passphrase: s
     os.truncate(path, 0)
     done = CliRunner().invoke(phantom, ["id", "-p", "a"], env={"PHANTOM_PASSPHRASE": passphrase})
     assert done.exit_code == 1
-    assert done.output == f"phantom: {path} is empty; restore it from a backup, or delete it to begin anew\n"
+    assert done.output == f"phantom: {path} is empty; restore it from a backup, or delete it to start over\n"
     for command in (["init", "-p", "a"], ["import", "none", "-p", "a"]):
         assert CliRunner().invoke(phantom, command).exit_code
     assert path.read_bytes() == b""
@@ -286,7 +286,7 @@ def test_file_without_tables_is_damage(path: Path) -> None:
     connection.pragma("journal_mode", "wal")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(VaultDamaged, match="holds nothing; restore it from a backup, or delete it to begin anew"):
+    with pytest.raises(VaultDamaged, match="holds nothing; restore it from a backup, or delete it to start over"):
         opened(path)
     assert path.read_bytes() == before
 
