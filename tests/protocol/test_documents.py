@@ -83,7 +83,7 @@ def missing_files(text: str) -> set[str]:
     return {name for name in named_files(text) if not any(path.endswith(f"/{name}") for path in there)}
 
 
-@pytest.mark.parametrize("name", ["architecture", "decisions", "guarantees", "authorisation"])
+@pytest.mark.parametrize("name", ["architecture", "decisions", "glossary", "guarantees", "authorisation"])
 def test_files_that_are_named_are_there(name: str) -> None:
     assert missing_files((ROOT / f"docs/{name}.md").read_text()) == set()
 
