@@ -15,9 +15,11 @@ from relays import Relay
 from scenarios import BODY_CHARS, Figures, Settings, closed_run, say
 
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.tables import Tables, Work
 from phantom_messenger.loadgen import wire
 from phantom_messenger.loadgen.generator import LoadGenerator
-from phantom_messenger.relay.ports import Failure, ItemKind, Job, NewItem, Transaction
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.records import ItemKind, NewItem
 
 _BATCH: Final = 1_000
 _IN_FLIGHT: Final = 8
@@ -31,7 +33,7 @@ def _key() -> str:
     return base64.b64encode(os.urandom(32)).decode()
 
 
-def _bind(user: str, key: str, other: str, store: Transaction) -> None:
+def _bind(user: str, key: str, other: str, store: Tables) -> None:
     store.directory.bind(user, key, certified=True)
     if store.directory.public_key(other) is not None:
         store.directory.note_written(other, user, "bench")
@@ -52,7 +54,7 @@ def _item(sender: str, recipient: str) -> NewItem:
     )
 
 
-def _put(sender: str, recipient: str, now: int, store: Transaction) -> None:
+def _put(sender: str, recipient: str, now: int, store: Tables) -> None:
     store.mailboxes.append(recipient, _item(sender, recipient), known=True, now=now)
 
 
@@ -64,7 +66,7 @@ def fill(folder: Path, messages: int, accounts: int, virtual_users: Sequence[wir
     now = time.time_ns() // 1_000_000
     store = SQLiteStore(folder)
     try:
-        binding: list[Job] = [partial(_bind, *user, users[number - 1][0]) for number, user in enumerate(users)]
+        binding: list[Work] = [partial(_bind, *user, users[number - 1][0]) for number, user in enumerate(users)]
         for start in range(0, accounts, _BATCH):
             _run(store, binding[start : start + _BATCH])
             say(f"{start:,} of {accounts:,} accounts made")
@@ -77,9 +79,9 @@ def fill(folder: Path, messages: int, accounts: int, virtual_users: Sequence[wir
         store.close()
 
 
-def _run(store: SQLiteStore, jobs: Sequence[Job]) -> None:
-    for result in store.run(jobs):
-        if isinstance(result, Failure):
+def _run(store: SQLiteStore, jobs: Sequence[Work]) -> None:
+    for result in store.run_work(jobs):
+        if isinstance(result, CommandFailed):
             raise result.error
 
 

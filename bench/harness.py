@@ -18,8 +18,9 @@ from phantom_messenger.clock import SystemClock
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.loadgen import wire
 from phantom_messenger.relay import signatures
+from phantom_messenger.relay.commands import AnyCommand
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Job, Verification
+from phantom_messenger.relay.ports import Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 
@@ -144,8 +145,8 @@ class RelayHarness:
         """How many frames whose text ends so the sockets have taken."""
         return sum(text.endswith(kind) for _, _, socket in self._sides for text in socket.taken)
 
-    def _write(self, jobs: Sequence[Job], done: Callable[[list[Any]], None]) -> None:
-        results = self.store.run(jobs)
+    def _write(self, commands: Sequence[AnyCommand], done: Callable[[list[Any]], None]) -> None:
+        results = self.store.run(commands)
         self._queue.append(lambda: done(results))
 
     def _login(self, person: wire.VirtualUser) -> tuple[Session, Socket]:

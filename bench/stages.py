@@ -9,7 +9,8 @@ from harness import RelayHarness
 from scenarios import Settings, say
 
 from phantom_messenger.relay import signatures
-from phantom_messenger.relay.ports import Job, SignatureCheck
+from phantom_messenger.relay.commands import AnyCommand
+from phantom_messenger.relay.ports import SignatureCheck
 from phantom_messenger.relay.session import Session
 
 Figures = dict[str, Any]
@@ -61,9 +62,9 @@ class _Timed(RelayHarness):
         self.spent["signature"] += time.process_time() - began
         return found
 
-    def _write(self, jobs: Sequence[Job], done: Any) -> None:
+    def _write(self, commands: Sequence[AnyCommand], done: Any) -> None:
         began = time.process_time()
-        super()._write(jobs, done)
+        super()._write(commands, done)
         self.spent["store"] += time.process_time() - began
 
 

@@ -15,7 +15,7 @@ from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.status import DeliveryState
-from phantom_messenger.relay.ports import ItemKind
+from phantom_messenger.relay.records import ItemKind
 from support.amounts import amount
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World

@@ -14,9 +14,10 @@ from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.status import ConnectionState, DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay import names
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Item, Transaction
+from phantom_messenger.relay.records import Item
 from phantom_messenger.relay.server import RelayServer
 
 KEY: Final = Secret("a random key of a keyring", stretched=False)
@@ -126,15 +127,15 @@ class Network:
     async def waiting(self, *people: Person) -> list[Item]:
         """What the relay still has for these people, all at one time."""
 
-        def read(tx: Transaction) -> list[Item]:
+        def read(tx: Tables) -> list[Item]:
             return [item for person in people for item in tx.mailboxes.read(person.user_id, 0, 1 << 30, LATE).items]
 
         return (await self._ask(read))[0]
 
-    async def _ask(self, job: Callable[[Transaction], list[Item]]) -> list[list[Item]]:
-        answer: asyncio.Future[list[list[Item]]] = asyncio.get_running_loop().create_future()
-        self._server._store([job], answer.set_result)
-        return await answer
+    async def _ask(self, job: Callable[[Tables], list[Item]]) -> list[list[Item]]:
+        thread = self._server._store
+        assert isinstance(thread._store, SQLiteStore)
+        return await asyncio.get_running_loop().run_in_executor(thread._executor, thread._store.run_work, [job])
 
     async def delivered(self, *people: Person, what: str) -> None:
         """Wait until the relay has nothing for these people any more: to take one's last may make another's."""

@@ -17,7 +17,8 @@ from typing import Any, Final, Self, cast
 import apsw
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay.ports import Failure, Job
+from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.relay.commands import CommandFailed
 
 SECTOR: Final = 512
 
@@ -338,7 +339,7 @@ class DiskStore(SQLiteStore):
                 connection.wal_checkpoint(database)
         return apsw.SQLITE_OK
 
-    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | Failure:
+    def _run_batch(self, jobs: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
         self.attempts.append([])
         results = super()._run_batch(jobs, deadline)
         if len(self.attempts[-1]) < len(jobs):

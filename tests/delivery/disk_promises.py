@@ -10,19 +10,10 @@ from typing import Any, Final
 
 from disk_model import DiskStore
 
-from phantom_messenger.engines.sqlite.tables import Tables
-from phantom_messenger.relay.ports import (
-    Bundle,
-    Failure,
-    Item,
-    ItemKind,
-    Job,
-    NewItem,
-    PreKeyCounts,
-    Refusal,
-    Times,
-    Transaction,
-)
+from phantom_messenger.engines.sqlite.mailboxes import Times
+from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
+from phantom_messenger.relay.records import Bundle, Item, ItemKind, NewItem, PreKeyCounts
 from support.people import key_text
 from support.stores import HOUR, NOW, exchange, key_of, message, publication, receipt
 
@@ -62,7 +53,7 @@ class Account:
 class Task:
     """A job, and how the book is kept when it has been promised."""
 
-    job: Job
+    job: Work
     enter: Callable[["Book", Any], None]
 
 
@@ -85,7 +76,7 @@ class Book:
         return other
 
     def enter(self, task: Task, result: Any) -> None:
-        if not isinstance(result, Failure):
+        if not isinstance(result, CommandFailed):
             task.enter(self, result)
 
     def account(self, user: str) -> Account:
@@ -123,14 +114,14 @@ def _label(item: Item) -> str:
 
 def contents(store: DiskStore) -> Book:
     """All that is in a store, in the shape of a book; fails if it is not in order."""
-    [found] = store.run([_contents])
-    if isinstance(found, Failure):
+    [found] = store.run_work([_contents])
+    if isinstance(found, CommandFailed):
         raise found.error
     assert isinstance(found, Book)
     return found
 
 
-def _contents(tx: Transaction) -> Book:
+def _contents(tx: Tables) -> Book:
     found = Book()
     for user in USERS:
         key = tx.directory.public_key(user)
@@ -147,7 +138,7 @@ def _contents(tx: Transaction) -> Book:
     return found
 
 
-def _keys_left(tx: Transaction, user: str, kind: int) -> list[int]:
+def _keys_left(tx: Tables, user: str, kind: int) -> list[int]:
     assert isinstance(tx, Tables)
     rows = tx.connection.execute(
         "SELECT id FROM one_time_prekeys JOIN accounts USING (account) WHERE user_id = ? AND kind = ? ORDER BY entry",
@@ -178,7 +169,7 @@ def bind(user: str) -> Task:
 def delete(user: str) -> Task:
     """All steps of it, in one transaction."""
 
-    def job(tx: Transaction) -> None:
+    def job(tx: Tables) -> None:
         while not tx.directory.delete(user):
             pass
 
@@ -201,11 +192,11 @@ def append(user: str, item: NewItem, now: int = NOW) -> Task:
 
     def enter(book: Book, result: Any) -> None:
         account = book.account(user)
-        if result is Refusal.DUPLICATE:
+        if result is AppendRefusal.DUPLICATE:
             if name not in account.mail and name not in account.removed:
                 raise Broken(f"{item.name} is refused as a duplicate of nothing")
             return
-        if result is Refusal.FULL and item.kind is ItemKind.RECEIPT:
+        if result is AppendRefusal.FULL and item.kind is ItemKind.RECEIPT:
             return  # news of a removal is not promised when the disk is full
         assert isinstance(result, Item), result
         if result.seq <= account.last_seq:
@@ -280,10 +271,10 @@ def take(user: str, requester: str, now: int) -> Task:
     return Task(lambda tx: tx.prekeys.take(user, requester, now), enter)
 
 
-def noted(task: Task, store: DiskStore) -> Job:
+def noted(task: Task, store: DiskStore) -> Work:
     """The task's job; what it has done is also noted before the transaction ends."""
 
-    def job(tx: Transaction) -> Any:
+    def job(tx: Tables) -> Any:
         result = task.job(tx)
         store.attempts[-1].append((task, result))
         return result

@@ -17,7 +17,9 @@ from typing import Any, Final
 import apsw
 
 from phantom_messenger.engines.sqlite import SQLiteStore, reserve
-from phantom_messenger.relay.ports import Failure, Item, Times
+from phantom_messenger.engines.sqlite.mailboxes import Times
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.records import Item
 from support.amounts import LONG, amount
 from support.people import Frame
 from support.reference_client import ReferenceClient
@@ -81,7 +83,7 @@ class SmallDisk:
 
 def is_refused(result: Any) -> bool:
     """Whether a job failed because there is no room."""
-    return isinstance(result, Failure) and result.storage_full
+    return isinstance(result, CommandFailed) and result.is_out_of_space
 
 
 def filled(disk: SmallDisk, count: int = 60, size: int = 20_000) -> tuple[SQLiteStore, list[str]]:
@@ -93,7 +95,7 @@ def filled(disk: SmallDisk, count: int = 60, size: int = 20_000) -> tuple[SQLite
         append(store, message(name, size=size))
     disk.fill()
     for number in range(1_000):
-        [result] = store.run([appending(message(f"more {number}", size=size))])
+        [result] = store.run_work([appending(message(f"more {number}", size=size))])
         if is_refused(result):
             return store, sent
         assert isinstance(result, Item)
@@ -105,7 +107,7 @@ def check_removals(store: SQLiteStore, sent: Sequence[str]) -> None:
     """Read all, remove all."""
     assert names(waiting(store)) == list(sent), "nothing that was accepted is lost"
     for number, name in enumerate(sent):
-        [result] = store.run([acknowledging(name)])
+        [result] = store.run_work([acknowledging(name)])
         assert isinstance(result, Times), f"acknowledging message {number} of {len(sent)}: {result}"
     assert waiting(store) == []
 
@@ -131,7 +133,7 @@ def other_removals_go_on(disk: SmallDisk) -> None:
     for number in range(8):
         append(store, message(f"{number}", size=3_000, expires_at=NOW + HOUR))
     disk.fill()
-    while not is_refused(store.run([appending(message(str(time.monotonic_ns()), size=9_000))])[0]):
+    while not is_refused(store.run_work([appending(message(str(time.monotonic_ns()), size=9_000))])[0]):
         pass
     disk.fill()
     for item in kept:
@@ -148,7 +150,7 @@ def it_recovers(disk: SmallDisk) -> None:
     for number in range(50):  # again and again it takes its reserve, and has to give it up
         store.scrub()
         disk.fill()
-        [result] = store.run([appending(message(f"perhaps {number}", size=20_000))])
+        [result] = store.run_work([appending(message(f"perhaps {number}", size=20_000))])
         if not is_refused(result):
             sent.append(result.name)
         acknowledge(store, sent.pop(0))
@@ -187,7 +189,7 @@ def _chance(disk: SmallDisk, random: Random) -> None:
             sent += [result.name for result in results if isinstance(result, Item)]
         elif choice < 0.7:
             gone = random.sample(sent, min(len(sent), random.choice((1, 1, 5, 100))))
-            results = store.run([acknowledging(name) for name in gone])
+            results = store.run_work([acknowledging(name) for name in gone])
             assert all(isinstance(result, Times) for result in results), f"step {step}: {results}"
             sent = [name for name in sent if name not in gone]
         elif choice < 0.85:
@@ -236,7 +238,7 @@ def large_messages_expire(disk: SmallDisk) -> None:
     store = disk.open()
     bind(store, ALICE, BOB)
     for number in range(100):
-        if is_refused(store.run([appending(message(f"{number}", size=60_000, expires_at=NOW + HOUR))])[0]):
+        if is_refused(store.run_work([appending(message(f"{number}", size=60_000, expires_at=NOW + HOUR))])[0]):
             break
     disk.fill()
     while run(store, lambda tx: tx.mailboxes.expire(NOW + HOUR, 256)):

@@ -15,7 +15,8 @@ from disk_model import Disk, DiskStore, PowerCut, opened
 from disk_promises import Book, Broken, Chance, Task, check_integrity, contents, noted
 
 from phantom_messenger.engines.sqlite import StoreError
-from phantom_messenger.relay.ports import Failure, Item, Refusal
+from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
+from phantom_messenger.relay.records import Item
 from support.amounts import amount
 from support.stores import ALICE, BOB, appending, bind, message, names, waiting
 
@@ -89,8 +90,8 @@ class Life:
             return
         tasks = self._chance.batch(self._book)
         store.attempts.clear()
-        results = store.run([noted(task, store) for task in tasks])
-        failures = [result for result in results if isinstance(result, Failure)]
+        results = store.run_work([noted(task, store) for task in tasks])
+        failures = [result for result in results if isinstance(result, CommandFailed)]
         if not failures:
             self._book = self._book.with_all(list(zip(tasks, results, strict=True)))
             if len(store.attempts) > 1:  # refused for want of room, after a commit that failed and may yet be found
@@ -143,8 +144,8 @@ def test_store_opens_wherever_its_first_opening_was_cut(seed: int, tmp_path: Pat
 
 def told(store: DiskStore, name: str) -> bool:
     """Whether the relay would now answer ``accepted``."""
-    [result] = store.run([appending(message(name, size=6_000))])
-    return isinstance(result, Item) or result is Refusal.DUPLICATE
+    [result] = store.run_work([appending(message(name, size=6_000))])
+    return isinstance(result, Item) or result is AppendRefusal.DUPLICATE
 
 
 def is_kept_when_sent_again(changes: int, folder: Path) -> bool:

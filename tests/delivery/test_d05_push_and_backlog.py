@@ -200,7 +200,7 @@ def catch_up_again(mailboxes, session):
 MailboxPush.catch_up = catch_up_again
 """
 TAKES_THE_FIRST_PAGE_FOR_ALL = """
-from phantom_messenger.relay.ports import Page
+from phantom_messenger.relay.records import Page
 Page.complete = property(lambda _: True, lambda *_: None)
 """
 KEEPS_WHAT_WAS_ACKNOWLEDGED = """

@@ -34,7 +34,8 @@ from disk_promises import (
 
 from phantom_messenger.engines.sqlite import StoreError
 from phantom_messenger.engines.sqlite.corruption import CorruptRows
-from phantom_messenger.relay.ports import Failure, Job
+from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.relay.commands import CommandFailed
 from support.amounts import LONG, amount
 from support.stores import HOUR, NOW, append_all, exchange, message, names, receipt, waiting
 from support.stores import bind as bind_all
@@ -175,15 +176,15 @@ class Run:
     def _batch(self, tasks: Sequence[Task]) -> None:
         self._store.attempts.clear()
         before = self._fault.writes
-        results = self._store.run([noted(task, self._store) for task in tasks])
+        results = self._store.run_work([noted(task, self._store) for task in tasks])
         if len(results) != len(tasks):
             raise Broken(f"{len(results)} results for {len(tasks)} jobs")
         for task, result in zip(tasks, results, strict=True):
-            if isinstance(result, Failure) and not self._fault.has_come:
+            if isinstance(result, CommandFailed) and not self._fault.has_come:
                 raise result.error
             self._book.enter(task, result)
         self._in_doubt += [attempt for attempt in self._store.attempts if attempt]
-        if self._fault.writes > before and not any(isinstance(result, Failure) for result in results):
+        if self._fault.writes > before and not any(isinstance(result, CommandFailed) for result in results):
             self._in_doubt = []  # written over
 
     def _read_again(self) -> None:
@@ -312,7 +313,7 @@ def test_what_could_not_be_read_for_a_moment_is_delivered_afterwards(tmp_path: P
         for first in range(1, 31):
             with opened(tmp_path, disk, cache=40) as store:
                 disk.step = fault = Fault("read", apsw.IOError, apsw.SQLITE_IOERR_READ, first, times=4)
-                store.run([lambda tx: tx.mailboxes.read(BOB, 0, 10**9, NOW)])
+                store.run_work([lambda tx: tx.mailboxes.read(BOB, 0, 10**9, NOW)])
                 assert fault.has_come
                 fault.is_over = True
                 store.scrub()
@@ -324,7 +325,7 @@ def test_what_could_not_be_read_for_a_moment_is_delivered_afterwards(tmp_path: P
 
 
 class StoreThatIgnoresFailedCommits(DiskStore):
-    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | Failure:
+    def _run_batch(self, jobs: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
         results = super()._run_batch(jobs, deadline)
         return [result for _, result in self.attempts[-1]] or results
 

@@ -17,7 +17,7 @@ from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.relay.commands import AnyCommand, Expire
 from phantom_messenger.relay.mailbox_push import MailboxPush
-from phantom_messenger.relay.ports import Item, Page
+from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.session import Session
 from support.amounts import LONG, amount
 from support.simulated import SECOND, Clock, SimulatedWriter

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.relay.ports import Item, NewItem
+from phantom_messenger.relay.records import Item, NewItem
 from support.stores import ALICE, BOB, CAROL, NOW, acknowledge, append, bind, exchange, message, receipt, waiting
 
 PAGE: Final = 4_096

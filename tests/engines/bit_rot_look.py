@@ -9,7 +9,10 @@ from pathlib import Path
 from bit_rot_files import LATER, NEW, Sample, flipped
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.relay.ports import Expired, Failure, Item, ItemKind, Job, Page, Store, Times
+from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem, Times
+from phantom_messenger.engines.sqlite.tables import Work
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.records import Item, ItemKind, Page
 from support.stores import ALICE, BOB, CAROL, NOW, acknowledging, appending
 
 AFTER_ALL_EXPIRED = LATER + 1_000
@@ -20,15 +23,15 @@ PAGE_BYTES = 30_000
 class Outcome:
     """What became of a store with a bit turned.
 
-    Each job's result stands for itself: what it returned, or ``Failure``.
+    Each job's result stands for itself: what it returned, or ``CommandFailed``.
     """
 
     refused: str = ""
-    mail: dict[str, list[Item] | Failure] = field(default_factory=dict)
-    early: list[Expired] | Failure = field(default_factory=list)
+    mail: dict[str, list[Item] | CommandFailed] = field(default_factory=dict)
+    early: list[ExpiredItem] | CommandFailed = field(default_factory=list)
     removals: list[object] = field(default_factory=list)
     """Of acknowledging each delivered message, True if it was there."""
-    expired: list[Expired] | Failure = field(default_factory=list)
+    expired: list[ExpiredItem] | CommandFailed = field(default_factory=list)
     appended: list[object] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
 
@@ -71,27 +74,27 @@ class Rotten:
         return outcome
 
 
-def _use(store: Store, outcome: Outcome, *, acknowledges: bool) -> None:
+def _use(store: SQLiteStore, outcome: Outcome, *, acknowledges: bool) -> None:
     outcome.mail = {user: _read(store, user) for user in (BOB, CAROL, ALICE)}
-    [outcome.early] = store.run([lambda tx: tx.mailboxes.expire(NOW, 1_000)])
+    [outcome.early] = store.run_work([lambda tx: tx.mailboxes.expire(NOW, 1_000)])
     if acknowledges:
-        jobs: list[Job] = []
+        jobs: list[Work] = []
         for user, item in outcome.delivered():
             if item.kind is ItemKind.MESSAGE:
                 jobs.append(acknowledging(item.name, item.sender, user))
-        outcome.removals = [isinstance(one, Times) or one for one in store.run(jobs)]
+        outcome.removals = [isinstance(one, Times) or one for one in store.run_work(jobs)]
     else:
-        [outcome.expired] = store.run([lambda tx: tx.mailboxes.expire(AFTER_ALL_EXPIRED, 1_000)])
-    outcome.appended = store.run([appending(NEW, user) for user in (BOB, CAROL, ALICE)])
+        [outcome.expired] = store.run_work([lambda tx: tx.mailboxes.expire(AFTER_ALL_EXPIRED, 1_000)])
+    outcome.appended = store.run_work([appending(NEW, user) for user in (BOB, CAROL, ALICE)])
 
 
-def _read(store: Store, user: str) -> list[Item] | Failure:
+def _read(store: SQLiteStore, user: str) -> list[Item] | CommandFailed:
     """A mailbox page by page, as for a client that logs in."""
     found: list[Item] = []
     while True:
         after = found[-1].seq if found else 0
-        [page] = store.run([lambda tx, after=after: tx.mailboxes.read(user, after, PAGE_BYTES, NOW)])
-        if isinstance(page, Failure):
+        [page] = store.run_work([lambda tx, after=after: tx.mailboxes.read(user, after, PAGE_BYTES, NOW)])  # type: ignore[misc]
+        if isinstance(page, CommandFailed):
             return page
         assert isinstance(page, Page)
         found += page.items

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from phantom_messenger.engines.sqlite.migrations import migrate, migrations
-from phantom_messenger.relay.ports import Item, ItemKind
+from phantom_messenger.relay.records import Item, ItemKind
 from support.people import base64_text, key_text
 from support.stores import ALICE, BOB, CAROL, NOW, key_of
 

@@ -13,7 +13,8 @@ from bit_rot_files import COLUMNS, INDEXES, Sample
 from bit_rot_look import Outcome, Rotten
 
 from phantom_messenger.engines.sqlite import mailboxes
-from phantom_messenger.relay.ports import Failure, Item
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.records import Item
 from support.amounts import amount
 from support.stores import ALICE, BOB, CAROL, key_of
 
@@ -73,7 +74,7 @@ class Silent:
 def is_told(outcome: Outcome) -> bool:
     """Whether the store refused, failed, or wrote to its log."""
     results = [*outcome.mail.values(), outcome.early, outcome.expired, *outcome.removals, *outcome.appended]
-    return bool(outcome.refused or outcome.log) or any(isinstance(one, Failure) for one in results)
+    return bool(outcome.refused or outcome.log) or any(isinstance(one, CommandFailed) for one in results)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def test_damaged_item_blocks_nobody(sample: Sample, looks: Looks, part: str) -> 
             assert not outcome.refused, f"bit {bit}"
             for user, items in outcome.mail.items():
                 others = [one for one in sample.mail[user] if one != item]
-                assert not isinstance(items, Failure), f"bit {bit}: {items}"
+                assert not isinstance(items, CommandFailed), f"bit {bit}: {items}"
                 assert [one for one in items if one != item] == others, f"bit {bit}"
             assert [type(one) for one in outcome.appended] == [Item] * 3, f"bit {bit}"
 
@@ -196,7 +197,7 @@ def test_log_holds_no_user_data(looks: Looks, part: str) -> None:
 @pytest.mark.parametrize("part", [*PARTS, *IN_INDEXES])
 def test_damage_expires_nothing_early(looks: Looks, part: str) -> None:
     for bit, outcome in looks(part):
-        assert isinstance(outcome.early, Failure) or outcome.early == [], f"bit {bit}"
+        assert isinstance(outcome.early, CommandFailed) or outcome.early == [], f"bit {bit}"
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -205,7 +206,7 @@ def test_damaged_item_keeps_no_other_from_expiring(sample: Sample, looks: Looks,
         expired, item = outcome.expired, hit(sample, bit)
         due = {(user, one.name) for user, items in sample.mail.items() for one in items if one.expires_at}
         with unless_told(outcome, part, CELL):
-            assert not isinstance(expired, Failure), f"bit {bit}: {expired}"
+            assert not isinstance(expired, CommandFailed), f"bit {bit}: {expired}"
             found = {(one.recipient, one.name) for one in expired}
             assert due - found <= {(owner(sample, item), item.name)}, f"bit {bit}"
 
@@ -251,14 +252,14 @@ def test_damaged_index_delivers_nothing_twice_or_to_others(sample: Sample, looks
 def test_damaged_index_keeps_not_all_from_expiring(looks: Looks, part: str) -> None:
     for bit, outcome in looks(part):
         with unless_told(outcome, part, IN_INDEXES):
-            assert not isinstance(outcome.expired, Failure), f"bit {bit}: {outcome.expired}"
+            assert not isinstance(outcome.expired, CommandFailed), f"bit {bit}: {outcome.expired}"
 
 
 @pytest.mark.parametrize("part", IN_INDEXES)
 def test_damaged_index_blocks_nobody(looks: Looks, part: str) -> None:
     for bit, outcome in looks(part):
         with unless_told(outcome, part, STRUCTURAL):
-            assert [items for items in outcome.mail.values() if isinstance(items, Failure)] == [], f"bit {bit}"
+            assert [items for items in outcome.mail.values() if isinstance(items, CommandFailed)] == [], f"bit {bit}"
 
 
 # --- anything is damaged ----------------------------------------------------------
@@ -273,7 +274,7 @@ def test_bit_anywhere_makes_nothing_up(sample: Sample, rotten: Rotten) -> None:
             continue
         outcome = rotten.look(bit)
         assert_nothing_is_invented(sample, outcome, bit)
-        assert isinstance(outcome.early, Failure) or outcome.early == [], f"bit {bit}"
+        assert isinstance(outcome.early, CommandFailed) or outcome.early == [], f"bit {bit}"
 
 
 def test_refusal_of_a_damaged_schema_is_one_line(sample: Sample, rotten: Rotten) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, directory
-from phantom_messenger.relay.ports import Failure, Job, Store, Transaction
+from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.relay.commands import CommandFailed
 from support.people import key_text
 from support.stores import (
     ALICE,
@@ -24,11 +25,11 @@ from support.stores import (
 )
 
 
-def write(store: Store, sender: str, recipient: str, conversation: str = "c") -> None:
+def write(store: SQLiteStore, sender: str, recipient: str, conversation: str = "c") -> None:
     run(store, noting(sender, recipient, conversation))
 
 
-def noting(sender: str, recipient: str, conversation: str) -> Job:
+def noting(sender: str, recipient: str, conversation: str) -> Work:
     return lambda tx: tx.directory.note_written(sender, recipient, conversation)
 
 
@@ -49,7 +50,7 @@ UNPROVED = [
 
 @pytest.mark.parametrize(("key", "certified", "signed", "wins", "is_new"), UNPROVED)
 def test_account_without_a_proof_ends_with_the_first_proof(  # noqa: PLR0917 - a table
-    store: Store, key: str, certified: bool, signed: bool, wins: bool, is_new: bool
+    store: SQLiteStore, key: str, certified: bool, signed: bool, wins: bool, is_new: bool
 ) -> None:
     assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=False, signed=False))
     run(store, lambda tx: tx.directory.bind(BOB, "bob", certified=True))
@@ -62,7 +63,7 @@ def test_account_without_a_proof_ends_with_the_first_proof(  # noqa: PLR0917 - a
 
 @pytest.mark.parametrize("certified", [False, True])
 @pytest.mark.parametrize("key", ["first", "second"])
-def test_account_with_a_proof_is_for_nobody_without(store: Store, certified: bool, key: str) -> None:
+def test_account_with_a_proof_is_for_nobody_without(store: SQLiteStore, certified: bool, key: str) -> None:
     assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=certified))
     assert not run(store, lambda tx: tx.directory.bind(ALICE, key, certified=False, signed=False))
     assert not run(store, lambda tx: tx.directory.bind(ALICE, key, certified=True, signed=False))
@@ -70,7 +71,7 @@ def test_account_with_a_proof_is_for_nobody_without(store: Store, certified: boo
     assert not run(store, lambda tx: tx.directory.signs(BOB))
 
 
-def fill(store: Store) -> None:
+def fill(store: SQLiteStore) -> None:
     """Alice has one of everything, and so has Bob from her."""
     bind(store, ALICE, BOB)
     write(store, ALICE, BOB)
@@ -83,7 +84,7 @@ def fill(store: Store) -> None:
     run(store, lambda tx: tx.prekeys.publish(ALICE, publication([1], [1], last_resort=True)))
 
 
-def assert_nothing_of_alice(store: Store) -> None:
+def assert_nothing_of_alice(store: SQLiteStore) -> None:
     assert waiting(store, ALICE) == []
     assert run(store, lambda tx: tx.directory.last_seen(ALICE)) is None
     assert run(store, lambda tx: tx.prekeys.take(ALICE, BOB, NOW)) is None
@@ -93,7 +94,7 @@ def assert_nothing_of_alice(store: Store) -> None:
     assert run(store, lambda tx: tx.directory.contacts(BOB)) == []
 
 
-def test_deleted_account_leaves_only_what_it_had_sent(store: Store) -> None:
+def test_deleted_account_leaves_only_what_it_had_sent(store: SQLiteStore) -> None:
     fill(store)
     run(store, lambda tx: tx.directory.delete(ALICE))
     assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
@@ -102,13 +103,13 @@ def test_deleted_account_leaves_only_what_it_had_sent(store: Store) -> None:
     assert_nothing_of_alice(store)
 
 
-def test_id_that_was_taken_over_starts_empty(store: Store) -> None:
+def test_id_that_was_taken_over_starts_empty(store: SQLiteStore) -> None:
     fill(store)
     assert run(store, lambda tx: tx.directory.bind(ALICE, "certified", certified=True))
     assert_nothing_of_alice(store)
 
 
-def test_deleting_is_idempotent(store: Store) -> None:
+def test_deleting_is_idempotent(store: SQLiteStore) -> None:
     bind(store, ALICE)
     for _ in range(2):
         run(store, lambda tx: tx.directory.delete(ALICE))
@@ -118,7 +119,7 @@ def test_deleting_is_idempotent(store: Store) -> None:
 # --- last seen --------------------------------------------------------------------
 
 
-def test_last_seen_is_what_was_set_last(store: Store) -> None:
+def test_last_seen_is_what_was_set_last(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB)
     assert run(store, lambda tx: tx.directory.last_seen(ALICE)) is None
     for at in (NOW, NOW + 60_000):
@@ -132,7 +133,7 @@ def test_last_seen_is_what_was_set_last(store: Store) -> None:
 # --- who has written to whom ------------------------------------------------------
 
 
-def test_writing_has_a_direction(store: Store) -> None:
+def test_writing_has_a_direction(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB)
     write(store, ALICE, BOB)
     assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
@@ -141,7 +142,7 @@ def test_writing_has_a_direction(store: Store) -> None:
 
 
 @pytest.mark.parametrize("exchange_first", [True, False])
-def test_16_newest_conversations_of_a_pair_are_kept(store: Store, exchange_first: bool) -> None:
+def test_16_newest_conversations_of_a_pair_are_kept(store: SQLiteStore, exchange_first: bool) -> None:
     bind(store, ALICE, BOB)
     conversations = [str(number) for number in range(16)]
     for conversation in ["", *conversations] if exchange_first else [*conversations, ""]:
@@ -155,12 +156,12 @@ def test_16_newest_conversations_of_a_pair_are_kept(store: Store, exchange_first
 # --- what is remembered ---------------------------------------------------------------
 
 
-def asking(sender: str, recipient: str) -> Job:
+def asking(sender: str, recipient: str) -> Work:
     return lambda tx: tx.directory.has_written(sender, recipient)
 
 
 def test_what_was_undone_is_not_remembered(store: SQLiteStore) -> None:
-    def fails(tx: Transaction) -> None:
+    def fails(tx: Tables) -> None:
         tx.directory.bind(ALICE, key_of(ALICE), certified=True)
         assert tx.directory.public_key(ALICE) == key_of(ALICE)
         tx.directory.note_written(ALICE, BOB, "c")
@@ -168,8 +169,8 @@ def test_what_was_undone_is_not_remembered(store: SQLiteStore) -> None:
         raise ValueError
 
     run(store, lambda tx: tx.directory.bind(BOB, key_of(BOB), certified=True))
-    [failed] = store.run([fails])
-    assert isinstance(failed, Failure)
+    [failed] = store.run_work([fails])
+    assert isinstance(failed, CommandFailed)
     assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
     run(store, lambda tx: tx.directory.bind(ALICE, key_of(ALICE), certified=True))
     assert not run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
@@ -218,12 +219,12 @@ def test_conversation_that_was_forgotten_is_noted_again(store: SQLiteStore) -> N
 # --- blocks -----------------------------------------------------------------------
 
 
-def block(store: Store, blocker: str, blocked: str) -> None:
+def block(store: SQLiteStore, blocker: str, blocked: str) -> None:
     while not run(store, lambda tx: tx.directory.block(blocker, blocked)):
         pass
 
 
-def test_block_has_a_direction_and_ends(store: Store) -> None:
+def test_block_has_a_direction_and_ends(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB)
     block(store, ALICE, BOB)
     block(store, ALICE, BOB)
@@ -236,7 +237,7 @@ def test_block_has_a_direction_and_ends(store: Store) -> None:
         assert run(store, lambda tx: tx.directory.blocks(ALICE)) == frozenset()
 
 
-def test_block_takes_back_that_the_blocker_wrote(store: Store) -> None:
+def test_block_takes_back_that_the_blocker_wrote(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB, CAROL)
     for sender, recipient in ((ALICE, BOB), (BOB, ALICE), (ALICE, CAROL), (CAROL, ALICE)):
         write(store, sender, recipient)
@@ -246,7 +247,7 @@ def test_block_takes_back_that_the_blocker_wrote(store: Store) -> None:
     assert run(store, lambda tx: tx.directory.has_written(BOB, ALICE)), "the control"
 
 
-def test_nothing_is_noted_while_a_block_lasts(store: Store) -> None:
+def test_nothing_is_noted_while_a_block_lasts(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB)
     write(store, ALICE, BOB)
     block(store, ALICE, BOB)
@@ -259,7 +260,7 @@ def test_nothing_is_noted_while_a_block_lasts(store: Store) -> None:
     assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB)), "the control"
 
 
-def test_block_that_is_undone_is_none(store: Store) -> None:
+def test_block_that_is_undone_is_none(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB)
     with pytest.raises(ZeroDivisionError):
         run(store, failing(lambda tx: tx.directory.block(ALICE, BOB)))

@@ -10,7 +10,9 @@ import apsw
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.relay.ports import Item, NewItem, Refusal, Times
+from phantom_messenger.engines.sqlite.mailboxes import Times
+from phantom_messenger.relay.commands import AppendRefusal
+from phantom_messenger.relay.records import Item, NewItem
 from support.stores import (
     ALICE,
     BOB,
@@ -118,7 +120,7 @@ def test_what_was_committed_is_on_disk_before_the_store_is_closed(
 def test_message_that_waits_is_a_duplicate_after_reopening(store: SQLiteStore, opened: Opened) -> None:
     append(store, message("m"))
     opened.close()
-    assert append(opened(), message("m")) is Refusal.DUPLICATE
+    assert append(opened(), message("m")) is AppendRefusal.DUPLICATE
 
 
 def test_seq_is_not_given_again_after_reopening(store: SQLiteStore, opened: Opened) -> None:
@@ -157,7 +159,7 @@ def test_removed_message_is_in_no_file_after_tidying(store: SQLiteStore, folder:
     assert leftovers(folder), "the control: they are there before"
     match how:
         case "acknowledged":
-            removed = store.run([acknowledging(str(number)) for number in range(100)])
+            removed = store.run_work([acknowledging(str(number)) for number in range(100)])
             assert all(isinstance(result, Times) for result in removed)
         case "expired":
             assert len(run(store, lambda tx: tx.mailboxes.expire(NOW, 1_000))) == 100

@@ -15,7 +15,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.engines.sqlite import migrations as engine
 from phantom_messenger.engines.sqlite.mailboxes import checksum
 from phantom_messenger.engines.sqlite.migrations import migrate, migrations
-from phantom_messenger.relay.ports import Item
+from phantom_messenger.relay.records import Item
 from support.amounts import amount
 from support.people import key_text
 from support.stores import ALICE, BOB, CAROL, NOW, append, bind, key_of, message, publication, run, waiting

@@ -2,7 +2,7 @@ import pytest
 
 from phantom_messenger.engines.sqlite import tombstones
 from phantom_messenger.engines.sqlite.tombstones import Removed
-from phantom_messenger.relay.ports import KEEP_REMOVED_MS
+from phantom_messenger.relay.commands import KEEP_REMOVED_MS
 
 NOW = 1_750_000_020_000
 

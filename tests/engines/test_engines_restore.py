@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 import apsw
 import pytest
 
-from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.engines.sqlite import store as engine
+from phantom_messenger.engines.sqlite import SQLiteStore, StoreError, reserve
 from phantom_messenger.sqlite import log_pairing
 from support.stores import ALICE, BOB, acknowledge, append, bind, message, names, waiting
 
@@ -22,7 +21,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a 
 @pytest.fixture(autouse=True)
 def short_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that is written back after a few commits."""
-    monkeypatch.setattr(engine, "_WAL_PAGES", 30)
+    monkeypatch.setattr(reserve, "_LOG_PAGES", 30)
 
 
 class Life:
@@ -140,7 +139,7 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module", params=range(2))
 def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_WAL_PAGES", 30)
+        patch.setattr(reserve, "_LOG_PAGES", 30)
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else tmp_path_factory.mktemp("life")) as folder:
             lived = Life(Path(folder), request.param)
             lived.go_on(24)

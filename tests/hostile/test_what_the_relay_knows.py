@@ -15,7 +15,7 @@ import pytest
 from phantom_messenger import Client
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
-from phantom_messenger.relay.ports import Transaction
+from phantom_messenger.engines.sqlite.tables import Tables
 from support.people import Person, base64_text, key_text
 from support.reference_client import ReferenceClient
 from support.relay_process import RelayProcess, patched
@@ -310,7 +310,7 @@ def test_who_took_whose_prekeys_is_known_for_an_hour(
     alice.send(alice.person.init(bob.person))
 
     def count() -> int:
-        def job(tx: Transaction) -> Any:
+        def job(tx: Tables) -> Any:
             assert isinstance(tx.prekeys, SQLitePreKeys)
             return tx.prekeys._connection.execute("SELECT count(*) FROM handouts").get
 

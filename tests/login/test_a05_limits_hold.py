@@ -147,7 +147,7 @@ def test_user_is_limited_after_a_restart(start_relay: StartRelay) -> None:
 
 FORGETS: Final = """
 from phantom_messenger.relay.limiter import Limiter
-from phantom_messenger.relay.ports import KeptLimits
+from phantom_messenger.relay.records import KeptLimits
 Limiter.keep = lambda limiter, now, steady: KeptLimits(b"", {})
 """
 

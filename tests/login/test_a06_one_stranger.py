@@ -127,7 +127,7 @@ def test_mark_of_an_address_is_another_after_a_restart(world: World, bob: Client
     bob.drop()
     client = world.login("somebody", address="203.0.113.1")
     accepted(client, bob.person, 1)
-    marks = [row[0] for row in world.store._connection.execute("SELECT mark FROM items")]  # type: ignore[attr-defined]
+    marks = [row[0] for row in world.store._connection.execute("SELECT mark FROM items")]
     assert marks == [client.session.mark]
     keys = [Admission.mark(SimpleNamespace(_mark_key=key), "203.0.113.1") for key in (b"1" * 32, b"2" * 32)]  # type: ignore[arg-type]
     assert keys[0] != keys[1]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from phantom_messenger.relay import permissions
-from phantom_messenger.relay.permissions import PERMISSIONS, Act, Permission, Relation, may
+from phantom_messenger.relay.permissions import PERMISSIONS, Action, Permission, Relation, is_allowed
 from phantom_messenger.wire import frames
 from support.simulated import Client, World
 
@@ -25,7 +25,7 @@ def meet(world: World, relation: Relation) -> tuple[Client, Client]:
     if relation is Relation.BLOCKED:
         world.befriend(alice, bob)
         bob.send(bob.person.block(alice.person))
-    if relation is Relation.ANSWERED:
+    if relation is Relation.REPLIED_TO:
         bob.send(bob.person.message(alice.person))
         alice.settle()
         bob.settle()
@@ -117,39 +117,43 @@ def deletes(world: World, user: Client, bob: Client) -> bool:
     return world.peek(lambda tx: tx.directory.public_key(bob.person.id)) is None
 
 
-ATTEMPTS: dict[Act, Callable[[World, Client, Client], bool]] = {
-    Act.WRITE: writes,
-    Act.FILL: fills,
-    Act.REPLACE: replaces,
-    Act.COLLECT: collects,
-    Act.LEARN_FATE: learns_fate,
-    Act.TAKE_BUNDLE: takes_bundle,
-    Act.PUBLISH: publishes,
-    Act.SEE_PRESENCE: sees_presence,
-    Act.SEE_TYPING: sees_typing,
-    Act.BLOCK: blocks,
-    Act.DELETE: deletes,
+ATTEMPTS: dict[Action, Callable[[World, Client, Client], bool]] = {
+    Action.WRITE: writes,
+    Action.EXCEED_STRANGER_QUOTA: fills,
+    Action.REPLACE: replaces,
+    Action.COLLECT: collects,
+    Action.SEE_DELIVERY_STATUS: learns_fate,
+    Action.TAKE_BUNDLE: takes_bundle,
+    Action.PUBLISH: publishes,
+    Action.SEE_PRESENCE: sees_presence,
+    Action.SEE_TYPING: sees_typing,
+    Action.BLOCK: blocks,
+    Action.DELETE: deletes,
 }
 
 # Nobody is told of oneself; and whoever writes to somebody who has written becomes a contact by that.
 MEANINGLESS = {
-    *((act, Relation.OWNER) for act in (Act.LEARN_FATE, Act.SEE_PRESENCE, Act.SEE_TYPING)),
-    (Act.LEARN_FATE, Relation.ANSWERED),
+    *((act, Relation.OWNER) for act in (Action.SEE_DELIVERY_STATUS, Action.SEE_PRESENCE, Action.SEE_TYPING)),
+    (Action.SEE_DELIVERY_STATUS, Relation.REPLIED_TO),
 }
-CASES = [(act, relation) for act in Act for relation in Relation if (act, relation) not in MEANINGLESS]
+CASES = [(act, relation) for act in Action for relation in Relation if (act, relation) not in MEANINGLESS]
 
 
 @pytest.mark.parametrize(("act", "relation"), CASES, ids=[f"{act.name} {relation.name}" for act, relation in CASES])
-def test_relay_allows_what_the_table_allows_and_nothing_else(world: World, act: Act, relation: Relation) -> None:
+def test_relay_allows_what_the_table_allows_and_nothing_else(world: World, act: Action, relation: Relation) -> None:
     user, bob = meet(world, relation)
     assert ATTEMPTS[act](world, user, bob) == (relation >= PERMISSIONS[act].who)
 
 
-LOOSENED = {Act.FILL: Relation.STRANGER, Act.LEARN_FATE: Relation.STRANGER, Act.SEE_PRESENCE: Relation.OWNER}
+LOOSENED = {
+    Action.EXCEED_STRANGER_QUOTA: Relation.STRANGER,
+    Action.SEE_DELIVERY_STATUS: Relation.STRANGER,
+    Action.SEE_PRESENCE: Relation.OWNER,
+}
 
 
 @pytest.mark.parametrize("act", LOOSENED)
-def test_relay_obeys_the_table_itself(world: World, monkeypatch: pytest.MonkeyPatch, act: Act) -> None:
+def test_relay_obeys_the_table_itself(world: World, monkeypatch: pytest.MonkeyPatch, act: Action) -> None:
     """The control: another table, another relay."""
     monkeypatch.setitem(permissions.PERMISSIONS, act, Permission(LOOSENED[act], "-"))
     before = LOOSENED[act] is not Relation.STRANGER
@@ -158,17 +162,17 @@ def test_relay_obeys_the_table_itself(world: World, monkeypatch: pytest.MonkeyPa
 
 
 def test_contact_who_may_not_sees_nobody_type(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(permissions.PERMISSIONS, Act.SEE_TYPING, Permission(Relation.OWNER, "-"))
+    monkeypatch.setitem(permissions.PERMISSIONS, Action.SEE_TYPING, Permission(Relation.OWNER, "-"))
     assert not sees_typing(world, *meet(world, Relation.CONTACT))
 
 
 @pytest.mark.parametrize("relation", Relation)
-@pytest.mark.parametrize("act", Act)
-def test_permission_is_what_the_relation_gives(world: World, act: Act, relation: Relation) -> None:
+@pytest.mark.parametrize("act", Action)
+def test_permission_is_what_the_relation_gives(world: World, act: Action, relation: Relation) -> None:
     user, bob = meet(world, relation)
     if relation is Relation.OWNER and PERMISSIONS[act].who is not Relation.OWNER:
         user.send(user.person.message(user.person))  # then one has written to oneself
-    held = world.peek(lambda tx: may(act, user.person.id, bob.person.id, tx.directory))
+    held = world.peek(lambda tx: is_allowed(act, user.person.id, bob.person.id, tx.directory))
     assert held == (relation >= PERMISSIONS[act].who)
 
 
@@ -194,5 +198,7 @@ def payload_fields(frame: type[frames.Frame]) -> set[str]:
 
 
 def test_document_shows_the_table() -> None:
-    rows = re.findall(r"^\| ([a-z].*) \| (\w+) \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
-    assert rows == [(act.value, PERMISSIONS[act].who.name.lower(), PERMISSIONS[act].others) for act in Act]
+    rows = re.findall(r"^\| ([a-z].*) \| ([\w-]+) \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    assert rows == [
+        (act.value, PERMISSIONS[act].who.name.lower().replace("_", "-"), PERMISSIONS[act].others) for act in Action
+    ]

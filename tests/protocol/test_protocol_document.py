@@ -12,7 +12,7 @@ from nacl.signing import SigningKey, VerifyKey
 from protocol_player import AUDIENCE, Mismatch, Player, Step, Way, blocks, dialogues, missing, tables
 from protocol_tables import expected
 
-from phantom_messenger.relay import admission, http, hub, load, outbox, ports, replies, websocket
+from phantom_messenger.relay import admission, commands, http, hub, load, outbox, replies, websocket
 from phantom_messenger.relay.handlers import messages
 from phantom_messenger.wire import codec, frames, limits, signing
 from support.people import Frame, base64_text
@@ -225,9 +225,9 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "1,000 receipts of each contact": (limits.MAX_RECEIPT_BACKLOG, 1_000),
     "may fill 100 places": (limits.MAX_STRANGER_BACKLOG, 100),
     "the tenth of a kind in a minute": (limits.MAX_STRIKES, 10),
-    "left it less than 10 minutes ago": (ports.KEEP_REMOVED_MS, 10 * 60_000),
+    "left it less than 10 minutes ago": (commands.KEEP_REMOVED_MS, 10 * 60_000),
     "seen in the last 11 minutes": (admission.SEEN_EXCHANGE_MS, 11 * 60_000),
-    "remembers the 16 that": (ports.CONVERSATIONS_KEPT, 16),
+    "remembers the 16 that": (commands.CONVERSATIONS_KEPT, 16),
     "10 s after the last session ended": (hub.DEPARTURE_MS, 10_000),
     "takes nothing of what waits for it for 9 s": (outbox.STALL_MS, 9_000),
     "leaves more than 1 MiB of it unread": (outbox.OVERFLOW, 1_048_576),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from phantom_messenger.relay.ports import Item, ItemKind
+from phantom_messenger.relay.records import Item, ItemKind
 from phantom_messenger.relay.reference import MAX_ASKED, MAX_COMMAS, MAX_DELIVERED, Lenience
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Refused

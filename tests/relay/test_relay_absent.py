@@ -6,11 +6,10 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes, Times
 from phantom_messenger.relay import hidden_receipts
 from phantom_messenger.relay.commands import DeliveryOutcome, MessageName
 from phantom_messenger.relay.hidden_receipts import HiddenReceipts
-from phantom_messenger.relay.ports import Times
 from phantom_messenger.wire.frames import Status
 from support.people import Frame
 from support.reference_client import ReferenceClient

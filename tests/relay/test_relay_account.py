@@ -5,7 +5,7 @@ import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, execute
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.relay.ports import Job
+from phantom_messenger.engines.sqlite.tables import Work
 from support.people import Frame, Person, base64_text
 from support.simulated import SECOND, Client, MakeWorld, World
 
@@ -162,10 +162,10 @@ def test_frame_behind_a_deletion_is_dropped_quietly(
 ) -> None:
     world.clock.advance(1)
     bob.send(bob.person.publish([1, 2, 3]))
-    runs: list[Job] = []
+    runs: list[Work] = []
     guarded = SQLiteStore._run_guarded
 
-    def noted(store: SQLiteStore, job: Job) -> Any:
+    def noted(store: SQLiteStore, job: Work) -> Any:
         runs.append(job)
         return guarded(store, job)
 

@@ -8,7 +8,7 @@ import pytest
 
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay import permissions
-from phantom_messenger.relay.permissions import Act, Permission, Relation
+from phantom_messenger.relay.permissions import Action, Permission, Relation
 from phantom_messenger.wire.limits import MAX_BLOCKED
 from support.people import Frame, Person, key_text
 from support.simulated import Client, World
@@ -217,7 +217,7 @@ def test_blocked_user_hears_what_a_stranger_hears_whose_mail_is_not_fetched(
 
 def steps_of(world: World, client: Client, frame: Frame) -> tuple[int, int]:
     """Rows that a message changes in the store, and transactions: what its sender could see in the time."""
-    connection = world.store._connection  # type: ignore[attr-defined]
+    connection = world.store._connection
     before, jobs = connection.total_changes(), []
     run = world.store.run
     world.store.run = lambda batch, **options: jobs.append(len(batch)) or run(batch, **options)  # type: ignore[method-assign, func-returns-value]
@@ -245,8 +245,8 @@ def test_message_of_a_blocked_user_is_written_as_a_stranger_s_is(
     assert steps_of(world, blocked, blocked.person.message(bob.person))[0] == 0, "the control"
 
 
-@pytest.mark.parametrize("act", [Act.SEE_PRESENCE])
-def test_whoever_may_more_hears_more(world: World, monkeypatch: pytest.MonkeyPatch, act: Act) -> None:
+@pytest.mark.parametrize("act", [Action.SEE_PRESENCE])
+def test_whoever_may_more_hears_more(world: World, monkeypatch: pytest.MonkeyPatch, act: Action) -> None:
     """The control: with one permission given to the blocked, the story is another."""
     heard = []
     for loose in (False, True):
@@ -265,7 +265,7 @@ def test_without_the_check_a_blocked_user_reaches_the_blocker(
     alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control of what is kept nowhere."""
-    monkeypatch.setitem(permissions.PERMISSIONS, Act.WRITE, Permission(Relation.BLOCKED, "-"))
+    monkeypatch.setitem(permissions.PERMISSIONS, Action.WRITE, Permission(Relation.BLOCKED, "-"))
     block(bob, alice)
     alice.send(alice.person.message(bob.person))
     assert len(bob.take("MESSAGE")) == 1

@@ -1,11 +1,10 @@
 """Each ErrorCode by its cause, and what unexpected failures look like from outside."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay import signatures
@@ -212,7 +211,7 @@ def test_command_that_fails_is_1007_and_stops_no_other(world: World, monkeypatch
 
 def test_messages_of_a_turn_in_which_the_disk_ran_full_can_all_be_sent_again(world: World) -> None:
     alice, bob = world.login("alice"), world.login("bob")
-    disk = cast("SQLiteStore", world.store)._connection
+    disk = world.store._connection
     disk.pragma("max_page_count", disk.pragma("page_count") + 3)
     sent = [alice.person.message(bob.person, encrypted=text) for text in ("QUJD", "QUJD" * 15_000, "QUJD")]
     answers = alice.send(*sent)

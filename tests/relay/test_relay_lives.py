@@ -171,7 +171,7 @@ def test_account_that_nobody_uses_goes_after_a_year(world: World, alice: Client,
     assert exists(world, bob)
     days(world, 3)
     assert not exists(world, bob)
-    count = world.store._connection.execute(  # type: ignore[attr-defined]
+    count = world.store._connection.execute(
         "SELECT count(*) + (SELECT count(*) FROM one_time_prekeys) + (SELECT count(*) FROM blocks) FROM written"
     ).get
     assert count == 0
@@ -229,14 +229,14 @@ def test_many_accounts_go_a_few_at_a_time(world: World) -> None:
     people = [world.person(f"person {number}") for number in range(200)]
     world.register(*people)
     looked = []
-    idle = type(world.store.tables.directory).idle  # type: ignore[attr-defined]
+    idle = type(world.store.tables.directory).idle
 
     def noted(directory: Any, before: int, limit: int, now: int) -> Any:
         looked.append(limit)
         return idle(directory, before, limit, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(world.store.tables.directory), "idle", noted)  # type: ignore[attr-defined]
+        patch.setattr(type(world.store.tables.directory), "idle", noted)
         world.clock.advance(370 * DAY)
         world.pass_time(10_000)
     assert not any(exists(world, person) for person in people)

@@ -32,7 +32,7 @@ def small() -> Iterator[World]:
 
 def used(world: World) -> int:
     """Bytes of the database that are in use."""
-    connection = world.store._connection  # type: ignore[attr-defined]
+    connection = world.store._connection
     pages = connection.pragma("page_count") - connection.pragma("freelist_count")
     return int(pages * connection.pragma("page_size"))
 
@@ -324,7 +324,7 @@ def test_mailbox_has_so_many_bytes_and_strangers_a_quarter(small: World) -> None
 def test_mailbox_takes_more_without_the_bound(small: World) -> None:
     """The control."""
     alice, bob = contacts(small)
-    small.store.tables.mailboxes._places._most_bytes = None  # type: ignore[attr-defined]
+    small.store.tables.mailboxes._places._most_bytes = None
     assert accepted(small, alice, bob, 30) == 30
 
 

@@ -5,7 +5,7 @@ import pytest
 from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay.commands import Acknowledge
-from phantom_messenger.relay.ports import ItemKind
+from phantom_messenger.relay.records import ItemKind
 from support.people import Frame
 from support.simulated import Client, World
 

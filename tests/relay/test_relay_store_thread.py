@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.relay.ports import Failure, Job
+from phantom_messenger.relay.commands import AnyCommand, Barrier, CommandFailed
 from phantom_messenger.relay.server import StoreThread
 
 
 class DyingStore:
-    """A store whose batches and tidying fail in a way that nobody foresaw, while ``dying``."""
+    """A store whose batches and scrubbing fail in a way that nobody foresaw, while ``dying``."""
 
     is_out_of_space = False
 
     def __init__(self) -> None:
         self.dying = True
 
-    def run(self, jobs: Sequence[Job], *, budget_ms: int | None = None) -> list[Any]:  # noqa: ARG002 - the port has it
+    def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:  # noqa: ARG002 - the port has it
         if self.dying:
             raise OSError("secret text")
-        return ["done"] * len(jobs)
+        return ["done"] * len(commands)
 
     def scrub(self) -> bool:
         self.run([])
@@ -41,10 +41,10 @@ def test_batch_of_a_dying_store_is_answered_logged_without_its_text_and_told_by_
 
         async def run() -> list[Any]:
             answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-            thread([lambda _: None, lambda _: None], answered.set_result)
+            thread([Barrier(), Barrier()], answered.set_result)
             return await asyncio.wait_for(answered, 5)
 
-        assert [type(result) for result in await run()] == [Failure, Failure]
+        assert [type(result) for result in await run()] == [CommandFailed, CommandFailed]
         health = [thread.is_healthy]
         store.dying = False
         assert await run() == ["done", "done"]

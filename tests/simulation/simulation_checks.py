@@ -24,8 +24,9 @@ from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.sqlite import SQLiteStore, tables
-from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
-from phantom_messenger.relay.ports import KEEP_REMOVED_MS, Expired, Item, ItemKind, NewItem, Refusal, Times
+from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem, SQLiteMailboxes, Times
+from phantom_messenger.relay.commands import KEEP_REMOVED_MS, AppendRefusal
+from phantom_messenger.relay.records import Item, ItemKind, NewItem
 from support.simulated import SECOND
 
 ERASED_MS: Final = 26 * SECOND
@@ -72,18 +73,20 @@ class WatchedMailboxes(SQLiteMailboxes):
         """As another process finds it: what is on disk, and nothing that was remembered."""
         return WatchedMailboxes(self._ledger, *self._arguments)
 
-    def append(self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True) -> Item | Refusal:
+    def append(
+        self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True
+    ) -> Item | AppendRefusal:
         self._yielded = []
         outcome = super().append(recipient, item, known=known, now=now, replace=replace)
-        if outcome is not Refusal.FULL:
+        if outcome is not AppendRefusal.FULL:
             self._changes += self._yielded
         if item.kind is ItemKind.MESSAGE and isinstance(outcome, Item):
             stamp = _STAMP.search(item.tail)
             assert stamp is not None
             self._changes.append(Change("kept", recipient, item.sender, item.name, int(stamp[1])))
-        elif item.kind is ItemKind.RECEIPT and outcome is Refusal.FULL:
+        elif item.kind is ItemKind.RECEIPT and outcome is AppendRefusal.FULL:
             self._changes.append(Change("untold", recipient, item.sender, item.name))
-        elif isinstance(outcome, Refusal) and item.kind is not ItemKind.RECEIPT:
+        elif isinstance(outcome, AppendRefusal) and item.kind is not ItemKind.RECEIPT:
             self._changes.append(Change(outcome.value, recipient, item.sender, item.name))
         return outcome
 
@@ -100,7 +103,7 @@ class WatchedMailboxes(SQLiteMailboxes):
         self._changes.append(Change("taken" if removed else "told", recipient, sender, name))
         return removed
 
-    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[Expired]:
+    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[ExpiredItem]:
         gone = super().expire(now, limit, before=before)
         self._changes += [
             Change("expired", one.recipient, one.sender, one.name) for one in gone if one.kind is ItemKind.MESSAGE

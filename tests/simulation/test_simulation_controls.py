@@ -29,7 +29,7 @@ from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers import HANDLERS
 from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
-from phantom_messenger.relay.ports import Item, Page
+from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.frames import Message

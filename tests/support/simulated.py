@@ -17,9 +17,11 @@ import apsw
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.execute import execute
+from phantom_messenger.engines.sqlite.tables import Work
 from phantom_messenger.relay import signatures
+from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Failure, Job, Store, Verification
+from phantom_messenger.relay.ports import Verification
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.people import Frame, Person, canonical
@@ -79,7 +81,7 @@ class SimulatedWriter:
     ``holding``: batches wait in ``held``. ``full``: no transaction can be committed.
     """
 
-    def __init__(self, store: Store, schedule: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, store: SQLiteStore, schedule: Callable[[Callable[[], None]], None]) -> None:
         self.store = store
         self.holding = False
         self._full = False
@@ -256,7 +258,7 @@ class World:
         self,
         config: Config | None = None,
         *,
-        store: Store | None = None,
+        store: SQLiteStore | None = None,
         verify: Verification = signatures.verify,
         clock: Clock | None = None,
     ) -> None:
@@ -332,10 +334,10 @@ class World:
         """Another relay on the same store, clocks going on."""
         return World(config, store=self.store, clock=self.clock)
 
-    def peek(self, job: Job) -> Any:
+    def peek(self, job: Work) -> Any:
         """Run a job on the store beside the relay; its result."""
-        [result] = self.store.run([job])
-        if isinstance(result, Failure):
+        [result] = self.store.run_work([job])
+        if isinstance(result, CommandFailed):
             raise result.error
         return result
 

@@ -3,18 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from phantom_messenger.relay.ports import (
-    Failure,
-    Item,
-    ItemKind,
-    Job,
-    NewItem,
-    OneTimeKey,
-    Publication,
-    SignedKey,
-    Store,
-    Transaction,
-)
+from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.engines.sqlite.tables import Tables, Work
+from phantom_messenger.relay.commands import CommandFailed
+from phantom_messenger.relay.records import Item, ItemKind, NewItem, OneTimeKey, Publication, SignedKey
 from support.people import base64_text, key_text
 
 NOW = 1_750_000_020_000
@@ -23,16 +15,16 @@ ALICE, BOB, CAROL = (key_text(name) for name in ("alice", "bob", "carol"))
 T = TypeVar("T")
 
 
-def run(store: Store, job: Callable[[Transaction], T]) -> T:
+def run(store: SQLiteStore, job: Callable[[Tables], T]) -> T:
     """Run one job; what it returns, or the error with which it failed."""
-    [result] = store.run([job])
-    if isinstance(result, Failure):
+    [result] = store.run_work([job])
+    if isinstance(result, CommandFailed):
         raise result.error
     found: T = result
     return found
 
 
-def bind(store: Store, *users: str) -> None:
+def bind(store: SQLiteStore, *users: str) -> None:
     """Make accounts."""
     for user in users:
         assert run(store, lambda tx, user=user: tx.directory.bind(user, key_of(user), certified=False))  # type: ignore[misc]
@@ -61,28 +53,28 @@ def exchange(name: str, sender: str = ALICE, text: str = "") -> NewItem:
     return NewItem(kind=ItemKind.KEY_EXCHANGE, sender=sender, name=name, head=f"[{name}{text} ".encode(), tail=b"]")
 
 
-def append(store: Store, item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Any:
+def append(store: SQLiteStore, item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Any:
     """Append and return the item, or why not."""
     return run(store, appending(item, to, known=known, now=now))
 
 
-def append_all(store: Store, items: Sequence[NewItem], to: str = BOB, *, known: bool = True) -> list[Any]:
+def append_all(store: SQLiteStore, items: Sequence[NewItem], to: str = BOB, *, known: bool = True) -> list[Any]:
     """Append in one transaction."""
-    return store.run([appending(item, to, known=known) for item in items])
+    return store.run_work([appending(item, to, known=known) for item in items])
 
 
-def appending(item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Job:
+def appending(item: NewItem, to: str = BOB, *, known: bool = True, now: int = NOW) -> Work:
     return lambda tx: tx.mailboxes.append(to, item, known=known, now=now)
 
 
-def acknowledging(name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> Job:
+def acknowledging(name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> Work:
     return lambda tx: tx.mailboxes.acknowledge(user, sender, name, now)
 
 
-def failing(*jobs: Job, error: Exception | None = None) -> Job:
+def failing(*jobs: Work, error: Exception | None = None) -> Work:
     """Do these and then fail."""
 
-    def job(tx: Transaction) -> None:
+    def job(tx: Tables) -> None:
         for done in jobs:
             done(tx)
         raise error or ZeroDivisionError("on purpose")
@@ -90,7 +82,7 @@ def failing(*jobs: Job, error: Exception | None = None) -> Job:
     return job
 
 
-def waiting(store: Store, user: str = BOB, *, after: int = 0, now: int = NOW) -> list[Item]:
+def waiting(store: SQLiteStore, user: str = BOB, *, after: int = 0, now: int = NOW) -> list[Item]:
     """All that waits for a user."""
     page = run(store, lambda tx: tx.mailboxes.read(user, after, 10**9, now))
     assert page.complete
@@ -101,7 +93,7 @@ def names(items: Sequence[Item]) -> list[str]:
     return [item.name for item in items]
 
 
-def acknowledge(store: Store, name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> bool:
+def acknowledge(store: SQLiteStore, name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> bool:
     return bool(run(store, acknowledging(name, sender, user, now=now)))
 
 

@@ -25,6 +25,12 @@ from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.relay.records import Bundle, Item, KeptLimits, NewItem, Page, PreKeyCounts, Publication
 from phantom_messenger.wire.frames import Status
 
+KEEP_REMOVED_MS: Final = 600_000
+"""How long the id of a deleted message is remembered: twice the clock tolerance of a message sent again."""
+
+CONVERSATIONS_KEPT: Final = 16
+"""Conversations remembered for an ordered pair of users, the newest ones, for typing notices."""
+
 MESSAGE_OVERHEAD: Final = 512
 """About what a message takes beside its text: ids, indexes, that its sender wrote to its recipient."""
 
@@ -81,11 +87,6 @@ class CommandFailed(Exception):
         super().__init__(str(error))
         self.error = error
         self.is_out_of_space = is_out_of_space
-
-    @property
-    def storage_full(self) -> bool:
-        """The former name of ``is_out_of_space``."""
-        return self.is_out_of_space
 
 
 class MessageName(NamedTuple):

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from phantom_messenger.rate_window import Window
-from phantom_messenger.relay.ports import KeptLimits
+from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
 
 MAX_PARTIES: Final = 131_072

@@ -11,7 +11,8 @@ from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
 from phantom_messenger.relay.pipeline import AccountGoneError, Pipeline, Steps
-from phantom_messenger.relay.ports import Clock, Item, Page
+from phantom_messenger.relay.ports import Clock
+from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session

@@ -17,13 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, CommandFailed
 from phantom_messenger.relay.load import LoadGauge
-from phantom_messenger.relay.ports import (
-    Helpers,
-    Scheduler,
-    SignatureCheck,
-    Verification,
-    Writer,
-)
+from phantom_messenger.relay.ports import Helpers, Scheduler, SignatureCheck, Verification, Writer
 from phantom_messenger.relay.quota import Spent
 from phantom_messenger.relay.reference import Letter
 from phantom_messenger.relay.session import Session

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, UnsetType
 
-from phantom_messenger.relay.ports import PreKeyCounts
+from phantom_messenger.relay.records import PreKeyCounts
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.limits import LOW_PREKEYS
 

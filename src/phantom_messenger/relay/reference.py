@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from phantom_messenger.relay.ports import Item, ItemKind, SignatureCheck, Verification
+from phantom_messenger.relay.ports import SignatureCheck, Verification
+from phantom_messenger.relay.records import Item, ItemKind
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.canonical import canonical, parse_strictly

@@ -16,13 +16,13 @@ from phantom_messenger.relay.ports import (
     Clock,
     Connection,
     Helpers,
-    KeptLimits,
     Randomness,
     Scheduler,
     SignatureCheck,
     Verification,
     Writer,
 )
+from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.reference import Lenience, Letter
 from phantom_messenger.relay.rules import REFUSED, RULES, State
 from phantom_messenger.relay.session import Session

@@ -13,10 +13,12 @@ from typing import Any, Final
 from phantom_messenger.clock import ClockSnapshot, SystemClock
 from phantom_messenger.events import Event, log, report
 from phantom_messenger.relay import certificate, http, memory, signatures
+from phantom_messenger.relay.commands import AnyCommand, CommandFailed, LoadClock, TakeLimits
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
-from phantom_messenger.relay.ports import Failure, KeptLimits, Store
+from phantom_messenger.relay.ports import Store
+from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import Door, Handshake, Place
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
@@ -54,17 +56,17 @@ class StoreThread:
         self.is_healthy = True
         """Whether the last batch and the last scrubbing went well, and the disk has room."""
 
-    def __call__(self, jobs: Sequence[Any], done: Callable[[list[Any]], None]) -> None:
+    def __call__(self, commands: Sequence[AnyCommand], done: Callable[[list[Any]], None]) -> None:
         """See ``relay.ports.Writer``."""
         if self._is_closing:
             return
 
         def work() -> None:
             try:
-                results = self._store.run(jobs, budget_ms=BATCH_MS)
+                results = self._store.run(commands, budget_ms=BATCH_MS)
             except Exception as error:  # noqa: BLE001 - the border: every batch is answered, whatever happens
                 report(error)
-                results = [Failure(error, is_out_of_space=False)] * len(jobs)
+                results = [CommandFailed(error, is_out_of_space=False) for _ in commands]
                 self._broken = True
             else:
                 self._broken = False
@@ -255,8 +257,8 @@ def _room() -> int:
 
 def _kept(store: Store) -> tuple[ClockSnapshot | None, KeptLimits | None]:
     """What the last run has left: its time, and what counted of the limits, which a full disk may keep here."""
-    time, limits = store.run([lambda tx: tx.time.load(), lambda tx: tx.limits.take()])
+    time, limits = store.run([LoadClock(), TakeLimits()])
     for found in (time, limits):
-        if isinstance(found, Failure) and (found is time or not found.storage_full):
+        if isinstance(found, CommandFailed) and (found is time or not found.is_out_of_space):
             raise found.error
     return time if isinstance(time, ClockSnapshot) else None, limits if isinstance(limits, KeptLimits) else None

@@ -9,7 +9,8 @@ from typing import Final
 from phantom_messenger.rate_window import Window
 from phantom_messenger.relay.commands import Actor
 from phantom_messenger.relay.outbox import Outbox
-from phantom_messenger.relay.ports import Connection, ItemKind
+from phantom_messenger.relay.ports import Connection
+from phantom_messenger.relay.records import ItemKind
 from phantom_messenger.relay.reference import Lenience
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames

@@ -14,7 +14,7 @@ from phantom_messenger.relay.commands import (
     RecordDeparture,
     Unblock,
 )
-from phantom_messenger.relay.permissions import Act, watchers
+from phantom_messenger.relay.permissions import Action, audience
 from phantom_messenger.wire.limits import MAX_BLOCKED
 
 
@@ -31,7 +31,7 @@ def log_in(tables: Tables, command: LogIn) -> LoggedIn | LoginConflict:
         return LoginConflict.SIGNED if owner == command.public_key else LoginConflict.TAKEN
     directory.note_active(user, command.now)
     page = tables.mailboxes.read(user, 0, command.page_bytes, command.now)
-    return LoggedIn(page, watchers(Act.SEE_PRESENCE, user, directory), tables.prekeys.counts(user))
+    return LoggedIn(page, audience(Action.SEE_PRESENCE, user, directory), tables.prekeys.counts(user))
 
 
 def record_departure(tables: Tables, command: RecordDeparture) -> None:
@@ -58,7 +58,7 @@ def unblock(tables: Tables, command: Unblock) -> None:
 def delete_account(tables: Tables, command: DeleteAccount) -> DeletedAccount:
     """See ``DeleteAccount``."""
     user, directory = command.actor.user_id, tables.directory
-    contacts = watchers(Act.SEE_PRESENCE, user, directory)
+    contacts = audience(Action.SEE_PRESENCE, user, directory)
     return DeletedAccount(contacts, directory.delete(user))
 
 

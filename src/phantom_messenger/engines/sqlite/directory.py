@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.relay.ports import CONVERSATIONS_KEPT
+from phantom_messenger.relay.commands import CONVERSATIONS_KEPT
 
 DAY_MS: Final = 86_400_000
 
@@ -86,7 +86,12 @@ class SQLiteDirectory:
             return None
 
     def bind(self, user_id: str, public_key: str, *, certified: bool, signed: bool = True) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Make the account or confirm it; False if the id belongs to another key.
+
+        A certified claim takes an id from an uncertified one, whose account is deleted. So does one that is
+        signed from one that was not, if it has the same key. ``signed``: the login has proved its key; one
+        that has not gets no account whose owner ever did.
+        """
         standing = Standing.UNPROVED if not signed else Standing.CERTIFIED if certified else Standing.CLAIMED
         row = self._connection.execute(
             "SELECT public_key, certified FROM accounts WHERE user_id = ?", (user_id,)
@@ -108,12 +113,12 @@ class SQLiteDirectory:
         return True
 
     def signs(self, user_id: str) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Whether there is such an account, and its owner has proved the key."""
         found = self._connection.execute("SELECT certified FROM accounts WHERE user_id = ?", (user_id,)).get
         return found is not None and found != Standing.UNPROVED
 
     def public_key(self, user_id: str) -> str | None:
-        """See ``relay.ports.Directory``."""
+        """The key that owns the id, base64; None if there is no such account."""
         known = self._keys.get(user_id)
         if known is not None:
             return known
@@ -127,7 +132,11 @@ class SQLiteDirectory:
         return found
 
     def delete(self, user_id: str) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Remove the account and all that hangs on it, a bounded part at a time.
+
+        Returns:
+            Whether all of it is gone; if not, call it again.
+        """
         account = self.account(user_id)
         self.forget()
         if not self._remove_mail("recipient = ?", (account,)):
@@ -160,13 +169,20 @@ class SQLiteDirectory:
         return found
 
     def note_active(self, user_id: str, now: int) -> None:
-        """See ``relay.ports.Directory``."""
+        """The user is here (milliseconds of steady time); written once a day."""
         self._connection.execute(
             "UPDATE accounts SET active_on = ?1 WHERE user_id = ?2 AND active_on IS NOT ?1", (now // DAY_MS, user_id)
         )
 
     def idle(self, before: int, limit: int, now: int) -> tuple[list[str], bool]:
-        """See ``relay.ports.Directory``."""
+        """Some of those who were last here days before a time, and for whom nothing waits.
+
+        Each call goes on where the last one ended. An account of a version that did not note it was last
+        here when this was first asked for.
+
+        Returns:
+            They, and whether there may be more behind the ``limit`` accounts that were looked at.
+        """
         self.lives_since(now)
         rows: Any = self._connection.execute(
             "SELECT user_id, active_on, account, EXISTS (SELECT 1 FROM items WHERE recipient = account) FROM accounts"
@@ -178,7 +194,7 @@ class SQLiteDirectory:
         return [row[0] for row in rows if not row[3]], not is_whole
 
     def delete_idle(self, user_id: str, before: int) -> bool:
-        """See ``relay.ports.Directory``."""
+        """As ``delete``, if it still holds what ``idle`` said; True if not."""
         found = self._connection.execute(
             "SELECT 1 FROM accounts WHERE user_id = ? AND active_on < ?"
             " AND NOT EXISTS (SELECT 1 FROM items WHERE recipient = account)",
@@ -187,16 +203,24 @@ class SQLiteDirectory:
         return found is None or self.delete(user_id)
 
     def set_last_seen(self, user_id: str, at: int) -> None:
-        """See ``relay.ports.Directory``."""
+        """Remember when the last session ended, in milliseconds, rounded by the caller."""
         self._connection.execute("UPDATE accounts SET last_seen = ? WHERE user_id = ?", (at, user_id))
 
     def last_seen(self, user_id: str) -> int | None:
-        """See ``relay.ports.Directory``."""
+        """When the last session ended, None if unknown."""
         found: int | None = self._connection.execute("SELECT last_seen FROM accounts WHERE user_id = ?", (user_id,)).get
         return found
 
     def note_written(self, sender: str, recipient: str, conversation: str) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Remember that ``sender`` wrote to ``recipient`` in a conversation ('' for none); idempotent.
+
+        The 16 conversations of an ordered pair that began last are kept.
+
+        Nothing is noted between two of whom one has blocked the other.
+
+        Returns:
+            Whether this has made the two contacts.
+        """
         pair = self.account(sender), self.account(recipient)
         if (*pair, conversation) in self._noted:
             return False
@@ -222,7 +246,7 @@ class SQLiteDirectory:
         return is_first and sender != recipient and self.has_written(recipient, sender)
 
     def has_written(self, sender: str, recipient: str) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Whether ``sender`` ever wrote to ``recipient``."""
         one, other = self.account(sender), self.account(recipient)
         if one is None or other is None:
             return False
@@ -238,7 +262,14 @@ class SQLiteDirectory:
         return found is not None
 
     def block(self, blocker: str, blocked: str) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Keep a user, who need not have an account yet, away from another one; idempotent.
+
+        That the blocker wrote to them is forgotten, and is not noted while the block lasts. What waits
+        from them in the blocker's mailbox is removed, a bounded part at a time.
+
+        Returns:
+            Whether all of it is gone; if not, call it again.
+        """
         account, other = self.account(blocker), self.account(blocked)
         if account is None:
             raise LookupError("the user has no account")
@@ -251,14 +282,14 @@ class SQLiteDirectory:
         return self._remove_mail("recipient = ? AND kind IN (1, 2, 3) AND sender = ?", (account, blocked))
 
     def unblock(self, blocker: str, blocked: str) -> None:
-        """See ``relay.ports.Directory``."""
+        """End a block; idempotent. That the blocker had written stays forgotten."""
         self._connection.execute(
             "DELETE FROM blocks WHERE blocker = ? AND blocked = ?", (self.account(blocker), blocked)
         )
         self._forget_blocks()
 
     def blocks(self, blocker: str) -> frozenset[str]:
-        """See ``relay.ports.Directory``."""
+        """Whom a user has blocked."""
         account = self.account(blocker)
         if account is None:
             return frozenset()
@@ -274,11 +305,11 @@ class SQLiteDirectory:
         return found
 
     def has_blocked(self, blocker: str, user_id: str) -> bool:
-        """See ``relay.ports.Directory``."""
+        """Whether ``blocker`` has blocked the user."""
         return user_id in self.blocks(blocker)
 
     def contacts(self, user_id: str) -> list[str]:
-        """See ``relay.ports.Directory``."""
+        """Those who wrote to the user and to whom the user wrote."""
         account = self.account(user_id)
         rows = self._connection.execute(
             "SELECT user_id FROM accounts WHERE account IN (SELECT recipient FROM written WHERE sender = ?1"
@@ -288,7 +319,7 @@ class SQLiteDirectory:
         return [row[0] for row in rows]
 
     def participants(self, user_id: str, conversation: str) -> list[str]:
-        """See ``relay.ports.Directory``."""
+        """Contacts who used this conversation with the user, both ways."""
         account = self.account(user_id)
         rows = self._connection.execute(
             "SELECT user_id FROM accounts WHERE account IN"

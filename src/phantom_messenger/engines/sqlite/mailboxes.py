@@ -5,6 +5,7 @@ nobody behind it, is never delivered, and is never taken for one that has expire
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -15,7 +16,8 @@ from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.stranger_quota import Places
 from phantom_messenger.engines.sqlite.tombstones import Removed
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay.ports import Expired, Item, ItemKind, NewItem, Page, Refusal, Times
+from phantom_messenger.relay.commands import AppendRefusal
+from phantom_messenger.relay.records import Item, ItemKind, NewItem, Page
 
 SEQ_STEP: Final = 1_000
 """Sequence numbers reserved at a time: one write to the account for so many messages."""
@@ -28,6 +30,24 @@ _ROW: Final = (
     "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum,"
     " stored_at"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of a message that was deleted: when it was stored and was to expire, persistent milliseconds; None if unknown."""
+
+    stored_at: int | None
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredItem:
+    """An item that was deleted because it had expired."""
+
+    sender: str
+    recipient: str
+    name: str
+    kind: ItemKind = ItemKind.MESSAGE
 
 
 class _Rows(NamedTuple):
@@ -76,17 +96,28 @@ class SQLiteMailboxes:
         self._suspect: set[int] = set()
         self._told: set[int] = set()
 
-    def append(self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True) -> Item | Refusal:
-        """See ``relay.ports.Mailboxes``."""
+    def append(
+        self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True
+    ) -> Item | AppendRefusal:
+        """Add an item behind all others of this recipient.
+
+        A message whose (sender, name) is in the mailbox with the same ``content``, or left it less
+        than 10 minutes ago, is a duplicate; with another content it replaces that one, for its
+        recipient could not read it. A receipt or key exchange replaces an older one of the same
+        name, or is a duplicate if it shall not ``replace``. ``known``: the recipient once wrote to
+        the sender, who may then fill all of the backlog, and whose key exchanges always find room.
+        Strangers have places of their own; when these are taken, one whose address (``mark``) holds
+        fewer than the fullest has the oldest item of that removed. ``now``: milliseconds of steady time.
+        """
         account = self._directory.account(recipient)
         if account is None:
             raise LookupError("the recipient has no account")
         has_room = self._has_room(len(item.head) + len(item.tail))
         if not has_room and item.kind is ItemKind.RECEIPT:
-            return Refusal.FULL  # news of a removal must not keep it from being done
+            return AppendRefusal.FULL  # news of a removal must not keep it from being done
         identity = (account, item.kind, item.sender, item.name)
         if item.kind is ItemKind.MESSAGE and self._removed.holds((recipient, item.sender, item.name), now):
-            return Refusal.DUPLICATE
+            return AppendRefusal.DUPLICATE
         mark = None if known else item.mark or 0
         needs = self._places.needs(account, item, known=known)
         if has_room and self._places.missing(needs) is None:
@@ -97,10 +128,10 @@ class SQLiteMailboxes:
         waits = self._waits(identity)
         if waits:
             if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
-                return Refusal.DUPLICATE
+                return AppendRefusal.DUPLICATE
             needs = self._places.needs(account, item, known=known, old_size=self._size_of(identity))
         if self._places.missing(needs) is not None and (known or not self._places.make(item, needs)):
-            return Refusal.FULL
+            return AppendRefusal.FULL
         if not has_room:
             raise apsw.FullError("no room")
         if waits:
@@ -114,7 +145,7 @@ class SQLiteMailboxes:
         return added
 
     def discard(self, recipient: str, item: NewItem, *, now: int) -> None:
-        """See ``relay.ports.Mailboxes``."""
+        """Keep nothing of an item, at the cost and in the time that keeping it takes: its sender cannot tell."""
         account = self._directory.account(recipient)
         key = (recipient, item.sender, item.name)
         if account is None or (item.kind is ItemKind.MESSAGE and self._removed.holds(key, now)):
@@ -130,7 +161,7 @@ class SQLiteMailboxes:
             self._removed.add(key, now)
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
-        """See ``relay.ports.Mailboxes``."""
+        """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
         account = self._directory.account(recipient)
         while True:
             rows = self._readable(
@@ -150,7 +181,7 @@ class SQLiteMailboxes:
             after = rows.found[-1][2]
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
-        """See ``relay.ports.Mailboxes``."""
+        """Remove a message, or what is left of it if it was damaged; None if it is not there."""
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
         for table in ("items", "set_aside"):
             gone: list[Any] = self._connection.execute(
@@ -164,14 +195,19 @@ class SQLiteMailboxes:
         return None
 
     def confirm(self, recipient: str, seq: int) -> None:
-        """See ``relay.ports.Mailboxes``."""
+        """Remove a receipt or key exchange by its seq; a message is left alone."""
         self._connection.execute(
             "DELETE FROM items WHERE recipient = ? AND seq = ? AND kind <> ?",
             (self._directory.account(recipient), seq, ItemKind.MESSAGE),
         )
 
-    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[Expired]:
-        """See ``relay.ports.Mailboxes``."""
+    def expire(self, now: int, limit: int, *, before: int | None = None) -> list[ExpiredItem]:
+        """Remove some items whose time has come, at most ``limit`` and about 1 MiB; none if there are none.
+
+        The time of a message is its ``expires_at``; that of all items, if ``before`` is given, has come
+        when they were stored at or before it. What was stored by a version that did not note it counts
+        as stored when this was first asked for.
+        """
         rows = self._readable(
             f"expires_at <= ? ORDER BY expires_at LIMIT {limit:d}",
             (now,),
@@ -180,7 +216,7 @@ class SQLiteMailboxes:
         ).found
         if before is not None and not rows:
             rows = self._stored(before, limit, now)
-        expired: list[Expired] = []
+        expired: list[ExpiredItem] = []
         damaged: list[int] = []
         for row in rows:
             item = _item(row)
@@ -191,7 +227,7 @@ class SQLiteMailboxes:
             self._delete(row[0])
             if item.kind is ItemKind.MESSAGE:
                 self._removed.add((recipient, item.sender, item.name), now)
-            expired.append(Expired(item.sender, recipient, item.name, item.kind))
+            expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind))
         self._set_aside(damaged, now)
         # A time that had come before the row was set aside may be what is damaged.
         self._connection.execute(

@@ -15,7 +15,7 @@ from phantom_messenger.relay.commands import (
     StoredReceipt,
     StoreReceipts,
 )
-from phantom_messenger.relay.permissions import Act, may
+from phantom_messenger.relay.permissions import Action, is_allowed
 from phantom_messenger.relay.receipts import receipt_item
 from phantom_messenger.relay.records import Item, ItemKind, NewItem
 from phantom_messenger.wire.frames import Status
@@ -39,11 +39,11 @@ def add_item(tables: Tables, recipient: str, item: NewItem, *, is_loose: bool, n
         return AppendRefusal.NO_ACCOUNT
     if is_loose and directory.signs(recipient):
         return AppendRefusal.SIGNED_ONLY
-    may_fill = may(Act.FILL, item.sender, recipient, directory)
-    if not may_fill and not may(Act.WRITE, item.sender, recipient, directory):
+    may_exceed = is_allowed(Action.EXCEED_STRANGER_QUOTA, item.sender, recipient, directory)
+    if not may_exceed and not is_allowed(Action.WRITE, item.sender, recipient, directory):
         mailboxes.discard(recipient, item, now=now)
         return AppendRefusal.UNWANTED
-    return mailboxes.append(recipient, item, known=may_fill, now=now)
+    return mailboxes.append(recipient, item, known=may_exceed, now=now)
 
 
 def acknowledge(tables: Tables, command: Acknowledge) -> list[StoredReceipt]:
@@ -65,7 +65,7 @@ def acknowledge_hidden(tables: Tables, command: AcknowledgeHidden) -> list[tuple
     for name in command.messages:
         deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, now)
         is_news = deleted is not None or status is not Status.DELIVERED
-        if not is_news or not may(Act.LEARN_FATE, name.sender, recipient, tables.directory):
+        if not is_news or not is_allowed(Action.SEE_DELIVERY_STATUS, name.sender, recipient, tables.directory):
             continue
         expires_at = None
         if deleted is not None:
@@ -106,7 +106,7 @@ def _store_receipt(
     tables: Tables, recipient: str, name: MessageName, status: Status, *, wall_ms: int, now: int
 ) -> list[StoredReceipt]:
     """Leave a receipt for a message's sender, if they may learn its status; at most one."""
-    if not may(Act.LEARN_FATE, name.sender, recipient, tables.directory):
+    if not is_allowed(Action.SEE_DELIVERY_STATUS, name.sender, recipient, tables.directory):
         return []
     item = receipt_item(recipient, name.message_id, status, wall_ms)
     # What waits already says as much as "delivered", or more.

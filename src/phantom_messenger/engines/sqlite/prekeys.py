@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.relay.ports import Bundle, OneTimeKey, PreKeyCounts, Publication, SignedKey
+from phantom_messenger.relay.records import Bundle, OneTimeKey, PreKeyCounts, Publication, SignedKey
 from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS, PREKEY_HOUR_PER_REQUESTER, PREKEY_HOUR_PER_TARGET
 
 X25519: Final = 1
@@ -36,7 +36,11 @@ class SQLitePreKeys:
         self._directory = directory
 
     def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
-        """See ``relay.ports.PreKeys``."""
+        """Replace the signed keys, add the one-time keys; None and no change if they would be too many.
+
+        A one-time key whose id is not above all ids published before is left out: it may have
+        been handed out already.
+        """
         account = self._directory.account(user_id)
         one_time = self._unseen(account, X25519, publication.one_time)
         kem = self._unseen(account, ML_KEM, publication.one_time_kem)
@@ -65,7 +69,7 @@ class SQLitePreKeys:
         return self.counts(user_id)
 
     def counts(self, user_id: str) -> PreKeyCounts:
-        """See ``relay.ports.PreKeys``."""
+        """What is left."""
         account = self._directory.account(user_id)
         one_time = dict(
             self._connection.execute(
@@ -84,7 +88,10 @@ class SQLitePreKeys:
         )
 
     def take(self, target: str, requester: str, now: int) -> Bundle | None:
-        """See ``relay.ports.PreKeys``."""
+        """Hand out a bundle; None if the target has published nothing.
+
+        Beyond the hourly limits a bundle has no one-time X25519 key, and the last-resort KEM key.
+        """
         account = self._directory.account(target)
         signed = self._signed(account, X25519)
         identity_key = self._directory.public_key(target)
@@ -108,7 +115,7 @@ class SQLitePreKeys:
         )
 
     def forget_handouts(self, now: int) -> None:
-        """See ``relay.ports.PreKeys``."""
+        """Forget who was given what more than an hour ago."""
         self._connection.execute("DELETE FROM handouts WHERE at <= ?", (now - _HOUR_MS,))
 
     def _unseen(self, account: int | None, kind: int, keys: Sequence[K]) -> list[K]:

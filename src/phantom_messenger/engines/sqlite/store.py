@@ -35,10 +35,9 @@ from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.folder import StoreError, cannot_use, is_new, lock_folder, own_database
 from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.reserve import Reserve
-from phantom_messenger.engines.sqlite.tables import Tables
+from phantom_messenger.engines.sqlite.tables import Tables, Work
 from phantom_messenger.events import Event, log
-from phantom_messenger.relay.commands import CommandFailed
-from phantom_messenger.relay.ports import Job
+from phantom_messenger.relay.commands import AnyCommand, CommandFailed
 from phantom_messenger.sqlite import files
 from phantom_messenger.sqlite.database import NewerVersion, new_file, set_pragmas
 from phantom_messenger.sqlite.errors import is_out_of_space
@@ -188,24 +187,29 @@ class SQLiteStore:
         for table in ("relay_time", "relay_limits"):
             self._connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of ours
 
-    def run(self, jobs: Sequence[Any], *, budget_ms: int | None = None) -> list[Any]:
+    def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
+        work = [lambda tables, command=command: execute(tables, command) for command in commands]
+        return self.run_work(work, budget_ms=budget_ms)
+
+    def run_work(self, work: Sequence[Work], *, budget_ms: int | None = None) -> list[Any]:
+        """As ``run``, for whatever a function does to the tables."""
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
         self._look_for_database()
         if self._state is State.MOVED:
             error = OSError("the database is not where it was")
-            return [CommandFailed(error, is_out_of_space=True) for _ in jobs]
+            return [CommandFailed(error, is_out_of_space=True) for _ in work]
         if self._state is State.NORMAL:
-            results = self._run_batch(jobs, deadline)
+            results = self._run_batch(work, deadline)
             if not isinstance(results, CommandFailed):
                 return results
             if results.is_out_of_space:
                 self._enter_out_of_space()
             elif not self._repair(results.error):
-                return [results for _ in jobs]
+                return [results for _ in work]
         found: list[Any] = []
-        for job in jobs:
-            found.append(self._run_alone(job))
+        for one in work:
+            found.append(self._run_alone(one))
             if deadline is not None and time.monotonic() >= deadline:
                 break
         return found
@@ -265,28 +269,28 @@ class SQLiteStore:
 
     # --- running commands ---------------------------------------------------------------
 
-    def _run_batch(self, jobs: Sequence[Job], deadline: float | None) -> list[Any] | CommandFailed:
+    def _run_batch(self, work: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
         """Run commands as one transaction, plain or guarded; a ``CommandFailed`` if nothing of it was stored."""
         try:
-            return self._transact(jobs, deadline, self._run_plainly)
+            return self._transact(work, deadline, self._run_plainly)
         except _CommandRaised as raised:
             if _concerns_all(raised.error):
                 return _failed(raised.error)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing of the batch is stored
             return _failed(error)
         try:
-            return self._transact(jobs, deadline, self._run_guarded)
+            return self._transact(work, deadline, self._run_guarded)
         except Exception as error:  # noqa: BLE001 - as above
             return _failed(error)
 
-    def _transact(self, jobs: Sequence[Job], deadline: float | None, run: Callable[[Job], Any]) -> list[Any]:
+    def _transact(self, work: Sequence[Work], deadline: float | None, run: Callable[[Work], Any]) -> list[Any]:
         results: list[Any] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if self._scrubber is not None:
                 self._scrubber.begin()
-            for job in jobs:
-                results.append(run(job))
+            for one in work:
+                results.append(run(one))
                 if deadline is not None and time.monotonic() >= deadline:
                     break
             self._connection.execute("COMMIT")
@@ -301,17 +305,17 @@ class SQLiteStore:
             self._scrubber.committed()
         return results
 
-    def _run_plainly(self, job: Job) -> Any:
+    def _run_plainly(self, one: Work) -> Any:
         try:
-            return self._do(job)
+            return one(self.tables)
         except Exception as error:  # noqa: BLE001 - as above
             raise _CommandRaised(error) from None
 
-    def _run_guarded(self, job: Job) -> Any:
+    def _run_guarded(self, one: Work) -> Any:
         savepoint = self.tables.savepoint()
         self._connection.execute("SAVEPOINT command")
         try:
-            result = self._do(job)
+            result = one(self.tables)
         except Exception as error:
             # After some errors SQLite cannot commit what else is in the transaction.
             if _concerns_all(error) or not self._connection.in_transaction:
@@ -322,18 +326,15 @@ class SQLiteStore:
         self._connection.execute("RELEASE command")
         return result
 
-    def _do(self, job: Any) -> Any:
-        return job(self.tables) if callable(job) else execute(self.tables, job)
-
-    def _run_alone(self, job: Job) -> Any:
+    def _run_alone(self, one: Work) -> Any:
         """Run a command as a transaction of its own, again while a repair may help."""
         for _ in range(_ATTEMPTS - 1):
-            results = self._run_batch([job], None)
+            results = self._run_batch([one], None)
             if not isinstance(results, CommandFailed):
                 return results[0]
             if not self._repair(results.error):
                 return results
-        results = self._run_batch([job], None)
+        results = self._run_batch([one], None)
         return results if isinstance(results, CommandFailed) else results[0]
 
     def _repair(self, error: Exception) -> bool:

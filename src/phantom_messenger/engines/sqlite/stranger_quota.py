@@ -14,7 +14,7 @@ import apsw
 
 from phantom_messenger.engines.sqlite.corruption import is_corruption
 from phantom_messenger.engines.sqlite.directory import MAX_REMEMBERED
-from phantom_messenger.relay.ports import ItemKind, NewItem
+from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.wire.limits import (
     MAX_BACKLOG,
     MAX_KEY_EXCHANGE_BACKLOG,

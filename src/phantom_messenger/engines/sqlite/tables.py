@@ -57,6 +57,10 @@ class Tables:
         self.mailboxes.committed()
 
 
+Work = Callable[[Tables], Any]
+"""Something to do to the tables in a transaction: a command, for instance."""
+
+
 class SQLiteClockStore:
     """The moment from which persistent time continues after a restart."""
 

@@ -4,10 +4,13 @@ from collections import deque
 from hashlib import blake2b
 from typing import Final
 
-from phantom_messenger.relay.ports import KEEP_REMOVED_MS, MAX_REMEMBERED
+from phantom_messenger.relay.commands import KEEP_REMOVED_MS
 
 MessageKey = tuple[str, str, str]
 """Recipient, sender, message id."""
+
+MAX_REMEMBERED: Final = 200_000
+"""How many deleted ids are remembered at most (about 25 MB); the oldest are forgotten first, an eighth at a time."""
 
 _PARTS: Final = 8
 _PART_MS: Final = KEEP_REMOVED_MS // (_PARTS - 2)
