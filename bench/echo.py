@@ -9,7 +9,7 @@ from websockets.frames import Opcode
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.session import Session
-from phantom_messenger.relay.upgrade import Door, Handshake
+from phantom_messenger.relay.upgrade import ConnectionGate, Handshake
 from phantom_messenger.relay.websocket import WebSocketConnection
 
 HUGE = 1 << 28
@@ -50,16 +50,16 @@ class Echo:
 async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoConnection) -> asyncio.Server:
     """Listen with the relay's handshake and connection; only their limits are lifted."""
     config = Config(limits=False)
-    door, echo, partial = Door(config, 10_000), Echo(), PartialMessages(HUGE)
+    gate, echo, partial = ConnectionGate(config, 10_000), Echo(), PartialMessages(HUGE)
 
     def accept(address: str, host: str) -> WebSocketConnection:
         return connection(echo, address, host, partial, max_fragments=HUGE)
 
     def handshake() -> Handshake:
-        place = door.enter("127.0.0.1")
-        if place is None:
+        slot = gate.acquire("127.0.0.1")
+        if slot is None:
             raise RuntimeError("too many echoes")
-        return Handshake(place, config, accept, lambda: True)
+        return Handshake(slot, config, accept, lambda: True)
 
     return await asyncio.get_running_loop().create_server(handshake, "127.0.0.1", port)
 

@@ -298,7 +298,7 @@ def handshake(data: bytes) -> None:
             again = http.read_request(found.encode().removesuffix(b"\r\n\r\n") + b"\r\nHost: x")
             assert isinstance(again, http.Request)
             assert again.only("sec-websocket-key") == found.key
-            http.party_of("127.0.0.1", found.forwarded, Config())
+            http.rate_limit_key("127.0.0.1", found.forwarded, Config())
             return
         request = found
     assert isinstance(request, http.Answer)

@@ -41,7 +41,7 @@ limits.CONNECTION_TIMEOUT_MS = 3_600_000
 """
 UNCOUNTED: Final = """
 from phantom_messenger.relay import upgrade
-upgrade.Door.enter = lambda door, peer: upgrade.Place(door, peer, "")
+upgrade.ConnectionGate.acquire = lambda gate, peer: upgrade.Slot(gate, peer, "")
 """
 
 
@@ -208,9 +208,9 @@ resource.setrlimit(resource.RLIMIT_NOFILE, ({ROOM}, {ROOM}))
 LATE: Final = """
 from phantom_messenger.relay import listening, upgrade
 def let_in(listener, opened, peer):
-    place = upgrade.Place(listener._door, peer, "")
-    listener._loop.create_task(listener._begin(opened, place))
-listening.Listener._let_in = let_in
+    slot = upgrade.Slot(listener._gate, peer, "")
+    listener._loop.create_task(listener._start(opened, slot))
+listening.Listener._admit = let_in
 """
 MANY: Final = amount(250, 1_100)
 
@@ -339,7 +339,7 @@ def test_half_open_sockets_of_one_address_are_bounded(start_relay: StartRelay, f
     assert greeted(relay), "those who give up make room"
 
 
-def test_half_open_sockets_are_not_bounded_without_the_door(start_relay: StartRelay, flood: Flood) -> None:
+def test_half_open_sockets_are_not_bounded_without_the_gate(start_relay: StartRelay, flood: Flood) -> None:
     """The control."""
     relay = start_relay(command=patched(UNCOUNTED))
     opened = flood(relay, 60)
@@ -384,7 +384,7 @@ def test_flood_leaves_those_alone_who_are_in(start_relay: StartRelay, flood: Flo
         assert greeted(relay), "and then there is room again"
 
 
-def test_flood_locks_everybody_out_without_the_door(start_relay: StartRelay, flood: Flood) -> None:
+def test_flood_locks_everybody_out_without_the_gate(start_relay: StartRelay, flood: Flood) -> None:
     """The control: no descriptor is left, and nobody is told."""
     relay = start_relay("--limits", "off", command=patched(FEW_FILES + UNCOUNTED))
     flood(relay, 300)

@@ -19,7 +19,7 @@ import uvloop
 
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.listening import Listener, bind
-from phantom_messenger.relay.upgrade import Door, Handshake, Place
+from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from support.amounts import LONG, amount
 from support.measures import resident
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, RawSocket, frame
@@ -270,14 +270,14 @@ async def begun_in_a_turn() -> int:
         turn += 1
         loop.call_soon(count)
 
-    def greet(place: Place) -> Handshake:
+    def greet(slot: Slot) -> Handshake:
         begun[turn] += 1
-        return Handshake(place, config, lambda *_: pytest.fail("nobody asks for a WebSocket"), lambda: True)
+        return Handshake(slot, config, lambda *_: pytest.fail("nobody asks for a WebSocket"), lambda: True)
 
     with contextlib.ExitStack() as stack:
         for _ in range(CROWD):
             stack.enter_context(socket.create_connection(listening[0].getsockname(), timeout=5))
-        listener = Listener(listening, Door(config, 1_000), greet, None)
+        listener = Listener(listening, ConnectionGate(config, 1_000), greet, None)
         count()
         async with asyncio.timeout(10):
             while begun.total() < CROWD:  # noqa: ASYNC110 - some turns, once
@@ -287,12 +287,12 @@ async def begun_in_a_turn() -> int:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_crowd_is_let_in_one_by_one(run: Callable[..., int]) -> None:
+def test_crowd_is_admit_one_by_one(run: Callable[..., int]) -> None:
     """Those who are in wait for one newcomer at a time, however many connect again and again."""
     assert run(begun_in_a_turn()) == 1
 
 
-def test_control_crowd_that_is_let_in_together_holds_up_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_crowd_that_is_admit_together_holds_up_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     accept = Listener._accept
 
     def accept_all(listener: Listener, listening: socket.socket) -> None:

@@ -158,7 +158,7 @@ PARTIES: list[tuple[str, str | None, str]] = [
 @pytest.mark.parametrize(("peer", "forwarded", "party"), PARTIES)
 def test_party_that_limits_count(peer: str, forwarded: str | None, party: str) -> None:
     config = load_config({"trusted_proxies": "10.0.0.0/8,fd00::/8", "public_names": "relay.test"}, {})
-    assert http.party_of(peer, forwarded, config) == party
+    assert http.rate_limit_key(peer, forwarded, config) == party
 
 
 def admitted(relay: RelayProcess, *forwarded: str) -> tuple[RawSocket, bool]:

@@ -1,7 +1,7 @@
 """The HTTP that a relay needs, and nothing more: one request, judged strictly, and one answer.
 
-A request is a text that strangers have written. It is read here alone: the WebSocket library
-never sees it. No body is ever read, no connection is used twice.
+Strangers write these requests. They are read here alone: the WebSocket library never sees one.
+No body is ever read, and no connection is used twice.
 """
 
 import base64
@@ -22,10 +22,10 @@ from phantom_messenger.relay.names import ANY, is_origin_allowed
 WEBSOCKET_PATH: Final = "/ws"
 MAX_HEAD_BYTES: Final = 8_192
 MAX_FIELDS: Final = 64
-"""Room for a browser's cookies, no more: it is kept for everybody who connects."""
+"""Room for a browser's cookies and no more: every connection may hold this much."""
 
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 section 1.3: shows that the server speaks WebSocket."""
+"""RFC 6455 section 1.3: proves that the server speaks WebSocket."""
 
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])", re.ASCII)
@@ -37,14 +37,14 @@ _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response; the connection ends behind it. It is also what a request is refused with."""
+    """A complete response, after which the connection closes. Refusals are one, too."""
 
     status: HTTPStatus
     content: Mapping[str, str]
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self, *, head_only: bool = False) -> bytes:
-        """The bytes of it, with a body unless it answers HEAD."""
+        """The response as bytes, with a body unless it answers HEAD."""
         body = json.dumps(self.content).encode() + b"\n"
         fields = {
             "Date": formatdate(usegmt=True),
@@ -64,7 +64,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A well-formed request without a body: its fields by lower-case name, in their order."""
+    """A well-formed request without a body; fields are in order, by lower-case name."""
 
     method: str
     path: str
@@ -72,7 +72,7 @@ class Request:
     fields: Mapping[str, list[str]]
 
     def only(self, name: str) -> str | None:
-        """The value of a field that may stand there once, None if it does not, or more often."""
+        """The value of a field that may appear once; None if it is missing or repeated."""
         values = self.fields.get(name, [])
         return values[0] if len(values) == 1 else None
 
@@ -83,14 +83,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A request that becomes a WebSocket: its key and Host, and what proxies say of where it comes from."""
+    """A request that becomes a WebSocket: its key, its Host, and where proxies say it comes from."""
 
     key: str
     host: str
     forwarded: str
 
     def encode(self) -> bytes:
-        """The answer that makes it a WebSocket (RFC 6455 section 4.2.2)."""
+        """The response that switches to WebSocket (RFC 6455 section 4.2.2)."""
         digest = hashlib.sha1(self.key.encode() + _ACCEPT, usedforsecurity=False).digest()
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -124,7 +124,7 @@ _WS_VERSION: Final = _error(
 
 
 def read_request(head: bytes) -> Request | Answer:
-    """Read the head of a request, without its empty line, by RFC 9112; what is unclear is refused.
+    """Read the head of a request, without its empty line, by RFC 9112; anything ambiguous is refused.
 
     Args:
         head: everything before the empty line.
@@ -159,7 +159,7 @@ def read_request(head: bytes) -> Request | Answer:
 
 
 def judge(request: Request, config: Config, *, ready: bool, version: str) -> Answer | Upgrade:
-    """What becomes of a well-formed request.
+    """Decide about a well-formed request.
 
     Args:
         request: the request.
@@ -215,12 +215,12 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def party_of(peer: str, forwarded: str | None, config: Config) -> str:
-    """The address that limits count: the peer's, or what a trusted proxy says of its client.
+def rate_limit_key(peer: str, forwarded: str | None, config: Config) -> str:
+    """The rate-limit key of a connection: its peer's address, or that of a trusted proxy's client.
 
     Args:
         peer: the socket's address.
-        forwarded: X-Forwarded-For, of which the rightmost hop that is no proxy of ours counts.
+        forwarded: X-Forwarded-For; the rightmost hop that is not one of our proxies counts.
         config: knows the proxies.
 
     Returns:
@@ -241,7 +241,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_proxy(peer: str | Address, config: Config) -> bool:
-    """Whether this is a proxy of ours."""
+    """Whether this is one of our proxies."""
     address = _parse(peer) if isinstance(peer, str) else peer
     return address is not None and any(address in network for network in config.trusted_proxies)
 

@@ -1,6 +1,6 @@
-"""The sockets that a relay listens on. It accepts itself, so that a socket counts before TLS is agreed on.
+"""The sockets that a relay listens on. It calls accept() itself, so that a socket counts before TLS is negotiated.
 
-What is accepted counts at the door first; then the event loop gets it, with TLS or without.
+An accepted socket takes a slot of the gate first; then the event loop gets it, with TLS or without.
 """
 
 import asyncio
@@ -13,44 +13,44 @@ from typing import Final
 
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay import http
-from phantom_messenger.relay.upgrade import Door, Handshake, Place
+from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
 BACKLOG: Final = 1_024
-"""Sockets that the operating system holds until they are taken: everybody reconnects at once after a restart."""
+"""Sockets that the operating system queues until they are accepted: all clients reconnect at once after a restart."""
 
 REST_SECONDS: Final = 1.0
-"""How long nothing is accepted after the operating system had no descriptor or memory for it."""
+"""How long nothing is accepted after the operating system ran out of descriptors or memory."""
 
 SEND_BUFFER: Final = 131_072
 RECEIVE_BUFFER: Final = 65_536
-"""Bytes that the operating system holds for a socket (it takes twice as many); left alone, they grow to megabytes."""
+"""Socket buffers in bytes (the operating system doubles them); left alone, they grow to megabytes."""
 
 TLS_RECEIVE_BUFFER: Final = 16_384
-"""The same with TLS, whose layers hold several times of it what comes at once, and do not give it back."""
+"""The same with TLS, whose layers hold several times what arrives at once, and never give it back."""
 
 _GONE_AGAIN: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
-"""What accept() says of the newcomer alone; anything else is the relay's or its machine's."""
+"""Errors of accept() that concern the new socket alone; all others concern the relay or its machine."""
 
 _HANDSHAKE: Final = 22
 _RECORD_HEADER: Final = 5
 _MOST_RECORD: Final = 16_384
 """RFC 8446 section 5.1."""
 
-_ALL_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with what was asked for
+_ALL_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with the setting
 
 
 async def bind(hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE_BUFFER) -> list[socket.socket]:
     """Bind and listen on every address of every host.
 
     Args:
-        hosts: names or addresses; ``::`` takes IPv4 too, unless 0.0.0.0 is among them.
-        port: 0 takes a free one, the same for all.
-        receive_buffer: bytes that the operating system is to hold for a socket.
+        hosts: names or addresses; ``::`` accepts IPv4 too, unless 0.0.0.0 is among them.
+        port: 0 picks a free one, the same for all.
+        receive_buffer: of each socket, in bytes.
 
     Raises:
         OSError: an address cannot be used.
-        UnicodeError: a host is no name.
+        UnicodeError: a host is not a name.
     """
     loop = asyncio.get_running_loop()
     bound: list[socket.socket] = []
@@ -70,7 +70,7 @@ async def bind(hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both and host == "::" else 1)
-                # Those that are accepted inherit these.
+                # Accepted sockets inherit these.
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -89,48 +89,48 @@ class Listener:
 
     Args:
         sockets: non-blocking and listening; closed with the listener.
-        door: counts what is accepted.
-        greet: makes the protocol of a new socket, which has this place.
-        tls: how it is encrypted, None if it is not; may be set anew.
+        gate: counts what is accepted.
+        make_handshake: makes the protocol of a new socket, which has this slot.
+        tls: how it is encrypted, or None; may be replaced.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        door: Door,
-        greet: Callable[[Place], Handshake],
+        gate: ConnectionGate,
+        make_handshake: Callable[[Slot], Handshake],
         tls: ssl.SSLContext | None,
     ) -> None:
         self._sockets = sockets
-        self._door = door
-        self._greet = greet
+        self._gate = gate
+        self._make_handshake = make_handshake
         self.tls = tls
         self._loop = asyncio.get_running_loop()
-        self._beginning: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
         for listening in sockets:
             self._listen(listening)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """What it listens on."""
+        """The addresses it listens on."""
         return [listening.getsockname()[:2] for listening in self._sockets]
 
     def close(self) -> None:
-        """Accept no more; what is in stays."""
+        """Accept no more; open connections stay."""
         self._closed = True
         for listening in self._sockets:
             self._loop.remove_reader(listening)
             listening.close()
-        for beginning in self._beginning:
-            beginning.cancel()
+        for starting in self._starting:
+            starting.cancel()
 
     def _listen(self, listening: socket.socket) -> None:
         if not self._closed:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept one socket. In each turn but one begins, so that those who are in do not wait for a crowd outside."""
+        """Accept one socket: one in each turn of the loop, so that open connections do not wait for a crowd."""
         try:
             opened, address = listening.accept()
         except (BlockingIOError, InterruptedError):
@@ -138,37 +138,37 @@ class Listener:
         except OSError as error:
             if error.errno in _GONE_AGAIN:
                 return
-            # It would say so again and again, at once: the socket that waits stays readable.
+            # The waiting socket stays readable, so trying again at once would fail again and again.
             log(Event.CONNECTIONS_FULL)
             self._loop.remove_reader(listening)
             self._loop.call_later(REST_SECONDS, self._listen, listening)
             return
         opened.setblocking(False)
-        self._let_in(opened, address[0])
+        self._admit(opened, address[0])
 
-    def _let_in(self, opened: socket.socket, peer: str) -> None:
-        place = self._door.enter(peer)
-        if place is None:
+    def _admit(self, opened: socket.socket, peer: str) -> None:
+        slot = self._gate.acquire(peer)
+        if slot is None:
             if self.tls is None:
                 with contextlib.suppress(OSError):
                     opened.send(http.UNAVAILABLE.encode())
             opened.close()
             return
-        beginning = self._loop.create_task(self._begin(opened, place))
-        self._beginning.add(beginning)
-        beginning.add_done_callback(self._beginning.discard)
+        starting = self._loop.create_task(self._start(opened, slot))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
 
-    async def _hello(self, opened: socket.socket) -> None:
-        """Wait for the first record of TLS in the system's buffer: TLS itself takes fifty kilobytes for a socket."""
+    async def _wait_for_client_hello(self, opened: socket.socket) -> None:
+        """Wait for the first TLS record in the system's buffer: TLS itself takes fifty kilobytes a socket."""
         wanted = _RECORD_HEADER
         while True:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
             await self._readable(opened)
             found = opened.recv(wanted, socket.MSG_PEEK)
             if len(found) < wanted:
-                raise ConnectionResetError("it ended before it began")
+                raise ConnectionResetError("closed before the TLS handshake")
             if wanted > _RECORD_HEADER or found[0] != _HANDSHAKE:
-                break  # whole, or no TLS, which TLS will say
+                break  # complete, or not TLS, which TLS will report
             wanted += min(int.from_bytes(found[3:5]), _MOST_RECORD)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
@@ -180,13 +180,13 @@ class Listener:
         finally:
             self._loop.remove_reader(opened)
 
-    async def _begin(self, opened: socket.socket, place: Place) -> None:
-        """Hand a socket to the event loop, which agrees on TLS first."""
-        handshake = self._greet(place)
+    async def _start(self, opened: socket.socket, slot: Slot) -> None:
+        """Hand a socket to the event loop, which negotiates TLS first."""
+        handshake = self._make_handshake(slot)
         try:
             if self.tls is not None:
                 async with asyncio.timeout(CONNECTION_TIMEOUT_MS / 1000):
-                    await self._hello(opened)
+                    await self._wait_for_client_hello(opened)
             tls = self.tls
             await self._loop.connect_accepted_socket(
                 lambda: handshake,
@@ -194,9 +194,9 @@ class Listener:
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else CONNECTION_TIMEOUT_MS / 1000,
             )
-        except Exception as error:  # noqa: BLE001 - the border: whatever a stranger makes of TLS
+        except Exception as error:  # noqa: BLE001 - boundary: whatever a stranger makes of TLS
             log(Event.CONNECTION_FAILED, error=type(error).__name__)
         finally:
-            if not handshake.has_begun:  # it was lost before: the loop says so of nothing that it did not hand over
-                place.leave()
+            if not handshake.has_begun:  # closed before: the loop reports only sockets that it handed over
+                slot.release()
                 opened.close()

@@ -20,7 +20,7 @@ from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER
 from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
-from phantom_messenger.relay.upgrade import Door, Handshake, Place
+from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
 
@@ -133,7 +133,7 @@ class RelayServer:
             writer=self._store,
             kept_limits=limits,
         )
-        self._door = Door(config, _room())
+        self._gate = ConnectionGate(config, _room())
         self._partial_messages = PartialMessages()
         self._listener: Listener | None = None
         self._timer: asyncio.Task[None] | None = None
@@ -182,7 +182,7 @@ class RelayServer:
                 ) from None
             reason = getattr(error, "strerror", None) or "not a host name"
             raise ConfigError(f"{place} cannot be used: {reason}") from None
-        self._listener = Listener(sockets, self._door, self._greet, tls)
+        self._listener = Listener(sockets, self._gate, self._handshake, tls)
         self._relay.listens(self.addresses)
         await self._verify_pool.start()
         self._timer = self._loop.create_task(self._tick())
@@ -220,8 +220,8 @@ class RelayServer:
                 self._relay.tick()
             except Exception as error:  # noqa: BLE001 - the border: the next tick may do better
                 report(error)
-            if self._door.gone >= MANY_GONE:
-                self._door.gone = 0
+            if self._gate.closed_count >= MANY_GONE:
+                self._gate.closed_count = 0
                 memory.give_back()
             if self._loop.time() - scrubbed_at >= SCRUB_SECONDS:
                 scrubbed_at = self._loop.time()
@@ -239,8 +239,8 @@ class RelayServer:
         else:
             log(Event.RELOADED)
 
-    def _greet(self, place: Place) -> Handshake:
-        return Handshake(place, self._config, self._accept, self._is_ready)
+    def _handshake(self, slot: Slot) -> Handshake:
+        return Handshake(slot, self._config, self._accept, self._is_ready)
 
     def _accept(self, address: str, host: str) -> WebSocketConnection:
         return WebSocketConnection(self._relay, address, host, self._partial_messages)

@@ -1,7 +1,8 @@
-"""The way in: who may open a socket, and the handshake that makes it a WebSocket.
+"""Who may open a socket, and the handshake that turns it into a WebSocket.
 
-A socket counts from its first moment, before anything was sent and before TLS is agreed on, so that
-half-open ones cannot use up what others need. It has 30 s for TLS, and 30 s until its request is whole.
+A socket counts from its first moment, before anything is sent and before TLS is negotiated, so
+that half-open sockets cannot use up what others need. It has 30 s for TLS, and 30 s to complete
+its request.
 """
 
 import asyncio
@@ -17,22 +18,22 @@ from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.version import __version__
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 
-HALF_OPEN_PER_PLACE: Final = 2
-"""Sockets of one address that are not WebSockets yet, for each connection that it may have."""
+HALF_OPEN_PER_CONNECTION: Final = 2
+"""Sockets of one address that may not be WebSockets yet, for each connection that it may have."""
 
 LINGER_SECONDS: Final = 2.0
-"""How long somebody may take to read an answer."""
+"""How long a client may take to read an answer."""
 
 _END: Final = b"\r\n\r\n"
 _BUFFER: Final = memoryview(bytearray(16_384))
 
 
-class Door:
-    """Counts the sockets: in all, and by address as long as they are no WebSockets.
+class ConnectionGate:
+    """Counts the sockets: all of them, and those of each address until they are WebSockets.
 
     Args:
         config: knows the limit of an address, and the proxies, which have none.
-        room: how many sockets there may be in all.
+        room: how many sockets there may be in total.
     """
 
     def __init__(self, config: Config, room: int) -> None:
@@ -40,71 +41,71 @@ class Door:
         self._room = room
         self._count = 0
         self._half_open: Counter[str] = Counter()
-        self.gone = 0
-        """How many sockets have gone; whoever reads it may set it back."""
+        self.closed_count = 0
+        """How many sockets were closed; whoever reads it may reset it."""
 
-    def enter(self, peer: str) -> "Place | None":
-        """Count a new socket of this address, unless there are too many; None if it may not stay."""
-        party = "" if http.is_proxy(peer, self._config) else http.party_of(peer, None, self._config)
-        limit = self._config.max_connections * HALF_OPEN_PER_PLACE
-        if party and limit and self._half_open[party] >= limit:
+    def acquire(self, peer: str) -> "Slot | None":
+        """Count a new socket of this address, or return None if there are too many."""
+        key = "" if http.is_proxy(peer, self._config) else http.rate_limit_key(peer, None, self._config)
+        limit = self._config.max_connections * HALF_OPEN_PER_CONNECTION
+        if key and limit and self._half_open[key] >= limit:
             return None
         if self._count >= self._room:
             log(Event.CONNECTIONS_FULL)
             return None
         self._count += 1
-        if party:
-            self._half_open[party] += 1
-        return Place(self, peer, party)
+        if key:
+            self._half_open[key] += 1
+        return Slot(self, peer, key)
 
-    def opened(self, party: str) -> None:
-        """A socket of this party is a WebSocket now, or gone: other limits hold."""
-        self._half_open[party] -= 1
-        if self._half_open[party] <= 0:
-            del self._half_open[party]
+    def end_half_open(self, key: str) -> None:
+        """A socket of this address is a WebSocket now, or closed: other limits apply."""
+        self._half_open[key] -= 1
+        if self._half_open[key] <= 0:
+            del self._half_open[key]
 
-    def left(self) -> None:
-        """A socket is gone."""
+    def end(self) -> None:
+        """A socket is closed."""
         self._count -= 1
-        self.gone += 1
+        self.closed_count += 1
 
 
-class Place:
-    """What a socket takes up at the door.
+class Slot:
+    """What one socket takes up of the gate.
 
     Args:
-        door: counts it.
+        gate: counts it.
         peer: the address of its other end.
-        party: whom it counts for while it is no WebSocket, '' for nobody.
+        key: the rate-limit key it counts for until it is a WebSocket, '' for none.
     """
 
-    __slots__ = ("_door", "_left", "_party", "peer")
+    __slots__ = ("_gate", "_is_released", "_key", "peer")
 
-    def __init__(self, door: Door, peer: str, party: str) -> None:
-        self._door = door
-        self._party = party
-        self._left = False
+    def __init__(self, gate: ConnectionGate, peer: str, key: str) -> None:
+        self._gate = gate
+        self._key = key
+        self._is_released = False
         self.peer = peer
 
-    def opened(self) -> None:
+    def promote(self) -> None:
         """The socket is a WebSocket now, or was answered."""
-        if self._party:
-            self._door.opened(self._party)
-            self._party = ""
+        if self._key:
+            self._gate.end_half_open(self._key)
+            self._key = ""
 
-    def leave(self) -> None:
-        """The socket is gone; may be said again."""
-        self.opened()
-        if not self._left:
-            self._left = True
-            self._door.left()
+    def release(self) -> None:
+        """The socket is closed; calling this again does nothing."""
+        self.promote()
+        if not self._is_released:
+            self._is_released = True
+            self._gate.end()
 
 
 class Handshake(asyncio.BufferedProtocol):
-    """One socket until its request is whole; then it is answered, or handed on to the WebSocket.
+    """One socket until its request is complete; then it is answered, or becomes a WebSocket.
 
     Args:
-        place: what it takes up at the door.
+        slot: what it takes up of the gate.
         config: the settings.
         accept: makes a connection for an address and a Host.
         is_ready: whether the relay can store.
@@ -112,12 +113,12 @@ class Handshake(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        place: Place,
+        slot: Slot,
         config: Config,
         accept: Callable[[str, str], WebSocketConnection],
         is_ready: Callable[[], bool],
     ) -> None:
-        self._place = place
+        self._slot = slot
         self._config = config
         self._accept = accept
         self._is_ready = is_ready
@@ -126,7 +127,7 @@ class Handshake(asyncio.BufferedProtocol):
         self._head = b""
         self._timer: asyncio.TimerHandle | None = None
         self.has_begun = False
-        """Whether the event loop has handed the socket over."""
+        """Whether the event loop has handed over the socket."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.BufferedProtocol``."""
@@ -135,17 +136,17 @@ class Handshake(asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(CONNECTION_TIMEOUT_MS / 1000, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """See ``asyncio.BufferedProtocol``: the socket is gone before it was a WebSocket."""
-        self._settle()
-        self._place.leave()
+        """See ``asyncio.BufferedProtocol``: the socket was closed before it was a WebSocket."""
+        self._finish()
+        self._slot.release()
         self._transport = None
 
     def eof_received(self) -> bool:
-        """See ``asyncio.BufferedProtocol``: whoever says nothing more gets nothing more."""
+        """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more."""
         return False
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        """See ``asyncio.BufferedProtocol``; one buffer serves all, for it is read as soon as it is filled."""
+        """See ``asyncio.BufferedProtocol``; one buffer serves all, since it is read as soon as it is filled."""
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -159,9 +160,9 @@ class Handshake(asyncio.BufferedProtocol):
         if len(head) > http.MAX_HEAD_BYTES:
             self._answer(transport, http.TOO_LARGE, head_only=False)
         elif end:
-            self._decide(transport, head, tail)
+            self._judge(transport, head, tail)
 
-    def _decide(self, transport: asyncio.Transport, head: bytes, tail: bytes) -> None:
+    def _judge(self, transport: asyncio.Transport, head: bytes, tail: bytes) -> None:
         self._head = b""
         request = http.read_request(head)
         if isinstance(request, Answer):
@@ -178,19 +179,19 @@ class Handshake(asyncio.BufferedProtocol):
     def _answer(self, transport: asyncio.Transport, answer: Answer, *, head_only: bool) -> None:
         transport.write(answer.encode(head_only=head_only))
         transport.close()
-        self._settle()
+        self._finish()
         self._timer = self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     def _open(self, transport: asyncio.Transport, found: Upgrade, tail: bytes) -> None:
-        self._settle()
+        self._finish()
         self._transport = None
-        party = http.party_of(self._place.peer, found.forwarded, self._config)
-        if found.forwarded and not http.is_proxy(self._place.peer, self._config):
+        key = http.rate_limit_key(self._slot.peer, found.forwarded, self._config)
+        if found.forwarded and not http.is_proxy(self._slot.peer, self._config):
             log(Event.PROXY_UNTRUSTED, count=1)
-        self._accept(party, found.host).open(transport, found.encode(), tail, self._place.leave)
+        self._accept(key, found.host).open(transport, found.encode(), tail, self._slot.release)
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._place.opened()
+        self._slot.promote()
