@@ -40,7 +40,7 @@ class Echo:
         """See ``relay.websocket.Receiver``."""
         cast("EchoConnection", session).write_binary(data)
 
-    def drained(self, session: Session) -> None:
+    def writable(self, session: Session) -> None:
         """See ``relay.websocket.Receiver``."""
 
     def disconnected(self, session: Session) -> None:

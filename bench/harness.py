@@ -40,7 +40,7 @@ class Socket:
         """Take them."""
         self.taken += messages
 
-    def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - the port's
+    def close(self, code: int, reason: str, *, wait_for_close: bool = True) -> None:  # noqa: ARG002 - the port's
         """Nobody is closed here."""
         raise RuntimeError(f"the relay has closed a connection: {code} {reason}")
 
@@ -52,7 +52,7 @@ class Socket:
         """Nothing waits."""
         return 0
 
-    bytes_taken = buffered
+    bytes_acked = buffered
 
 
 class RelayHarness:

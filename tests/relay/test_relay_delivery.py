@@ -179,7 +179,7 @@ def test_slow_reader_gets_everything_in_order_at_last(world: World, alice: Clien
     for index, message in enumerate(late):
         if index % 10 == 0:
             bob.connection.waiting = 0
-            world.relay.drained(bob.session)
+            world.relay.writable(bob.session)
             world.run()
         alice.send(message)
     bob.unstall()

@@ -42,7 +42,7 @@ class Counting:
         self.came += 1
 
     def receive_binary(self, session: Session, data: bytes) -> None: ...
-    def drained(self, session: Session) -> None: ...
+    def writable(self, session: Session) -> None: ...
     def disconnected(self, session: Session) -> None: ...
 
 
@@ -114,7 +114,7 @@ async def torrent(kind: type[WebSocketConnection], seed: int) -> tuple[bytes, by
         assert pair.connection.buffered(), "the socket took it all: nothing was shown"
         arrived = await pair.read(len(expected + later))
         await asyncio.sleep(0.05)
-        assert pair.connection.bytes_taken() == len(RESPONSE + expected + later)
+        assert pair.connection.bytes_acked() == len(RESPONSE + expected + later)
         return expected + later, arrived
 
 

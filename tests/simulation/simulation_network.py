@@ -265,7 +265,7 @@ class RelayEnd:
             self._written += len(message)
             self._wire.down.send(message)
 
-    def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - a socket's matter
+    def close(self, code: int, reason: str, *, wait_for_close: bool = True) -> None:  # noqa: ARG002 - a socket's matter
         if self.closed is None and not self.is_gone:
             self.closed = int(code)
             self._wire.down.send(Closed(int(code), reason))
@@ -279,5 +279,5 @@ class RelayEnd:
     def buffered(self) -> int:
         return 0 if self.is_gone else self._wire.down.buffered()
 
-    def bytes_taken(self) -> int:
+    def bytes_acked(self) -> int:
         return self._written - self.buffered()

@@ -147,7 +147,7 @@ class FakeConnection:
             self.waiting += sum(map(len, messages))
             self.most_waiting = max(self.most_waiting, self.waiting)
 
-    def close(self, code: int, reason: str, *, patient: bool = True) -> None:  # noqa: ARG002 - a socket's matter
+    def close(self, code: int, reason: str, *, wait_for_close: bool = True) -> None:  # noqa: ARG002 - a socket's matter
         if self.closed is None:
             self.closed = (code, reason)
             self._on_close()
@@ -162,7 +162,7 @@ class FakeConnection:
     def buffered(self) -> int:
         return self.waiting
 
-    def bytes_taken(self) -> int:
+    def bytes_acked(self) -> int:
         return sum(map(len, self.written)) - self.waiting
 
 
@@ -240,7 +240,7 @@ class Client:
         """The client takes what has waited for it, and reads on."""
         self.connection.stalled = False
         self.connection.waiting = 0
-        self.world.relay.drained(self.session)
+        self.world.relay.writable(self.session)
         self.world.run()
 
 

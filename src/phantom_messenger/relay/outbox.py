@@ -32,13 +32,13 @@ class Outbox:
         now: monotonic milliseconds.
     """
 
-    __slots__ = ("_bytes", "_connection", "_messages", "_moved_at", "_taken")
+    __slots__ = ("_bytes", "_connection", "_messages", "_moved_at", "_acked")
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection
         self._messages: list[bytes] = []
         self._bytes = 0
-        self._taken = 0
+        self._acked = 0
         self._moved_at = now
 
     def push(self, message: bytes) -> None:
@@ -63,10 +63,10 @@ class Outbox:
         return self._connection.buffered() > OVERFLOW
 
     def stuck(self, now: int) -> bool:
-        """Whether the client has taken nothing of what waits for it for too long."""
+        """Whether the client has read nothing of what waits for it for too long."""
         if not self._connection.buffered():
             self._moved_at = now
-        elif (taken := self._connection.bytes_taken()) > self._taken:
-            self._taken = taken
+        elif (acked := self._connection.bytes_acked()) > self._acked:
+            self._acked = acked
             self._moved_at = now
         return now - self._moved_at > STALL_MS

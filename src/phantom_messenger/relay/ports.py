@@ -36,22 +36,22 @@ class Connection(Protocol):
     def write(self, messages: Sequence[bytes]) -> None:
         """Send each as a text message, all in one write; never blocks, never raises."""
 
-    def close(self, code: int, reason: str, *, patient: bool = True) -> None:
+    def close(self, code: int, reason: str, *, wait_for_close: bool = True) -> None:
         """Send a close frame behind what was written, then close; idempotent.
 
-        A ``patient`` one gives the client a moment to answer it.
+        With ``wait_for_close`` the client has a moment to answer it.
         """
 
     def abort(self) -> None:
         """Drop the connection and what it still has to send."""
 
     def buffered(self) -> int:
-        """Bytes written that the socket has not taken yet."""
+        """Bytes that wait here for the operating system to accept them."""
 
-    def bytes_taken(self) -> int:
-        """Bytes that the client has taken so far, of all that was written to it: by the core, and by WebSocket itself.
+    def bytes_acked(self) -> int:
+        """How many of all bytes written, by the core and by the WebSocket itself, the client's side has acknowledged.
 
-        What the operating system still holds for it is not taken yet.
+        What the operating system still holds for it does not count.
         """
 
 

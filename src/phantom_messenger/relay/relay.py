@@ -157,8 +157,8 @@ class Relay:
         self._core.replies.reply_error(session, Refused(Reason.BINARY), UNSET)
         self._core.replies.close(session, CloseCode.INVALID_MESSAGE, "binary message")
 
-    def drained(self, session: Session) -> None:
-        """The socket has taken what was waiting for it."""
+    def writable(self, session: Session) -> None:
+        """The socket can be written to again."""
         self._core.writable(session)
 
     def disconnected(self, session: Session) -> None:

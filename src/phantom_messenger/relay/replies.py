@@ -97,7 +97,7 @@ class Replies:
         session.state = State.CLOSED
         session.outbox.flush()
         self._unwritten.pop(session, None)
-        session.connection.close(code, reason, patient=wait_for_close)
+        session.connection.close(code, reason, wait_for_close=wait_for_close)
 
     def drop(self, session: Session) -> None:
         """Cut a connection whose client takes nothing; its mail stays in the store."""

@@ -62,7 +62,7 @@ class Receiver(Protocol):
     def receive_binary(self, session: Session, data: bytes) -> None:
         """A binary message has arrived."""
 
-    def drained(self, session: Session) -> None:
+    def writable(self, session: Session) -> None:
         """The socket can be written to again."""
 
     def disconnected(self, session: Session) -> None:
@@ -169,7 +169,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if self._is_closing or self._transport is None:
             return
         if self._session is not None:
-            self._receiver.drained(self._session)
+            self._receiver.writable(self._session)
         unread, self._unread = self._unread, b""
         if not self._is_full:
             self._transport.resume_reading()
@@ -186,7 +186,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             parts += (text_header(len(message)), message)
         self._write(b"".join(parts))
 
-    def close(self, code: int, reason: str, *, patient: bool = True) -> None:
+    def close(self, code: int, reason: str, *, wait_for_close: bool = True) -> None:
         """See ``relay.ports.Connection``."""
         if self._is_closing or self._transport is None:
             return
@@ -194,7 +194,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._forget()
         self._write_frame(Opcode.CLOSE, Close(code, reason).serialize())
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
-        if not patient:
+        if not wait_for_close:
             self._transport.close()
 
     def abort(self) -> None:
@@ -210,7 +210,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """See ``relay.ports.Connection``."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def bytes_taken(self) -> int:
+    def bytes_acked(self) -> int:
         """See ``relay.ports.Connection``."""
         if self._transport is None or self._transport.is_closing():
             return self._written
