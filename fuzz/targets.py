@@ -29,7 +29,7 @@ from phantom_messenger.relay import core, http
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.wire import codec
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS, MAX_HALF_BYTES, MAX_TRANSPORT_BYTES
 from support.people import Person, canonical
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
@@ -180,7 +180,7 @@ def decoder(data: bytes) -> None:
     for decode in (codec.decode_client, codec.decode_relay):
         try:
             found = decode(data)
-        except Refused as refused:
+        except RequestError as refused:
             assert refused.details["reason"] == str(refused.reason)
             continue
         if found is None:

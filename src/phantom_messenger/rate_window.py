@@ -1,6 +1,6 @@
-"""A sliding window: so many requests in any span of time, exact to the request.
+"""A sliding window: at most so many requests in any span of time, exact to the request.
 
-The relay judges with it, and clients pace themselves with it.
+The relay enforces its limits with it, and clients pace themselves with it.
 """
 
 from array import array
@@ -11,14 +11,14 @@ from typing import Final
 from phantom_messenger.wire.limits import RATE_WINDOW_MS
 
 _LEAST: Final = 64
-"""So many times are kept before the first look at which of them still count: 8 bytes each, for somebody busy."""
+"""How many times are stored before the first check of which still count, at 8 bytes each."""
 
 
 class Window:
-    """The recent requests of one party; ``limit`` of them are allowed in ``span`` milliseconds.
+    """The recent requests of one key; ``limit`` of them are allowed in ``span`` milliseconds.
 
-    Most parties make a few requests and go. So times are appended, and cut only when there
-    are as many as could matter.
+    Most keys make a few requests and are never seen again. So times are appended, and old ones
+    removed only once there are as many as could matter.
     """
 
     __slots__ = ("_room", "_times", "limit", "span")

@@ -14,7 +14,7 @@ from phantom_messenger.crypto.errors import InvalidSignature
 from phantom_messenger.crypto.keys import PeerIdentity
 from phantom_messenger.relay import signatures
 from phantom_messenger.wire import codec, signing
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 from support.people import ENVELOPE, Frame, Person, base64_text, canonical, key_text
 from support.vectors import vectors
 
@@ -48,7 +48,7 @@ def is_refused(frame: Frame, person: Person = ALICE) -> bool:
     """Whether nobody takes it: it is no frame, or its signature does not hold."""
     try:
         return verdicts(frame, person) == [False, False]
-    except Refused:
+    except RequestError:
         return True
 
 
@@ -126,7 +126,7 @@ def test_most_changes_are_refused_for_the_signature_alone() -> None:
     for kind, path in CHANGES:
         try:
             codec.decode_client(canonical(changed(FRAMES[kind], path)))
-        except Refused:
+        except RequestError:
             continue
         well_formed += 1
     assert well_formed >= len(CHANGES) // 2

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, Self
 from websockets.exceptions import ConnectionClosed
 
 from phantom_messenger.wire import codec
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 from support.people import KEM_PREKEY, SIGNED_PREKEY, Frame, Person, base64_text, canonical, is_signed_by
 from support.reference_client import PATIENCE, ReferenceClient
 
@@ -339,7 +339,7 @@ class Player:
         self._values.match(step.body, frame)
         try:
             codec.decode_relay(canonical(frame))
-        except Refused as refused:
+        except RequestError as refused:
             raise Mismatch(f"the project's own client does not read it: {refused.details}") from None
         sender = frame.get("payload", {}).get("senderId")
         for person in self._people.values():

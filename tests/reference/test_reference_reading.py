@@ -11,7 +11,7 @@ import pytest
 from phantom_messenger.relay.records import Item, ItemKind
 from phantom_messenger.relay.reference import MAX_ASKED, MAX_COMMAS, MAX_DELIVERED, Lenience
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 from support.letter import stringify
 from support.people import Frame, base64_text, kem_key_text, key_text
 
@@ -93,7 +93,7 @@ def test_reader_answers_or_refuses_whatever_comes() -> None:
         text = changed(SAMPLES[seed % len(SAMPLES)], chance)
         try:
             decoded, letter = Lenience().read(text.encode("utf-8", "surrogatepass"))
-        except Refused:
+        except RequestError:
             continue
         read[decoded.frame.type] += 1
         assert isinstance(decoded.frame.timestamp, int)
@@ -139,7 +139,7 @@ def test_unknown_members_are_free_but_not_without_measure(count: int) -> None:
     if count < MAX_COMMAS:
         assert Lenience().read(text)
     else:
-        with pytest.raises(Refused):
+        with pytest.raises(RequestError):
             Lenience().read(text)
 
 

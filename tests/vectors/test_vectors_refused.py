@@ -15,7 +15,7 @@ from vector_replay import Json, people, vectors
 
 from phantom_messenger.crypto import padding, primitives
 from phantom_messenger.crypto.errors import InvalidKey, InvalidSignature
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 
 LISTED: Final = vectors("refused.json")
 REFUSED: Final = LISTED["refused"]
@@ -39,7 +39,7 @@ def assert_refused(refusals: Refusals, case: Json) -> None:
     assert found is not None, "it was accepted"
     if type(found) is not KINDS[expect["error"]]:
         raise AssertionError(f"{type(found).__name__} instead of {expect['error']}") from found
-    if isinstance(found, Refused):
+    if isinstance(found, RequestError):
         assert str(found.reason) == expect["reason"]
 
 

@@ -29,7 +29,7 @@ from phantom_messenger.crypto.errors import (
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, PeerIdentity
 from phantom_messenger.wire import codec, frames
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 
 NOW: Final = 1_770_000_000_000
 
@@ -40,7 +40,7 @@ KINDS: Final[dict[str, type[Exception]]] = {
     "UndecryptableMessage": UndecryptableMessage,
     "UnknownPreKey": UnknownPreKey,
     "UnknownSuite": UnknownSuite,
-    "Refused": Refused,
+    "Refused": RequestError,
     "TooLong": ValueError,
 }
 """The kinds of refusal and what they are here."""

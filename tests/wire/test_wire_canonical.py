@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phantom_messenger.wire.canonical import canonical, depth, parse_strictly
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.frames import Status
 from phantom_messenger.wire.limits import MAX_DEPTH, MAX_SAFE_INTEGER
 
@@ -38,7 +38,7 @@ PLAIN_JSON = json_values(st.none() | st.booleans() | SAFE_INTEGERS | ASCII, ASCI
 
 
 def reason_of(text: bytes) -> Reason:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         parse_strictly(text)
     return refusal.value.reason
 
@@ -97,7 +97,7 @@ def test_float_is_written_as_rfc_8785_appendix_b_shows(bits: str, expected: byte
 @pytest.mark.parametrize("bits", ["7fffffffffffffff", "7ff0000000000000", "fff0000000000000"])
 def test_float_that_json_does_not_have_is_refused(bits: str) -> None:
     (number,) = struct.unpack(">d", bytes.fromhex(bits))
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         canonical([number])
     assert refusal.value.reason is Reason.NUMBER
 
@@ -120,7 +120,7 @@ def test_written_float_has_no_more_digits_than_it_needs(number: float) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_largest_exact_integer_is_written_and_the_next_refused(sign: int) -> None:
     assert canonical(sign * (2**53 - 1)) == str(sign * 9007199254740991).encode()
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         canonical(sign * 2**53)
     assert refusal.value.reason is Reason.NUMBER
 
@@ -175,7 +175,7 @@ def test_character_that_may_stand_for_itself_does(text: str) -> None:
     ["\ud800", "a\udfff", "\ude02\ud83d", {"\ud800": 1}, ["a", {"b": "\udc00"}], (1, 2), b"bytes", {1, 2}],
 )
 def test_value_that_i_json_does_not_have_is_refused(value: Any) -> None:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         canonical(value)
     assert refusal.value.reason is Reason.JSON
 
@@ -358,12 +358,12 @@ JSON_LOOKING = st.text('{}[]",:\\ue0123456789.-+ truefalsn\ud800')
 @given(st.binary() | JSON_LOOKING.map(lambda text: text.encode("utf-8", "surrogatepass")))
 @settings(deadline=None, max_examples=500)
 def test_strict_parser_only_ever_refuses(text: bytes) -> None:
-    with suppress(Refused):
+    with suppress(RequestError):
         parse_strictly(text)
 
 
 @pytest.mark.parametrize("number", [2.0**53, 1e20, -1e20])
 def test_float_that_would_be_written_as_an_unsafe_integer_is_refused(number: float) -> None:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         parse_strictly(repr(number).encode())
     assert refusal.value.reason is Reason.NUMBER

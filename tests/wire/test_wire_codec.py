@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.canonical import canonical
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode
-from phantom_messenger.wire.codes import MEANINGS, Reason, Refused
+from phantom_messenger.wire.codes import MEANINGS, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER
 
 CLIENT = [
@@ -80,8 +80,8 @@ def test_encoding_is_canonical(frame: frames.Frame) -> None:
 
 @pytest.mark.parametrize("reason", [Reason.MESSAGE_SIZE, Reason.CLOCK])
 def test_encoding_of_an_error_with_details_is_canonical(reason: Reason) -> None:
-    refusal = Refused(reason, field="a", details={"limit": 1})
-    payload = frames.ErrorPayload(code=refusal.code, details=refusal.details, message=refusal.sentence)
+    refusal = RequestError(reason, field="a", details={"limit": 1})
+    payload = frames.ErrorPayload(code=refusal.code, details=refusal.details, message=refusal.message)
     text = encode(frames.Error(payload=payload, timestamp=1))
     assert text == canonical(json.loads(text))
 
@@ -144,7 +144,7 @@ def test_accepted_message_is_accepted_again_after_encoding() -> None:
     text = encode(with_metadata(samples.MESSAGE, b'{"x":1e20}'))
     try:
         frame = decode_client(text).frame
-    except Refused:
+    except RequestError:
         return
     assert decode_client(encode(frame)).frame == frame
 
@@ -156,7 +156,7 @@ def test_type_that_a_client_does_not_know_is_no_refusal(text: bytes) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(frames.RELAY_FRAMES) - set(frames.CLIENT_FRAMES)))
 def test_type_that_only_a_relay_sends_is_refused_from_a_client(name: str) -> None:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         decode_client(encode(samples.FULL_RELAY[name]))
     assert refusal.value.reason is Reason.TYPE
 
@@ -230,7 +230,7 @@ def test_frame_past_the_mailbox_has_no_seq(frame: frames.RelayFrame) -> None:
 
 
 def test_refusal_carries_code_and_sentence_of_its_reason() -> None:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestError) as refusal:
         decode_client(b'{"type":"NOPE"}')
-    assert (refusal.value.code, refusal.value.sentence) == MEANINGS[Reason.TYPE]
+    assert (refusal.value.code, refusal.value.message) == MEANINGS[Reason.TYPE]
     assert refusal.value.details == {"reason": "type"}

@@ -1,7 +1,7 @@
 import pytest
 
 from phantom_messenger.wire import limits
-from phantom_messenger.wire.codes import MEANINGS, RECONNECT_AFTER, CloseCode, ErrorCode, Reason, Refused
+from phantom_messenger.wire.codes import MEANINGS, RECONNECT_AFTER, CloseCode, ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import RateClass
 
 
@@ -60,8 +60,8 @@ def test_no_two_reasons_share_a_sentence() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_refusal_answers_with_the_code_and_sentence_of_its_reason(reason: Reason) -> None:
-    refusal = Refused(reason)
-    assert (refusal.code, refusal.sentence) == MEANINGS[reason]
+    refusal = RequestError(reason)
+    assert (refusal.code, refusal.message) == MEANINGS[reason]
     assert refusal.details == {"reason": reason.value}
     assert type(refusal.details["reason"]) is str
     assert refusal.retry_after is None
@@ -69,7 +69,7 @@ def test_refusal_answers_with_the_code_and_sentence_of_its_reason(reason: Reason
 
 def test_refusal_carries_what_the_client_needs_to_mend_it() -> None:
     details = {"limit": 5}
-    refusal = Refused(Reason.RATE, field="payload.x", retry_after=30_000, details=details)
+    refusal = RequestError(Reason.RATE, field="payload.x", retry_after=30_000, details=details)
     assert refusal.retry_after == 30_000
     assert refusal.details == {"reason": "rate", "limit": 5, "field": "payload.x"}
     assert details == {"limit": 5}

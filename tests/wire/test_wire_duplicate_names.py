@@ -10,7 +10,7 @@ import wire_samples as samples
 
 from phantom_messenger.wire import codec
 from phantom_messenger.wire.canonical import parse_strictly
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from support.amounts import amount
 
 COMMAS: Final = {"id": "m,1", "conversationId": "a, b, c", "audience": "relay.example,com:1,2"}
@@ -21,7 +21,7 @@ def refusal(read: Callable[[bytes], object], text: bytes) -> Reason | None:
     """Why a text is refused, None if it is read."""
     try:
         read(text)
-    except Refused as refused:
+    except RequestError as refused:
         return refused.reason
     return None
 
@@ -116,7 +116,7 @@ def test_control_broken_counting_is_caught(monkeypatch: pytest.MonkeyPatch, brok
     def check(_: object, text: bytes, written: bytes) -> None:
         most = {"nothing is counted": 1 << 30, "escapes are overlooked": 0, "one name twice is let through": 1}[broken]
         if text.count(b",") > written.count(b",") + most:
-            raise Refused(Reason.DUPLICATE_NAME)
+            raise RequestError(Reason.DUPLICATE_NAME)
         if broken == "one name twice is let through" and b"\\" in text:
             parse_strictly(text)
 

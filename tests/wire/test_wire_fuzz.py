@@ -8,7 +8,7 @@ from wire_samples import members, replaced, written
 
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode, request_head
-from phantom_messenger.wire.codes import ErrorCode, Refused
+from phantom_messenger.wire.codes import ErrorCode, RequestError
 
 FRAMES = st.sampled_from(
     [
@@ -64,7 +64,7 @@ def bent_frames(draw: st.DrawFn) -> bytes:
 def client_obeys_or_refuses(text: bytes) -> None:
     try:
         frame = decode_client(text).frame
-    except Refused as refusal:
+    except RequestError as refusal:
         code = refusal.code
     else:
         assert json.loads(encode(frame)) == json.loads(text)
@@ -75,7 +75,7 @@ def client_obeys_or_refuses(text: bytes) -> None:
 def relay_frame_is_read_or_refused(text: bytes) -> None:
     try:
         frame = decode_relay(text)
-    except Refused as refusal:
+    except RequestError as refusal:
         code = refusal.code
     else:
         assert frame is None or decode_relay(encode(frame)) == frame
@@ -111,6 +111,6 @@ def test_client_only_ever_refuses_what_a_relay_sends(text: bytes) -> None:
 @FUZZ
 def test_head_of_any_text_is_read_without_an_error(text: bytes) -> None:
     head = request_head(text)
-    with suppress(Refused):
+    with suppress(RequestError):
         frame = decode_client(text).frame
         assert (head.type, head.id) == (frame.type, frame.id)

@@ -10,7 +10,7 @@ from wire_samples import Path, dotted, found, members, replaced, without, writte
 
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codec import decode_client, decode_relay, encode
-from phantom_messenger.wire.codes import ErrorCode, Reason, Refused
+from phantom_messenger.wire.codes import ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_ENCRYPTED_CHARS, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 
 Decode = Callable[[bytes], object]
@@ -25,8 +25,8 @@ LEAST: Final[list[tuple[Decode, frames.Frame]]] = [
 Case = tuple[Decode, Any, Path]
 
 
-def refusal_of(decode: Decode, text: bytes) -> Refused:
-    with pytest.raises(Refused) as refusal:
+def refusal_of(decode: Decode, text: bytes) -> RequestError:
+    with pytest.raises(RequestError) as refusal:
         decode(text)
     return refusal.value
 

@@ -16,7 +16,7 @@ from phantom_messenger import labels
 from phantom_messenger.wire import frames, signing
 from phantom_messenger.wire.canonical import canonical
 from phantom_messenger.wire.codec import decode_client, encode, signed_text
-from phantom_messenger.wire.codes import Refused
+from phantom_messenger.wire.codes import RequestError
 
 SIGNED: dict[str, Any] = {
     f"{name}-{size}": rows[name]
@@ -236,5 +236,5 @@ def test_no_bit_of_the_text_can_flip_unseen(frame: frames.SignedFrame) -> None:
             continue
         for bit in range(8):
             flipped = text[:place] + bytes([text[place] ^ 1 << bit]) + text[place + 1 :]
-            with suppress(Refused):
+            with suppress(RequestError):
                 assert decode_client(flipped).signed_text != signed_text(frame)

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import codec, frames, signing
-from phantom_messenger.wire.codes import ErrorCode, Reason, Refused
+from phantom_messenger.wire.codes import ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER, RATES, RateClass
 
 PING_MS: Final = 25_000
@@ -148,7 +148,7 @@ class Link:
             return self._lose("the relay sent something that is not of the protocol")
         try:
             frame = codec.decode_relay(text.encode())
-        except (Refused, UnicodeEncodeError):
+        except (RequestError, UnicodeEncodeError):
             return self._lose("the relay sent something that is not of the protocol")
         match frame:
             case None:

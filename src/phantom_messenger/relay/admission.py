@@ -14,7 +14,7 @@ from phantom_messenger.relay.quota import Quota, Spent
 from phantom_messenger.relay.rules import RULES, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
 
 KEY_BYTES: Final = 32
@@ -62,7 +62,7 @@ class Admission:
             now: monotonic milliseconds.
 
         Raises:
-            Refused: ``OVERLOAD``, ``RATE`` or ``CLOCK``.
+            RequestError: ``OVERLOAD``, ``RATE`` or ``CLOCK``.
         """
         rule = RULES[type(frame)]
         is_login = isinstance(frame, frames.Auth)
@@ -71,9 +71,9 @@ class Admission:
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.login``.
         key = session.user_id or session.address
         if not is_login and (wait := self.limiter.take(rule.rate, key, now)):
-            raise Refused(Reason.RATE, retry_after=wait)
+            raise RequestError(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - (wall := self._clock.wall_ms())) > CLOCK_TOLERANCE_MS:
-            raise Refused(Reason.CLOCK, details={"serverTime": wall})
+            raise RequestError(Reason.CLOCK, details={"serverTime": wall})
         if is_login:  # a connection has one try: without a proof it costs one signature check and no more
             session.state = State.AUTHENTICATING
 
@@ -91,11 +91,11 @@ class Admission:
         """Count bytes that are to be stored for a frame; if it is answered with an error they are given back.
 
         Raises:
-            Refused: ``QUOTA``, with the time until which its address has to wait.
+            RequestError: ``QUOTA``, with the time until which its address has to wait.
         """
         spent = Spent(admitted.session.mark, size, self._clock.monotonic_ms())
         if wait := self.quota.take(*spent):
-            raise Refused(Reason.QUOTA, retry_after=wait)
+            raise RequestError(Reason.QUOTA, retry_after=wait)
         admitted.spent = spent
 
     def try_spend(self, session: Session, size: int) -> Spent | None:
@@ -117,13 +117,13 @@ class Admission:
 
     # --- overload -----------------------------------------------------------------
 
-    def _overloaded(self, now: int) -> Refused:
+    def _overloaded(self, now: int) -> RequestError:
         if not self._overload_refused:
             log(Event.OVERLOADED)
         self._overload_refused += 1
         self._overloaded_at = now
         spread = self._overload_refused % OVERLOAD_STEPS * OVERLOAD_STEP_MS
-        return Refused(Reason.OVERLOAD, retry_after=OVERLOAD_RETRY_MS + spread)
+        return RequestError(Reason.OVERLOAD, retry_after=OVERLOAD_RETRY_MS + spread)
 
     def log_end_of_overload(self, now: int) -> None:
         """Log once that nothing has been refused for a while."""

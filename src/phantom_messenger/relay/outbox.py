@@ -32,7 +32,7 @@ class Outbox:
         now: monotonic milliseconds.
     """
 
-    __slots__ = ("_bytes", "_connection", "_messages", "_moved_at", "_acked")
+    __slots__ = ("_acked", "_bytes", "_connection", "_messages", "_moved_at")
 
     def __init__(self, connection: Connection, now: int) -> None:
         self._connection = connection

@@ -22,7 +22,7 @@ from phantom_messenger.relay.records import Item, ItemKind
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.canonical import canonical, parse_strictly
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES
 
 MAX_LOOSE_ID_CHARS: Final = 128
@@ -91,7 +91,7 @@ class Letter:
         is_proper: whether the strict reading took it.
 
     Raises:
-        Refused: it has no canonical form.
+        RequestError: it has no canonical form.
     """
 
     def __init__(self, text: bytes, session: "Lenience", *, is_proper: bool) -> None:
@@ -122,7 +122,7 @@ class Letter:
             Whether a reading verified, and this letter if anything about it is loose.
 
         Raises:
-            Refused: ``PREKEY_SIGNATURE``.
+            RequestError: ``PREKEY_SIGNATURE``.
         """
         key, signature, text = check
         if not verified:
@@ -185,11 +185,11 @@ class Lenience:
             The frame, and if it is one of the reference's that are signed, what it was made from.
 
         Raises:
-            Refused: it is none of the reference's messages, or not whole.
+            RequestError: it is none of the reference's messages, or not whole.
         """
         try:
             decoded, is_proper = codec.decode_client(text), True
-        except Refused as refused:
+        except RequestError as refused:
             if refused.reason not in _FORGIVEN or text.count(b",") > MAX_COMMAS:
                 raise
             whole, is_proper = parse_strictly(text), False
@@ -249,7 +249,7 @@ def _has_proper_prekey(frame: frames.ClientFrame, identity: bytes, verify: Verif
     raw, signature = base64.b64decode(key), base64.b64decode(mark)
     verdicts = verify([(identity, signature, text) for text in (signing.signed_prekey_bytes(raw), raw, key.encode())])
     if not any(verdicts):
-        raise Refused(Reason.PREKEY_SIGNATURE)
+        raise RequestError(Reason.PREKEY_SIGNATURE)
     return verdicts[0]
 
 
@@ -331,7 +331,7 @@ def _held(name: str, value: str, ids: dict[str, str]) -> str:
     except msgspec.ValidationError:
         pass
     if not (value and len(value) <= MAX_LOOSE_ID_CHARS and value.isprintable()):
-        raise Refused(Reason.FIELD, field=name if name == "id" else f"payload.{name}")
+        raise RequestError(Reason.FIELD, field=name if name == "id" else f"payload.{name}")
     ids[name] = value
     return other
 

@@ -27,7 +27,7 @@ from phantom_messenger.relay.reference import Lenience, Letter
 from phantom_messenger.relay.rules import REFUSED, RULES, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, limits
-from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+from phantom_messenger.wire.codes import CloseCode, Reason, RequestError
 
 PROTOCOL_VERSION = 1
 
@@ -138,13 +138,13 @@ class Relay:
         try:
             kind = codec.read_kind(text)
             if reason := REFUSED[session.state].get(kind):  # its contents need not be read
-                raise Refused(reason)
+                raise RequestError(reason)
             if session.reference is None:
                 decoded = codec.decode_client(text, kind)
             else:
                 decoded, letter = session.reference.read(text)
             core.admission.admit(session, decoded.frame, now)
-        except Refused as refused:
+        except RequestError as refused:
             self._refuse(session, refused, codec.request_head(text))
             return
         check = _signature_check(session, decoded, letter)
@@ -154,7 +154,7 @@ class Relay:
         """A binary message has arrived; the protocol has none."""
         if session.state is State.CLOSED:
             return
-        self._core.replies.reply_error(session, Refused(Reason.BINARY), UNSET)
+        self._core.replies.reply_error(session, RequestError(Reason.BINARY), UNSET)
         self._core.replies.close(session, CloseCode.INVALID_MESSAGE, "binary message")
 
     def writable(self, session: Session) -> None:
@@ -194,14 +194,14 @@ class Relay:
         for session in self._core.hub:
             self._core.replies.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
 
-    def _refuse(self, session: Session, refused: Refused, request: codec.Request) -> None:
+    def _refuse(self, session: Session, refused: RequestError, request: codec.Request) -> None:
         core = self._core
         if session.state is not State.OPEN:
             if request.type == "AUTH" and session.state is State.CONNECTED:
                 refuse_login(core, session, refused, request.id)
                 return
             if request.type not in (None, "AUTH", "PING"):
-                core.replies.reply_error(session, Refused(Reason.NOT_AUTHENTICATED), request.id)
+                core.replies.reply_error(session, RequestError(Reason.NOT_AUTHENTICATED), request.id)
                 core.replies.close(session, CloseCode.AUTHENTICATION_REQUIRED, "authentication required")
                 return
         core.replies.reply_error(session, refused, request.id)

@@ -11,7 +11,7 @@ from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
-from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+from phantom_messenger.wire.codes import CloseCode, Reason, RequestError
 
 RETRY_STORAGE_MS = 5_000
 """When to try again after the relay could not store: a full disk is not freed faster."""
@@ -56,7 +56,7 @@ class Replies:
                 kept.append(session)
         return kept
 
-    def reply_error(self, session: Session, refused: Refused, request: Id) -> None:
+    def reply_error(self, session: Session, refused: RequestError, request: Id) -> None:
         """Answer with ERROR and count it; too many of a kind close the connection."""
         self.send(
             session,
@@ -64,7 +64,7 @@ class Replies:
                 id=request,
                 payload=frames.ErrorPayload(
                     code=refused.code,
-                    message=refused.sentence,
+                    message=refused.message,
                     details=refused.details,
                     retry_after=UNSET if refused.retry_after is None else refused.retry_after,
                 ),
@@ -77,7 +77,7 @@ class Replies:
     def reply_failure(self, session: Session, error: Exception, request: Id) -> None:
         """Answer for a handler that has raised this."""
         match error:
-            case Refused():
+            case RequestError():
                 self.reply_error(session, error, request)
             case AccountGoneError():
                 self.close(session, CloseCode.NORMAL, "account deleted")
@@ -87,7 +87,7 @@ class Replies:
                 if session.state is not State.CLOSED:
                     self.reply_error(session, storage_error(error), request)
             case _:
-                self.reply_error(session, Refused(Reason.INTERNAL), request)
+                self.reply_error(session, RequestError(Reason.INTERNAL), request)
                 self.fail(session, error)
 
     def close(self, session: Session, code: CloseCode, reason: str, *, wait_for_close: bool = True) -> None:
@@ -111,6 +111,6 @@ class Replies:
         self.close(session, CloseCode.SERVER_ERROR, "internal error")
 
 
-def storage_error(failed: CommandFailed) -> Refused:
+def storage_error(failed: CommandFailed) -> RequestError:
     """The answer for what could not be stored."""
-    return Refused(Reason.STORAGE if failed.is_out_of_space else Reason.INTERNAL, retry_after=RETRY_STORAGE_MS)
+    return RequestError(Reason.STORAGE if failed.is_out_of_space else Reason.INTERNAL, retry_after=RETRY_STORAGE_MS)

@@ -14,7 +14,7 @@ from phantom_messenger.relay.records import ItemKind
 from phantom_messenger.relay.reference import Lenience
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
+from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_STRIKES, MAX_TRANSPORT_BYTES
 
 
@@ -47,7 +47,7 @@ class Strikes:
     malformed: Window = field(default_factory=lambda: Window(MAX_STRIKES - 1))
     forged: Window = field(default_factory=lambda: Window(MAX_STRIKES - 1))
 
-    def count(self, refused: Refused, now: int) -> CloseCode | None:
+    def count(self, refused: RequestError, now: int) -> CloseCode | None:
         """Count a refusal; the code to close with if it was one too many."""
         if refused.reason is Reason.RATE:
             window, code = self.refused, CloseCode.RATE_LIMITED

@@ -1,7 +1,7 @@
 """Canonical JSON (RFC 8785, JCS) and the I-JSON rules that make it unambiguous (RFC 7493).
 
-What is signed is canonical text, so two parties must never write one value in two
-ways, nor read two values from one text.
+Signatures cover canonical text, so two programs must never write one value in two ways, nor
+read two values from one text.
 """
 
 import json
@@ -12,20 +12,20 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.limits import MAX_DEPTH, MAX_SAFE_INTEGER
 
 _encode_scalar = msgspec.json.Encoder().encode
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+', re.DOTALL)
-"""A whole string, closed or not: brackets in it do not count."""
+"""A whole string, terminated or not: brackets in it do not count."""
 
 _AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _OPEN: Final = ord("[")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 _LEAST_WITH_EXPONENT: Final = 1e21
-"""From here on ECMAScript writes a number with an exponent."""
+"""From here on ECMAScript writes numbers with an exponent."""
 
 
 def canonical(value: Any) -> bytes:
@@ -39,13 +39,13 @@ def canonical(value: Any) -> bytes:
         UTF-8 bytes, as RFC 8785 section 3.2 prescribes.
 
     Raises:
-        Refused: with ``NUMBER`` or ``JSON`` for a value that I-JSON does not have.
+        RequestError: with ``NUMBER`` or ``JSON`` for a value that I-JSON does not have.
     """
     return b"".join(_parts(value))
 
 
 def canonical_within(value: Any, most: int) -> bytes | None:
-    """As ``canonical``, or None as soon as it has more than ``most`` bytes: no more of it is written."""
+    """As ``canonical``, but stops and returns None as soon as there are more than ``most`` bytes."""
     parts: list[bytes] = []
     for part in _parts(value):
         most -= len(part)
@@ -63,7 +63,7 @@ def _parts(value: Any) -> Iterator[bytes]:
             yield _encode_scalar(value)
         case int():
             if abs(value) > MAX_SAFE_INTEGER:
-                raise Refused(Reason.NUMBER)
+                raise RequestError(Reason.NUMBER)
             yield b"%d" % value
         case float():
             yield _float(value).encode()
@@ -75,7 +75,7 @@ def _parts(value: Any) -> Iterator[bytes]:
         case dict():
             # RFC 8785 section 3.2.3: names are ordered as arrays of UTF-16 code units.
             if not all(isinstance(name, str) for name in value):
-                raise Refused(Reason.JSON)
+                raise RequestError(Reason.JSON)
             names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
             for index, name in enumerate(names):
                 yield b"," if index else b"{"
@@ -84,20 +84,20 @@ def _parts(value: Any) -> Iterator[bytes]:
                 yield from _parts(value[name])
             yield b"}" if value else b"{}"
         case _:
-            raise Refused(Reason.JSON)
+            raise RequestError(Reason.JSON)
 
 
 def _string(value: str) -> bytes:
     try:
         return _encode_scalar(value)
     except UnicodeEncodeError:
-        raise Refused(Reason.JSON) from None
+        raise RequestError(Reason.JSON) from None
 
 
 def _float(value: float) -> str:
     """Write a float as ECMAScript's Number::toString does (RFC 8785 section 3.2.2.3)."""
     if not math.isfinite(value):
-        raise Refused(Reason.NUMBER)
+        raise RequestError(Reason.NUMBER)
     if value == 0:
         return "0"
     mantissa, _, exponent = f"{value!r}e0".partition("e")
@@ -125,13 +125,13 @@ def parse_strictly(text: bytes, *, levels: int = MAX_DEPTH) -> Any:
 
     Args:
         text: UTF-8 bytes.
-        levels: of nesting that it may have.
+        levels: of nesting that are allowed.
 
     Raises:
-        Refused: ``JSON``, ``DUPLICATE_NAME``, ``TOO_DEEP`` or ``NUMBER``.
+        RequestError: ``JSON``, ``DUPLICATE_NAME``, ``TOO_DEEP`` or ``NUMBER``.
     """
     if depth(text) > levels:
-        raise Refused(Reason.TOO_DEEP)
+        raise RequestError(Reason.TOO_DEEP)
     try:
         return json.loads(
             text.decode(),
@@ -141,11 +141,11 @@ def parse_strictly(text: bytes, *, levels: int = MAX_DEPTH) -> Any:
             parse_float=_finite,
         )
     except (UnicodeDecodeError, json.JSONDecodeError):
-        raise Refused(Reason.JSON) from None
+        raise RequestError(Reason.JSON) from None
 
 
 def depth(text: bytes) -> int:
-    """Count how deep arrays and objects nest, without recursion; beyond ``MAX_DEPTH`` no further than that."""
+    """How deep arrays and objects nest, without recursion; counts no further than just beyond ``MAX_DEPTH``."""
     brackets = _STRING.sub(b"", text).translate(_AS_SQUARE, _NO_BRACKETS)
     rest = brackets
     for passes in range(MAX_DEPTH + 1):
@@ -162,30 +162,30 @@ def depth(text: bytes) -> int:
 
 
 def commas(text: bytes) -> int:
-    """Count the commas between members and elements: how much there is to be made of a text."""
+    """The number of commas between members and elements: a bound on what parsing would create."""
     return _STRING.sub(b"", text).count(b",")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Refused(Reason.DUPLICATE_NAME)
+        raise RequestError(Reason.DUPLICATE_NAME)
     return found
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise Refused(Reason.NUMBER)
+    raise RequestError(Reason.NUMBER)
 
 
 def _safe_integer(digits: str) -> int:
     if len(digits) > len(str(MAX_SAFE_INTEGER)) + 1 or abs(number := int(digits)) > MAX_SAFE_INTEGER:
-        raise Refused(Reason.NUMBER)
+        raise RequestError(Reason.NUMBER)
     return number
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
-    # Canonical form writes these as integers, which would then be beyond what is safe.
+    # Canonical form writes these as integers, which would then be unsafe.
     if not math.isfinite(number) or MAX_SAFE_INTEGER < abs(number) < _LEAST_WITH_EXPONENT:
-        raise Refused(Reason.NUMBER)
+        raise RequestError(Reason.NUMBER)
     return number

@@ -1,7 +1,7 @@
 """Bytes to frames and back.
 
 ``decode_client`` is what the relay uses, ``decode_relay`` what a client uses.
-Both return a frame that is valid in form, or raise ``Refused`` with the answer.
+Both return a frame that is valid in form, or raise ``RequestError`` with the answer.
 
 Duplicate names are the one thing that the fast parser cannot see: it keeps the last
 member. ``_check_names`` finds them by comparing the text with the canonical form of what was
@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw, Struct
 from phantom_messenger.wire import frames, limits, splice
 from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.canonical import canonical_within, commas, parse_strictly
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.limits import (
     MAX_DEPTH,
     MAX_ENCRYPTED_CHARS,
@@ -124,13 +124,13 @@ def decode_client(text: bytes, kind: str = "") -> Decoded:
         kind: its type, if that was read already.
 
     Raises:
-        Refused: 1001 or 1006 with the reason; ``details`` name the field.
+        RequestError: 1001 or 1006 with the reason; ``details`` name the field.
     """
     if len(text) > MAX_MESSAGE_BYTES:
-        raise Refused(Reason.MESSAGE_SIZE, details={"limit": MAX_MESSAGE_BYTES})
+        raise RequestError(Reason.MESSAGE_SIZE, details={"limit": MAX_MESSAGE_BYTES})
     decoder = _CLIENT.get(kind or _read(_HEAD, text).type)
     if decoder is None:
-        raise Refused(Reason.TYPE)
+        raise RequestError(Reason.TYPE)
     frame, written = _checked(_read(decoder, text), text)
     is_signed = getattr(frame, "signature", UNSET) is not UNSET
     return Decoded(frame, splice.without_signature(written) if is_signed else written)
@@ -140,11 +140,11 @@ def decode_relay(text: bytes) -> frames.RelayFrame | None:
     """Read what a relay sent; ``None`` for a type this version does not know.
 
     Raises:
-        Refused: the relay broke the protocol.
+        RequestError: the relay broke the protocol.
     """
     kind = _read(_HEAD, text).type
     if not kind:
-        raise Refused(Reason.TYPE)
+        raise RequestError(Reason.TYPE)
     decoder = _RELAY.get(kind)
     return None if decoder is None else _checked(_read(decoder, text), text)[0]
 
@@ -218,7 +218,7 @@ def check_base64(part: Struct) -> None:
     """Refuse base64 that is not canonical or has the wrong length, anywhere in a frame.
 
     Raises:
-        Refused: ``BASE64`` with the field's path.
+        RequestError: ``BASE64`` with the field's path.
     """
     _check_part(part, "")
 
@@ -239,14 +239,14 @@ def _read(decoder: msgspec.json.Decoder[S], text: bytes) -> S:
         elif unknown := _NAMED_FIELD.search(message):
             field = unknown[1]
         elif message.startswith("Expected `object`"):
-            raise Refused(Reason.JSON) from None
+            raise RequestError(Reason.JSON) from None
         else:
-            raise Refused(Reason.FIELD) from None
-        raise Refused(Reason.TYPE if field == "type" else Reason.FIELD, field=field) from None
+            raise RequestError(Reason.FIELD) from None
+        raise RequestError(Reason.TYPE if field == "type" else Reason.FIELD, field=field) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(Reason.JSON) from None
+        raise RequestError(Reason.JSON) from None
     except RecursionError:
-        raise Refused(Reason.TOO_DEEP) from None
+        raise RequestError(Reason.TOO_DEEP) from None
 
 
 def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
@@ -258,7 +258,7 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
     if isinstance(frame, frames.Message | frames.RoutedMessage):
         payload = frame.payload
         if len(payload.encrypted) > MAX_ENCRYPTED_CHARS:
-            raise Refused(Reason.ENCRYPTED_SIZE, details={"limit": MAX_ENCRYPTED_CHARS})
+            raise RequestError(Reason.ENCRYPTED_SIZE, details={"limit": MAX_ENCRYPTED_CHARS})
         if payload.metadata is not UNSET:
             payload = msgspec.structs.replace(payload, metadata=Raw(_canonical_metadata(bytes(payload.metadata))))
             frame = msgspec.structs.replace(frame, payload=payload)
@@ -277,7 +277,7 @@ def _check_names(frame: frames.Frame, text: bytes, written: bytes) -> None:
     with the first of two.
     """
     if text.count(b",") > written.count(b","):
-        raise Refused(Reason.DUPLICATE_NAME)
+        raise RequestError(Reason.DUPLICATE_NAME)
     # An escape can hide a comma of a string, and the details of an error can hold anything.
     if b"\\" in text or isinstance(frame, frames.Error | frames.AuthFailure):
         parse_strictly(text)
@@ -295,12 +295,12 @@ def _canonical_metadata(written: bytes) -> bytes:
         _METADATA.decode(written)
     except msgspec.ValidationError as error:
         found = _PATH.search(str(error))
-        raise Refused(Reason.FIELD, field="payload.metadata" + (f".{found[1]}" if found else "")) from None
+        raise RequestError(Reason.FIELD, field="payload.metadata" + (f".{found[1]}" if found else "")) from None
     return text
 
 
-def _metadata_size() -> Refused:
-    return Refused(Reason.METADATA_SIZE, details={"limit": MAX_METADATA_BYTES})
+def _metadata_size() -> RequestError:
+    return RequestError(Reason.METADATA_SIZE, details={"limit": MAX_METADATA_BYTES})
 
 
 def _check_part(part: Struct, path: str) -> None:
@@ -308,7 +308,7 @@ def _check_part(part: Struct, path: str) -> None:
         value = getattr(part, name)
         if length is not None:
             if value is not UNSET and not _is_base64(value, *length):
-                raise Refused(Reason.BASE64, field=path + written)
+                raise RequestError(Reason.BASE64, field=path + written)
         elif isinstance(value, Struct):
             _check_part(value, f"{path}{written}.")
         elif isinstance(value, list):

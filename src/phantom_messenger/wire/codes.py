@@ -1,7 +1,7 @@
-"""Error codes, close codes and the fixed sentence for every reason a frame can be refused.
+"""Error codes, close codes, and the fixed message for every reason a frame can be refused.
 
-The numbers and their names are those of the protocol reference; ``Reason`` is the
-stable word in ``details.reason``. Nothing else about a failure ever reaches a peer.
+The numbers and their names are those of the protocol reference; ``Reason`` is the stable
+identifier in ``details.reason``. A peer never learns anything else about a failure.
 """
 
 from enum import IntEnum, StrEnum
@@ -43,7 +43,7 @@ RECONNECT_AFTER: Final = frozenset(
 
 
 class Reason(StrEnum):
-    """The stable word in ``details.reason`` of an ERROR frame."""
+    """The stable identifier in ``details.reason`` of an ERROR frame."""
 
     JSON = "json"
     DUPLICATE_NAME = "duplicate-name"
@@ -115,14 +115,14 @@ MEANINGS: Final[dict[Reason, tuple[ErrorCode, str]]] = {
 }
 
 
-class Refused(Exception):
-    """A frame that is answered with an error instead of being obeyed.
+class RequestError(Exception):
+    """A frame that is answered with an ERROR.
 
     Args:
-        reason: the stable word; it decides code and sentence.
+        reason: the stable identifier; it determines code and message.
         field: dotted path of the offending field, if one is to blame.
         retry_after: milliseconds after which the same frame may be sent again.
-        details: further members of ``details``; plain JSON values.
+        details: further members of ``details``: plain JSON values.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Refused(Exception):
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.code, self.sentence = MEANINGS[reason]
+        self.code, self.message = MEANINGS[reason]
         self.retry_after = retry_after
         self.details: dict[str, Any] = {"reason": str(reason), **(details or {})}
         if field is not None:

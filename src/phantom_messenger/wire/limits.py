@@ -11,7 +11,7 @@ MAX_MESSAGE_BYTES: Final = 65_536
 """One WebSocket message as received, in bytes (reference: 64 KB)."""
 
 MAX_ENCRYPTED_CHARS: Final = 61_440
-"""Characters of the base64 text in ``encrypted`` (reference: 60 KB), so 46,080 bytes of ciphertext."""
+"""Characters of base64 in ``encrypted`` (reference: 60 KB), that is 46,080 bytes of ciphertext."""
 
 MAX_METADATA_BYTES: Final = 1_024
 """Bytes of the canonical JSON of ``metadata`` (reference: 1 KB)."""
@@ -20,16 +20,16 @@ MAX_DEPTH: Final = 8
 """Nesting of JSON; deeper input only serves to exhaust a parser's stack."""
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
-"""Largest integer that every JSON implementation carries exactly (RFC 7493 section 2.2)."""
+"""The largest integer that every JSON implementation represents exactly (RFC 7493 section 2.2)."""
 
 MAX_TRANSPORT_BYTES: Final = 1_048_576
 """A frame or assembled message above this closes the connection with 1009, unread."""
 
 MAX_EARLY_BYTES: Final = 4_096
-"""The same before login: nothing that is legal then is a quarter as long, and strangers get no more memory."""
+"""The same before login: nothing legal then is even a quarter as long, and strangers get no more memory."""
 
 MAX_HALF_BYTES: Final = 8_388_608
-"""What a relay holds of all unfinished messages; beyond it, who holds the most is closed with 1009."""
+"""What a relay holds of all incomplete messages; beyond it, the connection that holds the most is closed with 1009."""
 
 MAX_CONTROL_FRAMES: Final = 60
 """Pings, pongs and closes of one connection in a minute; more closes with 4002."""
@@ -51,19 +51,19 @@ CLOCK_TOLERANCE_MS: Final = 300_000
 CHALLENGE_BYTES: Final = 32
 MAX_BACKLOG: Final = 1_000
 MAX_STRANGER_BACKLOG: Final = 100
-"""How much of a backlog one sender whom the recipient never answered may fill."""
+"""How much of a backlog a sender may fill whom the recipient never answered."""
 
 MAX_STRANGERS_BACKLOG: Final = 500
-"""How full a backlog may be for a sender whom the recipient never answered: the rest is kept for contacts."""
+"""How full a backlog may be for a sender whom the recipient never answered; the rest is kept for contacts."""
 
 MAX_KEY_EXCHANGE_BACKLOG: Final = 100
-"""Key exchanges of strangers in a mailbox; contacts, who have two at most, are not counted out."""
+"""Key exchanges of strangers in a mailbox; contacts, who have two at most, are always admitted."""
 
 MAX_RECEIPT_BACKLOG: Final = 1_000
-"""Receipts of one contact in a mailbox: as many as messages that can have waited for them."""
+"""Receipts of one contact in a mailbox: as many as messages can have waited for that contact."""
 
 MAX_BLOCKED: Final = 1_000
-"""Users whom one user can have blocked."""
+"""Users that one user can block."""
 
 MAX_ONE_TIME_PREKEYS: Final = 200
 """One-time prekeys of one kind that the relay keeps for a user."""
@@ -80,7 +80,7 @@ MAX_KEM_PREKEYS_PER_PUBLISH: Final = 30
 
 
 class RateClass(StrEnum):
-    """What a sliding-minute limit counts; the first five rows are the reference's."""
+    """What a limit counts in a sliding minute; the first five are the reference's."""
 
     AUTH = "AUTH"
     MESSAGE = "MESSAGE"
@@ -103,11 +103,11 @@ RATES: Final[dict[RateClass, int]] = {
     RateClass.ACK: 6_000,
     RateClass.BLOCK: 30,
 }
-"""Requests in any RATE_WINDOW_MS. ACK: a full backlog read and answered thrice over stays below it."""
+"""Requests in any RATE_WINDOW_MS. ACK: reading and answering a full backlog three times stays below it."""
 
 MAX_CONNECTIONS_PER_ADDRESS: Final = 10
 CONNECTION_TIMEOUT_MS: Final = 30_000
 """From the WebSocket handshake to AUTH_SUCCESS."""
 IDLE_TIMEOUT_MS: Final = 300_000
 MAX_STRIKES: Final = 10
-"""Refusals, malformed messages or bad signatures in a minute; at the tenth the connection is closed."""
+"""Refusals, malformed messages or bad signatures in a minute; the tenth closes the connection."""

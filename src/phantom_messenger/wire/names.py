@@ -1,7 +1,7 @@
-"""Names of relays, host[:port], in one form, so that those of a login, a header and a setting can be compared.
+"""Names of relays, host[:port], in one normal form, so that a login, a header and a setting can be compared.
 
-A host has many spellings: capitals, a final dot, another form of an IPv6 address, letters that are no ASCII
-(RFC 5890). What is compared as text must have one.
+A host has many spellings: capitals, a final dot, other forms of an IPv6 address, letters beyond ASCII (RFC 5890).
+What is compared as text must have only one.
 """
 
 import ipaddress
@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 MAX_HOST_CHARS: Final = 253
-"""Of a domain name (RFC 1035 section 3.1, without its length bytes)."""
+"""Length of a domain name (RFC 1035 section 3.1, without its length bytes)."""
 
 MAX_NAME_CHARS: Final = MAX_HOST_CHARS + len(".:65535")
 
@@ -21,13 +21,13 @@ _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 
 def split_name(name: str) -> tuple[str, int | None]:
-    """The host of a name in its one form, and the port if there is one.
+    """The host of a name in its normal form, and the port if there is one.
 
     Args:
         name: host[:port], as a client dials it; an IPv6 address in brackets.
 
     Raises:
-        ValueError: nobody can dial it; the message goes on behind the name.
+        ValueError: it cannot be dialled; the message is meant to follow the name.
     """
     if len(name) > MAX_NAME_CHARS:
         raise ValueError("is longer than a domain name can be")
@@ -44,7 +44,7 @@ def split_name(name: str) -> tuple[str, int | None]:
 
 
 def normal_host(host: str) -> str:
-    """A host in its one form: an address in brackets if it is IPv6, or a domain name in ASCII and small letters.
+    """A host in its normal form: an address (in brackets if it is IPv6), or a domain name in lower-case ASCII.
 
     Args:
         host: a domain name, or an address with or without brackets.
@@ -54,7 +54,7 @@ def normal_host(host: str) -> str:
     """
     bare = host[1:-1] if host.startswith("[") else host
     try:
-        # Behind '%' stands the zone of an IPv6 address (RFC 6874); behind an IPv4 address, part of another name.
+        # '%' is followed by the zone of an IPv6 address (RFC 6874); in any other host it is part of the name.
         address = ipaddress.ip_address(bare.partition("%")[0] if ":" in bare else bare)
     except ValueError:
         return _domain(host)
@@ -64,7 +64,7 @@ def normal_host(host: str) -> str:
 
 
 def join_name(host: str, port: int | None) -> str:
-    """host[:port] of what ``split_name`` has split."""
+    """The inverse of ``split_name``."""
     return host if port is None else f"{host}:{port}"
 
 

@@ -1,7 +1,7 @@
 """What each frame does, one function each, begun in the order of arrival.
 
 A handler is a generator. It checks a frame, yields what it wants stored, and answers from the result: nobody is
-answered before the store has it. It raises ``Refused`` for what it does not obey.
+answered before the store has it. It raises ``RequestError`` for what it does not obey.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from phantom_messenger.relay.handlers import account, keys, login, messages, pre
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 
 HANDLERS: Final[dict[type[frames.Frame], Callable[[Core, AdmittedFrame, Any], Steps]]] = {
     frames.Auth: login.authenticate,
@@ -45,11 +45,11 @@ def handle(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> St
         if admitted.letter is not None and admitted.check is not None:
             verdict, admitted.loose = admitted.letter.judged(frame, admitted.check, verdict is True, core.verify)
         if verdict is not True:
-            raise verdict or Refused(Reason.SIGNATURE)
+            raise verdict or RequestError(Reason.SIGNATURE)
         yield from HANDLERS[type(frame)](core, admitted, frame)
     except Exception as error:  # noqa: BLE001 - the boundary: one client's failure is not the others'
         core.admission.give_back(admitted)
-        if isinstance(frame, frames.Auth) and isinstance(error, Refused):
+        if isinstance(frame, frames.Auth) and isinstance(error, RequestError):
             login.refuse_login(core, session, error, frame.id)
         else:
             core.replies.reply_failure(session, error, frame.id)

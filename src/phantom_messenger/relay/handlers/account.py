@@ -10,7 +10,7 @@ from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import CloseCode, Reason, Refused
+from phantom_messenger.wire.codes import CloseCode, Reason, RequestError
 
 BLOCK_BYTES: Final = 256
 """About what a block takes in the store."""
@@ -30,7 +30,7 @@ def block(core: Core, admitted: AdmittedFrame, frame: frames.Block) -> Steps:
     """
     session, other = admitted.session, frame.payload.user_id
     if other == session.user_id:
-        raise Refused(Reason.FIELD, field="payload.userId")
+        raise RequestError(Reason.FIELD, field="payload.userId")
     if frame.payload.blocked:
         core.admission.spend(admitted, BLOCK_BYTES)
         yield from _block(core, session, other)
@@ -44,7 +44,7 @@ def _block(core: Core, session: Session, other: str) -> Steps:
     while not is_complete:  # what waits of theirs is deleted part by part
         blocked: Blocked | None = yield Block(actor=session.actor, other=other)
         if blocked is None:
-            raise Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
+            raise RequestError(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
         is_complete = blocked.is_complete
         if blocked.was_contact and core.hub.visible_presence(session.user_id) is not frames.PresenceStatus.OFFLINE:
             # As if the user had set it: what they believed would stay for ever.

@@ -31,7 +31,7 @@ from phantom_messenger.relay.records import (
     SignedKey,
 )
 from phantom_messenger.wire import codec, frames, signing
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 
 
 def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExchangeInit) -> Steps:
@@ -70,12 +70,12 @@ def key_exchange_response(core: Core, admitted: AdmittedFrame, frame: frames.Key
         _check_dh_key(payload.one_time_pre_key, "payload.oneTimePreKey")
     if payload.kem_pre_key is not UNSET:
         if payload.kem_pre_key_signature is UNSET:
-            raise Refused(Reason.FIELD, field="payload.kemPreKeySignature")
+            raise RequestError(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
     item = _exchange_item(admitted, frame, "response")
     target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
     if target is None:
-        raise Refused(Reason.FIELD, field="payload.targetId")
+        raise RequestError(Reason.FIELD, field="payload.targetId")
     exchanged = yield from _exchange(core, admitted, target, item, signature, wants_bundle=False)
     if exchanged.item is not None:
         core.mailboxes.deliver(target, exchanged.item)
@@ -91,7 +91,7 @@ def prekey_publish(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyPubl
     core.admission.spend(admitted, publication.size)
     counts: PreKeyCounts | None = yield PublishPreKeys(actor=session.actor, publication=publication)
     if counts is None:
-        raise Refused(Reason.PREKEY_FULL)
+        raise RequestError(Reason.PREKEY_FULL)
     core.replies.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
 
 
@@ -122,7 +122,7 @@ def _exchange(
         result: Exchanged | AppendRefusal = yield command
         if isinstance(result, AppendRefusal):
             raise append_error(result)
-    except (Refused, CommandFailed):
+    except (RequestError, CommandFailed):
         if signature is not None:
             core.admission.seen_exchanges.discard(signature)
         raise
@@ -143,20 +143,20 @@ def _exchange_item(
 
 def _check_identity(public_key: bytes, identity_key: str) -> None:
     if base64.b64decode(identity_key) != public_key:
-        raise Refused(Reason.KEY, field="payload.identityKey")
+        raise RequestError(Reason.KEY, field="payload.identityKey")
 
 
 def _first_seen(core: Core, admitted: AdmittedFrame) -> str | None:
     """Remember the signature of a key exchange; None if it does not say to whom the frame goes, and may serve again.
 
     Raises:
-        Refused: ``REPLAYED``.
+        RequestError: ``REPLAYED``.
     """
     if admitted.loose:
         return None
     signature: str = admitted.frame.signature  # type: ignore[union-attr,assignment] # a key exchange has one
     if not core.admission.seen_exchanges.add(signature, core.clock.monotonic_ms()):
-        raise Refused(Reason.REPLAYED)
+        raise RequestError(Reason.REPLAYED)
     return signature
 
 
@@ -183,7 +183,7 @@ def _checked_publication(core: Core, identity: bytes, payload: frames.PreKeyPubl
 
 def _check_dh_key(key: str, field: str) -> None:
     if not signatures.is_usable_x25519(base64.b64decode(key)):
-        raise Refused(Reason.KEY, field=field)
+        raise RequestError(Reason.KEY, field=field)
 
 
 def _check_signed_key(core: Core, identity: bytes, key: str, signature: str | None) -> None:
@@ -202,7 +202,7 @@ def _check_signatures(
 ) -> None:
     checks = [(identity, base64.b64decode(mark), purpose(base64.b64decode(key))) for key, mark in keys]
     if checks and not all(core.verify(checks)):
-        raise Refused(Reason.PREKEY_SIGNATURE)
+        raise RequestError(Reason.PREKEY_SIGNATURE)
 
 
 def _response_from(bundle: Bundle, target: str, request: Any, now: int) -> frames.RoutedKeyExchangeResponse:

@@ -18,7 +18,7 @@ from phantom_messenger.relay.reference import MAX_MALFORMED, has_proper_form
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Strikes
 from phantom_messenger.wire import frames, signing
-from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, Refused
+from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, RateClass
 
 LOGIN_AGAIN_MS: Final = 1_000
@@ -59,7 +59,7 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     if session.state is State.CLOSED:
         return
     if isinstance(found, LoginConflict):
-        raise Refused(_CONFLICTS[found])
+        raise RequestError(_CONFLICTS[found])
     if not has_counted:  # where no signature is asked for, a login is let in and proves nothing
         _count_login(core, frame.payload.user_id if signed else session.address)
     _become_user(session, frame)
@@ -70,28 +70,28 @@ def _check_proof(core: Core, session: Session, frame: frames.Auth) -> None:
     """Refuse what proves nothing.
 
     Raises:
-        Refused: ``UNSIGNED``, ``CHALLENGE``, ``AUDIENCE``, ``KEY`` or ``IDENTITY``.
+        RequestError: ``UNSIGNED``, ``CHALLENGE``, ``AUDIENCE``, ``KEY`` or ``IDENTITY``.
     """
     payload = frame.payload
     signed = frame.signature is not UNSET
     if not signed:
         if session.reference is None:
-            raise Refused(Reason.UNSIGNED)
+            raise RequestError(Reason.UNSIGNED)
     else:
         session.reference = None
         age = core.clock.monotonic_ms() - session.opened_at
         if payload.challenge is UNSET or age > CONNECTION_TIMEOUT_MS:
-            raise Refused(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
+            raise RequestError(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
         check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
     public_key = base64.b64decode(payload.public_key)
     if not signatures.is_usable_ed25519(public_key):
-        raise Refused(Reason.KEY)
+        raise RequestError(Reason.KEY)
     certified = signing.certified_user_id(public_key) == payload.user_id
     if certified and not signed:
-        raise Refused(Reason.UNSIGNED)
+        raise RequestError(Reason.UNSIGNED)
     if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
-        raise Refused(Reason.IDENTITY)
+        raise RequestError(Reason.IDENTITY)
 
 
 def _log_in(core: Core, frame: frames.Auth, *, may_create: bool) -> LogIn:
@@ -109,7 +109,7 @@ def _log_in(core: Core, frame: frames.Auth, *, may_create: bool) -> LogIn:
 
 def _count_login(core: Core, key: str) -> None:
     if wait := core.admission.limiter.take(RateClass.AUTH, key, core.clock.monotonic_ms()):
-        raise Refused(Reason.RATE, retry_after=wait)
+        raise RequestError(Reason.RATE, retry_after=wait)
 
 
 def check_binding(core: Core, session: Session, challenge: str, audience: str) -> None:
@@ -119,11 +119,11 @@ def check_binding(core: Core, session: Session, challenge: str, audience: str) -
     passed on by another one, the client has signed that one's name.
     """
     if challenge != session.challenge:
-        raise Refused(Reason.CHALLENGE, retry_after=None if session.user_id else LOGIN_AGAIN_MS)
+        raise RequestError(Reason.CHALLENGE, retry_after=None if session.user_id else LOGIN_AGAIN_MS)
     names = {session.host} if ANY in core.names else core.names
     if not audience or normal_or_none(audience) not in names:
         log(Event.AUDIENCE_REFUSED, count=1)
-        raise Refused(Reason.AUDIENCE)
+        raise RequestError(Reason.AUDIENCE)
 
 
 def _become_user(session: Session, frame: frames.Auth) -> None:
@@ -183,7 +183,7 @@ def _send_presence_of(core: Core, session: Session, contacts: list[str]) -> None
             core.replies.send(session, core.presence.notice(contact, other.presence))
 
 
-def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -> None:
+def refuse_login(core: Core, session: Session, refused: RequestError, request: Any) -> None:
     """AUTH_FAILURE, then the close code that the reference gives for it.
 
     What has proved nothing counts for the address; once that has had too many, its answer is to wait.
@@ -192,7 +192,7 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
     if is_unproved and (
         left := core.admission.limiter.take(RateClass.AUTH, session.address, core.clock.monotonic_ms())
     ):
-        refused = Refused(Reason.RATE, retry_after=left)
+        refused = RequestError(Reason.RATE, retry_after=left)
     code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
     wait = LOGIN_AGAIN_MS if refused.reason is Reason.CLOCK else refused.retry_after
     core.replies.send(
@@ -202,7 +202,7 @@ def refuse_login(core: Core, session: Session, refused: Refused, request: Any) -
             payload=frames.AuthFailurePayload(
                 code=code,
                 details=refused.details,
-                reason=refused.sentence,
+                reason=refused.message,
                 retry_after=UNSET if wait is None else wait,
             ),
             timestamp=core.clock.wall_ms(),

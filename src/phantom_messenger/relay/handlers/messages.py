@@ -18,7 +18,7 @@ from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 
 BACKLOG_RETRY_MS = 60_000
 """When to try a full mailbox again: its owner has to connect first."""
@@ -65,15 +65,15 @@ def message(core: Core, admitted: AdmittedFrame, frame: frames.Message) -> Steps
         core.presence.announce_new_contacts(sender, recipient)
 
 
-def append_error(refusal: AppendRefusal) -> Refused:
+def append_error(refusal: AppendRefusal) -> RequestError:
     """The answer to a sender whose item was not put into a mailbox."""
     match refusal:
         case AppendRefusal.NO_ACCOUNT:
-            return Refused(Reason.USER)
+            return RequestError(Reason.USER)
         case AppendRefusal.SIGNED_ONLY:
-            return Refused(Reason.SIGNATURE)
+            return RequestError(Reason.SIGNATURE)
         case _:
-            return Refused(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
+            return RequestError(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
 
 
 def _item(admitted: AdmittedFrame, frame: frames.Message, now: int) -> NewItem:
@@ -98,9 +98,9 @@ def message_ack(core: Core, admitted: AdmittedFrame, frame: frames.MessageAck) -
     status = frames.Status(payload.status)
     if payload.seq is not UNSET:
         if payload.message_id is not UNSET or payload.sender_id is not UNSET:
-            raise Refused(Reason.FIELD, field="payload.seq")
+            raise RequestError(Reason.FIELD, field="payload.seq")
         if status is not frames.Status.DELIVERED:
-            raise Refused(Reason.FIELD, field="payload.status")
+            raise RequestError(Reason.FIELD, field="payload.status")
         yield Confirm(actor=session.actor, seqs=[payload.seq])
     elif (name := _acknowledged(session, payload)) is None:
         return
@@ -113,11 +113,11 @@ def message_ack(core: Core, admitted: AdmittedFrame, frame: frames.MessageAck) -
 def _acknowledged(session: Session, payload: frames.MessageAckPayload) -> MessageName | None:
     """Which message is meant; None if a client of the reference means one that it was not given."""
     if payload.message_id is UNSET:
-        raise Refused(Reason.FIELD, field="payload.messageId")
+        raise RequestError(Reason.FIELD, field="payload.messageId")
     if payload.sender_id is not UNSET:
         return MessageName(payload.sender_id, payload.message_id)
     if session.reference is None:
-        raise Refused(Reason.FIELD, field="payload.senderId")
+        raise RequestError(Reason.FIELD, field="payload.senderId")
     sender = session.reference.sender_of(payload.message_id)
     return None if sender is None else MessageName(sender, payload.message_id)
 

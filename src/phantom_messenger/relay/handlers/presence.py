@@ -7,7 +7,7 @@ from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.presence_notices import Id
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import Reason, Refused
+from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.frames import PresenceStatus
 
 
@@ -16,14 +16,14 @@ def presence(core: Core, admitted: AdmittedFrame, frame: frames.Presence) -> Ste
     payload, reference = frame.payload, admitted.session.reference
     if payload.user_id is not UNSET and (payload.status is UNSET or reference is None):
         if payload.status is not UNSET or payload.conversation_id is not UNSET:
-            raise Refused(Reason.FIELD, field="payload.userId")
+            raise RequestError(Reason.FIELD, field="payload.userId")
         return _answer(core, admitted, payload.user_id)
     if payload.status is UNSET:
-        raise Refused(Reason.FIELD, field="payload.status")
+        raise RequestError(Reason.FIELD, field="payload.status")
     if payload.status is not PresenceStatus.TYPING:
         return _update(core, admitted, payload.status)
     if payload.conversation_id is UNSET and reference is None:
-        raise Refused(Reason.FIELD, field="payload.conversationId")
+        raise RequestError(Reason.FIELD, field="payload.conversationId")
     return _typing(core, admitted, payload.conversation_id)
 
 
