@@ -1,8 +1,8 @@
 """Other programs and ours, on this machine and in this run: ``make bench-peers``, some minutes.
 
-Each server runs on one core, the load on another. Pairs of people who are all connected write
-texts of 1 KB to each other, each with some unanswered; a message counts when its sender has the
-program's word and its recipient has it. Round after round everybody does it once, A B C A B C;
+Each server runs on one core, the load on another. Pairs of users who are all connected write
+messages of 1 KB to each other, with some unanswered per sender; a message counts once the program
+has confirmed it to its sender and delivered it. Each round runs every program once, A B C A B C;
 ratios are taken within a round.
 """
 

@@ -112,7 +112,7 @@ def _rest(found: Figures) -> list[str]:
     if one := found.get("logins"):
         doubt = f"; does not count: {one['doubt']}" if one["doubt"] else ""
         lines.append(
-            f"logins: {one['logins']:,} of new people, {one['per_second']:,.0f} a second, {one['relay_us']:,.0f} us of"
+            f"logins: {one['logins']:,} of new users, {one['per_second']:,.0f} a second, {one['relay_us']:,.0f} us of"
             f" the relay and {one['load_us']:,.0f} us of the load each{doubt}"
         )
     if one := found.get("idle"):

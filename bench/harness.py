@@ -1,6 +1,6 @@
-"""The relay without sockets: what a message costs inside it, step by step.
+"""The relay without sockets: a harness that shows what a message costs inside it, step by step.
 
-One thread runs everything, so that it can be counted and timed: the loop is a queue, the
+One thread runs everything, so that it can be counted and timed: the loop is a queue, and the
 store's thread a call. Everything else is what ``phantom serve`` runs.
 """
 
@@ -56,7 +56,7 @@ class Socket:
 
 
 class RelayHarness:
-    """A relay with its store, and pairs of people who are logged in and contacts.
+    """A relay with its store, and pairs of users who are logged in and contacts.
 
     Args:
         pairs: how many.
@@ -77,9 +77,9 @@ class RelayHarness:
             writer=self._write,
         )
         self._acks = acks
-        people = [wire.VirtualUser() for _ in range(2 * pairs)]
+        users = [wire.VirtualUser() for _ in range(2 * pairs)]
         self._sides: list[tuple[wire.VirtualUser, Session, Socket]] = []
-        self._sides = [(person, *self._login(person)) for person in people]
+        self._sides = [(user, *self._login(user)) for user in users]
         for (sender, from_sender, _), (recipient, from_recipient, _) in self.pairs:
             for session, one, other in ((from_sender, sender, recipient), (from_recipient, recipient, sender)):
                 self.feed([(session, text) for text in self.messages_of(one, other, 1)])
@@ -126,7 +126,7 @@ class RelayHarness:
         self.run()
 
     def run(self) -> None:
-        """Run until nothing is left to do; people with acks confirm what has come."""
+        """Run until nothing is left to do; users with acks confirm what has arrived."""
         self.turns()
         while self._acks and self._confirm():
             self.turns()
@@ -149,12 +149,12 @@ class RelayHarness:
         results = self.store.run(commands)
         self._queue.append(lambda: done(results))
 
-    def _login(self, person: wire.VirtualUser) -> tuple[Session, Socket]:
+    def _login(self, user: wire.VirtualUser) -> tuple[Session, Socket]:
         socket = Socket()
         session = self.relay.connect(socket, address=HOST, host=HOST)
         self.run()
         hello = json.loads(socket.taken.pop())
-        self.feed([(session, person.auth(hello, HOST, ["ack"] if self._acks else []))])
+        self.feed([(session, user.auth(hello, HOST, ["ack"] if self._acks else []))])
         if b"AUTH_SUCCESS" not in b"".join(socket.taken):
             raise RuntimeError("no login")
         socket.taken.clear()

@@ -44,7 +44,7 @@ def _options() -> argparse.Namespace:
         help="this alone; may be given again",
     )
     add("--seconds", type=float, help="about how long each loop lasts (8)")
-    add("--acks", action="store_true", help="people confirm what they receive (feature ack)")
+    add("--acks", action="store_true", help="users confirm what they receive (feature ack)")
     add("--without", choices=[*PATCHES], action="append", default=[], help="take this away from the relay")
     add("--idle", type=int, help="idle connections (10,000)")
     add("--rate", type=float, help="the maximum that open loops are shares of, instead of the measured one")

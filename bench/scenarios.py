@@ -85,7 +85,7 @@ class Settings:
 
 
 def say(text: str) -> None:
-    """Show where it is, if somebody watches, where the next line will be."""
+    """Show progress on a terminal, where the next line will be."""
     if sys.stderr.isatty():
         print(f"{text:<78}\r", end="", file=sys.stderr, flush=True)
 

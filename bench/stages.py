@@ -72,7 +72,7 @@ def stages(settings: Settings, relay_us: float | None) -> Figures:
     """Microseconds of each stage, medians.
 
     Args:
-        settings: how much is measured, and whether people confirm.
+        settings: how much is measured, and whether users confirm.
         relay_us: what a message costs the real relay in all; None if that is not known.
     """
     rounds: list[dict[str, float]] = []

@@ -1,1 +1,1 @@
-"""Programs that people run today, made to do what the relay does: ``make bench-peers``."""
+"""Programs in use today, made to do what the relay does: ``make bench-peers``."""

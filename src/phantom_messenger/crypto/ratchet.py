@@ -19,7 +19,7 @@ from phantom_messenger.crypto.keys import KeyPair
 MAX_SKIP: Final = 256
 """How far one message may jump ahead in a chain. Each skipped key is computed and stored, so more would let a peer burn
 our time and disk (these take about 1 ms and 12 KB). A relay delivers in order: more are missing only where as many
-were lost, and then the session is begun anew."""
+were lost, and then a new session is begun."""
 
 MAX_SKIPPED_KEYS: Final = 256
 """Skipped keys a session keeps, oldest out first: what a peer can make us store (12 KB; 62 KB of SQLite's log)."""

@@ -1,7 +1,7 @@
 """WebSocket frames as the relay reads them: headers are judged before a byte of payload is kept.
 
-``websockets`` unmasks whole frames. But a header says how much will follow, and whoever waits
-for that before judging has already made room for it.
+``websockets`` unmasks whole frames. But a header says how much will follow, and waiting
+for that before judging means having made room for it.
 """
 
 from collections.abc import Callable, Generator

@@ -1,4 +1,4 @@
-"""Base64 in its one canonical form, so that two parties never see one value as two texts."""
+"""Base64 in its one canonical form, so that one value never has two spellings."""
 
 import binascii
 
