@@ -1,5 +1,5 @@
 """Keys, handshake and ratchet: pure, synchronous functions over explicit state.
 
-This room knows the primitives and the Signal specifications built on them. It knows
+This package knows the primitives and the Signal specifications built on them. It knows
 no frame of the protocol, no file, no clock and no network.
 """

@@ -3,7 +3,7 @@
     CryptoError
      +-- InvalidKey            a public key that nobody should use
      +-- InvalidSignature      a signature that does not verify strictly
-     +-- InvalidMessage        bytes that are no message of this protocol
+     +-- InvalidMessage        bytes that are not a message of this protocol
      +-- UndecryptableMessage  does not authenticate, or its key is gone
      +-- UnknownPreKey         made for a prekey that this side no longer has
      +-- UnknownSuite          made by a version that this one does not know
@@ -33,7 +33,7 @@ class UndecryptableMessage(CryptoError):
 
 
 class UnknownPreKey(CryptoError):
-    """The private half of a prekey that the message names is not here (any more)."""
+    """The private half of a prekey that the message names does not exist (any more)."""
 
 
 class UnknownSuite(CryptoError):

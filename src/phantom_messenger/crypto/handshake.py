@@ -126,12 +126,12 @@ def initiate(
     """Start a session with the owner of a bundle.
 
     Args:
-        own: one's identity.
+        own: the user's own identity.
         ephemeral: fresh, used for this session alone.
         bundle: the peer's prekeys; their signatures are checked here.
-        own_id: one's user id, raw bytes.
+        own_id: the user's own id, raw bytes.
         peer_id: the peer's user id, raw bytes.
-        encapsulate: brings its own randomness, as the library wants it; another one makes vectors.
+        encapsulate: draws its own randomness, as the library demands; replaced when vectors are made.
 
     Raises:
         InvalidSignature: the peer did not sign its prekeys.
@@ -176,7 +176,7 @@ def respond(
     own_id: bytes,
     peer_id: bytes,
 ) -> Agreement:
-    """Take part in a session that a peer started; the arguments are the prekeys that its header names.
+    """Join a session that a peer started; the arguments are the prekeys that its header names.
 
     Raises:
         UnknownPreKey: the header names other prekeys.

@@ -1,4 +1,4 @@
-"""Identity keys. One's own and a peer's are different types, and secrets do not print."""
+"""Identity keys. The user's own and a peer's are different types, and secrets do not print."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class PeerIdentity:
 
     @property
     def user_id(self) -> bytes:
-        """The 32-byte id that this key certifies by itself."""
+        """The 32-byte user id that certifies this key."""
         return hashlib.sha256(labels.USER_ID + self.public).digest()
 
     @property
@@ -23,7 +23,7 @@ class PeerIdentity:
         """Its X25519 image, for Diffie-Hellman.
 
         Raises:
-            InvalidKey: the key is none that anybody should use.
+            InvalidKey: nobody should use this key.
         """
         return primitives.ed25519_to_x25519_public(self.public)
 
@@ -37,7 +37,7 @@ class PeerIdentity:
 
 
 class OwnIdentity:
-    """One's own long-term key pair.
+    """The user's own long-term key pair.
 
     Args:
         seed: 32 random bytes; they are the identity.
@@ -49,7 +49,7 @@ class OwnIdentity:
         self._seed = seed
         self._secret = primitives.ed25519_secret(seed)
         self.peer = PeerIdentity(primitives.ed25519_public(seed))
-        """What others know of it."""
+        """The half that others may know."""
 
     def __repr__(self) -> str:
         return f"OwnIdentity(public={self.peer.public.hex()})"
@@ -65,13 +65,13 @@ class OwnIdentity:
         return primitives.ed25519_to_x25519_private(self._seed)
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte signature of bytes that begin with their purpose."""
+        """The 64-byte signature of bytes that begin with a label for their purpose."""
         return primitives.ed25519_sign(self._secret, message)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """An X25519 key pair of one's own: an ephemeral, a prekey, or a ratchet step."""
+    """An X25519 key pair with its private half: an ephemeral, a prekey, or a ratchet step."""
 
     private: bytes
     public: bytes

@@ -1,4 +1,4 @@
-"""Padding to few sizes, so that a ciphertext's length says little about its text."""
+"""Padding to few sizes, so that a ciphertext's length says little about its content."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Prekeys: what one leaves at the relay so that others can start while one is away.
+"""Prekeys: keys left at the relay, so that others can start a session while their owner is away.
 
 X3DH section 3.2, PQXDH section 3.2. Every signature has a prefix of its own.
 """
@@ -12,7 +12,7 @@ from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 
 @dataclass(frozen=True, slots=True)
 class PreKey:
-    """A one-time X25519 prekey of one's own."""
+    """A one-time X25519 prekey with its private half."""
 
     id: int
     pair: KeyPair
@@ -20,7 +20,7 @@ class PreKey:
 
 @dataclass(frozen=True, slots=True)
 class SignedPreKey:
-    """A signed X25519 prekey of one's own."""
+    """A signed X25519 prekey with its private half."""
 
     id: int
     pair: KeyPair
@@ -35,7 +35,7 @@ class SignedPreKey:
 
 @dataclass(frozen=True, slots=True)
 class KemPreKey:
-    """A signed ML-KEM-768 prekey of one's own; ``seed`` is its 64-byte private form."""
+    """A signed ML-KEM-768 prekey with its private half; ``seed`` is its 64-byte private form."""
 
     id: int
     seed: bytes

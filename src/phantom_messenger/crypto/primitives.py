@@ -59,7 +59,7 @@ def x25519(private: bytes, public: bytes) -> bytes:
 
     Raises:
         InvalidKey: the peer's key has small order, so the result would not depend on ``private``;
-            or another length; or it is not canonical, which RFC 7748 would take: one key has one encoding here.
+            or another length; or it is not canonical, which RFC 7748 would accept: here a key has exactly one encoding.
     """
     if len(private) != KEY_BYTES or len(public) != KEY_BYTES:  # as above
         raise InvalidKey("a Diffie-Hellman key has another length than 32 bytes")
@@ -77,7 +77,7 @@ def ed25519_public(seed: bytes) -> bytes:
 
 
 def ed25519_secret(seed: bytes) -> bytes:
-    """What ``ed25519_sign`` takes: 64 bytes, the seed and its public key."""
+    """The secret that ``ed25519_sign`` needs: 64 bytes, the seed and its public key."""
     return crypto_sign_seed_keypair(seed)[1]
 
 
@@ -85,7 +85,7 @@ def ed25519_sign(secret: bytes, message: bytes) -> bytes:
     """The 64-byte signature of a message (RFC 8032 section 5.1.6).
 
     Args:
-        secret: of ``ed25519_secret``; with a public key of another seed in it, two signatures would give the seed away.
+        secret: of ``ed25519_secret``; with a public key of another seed in it, two signatures would reveal the seed.
         message: what is signed.
     """
     return crypto_sign(message, secret)[:SIGNATURE_BYTES]
@@ -179,7 +179,7 @@ def unseal(key: bytes, nonce: bytes, ciphertext: bytes, associated: bytes) -> by
     """Undo ``seal``.
 
     Raises:
-        UndecryptableMessage: something was changed, or it is another key.
+        UndecryptableMessage: something was changed, or the key is another one.
     """
     try:
         return AESGCM(key).decrypt(nonce, ciphertext, associated)

@@ -18,8 +18,8 @@ from phantom_messenger.crypto.keys import KeyPair
 
 MAX_SKIP: Final = 256
 """How far one message may jump ahead in a chain. Each skipped key is computed and stored, so more would let a peer burn
-our time and disk (these take about 1 ms and 12 KB). A relay delivers in order: more are missing only where as many
-were lost, and then a new session is begun."""
+our time and disk (256 take about 1 ms and 12 KB). A relay delivers in order: more are missing only if as many were
+lost, and then a new session is begun."""
 
 MAX_SKIPPED_KEYS: Final = 256
 """Skipped keys a session keeps, oldest out first: what a peer can make us store (12 KB; 62 KB of SQLite's log)."""
@@ -29,8 +29,8 @@ MAX_RECEIVING_CHAINS: Final = 5
 overtaken by five later gaps. More would keep keys that a thief could use."""
 
 MAX_SKIPPED_AGE_MS: Final = 30 * 86_400_000
-"""How long a skipped key is kept: its message was overtaken, so the relay has lost or kept it back. Longer would
-let a thief of the device read what was taken from the network; shorter would lose what came late."""
+"""How long a skipped key is kept: its message was overtaken, so the relay has lost or withheld it. Longer would
+let somebody who steals the device read what was recorded on the network; shorter would lose what arrives late."""
 
 UNDATED: Final = -1
 """The time of a skipped key that was stored before they had one; it is dated when it is next seen."""
@@ -69,14 +69,14 @@ class RatchetHeader(msgspec.Struct, frozen=True):
 
 
 Randomness = Callable[[int], bytes]
-"""A source of so many random bytes."""
+"""Returns this many random bytes."""
 
 SkippedKey = tuple[bytes, int]
 """A ratchet key of the peer and a message number."""
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A message key that was passed over, and when (milliseconds since 1970)."""
+    """A skipped message key, and when it was skipped (milliseconds since 1970)."""
 
     mk: bytes
     at: int
@@ -88,7 +88,7 @@ class Skipped(msgspec.Struct, frozen=True):
 class RatchetState(msgspec.Struct, frozen=True, kw_only=True):
     """Section 3.2: the state of one side. All byte strings are 32 bytes.
 
-    A struct of msgspec, as it is copied at every message: dataclasses made a message half as slow again.
+    A msgspec struct, because it is copied for every message: with dataclasses a message took half as long again.
     """
 
     dhs: KeyPair
@@ -128,8 +128,8 @@ def encrypt(
     """Section 3.4, RatchetEncrypt.
 
     The nonce is random and travels with the message, although a message key is meant to be
-    used once: a state that is restored from a copy would use it again, and under GCM a pair
-    of key and nonce that comes twice gives both texts away.
+    used once: a state restored from a copy would use it again, and under GCM a repeated pair
+    of key and nonce reveals both plaintexts.
 
     Args:
         state: with a sending chain; a responder has one after the first message it received.
@@ -192,9 +192,9 @@ def decrypt(
 
 
 def reach(state: RatchetState, header: RatchetHeader) -> int | None:
-    """How many keys would be derived to skip to a message; None if this state cannot read it, whatever is in it.
+    """How many keys would be derived to skip to a message; None if this state cannot read it, whatever it contains.
 
-    It costs nothing: so it is known beforehand what trying would cost.
+    It derives nothing, so the cost of trying is known beforehand.
     """
     if (header.dh, header.n) in state.mkskipped:
         return 0
@@ -219,7 +219,7 @@ def forget_old(state: RatchetState, now: int) -> RatchetState:
     return replace(
         state,
         mkskipped={
-            # A time to come is that of a clock that was wrong.
+            # A time in the future comes from a clock that was wrong.
             key: replace(kept, at=now) if kept.at == UNDATED or kept.at > now else kept
             for key, kept in skipped.items()
             if kept.at == UNDATED or now - kept.at <= MAX_SKIPPED_AGE_MS
@@ -249,7 +249,7 @@ def _skip(state: RatchetState, until: int, now: int) -> RatchetState:
 
 
 def _bounded(skipped: dict[SkippedKey, Skipped]) -> dict[SkippedKey, Skipped]:
-    """The newest of them: so many chains, and so many keys."""
+    """The newest of them: at most ``MAX_RECEIVING_CHAINS`` chains, and at most ``MAX_SKIPPED_KEYS`` keys."""
     chains = list(dict.fromkeys(dh for dh, _ in skipped))
     old = set(chains[:-MAX_RECEIVING_CHAINS])
     kept = {key: value for key, value in skipped.items() if key[0] not in old} if old else skipped

@@ -1,4 +1,4 @@
-"""Safety numbers: 60 digits that two people compare to know that nobody stands between them.
+"""Safety numbers: 60 digits that two users compare to be sure that nobody is in the middle.
 
 Derived as Signal does (libsignal ``fingerprint``, version 0): an iterated SHA-512 over
 key and stable id for each side, the two halves sorted.
@@ -8,7 +8,7 @@ import hashlib
 from typing import Final
 
 ITERATIONS: Final = 5_200
-"""Signal's count: about 2^12 more work for somebody who searches a key with the same digits."""
+"""Signal's count: about 2^12 times more work for somebody who searches for a key with the same digits."""
 
 _VERSION: Final = (0).to_bytes(2, "big")
 _DIGITS_PER_CHUNK: Final = 5
@@ -18,7 +18,7 @@ def safety_number(own_key: bytes, own_id: bytes, peer_key: bytes, peer_id: bytes
     """The 60 digits of a pair; both sides compute the same.
 
     Args:
-        own_key: public identity key, as it is to be fixed.
+        own_key: public identity key.
         own_id: stable id of its owner, raw bytes.
         peer_key: the other's key.
         peer_id: the other's id.
@@ -27,7 +27,7 @@ def safety_number(own_key: bytes, own_id: bytes, peer_key: bytes, peer_id: bytes
 
 
 def grouped(digits: str) -> str:
-    """The digits in groups of five, as people read them."""
+    """The digits in groups of five, as they are read aloud."""
     return " ".join(digits[index : index + 5] for index in range(0, len(digits), 5))
 
 

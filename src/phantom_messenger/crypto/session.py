@@ -24,14 +24,14 @@ HAS_KEM: Final = 0b10
 MAX_OVERHEAD: Final = (
     2 + 76 + primitives.KEM_CIPHERTEXT_BYTES + ratchet.HEADER_BYTES + primitives.NONCE_BYTES + primitives.TAG_BYTES
 )
-"""Bytes that a message is longer than its padded content, at most."""
+"""At most how many bytes a message is longer than its padded content."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a session; ``id`` is the initiator's ephemeral key.
 
     ``pending`` is the handshake header that an initiator repeats until it is answered.
-    ``classical``: the peer had no KEM prekey, so a quantum computer could read it later.
+    ``classical``: the peer had no KEM prekey, so a quantum computer could read the session later.
     """
 
     id: bytes
@@ -44,7 +44,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """A message taken apart, not yet believed."""
+    """A parsed message; nothing in it has been authenticated yet."""
 
     handshake: HandshakeHeader | None
     header: RatchetHeader
@@ -53,7 +53,7 @@ class Parsed(msgspec.Struct, frozen=True):
 
 
 def parse(message: bytes) -> Parsed:
-    """Take a message apart.
+    """Parse a message.
 
     Raises:
         UnknownSuite: made by another version.
@@ -102,7 +102,7 @@ def start(
 
 
 def answer(header: HandshakeHeader, agreement: Agreement, signed_prekey: KeyPair) -> Session:
-    """Take part in a session that a peer began; ``agreement`` is from ``handshake.respond``."""
+    """Join a session that a peer began; ``agreement`` is from ``handshake.respond``."""
     return Session(
         id=header.ephemeral,
         peer=header.identity,
@@ -115,7 +115,7 @@ def answer(header: HandshakeHeader, agreement: Agreement, signed_prekey: KeyPair
 
 
 def encrypt(session: Session, plaintext: bytes, random: Randomness) -> tuple[Session, bytes]:
-    """Encrypt one padded content; store the new session before the message leaves."""
+    """Encrypt one padded content; store the new session before the message is sent."""
     flags = 0
     handshake = b""
     if session.pending is not None:
@@ -133,7 +133,7 @@ def decrypt(session: Session, message: Parsed, *, random: Randomness, now: int) 
 
     Args:
         session: unchanged by this call.
-        message: as ``parse`` took it apart.
+        message: as returned by ``parse``.
         random: a source of random bytes.
         now: milliseconds since 1970.
 
@@ -151,7 +151,7 @@ def decrypt(session: Session, message: Parsed, *, random: Randomness, now: int) 
 
 
 def forget_old(session: Session, now: int) -> Session:
-    """The session without what is too old to be kept (``ratchet.forget_old``); the same object if there is nothing."""
+    """The session without keys that are too old (``ratchet.forget_old``); the same object if there are none."""
     state = ratchet.forget_old(session.ratchet, now)
     return session if state is session.ratchet else replace(session, ratchet=state)
 
