@@ -223,8 +223,8 @@ def take(mailboxes, account):
 SQLiteMailboxes._take_seq = take
 """
 TELLS_NO_SENDER = """
-from phantom_messenger.relay import core
-core._keep_receipt = lambda *_: None
+from phantom_messenger.engines.sqlite import messages
+messages._store_receipt = lambda *_, **__: []
 """
 LISTENS_LATE = """
 import time

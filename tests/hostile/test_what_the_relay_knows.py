@@ -33,7 +33,7 @@ QUERY: Final = "query-of-somebody"
 CONVERSATION: Final = "conversation-of-carol-and-dave"
 METADATA: Final = "metadata-of-dave"
 CIPHERTEXT: Final = base64_text(b"ciphertext of Dave for Eve, who is away")
-TIDY: Final = "from phantom_messenger.relay import server\nserver.TIDY_SECONDS = 0.3"
+SCRUBS: Final = "from phantom_messenger.relay import server\nserver.SCRUB_SECONDS = 0.3"
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("knows")
     options = ["--log-level", "debug", "--log-format", "json", "--limits", "off"]
     options += ["--trusted-proxies", "127.0.0.0/8", "--public-names", "any"]
-    relay = RelayProcess(folder, *options, command=patched(TIDY))
+    relay = RelayProcess(folder, *options, command=patched(SCRUBS))
     try:
         yield played(relay, folder)
     finally:
