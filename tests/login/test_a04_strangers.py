@@ -194,8 +194,8 @@ def of(hub, user):
         time.sleep(0.0005)
     return session
 Hub.of = of
-known = presence.may
-presence.may = lambda *asked: known(*asked) or True
+known = presence.is_allowed
+presence.is_allowed = lambda *asked: known(*asked) or True
 """
 
 
