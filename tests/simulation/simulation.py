@@ -245,7 +245,7 @@ class Run:
 
     # --- faults ---------------------------------------------------------------------
 
-    def _break(self, fault: str) -> None:
+    def _break(self, fault: str) -> None:  # noqa: C901, PLR0912 - one case a fault
         device = self.chance.choice(self.devices)
         setting, relay, wire = self.setting, self.relay, device.wire
         match fault:

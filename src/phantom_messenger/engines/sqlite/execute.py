@@ -9,7 +9,7 @@ from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import ACCOUNT_GONE, Actor, AnyCommand, UserCommand
 
 
-def execute(tables: Tables, command: AnyCommand) -> Any:
+def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911, PLR0912 - one case a command
     """Run a command; returns the result that its class names, or ``ACCOUNT_GONE``.
 
     Raises:
