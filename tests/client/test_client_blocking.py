@@ -113,7 +113,7 @@ def test_what_waited_for_a_blocked_user_is_not_sent(town: Town) -> None:
     bob.messenger.block(alice.id)
     assert bob.messenger.waiting_for(alice.id) == 0
     assert bob.messenger.state_of(number) is DeliveryState.FAILED
-    with pytest.raises(UsageError, match="'phantom contacts unblock alice' first"):
+    with pytest.raises(UsageError, match="unblock them first with 'phantom contacts unblock alice'"):
         bob.send(alice, "more")
     bob.login()
     pass_time(5 * SECOND, alice, bob)

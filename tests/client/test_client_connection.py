@@ -192,7 +192,7 @@ def test_relay_that_does_not_know_its_name_is_an_outage(tmp_path: Path, start_re
 
     async def main() -> None:
         async with opened(tmp_path, "alice", relay) as alice:
-            with pytest.raises(RelayUnreachable, match="does not go by the name that was dialled"):
+            with pytest.raises(RelayUnreachable, match="does not answer to the host name you used"):
                 await alice.wait_online(5, attempts=1)
             assert is_in(alice, ConnectionState.OFFLINE)
             assert alice.connection.retry_after == 60

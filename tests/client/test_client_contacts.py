@@ -105,7 +105,7 @@ def test_name_of_another_contact_is_refused(alice: Owner) -> None:
 
 
 def test_own_id_is_no_contact(alice: Owner) -> None:
-    with pytest.raises(InvalidUserId, match="your own id"):
+    with pytest.raises(InvalidUserId, match="your own ID"):
         alice.contacts.add("me", alice.id)
     assert names(alice) == []
 
@@ -189,7 +189,7 @@ def test_no_other_length_is_a_claimed_id(length: int) -> None:
 
 def test_certified_id_may_be_called_claimed(alice: Owner) -> None:
     assert alice.contacts.add("bob", some_id("bob"), claimed=True).user_id == some_id("bob")
-    with pytest.raises(InvalidUserId, match="your own id"):
+    with pytest.raises(InvalidUserId, match="your own ID"):
         alice.contacts.add("me", alice.id, claimed=True)
 
 
@@ -396,7 +396,7 @@ def test_id_with_a_slip_is_refused_wherever_it_is_given(alice: Owner) -> None:
     for use in (alice.contacts.find, lambda who: alice.contacts.add("bob", who)):
         with pytest.raises(InvalidUserId, match="copy it again"):
             use(wrong)
-    with pytest.raises(UsageError, match="no id"):
+    with pytest.raises(UsageError, match="cannot be a user ID"):
         alice.contacts.add(written, some_id("carol"))
     assert names(alice) == []
 

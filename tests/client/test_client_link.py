@@ -376,7 +376,7 @@ GARBAGE: dict[str, str | bytes] = {
 @pytest.mark.parametrize("is_open", [True, False])
 def test_garbage_ends_the_link(garbage: str | bytes, is_open: bool) -> None:
     link = open_link() if is_open else new_link()
-    assert link.receive(garbage, NOW) == [Lost("the relay sent something that is not of the protocol")]
+    assert link.receive(garbage, NOW) == [Lost("the relay sent something that is not part of the protocol")]
     assert state(link) is LinkState.FAILED
     assert link.drain() == []
 

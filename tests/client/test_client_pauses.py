@@ -158,7 +158,7 @@ def test_texts_that_wait_for_the_limit_are_told_once_with_their_time(make_world:
     settle(alice, bob)
     (warning,) = [event for event in alice.heard(WarningEvent) if event.code == "paused"]
     assert warning.peer is None
-    assert warning.message.endswith("texts wait: the relay takes the next in 61 seconds")
+    assert warning.message.endswith("messages wait; the relay accepts the next one in 61 seconds")
     pass_time(30 * SECOND, alice, bob)
     assert alice.troubles().count("paused") == 1
     pass_time(2 * MINUTE, alice, bob)
@@ -177,7 +177,7 @@ def test_text_to_somebody_who_deleted_the_account_is_not_told_as_too_early(town:
     settle(alice)
     told = {event.peer.user_id: event.message for event in alice.heard(WarningEvent) if event.peer is not None}
     assert "any more: the account was deleted" in told[bob.id]
-    assert "yet; texts wait until they have connected once" in told[carol.id]
+    assert "yet; messages wait until they have connected once" in told[carol.id]
 
 
 # --- another relay ----------------------------------------------------------------

@@ -202,7 +202,7 @@ def test_damage_that_is_met_while_it_is_written_is_mended_for_the_next_time(path
         with vault.transaction() as tx:
             tx.put(records.SEEN, "a", records.Seen(1), due=5)
 
-    with pytest.raises(VaultDamaged, match="what can be read of it was saved: try again"):
+    with pytest.raises(VaultDamaged, match="what could be read has been saved: try again"):
         put()
     put()
     assert vault.overdue(records.SEEN, 5, records.Seen) == [records.Seen(1)]

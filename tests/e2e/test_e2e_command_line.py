@@ -61,7 +61,7 @@ def test_init_waits_as_long_as_the_relay_says_and_says_so(home: Path, start_rela
     made = phantom(home, "init", "-p", "two", "--server", relay.url, "--timeout", "2s")
     assert made.returncode == 1
     waiting, over = made.stderr.splitlines()
-    assert re.fullmatch(r"phantom: too many logins from here; it is tried again in \d+ seconds?", waiting)
+    assert re.fullmatch(r"phantom: too many logins from here; retrying in \d+ seconds?", waiting)
     assert "lets nobody in just now: too many logins from here" in over
     assert "(registered)" not in made.stdout
 

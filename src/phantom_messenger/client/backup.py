@@ -116,7 +116,7 @@ def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool 
     plain += bytes(-len(plain) % STEP_BYTES)
     sealed = header + nonce + primitives.seal(key, nonce, plain, header)
     if len(sealed) > MAX_FILE_BYTES:
-        raise BackupError(f"the profile is larger than the {MAX_FILE_BYTES >> 20} MiB that a file may have")
+        raise BackupError(f"the profile is larger than {MAX_FILE_BYTES >> 20} MiB, the limit of an exported file")
     _write(path, sealed, replace=replace)
     return replaced(_summary(content), damaged=damaged)
 
@@ -147,7 +147,7 @@ def check_source(path: Path) -> None:
     except OSError as error:
         raise BackupError(f"cannot read {path}: {error.strerror}") from None
     if begin != MAGIC:
-        raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
+        raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' has written")
 
 
 def import_profile(
@@ -169,11 +169,11 @@ def import_profile(
         UsageError: the passphrase is empty, or no text.
         VaultError: the profile cannot be made.
     """
-    there = ProfileExists(f"there is a profile '{profile.stem}' already; import under another name with --profile NAME")
+    there = ProfileExists(f"profile '{profile.stem}' already exists; choose another name with --profile NAME")
     if is_there(profile):
         raise there
     if not passphrase:
-        raise UsageError("a passphrase for the file is needed; use the one that it was written with")
+        raise UsageError("the file needs a passphrase; use the one that it was written with")
     content = _read(path, passphrases.candidates(passphrase, what=_FILE))
     # Under another name until it is whole: a vault without an identity would get a new one from the next command,
     # and a profile that somebody makes meanwhile is theirs.
@@ -184,7 +184,7 @@ def import_profile(
     except FileExistsError:
         raise there from None
     except OSError as error:
-        raise VaultError(f"cannot make {profile}: {error.strerror}; set PHANTOM_HOME to another folder") from None
+        raise VaultError(f"cannot create {profile}: {error.strerror}; set PHANTOM_HOME to another folder") from None
     finally:
         for left in profile.parent.glob(f"{part.name}*"):
             left.unlink(missing_ok=True)
@@ -208,7 +208,7 @@ def _gather(opened: Vault) -> Content:
 
     identity = opened.get(records.IDENTITY, "", IdentityRecord)
     if identity is None:
-        raise BackupError("the profile has no identity yet; run 'phantom init' first")
+        raise BackupError("the profile has no identity yet; create it with 'phantom init'")
     last = opened.find(records.LAST_PREKEY_ID, "", IntValue)
     received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
     there = {(text.sender, text.message_id) for text in received if text.text is not None}
@@ -281,16 +281,16 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
 def _read(path: Path, words: list[bytes]) -> Content:
     data = _fetch(path)
     if not data.startswith(MAGIC):
-        raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' wrote")
+        raise BackupError(f"{path} is not an exported profile; choose a file that 'phantom export' has written")
     if data[len(MAGIC) : len(MAGIC) + 1] > bytes((VERSION,)):
         raise BackupError(f"{path} was written by a newer version of Phantom Messenger; install that version")
     if len(data) < _HEADER.size + primitives.NONCE_BYTES + primitives.TAG_BYTES:
-        raise BackupError(f"{path} is cut short; use another copy of it")
+        raise BackupError(f"{path} is incomplete; use another copy")
     if len(data) > MAX_FILE_BYTES:
         raise BackupError(f"{path} is too large to be an exported profile; choose another file")
     _, version, memory, passes, lanes, salt = _HEADER.unpack_from(data)
     if version != VERSION or not passes or not lanes or memory < 8 * lanes:
-        raise BackupError(f"{path} is damaged; use another copy of it")
+        raise BackupError(f"{path} is damaged; use another copy")
     if memory > MAX_MEMORY_KIB or passes > MAX_PASSES or lanes > MAX_LANES:
         raise BackupError(
             f"{path} takes {memory >> 10} MiB, {passes} passes and {lanes} lanes to open, and"
@@ -381,7 +381,7 @@ def _give_name(part: Path, path: Path, *, replace: bool) -> None:
 
 
 def _is_there(path: Path) -> BackupError:
-    return BackupError(f"{path} is there already; choose another name, or use --force to overwrite it")
+    return BackupError(f"{path} already exists; choose another name, or use --force to overwrite it")
 
 
 def _summary(content: Content) -> BackupSummary:

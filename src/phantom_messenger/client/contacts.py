@@ -47,15 +47,18 @@ class Contacts:
         self._owner = owner
 
     def everybody(self) -> list[Contact]:
-        """Everybody, in the order in which they came."""
+        """All contacts, in the order in which they were met."""
         return self._book.everybody()
 
     def find(self, who: str) -> Contact:
-        """The contact of a name, or of a user id.
+        """The contact with this name or user id.
+
+        Args:
+            who: a name, or a user id in either form.
 
         Raises:
-            UnknownContact: no such name; and it is no user id.
-            InvalidUserId: an id with a wrong character.
+            UnknownContact: no contact has that name, and it is not a user id.
+            InvalidUserId: it is meant as a user id, and has a wrong character.
         """
         user_id = plain_id(who)
         found = (self._book.named(who) or user_id) if who else ""
@@ -66,21 +69,21 @@ class Contacts:
         raise UnknownContact(f"there is no contact '{who}'; add one with 'phantom contacts add NAME ID'")
 
     def of(self, user_id: str) -> Contact:
-        """The contact with this id, known or not."""
+        """The contact with this user id, whether it is known or not."""
         return self._book.contact(user_id)
 
     def add(self, name: str, user_id: str, *, claimed: bool = False, alike: bool = False) -> Contact:
-        """Give an id a name; another one, if it has one already.
+        """Give a user id a name, or another name.
 
         Args:
-            name: 1 to 64 printable characters; kept composed (NFC).
+            name: 1 to 64 printable characters; stored composed (NFC).
             user_id: as ``phantom id`` prints it, or base64.
-            claimed: take an id, too, that does not certify its key: the first key that is seen counts.
-            alike: take a name that looks like another contact's, too.
+            claimed: allow an id that does not certify its key; the first key that is seen is then trusted.
+            alike: allow a name that looks like another contact's.
 
         Raises:
-            InvalidUserId: not an id, or one's own.
-            ContactExists: the name belongs to another id, or looks like one that does.
+            InvalidUserId: not a user id, or your own.
+            ContactExists: another contact has the name, or one that looks like it.
             UsageError: the name cannot be used.
         """
         user_id = plain_id(user_id)
@@ -88,17 +91,20 @@ class Contacts:
         name = checked_name(name)
         if self._book.named(name) not in {None, user_id}:
             raise ContactExists(
-                f"'{name}' is another contact already; choose another name, or use --replace if they have a new id"
+                f"'{name}' is already another contact; choose another name, or use --replace if they have a new ID"
             )
         twin = next((other for one, other in self._book.alike(name) if one != user_id), "")
         if twin and not alike:
             raise ContactExists(
-                f"'{name}' looks like your contact '{twin}'; choose another name, or use --yes to have both"
+                f"'{name}' looks like your contact '{twin}'; choose another name, or use --yes to keep both"
             )
         return self._store(msgspec.structs.replace(self._book.get(user_id), name=name))
 
     def safety_number(self, who: str) -> str:
-        """The 60 digits that the contact sees too if nobody stands between.
+        """60 digits to compare with the contact, who sees the same ones unless somebody is in the middle.
+
+        Args:
+            who: a name or a user id.
 
         Raises:
             UnknownContact: no such contact.
@@ -107,14 +113,18 @@ class Contacts:
         contact = self.find(who)
         if contact.key is None:
             raise NoKeyYet(
-                f"the key of {contact.label} has not been seen yet; run 'phantom listen' or exchange a text first"
+                f"the key of {contact.label} has not been seen yet; run 'phantom listen', or exchange a message first"
             )
         return safety.safety_number(
             self._own_key, base64.b64decode(self._own_id), contact.key, base64.b64decode(contact.user_id)
         )
 
     def set_trust(self, who: str, trust: Trust) -> Contact:
-        """Note that the safety numbers were compared, or are to be compared again.
+        """Record that safety numbers match (``Trust.VERIFIED``), or have to be compared again (``UNVERIFIED``).
+
+        Args:
+            who: a name or a user id.
+            trust: one of these two.
 
         Raises:
             UnknownContact, NoKeyYet: as ``safety_number``.
@@ -122,13 +132,16 @@ class Contacts:
         contact = self.find(who)
         record = self._book.get(contact.user_id)
         if not record.key:
-            raise NoKeyYet(f"the key of {contact.label} has not been seen yet; exchange a text first")
+            raise NoKeyYet(f"the key of {contact.label} has not been seen yet; exchange a message first")
         if record.offered and trust is not Trust.VERIFIED:
             return contact  # it stays changed
         return self._store(_settled(record, trust))
 
     def accept(self, who: str) -> Contact:
-        """Take a changed key for the contact's, without having compared it; does nothing if it has not changed.
+        """Accept a contact's changed key without comparing it; does nothing if it has not changed.
+
+        Args:
+            who: a name or a user id.
 
         Raises:
             UnknownContact: no such contact.
@@ -139,7 +152,10 @@ class Contacts:
         return self._store(_settled(self._book.get(contact.user_id), Trust.UNVERIFIED))
 
     def allow_classical(self, who: str) -> Contact:
-        """Let texts to somebody go without a post-quantum secret, until their program gives a key for one again.
+        """Allow messages without post-quantum protection, until the contact's program offers a key for it again.
+
+        Args:
+            who: a name or a user id.
 
         Raises:
             UnknownContact: no such contact.
@@ -148,10 +164,16 @@ class Contacts:
         return self._store(msgspec.structs.replace(self._book.get(contact.user_id), allows_classical=True))
 
     def replace(self, name: str, user_id: str) -> Contact:
-        """Give a name to another id: its owner has a new identity. Nothing is sent until that was verified or accepted.
+        """Give a contact's name to another user id, because they have a new identity.
+
+        Nothing is sent to it until the user has verified or accepted it.
+
+        Args:
+            name: the contact's name.
+            user_id: the new one.
 
         Raises:
-            UnknownContact: nobody has that name.
+            UnknownContact: no contact has that name.
             InvalidUserId, ContactExists: as ``add``.
         """
         user_id = plain_id(user_id)
@@ -162,7 +184,7 @@ class Contacts:
             return old
         self._check_id(user_id, claimed=is_claimed_id(old.user_id))
         if there := self.of(user_id).name:
-            raise ContactExists(f"that id is '{there}' already; use that name")
+            raise ContactExists(f"this ID is already '{there}'; use that name")
         before, record = self._book.get(old.user_id), self._book.get(user_id)
         record = msgspec.structs.replace(record, name=old.name, trust=str(Trust.CHANGED))
         with self._vault.transaction() as tx:
@@ -179,22 +201,24 @@ class Contacts:
 
     def _check_id(self, user_id: str, *, claimed: bool) -> None:
         if not is_user_id(user_id) and not (claimed and is_claimed_id(user_id)):
-            raise InvalidUserId(f"'{user_id}' is not a user id; ask your contact for the output of 'phantom id'")
+            raise InvalidUserId(f"'{user_id}' is not a user ID; ask your contact for the output of 'phantom id'")
         if user_id == self._own_id:
-            raise InvalidUserId("this is your own id; ask your contact for theirs")
+            raise InvalidUserId("this is your own ID; ask your contact for theirs")
 
     def let_in(self, user_id: str) -> Contact:
-        """They are no stranger any more."""
+        """Accept a stranger."""
         if self._book.is_known(user_id):
             return self.of(user_id)
         return self._store(msgspec.structs.replace(self._book.get(user_id), accepted=True))
 
     def remove(self, who: str, *, history: bool = False) -> Contact:
-        """Forget somebody: name, key, sessions, what waits to be sent. They are a stranger then; blocked ones stay so.
+        """Delete a contact: name, key, sessions and messages that wait to be sent.
+
+        They become a stranger; if they are blocked, they stay blocked.
 
         Args:
-            who: a name or an id.
-            history: erase what was said, too.
+            who: a name or a user id.
+            history: also erase the messages exchanged.
 
         Returns:
             Who it was.

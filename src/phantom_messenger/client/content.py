@@ -105,4 +105,4 @@ def check_length(text: str) -> None:
     """
     size = len(text.encode())
     if size > MAX_TEXT_BYTES:
-        raise MessageTooLong(f"the text has {size:,} bytes and may have {MAX_TEXT_BYTES:,}; send it in parts")
+        raise MessageTooLong(f"the message has {size:,} bytes, and {MAX_TEXT_BYTES:,} is the limit; split it")

@@ -58,7 +58,7 @@ class Delivery:
                 raise self._error
             await self._next_change()
         if self.state in {DeliveryState.EXPIRED, DeliveryState.FAILED} and state < DeliveryState.EXPIRED:
-            raise DeliveryFailed(f"the text to {self.peer.label} has {self.state}; send it again if it still matters")
+            raise DeliveryFailed(f"the message to {self.peer.label} has {self.state}; send it again if still needed")
         return self.state
 
     async def _next_change(self) -> None:

@@ -145,11 +145,11 @@ class Link:
         """A message has come from the relay; binary ones it never sends."""
         self._heard_at = now
         if isinstance(text, bytes):
-            return self._lose("the relay sent something that is not of the protocol")
+            return self._lose("the relay sent something that is not part of the protocol")
         try:
             frame = codec.decode_relay(text.encode())
         except (RequestError, UnicodeEncodeError):
-            return self._lose("the relay sent something that is not of the protocol")
+            return self._lose("the relay sent something that is not part of the protocol")
         match frame:
             case None:
                 return []

@@ -212,23 +212,23 @@ class Messenger:
 
     def _check_text(self, peer: str, text: str, expires_in: int | None) -> None:
         if peer == self.user_id:
-            raise InvalidUserId("this is your own id; ask your contact for theirs")
+            raise InvalidUserId("this is your own ID; ask your contact for theirs")
         if not self._stores.book.can_be(peer, self.user_id):
-            raise InvalidUserId(f"'{peer}' is not the id of somebody else; ask your contact for 'phantom id'")
+            raise InvalidUserId(f"'{peer}' is not the ID of another user; ask them for the output of 'phantom id'")
         try:
             content.check_length(text)
         except UnicodeEncodeError:
-            raise UsageError("the text holds half a character (a lone surrogate); send it without") from None
+            raise UsageError("the message contains half a character (a lone surrogate); remove it") from None
         if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
             raise UsageError("a text can expire after 1 millisecond to 365 days; choose a time in between")
         contact = self._stores.book.contact(peer)
         who = contact.name or peer
         if contact.blocked:
-            raise UsageError(f"{contact.label} is blocked; 'phantom contacts unblock {who}' first")
+            raise UsageError(f"{contact.label} is blocked; unblock them first with 'phantom contacts unblock {who}'")
         if contact.trust is Trust.CHANGED:
             raise KeyChanged(
-                f"the key of {contact.label} has changed; compare it with 'phantom contacts verify {who}'"
-                f" or take it with 'phantom contacts accept {who}', then send again"
+                f"the key of {contact.label} has changed; verify it with 'phantom contacts verify {who}'"
+                f" or accept it with 'phantom contacts accept {who}', then send again"
             )
 
     def state_of(self, message_id: str) -> DeliveryState | None:

@@ -66,7 +66,7 @@ def secret_for(path: Path, passphrase: str | None, environ: Mapping[str, str] = 
         return Secret(text)
     stored = _from_keyring(path)
     if stored is None:
-        raise PassphraseNeeded("a passphrase is needed; set PHANTOM_PASSPHRASE or run it in a terminal")
+        raise PassphraseNeeded("the profile needs a passphrase; set PHANTOM_PASSPHRASE or run it in a terminal")
     return Secret(stored, stretched=False)
 
 

@@ -17,10 +17,10 @@ LONGEST_LATE_MS: Final = 300_000
 each time. It passes only when somebody repairs it."""
 
 _REFUSALS: Final[dict[str, str]] = {
-    Reason.AUDIENCE: "the relay does not go by the name that was dialled; its operator has to look at its public names",
+    Reason.AUDIENCE: "the relay does not answer to the host name you used; ask its operator for the right address",
     Reason.RATE: "too many logins from here",
-    Reason.OVERLOAD: "the relay has more to do than it can",
-    Reason.STORAGE: "the relay cannot store logins now",
+    Reason.OVERLOAD: "the relay is overloaded",
+    Reason.STORAGE: "the relay cannot store logins at the moment",
 }
 _BUSY: Final = frozenset({"rate", "overload", "storage", "quota"})
 
@@ -110,6 +110,6 @@ class Reconnecting:
     def _offline(self, reason: str, *, busy: bool = False) -> ConnectionEvent:
         wait = self.retry_after
         if wait:
-            reason = f"{reason}; it is tried again in {span(wait)}"
+            reason = f"{reason}; retrying in {span(wait)}"
         seconds = None if wait is None else wait / 1000
         return ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason, busy=busy, retry_after=seconds)

@@ -24,17 +24,15 @@ def translated(error: BaseException) -> PhantomError | None:
         case apsw.CorruptError() | apsw.NotADBError() | msgspec.MsgspecError() | CryptoError():
             return VaultDamaged("the profile is damaged; restore it from a backup")
         case apsw.FullError():
-            return VaultError("the disk with the profile is full; free some space")
+            return VaultError("the profile's disk is full; free some space")
         case apsw.Error():
-            return VaultError(f"the profile cannot be used ({error}); look at its disk and permissions")
+            return VaultError(f"the profile cannot be used ({error}); check its disk and permissions")
         case UnicodeError():
-            return UsageError("a name or a text holds half a character (a lone surrogate); leave it out")
+            return UsageError("a name or a message contains half a character (a lone surrogate); remove it")
         case ValueError() if "null byte" in str(error):
-            return UsageError("a path holds a NUL character; leave it out")
+            return UsageError("a path contains a NUL character; remove it")
         case OSError():
-            return VaultError(
-                f"the system says '{error.strerror or error}'; look at the profile's disk and permissions"
-            )
+            return VaultError(f"the system says '{error.strerror or error}'; check the profile's disk and permissions")
         case _:
             return None
 

@@ -166,7 +166,7 @@ class Vault:
             self.path = path = vault_file.real_path(path)
             is_there = path.exists()
             if not create and not is_there:
-                raise NoProfile(f"there is no profile at {path}; make one with 'phantom init'")
+                raise NoProfile(f"there is no profile at {path}; create one with 'phantom init'")
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = vault_file.lock(path)
         except OSError as error:
@@ -232,7 +232,7 @@ class Vault:
                 self._connection.execute("ROLLBACK")
             tx.rolled_back()
             if (is_corruption(error) or self._is_damaged) and self._repair():
-                raise VaultDamaged(f"{self.path} was damaged; what can be read of it was saved: try again") from None
+                raise VaultDamaged(f"{self.path} was damaged; what could be read has been saved: try again") from None
             if isinstance(error, apsw.Error):
                 raise vault_file.translated(self.path, error) from None
             raise
