@@ -148,7 +148,7 @@ def test_user_is_limited_after_a_restart(start_relay: StartRelay) -> None:
 FORGETS: Final = """
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.records import KeptLimits
-Limiter.keep = lambda limiter, now, steady: KeptLimits(b"", {})
+Limiter.export = lambda limiter, now, persistent: KeptLimits(b"", {})
 """
 
 
@@ -251,7 +251,7 @@ import sys, time
 from phantom_messenger.relay import limiter as room
 from phantom_messenger.wire.limits import RATES, RateClass
 if sys.argv[1] == "unbounded":
-    room.MAX_PARTIES = 1 << 40
+    room.MAX_KEYS = 1 << 40
 def resident():
     lines = open("/proc/self/status").read().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("RssAnon:"))) * 1024
@@ -259,7 +259,7 @@ limiter = room.Limiter(RATES, bytes(32))
 before = resident()
 longest = 0.0
 for number in range({MANY}):
-    limiter.take(RateClass.AUTH, f"2001:db8:{{number >> 16:x}}:{{number & 65535:x}}::/64", 1_000 + number // 40)
+    limiter.acquire(RateClass.AUTH, f"2001:db8:{{number >> 16:x}}:{{number & 65535:x}}::/64", 1_000 + number // 40)
 began = time.perf_counter()
 limiter.prune(30_000)
 print(resident() - before, time.perf_counter() - began)
@@ -285,13 +285,13 @@ def test_a_million_addresses_take_more_without_the_bound() -> None:
 
 
 def test_limit_holds_for_everybody_when_the_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_PARTIES", 100)
+    monkeypatch.setattr(room, "MAX_KEYS", 100)
     monkeypatch.setattr(room, "SHARED", 16)
     limiter = Limiter({RateClass.AUTH: 5}, bytes(32))
     allowed = dict.fromkeys(map(str, range(1_000)), 0)
     for now in range(20):
         for party in allowed:
-            allowed[party] += not limiter.take(RateClass.AUTH, party, now)
+            allowed[party] += not limiter.acquire(RateClass.AUTH, party, now)
     early, late = (
         [allowed[str(number)] for number in range(100)],
         [allowed[str(number)] for number in range(100, 1_000)],
@@ -300,19 +300,19 @@ def test_limit_holds_for_everybody_when_the_table_is_full(monkeypatch: pytest.Mo
     assert max(late) <= 5
     assert sum(late) == 16 * 5, "the others share"
     limiter.prune(100_000)
-    assert limiter.take(RateClass.AUTH, "somebody", 100_000) == 0
+    assert limiter.acquire(RateClass.AUTH, "somebody", 100_000) == 0
     assert len(limiter._windows[RateClass.AUTH]) == 1
 
 
 def test_what_was_kept_counts_until_it_is_over() -> None:
     before = Limiter({RateClass.AUTH: 2}, b"k" * 32)
     for now in (1_000, 31_000):
-        assert before.take(RateClass.AUTH, "somebody", now) == 0
-    kept = before.keep(40_000, 1_040_000)
+        assert before.acquire(RateClass.AUTH, "somebody", now) == 0
+    kept = before.export(40_000, 1_040_000)
     assert b"somebody" not in b"".join(kept.times)
     after = Limiter({RateClass.AUTH: 2}, b"l" * 32)
     after.restore(kept, 500, 1_050_000)
-    assert after.take(RateClass.AUTH, "somebody else", 500) == 0
-    assert after.take(RateClass.AUTH, "somebody", 500) == 11_000
-    assert after.take(RateClass.AUTH, "somebody", 11_500) == 0
-    assert after.take(RateClass.AUTH, "somebody", 11_500) == 30_000
+    assert after.acquire(RateClass.AUTH, "somebody else", 500) == 0
+    assert after.acquire(RateClass.AUTH, "somebody", 500) == 11_000
+    assert after.acquire(RateClass.AUTH, "somebody", 11_500) == 0
+    assert after.acquire(RateClass.AUTH, "somebody", 11_500) == 30_000

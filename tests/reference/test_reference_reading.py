@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from phantom_messenger.relay.records import Item, ItemKind
-from phantom_messenger.relay.reference import MAX_ASKED, MAX_COMMAS, MAX_DELIVERED, Lenience
+from phantom_messenger.relay.reference import MAX_ASKED, MAX_COMMAS, MAX_DELIVERED, ReferenceMode
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import RequestError
 from support.letter import stringify
@@ -92,7 +92,7 @@ def test_reader_answers_or_refuses_whatever_comes() -> None:
         chance = random.Random(seed)  # noqa: S311 - the same in every run
         text = changed(SAMPLES[seed % len(SAMPLES)], chance)
         try:
-            decoded, letter = Lenience().read(text.encode("utf-8", "surrogatepass"))
+            decoded, letter = ReferenceMode().read(text.encode("utf-8", "surrogatepass"))
         except RequestError:
             continue
         read[decoded.frame.type] += 1
@@ -112,12 +112,12 @@ def test_reader_answers_or_refuses_whatever_comes() -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["type"])
 def test_sample_is_read(sample: Frame) -> None:
-    decoded, _ = Lenience().read(stringify(sample))
+    decoded, _ = ReferenceMode().read(stringify(sample))
     assert decoded.frame.type == sample["type"]
 
 
 def test_numbers_are_rounded_so_that_nothing_lives_shorter() -> None:
-    decoded, _ = Lenience().read(stringify(SAMPLES[3] | {"timestamp": 7.9}))
+    decoded, _ = ReferenceMode().read(stringify(SAMPLES[3] | {"timestamp": 7.9}))
     assert isinstance(decoded.frame, frames.Message)
     assert (decoded.frame.timestamp, decoded.frame.payload.options.expires_in) == (7, 3)
 
@@ -128,7 +128,7 @@ def test_base64_without_padding_and_of_the_url_alphabet_means_the_same_bytes(len
     for text in (base64.urlsafe_b64encode(raw).decode().rstrip("="), base64_text(raw).rstrip("="), base64_text(raw)):
         sample = json.loads(json.dumps(SAMPLES[3]))
         sample["payload"]["encrypted"] = text
-        frame = Lenience().read(stringify(sample))[0].frame
+        frame = ReferenceMode().read(stringify(sample))[0].frame
         assert isinstance(frame, frames.Message)
         assert frame.payload.encrypted == base64_text(raw)
 
@@ -137,14 +137,14 @@ def test_base64_without_padding_and_of_the_url_alphabet_means_the_same_bytes(len
 def test_unknown_members_are_free_but_not_without_measure(count: int) -> None:
     text = stringify(SAMPLES[3] | {"unknown": [1.5] * count})
     if count < MAX_COMMAS:
-        assert Lenience().read(text)
+        assert ReferenceMode().read(text)
     else:
         with pytest.raises(RequestError):
-            Lenience().read(text)
+            ReferenceMode().read(text)
 
 
 def test_memory_of_a_session_is_bounded_and_keeps_the_newest() -> None:
-    session = Lenience()
+    session = ReferenceMode()
     for number in range(2 * MAX_DELIVERED):
         session.pushed(Item(number, ItemKind.MESSAGE, f"sender {number}", f"m {number}", b""))
         session.pushed(Item(number, ItemKind.KEY_EXCHANGE, f"asker {number}", "init", b""))

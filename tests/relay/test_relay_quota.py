@@ -136,7 +136,7 @@ def test_one_address_with_many_accounts_stores_no_more_than_its_quota(
 def test_without_the_quota_it_stores_more(small: World, way: Callable[[World], None]) -> None:
     """The control."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Quota, "take", lambda *_: 0)
+        patch.setattr(Quota, "spend", lambda *_: 0)
         before = used(small)
         way(small)
         assert used(small) - before > 1.4 * MEGABYTE
@@ -145,7 +145,7 @@ def test_without_the_quota_it_stores_more(small: World, way: Callable[[World], N
 def test_one_address_makes_no_more_accounts_than_its_quota(small: World) -> None:
     assert len(list(logins(small, "mallory"))) == MEGABYTE // 4_096
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Quota, "take", lambda *_: 0)
+        patch.setattr(Quota, "spend", lambda *_: 0)
         assert len(list(zip(logins(small, "control"), range(500), strict=False))) == 500, "the control"
 
 
@@ -253,24 +253,24 @@ def test_household_of_five_who_talk_all_day_never_meets_a_quota() -> None:
 def test_window_moves_on_by_the_hour() -> None:
     counted = Quota(100)
     now = 5 * HOUR_MS + 1
-    assert counted.take(1, 60, now) == 0
-    assert counted.take(1, 40, now + 2 * HOUR_MS) == 0
-    assert counted.take(1, 1, now + 3 * HOUR_MS) == (5 + 25) * HOUR_MS - (now + 3 * HOUR_MS)
-    assert counted.take(1, 61, now + 3 * HOUR_MS) == (7 + 25) * HOUR_MS - (now + 3 * HOUR_MS)
-    assert counted.take(2, 100, now) == 0, "another address"
-    assert counted.take(1, 60, 30 * HOUR_MS) == 0
+    assert counted.spend(1, 60, now) == 0
+    assert counted.spend(1, 40, now + 2 * HOUR_MS) == 0
+    assert counted.spend(1, 1, now + 3 * HOUR_MS) == (5 + 25) * HOUR_MS - (now + 3 * HOUR_MS)
+    assert counted.spend(1, 61, now + 3 * HOUR_MS) == (7 + 25) * HOUR_MS - (now + 3 * HOUR_MS)
+    assert counted.spend(2, 100, now) == 0, "another address"
+    assert counted.spend(1, 60, 30 * HOUR_MS) == 0
     counted.give_back(Spent(1, 60, 30 * HOUR_MS))
-    assert counted.take(1, 60, 30 * HOUR_MS) == 0
-    assert counted.take(1, 1, 30 * HOUR_MS) > 0
-    assert counted.take(1, 100, 80 * HOUR_MS) == 0
+    assert counted.spend(1, 60, 30 * HOUR_MS) == 0
+    assert counted.spend(1, 1, 30 * HOUR_MS) > 0
+    assert counted.spend(1, 100, 80 * HOUR_MS) == 0
 
 
 def test_what_is_given_back_after_its_time_takes_nothing_from_others() -> None:
     counted = Quota(100)
-    assert counted.take(1, 100, 0) == 0
-    assert counted.take(1, 100, 40 * HOUR_MS) == 0
+    assert counted.spend(1, 100, 0) == 0
+    assert counted.spend(1, 100, 40 * HOUR_MS) == 0
     counted.give_back(Spent(1, 100, 0))
-    assert counted.take(1, 1, 40 * HOUR_MS) > 0
+    assert counted.spend(1, 1, 40 * HOUR_MS) > 0
 
 
 def test_addresses_are_bounded_and_the_others_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,10 +278,10 @@ def test_addresses_are_bounded_and_the_others_share(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(quota, "SHARED", 4)
     counted = Quota(1_000)
     for number in range(10_000):
-        counted.take(number, 1, 0)
+        counted.spend(number, 1, 0)
     assert (len(counted._days), len(counted._shared)) == (10, 4)
-    assert counted.take(0, 999, 0) == 0, "whoever was there before is not disturbed"
-    assert counted.take(77_777, 999, 0) > 0
+    assert counted.spend(0, 999, 0) == 0, "whoever was there before is not disturbed"
+    assert counted.spend(77_777, 999, 0) > 0
     counted.prune(HOUR_MS)
     assert len(counted._days) == 10
     counted.prune(26 * HOUR_MS)

@@ -23,14 +23,14 @@ def clients(world: World) -> list[Client]:
 def test_connection_that_fails_at_a_tick_ends_alone(
     world: World, clients: list[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck = Outbox.stuck
+    is_stalled = Outbox.is_stalled
 
     def failing(outbox: Outbox, now: int) -> bool:
         if outbox is clients[0].session.outbox:
             raise OSError("its socket is broken")
-        return stuck(outbox, now)
+        return is_stalled(outbox, now)
 
-    monkeypatch.setattr(Outbox, "stuck", failing)
+    monkeypatch.setattr(Outbox, "is_stalled", failing)
     stranger = world.connect("dot")
     ticks(world, CONNECTION_TIMEOUT_MS + 1_000)
     assert clients[0].close_code() == 1011

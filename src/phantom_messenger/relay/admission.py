@@ -70,7 +70,7 @@ class Admission:
             raise self._overloaded(now)
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.login``.
         key = session.user_id or session.address
-        if not is_login and (wait := self.limiter.take(rule.rate, key, now)):
+        if not is_login and (wait := self.limiter.acquire(rule.rate, key, now)):
             raise RequestError(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - (wall := self._clock.wall_ms())) > CLOCK_TOLERANCE_MS:
             raise RequestError(Reason.CLOCK, details={"serverTime": wall})
@@ -94,14 +94,14 @@ class Admission:
             RequestError: ``QUOTA``, with the time until which its address has to wait.
         """
         spent = Spent(admitted.session.mark, size, self._clock.monotonic_ms())
-        if wait := self.quota.take(*spent):
+        if wait := self.quota.spend(*spent):
             raise RequestError(Reason.QUOTA, retry_after=wait)
         admitted.spent = spent
 
     def try_spend(self, session: Session, size: int) -> Spent | None:
         """Count bytes that can be left unstored; None if its address has no room for them."""
         spent = Spent(session.mark, size, self._clock.monotonic_ms())
-        return None if self.quota.take(*spent) else spent
+        return None if self.quota.spend(*spent) else spent
 
     def give_back(self, admitted: AdmittedFrame) -> None:
         """Nothing was stored for this frame."""

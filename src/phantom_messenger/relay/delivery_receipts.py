@@ -97,7 +97,7 @@ class DeliveryReceipts:
     def _acknowledge(self, session: Session, names: Sequence[MessageName]) -> Steps:
         """One command for all, or one for each if that fails."""
         spent = Spent(session.mark, RECEIPT_BYTES * len(names), self._clock.monotonic_ms())
-        may_notify = not self._quota.take(*spent)
+        may_notify = not self._quota.spend(*spent)
         receipts: list[StoredReceipt] = []
         hidden: list[tuple[MessageName, DeliveryOutcome]] = []
         try:

@@ -88,7 +88,7 @@ class Housekeeping:
         core = self._core
         self._is_stopping = True
         core.pipeline.run(self._save_clock(core.clock.snapshot(), core.clock.monotonic_ms()))
-        kept = core.admission.limiter.keep(core.clock.monotonic_ms(), core.clock.persistent_ms())
+        kept = core.admission.limiter.export(core.clock.monotonic_ms(), core.clock.persistent_ms())
         if kept.times:
             core.pipeline.run(_alone(SaveLimits(limits=kept)))
 

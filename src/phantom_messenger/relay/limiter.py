@@ -1,12 +1,12 @@
-"""Limits by class and party, which outlive connections and a restart. A refused request costs nothing.
+"""Limits by class and key (an address, or a user): they outlive connections and a restart. A refusal costs nothing.
 
-An attacker may have a million addresses. So each class counts a bounded number of parties
-by themselves; those who come when it is full share windows, by chance: the limit holds for
+An attacker may have a million addresses. So each class counts a bounded number of keys
+by themselves; those that arrive when it is full share windows, by chance: the limit holds for
 each of them, and somebody honest among them may have to wait. Whoever was counted before
 is not disturbed.
 
-At a clean stop what still counts is kept, under a keyed hash of each party, and read at the next
-start. After ``kill -9`` counting begins anew: to write down each request would cost a sync,
+At a clean stop what still counts is kept, under a keyed hash of each, and read at the next
+start. After ``kill -9`` counting begins again: to write down each request would cost a sync,
 and who can kill the relay needs no logins.
 """
 
@@ -18,8 +18,8 @@ from phantom_messenger.rate_window import Window
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
 
-MAX_PARTIES: Final = 131_072
-"""Parties of a class that are counted by themselves: about 50 MB if all make five requests."""
+MAX_KEYS: Final = 131_072
+"""Keys of a class that are counted by themselves: about 50 MB if all make five requests."""
 
 SHARED: Final = 4_096
 """Windows that the others share."""
@@ -28,28 +28,28 @@ _HASH_BYTES: Final = 16
 
 
 class Limiter:
-    """Windows by rate class and party.
+    """Windows by rate class and key.
 
     Args:
         rates: requests a minute of each class; empty lifts all limits.
-        key: of the hash that parties share windows by, and are kept under; random.
+        hash_key: of the hash by which keys share windows, and under which they are kept; random.
     """
 
-    def __init__(self, rates: Mapping[RateClass, int], key: bytes) -> None:
+    def __init__(self, rates: Mapping[RateClass, int], hash_key: bytes) -> None:
         self._rates = rates
-        self._key = key
+        self._hash_key = hash_key
         self._windows: dict[RateClass, dict[str, Window]] = {rate: {} for rate in rates}
         self._shared: dict[RateClass, dict[int, Window]] = {rate: {} for rate in rates}
         self._kept: dict[bytes, list[int]] = {}
         self._kept_key = b""
         self._kept_until = 0
 
-    def take(self, rate: RateClass, party: str, now: int) -> int:
-        """Count a request of a party.
+    def acquire(self, rate: RateClass, key: str, now: int) -> int:
+        """Count a request.
 
         Args:
             rate: its class.
-            party: an address, or a user.
+            key: an address, or a user.
             now: monotonic milliseconds.
 
         Returns:
@@ -58,11 +58,11 @@ class Limiter:
         limit = self._rates.get(rate)
         if limit is None:
             return 0
-        window = self._windows[rate].get(party)
-        return (self._entered(rate, party, limit) if window is None else window).take(now)
+        window = self._windows[rate].get(key)
+        return (self._new_window(rate, key, limit) if window is None else window).take(now)
 
     def prune(self, now: int) -> None:
-        """Forget parties that were quiet for a whole window."""
+        """Forget keys that were quiet for a whole window."""
         for own in self._windows.values():
             _forget_idle(own, now)
         for shared in self._shared.values():
@@ -70,44 +70,44 @@ class Limiter:
         if now >= self._kept_until:
             self._kept = {}
 
-    def keep(self, now: int, steady: int) -> KeptLimits:
+    def export(self, now: int, persistent: int) -> KeptLimits:
         """What still counts, for the next start.
 
         Args:
             now: monotonic milliseconds.
-            steady: the same moment in steady time.
+            persistent: the same moment in persistent time.
         """
         kept = {}
         for rate, windows in self._windows.items():
-            for party, window in windows.items():
+            for key, window in windows.items():
                 if times := window.counting(now):
-                    kept[_hash(self._key, rate, party)] = [time - now + steady for time in times]
-        return KeptLimits(self._key, kept)
+                    kept[_hash(self._hash_key, rate, key)] = [time - now + persistent for time in times]
+        return KeptLimits(self._hash_key, kept)
 
-    def restore(self, kept: KeptLimits, now: int, steady: int) -> None:
-        """Go on from what was kept at the last stop; arguments as for ``keep``."""
+    def restore(self, kept: KeptLimits, now: int, persistent: int) -> None:
+        """Continue from what was kept at the last stop; arguments as for ``export``."""
         self._kept_key = kept.key
-        self._kept = {party: [time - steady + now for time in times] for party, times in kept.times.items()}
+        self._kept = {key: [time - persistent + now for time in times] for key, times in kept.times.items()}
         self._kept_until = now + RATE_WINDOW_MS
 
-    def _entered(self, rate: RateClass, party: str, limit: int) -> Window:
-        """The window of a party that has none yet."""
+    def _new_window(self, rate: RateClass, key: str, limit: int) -> Window:
+        """The window of a key that has none yet."""
         windows = self._windows[rate]
-        times = self._kept.pop(_hash(self._kept_key, rate, party), ()) if self._kept else ()
-        if len(windows) < MAX_PARTIES:
-            window = windows[party] = Window(limit, times=times)
+        times = self._kept.pop(_hash(self._kept_key, rate, key), ()) if self._kept else ()
+        if len(windows) < MAX_KEYS:
+            window = windows[key] = Window(limit, times=times)
             return window
-        place = int.from_bytes(_hash(self._key, rate, party)) % SHARED
-        return self._shared[rate].setdefault(place, Window(limit, times=times))
+        index = int.from_bytes(_hash(self._hash_key, rate, key)) % SHARED
+        return self._shared[rate].setdefault(index, Window(limit, times=times))
 
 
-Party = TypeVar("Party", str, int)
+Key = TypeVar("Key", str, int)
 
 
-def _forget_idle(windows: dict[Party, Window], now: int) -> None:
-    for party in [party for party, window in windows.items() if window.idle(now)]:
-        del windows[party]
+def _forget_idle(windows: dict[Key, Window], now: int) -> None:
+    for key in [key for key, window in windows.items() if window.idle(now)]:
+        del windows[key]
 
 
-def _hash(key: bytes, rate: RateClass, party: str) -> bytes:
-    return blake2b(f"{rate} {party}".encode(), digest_size=_HASH_BYTES, key=key).digest()
+def _hash(hash_key: bytes, rate: RateClass, key: str) -> bytes:
+    return blake2b(f"{rate} {key}".encode(), digest_size=_HASH_BYTES, key=hash_key).digest()

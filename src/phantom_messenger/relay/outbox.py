@@ -62,7 +62,7 @@ class Outbox:
         """Whether the client has left too much unread."""
         return self._connection.buffered() > OVERFLOW
 
-    def stuck(self, now: int) -> bool:
+    def is_stalled(self, now: int) -> bool:
         """Whether the client has read nothing of what waits for it for too long."""
         if not self._connection.buffered():
             self._moved_at = now

@@ -19,7 +19,7 @@ from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, CommandFa
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.ports import Helpers, Scheduler, SignatureCheck, Verification, Writer
 from phantom_messenger.relay.quota import Spent
-from phantom_messenger.relay.reference import Letter
+from phantom_messenger.relay.reference import LooseFrame
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
 
@@ -54,10 +54,10 @@ class AdmittedFrame:
         frame: what was read.
         signed_text: its canonical text without the signature.
         check: what must verify, None if it is unsigned.
-        letter: what it was made from, of a client that knows the reference alone.
+        as_sent: what it was made from, of a client that knows the reference alone.
     """
 
-    __slots__ = ("check", "frame", "letter", "loose", "session", "signed_text", "spent")
+    __slots__ = ("as_sent", "check", "frame", "loose", "session", "signed_text", "spent")
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class AdmittedFrame:
         frame: frames.ClientFrame,
         signed_text: bytes,
         check: SignatureCheck | None,
-        letter: Letter | None = None,
+        as_sent: LooseFrame | None = None,
     ) -> None:
         self.session = session
         self.frame = frame
         self.signed_text = signed_text
         self.check = check
-        self.letter = letter
-        self.loose: Letter | None = None
-        """``letter``, if the strict rules would refuse anything about it."""
+        self.as_sent = as_sent
+        self.loose: LooseFrame | None = None
+        """``as_sent``, if the strict rules would refuse anything about it."""
         self.spent: Spent | None = None
         """What it counts for its address; given back if it is answered with an error."""
 

@@ -1,4 +1,4 @@
-"""How many bytes the senders of one address can have stored in a day: mail, prekeys, accounts, whatever stays.
+"""How many bytes the senders of one address can have stored in a day: mail, prekeys, accounts, whatever remains.
 
 Rates and connections bound what goes through; this bounds what remains of it, however many accounts
 somebody makes. Counted by the hour, before it is stored, and given back if it was not. As the other
@@ -40,7 +40,7 @@ class Quota:
         self._days: dict[int, _Day] = {}
         self._shared: dict[int, _Day] = {}
 
-    def take(self, mark: int, size: int, now: int) -> int:
+    def spend(self, mark: int, size: int, now: int) -> int:
         """Count bytes of an address.
 
         Args:
@@ -53,8 +53,8 @@ class Quota:
         """
         if self._most is None:
             return 0
-        day = self._days.get(mark) or self._entered(mark, now // HOUR_MS)
-        return day.take(size, self._most, now)
+        day = self._days.get(mark) or self._new_day(mark, now // HOUR_MS)
+        return day.spend(size, self._most, now)
 
     def give_back(self, spent: Spent) -> None:
         """They were not stored."""
@@ -69,7 +69,7 @@ class Quota:
         _forget_idle(self._days, now // HOUR_MS)
         _forget_idle(self._shared, now // HOUR_MS)
 
-    def _entered(self, mark: int, hour: int) -> "_Day":
+    def _new_day(self, mark: int, hour: int) -> "_Day":
         if len(self._days) < MAX_ADDRESSES:
             day = self._days[mark] = _Day(hour)
             return day
@@ -86,10 +86,10 @@ class _Day:
         self._hour = hour
         self._total = 0
 
-    def take(self, size: int, most: int, now: int) -> int:
+    def spend(self, size: int, most: int, now: int) -> int:
         hour = now // HOUR_MS
         if hour != self._hour:
-            self._go_on(hour)
+            self._advance(hour)
         if self._total + size > most:
             return self._wait(size, most, now)
         self._bytes[hour % _HOURS] += size
@@ -104,7 +104,7 @@ class _Day:
     def is_over(self, hour: int) -> bool:
         return not self._total or hour - self._hour >= _HOURS
 
-    def _go_on(self, hour: int) -> None:
+    def _advance(self, hour: int) -> None:
         for passed in range(self._hour + 1, min(hour, self._hour + _HOURS) + 1):
             self._total -= self._bytes[passed % _HOURS]
             self._bytes[passed % _HOURS] = 0

@@ -1,12 +1,12 @@
-"""Clients that somebody wrote from the API reference alone, and what is forgiven them.
+"""Clients that somebody wrote from the API reference alone, and how leniently they are read.
 
 With ``--reference-clients on`` a login may come without a signature. Such a session, and no
 other, is read here when the strict reading fails: numbers with fractions, ids of any form,
 ``null``, unknown members, base64 without padding; and its signatures may cover any of a few
 texts that ``sign(payload)`` may mean.
 
-None of this reaches anybody who signs. A frame that the strict rules would refuse is *loose*;
-it goes, as its sender wrote it, to accounts that were made without a signature, and nowhere else.
+None of this reaches a user who signs. A frame that the strict rules would refuse is *loose*;
+it is passed on as its sender wrote it, to accounts that were made without a signature, and nowhere else.
 """
 
 import base64
@@ -30,10 +30,10 @@ MAX_LOOSE_ID_CHARS: Final = 128
 
 MAX_DELIVERED: Final = 500
 MAX_ASKED: Final = 100
-"""Messages and key exchanges that a session remembers to have been given; the oldest go first."""
+"""Messages and key exchanges that a session remembers to have been sent; the oldest are forgotten first."""
 
 MAX_MALFORMED: Final = 60
-"""Malformed messages in a minute that close such a session: its wrong field comes with every message."""
+"""Malformed messages in a minute that close such a session: its wrong field is in every message."""
 
 MAX_COMMAS: Final = 1_000
 """In a message that is read leniently: unknown members are free, but reading them takes the relay's time."""
@@ -74,7 +74,7 @@ _IDS: Final[dict[str, tuple[Any, str]]] = {
 _PROOF: Final = {"audience", "challenge"}
 """What makes the signature of an AUTH a proof; a login without them has none."""
 
-_FORGIVEN: Final = {Reason.FIELD, Reason.BASE64}
+_LENIENT: Final = {Reason.FIELD, Reason.BASE64}
 _ENVELOPE: Final = {"id", "payload", "signature", "timestamp", "type"}
 _PARTS: Final = msgspec.json.Decoder(dict[str, Raw])
 _json: Final = msgspec.json.Encoder().encode
@@ -82,7 +82,7 @@ _json: Final = msgspec.json.Encoder().encode
 F = TypeVar("F")
 
 
-class Letter:
+class LooseFrame:
     """One signed message of a reference client, as it came.
 
     Args:
@@ -94,7 +94,7 @@ class Letter:
         RequestError: it has no canonical form.
     """
 
-    def __init__(self, text: bytes, session: "Lenience", *, is_proper: bool) -> None:
+    def __init__(self, text: bytes, session: "ReferenceMode", *, is_proper: bool) -> None:
         whole = parse_strictly(text)
         canonical(whole)  # before another parser, which would stumble over what has no such form
         self._envelope = _PARTS.decode(text)
@@ -109,7 +109,7 @@ class Letter:
 
     def judged(
         self, frame: frames.ClientFrame, check: SignatureCheck, verified: bool, verify: Verification
-    ) -> tuple[bool, "Letter | None"]:
+    ) -> tuple[bool, "LooseFrame | None"]:
         """Try the other readings of a signature, and of a prekey's.
 
         Args:
@@ -164,7 +164,7 @@ def _readings(whole: dict[str, Any], parts: dict[str, Raw]) -> list[bytes]:
     return [signing.envelope_bytes(envelope), *plain, envelope, *map(signing.envelope_bytes, plain)]
 
 
-class Lenience:
+class ReferenceMode:
     """What a relay remembers of a connection that may be a reference client's."""
 
     def __init__(self) -> None:
@@ -178,7 +178,7 @@ class Lenience:
         self._asked: dict[str, None] = {}
         self._answered: str | None = None
 
-    def read(self, text: bytes) -> tuple[codec.Decoded, Letter | None]:
+    def read(self, text: bytes) -> tuple[codec.Decoded, LooseFrame | None]:
         """As ``codec.decode_client``, by more lenient rules where those refuse a form.
 
         Returns:
@@ -190,7 +190,7 @@ class Lenience:
         try:
             decoded, is_proper = codec.decode_client(text), True
         except RequestError as refused:
-            if refused.reason not in _FORGIVEN or text.count(b",") > MAX_COMMAS:
+            if refused.reason not in _LENIENT or text.count(b",") > MAX_COMMAS:
                 raise
             whole, is_proper = parse_strictly(text), False
             kind, payload = whole.get("type"), whole.get("payload")
@@ -206,7 +206,7 @@ class Lenience:
             self.signs = frame.signature is not UNSET and is_bound
             if not is_bound:  # the signature of a client that signs everything proves nothing
                 decoded = decoded._replace(frame=msgspec.structs.replace(frame, signature=UNSET))
-        return decoded, Letter(text, self, is_proper=is_proper) if frame.type in _SIGNED else None
+        return decoded, LooseFrame(text, self, is_proper=is_proper) if frame.type in _SIGNED else None
 
     def pushed(self, item: Item) -> None:
         """An item of the mailbox was sent: the reference's answers do not say to whom they go."""
@@ -267,17 +267,17 @@ def _is_user_id(text: str) -> bool:
 
 
 def _read_loosely(kind: str, whole: dict[str, Any], payload: dict[str, Any]) -> frames.ClientFrame:
-    """Make the frame that was meant, by the strict reading of what is left when forms are mended."""
+    """Make the frame that was meant, by the strict reading of what is left when forms are repaired."""
     ids: dict[str, str] = {}
     envelope: dict[str, Any] = {"type": kind}
     if kind != "PING":
-        envelope["payload"] = _mended(_meant(kind, payload, ids), _PAYLOADS[kind], ids)
+        envelope["payload"] = _repaired(_meant(kind, payload, ids), _PAYLOADS[kind], ids)
     names = ("timestamp", "id", "signature") if kind in _SIGNED else ("timestamp", "id")
     envelope |= {name: _form(name, whole[name], ids) for name in names if whole.get(name) is not None}
     return _with_ids(codec.decode_client(canonical(envelope)).frame, ids)
 
 
-def _mended(payload: dict[str, Any], kind: type[Struct], ids: dict[str, str]) -> dict[str, Any]:
+def _repaired(payload: dict[str, Any], kind: type[Struct], ids: dict[str, str]) -> dict[str, Any]:
     found = {}
     for field in msgspec.structs.fields(kind):
         value = payload.get(field.encode_name)
@@ -297,7 +297,7 @@ def _form(name: str, value: Any, ids: dict[str, str]) -> Any:
         return math.floor(value)
     elif isinstance(value, dict):
         if name == "preKeyBundle":
-            return _mended(value, frames.OfferedBundle, ids)
+            return _repaired(value, frames.OfferedBundle, ids)
         if name == "metadata":
             return {key: _option(key, item) for key, item in value.items() if key not in _OPTIONS or item is not None}
     return value

@@ -23,7 +23,7 @@ from phantom_messenger.relay.ports import (
     Writer,
 )
 from phantom_messenger.relay.records import KeptLimits
-from phantom_messenger.relay.reference import Lenience, Letter
+from phantom_messenger.relay.reference import LooseFrame, ReferenceMode
 from phantom_messenger.relay.rules import REFUSED, RULES, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, limits
@@ -97,7 +97,7 @@ class Relay:
             now=self._clock.monotonic_ms(),
         )
         if self._config.reference_clients:
-            session.reference = Lenience()
+            session.reference = ReferenceMode()
         count = core.hub.add(session)
         if self._is_stopping:
             core.replies.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
@@ -134,7 +134,7 @@ class Relay:
             return
         core, now = self._core, self._clock.monotonic_ms()
         session.heard_at = now
-        letter = None
+        as_sent = None
         try:
             kind = codec.read_kind(text)
             if reason := REFUSED[session.state].get(kind):  # its contents need not be read
@@ -142,13 +142,13 @@ class Relay:
             if session.reference is None:
                 decoded = codec.decode_client(text, kind)
             else:
-                decoded, letter = session.reference.read(text)
+                decoded, as_sent = session.reference.read(text)
             core.admission.admit(session, decoded.frame, now)
         except RequestError as refused:
             self._refuse(session, refused, codec.request_head(text))
             return
-        check = _signature_check(session, decoded, letter)
-        core.pipeline.submit(AdmittedFrame(session, decoded.frame, decoded.signed_text, check, letter))
+        check = _signature_check(session, decoded, as_sent)
+        core.pipeline.submit(AdmittedFrame(session, decoded.frame, decoded.signed_text, check, as_sent))
 
     def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
         """A binary message has arrived; the protocol has none."""
@@ -210,7 +210,7 @@ class Relay:
         core = self._core
         if session.state is State.CLOSED:
             return
-        if session.outbox.overflows() or session.outbox.stuck(now):
+        if session.outbox.overflows() or session.outbox.is_stalled(now):
             core.replies.drop(session)
         elif session.state is not State.OPEN:
             if now - session.opened_at >= limits.CONNECTION_TIMEOUT_MS:
@@ -224,7 +224,7 @@ class Relay:
             core.writable(session)
 
 
-def _signature_check(session: Session, decoded: codec.Decoded, letter: Letter | None) -> SignatureCheck | None:
+def _signature_check(session: Session, decoded: codec.Decoded, as_sent: LooseFrame | None) -> SignatureCheck | None:
     frame = decoded.frame
     if not RULES[type(frame)].signed:
         return None
@@ -232,5 +232,5 @@ def _signature_check(session: Session, decoded: codec.Decoded, letter: Letter | 
     if signature is UNSET:
         return None  # an AUTH without signature; its handler decides
     key = base64.b64decode(frame.payload.public_key) if isinstance(frame, frames.Auth) else session.public_key
-    text = labels.ENVELOPE + decoded.signed_text if letter is None else letter.likely_text
+    text = labels.ENVELOPE + decoded.signed_text if as_sent is None else as_sent.likely_text
     return key, base64.b64decode(signature), text

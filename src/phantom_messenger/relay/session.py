@@ -11,7 +11,7 @@ from phantom_messenger.relay.commands import Actor
 from phantom_messenger.relay.outbox import Outbox
 from phantom_messenger.relay.ports import Connection
 from phantom_messenger.relay.records import ItemKind
-from phantom_messenger.relay.reference import Lenience
+from phantom_messenger.relay.reference import ReferenceMode
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, RequestError
@@ -119,7 +119,7 @@ class Session:
         self.actor = Actor("", "")
         """On whose behalf commands are run."""
         self.acks = False
-        self.reference: Lenience | None = None
+        self.reference: ReferenceMode | None = None
         """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE
         self.outbox = Outbox(connection, now)

@@ -42,8 +42,8 @@ def handle(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> St
     if session.state is State.CLOSED:
         return
     try:
-        if admitted.letter is not None and admitted.check is not None:
-            verdict, admitted.loose = admitted.letter.judged(frame, admitted.check, verdict is True, core.verify)
+        if admitted.as_sent is not None and admitted.check is not None:
+            verdict, admitted.loose = admitted.as_sent.judged(frame, admitted.check, verdict is True, core.verify)
         if verdict is not True:
             raise verdict or RequestError(Reason.SIGNATURE)
         yield from HANDLERS[type(frame)](core, admitted, frame)

@@ -108,7 +108,7 @@ def _log_in(core: Core, frame: frames.Auth, *, may_create: bool) -> LogIn:
 
 
 def _count_login(core: Core, key: str) -> None:
-    if wait := core.admission.limiter.take(RateClass.AUTH, key, core.clock.monotonic_ms()):
+    if wait := core.admission.limiter.acquire(RateClass.AUTH, key, core.clock.monotonic_ms()):
         raise RequestError(Reason.RATE, retry_after=wait)
 
 
@@ -190,7 +190,7 @@ def refuse_login(core: Core, session: Session, refused: RequestError, request: A
     """
     is_unproved = refused.reason in _UNPROVED
     if is_unproved and (
-        left := core.admission.limiter.take(RateClass.AUTH, session.address, core.clock.monotonic_ms())
+        left := core.admission.limiter.acquire(RateClass.AUTH, session.address, core.clock.monotonic_ms())
     ):
         refused = RequestError(Reason.RATE, retry_after=left)
     code = refused.code if refused.code in _LOGIN_CODES else ErrorCode.UNAUTHORIZED
