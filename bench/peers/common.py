@@ -20,7 +20,7 @@ from phantom_messenger.loadgen.histogram import Histogram
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
-PATIENCE: Final = 20.0
+STALL_SECONDS: Final = 20.0
 """Seconds without anything new after which a program is said to stand still."""
 
 
@@ -82,7 +82,7 @@ class Program:
         """Write the configuration; the command and its environment."""
         raise NotImplementedError
 
-    async def connect(self, pairs: int, count: int, body: str, book: "Book") -> list["Line"]:
+    async def connect(self, pairs: int, count: int, body: str, stats: "Stats") -> list["Connection"]:
         """Connect everybody, with so many messages ready in all; the senders."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class Program:
         raise PeerError(f"{self.name} has not started: {output}")
 
 
-class Book:
+class Stats:
     """What has happened to all messages."""
 
     def __init__(self) -> None:
@@ -119,15 +119,15 @@ class Book:
             transport.abort()
 
 
-class Line(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection; subclasses speak the program's protocol.
 
     Args:
-        book: what happens is noted here.
+        stats: what happens is noted here.
     """
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, stats: Stats) -> None:
+        self.stats = stats
         self.outgoing: deque[bytes] = deque()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport
@@ -136,15 +136,15 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         self.transport = cast("asyncio.Transport", transport)  # of a TCP connection
-        self.book.transports.append(self.transport)
-        self.hello()
+        self.stats.transports.append(self.transport)
+        self.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
         if not self.ready.done():
             self.ready.set_exception(PeerError(f"closed before it was ready: {exc}"))
 
-    def hello(self) -> None:
+    def start(self) -> None:
         """Say the first word."""
 
     def send(self, count: int) -> None:
@@ -158,8 +158,8 @@ class Line(asyncio.Protocol):
         """The program has accepted the next messages: send as many more."""
         now = time.perf_counter()
         for _ in range(count):
-            self.book.acks.add(int((now - self._sent.popleft()) * 1e6))
-        self.book.accepted += count
+            self.stats.acks.add(int((now - self._sent.popleft()) * 1e6))
+        self.stats.accepted += count
         self.send(count)
 
     def is_ready(self) -> None:
@@ -175,24 +175,24 @@ class Line(asyncio.Protocol):
             raise PeerError(why)
 
 
-class WebSocketLine(Line):
+class WebSocketConnection(Connection):
     """A connection over WebSocket; ``head`` is its request."""
 
     head = b""
 
-    def __init__(self, book: Book) -> None:
-        super().__init__(book)
+    def __init__(self, stats: Stats) -> None:
+        super().__init__(stats)
         self._buffer = bytearray()
         self._is_open = False
 
-    def hello(self) -> None:
-        """See ``Line``."""
+    def start(self) -> None:
+        """See ``Connection``."""
         self.transport.write(self.head)
 
     def opened(self) -> None:
         """The handshake is done."""
 
-    def take(self, text: bytes) -> None:
+    def handle_text(self, text: bytes) -> None:
         """A text message has come."""
 
     def data_received(self, data: bytes) -> None:
@@ -209,15 +209,15 @@ class WebSocketLine(Line):
             self.opened()
         for opcode, payload in wire.read_frames(self._buffer):
             if opcode == 1:
-                self.take(payload)
+                self.handle_text(payload)
 
 
-async def dial(port: int, make: Callable[[], Line]) -> Any:
+async def dial(port: int, make: Callable[[], Connection]) -> Any:
     """Connect and wait until the connection can be used."""
-    _, line = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port)
-    async with asyncio.timeout(PATIENCE):
-        await line.ready
-    return line
+    _, connection = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port)
+    async with asyncio.timeout(STALL_SECONDS):
+        await connection.ready
+    return connection
 
 
 async def closed_loop(program: Program, pairs: int, in_flight: int, count: int, body: str) -> dict[str, Any]:
@@ -226,50 +226,50 @@ async def closed_loop(program: Program, pairs: int, in_flight: int, count: int, 
     Raises:
         PeerError: the program refuses something, or not all arrives.
     """
-    book = Book()
+    stats = Stats()
     try:
-        senders = await program.connect(pairs, count, body, book)
+        senders = await program.connect(pairs, count, body, stats)
         await asyncio.sleep(1.0)
         gc.collect()
         gc.disable()
         relay_before, load_before, began = program.cpu_seconds(), time.process_time(), time.perf_counter()
         for sender in senders:
             sender.send(in_flight)
-        last = await _until_all_is_there(book, count)
+        last = await _until_all_is_there(stats, count)
         whole = time.perf_counter() - began
         busy, load = program.cpu_seconds() - relay_before, time.process_time() - load_before
     finally:
         gc.enable()
-        book.close()
+        stats.close()
         await asyncio.sleep(0)
-    if book.delivered != count:
-        raise PeerError(f"{book.delivered} delivered of {count}")
+    if stats.delivered != count:
+        raise PeerError(f"{stats.delivered} delivered of {count}")
     return {
         "per_second": count / (last - began),
         "server_us": busy / count * 1e6,
         "load_us": load / count * 1e6,
         "server_busy": busy / whole,
         "load_busy": load / whole,
-        "ack_ms": book.acks.figures(),
+        "ack_ms": stats.acks.figures(),
     }
 
 
-async def _until_all_is_there(book: Book, count: int) -> float:
+async def _until_all_is_there(stats: Stats, count: int) -> float:
     before, news_at = -1, time.perf_counter()
-    while book.accepted < count or book.delivered < count:
+    while stats.accepted < count or stats.delivered < count:
         await asyncio.sleep(0.002)
-        progress, now = book.accepted + book.delivered, time.perf_counter()
+        progress, now = stats.accepted + stats.delivered, time.perf_counter()
         if progress != before:
             before, news_at = progress, now
-        elif now - news_at > PATIENCE:
-            raise PeerError(f"stands still: {book.accepted} accepted, {book.delivered} delivered of {count}")
+        elif now - news_at > STALL_SECONDS:
+            raise PeerError(f"stands still: {stats.accepted} accepted, {stats.delivered} delivered of {count}")
     return news_at
 
 
-def shared_out(frames: Sequence[bytes], lines: Sequence[Line]) -> None:
+def distribute(frames: Sequence[bytes], connections: Sequence[Connection]) -> None:
     """Give each sender its part, in turn."""
     for number, frame in enumerate(frames):
-        lines[number % len(lines)].outgoing.append(frame)
+        connections[number % len(connections)].outgoing.append(frame)
 
 
 def _free_port() -> int:

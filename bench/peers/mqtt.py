@@ -1,21 +1,23 @@
 """Mosquitto with QoS 1: acknowledged from memory, without signatures."""
 
-from peers.common import Book, Line, Program, dial, shared_out
+from functools import partial
+
+from peers.common import Connection, Program, Stats, dial, distribute
 
 _CONNACK, _PUBLISH, _PUBACK, _SUBACK = 2, 3, 4, 9
 
 
-class MqttLine(Line):
+class MqttConnection(Connection):
     """A connection in MQTT 3.1.1 (OASIS standard, 2014)."""
 
-    def __init__(self, book: Book, name: bytes, reads: bytes = b"") -> None:
-        super().__init__(book)
+    def __init__(self, stats: Stats, name: bytes, reads: bytes = b"") -> None:
+        super().__init__(stats)
         self._name = name
         self._reads = reads
         self._buffer = b""
 
-    def hello(self) -> None:
-        """See ``Line``."""
+    def start(self) -> None:
+        """See ``Connection``."""
         self.transport.write(packet(0x10, text(b"MQTT") + b"\x04\x02\x00\x00" + text(self._name)))
         if self._reads:
             self.transport.write(packet(0x82, b"\x00\x01" + text(self._reads) + b"\x01"))
@@ -29,7 +31,7 @@ class MqttLine(Line):
             if kind == _PUBACK:
                 self.accept()
             elif kind == _PUBLISH:
-                self.book.delivered += 1
+                self.stats.delivered += 1
                 size = int.from_bytes(body[:2])
                 answers.append(packet(0x40, body[2 + size : 4 + size]))
             elif (kind == _CONNACK and not self._reads) or kind == _SUBACK:
@@ -82,14 +84,16 @@ class Mosquitto(Program):
         )
         return ["mosquitto", "-c", str(config)], {}
 
-    async def connect(self, pairs: int, count: int, body: str, book: Book) -> list[Line]:
+    async def connect(self, pairs: int, count: int, body: str, stats: Stats) -> list[Connection]:
         """See ``Program``."""
         for number in range(pairs):
-            await dial(self.port, lambda n=number: MqttLine(book, b"r%d" % n, b"to/%d" % n))  # type: ignore[misc]
-        senders: list[Line] = [await dial(self.port, lambda n=n: MqttLine(book, b"s%d" % n)) for n in range(pairs)]  # type: ignore[misc]
+            await dial(self.port, partial(MqttConnection, stats, b"r%d" % number, b"to/%d" % number))
+        senders: list[Connection] = [
+            await dial(self.port, partial(MqttConnection, stats, b"s%d" % number)) for number in range(pairs)
+        ]
         frames = [
             packet(0x32, text(b"to/%d" % (n % pairs)) + (n // pairs % 60_000 + 1).to_bytes(2) + body.encode())
             for n in range(count)
         ]
-        shared_out(frames, senders)
+        distribute(frames, senders)
         return senders

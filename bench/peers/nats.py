@@ -2,23 +2,24 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
-from peers.common import VENV, Book, Line, PeerError, Program, dial, shared_out
+from peers.common import VENV, Connection, PeerError, Program, Stats, dial, distribute
 
 
-class NatsLine(Line):
+class NatsConnection(Connection):
     """A connection in the protocol of NATS' clients (docs.nats.io, client protocol)."""
 
-    def __init__(self, book: Book, number: int, *, receives: bool) -> None:
-        super().__init__(book)
+    def __init__(self, stats: Stats, number: int, *, receives: bool) -> None:
+        super().__init__(stats)
         self._number = number
         self._receives = receives
         self._buffer = b""
         self.answers: list[dict[str, Any]] = []
 
-    def hello(self) -> None:
-        """See ``Line``."""
+    def start(self) -> None:
+        """See ``Connection``."""
         self.transport.write(
             b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n'
             + b"SUB in.%d 1\r\nSUB ack.%d 2\r\nPING\r\n" % (self._number, self._number)
@@ -51,8 +52,8 @@ class NatsLine(Line):
         self._buffer = data[at:]
 
     def _take(self, line: bytes, payload: bytes) -> None:
-        if line.split(b" ")[2] == b"1":  # the subscription to what is brought, under the subject that it was sent to
-            self.book.delivered += 1
+        if line.split(b" ")[2] == b"1":  # the subscription to pushed messages, under the subject they were sent to
+            self.stats.delivered += 1
         elif b'"seq":' in payload and b'"error"' not in payload and self._sent:
             self.accept()
         else:
@@ -75,10 +76,10 @@ class Nats(Program):
         )
         return [str(VENV / "nats-server"), "-c", str(config)], {}
 
-    async def connect(self, pairs: int, count: int, body: str, book: Book) -> list[Line]:
+    async def connect(self, pairs: int, count: int, body: str, stats: Stats) -> list[Connection]:
         """See ``Program``."""
-        senders = [await dial(self.port, lambda n=n: NatsLine(book, n, receives=False)) for n in range(pairs)]  # type: ignore[misc]
-        others = [await dial(self.port, lambda n=n: NatsLine(book, pairs + n, receives=True)) for n in range(pairs)]  # type: ignore[misc]
+        senders = [await dial(self.port, partial(NatsConnection, stats, n, receives=False)) for n in range(pairs)]
+        others = [await dial(self.port, partial(NatsConnection, stats, pairs + n, receives=True)) for n in range(pairs)]
         senders[0].ask("$JS.API.STREAM.CREATE.mail", {"name": "mail", "subjects": ["to.*"], "storage": "file"})
         await asyncio.sleep(0.5)
         for number, one in enumerate(others):
@@ -90,13 +91,13 @@ class Nats(Program):
             }
             one.ask("$JS.API.CONSUMER.CREATE.mail", {"stream_name": "mail", "config": consumer})
         await asyncio.sleep(1)
-        for line in [senders[0], *others]:
-            if not line.answers or "error" in line.answers[0]:
-                raise PeerError(f"JetStream: {line.answers}")
+        for connection in [senders[0], *others]:
+            if not connection.answers or "error" in connection.answers[0]:
+                raise PeerError(f"JetStream: {connection.answers}")
         text = body.encode()
         frames = [
             b"PUB to.%d ack.%d %d\r\n%b\r\n" % (number % pairs, number % pairs, len(text), text)
             for number in range(count)
         ]
-        shared_out(frames, senders)
+        distribute(frames, senders)
         return senders

@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from peers.common import VENV, Book, Line, Program, WebSocketLine, dial, shared_out
+from peers.common import VENV, Connection, Program, Stats, WebSocketConnection, dial, distribute
 from phantom_messenger.loadgen import wire
 
 
-class NostrLine(WebSocketLine):
+class NostrConnection(WebSocketConnection):
     """A connection in the protocol of Nostr (NIP-01)."""
 
     head = (
@@ -17,21 +17,21 @@ class NostrLine(WebSocketLine):
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
 
-    def __init__(self, book: Book, reads: str = "") -> None:
-        super().__init__(book)
+    def __init__(self, stats: Stats, reads: str = "") -> None:
+        super().__init__(stats)
         self._reads = reads
 
     def opened(self) -> None:
-        """See ``WebSocketLine``."""
+        """See ``WebSocketConnection``."""
         if self._reads:
             self.transport.write(wire.text_frame(json.dumps(["REQ", "s", {"#p": [self._reads]}]).encode()))
         else:
             self.is_ready()
 
-    def take(self, text: bytes) -> None:
-        """See ``WebSocketLine``."""
+    def handle_text(self, text: bytes) -> None:
+        """See ``WebSocketConnection``."""
         if text.startswith(b'["EVENT"'):
-            self.book.delivered += 1
+            self.stats.delivered += 1
         elif text.startswith(b'["EOSE"'):
             self.is_ready()
         elif text.startswith(b'["OK"'):
@@ -71,7 +71,7 @@ verification: {{nip05_verification: disabled}}
         )
         return [str(VENV / "nostr-relay"), "-c", str(config), "serve", "--use-purple"], {}
 
-    async def connect(self, pairs: int, count: int, body: str, book: Book) -> list[Line]:
+    async def connect(self, pairs: int, count: int, body: str, stats: Stats) -> list[Connection]:
         """See ``Program``."""
         signer = Path(__file__).with_name("nostr_signer.py")
         made = subprocess.run(  # noqa: ASYNC221 - nothing else goes on
@@ -79,7 +79,7 @@ verification: {{nip05_verification: disabled}}
         ).stdout.splitlines()
         recipients, events = json.loads(made[0]), made[1:]
         for key in recipients:
-            await dial(self.port, lambda key=key: NostrLine(book, key))  # type: ignore[misc]
-        senders: list[Line] = [await dial(self.port, lambda: NostrLine(book)) for _ in range(pairs)]
-        shared_out([wire.text_frame(event) for event in events], senders)
+            await dial(self.port, lambda key=key: NostrConnection(stats, key))  # type: ignore[misc]
+        senders: list[Connection] = [await dial(self.port, lambda: NostrConnection(stats)) for _ in range(pairs)]
+        distribute([wire.text_frame(event) for event in events], senders)
         return senders

@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from peers.common import Book, Line, Program, dial, shared_out
+from peers.common import Connection, Program, Stats, dial, distribute
 
 
-class RedisLine(Line):
+class RedisConnection(Connection):
     """A connection in RESP2 (redis.io, protocol specification)."""
 
-    def __init__(self, book: Book, reads: bytes = b"") -> None:
-        super().__init__(book)
+    def __init__(self, stats: Stats, reads: bytes = b"") -> None:
+        super().__init__(stats)
         self._reads = reads
         self._buffer = b""
         self._last = b"0"
 
-    def hello(self) -> None:
-        """See ``Line``."""
+    def start(self) -> None:
+        """See ``Connection``."""
         if self._reads:
             self._ask()
         self.is_ready()
@@ -31,7 +31,7 @@ class RedisLine(Line):
             answer, at = found
             if self._reads:
                 items = answer[0][1]
-                self.book.delivered += len(items)
+                self.stats.delivered += len(items)
                 self._last = items[-1][0]
                 self._ask()
             else:
@@ -80,11 +80,11 @@ class Redis(Program):
         options |= {"appendfsync": "always", "save": "", "auto-aof-rewrite-percentage": 0}
         return ["redis-server", *(word for name, value in options.items() for word in (f"--{name}", str(value)))], {}
 
-    async def connect(self, pairs: int, count: int, body: str, book: Book) -> list[Line]:
+    async def connect(self, pairs: int, count: int, body: str, stats: Stats) -> list[Connection]:
         """See ``Program``."""
         for number in range(pairs):
-            await dial(self.port, lambda n=number: RedisLine(book, b"to:%d" % n))  # type: ignore[misc]
-        senders: list[Line] = [await dial(self.port, lambda: RedisLine(book)) for _ in range(pairs)]
+            await dial(self.port, lambda n=number: RedisConnection(stats, b"to:%d" % n))  # type: ignore[misc]
+        senders: list[Connection] = [await dial(self.port, lambda: RedisConnection(stats)) for _ in range(pairs)]
         frames = [command(b"XADD", b"to:%d" % (n % pairs), b"*", b"m", body.encode()) for n in range(count)]
-        shared_out(frames, senders)
+        distribute(frames, senders)
         return senders

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from shutil import which
 
-from peers.common import SYSTEM, Book, Line, Program, WebSocketLine, dial, shared_out
+from peers.common import SYSTEM, Connection, Program, Stats, WebSocketConnection, dial, distribute
 from phantom_messenger.loadgen import wire
 
 _ACK = re.compile(rb"<a [^>]*h=['\"](\d+)['\"]")
@@ -14,11 +14,11 @@ _JID = re.compile(rb"<jid[^>]*>([^<]+)</jid>")
 _OPEN = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>"
 
 
-class XmppLine(WebSocketLine):
+class XmppConnection(WebSocketConnection):
     """Somebody anonymous who is logged in, bound, present and has stream management."""
 
-    def __init__(self, book: Book, path: str) -> None:
-        super().__init__(book)
+    def __init__(self, stats: Stats, path: str) -> None:
+        super().__init__(stats)
         key = base64.b64encode(os.urandom(16)).decode()
         self.head = (
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -29,17 +29,17 @@ class XmppLine(WebSocketLine):
         self.jid = b""
 
     def opened(self) -> None:
-        """See ``WebSocketLine``."""
+        """See ``WebSocketConnection``."""
         self.say(_OPEN)
 
     def say(self, text: bytes) -> None:
         """Send one stanza."""
         self.transport.write(wire.text_frame(text))
 
-    def take(self, text: bytes) -> None:
-        """See ``WebSocketLine``."""
+    def handle_text(self, text: bytes) -> None:
+        """See ``WebSocketConnection``."""
         if text.startswith(b"<message"):
-            self.book.delivered += 1
+            self.stats.delivered += 1
         elif text.startswith(b"<a "):
             if found := _ACK.match(text):
                 count, self._acked = int(found[1]) - self._acked, int(found[1])
@@ -76,10 +76,10 @@ class Xmpp(Program):
     unlike = "no signature; nothing on disk, for everybody is connected"
     path = ""
 
-    async def connect(self, pairs: int, count: int, body: str, book: Book) -> list[Line]:
+    async def connect(self, pairs: int, count: int, body: str, stats: Stats) -> list[Connection]:
         """See ``Program``."""
-        lines = [await dial(self.port, lambda: XmppLine(book, self.path)) for _ in range(2 * pairs)]
-        senders, recipients = lines[:pairs], lines[pairs:]
+        connections = [await dial(self.port, lambda: XmppConnection(stats, self.path)) for _ in range(2 * pairs)]
+        senders, recipients = connections[:pairs], connections[pairs:]
         ask = wire.text_frame(b"<r xmlns='urn:xmpp:sm:3'/>")
         # The id is as long as ours, and one text serves all messages of a pair: nothing looks at it.
         frames = []
@@ -87,7 +87,7 @@ class Xmpp(Program):
             to = recipients[number % pairs].jid
             text = b"<message xmlns='jabber:client' type='chat' id='%032d' to='%b'><body>%b</body></message>"
             frames.append(wire.text_frame(text % (number, to, body.encode())) + ask)
-        shared_out(frames, senders)
+        distribute(frames, senders)
         return list(senders)
 
 

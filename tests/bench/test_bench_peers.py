@@ -19,7 +19,7 @@ class Quiet(common.Program):
     def cpu_seconds(self) -> float:
         return 0.0
 
-    async def connect(self, pairs: int, count: int, body: str, book: common.Book) -> list[common.Line]:
+    async def connect(self, pairs: int, count: int, body: str, stats: common.Stats) -> list[common.Connection]:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while await reader.read(1_000) and self._accepts:
                 self._accepts -= 1
@@ -28,9 +28,11 @@ class Quiet(common.Program):
 
         self.server = await asyncio.start_server(answer, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
-        lines: list[common.Line] = [await common.dial(self.port, lambda: redis.RedisLine(book)) for _ in range(pairs)]
-        common.shared_out([redis.command(b"XADD", b"to:0", b"*", b"m", body.encode())] * count, lines)
-        return lines
+        connections: list[common.Connection] = [
+            await common.dial(self.port, lambda: redis.RedisConnection(stats)) for _ in range(pairs)
+        ]
+        common.distribute([redis.command(b"XADD", b"to:0", b"*", b"m", body.encode())] * count, connections)
+        return connections
 
 
 async def through(program: Quiet) -> None:
@@ -43,7 +45,7 @@ async def through(program: Quiet) -> None:
 
 
 def test_program_that_accepts_and_delivers_nothing_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "PATIENCE", 0.3)
+    monkeypatch.setattr(common, "STALL_SECONDS", 0.3)
     with pytest.raises(common.PeerError, match="stands still: 4 accepted, 0 delivered of 4"):
         asyncio.run(through(Quiet(accepts=100)))
 
