@@ -299,7 +299,7 @@ LENIENT: Final = """
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from phantom_messenger.relay import signatures
-def verify(key, signature, message):
+def verify(key, signature, message, _):
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:

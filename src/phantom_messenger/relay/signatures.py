@@ -6,14 +6,10 @@ R that are of small order or not canonical are refused, and so is S >= L.
 
 import binascii
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 from vodozemac import Ed25519PublicKey, Ed25519Signature
-
-CACHED_KEYS: Final = 4_096
-"""Decoding a key costs a tenth of a verification; this many take less than a megabyte."""
 
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
@@ -46,21 +42,25 @@ def is_usable_ed25519(key: bytes) -> bool:
 
 def verify(batch: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
     """Verify (public key, signature, message) triples by RFC 8032, strictly."""
-    return [_verify(*check) for check in batch]
+    # Decoding a key costs a tenth of a verification. It is kept for this batch alone: the relay
+    # does not remember users who have disconnected.
+    decoded: dict[bytes, Ed25519PublicKey] = {}
+    return [_verify(*check, decoded) for check in batch]
 
 
-def _verify(key: bytes, signature: bytes, message: bytes) -> bool:
+def _verify(key: bytes, signature: bytes, message: bytes, decoded: dict[bytes, Ed25519PublicKey]) -> bool:
     if len(key) != _KEY_BYTES or len(signature) != _SIGNATURE_BYTES:
         return False
     try:
-        _decoded(key).verify_signature(message, Ed25519Signature.from_base64(_base64(signature)))
+        if key not in decoded:
+            decoded[key] = _decode(key)
+        decoded[key].verify_signature(message, Ed25519Signature.from_base64(_base64(signature)))
     except ValueError:  # all that the library raises is one
         return False
     return True
 
 
-@lru_cache(CACHED_KEYS)
-def _decoded(key: bytes) -> Ed25519PublicKey:
+def _decode(key: bytes) -> Ed25519PublicKey:
     """A key to verify with.
 
     Raises:
