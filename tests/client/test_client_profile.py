@@ -12,7 +12,7 @@ from websockets.uri import parse_uri
 from phantom_messenger.client import profile
 from phantom_messenger.client.errors import PassphraseNeeded, UsageError
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.relay import names
+from phantom_messenger.relay import public_names
 
 
 class MemoryKeyring(keyring.backend.KeyringBackend):
@@ -190,7 +190,7 @@ def test_audience_is_the_host_that_was_dialled(url: str, audience: str) -> None:
 def test_audience_is_what_the_host_header_says_in_the_form_that_a_relay_compares(url: str) -> None:
     dialled = parse_uri(url)
     header = build_host(dialled.host, dialled.port, dialled.secure)
-    assert names.normal_name(profile.audience_of(url)) == names.normal_name(header)
+    assert public_names.normal_name(profile.audience_of(url)) == public_names.normal_name(header)
 
 
 # --- secrets ----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from phantom_messenger.client.status import ConnectionState, DeliveryState, Even
 from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.tables import Tables
-from phantom_messenger.relay import names
+from phantom_messenger.relay import public_names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.records import Item
 from phantom_messenger.relay.server import RelayServer
@@ -149,7 +149,7 @@ class Network:
 @contextlib.asynccontextmanager
 async def network(folder: Path) -> AsyncIterator[Network]:
     """A relay in memory, for as long as the block."""
-    config = Config(port=0, limits=False, public_names=(names.ANY,))  # clients dial the proxies
+    config = Config(port=0, limits=False, public_names=(public_names.ANY,))  # clients dial the proxies
     server = RelayServer(config, SQLiteStore(None))
     await server.start()
     try:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import platformdirs
 
 from phantom_messenger.events import LEVELS, LogFormat
-from phantom_messenger.relay import names
+from phantom_messenger.relay import public_names
 from phantom_messenger.wire.limits import MAX_CONNECTIONS_PER_ADDRESS, RATES, RateClass
 
 MEGABYTE: Final = 1_000_000
@@ -151,16 +151,18 @@ def _hosts(value: str) -> tuple[str, ...]:
 
 def _names(value: str) -> tuple[str, ...]:
     words = _words(value)
-    if names.ANY in words:
+    if public_names.ANY in words:
         if len(words) > 1:
-            raise ValueError(f"must be '{names.ANY}' or names, not both")
+            raise ValueError(f"must be '{public_names.ANY}' or names, not both")
         return words
-    return _each(words, names.normal_name, "must be names like chat.example.org or host:8443, as clients dial them")
+    return _each(
+        words, public_names.normal_name, "must be names like chat.example.org or host:8443, as clients dial them"
+    )
 
 
 def _origins(value: str) -> tuple[str, ...]:
     form = "must be origins like https://chat.example.org or https://host:8443"
-    return _each(_words(value), names.normal_origin, form)
+    return _each(_words(value), public_names.normal_origin, form)
 
 
 def _each(words: Iterable[str], normal: Callable[[str], str], form: str) -> tuple[str, ...]:
@@ -318,7 +320,7 @@ def _consistent(config: Config) -> Config:
         missing = "--tls-key" if config.tls_key is None else "--tls-cert"
         raise ConfigError(f"{missing} is missing: wss needs both --tls-cert and --tls-key")
     if not config.public_names:
-        reached = [host for host in config.host if not names.is_loopback(host)]
+        reached = [host for host in config.host if not public_names.is_loopback(host)]
         if reached or config.trusted_proxies:
             cause = f"--host {reached[0]}" if reached else "--trusted-proxies"
             raise ConfigError(

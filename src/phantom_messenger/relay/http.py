@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Final
 
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.names import ANY, is_origin_allowed
+from phantom_messenger.relay.public_names import ANY, is_origin_allowed
 
 WEBSOCKET_PATH: Final = "/ws"
 MAX_HEAD_BYTES: Final = 8_192

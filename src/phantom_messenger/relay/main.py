@@ -16,23 +16,23 @@ from phantom_messenger.engines.sqlite.folder import FolderUnusable
 from phantom_messenger.events import Event, install, log
 from phantom_messenger.relay import memory
 from phantom_messenger.relay.config import Config, ConfigError
-from phantom_messenger.relay.names import ANY
+from phantom_messenger.relay.public_names import ANY
 from phantom_messenger.relay.server import RelayServer
 from phantom_messenger.version import __version__
 
 __all__ = ["ConfigError", "FolderUnusable", "StoreError", "run_relay"]
 
-COLLECT_AFTER: Final = 10_000, 20, 50
-"""Objects until a collection, and collections of one generation until the next older one's."""
+GC_THRESHOLDS: Final = 10_000, 20, 50
+"""For ``gc.set_threshold``: objects until a collection, and collections until one of the next older generation."""
 
-HARMLESS: Final = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
-"""Signals that are sent for a reload, for a log to be rotated, or when a terminal is closed."""
+IGNORED_SIGNALS: Final = signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
+"""Signals that are sent to reload, to rotate a log, or when a terminal is closed."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long the loop's thread may keep Python's lock when the store's wants it.
+"""How long the event loop's thread may keep Python's global lock while the store's thread waits for it.
 
-SQLite gives the lock away in every statement; at 5 ms, the default, one batch can wait a
-hundred times for it, and what has come meanwhile makes the next wait longer.
+SQLite releases the lock in every statement. At 5 ms, the default, one batch can wait for it a hundred times, and
+what arrives meanwhile makes the next wait longer.
 """
 
 
@@ -41,41 +41,41 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
 
     Args:
         config: the settings.
-        ready: called with the URL once it listens.
-        unknown: variables of the environment that look like settings and are none.
+        ready: called with the URL once the relay is listening.
+        unknown: environment variables that look like settings but are not.
 
     Raises:
         ConfigError, StoreError: it cannot start; the message says what to do.
     """
     install(config.log_level, config.log_format)
-    for number in HARMLESS:  # their default is death, also while it starts
+    for number in IGNORED_SIGNALS:  # by default they end the process, even while it starts
         signal.signal(number, signal.SIG_IGN)
-    for event in _doubts(config):
+    for event in _startup_warnings(config):
         log(event)
     for variable in unknown:
         log(Event.SETTING_UNKNOWN, variable=variable)
-    _allow_many_connections()
+    _raise_fd_limit()
     memory.map_large()
     store = SQLiteStore(config.data, mailbox_bytes=config.mailbox_bytes)
     if store.is_out_of_space:
         log(Event.DISK_FULL)
-    _collect_seldom()
+    _tune_gc()
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_serve(config, store, ready))
 
 
-def _allow_many_connections() -> None:
-    """A connection is a file descriptor; the usual soft limit of 1,024 is for programs that use select()."""
+def _raise_fd_limit() -> None:
+    """Allow as many file descriptors as possible: the usual soft limit of 1,024 is for programs that use select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _collect_seldom() -> None:
-    """Let the collector look at what has come since the start, and not after every 700 objects: few are garbage."""
+def _tune_gc() -> None:
+    """Collect less often than every 700 objects, and only what was created since the start: little of it is garbage."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None]) -> None:
@@ -93,14 +93,14 @@ async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None
         log(Event.STOPPING, connections=server.connections)
     finally:
         await server.stop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nothing is left to be ended
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the server has stopped already
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
     log(Event.STOPPED)
 
 
-def _doubts(config: Config) -> list[Event]:
-    """What whoever starts it should know about these settings."""
+def _startup_warnings(config: Config) -> list[Event]:
+    """What an operator should know about these settings."""
     found = []
     if config.reference_clients:
         found.append(Event.REFERENCE_CLIENTS)

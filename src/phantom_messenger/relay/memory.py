@@ -1,4 +1,4 @@
-"""What was freed goes back to the system, so that a flood leaves no mark; with glibc, elsewhere nothing is done."""
+"""Return freed memory to the system, so that a flood leaves no trace. Needs glibc; elsewhere nothing is done."""
 
 import contextlib
 import ctypes
@@ -6,7 +6,7 @@ import gc
 from typing import Final
 
 MAPPED_BYTES: Final = 16_384
-"""From this size on memory is mapped by itself, and so given back when it is freed: long messages, for example."""
+"""From this size on, a block has a mapping of its own, which is returned when it is freed: long messages, say."""
 
 _M_MMAP_THRESHOLD: Final = -3
 """glibc's malloc.h."""
@@ -15,13 +15,13 @@ _C: Final = ctypes.CDLL(None)
 
 
 def map_large() -> None:
-    """Have what is large lie apart from what stays."""
+    """Keep large blocks apart from those that stay."""
     with contextlib.suppress(AttributeError):
         _C.mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def give_back() -> None:
-    """Collect the circles that ended TLS connections leave, and hand free pages to the system; some milliseconds."""
+    """Collect the reference cycles that closed TLS connections leave, and return free pages: some milliseconds."""
     gc.collect(1)
     with contextlib.suppress(AttributeError):
         _C.malloc_trim(0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from msgspec import UNSET
 
 from phantom_messenger import labels
-from phantom_messenger.relay import handlers, names
+from phantom_messenger.relay import handlers, public_names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers.login import refuse_login
@@ -76,7 +76,7 @@ class Relay:
 
     def listens(self, addresses: Iterable[tuple[str, int]]) -> None:
         """Say which addresses and ports lead here; without names of its own, they are the relay's."""
-        self._core.names = frozenset(self._config.public_names) or names.names_of(addresses)
+        self._core.names = frozenset(self._config.public_names) or public_names.names_of(addresses)
 
     def connect(self, connection: Connection, *, address: str, host: str) -> Session:
         """A WebSocket handshake was completed; the answer is CONNECTION_ACK.
@@ -92,7 +92,7 @@ class Relay:
             connection_id=core.token(16),
             address=address,
             mark=core.admission.mark(address),
-            host=names.normal_or_none(host) or "" if names.ANY in core.names else "",
+            host=public_names.normal_or_none(host) or "" if public_names.ANY in core.names else "",
             challenge=core.token(limits.CHALLENGE_BYTES),
             now=self._clock.monotonic_ms(),
         )

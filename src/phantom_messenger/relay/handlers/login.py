@@ -10,10 +10,10 @@ from phantom_messenger.rate_window import Window
 from phantom_messenger.relay import signatures
 from phantom_messenger.relay.commands import Actor, CommandFailed, LoggedIn, LogIn, LoginConflict
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.names import ANY, normal_or_none
 from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.prekey_status import is_low, status_of
+from phantom_messenger.relay.public_names import ANY, normal_or_none
 from phantom_messenger.relay.reference import MAX_MALFORMED, has_proper_form
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Strikes

@@ -1,7 +1,7 @@
-"""Who this relay is towards clients: the names that logins are signed for, and the web pages that may connect.
+"""The relay's public names, for which logins are signed, and the web pages that may connect.
 
-A relay that passes a client's login on can write any header, so a name is never taken from one: it is set, or
-it is the address that the relay listens on.
+A relay that passes a client's login on can write any header, so a name is never taken from one: it is configured,
+or it is the address that the relay listens on.
 """
 
 import ipaddress
@@ -12,26 +12,26 @@ from typing import Final
 from phantom_messenger.wire.names import DEFAULT_PORTS, join_name, split_name
 
 ANY: Final = "any"
-"""The setting that takes the Host header's word for it."""
+"""The setting that trusts the Host header."""
 
 _ORIGIN: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<place>.*)", re.IGNORECASE | re.DOTALL | re.ASCII)
 _LOOPBACK: Final = {"127.0.0.1", "::1"}
 
 
 def normal_name(name: str) -> str:
-    """A name as it is compared.
+    """A name in the form in which names are compared.
 
-    Clients leave out the default port, which is 80 or 443 whatever a proxy makes of it; so both are left out here.
+    Clients leave out the default port, which is 80 or 443 whatever a proxy turns it into, so both are left out here.
 
     Raises:
-        ValueError: no client can dial it; the message goes on behind the name.
+        ValueError: no client can dial it; the message continues a sentence that starts with the name.
     """
     host, port = split_name(name)
     return join_name(host, None if port in DEFAULT_PORTS.values() else port)
 
 
 def normal_or_none(name: str) -> str | None:
-    """As ``normal_name`` for what a peer has written: None if it names nothing."""
+    """As ``normal_name``, for input from a peer: None if it is not a name."""
     try:
         return normal_name(name)
     except ValueError:
@@ -39,10 +39,10 @@ def normal_or_none(name: str) -> str | None:
 
 
 def normal_origin(origin: str) -> str:
-    """A web page's origin as it is compared (RFC 6454 section 6.2): ``null``, or scheme://host[:port].
+    """A web page's origin in the form in which origins are compared (RFC 6454 section 6.2): ``null``, or scheme://host[:port].
 
     Raises:
-        ValueError: no browser sends it; the message goes on behind the origin.
+        ValueError: no browser sends it; the message continues a sentence that starts with the origin.
     """
     if origin.lower() == "null":
         return "null"
@@ -64,10 +64,10 @@ def is_origin_allowed(origin: str | None, host: str, *, names: Iterable[str], al
     """Whether a web page may connect.
 
     Args:
-        origin: the Origin header; None if there is none, for then it is no page.
+        origin: the Origin header; None if there is none: then it is not a web page.
         host: the Host header. A page of the same host is the relay's own.
-        names: the relay's own, normal; a proxy may have written another Host.
-        allowed: origins that are allowed besides, normal.
+        names: the relay's own, normalised; a proxy may have written another Host.
+        allowed: other origins that are allowed, normalised.
     """
     if origin is None:
         return True
@@ -83,7 +83,7 @@ def is_origin_allowed(origin: str | None, host: str, *, names: Iterable[str], al
 
 
 def names_of(addresses: Iterable[tuple[str, int]]) -> frozenset[str]:
-    """The names of a relay that has no others: the addresses that it listens on, and ``localhost``."""
+    """The names of a relay without configured ones: the addresses that it listens on, and ``localhost``."""
     found = set()
     for host, port in addresses:
         found.add(normal_name(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
@@ -93,7 +93,7 @@ def names_of(addresses: Iterable[tuple[str, int]]) -> frozenset[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Whether only this machine can reach that address."""
     if host.lower().removesuffix(".") == "localhost":
         return True
     try:

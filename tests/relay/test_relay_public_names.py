@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from phantom_messenger.events import Event
-from phantom_messenger.relay import names
+from phantom_messenger.relay import public_names
 from phantom_messenger.relay.config import Config, ConfigError, load_config
 from phantom_messenger.relay.http import Answer, judge, read_request
 from phantom_messenger.wire.names import normal_host, split_name
@@ -56,13 +56,13 @@ NO_NAMES: Final = [
 
 @pytest.mark.parametrize(("written", "normal"), ONE_FORM.items())
 def test_name_has_one_form(written: str, normal: str) -> None:
-    assert names.normal_name(written) == normal
-    assert names.normal_name(normal) == normal
+    assert public_names.normal_name(written) == normal
+    assert public_names.normal_name(normal) == normal
 
 
 @pytest.mark.parametrize("written", [*NO_NAMES, "a" * 64, "a." * 200, "ü" * 300, "\udc80"])
 def test_what_nobody_can_dial_is_no_name(written: str) -> None:
-    assert names.normal_or_none(written) is None
+    assert public_names.normal_or_none(written) is None
     with pytest.raises(ValueError, match=r"^[a-z]"):
         split_name(written)
 
@@ -180,12 +180,12 @@ def verdict(origin: str, host: str, **settings: Any) -> int:
 
 @pytest.mark.parametrize(("origin", "host"), OWN)
 def test_page_of_the_relays_own_host_may_connect(origin: str, host: str) -> None:
-    assert names.is_origin_allowed(origin, host, names={"public.example"}, allowed=())
+    assert public_names.is_origin_allowed(origin, host, names={"public.example"}, allowed=())
 
 
 @pytest.mark.parametrize(("origin", "host"), FOREIGN)
 def test_page_of_another_host_may_not(origin: str, host: str) -> None:
-    assert not names.is_origin_allowed(origin, host, names={"public.example"}, allowed=())
+    assert not public_names.is_origin_allowed(origin, host, names={"public.example"}, allowed=())
 
 
 def test_page_of_a_public_name_may_connect_behind_a_proxy_that_writes_another_host() -> None:
