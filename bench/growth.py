@@ -36,7 +36,7 @@ def _key() -> str:
 def _bind(user: str, key: str, other: str, store: Tables) -> None:
     store.directory.bind(user, key, certified=True)
     if store.directory.public_key(other) is not None:
-        store.directory.note_written(other, user, "bench")
+        store.directory.record_written(other, user, "bench")
 
 
 def _item(sender: str, recipient: str) -> NewItem:

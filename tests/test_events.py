@@ -177,14 +177,14 @@ def test_what_nobody_caught_is_an_event_without_its_text(install: Install) -> No
 def test_place_of_an_error_is_one_of_this_package(install: Install) -> None:
     output = install("info", LogFormat.TEXT)
     store = SQLiteStore(None)
-    [failure] = store.run_work([lambda tx: tx.directory.note_written("nobody", "nobody", "")])
+    [failure] = store.run_work([lambda tx: tx.directory.record_written("nobody", "nobody", "")])
     store.close()
     innermost = failure.error.__traceback__
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
     assert innermost.tb_frame.f_code.co_filename.endswith(".c"), "the control: the last frame is a C function's"
     report(failure.error)
-    assert "error=ConstraintError place=SQLiteDirectory.note_written:" in output.getvalue()
+    assert "error=ConstraintError place=SQLiteDirectory.record_written:" in output.getvalue()
 
 
 def test_every_event_is_documented_as_it_is() -> None:

@@ -184,7 +184,7 @@ def note_last_seen(user: str, at: int) -> Task:
         if user in book.accounts:
             book.account(user).last_seen = at
 
-    return Task(lambda tx: tx.directory.set_last_seen(user, at), enter)
+    return Task(lambda tx: tx.directory.record_last_seen(user, at), enter)
 
 
 def append(user: str, item: NewItem, now: int = NOW) -> Task:
@@ -268,7 +268,7 @@ def take(user: str, requester: str, now: int) -> Task:
             account.keys[kind].pop(0)
             account.handed_out.add((kind, key.id))
 
-    return Task(lambda tx: tx.prekeys.take(user, requester, now), enter)
+    return Task(lambda tx: tx.prekeys.hand_out(user, requester, now), enter)
 
 
 def noted(task: Task, store: DiskStore) -> Work:

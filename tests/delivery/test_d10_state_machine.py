@@ -12,9 +12,9 @@ from phantom_messenger.engines.sqlite import store
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
-from phantom_messenger.engines.sqlite.stranger_quota import Places
+from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
 from phantom_messenger.engines.sqlite.tables import Tables
-from phantom_messenger.engines.sqlite.tombstones import Removed
+from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.relay.commands import AnyCommand, Expire
 from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.records import Item, Page
@@ -49,7 +49,7 @@ def deletes_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def knows_nothing_of_removed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Removed, "holds", lambda *_: False)
+    patch.setattr(RecentlyDeleted, "holds", lambda *_: False)
 
 
 def takes_messages_twice(patch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def undone(tables: Tables, command: AnyCommand) -> None:
 
 
 def has_no_bounds(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Places, "missing", lambda *_: None)
+    patch.setattr(StrangerQuota, "missing", lambda *_: None)
 
 
 FAULTS = [

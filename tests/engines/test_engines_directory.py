@@ -30,7 +30,7 @@ def write(store: SQLiteStore, sender: str, recipient: str, conversation: str = "
 
 
 def noting(sender: str, recipient: str, conversation: str) -> Work:
-    return lambda tx: tx.directory.note_written(sender, recipient, conversation)
+    return lambda tx: tx.directory.record_written(sender, recipient, conversation)
 
 
 # --- whose id it is ---------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_account_without_a_proof_ends_with_the_first_proof(  # noqa: PLR0917 - a
 ) -> None:
     assert run(store, lambda tx: tx.directory.bind(ALICE, "first", certified=False, signed=False))
     run(store, lambda tx: tx.directory.bind(BOB, "bob", certified=True))
-    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c"))
+    run(store, lambda tx: tx.directory.record_written(ALICE, BOB, "c"))
     assert not run(store, lambda tx: tx.directory.signs(ALICE))
     assert run(store, lambda tx: tx.directory.bind(ALICE, key, certified=certified, signed=signed)) is wins
     assert run(store, lambda tx: tx.directory.signs(ALICE)) is (wins and signed)
@@ -80,14 +80,14 @@ def fill(store: SQLiteStore) -> None:
         append(store, item, ALICE)
     for item in (message("m"), receipt("r"), exchange("x")):
         append(store, item, BOB)
-    run(store, lambda tx: tx.directory.set_last_seen(ALICE, NOW))
+    run(store, lambda tx: tx.directory.record_last_seen(ALICE, NOW))
     run(store, lambda tx: tx.prekeys.publish(ALICE, publication([1], [1], last_resort=True)))
 
 
 def assert_nothing_of_alice(store: SQLiteStore) -> None:
     assert waiting(store, ALICE) == []
     assert run(store, lambda tx: tx.directory.last_seen(ALICE)) is None
-    assert run(store, lambda tx: tx.prekeys.take(ALICE, BOB, NOW)) is None
+    assert run(store, lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW)) is None
     assert run(store, lambda tx: tx.prekeys.counts(ALICE)).one_time == 0
     assert not run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
     assert not run(store, lambda tx: tx.directory.has_written(BOB, ALICE))
@@ -123,10 +123,10 @@ def test_last_seen_is_what_was_set_last(store: SQLiteStore) -> None:
     bind(store, ALICE, BOB)
     assert run(store, lambda tx: tx.directory.last_seen(ALICE)) is None
     for at in (NOW, NOW + 60_000):
-        run(store, lambda tx, at=at: tx.directory.set_last_seen(ALICE, at))  # type: ignore[misc]
+        run(store, lambda tx, at=at: tx.directory.record_last_seen(ALICE, at))  # type: ignore[misc]
     assert run(store, lambda tx: tx.directory.last_seen(ALICE)) == NOW + 60_000
     assert run(store, lambda tx: tx.directory.last_seen(BOB)) is None
-    run(store, lambda tx: tx.directory.set_last_seen("nobody", NOW))
+    run(store, lambda tx: tx.directory.record_last_seen("nobody", NOW))
     assert run(store, lambda tx: tx.directory.last_seen("nobody")) is None
 
 
@@ -164,7 +164,7 @@ def test_what_was_undone_is_not_remembered(store: SQLiteStore) -> None:
     def fails(tx: Tables) -> None:
         tx.directory.bind(ALICE, key_of(ALICE), certified=True)
         assert tx.directory.public_key(ALICE) == key_of(ALICE)
-        tx.directory.note_written(ALICE, BOB, "c")
+        tx.directory.record_written(ALICE, BOB, "c")
         assert tx.directory.has_written(ALICE, BOB)
         raise ValueError
 
@@ -174,7 +174,7 @@ def test_what_was_undone_is_not_remembered(store: SQLiteStore) -> None:
     assert run(store, lambda tx: tx.directory.public_key(ALICE)) is None
     run(store, lambda tx: tx.directory.bind(ALICE, key_of(ALICE), certified=True))
     assert not run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
-    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c"))
+    run(store, lambda tx: tx.directory.record_written(ALICE, BOB, "c"))
     assert run(store, lambda tx: tx.directory.has_written(ALICE, BOB))
 
 
@@ -190,8 +190,8 @@ def test_what_was_deleted_is_not_remembered(store: SQLiteStore) -> None:
     run(store, lambda tx: tx.directory.bind(ALICE, key_of(BOB), certified=True))
     assert run(store, lambda tx: tx.directory.public_key(ALICE)) == key_of(BOB)
     assert not run(store, lambda tx: tx.directory.has_written(BOB, ALICE))
-    assert not run(store, lambda tx: tx.directory.note_written(BOB, ALICE, "c"))
-    assert run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c")), "they meet anew"
+    assert not run(store, lambda tx: tx.directory.record_written(BOB, ALICE, "c"))
+    assert run(store, lambda tx: tx.directory.record_written(ALICE, BOB, "c")), "they meet anew"
 
 
 def test_what_is_remembered_is_bounded(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,10 +209,10 @@ def test_what_is_remembered_is_bounded(store: SQLiteStore, monkeypatch: pytest.M
 def test_conversation_that_was_forgotten_is_noted_again(store: SQLiteStore) -> None:
     for user in (ALICE, BOB):
         bind(store, user)
-    run(store, lambda tx: tx.directory.note_written(BOB, ALICE, "first"))
+    run(store, lambda tx: tx.directory.record_written(BOB, ALICE, "first"))
     for number in range(20):
         write(store, ALICE, BOB, f"later {number}")
-    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "first"))
+    run(store, lambda tx: tx.directory.record_written(ALICE, BOB, "first"))
     assert run(store, lambda tx: tx.directory.participants(ALICE, "first")) == [BOB]
 
 

@@ -89,12 +89,12 @@ def marked(name: str, expires_at: int | None = None) -> NewItem:
 
 def test_everything_is_there_after_reopening(store: SQLiteStore, opened: Opened) -> None:
     items = [append(store, item) for item in (message("m"), receipt("r"), exchange("x"))]
-    run(store, lambda tx: tx.directory.note_written(ALICE, BOB, "c"))
-    run(store, lambda tx: tx.directory.note_written(BOB, ALICE, "c"))
-    run(store, lambda tx: tx.directory.set_last_seen(ALICE, NOW))
+    run(store, lambda tx: tx.directory.record_written(ALICE, BOB, "c"))
+    run(store, lambda tx: tx.directory.record_written(BOB, ALICE, "c"))
+    run(store, lambda tx: tx.directory.record_last_seen(ALICE, NOW))
     run(store, lambda tx: tx.prekeys.publish(ALICE, publication(range(1, 21), [1], last_resort=True)))
     for _ in range(10):
-        run(store, lambda tx: tx.prekeys.take(ALICE, BOB, NOW))
+        run(store, lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))
     counts = run(store, lambda tx: tx.prekeys.counts(ALICE))
     opened.close()
 
@@ -104,7 +104,7 @@ def test_everything_is_there_after_reopening(store: SQLiteStore, opened: Opened)
     assert run(again, lambda tx: tx.directory.participants(ALICE, "c")) == [BOB]
     assert run(again, lambda tx: tx.directory.last_seen(ALICE)) == NOW
     assert run(again, lambda tx: tx.prekeys.counts(ALICE)) == counts
-    bundle = run(again, lambda tx: tx.prekeys.take(ALICE, BOB, NOW))
+    bundle = run(again, lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))
     assert bundle is not None
     assert bundle.one_time is None, "the hour's limit is remembered"
 
@@ -192,7 +192,7 @@ def test_consumed_prekey_is_in_no_file_after_tidying(store: SQLiteStore, folder:
     wanted = replace(wanted, one_time_kem=[replace(wanted.signed, key=key)])
     run(store, lambda tx: tx.prekeys.publish(ALICE, wanted))
     assert leftovers(folder)
-    run(store, lambda tx: tx.prekeys.take(ALICE, BOB, NOW))
+    run(store, lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))
     assert_gone_after_tidy(store, folder)
 
 

@@ -124,10 +124,10 @@ def test_who_has_written_to_whom_stays(store: SQLiteStore) -> None:
 def test_prekeys_and_the_hours_limit_stay(store: SQLiteStore) -> None:
     counts = run(store, lambda tx: tx.prekeys.counts(BOB))
     assert (counts.one_time, counts.one_time_kem, counts.signed_id, counts.last_resort_kem_id) == (4, 1, 7, 8)
-    bundle = run(store, lambda tx: tx.prekeys.take(BOB, ALICE, NOW + 1))
+    bundle = run(store, lambda tx: tx.prekeys.hand_out(BOB, ALICE, NOW + 1))
     assert bundle is not None
     assert bundle.one_time is None, "ten were handed out in this hour"
-    bundle = run(store, lambda tx: tx.prekeys.take(BOB, ALICE, NOW + 3_600_001))
+    bundle = run(store, lambda tx: tx.prekeys.hand_out(BOB, ALICE, NOW + 3_600_001))
     assert bundle is not None
     assert bundle.one_time is not None
     assert bundle.one_time.key == key_text("one-time 11"), "the oldest first"

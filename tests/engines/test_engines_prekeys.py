@@ -17,13 +17,13 @@ def peopled(store: SQLiteStore) -> SQLiteStore:
 
 
 def one_time_ids(store: SQLiteStore, count: int) -> list[int]:
-    bundles = [run(store, lambda tx: tx.prekeys.take(ALICE, BOB, NOW)) for _ in range(count)]
+    bundles = [run(store, lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW)) for _ in range(count)]
     return [bundle.one_time.id for bundle in bundles if bundle is not None and bundle.one_time is not None]
 
 
 def test_undone_hand_out_is_no_hand_out(peopled: SQLiteStore) -> None:
     run(peopled, lambda tx: tx.prekeys.publish(ALICE, publication([1, 2])))
-    peopled.run_work([failing(lambda tx: tx.prekeys.take(ALICE, BOB, NOW))])
+    peopled.run_work([failing(lambda tx: tx.prekeys.hand_out(ALICE, BOB, NOW))])
     assert one_time_ids(peopled, 2) == [1, 2]
 
 

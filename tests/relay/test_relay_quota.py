@@ -324,7 +324,7 @@ def test_mailbox_has_so_many_bytes_and_strangers_a_quarter(small: World) -> None
 def test_mailbox_takes_more_without_the_bound(small: World) -> None:
     """The control."""
     alice, bob = contacts(small)
-    small.store.tables.mailboxes._places._most_bytes = None
+    small.store.tables.mailboxes._quota._most_bytes = None
     assert accepted(small, alice, bob, 30) == 30
 
 

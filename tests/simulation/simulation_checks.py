@@ -87,16 +87,16 @@ class WatchedMailboxes(SQLiteMailboxes):
         elif item.kind is ItemKind.RECEIPT and outcome is AppendRefusal.FULL:
             self._changes.append(Change("untold", recipient, item.sender, item.name))
         elif isinstance(outcome, AppendRefusal) and item.kind is not ItemKind.RECEIPT:
-            self._changes.append(Change(outcome.value, recipient, item.sender, item.name))
+            self._changes.append(Change(outcome.name.lower(), recipient, item.sender, item.name))
         return outcome
 
-    def _give_way(self, entry: int) -> None:
+    def _make_way(self, entry: int) -> None:
         rows: Any = self._connection.execute(
             "SELECT user_id, sender, name FROM items JOIN accounts ON account = recipient WHERE entry = ? AND kind = ?",
             (entry, ItemKind.MESSAGE),
         )
         self._yielded += [Change("gave way", *row) for row in rows]
-        super()._give_way(entry)
+        super()._make_way(entry)
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
         removed = super().acknowledge(recipient, sender, name, now)
@@ -110,14 +110,14 @@ class WatchedMailboxes(SQLiteMailboxes):
         ]
         return gone
 
-    def mark(self) -> int:
-        self._marks.append((len(self._changes), super().mark()))
+    def savepoint(self) -> int:
+        self._marks.append((len(self._changes), super().savepoint()))
         return len(self._marks) - 1
 
-    def undone(self, mark: int) -> None:
-        changes, removed = self._marks[mark]
+    def rolled_back(self, savepoint: int) -> None:
+        changes, deleted = self._marks[savepoint]
         del self._changes[changes:]
-        super().undone(removed)
+        super().rolled_back(deleted)
 
     def committed(self) -> None:
         changes, self._changes = self._changes, []

@@ -23,7 +23,7 @@ from phantom_messenger.client.sending import Sending, SendRefused
 from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
-from phantom_messenger.engines.sqlite.tombstones import Removed
+from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers import HANDLERS
@@ -99,7 +99,7 @@ def test_answer_before_the_commit_is_found_by_what_it_loses(folder: Path, monkey
 
 
 def test_relay_that_forgets_what_it_has_stores_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Removed, "holds", lambda *_: False)
+    monkeypatch.setattr(RecentlyDeleted, "holds", lambda *_: False)
     finds(folder, "was stored twice")
 
 
@@ -111,7 +111,7 @@ def test_relay_that_takes_a_second_copy_for_news_stores_twice(folder: Path, monk
 def test_relay_and_client_that_both_forget_show_a_text_twice_or_not_at_all(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Removed, "holds", lambda *_: False)
+    monkeypatch.setattr(RecentlyDeleted, "holds", lambda *_: False)
     forget_seen(monkeypatch)
     finds(folder, "trouble: waiting|unreadable|announced twice|handed out twice")
 

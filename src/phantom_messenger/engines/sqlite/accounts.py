@@ -29,15 +29,15 @@ def log_in(tables: Tables, command: LogIn) -> LoggedIn | LoginConflict:
         return LoginConflict.NEW
     if not directory.bind(user, command.public_key, certified=is_certified, signed=command.is_signed):
         return LoginConflict.SIGNED if owner == command.public_key else LoginConflict.TAKEN
-    directory.note_active(user, command.now)
+    directory.record_activity(user, command.now)
     page = tables.mailboxes.read(user, 0, command.page_bytes, command.now)
     return LoggedIn(page, audience(Action.SEE_PRESENCE, user, directory), tables.prekeys.counts(user))
 
 
 def record_departure(tables: Tables, command: RecordDeparture) -> None:
     """See ``RecordDeparture``."""
-    tables.directory.set_last_seen(command.user_id, command.last_seen)
-    tables.directory.note_active(command.user_id, command.now)
+    tables.directory.record_last_seen(command.user_id, command.last_seen)
+    tables.directory.record_activity(command.user_id, command.now)
 
 
 def block(tables: Tables, command: Block) -> Blocked | None:

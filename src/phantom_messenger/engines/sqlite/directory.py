@@ -48,7 +48,7 @@ class SQLiteDirectory:
         self._noted: set[tuple[int, int, str]] = set()
         self._blocks: dict[int, frozenset[str]] = {}
         self._blocks_size = 0
-        self._looked_at = (0, 0)
+        self._looked_up_to = (0, 0)
 
     def forget(self) -> None:
         """What was remembered may not be so any more."""
@@ -159,7 +159,7 @@ class SQLiteDirectory:
                 room -= size or 0
         return True
 
-    def lives_since(self, now: int) -> int:
+    def ages_since(self, now: int) -> int:
         """From when on lives are counted; from now on, if that was never asked before."""
         found: int | None = self._connection.execute("SELECT since FROM lives").get
         if found is None:
@@ -168,7 +168,7 @@ class SQLiteDirectory:
             self._connection.execute("UPDATE accounts SET active_on = ? WHERE active_on IS NULL", (now // DAY_MS,))
         return found
 
-    def note_active(self, user_id: str, now: int) -> None:
+    def record_activity(self, user_id: str, now: int) -> None:
         """The user is here (milliseconds of steady time); written once a day."""
         self._connection.execute(
             "UPDATE accounts SET active_on = ?1 WHERE user_id = ?2 AND active_on IS NOT ?1", (now // DAY_MS, user_id)
@@ -183,14 +183,14 @@ class SQLiteDirectory:
         Returns:
             They, and whether there may be more behind the ``limit`` accounts that were looked at.
         """
-        self.lives_since(now)
+        self.ages_since(now)
         rows: Any = self._connection.execute(
             "SELECT user_id, active_on, account, EXISTS (SELECT 1 FROM items WHERE recipient = account) FROM accounts"
             " WHERE (active_on, account) > (?, ?) AND active_on < ? ORDER BY active_on, account LIMIT ?",
-            (*self._looked_at, before // DAY_MS, limit),
+            (*self._looked_up_to, before // DAY_MS, limit),
         ).fetchall()
         is_whole = len(rows) < limit
-        self._looked_at = (0, 0) if is_whole else rows[-1][1:3]
+        self._looked_up_to = (0, 0) if is_whole else rows[-1][1:3]
         return [row[0] for row in rows if not row[3]], not is_whole
 
     def delete_idle(self, user_id: str, before: int) -> bool:
@@ -202,7 +202,7 @@ class SQLiteDirectory:
         ).get
         return found is None or self.delete(user_id)
 
-    def set_last_seen(self, user_id: str, at: int) -> None:
+    def record_last_seen(self, user_id: str, at: int) -> None:
         """Remember when the last session ended, in milliseconds, rounded by the caller."""
         self._connection.execute("UPDATE accounts SET last_seen = ? WHERE user_id = ?", (at, user_id))
 
@@ -211,7 +211,7 @@ class SQLiteDirectory:
         found: int | None = self._connection.execute("SELECT last_seen FROM accounts WHERE user_id = ?", (user_id,)).get
         return found
 
-    def note_written(self, sender: str, recipient: str, conversation: str) -> bool:
+    def record_written(self, sender: str, recipient: str, conversation: str) -> bool:
         """Remember that ``sender`` wrote to ``recipient`` in a conversation ('' for none); idempotent.
 
         The 16 conversations of an ordered pair that began last are kept.

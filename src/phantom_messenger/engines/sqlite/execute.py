@@ -55,7 +55,7 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
         case commands.RecordDeparture():
             return accounts.record_departure(tables, command)
         case commands.RecordActivity():
-            return tables.directory.note_active(command.user_id, command.now)
+            return tables.directory.record_activity(command.user_id, command.now)
         case commands.Block():
             return accounts.block(tables, command)
         case commands.Unblock():

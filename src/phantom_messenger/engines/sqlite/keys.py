@@ -12,12 +12,12 @@ def exchange_keys(tables: Tables, command: ExchangeKeys) -> Exchanged | AppendRe
     added = add_item(tables, target, command.item, is_loose=command.is_loose, now=command.now)
     if added is AppendRefusal.NO_ACCOUNT or added is AppendRefusal.SIGNED_ONLY:
         return added
-    bundle = tables.prekeys.take(target, requester, command.now) if command.wants_bundle else None
+    bundle = tables.prekeys.hand_out(target, requester, command.now) if command.wants_bundle else None
     if added is AppendRefusal.UNWANTED:
         return Exchanged(None, bundle, became_contacts=False)
     if isinstance(added, AppendRefusal) and bundle is None:
         return added
-    became_contacts = tables.directory.note_written(requester, target, "")
+    became_contacts = tables.directory.record_written(requester, target, "")
     return Exchanged(None if isinstance(added, AppendRefusal) else added, bundle, became_contacts)
 
 

@@ -13,8 +13,8 @@ import apsw
 
 from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.engines.sqlite.stranger_quota import Places
-from phantom_messenger.engines.sqlite.tombstones import Removed
+from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
+from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.records import Item, ItemKind, NewItem, Page
@@ -22,10 +22,10 @@ from phantom_messenger.relay.records import Item, ItemKind, NewItem, Page
 SEQ_STEP: Final = 1_000
 """Sequence numbers reserved at a time: one write to the account for so many messages."""
 
-KEEP_SET_ASIDE_MS: Final = 7 * 86_400_000
-"""How long a damaged item is kept for whoever looks after the relay."""
+KEEP_QUARANTINED_MS: Final = 7 * 86_400_000
+"""How long a corrupt item is kept for whoever looks after the relay."""
 
-# Texts as blobs: a damaged one need not be UTF-8.
+# Texts as blobs: a corrupt one need not be UTF-8.
 _ROW: Final = (
     "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum,"
     " stored_at"
@@ -58,7 +58,7 @@ class _Rows(NamedTuple):
 def checksum(  # noqa: PLR0917 - an SQL function
     recipient: Any, seq: Any, kind: Any, sender: Any, name: Any, expires_at: Any, text: Any, stored_at: Any = None
 ) -> int:
-    """CRC-32 of a row of ``items``; also called from SQL by a migration. A damaged row can raise ``ValueError``."""
+    """CRC-32 of a row of ``items``; also called from SQL by a migration. A corrupt row can raise ``ValueError``."""
     stored = "" if stored_at is None else f"{stored_at} "
     head = f"{recipient} {seq} {kind} {_text(sender)} {_text(name)} {expires_at} {stored}"
     return crc32(text, crc32(head.encode()))
@@ -87,14 +87,14 @@ class SQLiteMailboxes:
         self._directory = directory
         self._has_room = has_room
         self._step = step
-        self._removed = Removed()
-        self._places = Places(connection, most_bytes, self._give_way)
+        self._recently_deleted = RecentlyDeleted()
+        self._quota = StrangerQuota(connection, most_bytes, self._make_way)
         self._since: int | None = None
         self._next_seq: dict[int, int] = {}
         self._reserved: dict[int, int] = {}
         self._unreadable: set[int] = set()
         self._suspect: set[int] = set()
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
 
     def append(
         self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True
@@ -116,21 +116,21 @@ class SQLiteMailboxes:
         if not has_room and item.kind is ItemKind.RECEIPT:
             return AppendRefusal.FULL  # news of a removal must not keep it from being done
         identity = (account, item.kind, item.sender, item.name)
-        if item.kind is ItemKind.MESSAGE and self._removed.holds((recipient, item.sender, item.name), now):
+        if item.kind is ItemKind.MESSAGE and self._recently_deleted.holds((recipient, item.sender, item.name), now):
             return AppendRefusal.DUPLICATE
         mark = None if known else item.mark or 0
-        needs = self._places.needs(account, item, known=known)
-        if has_room and self._places.missing(needs) is None:
+        needs = self._quota.needs(account, item, known=known)
+        if has_room and self._quota.missing(needs) is None:
             added = self._insert(identity, item, now, mark)
             if added is not None:
-                self._places.take(needs)
+                self._quota.take(needs)
                 return added
         waits = self._waits(identity)
         if waits:
             if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
                 return AppendRefusal.DUPLICATE
-            needs = self._places.needs(account, item, known=known, old_size=self._size_of(identity))
-        if self._places.missing(needs) is not None and (known or not self._places.make(item, needs)):
+            needs = self._quota.needs(account, item, known=known, old_size=self._size_of(identity))
+        if self._quota.missing(needs) is not None and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
         if not has_room:
             raise apsw.FullError("no room")
@@ -141,14 +141,14 @@ class SQLiteMailboxes:
         added = self._insert(identity, item, now, mark)
         if added is None:
             raise apsw.CorruptError("an item that was not there, or is deleted, is in the way")
-        self._places.take(needs)
+        self._quota.take(needs)
         return added
 
     def discard(self, recipient: str, item: NewItem, *, now: int) -> None:
         """Keep nothing of an item, at the cost and in the time that keeping it takes: its sender cannot tell."""
         account = self._directory.account(recipient)
         key = (recipient, item.sender, item.name)
-        if account is None or (item.kind is ItemKind.MESSAGE and self._removed.holds(key, now)):
+        if account is None or (item.kind is ItemKind.MESSAGE and self._recently_deleted.holds(key, now)):
             return
         if not self._has_room(len(item.head) + len(item.tail)):
             raise apsw.FullError("no room")
@@ -158,7 +158,7 @@ class SQLiteMailboxes:
             "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
         )
         if item.kind is ItemKind.MESSAGE:
-            self._removed.add(key, now)
+            self._recently_deleted.add(key, now)
 
     def read(self, recipient: str, after: int, max_bytes: int, now: int) -> Page:
         """Unexpired items with seq > ``after``, at least one if there is any, about ``max_bytes``."""
@@ -168,20 +168,20 @@ class SQLiteMailboxes:
                 "recipient = ? AND seq > ? ORDER BY seq",
                 (account, after),
                 max_bytes,
-                find=lambda: self._find_damage("INDEXED BY items_order WHERE recipient = ?", (account,)),
+                find=lambda: self._find_corruption("INDEXED BY items_order WHERE recipient = ?", (account,)),
             )
             if not _follow(rows.found, account, after):
                 raise apsw.CorruptError("an index leads to rows of others, or not onwards")
-            items, damaged = _sorted(rows.found)
-            self._set_aside(damaged, now)
-            # Judged after the checksum: a damaged time must not hide an item unsaid.
+            items, corrupt = _sorted(rows.found)
+            self._quarantine(corrupt, now)
+            # Judged after the checksum: a corrupt time must not hide an item unsaid.
             fresh = [item for item in items if item.expires_at is None or item.expires_at > now]
             if fresh or rows.complete:
                 return Page(fresh, complete=rows.complete)
             after = rows.found[-1][2]
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
-        """Remove a message, or what is left of it if it was damaged; None if it is not there."""
+        """Remove a message, or what is left of it if it was corrupt; None if it is not there."""
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
         for table in ("items", "set_aside"):
             gone: list[Any] = self._connection.execute(
@@ -190,7 +190,7 @@ class SQLiteMailboxes:
                 identity,
             ).fetchall()
             if gone:
-                self._removed.add((recipient, sender, name), now)
+                self._recently_deleted.add((recipient, sender, name), now)
                 return Times(*(value if isinstance(value, int) else None for value in gone[0]))
         return None
 
@@ -212,27 +212,27 @@ class SQLiteMailboxes:
             f"expires_at <= ? ORDER BY expires_at LIMIT {limit:d}",
             (now,),
             self._step,
-            find=lambda: self._find_damage("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
+            find=lambda: self._find_corruption("INDEXED BY items_expiry WHERE expires_at <= ?", (now,)),
         ).found
         if before is not None and not rows:
             rows = self._stored(before, limit, now)
         expired: list[ExpiredItem] = []
-        damaged: list[int] = []
+        corrupt: list[int] = []
         for row in rows:
             item = _item(row)
             recipient = self._directory.user_id(row[1])
             if item is None or recipient is None:
-                damaged.append(row[0])
+                corrupt.append(row[0])
                 continue
             self._delete(row[0])
             if item.kind is ItemKind.MESSAGE:
-                self._removed.add((recipient, item.sender, item.name), now)
+                self._recently_deleted.add((recipient, item.sender, item.name), now)
             expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind))
-        self._set_aside(damaged, now)
-        # A time that had come before the row was set aside may be what is damaged.
+        self._quarantine(corrupt, now)
+        # A time that had come before the row was set aside may be what is corrupt.
         self._connection.execute(
             "DELETE FROM set_aside WHERE at <= ?1 OR (expires_at > at AND expires_at <= ?2)",
-            (now - KEEP_SET_ASIDE_MS, now),
+            (now - KEEP_QUARANTINED_MS, now),
         )
         return expired
 
@@ -264,29 +264,29 @@ class SQLiteMailboxes:
         if stored_at is not None:
             return stored_at
         if self._since is None:
-            self._since = self._directory.lives_since(now)
+            self._since = self._directory.ages_since(now)
         return self._since
 
-    def forgive(self) -> None:
+    def retry_unreadable(self) -> None:
         """Try again what could not be read or deleted: it may have been a passing fault of the disk."""
         self._unreadable.clear()
         self._suspect.clear()
 
-    def mark(self) -> int:
-        """A place in the transaction to which ``undone`` can go back."""
-        return self._removed.mark()
+    def savepoint(self) -> int:
+        """A point in the transaction to which ``rolled_back`` can return."""
+        return self._recently_deleted.savepoint()
 
-    def undone(self, mark: int) -> None:
-        """What followed the mark was undone: what was counted in it must be read again."""
-        self._removed.undo(mark)
-        self._places.forget()
+    def rolled_back(self, savepoint: int) -> None:
+        """The transaction was rolled back to a savepoint: what was counted since must be read again."""
+        self._recently_deleted.rollback_to(savepoint)
+        self._quota.forget()
         self._since = None
         self._next_seq.clear()
         self._reserved.clear()
 
     def committed(self) -> None:
         """The transaction is on disk."""
-        self._removed.keep()
+        self._recently_deleted.commit()
 
     def _readable(self, where: str, values: tuple[Any, ...], max_bytes: int, *, find: Callable[[], None]) -> "_Rows":
         """Rows of a mailbox, at least one if there is any, about ``max_bytes``.
@@ -312,8 +312,8 @@ class SQLiteMailboxes:
             raise
         return _Rows(found, complete=True)
 
-    def _find_damage(self, which: str, values: tuple[Any, ...]) -> None:
-        """Note the rows on damaged pages; each statement is on its own, so that one error is not the others'."""
+    def _find_corruption(self, which: str, values: tuple[Any, ...]) -> None:
+        """Note the rows on corrupt pages; each statement is on its own, so that one error is not the others'."""
         rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
         for (entry,) in rows:
             try:
@@ -322,16 +322,16 @@ class SQLiteMailboxes:
                 found = []
             if not found:
                 self._unreadable.add(entry)
-        self._tell()
+        self._report()
 
     def _leave_out(self, entry: int) -> None:
         self._unreadable.add(entry)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
-        if untold := self._unreadable - self._told:
-            self._told |= untold
-            log(Event.ITEMS_UNREADABLE, count=len(untold))
+    def _report(self) -> None:
+        if unreported := self._unreadable - self._reported:
+            self._reported |= unreported
+            log(Event.ITEMS_UNREADABLE, count=len(unreported))
 
     def _delete(self, entry: int) -> None:
         """Delete a row.
@@ -348,7 +348,7 @@ class SQLiteMailboxes:
             self._suspect.add(entry)
             raise
 
-    def _set_aside(self, entries: list[int], now: int) -> None:
+    def _quarantine(self, entries: list[int], now: int) -> None:
         if not entries:
             return
         for entry in entries:
@@ -386,7 +386,7 @@ class SQLiteMailboxes:
             return None
         return Item(seq, kind, sender, name, text, item.expires_at)
 
-    def _give_way(self, entry: int) -> None:
+    def _make_way(self, entry: int) -> None:
         """An item of a stranger makes room for one from elsewhere."""
         self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
 
@@ -397,12 +397,12 @@ class SQLiteMailboxes:
         return found is not None
 
     def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
-        """Whether the item that waits has this content; one that is damaged is taken for it, as it is kept."""
+        """Whether the item that waits has this content; one that is corrupt is taken for it, as it is kept."""
         text = self._of("CAST(text AS BLOB)", identity)
         return text is None or content in text
 
     def _size_of(self, identity: tuple[int, int, str, str]) -> int:
-        """Bytes of the item that waits, 0 if it is damaged."""
+        """Bytes of the item that waits, 0 if it is corrupt."""
         return int(self._of("length(CAST(text AS BLOB))", identity) or 0)
 
     def _of(self, what: str, identity: tuple[int, int, str, str]) -> Any:
@@ -434,7 +434,7 @@ class SQLiteMailboxes:
 
 
 def checksum_in_sql(*row: Any) -> int:
-    """As ``checksum``; -1, which no row has, for one that is damaged already."""
+    """As ``checksum``; -1, which no row has, for one that is corrupt already."""
     try:
         return checksum(*row)
     except (TypeError, ValueError):
@@ -453,14 +453,14 @@ def _follow(rows: list[Any], account: int | None, after: int) -> bool:
 def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:
     """The items, and the entries of rows that are none."""
     items: list[Item] = []
-    damaged: list[int] = []
+    corrupt: list[int] = []
     for row in rows:
         item = _item(row)
         if item is None:
-            damaged.append(row[0])
+            corrupt.append(row[0])
         else:
             items.append(item)
-    return items, damaged
+    return items, corrupt
 
 
 def _item(row: Any) -> Item | None:

@@ -29,7 +29,7 @@ def accept_message(tables: Tables, command: AcceptMessage) -> Accepted | AppendR
         return Accepted(None, became_contacts=False)
     if isinstance(added, AppendRefusal):
         return added
-    return Accepted(added, tables.directory.note_written(sender, recipient, command.conversation_id))
+    return Accepted(added, tables.directory.record_written(sender, recipient, command.conversation_id))
 
 
 def add_item(tables: Tables, recipient: str, item: NewItem, *, is_loose: bool, now: int) -> Item | AppendRefusal:

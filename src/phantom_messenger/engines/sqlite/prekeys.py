@@ -87,7 +87,7 @@ class SQLitePreKeys:
             highest_id=max(ids, default=None),
         )
 
-    def take(self, target: str, requester: str, now: int) -> Bundle | None:
+    def hand_out(self, target: str, requester: str, now: int) -> Bundle | None:
         """Hand out a bundle; None if the target has published nothing.
 
         Beyond the hourly limits a bundle has no one-time X25519 key, and the last-resort KEM key.

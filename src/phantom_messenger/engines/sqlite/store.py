@@ -219,7 +219,7 @@ class SQLiteStore:
         self._look_for_database()
         if self._state is State.MOVED:
             return True
-        self.tables.mailboxes.forgive()
+        self.tables.mailboxes.retry_unreadable()
         self._forget_users()
         is_done = self._checkpoint_unless_busy()
         if self._state is State.OUT_OF_SPACE:
@@ -451,7 +451,7 @@ def _refuse_broken_sqlite() -> None:
 
 
 def _create(database: Path) -> None:
-    """Make an empty store; it is there whole or not at all, so that a file without tables is a damaged one."""
+    """Make an empty store; it is there whole or not at all, so that a file without tables is a corrupt one."""
     with new_file(database) as (part, connection):
         migrate(connection)
         connection.close()

@@ -45,7 +45,7 @@ _STRANGE: Final = (
 _SIZE: Final = f"count(*) * {ROW_BYTES} + coalesce(sum(length(text)), 0)"
 
 
-class Places:
+class StrangerQuota:
     """The rooms of all mailboxes.
 
     Args:

@@ -45,11 +45,11 @@ class Tables:
 
     def savepoint(self) -> int:
         """A point in the transaction to which ``rolled_back`` can return."""
-        return self.mailboxes.mark()
+        return self.mailboxes.savepoint()
 
     def rolled_back(self, savepoint: int = 0) -> None:
         """The transaction was rolled back to a savepoint, or altogether."""
-        self.mailboxes.undone(savepoint)
+        self.mailboxes.rolled_back(savepoint)
         self.directory.forget()
 
     def committed(self) -> None:

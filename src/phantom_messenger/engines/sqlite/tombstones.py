@@ -1,4 +1,4 @@
-"""Digests of messages that left a mailbox not long ago, so that a late re-send is not delivered twice."""
+"""Digests of messages that were deleted from a mailbox recently, so that a late re-send is not delivered twice."""
 
 from collections import deque
 from hashlib import blake2b
@@ -17,34 +17,34 @@ _PART_MS: Final = KEEP_REMOVED_MS // (_PARTS - 2)
 _DIGEST_BYTES: Final = 16
 
 
-class Removed:
+class RecentlyDeleted:
     """A bounded memory that follows the store's transactions.
 
-    It is kept in parts, of which the oldest goes as a whole: a single table from which as much is
-    taken as is added is copied again and again, and the process grows with it.
+    It is kept in parts, of which the oldest is dropped as a whole: a single dict from which as much is
+    removed as is added is copied again and again, and the process grows with it.
     """
 
     def __init__(self) -> None:
         self._parts: deque[dict[bytes, int]] = deque([{}], maxlen=_PARTS)
         self._journal: list[tuple[bytes, int | None]] = []
-        """What was added in this transaction, and what it stands in the place of."""
+        """What was added in this transaction, and what it replaced."""
         self._until = 0
 
-    def mark(self) -> int:
-        """A place in the current transaction."""
+    def savepoint(self) -> int:
+        """A point in the current transaction."""
         return len(self._journal)
 
-    def undo(self, mark: int) -> None:
-        """Forget what was added behind a mark."""
+    def rollback_to(self, savepoint: int) -> None:
+        """Forget what was added since a savepoint."""
         newest = self._parts[-1]
-        for digest, before in reversed(self._journal[mark:]):
+        for digest, before in reversed(self._journal[savepoint:]):
             if before is None:
                 newest.pop(digest, None)
             else:
                 newest[digest] = before
-        del self._journal[mark:]
+        del self._journal[savepoint:]
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """The transaction is on disk."""
         self._journal.clear()
         newest = self._parts[-1]
@@ -63,7 +63,7 @@ class Removed:
         newest[digest] = self._until
 
     def holds(self, key: MessageKey, now: int) -> bool:
-        """Whether it was removed less than ten minutes ago."""
+        """Whether it was deleted less than ten minutes ago."""
         digest = _digest(key)
         for part in self._parts:  # noqa: SIM110 - a generator costs as much again
             if part.get(digest, 0) > now:

@@ -1,7 +1,7 @@
 import pytest
 
 from phantom_messenger.engines.sqlite import tombstones
-from phantom_messenger.engines.sqlite.tombstones import Removed
+from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.relay.commands import KEEP_REMOVED_MS
 
 NOW = 1_750_000_020_000
@@ -12,7 +12,7 @@ def key(name: str) -> tuple[str, str, str]:
 
 
 def test_what_was_added_is_held_for_ten_minutes() -> None:
-    memory = Removed()
+    memory = RecentlyDeleted()
     memory.add(key("m"), NOW)
     assert KEEP_REMOVED_MS == 600_000
     assert [memory.holds(key("m"), NOW + past) for past in (0, 599_999, 600_000)] == [True, True, False]
@@ -20,7 +20,7 @@ def test_what_was_added_is_held_for_ten_minutes() -> None:
 
 
 def test_what_was_added_again_is_held_for_longer() -> None:
-    memory = Removed()
+    memory = RecentlyDeleted()
     memory.add(key("m"), NOW)
     memory.add(key("m"), NOW + 500_000)
     assert memory.holds(key("m"), NOW + 1_099_999)
@@ -28,27 +28,27 @@ def test_what_was_added_again_is_held_for_longer() -> None:
 
 def test_oldest_go_first_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tombstones, "MAX_REMEMBERED", 80)
-    memory = Removed()
+    memory = RecentlyDeleted()
     for number in range(160):
         memory.add(key(str(number)), NOW)
-        memory.keep()
+        memory.commit()
     held = [number for number in range(160) if memory.holds(key(str(number)), NOW)]
     assert held == list(range(held[0], 160))
     assert 70 <= len(held) <= 80
 
 
 def test_what_is_added_all_the_time_is_held_for_ten_minutes_and_forgotten_soon_after() -> None:
-    memory = Removed()
+    memory = RecentlyDeleted()
     for second in range(0, 3_000, 5):
         memory.add(key(str(second)), NOW + second * 1_000)
-        memory.keep()
+        memory.commit()
         held = [age for age in range(0, second + 1, 5) if memory.holds(key(str(second - age)), NOW + second * 1_000)]
         assert held == list(range(0, min(second + 5, 600), 5))
         assert sum(map(len, memory._parts)) <= 840 / 5
 
 
 def test_what_nobody_needs_is_forgotten() -> None:
-    memory = Removed()
+    memory = RecentlyDeleted()
     for name in "abc":
         memory.add(key(name), NOW)
     memory.add(key("d"), NOW + 600_000)
@@ -56,19 +56,19 @@ def test_what_nobody_needs_is_forgotten() -> None:
 
 
 def test_undone_additions_are_forgotten_alone() -> None:
-    memory = Removed()
+    memory = RecentlyDeleted()
     memory.add(key("a"), NOW)
-    memory.keep()
-    mark = memory.mark()
+    memory.commit()
+    mark = memory.savepoint()
     memory.add(key("b"), NOW)
     memory.add(key("a"), NOW + 1_000)
-    memory.undo(mark)
+    memory.rollback_to(mark)
     assert [memory.holds(key(name), NOW) for name in "ab"] == [True, False]
     assert not memory.holds(key("a"), NOW + 600_500), "until when it was held before"
 
 
 def test_clock_that_goes_back_does_not_empty_it() -> None:
-    memory = Removed()
+    memory = RecentlyDeleted()
     memory.add(key("a"), NOW)
     memory.add(key("b"), NOW - 300_000)
     assert memory.holds(key("a"), NOW)
