@@ -12,8 +12,11 @@ from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settl
 
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.times import Duration, Since, moment
+from phantom_messenger.client import conversation_index, records
+from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.history import HistoryEntry
+from phantom_messenger.client.records import PageRecord
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
 from phantom_messenger.crypto import primitives
 from support.sdk_clients import NOBODY, opened
@@ -232,3 +235,70 @@ def test_since_is_a_date_or_a_time_that_has_passed() -> None:
     for garbage in ("", "yesterday", "2026-13-01", "23.11.2026"):
         with pytest.raises(click.BadParameter):
             Since().convert(garbage, None, None)
+
+
+# --- the index --------------------------------------------------------------------
+
+
+def long_talk(town: Town, monkeypatch: pytest.MonkeyPatch) -> tuple[Device, Device, list[tuple[bool, str | None]]]:
+    """Several pages of the index, and a few messages that are not entered yet."""
+    monkeypatch.setattr(conversation_index, "PAGE", 4)
+    alice, bob = town.friends("alice", "bob")
+    talk(alice, bob, 12)
+    pass_time(10 * SECOND, alice, bob)
+    alice.send(bob, "not entered yet")
+    return alice, bob, said(alice, bob)
+
+
+def pages(device: Device) -> list[PageRecord]:
+    return [page for _, page in device.vault.all(records.PAGE, PageRecord)]
+
+
+def test_pages_are_what_was_said(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob, before = long_talk(town, monkeypatch)
+    assert len(pages(alice)) > 2
+    assert before[-1] == (True, "not entered yet")
+    alice.kill()
+    assert said(alice, bob) == before
+    monkeypatch.setattr(ConversationIndex, "names", lambda *_: iter(()))
+    assert len(said(alice, bob)) < len(before), "the control: it is the pages that are read"
+
+
+def test_page_that_is_damaged_or_gone_hides_nothing(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob, before = long_talk(town, monkeypatch)
+    newest, older, *_ = [position for position, _ in alice.vault.all(records.PAGE, PageRecord)]
+    damage, loss = (
+        "UPDATE records SET value = zeroblob(60) WHERE position = ?",
+        "DELETE FROM records WHERE position = ?",
+    )
+    for change, position in ((damage, older), (damage, newest), (loss, older)):
+        alice.vault._connection.execute(change, (position,))
+        assert said(alice, bob) == before
+        talk(alice, bob, 2)
+        pass_time(10 * SECOND, alice, bob)
+        assert said(alice, bob) == [*before, (True, "text 0"), (False, "text 1")]
+        before = said(alice, bob)
+
+
+def test_index_is_made_again_when_it_is_not_known_how_far_it_goes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob, before = long_talk(town, monkeypatch)
+    for statement in ("UPDATE records SET value = zeroblob(60) WHERE kind = ?", "DELETE FROM records WHERE kind = ?"):
+        alice.vault._connection.execute(statement, (records.INDEXED,))
+        assert said(alice, bob) == before
+        pass_time(10 * SECOND, alice, bob)
+        assert said(alice, bob) == before
+        entered = [name for page in pages(alice) for name in page.messages]
+        assert len(entered) == len(set(entered)) >= len(before)
+
+
+def test_conversation_that_is_erased_leaves_no_page_and_begins_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, _ = long_talk(town, monkeypatch)
+    alice.messenger.contacts.remove("bob", history=True)
+    assert alice.messenger.history(bob.id) == []
+    assert not [page for page in pages(alice) if page.messages]
+    alice.messenger.contacts.add("bob", bob.id)
+    alice.send(bob, "once more")
+    pass_time(10 * SECOND, alice, bob)
+    assert [one.text for one in alice.messenger.history(bob.id)] == ["once more"]

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from phantom_messenger.client import notices, records
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.pacing import SOON_MS, asked, reason_of
-from phantom_messenger.client.records import BlockRecord, InboxRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.records import BlockRecord, InboxRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.stores import Stores
@@ -81,7 +81,7 @@ class Blocking:
             self._stores.conversations.forget(tx, peer)
             tx.delete(records.RECOVERY, peer)
             if history:
-                self._erase(tx, peer)
+                self._stores.history.erase(tx, peer)
             if not blocked:
                 self._want(tx, peer, [True, False])
 
@@ -95,14 +95,6 @@ class Blocking:
                 tx.delete(records.INBOX, records.key(peer, marker.message_id))
         self._stores.acks.drop(tx, peer)
         tx.on_commit(lambda: self._sending.drop(peer))
-
-    def _erase(self, tx: Transaction, peer: str) -> None:
-        for _, sent in list(self._vault.all(records.SENT, SentRecord)):
-            if sent.peer == peer:
-                tx.delete(records.SENT, sent.message_id)
-        for _, received in list(self._vault.all(records.RECEIVED, ReceivedRecord)):
-            if received.sender == peer:
-                tx.delete(records.RECEIVED, records.key(peer, received.message_id))
 
     def _want(self, tx: Transaction, peer: str, steps: list[bool]) -> None:
         """Tell the relay."""

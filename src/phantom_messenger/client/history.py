@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from phantom_messenger.client import records
+from phantom_messenger.client.conversation_index import ConversationIndex
+from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import DeliveryState
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,12 @@ class History:
 
     Args:
         vault: holds what was sent and received.
+        index: of conversations.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, index: ConversationIndex) -> None:
         self._vault = vault
+        self._index = index
 
     def with_peer(
         self, peer: str, now: Moment, *, since: int | None = None, search: str | None = None, limit: int | None = None
@@ -65,23 +69,63 @@ class History:
             limit: no more than the last so many.
         """
         wanted = None if search is None else _folded(search)
+        try:
+            return self._found(self._newest(peer, now, self._index.position), since, wanted, limit)
+        except VaultDamaged:
+            return self._found(self._newest(peer, now, 0), since, wanted, limit)
+
+    def erase(self, tx: Transaction, peer: str) -> None:
+        """Erase one conversation."""
+        try:
+            names = list(self._index.names(peer))
+            position = self._index.position
+        except VaultDamaged:
+            names, position = [], 0
+        for kind, name in names:
+            tx.delete(kind, name)
+        for sent in self._vault.newest(records.SENT, SentRecord, above=position):
+            if sent.peer == peer:
+                tx.delete(records.SENT, sent.message_id)
+        for received in self._vault.newest(records.RECEIVED, ReceivedRecord, above=position):
+            if received.sender == peer:
+                tx.delete(records.RECEIVED, records.key(peer, received.message_id))
+        self._index.erase(tx, peer)
+
+    def _found(
+        self, entries: Iterator[HistoryEntry], since: int | None, wanted: str | None, limit: int | None
+    ) -> list[HistoryEntry]:
         found = (
             entry
-            for entry in self._newest(peer, now)
+            for entry in entries
             if (since is None or entry.kept_at >= since)
             and (wanted is None or (entry.text is not None and wanted in _folded(entry.text)))
         )
         return list(islice(found, None if limit is None else min(limit, sys.maxsize)))[::-1]
 
-    def _newest(self, peer: str, now: Moment) -> Iterator[HistoryEntry]:
-        """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes."""
-        sent = (self._of_sent(one, now) for one in self._vault.newest(records.SENT, SentRecord) if one.peer == peer)
-        received = (
-            self._of_received(one, now)
-            for one in self._vault.newest(records.RECEIVED, ReceivedRecord)
-            if one.sender == peer
-        )
+    def _newest(self, peer: str, now: Moment, indexed: int) -> Iterator[HistoryEntry]:
+        """All of one conversation, the newest first; within a kind in the vault's order, which no clock changes.
+
+        Raises:
+            VaultDamaged: the index of what is up to the position ``indexed`` cannot be read.
+        """
+        sent = (self._of_sent(one, now) for one in self._sent(peer, indexed))
+        received = (self._of_received(one, now) for one in self._received(peer, indexed))
         return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
+
+    def _sent(self, peer: str, indexed: int) -> Iterator[SentRecord]:
+        yield from (one for one in self._vault.newest(records.SENT, SentRecord, above=indexed) if one.peer == peer)
+        if indexed:
+            for kind, name in self._index.names(peer):
+                if kind == records.SENT and (found := self._vault.find(kind, name, SentRecord)) is not None:
+                    yield found
+
+    def _received(self, peer: str, indexed: int) -> Iterator[ReceivedRecord]:
+        newest = self._vault.newest(records.RECEIVED, ReceivedRecord, above=indexed)
+        yield from (one for one in newest if one.sender == peer)
+        if indexed:
+            for kind, name in self._index.names(peer):
+                if kind == records.RECEIVED and (found := self._vault.find(kind, name, ReceivedRecord)) is not None:
+                    yield found
 
     def _of_received(self, record: ReceivedRecord, now: Moment) -> HistoryEntry:
         name = records.key(record.sender, record.message_id)

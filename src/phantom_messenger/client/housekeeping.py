@@ -56,6 +56,7 @@ class Housekeeping:
             stores.receipts.forget(tx, now.persistent)
             for peer, message_ids in stores.outbox.presumed_lost(now.monotonic).items():
                 events += receiving.resend(tx, peer, message_ids, now)
+            stores.index.extend(tx)
             for peer in self._next_peers(now.persistent):
                 stores.conversations.forget_old(tx, peer, now.persistent)
         yield from events

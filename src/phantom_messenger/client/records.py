@@ -27,6 +27,8 @@ UNANSWERED: Final = "unanswered"
 BLOCK: Final = "block"
 SETTINGS: Final = "settings"
 REQUEST: Final = "request"
+PAGE: Final = "page"
+INDEXED: Final = "indexed"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -265,8 +267,20 @@ class RecoveryRecord(Record, frozen=True, kw_only=True):
     at: list[int]
 
 
+class PageRecord(Record, frozen=True, kw_only=True):
+    """``PAGE``/user id: the newest page of a conversation, which is not full yet; '<user id> <number>': an older one.
+
+    ``messages``: ids in the order in which they came, each behind ``s`` if it was sent, ``r`` if received.
+    """
+
+    number: int
+    messages: list[str]
+
+
 class IntValue(Record, frozen=True):
-    """``LAST_PREKEY_ID``/'': the highest id given to a prekey.
+    """``INDEXED``/'': up to which position messages are entered in pages.
+
+    ``LAST_PREKEY_ID``/'': the highest id given to a prekey.
 
     ``CLOCK_OFFSET``/'': of version 0.1.0, how far the relay's clock was ahead of the local one, in milliseconds.
     """

@@ -6,6 +6,7 @@ from typing import Self
 
 from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.history import History
 from phantom_messenger.client.inbox import Inbox
@@ -32,6 +33,7 @@ class Stores:
     recovery: Recovery
     inbox: Inbox
     requests: Requests
+    index: ConversationIndex
     history: History
 
     @classmethod
@@ -47,7 +49,7 @@ class Stores:
         book, outbox, acks, recovery = AddressBook(vault), Outbox(vault), Acks(vault), Recovery(vault)
         prekeys = PreKeyStore(vault, identity, random)
         conversations = Conversations(vault, book, identity, prekeys, random)
-        receipts = Receipts(vault, outbox)
+        receipts, index = Receipts(vault, outbox), ConversationIndex(vault)
         inbox = Inbox(vault, conversations, acks, receipts, recovery)
         return cls(
             vault=vault,
@@ -60,5 +62,6 @@ class Stores:
             recovery=recovery,
             inbox=inbox,
             requests=Requests(vault, book, conversations, inbox, asks=asks),
-            history=History(vault),
+            index=index,
+            history=History(vault, index),
         )

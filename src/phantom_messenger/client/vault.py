@@ -9,7 +9,7 @@ One process has it open at a time. Every transaction is synced to disk.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -122,6 +122,10 @@ class Transaction:
     def delete_due(self, kind: str, now: int) -> None:
         """Remove the records of a kind that were due by then."""
         self._vault._delete_due(kind, now)  # noqa: SLF001 - as above
+
+    def delete_all(self, kind: str) -> None:
+        """Remove all records of a kind."""
+        self._vault._delete_all(kind)  # noqa: SLF001 - as above
 
     def on_commit(self, action: Callable[[], None]) -> None:
         """Call something once all is on disk, and not if it fails: memory follows what is stored."""
@@ -300,6 +304,9 @@ class Vault:
     def _delete(self, kind: str, name: str) -> None:
         self._run("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
 
+    def _delete_all(self, kind: str) -> None:
+        self._run("DELETE FROM records WHERE kind = ?", (kind,))
+
     def _delete_due(self, kind: str, now: int) -> None:
         self._run("DELETE FROM records WHERE kind = ? AND due <= ?", (kind, now))
 
@@ -326,14 +333,28 @@ class Vault:
             if len(rows) < _PAGE:
                 return
 
-    def newest(self, kind: str, type_: type[S]) -> Iterator[S]:
-        """The records of a kind, the last one first, read as they are asked for and each once."""
+    def batch(self, types: Mapping[str, type[Any]], *, after: int, limit: int) -> tuple[list[Any], int]:
+        """Of so many records behind a position those of some kinds, in order; and the position of the last."""
+        rows = self._run(
+            "SELECT position, kind, name, value FROM records WHERE position > ? ORDER BY position LIMIT ?",
+            (after, limit),
+        )
+        found = [
+            record
+            for _, kind, hashed, value in rows
+            if kind in types
+            for record in self._readable(kind, hashed, value, types[kind])
+        ]
+        return found, rows[-1][0] if rows else after
+
+    def newest(self, kind: str, type_: type[S], *, above: int = 0) -> Iterator[S]:
+        """The records of a kind behind a position, the last one first, read as they are asked for and each once."""
         below = _LAST_POSITION
         while True:
             rows = self._run(
-                "SELECT position, name, value FROM records WHERE kind = ? AND position < ?"
+                "SELECT position, name, value FROM records WHERE kind = ? AND position < ? AND position > ?"
                 " ORDER BY position DESC LIMIT ?",
-                (kind, below, _PAGE),
+                (kind, below, above, _PAGE),
             )
             for below, hashed, value in rows:  # noqa: B007 - the last one bounds the next page
                 yield from self._readable(kind, hashed, value, type_)
@@ -386,6 +407,8 @@ class Vault:
             self._connection = apsw.Connection(str(self.path))
             self._prepare()
             self._scrubber = Scrubber(self._connection, self.path, _LOG_PAGES)
+            # The index is made again of what was saved.
+            self._connection.execute("DELETE FROM records WHERE kind = ?", (records.INDEXED,))
         except (apsw.Error, OSError):
             return False
         self._is_damaged = False

@@ -1,0 +1,117 @@
+"""Which messages were exchanged with whom, in pages: so a conversation opens without reading the others.
+
+It follows behind: messages are stored as they come, and a few of them at a time are entered
+later, in the order of their positions. Up to which position that was done is stored with the
+pages; what lies behind it is looked through. So nothing is lost to a program that dies, a
+profile that was imported, or one that an older version has written to.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from phantom_messenger.client import records
+from phantom_messenger.client.errors import VaultDamaged
+from phantom_messenger.client.records import IntValue, PageRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.vault import Transaction, Vault
+
+PAGE: Final = 100
+"""Messages of a page: some 4 KB, of which one is written for each conversation that has gone on."""
+
+BATCH: Final = 1_000
+"""Records looked at in one step: some 10 ms if all are messages."""
+
+_FAR: Final = 10_000
+"""How far behind the stored position may be, if there was nothing to enter."""
+
+_SENT, _RECEIVED = "s", "r"
+"""Before a message id: who has written it."""
+
+
+class ConversationIndex:
+    """The pages of all conversations.
+
+    Args:
+        vault: holds them, and the messages.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._reached = 0
+        """Up to where there is nothing more to enter, which need not be stored each time."""
+
+    @property
+    def position(self) -> int:
+        """Up to which position in the vault all messages are entered; 0 after it was saved from damage."""
+        found = self._vault.find(records.INDEXED, "", IntValue)
+        return 0 if found is None else found.value
+
+    def extend(self, tx: Transaction) -> None:
+        """Enter the next messages, if there are some."""
+        stored = self.position
+        if not stored:
+            tx.delete_all(records.PAGE)
+        after = max(stored, self._reached) if stored else 0
+        kinds = {records.SENT: SentRecord, records.RECEIVED: ReceivedRecord}
+        found, reached = self._vault.batch(kinds, after=after, limit=BATCH)
+        try:
+            self._enter(tx, found)
+        except VaultDamaged:
+            tx.delete(records.INDEXED, "")  # from the beginning, then
+            return
+        if found or not stored or reached - stored > _FAR:
+            tx.put(records.INDEXED, "", IntValue(reached))
+        tx.on_commit(lambda: self._reach(reached))
+
+    def _enter(self, tx: Transaction, found: list[SentRecord | ReceivedRecord]) -> None:
+        pages: dict[str, PageRecord] = {}
+        for record in found:
+            peer = record.peer if isinstance(record, SentRecord) else record.sender
+            page = pages[peer] if peer in pages else self._newest_page(peer)
+            if len(page.messages) == PAGE:
+                tx.put(records.PAGE, _older(peer, page.number), page)
+                page = PageRecord(number=page.number + 1, messages=[])
+            entry = (_SENT if isinstance(record, SentRecord) else _RECEIVED) + record.message_id
+            pages[peer] = PageRecord(number=page.number, messages=[*page.messages, entry])
+        for peer, page in pages.items():
+            tx.put(records.PAGE, peer, page)
+
+    def names(self, peer: str) -> Iterator[tuple[str, str]]:
+        """Kinds and names of the messages of a conversation that are entered, the newest first.
+
+        Raises:
+            VaultDamaged: a page cannot be read.
+        """
+        page = self._newest_page(peer)
+        for number in range(page.number, -1, -1):
+            found = page if number == page.number else self._vault.get(records.PAGE, _older(peer, number), PageRecord)
+            if found is None:
+                raise VaultDamaged(f"a page in {self._vault.path} is missing")
+            for entry in reversed(found.messages):
+                message_id = entry[1:]
+                if entry.startswith(_SENT):
+                    yield records.SENT, message_id
+                else:
+                    yield records.RECEIVED, records.key(peer, message_id)
+
+    def erase(self, tx: Transaction, peer: str) -> None:
+        """Forget a conversation."""
+        try:
+            count = self._newest_page(peer).number
+        except VaultDamaged:
+            tx.delete(records.INDEXED, "")  # all pages are made again, without this conversation
+            return
+        for number in range(count):
+            tx.delete(records.PAGE, _older(peer, number))
+        tx.delete(records.PAGE, peer)
+
+    def _newest_page(self, peer: str) -> PageRecord:
+        """The page that is not full yet."""
+        return self._vault.get(records.PAGE, peer, PageRecord) or PageRecord(number=0, messages=[])
+
+    def _reach(self, position: int) -> None:
+        self._reached = position
+
+
+def _older(peer: str, number: int) -> str:
+    """The name of a full page."""
+    return f"{peer} {number}"
