@@ -46,6 +46,8 @@ TYPES: dict[str, type[Any]] = {
     records.UNANSWERED: records.UnansweredRecord,
     records.RECOVERY: records.RecoveryRecord,
     records.REQUEST: records.RequestRecord,
+    records.PAGE: records.PageRecord,
+    records.INDEXED: records.IntValue,
 }
 LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.RECOVERY)
 """Records that are gone once everything has been told, and was readable."""
