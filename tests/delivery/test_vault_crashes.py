@@ -16,7 +16,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.records import IntValue
 from phantom_messenger.client.status import DeliveryState
-from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.client.vault import Secret, Transaction, Vault
 from support.amounts import amount
 from support.simulated import World
 
@@ -161,9 +161,11 @@ def check_all(victim: str, plans: list[Plan], outcome: dict[str, Outcome]) -> No
 
 def test_transaction_that_commits_after_each_record_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def loose(vault: Vault) -> Iterator[None]:
+    def loose(vault: Vault) -> Iterator[Transaction]:
         vault._wrote = True
-        yield
+        tx = Transaction(vault)
+        yield tx
+        tx.committed()
 
     monkeypatch.setattr(Vault, "transaction", loose)
     red("bob", Fate.KILLED)
