@@ -29,16 +29,16 @@ class Action(Enum):
     """What can be done to, or learnt of, another user's things."""
 
     WRITE = "send a message or key exchange into a user's mailbox"
-    EXCEED_STRANGER_QUOTA = "fill more than 100 places of it, more than strangers together have, and keep them"
-    REPLACE = "replace a message that waits there, under its id"
+    EXCEED_STRANGER_QUOTA = "fill more than 100 places of it, exceed the share of all strangers, and keep those places"
+    REPLACE = "replace a message that waits there, under the same id"
     COLLECT = "receive what is in the mailbox; mark a message delivered, read or burned; remove it"
     SEE_DELIVERY_STATUS = "learn that a message was delivered, read, burned or has expired"
     TAKE_BUNDLE = "take the prekeys of a user, at most 10 one-time ones an hour"
     PUBLISH = "publish prekeys, learn how many are left"
-    SEE_PRESENCE = "see a user come, go, be away, be seen last"
-    SEE_TYPING = "see a user type in a conversation that both have used"
-    BLOCK = "block somebody, end it, take back that one has written to them"
-    DELETE = "delete the account and all that hangs on it"
+    SEE_PRESENCE = "see when a user is online, idle or offline, and when they were last seen"
+    SEE_TYPING = "see a user typing in a conversation that both have used"
+    BLOCK = "block somebody, unblock them, and no longer count as having written to them"
+    DELETE = "delete the account and everything that belongs to it"
 
 
 class Relations(Protocol):
@@ -66,7 +66,7 @@ class Permission:
 
 
 PERMISSIONS: Final[dict[Action, Permission]] = {
-    Action.WRITE: Permission(Relation.STRANGER, "what a stranger meets, and nothing is kept"),
+    Action.WRITE: Permission(Relation.STRANGER, "the same answer as a stranger, and nothing is kept"),
     Action.EXCEED_STRANGER_QUOTA: Permission(Relation.REPLIED_TO, "ERROR 1003 `backlog`"),
     Action.REPLACE: Permission(Relation.STRANGER, "the same id of another sender is another message"),
     Action.COLLECT: Permission(Relation.OWNER, "silence, as for an id that does not exist"),
