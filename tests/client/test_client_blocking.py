@@ -128,7 +128,7 @@ def test_texts_that_nobody_has_looked_at_are_not_handed_out(town: Town) -> None:
     bob.messenger.block(alice.id)
     pass_time(5 * SECOND, alice, bob)
     assert bob.waiting() == []
-    assert bob.messenger.untold == bob.messenger.unconfirmed == 0
+    assert bob.messenger.pending_receipts == bob.messenger.unconfirmed == 0
 
 
 def test_unblocked_contact_is_a_friend_again(town: Town) -> None:

@@ -277,7 +277,7 @@ def test_leaving_waits_until_the_relay_knows_what_was_read(tmp_path: Path, relay
             delivery = await alice.send("bob", "hello")
             await (await first(bob)).mark_read()
             await bob.flush_receipts(PATIENCE)
-            assert bob._messenger.untold == 0
+            assert bob._messenger.pending_receipts == 0
             await delivery.wait(DeliveryState.READ)
 
     run(main())

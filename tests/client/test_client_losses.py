@@ -95,7 +95,7 @@ def test_nothing_is_lost_or_doubled_over_breaks_at_random_points(town: Town, dec
         talk.heal()
         for device in talk.people:
             assert talk.read[talk.other(device).id] == talk.written[device.id], f"seed {seed}"
-            assert device.messenger.waiting == device.messenger.untold == 0, f"seed {seed}"
+            assert device.messenger.waiting == device.messenger.pending_receipts == 0, f"seed {seed}"
             states = device.states([number for number, _ in talk.written[device.id]])
             told = talk.written[talk.other(device).id]  # who never wrote is told by nobody
             assert states <= {DeliveryState.READ if told else DeliveryState.ACCEPTED}, f"seed {seed}"
@@ -219,7 +219,7 @@ def is_told_read(numbers: list[str], alice: Device, bob: Device) -> None:
     assert {(number, "read") for number in numbers} <= of_relay(alice)
     pass_time(3 * SECOND, alice, bob)
     assert alice.states(numbers) == {DeliveryState.READ}
-    assert bob.messenger.untold == 0
+    assert bob.messenger.pending_receipts == 0
     assert kept(bob) == []
 
 
@@ -261,7 +261,7 @@ def test_what_was_read_while_offline_is_told_at_the_next_login(town: Town, dies:
     bob.cut()
     bob.read_all()
     assert kept(bob) == numbers
-    assert bob.messenger.untold == 3, "two for the relay, and one message for Alice"
+    assert bob.messenger.pending_receipts == 3, "two for the relay, and one message for Alice"
     if dies:
         bob.kill()
     bob.login()
@@ -363,7 +363,7 @@ def test_receipts_for_an_absent_sender_wait(town: Town) -> None:
     bob.read_all()
     settle(bob)
     pass_time(3 * SECOND, bob)
-    assert bob.messenger.untold == 0
+    assert bob.messenger.pending_receipts == 0
     alice.login()
     settle(alice)
     is_told_read(numbers, alice, bob)
@@ -380,7 +380,7 @@ def test_receipt_that_is_lost_with_the_connection_comes_again(town: Town) -> Non
     bob.read_all()
     settle(bob)
     pass_time(3 * SECOND, bob)
-    assert bob.messenger.untold == 0
+    assert bob.messenger.pending_receipts == 0
     alice.fetch()
     assert [frame for frame in map(json.loads, alice.down) if frame["type"] == "MESSAGE"] != []
     alice.cut()  # the receipts were on their way to it

@@ -314,7 +314,7 @@ def test_program_that_is_about_to_leave_tells_strangers_nothing(town: Town) -> N
     bob.messenger.flush()
     pass_time(MINUTE, alice, bob)
     assert alice.states(numbers) == {DeliveryState.ACCEPTED}
-    assert bob.messenger.untold == 0, "nobody waits for a stranger to be told"
+    assert bob.messenger.pending_receipts == 0, "nobody waits for a stranger to be told"
     assert bob.frames_sent("MESSAGE") == []
 
 
@@ -463,7 +463,7 @@ def test_program_may_die_after_each_of_its_transactions(town: Town, monkeypatch:
         assert alice.messenger.state_of(burned) is DeliveryState.BURNED, count
         assert alice.own_text(burned) is None
         assert bob.waiting() == []
-        assert alice.messenger.waiting == bob.messenger.untold == 0, count
+        assert alice.messenger.waiting == bob.messenger.pending_receipts == 0, count
         assert untold(bob) == []
         assert alice.troubles() == bob.troubles() == []
         for device in (alice, bob):
@@ -496,7 +496,7 @@ def test_programs_may_die_between_any_two_frames_of_a_receipt(town: Town, who: s
         pass_time(5 * SECOND, alice, bob)
         assert alice.states(numbers) == {DeliveryState.READ}, point
         assert untold(bob) == [], point
-        assert bob.messenger.untold == 0, point
+        assert bob.messenger.pending_receipts == 0, point
         assert alice.troubles() == bob.troubles() == []
         if moved < point:
             break

@@ -75,7 +75,7 @@ class Person(Client):
     @property
     def left_over(self) -> tuple[int, int]:
         """What waits in the outbox, and what was read and is still to be told."""
-        return self._messenger.waiting, self._messenger.untold
+        return self._messenger.waiting, self._messenger.pending_receipts
 
     @property
     def receipts(self) -> int:

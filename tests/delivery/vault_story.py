@@ -293,7 +293,7 @@ class Story:
             kept=kept,
             contacts=named,
             waiting=device.messenger.waiting,
-            untold=device.messenger.untold,
+            untold=device.messenger.pending_receipts,
             unread=len(self._waiting(device)),
             at_the_relay=len(self.world.peek(lambda tx: tx.mailboxes.read(device.id, 0, 1 << 30, 0).items)),
             left_over={kind: len(list(device.vault.all(kind, TYPES[kind]))) for kind in LEFT_OVER},

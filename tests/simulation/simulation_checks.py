@@ -497,7 +497,7 @@ class Ledger:
             for is_so, what in (
                 (not owner.messenger.is_online, "is offline"),
                 (owner.messenger.waiting, "has texts that wait"),
-                (owner.is_running and owner.messenger.untold, "has to tell what was read"),
+                (owner.is_running and owner.messenger.pending_receipts, "has to tell what was read"),
             )
             if is_so
         ]

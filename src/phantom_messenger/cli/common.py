@@ -116,14 +116,14 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted", code:
         code: exit code after Ctrl-C; 0 for commands that are always ended this way.
     """
 
-    async def until_told() -> T:
+    async def until_stopped() -> T:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this is one
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await main
 
     try:
-        return asyncio.run(until_told())
+        return asyncio.run(until_stopped())
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:

@@ -297,7 +297,7 @@ class Client:
         await self.wait_online(timeout, attempts=attempts)
         left = None if until is None else until - clock()
         if not await self._hub.wait_until(lambda: self._messenger.prekeys_confirmed, left):
-            raise RelayUnreachable(f"the relay at {self.server} did not take the prekeys in time; try again")
+            raise RelayUnreachable(f"the relay at {self.server} has not confirmed the prekeys in time; try again")
 
     async def wait_key(self, who: str, timeout: float | None = None) -> None:
         """Wait until a contact's key has been seen.
@@ -453,7 +453,8 @@ class Client:
         """
         self._messenger.flush()
         self._changed()
-        await self._hub.wait_until(lambda: not (self._messenger.untold and self._messenger.is_online), timeout)
+        it = self._messenger
+        await self._hub.wait_until(lambda: not (it.pending_receipts and it.is_online), timeout)
 
     # --- strangers and blocking ---------------------------------------------------
 

@@ -149,7 +149,7 @@ class Messenger:
         return self._stores.outbox.texts()
 
     @property
-    def untold(self) -> int:
+    def pending_receipts(self) -> int:
         """How many receipts and acknowledgements the relay does not have yet."""
         stores = self._stores
         waiting = sum(1 for sender in stores.receipts.senders() if stores.book.may_notify(sender))
