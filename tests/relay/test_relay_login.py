@@ -348,3 +348,15 @@ def test_ping_is_answered_before_login(world: World) -> None:
     client = world.connect("alice")
     assert client.ask(client.person.ping(id="early"))["type"] == "PONG"
     assert client.ask(client.auth())["type"] == "AUTH_SUCCESS"
+
+
+def test_late_login_of_an_older_connection_does_not_replace_a_newer_one(world: World) -> None:
+    older = world.connect("alice")
+    newer = world.connect(older.person)
+    newer.person.bind(newer.acknowledgement, newer.host)
+    assert newer.send(newer.auth(["ack"]))[0]["type"] == "AUTH_SUCCESS"
+    older.person.bind(older.acknowledgement, older.host)
+    assert older.send(older.auth(["ack"])) == []
+    assert older.connection.closed == (1008, "replaced by a newer connection")
+    assert newer.close_code() is None
+    assert world.relay._core.hub.of(newer.person.id) is newer.session

@@ -13,7 +13,7 @@ resumed in the order of the results.
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, CommandFailed
 from phantom_messenger.relay.load import LoadGauge
@@ -90,12 +90,8 @@ class VerifyBatch:
         self.verdicts: list[bool] | Exception | None = None
 
 
-class _Waiting(NamedTuple):
-    """A handler that waits for the result of its command."""
-
-    steps: Steps
-    command: AnyCommand
-    size: int
+_Waiting = tuple[Steps, AnyCommand, int]
+"""A handler that waits, the command whose result it waits for, and the command's size."""
 
 
 class Pipeline:
@@ -204,7 +200,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - the boundary: one failure is not the others'
             self._report(error)
             return
-        self._waiting.append(_Waiting(steps, command, size))
+        self._waiting.append((steps, command, size))
         if size:
             self._waiting_bytes += size
             self._gauge.enter()
@@ -217,11 +213,11 @@ class Pipeline:
             return
         batch, waiting = self._running, self._waiting
         size = 0
-        while waiting and len(batch) < MAX_BATCH and (not batch or size + waiting[0].size <= MAX_BATCH_BYTES):
+        while waiting and len(batch) < MAX_BATCH and (not batch or size + waiting[0][2] <= MAX_BATCH_BYTES):
             batch.append(waiting.popleft())
-            size += batch[-1].size
+            size += batch[-1][2]
         self._waiting_bytes -= size
-        self._writer([one.command for one in batch], self._stored)
+        self._writer([command for _, command, _ in batch], self._stored)
 
     # --- reply --------------------------------------------------------------------
 
@@ -230,7 +226,7 @@ class Pipeline:
         finished, self._running = self._running, []
         for waiting in reversed(finished[len(results) :]):
             self._waiting.appendleft(waiting)
-            self._waiting_bytes += waiting.size
+            self._waiting_bytes += waiting[2]
         stored = 0
         for (steps, _, size), result in zip(finished, results, strict=False):
             stored += size > 0

@@ -4,7 +4,7 @@ The documentation's table is made from this one.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from phantom_messenger.wire import frames
@@ -12,7 +12,7 @@ from phantom_messenger.wire.codes import Reason
 from phantom_messenger.wire.limits import RateClass
 
 
-class State(Enum):
+class State(StrEnum):
     """Where a connection stands."""
 
     CONNECTED = "connected"
