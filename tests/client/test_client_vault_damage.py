@@ -423,7 +423,7 @@ def test_link_that_leads_nowhere_is_no_new_profile(path: Path, tmp_path: Path) -
     for command in (["id", "-p", "a"], ["init", "-p", "a"]):
         done = CliRunner().invoke(phantom, command)
         assert done.exit_code
-        assert "which is not there; mount its disk, or restore it" in done.output
+        assert "which does not exist; mount its disk, or restore it" in done.output
 
 
 # --- a full disk, and folders without rights --------------------------------------

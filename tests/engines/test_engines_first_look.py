@@ -82,7 +82,7 @@ def test_database_without_tables_is_refused(data: Path) -> None:
     connection.pragma("journal_mode", "wal")
     connection.close()
     assert (data / "relay.db").stat().st_size == PAGE
-    refused(data, r"relay\.db holds nothing of a relay; restore it from a backup")
+    refused(data, r"relay\.db is not the database of a relay; restore it from a backup")
 
 
 def test_database_cut_at_any_page_is_refused(data: Path) -> None:
@@ -230,7 +230,7 @@ def test_control_without_the_look_for_links_two_relays_open_one_database(
 def test_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "relay.db").symlink_to(tmp_path / "unmounted" / "relay.db")
-    with pytest.raises(StoreError, match="which is not there; mount its disk, or restore it"):
+    with pytest.raises(StoreError, match="which does not exist; mount its disk, or restore it"):
         SQLiteStore(tmp_path / "data")
 
 

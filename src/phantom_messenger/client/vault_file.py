@@ -48,7 +48,7 @@ def real_path(path: Path) -> Path:
     try:
         return files.real_path(path)
     except files.DanglingLink as error:
-        raise VaultError(f"{path} is a link to {error}, which is not there; mount its disk, or restore it") from None
+        raise VaultError(f"{path} is a link to {error}, which does not exist; mount its disk, or restore it") from None
 
 
 def lock(path: Path) -> int:
@@ -76,12 +76,12 @@ def check(path: Path) -> None:
     if found.st_nlink > 1:
         _drop_parts(path, found.st_ino)
     if path.stat().st_nlink > 1:
-        raise VaultError(f"{path} has a second name (a hard link), which no lock covers; give it a file of its own")
+        raise VaultError(f"{path} has a second name (a hard link), which no lock protects; give it a file of its own")
     if not found.st_size:
         raise VaultDamaged(f"{path} is empty; restore it from a backup, or delete it to start over")
     if not log_pairing.is_own_log(path):
         raise VaultDamaged(
-            f"{path}-wal is the log of another state of this profile (of before it was restored?);"
+            f"{path}-wal is the log of another state of this profile (from before a restore, perhaps);"
             " move that log away and try again"
         )
 

@@ -38,10 +38,10 @@ def own_database(database: Path) -> Path:
         real = files.real_path(database)
     except files.DanglingLink as link:
         raise StoreError(
-            f"{database} is a link to {link.target}, which is not there; mount its disk, or restore it"
+            f"{database} is a link to {link.target}, which does not exist; mount its disk, or restore it"
         ) from None
     if real.exists() and real.stat().st_nlink > 1:
-        raise StoreError(f"{real} has a second name (a hard link), which no lock covers; give it a file of its own")
+        raise StoreError(f"{real} has a second name (a hard link), which no lock protects; give it a file of its own")
     return real
 
 
@@ -66,7 +66,7 @@ def is_new(database: Path) -> bool:
         )
     if not log_pairing.is_own_log(database):
         raise StoreError(
-            f"{log} is the log of another state of {database.name} (of before it was restored?);"
+            f"{log} is the log of another state of {database.name} (from before a restore, perhaps);"
             " move that log away and start again"
         )
     return False

@@ -160,7 +160,7 @@ class SQLiteStore:
                 self._log = database.with_name(f"{database.name}-wal")
                 self._location = database, database.stat().st_ino
                 if not self._connection.pragma("user_version"):
-                    raise StoreError(f"{database} holds nothing of a relay; restore it from a backup")
+                    raise StoreError(f"{database} is not the database of a relay; restore it from a backup")
             self._prepare(str(database.parent))
             # What a killed relay wrote to its log may not be synced yet, and is read all the same.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
