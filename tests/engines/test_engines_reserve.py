@@ -205,3 +205,37 @@ def test_database_that_is_not_where_it_was_accepts_nothing(store: SQLiteStore, t
     assert is_out_of_space(store), "and the relay says that it is not ready"
     store.scrub()
     assert is_out_of_space(store)
+
+
+@pytest.mark.parametrize(
+    ("disk_mib", "size", "log_pages", "step_bytes", "growth_pages"),
+    [
+        (None, 0, 1_000, 1 << 20, 0),
+        (1 << 20, 8 << 20, 1_000, 1 << 20, 128),
+        (64, 8 << 20, 1_000, 1 << 20, 128),
+        (32, 4 << 20, 512, 512 << 10, 64),
+        (8, 1 << 20, 128, 128 << 10, 16),
+    ],
+)
+def test_small_disk_has_a_small_reserve_and_a_short_log(  # noqa: PLR0917 - a table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    disk_mib: int | None,
+    size: int,
+    log_pages: int,
+    step_bytes: int,
+    growth_pages: int,
+) -> None:
+    disk = os.statvfs_result((4_096, 4_096, (disk_mib or 0) * 256, 0, 0, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    reserve = Reserve(None if disk_mib is None else tmp_path / "reserve")
+    found = (reserve.size, reserve.log_pages, reserve.step_bytes, reserve.growth_pages)
+    assert found == (size, log_pages, step_bytes, growth_pages)
+
+
+def test_reserve_of_a_database_in_memory_takes_up_nothing(tmp_path: Path) -> None:
+    reserve = Reserve(None)
+    assert reserve.acquire()
+    assert not reserve.release()
+    reserve.donate_to(tmp_path / "no log")
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,43 @@ def test_control_without_shrinking_the_cache_they_return(tmp_path: Path, monkeyp
 def test_page_that_is_none_of_a_tree_or_damaged_is_left_alone(page: bytes) -> None:
     begin, end = unallocated(page)
     assert not any(page[begin:end])
+
+
+def leaf(*, cells: int = 1, content: int = 4_000, fragments: int = 0, free: int = 0) -> bytes:
+    """A leaf of a table with one pointer to the content, as in section 1.6 of the file format."""
+    header = struct.pack(">BHHHB", 0x0D, free, cells, content, fragments) + struct.pack(">H", 4_000)
+    return header + b"x" * (PAGE_BYTES - len(header))
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        (leaf(), (10, 4_000)),
+        (leaf(fragments=60), (10, 4_000)),
+        (leaf(fragments=61), (0, 0)),
+        (leaf(free=4_050), (10, 4_000)),
+        (leaf(free=3_999), (0, 0)),
+        (leaf(content=4_001), (0, 0)),
+        (leaf(content=9), (0, 0)),
+        (leaf(cells=0), (8, 4_000)),
+        (leaf()[:-1], (0, 0)),
+    ],
+    ids=[
+        "in order",
+        "most fragments",
+        "too many fragments",
+        "free block in the content",
+        "free block before the content",
+        "cell before the content",
+        "content in the header",
+        "no cells",
+        "short",
+    ],
+)
+def test_unallocated_part_lies_between_pointers_and_content_of_a_page_that_is_in_order(
+    page: bytes, found: tuple[int, int]
+) -> None:
+    assert unallocated(page) == found
 
 
 # --- beside other programs --------------------------------------------------------
