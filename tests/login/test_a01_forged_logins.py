@@ -298,7 +298,7 @@ signatures.verify = lambda batch: [True] * len(batch)
 LENIENT: Final = """
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from phantom_messenger.relay import signatures
+from phantom_messenger.relay import public_keys, signatures
 def verify(key, signature, message, _):
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
@@ -306,7 +306,7 @@ def verify(key, signature, message, _):
         return False
     return True
 signatures._verify = verify
-signatures.is_usable_ed25519 = lambda key: True
+public_keys.is_usable_ed25519 = lambda key: True
 """
 UNPROVED: Final = """
 import inspect

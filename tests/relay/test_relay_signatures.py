@@ -1,4 +1,3 @@
-import base64
 import random
 from typing import Final
 
@@ -9,7 +8,6 @@ from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypai
 from nacl.exceptions import BadSignatureError
 
 from phantom_messenger.relay import signatures
-from support.people import key_text
 from support.vectors import vectors
 
 SPECCHECK_ACCEPTED = 3
@@ -42,22 +40,6 @@ def test_verdicts_of_a_batch_stand_in_its_order() -> None:
     expected = [number == SPECCHECK_ACCEPTED for number in range(12)]
     assert signatures.verify(batch * 3) == expected * 3
     assert signatures.verify([]) == []
-
-
-def test_wycheproof_points_of_low_order_are_not_usable() -> None:
-    found = {False: 0, True: 0}
-    for group in vectors("wycheproof/x25519_test.json")["testGroups"]:
-        for case in group["tests"]:
-            key, shared = bytes.fromhex(case["public"]), bytes.fromhex(case["shared"])
-            usable = any(shared)
-            found[usable] += 1
-            assert signatures.is_usable_x25519(key) is usable, case["tcId"]
-    assert min(found.values()) > 10
-
-
-def test_ordinary_keys_are_usable() -> None:
-    for number in range(100):
-        assert signatures.is_usable_x25519(base64.b64decode(key_text(str(number))))
 
 
 # --- the same verdicts as libsodium -----------------------------------------------

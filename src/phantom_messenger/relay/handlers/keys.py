@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from phantom_messenger.relay import signatures
+from phantom_messenger.relay import public_keys
 from phantom_messenger.relay.commands import (
     AnyCommand,
     AppendRefusal,
@@ -182,7 +182,7 @@ def _checked_publication(core: Core, identity: bytes, payload: frames.PreKeyPubl
 
 
 def _check_dh_key(key: str, field: str) -> None:
-    if not signatures.is_usable_x25519(base64.b64decode(key)):
+    if not public_keys.is_usable_x25519(base64.b64decode(key)):
         raise RequestError(Reason.KEY, field=field)
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from phantom_messenger.events import Event, log
 from phantom_messenger.rate_window import Window
-from phantom_messenger.relay import signatures
+from phantom_messenger.relay import public_keys
 from phantom_messenger.relay.commands import Actor, CommandFailed, LoggedIn, LogIn, LoginConflict
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.outbox import PAGE
@@ -84,7 +84,7 @@ def _check_proof(core: Core, session: Session, frame: frames.Auth) -> None:
             raise RequestError(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
         check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
     public_key = base64.b64decode(payload.public_key)
-    if not signatures.is_usable_ed25519(public_key):
+    if not public_keys.is_usable_ed25519(public_key):
         raise RequestError(Reason.KEY)
     certified = signing.certified_user_id(public_key) == payload.user_id
     if certified and not signed:
