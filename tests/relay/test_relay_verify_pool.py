@@ -217,7 +217,7 @@ def test_process_that_never_says_that_it_is_ready_is_given_up(monkeypatch: pytes
 
 
 def test_processes_run_no_code_from_where_the_relay_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "nacl.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
+    (tmp_path / "vodozemac.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit\n")
     monkeypatch.chdir(tmp_path)
 
     async def scenario() -> None:
