@@ -72,14 +72,14 @@ class DeliveryReceipts:
 
     def hide(self, session: Session, outcomes: Sequence[tuple[MessageName, DeliveryOutcome]]) -> None:
         """Keep what became of these messages from their senders until the user appears."""
-        if not session.looks_absent:  # it does meanwhile
+        if not session.looks_absent:  # the user has appeared meanwhile
             self._report(session.user_id, [(name, outcome.status) for name, outcome in outcomes])
             return
         for name, outcome in outcomes:
             self.hidden.add(session.user_id, name, outcome)
 
     def expire_hidden(self) -> None:
-        """Report of hidden messages that have expired what is reported when nobody has fetched them."""
+        """Report hidden messages that have expired, as if nobody had fetched them."""
         # Reported together, at one time: so are those that nobody has fetched.
         for user, names in groupby(self.hidden.pop_expired(self._clock.persistent_ms()), lambda one: one[0]):
             self._report(user, [(name, frames.Status.EXPIRED) for _, name in names])

@@ -1,11 +1,12 @@
-"""What users who look absent have received, until they show themselves.
+"""What users who look absent have received, until they appear.
 
-Their senders must not learn that a device is there. So they are told what they would be told if it were not:
-nothing, then `expired` when a message expires. When the user appears, or writes to the sender, that one is
-told what became of it meanwhile, as if it had only now arrived. And for a day the messages count as if they still
-filled the mailbox: longer would keep the mail of somebody who never appears away for good.
+Their senders must not learn that a device is online. So they are sent what they would be sent if it were not:
+nothing, then `expired` when a message expires. When the user appears, or writes to a sender, that sender learns
+what has become of the messages, as if they had been received only now. For a day the messages also count as if they
+still filled the mailbox; if they counted longer, a user who never appears would get no mail any more.
 
-It is kept in memory: after a restart senders know less, and a flood that has begun before can see the difference.
+All of this is in memory only: after a restart senders learn less, and a flood that began before it can see the
+difference.
 """
 
 import heapq
@@ -23,7 +24,7 @@ COUNTS_MS: Final = 24 * 3_600_000
 
 
 _SLACK: Final = 1_024
-"""Numbers of deleted entries that may stand in the order of times."""
+"""Deleted entries that may remain in the heap before it is rebuilt."""
 
 
 class _Hidden(NamedTuple):
@@ -32,10 +33,10 @@ class _Hidden(NamedTuple):
 
 
 class HiddenReceipts:
-    """By user, in the order in which they began to look absent, and by sender.
+    """Outcomes by user, in the order in which users began to look absent, and by sender.
 
-    What is to expire stands in the order of times by a number: so nothing of a user who has appeared stays
-    there, and of messages that expire together the first is reported first, as by a mailbox.
+    Expiry is a heap of times and entry numbers: entries of a user who has appeared are skipped, and of messages that
+    expire together the oldest is reported first, as from a mailbox.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Who is connected here, by user and by address."""
+"""Who is connected, by user and by address."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from phantom_messenger.relay.session import Session
 from phantom_messenger.wire.frames import PresenceStatus
 
 DEPARTURE_MS: Final = 10_000
-"""How long a user may be gone before contacts hear of it, so that a reconnect makes no noise."""
+"""How long a user may be gone before contacts are notified, so that a quick reconnect goes unnoticed."""
 
 
 class Hub:
@@ -21,7 +21,7 @@ class Hub:
         self._addresses: Counter[str] = Counter()
         self._departures: dict[str, tuple[int, PresenceStatus]] = {}
         self._seen_absent: set[str] = set()
-        """Of those who left a moment ago, whom somebody has seen to be away meanwhile."""
+        """Users who left a moment ago, and whom a contact has meanwhile seen to be away."""
         self._count = 0
 
     def __iter__(self) -> Iterator[Session]:
@@ -31,7 +31,7 @@ class Hub:
         return len(self._sessions)
 
     def add(self, session: Session) -> int:
-        """Take in a new connection; returns how many its address has now."""
+        """Register a new connection; returns how many its address has now."""
         self._count += 1
         session.order = self._count
         self._sessions[session.connection_id] = session
@@ -39,7 +39,7 @@ class Hub:
         return self._addresses[session.address]
 
     def remove(self, session: Session, now: int) -> bool:
-        """Forget a connection; True if its user is now without one."""
+        """Remove a connection; True if its user has none now."""
         if self._sessions.pop(session.connection_id, None) is None:
             return False
         self._addresses[session.address] -= 1
@@ -53,7 +53,7 @@ class Hub:
         return True
 
     def login(self, session: Session, now: int) -> tuple[Session | None, PresenceStatus]:
-        """Make this the user's session; one that looks absent is a departure like any other.
+        """Make this the user's session; to contacts, one that looks absent is a departure.
 
         Returns:
             The session that it replaces, and what contacts believe of the user.
@@ -72,17 +72,17 @@ class Hub:
         return replaced, believed if replaced is None or replaced.looks_absent else replaced.presence
 
     def absence_seen(self, user_id: str) -> None:
-        """A contact has seen that the user is not here: a return must be told, however soon it comes."""
+        """A contact has seen that the user is away: a return must be announced, however soon it comes."""
         if user_id in self._departures:
             self._seen_absent.add(user_id)
 
     def cancel_departure(self, user_id: str) -> None:
-        """Contacts have heard what the user does: there is no departure to tell of any more."""
+        """Contacts know where the user is: there is no departure to announce any more."""
         self._departures.pop(user_id, None)
         self._seen_absent.discard(user_id)
 
     def forget(self, user_id: str) -> Session | None:
-        """Take a user out at once, without a departure to announce."""
+        """Remove a user at once, without announcing a departure."""
         self.cancel_departure(user_id)
         return self._users.pop(user_id, None)
 
@@ -92,7 +92,7 @@ class Hub:
         return session if session is not None and session.state is State.OPEN else None
 
     def visible_presence(self, user_id: str) -> PresenceStatus:
-        """What contacts believe of a user: one who left a moment ago has not left for them."""
+        """What contacts believe about a user: for them, one who left a moment ago is still there."""
         session = self.of(user_id)
         if session is not None:
             return session.presence
@@ -100,7 +100,7 @@ class Hub:
         return presence
 
     def pop_departures(self, now: int) -> list[str]:
-        """Users gone for long enough that contacts are to hear of it; each is named once, unless it looked absent."""
+        """Users who have been gone long enough to notify their contacts; each once, and none who looked absent."""
         gone = [user for user, (at, _) in self._departures.items() if at <= now]
         shown = [user for user in gone if self._departures[user][1] is not PresenceStatus.OFFLINE]
         for user in gone:

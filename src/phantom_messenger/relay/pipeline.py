@@ -95,7 +95,7 @@ _Waiting = tuple[Steps, AnyCommand, int]
 
 
 class Pipeline:
-    """The way of every frame, and of what the relay stores on its own account.
+    """What every frame passes through, and whatever the relay stores on its own account.
 
     Args:
         verify: checks signatures in batches.
@@ -104,7 +104,7 @@ class Pipeline:
         schedule: runs an action in the next turn.
         handle: begins the handler of a frame, given whether its signature verified, or why that is not known.
         gauge: counts what is on its way.
-        report: told of what a handler raises; the others go on all the same.
+        report: gets what a handler raises by mistake; the others continue all the same.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class PresenceNotices:
                 self._replies.send_text(session, notice)
 
     def announce_new_contacts(self, one: str, other: str) -> None:
-        """Two users have become contacts: tell each whether the other is connected."""
+        """Two users have become contacts: each learns whether the other is connected."""
         for user, contact in ((one, other), (other, one)):
             presence = self._hub.visible_presence(user)
             if presence is not frames.PresenceStatus.OFFLINE:
@@ -77,7 +77,7 @@ class PresenceNotices:
         )
 
     def record_departure(self, user: str) -> None:
-        """Remember when contacts last saw somebody, to the minute."""
+        """Store when contacts last saw a user, to the minute."""
         self._pipeline.run(self._record_departure(user))
 
     def _record_departure(self, user: str) -> Steps:
@@ -85,7 +85,7 @@ class PresenceNotices:
         yield RecordDeparture(user_id=user, last_seen=minute, now=self._clock.persistent_ms())
 
     def announce_departures(self, now: int) -> None:
-        """Tell contacts of users who have been away for a while.
+        """Notify the contacts of users who have been away for a while.
 
         Args:
             now: monotonic milliseconds.

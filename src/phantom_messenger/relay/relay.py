@@ -178,7 +178,7 @@ class Relay:
         self._housekeeping.tick(now)
 
     def stop(self, stopped: Callable[[], None]) -> None:
-        """Finish what is on its way, tell every client 1001, then call ``stopped``; may be called again."""
+        """Finish what is on its way, close every connection with 1001, then call ``stopped``; may be called again."""
         if not self._is_stopping:
             self._is_stopping = True
             self._housekeeping.stop()
@@ -190,7 +190,7 @@ class Relay:
         self._core.pipeline.when_idle(close_all)
 
     def close_all(self) -> None:
-        """Tell every client 1001."""
+        """Close every connection with 1001."""
         for session in self._core.hub:
             self._core.replies.close(session, CloseCode.GOING_AWAY, "the relay is stopping")
 

@@ -1,6 +1,6 @@
-"""One connection: its state, what it may send now, and how far its mailbox was sent.
+"""One connection: its state, its misbehaviour, and how far its mailbox was pushed.
 
-No input or output: times are arguments, refusals are raised.
+No input or output: times are arguments.
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ Written = tuple[ItemKind, int, str, str]
 
 _COUNTED: Final = {ErrorCode.INVALID_MESSAGE, ErrorCode.MESSAGE_TOO_LARGE}
 _COUNTED_TOO: Final = {Reason.ALREADY_AUTHENTICATED}
-"""No rate counts it, for it is refused by its type."""
+"""No rate limit counts it: it is rejected by its type alone."""
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ def ping(core: Core, admitted: AdmittedFrame, frame: frames.Ping) -> Steps:
 def block(core: Core, admitted: AdmittedFrame, frame: frames.Block) -> Steps:
     """BLOCK: begin or end it; answered once it is on disk and nothing of theirs waits any more.
 
-    Somebody who is kept away cannot tell it from the fate of a stranger.
+    A user who is blocked cannot distinguish it from being a stranger.
     """
     session, other = admitted.session, frame.payload.user_id
     if other == session.user_id:

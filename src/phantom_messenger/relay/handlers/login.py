@@ -29,7 +29,10 @@ ACCOUNT_BYTES: Final = 4_096
 """About what a new account takes in the store."""
 
 
-_CONFLICTS: Final[dict[Any, Reason]] = {LoginConflict.TAKEN: Reason.IDENTITY, LoginConflict.SIGNED: Reason.UNSIGNED}
+_CONFLICTS: Final[dict[LoginConflict, Reason]] = {
+    LoginConflict.TAKEN: Reason.IDENTITY,
+    LoginConflict.SIGNED: Reason.UNSIGNED,
+}
 
 
 def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Steps:
