@@ -16,7 +16,7 @@ run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
 
 test: $(VENV)/.dev ## Set up, then run the tests (some minutes)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 --durations-min 5
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --durations 10 --durations-min 5
 
 test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (hours)
 	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
