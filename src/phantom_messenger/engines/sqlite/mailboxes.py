@@ -13,7 +13,7 @@ import apsw
 
 from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
+from phantom_messenger.engines.sqlite.stranger_quota import Need, StrangerQuota
 from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AppendRefusal
@@ -107,14 +107,14 @@ class SQLiteMailboxes:
         name, or is a duplicate if it shall not ``replace``. ``known``: the recipient once wrote to
         the sender, who may then fill all of the backlog, and whose key exchanges always find room.
         Strangers have places of their own; when these are taken, one whose address (``mark``) holds
-        fewer than the fullest has the oldest item of that removed. ``now``: milliseconds of steady time.
+        fewer than the fullest has the oldest item of that removed. ``now``: persistent milliseconds.
         """
         account = self._directory.account(recipient)
         if account is None:
             raise LookupError("the recipient has no account")
         has_room = self._has_room(len(item.head) + len(item.tail))
         if not has_room and item.kind is ItemKind.RECEIPT:
-            return AppendRefusal.FULL  # news of a removal must not keep it from being done
+            return AppendRefusal.FULL  # a receipt for a deletion must not keep that from being done
         identity = (account, item.kind, item.sender, item.name)
         if item.kind is ItemKind.MESSAGE and self._recently_deleted.holds((recipient, item.sender, item.name), now):
             return AppendRefusal.DUPLICATE
@@ -125,19 +125,48 @@ class SQLiteMailboxes:
             if added is not None:
                 self._quota.take(needs)
                 return added
-        waits = self._waits(identity)
-        if waits:
-            if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
-                return AppendRefusal.DUPLICATE
-            needs = self._quota.needs(account, item, known=known, old_size=self._size_of(identity))
+        if self._waits(identity):
+            return self._replace(identity, item, now, mark, replace=replace, has_room=has_room)
         if self._quota.missing(needs) is not None and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
-        if not has_room:
-            raise apsw.FullError("no room")
-        if waits:
+        return self._insert_alone(identity, item, now, mark, needs, has_room=has_room)
+
+    def _replace(
+        self,
+        identity: tuple[int, ItemKind, str, str],
+        item: NewItem,
+        now: int,
+        mark: int | None,
+        *,
+        replace: bool,
+        has_room: bool,
+    ) -> Item | AppendRefusal:
+        """As ``append``, when an item of the same identity waits."""
+        if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
+            return AppendRefusal.DUPLICATE
+        known = mark is None
+        needs = self._quota.needs(identity[0], item, known=known, old_size=self._size_of(identity))
+        if self._quota.missing(needs) is not None and (known or not self._quota.make(item, needs)):
+            return AppendRefusal.FULL
+        if has_room:
             self._connection.execute(
                 "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
             )
+        return self._insert_alone(identity, item, now, mark, needs, has_room=has_room)
+
+    def _insert_alone(
+        self,
+        identity: tuple[int, ItemKind, str, str],
+        item: NewItem,
+        now: int,
+        mark: int | None,
+        needs: list[Need],
+        *,
+        has_room: bool,
+    ) -> Item:
+        """Add a row of which no other has the identity, and for which there is a place."""
+        if not has_room:
+            raise apsw.FullError("no room")
         added = self._insert(identity, item, now, mark)
         if added is None:
             raise apsw.CorruptError("an item that was not there, or is deleted, is in the way")
