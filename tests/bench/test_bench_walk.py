@@ -15,9 +15,9 @@ from harness import RelayHarness
 import phantom_messenger
 
 PACKAGE = str(Path(phantom_messenger.__file__).parent) + os.sep
-MOST_CALLS = 113
-MOST_CALLS_OF_THE_RELAY = 48
-"""Without what reads frames, and the store."""
+MOST_CALLS = 120
+MOST_CALLS_OF_THE_CORE = 44
+"""Without what reads frames, checks signatures and stores."""
 
 READ = {
     "relay/relay",
@@ -71,9 +71,9 @@ def calls() -> list[Call]:
 def test_message_is_not_sent_about(calls: list[Call]) -> None:
     for number, call in enumerate(calls):
         print(number, call.module, call.name)  # noqa: T201 - shown by pytest -rP
-    own = [call for call in calls if call.module.startswith("relay/")]
+    core = [call for call in calls if call.module.startswith("relay/") and call.module != "relay/signatures"]
     assert len(calls) <= MOST_CALLS
-    assert len(own) <= MOST_CALLS_OF_THE_RELAY
+    assert len(core) <= MOST_CALLS_OF_THE_CORE
 
 
 def test_message_is_handled_by_few_modules(calls: list[Call]) -> None:
