@@ -303,7 +303,7 @@ class Expired(NamedTuple):
 
 
 class Expire(Command[Expired], frozen=True, kw_only=True):
-    """Delete some of the items that have expired, at most ``limit`` and about 1 MiB; the senders of messages are told.
+    """Delete some of the items that have expired, at most ``limit`` and about 1 MiB; senders get receipts.
 
     A message expires at its ``expires_at``, and every item when it was stored at or before ``stored_before``.
     """

@@ -2,7 +2,7 @@
 
 SQLite does not ask. A log that was left by a killed program, beside a database that was put there from a backup, is
 read as if it were its own: that damages the database, or rolls it forward without a word (sqlite.org/howtocorrupt.html,
-section 1.4). So each log says which database it goes on from: the first transaction in it changes the token in the
+section 1.4). So each log says which database it continues: the first transaction in it changes the token in the
 database's header to a digest of the one before, and a log ends, before it is written back, with a new random one. The
 token stands in the four bytes that SQLite keeps for applications, ``application_id`` (fileformat2.html, section
 1.3.15), so it is as safe against power cuts as everything else, and needs no file of its own.
@@ -39,7 +39,7 @@ class _Header(NamedTuple):
 
 
 def begin(connection: apsw.Connection) -> None:
-    """Note in the first transaction of a log which database it goes on from; call it inside of that."""
+    """Note in the first transaction of a log which database it continues; call it inside that transaction."""
     token: int = connection.pragma("application_id")
     connection.pragma("application_id", int.from_bytes(_next(token.to_bytes(4, signed=True)), signed=True))
 

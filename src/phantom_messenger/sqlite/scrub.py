@@ -136,7 +136,7 @@ class Scrubber:
             self._handle = None
 
     def _note(self, _: apsw.Connection, __: str, pages: int) -> int:
-        # After a log was written back it goes on, if somebody still reads it; a new one is shorter.
+        # After a checkpoint the log continues if somebody still reads it; a new log is shorter.
         if pages <= self._committed or not self._committed:
             self._is_log_new = False
         self._committed = pages

@@ -15,7 +15,7 @@ from phantom_messenger.relay.commands import CONVERSATIONS_KEPT
 DAY_MS: Final = 86_400_000
 
 MAX_REMEMBERED: Final = 50_000
-"""Accounts and pairs that are remembered (about 20 MB); one more, and all are asked for anew."""
+"""Accounts and pairs that are remembered (about 20 MB); beyond that all are forgotten and read again."""
 
 
 class Standing(IntEnum):
@@ -51,7 +51,7 @@ class SQLiteDirectory:
         self._looked_up_to = (0, 0)
 
     def forget(self) -> None:
-        """What was remembered may not be so any more."""
+        """Forget what is remembered: it may have changed."""
         self._accounts.clear()
         self._keys.clear()
         self._pairs.clear()
@@ -63,7 +63,7 @@ class SQLiteDirectory:
         self._blocks_size = 0
 
     def account(self, user_id: str) -> int | None:
-        """The row of a user."""
+        """The number of a user's account; None if there is none."""
         known = self._accounts.get(user_id)
         if known is not None:
             return known
@@ -76,7 +76,7 @@ class SQLiteDirectory:
         return int(found)
 
     def user_id(self, account: int) -> str | None:
-        """The user of a row."""
+        """The user of an account."""
         found: bytes | None = self._connection.execute(
             "SELECT CAST(user_id AS BLOB) FROM accounts WHERE account = ?", (account,)
         ).get
@@ -132,7 +132,7 @@ class SQLiteDirectory:
         return found
 
     def delete(self, user_id: str) -> bool:
-        """Remove the account and all that hangs on it, a bounded part at a time.
+        """Delete the account and everything that belongs to it, a bounded part at a time.
 
         Returns:
             Whether all of it is gone; if not, call it again.
@@ -145,7 +145,7 @@ class SQLiteDirectory:
         return True
 
     def _remove_mail(self, where: str, values: tuple[Any, ...]) -> bool:
-        """Remove what waits, or was set aside, about a step's bytes of it; whether that was all."""
+        """Delete items that wait or are quarantined, about a step's bytes of them; whether that was all."""
         room = self._step
         for table in ("items", "set_aside"):
             rows: Any = self._connection.execute(
@@ -160,7 +160,7 @@ class SQLiteDirectory:
         return True
 
     def ages_since(self, now: int) -> int:
-        """From when on lives are counted; from now on, if that was never asked before."""
+        """When ages were first asked for: items and accounts without a time count from there."""
         found: int | None = self._connection.execute("SELECT since FROM lives").get
         if found is None:
             found = now
@@ -169,15 +169,15 @@ class SQLiteDirectory:
         return found
 
     def record_activity(self, user_id: str, now: int) -> None:
-        """The user is here (milliseconds of steady time); written once a day."""
+        """Remember that the user is here (``now`` in persistent milliseconds); written once a day."""
         self._connection.execute(
             "UPDATE accounts SET active_on = ?1 WHERE user_id = ?2 AND active_on IS NOT ?1", (now // DAY_MS, user_id)
         )
 
     def idle(self, before: int, limit: int, now: int) -> tuple[list[str], bool]:
-        """Some of those who were last here days before a time, and for whom nothing waits.
+        """Some users who were last active days before a time, and whose mailbox is empty.
 
-        Each call goes on where the last one ended. An account of a version that did not note it was last
+        Each call continues where the last one ended. An account of a version that did not note it was last
         here when this was first asked for.
 
         Returns:
@@ -194,7 +194,7 @@ class SQLiteDirectory:
         return [row[0] for row in rows if not row[3]], not is_whole
 
     def delete_idle(self, user_id: str, before: int) -> bool:
-        """As ``delete``, if it still holds what ``idle`` said; True if not."""
+        """As ``delete``, if the account is still idle; True if it is not."""
         found = self._connection.execute(
             "SELECT 1 FROM accounts WHERE user_id = ? AND active_on < ?"
             " AND NOT EXISTS (SELECT 1 FROM items WHERE recipient = account)",
@@ -309,7 +309,7 @@ class SQLiteDirectory:
         return user_id in self.blocks(blocker)
 
     def contacts(self, user_id: str) -> list[str]:
-        """Those who wrote to the user and to whom the user wrote."""
+        """Users who wrote to this one and to whom this one wrote."""
         account = self.account(user_id)
         rows = self._connection.execute(
             "SELECT user_id FROM accounts WHERE account IN (SELECT recipient FROM written WHERE sender = ?1"

@@ -11,11 +11,11 @@ class StoreError(Exception):
 
 
 class FolderUnusable(StoreError):
-    """Another folder is to be named, or somebody has to grant rights."""
+    """Another folder must be named, or rights must be granted."""
 
 
 def lock_folder(folder: Path) -> int:
-    """Have a folder alone, until the handle is closed.
+    """Lock a folder until the returned handle is closed.
 
     Raises:
         StoreError: another relay has it.

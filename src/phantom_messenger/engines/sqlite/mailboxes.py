@@ -1,7 +1,7 @@
-"""What waits for whom, in SQLite; each row with a checksum.
+"""Mailboxes in SQLite: items that wait for their recipients, each row with a checksum.
 
-A row that is not as it was written (a disk forgets, memory flips a bit) is set aside: it blocks
-nobody behind it, is never delivered, and is never taken for one that has expired.
+A row that is not as it was written (a disk forgets, memory flips a bit) is quarantined: it blocks
+nothing behind it, is never delivered, and never counts as expired.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ SEQ_STEP: Final = 1_000
 """Sequence numbers reserved at a time: one write to the account for so many messages."""
 
 KEEP_QUARANTINED_MS: Final = 7 * 86_400_000
-"""How long a corrupt item is kept for whoever looks after the relay."""
+"""How long a corrupt item is kept for the operator to look at."""
 
 # Texts as blobs: a corrupt one need not be UTF-8.
 _ROW: Final = (
@@ -65,7 +65,7 @@ def checksum(  # noqa: PLR0917 - an SQL function
 
 
 class SQLiteMailboxes:
-    """What waits for whom.
+    """The items of all mailboxes.
 
     Args:
         connection: to the database.
@@ -102,12 +102,12 @@ class SQLiteMailboxes:
         """Add an item behind all others of this recipient.
 
         A message whose (sender, name) is in the mailbox with the same ``content``, or left it less
-        than 10 minutes ago, is a duplicate; with another content it replaces that one, for its
-        recipient could not read it. A receipt or key exchange replaces an older one of the same
-        name, or is a duplicate if it shall not ``replace``. ``known``: the recipient once wrote to
+        than 10 minutes ago, is a duplicate; with other content it replaces that one, which its
+        recipient could not read. A receipt or key exchange replaces an older one of the same
+        name, or is a duplicate if ``replace`` is False. ``known``: the recipient once wrote to
         the sender, who may then fill all of the backlog, and whose key exchanges always find room.
-        Strangers have places of their own; when these are taken, one whose address (``mark``) holds
-        fewer than the fullest has the oldest item of that removed. ``now``: persistent milliseconds.
+        Strangers share a quota; when it is used up, a stranger whose address (``mark``) holds
+        less than the fullest one has the oldest item of that one deleted. ``now``: persistent milliseconds.
         """
         account = self._directory.account(recipient)
         if account is None:
@@ -141,7 +141,7 @@ class SQLiteMailboxes:
         replace: bool,
         has_room: bool,
     ) -> Item | AppendRefusal:
-        """As ``append``, when an item of the same identity waits."""
+        """As ``append``, if an item with the same identity waits."""
         if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
             return AppendRefusal.DUPLICATE
         known = mark is None
@@ -164,7 +164,7 @@ class SQLiteMailboxes:
         *,
         has_room: bool,
     ) -> Item:
-        """Add a row of which no other has the identity, and for which there is a place."""
+        """Add a row whose identity no other row has, and for which the mailbox has room."""
         if not has_room:
             raise apsw.FullError("no room")
         added = self._insert(identity, item, now, mark)
@@ -174,7 +174,7 @@ class SQLiteMailboxes:
         return added
 
     def discard(self, recipient: str, item: NewItem, *, now: int) -> None:
-        """Keep nothing of an item, at the cost and in the time that keeping it takes: its sender cannot tell."""
+        """Keep nothing of an item, but take as long as for keeping it, so that its sender cannot tell them apart."""
         account = self._directory.account(recipient)
         key = (recipient, item.sender, item.name)
         if account is None or (item.kind is ItemKind.MESSAGE and self._recently_deleted.holds(key, now)):
@@ -210,7 +210,7 @@ class SQLiteMailboxes:
             after = rows.found[-1][2]
 
     def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
-        """Remove a message, or what is left of it if it was corrupt; None if it is not there."""
+        """Delete a message, also a quarantined one; None if it is not there."""
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
         for table in ("items", "set_aside"):
             gone: list[Any] = self._connection.execute(
@@ -224,14 +224,14 @@ class SQLiteMailboxes:
         return None
 
     def confirm(self, recipient: str, seq: int) -> None:
-        """Remove a receipt or key exchange by its seq; a message is left alone."""
+        """Delete a receipt or key exchange by its seq; a message is left alone."""
         self._connection.execute(
             "DELETE FROM items WHERE recipient = ? AND seq = ? AND kind <> ?",
             (self._directory.account(recipient), seq, ItemKind.MESSAGE),
         )
 
     def expire(self, now: int, limit: int, *, before: int | None = None) -> list[ExpiredItem]:
-        """Remove some items whose time has come, at most ``limit`` and about 1 MiB; none if there are none.
+        """Delete some of the items that have expired, at most ``limit`` and about 1 MiB.
 
         The time of a message is its ``expires_at``; that of all items, if ``before`` is given, has come
         when they were stored at or before it. What was stored by a version that did not note it counts
@@ -258,7 +258,7 @@ class SQLiteMailboxes:
                 self._recently_deleted.add((recipient, item.sender, item.name), now)
             expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind))
         self._quarantine(corrupt, now)
-        # A time that had come before the row was set aside may be what is corrupt.
+        # An expiry time before the row was quarantined may be the part that is corrupt.
         self._connection.execute(
             "DELETE FROM set_aside WHERE at <= ?1 OR (expires_at > at AND expires_at <= ?2)",
             (now - KEEP_QUARANTINED_MS, now),
@@ -289,7 +289,7 @@ class SQLiteMailboxes:
         return found
 
     def _age_of(self, stored_at: int | None, now: int) -> int:
-        """When something was stored; of what was there before lives were counted, when that began."""
+        """When an item was stored; for an item of a version that did not note it, when ages were first asked for."""
         if stored_at is not None:
             return stored_at
         if self._since is None:
@@ -297,7 +297,7 @@ class SQLiteMailboxes:
         return self._since
 
     def retry_unreadable(self) -> None:
-        """Try again what could not be read or deleted: it may have been a passing fault of the disk."""
+        """Retry rows that could not be read or deleted: the fault of the disk may have been transient."""
         self._unreadable.clear()
         self._suspect.clear()
 
@@ -342,7 +342,7 @@ class SQLiteMailboxes:
         return _Rows(found, complete=True)
 
     def _find_corruption(self, which: str, values: tuple[Any, ...]) -> None:
-        """Note the rows on corrupt pages; each statement is on its own, so that one error is not the others'."""
+        """Find the rows on corrupt pages, each with a statement of its own, so that one error does not hide the others."""
         rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
         for (entry,) in rows:
             try:
@@ -393,7 +393,7 @@ class SQLiteMailboxes:
     def _insert(
         self, identity: tuple[int, ItemKind, str, str], item: NewItem, now: int, mark: int | None
     ) -> Item | None:
-        """Add a row behind all others of this mailbox; None if one of the same identity waits."""
+        """Add a row behind all others of this mailbox; None if one with the same identity waits."""
         account, kind, sender, name = identity
         seq = self._take_seq(account)
         text = b"%b%d%b" % (item.head, seq, item.tail)
@@ -416,7 +416,7 @@ class SQLiteMailboxes:
         return Item(seq, kind, sender, name, text, item.expires_at)
 
     def _make_way(self, entry: int) -> None:
-        """An item of a stranger makes room for one from elsewhere."""
+        """Delete an item of a stranger, to make room for one from elsewhere."""
         self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
 
     def _waits(self, identity: tuple[int, int, str, str]) -> bool:
@@ -426,7 +426,7 @@ class SQLiteMailboxes:
         return found is not None
 
     def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
-        """Whether the item that waits has this content; one that is corrupt is taken for it, as it is kept."""
+        """Whether the item that waits has this content; a corrupt one counts as the same, because it is kept."""
         text = self._of("CAST(text AS BLOB)", identity)
         return text is None or content in text
 
@@ -450,7 +450,7 @@ class SQLiteMailboxes:
         """The next number of a mailbox, never given before, not even across a crash.
 
         Numbers are reserved in steps in the account's row, so that most messages cost no
-        second write. After a restart counting goes on behind the last reservation.
+        second write. After a restart, counting continues behind the last reservation.
         """
         seq = self._next_seq.get(account)
         if seq is None or seq > self._reserved[account]:
@@ -480,7 +480,7 @@ def _follow(rows: list[Any], account: int | None, after: int) -> bool:
 
 
 def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:
-    """The items, and the entries of rows that are none."""
+    """The items, and the entries of corrupt rows."""
     items: list[Item] = []
     corrupt: list[int] = []
     for row in rows:

@@ -1,7 +1,7 @@
 """Disk space kept back for the day on which there is no more.
 
 Even a deletion needs room in the write-ahead log. When the disk is full the reserve is donated to the
-log, so that reading, acknowledging and burning go on; it is acquired again when there is room.
+log, so that reading, acknowledging and burning still work; it is acquired again when there is room.
 """
 
 import errno

@@ -17,7 +17,7 @@ How a batch is run in the state NORMAL, each way tried when the one before it fa
                    while a repair (leaving out rows, new indexes) may help
 
 While out of space, the reserve is donated to the log and the database may grow by no more than deletions need: so
-what deletes goes on, and what adds fits into what was deleted or fails.
+deleting still works, and what is added fits into what was deleted, or fails.
 """
 
 import contextlib

@@ -37,7 +37,7 @@ Key = tuple[int, str, int, str]
 
 Need = tuple[Key, int]
 
-# Of strangers to this day: whoever has been written to meanwhile has nothing that gives way.
+# Of senders who are still strangers: one to whom the recipient has written since then keeps everything.
 _STRANGE: Final = (
     "recipient = ?1 AND mark IS NOT NULL AND NOT EXISTS (SELECT 1 FROM written WHERE written.sender = items.recipient"
     " AND written.recipient = (SELECT account FROM accounts WHERE accounts.user_id = items.sender))"
@@ -61,11 +61,11 @@ class StrangerQuota:
         self._rooms: dict[Key, int] = {}
 
     def forget(self) -> None:
-        """What was counted may not be so any more."""
+        """Forget what was counted: it may have changed."""
         self._rooms.clear()
 
     def needs(self, account: int, item: NewItem, *, known: bool, old_size: int | None = None) -> list[Need]:
-        """What an item needs, of which rooms.
+        """Which rooms an item needs something of, and how much.
 
         Args:
             account: whose mailbox it is for.
@@ -103,14 +103,14 @@ class StrangerQuota:
         return None
 
     def take(self, needs: list[Need]) -> None:
-        """Something was added."""
+        """An item was added: subtract what it needed."""
         rooms = self._rooms
         for key, need in needs:
             if key in rooms:
                 rooms[key] -= need
 
     def make(self, item: NewItem, needs: list[Need]) -> bool:
-        """Have strangers give way to a stranger, as far as their places are shared; whether that was enough.
+        """Delete items of other strangers to make room for a stranger's; whether that was enough.
 
         Raises:
             CorruptRows, apsw.Error: one that had to give way could not be removed.
@@ -136,7 +136,7 @@ class StrangerQuota:
             self._rooms.pop(key, None)
 
     def _oldest_of_the_fullest(self, key: Key, mark: int) -> int | None:
-        """The entry that gives way; None if nobody has more than the one who asks."""
+        """The entry to be deleted; None if no address holds more than the sender's."""
         account, what, kind, _ = key
         is_bytes = what.startswith("bytes")
         weight = _SIZE if is_bytes else "count(*)"
