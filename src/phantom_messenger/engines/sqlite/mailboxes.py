@@ -342,7 +342,7 @@ class SQLiteMailboxes:
         return _Rows(found, complete=True)
 
     def _find_corruption(self, which: str, values: tuple[Any, ...]) -> None:
-        """Find the rows on corrupt pages, each with a statement of its own, so that one error does not hide the others."""
+        """Find the rows on corrupt pages, each with a statement of its own, so that no error hides the others."""
         rows: list[Any] = self._connection.execute(f"SELECT entry FROM items {which}", values).fetchall()  # noqa: S608 - constants
         for (entry,) in rows:
             try:
