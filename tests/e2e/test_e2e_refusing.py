@@ -14,7 +14,7 @@ from e2e_people import meet
 
 from phantom_messenger import Client
 from phantom_messenger.cli import main
-from phantom_messenger.cli.common import count
+from phantom_messenger.cli.common import count, sentence
 from support.command_line import PHANTOM, Running, phantom
 from support.relay_process import RelayProcess, StartRelay
 
@@ -72,7 +72,7 @@ def test_blocked_contact_writes_in_vain(friends: Path) -> None:
     assert out(friends, "send", "-p", "alice", "bob", "let me in")[0].startswith("accepted")
     refused = phantom(friends, "send", "-p", "bob", "alice", "no")
     assert refused.returncode == 2
-    assert "phantom contacts unblock alice" in refused.stderr
+    assert "phantom contacts unblock -p bob alice" in refused.stderr
     assert out(friends, "contacts", "unblock", "-p", "bob", "alice") == ["unblocked alice"]
     out(friends, "send", "-p", "alice", "bob", "second try")
     assert "second try" in out(friends, "listen", "-p", "bob", "--count", "1")[0]
@@ -189,6 +189,23 @@ def test_help_shows_each_summary_on_one_line_of_80_columns(path: tuple[str, ...]
     found = {name: group.get_command(context, name) for name in group.list_commands(context)}
     assert shown == {name: command.short_help for name, command in found.items() if command is not None}
     assert all(summary.endswith(".") and not summary.endswith("...") for summary in shown.values())
+
+
+SUGGESTIONS = {
+    "add one with 'phantom contacts add NAME ID'": "add one with 'phantom contacts add -p bob NAME ID'",
+    "'phantom requests' lists them": "'phantom requests -p bob' lists them",
+    "run: phantom listen -p bob": "run: phantom listen -p bob",
+    "ask them for the output of 'phantom id'": "ask them for the output of 'phantom id'",
+}
+
+
+@pytest.mark.parametrize(("said", "shown"), SUGGESTIONS.items())
+def test_suggested_command_names_the_profile(said: str, shown: str) -> None:
+    with click.Context(click.Command("any")) as context:
+        context.params["profile"] = "bob"
+        assert sentence(said) == shown
+        context.params["profile"] = "default"
+        assert sentence(said) == said
 
 
 @pytest.mark.parametrize(("number", "shown"), [(0, "0 messages"), (1, "1 message"), (2_000, "2,000 messages")])

@@ -24,6 +24,7 @@ from phantom_messenger.cli.common import (
     profile_option,
     reports_errors,
     run,
+    sentence,
 )
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.keys import chat_keys
@@ -133,7 +134,7 @@ async def _do(client: Client, who: str, status: StatusLine, line: str) -> bool:
             mark = f" ({', '.join(marks)})" if marks else ""
             click.echo(own_line(order.text, mark))
     except UsageError as error:
-        click.echo(f"({error})")
+        click.echo(f"({sentence(str(error))})")
     return True
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -28,12 +29,14 @@ __all__ = [
     "profile_option",
     "reports_errors",
     "run",
+    "sentence",
     "shell_word",
 ]
 
 T = TypeVar("T")
 
 LEAST_PASSPHRASE: Final = 8
+_SUGGESTED: Final = re.compile(r"\bphantom (?:contacts (?:add|verify|accept|unblock)|requests|listen)\b(?! -p)")
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
 
 
@@ -53,6 +56,13 @@ def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def profile_flag(profile: str) -> str:
     """The option that a suggested command needs to use the same profile: '' for the default one."""
     return "" if profile == "default" else f" -p {profile}"
+
+
+def sentence(text: str) -> str:
+    """A sentence of the SDK on one line, in which suggested commands name the profile of this command."""
+    context = click.get_current_context(silent=True)
+    profile = "default" if context is None else context.params.get("profile", "default")
+    return _SUGGESTED.sub(rf"\g<0>{profile_flag(profile)}", one_line(text))
 
 
 def open_client(profile: str, *, server: str | None = None, create: bool = False, strangers: str = "ask") -> Client:
@@ -101,7 +111,7 @@ def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
         try:
             return command(*args, **kwargs)
         except PhantomError as error:
-            click.echo(f"phantom: {one_line(str(error))}", err=True)
+            click.echo(f"phantom: {sentence(str(error))}", err=True)
             sys.exit(2 if isinstance(error, UsageError) else 1)
 
     return wrapper

@@ -18,6 +18,7 @@ from phantom_messenger.cli.common import (
     profile_option,
     reports_errors,
     run,
+    sentence,
 )
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
@@ -89,7 +90,7 @@ async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool)
                 strangers.add(event.peer.user_id)  # one line for a stranger, however much they write
                 click.echo(f"phantom: {request_line(event, flag)}", err=True)
         elif isinstance(event, WarningEvent):
-            click.echo(f"phantom: {one_line(event.message)}", err=True)
+            click.echo(f"phantom: {sentence(event.message)}", err=True)
         elif isinstance(event, ConnectionEvent):
             # One line for an outage, however often the client retries.
             if event.state is ConnectionState.ONLINE and outage:

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import click
 
-from phantom_messenger.cli.common import one_line, open_client, profile_flag, profile_option, reports_errors, run
+from phantom_messenger.cli.common import (
+    one_line,
+    open_client,
+    profile_flag,
+    profile_option,
+    reports_errors,
+    run,
+    sentence,
+)
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.content import MAX_TEXT_BYTES
@@ -156,9 +164,9 @@ async def _obstacle(client: Client, peer: str, deadline: Deadline) -> str:
         if isinstance(event, WarningEvent) and event.peer is not None and event.peer.user_id == peer:
             if event.code in HOPELESS:
                 return event.message
-            click.echo(f"phantom: {one_line(event.message)}", err=True)
+            click.echo(f"phantom: {sentence(event.message)}", err=True)
         if isinstance(event, WarningEvent) and event.peer is None and event.code in OF_THE_WAY:
-            click.echo(f"phantom: {one_line(event.message)}", err=True)
+            click.echo(f"phantom: {sentence(event.message)}", err=True)
         if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
             if event.busy:
                 deadline.extend(event.retry_after or 0.0)

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from phantom_messenger.cli.common import one_line, shell_word
+from phantom_messenger.cli.common import one_line, sentence, shell_word
 from phantom_messenger.cli.listen import request_line
 from phantom_messenger.cli.times import clock_time
 from phantom_messenger.client.ids import written_id
@@ -145,7 +145,7 @@ class StatusLine:
             self._contact = event.peer  # a changed key, or no post-quantum one
         if event.code in OBSTACLES and event.peer in {None, self._contact}:
             self._obstacle = event.code
-        return one_line(event.message)
+        return sentence(event.message)
 
 
 def _since(last_seen: int | None) -> str:
