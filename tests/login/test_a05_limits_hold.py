@@ -194,11 +194,13 @@ def test_reconnecting_lifts_no_limit(start_relay: StartRelay) -> None:
 PUPILS: Final = 40
 BY_ADDRESS: Final = """
 import inspect
-from phantom_messenger.relay import login
-source = inspect.getsource(login._log_in)
-party = "session.address if not signed or result is Claim.NEW else user"
-assert party in source
-exec(source.replace(party, "session.address"), login.__dict__)
+from phantom_messenger.relay.handlers import HANDLERS, login
+from phantom_messenger.wire.frames import Auth
+source = inspect.getsource(login.authenticate)
+key = "frame.payload.user_id if signed else session.address"
+assert key in source
+exec(source.replace(key, "session.address"), login.__dict__)
+HANDLERS[Auth] = login.authenticate
 """
 
 

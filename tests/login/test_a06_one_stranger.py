@@ -195,13 +195,13 @@ def ask_at_once(url: str, clients: list[ReferenceClient], target: Person, name: 
 
 TWICE: Final = """
 from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
-handed = SQLitePreKeys.take
+handed = SQLitePreKeys.hand_out
 def take(keys, *arguments, **options):
     keys._connection.execute("SAVEPOINT again")
     bundle = handed(keys, *arguments, **options)
     keys._connection.execute("ROLLBACK TO again")
     return bundle
-SQLitePreKeys.take = take
+SQLitePreKeys.hand_out = take
 """
 
 
