@@ -17,7 +17,7 @@ Figures = dict[str, Any]
 
 STAGES: Final = {
     "read": "read: JSON, fields, base64, limits",
-    "signature": "signature: Ed25519 in libsodium",
+    "signature": "signature: Ed25519, strictly verified",
     "judge": "judge: who may, what to do",
     "store": "store: message and receipt in, both out again, commit",
     "answer": "answer: encode, deliver, account for",

@@ -272,9 +272,9 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
 def _check_names(frame: frames.Frame, text: bytes, written: bytes) -> None:
     """Refuse a text that names a member twice; ``written`` is the canonical form of what was read from it.
 
-    Unknown members were refused, and what was read has every element of every array. So the
-    two differ in their commas only if a member was dropped, which is what the fast parser does
-    with the first of two.
+    Unknown members were refused, metadata was parsed strictly, and what was read has every
+    element of every array. So the two differ in their commas only if a member was dropped, which
+    is what the fast parser does with the first of two.
     """
     if text.count(b",") > written.count(b","):
         raise RequestError(Reason.DUPLICATE_NAME)
