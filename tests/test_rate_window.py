@@ -25,7 +25,7 @@ def test_window_allows_what_the_model_allows(limit: int, span: int, steps: list[
     for step in steps:
         now += step
         expected = model.wait(now)
-        assert window.take(now) == expected
+        assert window.acquire(now) == expected
         if not expected:
             model.times.append(now)
         recent = [time for time in model.times if time > now - span]
@@ -40,7 +40,7 @@ def test_wait_is_exact(limit: int, steps: list[int]) -> None:
     window, now = Window(limit, 1_000), 0
     for step in steps:
         now += step
-        if wait := window.take(now):
+        if wait := window.acquire(now):
             assert window.wait(now + wait - 1) == 1
             assert window.wait(now + wait) == 0
 
@@ -48,12 +48,12 @@ def test_wait_is_exact(limit: int, steps: list[int]) -> None:
 def test_window_that_nobody_fills_stays_small() -> None:
     window = Window(1_000_000_000, 60_000)
     for number in range(1_000_000):
-        assert window.take(number * 10) == 0
+        assert window.acquire(number * 10) == 0
     assert len(window._times) <= 4 * 6_000
 
 
 def test_window_goes_on_from_times_of_before() -> None:
     window = Window(3, 100, [-50, 0])
-    assert window.take(10) == 0
-    assert window.take(10) == 40
-    assert window.take(50) == 0
+    assert window.acquire(10) == 0
+    assert window.acquire(10) == 40
+    assert window.acquire(50) == 0

@@ -40,8 +40,8 @@ class Window:
         self._room = min(self.limit, max(_LEAST, 2 * len(times)))
         return 0
 
-    def take(self, now: int) -> int:
-        """As ``wait``, and count the request if it is allowed."""
+    def acquire(self, now: int) -> int:
+        """As ``wait``, and counts the request if it is allowed."""
         if wait := self.wait(now):
             return wait
         self._times.append(now)

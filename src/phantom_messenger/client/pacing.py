@@ -96,7 +96,7 @@ class Pacing:
         window = self._windows.get(rate)
         if window is None or window.limit != limit:
             window = self._windows[rate] = Window(limit, PACE_SPAN_MS)
-        wait = window.take(now)
+        wait = window.acquire(now)
         if wait:
             self._full_until[rate] = now + wait
         return not wait

@@ -59,7 +59,7 @@ class Limiter:
         if limit is None:
             return 0
         window = self._windows[rate].get(key)
-        return (self._new_window(rate, key, limit) if window is None else window).take(now)
+        return (self._new_window(rate, key, limit) if window is None else window).acquire(now)
 
     def prune(self, now: int) -> None:
         """Forget keys that were quiet for a whole window."""

@@ -57,7 +57,7 @@ class Strikes:
             window, code = self.malformed, CloseCode.INVALID_MESSAGE
         else:
             return None
-        return code if window.take(now) else None
+        return code if window.acquire(now) else None
 
 
 class Session:

@@ -270,7 +270,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if header.is_control:
             if self._controls is None:
                 self._controls = Window(MAX_CONTROL_FRAMES)
-            if self._controls.take(int(asyncio.get_running_loop().time() * 1000)):
+            if self._controls.acquire(int(asyncio.get_running_loop().time() * 1000)):
                 self._fail(CloseCode.RATE_LIMITED, "too many control frames")
             return
         # RFC 6455 section 5.4: a continuation continues something, and nothing else may interrupt a message.
