@@ -214,15 +214,6 @@ def without_seq(frame: F) -> F:
     return msgspec.structs.replace(frame, seq=UNSET)
 
 
-def check_base64(part: Struct) -> None:
-    """Refuse base64 that is not canonical or has the wrong length, anywhere in a frame.
-
-    Raises:
-        RequestError: ``BASE64`` with the field's path.
-    """
-    _check_part(part, "")
-
-
 def _fields(part: Struct, kind: type[Struct] | None = None) -> dict[str, Any]:
     return {name: getattr(part, name) for name in (kind or type(part)).__struct_fields__}
 
@@ -265,7 +256,7 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
     written = _encode(frame)
     if written != text:
         _check_names(frame, text, written)
-    check_base64(frame)
+    _check_base64(frame, "")
     return frame, written
 
 
@@ -303,23 +294,21 @@ def _metadata_size() -> RequestError:
     return RequestError(Reason.METADATA_SIZE, details={"limit": MAX_METADATA_BYTES})
 
 
-def _check_part(part: Struct, path: str) -> None:
+def _check_base64(part: Struct, path: str) -> None:
+    """Refuse base64 that is not canonical or has the wrong length, anywhere in a frame."""
     for name, written, length in _plan(type(part)):
         value = getattr(part, name)
         if length is not None:
-            if value is not UNSET and not _is_base64(value, *length):
-                raise RequestError(Reason.BASE64, field=path + written)
+            if value is not UNSET:
+                raw, (least, most) = decode_base64(value), length
+                if raw is None or not least <= len(raw) <= most:
+                    raise RequestError(Reason.BASE64, field=path + written)
         elif isinstance(value, Struct):
-            _check_part(value, f"{path}{written}.")
+            _check_base64(value, f"{path}{written}.")
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 if isinstance(item, Struct):
-                    _check_part(item, f"{path}{written}[{index}].")
-
-
-def _is_base64(text: str, least: int, most: int) -> bool:
-    raw = decode_base64(text)
-    return raw is not None and least <= len(raw) <= most
+                    _check_base64(item, f"{path}{written}[{index}].")
 
 
 @cache
