@@ -173,6 +173,33 @@ def test_work_does_not_grow_with_a_profile(profile: Vault, monkeypatch: pytest.M
     assert meter.during(lambda: messenger.next_received(0)) == Cost(0, 0, 0)
 
 
+def steps(vault: Vault, act: Callable[[], object]) -> int:
+    """Instructions of SQLite's machine, in hundreds: rows that are passed over or sorted show here."""
+    count = 0
+
+    def counting() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    vault._connection.set_progress_handler(counting, 100)
+    act()
+    vault._connection.set_progress_handler(None)
+    return count
+
+
+def test_database_passes_over_nothing_that_grows_with_a_profile(profile: Vault) -> None:
+    messenger = opened(profile)
+    enter_all(messenger)
+    messenger.tick()
+    messenger._housekeeping.hasten()
+    assert steps(profile, messenger.tick) <= 60
+    assert steps(profile, lambda: messenger.send_text(some_id(3), "hello")) <= 20
+    assert steps(profile, lambda: messenger.history(some_id(4), limit=1)) <= 30
+    everything = len(list(profile.newest(records.SENT, SentRecord)))  # the control: all of a kind
+    assert steps(profile, lambda: list(profile.newest(records.SENT, SentRecord))) >= everything // 20
+
+
 def test_opening_reads_contacts_and_no_messages(profile: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     meter = Meter(monkeypatch, profile)
     known = sum(1 for _ in profile.all(records.CONTACT, ContactRecord))
