@@ -1,4 +1,4 @@
-"""What tests of stores need: jobs one at a time, and things to store."""
+"""What tests of the SQLite engine need: work on its tables, one piece at a time, and things to store."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

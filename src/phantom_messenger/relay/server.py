@@ -29,7 +29,7 @@ SCRUB_SECONDS: Final = 20.0
 """How often deleted bytes are scrubbed from the files: well within the promised 60 s."""
 
 BATCH_MS: Final = 50
-"""How long the jobs of one batch may take before it is committed."""
+"""How long the commands of one batch may take before it is committed."""
 
 SETTLE_SECONDS: Final = 2.0
 """At a stop, time for what is on its way to be stored; then clients are told, whatever is left."""
@@ -64,7 +64,7 @@ class StoreThread:
         def work() -> None:
             try:
                 results = self._store.run(commands, budget_ms=BATCH_MS)
-            except Exception as error:  # noqa: BLE001 - the border: every batch is answered, whatever happens
+            except Exception as error:  # noqa: BLE001 - the boundary: every batch is answered, whatever happens
                 report(error)
                 results = [CommandFailed(error, is_out_of_space=False) for _ in commands]
                 self._broken = True
@@ -91,7 +91,7 @@ class StoreThread:
             is_done = True
             try:
                 is_done = self._store.scrub()
-            except Exception as error:  # noqa: BLE001 - the border: it is tried again
+            except Exception as error:  # noqa: BLE001 - the boundary: it is tried again
                 report(error)
                 self._broken = True
             self._report_health()
@@ -218,7 +218,7 @@ class RelayServer:
             try:
                 self._verify_pool.tick()
                 self._relay.tick()
-            except Exception as error:  # noqa: BLE001 - the border: the next tick may do better
+            except Exception as error:  # noqa: BLE001 - the boundary: the next tick may do better
                 report(error)
             if self._gate.closed_count >= MANY_GONE:
                 self._gate.closed_count = 0
