@@ -48,17 +48,17 @@ class ConversationIndex:
     def extend(self, tx: Transaction) -> None:
         """Enter the next messages, if there are some."""
         stored = self.position
-        if not stored:
+        if not stored and self._vault.has_kind(records.PAGE):
             tx.delete_all(records.PAGE)
-        after = max(stored, self._reached) if stored else 0
+            self._reached = 0
         kinds = {records.SENT: SentRecord, records.RECEIVED: ReceivedRecord}
-        found, reached = self._vault.batch(kinds, after=after, limit=BATCH)
+        found, reached = self._vault.batch(kinds, after=max(stored, self._reached), limit=BATCH)
         try:
             self._enter(tx, found)
         except VaultDamaged:
             tx.delete(records.INDEXED, "")  # from the beginning, then
             return
-        if found or not stored or reached - stored > _FAR:
+        if found or reached - stored > _FAR:
             tx.put(records.INDEXED, "", IntValue(reached))
         tx.on_commit(lambda: self._reach(reached))
 

@@ -287,6 +287,10 @@ class Vault:
         """Whether there is a record."""
         return bool(self._run("SELECT 1 FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name))))
 
+    def has_kind(self, kind: str) -> bool:
+        """Whether there is a record of a kind."""
+        return bool(self._run("SELECT 1 FROM records WHERE kind = ? LIMIT 1", (kind,)))
+
     def is_unused(self) -> bool:
         """Whether nothing was ever put into it."""
         return not self._run("SELECT 1 FROM records LIMIT 1") and not self._run("SELECT 1 FROM sqlite_sequence")
