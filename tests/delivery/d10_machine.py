@@ -164,7 +164,18 @@ class MemoryMachine(RuleBasedStateMachine):
             self.clients[line].put(frame)
             self.run()
             return
-        self.put(line, frame, lambda now, full: self.model.login(line, asked_at, now, full=full))
+
+        def login(now: int, full: bool) -> None:
+            self.model.login(line, asked_at, now, full=full)
+
+        def ask(now: int, full: bool) -> None:
+            """Somebody new counts first, and gets an account behind what waits by then, if still connected."""
+            if full or line.user in self.model.accounts:
+                login(now, full)
+            elif not line.is_dead:
+                self.waiting.append(login)
+
+        self.put(line, frame, ask)
 
     @rule(
         what=st.sampled_from(

@@ -41,6 +41,18 @@ def test_relay_does_what_the_model_does(machine: type[MemoryMachine]) -> None:
     run_state_machine_as_test(machine, settings=FORM)
 
 
+def test_message_to_somebody_whose_first_login_is_under_way_comes_before_the_account() -> None:
+    machine = MemoryMachine()
+    machine.login("alice")
+    machine.disturb(what="hold", number=0, jump=0)
+    machine.login("carol")
+    machine.send([(0, "alice", None), (0, "carol", None)])
+    machine.go_on(is_full=False)
+    machine.check()
+    assert machine.model.accounts == {"alice", "carol"}
+    machine.teardown()
+
+
 # --- the controls: with a protection off, the machine finds it --------------------
 
 

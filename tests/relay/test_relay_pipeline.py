@@ -1,5 +1,7 @@
 """Batches: what waits together is stored together, within bounds, and a lone job waits for nothing."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -213,6 +215,27 @@ def test_failure_of_a_command_is_raised_where_it_was_yielded(bench: Bench) -> No
     bench.pipeline.run(steps())
     bench.finish()
     assert bench.results == [("broken", True), "and it goes on"]
+
+
+class Held:
+    """Something that a handler holds."""
+
+
+def test_handler_that_ends_by_a_failure_leaves_nothing_for_the_collector(bench: Bench) -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def steps() -> Steps:
+        one = Held()
+        held.append(weakref.ref(one))
+        yield Put(result=CommandFailed(OSError("broken"), is_out_of_space=True))  # type: ignore[misc]
+
+    gc.disable()
+    try:
+        bench.pipeline.run(steps())
+        bench.finish()
+        assert [one() for one in held] == [None]
+    finally:
+        gc.enable()
 
 
 def test_idle_is_when_everything_is_stored(bench: Bench) -> None:

@@ -1,14 +1,20 @@
 """Bytes: of what waits for one user, and of what senders of one address can have stored in a day."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import quota
+from phantom_messenger.relay.commands import Block, Blocked, CommandFailed
 from phantom_messenger.relay.config import MEGABYTE, Config
+from phantom_messenger.relay.handlers import handle
+from phantom_messenger.relay.handlers.account import BLOCK_BYTES
+from phantom_messenger.relay.pipeline import AdmittedFrame
 from phantom_messenger.relay.quota import HOUR_MS, Quota, Spent
-from support.people import Frame, Person, key_text
+from phantom_messenger.wire.codec import decode_client
+from support.people import Frame, Person, canonical, key_text
 from support.simulated import HOUR, Client, World
 
 BIG = "QUJD" * 15_000
@@ -359,3 +365,52 @@ def test_bytes_of_strangers_are_shared_by_address_too(small: World) -> None:
     assert reasons(newcomer.send(newcomer.person.message(bob, encrypted=BIG))) == []
     senders = [item.sender for item in small.peek(lambda tx: tx.mailboxes.read(bob.id, 0, 1 << 30, 0)).items]
     assert senders == [mallory.person.id] * 3 + [newcomer.person.id]
+
+
+# --- what is given back -----------------------------------------------------------
+
+
+class Spy(Quota):
+    """Counts what is spent and not given back."""
+
+    left = 0
+
+    def spend(self, mark: int, size: int, now: int) -> int:
+        self.left += size
+        return super().spend(mark, size, now)
+
+    def give_back(self, spent: Spent) -> None:
+        self.left -= spent.size
+        super().give_back(spent)
+
+
+def block_under_way(results: list[Blocked | Exception]) -> tuple[int, list[Frame]]:
+    """What a BLOCK has spent when its commands had these results, and how it was answered."""
+    world = World()
+    core = world.relay._core
+    client = world.login("alice")
+    core.admission.quota = spy = Spy(1_000_000)
+    other = world.person("bob")
+    frame = decode_client(canonical(client.person.frame("BLOCK", {"blocked": True, "userId": other.id}))).frame
+    steps = handle(core, AdmittedFrame(client.session, frame, b"", None), verdict=True)
+    assert isinstance(next(steps), Block)
+    with suppress(StopIteration):
+        for result in results:
+            steps.throw(result) if isinstance(result, Exception) else steps.send(result)
+    world.run()
+    answers = client.take()
+    world.close()
+    return spy.left, answers
+
+
+FULL = CommandFailed(OSError("full"), is_out_of_space=True)
+
+
+def test_block_that_is_stored_stays_counted_though_its_next_part_fails() -> None:
+    spent, answers = block_under_way([Blocked(was_contact=False, is_complete=False), FULL])
+    assert (spent, reasons(answers)) == (BLOCK_BYTES, ["storage"])
+
+
+def test_block_that_was_not_stored_is_given_back() -> None:
+    spent, answers = block_under_way([FULL])
+    assert (spent, reasons(answers)) == (0, ["storage"])

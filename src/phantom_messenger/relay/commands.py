@@ -45,7 +45,7 @@ class Command(Struct, Generic[R], frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """About how many bytes it stores, at least 1 for what a client asks for; 0 if it does not count as load."""
+        """About how many bytes it stores, or 1 if it stores none but counts as load; 0 if it does not count."""
         return 0
 
 

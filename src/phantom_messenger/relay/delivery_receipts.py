@@ -92,7 +92,7 @@ class DeliveryReceipts:
         for names in _parts(messages):
             self._pipeline.run(self._acknowledge(session, names))
         for seqs in _parts(others):
-            self._pipeline.run(self._confirm(session, seqs))
+            self._pipeline.run(self._confirm(session, seqs, is_silent=bool(messages)))
 
     def _acknowledge(self, session: Session, names: Sequence[MessageName]) -> Steps:
         """One command for all, or one for each if that fails."""
@@ -144,15 +144,21 @@ class DeliveryReceipts:
             mail_life_ms=self.mail_life_ms,
         )
 
-    def _confirm(self, session: Session, seqs: Sequence[int]) -> Steps:
-        """One command for all, or one for each if that fails."""
+    def _confirm(self, session: Session, seqs: Sequence[int], *, is_silent: bool) -> Steps:
+        """One command for all, or one for each if that fails.
+
+        Args:
+            session: whose socket has taken them.
+            seqs: of receipts and key exchanges.
+            is_silent: a full disk is reported for the messages among them, once.
+        """
         try:
             yield Confirm(actor=session.actor, seqs=seqs)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             if _may_succeed_alone(error, seqs):
                 for seq in seqs:
-                    self._pipeline.run(self._confirm(session, [seq]))
-            else:
+                    self._pipeline.run(self._confirm(session, [seq], is_silent=is_silent))
+            elif not (is_silent and isinstance(error, CommandFailed) and error.is_out_of_space):
                 self._replies.reply_failure(session, error, UNSET)
 
     def deliver(self, receipts: Sequence[StoredReceipt]) -> None:

@@ -7,6 +7,8 @@ of the store's results, so nothing is sent twice or left out.
 
 from typing import Final
 
+from msgspec import UNSET
+
 from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
@@ -74,8 +76,11 @@ class MailboxPush:
             page: Page = yield ReadMailbox(
                 actor=session.actor, after=cursor.last_pushed, max_bytes=PAGE, now=self._clock.persistent_ms()
             )
-        except (CommandFailed, AccountGoneError):
-            return  # if there is still somebody to read it, the next tick tries again
+        except CommandFailed:
+            return  # the next tick tries again
+        except AccountGoneError as gone:
+            self._replies.reply_failure(session, gone, UNSET)
+            return
         finally:
             cursor.fetching = False
         if session.state is State.OPEN:

@@ -195,7 +195,10 @@ class Pipeline:
                 if len(self._waiting) < MAX_WAITING and self._waiting_bytes + size <= MAX_WAITING_BYTES:
                     break
                 result = CommandFailed(OverflowError("too many commands wait"), is_out_of_space=True)
-        except (StopIteration, CommandFailed, AccountGoneError):
+        except StopIteration:
+            return
+        except (CommandFailed, AccountGoneError) as failed:
+            failed.__traceback__ = None  # it leads back to whoever holds the failure: a cycle, for the collector
             return
         except Exception as error:  # noqa: BLE001 - the boundary: one failure is not the others'
             self._report(error)

@@ -7,9 +7,10 @@ answered before the store has it. It raises ``RequestError`` for what it does no
 from collections.abc import Callable
 from typing import Any, Final
 
+from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers import account, keys, login, messages, presence
-from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
+from phantom_messenger.relay.pipeline import AccountGoneError, AdmittedFrame, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, RequestError
@@ -42,13 +43,16 @@ def handle(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> St
     if session.state is State.CLOSED:
         return
     try:
+        if isinstance(verdict, Exception):
+            raise verdict
         if admitted.as_sent is not None and admitted.check is not None:
-            verdict, admitted.loose = admitted.as_sent.judged(frame, admitted.check, verdict is True, core.verify)
-        if verdict is not True:
-            raise verdict or RequestError(Reason.SIGNATURE)
+            verdict, admitted.loose = admitted.as_sent.judged(frame, admitted.check, verdict, core.verify)
+        if not verdict:
+            raise RequestError(Reason.SIGNATURE)
         yield from HANDLERS[type(frame)](core, admitted, frame)
     except Exception as error:  # noqa: BLE001 - the boundary: one client's failure is not the others'
-        core.admission.give_back(admitted)
+        if isinstance(error, (RequestError, CommandFailed, AccountGoneError)):  # else it may have been stored
+            core.admission.give_back(admitted)
         if isinstance(frame, frames.Auth) and isinstance(error, RequestError):
             login.refuse_login(core, session, error, frame.id)
         else:

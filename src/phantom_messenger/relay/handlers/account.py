@@ -8,7 +8,6 @@ from phantom_messenger.relay.handlers.login import check_binding
 from phantom_messenger.relay.handlers.messages import BACKLOG_RETRY_MS
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.rules import State
-from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import CloseCode, Reason, RequestError
 
@@ -33,18 +32,19 @@ def block(core: Core, admitted: AdmittedFrame, frame: frames.Block) -> Steps:
         raise RequestError(Reason.FIELD, field="payload.userId")
     if frame.payload.blocked:
         core.admission.spend(admitted, BLOCK_BYTES)
-        yield from _block(core, session, other)
+        yield from _block(core, admitted, other)
     else:
         yield Unblock(actor=session.actor, other=other)
     core.replies.send(session, frames.BlockDone(id=frame.id, payload=frame.payload, timestamp=core.clock.wall_ms()))
 
 
-def _block(core: Core, session: Session, other: str) -> Steps:
-    is_complete = False
+def _block(core: Core, admitted: AdmittedFrame, other: str) -> Steps:
+    session, is_complete = admitted.session, False
     while not is_complete:  # what waits of theirs is deleted part by part
         blocked: Blocked | None = yield Block(actor=session.actor, other=other)
         if blocked is None:
             raise RequestError(Reason.BACKLOG, retry_after=BACKLOG_RETRY_MS)
+        admitted.spent = None  # the block stays, whatever becomes of what waits
         is_complete = blocked.is_complete
         if blocked.was_contact and core.hub.visible_presence(session.user_id) is not frames.PresenceStatus.OFFLINE:
             # As if the user had set it: what they believed would stay for ever.
