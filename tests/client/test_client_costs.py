@@ -12,7 +12,8 @@ import pytest
 from client_samples import KEY, Town, fast_folder, pass_time, randomness, settle
 
 from phantom_messenger.client import records
-from phantom_messenger.client.housekeeping import PEERS_AT_ONCE
+from phantom_messenger.client.conversations import Conversations
+from phantom_messenger.client.housekeeping import PEERS_AT_ONCE, Housekeeping
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ContactRecord, ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Transaction, Vault
@@ -171,6 +172,39 @@ def test_work_does_not_grow_with_a_profile(profile: Vault, monkeypatch: pytest.M
     enter_all(messenger)
     assert meter.during(messenger.tick).records <= 3 * PEERS_AT_ONCE
     assert meter.during(lambda: messenger.next_received(0)) == Cost(0, 0, 0)
+
+
+RUNS: Final = 5
+
+
+def looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """With whom old keys were looked for in a few runs of one tick each."""
+    found: set[str] = set()
+    monkeypatch.setattr(Conversations, "forget_old", lambda _, __, peer, ___: found.add(peer))
+    for run in range(RUNS):
+        vault = Vault(folder / "alice.vault", KEY)
+        messenger = opened(vault)
+        if not run:
+            fill(vault, RUNS * PEERS_AT_ONCE - 10, 0)
+            messenger = opened(vault)
+        messenger.tick()
+        if run == 1:  # the one at whom the last round stopped
+            messenger.remove(some_id(2 * PEERS_AT_ONCE - 1), history=True)
+        vault.close()
+    return found
+
+
+def test_old_keys_are_looked_for_with_everybody_in_short_runs_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(looked_at(tmp_path, monkeypatch)) == RUNS * PEERS_AT_ONCE - 10
+
+
+def test_without_a_stored_position_the_same_would_be_looked_at_in_each_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Housekeeping, "_in_turn", lambda self: self._stores.book.user_ids())
+    assert len(looked_at(tmp_path, monkeypatch)) == PEERS_AT_ONCE
 
 
 def steps(vault: Vault, act: Callable[[], object]) -> int:

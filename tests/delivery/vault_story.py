@@ -48,6 +48,7 @@ TYPES: dict[str, type[Any]] = {
     records.REQUEST: records.RequestRecord,
     records.PAGE: records.PageRecord,
     records.INDEXED: records.IntValue,
+    records.OLD_KEYS: records.IntValue,
 }
 LEFT_OVER = (records.RECEIPT, records.UNANSWERED, records.UNREADABLE, records.RECOVERY)
 """Records that are gone once everything has been told, and was readable."""

@@ -36,6 +36,9 @@ class AddressBook:
         """The ids of everybody, in the same order."""
         return list(self._records)
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def has(self, user_id: str) -> bool:
         """Whether there is a record."""
         return user_id in self._records

@@ -1,13 +1,17 @@
 """What is done now and then: what has expired is erased, and keys that are too old."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
+from phantom_messenger.client import records
 from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receiving import Receiving
+from phantom_messenger.client.records import IntValue
 from phantom_messenger.client.status import Event
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
 
 INTERVAL_MS: Final = 5_000
 
@@ -57,17 +61,33 @@ class Housekeeping:
             for peer, message_ids in stores.outbox.presumed_lost(now.monotonic).items():
                 events += receiving.resend(tx, peer, message_ids, now)
             stores.index.extend(tx)
-            for peer in self._next_peers(now.persistent):
-                stores.conversations.forget_old(tx, peer, now.persistent)
+            self._forget_old_keys(tx, now.persistent)
         yield from events
         for sender in stores.requests.senders():
             if not stores.requests.holds(sender):
                 yield from receiving.open_requests(sender, now)
         stores.vault.scrub()
 
-    def _next_peers(self, now: int) -> list[str]:
-        if not self._peers and now >= self._old_keys_at:
-            self._old_keys_at = now + OLD_KEYS_MS
-            self._peers = self._stores.book.user_ids()
-        found, self._peers = self._peers[:PEERS_AT_ONCE], self._peers[PEERS_AT_ONCE:]
-        return found
+    def _forget_old_keys(self, tx: Transaction, now: int) -> None:
+        """Take the next step of a round through all peers, or begin one if it is time."""
+        peers, due_at = self._peers, self._old_keys_at
+        if not peers and now >= due_at:
+            peers, due_at = self._in_turn(), now + OLD_KEYS_MS
+        found, left = peers[:PEERS_AT_ONCE], peers[PEERS_AT_ONCE:]
+        for peer in found:
+            self._stores.conversations.forget_old(tx, peer, now)
+        if found and len(self._stores.book) > PEERS_AT_ONCE:
+            tx.put(records.OLD_KEYS, "", IntValue(self._stores.vault.position(records.CONTACT, found[-1])))
+        tx.on_commit(lambda: self._took_step(left, due_at))
+
+    def _took_step(self, left: list[str], due_at: int) -> None:
+        self._peers, self._old_keys_at = left, due_at
+
+    def _in_turn(self) -> list[str]:
+        """All peers, from where the last round stopped: programs that run for seconds come to all of them too."""
+        peers, vault = self._stores.book.user_ids(), self._stores.vault
+        last = vault.find(records.OLD_KEYS, "", IntValue)
+        if last is None:
+            return peers
+        start = bisect_right(peers, last.value, key=lambda peer: vault.position(records.CONTACT, peer))
+        return peers[start:] + peers[:start]

@@ -29,6 +29,7 @@ SETTINGS: Final = "settings"
 REQUEST: Final = "request"
 PAGE: Final = "page"
 INDEXED: Final = "indexed"
+OLD_KEYS: Final = "old-keys"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -279,6 +280,8 @@ class PageRecord(Record, frozen=True, kw_only=True):
 
 class IntValue(Record, frozen=True):
     """``INDEXED``/'': up to which position messages are entered in pages.
+
+    ``OLD_KEYS``/'': the position of the contact whose old keys were looked for last.
 
     ``LAST_PREKEY_ID``/'': the highest id given to a prekey.
 
