@@ -158,6 +158,19 @@ def test_program_that_is_about_to_leave_tells_at_once(town: Town) -> None:
     assert alice.states(numbers) == {DeliveryState.READ}
 
 
+def test_program_that_did_not_leave_gathers_again(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    bob.messenger.flush()
+    settle(alice, bob)
+    numbers = alice.send(bob, "one")
+    settle(alice, bob)
+    bob.read_all()
+    settle(alice, bob)
+    assert alice.states(numbers) == {DeliveryState.ACCEPTED}
+    pass_time(3 * SECOND, alice, bob)
+    assert alice.states(numbers) == {DeliveryState.READ}
+
+
 # --- limits -----------------------------------------------------------------------
 
 

@@ -12,10 +12,12 @@ from recovery_faults import STATE, FaultyDevice, run
 from phantom_messenger.client import records, recovery
 from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.outbox import Outbox
+from phantom_messenger.client.outbox_queue import Queue
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.records import ItemKind
+from phantom_messenger.wire.frames import PresenceStatus
 from support.amounts import amount
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
@@ -90,7 +92,7 @@ def is_something_lost(tmp_path: Path, seeds: range) -> bool:
 
 
 def test_control_texts_are_lost_if_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Batching, "ask", lambda *_: None)
+    monkeypatch.setattr(Batching, "ask", lambda *_: [])
     assert is_something_lost(tmp_path, range(20))
 
 
@@ -466,3 +468,68 @@ def test_newcomer_reaches_at_once_somebody_whose_prekeys_were_lost(town: Town, f
     assert "the first one" in bob.read_all()
     assert bob.troubles() == []
     carol.close()
+
+
+# --- what is asked for stands in the order of what was encrypted ------------------
+
+
+def tells_after_silence(town: Town) -> tuple[Device, Device]:
+    """Bob, who looks absent, could not read something, and writes to Alice before he has asked for it."""
+    alice, bob = friends(town)
+    bob.messenger.tell_presence(PresenceStatus.OFFLINE)
+    settle(alice, bob)
+    now = bob.messenger._now()
+    with bob.vault.transaction() as tx:
+        unread = "00000000-0000-4000-8000-00000000abcd"
+        bob.messenger._stores.recovery.note(tx, alice.id, unread, now.persistent, recoverable=True)
+        bob.messenger._stores.recovery.began(tx, alice.id, now.persistent, now.monotonic)
+    pass_time(3 * SECOND, alice, bob)
+    bob.sent.clear()
+    bob.send(alice, "are you there?")
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+    assert len(bob.frames_sent("MESSAGE")) == 2
+    return alice, bob
+
+
+def test_text_with_which_something_is_asked_for_does_not_seem_late(town: Town) -> None:
+    alice, _ = tells_after_silence(town)
+    assert "late" not in alice.troubles()
+
+
+@pytest.mark.parametrize("lacks", ["order", "look ahead", "both"])
+def test_order_is_kept_by_either_of_two_means(lacks: str, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lacks in {"order", "both"}:
+        monkeypatch.setattr(Queue, "_sealed_head", lambda *_: None)
+    if lacks in {"look ahead", "both"}:
+        monkeypatch.setattr(Batching, "has_urgent", lambda *_: False)
+    alice, _ = tells_after_silence(town)
+    assert ("late" in alice.troubles()) == (lacks == "both")
+
+
+def refused_text_before_a_question(town: Town) -> Device:
+    """The relay refuses a text for a while, and meanwhile something comes that must be asked for."""
+    alice, bob = friends(town)
+    bob.send(alice, "hello again")
+    bob.fetch()
+    bob.up = [text for text in bob.up if '"MESSAGE"' not in text]
+    bob.cut()
+    now = bob.messenger._now()
+    with bob.vault.transaction() as tx:
+        unread = "00000000-0000-4000-8000-00000000abcd"
+        bob.messenger._stores.recovery.note(tx, alice.id, unread, now.persistent, recoverable=True)
+        bob.messenger._stores.recovery.began(tx, alice.id, now.persistent, now.monotonic)
+    bob.login()
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+    assert len(bob.frames_sent("MESSAGE")) == 2
+    return alice
+
+
+def test_text_that_was_encrypted_goes_before_a_question(town: Town) -> None:
+    assert "late" not in refused_text_before_a_question(town).troubles()
+
+
+def test_text_that_was_encrypted_would_seem_late_behind_a_question(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Queue, "_sealed_head", lambda *_: None)
+    assert "late" in refused_text_before_a_question(town).troubles()

@@ -99,6 +99,8 @@ class Batching:
             if self._visibility.may_know(sender) and self._is_time(link, sender, now.monotonic):
                 self._put(sender, now)
         self._visibility.forget_all_but(self._stores.receipts.senders())
+        if not known and not self._stores.outbox.batches():
+            self._is_flushing = False  # all is said; the program may go on after all
 
     def _is_time(self, link: Link, sender: str, now: int) -> bool:
         is_urgent = self._is_urgent(sender)
@@ -109,6 +111,11 @@ class Batching:
             self._due[sender] = now + self._gather_ms(link, now)
             return False
         return True
+
+    def has_urgent(self, peer: str, now: Moment) -> bool:
+        """Whether the next step puts something before what waits for this user, or asks for a new session."""
+        waits = self._is_flushing and peer in self._stores.receipts.senders()
+        return waits or self._stores.receipts.is_urgent(peer) or bool(self._stores.recovery.due(peer, now.persistent))
 
     def _is_urgent(self, sender: str) -> bool:
         return self._is_flushing or self._stores.receipts.is_urgent(sender)

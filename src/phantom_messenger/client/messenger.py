@@ -202,7 +202,7 @@ class Messenger:
             stores.outbox.put(tx, entry)
             stores.book.admit(tx, peer)
             if (link := self._open_link) is not None:
-                self._sending.seal_now(tx, link, entry, now.monotonic)
+                self._sending.seal_now(tx, link, entry, now)
         if is_new:
             self.contact_changed(peer)
         self._sending.visibility.show(peer)

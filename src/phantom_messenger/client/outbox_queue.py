@@ -41,16 +41,22 @@ class Queue:
         return [self._entries[name] for name in sorted(self._turns, key=self._turns.__getitem__)]
 
     def put(self, entry: OutboxRecord, *, first: bool = False) -> None:
-        """Add an entry, or what has become of one that waits; ``first``: before all others."""
+        """Add an entry, or what has become of one that waits.
+
+        ``first``: before all others, but for one that is encrypted already. That one has its place among the messages
+        of its session, and would seem to come late.
+        """
         name = entry.message_id
+        sealed = self._sealed_head(entry.peer) if first else None
         before = self._entries.get(name)
         if before is not None:
             self._count(before, -1)
         self._entries[name] = entry
         self._count(entry, 1)
         if first:
-            self._give_turn(entry, self._before)
-            self._before -= 1
+            self._put_first(entry)
+            if sealed is not None and sealed.message_id != name:
+                self._put_first(sealed)
         elif before is None:
             self._give_turn(entry, self._next)
             self._next += 1
@@ -61,6 +67,14 @@ class Queue:
         if entry is not None:
             self._count(entry, -1)
             del self._turns[message_id]
+
+    def _sealed_head(self, user: str) -> OutboxRecord | None:
+        head = next(iter(self.of(user)), None)
+        return head if head is not None and head.sealed else None
+
+    def _put_first(self, entry: OutboxRecord) -> None:
+        self._give_turn(entry, self._before)
+        self._before -= 1
 
     def firsts(self, *, busy: Container[str]) -> list[OutboxRecord]:
         """The first entry for each user who is not busy, in the order of their turns."""

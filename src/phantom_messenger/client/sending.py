@@ -171,15 +171,16 @@ class Sending:
         self._stores.outbox.put(tx, sealed)
         return sealed
 
-    def seal_now(self, tx: Transaction, link: Link, entry: OutboxRecord, now: int) -> None:
+    def seal_now(self, tx: Transaction, link: Link, entry: OutboxRecord, now: Moment) -> None:
         """Encrypt a message in the transaction that stores it, if ``send_pending`` would send it at once."""
         peer = entry.peer
         if (
             self._stores.outbox.is_waiting_for(peer)
+            or self._batching.has_urgent(peer, now)
             or self.exchanges.is_to_be_renewed(peer)
-            or not self._pacing.may_reach(peer, now)
-            or not self._pacing.may_send(RateClass.MESSAGE, now)
-            or not self._pacing.free(RateClass.MESSAGE, link.limit(RateClass.MESSAGE), now)
+            or not self._pacing.may_reach(peer, now.monotonic)
+            or not self._pacing.may_send(RateClass.MESSAGE, now.monotonic)
+            or not self._pacing.free(RateClass.MESSAGE, link.limit(RateClass.MESSAGE), now.monotonic)
         ):
             return
         state = self._stores.conversations.load(peer)
