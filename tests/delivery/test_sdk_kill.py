@@ -19,8 +19,6 @@ from support.amounts import amount
 from support.relay_process import RelayProcess, environment
 from support.sdk_clients import opened
 
-pytestmark = pytest.mark.usefixtures("real_passphrases")  # the program that is killed is another process
-
 PROGRAM = Path(__file__).with_name("sdk_kill_program.py")
 KILLS = amount(5, 100)
 SEED = 11
