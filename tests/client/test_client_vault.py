@@ -4,15 +4,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import apsw
 import msgspec
 import pytest
 from client_samples import KEY, change_file, raw_rows
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from phantom_messenger.client import vault_file
-from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, VaultInUse, WrongPassphrase
+from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError, VaultFull, VaultInUse, WrongPassphrase
 from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.sqlite.scrub import Scrubber
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -152,6 +155,76 @@ def test_memory_follows_what_was_stored(vault: Vault) -> None:
     with pytest.raises(LookupError):
         write(fails=True)
     assert seen == ["stored", "undone first", "undone second"]
+
+
+class Stubborn:
+    """A connection on a failing disk: nothing can be committed, nor rolled back, or so it says."""
+
+    def __init__(self, connection: apsw.Connection, *, rolls_back: bool) -> None:
+        self._real = connection
+        self._rolls_back = rolls_back
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement == "COMMIT":
+            raise apsw.FullError
+        if statement == "ROLLBACK":
+            if self._rolls_back:
+                self._real.execute(statement)
+            raise apsw.IOError
+        return self._real.execute(statement, *values)
+
+
+@pytest.mark.parametrize("rolls_back", [True, False])
+def test_memory_is_put_back_even_if_rolling_back_fails(vault: Vault, *, rolls_back: bool) -> None:
+    seen: list[str] = []
+
+    def write() -> None:
+        with vault.transaction() as tx:
+            tx.on_rollback(lambda: seen.append("undone"))
+            tx.put("note", "a", Note("never stored"))
+
+    put(vault, "before")
+    vault._connection = Stubborn(vault._connection, rolls_back=rolls_back)  # type: ignore[assignment] # stands in for it
+    with pytest.raises(VaultFull):
+        write()
+    assert seen == ["undone"]
+    if rolls_back:
+        vault._connection = vault._connection._real  # type: ignore[attr-defined] # of Stubborn
+    put(vault, "after")
+    assert texts(vault) == ["before", "after"]
+    path = vault.path
+    vault.close()
+    again = Vault(path, KEY)
+    assert texts(again) == ["before", "after"]
+    again.close()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_action_that_fails_keeps_no_other_from_being_done(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    seen: list[str] = []
+
+    def broken(name: str) -> None:
+        raise LookupError(name)
+
+    def write() -> None:
+        with vault.transaction() as tx:
+            for note in (tx.on_commit, tx.on_rollback):
+                note(lambda: seen.append("one"))
+                note(lambda: broken("one"))
+                note(lambda: broken("two"))
+                note(lambda: seen.append("two"))
+            if fails:
+                raise ZeroDivisionError
+
+    monkeypatch.setattr(Scrubber, "committed", lambda _: seen.append("scrubber"))
+    with pytest.raises(LookupError, match="two" if fails else "one"):
+        write()
+    assert seen == (["two", "one"] if fails else ["one", "two", "scrubber"])
 
 
 def test_transaction_is_on_disk_when_it_has_ended(vault: Vault, tmp_path: Path) -> None:

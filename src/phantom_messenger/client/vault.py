@@ -137,13 +137,23 @@ class Transaction:
 
     def committed(self) -> None:
         """All is on disk."""
-        for action in self._on_commit:
-            action()
+        _run_all(self._on_commit)
 
     def rolled_back(self) -> None:
         """Nothing was stored."""
-        for action in reversed(self._on_rollback):
+        _run_all(self._on_rollback[::-1])
+
+
+def _run_all(actions: list[Callable[[], None]]) -> None:
+    """Run all of them, whatever becomes of one: memory would follow half of what is stored. Raise the first error."""
+    errors: list[BaseException] = []
+    for action in actions:
+        try:
             action()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 class Vault:
@@ -231,18 +241,31 @@ class Vault:
                 raise vault_file.damaged(self.path)
             self._connection.execute("COMMIT")
         except BaseException as error:
-            # SQLite ends the transaction by itself when the disk is full.
-            if self._is_in_transaction():
-                self._connection.execute("ROLLBACK")
-            tx.rolled_back()
+            try:
+                self._roll_back()
+            finally:
+                tx.rolled_back()
             if (is_corruption(error) or self._is_damaged) and self._repair():
                 raise VaultDamaged(f"{self.path} was damaged; what could be read has been saved: try again") from None
             if isinstance(error, apsw.Error):
                 raise vault_file.translated(self.path, error) from None
             raise
-        tx.committed()
-        if self._scrubber is not None:
-            self._scrubber.committed()
+        try:
+            tx.committed()
+        finally:
+            if self._scrubber is not None:
+                self._scrubber.committed()
+
+    def _roll_back(self) -> None:
+        """Leave nothing of a transaction, unless SQLite has ended it by itself, as it does when the disk is full."""
+        if self._is_in_transaction():
+            with suppress(apsw.Error):
+                self._connection.execute("ROLLBACK")
+        if self._is_in_transaction():  # a connection that is closed leaves nothing of it
+            with suppress(apsw.Error, OSError):  # then each use says that the file cannot be used
+                self._connection.close(True)
+                self._connect_again()
+                self._is_parted = False
 
     def _part(self) -> None:
         """Before the first transaction: let no log of this run fit to an older copy of the file."""
@@ -258,7 +281,9 @@ class Vault:
                 self._wrote = self._scrubber is None or not self._scrubber.run()
 
     def _is_in_transaction(self) -> bool:
-        return self._connection.in_transaction
+        with suppress(apsw.ConnectionClosedError):
+            return self._connection.in_transaction
+        return False
 
     def get(self, kind: str, name: str, type_: type[S]) -> S | None:
         """A record's value, or None.
@@ -408,19 +433,23 @@ class Vault:
         """Go on with what can be read, outside of a transaction; whether that could be done."""
         if not vault_file.salvage(self._connection, self.path, self._has_identity):
             return False
-        if self._scrubber is not None:
-            self._scrubber.close()
-            self._scrubber = None
         try:
-            self._connection = apsw.Connection(str(self.path))
-            self._prepare()
-            self._scrubber = Scrubber(self._connection, self.path, _LOG_PAGES)
+            self._connect_again()
             # The index is made again of what was saved.
             self._connection.execute("DELETE FROM records WHERE kind = ?", (records.INDEXED,))
         except (apsw.Error, OSError):
             return False
         self._is_damaged = False
         return True
+
+    def _connect_again(self) -> None:
+        """Open the file anew; the connection was closed."""
+        if self._scrubber is not None:
+            self._scrubber.close()
+            self._scrubber = None
+        self._connection = apsw.Connection(str(self.path))
+        self._prepare()
+        self._scrubber = Scrubber(self._connection, self.path, _LOG_PAGES)
 
     def _has_identity(self, connection: apsw.Connection) -> bool:
         hashed = self._hashed(records.IDENTITY, "")
