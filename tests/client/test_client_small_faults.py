@@ -7,6 +7,7 @@ import pytest
 from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 
 from phantom_messenger.client.errors import VaultError
+from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryState
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
@@ -212,3 +213,42 @@ def test_prekeys_are_published_after_a_minute_of_refusals(make_world: MakeWorld,
         pass_time(10 * MINUTE, alice, reconnect=True)
         assert alice.messenger.prekeys_confirmed
         town.close()
+
+
+# --- what is counted is what was stored -------------------------------------------
+
+
+def test_acknowledging_again_is_not_put_off_if_it_could_not_be_stored(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    (number,) = alice.send(bob, "hello")
+    settle(alice, bob)
+    pass_time(5 * SECOND, alice, bob)
+    receiving, receipts = bob.messenger._receiving, bob.messenger._stores.receipts
+    assert receipts.senders() == []
+    read_only(bob, on=True)
+    with pytest.raises(VaultError):
+        receiving._acknowledge_again(alice.id, number, bob.messenger._clock.now())
+    read_only(bob, on=False)
+    receiving._acknowledge_again(alice.id, number, bob.messenger._clock.now())
+    assert receipts.senders() == [alice.id]
+
+
+def test_batch_that_could_not_be_put_back_does_not_count_as_sent_again(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    vault, receipts = bob.vault, bob.messenger._stores.receipts
+    with vault.transaction() as tx:
+        receipts.put(tx, alice.id, "a text", "delivered", 0)
+    with vault.transaction() as tx:
+        receipts.assign(tx, alice.id, "a batch")
+
+    def resend(*, fails: bool) -> bool:
+        with vault.transaction() as tx:
+            may = receipts.may_resend(tx, alice.id, "a batch")
+            if fails:
+                raise LookupError
+        return may
+
+    for _ in range(MAX_RESENDS):
+        with pytest.raises(LookupError):
+            resend(fails=True)
+    assert [resend(fails=False) for _ in range(MAX_RESENDS + 1)] == [True] * MAX_RESENDS + [False]

@@ -129,11 +129,17 @@ class Inbox:
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None:
             return ""
+        return "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
+
+    def acknowledged_again(self, tx: Transaction, sender: str, message_id: str, now: int) -> None:
+        """A message that arrived again is acknowledged again: not so soon the next time."""
+        tx.on_commit(lambda: self._note_again(records.key(sender, message_id), now))
+
+    def _note_again(self, name: str, now: int) -> None:
         self._acknowledged_again.pop(name, None)
         self._acknowledged_again[name] = now
         if len(self._acknowledged_again) > MAX_ACKNOWLEDGED_AGAIN:
             del self._acknowledged_again[next(iter(self._acknowledged_again))]
-        return "delivered" if received.quiet or not received.read else "burned" if received.burn else "read"
 
     def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
         """The first text behind a position, of a sender if one is named, that was not handled."""

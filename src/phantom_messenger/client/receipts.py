@@ -85,7 +85,7 @@ class Receipts:
         self._batches.pop((sender, batch), None)
         self._resends.pop(batch, None)
 
-    def may_resend(self, sender: str, batch: str) -> bool:
+    def may_resend(self, tx: Transaction, sender: str, batch: str) -> bool:
         """Whether a batch that could not be read is to be sent again, and count it.
 
         Under its old id, so that it replaces the old one at the relay, even if there is nothing left to say.
@@ -93,8 +93,11 @@ class Receipts:
         count = self._resends.get(batch, 0)
         if (sender, batch) not in self._batches or count >= MAX_RESENDS:
             return False
-        self._resends[batch] = count + 1
+        tx.on_commit(lambda: self._resent(batch, count + 1))
         return True
+
+    def _resent(self, batch: str, count: int) -> None:
+        self._resends[batch] = count
 
     def forget(self, tx: Transaction, now: int) -> None:
         """Drop what is too old."""

@@ -131,6 +131,7 @@ class Receiving:
         if status:
             with self._stores.vault.transaction() as tx:
                 self._stores.receipts.put(tx, sender, message_id, status, now)
+                self._stores.inbox.acknowledged_again(tx, sender, message_id, now)
 
     def open_requests(self, sender: str, now: Moment) -> Iterator[Event]:
         """What waited of somebody who is no stranger any more is received now."""
@@ -223,7 +224,7 @@ class Receiving:
                 if sent is not None:
                     events += self._advance(tx, sent, state, now)
         for message_id in receipt.undecryptable:
-            if stores.receipts.may_resend(sender, message_id):
+            if stores.receipts.may_resend(tx, sender, message_id):
                 stores.outbox.put(tx, receipt_entry(message_id, sender, now, again=True), first=True)
         return events + self.resend(tx, sender, receipt.undecryptable, now)
 
