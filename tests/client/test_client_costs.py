@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from typing import Any, Final, NamedTuple
 import pytest
 from client_samples import KEY, Town, fast_folder, pass_time, randomness, settle
 
-from phantom_messenger.client import records
+from phantom_messenger.client import conversation_index, records
+from phantom_messenger.client.conversation_index import BATCH
 from phantom_messenger.client.conversations import Conversations
-from phantom_messenger.client.housekeeping import PEERS_AT_ONCE, Housekeeping
-from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.records import ContactRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.history import HistoryEntry
+from phantom_messenger.client.housekeeping import INDEX_MS, PEERS_AT_ONCE, Housekeeping
+from phantom_messenger.client.messenger import HISTORY_INDEX_MS, Messenger
+from phantom_messenger.client.records import ContactRecord, PageRecord, ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import session
 from support.amounts import LONG, amount
@@ -260,7 +263,85 @@ def enter_all(messenger: Messenger) -> None:
     while messenger._stores.index.position != position:
         position = messenger._stores.index.position
         with messenger._vault.transaction() as tx:
-            messenger._stores.index.extend(tx)
+            messenger._stores.index.extend(tx, lambda: True)
+
+
+STEP_MS: Final = 10
+"""How much time passes between two looks at the clock."""
+
+
+def behind(folder: Path, texts: int, *, step: int = STEP_MS) -> Messenger:
+    """A messenger whose index knows nothing of these texts, each of another conversation than the one before."""
+    vault = Vault(folder / "alice.vault", KEY)
+    opened(vault)
+    fill(vault, 40, texts)
+    times = itertools.count(0, step)
+    return Messenger(vault, wall=lambda: 1, monotonic=lambda: next(times), random=randomness("anybody"))
+
+
+def test_tick_enters_what_it_has_time_for_in_the_index(tmp_path: Path) -> None:
+    messenger = behind(tmp_path, 1_000)
+    index = messenger._stores.index
+    messenger.tick()
+    assert 0 < index.position <= INDEX_MS // STEP_MS * BATCH
+    for _ in range(10):
+        messenger._housekeeping.hasten()
+        messenger.tick()
+    assert index.position >= 1_500
+    messenger._vault.close()
+
+
+def test_control_with_time_enough_a_tick_enters_everything(tmp_path: Path) -> None:
+    messenger = behind(tmp_path, 1_000, step=0)
+    messenger.tick()
+    assert messenger._stores.index.position >= 1_500
+    messenger._vault.close()
+
+
+def test_history_enters_what_it_has_time_for_and_reads_less_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_index, "MOST_BEHIND", 500)
+    messenger = behind(tmp_path, 4_000)
+    index, meter = messenger._stores.index, Meter(monkeypatch, messenger._vault)
+    found: list[list[HistoryEntry]] = []
+
+    def look() -> None:
+        found.append(messenger.history(some_id(3)))
+
+    costs = [meter.during(look)]
+    assert 0 < index.position <= HISTORY_INDEX_MS // STEP_MS * BATCH + 100
+    costs += [meter.during(look) for _ in range(4)]
+    assert found[0] == found[-1]
+    assert costs[0].records >= 3_000
+    assert costs[-1].records <= 500
+    assert [cost.commits for cost in costs] == [1, 1, 1, 1, 0]
+    messenger._vault.close()
+
+
+def test_history_enters_nothing_if_little_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    messenger = behind(tmp_path, 1_000)
+    meter = Meter(monkeypatch, messenger._vault)
+    assert meter.during(lambda: messenger.history(some_id(3))).commits == 0
+    messenger._vault.close()
+
+
+def test_pages_that_are_made_again_are_erased_some_at_a_time(tmp_path: Path) -> None:
+    messenger = behind(tmp_path, 200)
+    vault, index = messenger._vault, messenger._stores.index
+    enter_all(messenger)
+    with vault.transaction() as tx:
+        for number in range(BATCH):
+            tx.put(records.PAGE, f"{number}", PageRecord(number=0, messages=[]))
+        tx.delete(records.INDEXED, "")
+    before = len(list(vault.all(records.PAGE, PageRecord)))
+    messenger.tick()
+    assert len(list(vault.all(records.PAGE, PageRecord))) == before - BATCH > 0
+    for _ in range(4):
+        messenger._housekeeping.hasten()
+        messenger.tick()
+    assert index.position > 0
+    vault.close()
 
 
 @pytest.mark.skipif(not LONG, reason="times are judged in the long form, on a machine that does nothing else")

@@ -1,12 +1,12 @@
 """Which messages were exchanged with whom, in pages: so a conversation opens without reading the others.
 
-It follows behind: messages are stored as they come, and a few of them at a time are entered
+It follows behind: messages are stored as they come, and as many of them as there is time for are entered
 later, in the order of their positions. Up to which position that was done is stored with the
 pages; what lies behind it is looked through. So nothing is lost to a program that dies, a
 profile that was imported, or one that an older version has written to.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from phantom_messenger.client import records
@@ -17,11 +17,16 @@ from phantom_messenger.client.vault import Transaction, Vault
 PAGE: Final = 100
 """Messages of a page: some 4 KB, of which one is written for each conversation that has gone on."""
 
-BATCH: Final = 1_000
-"""Records looked at in one step: some 10 ms if all are messages."""
+BATCH: Final = 100
+"""Records looked at in one step: some 10 ms if each is of another conversation."""
+
+MOST_BEHIND: Final = 5_000
+"""How many records behind its position may be looked through for a conversation: some 60 ms."""
 
 _FAR: Final = 10_000
 """How far behind the stored position may be, if there was nothing to enter."""
+
+_KINDS: Final = {records.SENT: SentRecord, records.RECEIVED: ReceivedRecord}
 
 _SENT, _RECEIVED = "s", "r"
 """Before a message id: who has written it."""
@@ -45,22 +50,36 @@ class ConversationIndex:
         found = self._vault.find(records.INDEXED, "", IntValue)
         return 0 if found is None else found.value
 
-    def extend(self, tx: Transaction) -> None:
-        """Enter the next messages, if there are some."""
+    def is_far_behind(self) -> bool:
+        """Whether so much is not entered that it would take long to look through."""
+        stored = self.position
+        return self._vault.last_position() - (stored and max(stored, self._reached)) > MOST_BEHIND
+
+    def extend(self, tx: Transaction, has_time: Callable[[], bool]) -> None:
+        """Enter the next messages: some, and more while there is time."""
         stored = self.position
         if not stored and self._vault.has_kind(records.PAGE):
-            tx.delete_all(records.PAGE)
-            self._reached = 0
-        kinds = {records.SENT: SentRecord, records.RECEIVED: ReceivedRecord}
-        found, reached = self._vault.batch(kinds, after=max(stored, self._reached), limit=BATCH)
-        try:
-            self._enter(tx, found)
-        except VaultDamaged:
-            tx.delete(records.INDEXED, "")  # from the beginning, then
+            self._start_over(tx)
             return
-        if found or reached - stored > _FAR:
+        reached, has_entered = max(stored, self._reached), False
+        is_end = False
+        while not is_end:
+            found, after = self._vault.batch(_KINDS, after=reached, limit=BATCH)
+            try:
+                self._enter(tx, found)
+            except VaultDamaged:
+                tx.delete(records.INDEXED, "")  # from the beginning, then
+                return
+            is_end = after == reached or not has_time()
+            reached, has_entered = after, has_entered or bool(found)
+        if has_entered or reached - stored > _FAR:
             tx.put(records.INDEXED, "", IntValue(reached))
         tx.on_commit(lambda: self._reach(reached))
+
+    def _start_over(self, tx: Transaction) -> None:
+        """Erase the pages first, some in each step."""
+        tx.delete_some(records.PAGE, BATCH)
+        tx.on_commit(lambda: self._reach(0))
 
     def _enter(self, tx: Transaction, found: list[SentRecord | ReceivedRecord]) -> None:
         pages: dict[str, PageRecord] = {}

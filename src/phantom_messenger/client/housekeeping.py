@@ -1,7 +1,7 @@
 """What is done now and then: what has expired is erased, and keys that are too old."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from phantom_messenger.client import records
@@ -14,6 +14,9 @@ from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 
 INTERVAL_MS: Final = 5_000
+
+INDEX_MS: Final = 30
+"""For how long messages are entered in the index at each time: nobody waits for it, and nobody is to notice."""
 
 OLD_KEYS_MS: Final = 3_600_000
 """How often keys that are too old to be kept are looked for, with each peer."""
@@ -29,16 +32,23 @@ class Housekeeping:
         stores: of the profile.
         receiving: puts messages back into the outbox that were lost, and opens requests.
         clock: is kept with the rest.
+        monotonic: milliseconds that never go back.
     """
 
-    def __init__(self, stores: Stores, receiving: Receiving, clock: ExpiryClock) -> None:
+    def __init__(self, stores: Stores, receiving: Receiving, clock: ExpiryClock, monotonic: Callable[[], int]) -> None:
         self._stores = stores
         self._receiving = receiving
         self._clock = clock
+        self._monotonic = monotonic
         self._due_at = 0
         self._old_keys_at = 0
         self._peers: list[str] = []
         """With whom old keys are still to be looked for."""
+
+    def within(self, milliseconds: int) -> Callable[[], bool]:
+        """Whether so much time has not passed yet, from now on."""
+        end = self._monotonic() + milliseconds
+        return lambda: self._monotonic() < end
 
     def hasten(self) -> None:
         """Do it at the next tick."""
@@ -60,7 +70,7 @@ class Housekeeping:
             stores.receipts.forget(tx, now.persistent)
             for peer, message_ids in stores.outbox.presumed_lost(now.monotonic).items():
                 events += receiving.resend(tx, peer, message_ids, now)
-            stores.index.extend(tx)
+            stores.index.extend(tx, self.within(INDEX_MS))
             self._forget_old_keys(tx, now.persistent)
         yield from events
         for sender in stores.requests.senders():

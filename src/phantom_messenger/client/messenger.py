@@ -37,6 +37,9 @@ from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
 CLOCK_WARNING_MS: Final = 180_000
 """How far this machine's clock may be from the relay's without a warning: signed frames may be 5 minutes off."""
 
+HISTORY_INDEX_MS: Final = 200
+"""For how long a look at the history may enter messages in the index first, if many are not."""
+
 
 class Messenger:
     """The core of the SDK.
@@ -81,7 +84,7 @@ class Messenger:
         )
         self._sending = Sending(self._stores, self._identity, random)
         self._receiving = Receiving(self._stores, self._sending, self.user_id)
-        self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock)
+        self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._blocking = Blocking(self._stores, self._sending)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
         self._reconnecting = Reconnecting()
@@ -256,6 +259,9 @@ class Messenger:
         self, peer: str, *, since: int | None = None, search: str | None = None, limit: int | None = None
     ) -> list[HistoryEntry]:
         """What was said with somebody; arguments as ``History.with_peer``."""
+        if self._stores.index.is_far_behind():
+            with suppress(VaultError), self._vault.transaction() as tx:  # on a full disk, it takes longer
+                self._stores.index.extend(tx, self._housekeeping.within(HISTORY_INDEX_MS))
         return self._stores.history.with_peer(peer, self._now(), since=since, search=search, limit=limit)
 
     def handled(self, sender: str, message_id: str) -> None:

@@ -123,9 +123,9 @@ class Transaction:
         """Remove the records of a kind that were due by then."""
         self._vault._delete_due(kind, now)  # noqa: SLF001 - as above
 
-    def delete_all(self, kind: str) -> None:
-        """Remove all records of a kind."""
-        self._vault._delete_all(kind)  # noqa: SLF001 - as above
+    def delete_some(self, kind: str, limit: int) -> None:
+        """Remove so many records of a kind, if there are as many."""
+        self._vault._delete_some(kind, limit)  # noqa: SLF001 - as above
 
     def on_commit(self, action: Callable[[], None]) -> None:
         """Call something once all is on disk, and not if it fails: memory follows what is stored."""
@@ -308,6 +308,11 @@ class Vault:
         rows = self._run("SELECT position FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
         return int(rows[0][0]) if rows else 0
 
+    def last_position(self) -> int:
+        """The position of the newest record."""
+        rows = self._run("SELECT max(position) FROM records")
+        return int(rows[0][0] or 0)
+
     def has(self, kind: str, name: str) -> bool:
         """Whether there is a record."""
         return bool(self._run("SELECT 1 FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name))))
@@ -333,8 +338,10 @@ class Vault:
     def _delete(self, kind: str, name: str) -> None:
         self._run("DELETE FROM records WHERE kind = ? AND name = ?", (kind, self._hashed(kind, name)))
 
-    def _delete_all(self, kind: str) -> None:
-        self._run("DELETE FROM records WHERE kind = ?", (kind,))
+    def _delete_some(self, kind: str, limit: int) -> None:
+        self._run(
+            "DELETE FROM records WHERE position IN (SELECT position FROM records WHERE kind = ? LIMIT ?)", (kind, limit)
+        )
 
     def _delete_due(self, kind: str, now: int) -> None:
         self._run("DELETE FROM records INDEXED BY records_due WHERE kind = ? AND due <= ?", (kind, now))
