@@ -210,6 +210,23 @@ def test_without_a_stored_position_the_same_would_be_looked_at_in_each_run(
     assert len(looked_at(tmp_path, monkeypatch)) == PEERS_AT_ONCE
 
 
+@pytest.mark.parametrize(("step", "most"), [(10, 3), (0, PEERS_AT_ONCE)], ids=["slow", "control"])
+def test_step_ends_early_if_there_is_much_to_look_through(
+    step: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(Conversations, "forget_old", lambda _, __, peer, ___: found.append(peer))
+    messenger = behind(tmp_path, 0, step=step)
+    everybody = messenger._stores.book.user_ids()
+    messenger.tick()
+    assert found == everybody[:most]
+    for _ in range(20):
+        messenger._housekeeping.hasten()
+        messenger.tick()
+    assert found == everybody
+    messenger._vault.close()
+
+
 def steps(vault: Vault, act: Callable[[], object]) -> int:
     """Instructions of SQLite's machine, in hundreds: rows that are passed over or sorted show here."""
     count = 0

@@ -22,7 +22,10 @@ OLD_KEYS_MS: Final = 3_600_000
 """How often keys that are too old to be kept are looked for, with each peer."""
 
 PEERS_AT_ONCE: Final = 50
-"""With how many peers that is done in one step: so that it takes no longer with many contacts."""
+"""With how many peers that is done in one step, at most: so that it takes no longer with many contacts."""
+
+OLD_KEYS_STEP_MS: Final = 30
+"""How long one step takes, if there is much to look through."""
 
 
 class Housekeeping:
@@ -83,12 +86,15 @@ class Housekeeping:
         peers, due_at = self._peers, self._old_keys_at
         if not peers and now >= due_at:
             peers, due_at = self._in_turn(), now + OLD_KEYS_MS
-        found, left = peers[:PEERS_AT_ONCE], peers[PEERS_AT_ONCE:]
-        for peer in found:
+        has_time, count = self.within(OLD_KEYS_STEP_MS), 0
+        for peer in peers[:PEERS_AT_ONCE]:
             self._stores.conversations.forget_old(tx, peer, now)
-        if found and len(self._stores.book) > PEERS_AT_ONCE:
-            tx.put(records.OLD_KEYS, "", IntValue(self._stores.vault.position(records.CONTACT, found[-1])))
-        tx.on_commit(lambda: self._took_step(left, due_at))
+            count += 1
+            if not has_time():
+                break
+        if 0 < count < len(self._stores.book):
+            tx.put(records.OLD_KEYS, "", IntValue(self._stores.vault.position(records.CONTACT, peers[count - 1])))
+        tx.on_commit(lambda: self._took_step(peers[count:], due_at))
 
     def _took_step(self, left: list[str], due_at: int) -> None:
         self._peers, self._old_keys_at = left, due_at
