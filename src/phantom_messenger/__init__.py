@@ -161,10 +161,14 @@ __all__ = [
 ]
 
 
+_RENAMED = {"TroubleEvent": "WarningEvent", "TextTooLong": "MessageTooLong", "HistoryText": "HistoryEntry"}
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(f"phantom_messenger.client.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    hint = f"; it is called {_RENAMED[name]} now" if name in _RENAMED else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

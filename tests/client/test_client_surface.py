@@ -41,6 +41,8 @@ def test_every_name_of_the_top_is_there_and_listed() -> None:
     assert names - {"__version__"} <= checked  # what type checkers see
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = phantom_messenger.nothing
+    with pytest.raises(AttributeError, match="'TroubleEvent'; it is called WarningEvent now"):
+        _ = phantom_messenger.TroubleEvent
 
 
 def test_every_error_and_event_is_at_the_top() -> None:

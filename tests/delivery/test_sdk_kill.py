@@ -239,7 +239,7 @@ def test_second_program_is_told_that_the_profile_is_in_use(tmp_path: Path, relay
     async def main() -> None:
         async with living(str(tmp_path), relay.url, "0" * 43 + "=", str(tmp_path / "journal"), "finish") as life:
             await life.until("flushed")
-            with pytest.raises(VaultInUse, match=r"the profile 'alice' is in use by another program; stop that one"):
+            with pytest.raises(VaultInUse, match=r"the profile 'alice' is in use by another program, such as"):
                 opened(tmp_path, "alice", relay)
             await life.kill()
         opened(tmp_path, "alice", relay).close()

@@ -49,7 +49,7 @@ def test_init_registers_and_publishes(home: Path, relay: RelayProcess) -> None:
 def test_init_without_a_relay_makes_the_identity_and_says_so(home: Path, start_relay: StartRelay) -> None:
     made = phantom(home, "init", "--server", NOWHERE)
     assert made.returncode == 1
-    assert "profile created, but not registered yet" in made.stderr
+    assert "the profile was created, but the relay at" in made.stderr
     assert one_sentence(made.stderr)
     relay = start_relay()
     assert "(registered)" in phantom(home, "init", "--server", relay.url).stdout

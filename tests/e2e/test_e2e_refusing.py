@@ -263,7 +263,7 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     assert "alice: hello" in listener.wait_for(1)[0]
     assert listener.stop() == 0
     show = f"phantom requests show -p bob {carol[:11]}"
-    assert listener.errors == [f"phantom: message request from {carol[:11]}…; read it with: {show}"]
+    assert listener.errors == [f"phantom: message request from {carol[:11]}…; to read it, run: {show}"]
     (line,) = out(friends, "requests", "-p", "bob")
     assert out(friends, "requests", "-p", "bob", "list") == [line]
     assert line.startswith("2 messages since ")
@@ -276,7 +276,7 @@ def test_stranger_waits_until_they_are_let_in(friends: Path, relay: RelayProcess
     assert shown[2].endswith("(burns): I burn")
     assert "there is no message request from" in phantom(friends, "requests", "show", "-p", "bob", "alice").stderr
     accepted = out(friends, "requests", "accept", "-p", "bob", carol[:11], "carol")
-    assert accepted == ["accepted carol; read their messages with: phantom listen -p bob"]
+    assert accepted == ["accepted carol; to read their messages, run: phantom listen -p bob"]
     heard = out(friends, "listen", "-p", "bob", "--count", "2")
     assert [text.partition(" ")[2] for text in heard] == ["carol: do you know me?", "carol (burned): I burn"]
     assert "no message requests" in phantom(friends, "requests", "list", "-p", "bob").stderr

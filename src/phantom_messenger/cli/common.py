@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, PhantomError, UsageError
+from phantom_messenger.client.errors import NoProfile, PassphraseNeeded, PhantomError, UsageError, WrongPassphrase
 from phantom_messenger.client.profile import home_folder, is_there, vault_path
 from phantom_messenger.client.sanitize import one_line, printable
 
@@ -80,6 +80,9 @@ def open_client(profile: str, *, server: str | None = None, create: bool = False
         check_new_passphrase(given)
     try:
         return Client.open(profile, server=server, create=create, strangers=strangers)
+    except WrongPassphrase as error:
+        source = "the passphrase in PHANTOM_PASSPHRASE" if given else "the passphrase"
+        raise WrongPassphrase(str(error).replace("the passphrase", source, 1)) from None
     except PassphraseNeeded:
         if sys.stdin is None or not sys.stdin.isatty():
             raise PassphraseNeeded(

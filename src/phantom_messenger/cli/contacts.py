@@ -26,9 +26,15 @@ from phantom_messenger.crypto.safety import grouped
 PATIENCE = 8.0
 
 
-@click.group(cls=Group, short_help="Add, list, verify, block and remove contacts.")
-def contacts() -> None:
-    """Add, list, verify, block and remove contacts."""
+@click.group(cls=Group, invoke_without_command=True, short_help="Add, list, verify, block and remove contacts.")
+@profile_option
+@click.pass_context
+def contacts(context: click.Context, profile: str) -> None:
+    """List your contacts; add, verify, block and remove them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_contacts, profile=profile, as_json=False)
+    else:
+        context.default_map = {context.invoked_subcommand: {"profile": profile}}
 
 
 @contacts.command(short_help="Add a contact, or rename one.")

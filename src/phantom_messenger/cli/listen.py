@@ -50,7 +50,10 @@ def listen(profile: str, as_json: bool, count: int | None, with_events: bool, ac
 
     Messages from strangers wait until you accept them: see 'phantom requests'.
     """
-    client = open_client(profile, strangers="accept" if accept_strangers else "ask")
+    try:
+        client = open_client(profile, strangers="accept" if accept_strangers else "ask")
+    except KeyboardInterrupt:
+        sys.exit(0)  # as later: this is how it is ended
     flag = profile_flag(profile)
     run(_listen(client, flag, as_json=as_json, count=count, with_events=with_events), interrupted="", code=0)
 
@@ -104,7 +107,7 @@ async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool)
 def request_line(event: RequestEvent, flag: str) -> str:
     """A line about a stranger who has written; ``flag``: see ``profile_flag``."""
     who = short_id(event.peer.user_id).removesuffix("…")
-    return f"message request from {who}…; read it with: phantom requests show{flag} {who}"
+    return f"message request from {who}…; to read it, run: phantom requests show{flag} {who}"
 
 
 def message_line(message: Message, *, burns: str = "burned") -> str:

@@ -51,7 +51,7 @@ def list_requests(profile: str, as_json: bool) -> None:
             click.echo(json.dumps({**row, "waiting": one.waiting, "since": one.since}))
         else:
             show = f"phantom requests show{option} {_beginning(user_id)}"
-            click.echo(f"{count(one.waiting, 'message')} since {moment(one.since)}; read with: {show}")
+            click.echo(f"{count(one.waiting, 'message')} since {moment(one.since)}; to read them, run: {show}")
     if not found and not as_json:
         click.echo(f"no message requests; to fetch what waits at the relay: phantom listen{option}", err=True)
 
@@ -76,7 +76,7 @@ def show(who: str, profile: str, as_json: bool) -> None:
     if not as_json:
         unreadable = "" if found else "nothing can be read yet; "
         accept_it = f"phantom requests accept{profile_flag(profile)} {_beginning(user_id)} NAME"
-        click.echo(f"{unreadable}accept with: {accept_it}", err=True)
+        click.echo(f"{unreadable}to accept, run: {accept_it}", err=True)
 
 
 @requests.command(short_help="Accept a stranger's messages.")
@@ -93,7 +93,9 @@ def accept(who: str, name: str | None, profile: str, yes: bool) -> None:
         contact = client.contacts.add(name, user_id, alike=yes) if name else client.accept(user_id)
     finally:
         client.close()
-    click.echo(f"accepted {one_line(contact.label)}; read their messages with: phantom listen{profile_flag(profile)}")
+    click.echo(
+        f"accepted {one_line(contact.label)}; to read their messages, run: phantom listen{profile_flag(profile)}"
+    )
 
 
 @requests.command(short_help="Block a stranger.")

@@ -61,7 +61,7 @@ def lock(path: Path) -> int:
         return files.lock(path.with_name(path.name + ".lock"))
     except BlockingIOError:
         raise VaultInUse(
-            f"the profile '{path.stem}' is in use by another program; stop that one first (a chat? a listener?)"
+            f"the profile '{path.stem}' is in use by another program, such as a chat or a listener; stop that one first"
         ) from None
 
 
