@@ -208,6 +208,23 @@ def test_suggested_command_names_the_profile(said: str, shown: str) -> None:
         assert sentence(said) == said
 
 
+PROFILES = {
+    "contacts list": "carol",
+    "contacts list -p alice": "alice",
+    "contacts -p alice list": "alice",
+    "contacts -p bob list -p alice": "alice",
+    "requests -p alice list": "alice",
+    "requests -p alice": "alice",
+}
+
+
+@pytest.mark.parametrize(("command", "profile"), PROFILES.items())
+def test_profile_that_is_named_counts_more_than_the_environment(tmp_path: Path, command: str, profile: str) -> None:
+    settings = {"PHANTOM_PROFILE": "carol", "PHANTOM_HOME": str(tmp_path)}
+    told = CliRunner(env=settings).invoke(main.phantom, command.split()).output
+    assert f"profile '{profile}' does not exist" in told
+
+
 @pytest.mark.parametrize(("number", "shown"), [(0, "0 messages"), (1, "1 message"), (2_000, "2,000 messages")])
 def test_number_of_things_is_said_as_one_would(number: int, shown: str) -> None:
     assert count(number, "message") == shown

@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 import click
@@ -40,11 +40,22 @@ _SUGGESTED: Final = re.compile(r"\bphantom (?:contacts (?:add|verify|accept|unbl
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
 
 
+class ProfileOption(click.Option):
+    """``--profile``: what was said before a subcommand counts more than the environment."""
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, click.core.ParameterSource]:
+        """See ``click.Parameter``."""
+        if opts.get("profile") is None and ctx.default_map and "profile" in ctx.default_map:
+            return ctx.default_map["profile"], click.core.ParameterSource.DEFAULT_MAP
+        return super().consume_value(ctx, opts)
+
+
 def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--profile``."""
     return click.option(
         "--profile",
         "-p",
+        cls=ProfileOption,
         default="default",
         envvar="PHANTOM_PROFILE",
         metavar="NAME",
