@@ -1,16 +1,18 @@
 """SIGHUP reads the certificate again, all or nothing; it and its like end nobody."""
 
+import asyncio
+import errno
 import os
 import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from phantom_messenger.relay import certificate
+from phantom_messenger.relay import certificate, listening
 from phantom_messenger.relay.config import Config
 from support.certificates import Certificate, self_signed
 from support.raw_socket import RawSocket
@@ -198,3 +200,25 @@ def test_host_that_cannot_be_listened_on_is_named_with_the_others(tmp_path: Path
     found = serve("--host", "127.0.0.1,192.0.2.1", "--public-names", "relay.test", "--data", str(tmp_path / "data"))
     assert found.returncode == 2
     assert "--host 127.0.0.1,192.0.2.1 --port 8080" in found.stderr
+
+
+@pytest.mark.parametrize(("port", "attempts"), [(0, 3), (1_234, 1)])
+def test_port_that_is_free_for_one_address_alone_is_given_up_for_another(
+    monkeypatch: pytest.MonkeyPatch, port: int, attempts: int
+) -> None:
+    tried: list[int] = []
+    bind_all = listening._bind_all
+
+    async def unlucky(hosts: Sequence[str], port: int, receive_buffer: int) -> list[socket.socket]:
+        tried.append(port)
+        if len(tried) < 3:
+            raise OSError(errno.EADDRINUSE, "taken")
+        return await bind_all(hosts, port, receive_buffer)
+
+    monkeypatch.setattr(listening, "_bind_all", unlucky)
+    try:
+        for one in asyncio.run(listening.bind(["127.0.0.1"], port)):
+            one.close()
+    except OSError:
+        assert port, "the port that was asked for is not given up"
+    assert tried == [port] * attempts

@@ -19,6 +19,9 @@ from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
 BACKLOG: Final = 1_024
 """Sockets that the operating system queues until they are accepted: all clients reconnect at once after a restart."""
 
+FREE_PORT_ATTEMPTS: Final = 20
+"""At a port that is free for every address."""
+
 REST_SECONDS: Final = 1.0
 """How long nothing is accepted after the operating system ran out of descriptors or memory."""
 
@@ -52,6 +55,16 @@ async def bind(hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE
         OSError: an address cannot be used.
         UnicodeError: a host is not a name.
     """
+    for _ in range(0 if port else FREE_PORT_ATTEMPTS - 1):
+        try:
+            return await _bind_all(hosts, port, receive_buffer)
+        except OSError as error:  # what is free for one address may be taken for the next
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return await _bind_all(hosts, port, receive_buffer)
+
+
+async def _bind_all(hosts: Sequence[str], port: int, receive_buffer: int) -> list[socket.socket]:
     loop = asyncio.get_running_loop()
     bound: list[socket.socket] = []
     taken: set[object] = set()
