@@ -3,11 +3,12 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyte
@@ -16,6 +17,7 @@ from support.command_line import QUICK, environment
 
 PATIENCE = 30.0
 ROWS, COLUMNS = 24, 110
+LOCAL_FLAGS = 3
 
 
 class _Screen(pyte.Screen):
@@ -32,13 +34,13 @@ class _Screen(pyte.Screen):
 class Terminal:
     """A command on a pseudo-terminal."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, program: Sequence[str] = QUICK) -> None:
         self._pid, self._master = pty.fork()
         if not self._pid:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             variables = {**environment(home), "TERM": "xterm", "LANG": "C.UTF-8"}
-            os.execve(QUICK[0], [*QUICK, *arguments], variables)  # noqa: S606 - the program under test
-        self._screen = _Screen(self.type)
+            os.execve(program[0], [*program, *arguments], variables)  # noqa: S606 - the program under test
+        self._screen = _Screen(self._write)
         self._stream = pyte.ByteStream(self._screen)
 
     @property
@@ -47,12 +49,21 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self._screen.display).strip()
 
     def type(self, text: str) -> None:
+        """Type once the program reads keys, and not lines: while it prints, the terminal takes Ctrl-C for itself."""
+        deadline = time.monotonic() + PATIENCE
+        while termios.tcgetattr(self._master)[LOCAL_FLAGS] & termios.ICANON:
+            assert time.monotonic() < deadline, f"it reads no keys: {self.shown}"
+            time.sleep(0.01)
+        self._write(text)
+
+    def _write(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def wait_for(self, text: str) -> None:
-        """Wait until the text was shown."""
+    def wait_for(self, text: str | re.Pattern[str]) -> None:
+        """Wait until the text is shown, or what matches the pattern."""
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         deadline = time.monotonic() + PATIENCE
-        while text not in self.shown:
+        while not pattern.search(self.shown):
             ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
             assert ready, f"{text!r} was not shown: {self.shown}"
             try:

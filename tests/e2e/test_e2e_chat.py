@@ -1,6 +1,8 @@
 """A chat on a terminal: its keys, its commands, and what it shows of before."""
 
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from phantom_messenger.client.status import (
 from support.command_line import phantom
 from support.relay_process import RelayProcess
 
+SLOW_SEND = Path(__file__).parents[1] / "slow_send.py"
 BOB = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
 
 
@@ -61,6 +64,19 @@ def test_keys_and_commands_of_a_chat(friends: Path) -> None:
     assert re.findall(r"alice: (.*)", before) == ["one", "three", "[burned]", "/slash"]
     again.type("\x03")  # Ctrl-C with nothing typed leaves
     assert again.ended() == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_ctrl_c_while_a_message_is_being_stored_is_a_key(friends: Path) -> None:
+    alice = Terminal(friends, "chat", "-p", "alice", "bob", program=[sys.executable, str(SLOW_SEND)])
+    alice.wait_for("/help shows more")
+    alice.type("one\r")
+    while not (friends / "sending").exists():  # no prompt is there until it is stored
+        time.sleep(0.01)
+    alice.type("never mind\x03two\r")
+    (friends / "go-on").touch()
+    alice.wait_for(re.compile(r"\d\d:\d\d you: one\n\d\d:\d\d you: two"))
+    assert alice.leave() == 0
 
 
 @pytest.mark.parametrize(

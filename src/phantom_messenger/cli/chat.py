@@ -110,13 +110,16 @@ async def _type(client: Client, who: str, status: StatusLine, session: "PromptSe
             f"(their messages wait for you to accept them: phantom requests show{flag} {begin}; writing accepts them)"
         )
     click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help shows more")
-    while True:
-        try:
-            line = await session.prompt_async(HTML("<b>you:</b> "), bottom_toolbar=status.show, refresh_interval=1.0)
-        except (EOFError, KeyboardInterrupt):
-            return
-        if line.strip() and not await _do(client, who, status, plain_lines(line)):
-            return
+    with session.app.input.raw_mode():  # between two prompts too: Ctrl-C is a key there, not the end of the program
+        while True:
+            try:
+                line = await session.prompt_async(
+                    HTML("<b>you:</b> "), bottom_toolbar=status.show, refresh_interval=1.0
+                )
+            except (EOFError, KeyboardInterrupt):
+                return
+            if line.strip() and not await _do(client, who, status, plain_lines(line)):
+                return
 
 
 async def _do(client: Client, who: str, status: StatusLine, line: str) -> bool:

@@ -9,7 +9,7 @@ def chat_keys() -> KeyBindings:
     """Enter sends, Alt-Enter starts a new line, Ctrl-C clears the line, or leaves if it is empty."""
     keys = KeyBindings()
 
-    # Between two prompts the terminal turns Enter into Ctrl-J.
+    # While a line is printed above the prompt, the terminal turns Enter into Ctrl-J and Ctrl-C into a signal.
     @keys.add("enter")
     @keys.add("c-j")
     def _(event: KeyPressEvent) -> None:
@@ -24,6 +24,7 @@ def chat_keys() -> KeyBindings:
         event.current_buffer.insert_text("\n")
 
     @keys.add("c-c")
+    @keys.add("<sigint>")
     def _(event: KeyPressEvent) -> None:
         if event.current_buffer.text:
             event.current_buffer.reset()
