@@ -15,6 +15,9 @@ help: ## Say what each target does
 run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
 
+# The tests start hundreds of processes: each would compile all sources where the environment forbids to keep bytecode.
+test test-long replay: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.dev ## Set up, then run the tests (some minutes)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal --durations 10 --durations-min 5
 
@@ -62,6 +65,7 @@ lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
 
 clean: ## Remove the environment and caches; the relay's data in .phantom/ stays
 	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .hypothesis mutants
+	find bench fuzz scripts src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@scripts/make-venv $(VENV)

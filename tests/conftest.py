@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from client_samples import Town, fast_folder
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.config import Config
@@ -60,6 +61,15 @@ def make_world() -> Iterator[MakeWorld]:
             return made
 
         yield make
+
+
+@pytest.fixture
+def town(world: World, tmp_path: Path) -> Iterator[Town]:
+    """Devices at a simulated relay without limits."""
+    with fast_folder(tmp_path) as folder:
+        made = Town(world, folder)
+        yield made
+        made.close()
 
 
 ENGINES: dict[str, Callable[[Path], SQLiteStore]] = {

@@ -1,10 +1,9 @@
 """People can say no: blocked users and removed contacts, on a simulated relay."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, settle
+from client_samples import Device, Town, pass_time, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.address_book import AddressBook
@@ -12,15 +11,7 @@ from phantom_messenger.client.errors import UnknownContact, UsageError
 from phantom_messenger.client.records import BlockRecord, ContactRecord
 from phantom_messenger.client.status import DeliveryState, MessageEvent, PresenceEvent
 from support.people import Frame
-from support.simulated import MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import MINUTE, SECOND
 
 
 def open_blocks(device: Device) -> list[BlockRecord]:

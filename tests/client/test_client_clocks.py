@@ -1,11 +1,9 @@
 """A device's own steady time: what expires does so after its time there, whatever relays and wall clocks say."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import DAY, YEAR, Device, Town, fast_folder, settle
+from client_samples import DAY, YEAR, Device, Town, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.expiry import KEEP_MS, ExpiryClock
@@ -13,17 +11,9 @@ from phantom_messenger.client.link import Link
 from phantom_messenger.client.records import ClockRecord, IntValue, PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import WarningEvent
 from support.people import Frame
-from support.simulated import HOUR, MINUTE, SECOND, World
+from support.simulated import HOUR, MINUTE, SECOND
 
 MONTH = 30 * DAY
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 @pytest.fixture

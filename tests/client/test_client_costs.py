@@ -22,7 +22,7 @@ from phantom_messenger.client.records import ContactRecord, PageRecord, Received
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import session
 from support.amounts import LONG, amount
-from support.simulated import SECOND, World
+from support.simulated import SECOND
 
 CONTACTS: Final = amount(300, 10_000)
 TEXTS: Final = amount(2_000, 1_000_000)
@@ -73,14 +73,6 @@ class Meter:
         self._counts = [0, 0, 0]
         act()
         return Cost(*self._counts)
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 def test_message_that_can_leave_at_once_costs_two_records_one_session_and_one_commit(

@@ -1,13 +1,13 @@
 """A relay that leaves out post-quantum keys gets no text without one, unless the user says so."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
-from client_samples import Device, Town, fast_folder, moved, pass_time, settle, without_field
+from client_samples import Device, Town, moved, pass_time, settle, without_field
 from recovery_faults import FaultyDevice
 
 from phantom_messenger.client import conversations, records
@@ -17,17 +17,9 @@ from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust, WarningEvent
 from phantom_messenger.crypto.session import HAS_HANDSHAKE, HAS_KEM
 from support.people import Frame
-from support.simulated import MINUTE, SECOND, World
+from support.simulated import MINUTE, SECOND
 
 KEM_FIELDS = ("kemPreKey", "kemPreKeyId", "kemPreKeySignature")
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 def stripped(frame: Frame) -> list[Frame]:

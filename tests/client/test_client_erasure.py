@@ -1,27 +1,17 @@
 """What goes: texts that burn or expire on both sides, and what nobody may find in the files."""
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from client_samples import DAY, Device, Town, all_sessions, fast_folder, found_in_files, pass_time, settle
+from client_samples import DAY, Device, Town, all_sessions, found_in_files, pass_time, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.records import IdentityRecord, PreKeyRecord, ReceivedRecord
 from phantom_messenger.client.status import DeliveryState
 from support.people import canonical
-from support.simulated import MINUTE, SECOND, World
+from support.simulated import MINUTE, SECOND
 
 HOUR = 3_600_000
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 def received_text(device: Device, sender: Device, number: str) -> str | None:

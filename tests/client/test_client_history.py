@@ -1,6 +1,6 @@
 """What was said can be seen again, and looking tells nobody anything."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settle
+from client_samples import Device, Town, pass_time, raw_rows, settle
 
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.times import Duration, Since, moment
@@ -20,15 +20,7 @@ from phantom_messenger.client.records import PageRecord
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
 from phantom_messenger.crypto import primitives
 from support.sdk_clients import NOBODY, opened
-from support.simulated import MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import MINUTE, SECOND
 
 
 def entries(device: Device, other: Device, **wishes: Any) -> list[HistoryEntry]:

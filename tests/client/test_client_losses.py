@@ -2,26 +2,15 @@
 
 import json
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, settle
+from client_samples import Device, Town, pass_time, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.records import AckRecord
 from phantom_messenger.client.status import DeliveryState
 from support.people import Frame
-from support.simulated import MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
-
+from support.simulated import MINUTE, SECOND
 
 # --- random points ----------------------------------------------------------------
 

@@ -2,13 +2,12 @@
 
 import base64
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, raw_rows, settle, with_field, without_field
+from client_samples import Device, Town, pass_time, raw_rows, settle, with_field, without_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.receiving import Receiving
@@ -18,17 +17,9 @@ from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Messag
 from phantom_messenger.crypto.keys import KeyPair
 from phantom_messenger.crypto.session import SUITE
 from support.people import Frame, base64_text, canonical, flipped, kem_key_text
-from support.simulated import HOUR, MINUTE, SECOND, World
+from support.simulated import HOUR, MINUTE, SECOND
 
 Change = Callable[[Frame], Frame]
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 def only(kind: str, change: Callable[[Frame], list[Frame]]) -> Callable[[Frame], list[Frame]]:

@@ -1,10 +1,9 @@
 import base64
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import DAY, YEAR, Device, Town, fast_folder, pass_time, raw_rows, settle, with_field
+from client_samples import DAY, YEAR, Device, Town, pass_time, raw_rows, settle, with_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.content import MAX_TEXT_BYTES
@@ -19,15 +18,7 @@ from phantom_messenger.client.status import (
 )
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 from support.people import Frame, canonical
-from support.simulated import MINUTE, SECOND, MakeWorld, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import MINUTE, SECOND, MakeWorld
 
 
 def states(device: Device, number: str) -> list[DeliveryState]:

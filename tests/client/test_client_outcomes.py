@@ -1,7 +1,7 @@
 """The table of protocol/encryption.md, Processing a received MESSAGE: each row against a real client."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ from client_samples import (
     Device,
     Town,
     claim,
-    fast_folder,
     pass_time,
     settle,
     with_field,
@@ -24,7 +23,7 @@ from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.status import MessageEvent, RequestEvent, WarningEvent
 from phantom_messenger.crypto import padding
 from support.people import Frame, base64_text, canonical, flipped
-from support.simulated import SECOND, World
+from support.simulated import SECOND
 
 DOCUMENT: Final = (Path(__file__).parents[2] / "protocol/encryption.md").read_text()
 Row = tuple[bool, set[str], bool, str]
@@ -42,14 +41,6 @@ def table(document: str) -> dict[str, Row]:
 
 
 TABLE: Final = table(DOCUMENT)
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 class Stage:

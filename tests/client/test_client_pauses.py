@@ -1,12 +1,12 @@
 """What a relay asks a client to wait for, what the client tells of it, and what another relay is told anew."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
+from client_samples import DAY, Device, Town, pass_time, settle
 
 from phantom_messenger.client import pacing
 from phantom_messenger.client.address_book import AddressBook
@@ -19,14 +19,6 @@ from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, World
 
 FOR_EVER = 2**53 - 1
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 def refusing(

@@ -1,24 +1,13 @@
 """What a messenger tells the application besides texts: presence, and events that hold no secret."""
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from client_samples import Device, Town, fast_folder, pass_time, settle
+from client_samples import Device, Town, pass_time, settle
 
 from phantom_messenger.client.status import DeliveryEvent, MessageEvent, PresenceEvent, WarningEvent
 from phantom_messenger.wire.frames import PresenceStatus
-from support.simulated import MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
-
+from support.simulated import MINUTE, SECOND
 
 # --- presence ---------------------------------------------------------------------
 

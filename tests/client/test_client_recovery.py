@@ -1,6 +1,5 @@
 """What was lost, damaged or rolled back heals by itself: nothing is lost, everything is bounded, and people see it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
 RUNS = amount(60, 1_000)
 GROUPS = amount(3, 20)
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
 
 
 def friends(town: Town) -> tuple[FaultyDevice, FaultyDevice]:

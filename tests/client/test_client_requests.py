@@ -1,13 +1,12 @@
 """What strangers write waits unread, is bounded, and tells nobody anything, until the user lets them in."""
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from client_samples import Device, Town, fast_folder, moved, pass_time, raw_rows, settle, with_field
+from client_samples import Device, Town, moved, pass_time, raw_rows, settle, with_field
 
 from phantom_messenger.client import records, requests
 from phantom_messenger.client.client import Client
@@ -18,15 +17,7 @@ from phantom_messenger.client.requests import KEEP_MS, MAX_MESSAGES, Requests
 from phantom_messenger.client.status import DeliveryState, MessageEvent, RequestEvent, Trust
 from phantom_messenger.crypto import ratchet
 from support.people import Frame, base64_text, flipped
-from support.simulated import HOUR, MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import HOUR, MINUTE, SECOND
 
 
 def strangers(town: Town) -> tuple[Device, Device]:

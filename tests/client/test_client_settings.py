@@ -1,10 +1,9 @@
 """What nobody is told when the user has said so."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import KEY, Device, Town, fast_folder, pass_time, settle, without_field
+from client_samples import KEY, Device, Town, pass_time, settle, without_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.backup import export_profile, import_profile
@@ -14,15 +13,7 @@ from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import DeliveryState, PresenceEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire.frames import PresenceStatus
-from support.simulated import MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import MINUTE, SECOND
 
 
 def told(device: Device) -> list[str]:

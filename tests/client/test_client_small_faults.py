@@ -1,6 +1,5 @@
 """Faults that the simulation once found, each as small as it gets."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,7 @@ from client_samples import DAY, Device, Town, fast_folder, pass_time, settle
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryState
-from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import HOUR, MINUTE, SECOND, MakeWorld
 
 
 def read_only(device: Device, *, on: bool) -> None:

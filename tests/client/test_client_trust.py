@@ -1,12 +1,12 @@
 """Whom one talks to: a changed key is seen, and nothing is sent until the user has said so."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from client_samples import CLAIMED, Device, Party, Town, claim, fast_folder, pass_time, settle
+from client_samples import CLAIMED, Device, Party, Town, claim, pass_time, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.address_book import AddressBook
@@ -17,15 +17,7 @@ from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust
 from phantom_messenger.crypto.errors import InvalidKey
 from phantom_messenger.crypto.keys import KeyPair
-from support.simulated import MINUTE, SECOND, World
-
-
-@pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
-    with fast_folder(tmp_path) as folder:
-        made = Town(world, folder)
-        yield made
-        made.close()
+from support.simulated import MINUTE, SECOND
 
 
 def friend_with_claimed_id(town: Town) -> tuple[Device, Device]:
