@@ -68,7 +68,7 @@ def tell_payloads() -> None:
             case 0:
                 log(Event.NO_RESERVE, error=payload)
             case 1:
-                log(Event.ITEMS_SET_ASIDE, count=payload)
+                log(Event.ITEMS_QUARANTINED, count=payload)
             case 2:
                 report(type(payload[:3], (ValueError,), {"__module__": payload})(payload))
             case _:
@@ -132,10 +132,10 @@ def test_what_peers_can_cause_fills_no_disk(install: Install, monkeypatch: pytes
     for _ in range(1_000):
         log(Event.CONNECTION_FAILED, error="SSLError")
         log(Event.CONNECTION_FAILED, error="OSError")
-        log(Event.ITEMS_SET_ASIDE, count=1)
+        log(Event.ITEMS_QUARANTINED, count=1)
         now[0] += 0.011
     assert records(output.getvalue(), LogFormat.TEXT).count("connection-failed") == 4
-    assert records(output.getvalue(), LogFormat.TEXT).count("items-set-aside") == 1_000
+    assert records(output.getvalue(), LogFormat.TEXT).count("items-quarantined") == 1_000
 
 
 def test_line_counts_those_that_were_left_out(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ class Event(Enum):
         WARNING, "this file system cannot reserve space: a full disk will block removals too", ("error",)
     )
     ITEMS_UNREADABLE = EventSpec(ERROR, "unreadable items were left out of mailboxes; check the disk", ("count",))
-    ITEMS_SET_ASIDE = EventSpec(ERROR, "damaged items were quarantined (wrong checksum); check the disk", ("count",))
+    ITEMS_QUARANTINED = EventSpec(ERROR, "damaged items were quarantined (wrong checksum); check the disk", ("count",))
     INDEX_DAMAGED = EventSpec(ERROR, "the database is damaged: rebuilding its indexes; check the disk")
     TIME_DAMAGED = EventSpec(ERROR, "the relay's clock in the database is damaged; continuing from the wall clock")
     VERIFIER_LOST = EventSpec(WARNING, "a signature-checking process has ended; starting another")

@@ -111,25 +111,25 @@ def test_closed_port_is_said_in_a_sentence(tmp_path: Path, host: str) -> None:
     url = f"ws://{host}:{closed_port()}/ws"
     said = run(unreachable(opened(tmp_path, "alice", url)))
     assert said == (
-        f"the relay at {url} cannot be reached: "
-        "connection refused; check that the relay is running and the port is right"
+        f"the relay at {url} cannot be reached because "
+        "the connection was refused; check that the relay is running and the port is right"
     )
 
 
 def test_unknown_host_is_said_in_a_sentence(tmp_path: Path) -> None:
     said = run(unreachable(opened(tmp_path, "alice", "ws://no-such-relay.invalid/ws")))
-    assert said.endswith("cannot be reached: unknown host name; check it and the network")
+    assert said.endswith("cannot be reached because its host name is unknown; check the name and the network")
 
 
 def test_something_else_than_a_relay_is_said_in_a_sentence(tmp_path: Path, relay: RelayProcess) -> None:
     said = run(unreachable(opened(tmp_path, "alice", relay.url.replace("/ws", "/elsewhere"))))
-    assert said.endswith("cannot be reached: there is no Phantom relay at this address (HTTP 404)")
+    assert said.endswith("cannot be reached because there is no Phantom relay at this address (HTTP 404)")
 
 
 def test_silent_port_is_said_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         said = run(unreachable(opened(tmp_path, "alice", f"ws://127.0.0.1:{server.getsockname()[1]}/ws"), 0.5))
-    assert said.endswith("cannot be reached: no answer")
+    assert said.endswith("cannot be reached because it does not answer")
 
 
 def test_certificate_of_nobody_is_not_trusted(tmp_path: Path, start_relay: StartRelay) -> None:
@@ -156,7 +156,7 @@ def test_certificate_that_the_machine_trusts_is_trusted(
 
 def test_wss_to_a_relay_without_certificate_is_not_called_distrust(tmp_path: Path, relay: RelayProcess) -> None:
     said = run(unreachable(opened(tmp_path, "alice", relay.url.replace("ws://", "wss://")), 1))
-    assert said.endswith("cannot be reached: no answer; is it ws://, without TLS?")
+    assert said.endswith("cannot be reached because it does not answer; is it ws://, without TLS?")
 
 
 def test_client_comes_back_after_the_relay_was_killed_and_restarted(tmp_path: Path, start_relay: StartRelay) -> None:

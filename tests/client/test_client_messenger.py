@@ -440,7 +440,7 @@ def test_wait_that_a_relay_names_for_a_login_is_bounded_and_told(town: Town) -> 
     (event,) = alice.heard(ConnectionEvent)
     assert event == ConnectionEvent(
         state=ConnectionState.OFFLINE,
-        reason="too many logins from here; retrying in 60 minutes",
+        reason="there were too many logins from here; retrying in 60 minutes",
         busy=True,
         retry_after=3_600,
     )

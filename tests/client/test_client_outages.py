@@ -71,7 +71,7 @@ async def said(client: Client, attempts: int = 1) -> str:
         with pytest.raises(RelayUnreachable) as caught:
             await client.wait_online(10, attempts=attempts)
         assert client.connection.state in {ConnectionState.OFFLINE, ConnectionState.CONNECTING}
-    return str(caught.value).partition("cannot be reached: ")[2]
+    return str(caught.value).partition("cannot be reached because ")[2]
 
 
 NO_RELAY = "there is no Phantom relay at this address"
@@ -102,8 +102,8 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
     "an alert of TLS": (b"\x15\x03\x01\x00\x02\x02\x46", "the answer is not that of a relay; is it wss://, with TLS?"),
     "101 for another key": (http("101 X", *SWITCHING, "Sec-WebSocket-Accept: AAAA", body=""), NO_RELAY),
     "101 without more": (http("101 X", body=""), NO_RELAY),
-    "a close 1008 before the login": (b"1008", "go away"),
-    "a close 4003 before the login": (b"4003", "go away"),
+    "a close 1008 before the login": (b"1008", "the relay said 'go away'"),
+    "a close 4003 before the login": (b"4003", "the relay said 'go away'"),
 }
 
 
@@ -229,7 +229,7 @@ def test_address_that_asks_to_wait_is_left_alone_for_so_long(
     async def main() -> None:
         portal = Portal(answer)
         async with portal.open() as url, opened(tmp_path, "alice", url) as alice:
-            with pytest.raises(RelayBusy, match="lets nobody in just now: the relay is not ready") as caught:
+            with pytest.raises(RelayBusy, match="lets nobody in just now because the relay is not ready") as caught:
                 await alice.wait_online(0.4, attempts=1)
             assert caught.value.retry_after == seconds
             assert (portal.dialled == 1) is (seconds is not None)
@@ -280,7 +280,10 @@ def test_relay_that_has_no_room_for_an_address_is_waited_for(tmp_path: Path) -> 
     async def main() -> None:
         relay = closes(4002, "too many connections from this address")
         async with relay.open() as url, opened(tmp_path, "alice", url) as alice:
-            with pytest.raises(RelayBusy, match=r"lets nobody in just now: too many connections from this address\Z"):
+            with pytest.raises(
+                RelayBusy,
+                match=r"lets nobody in just now because the relay said 'too many connections from this address'\Z",
+            ):
                 await alice.wait_online(0.5, attempts=1)
             assert relay.dialled >= 2
 

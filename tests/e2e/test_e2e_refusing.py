@@ -15,8 +15,10 @@ from e2e_people import meet
 from phantom_messenger import Client
 from phantom_messenger.cli import main
 from phantom_messenger.cli.common import count, sentence
-from support.command_line import PHANTOM, Running, phantom
+from support.command_line import PHANTOM, Running, environment, phantom
 from support.relay_process import RelayProcess, StartRelay
+
+EARLY_SIGNAL = Path(__file__).parents[1] / "early_signal.py"
 
 
 @pytest.fixture
@@ -264,6 +266,38 @@ def test_listen_that_is_ended_leaves_nothing_half_done(friends: Path, number: si
     assert listener.errors == []
     (line,) = out(friends, "history", "-p", "bob", "alice")
     assert line.endswith("alice: one")
+
+
+@pytest.mark.parametrize("moment", ["loading", "opening"])
+@pytest.mark.parametrize(
+    ("command", "number", "end"),
+    [
+        ("listen", "SIGINT", (0, "")),
+        ("chat", "SIGINT", (0, "")),
+        ("listen", "SIGTERM", (143, "")),
+        ("chat", "SIGTERM", (143, "")),
+        ("send", "SIGTERM", (143, "")),
+        ("send", "SIGINT", (1, "\nphantom: interrupted\n")),  # the control
+    ],
+)
+def test_command_that_is_ended_while_it_begins_ends_as_it_does_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, moment: str, command: str, number: str, end: tuple[int, str]
+) -> None:
+    phantom(tmp_path, "init", "--server", "ws://127.0.0.1:9/ws")
+    monkeypatch.setenv("SIGNAL", number)
+    monkeypatch.setenv("MOMENT", moment)
+    arguments = {"listen": (), "chat": ("bob",), "send": ("bob", "hello")}[command]
+    done = subprocess.run(
+        [sys.executable, str(EARLY_SIGNAL), command, *arguments],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == end
+    assert done.stdout == ""
 
 
 # --- strangers --------------------------------------------------------------------

@@ -53,8 +53,8 @@ async def _register(client: Client, profile: str, timeout: float) -> None:
         except RelayUnreachable as error:
             click.echo(f"relay    {client.server}")
             raise RelayUnreachable(
-                f"the profile was created, but {error}. It will register the next time you connect; "
-                f"if the address is wrong, run: phantom init{profile_flag(profile)} --server URL"
+                f"the profile was created, but {error}; it will register the next time you connect,"
+                f" and 'phantom init{profile_flag(profile)} --server URL' gives it another address"
             ) from None
         finally:
             waits.cancel()

@@ -50,10 +50,7 @@ def listen(profile: str, as_json: bool, count: int | None, with_events: bool, ac
 
     Messages from strangers wait until you accept them: see 'phantom requests'.
     """
-    try:
-        client = open_client(profile, strangers="accept" if accept_strangers else "ask")
-    except KeyboardInterrupt:
-        sys.exit(0)  # as later: this is how it is ended
+    client = open_client(profile, strangers="accept" if accept_strangers else "ask")
     flag = profile_flag(profile)
     run(_listen(client, flag, as_json=as_json, count=count, with_events=with_events), interrupted="", code=0)
 

@@ -3,8 +3,9 @@
 import importlib
 import io
 import os
+import signal
 import sys
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -29,6 +30,9 @@ COMMANDS: Final = {
 }
 """Each command's module and name. A module is loaded when its command is used, so a relay loads no encryption."""
 
+_UNTIL_CTRL_C: Final = frozenset({"listen", "chat"})
+"""Commands that go on until Ctrl-C ends them, which is no failure."""
+
 
 class Commands(Group):
     """The group of ``COMMANDS``."""
@@ -45,6 +49,22 @@ class Commands(Group):
         found: click.Command = getattr(importlib.import_module(f"phantom_messenger.cli.{module}"), name)
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See ``click.Group``."""
+        ctx.invoked_subcommand = args[0]  # click says so after its module was loaded only
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See ``click.Command``. Ctrl-C ends a command while it begins as it does later."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if ctx.invoked_subcommand not in _UNTIL_CTRL_C:
+                raise
+            ctx.exit(0)
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="phantom")
@@ -54,6 +74,8 @@ def phantom() -> None:
 
 def main() -> None:
     """Run the command line; usage errors are one line and exit code 2."""
+    if "serve" not in sys.argv[1:2]:  # which holds nothing yet that it would have to close
+        signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A message that this terminal cannot show must not stop anything.
@@ -91,6 +113,11 @@ def main() -> None:
         click.echo(f"phantom: {type(error).__name__}; this is a bug: set PHANTOM_DEBUG=1 to see where", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(*_: object) -> NoReturn:
+    """End as a command does that is running: what is open is closed."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _drop_output() -> None:

@@ -283,9 +283,11 @@ class Client:
         if self._hub.is_online:
             return
         if failed is not None and failed.busy:
-            raise RelayBusy(f"the relay at {self.server} lets nobody in just now: {failed.reason}", failed.retry_after)
+            raise RelayBusy(
+                f"the relay at {self.server} lets nobody in just now because {failed.reason}", failed.retry_after
+            )
         reason = no_answer(self.server) if failed is None else failed.reason
-        raise RelayUnreachable(f"the relay at {self.server} cannot be reached: {reason}")
+        raise RelayUnreachable(f"the relay at {self.server} cannot be reached because {reason}")
 
     async def wait_published(self, timeout: float | None = None, *, attempts: int | None = None) -> None:
         """Wait until the relay has this identity's prekeys, so that others can write to it.

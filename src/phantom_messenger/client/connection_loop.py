@@ -16,6 +16,7 @@ from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
 from phantom_messenger.client.profile import audience_of
+from phantom_messenger.client.reconnecting import quoted
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 from phantom_messenger.client.translate import translated
 
@@ -150,7 +151,7 @@ class ConnectionLoop:
         except ConnectionClosed as closed:
             code = None if closed.rcvd is None else closed.rcvd.code
             reason = "" if closed.rcvd is None else closed.rcvd.reason
-            return code, reason or "the connection was lost"
+            return code, quoted(reason) if reason else "the connection was lost"
         except VaultError as error:
             return None, str(error)  # a full disk passes, as an outage does
         finally:

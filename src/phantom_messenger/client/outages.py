@@ -31,7 +31,7 @@ _OTHER_NAME: Final = frozenset({62, 64})
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _SECURE: Final = {"ws": "wss", "http": "https"}
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_PLAIN: Final = "no answer; is it ws://, without TLS?"
+_PLAIN: Final = "it does not answer; is it ws://, without TLS?"
 
 
 class Outage(NamedTuple):
@@ -70,7 +70,7 @@ async def outage(url: str, error: Exception) -> Outage:
 
 def no_answer(url: str) -> str:
     """Said when time has run out."""
-    return _PLAIN if url.startswith("wss:") else "no answer"
+    return _PLAIN if url.startswith("wss:") else "it does not answer"
 
 
 def _answered(url: str, error: Answered) -> Outage:
@@ -168,12 +168,13 @@ def _day(moment: dt.datetime) -> str:
 
 def _why(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        return "unknown host name; check it and the network"
+        return "its host name is unknown; check the name and the network"
     # Several addresses of one name come as one error, whose text names them all.
     numbers = {error.errno} if error.errno else {int(found) for found in re.findall(r"\[Errno (\d+)\]", str(error))}
     if errno.ECONNREFUSED in numbers:
-        return "connection refused; check that the relay is running and the port is right"
+        return "the connection was refused; check that the relay is running and the port is right"
     if len(numbers) == 1:
         (number,) = numbers
-        return one_line((error.strerror or errno.errorcode.get(number, "the connection failed")).lower())
-    return "no route to it; check the network"
+        cause = error.strerror or errno.errorcode.get(number, "no reason given")
+        return f"the connection failed ({one_line(cause.lower())})"
+    return "there is no route to it; check the network"

@@ -18,7 +18,7 @@ each time. It passes only when somebody repairs it."""
 
 _REFUSALS: Final[dict[str, str]] = {
     Reason.AUDIENCE: "the relay does not answer to the host name you used; ask its operator for the right address",
-    Reason.RATE: "too many logins from here",
+    Reason.RATE: "there were too many logins from here",
     Reason.OVERLOAD: "the relay is overloaded",
     Reason.STORAGE: "the relay cannot store logins at the moment",
 }
@@ -76,7 +76,7 @@ class Reconnecting:
         wait = event.retry_after
         self.retry_after = self._later() if wait is None else asked(wait, wait, longest=LONGEST_LOGIN_MS)
         self._is_reported = True
-        return self._offline(_REFUSALS.get(event.code, one_line(event.reason).rstrip(".")), busy=is_busy)
+        return self._offline(_REFUSALS.get(event.code, quoted(event.reason)), busy=is_busy)
 
     def disconnected(
         self, code: int | None, reason: str, *, is_in: bool, retry_after: float | None, busy: bool
@@ -113,3 +113,8 @@ class Reconnecting:
             reason = f"{reason}; retrying in {span(wait)}"
         seconds = None if wait is None else wait / 1000
         return ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason, busy=busy, retry_after=seconds)
+
+
+def quoted(text: str) -> str:
+    """What a relay gives as its reason, as a part of a sentence."""
+    return f"the relay said '{one_line(text).rstrip('.')}'"

@@ -388,7 +388,7 @@ class SQLiteMailboxes:
                 (now, entry),
             )
             self._delete(entry)
-        log(Event.ITEMS_SET_ASIDE, count=len(entries))
+        log(Event.ITEMS_QUARANTINED, count=len(entries))
 
     def _insert(
         self, identity: tuple[int, ItemKind, str, str], item: NewItem, now: int, mark: int | None
