@@ -3,19 +3,15 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from client_samples import KEY, Device, Town, fast_folder, pass_time, raw_rows, settle
+from client_samples import KEY, Device, Town, fast_folder, pass_time, settle
+from erasure_watch import Leftover, Watch
 
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.sqlite.scrub import Scrubber
 from support.amounts import amount
-from support.markers import is_unused
 from support.simulated import SECOND, World
-
-PIECE = 16
-"""Bytes of a sealed record that are looked for: they are as good as random."""
 
 VAULTS = [0, 9, 15, *range(16, amount(18, 2_000))]
 LIVES = range(amount(3, 60))
@@ -25,41 +21,6 @@ LIVES = range(amount(3, 60))
 def folder(tmp_path: Path) -> Iterator[Path]:
     with fast_folder(tmp_path) as found:
         yield found
-
-
-class Leftover(NamedTuple):
-    """A piece of a sealed value that was to be gone."""
-
-    file: str
-    at: int
-    is_stale: bool
-    """It stands where SQLite keeps nothing."""
-
-
-class Watch:
-    """All sealed values that a vault ever held."""
-
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
-        self._seen: set[bytes] = set()
-
-    def look(self) -> None:
-        """Remember what it holds now."""
-        self._seen |= {row[4] for row in raw_rows(self._vault)}
-
-    def leftovers(self) -> list[Leftover]:
-        """What the files hold of values that the vault does not hold any more; one place in each file for each."""
-        gone = self._seen - {row[4] for row in raw_rows(self._vault)}
-        assert gone
-        found = []
-        for file in self._vault.path.parent.glob(f"{self._vault.path.name}*"):
-            content = file.read_bytes()
-            for value in gone:
-                pieces = (value[start : start + PIECE] for start in range(0, len(value) - PIECE, PIECE))
-                places = [at for piece in pieces if (at := content.find(piece)) >= 0]
-                if places:
-                    found.append(Leftover(file.name, places[0], all(is_unused(content, at) for at in places)))
-        return found
 
 
 def come_and_go(vault: Vault, watch: Watch, seed: int) -> None:

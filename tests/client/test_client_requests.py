@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from client_samples import Device, Town, moved, pass_time, raw_rows, settle, with_field
+from client_samples import Device, Town, fast_folder, moved, pass_time, raw_rows, settle, with_field
+from erasure_watch import Watch
 
 from phantom_messenger.client import records, requests
 from phantom_messenger.client.client import Client
@@ -16,7 +17,7 @@ from phantom_messenger.client.records import ReceivedRecord, RequestRecord
 from phantom_messenger.client.requests import KEEP_MS, MAX_MESSAGES, Requests
 from phantom_messenger.client.status import DeliveryState, MessageEvent, RequestEvent, Trust
 from phantom_messenger.crypto import ratchet
-from support.people import Frame, base64_text, flipped
+from support.people import Frame, base64_text, canonical, flipped
 from support.simulated import HOUR, MINUTE, SECOND
 
 
@@ -235,6 +236,44 @@ def test_beyond_the_bounds_of_all_the_oldest_of_the_fullest_gives_way(
     town.device("one more").login().send(bob, "hello")
     settle(*town.made)
     assert sorted(request.waiting for request in bob.messenger.requests()) == [1, 1, 1], "Mallory has given way"
+
+
+@pytest.mark.parametrize("end", ["gives way", "grows old", "stays"])  # the last one is the control
+def test_nothing_stays_of_a_request_that_was_looked_at_and_is_gone(
+    make_world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    with fast_folder(tmp_path) as folder:
+        town = Town(make_world(), folder)
+        mallory, bob = strangers(town)
+        mallory.send(bob, "words to be gone")
+        settle(mallory, bob)
+        assert [record.text for record in bob.messenger.look(mallory.id)] == ["words to be gone"]
+        watch = Watch(bob.vault)
+        watch.look()
+        match end:
+            case "gives way":
+                monkeypatch.setattr(requests, "MAX_STRANGERS", 0)
+                town.device("newcomer").login().send(bob, "hello")
+                settle(*town.made)
+            case "grows old":
+                town.world.clock.advance(KEEP_MS)
+        pass_time(10 * SECOND, bob)
+        readable = repr([(kind, str(record)) for kind, record in decrypted(bob)])
+        assert ("words to be gone" in readable) is (end == "stays")
+        assert [entry.text for entry in bob.messenger.history(mallory.id)] == ["words to be gone"] * (end == "stays")
+        if end != "stays":
+            assert watch.leftovers() == []
+        (again,) = [frame for frame in bob.received if frame["type"] == "MESSAGE"][:1]
+        bob.down.append(canonical(again))
+        bob.step_down()
+        assert [one.contact.user_id for one in bob.messenger.requests()] == [mallory.id] * (end == "stays")
+        town.close()
+
+
+def decrypted(device: Device) -> list[tuple[str, object]]:
+    """All that a profile holds, by kind."""
+    kinds = {row[0] for row in device.vault._connection.execute("SELECT DISTINCT kind FROM records")}
+    return [(kind, record) for kind in sorted(kinds) for _, record in device.vault.all(kind, object)]
 
 
 @pytest.mark.parametrize("is_counted", [True, False], ids=["as it is", "control"])

@@ -121,6 +121,13 @@ class Inbox:
         self._receipts.put(tx, sender, message_id, "delivered", now)
         return True
 
+    def erase(self, tx: Transaction, sender: str, message_id: str) -> None:
+        """Leave nothing of a stranger's text that was looked at and not let in, but that it has come."""
+        name = records.key(sender, message_id)
+        found = self._vault.find(records.RECEIVED, name, ReceivedRecord)
+        if found is not None and found.text is not None:
+            tx.delete(records.RECEIVED, name)
+
     def due_again(self, sender: str, message_id: str, now: int) -> str:
         """The status with which to acknowledge a message that arrived again, '' if none; not too often."""
         name = records.key(sender, message_id)

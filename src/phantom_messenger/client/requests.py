@@ -188,13 +188,18 @@ class Requests:
     def forget(self, tx: Transaction, now: int) -> None:
         """Erase what has waited too long."""
         for record in self._vault.overdue(records.REQUEST, now, RequestRecord):
-            self.drop(tx, record.sender, record.message_id)
+            self._erase(tx, record.sender, record.message_id)
+
+    def _erase(self, tx: Transaction, sender: str, message_id: str) -> None:
+        """It does not wait any more, and nothing of it stays, though it was looked at."""
+        self.drop(tx, sender, message_id)
+        self._inbox.erase(tx, sender, message_id)
 
     def _make_room(self) -> None:
         while len(self.senders()) > MAX_STRANGERS or self._total() > MAX_TOTAL_BYTES:
             fullest = max(self.senders(), key=lambda sender: sum(one.size for one in self._kept[sender].values()))
             with self._vault.transaction() as tx:
-                self.drop(tx, fullest, next(iter(self._kept[fullest])))
+                self._erase(tx, fullest, next(iter(self._kept[fullest])))
 
     def _total(self) -> int:
         return sum(one.size for kept in self._kept.values() for one in kept.values())
