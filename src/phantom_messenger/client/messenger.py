@@ -88,8 +88,9 @@ class Messenger:
         self._blocking = Blocking(self._stores, self._sending)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
         self._reconnecting = Reconnecting()
-        self.presence = Presence(vault, self.user_id, self._sending)
+        self.presence = Presence(vault, self.user_id)
         """What others may learn of what this user does."""
+        self._sending.visibility.is_absent = self.presence.looks_absent
         self._events: list[Event] = []
         self._link: Link | None = None
         self._clock_warned: int | None = None
@@ -288,18 +289,24 @@ class Messenger:
     def tell_presence(self, status: frames.PresenceStatus) -> None:
         """What one wants to be shown as from now on: over connections too, and as soon as the relay takes it."""
         self.presence.want(status)
-        self._send_pending()
+        self._presence_changed()
 
     def change_settings(self, **changes: bool) -> Settings:
         """Change what others may learn; see ``SettingsStore.change``."""
         after = self.presence.change(**changes)
-        self._send_pending()
+        self._presence_changed()
         return after
+
+    def _presence_changed(self) -> None:
+        self._sending.visibility.is_absent = self.presence.looks_absent
+        self._send_pending()
 
     def tell_typing(self, peer: str) -> None:
         """Say that one is writing to somebody. Lost while offline, for then it means nothing."""
-        if (link := self._open_link) is not None:
-            self.presence.typing(link, self._monotonic(), peer)
+        link, now, typing = self._open_link, self._monotonic(), self.presence.typing(peer)
+        # It leaves room for what matters more.
+        if link is not None and typing is not None and self._sending.has_room(link, RateClass.PRESENCE, now):
+            self._send_presence(link, typing, now)
 
     def want_key(self, peer: str) -> None:
         """Ask for somebody's key, although one looks absent."""
@@ -308,9 +315,8 @@ class Messenger:
 
     def ask_presence(self, peer: str) -> None:
         """Ask what a contact is doing; the answer is an event."""
-        link, now = self._open_link, self._monotonic()
-        if link is not None and self._sending.may_send(link, RateClass.PRESENCE, now):
-            link.send(frames.Presence(payload=frames.PresencePayload(user_id=peer), timestamp=0), now)
+        if (link := self._open_link) is not None:
+            self._send_presence(link, self.presence.question(peer), self._monotonic())
 
     def block(self, peer: str) -> None:
         """Keep a user away; see ``Blocking``."""
@@ -493,10 +499,19 @@ class Messenger:
             return
         now = self._now()
         self._prekey_upload.tick(link, now.monotonic)
-        self.presence.tick(link, now.monotonic)
+        announcement = self.presence.to_announce()
+        if announcement is not None and self._send_presence(link, announcement, now.monotonic):
+            self.presence.announced()
         self._stores.acks.tick(link, now.monotonic)
         self._blocking.tick(link, now.monotonic)
         self._report(self._sending.send_pending(link, now))
+
+    def _send_presence(self, link: Link, frame: frames.Presence, now: int) -> bool:
+        """Send it unless there were too many; whether it was sent."""
+        if not self._sending.may_send(link, RateClass.PRESENCE, now):
+            return False
+        link.send(frame, now)
+        return True
 
 
 def _identity_of(vault: Vault, random: Callable[[int], bytes]) -> IdentityRecord:

@@ -4,18 +4,11 @@ What the user wants to be shown as holds over connections: a session that is to 
 feature ``absent`` of AUTH.
 """
 
-from typing import Any
-
-from msgspec import UNSET
-
 from phantom_messenger.client.conversations import conversation_id
-from phantom_messenger.client.link import Link
-from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.settings import Settings, SettingsStore
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.frames import PresenceStatus
-from phantom_messenger.wire.limits import RateClass
+from phantom_messenger.wire.frames import PresencePayload, PresenceStatus
 
 
 class Presence:
@@ -24,16 +17,13 @@ class Presence:
     Args:
         vault: holds the settings.
         own_id: one's user id.
-        sending: counts frames, and keeps still while one looks absent.
     """
 
-    def __init__(self, vault: Vault, own_id: str, sending: Sending) -> None:
+    def __init__(self, vault: Vault, own_id: str) -> None:
         self._store = SettingsStore(vault)
         self._own_id = own_id
-        self._sending = sending
         self._wanted = PresenceStatus.ONLINE
         self._is_announced = True
-        sending.visibility.is_absent = self.looks_absent
 
     @property
     def settings(self) -> Settings:
@@ -53,40 +43,42 @@ class Presence:
         """Change what others may learn; errors as ``SettingsStore.change``."""
         before = self._shown
         self._store.change(**changes)
-        self._show(before)
+        self._note_change(before)
         return self.settings
 
     def want(self, status: PresenceStatus) -> None:
         """Be shown as this from now on, as far as the settings let others see anything."""
         before = self._shown
         self._wanted = status
-        self._show(before)
+        self._note_change(before)
 
-    def _show(self, before: PresenceStatus) -> None:
+    def _note_change(self, before: PresenceStatus) -> None:
         self._is_announced = self._is_announced and self._shown is before
-        self._sending.visibility.is_absent = self.looks_absent
 
     def connected(self) -> bool:
         """A connection begins; whether its session is to look absent from the start."""
         self._is_announced = self._shown is not PresenceStatus.IDLE
         return self.looks_absent
 
-    def tick(self, link: Link, now: int) -> None:
-        """Tell the relay what it does not know yet, as soon as it takes it."""
-        if not self._is_announced and self._sending.may_send(link, RateClass.PRESENCE, now):
-            self._is_announced = True
-            self._say(link, now, self._shown)
+    def to_announce(self) -> frames.Presence | None:
+        """What the relay does not know yet; ``announced`` once it was sent."""
+        return None if self._is_announced else _frame(PresencePayload(status=self._shown))
 
-    def typing(self, link: Link, now: int, peer: str) -> None:
-        """Say that one is writing to somebody, if that may be said and leaves room for what matters more."""
-        may_say = self.settings.typing and not self.looks_absent
-        if (
-            may_say
-            and self._sending.has_room(link, RateClass.PRESENCE, now)
-            and self._sending.may_send(link, RateClass.PRESENCE, now)
-        ):
-            self._say(link, now, PresenceStatus.TYPING, conversation_id(self._own_id, peer))
+    def announced(self) -> None:
+        """The relay was told."""
+        self._is_announced = True
 
-    def _say(self, link: Link, now: int, status: PresenceStatus, conversation: Any = UNSET) -> None:
-        payload = frames.PresencePayload(status=status, conversation_id=conversation)
-        link.send(frames.Presence(payload=payload, timestamp=0), now)
+    def typing(self, peer: str) -> frames.Presence | None:
+        """What says that one is writing to somebody, if that may be said."""
+        if not self.settings.typing or self.looks_absent:
+            return None
+        conversation = conversation_id(self._own_id, peer)
+        return _frame(PresencePayload(status=PresenceStatus.TYPING, conversation_id=conversation))
+
+    def question(self, peer: str) -> frames.Presence:
+        """What asks the relay what a contact is doing."""
+        return _frame(PresencePayload(user_id=peer))
+
+
+def _frame(payload: PresencePayload) -> frames.Presence:
+    return frames.Presence(payload=payload, timestamp=0)
