@@ -1,0 +1,129 @@
+"""Whether and when a client connects again, and what it says of a connection that has ended."""
+
+import pytest
+
+from phantom_messenger.client.link import LoginFailed
+from phantom_messenger.client.reconnecting import Reconnecting
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+
+ONLINE = ConnectionEvent(state=ConnectionState.ONLINE, reason="")
+
+
+def offline(reason: str, *, busy: bool = False, retry_after: float | None = None) -> ConnectionEvent:
+    return ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason, busy=busy, retry_after=retry_after)
+
+
+def dialled() -> Reconnecting:
+    """A program that has just reached a relay."""
+    made = Reconnecting()
+    assert made.dialling() == ConnectionEvent(state=ConnectionState.CONNECTING, reason="")
+    assert made.retry_after is None
+    made.connected()
+    return made
+
+
+def refusal(
+    code: str = "", *, reason: str = "No.", retry_after: int | None = None, is_final: bool | None = False
+) -> LoginFailed:
+    return LoginFailed(reason=reason, code=code, retry_after=retry_after, is_final=is_final)
+
+
+def test_outage_is_told_once_with_a_reason_that_is_safe_to_show() -> None:
+    made = dialled()
+    assert made.logged_in() == ONLINE
+    gone = made.disconnected(1001, "the relay\x1b is stopping", is_in=True, retry_after=None, busy=False)
+    assert gone == (True, [offline("the relay<001B> is stopping")])
+    assert made.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("code", "busy", "is_busy"), [(None, True, True), (4002, False, True), (4000, False, False), (None, False, False)]
+)
+def test_outage_says_whether_the_relay_is_busy(code: int | None, busy: bool, is_busy: bool) -> None:
+    gone = dialled().disconnected(code, "gone", is_in=False, retry_after=None, busy=busy)
+    assert gone == (True, [offline("gone", busy=is_busy)])
+
+
+@pytest.mark.parametrize(("seconds", "wait", "words"), [(1.5, 1_500, "2 seconds"), (7_200, 3_600_000, "60 minutes")])
+def test_address_that_asks_to_stay_away_is_heard_for_an_hour_at_most(seconds: float, wait: int, words: str) -> None:
+    made = dialled()
+    gone = made.disconnected(4001, "busy", is_in=False, retry_after=seconds, busy=True)
+    assert gone == (True, [offline(f"busy; retrying in {words}", busy=True, retry_after=wait / 1_000)])
+    assert made.retry_after == wait
+    made.connected()
+    assert made.retry_after is None
+
+
+def test_reason_for_which_a_connection_was_given_up_is_told_instead_of_its_end() -> None:
+    made = dialled()
+    assert made.left("nothing came for a minute") == offline("nothing came for a minute")
+    assert made.disconnected(None, "closed", is_in=True, retry_after=None, busy=False) == (True, [])
+    again = made.disconnected(None, "unreachable", is_in=False, retry_after=None, busy=False)
+    assert again == (True, [offline("unreachable")])
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence", "is_busy"),
+    [
+        (
+            "audience",
+            "the relay does not answer to the host name you used; ask its operator for the right address",
+            False,
+        ),
+        ("rate", "too many logins from here", True),
+        ("overload", "the relay is overloaded", True),
+        ("storage", "the relay cannot store logins at the moment", True),
+        ("quota", "Wait<000A> a while", True),
+        ("of later", "Wait<000A> a while", False),
+    ],
+)
+def test_login_that_may_succeed_later_is_told_and_tried_again_late(code: str, sentence: str, is_busy: bool) -> None:
+    made = dialled()
+    found = made.login_failed(refusal(code, reason="Wait\n a while."))
+    assert found == offline(f"{sentence}; retrying in 60 seconds", busy=is_busy, retry_after=60)
+    assert made.retry_after == 60_000
+    assert made.disconnected(4001, "refused", is_in=False, retry_after=None, busy=False) == (True, [])
+    assert made.retry_after == 60_000
+
+
+def test_login_that_is_to_wait_waits_as_long_as_the_relay_says() -> None:
+    made = dialled()
+    found = made.login_failed(refusal("of later", reason="Soon.", retry_after=2_000))
+    assert found == offline("Soon; retrying in 2 seconds", busy=True, retry_after=2)
+
+
+def test_refused_identity_is_the_end() -> None:
+    made = dialled()
+    found = made.login_failed(refusal("identity", reason="Go\n away.", is_final=True))
+    assert found == ConnectionEvent(state=ConnectionState.REFUSED, reason="Go<000A> away.")
+    assert made.retry_after is None
+    assert made.disconnected(4001, "refused", is_in=False, retry_after=None, busy=False) == (False, [])
+    assert made.retry_after is None
+
+
+def test_program_that_moves_to_another_relay_begins_anew() -> None:
+    made = dialled()
+    made.logged_in()
+    made.disconnected(4003, "at odds", is_in=True, retry_after=None, busy=False)
+    assert made.retry_after == 60_000
+    made.moved(has_left=False)
+    assert made.retry_after is None
+    made.disconnected(4003, "at odds", is_in=False, retry_after=None, busy=False)
+    assert made.retry_after == 60_000
+    made.moved(has_left=True)
+    assert made.disconnected(None, "closed", is_in=True, retry_after=None, busy=False) == (True, [])
+    made.connected()
+    assert made.login_failed(refusal(is_final=None)).state is ConnectionState.REFUSED
+
+
+def test_login_elsewhere_and_a_deleted_account_end_it() -> None:
+    made = dialled()
+    why = "the same identity logged in elsewhere"
+    gone = made.disconnected(1008, "replaced", is_in=True, retry_after=None, busy=False)
+    assert gone == (False, [ConnectionEvent(state=ConnectionState.REPLACED, reason=why)])
+    made = dialled()
+    made.is_deleting = True
+    assert not made.disconnected(None, "lost", is_in=True, retry_after=None, busy=False)[0]
+    assert not made.is_deleted
+    assert not made.disconnected(1000, "account deleted", is_in=True, retry_after=None, busy=False)[0]
+    assert made.is_deleted
