@@ -62,6 +62,13 @@ def test_four_wrong_characters_never_pass(user_id: str) -> None:
         assert not passes("".join(text))
 
 
+@pytest.mark.parametrize("user_id", SOME)
+def test_id_that_was_copied_with_its_surroundings_or_in_capitals_is_read(user_id: str) -> None:
+    written = written_id(user_id)
+    assert plain_id(f" {written}\n") == plain_id(written.upper()) == user_id
+    assert looks_written(written)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -89,6 +96,7 @@ def test_what_is_no_written_id_comes_back_as_it_is(text: str) -> None:
 def test_claimed_id_has_no_written_form() -> None:
     claimed = base64.b64encode(bytes(16)).decode()
     assert written_id(claimed) == claimed
+    assert written_id("no base64") == "no base64"
     assert short_id(SOME[0]) == written_id(SOME[0])[:11] + "…"
 
 
@@ -96,6 +104,14 @@ def test_id_of_another_length_or_filled_up_with_ones_is_refused() -> None:
     groups = decode(written_id(SOME[0]))[1]
     assert not passes(encode("ph", [*groups[:-1], groups[-1] | 1]))
     assert passes(encode("ph", groups))
+
+
+@pytest.mark.parametrize("count", [0, 32, 43])
+def test_id_of_another_program_that_is_as_long_is_refused(count: int) -> None:
+    text = encode("ph1" + "q" * (51 - count), [0] * count)
+    assert len(text) == len(written_id(SOME[0]))
+    with pytest.raises(InvalidUserId, match="not a user ID"):
+        plain_id(text)
 
 
 # BIP 350, Test vectors for Bech32m
@@ -107,6 +123,7 @@ VALID = [
     "11llllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllludsr8",
     "split1checkupstagehandshakeupstreamerranterredcaperredlc445v",
     "?1v759aa",
+    encode("!~", [31]),
 ]
 INVALID = [
     "\x201xj0phk",
@@ -122,6 +139,9 @@ INVALID = [
     "M1VUXWEZ",
     "16plkw9",
     "1p2gdwpf",
+    "an84characterslonghumanreadablepartthatcontainsthetheexcludedcharactersbioandnumber11d6pts4",
+    encode("", [1]),
+    encode("\x7f", [1]),
 ]
 
 

@@ -51,6 +51,14 @@ CODED = {
 @pytest.mark.parametrize("text", SHOWN.values(), ids=SHOWN)
 def test_what_people_write_is_shown(text: str) -> None:
     assert printable(text) == text
+    if not set(text) & {"\n", "\t"}:
+        assert one_line(text) == text
+
+
+def test_long_sentence_of_a_relay_is_cut() -> None:
+    assert one_line("x" * 300) == "x" * 300
+    assert one_line("x" * 301) == "x" * 300 + "…"
+    assert one_line("\u200b" * 301) == "<200B>" * 300 + "…"
 
 
 @pytest.mark.parametrize(("text", "shown"), CODED.values(), ids=CODED)

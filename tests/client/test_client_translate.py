@@ -34,6 +34,7 @@ FAULTS: dict[str, tuple[Callable[[], Exception], type[PhantomError]]] = {
     "no files left": (lambda: OSError(errno.EMFILE, "Too many open files"), VaultError),
     "bytes that are no record": (lambda: msgspec.DecodeError("no"), VaultDamaged),
     "a key that is none": (lambda: InvalidKey("no"), VaultDamaged),
+    "a path with a NUL": (lambda: ValueError("embedded null byte"), UsageError),
     "half a character": (lambda: UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), UsageError),
 }
 SITES = ["get", "has", "all", "position", "newest", "oldest", "transaction"]
@@ -143,6 +144,14 @@ def test_methods_that_are_not_guarded_let_it_out(tmp_path: Path, monkeypatch: py
             monkeypatch.setattr(kind, name, bare)
     leaks = run(foreign(tmp_path, FAULTS["a damaged page"][0], monkeypatch))
     assert len(leaks) >= 8, leaks
+
+
+@pytest.mark.parametrize("kind", [Client, Contacts])
+def test_what_is_guarded_keeps_its_name_and_its_words(kind: type) -> None:
+    for name in public(kind):
+        found = vars(kind)[name]
+        assert found.__doc__, name
+        assert isinstance(found, property) or (found.__name__ == name and inspect.unwrap(found) is not found)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

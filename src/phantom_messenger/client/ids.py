@@ -71,7 +71,7 @@ def plain_id(text: str) -> str:
         raw = _ungrouped(groups)
     except ValueError:
         raise InvalidUserId("this ID has a wrong character; copy it again") from None
-    if prefix != PREFIX or len(raw) != ID_BYTES:
+    if prefix != PREFIX:  # else its length says that it has 32 bytes
         raise InvalidUserId("this is not a user ID; ask your contact for the output of 'phantom id'")
     return base64.b64encode(raw).decode()
 
@@ -135,9 +135,9 @@ def _ungrouped(groups: list[int]) -> bytes:
     """The bytes of groups of five bits.
 
     Raises:
-        ValueError: what fills up the last group is not zeros, or a whole group.
+        ValueError: what fills up the last group is not zeros.
     """
     rest = len(groups) * _BITS % 8
-    if rest >= _BITS or (rest and groups[-1] & ((1 << rest) - 1)):
+    if rest and groups[-1] & ((1 << rest) - 1):
         raise ValueError("it is filled up wrongly")
     return bytes(_regrouped(groups, _BITS, 8)[: len(groups) * _BITS // 8])
