@@ -123,7 +123,7 @@ def test_login_elsewhere_and_a_deleted_account_end_it() -> None:
     assert gone == (False, [ConnectionEvent(state=ConnectionState.REPLACED, reason=why)])
     made = dialled()
     made.is_deleting = True
-    assert not made.disconnected(None, "lost", is_in=True, retry_after=None, busy=False)[0]
-    assert not made.is_deleted
+    ends = [made.disconnected(code, "gone", is_in=True, retry_after=None, busy=False)[0] for code in (1000, None)]
+    assert (ends, made.is_deleted) == ([False, False], False)
     assert not made.disconnected(1000, "account deleted", is_in=True, retry_after=None, busy=False)[0]
     assert made.is_deleted
