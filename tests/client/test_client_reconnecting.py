@@ -70,11 +70,11 @@ def test_reason_for_which_a_connection_was_given_up_is_told_instead_of_its_end()
             "the relay does not answer to the host name you used; ask its operator for the right address",
             False,
         ),
-        ("rate", "too many logins from here", True),
+        ("rate", "there were too many logins from here", True),
         ("overload", "the relay is overloaded", True),
         ("storage", "the relay cannot store logins at the moment", True),
-        ("quota", "Wait<000A> a while", True),
-        ("of later", "Wait<000A> a while", False),
+        ("quota", "the relay said 'Wait<000A> a while'", True),
+        ("of later", "the relay said 'Wait<000A> a while'", False),
     ],
 )
 def test_login_that_may_succeed_later_is_told_and_tried_again_late(code: str, sentence: str, is_busy: bool) -> None:
@@ -89,7 +89,7 @@ def test_login_that_may_succeed_later_is_told_and_tried_again_late(code: str, se
 def test_login_that_is_to_wait_waits_as_long_as_the_relay_says() -> None:
     made = dialled()
     found = made.login_failed(refusal("of later", reason="Soon.", retry_after=2_000))
-    assert found == offline("Soon; retrying in 2 seconds", busy=True, retry_after=2)
+    assert found == offline("the relay said 'Soon'; retrying in 2 seconds", busy=True, retry_after=2)
 
 
 def test_refused_identity_is_the_end() -> None:
