@@ -104,15 +104,14 @@ def test_refused_identity_is_the_end() -> None:
 def test_program_that_moves_to_another_relay_begins_anew() -> None:
     made = dialled()
     made.logged_in()
-    made.disconnected(4003, "at odds", is_in=True, retry_after=None, busy=False)
-    assert made.retry_after == 60_000
-    made.moved(has_left=False)
-    assert made.retry_after is None
-    made.disconnected(4003, "at odds", is_in=False, retry_after=None, busy=False)
-    assert made.retry_after == 60_000
-    made.moved(has_left=True)
+    waits = []
+    for has_left in (False, True):
+        made.disconnected(4003, "at odds", is_in=True, retry_after=None, busy=False)
+        waits.append(made.retry_after)
+        made.moved(has_left=has_left)
+        waits.append(made.retry_after)
+    assert waits == [60_000, None, 60_000, None]
     assert made.disconnected(None, "closed", is_in=True, retry_after=None, busy=False) == (True, [])
-    made.connected()
     assert made.login_failed(refusal(is_final=None)).state is ConnectionState.REFUSED
 
 
