@@ -1,15 +1,18 @@
 """WebSocket frames as the relay reads them: headers are judged before a byte of payload is kept.
 
-``websockets`` unmasks whole frames. But a header says how much will follow, and waiting
-for that before judging means having made room for it.
+``websockets`` reads whole frames. But a header says how much will follow, and waiting for that before
+judging means having made room for it. So headers are read here, and of the library only its unmasking is needed.
 """
 
-from collections.abc import Callable, Generator
-from typing import Final, NamedTuple, cast
-
-from websockets.frames import Frame
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from phantom_messenger.wire.limits import MAX_HALF_BYTES
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # an installation without compiled parts
+    from websockets.utils import apply_mask
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -85,28 +88,9 @@ def read_header(data: bytes | memoryview) -> Header | None:
     return Header(opcode, fin, size, length) if len(data) >= size else None
 
 
-def read_payload(frame: bytes) -> bytes:
-    """The unmasked payload of a client's frame, which is complete and has a header that was judged."""
-    parser = Frame.parse(_reader_of(frame), mask=True)
-    try:
-        next(parser)
-    except StopIteration as finished:
-        return bytes(cast("Frame", finished.value).data)
-    raise ValueError("the frame is not complete")
-
-
-def _reader_of(data: bytes) -> Callable[[int], Generator[None, None, bytes]]:
-    """What the library reads with: it would yield to wait for bytes, but all of them are here."""
-    at = 0
-
-    def read_exact(count: int) -> Generator[None, None, bytes]:
-        nonlocal at
-        at += count
-        if at > len(data):
-            yield
-        return data[at - count : at]
-
-    return read_exact
+def read_payload(frame: bytes, header: Header) -> bytes:
+    """The unmasked payload of a client's frame, which is complete and has this header."""
+    return apply_mask(frame[header.size :], frame[header.size - _MASK_BYTES : header.size])
 
 
 class PartialMessages:

@@ -1,7 +1,7 @@
 """The relay's end of a WebSocket: a socket and the frames on it, once the handshake is over (``upgrade``, ``http``).
 
-Headers are judged before payloads are kept (``framing``); ``websockets`` parses and serializes
-frames. Every byte to the client goes through ``_write``, so that all that waits for a client is
+Headers are judged before payloads are kept (``framing``); ``websockets`` reads and writes the contents
+of control frames. Every byte to the client goes through ``_write``, so that all that waits for a client is
 counted, and nothing is read from a client that does not read.
 """
 
@@ -295,7 +295,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             if self._missing:
                 return end
             frame, self._frame = bytes(self._frame), bytearray()
-        payload = read_payload(frame)
+        payload = read_payload(frame, header)
         if header.is_control:
             self._handle_control(header.opcode, payload)
         else:
