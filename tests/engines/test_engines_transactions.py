@@ -188,3 +188,24 @@ def test_failure_does_not_end_the_store(box: SQLiteStore) -> None:
         append(box, message(f"good {number}"))
     assert len(waiting(box)) == 20
     assert run(box, lambda tx: tx.directory.public_key(ALICE)) == key_of(ALICE)
+
+
+@pytest.mark.parametrize("again", [False, pytest.param(True, id="control")])
+def test_statement_is_prepared_once_whatever_its_values(box: SQLiteStore, *, again: bool) -> None:
+    connection = box._connection
+    if again:
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 0)
+    prepared: list[int] = []
+
+    def note(operation: int, *_: str | None) -> int:
+        prepared.append(operation)
+        return apsw.SQLITE_OK
+
+    connection.authorizer = note
+    for number, user in enumerate((ALICE, BOB, CAROL)):
+        prepared.clear()
+        append(box, message(str(number), user), to=user)
+        assert len(waiting(box, user)) == 1
+        assert acknowledge(box, str(number), user, user)
+        run(box, lambda tx, user=user: (tx.directory.contacts(user), tx.prekeys.counts(user)))  # type: ignore[misc]
+    assert bool(prepared) is again

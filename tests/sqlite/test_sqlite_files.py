@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from phantom_messenger.sqlite import files
-from phantom_messenger.sqlite.database import NewerVersion, migrate, new_file, set_pragmas
+from phantom_messenger.sqlite.database import NewerVersion, configure, migrate, new_file
 from phantom_messenger.sqlite.errors import is_corruption, is_out_of_space
 
 OPEN = Path("/proc/self/fd")
@@ -77,9 +77,9 @@ def test_new_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pragmas_sync_commits_and_overwrite_what_is_deleted(tmp_path: Path) -> None:
+def test_commits_are_synced_and_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "a.db"))
-    set_pragmas(connection)
+    configure(connection)
     found = {name: connection.pragma(name) for name in ("journal_mode", "synchronous", "secure_delete", "temp_store")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "temp_store": 2}
 

@@ -22,7 +22,7 @@ from phantom_messenger.client.errors import NoProfile, VaultDamaged, VaultError,
 from phantom_messenger.client.vault_file import FORMAT
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
-from phantom_messenger.sqlite.database import set_pragmas
+from phantom_messenger.sqlite.database import configure
 from phantom_messenger.sqlite.errors import is_corruption
 from phantom_messenger.sqlite.scrub import Scrubber
 
@@ -490,7 +490,7 @@ class Vault:
             raise VaultError(f"{self.path} was written by a newer version of Phantom Messenger; install that version")
         if version < FORMAT:
             raise VaultDamaged(f"{self.path} holds nothing; restore it from a backup, or delete it to start over")
-        set_pragmas(connection)
+        configure(connection)
 
     def _unlock(self, secret: Secret) -> None:
         meta: dict[str, bytes] = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())  # type: ignore[arg-type] # the schema's types

@@ -39,7 +39,7 @@ from phantom_messenger.engines.sqlite.tables import Tables, Work
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AnyCommand, CommandFailed
 from phantom_messenger.sqlite import files
-from phantom_messenger.sqlite.database import NewerVersion, new_file, set_pragmas
+from phantom_messenger.sqlite.database import NewerVersion, configure, new_file
 from phantom_messenger.sqlite.errors import is_out_of_space
 from phantom_messenger.sqlite.scrub import Scrubber
 
@@ -414,7 +414,7 @@ class SQLiteStore:
         connection.set_busy_timeout(_BUSY_MS)
         if self._vfs is not None:
             connection.pragma("locking_mode", "exclusive")
-        set_pragmas(connection)
+        configure(connection)
         connection.pragma("foreign_keys", "on")
         connection.wal_autocheckpoint(self._reserve.log_pages)
         try:
