@@ -91,6 +91,17 @@ def found_in_files(folder: Path, *needles: bytes) -> list[tuple[str, bytes]]:
 # --- without a relay --------------------------------------------------------------
 
 
+def publication_of(prekeys: PreKeyStore, *, one_time: int, kem: int, now: int) -> Publication:
+    """A publication at once, however long it takes; arguments as ``PreKeyStore.publication``."""
+    steps = prekeys.publication(one_time=one_time, kem=kem, now=now)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: Publication = end.value
+            return made
+
+
 class Party:
     """Somebody's identity, prekeys and conversations on a vault, with no relay at all."""
 
@@ -101,7 +112,7 @@ class Party:
         self.raw_id = self.identity.peer.user_id
         self.id = base64.b64encode(self.raw_id).decode()
         self._open()
-        self.published: Publication = self.prekeys.publication(one_time=95, kem=22, now=0)
+        self.published: Publication = publication_of(self.prekeys, one_time=95, kem=22, now=0)
         self._handed_out = 0
         self._texts = 0
 

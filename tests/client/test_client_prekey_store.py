@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_samples import DAY, KEY, Party, randomness, raw_rows
+from client_samples import DAY, KEY, Party, publication_of, randomness, raw_rows
 
 from phantom_messenger.client import records
 from phantom_messenger.client.prekey_store import (
@@ -77,7 +77,7 @@ COUNTS = [(0, 0, 100, 25), (24, 25, 76, 0), (99, 24, 1, 1), (100, 25, 0, 0), (15
 def test_publication_fills_up_what_the_relay_has(
     chain: PreKeyStore, one_time: int, kem: int, new_one_time: int, new_kem: int
 ) -> None:
-    publication = chain.publication(one_time=one_time, kem=kem, now=0)
+    publication = publication_of(chain, one_time=one_time, kem=kem, now=0)
     assert (len(publication.one_time), len(publication.kem)) == (new_one_time, new_kem)
 
 
@@ -88,7 +88,7 @@ def test_publication_fits_what_a_relay_takes() -> None:
 
 
 def test_every_prekey_has_an_id_of_its_own_and_a_signature(chain: PreKeyStore) -> None:
-    publication = chain.publication(one_time=0, kem=0, now=0)
+    publication = publication_of(chain, one_time=0, kem=0, now=0)
     one_time, kem = ids(publication)
     numbers = [*one_time, *kem, publication.signed.id, publication.last_resort.id]
     assert len(set(numbers)) == 127
@@ -106,7 +106,7 @@ def test_ids_rise_over_all_publications_and_lives_of_the_program(tmp_path: Path)
     for now in (1_750_000_000_000, 1_750_000_000_000, 1_750_600_000_000, 1_700_000_000_000):
         vault = Vault(path, KEY)
         chain = PreKeyStore(vault, identity, randomness(f"{now}"))
-        publication = chain.publication(one_time=0, kem=0, now=now)
+        publication = publication_of(chain, one_time=0, kem=0, now=now)
         chain.published(publication)
         numbers = sorted([*ids(publication)[0], *ids(publication)[1]])
         assert numbers[0] > highest
@@ -118,18 +118,18 @@ def test_ids_rise_over_all_publications_and_lives_of_the_program(tmp_path: Path)
 def test_ids_after_a_restored_backup_are_above_those_that_were_lost_with_it(tmp_path: Path) -> None:
     vault = Vault(tmp_path / "chain.vault", KEY)
     chain = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("chain"))
-    old = chain.publication(one_time=0, kem=0, now=1_750_000_000_000)
+    old = publication_of(chain, one_time=0, kem=0, now=1_750_000_000_000)
     chain.published(old)
     vault.close()
     backup = vault.path.read_bytes()
     vault = Vault(vault.path, KEY)
     chain = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("later"))
-    lost = chain.publication(one_time=0, kem=0, now=1_750_000_600_000)
+    lost = publication_of(chain, one_time=0, kem=0, now=1_750_000_600_000)
     vault.close()
     vault.path.write_bytes(backup)
     vault = Vault(vault.path, KEY)
     chain = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("again"))
-    fresh = chain.publication(one_time=0, kem=0, now=1_750_086_400_000)
+    fresh = publication_of(chain, one_time=0, kem=0, now=1_750_086_400_000)
     assert fresh.signed == old.signed
     assert min(ids(fresh)[0]) > max(ids(lost)[0] + ids(lost)[1])
     vault.close()
@@ -137,8 +137,8 @@ def test_ids_after_a_restored_backup_are_above_those_that_were_lost_with_it(tmp_
 
 @pytest.mark.parametrize("now", [2**32 * 1_000, 2**53 - 1])
 def test_clock_that_was_wrong_once_does_not_spoil_the_ids_for_ever(chain: PreKeyStore, now: int) -> None:
-    chain.published(chain.publication(one_time=0, kem=0, now=now))
-    publication = chain.publication(one_time=0, kem=0, now=1_750_000_000_000)
+    chain.published(publication_of(chain, one_time=0, kem=0, now=now))
+    publication = publication_of(chain, one_time=0, kem=0, now=1_750_000_000_000)
     numbers = [*ids(publication)[0], *ids(publication)[1], publication.signed.id, publication.last_resort.id]
     assert max(numbers) < 2**32
 
@@ -154,12 +154,12 @@ DUE = {
 
 @pytest.mark.parametrize(("left", "due"), DUE.values(), ids=DUE)
 def test_publication_is_due_when_few_are_left(chain: PreKeyStore, left: dict[str, int], due: bool) -> None:
-    assert is_due(chain, chain.publication(one_time=0, kem=0, now=0), 0, **left) is due
+    assert is_due(chain, publication_of(chain, one_time=0, kem=0, now=0), 0, **left) is due
 
 
 def test_publication_is_due_when_the_relay_has_another_or_none(chain: PreKeyStore) -> None:
     assert chain.due(one_time=100, kem=25, signed_id=None, last_resort_id=None, now=0)
-    publication = chain.publication(one_time=0, kem=0, now=0)
+    publication = publication_of(chain, one_time=0, kem=0, now=0)
     signed, last_resort = publication.signed.id, publication.last_resort.id
     for found in ((None, last_resort), (signed, None), (signed + 1, last_resort), (signed, last_resort + 1)):
         assert chain.due(one_time=100, kem=25, signed_id=found[0], last_resort_id=found[1], now=0)
@@ -169,27 +169,27 @@ def test_publication_is_due_when_the_relay_has_another_or_none(chain: PreKeyStor
 
 
 def test_keys_that_were_not_confirmed_are_used_again(chain: PreKeyStore) -> None:
-    first = chain.publication(one_time=0, kem=0, now=0)
-    second = chain.publication(one_time=0, kem=0, now=1)
+    first = publication_of(chain, one_time=0, kem=0, now=0)
+    second = publication_of(chain, one_time=0, kem=0, now=1)
     assert ids(first) == ids(second)
     assert (first.signed, first.last_resort.public) == (second.signed, second.last_resort.public)
-    assert ids(chain.publication(one_time=60, kem=20, now=2)) == (ids(first)[0][:40], ids(first)[1][:5])
+    assert ids(publication_of(chain, one_time=60, kem=20, now=2)) == (ids(first)[0][:40], ids(first)[1][:5])
 
 
 def test_confirmed_keys_are_not_published_again(chain: PreKeyStore) -> None:
-    first = chain.publication(one_time=0, kem=0, now=0)
+    first = publication_of(chain, one_time=0, kem=0, now=0)
     chain.published(first)
-    second = chain.publication(one_time=20, kem=5, now=1)
+    second = publication_of(chain, one_time=20, kem=5, now=1)
     assert set(ids(first)[0]).isdisjoint(ids(second)[0])
     assert set(ids(first)[1]).isdisjoint(ids(second)[1])
     assert (len(second.one_time), len(second.kem)) == (80, 20)
 
 
 def test_confirming_one_publication_leaves_another_unconfirmed(chain: PreKeyStore) -> None:
-    part = chain.publication(one_time=90, kem=20, now=0)
-    whole = chain.publication(one_time=0, kem=0, now=1)
+    part = publication_of(chain, one_time=90, kem=20, now=0)
+    whole = publication_of(chain, one_time=0, kem=0, now=1)
     chain.published(part)
-    again = chain.publication(one_time=0, kem=0, now=2)
+    again = publication_of(chain, one_time=0, kem=0, now=2)
     assert ids(again)[0][:90] == ids(whole)[0][10:]
     assert set(ids(part)[0]).isdisjoint(ids(again)[0])
 
@@ -197,11 +197,11 @@ def test_confirming_one_publication_leaves_another_unconfirmed(chain: PreKeyStor
 def test_prekeys_survive_the_program(tmp_path: Path) -> None:
     path, identity, source = tmp_path / "chain.vault", OwnIdentity(bytes(32)), randomness("chain")
     vault = Vault(path, KEY)
-    first = PreKeyStore(vault, identity, source).publication(one_time=0, kem=0, now=0)
+    first = publication_of(PreKeyStore(vault, identity, source), one_time=0, kem=0, now=0)
     vault.close()
     vault = Vault(path, KEY)
     chain = PreKeyStore(vault, identity, source)
-    assert ids(chain.publication(one_time=0, kem=0, now=0)) == ids(first)
+    assert ids(publication_of(chain, one_time=0, kem=0, now=0)) == ids(first)
     signed, one_time, kem = chain.named_in(header(first, place=3))
     assert signed == first.signed
     assert one_time == first.one_time[3]
@@ -214,12 +214,12 @@ def test_prekeys_survive_the_program(tmp_path: Path) -> None:
 
 
 def test_signed_prekey_and_last_resort_are_renewed_after_seven_days(chain: PreKeyStore) -> None:
-    first = chain.publication(one_time=0, kem=0, now=0)
+    first = publication_of(chain, one_time=0, kem=0, now=0)
     assert not is_due(chain, first, WEEK)
-    same = chain.publication(one_time=100, kem=25, now=WEEK)
+    same = publication_of(chain, one_time=100, kem=25, now=WEEK)
     assert (same.signed.id, same.last_resort.id) == (first.signed.id, first.last_resort.id)
     assert is_due(chain, first, WEEK + 1)
-    second = chain.publication(one_time=100, kem=25, now=WEEK + 1)
+    second = publication_of(chain, one_time=100, kem=25, now=WEEK + 1)
     assert second.signed.id != first.signed.id
     assert second.signed.pair != first.signed.pair
     assert second.last_resort.public != first.last_resort.public
@@ -228,15 +228,15 @@ def test_signed_prekey_and_last_resort_are_renewed_after_seven_days(chain: PreKe
 
 
 def test_retired_prekeys_are_kept_seven_days_more_and_then_erased(chain: PreKeyStore) -> None:
-    first = chain.publication(one_time=0, kem=0, now=0)
+    first = publication_of(chain, one_time=0, kem=0, now=0)
     retired_at = WEEK + 1
-    chain.publication(one_time=100, kem=25, now=retired_at)
-    chain.publication(one_time=100, kem=25, now=retired_at + WEEK)
+    publication_of(chain, one_time=100, kem=25, now=retired_at)
+    publication_of(chain, one_time=100, kem=25, now=retired_at + WEEK)
     signed, _, kem = chain.named_in(header(first))
     assert signed == first.signed
     assert kem is not None
     assert kem.public == first.last_resort.public
-    chain.publication(one_time=100, kem=25, now=retired_at + WEEK + 1)
+    publication_of(chain, one_time=100, kem=25, now=retired_at + WEEK + 1)
     with pytest.raises(UnknownPreKey):
         chain.named_in(header(first))
     for sort, number in (("signed", first.signed.id), ("last-resort", first.last_resort.id)):
@@ -244,12 +244,12 @@ def test_retired_prekeys_are_kept_seven_days_more_and_then_erased(chain: PreKeyS
 
 
 def test_one_time_keys_are_kept_as_long_as_the_relay_may_hand_them_out(chain: PreKeyStore) -> None:
-    first = chain.publication(one_time=0, kem=0, now=0)
+    first = publication_of(chain, one_time=0, kem=0, now=0)
     chain.published(first)
     latest = first
     for week in range(1, 20):
         # Nobody asks for keys, so the relay still has all of them.
-        latest = chain.publication(one_time=100, kem=25, now=week * (WEEK + 1))
+        latest = publication_of(chain, one_time=100, kem=25, now=week * (WEEK + 1))
         chain.published(latest)
     handed_out = replace(header(latest), one_time_prekey_id=first.one_time[0].id, kem_prekey_id=first.kem[0].id)
     _, one_time, kem = chain.named_in(handed_out)
@@ -287,7 +287,7 @@ def test_handshake_finds_the_private_halves_that_it_names(owner: Party) -> None:
 
 
 def test_one_time_keys_are_erased_after_use_and_the_others_stay(chain: PreKeyStore) -> None:
-    publication = chain.publication(one_time=0, kem=0, now=0)
+    publication = publication_of(chain, one_time=0, kem=0, now=0)
     used = header(publication, place=0)
     consume(chain, used)
     for one_time, kem in ((used.one_time_prekey_id, 0), (0, used.kem_prekey_id)):
@@ -310,14 +310,14 @@ def test_one_time_keys_are_erased_after_use_and_the_others_stay(chain: PreKeySto
 
 @pytest.mark.parametrize("name", ["signed_prekey_id", "one_time_prekey_id", "kem_prekey_id"])
 def test_prekey_that_was_never_there_is_refused(chain: PreKeyStore, name: str) -> None:
-    named = header(chain.publication(one_time=0, kem=0, now=0), place=0)
+    named = header(publication_of(chain, one_time=0, kem=0, now=0), place=0)
     changed = {name: getattr(named, name) ^ 0x8000_0000}
     with pytest.raises(UnknownPreKey):
         chain.named_in(replace(named, **changed))
 
 
 def test_key_of_one_sort_is_not_taken_for_another(chain: PreKeyStore) -> None:
-    publication = chain.publication(one_time=0, kem=0, now=0)
+    publication = publication_of(chain, one_time=0, kem=0, now=0)
     named = header(publication, place=0)
     wrong = [
         replace(named, signed_prekey_id=publication.one_time[1].id),
@@ -332,11 +332,11 @@ def test_key_of_one_sort_is_not_taken_for_another(chain: PreKeyStore) -> None:
 def test_keys_that_the_relay_cannot_hold_any_more_go_after_90_days(chain: PreKeyStore) -> None:
     now = 1_750_000_000_000
     for _ in range(6):
-        chain.published(chain.publication(one_time=0, kem=0, now=now))
+        chain.published(publication_of(chain, one_time=0, kem=0, now=now))
     one_time = [record.id for record in chain._all() if record.sort == "one-time"]
     assert len(one_time) == 600
-    chain.publication(one_time=100, kem=25, now=now + 89 * DAY)
+    publication_of(chain, one_time=100, kem=25, now=now + 89 * DAY)
     assert len([record for record in chain._all() if record.sort == "one-time"]) == 600
-    chain.publication(one_time=100, kem=25, now=now + 91 * DAY)
+    publication_of(chain, one_time=100, kem=25, now=now + 91 * DAY)
     left = [record.id for record in chain._all() if record.sort == "one-time"]
     assert left == one_time[-MAX_ONE_TIME_PREKEYS:]

@@ -37,6 +37,9 @@ from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
 CLOCK_WARNING_MS: Final = 180_000
 """How far this machine's clock may be from the relay's without a warning: signed frames may be 5 minutes off."""
 
+PUBLISH_MS: Final = 5
+"""For how long prekeys are made at each time; nobody is to notice."""
+
 HISTORY_INDEX_MS: Final = 200
 """For how long a look at the history may enter messages in the index first, if many are not."""
 
@@ -417,6 +420,8 @@ class Messenger:
         self._report(self._housekeeping.tick(self._now()))
         if self._link is not None:
             self._handle(self._link, self._link.tick(self._monotonic()))
+        if (link := self._open_link) is not None:
+            self._publish(link)
         self._send_pending()
 
     def next_tick(self) -> int:
@@ -449,7 +454,8 @@ class Messenger:
                 case PongSeen():
                     self._stores.acks.answered(event.request)
                 case frames.PreKeyStatus():
-                    self._prekey_upload.handle(event, link, self._now())
+                    self._prekey_upload.handle(event, self._now())
+                    self._publish(link)
                 case frames.BlockDone():
                     self._blocking.done(event, self._monotonic())
                 case frames.Error():
@@ -474,6 +480,10 @@ class Messenger:
         elif self._clock_warned is None or abs(ahead - self._clock_warned) >= CLOCK_WARNING_MS:
             self._clock_warned = ahead
             self._events.append(notices.clock(ahead))
+
+    def _publish(self, link: Link) -> None:
+        """Go on with a publication of prekeys, if one is being made."""
+        self._prekey_upload.publish(link, self._monotonic(), self._housekeeping.within(PUBLISH_MS))
 
     def _refused(self, error: frames.Error) -> None:
         """Each part knows its own requests."""

@@ -1,6 +1,6 @@
 """One's own prekeys: made, published, renewed, and erased when used up or old."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 from phantom_messenger.client import records
@@ -32,6 +32,10 @@ LAST_CLOCK_ID: Final = 0xF000_0000
 
 MAX_AHEAD: Final = 30 * 86_400
 """How far a relay's highest id may be ahead of the seconds since 1970."""
+
+MADE_AT_ONCE: Final = 20
+KEM_MADE_AT_ONCE: Final = 8
+"""Prekeys that are made and stored in one step: some 4 ms."""
 
 SIGNED: Final = "signed"
 ONE_TIME: Final = "one-time"
@@ -98,8 +102,8 @@ class PreKeyStore:
             or kem < KEM_REFILL_BELOW
         )
 
-    def publication(self, *, one_time: int, kem: int, now: int) -> Publication:
-        """Make what is missing, store it, and return what to publish.
+    def publication(self, *, one_time: int, kem: int, now: int) -> Generator[None, None, Publication]:
+        """Make what is missing and store it, a few milliseconds' worth in each step; return what to publish.
 
         Keys that were made but whose publication was not confirmed are used again.
 
@@ -112,13 +116,19 @@ class PreKeyStore:
             self._prune(tx, now)
             signed = self._renewed(tx, SIGNED, now)
             last_resort = self._renewed(tx, LAST_RESORT, now)
-            one_times = self._fresh(tx, ONE_TIME, max(0, ONE_TIME_TARGET - one_time), now)
-            kems = self._fresh(tx, KEM, max(0, KEM_TARGET - kem), now)
+        one_times: list[PreKey] = []
+        for some in self._fresh(ONE_TIME, max(0, ONE_TIME_TARGET - one_time), now, at_once=MADE_AT_ONCE):
+            one_times += [PreKey(record.id, KeyPair.from_private(record.private)) for record in some]
+            yield
+        kems: list[KemPreKey] = []
+        for some in self._fresh(KEM, max(0, KEM_TARGET - kem), now, at_once=KEM_MADE_AT_ONCE):
+            kems += [KemPreKey.make(self._identity, record.id, record.private) for record in some]
+            yield
         return Publication(
             SignedPreKey.make(self._identity, signed.id, signed.private),
             KemPreKey.make(self._identity, last_resort.id, last_resort.private),
-            [PreKey(record.id, KeyPair.from_private(record.private)) for record in one_times],
-            [KemPreKey.make(self._identity, record.id, record.private) for record in kems],
+            one_times,
+            kems,
         )
 
     def published(self, publication: Publication) -> None:
@@ -179,9 +189,14 @@ class PreKeyStore:
             self._put(tx, current, retired_at=now)
         return self._make(tx, sort, now)
 
-    def _fresh(self, tx: Transaction, sort: str, count: int, now: int) -> list[PreKeyRecord]:
+    def _fresh(self, sort: str, count: int, now: int, *, at_once: int) -> Iterator[list[PreKeyRecord]]:
+        """So many that are not published, some at a time: those that are there, and then new ones."""
         waiting = [record for record in self._all() if record.sort == sort and not record.published][:count]
-        return waiting + [self._make(tx, sort, now) for _ in range(count - len(waiting))]
+        for start in range(0, count, at_once):
+            some = waiting[start : start + at_once]
+            with self._vault.transaction() as tx:
+                some += [self._make(tx, sort, now) for _ in range(min(at_once, count - start) - len(some))]
+            yield some
 
     def _make(self, tx: Transaction, sort: str, now: int) -> PreKeyRecord:
         size = 64 if sort in {KEM, LAST_RESORT} else 32
@@ -222,14 +237,15 @@ class PreKeyStore:
         )
 
     def _prune(self, tx: Transaction, now: int) -> None:
+        found = self._all()
         for sort in (ONE_TIME, KEM):
-            published = sorted(record.id for record in self._all() if record.sort == sort and record.published)
-            for record in self._all():
-                # The relay keeps so many of a kind, the newest: it cannot hand this one out any more.
-                is_gone = record.sort == sort and record.id in published[:-MAX_ONE_TIME_PREKEYS]
-                if is_gone and now - record.made_at > KEEP_HANDED_OUT_MS:
+            published = sorted(record.id for record in found if record.sort == sort and record.published)
+            # The relay keeps so many of a kind, the newest: it cannot hand these out any more.
+            gone = set(published[:-MAX_ONE_TIME_PREKEYS])
+            for record in found:
+                if record.sort == sort and record.id in gone and now - record.made_at > KEEP_HANDED_OUT_MS:
                     tx.delete(records.PREKEY, f"{sort}:{record.id}")
-        for record in self._all():
+        for record in found:
             if record.retired_at is not None and now - record.retired_at > KEEP_RETIRED_MS:
                 tx.delete(records.PREKEY, f"{record.sort}:{record.id}")
         signed = [record.made_at for record in self._all() if record.sort == SIGNED]

@@ -1,6 +1,7 @@
 """Prekeys at the relay: asked for after login and now and then, published when they run low or grow old."""
 
 import base64
+from collections.abc import Callable, Generator
 from typing import Final
 
 from msgspec import UNSET
@@ -31,6 +32,8 @@ class PreKeyUpload:
 
     def __init__(self, prekeys: PreKeyStore) -> None:
         self._prekeys = prekeys
+        self._being_made: tuple[Generator[None, None, Publication], bool] | None = None
+        """The steps that are left, and whether it replaces what the relay has."""
         self._under_way: tuple[str, Publication] | None = None
         self._query_at = 0
         self._query = ""
@@ -40,7 +43,7 @@ class PreKeyUpload:
 
     def connected(self, now: int) -> None:
         """A login is through: ask."""
-        self._under_way = None
+        self._being_made = self._under_way = None
         self._query_at = now
         self._left = MOST_AT_ONCE
         self.confirmed = False
@@ -53,11 +56,11 @@ class PreKeyUpload:
             self._query = link.send(frames.PreKeyStatusQuery(timestamp=0), now)
 
     def wait(self, now: int) -> int:
-        """Milliseconds until it is time."""
-        return max(0, self._query_at - now)
+        """Milliseconds until there is something to do."""
+        return 0 if self._being_made is not None else max(0, self._query_at - now)
 
-    def handle(self, frame: frames.PreKeyStatus, link: Link, now: Moment) -> None:
-        """The relay says what it has."""
+    def handle(self, frame: frames.PreKeyStatus, now: Moment) -> None:
+        """The relay says what it has; ``publish`` what it lacks."""
         if self._under_way is not None and frame.id == self._under_way[0]:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
@@ -79,12 +82,21 @@ class PreKeyUpload:
         self.confirmed = not is_due
         if is_due and self._left:
             self._left -= 1
-            publication = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent)
-            payload_out = _payload(publication, link, replace=replace)
-            request = link.send_signed(
-                frames.PreKeyPublish(payload=payload_out, signature="", timestamp=0), now.monotonic
-            )
-            self._under_way = request, publication
+            steps = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent)
+            self._being_made = steps, replace
+
+    def publish(self, link: Link, now: int, has_time: Callable[[], bool]) -> None:
+        """Make what the relay lacks: something, and more while there is time; and send it once it is whole."""
+        if self._being_made is None:
+            return
+        steps, replace = self._being_made
+        self._being_made = None
+        publication = _next_steps(steps, has_time)
+        if publication is None:
+            self._being_made = steps, replace
+            return
+        frame = frames.PreKeyPublish(payload=_payload(publication, link, replace=replace), signature="", timestamp=0)
+        self._under_way = link.send_signed(frame, now), publication
 
     def refused(self, error: frames.Error, now: int) -> bool:
         """An error has come; whether it was for a publication or the question before it."""
@@ -99,6 +111,18 @@ class PreKeyUpload:
         elif error.payload.code == ErrorCode.INTERNAL_ERROR or reason_of(error) == Reason.CLOCK:
             self._query_at = now + max(wait, SOON_MS)
         return is_publication
+
+
+def _next_steps(steps: Generator[None, None, Publication], has_time: Callable[[], bool]) -> Publication | None:
+    """Take at least one; what they have come to, if that was the last."""
+    try:
+        next(steps)
+        while has_time():
+            next(steps)
+    except StopIteration as end:
+        made: Publication = end.value
+        return made
+    return None
 
 
 def _payload(publication: Publication, link: Link, *, replace: bool) -> frames.PreKeyPublishPayload:
