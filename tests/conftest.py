@@ -1,5 +1,6 @@
 """Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from client_samples import Town, fast_folder
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Store
+from support.faults import Faults
 from support.letter import Letter, MakeLetter
 from support.passphrases import LEAST, REAL, stretch
 from support.people import Person
@@ -40,6 +42,16 @@ def _quick_passphrases() -> Iterator[None]:
 def real_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stretch passphrases as the product does."""
     stretch(REAL, monkeypatch.setattr)
+
+
+@pytest.fixture(autouse=True)
+def faults() -> Iterator[Faults]:
+    """Bugs that the relay reports of itself; a test that brings them about has to take them."""
+    made, logger = Faults(), logging.getLogger("phantom.relay")
+    logger.addHandler(made)
+    yield made
+    logger.removeHandler(made)
+    assert made.take() == [], "the relay has reported a bug of its own"
 
 
 @pytest.fixture

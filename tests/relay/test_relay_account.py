@@ -6,6 +6,7 @@ import pytest
 from phantom_messenger.engines.sqlite import SQLiteStore, execute
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.tables import Work
+from support.faults import Faults
 from support.people import Frame, Person, base64_text
 from support.simulated import SECOND, Client, MakeWorld, World
 
@@ -182,7 +183,7 @@ def test_frame_behind_a_deletion_is_dropped_quietly(
 
 @pytest.mark.parametrize("kind", ["MESSAGE", "KEY_EXCHANGE_INIT", "PREKEY_PUBLISH", "BLOCK"])
 def test_frame_behind_a_deletion_is_a_fault_without_the_check(
-    alice: Client, bob: Client, kind: str, caplog: pytest.LogCaptureFixture
+    alice: Client, bob: Client, kind: str, faults: Faults
 ) -> None:
     """The control."""
     bob.send(bob.person.publish([1, 2, 3]))
@@ -190,7 +191,7 @@ def test_frame_behind_a_deletion_is_a_fault_without_the_check(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "_is_current", lambda *_: True)
         alice.send(alice.person.account_delete(), BEHIND[kind](alice.person, bob.person))
-    assert any("unexpected" in message for message in caplog.messages)
+    assert faults.take()
 
 
 def test_what_an_old_key_still_sends_is_not_the_new_ones(make_world: MakeWorld) -> None:

@@ -10,6 +10,7 @@ from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay import signatures
 from phantom_messenger.relay.commands import AnyCommand
 from phantom_messenger.relay.ports import Verification
+from support.faults import Faults
 from support.people import Frame, base64_text, canonical, key_text
 from support.simulated import MakeWorld, World
 
@@ -152,7 +153,7 @@ def run_on(world: World) -> None:
         return
 
 
-def test_unexpected_failure_is_1007_or_closes_with_1011(fragile: World, broken: Broken) -> None:
+def test_unexpected_failure_is_1007_or_closes_with_1011(fragile: World, broken: Broken, faults: Faults) -> None:
     client = fragile.login("alice")
     broken.on = True
     client.put(client.person.message(client.person, id="request-1"))
@@ -160,14 +161,16 @@ def test_unexpected_failure_is_1007_or_closes_with_1011(fragile: World, broken: 
     answers = client.take()
     assert [answer["payload"]["code"] for answer in answers] == [1007] or client.close_code() == 1011
     assert "secret text" not in str(answers)
+    assert faults.take() == ["MemoryError"]
 
 
-def test_unexpected_failure_passes(fragile: World, broken: Broken) -> None:
+def test_unexpected_failure_passes(fragile: World, broken: Broken, faults: Faults) -> None:
     client = fragile.login("alice")
     broken.on = True
     client.put(client.person.message(client.person))
     run_on(fragile)
     broken.on = False
+    assert faults.take() == ["MemoryError"]
     again = client if client.close_code() is None else fragile.login("alice")
     again.take()
     assert {frame["type"] for frame in again.send(again.person.message(again.person))} == {"MESSAGE", "MESSAGE_ACK"}
@@ -193,7 +196,9 @@ class HalfBroken:
             return self._run(commands)
 
 
-def test_command_that_fails_is_1007_and_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_that_fails_is_1007_and_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, faults: Faults
+) -> None:
     half = HalfBroken(world)
     monkeypatch.setattr(world.store, "run", half)
     alice, bob = world.login("alice"), world.login("bob")
@@ -207,6 +212,7 @@ def test_command_that_fails_is_1007_and_stops_no_other(world: World, monkeypatch
     assert "secret text" not in str(answers)
     stored = [message["payload"]["messageId"] for index, message in enumerate(sent) if index % 3]
     assert [frame["payload"]["messageId"] for frame in bob.take("MESSAGE")] == stored
+    assert faults.take() == ["ZeroDivisionError"] * 3
 
 
 def test_messages_of_a_turn_in_which_the_disk_ran_full_can_all_be_sent_again(world: World) -> None:

@@ -6,6 +6,7 @@ from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 from phantom_messenger.relay.commands import Acknowledge
 from phantom_messenger.relay.records import ItemKind
+from support.faults import Faults
 from support.people import Frame
 from support.simulated import Client, World
 
@@ -328,7 +329,7 @@ def test_many_messages_that_a_socket_took_are_confirmed_a_few_at_once(
 
 
 def test_item_that_cannot_be_removed_keeps_no_others(
-    world: World, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+    world: World, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch, faults: Faults
 ) -> None:
     bob.drop()
     bob = world.login(bob.person, ack=False)
@@ -349,6 +350,7 @@ def test_item_that_cannot_be_removed_keeps_no_others(
     assert sorted(told[-39:]) == sorted(one["payload"]["messageId"] for one in messages if one is not messages[17])
     monkeypatch.undo()
     assert [frame["payload"]["messageId"] for frame in waits(world, bob)] == [stuck]
+    assert faults.take() == ["LookupError"], "of it alone"
 
 
 def test_client_without_acks_may_still_say_read(world: World, alice: Client, bob: Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from phantom_messenger.relay.commands import AnyCommand, Barrier, CommandFailed
 from phantom_messenger.relay.server import StoreThread
+from support.faults import Faults
 
 
 class DyingStore:
@@ -33,7 +34,7 @@ class DyingStore:
 
 
 def test_batch_of_a_dying_store_is_answered_logged_without_its_text_and_told_by_ready(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, faults: Faults
 ) -> None:
     async def main() -> None:
         store = DyingStore()
@@ -54,5 +55,5 @@ def test_batch_of_a_dying_store_is_answered_logged_without_its_text_and_told_by_
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(main())
-    assert "OSError" in caplog.text
+    assert faults.take() == ["OSError"]
     assert "secret text" not in caplog.text

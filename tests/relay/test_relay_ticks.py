@@ -4,6 +4,7 @@ import pytest
 
 from phantom_messenger.relay.outbox import OVERFLOW, STALL_MS, Outbox
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, IDLE_TIMEOUT_MS
+from support.faults import Faults
 from support.simulated import Client, World
 
 
@@ -21,7 +22,7 @@ def clients(world: World) -> list[Client]:
 
 
 def test_connection_that_fails_at_a_tick_ends_alone(
-    world: World, clients: list[Client], monkeypatch: pytest.MonkeyPatch
+    world: World, clients: list[Client], monkeypatch: pytest.MonkeyPatch, faults: Faults
 ) -> None:
     is_stalled = Outbox.is_stalled
 
@@ -36,6 +37,7 @@ def test_connection_that_fails_at_a_tick_ends_alone(
     assert clients[0].close_code() == 1011
     assert stranger.close_code() == 4000, "those behind it are looked at"
     assert [client.close_code() for client in clients[1:]] == [None, None]
+    assert faults.take() == ["OSError"]
 
 
 def test_too_much_that_waits_is_seen_at_a_tick_whoever_wrote_it(world: World, clients: list[Client]) -> None:

@@ -21,6 +21,7 @@ from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.pipeline import LEAST_HELP, AdmittedFrame, Pipeline, Steps
 from phantom_messenger.relay.ports import SignatureCheck
 from phantom_messenger.relay.verify_pool import VerifyPool
+from support.faults import Faults
 from support.people import Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import RelayProcess, StartRelay
@@ -153,7 +154,7 @@ def test_what_is_late_is_checked_here_and_answered_once() -> None:
     uvloop.run(scenario())
 
 
-def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.MonkeyPatch, faults: Faults) -> None:
     async def scenario() -> None:
         async with running(1) as helpers:
             os.kill(pids(helpers)[0], signal.SIGSTOP)
@@ -174,6 +175,7 @@ def test_check_that_fails_keeps_no_others_from_an_answer(monkeypatch: pytest.Mon
             assert [sum(verdicts) for verdicts in found] == [0, 9, 9]
 
     uvloop.run(scenario())
+    assert faults.take() == ["ValueError"]
 
 
 def test_process_that_does_not_start_is_tried_again_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
