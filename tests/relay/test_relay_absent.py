@@ -77,6 +77,20 @@ def test_she_sees_the_others(bob: Client) -> None:
     assert [frame["payload"]["status"] for frame in frames if frame["type"] == "PRESENCE"] == ["online"]
 
 
+def test_who_appears_while_it_is_stored_is_told_of(bob: Client) -> None:
+    world = bob.world
+    alice = log_in(world, "alice", ABSENT)
+    bob.send(bob.person.message(alice.person))
+    [message] = alice.take("MESSAGE")
+    world.writer.holding = True
+    alice.send(alice.person.ack(message, "read"))
+    alice.send(alice.person.presence("online"))
+    world.writer.holding = False
+    world.writer.run_held()
+    world.run()
+    assert statuses(bob) == ["read"]
+
+
 def test_absence_told_again_is_not_told(bob: Client) -> None:
     alice = log_in(bob.world, "alice", ABSENT)
     alice.send(alice.person.presence("offline"))

@@ -82,6 +82,156 @@ def test_connection_header_of_every_browser_is_understood(relay: RelayProcess, v
         assert raw.read().opcode == TEXT
 
 
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+"""The key of RFC 6455 section 1.3, and below what answers it."""
+
+USUAL = (
+    "Host: x",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    f"Sec-WebSocket-Key: {KEY}",
+)
+
+
+def judged(line: str, *fields: str, ready: bool = True) -> http.Answer | http.Upgrade:
+    """What is made of a request; fields replace the usual ones of the same name, ``Name-`` takes one out."""
+    names = {field.partition(":")[0].rstrip("-") for field in fields}
+    kept = [field for field in USUAL if field.partition(":")[0] not in names]
+    lines = [line, *kept, *(field for field in fields if ":" in field)]
+    request = http.read_request("\r\n".join(lines).encode("latin-1"))
+    if isinstance(request, http.Answer):
+        return request
+    return http.judge(request, Config(), ready=ready, version="1.2.3")
+
+
+def test_handshake_is_granted_as_rfc_6455_says() -> None:
+    found = judged(
+        "GET /ws?a=/b HTTP/1.1", "Host: relay.test:8080", "X-Forwarded-For: 192.0.2.1", "x-forwarded-for: ::1"
+    )
+    assert found == http.Upgrade(KEY, "relay.test:8080", "192.0.2.1,::1")
+    assert found.encode() == (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    )
+
+
+FIELDS = [f"X-{number}: a" for number in range(http.MAX_FIELDS)]
+REFUSED: dict[str, tuple[int, str, tuple[str, ...]]] = {
+    "GET /ws HTTP/1.1 x": (400, "bad request", ()),
+    "GET /ws": (400, "bad request", ()),
+    "G\x00T /ws HTTP/1.1": (400, "bad request", ()),
+    "GET /ws http/1.1": (400, "bad request", ()),
+    "GET /ws HTTP/2.0": (505, "HTTP/1.1 is needed", ()),
+    "GET /ws HTTP/0.9": (505, "HTTP/1.1 is needed", ()),
+    "GET /ws HTTP/1.0": (505, "HTTP/1.1 is needed", ()),
+    "GET  HTTP/1.1": (400, "bad request", ()),
+    "GET /a\x80 HTTP/1.1": (400, "bad request", ()),
+    "GET /ws HTTP/1.1 ": (400, "bad request", ()),
+    "POST /ws HTTP/1.1": (405, "method not allowed", ()),
+    "HEAD /ws HTTP/1.1": (405, "method not allowed", ()),
+    "POST /health HTTP/1.1": (405, "method not allowed", ()),
+    "POST /nowhere HTTP/1.1": (404, "not found", ()),
+    "GET /HEALTH HTTP/1.1": (404, "not found", ()),
+    "GET / HTTP/1.1": (404, "not found", ()),
+    "too many fields": (431, "request too large", (*FIELDS[: http.MAX_FIELDS - 4],)),
+    "a field that is none": (400, "bad request", ("no field", "X: \x00")),
+    "no host": (400, "bad request", ("Host-",)),
+    "two hosts": (400, "bad request", ("Host: x", "Host: x")),
+    "a body": (400, "a body is not expected", ("Content-Length: 10",)),
+    "a second length": (400, "a body is not expected", ("Content-Length: 0", "Content-Length: 1")),
+    "an encoding": (400, "a body is not expected", ("Transfer-Encoding: identity",)),
+    "no upgrade": (426, "this is a WebSocket", ("Upgrade-",)),
+    "another upgrade": (426, "this is a WebSocket", ("Upgrade: websockets",)),
+    "no connection": (426, "this is a WebSocket", ("Connection-",)),
+    "another version": (426, "WebSocket version 13 is needed", ("Sec-WebSocket-Version: 8",)),
+    "two versions": (
+        426,
+        "WebSocket version 13 is needed",
+        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13"),
+    ),
+    "no key": (400, "Sec-WebSocket-Key is not 16 bytes in base64", ("Sec-WebSocket-Key-",)),
+    "a long key": (
+        400,
+        "Sec-WebSocket-Key is not 16 bytes in base64",
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZTE=",),
+    ),
+    "no base64": (400, "Sec-WebSocket-Key is not 16 bytes in base64", (f"Sec-WebSocket-Key: !{KEY}",)),
+    "another origin": (403, "origin not allowed", ("Origin: http://y",)),
+    "two origins": (403, "origin not allowed", ("Origin: http://x", "Origin: http://x")),
+}
+
+
+@pytest.mark.parametrize(("what", "refusal"), REFUSED.items(), ids=REFUSED)
+def test_request_is_refused(what: str, refusal: tuple[int, str, tuple[str, ...]]) -> None:
+    status, sentence, fields = refusal
+    found = judged(what if "/" in what or "HTTP" in what else "GET /ws HTTP/1.1", *fields)
+    assert isinstance(found, http.Answer)
+    assert (found.status, found.content) == (status, {"error": sentence})
+
+
+GRANTED: dict[str, tuple[str, ...]] = {
+    "as many fields as are allowed": (*FIELDS[: http.MAX_FIELDS - 5],),
+    "an empty body": ("Content-Length: 0",),
+    "words in any case": ("upgrade: WebSocket", "connection: keep-alive , UPGRADE", "Upgrade-", "Connection-"),
+    "words in two lines": ("Connection: keep-alive", "Connection: upgrade"),
+    "a page of its own": ("Origin: http://x",),
+}
+
+
+@pytest.mark.parametrize("fields", GRANTED.values(), ids=GRANTED)
+def test_handshake_may_have(fields: tuple[str, ...]) -> None:
+    assert isinstance(judged("GET /ws HTTP/1.1", *fields), http.Upgrade)
+
+
+@pytest.mark.parametrize(
+    ("line", "ready", "status", "content"),
+    [
+        ("GET /health HTTP/1.1", False, 200, {"status": "ok", "version": "1.2.3"}),
+        ("HEAD /health HTTP/1.0", True, 200, {"status": "ok", "version": "1.2.3"}),
+        ("GET http://x/health?y HTTP/1.1", True, 200, {"status": "ok", "version": "1.2.3"}),
+        ("GET /ready HTTP/1.1", True, 200, {"status": "ready"}),
+        ("GET /ready HTTP/1.1", False, 503, {"status": "not ready"}),
+    ],
+)
+def test_plain_request_is_answered(line: str, ready: bool, status: int, content: dict[str, str]) -> None:
+    found = judged(line, ready=ready)
+    assert isinstance(found, http.Answer)
+    assert (found.status, found.content) == (status, content)
+    head, _, body = found.encode().partition(b"\r\n\r\n")
+    assert json.loads(body) == content
+    assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
+    assert found.encode(head_only=True) == head + b"\r\n\r\n"
+
+
+def test_request_of_http_1_0_needs_no_host() -> None:
+    assert isinstance(judged("GET /health HTTP/1.0", "Host-"), http.Answer)
+    assert judged("GET /health HTTP/1.0", "Host-") == judged("GET /health HTTP/1.0")
+    assert judged("GET /health HTTP/1.0", "Host: x", "Host: y") == http.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "told"),
+    [
+        ("POST /ws HTTP/1.1", (), {"Allow": "GET"}),
+        ("PUT /ready HTTP/1.1", (), {"Allow": "GET, HEAD"}),
+        ("GET /ws HTTP/1.1", ("Upgrade-",), {"Connection": "Upgrade, close", "Upgrade": "websocket"}),
+        (
+            "GET /ws HTTP/1.1",
+            ("Sec-WebSocket-Version: 12",),
+            {"Connection": "Upgrade, close", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        ),
+    ],
+    ids=["method of /ws", "method of the others", "no upgrade", "version"],
+)
+def test_refusal_says_what_would_be_right(line: str, fields: tuple[str, ...], told: dict[str, str]) -> None:
+    found = judged(line, *fields)
+    assert isinstance(found, http.Answer)
+    assert found.fields == told
+    head = found.encode(head_only=True).decode()
+    assert all(f"\r\n{name}: {value}\r\n" in head for name, value in told.items())
+
+
 # --- origin -----------------------------------------------------------------------
 
 FOREIGN = [

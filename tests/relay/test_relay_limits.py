@@ -3,6 +3,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from phantom_messenger.relay import signatures
+from phantom_messenger.relay.commands import TakeLimits
 from phantom_messenger.relay.config import Config
 from support.people import Frame, Person, base64_text, canonical, key_text
 from support.simulated import MINUTE, SECOND, Client, MakeWorld, World
@@ -160,6 +161,26 @@ def test_sixth_login_of_a_user_is_refused_from_any_address(world: World) -> None
     client = world.connect("alice")
     assert client.ask(client.auth())["payload"]["code"] == 1003
     assert client.close_code() == 4002
+
+
+def test_limits_outlive_a_restart(world: World) -> None:
+    for _ in range(5):
+        world.login("alice")
+    world.relay.stop(lambda: None)
+    world.run()
+    [kept] = world.store.run([TakeLimits()])
+    again = World(Config(), store=world.store, clock=world.clock, kept_limits=kept)
+    client = again.connect("alice")
+    assert client.ask(client.auth())["payload"]["code"] == 1003
+    again.login("bob")
+    again.clock.advance(MINUTE)
+    again.login("alice")
+
+
+def test_relay_that_has_counted_nothing_keeps_no_limits(world: World) -> None:
+    world.relay.stop(lambda: None)
+    world.run()
+    assert world.store.run([TakeLimits()]) == [None]
 
 
 def test_failed_logins_count(world: World) -> None:

@@ -192,6 +192,22 @@ def test_handler_goes_on_with_each_result_in_order(bench: Bench) -> None:
     assert bench.results == [("a 1", "a 2"), ("b 1", "b 2")]
 
 
+def test_next_command_of_a_handler_waits_for_the_batch_that_is_under_way(bench: Bench) -> None:
+    def steps() -> Steps:
+        yield Put(result=1)  # type: ignore[misc]
+        bench.results.append((yield Put(result=2)))  # type: ignore[misc]
+
+    bench.pipeline.run(steps())
+    bench.turns.run()
+    bench.disk.finish()
+    bench.store(1)
+    bench.turns.run()
+    assert bench.disk.batches == [1, 1], "the writer has one batch at a time"
+    bench.finish()
+    assert bench.disk.batches == [1, 1, 1]
+    assert bench.results == [2, 0]
+
+
 def test_handler_that_raises_stops_no_other(bench: Bench) -> None:
     def failing() -> Steps:
         yield Put(result=None)  # type: ignore[misc]

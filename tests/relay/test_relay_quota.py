@@ -9,6 +9,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import quota
 from phantom_messenger.relay.commands import Block, Blocked, CommandFailed
 from phantom_messenger.relay.config import MEGABYTE, Config
+from phantom_messenger.relay.delivery_receipts import RECEIPT_BYTES
 from phantom_messenger.relay.handlers import handle
 from phantom_messenger.relay.handlers.account import BLOCK_BYTES
 from phantom_messenger.relay.pipeline import AdmittedFrame
@@ -365,6 +366,32 @@ def test_bytes_of_strangers_are_shared_by_address_too(small: World) -> None:
     assert reasons(newcomer.send(newcomer.person.message(bob, encrypted=BIG))) == []
     senders = [item.sender for item in small.peek(lambda tx: tx.mailboxes.read(bob.id, 0, 1 << 30, 0)).items]
     assert senders == [mallory.person.id] * 3 + [newcomer.person.id]
+
+
+def test_receipts_of_a_client_without_acks_count_if_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phantom_messenger.relay.config.MEGABYTE", 20_000)
+    world = World(Config(**RATES, address_megabytes_a_day=1))  # type: ignore[arg-type]
+    alice, bob = world.login("alice"), world.login("bob", address=HERE)
+    world.befriend(alice, bob)
+    bob.drop()
+    world.login(bob.person, ack=False, address=HERE)
+    for number in range(50):
+        stranger = world.login(f"stranger {number}")
+        stranger.send(stranger.person.message(bob.person))
+        stranger.drop()
+    statuses: list[str] = []
+    for _ in range(3):  # each from an address of its own
+        alice = world.login(alice.person)
+        for _ in range(15):
+            alice.put(alice.person.message(bob.person))
+            world.run()
+            frames = alice.take("MESSAGE_ACK")
+            statuses += [frame["payload"]["status"] for frame in frames]
+            alice.send(*(alice.person.confirm(frame["seq"]) for frame in frames if "seq" in frame))
+    assert statuses.count("accepted") == 45
+    assert statuses[:20] == ["accepted", "delivered"] * 10, "strangers are sent no receipts"
+    assert 20 < statuses.count("delivered") <= 20_000 // RECEIPT_BYTES
+    world.close()
 
 
 # --- what is given back -----------------------------------------------------------

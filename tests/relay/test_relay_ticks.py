@@ -1,11 +1,17 @@
 """What is looked at once a second, for every connection, whatever one of them does."""
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
+from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.relay.commands import AnyCommand, Expire, FindIdleAccounts, ForgetHandouts, SaveClock
 from phantom_messenger.relay.outbox import OVERFLOW, STALL_MS, Outbox
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, IDLE_TIMEOUT_MS
 from support.faults import Faults
-from support.simulated import Client, World
+from support.simulated import HOUR, MINUTE, Client, World
 
 
 def ticks(world: World, milliseconds: int) -> None:
@@ -14,6 +20,63 @@ def ticks(world: World, milliseconds: int) -> None:
         world.clock.advance(1_000)
         world.relay.tick()
         world.run()
+
+
+@pytest.fixture
+def noted(world: World, monkeypatch: pytest.MonkeyPatch) -> list[AnyCommand]:
+    """What is stored from now on."""
+    found: list[AnyCommand] = []
+    world.run()
+    run = world.store.run
+
+    def noting(commands: Sequence[AnyCommand]) -> list[Any]:
+        found.extend(commands)
+        return run(commands)
+
+    monkeypatch.setattr(world.store, "run", noting)
+    return found
+
+
+def test_chores_are_done_as_often_as_they_are_due(
+    world: World, noted: list[AnyCommand], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", "phantom.relay"):
+        started = world.clock.wall
+        ticks(world, HOUR + 1_000)
+    kinds = Counter(type(command) for command in noted)
+    assert kinds == {Expire: 3_601, SaveClock: 60, ForgetHandouts: 60, FindIdleAccounts: 2}
+    assert [line.split(":")[0] for line in caplog.messages] == ["status"] * 60
+    saved = [command.snapshot.wall for command in noted if isinstance(command, SaveClock)]
+    assert saved == [started + number * MINUTE for number in range(1, 61)]
+
+
+def test_clock_is_saved_at_once_when_it_was_set(world: World, noted: list[AnyCommand]) -> None:
+    saved: list[ClockSnapshot] = []
+    for jump in (0, 1_000, 1, 0, -1_001, 0, -1_000, 0):
+        world.clock.wall += jump
+        ticks(world, 1_000)
+        saved += [command.snapshot for command in noted if isinstance(command, SaveClock)]
+        if jump in {1, -1_001}:
+            assert saved.pop() == world.clock.snapshot()
+        noted.clear()
+    assert saved == [], "a second is no jump"
+
+
+def test_sweep_that_fails_is_tried_again_after_10_seconds(world: World, noted: list[AnyCommand]) -> None:
+    world.writer.full = True
+    ticks(world, 25_000)
+    assert [type(command) for command in noted].count(Expire) == 3
+    world.writer.full = False
+    noted.clear()
+    ticks(world, 15_000)
+    assert [type(command) for command in noted].count(Expire) == 10
+
+
+def test_stopping_saves_the_clock(world: World, noted: list[AnyCommand]) -> None:
+    world.clock.advance(500)
+    world.relay.stop(lambda: None)
+    world.run()
+    assert noted == [SaveClock(snapshot=world.clock.snapshot())]
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from phantom_messenger.relay import signatures
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Verification
+from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
 from support.people import Frame, Person, canonical
@@ -252,6 +253,7 @@ class World:
         store: what it keeps its mail in; in memory if left out.
         verify: how it checks signatures; the real way if left out.
         clock: goes on from another world, if given.
+        kept_limits: what the last relay's limits have counted.
     """
 
     def __init__(
@@ -261,6 +263,7 @@ class World:
         store: SQLiteStore | None = None,
         verify: Verification = signatures.verify,
         clock: Clock | None = None,
+        kept_limits: KeptLimits | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.turns = Turns()
@@ -273,6 +276,7 @@ class World:
             schedule=self.turns,
             verify=verify,
             writer=self.writer,
+            kept_limits=kept_limits,
         )
         self._addresses = 0
         if not self.relay.names:
