@@ -1,0 +1,333 @@
+"""One connection of the relay and what its client sends, frame by frame, without a socket."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import pytest
+
+from phantom_messenger.relay import websocket
+from phantom_messenger.relay.framing import PartialMessages
+from phantom_messenger.relay.session import Session
+from phantom_messenger.relay.websocket import MAX_DISCARDED, WebSocketConnection
+from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
+from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
+
+LIMIT: Final = 300
+RESPONSE: Final = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+class Wire:
+    """A transport that shows what was done with it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.writes = 0
+        self.flow = "reading"
+        self.ended = ""
+
+    def write(self, data: bytes) -> None:
+        assert not self.ended
+        self.written += data
+        self.writes += 1
+
+    def take(self) -> bytes:
+        """What was written since the last look."""
+        written, self.written, self.writes = self.written, b"", 0
+        return written
+
+    def pause_reading(self) -> None:
+        self.flow = "paused"
+
+    def resume_reading(self) -> None:
+        self.flow = "reading"
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_extra_info(self, name: str) -> "Wire":
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *_: object) -> None: ...
+
+
+class Anybody:
+    """A session whose messages may be so large."""
+
+    most_bytes = LIMIT
+
+
+class Client:
+    """A connection, the client's side of it, and what the relay was told."""
+
+    def __init__(self, early: bytes = b"") -> None:
+        self.told: list[Any] = []
+        self.wire = Wire()
+        self.partial = PartialMessages()
+        self.connection = WebSocketConnection(self, "192.0.2.1", "relay.test", self.partial)
+        closed = lambda: self.told.append("closed")  # noqa: E731
+        self.connection.open(cast("asyncio.Transport", self.wire), RESPONSE, early, closed)
+        assert self.wire.protocol is self.connection
+        assert self.wire.take() == RESPONSE
+        assert self.told.pop(0) == ("192.0.2.1", "relay.test")
+
+    def connect(self, connection: WebSocketConnection, *, address: str, host: str) -> Session:  # noqa: ARG002
+        self.told.append((address, host))
+        return cast("Session", Anybody())
+
+    def receive(self, session: Session, text: bytes) -> None:  # noqa: ARG002
+        self.told.append(text)
+
+    def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002
+        self.told.append(("binary", data))
+
+    def writable(self, session: Session) -> None:  # noqa: ARG002
+        self.told.append("writable")
+
+    def disconnected(self, session: Session) -> None:  # noqa: ARG002
+        self.told.append("disconnected")
+
+    def send(self, *frames: bytes, at_once: int = 8_192) -> list[Any]:
+        """Let these arrive, so many bytes at once; what the relay was told of them."""
+        data = b"".join(frames)
+        for first in range(0, len(data), at_once):
+            part = data[first : first + at_once]
+            self.connection.get_buffer(-1)[: len(part)] = part
+            self.connection.buffer_updated(len(part))
+        told, self.told = self.told, []
+        return told
+
+    @property
+    def held(self) -> int:
+        """Bytes of incomplete messages, as all connections count them."""
+        return sum(self.partial._held.values())
+
+    def closed_with(self) -> tuple[int, str]:
+        """The close frame that was written, which is the last thing."""
+        written = self.wire.take()
+        assert written[0] == 0x80 | CLOSE
+        assert written[1] == len(written) - 2
+        return int.from_bytes(written[2:4]), written[4:].decode()
+
+
+def unmasked(opcode: int, payload: bytes) -> bytes:
+    return frame(opcode, payload, masked=False)
+
+
+def in_loop(act: Callable[[Client], None]) -> None:
+    """Do something with a client while an event loop runs."""
+
+    async def main() -> None:
+        act(Client())
+
+    asyncio.run(main())
+
+
+PIECES = [1, 3, 8_192]
+
+
+@pytest.mark.parametrize("at_once", PIECES)
+def test_messages_arrive_whole_and_in_order(at_once: int) -> None:
+    def act(client: Client) -> None:
+        sent = [
+            frame(TEXT, b"one"),
+            frame(TEXT, b"t", fin=False),
+            frame(PING, b"between"),
+            frame(CONTINUATION, b"", fin=False),
+            frame(CONTINUATION, b"wo"),
+            frame(PONG, b"nobody asked"),
+            frame(TEXT, b""),
+            frame(BINARY, b"\x00", fin=False),
+            frame(CONTINUATION, b"\xff"),
+            frame(TEXT, b"x" * LIMIT),
+            frame(TEXT, "é".encode()[:1], fin=False),
+            frame(CONTINUATION, "é".encode()[1:]),
+        ]
+        told = client.send(*sent, at_once=at_once)
+        assert told == [b"one", b"two", b"", ("binary", b"\x00\xff"), b"x" * LIMIT, "é".encode()]
+        assert client.wire.take() == unmasked(PONG, b"between")
+        assert client.held == 0
+
+    in_loop(act)
+
+
+def test_what_came_behind_the_handshake_is_read() -> None:
+    async def main() -> None:
+        client = Client(frame(TEXT, b"early") + frame(TEXT, b"half")[:-1])
+        assert client.told == [b"early"]
+        assert client.held > 0
+        assert client.send(frame(TEXT, b"half")[-1:]) == [b"early", b"half"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("at_once", PIECES)
+@pytest.mark.parametrize(
+    ("frames", "code", "reason"),
+    [
+        ([frame(TEXT, b"x", rsv=4)], 1002, "reserved bits"),
+        ([frame(TEXT, b"x", masked=False)], 1002, "broken frame"),
+        ([frame(CONTINUATION, b"x")], 1002, "fragments out of order"),
+        ([frame(TEXT, b"x", fin=False), frame(TEXT, b"x")], 1002, "fragments out of order"),
+        ([frame(TEXT, b"x", fin=False), close_frame(1000)], 1002, "incomplete fragmented message"),
+        ([frame(CLOSE, b"\x03")], 1002, "close frame too short"),
+        ([close_frame(999)], 1002, "invalid status code"),
+        ([frame(CLOSE, b"\x03\xe8\xff")], 1007, "invalid start byte at position 0"),
+        ([frame(TEXT, b"\xff")], 1007, "invalid UTF-8"),
+        ([frame(TEXT, b"\xc3", fin=False), frame(CONTINUATION, b"x")], 1007, "invalid UTF-8"),
+        ([frame(TEXT, b"x" * (LIMIT + 1))[:8]], 1009, "message too big"),
+        ([frame(TEXT, b"x" * LIMIT, fin=False), frame(CONTINUATION, b"x")[:6]], 1009, "message too big"),
+        (
+            [frame(TEXT, b"", fin=False), *[frame(CONTINUATION, b"", fin=False)] * MAX_FRAGMENTS],
+            1009,
+            "message too big",
+        ),
+        ([frame(PING, b"")] * (MAX_CONTROL_FRAMES + 1), 4002, "too many control frames"),
+    ],
+)
+def test_whoever_breaks_the_rules_is_told_and_read_no_more(
+    frames: Sequence[bytes], code: int, reason: str, at_once: int
+) -> None:
+    def act(client: Client) -> None:
+        assert client.send(*frames[:-1], at_once=at_once) == []
+        client.wire.take()
+        assert client.send(frames[-1], at_once=at_once) == []
+        assert client.closed_with() == (code, reason)
+        assert client.send(frame(TEXT, b"more"), close_frame(1000)) == []
+        assert client.wire.take() == b""
+        assert client.held == 0
+        assert client.wire.ended == "", "its reading end decides"
+
+    in_loop(act)
+
+
+def test_most_that_is_allowed_is_taken() -> None:
+    def act(client: Client) -> None:
+        pieces = [frame(TEXT, b"x", fin=False), *[frame(CONTINUATION, b"x", fin=False)] * (MAX_FRAGMENTS - 2)]
+        assert client.send(*pieces, frame(CONTINUATION, b"x")) == [b"x" * MAX_FRAGMENTS]
+        client.send(*[frame(PING, b"")] * MAX_CONTROL_FRAMES)
+        assert client.wire.take() == unmasked(PONG, b"") * MAX_CONTROL_FRAMES
+
+    in_loop(act)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x0f\xa1bye"])
+def test_close_is_echoed_and_nothing_behind_it_is_read(payload: bytes) -> None:
+    def act(client: Client) -> None:
+        assert client.send(frame(TEXT, b"last"), frame(CLOSE, payload), frame(TEXT, b"behind")) == [b"last"]
+        assert client.wire.take() == unmasked(CLOSE, payload)
+        assert client.wire.ended == "closed"
+        client.connection.connection_lost(None)
+        assert client.told == ["closed", "disconnected"]
+        assert client.connection.buffered() == 0
+
+    in_loop(act)
+
+
+def test_what_is_written_in_one_turn_is_one_write() -> None:
+    def act(client: Client) -> None:
+        client.connection.write([b"one", b"x" * 126])
+        assert client.wire.writes == 1
+        assert client.wire.take() == unmasked(TEXT, b"one") + unmasked(TEXT, b"x" * 126)
+        client.connection.close(4001, "enough")
+        client.connection.write([b"behind"])
+        client.connection.close(1000, "again")
+        assert client.closed_with() == (4001, "enough")
+
+    in_loop(act)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_client_has_time_to_answer_a_close_unless_it_is_to_end_at_once(wait: bool) -> None:
+    def act(client: Client) -> None:
+        client.send(frame(TEXT, b"half")[:-1])
+        client.connection.close(1001, "", wait_for_close=wait)
+        assert client.held == 0
+        assert client.wire.ended == ("" if wait else "closed")
+        if wait:
+            rest = frame(TEXT, b"half")[-1:]
+            assert client.send(rest, frame(TEXT, b"x"), frame(PING, b"x"), close_frame(1001)[:-1]) == []
+            assert client.wire.ended == ""
+            client.send(close_frame(1001)[-1:])
+            assert client.wire.ended == "closed"
+
+    in_loop(act)
+
+
+@pytest.mark.parametrize("by_relay", [True, False])
+def test_socket_is_cut_when_the_close_is_not_answered(by_relay: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.0)
+
+    async def main() -> None:
+        client = Client()
+        if by_relay:
+            client.connection.close(1000, "")
+        else:
+            client.send(frame(TEXT, b"x", masked=False))
+        assert client.wire.ended == ""
+        await asyncio.sleep(0.01)
+        assert client.wire.ended == "aborted"
+
+    asyncio.run(main())
+
+
+def test_so_much_is_discarded_behind_a_close_and_no_more() -> None:
+    def act(client: Client) -> None:
+        client.connection.close(1000, "")
+        whole = frame(TEXT, b"x" * 1_000)
+        assert client.send(*[whole] * (MAX_DISCARDED // (len(whole) + websocket.FRAME_COST)), at_once=len(whole)) == []
+        assert client.wire.flow == "reading"
+        client.send(whole, at_once=len(whole))
+        assert client.wire.flow == "paused"
+
+    in_loop(act)
+
+
+def test_nothing_is_read_of_a_client_that_takes_nothing() -> None:
+    def act(client: Client) -> None:
+        client.connection.pause_writing()
+        assert client.wire.flow == "paused"
+        assert client.send(frame(TEXT, b"one"), frame(TEXT, b"two")) == []
+        assert client.held == len(frame(TEXT, b"one")) * 2
+        client.connection.resume_writing()
+        assert client.wire.flow == "reading"
+        assert client.told == ["writable", b"one", b"two"]
+        assert client.held == 0
+
+    in_loop(act)
+
+
+def test_half_of_a_message_counts_while_it_is_there() -> None:
+    def act(client: Client) -> None:
+        client.send(frame(TEXT, b"x" * 100, fin=False))
+        assert client.held == 100
+        client.send(frame(CONTINUATION, b"y" * 100, fin=False)[:50])
+        assert client.held == 150
+        client.connection.abort()
+        client.connection.connection_lost(None)
+        assert client.held == 0
+        assert client.wire.ended == "aborted"
+
+    in_loop(act)
+
+
+def test_whoever_holds_too_much_is_ended() -> None:
+    def act(client: Client) -> None:
+        client.partial._limit = 200
+        client.send(frame(TEXT, b"x" * 200, fin=False))
+        assert client.wire.written == b""
+        client.send(frame(CONTINUATION, b"x", fin=False))
+        assert client.closed_with() == (1009, "too much is half sent")
+        assert client.held == 0
+
+    in_loop(act)
