@@ -374,6 +374,22 @@ def test_what_is_kept_back_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(kept._times) == 0
 
 
+def test_message_counts_as_waiting_for_a_day_unless_it_was_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hidden_receipts, "MAX_BACKLOG", 2)
+    kept, new = HiddenReceipts(), MessageName("bob", "new")
+    kept.add("alice", MessageName("bob", "1"), DeliveryOutcome(Status.DELIVERED, 1_000, 1 << 50))
+    assert not kept.has_no_room("alice", new, 1_000)
+    kept.add("alice", MessageName("bob", "2"), DeliveryOutcome(Status.DELIVERED, 2_000, 1 << 50))
+    day = hidden_receipts.COUNTS_MS
+    assert [kept.has_no_room("alice", new, now) for now in (2_000, 999 + day, 1_000 + day)] == [True, True, False]
+    assert not kept.has_no_room("alice", MessageName("bob", "2"), 2_000), "it has its place"
+    assert not kept.has_no_room("alice", MessageName("carol", "new"), 2_000)
+    assert not kept.has_no_room("somebody who is there", new, 2_000)
+    kept.add("carol", MessageName("bob", "1"), DeliveryOutcome(Status.READ, 2_000, None))
+    kept.add("carol", MessageName("bob", "2"), DeliveryOutcome(Status.DELIVERED, 2_000, 1 << 50))
+    assert not kept.has_no_room("carol", new, 2_000), "what does not expire had been delivered before"
+
+
 # --- over the real relay --------------------------------------------------------------
 
 

@@ -318,6 +318,17 @@ def test_two_logins_in_one_turn_open_at_most_one_session(world: World) -> None:
     assert found
 
 
+def test_id_that_another_claims_in_the_same_turn_is_refused_and_counts_for_nothing(make_world: MakeWorld) -> None:
+    world = make_world()
+    clients = [world.connect(world.person(name, user_id=base64_text(b"one id for two of them"))) for name in "ab"]
+    for client in clients:
+        client.put(client.auth())
+    world.run()
+    [success], [failure] = (client.take() for client in clients)
+    assert (success["type"], failure["payload"]["details"]) == ("AUTH_SUCCESS", {"reason": "identity"})
+    assert clients[1].close_code() == 4001
+
+
 # --- before the login -------------------------------------------------------------
 
 BEFORE: dict[str, Callable[[Person], Frame]] = {

@@ -11,7 +11,7 @@ from phantom_messenger.relay.commands import AnyCommand, Expire, FindIdleAccount
 from phantom_messenger.relay.outbox import OVERFLOW, STALL_MS, Outbox
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, IDLE_TIMEOUT_MS
 from support.faults import Faults
-from support.simulated import HOUR, MINUTE, Client, World
+from support.simulated import HOUR, MINUTE, Client, MakeWorld, World
 
 
 def ticks(world: World, milliseconds: int) -> None:
@@ -70,6 +70,44 @@ def test_sweep_that_fails_is_tried_again_after_10_seconds(world: World, noted: l
     noted.clear()
     ticks(world, 15_000)
     assert [type(command) for command in noted].count(Expire) == 10
+
+
+def test_account_of_somebody_who_is_here_is_noted_as_used(make_world: MakeWorld) -> None:
+    world = make_world(account_days=30, limits=False)
+    alice, bob = world.login("alice"), world.login("bob")
+    bob.drop()
+    for _ in range(2):
+        world.clock.advance(31 * 24 * HOUR)
+        alice.session.heard_at = world.clock.monotonic_ms()
+        world.tick()
+        world.pass_time(3_000)
+        exists = [world.peek(lambda tx, of=one.person: tx.directory.public_key(of.id)) for one in (alice, bob)]
+        assert [key is not None for key in exists] == [True, False]
+    alice.drop()
+    world.clock.advance(29 * 24 * HOUR)
+    world.pass_time(3_000)
+    assert world.peek(lambda tx: tx.directory.public_key(alice.person.id)) is not None
+
+
+def test_level_of_an_outbox_is_what_waits(world: World) -> None:
+    client = world.connect("ann")
+    outbox = Outbox(client.connection, 0)
+    assert outbox.level() == 0
+    outbox.push(b"one")
+    outbox.push(b"three")
+    assert outbox.level() == 8
+    client.connection.stalled = True
+    assert not outbox.flush()
+    assert client.connection.written[-2:] == [b"one", b"three"]
+    assert outbox.level() == 8, "in the socket"
+    client.connection.waiting = 0
+    assert outbox.level() == 0
+    client.connection.waiting = OVERFLOW
+    assert not outbox.flush()
+    assert not outbox.overflows()
+    client.connection.waiting = OVERFLOW + 1
+    assert outbox.flush()
+    assert outbox.overflows()
 
 
 def test_stopping_saves_the_clock(world: World, noted: list[AnyCommand]) -> None:

@@ -249,6 +249,24 @@ def test_busy_processes_take_no_more() -> None:
     uvloop.run(scenario())
 
 
+@pytest.mark.usefixtures("never_late")
+def test_busy_processes_take_no_more_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with running(1) as helpers:
+            [worker] = helpers._workers
+            found: list[list[bool]] = []
+            batch = checks(10)
+            monkeypatch.setattr(verify_pool, "MAX_PENDING_BYTES", 0)
+            assert helpers(batch, found.append)
+            assert not helpers(batch, found.append), "there are bytes under way"
+            await until(lambda: len(found) == 1)
+            assert (worker.pending_checks, worker.pending_bytes) == (0, 0)
+            assert helpers(batch, found.append)
+            await until(lambda: len(found) == 2)
+
+    uvloop.run(scenario())
+
+
 def test_without_processes_nobody_helps() -> None:
     async def scenario() -> None:
         async with running(0) as helpers:
