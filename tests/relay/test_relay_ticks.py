@@ -72,6 +72,10 @@ def test_sweep_that_fails_is_tried_again_after_10_seconds(world: World, noted: l
     assert [type(command) for command in noted].count(Expire) == 10
 
 
+def exists(client: Client) -> bool:
+    return client.world.peek(lambda tx: tx.directory.public_key(client.person.id)) is not None
+
+
 def test_account_of_somebody_who_is_here_is_noted_as_used(make_world: MakeWorld) -> None:
     world = make_world(account_days=30, limits=False)
     alice, bob = world.login("alice"), world.login("bob")
@@ -81,12 +85,11 @@ def test_account_of_somebody_who_is_here_is_noted_as_used(make_world: MakeWorld)
         alice.session.heard_at = world.clock.monotonic_ms()
         world.tick()
         world.pass_time(3_000)
-        exists = [world.peek(lambda tx, of=one.person: tx.directory.public_key(of.id)) for one in (alice, bob)]
-        assert [key is not None for key in exists] == [True, False]
+        assert [exists(client) for client in (alice, bob)] == [True, False]
     alice.drop()
     world.clock.advance(29 * 24 * HOUR)
     world.pass_time(3_000)
-    assert world.peek(lambda tx: tx.directory.public_key(alice.person.id)) is not None
+    assert exists(alice)
 
 
 def test_level_of_an_outbox_is_what_waits(world: World) -> None:
