@@ -1,0 +1,459 @@
+"""What leaves a client and what follows from a refusal, on a line without a relay."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from client_samples import KEY, Party, acquainted, fast_folder
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from phantom_messenger.client import records
+from phantom_messenger.client.batching import KEEP_FREE, LATEST_MS
+from phantom_messenger.client.key_exchanges import EXCHANGE_MS
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.receipts import UNDECRYPTABLE
+from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord
+from phantom_messenger.client.sending import Sending
+from phantom_messenger.client.status import DeliveryState, Event, Trust, WarningEvent
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.limits import RateClass
+
+
+class Line:
+    """Takes frames for a relay; each gets the next number."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.limits: dict[RateClass, int] = {}
+
+    def limit(self, rate: RateClass) -> int | None:
+        return self.limits.get(rate)
+
+    def send_signed(self, frame: Any, _: int) -> str:
+        self.sent.append(frame)
+        return str(len(self.sent))
+
+
+def at(milliseconds: int) -> Moment:
+    """Clocks that are far apart, so that none is taken for another."""
+    return Moment(milliseconds, milliseconds + 10**9, milliseconds + 10**12)
+
+
+class Desk:
+    """Alice's outbox, and a line on which she writes to Bob, with whom she has a session."""
+
+    def __init__(self, folder: Path) -> None:
+        alice, self.bob = Party(folder, "alice"), Party(folder, "bob")
+        acquainted(alice, self.bob)
+        alice.vault.close()
+        self.vault = Vault(alice.vault.path, KEY)
+        self.stores = Stores.of(self.vault, alice.identity, alice.random, asks=True)
+        self.sending = Sending(self.stores, alice.identity, alice.random)
+        self.line: Any = Line()
+        self.change(accepted=True, greeted=True)
+
+    def close(self) -> None:
+        self.vault.close()
+        self.bob.vault.close()
+
+    def change(self, **changes: Any) -> None:
+        """Bob's record."""
+        with self.vault.transaction() as tx:
+            self.stores.book.put(tx, replace(self.stores.book.get(self.bob.id), **changes))
+
+    def write(self, number: str = "1", *, peer: str = "", now: int = 0, **options: Any) -> None:
+        """Put a text into the outbox, encrypted if ``seal_now`` would."""
+        peer = peer or self.bob.id
+        plain = OutboxRecord(message_id=number, peer=peer, text="x", burn=False, expires_in=None, made_at=0)
+        entry = replace(plain, **options)
+        sent = SentRecord(
+            message_id=number, peer=peer, text="x", made_at=0, burn=False, state=DeliveryState.QUEUED, expires_in=None
+        )
+        with self.vault.transaction() as tx:
+            tx.put(records.SENT, number, sent)
+            self.stores.outbox.put(tx, entry)
+            self.sending.seal_now(tx, self.line, entry, at(now))
+
+    def add(self, name: str, **fields: Any) -> str:
+        """Somebody with whom there is no session; the id."""
+        user_id = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+        with self.vault.transaction() as tx:
+            self.stores.book.put(tx, ContactRecord(user_id=user_id, name=name, **fields))
+        return user_id
+
+    def receive(self, *numbers: str, status: str = "delivered") -> None:
+        """Have receipts to send."""
+        with self.vault.transaction() as tx:
+            for number in numbers:
+                self.stores.receipts.put(tx, self.bob.id, number, status, 0)
+
+    def send(self, now: int = 0) -> list[Any]:
+        """What is sent now; the events must be none."""
+        before = len(self.line.sent)
+        assert list(self.sending.send_pending(self.line, at(now))) == []
+        return list(self.line.sent[before:])
+
+    def told(self, now: int) -> list[str]:
+        return codes(list(self.sending.send_pending(self.line, at(now))))
+
+    def refuse(self, request: str, code: int, reason: str = "", *, retry_after: Any = UNSET, now: int = 0) -> Any:
+        details: Any = {"reason": reason} if reason else UNSET
+        payload = frames.ErrorPayload(code=code, message="No.", details=details, retry_after=retry_after)
+        return self.sending.refused(frames.Error(payload=payload, timestamp=0, id=request), at(now))
+
+
+def codes(events: list[Event]) -> list[str]:
+    return [event.code for event in events if isinstance(event, WarningEvent)]
+
+
+def asked(found: list[Any]) -> list[str]:
+    """Whose prekeys are asked for."""
+    return [frame.payload.target_id for frame in found]
+
+
+def ids(found: list[Any]) -> list[str]:
+    return [frame.payload.message_id for frame in found]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with fast_folder(tmp_path) as folder:
+        made = Desk(folder)
+        yield made
+        made.close()
+
+
+# --- texts ------------------------------------------------------------------------
+
+
+def test_frame_says_what_the_recipient_and_the_relay_need(desk: Desk) -> None:
+    desk.write(burn=True, expires_in=5)
+    sealed = desk.stores.outbox.ready()[0].sealed
+    assert sealed
+    (frame,) = desk.send()
+    payload = frame.payload
+    assert (payload.message_id, payload.recipient_id) == ("1", desk.bob.id)
+    assert base64.b64decode(payload.encrypted) == sealed
+    assert json.loads(bytes(payload.metadata)) == {"burnAfterRead": True, "expiresIn": 5}
+    desk.write("2", peer=desk.bob.id)
+    desk.sending.answered("1")
+    with desk.vault.transaction() as tx:
+        desk.stores.outbox.remove(tx, "1", desk.bob.id)
+    assert desk.send()[0].payload.metadata is UNSET
+
+
+def test_texts_to_one_peer_leave_one_at_a_time(desk: Desk) -> None:
+    desk.write("1")
+    desk.write("2")
+    assert [bool(entry.sealed) for entry in desk.stores.outbox._queue.of(desk.bob.id)] == [True, False]
+    assert ids(desk.send()) == ["1"]
+    assert desk.send() == []
+    desk.sending.disconnected()
+    assert ids(desk.send()) == ["1"]
+
+
+@pytest.mark.parametrize(("left", "sent"), [(0, []), (1, [{"expiresIn": 1}])])
+def test_text_that_is_sent_again_has_what_is_left_of_its_time(desk: Desk, left: int, sent: list[Any]) -> None:
+    desk.write(expires_in=50, again=True)
+    record = desk.vault.get(records.SENT, "1", SentRecord)
+    assert record is not None
+    with desk.vault.transaction() as tx:
+        tx.put(records.SENT, "1", replace(record, expires_at=at(100).persistent + left))
+    assert [json.loads(bytes(frame.payload.metadata)) for frame in desk.send(100)] == sent
+    assert desk.vault.has(records.OUTBOX, "1") is bool(sent)
+
+
+HOLDS: dict[str, Callable[[Desk], object]] = {
+    "held": lambda desk: desk.sending.hold(desk.bob.id),
+    "paused": lambda desk: desk.sending._pacing.pause_peer(desk.bob.id, 10),
+    "renewed": lambda desk: desk.sending.exchanges.renew(desk.bob.id),
+    "all paused": lambda desk: desk.sending._pacing.pause(RateClass.MESSAGE, 10),
+}
+
+
+@pytest.mark.parametrize("hold", HOLDS.values(), ids=HOLDS)
+def test_text_that_has_to_wait_is_not_encrypted_meanwhile(desk: Desk, hold: Callable[[Desk], object]) -> None:
+    hold(desk)
+    desk.write()
+    assert not any(isinstance(frame, frames.Message) for frame in desk.send(0))
+    assert not desk.stores.outbox.ready()[0].sealed
+
+
+def test_changed_key_is_told_once_until_something_changes(desk: Desk) -> None:
+    desk.write()
+    desk.change(trust=Trust.CHANGED)
+    assert [desk.told(0), desk.told(0)] == [["key-changed"], []]
+    assert desk.sending.exchanges.has_changed(desk.bob.id)
+    desk.sending.reset_backoff(desk.bob.id)
+    assert desk.told(0) == ["key-changed"]
+    desk.change(trust=Trust.VERIFIED)
+    assert ids(desk.send()) == ["1"]
+
+
+def test_limit_of_the_relay_is_kept(desk: Desk) -> None:
+    desk.line.limits[RateClass.MESSAGE] = 1
+    assert desk.sending.has_room(desk.line, RateClass.PRESENCE, 0)
+    desk.line.limits[RateClass.PRESENCE] = 6
+    assert desk.sending.has_room(desk.line, RateClass.PRESENCE, 0)
+    assert desk.sending.may_send(desk.line, RateClass.PRESENCE, 0)
+    assert not desk.sending.has_room(desk.line, RateClass.PRESENCE, 0)
+    desk.write("1")
+    assert ids(desk.send()) == ["1"]
+    desk.write("2")
+    assert not desk.stores.outbox._queue.of(desk.bob.id)[1].sealed
+    with desk.vault.transaction() as tx:
+        desk.stores.outbox.remove(tx, "1", desk.bob.id)
+    assert [desk.told(0), desk.told(0)] == [["paused"], []]
+    assert min(desk.sending.waits(1)) == 60_999
+    desk.sending.moved()
+    assert ids(desk.send()) == ["2"]
+
+
+# --- refusals ---------------------------------------------------------------------
+
+RATE, INVALID = ErrorCode.RATE_LIMITED, ErrorCode.INVALID_MESSAGE
+
+
+class Refusal(NamedTuple):
+    """An error of the relay, and what follows: the warnings, and for how long something waits (0: it has failed)."""
+
+    code: int
+    reason: str
+    retry_after: Any
+    told: list[str]
+    wait: int
+
+
+REFUSALS = {
+    "full mailbox": Refusal(RATE, "backlog", 5_000, ["backlog"], 5_000),
+    "full mailbox, no time named": Refusal(RATE, "backlog", UNSET, ["backlog"], 1_000),
+    "rate": Refusal(RATE, "rate", 5_000, ["paused"], 5_000),
+    "rate, a moment": Refusal(RATE, "rate", 0, [], 1_000),
+    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 30_000),
+    "full disk": Refusal(ErrorCode.INTERNAL_ERROR, "storage", 2_000, ["storage"], 2_000),
+    "clock": Refusal(INVALID, "clock", 9_000, [], 1_000),
+    "for good": Refusal(INVALID, "field", UNSET, ["refused"], 0),
+    "too large": Refusal(ErrorCode.MESSAGE_TOO_LARGE, "", UNSET, ["refused"], 0),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_refused_text_waits_or_has_failed(desk: Desk, refusal: Refusal) -> None:
+    desk.write()
+    assert ids(desk.send()) == ["1"]
+    found = desk.refuse("1", *refusal[:2], retry_after=refusal.retry_after, now=100)
+    assert codes(found.events) == refusal.told
+    assert (found.failed is not None) is (refusal.wait == 0)
+    assert desk.refuse("1", refusal.code) is None, "it was answered"
+    assert desk.sending.waits(100) == ([refusal.wait] if refusal.wait else [])
+    if refusal.wait:
+        desk.told(99 + refusal.wait)
+        assert ids(desk.line.sent) == ["1"]
+        desk.told(100 + refusal.wait)
+        assert ids(desk.line.sent) == ["1", "1"]
+    else:
+        assert found.failed.message_id == "1"
+
+
+def test_answered_request_cannot_be_refused(desk: Desk) -> None:
+    desk.write()
+    desk.send()
+    assert desk.refuse(UNSET, RATE) is None  # type: ignore[arg-type] # an error without an id
+    assert desk.refuse("unknown", RATE) is None
+    desk.sending.answered(UNSET)
+    desk.sending.answered("unknown")
+    desk.sending.answered("1")
+    assert desk.refuse("1", RATE) is None
+
+
+@pytest.mark.parametrize("code", [ErrorCode.USER_NOT_FOUND, ErrorCode.MESSAGE_TOO_LARGE])
+def test_receipts_that_nobody_can_hear_are_given_up_without_a_word(desk: Desk, code: int) -> None:
+    desk.receive("9")
+    desk.sending.flush()
+    (frame,) = desk.send()
+    found = desk.refuse("1", code)
+    assert (found.events, found.failed) == ([], None)
+    assert not desk.vault.has(records.OUTBOX, frame.payload.message_id)
+    assert list(desk.vault.all(records.RECEIPT, records.ReceiptRecord)) == []
+    assert desk.send() == []
+
+
+def test_text_that_was_accepted_once_is_given_up_without_a_word(desk: Desk) -> None:
+    desk.write(again=True)
+    desk.send()
+    found = desk.refuse("1", ErrorCode.MESSAGE_TOO_LARGE)
+    assert (found.events, found.failed) == ([], None)
+    assert desk.stores.outbox.ready() == []
+
+
+# --- receipts ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "wait"), [(None, 250), (40, 250), (39, 2_000), (20, 2_000), (19, 5_000), (KEEP_FREE, 5_000)]
+)
+def test_receipts_are_gathered_the_longer_the_fewer_messages_are_left(desk: Desk, limit: int | None, wait: int) -> None:
+    if limit is not None:
+        desk.line.limits[RateClass.MESSAGE] = limit
+    desk.receive("8")
+    assert desk.send(100) == []
+    assert desk.sending.waits(100) == [wait]
+    desk.receive("9")
+    assert desk.send(99 + wait) == []
+    (frame,) = desk.send(100 + wait)
+    assert desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)["delivered"] == ["8", "9"]
+    assert desk.sending.waits(100 + wait) == []
+    desk.receive("10")
+    assert desk.send(100_000 + wait) == [], "one batch at a time"
+
+
+def test_receipts_leave_the_last_messages_of_a_minute_to_texts_but_not_for_ever(desk: Desk) -> None:
+    desk.line.limits[RateClass.MESSAGE] = KEEP_FREE - 1
+    desk.receive("9")
+    assert desk.send(0) == []
+    for now in range(5_000, 5_000 + LATEST_MS, 5_000):
+        assert desk.send(now) == []
+        assert desk.sending.waits(now) == [5_000]
+    assert len(desk.send(5_000 + LATEST_MS)) == 1
+
+
+@pytest.mark.parametrize("why", ["question", "flush"])
+def test_question_and_last_words_are_not_gathered(desk: Desk, why: str) -> None:
+    desk.line.limits[RateClass.MESSAGE] = KEEP_FREE - 1
+    assert not desk.sending._batching.has_urgent(desk.bob.id, at(0))
+    desk.receive("9", status=UNDECRYPTABLE if why == "question" else "read")
+    if why == "flush":
+        desk.sending.flush()
+    assert desk.sending._batching.has_urgent(desk.bob.id, at(0))
+    desk.write("1")
+    assert not desk.stores.outbox.ready()[0].sealed, "what is urgent goes first"
+    (frame,) = desk.send(0)
+    assert frame.payload.message_id != "1"
+    assert desk.stores.outbox.batches(desk.bob.id) == 1
+    assert not desk.sending._batching.has_urgent(desk.bob.id, at(0))
+
+
+def test_program_that_goes_on_after_its_last_words_gathers_again(desk: Desk) -> None:
+    desk.sending.flush()
+    assert desk.send(0) == []
+    desk.receive("9")
+    assert desk.send(0) == []
+    assert len(desk.send(250)) == 1
+
+
+def test_stranger_and_blocked_user_get_no_receipts(desk: Desk) -> None:
+    desk.receive("9")
+    for changes in ({"blocked": True}, {"blocked": False, "trust": Trust.CHANGED}):
+        desk.change(**changes)
+        assert [desk.send(0), desk.send(10_000)] == [[], []]
+    desk.change(trust=Trust.VERIFIED)
+    assert [desk.send(20_000), len(desk.send(20_250))] == [[], 1]
+
+
+def test_change_or_end_of_a_user_begins_the_gathering_anew(desk: Desk) -> None:
+    desk.receive("9")
+    for forget in (desk.sending.reset_backoff, desk.sending.drop):
+        desk.send(100)
+        forget(desk.bob.id)
+        assert desk.send(300) == []
+        assert desk.sending.waits(300) == [250]
+
+
+# --- key exchanges ----------------------------------------------------------------
+
+
+@pytest.fixture
+def stranger(desk: Desk) -> str:
+    """Somebody with whom there is no session yet, and to whom a text waits."""
+    user_id = desk.add("carol", greeted=True)
+    desk.write("1", peer=user_id)
+    return user_id
+
+
+def test_prekeys_are_asked_for_once_and_again_after_twenty_seconds(desk: Desk, stranger: str) -> None:
+    (frame,) = desk.send(100)
+    assert asked([frame]) == [stranger]
+    assert base64.b64decode(frame.payload.identity_key) == desk.sending.exchanges._identity.peer.public
+    assert len(base64.b64decode(frame.payload.ephemeral_key)) == 32
+    assert desk.send(99 + EXCHANGE_MS) == []
+    assert len(desk.send(100 + EXCHANGE_MS)) == 1
+    desk.sending.disconnected()
+    assert len(desk.send(100 + EXCHANGE_MS)) == 1
+    desk.sending.drop(stranger)
+    assert len(desk.send(100 + EXCHANGE_MS)) == 1
+
+
+EXCHANGES = {
+    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 30_000),
+    "rate": Refusal(RATE, "rate", 5_000, ["paused"], 5_000),
+    "rate, a moment": Refusal(RATE, "rate", 0, [], 1_000),
+    "rate, no time named": Refusal(RATE, "rate", UNSET, ["paused"], EXCHANGE_MS),
+    "keys used up": Refusal(RATE, "backlog", 5_000, ["paused"], 5_000),
+    "something else": Refusal(ErrorCode.INTERNAL_ERROR, "", 5_000, ["paused"], 5_000),
+}
+
+
+@pytest.mark.parametrize("refusal", EXCHANGES.values(), ids=EXCHANGES)
+def test_refused_exchange_is_begun_again_when_it_may(desk: Desk, stranger: str, refusal: Refusal) -> None:
+    assert asked(desk.send(100)) == [stranger]
+    found = desk.refuse("1", *refusal[:2], retry_after=refusal.retry_after, now=100)
+    assert codes(found.events) == refusal.told
+    assert desk.refuse("1", refusal.code) is None, "it was answered"
+    assert desk.sending.waits(100) == [refusal.wait]
+    dave = desk.add("dave", greeted=True)
+    desk.write("2", peer=dave)
+    desk.told(99 + refusal.wait)
+    holds_all = refusal.code == RATE and refusal.reason == "rate"
+    assert asked(desk.line.sent[1:]) == ([] if holds_all else [dave])
+    desk.told(100 + refusal.wait)
+    assert stranger in asked(desk.line.sent[1:])
+
+
+def test_answered_exchange_cannot_be_refused(desk: Desk, stranger: str) -> None:
+    desk.send(100)
+    desk.sending.exchanges.answered(UNSET)
+    desk.sending.exchanges.answered("1")
+    assert desk.refuse("1", RATE) is None
+    assert asked(desk.line.sent) == [stranger]
+
+
+def test_limit_of_exchanges_is_kept(desk: Desk, stranger: str) -> None:
+    desk.line.limits[RateClass.KEY_EXCHANGE] = 1
+    desk.add("dave")  # who is to be introduced, later
+    assert asked(desk.send(0)) == [stranger]
+    assert desk.send(60_999) == []
+    assert asked(desk.send(61_000)) == [stranger]
+
+
+def test_lost_session_is_renewed_unless_its_owner_may_not_know_that_we_are_there(desk: Desk) -> None:
+    renew = desk.sending.exchanges
+    renew.renew(desk.bob.id)
+    assert renew.is_to_be_renewed(desk.bob.id)
+    desk.sending.visibility.is_absent = True
+    assert desk.send(0) == []
+    desk.sending.visibility.is_absent = False
+    desk.change(name="", accepted=False, greeted=False)
+    assert desk.send(0) == []
+    desk.change(accepted=True, greeted=True)
+    assert [type(frame) for frame in desk.send(0)] == [frames.KeyExchangeInit]
+    assert renew.to_renew() == [desk.bob.id]
+    desk.sending.drop(desk.bob.id)
+    assert renew.to_renew() == []
+
+
+def test_contacts_whom_the_relay_does_not_know_are_introduced(desk: Desk) -> None:
+    desk.change(greeted=False)
+    desk.sending.visibility.is_absent = True
+    assert desk.send(0) == []
+    desk.sending.visibility.is_absent = False
+    desk.sending._pacing.pause(RateClass.KEY_EXCHANGE, 10)
+    assert desk.send(0) == []
+    assert asked(desk.send(10)) == [desk.bob.id]
