@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from phantom_messenger.client.delivery import Delivery, Message
 from phantom_messenger.client.errors import ClientClosed, DeliveryFailed
@@ -47,6 +48,11 @@ def test_waiters_are_woken_by_each_step_and_the_delivery_is_kept_until_the_last_
         accepted, read = (asyncio.create_task(delivery.wait(*state)) for state in ([], [DeliveryState.READ]))
         await asyncio.sleep(0)
         assert kept == {delivery}
+        impatient = asyncio.create_task(delivery.wait())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.gather(impatient, return_exceptions=True)
+        assert kept == {delivery}, "others wait on"
         delivery.advance(DeliveryState.ACCEPTED)
         assert await accepted is DeliveryState.ACCEPTED
         assert kept == {delivery}, "somebody waits on"
@@ -87,6 +93,7 @@ def test_received_text_shows_its_record_and_is_answered_to_its_sender() -> None:
         assert (message.sent_at, message.received_at, message.expires_at) == (1, 2, 3)
         assert message.burn_after_read
         assert repr(message) == "Message(7 from bob)"
+        assert Message(replace(record, text=None), BOB, marked.append, send).text == ""
         await message.mark_read()
         assert marked == [message]
         assert (await message.reply("one")).message_id == "8"

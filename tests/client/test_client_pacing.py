@@ -3,10 +3,11 @@
 import pytest
 from msgspec import UNSET, UnsetType
 
-from phantom_messenger.client.pacing import Pacing, asked, reason_of
+from phantom_messenger.client.pacing import Pacing, asked, reason_of, span
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.limits import RateClass
+from support.simulated import HOUR, MINUTE
 
 MESSAGE, PREKEY = RateClass.MESSAGE, RateClass.PREKEY
 
@@ -16,6 +17,27 @@ MESSAGE, PREKEY = RateClass.MESSAGE, RateClass.PREKEY
 )
 def test_relay_is_asked_again_when_it_says_within_reason(retry_after: int | UnsetType | None, wait: int) -> None:
     assert asked(retry_after, 7) == wait
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [
+        (1, "1 second"),
+        (1_001, "2 seconds"),
+        (59_001, "60 seconds"),
+        (119_000, "119 seconds"),
+        (119_001, "2 minutes"),
+        (HOUR, "60 minutes"),
+        (2 * HOUR - MINUTE, "119 minutes"),
+        (2 * HOUR, "2 hours"),
+        (3 * HOUR + 1, "4 hours"),
+        (47 * HOUR, "47 hours"),
+        (48 * HOUR, "2 days"),
+        (120 * HOUR, "5 days"),
+    ],
+)
+def test_span_is_rounded_up_in_the_longest_unit_that_is_there_twice(milliseconds: int, words: str) -> None:
+    assert span(milliseconds) == words
 
 
 def test_reason_of_an_error_is_empty_if_the_relay_names_none() -> None:
@@ -69,6 +91,7 @@ def test_user_is_left_alone_until_the_time_has_come_or_something_has_changed() -
     assert pacing.may_reach("bob", 500)
     assert pacing.may_reach("carol", 0)
     pacing.reset_peer("bob")
+    pacing.reset_peer("nobody")
     assert pacing.may_reach("bob", 499)
     pacing.hold("bob")
     assert not pacing.may_reach("bob", 500)

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import DAY, Device, Town, pass_time, settle
+from client_samples import Device, Town, pass_time, settle
 
 from phantom_messenger.client import pacing
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.notices import PauseNotices
-from phantom_messenger.client.pacing import Pacing, asked, span
+from phantom_messenger.client.pacing import Pacing, asked
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire.limits import RateClass
 from support.people import Frame
-from support.simulated import HOUR, MINUTE, SECOND, World
+from support.simulated import MINUTE, SECOND, World
 
 FOR_EVER = 2**53 - 1
 
@@ -125,19 +125,6 @@ def test_what_was_asked_holds_on_its_connection(town: Town, kind: str, reason: s
     alice.login()
     settle(alice)
     assert is_done()
-
-
-@pytest.mark.parametrize(("milliseconds", "words"), [(1, "1 second"), (59_001, "60 seconds"), (119_000, "119 seconds")])
-def test_short_spans_are_in_seconds(milliseconds: int, words: str) -> None:
-    assert span(milliseconds) == words
-
-
-@pytest.mark.parametrize(
-    ("milliseconds", "words"),
-    [(2 * MINUTE, "2 minutes"), (HOUR, "60 minutes"), (3 * HOUR, "3 hours"), (5 * DAY, "5 days")],
-)
-def test_long_spans_are_in_long_units(milliseconds: int, words: str) -> None:
-    assert span(milliseconds) == words
 
 
 # --- what is told -----------------------------------------------------------------

@@ -28,6 +28,35 @@ def refusal(
     return LoginFailed(reason=reason, code=code, retry_after=retry_after, is_final=is_final)
 
 
+def test_relay_that_was_never_reached_is_an_outage_like_others() -> None:
+    made = Reconnecting()
+    assert (made.retry_after, made.is_deleting, made.is_deleted) == (None, False, False)
+    for _ in range(2):
+        made.dialling()
+        gone = made.disconnected(None, "unreachable", is_in=False, retry_after=None, busy=False)
+        assert gone == (True, [offline("unreachable")])
+
+
+def test_relay_that_names_no_reason_is_believed_until_it_has_let_this_identity_in() -> None:
+    made = dialled()
+    assert made.login_failed(refusal(is_final=None)).state is ConnectionState.REFUSED
+    made.connected()
+    made.logged_in()
+    assert made.login_failed(refusal(is_final=None)).state is ConnectionState.OFFLINE
+
+
+def test_relay_that_is_at_odds_is_left_alone_twice_as_long_each_time() -> None:
+    made, waits = dialled(), []
+    for _ in range(4):
+        made.dialling()
+        made.disconnected(4003, "at odds", is_in=False, retry_after=None, busy=False)
+        waits.append(made.retry_after)
+    made.logged_in()
+    made.dialling()
+    made.disconnected(4003, "at odds", is_in=False, retry_after=None, busy=False)
+    assert [*waits, made.retry_after] == [60_000, 120_000, 240_000, 300_000, 60_000]
+
+
 def test_outage_is_told_once_with_a_reason_that_is_safe_to_show() -> None:
     made = dialled()
     assert made.logged_in() == ONLINE
@@ -90,6 +119,8 @@ def test_login_that_is_to_wait_waits_as_long_as_the_relay_says() -> None:
     made = dialled()
     found = made.login_failed(refusal("of later", reason="Soon.", retry_after=2_000))
     assert found == offline("the relay said 'Soon'; retrying in 2 seconds", busy=True, retry_after=2)
+    made.login_failed(refusal("rate", retry_after=2**53 - 1))
+    assert made.retry_after == 3_600_000
 
 
 def test_refused_identity_is_the_end() -> None:
