@@ -1,126 +1,25 @@
 """What leaves a client and what follows from a refusal, on a line without a relay."""
 
 import base64
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from client_samples import KEY, Party, acquainted, fast_folder
+from client_samples import fast_folder
 from msgspec import UNSET
 from msgspec.structs import replace
+from sending_desk import INVALID, RATE, Desk, Refusal, at, codes, ids
 
 from phantom_messenger.client import records
 from phantom_messenger.client.batching import KEEP_FREE, LATEST_MS
-from phantom_messenger.client.key_exchanges import EXCHANGE_MS
-from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receipts import UNDECRYPTABLE
-from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord
-from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.status import DeliveryState, Event, Trust, WarningEvent
-from phantom_messenger.client.stores import Stores
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.records import SentRecord
+from phantom_messenger.client.status import Trust
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.limits import RateClass
-
-
-class Line:
-    """Takes frames for a relay; each gets the next number."""
-
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-        self.limits: dict[RateClass, int] = {}
-
-    def limit(self, rate: RateClass) -> int | None:
-        return self.limits.get(rate)
-
-    def send_signed(self, frame: Any, _: int) -> str:
-        self.sent.append(frame)
-        return str(len(self.sent))
-
-
-def at(milliseconds: int) -> Moment:
-    """Clocks that are far apart, so that none is taken for another."""
-    return Moment(milliseconds, milliseconds + 10**9, milliseconds + 10**12)
-
-
-class Desk:
-    """Alice's outbox, and a line on which she writes to Bob, with whom she has a session."""
-
-    def __init__(self, folder: Path) -> None:
-        alice, self.bob = Party(folder, "alice"), Party(folder, "bob")
-        acquainted(alice, self.bob)
-        alice.vault.close()
-        self.vault = Vault(alice.vault.path, KEY)
-        self.stores = Stores.of(self.vault, alice.identity, alice.random, asks=True)
-        self.sending = Sending(self.stores, alice.identity, alice.random)
-        self.line: Any = Line()
-        self.change(accepted=True, greeted=True)
-
-    def close(self) -> None:
-        self.vault.close()
-        self.bob.vault.close()
-
-    def change(self, **changes: Any) -> None:
-        """Bob's record."""
-        with self.vault.transaction() as tx:
-            self.stores.book.put(tx, replace(self.stores.book.get(self.bob.id), **changes))
-
-    def write(self, number: str = "1", *, peer: str = "", now: int = 0, **options: Any) -> None:
-        """Put a text into the outbox, encrypted if ``seal_now`` would."""
-        peer = peer or self.bob.id
-        plain = OutboxRecord(message_id=number, peer=peer, text="x", burn=False, expires_in=None, made_at=0)
-        entry = replace(plain, **options)
-        sent = SentRecord(
-            message_id=number, peer=peer, text="x", made_at=0, burn=False, state=DeliveryState.QUEUED, expires_in=None
-        )
-        with self.vault.transaction() as tx:
-            tx.put(records.SENT, number, sent)
-            self.stores.outbox.put(tx, entry)
-            self.sending.seal_now(tx, self.line, entry, at(now))
-
-    def add(self, name: str, **fields: Any) -> str:
-        """Somebody with whom there is no session; the id."""
-        user_id = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
-        with self.vault.transaction() as tx:
-            self.stores.book.put(tx, ContactRecord(user_id=user_id, name=name, **fields))
-        return user_id
-
-    def receive(self, *numbers: str, status: str = "delivered") -> None:
-        """Have receipts to send."""
-        with self.vault.transaction() as tx:
-            for number in numbers:
-                self.stores.receipts.put(tx, self.bob.id, number, status, 0)
-
-    def send(self, now: int = 0) -> list[Any]:
-        """What is sent now; the events must be none."""
-        before = len(self.line.sent)
-        assert list(self.sending.send_pending(self.line, at(now))) == []
-        return list(self.line.sent[before:])
-
-    def told(self, now: int) -> list[str]:
-        return codes(list(self.sending.send_pending(self.line, at(now))))
-
-    def refuse(self, request: str, code: int, reason: str = "", *, retry_after: Any = UNSET, now: int = 0) -> Any:
-        details: Any = {"reason": reason} if reason else UNSET
-        payload = frames.ErrorPayload(code=code, message="No.", details=details, retry_after=retry_after)
-        return self.sending.refused(frames.Error(payload=payload, timestamp=0, id=request), at(now))
-
-
-def codes(events: list[Event]) -> list[str]:
-    return [event.code for event in events if isinstance(event, WarningEvent)]
-
-
-def asked(found: list[Any]) -> list[str]:
-    """Whose prekeys are asked for."""
-    return [frame.payload.target_id for frame in found]
-
-
-def ids(found: list[Any]) -> list[str]:
-    return [frame.payload.message_id for frame in found]
 
 
 @pytest.fixture
@@ -218,19 +117,6 @@ def test_limit_of_the_relay_is_kept(desk: Desk) -> None:
 
 
 # --- refusals ---------------------------------------------------------------------
-
-RATE, INVALID = ErrorCode.RATE_LIMITED, ErrorCode.INVALID_MESSAGE
-
-
-class Refusal(NamedTuple):
-    """An error of the relay, and what follows: the warnings, and for how long something waits (0: it has failed)."""
-
-    code: int
-    reason: str
-    retry_after: Any
-    told: list[str]
-    wait: int
-
 
 REFUSALS = {
     "full mailbox": Refusal(RATE, "backlog", 5_000, ["backlog"], 5_000),
@@ -365,95 +251,3 @@ def test_change_or_end_of_a_user_begins_the_gathering_anew(desk: Desk) -> None:
         forget(desk.bob.id)
         assert desk.send(300) == []
         assert desk.sending.waits(300) == [250]
-
-
-# --- key exchanges ----------------------------------------------------------------
-
-
-@pytest.fixture
-def stranger(desk: Desk) -> str:
-    """Somebody with whom there is no session yet, and to whom a text waits."""
-    user_id = desk.add("carol", greeted=True)
-    desk.write("1", peer=user_id)
-    return user_id
-
-
-def test_prekeys_are_asked_for_once_and_again_after_twenty_seconds(desk: Desk, stranger: str) -> None:
-    (frame,) = desk.send(100)
-    assert asked([frame]) == [stranger]
-    assert base64.b64decode(frame.payload.identity_key) == desk.sending.exchanges._identity.peer.public
-    assert len(base64.b64decode(frame.payload.ephemeral_key)) == 32
-    assert desk.send(99 + EXCHANGE_MS) == []
-    assert len(desk.send(100 + EXCHANGE_MS)) == 1
-    desk.sending.disconnected()
-    assert len(desk.send(100 + EXCHANGE_MS)) == 1
-    desk.sending.drop(stranger)
-    assert len(desk.send(100 + EXCHANGE_MS)) == 1
-
-
-EXCHANGES = {
-    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 30_000),
-    "rate": Refusal(RATE, "rate", 5_000, ["paused"], 5_000),
-    "rate, a moment": Refusal(RATE, "rate", 0, [], 1_000),
-    "rate, no time named": Refusal(RATE, "rate", UNSET, ["paused"], EXCHANGE_MS),
-    "keys used up": Refusal(RATE, "backlog", 5_000, ["paused"], 5_000),
-    "something else": Refusal(ErrorCode.INTERNAL_ERROR, "", 5_000, ["paused"], 5_000),
-}
-
-
-@pytest.mark.parametrize("refusal", EXCHANGES.values(), ids=EXCHANGES)
-def test_refused_exchange_is_begun_again_when_it_may(desk: Desk, stranger: str, refusal: Refusal) -> None:
-    assert asked(desk.send(100)) == [stranger]
-    found = desk.refuse("1", *refusal[:2], retry_after=refusal.retry_after, now=100)
-    assert codes(found.events) == refusal.told
-    assert desk.refuse("1", refusal.code) is None, "it was answered"
-    assert desk.sending.waits(100) == [refusal.wait]
-    dave = desk.add("dave", greeted=True)
-    desk.write("2", peer=dave)
-    desk.told(99 + refusal.wait)
-    holds_all = refusal.code == RATE and refusal.reason == "rate"
-    assert asked(desk.line.sent[1:]) == ([] if holds_all else [dave])
-    desk.told(100 + refusal.wait)
-    assert stranger in asked(desk.line.sent[1:])
-
-
-def test_answered_exchange_cannot_be_refused(desk: Desk, stranger: str) -> None:
-    desk.send(100)
-    desk.sending.exchanges.answered(UNSET)
-    desk.sending.exchanges.answered("1")
-    assert desk.refuse("1", RATE) is None
-    assert asked(desk.line.sent) == [stranger]
-
-
-def test_limit_of_exchanges_is_kept(desk: Desk, stranger: str) -> None:
-    desk.line.limits[RateClass.KEY_EXCHANGE] = 1
-    desk.add("dave")  # who is to be introduced, later
-    assert asked(desk.send(0)) == [stranger]
-    assert desk.send(60_999) == []
-    assert asked(desk.send(61_000)) == [stranger]
-
-
-def test_lost_session_is_renewed_unless_its_owner_may_not_know_that_we_are_there(desk: Desk) -> None:
-    renew = desk.sending.exchanges
-    renew.renew(desk.bob.id)
-    assert renew.is_to_be_renewed(desk.bob.id)
-    desk.sending.visibility.is_absent = True
-    assert desk.send(0) == []
-    desk.sending.visibility.is_absent = False
-    desk.change(name="", accepted=False, greeted=False)
-    assert desk.send(0) == []
-    desk.change(accepted=True, greeted=True)
-    assert [type(frame) for frame in desk.send(0)] == [frames.KeyExchangeInit]
-    assert renew.to_renew() == [desk.bob.id]
-    desk.sending.drop(desk.bob.id)
-    assert renew.to_renew() == []
-
-
-def test_contacts_whom_the_relay_does_not_know_are_introduced(desk: Desk) -> None:
-    desk.change(greeted=False)
-    desk.sending.visibility.is_absent = True
-    assert desk.send(0) == []
-    desk.sending.visibility.is_absent = False
-    desk.sending._pacing.pause(RateClass.KEY_EXCHANGE, 10)
-    assert desk.send(0) == []
-    assert asked(desk.send(10)) == [desk.bob.id]
