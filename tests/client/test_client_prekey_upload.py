@@ -1,0 +1,198 @@
+"""The conversation with a relay about one's prekeys, on a line without a relay."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from client_samples import DAY, KEY, fast_folder, randomness
+from msgspec import UNSET
+
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.prekey_store import ONE_TIME_TARGET, PreKeyStore
+from phantom_messenger.client.prekey_upload import MINUTE_MS, MOST_AT_ONCE, QUERY_MS, PreKeyUpload
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.wire import frames
+from phantom_messenger.wire.codes import ErrorCode
+
+
+class Line:
+    """A connection; each frame gets the next number."""
+
+    audience = "relay.example"
+    challenge = "a challenge"
+
+    def __init__(self) -> None:
+        self.queries = 0
+        self.published: list[frames.PreKeyPublishPayload] = []
+
+    def send(self, frame: frames.PreKeyStatusQuery, _: int) -> str:
+        self.queries += frame.type == "PREKEY_STATUS"
+        return f"query {self.queries}"
+
+    def send_signed(self, frame: frames.PreKeyPublish, _: int) -> str:
+        self.published.append(frame.payload)
+        return f"publication {len(self.published)}"
+
+
+def at(milliseconds: int) -> Moment:
+    return Moment(milliseconds, 10**12 + milliseconds, 0)
+
+
+class Upload:
+    """The prekeys of a profile, and a connection on which the relay says what it has."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.store = PreKeyStore(vault, OwnIdentity(bytes(32)), randomness("upload"))
+        self.upload = PreKeyUpload(self.store)
+        self.line: Any = Line()
+        self.upload.connected(0)
+
+    def hear(self, *, one_time: int = 0, kem: int = 0, answers: str = "", now: int = 0, **payload: Any) -> None:
+        """The relay says what it has, and answers a request if one is named."""
+        status = frames.PreKeyStatusPayload(one_time_pre_keys=one_time, kem_pre_keys=kem, **payload)
+        frame = frames.PreKeyStatus(payload=status, timestamp=0, id=answers or UNSET)
+        self.upload.handle(frame, self.line, at(now))
+
+    def has_last(self, *, one_time: int = 100, kem: int = 25, **options: Any) -> None:
+        """The relay has the last publication."""
+        last = self.line.published[-1]
+        highest = max(key.id for key in [last.signed_pre_key, *last.one_time_pre_keys, *last.kem_pre_keys])
+        self.hear(
+            one_time=one_time,
+            kem=kem,
+            **{
+                "highest_pre_key_id": highest,
+                "signed_pre_key_id": last.signed_pre_key.id,
+                "last_resort_kem_pre_key_id": last.last_resort_kem_pre_key.id,
+                **options,
+            },
+        )
+
+    def refuse(self, request: str, code: int, reason: str = "", *, retry_after: Any = UNSET, now: int = 0) -> bool:
+        details: Any = {"reason": reason} if reason else UNSET
+        payload = frames.ErrorPayload(code=code, message="x", details=details, retry_after=retry_after)
+        return self.upload.refused(frames.Error(payload=payload, timestamp=0, id=request), now)
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Iterator[Upload]:
+    with fast_folder(tmp_path) as folder:
+        vault = Vault(folder / "a.vault", KEY)
+        yield Upload(vault)
+        vault.close()
+
+
+def test_relay_is_asked_after_a_login_and_every_six_hours(upload: Upload) -> None:
+    upload.upload.connected(1_000)
+    assert [upload.upload.wait(now) for now in (0, 999, 1_000, 1_001)] == [1_000, 1, 0, 0]
+    upload.upload.tick(upload.line, 999)
+    assert upload.line.queries == 0
+    for now in (1_000, 1_001, 999 + QUERY_MS):
+        upload.upload.tick(upload.line, now)
+        assert upload.line.queries == 1
+    assert upload.upload.wait(1_000) == QUERY_MS
+    upload.upload.tick(upload.line, 1_000 + QUERY_MS)
+    assert upload.line.queries == 2
+
+
+def test_what_is_missing_is_published_and_then_confirmed(upload: Upload) -> None:
+    assert not upload.upload.confirmed
+    upload.hear(one_time=40, kem=5)
+    (payload,) = upload.line.published
+    assert (payload.audience, payload.challenge, payload.replace) == ("relay.example", "a challenge", UNSET)
+    assert (len(payload.one_time_pre_keys), len(payload.kem_pre_keys)) == (ONE_TIME_TARGET - 40, 20)
+    assert not upload.upload.confirmed
+    made = upload.upload._under_way
+    assert made is not None
+    for part, key in ((payload.signed_pre_key, made[1].signed), (payload.one_time_pre_keys[0], made[1].one_time[0])):
+        assert (part.id, base64.b64decode(part.key)) == (key.id, key.pair.public)
+    for part, kem in (
+        (payload.last_resort_kem_pre_key, made[1].last_resort),
+        (payload.kem_pre_keys[0], made[1].kem[0]),
+    ):
+        assert (part.id, base64.b64decode(part.key), base64.b64decode(part.signature)) == (
+            kem.id, kem.public, kem.signature,
+        )  # fmt: skip
+    assert base64.b64decode(payload.signed_pre_key.signature) == made[1].signed.signature
+    upload.has_last(answers="publication 1")
+    assert upload.upload.confirmed
+    assert len(upload.line.published) == 1
+    again = upload.store.publication(one_time=40, kem=5, now=at(0).persistent)
+    assert again.one_time[0].id != made[1].one_time[0].id, "what the relay has is not published again"
+    upload.upload.connected(5)
+    assert not upload.upload.confirmed
+
+
+@pytest.mark.parametrize("answers", ["", "query 1", "publication 2"])
+def test_publication_that_was_not_answered_may_be_published_again(upload: Upload, answers: str) -> None:
+    upload.hear()
+    upload.has_last(answers=answers)
+    assert upload.upload.confirmed
+    first = upload.line.published[0].one_time_pre_keys[0].id
+    assert upload.store.publication(one_time=0, kem=0, now=at(0).persistent).one_time[0].id == first
+
+
+def test_relay_that_has_what_is_lost_here_gets_all_anew_twice_at_most_until_it_is_asked_again(upload: Upload) -> None:
+    lost = {"one_time": 100, "kem": 25, "highest_pre_key_id": 10**9 + 5, "signed_pre_key_id": 3}
+    for count in (1, 2, 2):
+        upload.hear(**lost)
+        assert len(upload.line.published) == count
+        assert not upload.upload.confirmed
+    assert MOST_AT_ONCE == 2
+    for payload in upload.line.published:
+        assert payload.replace is True
+        assert (len(payload.one_time_pre_keys), len(payload.kem_pre_keys)) == (100, 25)
+        assert payload.signed_pre_key.id > 10**9 + 5
+    upload.upload.tick(upload.line, QUERY_MS)
+    upload.hear(**lost)
+    assert len(upload.line.published) == 3
+
+
+def test_old_keys_are_renewed_by_persistent_time(upload: Upload) -> None:
+    upload.hear()
+    upload.has_last(answers="publication 1")
+    upload.has_last(now=7 * DAY)
+    assert upload.upload.confirmed
+    upload.has_last(now=7 * DAY + 1)
+    first, second = upload.line.published
+    assert second.signed_pre_key.id > first.signed_pre_key.id
+    assert second.last_resort_kem_pre_key.id > first.last_resort_kem_pre_key.id
+
+
+@pytest.mark.parametrize("left", [{"one_time": 24}, {"kem": 9}, {"last_resort_kem_pre_key_id": UNSET}])
+def test_relay_that_runs_low_gets_more(upload: Upload, left: dict[str, Any]) -> None:
+    upload.hear()
+    upload.has_last(answers="publication 1")
+    upload.has_last(**left)
+    assert len(upload.line.published) == 2
+
+
+RATE, INTERNAL, INVALID = ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR, ErrorCode.INVALID_MESSAGE
+
+
+REFUSALS: list[tuple[int, str, Any, int]] = [
+    (RATE, "rate", 5_000, MINUTE_MS),
+    (RATE, "rate", 70_000, 70_000),
+    (INTERNAL, "storage", 5_000, 5_000),
+    (INTERNAL, "storage", UNSET, 1_000),
+    (INTERNAL, "storage", 10, 1_000),
+    (INVALID, "clock", 2_000, 2_000),
+    (INVALID, "field", 2_000, QUERY_MS),
+]
+"""Code, reason and ``retryAfter`` of a refusal, and when the relay is asked again."""
+
+
+@pytest.mark.parametrize("number", ["query 1", "publication 1"])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_refused_request_is_made_again_in_time(upload: Upload, number: str, refusal: tuple[int, str, Any, int]) -> None:
+    code, reason, retry_after, wait = refusal
+    upload.upload.tick(upload.line, 0)
+    upload.hear()
+    assert not upload.refuse("of others", code, reason, retry_after=retry_after)
+    assert upload.upload.wait(0) == QUERY_MS
+    assert upload.refuse(number, code, reason, retry_after=retry_after) is number.startswith("publication")
+    assert upload.upload.wait(0) == wait
+    assert not upload.refuse("publication 1", code, reason), "it is not under way any more"
