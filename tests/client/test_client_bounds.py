@@ -88,28 +88,46 @@ def test_message_is_asked_for_three_times_an_hour_apart(vault: Vault) -> None:
 
 
 def test_new_session_is_needed_unless_one_is_new_or_three_were_begun_in_this_hour(vault: Vault) -> None:
-    kept = Recovery(vault)
+    kept, start = Recovery(vault), 5 * HOUR_MS
 
-    def begin(at: int) -> None:
+    def begin(sender: str, after: int) -> None:
         with vault.transaction() as tx:
-            kept.began(tx, "bob", at, at)
+            kept.began(tx, sender, start + after, after)
 
-    assert kept.needs_session("bob", 0, 0)
-    begin(0)
-    assert not kept.needs_session("bob", SETTLE_MS - 1, SETTLE_MS - 1)
-    assert kept.needs_session("bob", SETTLE_MS, SETTLE_MS)
-    assert not kept.needs_session("bob", SETTLE_MS, SETTLE_MS - 1), "either clock says so"
-    assert not kept.needs_session("bob", SETTLE_MS - 1, SETTLE_MS)
-    begin(HOUR_MS // 3)
-    begin(HOUR_MS // 2)
-    assert not kept.needs_session("bob", HOUR_MS - 1, HOUR_MS - 1)
-    assert not Recovery(vault).needs_session("bob", HOUR_MS - 1, 0), "a restart changes nothing"
-    assert kept.needs_session("bob", HOUR_MS, HOUR_MS)
-    assert kept.needs_session("carol", HOUR_MS - 1, HOUR_MS - 1)
-    begin(HOUR_MS)
+    def needs(after: int, monotonic: int | None = None, *, sender: str = "bob") -> bool:
+        return kept.needs_session(sender, start + after, after if monotonic is None else monotonic)
+
+    assert needs(0)
+    begin("carol", 0)
+    assert not needs(SETTLE_MS - 1, sender="carol")
+    begin("bob", 100)
+    assert not needs(99 + SETTLE_MS)
+    assert needs(100 + SETTLE_MS)
+    assert not needs(100 + SETTLE_MS, 99 + SETTLE_MS), "either clock says so"
+    assert not needs(99 + SETTLE_MS, 100 + SETTLE_MS)
+    begin("bob", HOUR_MS // 3)
+    begin("bob", HOUR_MS // 2)
+    assert not needs(99 + HOUR_MS)
+    assert not Recovery(vault).needs_session("bob", start + 99 + HOUR_MS, 0), "a restart changes nothing"
+    assert needs(100 + HOUR_MS)
+    begin("bob", 100 + HOUR_MS)
     stored = vault.get(records.RECOVERY, "bob", RecoveryRecord)
     assert stored is not None
-    assert list(stored.at) == [HOUR_MS // 3, HOUR_MS // 2, HOUR_MS]
+    assert list(stored.at) == [start + after for after in (HOUR_MS // 3, HOUR_MS // 2, 100 + HOUR_MS)]
+
+
+def test_what_could_be_read_after_all_or_is_of_nobody_any_more_is_forgotten(vault: Vault) -> None:
+    kept = Recovery(vault)
+    note(vault, kept, "1", "2", "3")
+    with vault.transaction() as tx:
+        kept.readable(tx, "bob", "1")
+        kept.readable(tx, "bob", "unknown")
+        kept.readable(tx, "carol", "2")
+    assert kept.due("bob", 0) == Recovery(vault).due("bob", 0) == ["2", "3"]
+    with vault.transaction() as tx:
+        kept.drop(tx, "carol")
+        kept.drop(tx, "bob")
+    assert kept.senders() == Recovery(vault).senders() == []
 
 
 # --- persistent time --------------------------------------------------------------

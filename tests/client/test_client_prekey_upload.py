@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import DAY, KEY, fast_folder, randomness
+from client_samples import DAY, KEY, fast_folder, publication_of, randomness
 from msgspec import UNSET
 
 from phantom_messenger.client.moment import Moment
@@ -54,7 +54,8 @@ class Upload:
         """The relay says what it has, and answers a request if one is named."""
         status = frames.PreKeyStatusPayload(one_time_pre_keys=one_time, kem_pre_keys=kem, **payload)
         frame = frames.PreKeyStatus(payload=status, timestamp=0, id=answers or UNSET)
-        self.upload.handle(frame, self.line, at(now))
+        self.upload.handle(frame, at(now))
+        self.upload.publish(self.line, now, lambda: True)
 
     def has_last(self, *, one_time: int = 100, kem: int = 25, **options: Any) -> None:
         """The relay has the last publication."""
@@ -99,12 +100,11 @@ def test_relay_is_asked_after_a_login_and_every_six_hours(upload: Upload) -> Non
 
 
 def test_what_is_missing_is_published_and_then_confirmed(upload: Upload) -> None:
-    assert not upload.upload.confirmed
     upload.hear(one_time=40, kem=5)
     (payload,) = upload.line.published
     assert (payload.audience, payload.challenge, payload.replace) == ("relay.example", "a challenge", UNSET)
     assert (len(payload.one_time_pre_keys), len(payload.kem_pre_keys)) == (ONE_TIME_TARGET - 40, 20)
-    assert not upload.upload.confirmed
+    confirmed = [upload.upload.confirmed]
     made = upload.upload._under_way
     assert made is not None
     for part, key in ((payload.signed_pre_key, made[1].signed), (payload.one_time_pre_keys[0], made[1].one_time[0])):
@@ -118,12 +118,12 @@ def test_what_is_missing_is_published_and_then_confirmed(upload: Upload) -> None
         )  # fmt: skip
     assert base64.b64decode(payload.signed_pre_key.signature) == made[1].signed.signature
     upload.has_last(answers="publication 1")
-    assert upload.upload.confirmed
+    confirmed.append(upload.upload.confirmed)
     assert len(upload.line.published) == 1
-    again = upload.store.publication(one_time=40, kem=5, now=at(0).persistent)
+    again = publication_of(upload.store, one_time=40, kem=5, now=at(0).persistent)
     assert again.one_time[0].id != made[1].one_time[0].id, "what the relay has is not published again"
     upload.upload.connected(5)
-    assert not upload.upload.confirmed
+    assert [*confirmed, upload.upload.confirmed] == [False, True, False]
 
 
 @pytest.mark.parametrize("answers", ["", "query 1", "publication 2"])
@@ -132,11 +132,11 @@ def test_publication_that_was_not_answered_may_be_published_again(upload: Upload
     upload.has_last(answers=answers)
     assert upload.upload.confirmed
     first = upload.line.published[0].one_time_pre_keys[0].id
-    assert upload.store.publication(one_time=0, kem=0, now=at(0).persistent).one_time[0].id == first
+    assert publication_of(upload.store, one_time=0, kem=0, now=at(0).persistent).one_time[0].id == first
 
 
 def test_relay_that_has_what_is_lost_here_gets_all_anew_twice_at_most_until_it_is_asked_again(upload: Upload) -> None:
-    lost = {"one_time": 100, "kem": 25, "highest_pre_key_id": 10**9 + 5, "signed_pre_key_id": 3}
+    lost: dict[str, Any] = {"one_time": 100, "kem": 25, "highest_pre_key_id": 10**9 + 5, "signed_pre_key_id": 3}
     for count in (1, 2, 2):
         upload.hear(**lost)
         assert len(upload.line.published) == count
@@ -160,6 +160,26 @@ def test_old_keys_are_renewed_by_persistent_time(upload: Upload) -> None:
     first, second = upload.line.published
     assert second.signed_pre_key.id > first.signed_pre_key.id
     assert second.last_resort_kem_pre_key.id > first.last_resort_kem_pre_key.id
+
+
+def test_publication_is_made_in_steps_and_sent_once_it_is_whole(upload: Upload) -> None:
+    status = frames.PreKeyStatusPayload(one_time_pre_keys=0, kem_pre_keys=0)
+    upload.upload.publish(upload.line, 0, lambda: True)
+    upload.upload.tick(upload.line, 0)
+    upload.upload.handle(frames.PreKeyStatus(payload=status, timestamp=0), at(0))
+    steps = 0
+    while not upload.line.published:
+        assert upload.upload.wait(0) == 0
+        upload.upload.publish(upload.line, 0, lambda: False)
+        steps += 1
+    assert steps > 2
+    assert upload.upload.wait(0) == QUERY_MS
+    upload.upload.publish(upload.line, 0, lambda: True)
+    assert len(upload.line.published) == 1
+    upload.upload.handle(frames.PreKeyStatus(payload=status, timestamp=0), at(0))
+    upload.upload.connected(7)
+    upload.upload.publish(upload.line, 7, lambda: True)
+    assert len(upload.line.published) == 1, "what was begun on another connection is not sent on this one"
 
 
 @pytest.mark.parametrize("left", [{"one_time": 24}, {"kem": 9}, {"last_resort_kem_pre_key_id": UNSET}])
