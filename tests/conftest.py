@@ -84,16 +84,22 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
         made.close()
 
 
-ENGINES: dict[str, Callable[[Path], SQLiteStore]] = {
-    "memory": lambda _: SQLiteStore(None),
-    "folder": SQLiteStore,
+ENGINES: dict[str, Callable[[Path, int | None], SQLiteStore]] = {
+    "memory": lambda _, mailbox_bytes: SQLiteStore(None, mailbox_bytes=mailbox_bytes),
+    "folder": lambda folder, mailbox_bytes: SQLiteStore(folder, mailbox_bytes=mailbox_bytes),
 }
 
 
+@pytest.fixture
+def mailbox_bytes() -> int | None:
+    """The size of each mailbox of ``store``; tests for which it is limited have a fixture of their own."""
+    return None
+
+
 @pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SQLiteStore]:
+def store(request: pytest.FixtureRequest, tmp_path: Path, mailbox_bytes: int | None) -> Iterator[SQLiteStore]:
     """Each engine that the relay can run on, empty."""
-    made = ENGINES[request.param](tmp_path / "data")
+    made = ENGINES[request.param](tmp_path / "data", mailbox_bytes)
     yield made
     made.close()
 

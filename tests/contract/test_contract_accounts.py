@@ -124,6 +124,15 @@ def test_login_brings_the_first_page_contacts_and_prekeys(alice: StoreUser, bob:
     assert found.prekeys.one_time == 1
 
 
+def test_page_of_a_login_begins_with_the_first_item_that_has_not_expired(alice: StoreUser, bob: StoreUser) -> None:
+    first = alice.write(bob, "m", expires_at=NOW + 1)
+    later = alice.write(bob, "n")
+    for now, items in ((NOW, [first, later]), (NOW + 1, [later])):
+        found = bob.log_in(now=now)
+        assert isinstance(found, LoggedIn)
+        assert found.page.items == items
+
+
 # --- deletion --------------------------------------------------------------------------
 
 
