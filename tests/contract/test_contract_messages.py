@@ -357,3 +357,35 @@ def test_what_has_waited_too_long_is_deleted_and_strangers_are_told_nothing(
     assert (expired.deleted, expired.receipts) == (2, [])
     assert names(bob.mailbox(now=NOW + DAY)) == ["young"]
     assert expire(store, NOW + DAY, stored_before=NOW).deleted == 0
+
+
+def test_what_has_waited_too_long_goes_up_to_a_number_the_oldest_first(
+    store: Store, alice: StoreUser, bob: StoreUser
+) -> None:
+    bob.meet(alice)
+    for number in range(4):
+        alice.write(bob, str(number), now=NOW + number)
+    assert expire(store, NOW + DAY, stored_before=NOW - 1).deleted == 0
+    first = expire(store, NOW + DAY, limit=2, stored_before=NOW + 2)
+    assert (first.deleted, [receipt.item.name for receipt in first.receipts]) == (2, ["0", "1"])
+    assert bob.names(now=NOW + DAY) == ["2", "3"]
+    assert [expire(store, NOW + DAY, limit=2, stored_before=NOW + 2).deleted for _ in range(2)] == [1, 0]
+    assert bob.names(now=NOW + DAY) == ["3"]
+
+
+@pytest.mark.parametrize("expires_at", [NOW, None], ids=["expired", "stored long ago"])
+def test_sweep_deletes_about_1_mib(store: Store, alice: StoreUser, bob: StoreUser, expires_at: int | None) -> None:
+    for number in range(12):
+        alice.write(bob, str(number), size=200_000, expires_at=expires_at)
+    sweeps = [expire(store, NOW, stored_before=NOW).deleted for _ in range(3)]
+    assert sweeps == [6, 6, 0]
+    assert bob.mailbox() == []
+
+
+def test_page_looks_behind_items_that_have_expired(alice: StoreUser, bob: StoreUser) -> None:
+    for number in range(3):
+        alice.write(bob, str(number), size=100, expires_at=NOW + 1)
+    late = alice.write(bob, "late", size=100)
+    assert isinstance(late, Item)
+    assert read(bob, 0, 1, NOW + 1) == Page([late], complete=True)
+    assert names(read(bob, 0, 150, NOW).items) == ["0", "1"]

@@ -1,5 +1,6 @@
 """Mailboxes inside the SQLite engine; what it promises is in tests/contract."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -251,7 +252,34 @@ def test_replacement_that_has_expired_is_not_read_and_expires_once(box: SQLiteSt
     assert run(box, lambda tx: tx.mailboxes.expire(NOW + 365 * 86_400_000, 10)) == []
 
 
-# --- bounds -----------------------------------------------------------------------
+# --- what is not kept -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [message, exchange])
+def test_item_of_a_blocked_sender_leaves_no_row_and_no_place(box: SQLiteStore, make: Callable[[str], NewItem]) -> None:
+    for _ in range(3):
+        assert run(box, lambda tx: tx.mailboxes.discard(BOB, make("m"), now=NOW)) is None
+    run(box, lambda tx: tx.mailboxes.discard("nobody", make("m"), now=NOW))
+    assert waiting(box) == []
+    assert box._connection.execute("SELECT count(*) FROM items").get == 0
+    kept = append(box, make("m"))
+    assert isinstance(kept, Item) is (make is exchange), "a message counts as one that has just been removed"
+    later = append(box, make("m"), now=NOW + TEN_MINUTES)
+    assert isinstance(later, Item)
+    assert waiting(box, now=NOW + TEN_MINUTES) == [later]
+
+
+def test_full_disk_refuses_an_item_that_would_not_be_kept_like_any_other(box: SQLiteStore) -> None:
+    box.run_work([failing(error=apsw.FullError("full"))])
+    for job in (
+        lambda tx: tx.mailboxes.append(BOB, message("m", size=100_000), known=True, now=NOW),
+        lambda tx: tx.mailboxes.discard(BOB, message("m", size=100_000), now=NOW),
+    ):
+        with pytest.raises(apsw.FullError):
+            run(box, job)
+    assert box.is_out_of_space
+    box.scrub()
+    run(box, lambda tx: tx.mailboxes.discard(BOB, message("m", size=100_000), now=NOW))
 
 
 # --- removal ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ nothing behind it, is never delivered, and never counts as expired.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -266,27 +267,24 @@ class SQLiteMailboxes:
         return expired
 
     def _stored(self, before: int, limit: int, now: int) -> list[Any]:
-        """Rows that were stored before a time, the oldest first, which is the order of their entries.
+        """Rows that were stored before a time, the oldest first, which is the order of their entries; corrupt ones too.
 
-        Those behind a page that cannot be read wait until it is gone: by then their recipients may have come.
+        Raises:
+            CorruptRows: some cannot be read.
         """
-        found: list[Any] = []
-        room = self._step
-        try:
-            oldest = self._connection.execute("SELECT stored_at FROM items ORDER BY entry LIMIT 1").fetchone()
-            if oldest is None or self._age_of(oldest[0], now) > before:
-                return []
-            rows = self._connection.execute(f"SELECT {_ROW} FROM items ORDER BY entry LIMIT ?", (limit,))  # noqa: S608 - constants
-            for row in rows:
-                if room <= 0 or self._age_of(row[9], now) > before:
-                    rows.close()
-                    break
-                found.append(row)
-                room -= len(row[7]) if isinstance(row[7], bytes) else 0
-        except apsw.Error as error:
-            if not is_corruption(error):
-                raise
-        return found
+
+        def find() -> None:
+            self._find_corruption("ORDER BY entry LIMIT ?", (limit + len(self._unreadable),))
+
+        def is_due(row: Any) -> bool:
+            # A corrupt time must not keep what is behind it for ever.
+            return _item(row) is None or self._age_of(row[9], now) <= before
+
+        oldest = self._readable("TRUE ORDER BY entry LIMIT 1", (), self._step, find=find).found
+        if not oldest or not is_due(oldest[0]):
+            return []
+        rows = self._readable(f"TRUE ORDER BY entry LIMIT {limit:d}", (), self._step, find=find).found
+        return list(takewhile(is_due, rows))
 
     def _age_of(self, stored_at: int | None, now: int) -> int:
         """When an item was stored; for an item of a version that did not note it, when ages were first asked for."""
