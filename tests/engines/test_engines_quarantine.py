@@ -159,7 +159,7 @@ def without_a_time(store: SQLiteStore) -> None:
         store, "items", ("entry", "recipient", "seq", "kind", "sender", "name", "expires_at", "text")
     ):
         sql = "UPDATE items SET stored_at = NULL, checksum = ? WHERE entry = ?"
-        store._connection.execute(sql, (checksum(*row), entry))  # type: ignore[arg-type] # they are of the table
+        store._connection.execute(sql, (checksum(*row), entry))
 
 
 def expire_stored(store: SQLiteStore, now: int, before: int) -> list[str]:
