@@ -11,54 +11,11 @@ from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.websocket import MAX_DISCARDED, WebSocketConnection
 from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS
+from support.fake_transport import FakeTransport
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 
 LIMIT: Final = 300
 RESPONSE: Final = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
-
-
-class Wire:
-    """A transport that shows what was done with it."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.writes = 0
-        self.flow = "reading"
-        self.ended = ""
-
-    def write(self, data: bytes) -> None:
-        assert not self.ended
-        self.written += data
-        self.writes += 1
-
-    def take(self) -> bytes:
-        """What was written since the last look."""
-        written, self.written, self.writes = self.written, b"", 0
-        return written
-
-    def pause_reading(self) -> None:
-        self.flow = "paused"
-
-    def resume_reading(self) -> None:
-        self.flow = "reading"
-
-    def close(self) -> None:
-        self.ended = self.ended or "closed"
-
-    def abort(self) -> None:
-        self.ended = "aborted"
-
-    def is_closing(self) -> bool:
-        return bool(self.ended)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-    def get_extra_info(self, name: str) -> "Wire":
-        assert name == "socket"
-        return self
-
-    def setsockopt(self, *_: object) -> None: ...
 
 
 class Anybody:
@@ -72,7 +29,7 @@ class Client:
 
     def __init__(self, early: bytes = b"") -> None:
         self.told: list[Any] = []
-        self.wire = Wire()
+        self.wire = FakeTransport()
         self.partial = PartialMessages()
         self.connection = WebSocketConnection(self, "192.0.2.1", "relay.test", self.partial)
         closed = lambda: self.told.append("closed")  # noqa: E731
