@@ -28,7 +28,7 @@ from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Item, KeptLimits
 from phantom_messenger.wire.limits import MAX_BLOCKED
 from support.people import key_text
-from support.store_user import DAY, NOW, StoreUser, expire, names, run
+from support.store_user import DAY, HOUR, NOW, StoreUser, expire, names, run
 from support.stores import publication
 
 
@@ -244,6 +244,18 @@ def test_accounts_that_are_not_used_and_whose_mailbox_is_empty_are_idle(
         assert run(store, DeleteIdleAccount(user_id=user.id, active_before=NOW + 90 * DAY))
     assert isinstance(carol.write(alice, "she was here meanwhile"), Item)
     assert carol.write(bob, "late") is AppendRefusal.NO_ACCOUNT
+
+
+def test_account_that_is_used_on_the_last_day_is_not_idle(store: Store, alice: StoreUser) -> None:
+    midnight = (NOW // DAY + 50) * DAY
+    run(store, RecordActivity(user_id=alice.id, now=midnight))
+    for hour in (0, 23):
+        assert idle(store, midnight + hour * HOUR) == []
+        assert run(store, DeleteIdleAccount(user_id=alice.id, active_before=midnight + hour * HOUR))
+    assert isinstance(alice.write(alice, "still here"), Item)
+    assert idle(store, midnight + DAY) == []
+    alice.acknowledge(alice, "still here", may_notify=False)
+    assert idle(store, midnight + DAY) == [alice.id]
 
 
 # --- upkeep ----------------------------------------------------------------------------

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from phantom_messenger.relay.commands import CountPreKeys, Exchanged, PublishPreKeys
+from phantom_messenger.relay.commands import (
+    AppendRefusal,
+    Block,
+    CountPreKeys,
+    DeleteAccount,
+    Exchanged,
+    ForgetHandouts,
+    PublishPreKeys,
+)
 from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Bundle, OneTimeKey, PreKeyCounts, Publication
 from support.people import key_text
@@ -137,6 +145,59 @@ def test_last_resort_serves_when_one_time_keys_are_limited(alice: StoreUser, bob
     assert bundle.kem is not None
     assert bundle.kem.id == 900
     assert bundle.left.one_time == bundle.left.one_time_kem == 10
+
+
+def test_exchange_that_asks_for_no_bundle_takes_no_key(alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication([1]))
+    result = bob.exchange(alice)
+    assert isinstance(result, Exchanged)
+    assert (result.bundle, counts_of(alice).one_time) == (None, 1)
+
+
+def test_refused_exchange_takes_no_key(store: Store, alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication([1]))
+    assert bob.exchange(alice, wants_bundle=True, is_loose=True) is AppendRefusal.SIGNED_ONLY
+    assert counts_of(alice).one_time == 1
+    run(store, DeleteAccount(actor=alice.actor))
+    assert bob.exchange(alice, wants_bundle=True) is AppendRefusal.NO_ACCOUNT
+
+
+def test_blocked_requester_gets_a_bundle_like_anybody(store: Store, alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication([1]))
+    alice.write(bob, "m")
+    run(store, Block(actor=alice.actor, other=bob.id))
+    result = bob.exchange(alice, wants_bundle=True)
+    assert isinstance(result, Exchanged)
+    assert result.bundle is not None
+    assert (result.item, result.bundle.one_time, result.became_contacts) == (
+        None,
+        OneTimeKey(1, key_text("one-time 1")),
+        False,
+    )
+    assert alice.mailbox() == []
+
+
+def test_mailbox_without_room_refuses_the_exchange_and_not_the_bundle(
+    store: Store, alice: StoreUser, bob: StoreUser
+) -> None:
+    publish(alice, publication([1]))
+    for number in range(100):
+        StoreUser(store, f"stranger {number}").exchange(alice, mark=1)
+    result = bob.exchange(alice, wants_bundle=True, mark=1)
+    assert isinstance(result, Exchanged)
+    assert result.item is None
+    assert result.bundle is not None
+    assert result.bundle.one_time is not None
+    assert bob.exchange(alice, mark=1) is AppendRefusal.FULL
+
+
+def test_handouts_are_forgotten_after_an_hour_and_not_before(store: Store, alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication(range(1, 41)))
+    assert len(one_time_ids(alice, 10, bob)) == 10
+    run(store, ForgetHandouts(now=NOW + HOUR - 1))
+    assert one_time_ids(alice, 1, bob, NOW + HOUR - 1) == []
+    run(store, ForgetHandouts(now=NOW + HOUR))
+    assert one_time_ids(alice, 12, bob, NOW + HOUR) == list(range(11, 21))
 
 
 # --- the highest id ---------------------------------------------------------------

@@ -5,6 +5,7 @@ import pytest
 from phantom_messenger.relay.commands import (
     ACCOUNT_GONE,
     Accepted,
+    Acknowledge,
     AppendRefusal,
     Barrier,
     CommandFailed,
@@ -13,9 +14,11 @@ from phantom_messenger.relay.commands import (
     DeleteAccount,
     LoadClock,
     LogIn,
+    MessageName,
 )
 from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Page, PreKeyCounts
+from phantom_messenger.wire.frames import Status
 from support.store_user import NOW, StoreUser, names, run
 
 
@@ -67,6 +70,21 @@ def test_command_that_fails_is_undone_alone(store: Store, alice: StoreUser, bob:
     assert [type(result) for result in results] == [Accepted, CommandFailed, Accepted]
     assert not results[1].is_out_of_space
     assert bob.names() == ["1", "2"]
+
+
+def test_failure_undoes_nothing_of_what_was_done_before_it(store: Store, alice: StoreUser, bob: StoreUser) -> None:
+    alice.write(bob, "m")
+    acknowledging = Acknowledge(
+        actor=bob.actor,
+        messages=[MessageName(alice.id, "m")],
+        status=Status.DELIVERED,
+        may_notify=False,
+        wall_ms=NOW,
+        now=NOW,
+    )
+    store.run([acknowledging, failing(), failing()])
+    assert bob.mailbox() == []
+    assert alice.write(bob, "m") is AppendRefusal.DUPLICATE, "it is known as one that has just been removed"
 
 
 # --- the account of whoever acts --------------------------------------------------------

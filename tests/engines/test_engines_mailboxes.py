@@ -1,6 +1,6 @@
 """Mailboxes inside the SQLite engine; what it promises is in tests/contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
@@ -8,6 +8,7 @@ import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem, Times
+from phantom_messenger.engines.sqlite.stranger_quota import ROW_BYTES
 from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
 from phantom_messenger.relay.records import Item, ItemKind, NewItem, Page
 from support.people import key_text
@@ -280,6 +281,30 @@ def test_full_disk_refuses_an_item_that_would_not_be_kept_like_any_other(box: SQ
     assert box.is_out_of_space
     box.scrub()
     run(box, lambda tx: tx.mailboxes.discard(BOB, message("m", size=100_000), now=NOW))
+
+
+@pytest.fixture
+def small() -> Iterator[SQLiteStore]:
+    """A store whose mailboxes have room for three messages of 100 bytes and what they take beside it."""
+    made = SQLiteStore(None, mailbox_bytes=3 * (100 + ROW_BYTES))
+    bind(made, ALICE, BOB)
+    yield made
+    made.close()
+
+
+def of_100_bytes(name: str) -> NewItem:
+    return message(name, size=96)
+
+
+def test_item_takes_its_text_and_what_is_beside_it(small: SQLiteStore) -> None:
+    item = of_100_bytes("0")
+    assert len(item.head) + len(item.tail) == 100
+    kinds = [type(append(small, of_100_bytes(name))) for name in "0123"]
+    assert kinds == [Item, Item, Item, AppendRefusal]
+    assert acknowledge(small, "0")
+    small.run_work([failing()])  # what was counted is forgotten, and the numbers in the texts count too
+    assert append(small, of_100_bytes("4")) is AppendRefusal.FULL
+    assert isinstance(append(small, message("4", size=90)), Item)
 
 
 # --- removal ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from support.stores import ALICE, BOB, NOW, bind, failing, publication, run
+from support.stores import ALICE, BOB, HOUR, NOW, bind, failing, publication, run
 
 
 @pytest.fixture
@@ -42,3 +42,11 @@ def test_public_keys_that_were_replaced_are_gone_from_the_rows(peopled: SQLiteSt
     run(peopled, lambda tx: tx.prekeys.publish(ALICE, publication([1, 2], [3])))
     run(peopled, lambda tx: tx.prekeys.publish(ALICE, replace(publication([4]), replace=True)))
     assert peopled._connection.execute("SELECT id FROM one_time_prekeys").fetchall() == [(4,)]
+
+
+def test_handouts_older_than_an_hour_are_in_no_row(peopled: SQLiteStore) -> None:
+    run(peopled, lambda tx: tx.prekeys.publish(ALICE, publication([1, 2])))
+    for now in (NOW, NOW + 1):
+        run(peopled, lambda tx, now=now: tx.prekeys.hand_out(ALICE, BOB, now))  # type: ignore[misc]
+    run(peopled, lambda tx: tx.prekeys.forget_handouts(NOW + HOUR))
+    assert [at for (at,) in peopled._connection.execute("SELECT at FROM handouts")] == [NOW + 1]

@@ -93,6 +93,22 @@ def test_commit_that_fails_is_not_tried_with_savepoints(box: SQLiteStore, monkey
     assert len(guarded) == 2, "the control"
 
 
+def test_commit_that_fails_for_no_reason_of_the_disk_is_not_tried_again(box: SQLiteStore) -> None:
+    commits: list[None] = []
+    box._connection.set_commit_hook(lambda: commits.append(None) or True)  # type: ignore[func-returns-value]
+    assert [type(result) for result in box.run_work([adds("1"), adds("2")])] == [CommandFailed] * 2
+    assert len(commits) == 1
+    refuse_commits(box, refuse=False)
+    assert not box.is_out_of_space
+
+
+def test_full_disk_is_noticed_in_a_batch_that_is_run_again(box: SQLiteStore) -> None:
+    results = box.run_work([failing(), adds("1"), failing(error=apsw.FullError("full")), adds("2")])
+    assert [type(result) for result in results] == [CommandFailed, CommandFailed, CommandFailed, CommandFailed]
+    assert [result.is_out_of_space for result in results] == [False, True, True, True]
+    assert is_out_of_space(box)
+
+
 def test_commit_that_fails_leaves_no_memory_of_removed_messages(box: SQLiteStore) -> None:
     refuse_commits(box, refuse=True)
     box.run_work([adds("1"), acknowledging("1")])
