@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
+from phantom_messenger.engines.sqlite.folder import FolderUnusable, cannot_use
 from phantom_messenger.engines.sqlite.mailboxes import Times
 from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.records import Item, NewItem
@@ -323,3 +324,20 @@ def test_folder_that_cannot_be_written_is_refused() -> None:
         StoreError, match=r"cannot write to the data folder /proc/phantom .*; choose another with --data"
     ):
         SQLiteStore(Path("/proc/phantom"))
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "kind"),
+    [
+        (apsw.CantOpenError("unable to open database file"), "unable to open database file", StoreError),
+        (OSError(28, "No space left on device"), "No space left on device", StoreError),
+        (PermissionError(13, "Permission denied"), "Permission denied", FolderUnusable),
+        (OSError("without a number"), "without a number", StoreError),
+    ],
+)
+def test_reason_why_a_folder_cannot_be_used_is_told(
+    tmp_path: Path, error: Exception, why: str, kind: type[StoreError]
+) -> None:
+    found = cannot_use(tmp_path, error)
+    assert type(found) is kind
+    assert str(found) == f"cannot write to the data folder {tmp_path} ({why}); choose another with --data"
