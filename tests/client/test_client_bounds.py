@@ -211,16 +211,21 @@ class Line:
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.pings: list[int] = []
+        self.is_quiet = True
+        """Whether a PING may be sent."""
 
-    def send(self, frame: Any, _: int) -> str:
+    def send(self, frame: Any, now: int) -> str:
+        assert now >= 0
+        assert frame == frames.MessageAck(payload=frame.payload, timestamp=0)
         self.sent.append(frame.payload)
         return str(len(self.sent) + len(self.pings))
 
-    def may_ping(self, _: int, interval: int) -> bool:
-        assert interval == PING_MS
-        return True
+    def may_ping(self, now: int, interval: int) -> bool:
+        assert (now >= 0, interval) == (True, PING_MS)
+        return self.is_quiet
 
-    def ping(self, _: int) -> int:
+    def ping(self, now: int) -> int:
+        assert now >= 0
         self.pings.append(len(self.sent) + len(self.pings) + 1)
         return self.pings[-1]
 
@@ -255,6 +260,36 @@ def test_what_was_read_is_kept_until_a_pong_from_behind_it(vault: Vault) -> None
     assert len(kept) == len(Acks(vault)) == 1
     kept.answered(5)
     assert len(kept) == len(Acks(vault)) == 0
+
+
+def test_ping_follows_as_soon_as_it_may_and_only_if_there_is_something_to_cover(vault: Vault) -> None:
+    kept, line = Acks(vault), Line()
+    kept.tick(line, 0)  # type: ignore[arg-type] # has what is asked of it
+    assert (line.pings, kept.wait(0)) == ([], None)
+    put(vault, kept, "1", "2")
+    line.is_quiet = False
+    kept.tick(line, 0)  # type: ignore[arg-type] # has what is asked of it
+    assert (line.pings, kept.wait(0)) == ([], PING_MS)
+    line.is_quiet = True
+    kept.tick(line, 0)  # type: ignore[arg-type] # has what is asked of it
+    kept.tick(line, 0)  # type: ignore[arg-type] # has what is asked of it
+    assert (line.pings, kept.wait(0)) == ([3], None)
+    kept.answered(3)
+    assert not any(kept.refused(error(request), 0) for request in ("1", "2")), "what is stored is not refused"
+
+
+def test_what_is_kept_over_a_restart_is_sent_and_forgotten_like_the_rest(vault: Vault) -> None:
+    put(vault, Acks(vault), "1", "2")
+    kept, line = Acks(vault), Line()
+    with vault.transaction() as tx:
+        kept.put(tx, "bob", "1", "burned")
+        kept.put(tx, "carol", "1", "read")
+    assert len(kept) == len(Acks(vault)) == 3
+    with vault.transaction() as tx:
+        kept.drop(tx, "bob")
+        kept.drop(tx, "bob")
+    kept.tick(line, 0)  # type: ignore[arg-type] # has what is asked of it
+    assert [(payload.sender_id, payload.status) for payload in line.sent] == [("carol", "read")]
 
 
 def test_what_was_sent_on_another_connection_is_sent_again(vault: Vault) -> None:
