@@ -1,6 +1,7 @@
 """What the tasks of an application wait for, without a relay."""
 
 import asyncio
+import gc
 import logging
 
 import pytest
@@ -55,6 +56,24 @@ def test_delivery_follows_its_events_alone() -> None:
     hub.publish(DeliveryEvent(message_id="mine", peer=BOB, state=DeliveryState.ACCEPTED))
     hub.publish(DeliveryEvent(message_id="of before", peer=BOB, state=DeliveryState.READ))
     assert (mine.state, other.state) == (DeliveryState.ACCEPTED, DeliveryState.QUEUED)
+    assert (mine.message_id, mine.peer) == ("mine", BOB)
+
+
+def test_delivery_that_somebody_waits_for_is_kept_though_nobody_holds_it() -> None:
+    async def main() -> list[DeliveryState]:
+        hub, reached = EventHub(), []
+
+        async def wait() -> None:
+            reached.append(await hub.track("mine", BOB).wait())
+
+        asyncio.create_task(wait())  # noqa: RUF006 - that nobody holds it is what is tested
+        await asyncio.sleep(0)
+        gc.collect()
+        hub.publish(DeliveryEvent(message_id="mine", peer=BOB, state=DeliveryState.ACCEPTED))
+        await asyncio.sleep(0)
+        return reached
+
+    assert asyncio.run(main()) == [DeliveryState.ACCEPTED]
 
 
 def test_end_reaches_whoever_waits_and_whoever_comes_later() -> None:
@@ -120,6 +139,15 @@ def test_attempts_count_unless_the_relay_is_busy(
         assert hub.is_online is (events[-1] is ONLINE)
 
     asyncio.run(asyncio.wait_for(main(), 5))
+
+
+def test_waiting_for_the_login_ends_with_its_time_and_says_why_an_attempt_failed() -> None:
+    hub, connecting = EventHub(), ConnectionEvent(state=ConnectionState.CONNECTING, reason="")
+    found = [asyncio.run(hub.wait_online(0.01, None))]
+    for event in (OFFLINE, connecting):
+        hub.publish(event)
+        found.append(asyncio.run(asyncio.wait_for(hub.wait_online(0.01, None), 5)))
+    assert found == [None, OFFLINE, None]
 
 
 def test_log_has_states_and_codes_and_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
