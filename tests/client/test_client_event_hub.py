@@ -61,7 +61,8 @@ def test_delivery_follows_its_events_alone() -> None:
 
 def test_delivery_that_somebody_waits_for_is_kept_though_nobody_holds_it() -> None:
     async def main() -> list[DeliveryState]:
-        hub, reached = EventHub(), []
+        hub = EventHub()
+        reached: list[DeliveryState] = []
 
         async def wait() -> None:
             reached.append(await hub.track("mine", BOB).wait())
