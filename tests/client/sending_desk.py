@@ -10,6 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
+from phantom_messenger.client.link import LinkState
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ContactRecord, OutboxRecord, SentRecord
 from phantom_messenger.client.sending import Sending
@@ -27,9 +28,17 @@ class Line:
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.limits: dict[RateClass, int] = {}
+        self.state = LinkState.OPEN
 
     def limit(self, rate: RateClass) -> int | None:
         return self.limits.get(rate)
+
+    def relay_time(self, now: int) -> int:
+        return now + 10**12
+
+    def send(self, frame: Any, _: int) -> str:
+        self.sent.append(frame)
+        return str(len(self.sent))
 
     def send_signed(self, frame: Any, _: int) -> str:
         self.sent.append(frame)
@@ -47,6 +56,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         alice, self.bob = Party(folder, "alice"), Party(folder, "bob")
         acquainted(alice, self.bob)
+        self.alice = alice
         alice.vault.close()
         self.vault = Vault(alice.vault.path, KEY)
         self.stores = Stores.of(self.vault, alice.identity, alice.random, asks=True)
