@@ -290,7 +290,7 @@ assert "payload.challenge is UNSET or" in source
 exec(source.replace("payload.challenge is UNSET or", ""), login.__dict__)
 """
 )
-NO_AUDIENCE: Final = unchecked("not audience or normal_or_none(audience) not in names")
+NO_AUDIENCE: Final = unchecked("not audience or (audience not in names and normal_or_none(audience) not in names)")
 NO_SIGNATURE: Final = """
 from phantom_messenger.relay import signatures
 signatures.verify = lambda batch: [True] * len(batch)
@@ -316,7 +316,7 @@ source = inspect.getsource(login._check_proof)
 assert "if certified and not signed:" in source
 exec(source.replace("if certified and not signed:", "if False:"), login.__dict__)
 bind = SQLiteDirectory.bind
-SQLiteDirectory.bind = lambda self, user, key, *, certified, signed: bind(self, user, key, certified=certified)
+SQLiteDirectory.bind = lambda self, user, key, *, certified, **rest: bind(self, user, key, certified=certified)
 SQLiteDirectory.signs = lambda self, user: False
 """
 CONTROLS: Final = {

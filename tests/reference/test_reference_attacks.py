@@ -31,7 +31,7 @@ source = inspect.getsource(login._check_proof)
 assert "if certified and not signed:" in source
 exec(source.replace("if certified and not signed:", "if False:"), login.__dict__)
 bind = SQLiteDirectory.bind
-SQLiteDirectory.bind = lambda self, user, key, *, certified, signed: bind(self, user, key, certified=certified)
+SQLiteDirectory.bind = lambda self, user, key, *, certified, **rest: bind(self, user, key, certified=certified)
 SQLiteDirectory.signs = lambda self, user: False
 """
 """A relay that does not mark who has proved a key."""

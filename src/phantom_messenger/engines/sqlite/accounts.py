@@ -1,5 +1,7 @@
 """Commands about accounts: login, departure, blocking, deletion."""
 
+from typing import Final
+
 from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay.commands import (
     Block,
@@ -15,7 +17,10 @@ from phantom_messenger.relay.commands import (
     Unblock,
 )
 from phantom_messenger.relay.permissions import Action, audience
+from phantom_messenger.relay.records import Page, PreKeyCounts
 from phantom_messenger.wire.limits import MAX_BLOCKED
+
+NO_PREKEYS: Final = PreKeyCounts(one_time=0, one_time_kem=0, signed_id=None, last_resort_kem_id=None)
 
 
 def log_in(tables: Tables, command: LogIn) -> LoggedIn | LoginConflict:
@@ -27,9 +32,10 @@ def log_in(tables: Tables, command: LogIn) -> LoggedIn | LoginConflict:
         return LoginConflict.SIGNED
     if owner != command.public_key and not command.may_create and (owner is None or is_certified):
         return LoginConflict.NEW
-    if not directory.bind(user, command.public_key, certified=is_certified, signed=command.is_signed):
+    if not directory.bind(user, command.public_key, certified=is_certified, signed=command.is_signed, now=command.now):
         return LoginConflict.SIGNED if owner == command.public_key else LoginConflict.TAKEN
-    directory.record_activity(user, command.now)
+    if owner is None:
+        return LoggedIn(Page([], complete=True), [], NO_PREKEYS)
     page = tables.mailboxes.read(user, 0, command.page_bytes, command.now)
     return LoggedIn(page, audience(Action.SEE_PRESENCE, user, directory), tables.prekeys.counts(user))
 

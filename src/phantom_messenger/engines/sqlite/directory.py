@@ -85,18 +85,23 @@ class SQLiteDirectory:
         except UnicodeDecodeError:
             return None
 
-    def bind(self, user_id: str, public_key: str, *, certified: bool, signed: bool = True) -> bool:
+    def bind(
+        self, user_id: str, public_key: str, *, certified: bool, signed: bool = True, now: int | None = None
+    ) -> bool:
         """Make the account or confirm it; False if the id belongs to another key.
 
         A certified claim takes an id from an uncertified one, whose account is deleted. So does one that is
         signed from one that was not, if it has the same key. ``signed``: the login has proved its key; one
-        that has not gets no account whose owner ever did.
+        that has not gets no account whose owner ever did. ``now``: the user is here, as for ``record_activity``.
         """
         standing = Standing.UNPROVED if not signed else Standing.CERTIFIED if certified else Standing.CLAIMED
+        today = None if now is None else now // DAY_MS
         row = self._connection.execute(
-            "SELECT public_key, certified FROM accounts WHERE user_id = ?", (user_id,)
+            "SELECT public_key, certified, active_on FROM accounts WHERE user_id = ?", (user_id,)
         ).fetchone()
         if row is not None and row[0] == public_key and signed == (row[1] != Standing.UNPROVED):
+            if now is not None and row[2] != today:
+                self.record_activity(user_id, now)
             return True
         if row is not None:
             is_own = row[0] == public_key and signed
@@ -107,8 +112,8 @@ class SQLiteDirectory:
         if not self._has_room(len(user_id) + len(public_key)):
             raise apsw.FullError("no room")
         self._connection.execute(
-            "INSERT INTO accounts (user_id, public_key, certified) VALUES (?, ?, ?)",
-            (user_id, public_key, standing.value),
+            "INSERT INTO accounts (user_id, public_key, certified, active_on) VALUES (?, ?, ?, ?)",
+            (user_id, public_key, standing.value, today),
         )
         return True
 

@@ -42,15 +42,17 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     neighbours cannot lock each other out, nor somebody else use up a user's logins.
     """
     session, signed = admitted.session, frame.signature is not UNSET
-    _check_proof(core, session, frame)
+    certified_id = _check_proof(core, session, frame)
     has_counted = False
     try:
-        found: LoggedIn | LoginConflict = yield _log_in(core, frame, may_create=False)
+        found: LoggedIn | LoginConflict = yield _log_in(core, frame, certified_id, may_create=False)
+        if isinstance(found, LoginConflict):  # the keys of accounts were checked when they were made
+            _check_key(base64.b64decode(frame.payload.public_key))
         if found is LoginConflict.NEW and session.state is not State.CLOSED:
             _count_login(core, session.address)
             has_counted = not signed
             core.admission.spend(admitted, ACCOUNT_BYTES)
-            found = yield _log_in(core, frame, may_create=True)
+            found = yield _log_in(core, frame, certified_id, may_create=True)
             if isinstance(found, LoginConflict):
                 core.admission.give_back(admitted)
             admitted.spent = None  # the account stays, whatever becomes of this login
@@ -69,8 +71,11 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     _open(core, session, frame, found)
 
 
-def _check_proof(core: Core, session: Session, frame: frames.Auth) -> None:
+def _check_proof(core: Core, session: Session, frame: frames.Auth) -> str:
     """Refuse what proves nothing.
+
+    Returns:
+        The id that is the hash of the key.
 
     Raises:
         RequestError: ``UNSIGNED``, ``CHALLENGE``, ``AUDIENCE``, ``KEY`` or ``IDENTITY``.
@@ -87,22 +92,29 @@ def _check_proof(core: Core, session: Session, frame: frames.Auth) -> None:
             raise RequestError(Reason.CHALLENGE, retry_after=LOGIN_AGAIN_MS)
         check_binding(core, session, payload.challenge, "" if payload.audience is UNSET else payload.audience)
     public_key = base64.b64decode(payload.public_key)
-    if not public_keys.is_usable_ed25519(public_key):
-        raise RequestError(Reason.KEY)
-    certified = signing.certified_user_id(public_key) == payload.user_id
+    certified_id = signing.certified_user_id(public_key)
+    certified = certified_id == payload.user_id
     if certified and not signed:
+        _check_key(public_key)
         raise RequestError(Reason.UNSIGNED)
     if signed and not certified and len(base64.b64decode(payload.user_id)) == signing.CERTIFIED_BYTES:
         # Everybody takes it for certified, and would refuse the key: it cannot be claimed, or kept from before.
+        _check_key(public_key)
         raise RequestError(Reason.IDENTITY)
+    return certified_id
 
 
-def _log_in(core: Core, frame: frames.Auth, *, may_create: bool) -> LogIn:
-    key = frame.payload.public_key
+def _check_key(public_key: bytes) -> None:
+    """Refuse a key that nobody should use: it takes as long as checking a signature."""
+    if not public_keys.is_usable_ed25519(public_key):
+        raise RequestError(Reason.KEY)
+
+
+def _log_in(core: Core, frame: frames.Auth, certified_id: str, *, may_create: bool) -> LogIn:
     return LogIn(
         user_id=frame.payload.user_id,
-        public_key=key,
-        certified_id=signing.certified_user_id(base64.b64decode(key)),
+        public_key=frame.payload.public_key,
+        certified_id=certified_id,
         is_signed=frame.signature is not UNSET,
         may_create=may_create,
         now=core.clock.persistent_ms(),
@@ -124,7 +136,7 @@ def check_binding(core: Core, session: Session, challenge: str, audience: str) -
     if challenge != session.challenge:
         raise RequestError(Reason.CHALLENGE, retry_after=None if session.user_id else LOGIN_AGAIN_MS)
     names = {session.host} if ANY in core.names else core.names
-    if not audience or normal_or_none(audience) not in names:
+    if not audience or (audience not in names and normal_or_none(audience) not in names):
         log(Event.AUDIENCE_REFUSED, count=1)
         raise RequestError(Reason.AUDIENCE)
 
