@@ -182,13 +182,15 @@ def judge(request: Request, config: Config, *, ready: bool, version: str) -> Ans
     if key is None or not _is_key(key):
         return _BAD_KEY
     host = request.only("host") or ""
-    origins = request.fields.get("origin", [])
-    names = set(config.public_names) - {ANY}
-    if len(origins) > 1 or not is_origin_allowed(
-        request.only("origin"), host, names=names, allowed=config.allowed_origins
-    ):
+    if "origin" in request.fields and not _is_page_allowed(request.only("origin"), host, config):
         return ORIGIN_REFUSED
     return Upgrade(key, host, ",".join(request.fields.get("x-forwarded-for", [])))
+
+
+def _is_page_allowed(origin: str | None, host: str, config: Config) -> bool:
+    """Whether a web page may connect; None stands for several origins."""
+    names = set(config.public_names) - {ANY}
+    return origin is not None and is_origin_allowed(origin, host, names=names, allowed=config.allowed_origins)
 
 
 def _plain(path: str, *, ready: bool, version: str) -> Answer:
@@ -242,6 +244,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def is_proxy(peer: str | Address, config: Config) -> bool:
     """Whether this is one of our proxies."""
+    if not config.trusted_proxies:
+        return False
     address = _parse(peer) if isinstance(peer, str) else peer
     return address is not None and any(address in network for network in config.trusted_proxies)
 

@@ -76,22 +76,23 @@ class Slot:
     Args:
         gate: counts it.
         peer: the address of its other end.
-        key: the rate-limit key it counts for until it is a WebSocket, '' for none.
+        key: the rate-limit key it counts for until it is a WebSocket; '' if it is one of our proxies.
     """
 
-    __slots__ = ("_gate", "_is_released", "_key", "peer")
+    __slots__ = ("_gate", "_is_half_open", "_is_released", "key", "peer")
 
     def __init__(self, gate: ConnectionGate, peer: str, key: str) -> None:
         self._gate = gate
-        self._key = key
+        self._is_half_open = bool(key)
         self._is_released = False
         self.peer = peer
+        self.key = key
 
     def promote(self) -> None:
         """The socket is a WebSocket now, or was answered."""
-        if self._key:
-            self._gate.end_half_open(self._key)
-            self._key = ""
+        if self._is_half_open:
+            self._is_half_open = False
+            self._gate.end_half_open(self.key)
 
     def release(self) -> None:
         """The socket is closed; calling this again does nothing."""
@@ -185,10 +186,11 @@ class Handshake(asyncio.BufferedProtocol):
     def _open(self, transport: asyncio.Transport, found: Upgrade, tail: bytes) -> None:
         self._finish()
         self._transport = None
-        key = http.rate_limit_key(self._slot.peer, found.forwarded, self._config)
-        if found.forwarded and not http.is_proxy(self._slot.peer, self._config):
+        slot = self._slot
+        if found.forwarded and slot.key:
             log(Event.PROXY_UNTRUSTED, count=1)
-        self._accept(key, found.host).open(transport, found.encode(), tail, self._slot.release)
+        key = slot.key or http.rate_limit_key(slot.peer, found.forwarded, self._config)
+        self._accept(key, found.host).open(transport, found.encode(), tail, slot.release)
 
     def _finish(self) -> None:
         if self._timer is not None:
