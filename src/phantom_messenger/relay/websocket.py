@@ -97,6 +97,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._on_closed: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
+        self._response = b""
         # The frame that is being read: its header, how much is missing, and what is there.
         self._header: Header | None = None
         self._missing = 0
@@ -121,15 +122,16 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
         Args:
             transport: the socket's.
-            response: the answer to the request.
+            response: the answer to the request; it goes out with what is written first.
             early: what arrived behind the request.
             on_closed: called once the socket is closed.
         """
         self._transport = transport
         self._on_closed = on_closed
         transport.set_protocol(self)
-        self._write(response)
+        self._response = response
         self._session = self._receiver.connect(self, address=self._address, host=self._host)
+        asyncio.get_running_loop().call_soon(self._respond)
         self._host = ""  # up to 8 KB, which only ``connect`` needs
         if early:
             self._read(early)
@@ -376,8 +378,15 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def _write(self, data: bytes) -> None:
         """All bytes to the client go through here."""
         if self._transport is not None and not self._transport.is_closing():
+            if self._response:
+                data, self._response = self._response + data, b""
             self._written += len(data)
             self._transport.write(data)
+
+    def _respond(self) -> None:
+        """Answer the request, unless its answer has gone out with what the receiver wrote."""
+        if self._response:
+            self._write(b"")
 
     def _write_frame(self, opcode: Opcode, payload: bytes) -> None:
         self._write(Frame(opcode, payload).serialize(mask=False))
