@@ -71,7 +71,7 @@ class Replies:
                 timestamp=self._clock.wall_ms(),
             ),
         )
-        if code := session.strikes.count(refused, self._clock.monotonic_ms()):
+        if code := session.strike(refused, self._clock.monotonic_ms()):
             self.close(session, code, "too many refused messages")
 
     def reply_failure(self, session: Session, error: Exception, request: Id) -> None:

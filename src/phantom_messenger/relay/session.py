@@ -124,12 +124,19 @@ class Session:
         self.presence = frames.PresenceStatus.ONLINE
         self.outbox = Outbox(connection, now)
         self.cursor = MailboxCursor()
-        self.strikes = Strikes()
+        self.strikes: Strikes | None = None
+        """None until there is something to count: most clients never misbehave."""
         self.unconfirmed: list[Written] = []
         self.opened_at = now
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""
         self.heard_at = now
+
+    def strike(self, refused: RequestError, now: int) -> CloseCode | None:
+        """Count a refusal; the code to close with if it was one too many."""
+        if self.strikes is None:
+            self.strikes = Strikes()
+        return self.strikes.count(refused, now)
 
     @property
     def looks_absent(self) -> bool:
