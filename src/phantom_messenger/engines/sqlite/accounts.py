@@ -20,7 +20,7 @@ from phantom_messenger.relay.permissions import Action, audience
 from phantom_messenger.relay.records import Page, PreKeyCounts
 from phantom_messenger.wire.limits import MAX_BLOCKED
 
-NO_PREKEYS: Final = PreKeyCounts(one_time=0, one_time_kem=0, signed_id=None, last_resort_kem_id=None)
+_NO_PREKEYS: Final = PreKeyCounts(one_time=0, one_time_kem=0, signed_id=None, last_resort_kem_id=None)
 
 
 def log_in(tables: Tables, command: LogIn) -> LoggedIn | LoginConflict:
@@ -34,8 +34,8 @@ def log_in(tables: Tables, command: LogIn) -> LoggedIn | LoginConflict:
         return LoginConflict.NEW
     if not directory.bind(user, command.public_key, certified=is_certified, signed=command.is_signed, now=command.now):
         return LoginConflict.SIGNED if owner == command.public_key else LoginConflict.TAKEN
-    if owner is None:
-        return LoggedIn(Page([], complete=True), [], NO_PREKEYS)
+    if owner is None:  # a new account: nothing can be in it
+        return LoggedIn(Page([], complete=True), [], _NO_PREKEYS)
     page = tables.mailboxes.read(user, 0, command.page_bytes, command.now)
     return LoggedIn(page, audience(Action.SEE_PRESENCE, user, directory), tables.prekeys.counts(user))
 
