@@ -213,3 +213,45 @@ def test_whoever_holds_the_most_for_longest_is_ended_when_it_is_too_much(
     holds: list[tuple[str, int]], expected: list[str]
 ) -> None:
     assert ended(holds, 100) == expected
+
+
+# --- the first write ---------------------------------------------------------------
+
+
+class Greeting(Counting):
+    """A receiver that greets whoever connects."""
+
+    def connect(self, connection: WebSocketConnection, *, address: str, host: str) -> Session:
+        connection.write([b"hello"])
+        return super().connect(connection, address=address, host=host)
+
+
+class Noting(asyncio.Transport):
+    """A transport that notes each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes.append(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("receiver", "written"),
+    [(Greeting, RESPONSE + text_header(5) + b"hello"), (Counting, RESPONSE)],
+    ids=["a greeting", "nothing to say"],
+)
+def test_handshake_is_answered_in_one_write_with_the_greeting(receiver: type[Counting], written: bytes) -> None:
+    async def writes() -> list[bytes]:
+        transport = Noting()
+        connection = WebSocketConnection(receiver(), "address", "host", PartialMessages())
+        connection.open(transport, RESPONSE, b"", lambda: None)
+        await asyncio.sleep(0)
+        return transport.writes
+
+    assert asyncio.run(writes()) == [written]
