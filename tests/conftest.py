@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from client_samples import Town, fast_folder
 
+from phantom_messenger.client import prekey_store
 from phantom_messenger.engines.sqlite import SQLiteStore
+from phantom_messenger.relay import prekey_status
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Store
 from support.faults import Faults
@@ -75,8 +77,24 @@ def make_world() -> Iterator[MakeWorld]:
         yield make
 
 
+FEW_PREKEYS = (
+    (prekey_store, "ONE_TIME_TARGET", 12),
+    (prekey_store, "REFILL_BELOW", 4),
+    (prekey_store, "KEM_TARGET", 6),
+    (prekey_store, "KEM_REFILL_BELOW", 2),
+    (prekey_status, "LOW_PREKEYS", 3),
+)
+
+
 @pytest.fixture
-def town(world: World, tmp_path: Path) -> Iterator[Town]:
+def few_prekeys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients keep few prekeys at the relay: to make, sign and store over a hundred is most of a short test."""
+    for module, name, count in FEW_PREKEYS:
+        monkeypatch.setattr(module, name, count)
+
+
+@pytest.fixture
+def town(few_prekeys: None, world: World, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
     """Devices at a simulated relay without limits."""
     with fast_folder(tmp_path) as folder:
         made = Town(world, folder)

@@ -11,6 +11,8 @@ from phantom_messenger.relay.config import Config
 from support.people import Frame
 from support.simulated import MINUTE, SECOND, MakeWorld
 
+pytestmark = pytest.mark.usefixtures("few_prekeys")
+
 
 @pytest.fixture
 def town(make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:
@@ -101,7 +103,7 @@ def test_texts_at_a_steady_pace_arrive_in_order_and_the_relay_never_hangs_up(tow
     for text in texts(200):
         alice.send(bob, text)
         pass_time(pace, alice, bob, step=100)
-    pass_time(4 * MINUTE, alice, bob, step=100)
+    pass_time(4 * MINUTE, alice, bob)
     assert alice.closes == []
     assert bob.read_all() == texts(200)
 

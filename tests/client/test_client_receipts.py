@@ -16,7 +16,7 @@ from support.simulated import HOUR, MINUTE, SECOND, MakeWorld
 
 
 @pytest.fixture
-def limited(make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:
+def limited(few_prekeys: None, make_world: MakeWorld, tmp_path: Path) -> Iterator[Town]:  # noqa: ARG001 - is in force
     """A relay with the limits that it has if nothing is said: 60 messages a minute."""
     with fast_folder(tmp_path) as folder:
         made = Town(make_world(), folder)

@@ -21,8 +21,10 @@ from support.amounts import amount
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
-RUNS = amount(60, 1_000)
-GROUPS = amount(3, 20)
+RUNS = amount(40, 1_000)
+GROUPS = amount(4, 20)
+
+pytestmark = pytest.mark.usefixtures("few_prekeys")
 
 
 def friends(town: Town) -> tuple[FaultyDevice, FaultyDevice]:

@@ -197,11 +197,11 @@ upgrade.CONNECTION_TIMEOUT_MS = 700
 
 def test_request_that_is_never_whole_is_cut(start_relay: StartRelay) -> None:
     relay = start_relay(command=patched(HASTY))
-    with socket.create_connection(relay.address, timeout=5) as slow:
-        began = time.monotonic()
+    began = time.monotonic()
+    with socket.create_connection(relay.address, timeout=30) as slow:
         slow.sendall(handshake(relay.address)[:-1])
         assert slow.recv(1) == b""
-        assert 0.5 <= time.monotonic() - began <= 3
+    assert time.monotonic() - began >= 0.6, "not before its time"
 
 
 LENIENT: Final = """
