@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
-LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_erasure_at_rest.py tests/client/test_client_recovery.py
+LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_erasure_at_rest.py tests/client/test_client_losses.py tests/client/test_client_recovery.py
 LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r
 PIP := $(BIN)/python $(LOCKED)
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import apsw
@@ -13,8 +13,10 @@ import pytest
 from test_bench_load import CARRIES_LITTLE
 
 from support.certificates import self_signed
+from support.measures import open_files
 from support.relay_process import PHANTOM, RelayProcess, StartRelay, environment, patched
 
+PATIENCE = 60
 QUICK = ("--seconds", "1", "--rate", "40", "--people", "4")
 STAYS = """
 from phantom_messenger.loadgen.connection import Connection
@@ -33,9 +35,16 @@ def bench(*arguments: str, command: Sequence[str | Path] = (PHANTOM,)) -> "subpr
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
+
+
+def wait(reached: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def accounts(relay: RelayProcess) -> int:
@@ -101,6 +110,7 @@ def test_more_than_the_relay_carries_is_a_failure_with_figures(start_relay: Star
 
 def test_interrupted_people_leave_too(start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off")
+    files, log = open_files(relay.pid), relay.data / "relay.db-wal"
     for number, code in ((signal.SIGINT, 1), (signal.SIGTERM, 143)):
         process = subprocess.Popen(
             [PHANTOM, "bench", relay.url, "--seconds", "60", "--rate", "20", "--people", "4"],
@@ -110,9 +120,11 @@ def test_interrupted_people_leave_too(start_relay: StartRelay) -> None:
         )
         assert process.stderr is not None
         process.stderr.readline()  # what it says before it begins
-        time.sleep(1.5)  # it is in the middle of it
+        wait(lambda: open_files(relay.pid) >= files + 4)
+        written = log.stat().st_size
+        wait(lambda: log.stat().st_size > written + 100_000)  # noqa: B023 - it is called here
         process.send_signal(number)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, told
         assert re.search(r"phantom: interrupted; (\d) accounts made, \1 deleted", told), told
         assert "Traceback" not in told

@@ -135,7 +135,7 @@ def test_second_in_which_the_relay_stands_still_is_seen(start_relay: StartRelay)
     assert (stats.sent, stats.accepted, stats.delivered) == (600, 600, 600)
     for seen in (stats.acks, stats.deliveries):
         assert seen.quantile(0.99) >= 900_000
-        assert 300_000 <= seen.quantile(0.83) <= 1_000_000, "of each message that was due meanwhile"
+        assert 300_000 <= seen.quantile(0.83) <= 1_500_000, "of each message that was due meanwhile"
         assert seen.quantile(0.5) < 300_000
     assert stats.lateness.quantile(0.5) < 100_000, "it is not the load that was late"
 
