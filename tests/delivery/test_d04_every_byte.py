@@ -35,6 +35,8 @@ GATHER_MS = 20
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 RUN_SECONDS = amount(110, 14_000)
 
+pytestmark = pytest.mark.usefixtures("few_prekeys")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:

@@ -24,6 +24,8 @@ SEED = 7
 POINTS = 6
 """Operations at which one program dies, in the short form."""
 
+pytestmark = pytest.mark.usefixtures("few_prekeys")
+
 DEATHS = [(victim, fate) for victim in ("alice", "bob") for fate in Fate]
 
 
