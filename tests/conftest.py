@@ -84,12 +84,20 @@ FEW_PREKEYS = (
     (prekey_store, "KEM_REFILL_BELOW", 2),
     (prekey_status, "LOW_PREKEYS", 3),
 )
+SHIPPED_PREKEYS = tuple((module, name, getattr(module, name)) for module, name, _ in FEW_PREKEYS)
 
 
 @pytest.fixture
 def few_prekeys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients keep few prekeys at the relay: to make, sign and store over a hundred is most of a short test."""
     for module, name, count in FEW_PREKEYS:
+        monkeypatch.setattr(module, name, count)
+
+
+@pytest.fixture
+def shipped_prekeys(few_prekeys: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it comes first
+    """Let clients keep as many as the product does, for what is about their number."""
+    for module, name, count in SHIPPED_PREKEYS:
         monkeypatch.setattr(module, name, count)
 
 

@@ -216,6 +216,7 @@ def secrets(device: Device) -> list[bytes]:
     return found
 
 
+@pytest.mark.usefixtures("shipped_prekeys")
 @pytest.mark.parametrize("closed", [False, True])
 def test_no_file_shows_a_text_a_name_an_id_or_a_key(town: Town, closed: bool) -> None:
     alice, bob = town.devices("alice", "bob")

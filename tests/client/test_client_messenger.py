@@ -481,6 +481,7 @@ def published(device: Device) -> list[Frame]:
     return device.frames_sent("PREKEY_PUBLISH")
 
 
+@pytest.mark.usefixtures("shipped_prekeys")
 def test_prekeys_are_published_at_the_first_login_and_then_confirmed(town: Town) -> None:
     alice = town.device("alice")
     confirmed = [alice.messenger.prekeys_confirmed]
@@ -494,6 +495,7 @@ def test_prekeys_are_published_at_the_first_login_and_then_confirmed(town: Town)
     assert len(published(alice)) == 1
 
 
+@pytest.mark.usefixtures("shipped_prekeys")
 def test_prekeys_that_the_relay_lost_are_published_again(town: Town, make_world: MakeWorld) -> None:
     (alice,) = town.devices("alice")
     alice.cut()
@@ -505,6 +507,7 @@ def test_prekeys_that_the_relay_lost_are_published_again(town: Town, make_world:
     assert keys[0].isdisjoint(keys[1])
 
 
+@pytest.mark.usefixtures("shipped_prekeys")
 def test_prekeys_are_filled_up_when_few_are_left(town: Town) -> None:
     (alice,) = town.devices("alice")
     for number in range(17):
