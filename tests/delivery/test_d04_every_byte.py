@@ -23,7 +23,7 @@ from phantom_messenger.client.vault import Vault
 from support.amounts import LONG, amount
 
 SEED = 4
-STRIDE = 80
+STRIDE = 120
 """Bytes from one cut to the next in the short form."""
 
 CONTACTS = 100

@@ -21,7 +21,7 @@ from support.amounts import amount
 from support.simulated import World
 
 SEED = 7
-POINTS = 6
+POINTS = 4
 """Operations at which one program dies, in the short form."""
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
