@@ -9,11 +9,15 @@ import pytest
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.mailboxes import KEEP_QUARANTINED_MS, Times, checksum, checksum_in_sql
 from phantom_messenger.events import Event
+from phantom_messenger.relay.commands import AcknowledgeHidden, DeliveryOutcome, MessageName
 from phantom_messenger.relay.records import ItemKind, NewItem
+from phantom_messenger.wire.frames import Status
+from support.store_user import StoreUser
 from support.stores import (
     ALICE,
     BOB,
     CAROL,
+    HOUR,
     NOW,
     acknowledge,
     acknowledging,
@@ -183,6 +187,16 @@ def test_item_without_a_time_is_acknowledged_without_one(store: SQLiteStore) -> 
     append(store, message("m"))
     without_a_time(store)
     assert store.run_work([acknowledging("m")]) == [Times(None, None)]
+
+
+def test_item_without_a_time_that_is_received_in_hiding_counts_as_stored_now(store: SQLiteStore) -> None:
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    bob.meet(alice)
+    alice.write(bob, "m")
+    without_a_time(store)
+    name = MessageName(alice.id, "m")
+    command = AcknowledgeHidden(actor=bob.actor, messages=[name], status=Status.READ, now=NOW + HOUR, mail_life_ms=HOUR)
+    assert store.run([command]) == [[(name, DeliveryOutcome(Status.READ, NOW + HOUR, NOW + 2 * HOUR))]]
 
 
 # --- pages that cannot be read ---------------------------------------------------------
