@@ -99,6 +99,16 @@ def test_stranger_to_whom_the_owner_has_written_leaves_the_strangers_part(
     assert held(bob, alice) == ["0", "1", "2", "3"]
 
 
+def test_stranger_whose_messages_were_replaced_keeps_no_more_than_before(
+    store: Store, alice: StoreUser, bob: StoreUser
+) -> None:
+    for name in "0123":
+        alice.write(bob, name, size=5 * KB, mark=1)
+    for name in "0123":
+        assert isinstance(alice.write(bob, name, "again", size=5 * KB, mark=1), Item)
+    assert StoreUser(store, "other").write(bob, "m", size=5 * KB, mark=1) is AppendRefusal.FULL
+
+
 # --- who gives way ---------------------------------------------------------------------
 
 
@@ -151,3 +161,14 @@ def test_nobody_gives_way_to_what_does_not_fit_after_all(alice: StoreUser, bob: 
     assert carol.write(bob, "m", size=26 * KB, mark=2) is AppendRefusal.FULL
     assert held(bob, alice) == [str(number) for number in range(10)]
     assert isinstance(carol.write(bob, "n", size=2 * KB, mark=2), Item)
+
+
+def test_replacement_that_is_larger_has_the_fullest_give_way(
+    alice: StoreUser, bob: StoreUser, carol: StoreUser
+) -> None:
+    carol.write(bob, "m", mark=2)
+    for name in "0123":
+        alice.write(bob, name, size=5 * KB, mark=1)
+    assert alice.write(bob, "3", "larger", size=10 * KB, mark=1) is AppendRefusal.FULL
+    assert isinstance(carol.write(bob, "m", "larger", size=5 * KB, mark=2), Item)
+    assert (held(bob, alice), held(bob, carol)) == (["1", "2", "3"], ["m"])
