@@ -41,6 +41,7 @@ class Line:
         return str(len(self.sent))
 
     def send_signed(self, frame: Any, _: int) -> str:
+        assert (frame.signature, frame.timestamp) == ("", 0), "the link fills them in"
         self.sent.append(frame)
         return str(len(self.sent))
 

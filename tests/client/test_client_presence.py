@@ -1,12 +1,18 @@
 """What a messenger tells the application besides texts: presence, and events that hold no secret."""
 
 import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from client_samples import Device, Town, pass_time, settle
+from client_samples import KEY, Device, Town, fast_folder, pass_time, settle
 
+from phantom_messenger.client.conversations import conversation_id
+from phantom_messenger.client.presence import Presence
 from phantom_messenger.client.status import DeliveryEvent, MessageEvent, PresenceEvent, WarningEvent
-from phantom_messenger.wire.frames import PresenceStatus
+from phantom_messenger.client.vault import Vault
+from phantom_messenger.wire.frames import Presence as PresenceFrame
+from phantom_messenger.wire.frames import PresencePayload, PresenceStatus
 from support.simulated import MINUTE, SECOND
 
 # --- presence ---------------------------------------------------------------------
@@ -56,6 +62,73 @@ def test_what_one_is_shown_as_is_kept_and_questions_are_not(town: Town) -> None:
     alice.login()
     settle(alice, bob)
     assert [frame["payload"] for frame in alice.frames_sent("PRESENCE")] == [{"status": "idle"}]
+
+
+# --- what is said, without a relay --------------------------------------------------
+
+
+@pytest.fixture
+def presence(tmp_path: Path) -> Iterator[Presence]:
+    with fast_folder(tmp_path) as folder:
+        vault = Vault(folder / "a.vault", KEY)
+        yield Presence(vault, "ownA")
+        vault.close()
+
+
+def announced(presence: Presence) -> list[PresenceStatus | None]:
+    """What the relay is told now, which is nothing the second time."""
+    found = []
+    for _ in range(2):
+        frame = presence.to_announce()
+        if frame is None:
+            break
+        assert frame == PresenceFrame(payload=PresencePayload(status=frame.payload.status), timestamp=0)
+        found.append(frame.payload.status)
+        presence.announced()
+    return found
+
+
+def test_relay_is_told_what_it_does_not_know_yet(presence: Presence) -> None:
+    assert (presence.connected(), announced(presence)) == (False, [])
+    presence.want(PresenceStatus.IDLE)
+    presence.want(PresenceStatus.IDLE)
+    assert announced(presence) == [PresenceStatus.IDLE]
+    presence.want(PresenceStatus.IDLE)
+    assert announced(presence) == []
+    assert (presence.connected(), announced(presence)) == (False, [PresenceStatus.IDLE])
+    presence.want(PresenceStatus.OFFLINE)
+    assert presence.looks_absent
+    assert announced(presence) == [PresenceStatus.OFFLINE]
+    assert (presence.connected(), announced(presence)) == (True, [])
+    presence.want(PresenceStatus.ONLINE)
+    presence.want(PresenceStatus.IDLE)
+    assert announced(presence) == [PresenceStatus.IDLE]
+
+
+def test_setting_hides_whatever_is_wanted_and_what_is_wanted_is_not_forgotten(presence: Presence) -> None:
+    presence.connected()
+    presence.want(PresenceStatus.IDLE)
+    presence.announced()
+    assert not presence.change(presence=False).presence
+    assert presence.looks_absent
+    assert announced(presence) == [PresenceStatus.OFFLINE]
+    presence.want(PresenceStatus.ONLINE)
+    assert (announced(presence), presence.connected()) == ([], True)
+    assert presence.change(presence=True).presence
+    assert announced(presence) == [PresenceStatus.ONLINE]
+
+
+def test_typing_is_said_of_a_conversation_unless_that_is_off_or_one_looks_absent(presence: Presence) -> None:
+    payload = PresencePayload(status=PresenceStatus.TYPING, conversation_id=conversation_id("ownA", "bobA"))
+    told = PresenceFrame(payload=payload, timestamp=0)
+    assert presence.typing("bobA") == told
+    presence.change(typing=False)
+    assert presence.typing("bobA") is None
+    presence.change(typing=True, presence=False)
+    assert presence.typing("bobA") is None
+    presence.change(presence=True)
+    assert presence.typing("bobA") == told
+    assert presence.question("bobA") == PresenceFrame(payload=PresencePayload(user_id="bobA"), timestamp=0)
 
 
 # --- events -----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,7 @@ def test_receipts_are_gathered_the_longer_the_fewer_messages_are_left(desk: Desk
     desk.receive("9")
     assert desk.send(99 + wait) == []
     (frame,) = desk.send(100 + wait)
+    assert uuid.UUID(frame.payload.message_id).version == 4
     assert desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)["delivered"] == ["8", "9"]
     assert desk.sending.waits(100 + wait) == []
     desk.receive("10")
