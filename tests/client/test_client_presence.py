@@ -75,9 +75,9 @@ def presence(tmp_path: Path) -> Iterator[Presence]:
         vault.close()
 
 
-def announced(presence: Presence) -> list[PresenceStatus | None]:
+def announced(presence: Presence) -> list[object]:
     """What the relay is told now, which is nothing the second time."""
-    found = []
+    found: list[object] = []
     for _ in range(2):
         frame = presence.to_announce()
         if frame is None:

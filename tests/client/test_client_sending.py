@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from sending_desk import INVALID, RATE, Desk, Refusal, at, codes, ids
 
 from phantom_messenger.client import records
-from phantom_messenger.client.batching import KEEP_FREE, LATEST_MS
+from phantom_messenger.client.batching import KEEP_FREE, LATEST_MS, receipt_entry
+from phantom_messenger.client.content import time_of
 from phantom_messenger.client.receipts import UNDECRYPTABLE
-from phantom_messenger.client.records import SentRecord
+from phantom_messenger.client.records import OutboxRecord, SentRecord
 from phantom_messenger.client.status import Trust
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
@@ -197,6 +198,7 @@ def test_receipts_are_gathered_the_longer_the_fewer_messages_are_left(desk: Desk
     assert desk.send(99 + wait) == []
     (frame,) = desk.send(100 + wait)
     assert uuid.UUID(frame.payload.message_id).version == 4
+    assert frame.payload.metadata is UNSET
     assert desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)["delivered"] == ["8", "9"]
     assert desk.sending.waits(100 + wait) == []
     desk.receive("10")
@@ -253,3 +255,23 @@ def test_change_or_end_of_a_user_begins_the_gathering_anew(desk: Desk) -> None:
         forget(desk.bob.id)
         assert desk.send(300) == []
         assert desk.sending.waits(300) == [250]
+
+
+def test_absent_device_tells_and_asks_only_those_who_may_know_that_it_is_there(desk: Desk) -> None:
+    desk.sending.visibility.is_absent = True
+    desk.receive("9")
+    with desk.vault.transaction() as tx:
+        desk.stores.recovery.note(tx, desk.bob.id, "8", 0, recoverable=True)
+    assert [desk.send(0), desk.send(1_000)] == [[], []]
+    desk.sending.visibility.show(desk.bob.id)
+    assert [type(frame) for frame in desk.send(1_000)] == [frames.KeyExchangeInit, frames.Message]
+    assert desk.stores.receipts.senders() == []
+
+
+def test_receipt_batch_is_an_entry_without_a_text_of_its_own() -> None:
+    now = at(5)
+    entry = receipt_entry("1", "bob", now)
+    assert entry == OutboxRecord(
+        message_id="1", peer="bob", text=None, burn=False, expires_in=None, made_at=time_of(now.wall)
+    )
+    assert receipt_entry("1", "bob", now, again=True) == replace(entry, again=True)
