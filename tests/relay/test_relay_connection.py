@@ -31,6 +31,8 @@ class Client:
         self.told: list[Any] = []
         self.wire = FakeTransport()
         self.partial = PartialMessages()
+        self.session = cast("Session", Anybody())
+        self.aborts = False
         self.connection = WebSocketConnection(self, "192.0.2.1", "relay.test", self.partial)
         closed = lambda: self.told.append("closed")  # noqa: E731
         self.connection.open(cast("asyncio.Transport", self.wire), RESPONSE, early, closed)
@@ -40,18 +42,24 @@ class Client:
 
     def connect(self, connection: WebSocketConnection, *, address: str, host: str) -> Session:  # noqa: ARG002
         self.told.append((address, host))
-        return cast("Session", Anybody())
+        return self.session
 
-    def receive(self, session: Session, text: bytes) -> None:  # noqa: ARG002
+    def receive(self, session: Session, text: bytes) -> None:
+        assert session is self.session
         self.told.append(text)
+        if self.aborts:
+            self.connection.abort()
 
-    def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002
+    def receive_binary(self, session: Session, data: bytes) -> None:
+        assert session is self.session
         self.told.append(("binary", data))
 
-    def writable(self, session: Session) -> None:  # noqa: ARG002
+    def writable(self, session: Session) -> None:
+        assert session is self.session
         self.told.append("writable")
 
-    def disconnected(self, session: Session) -> None:  # noqa: ARG002
+    def disconnected(self, session: Session) -> None:
+        assert session is self.session
         self.told.append("disconnected")
 
     def send(self, *frames: bytes, at_once: int = 8_192) -> list[Any]:
@@ -236,6 +244,36 @@ def test_socket_is_cut_when_the_close_is_not_answered(by_relay: bool, monkeypatc
         assert client.wire.ended == "aborted"
 
     asyncio.run(main())
+
+
+def test_what_is_broken_behind_a_close_ends_the_reading() -> None:
+    def act(client: Client) -> None:
+        client.connection.close(1000, "")
+        client.wire.take()
+        client.send(frame(TEXT, b"x", masked=False), close_frame(1000))
+        client.send(close_frame(1000))
+        assert (client.wire.take(), client.wire.ended) == (b"", "")
+
+    in_loop(act)
+
+
+def test_nothing_is_handled_behind_an_abort() -> None:
+    def act(client: Client) -> None:
+        client.aborts = True
+        assert client.send(frame(TEXT, b"one"), frame(TEXT, b"two")) == [b"one"]
+        assert client.wire.ended == "aborted"
+
+    in_loop(act)
+
+
+def test_nothing_is_written_to_a_socket_that_has_failed() -> None:
+    def act(client: Client) -> None:
+        client.wire.abort()
+        client.connection.write([b"one"])
+        assert client.wire.take() == b""
+        assert client.connection.bytes_acked() == len(RESPONSE)
+
+    in_loop(act)
 
 
 def test_so_much_is_discarded_behind_a_close_and_no_more() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -200,6 +201,7 @@ def test_plain_request_is_answered(line: str, ready: bool, status: int, content:
     assert (found.status, found.content) == (status, content)
     head, _, body = found.encode().partition(b"\r\n\r\n")
     assert json.loads(body) == content
+    assert re.search(rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", head), "RFC 9110 section 5.6.7"
     assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
     assert found.encode(head_only=True) == head + b"\r\n\r\n"
 

@@ -199,7 +199,7 @@ def test_relay_that_cannot_store_is_not_ready() -> None:
     ("peer", "forwarded", "key", "logged"),
     [
         (HERE, None, HERE, []),
-        (HERE, "198.51.100.7", HERE, ["proxy-untrusted"]),
+        (HERE, "198.51.100.7", HERE, ["proxy-untrusted count=1"]),
         (PROXY, "198.51.100.7", "198.51.100.7", []),
         (PROXY, None, PROXY, []),
     ],
@@ -214,7 +214,7 @@ def test_address_that_a_proxy_names_counts_if_it_is_one_of_ours(
         assert [opened.key for opened in socket.opened] == [key]
 
     in_loop(act)
-    assert [line.split(":")[0] for line in caplog.messages] == logged
+    assert [f"{line.split(':')[0]} {line.split()[-1]}" for line in caplog.messages] == logged
 
 
 def test_page_of_another_origin_is_refused_and_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -237,11 +237,11 @@ def test_busy_processes_take_no_more() -> None:
         async with running(1) as helpers:
             os.kill(pids(helpers)[0], signal.SIGSTOP)
             found: list[list[bool]] = []
-            batch = checks(100)
+            batch = checks(128)
             taken = 0
             while helpers(batch, found.append):
                 taken += 1
-            assert taken == verify_pool.MAX_PENDING // 100 + 1
+            assert taken == verify_pool.MAX_PENDING // 128 + 1
             os.kill(pids(helpers)[0], signal.SIGCONT)
             await until(lambda: len(found) == taken)
             assert helpers(batch, found.append)

@@ -184,6 +184,24 @@ def test_control_a_reader_that_goes_on_holds_megabytes() -> None:
     assert most > 1_048_576
 
 
+def test_acked_is_what_has_reached_the_client() -> None:
+    async def main() -> None:
+        async with Pair(WebSocketConnection) as pair:
+            messages = [b"x" * 65_000] * 20
+            pair.connection.write(messages)
+            length = sum(len(text_header(len(message))) + len(message) for message in messages)
+            acked, buffered = pair.connection.bytes_acked(), pair.connection.buffered()
+            assert buffered > 0
+            assert len(RESPONSE) <= acked
+            assert acked + buffered < len(RESPONSE) + length, "some of it is under way"
+            await pair.read(length)
+            async with asyncio.timeout(20):
+                while pair.connection.bytes_acked() < len(RESPONSE) + length:  # noqa: ASYNC110 - of the operating system
+                    await asyncio.sleep(0.01)
+
+    uvloop.run(main())
+
+
 # --- what is half sent, of all connections together -------------------------------
 
 
