@@ -103,7 +103,7 @@ def test_all_sessions_of_a_deleted_account_end(world: World, alice: Client) -> N
     alice.put(deletion)
     world.run()
     assert alice.close_code() in (1000, 1008)
-    assert newer.close_code() == 1000
+    assert newer.connection.closed == (1000, "account deleted")
     assert world.peek(lambda tx: tx.directory.public_key(alice.person.id)) is None
 
 

@@ -1,7 +1,19 @@
 import pytest
 
+from phantom_messenger.relay.prekey_status import is_low
+from phantom_messenger.relay.records import PreKeyCounts
 from support.people import Frame, Person, key_text
 from support.simulated import HOUR, MINUTE, Client, World
+
+
+@pytest.mark.parametrize(
+    ("one_time", "kem", "last_resort", "expected"),
+    [(9, 100, 1, True), (10, 10, 1, False), (10, 9, 1, True), (10, 0, None, False), (9, 0, None, True)],
+)
+def test_fewer_than_ten_are_few(one_time: int, kem: int, last_resort: int | None, expected: bool) -> None:
+    """Somebody without KEM prekeys is not told that they are few."""
+    counts = PreKeyCounts(one_time=one_time, one_time_kem=kem, signed_id=1, last_resort_kem_id=last_resort)
+    assert is_low(counts) is expected
 
 
 @pytest.fixture

@@ -298,6 +298,9 @@ def test_contact_may_ask(world: World, alice: Client, bob: Client) -> None:
     assert asked(bob, alice)["status"] == "offline"
     alice.drop()
     assert asked(bob, alice) == {"status": "offline", "lastSeen": world.clock.wall // MINUTE * MINUTE}
+    world.login(alice.person)
+    bob.take()
+    assert asked(bob, alice) == {"status": "online"}
 
 
 def test_last_seen_survives_a_restart(world: World, alice: Client, bob: Client) -> None:

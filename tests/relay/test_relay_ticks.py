@@ -94,6 +94,20 @@ def test_account_of_somebody_who_is_here_is_noted_as_used(make_world: MakeWorld)
         assert exists(alice) is is_there
 
 
+def test_client_is_stalled_when_it_took_nothing_for_so_long(world: World) -> None:
+    connection = world.connect("ann").connection
+    outbox = Outbox(connection, 1_000)
+    connection.written, connection.waiting = [b"xx"], 2
+    assert not outbox.is_stalled(1_000 + STALL_MS)
+    assert outbox.is_stalled(1_001 + STALL_MS)
+    connection.waiting = 1
+    assert not outbox.is_stalled(20_000), "it took a byte"
+    assert not outbox.is_stalled(20_000 + STALL_MS)
+    assert outbox.is_stalled(20_001 + STALL_MS)
+    connection.waiting = 0
+    assert not outbox.is_stalled(90_000)
+
+
 def test_level_of_an_outbox_is_what_waits(world: World) -> None:
     client = world.connect("ann")
     outbox = Outbox(client.connection, 0)
