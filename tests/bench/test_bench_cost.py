@@ -119,6 +119,6 @@ def test_control_more_work_is_seen(
             monotonic = harness.relay._clock.monotonic_ms
             monkeypatch.setattr(harness.relay._clock, "monotonic_ms", lambda: max(monotonic() for _ in range(30)))
         case _:
-            found = cycle([(0, "", 0, ""), None])
-            monkeypatch.setattr(harness.store.tables.mailboxes._quota, "missing", lambda _: next(found))
+            found = cycle([False, True])
+            monkeypatch.setattr(harness.store.tables.mailboxes._quota, "take", lambda _: next(found))
     assert off(cost(harness), RECORDED[kind])

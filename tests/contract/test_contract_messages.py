@@ -250,7 +250,7 @@ def test_acknowledged_message_is_gone_and_its_sender_is_told(alice: StoreUser, b
     assert bob.names() == ["2"]
     assert receipt.sender == alice.id
     assert alice.mailbox() == [receipt.item]
-    assert receipt.item[1:4] == (ItemKind.RECEIPT, bob.id, "1")
+    assert (receipt.item.kind, receipt.item.sender, receipt.item.name) == (ItemKind.RECEIPT, bob.id, "1")
     assert b'"delivered"' in receipt.item.text
     assert bob.acknowledge(alice, "1") == [], "delivered again is no news"
     assert len(bob.acknowledge(alice, "1", status=Status.READ)) == 1

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from disk_model import DiskStore
 
-from phantom_messenger.engines.sqlite.mailboxes import Times
 from phantom_messenger.engines.sqlite.tables import Tables, Work
 from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
 from phantom_messenger.relay.records import Bundle, Item, ItemKind, NewItem, PreKeyCounts
@@ -213,7 +212,7 @@ def append(user: str, item: NewItem, now: int = NOW) -> Task:
 def acknowledge(user: str, sender: str, name: str, now: int = NOW) -> Task:
     def enter(book: Book, result: Any) -> None:
         known = book.account(user).remove((ItemKind.MESSAGE, sender, name))
-        if isinstance(result, Times) != (known is not None):
+        if (result is True) != (known is not None):
             raise Broken(f"{name} was there: {known is not None}, acknowledged: {result}")
 
     return Task(lambda tx: tx.mailboxes.acknowledge(user, sender, name, now), enter)
@@ -225,7 +224,7 @@ def confirm(user: str, seq: int) -> Task:
         for name in [name for name, item in mail if item.seq == seq and name[0] is not ItemKind.MESSAGE]:
             book.account(user).remove(name)
 
-    return Task(lambda tx: tx.mailboxes.confirm(user, seq), enter)
+    return Task(lambda tx: tx.mailboxes.confirm(user, [seq]), enter)
 
 
 def expire(now: int, limit: int) -> Task:

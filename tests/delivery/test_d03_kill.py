@@ -208,10 +208,11 @@ def backwards(pipeline):
 Pipeline._verify_arrived = backwards
 """
 CHANGES_A_MESSAGE = """
+from msgspec.structs import replace
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
 append = SQLiteMailboxes.append
 def change(mailboxes, recipient, item, **rest):
-    changed = item._replace(head=item.head.replace(b'"encrypted":"', b'"encrypted":"AAAA'))
+    changed = replace(item, head=item.head.replace(b'"encrypted":"', b'"encrypted":"AAAA'))
     return append(mailboxes, recipient, changed, **rest)
 SQLiteMailboxes.append = change
 """

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from d07_relay import changed
 from d07_traffic import PROMISED_SECONDS, Traffic
+from msgspec import structs
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.sqlite.scrub import Scrubber
@@ -120,7 +121,7 @@ def come_and_go(store: SQLiteStore, markers: Markers, seed: int) -> None:
         stays = chance.random() < 0.5
         text = (markers.that_stays if stays else markers.that_goes)(chance.randint(100, biggest))
         user = chance.choice([BOB, CAROL])
-        append(store, message(str(number))._replace(head=text.encode()), user)
+        append(store, structs.replace(message(str(number)), head=text.encode()), user)
         if not stays:
             goes.append((str(number), user))
         if goes and chance.random() < 0.45:
@@ -180,8 +181,8 @@ def fill(store: SQLiteStore, markers: Markers, expires_at: int | None = None) ->
     """Sixty items for Bob, of which nothing may stay, and as many for Carol."""
     for number in range(60):
         text = markers.that_goes(markers.size()).encode()
-        append(store, message(str(number), expires_at=expires_at)._replace(head=text))
-        append(store, message(str(number))._replace(head=markers.that_stays(markers.size()).encode()), CAROL)
+        append(store, structs.replace(message(str(number), expires_at=expires_at), head=text))
+        append(store, structs.replace(message(str(number)), head=markers.that_stays(markers.size()).encode()), CAROL)
 
 
 def damage(store: SQLiteStore) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bit_rot_files import LATER, NEW, Sample, flipped
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem, Times
+from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem
 from phantom_messenger.engines.sqlite.tables import Work
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Item, ItemKind, Page
@@ -82,7 +82,7 @@ def _use(store: SQLiteStore, outcome: Outcome, *, acknowledges: bool) -> None:
         for user, item in outcome.delivered():
             if item.kind is ItemKind.MESSAGE:
                 jobs.append(acknowledging(item.name, item.sender, user))
-        outcome.removals = [isinstance(one, Times) or one for one in store.run_work(jobs)]
+        outcome.removals = store.run_work(jobs)
     else:
         [outcome.expired] = store.run_work([lambda tx: tx.mailboxes.expire(AFTER_ALL_EXPIRED, 1_000)])
     outcome.appended = store.run_work([appending(NEW, user) for user in (BOB, CAROL, ALICE)])

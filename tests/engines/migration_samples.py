@@ -82,7 +82,8 @@ ROWS: Final[dict[str, tuple[str, Rows]]] = {
 
 ADDED: Final[dict[int, list[str]]] = {
     2: [
-        "UPDATE items SET checksum = item_checksum(recipient, seq, kind, sender, name, expires_at, text)",
+        "UPDATE items SET checksum = item_checksum("
+        " recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, text)",
     ],
     3: ["INSERT INTO relay_limits VALUES (1, zeroblob(32), X'80', 2546252205)"],
     4: ["INSERT INTO blocks SELECT 2, user_id FROM accounts WHERE account = 3"],

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import apsw
 import pytest
+from msgspec import structs
 
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError, reserve
 from phantom_messenger.sqlite import log_pairing
@@ -69,7 +70,8 @@ class Life:
                 self._reader = None
             case _:
                 for part in range(self._chance.randint(1, 4)):
-                    append(self._store, message(f"{name}.{part}")._replace(head=b"x" * self._chance.choice([9, 9_000])))
+                    head = b"x" * self._chance.choice([9, 9_000])
+                    append(self._store, structs.replace(message(f"{name}.{part}"), head=head))
                 if self._chance.random() < 0.3:
                     acknowledge(self._store, names(waiting(self._store))[0])
 

@@ -93,15 +93,15 @@ class Admission:
         Raises:
             RequestError: ``QUOTA``, with the time until which its address has to wait.
         """
-        spent = Spent(admitted.session.mark, size, self._clock.monotonic_ms())
-        if wait := self.quota.spend(*spent):
+        mark, now = admitted.session.mark, self._clock.monotonic_ms()
+        if wait := self.quota.spend(mark, size, now):
             raise RequestError(Reason.QUOTA, retry_after=wait)
-        admitted.spent = spent
+        admitted.spent = Spent(mark, size, now)
 
     def try_spend(self, session: Session, size: int) -> Spent | None:
         """Count bytes that can be left unstored; None if its address has no room for them."""
-        spent = Spent(session.mark, size, self._clock.monotonic_ms())
-        return None if self.quota.spend(*spent) else spent
+        now = self._clock.monotonic_ms()
+        return None if self.quota.spend(session.mark, size, now) else Spent(session.mark, size, now)
 
     def give_back(self, admitted: AdmittedFrame) -> None:
         """Nothing was stored for this frame."""

@@ -89,7 +89,7 @@ class CommandFailed(Exception):
         self.is_out_of_space = is_out_of_space
 
 
-class MessageName(NamedTuple):
+class MessageName(Struct, frozen=True):
     """Identifies a message in its recipient's mailbox."""
 
     sender: str
@@ -106,7 +106,7 @@ class DeliveryOutcome(NamedTuple):
     """When it would have expired if it were still waiting; None if it was not waiting."""
 
 
-class StoredReceipt(NamedTuple):
+class StoredReceipt(Struct, frozen=True):
     """A receipt that now waits in the mailbox of a message's sender."""
 
     sender: str
@@ -216,7 +216,7 @@ class Unblock(UserCommand[None], frozen=True, kw_only=True):
 # --- messages ----------------------------------------------------------------------------------------------
 
 
-class Accepted(NamedTuple):
+class Accepted(Struct, frozen=True):
     """A message was taken in."""
 
     item: Item | None

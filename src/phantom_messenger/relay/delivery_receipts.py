@@ -97,7 +97,7 @@ class DeliveryReceipts:
     def _acknowledge(self, session: Session, names: Sequence[MessageName]) -> Steps:
         """One command for all, or one for each if that fails."""
         spent = Spent(session.mark, RECEIPT_BYTES * len(names), self._clock.monotonic_ms())
-        may_notify = not self._quota.spend(*spent)
+        may_notify = not self._quota.spend(spent.mark, spent.size, spent.at)
         receipts: list[StoredReceipt] = []
         hidden: list[tuple[MessageName, DeliveryOutcome]] = []
         try:
@@ -115,7 +115,8 @@ class DeliveryReceipts:
                 self._replies.reply_failure(session, error, UNSET)
             return
         if may_notify:
-            self._quota.give_back(spent._replace(size=spent.size - RECEIPT_BYTES * (len(receipts) + len(hidden))))
+            unspent = spent.size - RECEIPT_BYTES * (len(receipts) + len(hidden))
+            self._quota.give_back(Spent(spent.mark, unspent, spent.at))
         self.deliver(receipts)
         self.hide(session, hidden)
 
@@ -163,8 +164,8 @@ class DeliveryReceipts:
 
     def deliver(self, receipts: Sequence[StoredReceipt]) -> None:
         """Push receipts to the senders of messages."""
-        for sender, item in receipts:
-            self._mailboxes.deliver(sender, item)
+        for receipt in receipts:
+            self._mailboxes.deliver(receipt.sender, receipt.item)
 
     def _report(self, recipient: str, outcomes: Sequence[tuple[MessageName, frames.Status]]) -> None:
         for part in _parts(outcomes):

@@ -7,7 +7,9 @@ here by its mark alone, for it is remembered for a day.
 """
 
 from array import array
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 MAX_ADDRESSES: Final = 65_536
 """Addresses that are counted by themselves: about 35 MB."""
@@ -20,7 +22,7 @@ _HOURS: Final = 25
 """The present one, which has just begun, and 24 whole ones."""
 
 
-class Spent(NamedTuple):
+class Spent(Struct, frozen=True):
     """Bytes that were counted, to be given back if they are not stored."""
 
     mark: int

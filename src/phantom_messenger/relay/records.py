@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 KEY_OVERHEAD: Final = 256
 """Bytes that a stored prekey takes beside the key: a signature, ids, indexes."""
@@ -17,7 +19,7 @@ class ItemKind(IntEnum):
     KEY_EXCHANGE = 3
 
 
-class NewItem(NamedTuple):
+class NewItem(Struct, frozen=True):
     """Something that is to wait in a mailbox.
 
     ``head`` + decimal seq + ``tail`` is the text that the recipient gets.
@@ -37,7 +39,7 @@ class NewItem(NamedTuple):
     """For a stranger's item: stands for the address that it came from, without revealing it."""
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True):
     """Something that waits; ``text`` is the frame as it will be sent."""
 
     seq: int

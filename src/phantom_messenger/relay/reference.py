@@ -205,7 +205,7 @@ class ReferenceMode:
             is_bound = frame.payload.challenge is not UNSET or frame.payload.audience is not UNSET
             self.signs = frame.signature is not UNSET and is_bound
             if not is_bound:  # the signature of a client that signs everything proves nothing
-                decoded = decoded._replace(frame=msgspec.structs.replace(frame, signature=UNSET))
+                decoded = codec.Decoded(msgspec.structs.replace(frame, signature=UNSET), decoded.signed_text)
         return decoded, LooseFrame(text, self, is_proper=is_proper) if frame.type in _SIGNED else None
 
     def pushed(self, item: Item) -> None:

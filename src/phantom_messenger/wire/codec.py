@@ -96,7 +96,7 @@ F = TypeVar("F", bound=frames.Frame)
 S = TypeVar("S", bound=Struct)
 
 
-class Decoded(NamedTuple):
+class Decoded(Struct, frozen=True):
     """A client's frame, and its text in canonical form without the signature."""
 
     frame: frames.ClientFrame

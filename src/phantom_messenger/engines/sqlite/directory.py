@@ -5,6 +5,7 @@ until something of it is removed or a transaction is undone; what was not found 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
@@ -29,6 +30,18 @@ class Standing(IntEnum):
     """First come; nobody has proved a key."""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What never changes about an account."""
+
+    number: int
+    user_id: str
+    public_key: str
+    """Base64; a corrupt one is a key that nobody has."""
+    signs: bool
+    """Its owner has proved the key."""
+
+
 class SQLiteDirectory:
     """Accounts and who has written to whom.
 
@@ -42,10 +55,9 @@ class SQLiteDirectory:
         self._connection = connection
         self._has_room = has_room
         self._step = step
-        self._accounts: dict[str, int] = {}
-        self._keys: dict[str, str] = {}
-        self._pairs: set[tuple[int, int]] = set()
-        self._noted: set[tuple[int, int, str]] = set()
+        self._accounts: dict[str, Account] = {}
+        self._pairs: set[tuple[str, str]] = set()
+        self._noted: set[tuple[str, str, str]] = set()
         self._blocks: dict[int, frozenset[str]] = {}
         self._blocks_size = 0
         self._looked_up_to = (0, 0)
@@ -53,7 +65,6 @@ class SQLiteDirectory:
     def forget(self) -> None:
         """Forget what is remembered: it may have changed."""
         self._accounts.clear()
-        self._keys.clear()
         self._pairs.clear()
         self._noted.clear()
         self._forget_blocks()
@@ -62,18 +73,37 @@ class SQLiteDirectory:
         self._blocks.clear()
         self._blocks_size = 0
 
+    def find(self, user_id: str) -> Account | None:
+        """A user's account; None if there is none."""
+        return self._accounts.get(user_id) or self._read(user_id)
+
+    def _read(self, user_id: str) -> Account | None:
+        row: Any = self._connection.execute(
+            "SELECT account, CAST(public_key AS BLOB), certified FROM accounts WHERE user_id = ?", (user_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        number, key, standing = row
+        found = Account(number, user_id, (key or b"").decode(errors="replace"), standing != Standing.UNPROVED)
+        if len(self._accounts) >= MAX_REMEMBERED:
+            self.forget()
+        self._accounts[user_id] = found
+        return found
+
     def account(self, user_id: str) -> int | None:
         """The number of a user's account; None if there is none."""
-        known = self._accounts.get(user_id)
-        if known is not None:
-            return known
-        found = self._connection.execute("SELECT account FROM accounts WHERE user_id = ?", (user_id,)).get
-        if found is None:
-            return None
-        self._accounts[user_id] = int(found)
-        if len(self._accounts) > MAX_REMEMBERED:
-            self.forget()
-        return int(found)
+        found = self.find(user_id)
+        return None if found is None else found.number
+
+    def public_key(self, user_id: str) -> str | None:
+        """The key that owns the id, base64; None if there is no such account."""
+        found = self.find(user_id)
+        return None if found is None else found.public_key
+
+    def signs(self, user_id: str) -> bool:
+        """Whether there is such an account, and its owner has proved the key."""
+        found = self.find(user_id)
+        return found is not None and found.signs
 
     def user_id(self, account: int) -> str | None:
         """The user of an account."""
@@ -116,25 +146,6 @@ class SQLiteDirectory:
             (user_id, public_key, standing.value, today),
         )
         return True
-
-    def signs(self, user_id: str) -> bool:
-        """Whether there is such an account, and its owner has proved the key."""
-        found = self._connection.execute("SELECT certified FROM accounts WHERE user_id = ?", (user_id,)).get
-        return found is not None and found != Standing.UNPROVED
-
-    def public_key(self, user_id: str) -> str | None:
-        """The key that owns the id, base64; None if there is no such account."""
-        known = self._keys.get(user_id)
-        if known is not None:
-            return known
-        found: str | None = self._connection.execute(
-            "SELECT public_key FROM accounts WHERE user_id = ?", (user_id,)
-        ).get
-        if found is not None:
-            self._keys[user_id] = found
-            if len(self._keys) > MAX_REMEMBERED:
-                self.forget()
-        return found
 
     def delete(self, user_id: str) -> bool:
         """Delete the account and everything that belongs to it, a bounded part at a time.
@@ -226,12 +237,12 @@ class SQLiteDirectory:
         Returns:
             Whether this has made the two contacts.
         """
-        pair = self.account(sender), self.account(recipient)
-        if (*pair, conversation) in self._noted:
+        if (sender, recipient, conversation) in self._noted:
             return False
         if self.has_blocked(sender, recipient) or self.has_blocked(recipient, sender):
             return False
         is_first = not self.has_written(sender, recipient)
+        pair = self.account(sender), self.account(recipient)
         self._connection.execute(
             "INSERT INTO written (sender, recipient, conversation) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (*pair, conversation),
@@ -244,27 +255,28 @@ class SQLiteDirectory:
             )
             if self._connection.changes():
                 self._noted.clear()
-        if pair[0] is not None and pair[1] is not None:
-            self._noted.add((pair[0], pair[1], conversation))
-            if len(self._noted) > MAX_REMEMBERED:
-                self.forget()
+        if len(self._noted) >= MAX_REMEMBERED:
+            self.forget()
+        self._noted.add((sender, recipient, conversation))
         return is_first and sender != recipient and self.has_written(recipient, sender)
 
     def has_written(self, sender: str, recipient: str) -> bool:
         """Whether ``sender`` ever wrote to ``recipient``."""
-        one, other = self.account(sender), self.account(recipient)
+        return (sender, recipient) in self._pairs or self._reads_written(sender, recipient)
+
+    def _reads_written(self, sender: str, recipient: str) -> bool:
+        one, other = self.find(sender), self.find(recipient)
         if one is None or other is None:
             return False
-        if (one, other) in self._pairs:
-            return True
         found = self._connection.execute(
-            "SELECT 1 FROM written WHERE sender = ? AND recipient = ? LIMIT 1", (one, other)
+            "SELECT 1 FROM written WHERE sender = ? AND recipient = ? LIMIT 1", (one.number, other.number)
         ).get
-        if found is not None:
-            self._pairs.add((one, other))
-            if len(self._pairs) > MAX_REMEMBERED:
-                self.forget()
-        return found is not None
+        if found is None:
+            return False
+        if len(self._pairs) >= MAX_REMEMBERED:
+            self.forget()
+        self._pairs.add((one.user_id, other.user_id))
+        return True
 
     def block(self, blocker: str, blocked: str) -> bool:
         """Keep a user, who need not have an account yet, away from another one; idempotent.

@@ -80,6 +80,7 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
 
 def _is_current(directory: SQLiteDirectory, actor: Actor) -> bool:
     """Whether the account is still the one that the session has logged in to."""
-    if directory.public_key(actor.user_id) != actor.public_key:
+    account = directory.find(actor.user_id)
+    if account is None or account.public_key != actor.public_key:
         return False
     return not (actor.is_unsigned and directory.signs(actor.user_id))

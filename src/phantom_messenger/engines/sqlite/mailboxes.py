@@ -4,7 +4,7 @@ A row that is not as it was written (a disk forgets, memory flips a bit) is quar
 nothing behind it, is never delivered, and never counts as expired.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,7 @@ import apsw
 
 from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.engines.sqlite.stranger_quota import Need, StrangerQuota
+from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
 from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AppendRefusal
@@ -32,10 +32,13 @@ _ROW: Final = (
     " stored_at"
 )
 
+_DELETE: Final = "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?"
+_DELETE_QUARANTINED: Final = _DELETE.replace("items", "set_aside")
+
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Of a message that was deleted: when it was stored and was to expire, persistent milliseconds; None if unknown."""
+    """Of a message that waits: when it was stored and is to expire, persistent milliseconds; None if unknown."""
 
     stored_at: int | None
     expires_at: int | None
@@ -56,13 +59,12 @@ class _Rows(NamedTuple):
     complete: bool
 
 
-def checksum(  # noqa: PLR0917 - an SQL function
-    recipient: Any, seq: Any, kind: Any, sender: Any, name: Any, expires_at: Any, text: Any, stored_at: Any = None
+def checksum(  # noqa: PLR0917 - the columns
+    recipient: Any, seq: Any, kind: Any, sender: str, name: str, expires_at: Any, text: bytes, stored_at: Any = None
 ) -> int:
-    """CRC-32 of a row of ``items``; also called from SQL by a migration. A corrupt row can raise ``ValueError``."""
+    """CRC-32 of a row of ``items``."""
     stored = "" if stored_at is None else f"{stored_at} "
-    head = f"{recipient} {seq} {kind} {_text(sender)} {_text(name)} {expires_at} {stored}"
-    return crc32(text, crc32(head.encode()))
+    return crc32(text, crc32(f"{recipient} {seq} {kind} {sender} {name} {expires_at} {stored}".encode()))
 
 
 class SQLiteMailboxes:
@@ -112,25 +114,27 @@ class SQLiteMailboxes:
         """
         account = self._directory.account(recipient)
         if account is None:
-            raise LookupError("the recipient has no account")
+            return AppendRefusal.NO_ACCOUNT
+        kind, sender, name = item.kind, item.sender, item.name
         has_room = self._has_room(len(item.head) + len(item.tail))
-        if not has_room and item.kind is ItemKind.RECEIPT:
+        if kind is ItemKind.MESSAGE:
+            if self._recently_deleted.holds((recipient, sender, name), now):
+                return AppendRefusal.DUPLICATE
+        elif kind is ItemKind.RECEIPT and not has_room:
             return AppendRefusal.FULL  # a receipt for a deletion must not keep that from being done
-        identity = (account, item.kind, item.sender, item.name)
-        if item.kind is ItemKind.MESSAGE and self._recently_deleted.holds((recipient, item.sender, item.name), now):
-            return AppendRefusal.DUPLICATE
+        identity = (account, kind, sender, name)
         mark = None if known else item.mark or 0
         needs = self._quota.needs(account, item, known=known)
-        if has_room and self._quota.missing(needs) is None:
+        if has_room and self._quota.take(needs):
             added = self._insert(identity, item, now, mark)
             if added is not None:
-                self._quota.take(needs)
                 return added
+            self._quota.give_back(needs)
         if self._waits(identity):
             return self._replace(identity, item, now, mark, replace=replace, has_room=has_room)
-        if self._quota.missing(needs) is not None and (known or not self._quota.make(item, needs)):
+        if not self._quota.take(needs) and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
-        return self._insert_alone(identity, item, now, mark, needs, has_room=has_room)
+        return self._insert_alone(identity, item, now, mark, has_room=has_room)
 
     def _replace(
         self,
@@ -147,13 +151,11 @@ class SQLiteMailboxes:
             return AppendRefusal.DUPLICATE
         known = mark is None
         needs = self._quota.needs(identity[0], item, known=known, old_size=self._size_of(identity))
-        if self._quota.missing(needs) is not None and (known or not self._quota.make(item, needs)):
+        if not self._quota.take(needs) and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
         if has_room:
-            self._connection.execute(
-                "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
-            )
-        return self._insert_alone(identity, item, now, mark, needs, has_room=has_room)
+            self._connection.execute(_DELETE, identity)
+        return self._insert_alone(identity, item, now, mark, has_room=has_room)
 
     def _insert_alone(
         self,
@@ -161,17 +163,15 @@ class SQLiteMailboxes:
         item: NewItem,
         now: int,
         mark: int | None,
-        needs: list[Need],
         *,
         has_room: bool,
     ) -> Item:
-        """Add a row whose identity no other row has, and for which the mailbox has room."""
+        """Add a row whose identity no other row has, and whose room in the mailbox is taken."""
         if not has_room:
             raise apsw.FullError("no room")
         added = self._insert(identity, item, now, mark)
         if added is None:
             raise apsw.CorruptError("an item that was not there, or is deleted, is in the way")
-        self._quota.take(needs)
         return added
 
     def discard(self, recipient: str, item: NewItem, *, now: int) -> None:
@@ -184,9 +184,7 @@ class SQLiteMailboxes:
             raise apsw.FullError("no room")
         identity = (account, item.kind, item.sender, item.name)
         self._insert(identity, item, now, item.mark or 0)
-        self._connection.execute(
-            "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
-        )
+        self._connection.execute(_DELETE, identity)
         if item.kind is ItemKind.MESSAGE:
             self._recently_deleted.add(key, now)
 
@@ -210,25 +208,32 @@ class SQLiteMailboxes:
                 return Page(fresh, complete=rows.complete)
             after = rows.found[-1][2]
 
-    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Times | None:
-        """Delete a message, also a quarantined one; None if it is not there."""
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
+        """Delete a message, also a quarantined one; False if it is not there."""
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
-        for table in ("items", "set_aside"):
-            gone: list[Any] = self._connection.execute(
-                f"DELETE FROM {table} WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?"  # noqa: S608 - constants
-                " RETURNING stored_at, expires_at",
-                identity,
-            ).fetchall()
-            if gone:
+        for delete in (_DELETE, _DELETE_QUARANTINED):
+            self._connection.execute(delete, identity)
+            if self._connection.changes():
                 self._recently_deleted.add((recipient, sender, name), now)
-                return Times(*(value if isinstance(value, int) else None for value in gone[0]))
-        return None
+                return True
+        return False
 
-    def confirm(self, recipient: str, seq: int) -> None:
-        """Delete a receipt or key exchange by its seq; a message is left alone."""
-        self._connection.execute(
+    def times(self, recipient: str, sender: str, name: str) -> Times | None:
+        """The times of a message that waits, also of a quarantined one; None if it is not there."""
+        found: Any = self._connection.execute(
+            "SELECT stored_at, expires_at FROM items WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4"
+            " UNION ALL SELECT stored_at, expires_at FROM set_aside"
+            " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4 LIMIT 1",
+            (self._directory.account(recipient), ItemKind.MESSAGE, sender, name),
+        ).fetchone()
+        return None if found is None else Times(*(value if isinstance(value, int) else None for value in found))
+
+    def confirm(self, recipient: str, seqs: Sequence[int]) -> None:
+        """Delete receipts and key exchanges by their seqs; a message is left alone."""
+        account = self._directory.account(recipient)
+        self._connection.executemany(
             "DELETE FROM items WHERE recipient = ? AND seq = ? AND kind <> ?",
-            (self._directory.account(recipient), seq, ItemKind.MESSAGE),
+            [(account, seq, ItemKind.MESSAGE) for seq in seqs],
         )
 
     def expire(self, now: int, limit: int, *, before: int | None = None) -> list[ExpiredItem]:
@@ -405,7 +410,7 @@ class SQLiteMailboxes:
                 text,
                 now,
                 mark,
-                checksum(account, seq, kind.value, sender, name, item.expires_at, text, now),
+                checksum(account, seq, kind, sender, name, item.expires_at, text, now),
             ),
         )
         if not self._connection.changes():
@@ -463,8 +468,9 @@ class SQLiteMailboxes:
 def checksum_in_sql(*row: Any) -> int:
     """As ``checksum``; -1, which no row has, for one that is corrupt already."""
     try:
-        return checksum(*row)
-    except (TypeError, ValueError):
+        recipient, seq, kind, sender, name, *rest = row
+        return checksum(recipient, seq, kind, sender.decode(), name.decode(), *rest)
+    except (TypeError, ValueError, AttributeError):
         return -1
 
 
@@ -494,12 +500,9 @@ def _item(row: Any) -> Item | None:
     """A row of ``_ROW`` as an item, None if it is not as it was written."""
     _, recipient, seq, kind, sender, name, expires_at, text, kept, stored_at = row
     try:
+        sender, name = sender.decode(), name.decode()
         if checksum(recipient, seq, kind, sender, name, expires_at, text, stored_at) != kept:
             return None
-        return Item(seq, ItemKind(kind), sender.decode(), name.decode(), text, expires_at)
+        return Item(seq, ItemKind(kind), sender, name, text, expires_at)
     except (TypeError, ValueError, AttributeError):
         return None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else bytes(value).decode()

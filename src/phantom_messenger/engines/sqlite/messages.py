@@ -25,18 +25,14 @@ def accept_message(tables: Tables, command: AcceptMessage) -> Accepted | AppendR
     """See ``AcceptMessage``."""
     sender, recipient = command.actor.user_id, command.recipient
     added = add_item(tables, recipient, command.item, is_loose=command.is_loose, now=command.now)
-    if added is AppendRefusal.UNWANTED:
-        return Accepted(None, became_contacts=False)
-    if isinstance(added, AppendRefusal):
-        return added
-    return Accepted(added, tables.directory.record_written(sender, recipient, command.conversation_id))
+    if isinstance(added, Item):
+        return Accepted(added, tables.directory.record_written(sender, recipient, command.conversation_id))
+    return Accepted(None, became_contacts=False) if added is AppendRefusal.UNWANTED else added
 
 
 def add_item(tables: Tables, recipient: str, item: NewItem, *, is_loose: bool, now: int) -> Item | AppendRefusal:
     """Put a user's item into another user's mailbox, as far as its sender may."""
     directory, mailboxes = tables.directory, tables.mailboxes
-    if directory.public_key(recipient) is None:
-        return AppendRefusal.NO_ACCOUNT
     if is_loose and directory.signs(recipient):
         return AppendRefusal.SIGNED_ONLY
     may_exceed = is_allowed(Action.EXCEED_STRANGER_QUOTA, item.sender, recipient, directory)
@@ -51,8 +47,8 @@ def acknowledge(tables: Tables, command: Acknowledge) -> list[StoredReceipt]:
     recipient, status = command.actor.user_id, command.status
     receipts: list[StoredReceipt] = []
     for name in command.messages:
-        deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, command.now)
-        is_news = deleted is not None or status is not Status.DELIVERED
+        is_deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, command.now)
+        is_news = is_deleted or status is not Status.DELIVERED
         if command.may_notify and is_news:
             receipts += _store_receipt(tables, recipient, name, status, wall_ms=command.wall_ms, now=command.now)
     return receipts
@@ -63,22 +59,22 @@ def acknowledge_hidden(tables: Tables, command: AcknowledgeHidden) -> list[tuple
     recipient, status, now = command.actor.user_id, command.status, command.now
     hidden: list[tuple[MessageName, DeliveryOutcome]] = []
     for name in command.messages:
-        deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, now)
-        is_news = deleted is not None or status is not Status.DELIVERED
+        times = tables.mailboxes.times(recipient, name.sender, name.message_id)
+        tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, now)
+        is_news = times is not None or status is not Status.DELIVERED
         if not is_news or not is_allowed(Action.SEE_DELIVERY_STATUS, name.sender, recipient, tables.directory):
             continue
         expires_at = None
-        if deleted is not None:
-            last = (now if deleted.stored_at is None else deleted.stored_at) + command.mail_life_ms
-            expires_at = last if deleted.expires_at is None else min(deleted.expires_at, last)
+        if times is not None:
+            last = (now if times.stored_at is None else times.stored_at) + command.mail_life_ms
+            expires_at = last if times.expires_at is None else min(times.expires_at, last)
         hidden.append((name, DeliveryOutcome(status, now, expires_at)))
     return hidden
 
 
 def confirm(tables: Tables, command: Confirm) -> None:
     """See ``Confirm``."""
-    for seq in command.seqs:
-        tables.mailboxes.confirm(command.actor.user_id, seq)
+    tables.mailboxes.confirm(command.actor.user_id, command.seqs)
 
 
 def store_receipts(tables: Tables, command: StoreReceipts) -> list[StoredReceipt]:

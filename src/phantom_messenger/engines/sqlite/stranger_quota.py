@@ -89,38 +89,45 @@ class StrangerQuota:
                 needs.append(((account, "bytes of strangers", 0, ""), more))
         return needs
 
-    def missing(self, needs: list[Need]) -> Key | None:
-        """The first room that is too small; None if all is there."""
+    def take(self, needs: list[Need]) -> bool:
+        """Subtract what an item needs that is about to be added; False if a room is too small for it."""
         rooms = self._rooms
         for key, need in needs:
-            room = rooms.get(key, 0)
-            if room < need:
-                if len(rooms) >= MAX_REMEMBERED:
-                    rooms.clear()
-                room = rooms[key] = self._measured(key)
-                if room < need:
+            if rooms.get(key, 0) < need and self._missing(needs) is not None:
+                return False
+        for key, need in needs:
+            rooms[key] -= need
+        return True
+
+    def give_back(self, needs: list[Need]) -> None:
+        """The item was not added."""
+        for key, need in needs:
+            self._rooms[key] += need
+
+    def _missing(self, needs: list[Need]) -> Key | None:
+        """The first room that is too small; None if all is there, counted anew where it is needed."""
+        rooms = self._rooms
+        if len(rooms) + len(needs) > MAX_REMEMBERED:
+            rooms.clear()
+        for key, need in needs:
+            if rooms.get(key, 0) < need:
+                rooms[key] = self._measured(key)
+                if rooms[key] < need:
                     return key
         return None
 
-    def take(self, needs: list[Need]) -> None:
-        """An item was added: subtract what it needed."""
-        rooms = self._rooms
-        for key, need in needs:
-            if key in rooms:
-                rooms[key] -= need
-
     def make(self, item: NewItem, needs: list[Need]) -> bool:
-        """Delete items of other strangers to make room for a stranger's; whether that was enough.
+        """Delete items of other strangers to make room for a stranger's, and take it; whether that was enough.
 
         Raises:
             CorruptRows, apsw.Error: one that had to give way could not be removed.
         """
         self._connection.execute("SAVEPOINT places")
         for _ in range(MAX_YIELDED):
-            key = self.missing(needs)
+            key = self._missing(needs)
             if key is None:
                 self._connection.execute("RELEASE places")
-                return True
+                return self.take(needs)
             entry = None if key[1] == "of one" else self._oldest_of_the_fullest(key, item.mark or 0)
             if entry is None:
                 break

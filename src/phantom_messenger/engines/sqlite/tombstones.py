@@ -66,7 +66,7 @@ class RecentlyDeleted:
         """Whether it was deleted less than ten minutes ago."""
         digest = _digest(key)
         for part in self._parts:  # noqa: SIM110 - a generator costs as much again
-            if part.get(digest, 0) > now:
+            if digest in part and part[digest] > now:
                 return True
         return False
 
