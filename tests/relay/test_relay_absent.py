@@ -266,9 +266,10 @@ def test_messages_that_expire_at_once_are_told_in_their_order_either_way(bob: Cl
 def test_order_would_tell_of_a_device(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: told by their names."""
     expired = HiddenReceipts.pop_expired
-    by_name = attrgetter("sender", "message_id")
     monkeypatch.setattr(
-        HiddenReceipts, "pop_expired", lambda self, now: iter(sorted(expired(self, now), key=lambda one: by_name(one[1])))
+        HiddenReceipts,
+        "pop_expired",
+        lambda self, now: iter(sorted(expired(self, now), key=lambda one: one[1].message_id)),
     )
     assert expired_together(bob, she_is_there=True) == list("12345")
 

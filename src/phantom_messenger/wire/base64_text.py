@@ -2,6 +2,8 @@
 
 import binascii
 
+import msgspec
+
 
 def decode_base64(text: str) -> bytes | None:
     """Decode standard base64 with padding, strictly.
@@ -14,12 +16,11 @@ def decode_base64(text: str) -> bytes | None:
         padding, or bits set behind the last byte (RFC 4648 section 3.5).
     """
     try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
+        raw = msgspec.convert(text, bytes)  # several times as fast as binascii
+    except (msgspec.ValidationError, UnicodeEncodeError):
         return None
-    size = len(raw)
-    if len(text) != (size + 2) // 3 * 4:
-        return None
+    if not text.endswith("="):
+        return raw
     # Stray bits behind the last byte decode to the same bytes: compare the last four characters.
-    tail = binascii.b2a_base64(raw[(size - 1) // 3 * 3 :], newline=False)
-    return raw if tail == text[-4:].encode() else None
+    tail = binascii.b2a_base64(raw[(len(raw) - 1) // 3 * 3 :], newline=False)
+    return raw if text.endswith(tail.decode()) else None

@@ -9,7 +9,9 @@ read from it; only texts with escapes still pay for the strict parser.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from functools import cache
+from operator import attrgetter
 from types import UnionType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -76,12 +78,12 @@ _ORIGINAL: Final[dict[type[Struct], tuple[type[Any], type[Struct]]]] = {
     frames.RoutedKeyExchangeInit: (frames.KeyExchangeInit, frames.KeyExchangeInitPayload),
     frames.RoutedKeyExchangeResponse: (frames.KeyExchangeResponse, frames.KeyExchangeResponsePayload),
 }
-_BYTES: Final[dict[Any, tuple[int, int]]] = {
-    frames.Base64: (1, MAX_ENCRYPTED_CHARS),
-    frames.Key32: (32, 32),
-    frames.KemKey: (1184, 1184),
-    frames.Signature: (64, 64),
-    frames.UserId: (MIN_USER_ID_BYTES, MAX_USER_ID_BYTES),
+_BYTES: Final[dict[Any, range]] = {
+    frames.Base64: range(1, MAX_ENCRYPTED_CHARS),
+    frames.Key32: range(32, 33),
+    frames.KemKey: range(1184, 1185),
+    frames.Signature: range(64, 65),
+    frames.UserId: range(MIN_USER_ID_BYTES, MAX_USER_ID_BYTES + 1),
 }
 """How many bytes each kind of base64 text may hold."""
 
@@ -246,7 +248,7 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
     Returns:
         The frame and its canonical text.
     """
-    if isinstance(frame, frames.Message | frames.RoutedMessage):
+    if isinstance(frame, (frames.Message, frames.RoutedMessage)):
         payload = frame.payload
         if len(payload.encrypted) > MAX_ENCRYPTED_CHARS:
             raise RequestError(Reason.ENCRYPTED_SIZE, details={"limit": MAX_ENCRYPTED_CHARS})
@@ -296,13 +298,14 @@ def _metadata_size() -> RequestError:
 
 def _check_base64(part: Struct, path: str) -> None:
     """Refuse base64 that is not canonical or has the wrong length, anywhere in a frame."""
-    for name, written, length in _plan(type(part)):
-        value = getattr(part, name)
+    for get, written, length in _plan(type(part)):
+        value = get(part)
+        if value is UNSET:
+            continue
         if length is not None:
-            if value is not UNSET:
-                raw, (least, most) = decode_base64(value), length
-                if raw is None or not least <= len(raw) <= most:
-                    raise RequestError(Reason.BASE64, field=path + written)
+            raw = decode_base64(value)
+            if raw is None or len(raw) not in length:
+                raise RequestError(Reason.BASE64, field=path + written)
         elif isinstance(value, Struct):
             _check_base64(value, f"{path}{written}.")
         elif isinstance(value, list):
@@ -312,20 +315,26 @@ def _check_base64(part: Struct, path: str) -> None:
 
 
 @cache
-def _plan(kind: type[Struct]) -> tuple[tuple[str, str, tuple[int, int] | None], ...]:
-    """Which fields of a type are base64 (with their length in bytes) and which hold further parts."""
-    rows: list[tuple[str, str, tuple[int, int] | None]] = []
+def _plan(kind: type[Struct]) -> list[tuple[Callable[[Struct], Any], str, range | None]]:
+    """Where in a frame base64 stands (with its length in bytes), and parts that may be absent or several."""
+    return [(attrgetter(name), written, length) for name, written, length in _fields_to_check(kind)]
+
+
+def _fields_to_check(kind: type[Struct]) -> Iterator[tuple[str, str, range | None]]:
     for field in msgspec.structs.fields(kind):
         choices = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
         length = next((_BYTES[choice] for choice in choices if choice in _BYTES), None)
-        holds_parts = any(
-            get_origin(bare := _bare(choice)) is list or (isinstance(bare, type) and issubclass(bare, Struct))
-            for choice in choices
-        )
-        if length or holds_parts:
-            rows.append((field.name, field.encode_name, length))
-    return tuple(rows)
+        parts = [bare for choice in choices if _is_part(bare := _bare(choice))]
+        if parts == [field.type] and get_origin(field.type) is not list:  # always there
+            for name, written, inner in _fields_to_check(field.type):
+                yield f"{field.name}.{name}", f"{field.encode_name}.{written}", inner
+        elif length or parts:
+            yield field.name, field.encode_name, length
 
 
 def _bare(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _is_part(bare: Any) -> bool:
+    return get_origin(bare) is list or (isinstance(bare, type) and issubclass(bare, Struct))

@@ -23,8 +23,9 @@ deleting still works, and what is added fits into what was deleted, or fails.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -189,8 +190,7 @@ class SQLiteStore:
 
     def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:
         """See ``relay.ports.Store``."""
-        work = [lambda tables, command=command: execute(tables, command) for command in commands]
-        return self.run_work(work, budget_ms=budget_ms)
+        return self.run_work([partial(execute, command=command) for command in commands], budget_ms=budget_ms)
 
     def run_work(self, work: Sequence[Work], *, budget_ms: int | None = None) -> list[Any]:
         """As ``run``, for whatever a function does to the tables."""
@@ -272,27 +272,23 @@ class SQLiteStore:
     def _run_batch(self, work: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
         """Run commands as one transaction, plain or guarded; a ``CommandFailed`` if nothing of it was stored."""
         try:
-            return self._transact(work, deadline, self._run_plainly)
+            return self._transact(_in_time(work, deadline), self._run_plainly)
         except _CommandRaised as raised:
             if _concerns_all(raised.error):
                 return _failed(raised.error)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing of the batch is stored
             return _failed(error)
         try:
-            return self._transact(work, deadline, self._run_guarded)
+            return self._transact(_in_time(work, deadline), lambda work: [self._run_guarded(one) for one in work])
         except Exception as error:  # noqa: BLE001 - as above
             return _failed(error)
 
-    def _transact(self, work: Sequence[Work], deadline: float | None, run: Callable[[Work], Any]) -> list[Any]:
-        results: list[Any] = []
+    def _transact(self, work: Iterable[Work], run: Callable[[Iterable[Work]], list[Any]]) -> list[Any]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if self._scrubber is not None:
                 self._scrubber.begin()
-            for one in work:
-                results.append(run(one))
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
+            results = run(work)
             self._connection.execute("COMMIT")
         except Exception:
             # SQLite ends the transaction by itself when the disk is full.
@@ -305,9 +301,9 @@ class SQLiteStore:
             self._scrubber.committed()
         return results
 
-    def _run_plainly(self, one: Work) -> Any:
+    def _run_plainly(self, work: Iterable[Work]) -> list[Any]:
         try:
-            return one(self.tables)
+            return [one(self.tables) for one in work]
         except Exception as error:  # noqa: BLE001 - as above
             raise _CommandRaised(error) from None
 
@@ -431,6 +427,14 @@ class _CommandRaised(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _in_time(work: Sequence[Work], deadline: float | None) -> Iterator[Work]:
+    """The first of it, and what can be begun before the deadline."""
+    for one in work:
+        yield one
+        if deadline is not None and time.monotonic() >= deadline:
+            return
 
 
 def _concerns_all(error: Exception) -> bool:
