@@ -73,7 +73,7 @@ class SystemClock:
 
     def persistent_ms(self) -> int:
         """See ``relay.ports.Clock``."""
-        return self._persistent_at_boot + since_boot_ms()
+        return self._persistent_at_boot + time.clock_gettime_ns(_SINCE_BOOT) // _NS_PER_MS
 
     def snapshot(self) -> ClockSnapshot:
         """See ``relay.ports.Clock``."""

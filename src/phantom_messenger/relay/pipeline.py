@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
+from msgspec import Struct
+
 from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, CommandFailed
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.ports import Helpers, Scheduler, SignatureCheck, Verification, Writer
@@ -46,36 +48,21 @@ Steps = Generator[AnyCommand, Any, None]
 """A handler under way: it yields commands, and is resumed with their results."""
 
 
-class AdmittedFrame:
-    """A client's frame that was admitted, until it is answered.
+class AdmittedFrame(Struct, eq=False):
+    """A client's frame that was admitted, until it is answered."""
 
-    Args:
-        session: whose.
-        frame: what was read.
-        signed_text: its canonical text without the signature.
-        check: what must verify, None if it is unsigned.
-        as_sent: what it was made from, of a client that knows the reference alone.
-    """
-
-    __slots__ = ("as_sent", "check", "frame", "loose", "session", "signed_text", "spent")
-
-    def __init__(
-        self,
-        session: Session,
-        frame: frames.ClientFrame,
-        signed_text: bytes,
-        check: SignatureCheck | None,
-        as_sent: LooseFrame | None = None,
-    ) -> None:
-        self.session = session
-        self.frame = frame
-        self.signed_text = signed_text
-        self.check = check
-        self.as_sent = as_sent
-        self.loose: LooseFrame | None = None
-        """``as_sent``, if the strict rules would refuse anything about it."""
-        self.spent: Spent | None = None
-        """What it counts for its address; given back if it is answered with an error."""
+    session: Session
+    frame: frames.ClientFrame
+    signed_text: bytes
+    """Its canonical text without the signature."""
+    check: SignatureCheck | None
+    """What must verify, None if it is unsigned."""
+    as_sent: LooseFrame | None = None
+    """What it was made from, of a client that knows the reference alone."""
+    loose: LooseFrame | None = None
+    """``as_sent``, if the strict rules would refuse anything about it."""
+    spent: Spent | None = None
+    """What it counts for its address; given back if it is answered with an error."""
 
 
 class VerifyBatch:

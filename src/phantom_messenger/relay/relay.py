@@ -1,6 +1,6 @@
 """The relay without input and output: what an adapter calls when something happens outside."""
 
-import base64
+import binascii
 from collections.abc import Callable, Iterable
 
 from msgspec import UNSET
@@ -231,6 +231,6 @@ def _signature_check(session: Session, decoded: codec.Decoded, as_sent: LooseFra
     signature = getattr(frame, "signature", UNSET)
     if signature is UNSET:
         return None  # an AUTH without signature; its handler decides
-    key = base64.b64decode(frame.payload.public_key) if isinstance(frame, frames.Auth) else session.public_key
+    key = binascii.a2b_base64(frame.payload.public_key) if isinstance(frame, frames.Auth) else session.public_key
     text = labels.ENVELOPE + decoded.signed_text if as_sent is None else as_sent.likely_text
-    return key, base64.b64decode(signature), text
+    return key, binascii.a2b_base64(signature), text
