@@ -6,7 +6,7 @@ prekeys, account) are never named by a frame: they are the session's.
 """
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, Protocol
 
 
@@ -25,7 +25,7 @@ class Relation(IntEnum):
     """The user is the other."""
 
 
-class Action(Enum):
+class Action(StrEnum):
     """What can be done to, or learnt of, another user's things."""
 
     WRITE = "send a message or key exchange into a user's mailbox"

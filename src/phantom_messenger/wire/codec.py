@@ -31,8 +31,8 @@ from phantom_messenger.wire.limits import (
     MIN_USER_ID_BYTES,
 )
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
-"""Fields of frames are sorted already; the names of an error's details are not."""
+encode: Final[Callable[[frames.Frame], bytes]] = msgspec.json.Encoder(order="deterministic").encode
+"""Writes a frame as canonical JSON in UTF-8. Its fields are sorted already; the names of an error's details are not."""
 
 
 class Head(Struct):
@@ -105,11 +105,6 @@ class Decoded(Struct, frozen=True):
     signed_text: bytes
 
 
-def encode(frame: frames.Frame) -> bytes:
-    """Write a frame as canonical JSON in UTF-8."""
-    return _encode(frame)
-
-
 def read_kind(text: bytes) -> str:
     """The type of a message whose other contents are not looked at; '' if that cannot be read."""
     try:
@@ -174,7 +169,7 @@ def _short_text(written: Raw, most: int) -> str | None:
 
 def signed_text(frame: frames.Frame) -> bytes:
     """The canonical text that a frame's signature covers, without the purpose prefix."""
-    return _encode(msgspec.structs.replace(frame, signature=UNSET)) if hasattr(frame, "signature") else _encode(frame)
+    return encode(msgspec.structs.replace(frame, signature=UNSET)) if hasattr(frame, "signature") else encode(frame)
 
 
 def route(frame: frames.Message | frames.KeyExchangeInit | frames.KeyExchangeResponse, sender_id: str) -> Any:
@@ -208,7 +203,7 @@ def routed_message(frame: frames.Message, unsigned: bytes, sender_id: str) -> tu
 
 def split_at_seq(frame: frames.Frame) -> tuple[bytes, bytes]:
     """Encode a frame whose ``seq`` is 0 as the bytes before and after that number."""
-    return splice.split_at_seq(_encode(frame))
+    return splice.split_at_seq(encode(frame))
 
 
 def without_seq(frame: F) -> F:
@@ -255,7 +250,7 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
         if payload.metadata is not UNSET:
             payload = msgspec.structs.replace(payload, metadata=Raw(_canonical_metadata(bytes(payload.metadata))))
             frame = msgspec.structs.replace(frame, payload=payload)
-    written = _encode(frame)
+    written = encode(frame)
     if written != text:
         _check_names(frame, text, written)
     _check_base64(frame, "")

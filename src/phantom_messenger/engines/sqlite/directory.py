@@ -92,7 +92,7 @@ class SQLiteDirectory:
 
     def account(self, user_id: str) -> int | None:
         """The number of a user's account; None if there is none."""
-        found = self.find(user_id)
+        found = self._accounts.get(user_id) or self._read(user_id)
         return None if found is None else found.number
 
     def public_key(self, user_id: str) -> str | None:

@@ -48,8 +48,7 @@ def acknowledge(tables: Tables, command: Acknowledge) -> list[StoredReceipt]:
     receipts: list[StoredReceipt] = []
     for name in command.messages:
         is_deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, command.now)
-        is_news = is_deleted or status is not Status.DELIVERED
-        if command.may_notify and is_news:
+        if command.may_notify and (is_deleted or status is not Status.DELIVERED):
             receipts += _store_receipt(tables, recipient, name, status, wall_ms=command.wall_ms, now=command.now)
     return receipts
 

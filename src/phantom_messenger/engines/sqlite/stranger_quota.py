@@ -73,8 +73,7 @@ class StrangerQuota:
             known: whether its owner has written to the sender.
             old_size: bytes of the text that it takes the place of; None if there is none.
         """
-        kind, size = item.kind, len(item.head) + len(item.tail) + ROW_BYTES
-        more = size if old_size is None else max(0, size - old_size - ROW_BYTES)
+        kind = item.kind
         needs: list[Need] = []
         if old_size is None:
             if kind is ItemKind.RECEIPT or not (known or kind is ItemKind.KEY_EXCHANGE):
@@ -84,6 +83,8 @@ class StrangerQuota:
             if not known:
                 needs.append(((account, "of strangers", kind, ""), 1))
         if self._most_bytes is not None and not (known and kind is ItemKind.KEY_EXCHANGE):
+            size = len(item.head) + len(item.tail)
+            more = size + ROW_BYTES if old_size is None else max(0, size - old_size)
             needs.append(((account, "bytes", 0, ""), more))
             if not known:
                 needs.append(((account, "bytes of strangers", 0, ""), more))

@@ -55,7 +55,8 @@ class RecentlyDeleted:
     def add(self, key: MessageKey, now: int) -> None:
         """Remember from ``now`` (milliseconds) on."""
         if now >= self._until:
-            self._parts.extend({} for _ in range(_PARTS))  # all of it is over
+            self._parts.clear()  # all of it is over
+            self._parts.append({})
         if now + KEEP_REMOVED_MS != self._until:  # one number serves all of a moment
             self._until = now + KEEP_REMOVED_MS
         digest, newest = _digest(key), self._parts[-1]
