@@ -133,7 +133,7 @@ def test_message_is_passed_on_from_the_text_that_was_signed(
     assert isinstance(decoded.frame, frames.Message)
     assert decoded.signed_text == codec.signed_text(decoded.frame)
     wanted = codec.split_at_seq(codec.route(decoded.frame, samples.ALICE))
-    assert codec.routed_message(decoded.frame, decoded.signed_text, samples.ALICE) == wanted
+    assert splice.routed(decoded.signed_text, samples.ALICE, decoded.frame.signature) == wanted
 
 
 def test_control_search_for_the_first_occurrence_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,20 +187,6 @@ def original(frame: frames.RoutedFrame) -> frames.SignedFrame:
     return found
 
 
-def routed_message(frame: frames.Message, unsigned: bytes, sender_id: str) -> tuple[bytes, bytes]:
-    """As ``split_at_seq(route(frame, sender_id))``, without encoding anything again.
-
-    Args:
-        frame: a client's message.
-        unsigned: its ``signed_text``.
-        sender_id: who sent it, base64.
-
-    Returns:
-        The bytes before and after the number of ``seq``.
-    """
-    return splice.routed(unsigned, sender_id, frame.signature)
-
-
 def split_at_seq(frame: frames.Frame) -> tuple[bytes, bytes]:
     """Encode a frame whose ``seq`` is 0 as the bytes before and after that number."""
     return splice.split_at_seq(encode(frame))

@@ -17,7 +17,7 @@ from phantom_messenger.relay.delivery_receipts import RECEIPT_BYTES
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.relay.session import Session
-from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire import frames, splice
 from phantom_messenger.wire.codes import Reason, RequestError
 
 BACKLOG_RETRY_MS = 60_000
@@ -78,7 +78,7 @@ def append_error(refusal: AppendRefusal) -> RequestError:
 
 def _item(admitted: AdmittedFrame, frame: frames.Message, now: int) -> NewItem:
     sender, payload, loose = admitted.session.user_id, frame.payload, admitted.loose
-    head, tail = loose.passed_on(sender) if loose else codec.routed_message(frame, admitted.signed_text, sender)
+    head, tail = loose.passed_on(sender) if loose else splice.routed(admitted.signed_text, sender, frame.signature)
     lifetime = payload.options.expires_in
     return NewItem(
         kind=ItemKind.MESSAGE,
