@@ -147,8 +147,9 @@ class Relay:
         except RequestError as refused:
             self._refuse(session, refused, codec.request_head(text))
             return
-        check = _signature_check(session, decoded, as_sent)
-        core.pipeline.submit(AdmittedFrame(session, decoded.frame, decoded.signed_text, check, as_sent))
+        frame = decoded.frame
+        check = _signature_check(session, decoded, as_sent) if RULES[type(frame)].signed else None
+        core.pipeline.submit(AdmittedFrame(session, frame, decoded.signed_text, check, as_sent))
 
     def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
         """A binary message has arrived; the protocol has none."""
@@ -226,8 +227,6 @@ class Relay:
 
 def _signature_check(session: Session, decoded: codec.Decoded, as_sent: LooseFrame | None) -> SignatureCheck | None:
     frame = decoded.frame
-    if not RULES[type(frame)].signed:
-        return None
     signature = getattr(frame, "signature", UNSET)
     if signature is UNSET:
         return None  # an AUTH without signature; its handler decides
