@@ -133,7 +133,8 @@ def old_store(alice: Person, bob: Person) -> SQLiteStore:
     store._connection.execute("DELETE FROM lives; UPDATE accounts SET active_on = NULL;")
     store._connection.execute(
         "UPDATE items SET stored_at = NULL, mark = NULL,"
-        " checksum = item_checksum(recipient, seq, kind, sender, name, expires_at, text)"
+        " checksum = item_checksum("
+        " recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, text)"
     )
     return store
 
