@@ -102,7 +102,7 @@ def test_receipts_that_were_kept_waiting_are_stored_in_their_order(alice: StoreU
     assert [receipt.sender for receipt in found] == [alice.id] * 3
     assert alice.mailbox() == [receipt.item for receipt in found]
     for receipt, name, status in zip(found, "123", (b"delivered", b"read", b"burned"), strict=True):
-        assert receipt.item[1:4] == (ItemKind.RECEIPT, bob.id, name)
+        assert (receipt.item.kind, receipt.item.sender, receipt.item.name) == (ItemKind.RECEIPT, bob.id, name)
         assert b'"%b"' % status in receipt.item.text
         assert TIME in receipt.item.text
 

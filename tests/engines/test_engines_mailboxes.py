@@ -9,7 +9,7 @@ import pytest
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem
 from phantom_messenger.engines.sqlite.stranger_quota import ROW_BYTES
-from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
+from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.records import Item, ItemKind, NewItem, Page
 from support.people import key_text
 from support.stores import (
