@@ -102,7 +102,8 @@ def test_condition_that_no_event_tells_of_is_seen(monkeypatch: pytest.MonkeyPatc
         hub = EventHub()
         met: list[bool] = []
         asyncio.get_running_loop().call_later(0.03, met.append, True)
-        return await hub.wait_until(lambda: bool(met), 5), await hub.wait_until(lambda: False, 0.02)
+        is_met = await asyncio.wait_for(hub.wait_until(lambda: bool(met)), 5)
+        return is_met, await hub.wait_until(lambda: False, 0.02)
 
     assert asyncio.run(main()) == (True, False)
 
