@@ -6,6 +6,7 @@ import time
 from support.people import Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import StartRelay, patched
+from support.waiting import PATIENCE
 
 COUNTS = """
 import gc, sys, threading
@@ -30,8 +31,8 @@ Relay.connect = kept
 """
 
 
-def left_after(start_relay: StartRelay, patch: str) -> list[int]:
-    """Sessions and connections that the relay still has after eight have ended, each in another way."""
+def left_after(start_relay: StartRelay, patch: str, *, seconds: float = PATIENCE) -> list[int]:
+    """Sessions and connections that the relay still has after eight have ended, each in another way, and some time."""
     relay = start_relay("--limits", "off", "--verify-workers", "0", command=patched(patch))
     for number in range(8):
         with RawSocket(relay.address) as raw:
@@ -44,7 +45,7 @@ def left_after(start_relay: StartRelay, patch: str) -> list[int]:
             if number % 4 == 3:
                 raw.send(frame(TEXT, b"no JSON"))
                 raw.read()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + seconds
     found = [8, 8]
     while any(found) and time.monotonic() < deadline:
         time.sleep(0.3)
@@ -58,5 +59,5 @@ def test_ended_connections_are_freed_without_the_collector(start_relay: StartRel
 
 
 def test_control_connection_in_a_circle_stays(start_relay: StartRelay) -> None:
-    found = left_after(start_relay, COUNTS + CYCLE)
+    found = left_after(start_relay, COUNTS + CYCLE, seconds=3)
     assert found[1] == 8
