@@ -105,6 +105,8 @@ def test_batch_that_has_arrived_is_over_and_others_are_not(told: Told) -> None:
     told.acknowledge("bob", "batch 1")
     assert (told.says("batch 1"), told.says("batch 2")) == ({}, {"delivered": ["2"]})
     assert not told.may_resend("bob", "batch 1")
+    told.put("bob", "read", "1")
+    assert told.receipts.senders() == ["bob"], "what is said of it now is said anew"
 
 
 def test_batch_that_could_not_be_read_is_sent_again_three_times(told: Told) -> None:

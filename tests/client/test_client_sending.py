@@ -239,6 +239,18 @@ def test_program_that_goes_on_after_its_last_words_gathers_again(desk: Desk) -> 
     assert len(desk.send(250)) == 1
 
 
+def test_last_words_go_on_until_all_of_them_were_taken(desk: Desk) -> None:
+    desk.sending.flush()
+    desk.receive("9")
+    (frame,) = desk.send(0)
+    assert desk.send(0) == []
+    desk.receive("10")
+    assert desk.sending._batching.has_urgent(desk.bob.id, at(0))
+    with desk.vault.transaction() as tx:
+        desk.stores.outbox.remove(tx, frame.payload.message_id, desk.bob.id)
+    assert len(desk.send(0)) == 1
+
+
 def test_stranger_and_blocked_user_get_no_receipts(desk: Desk) -> None:
     desk.receive("9")
     for changes in ({"blocked": True}, {"blocked": False, "trust": Trust.CHANGED}):
