@@ -1,5 +1,8 @@
 """Windows that outlive a restart."""
 
+import pytest
+
+from phantom_messenger.relay import limiter
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
 
@@ -15,14 +18,26 @@ def restored(now: int) -> Limiter:
     return after
 
 
+def test_keys_that_are_too_many_share_a_count_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiter, "MAX_KEYS", 2)
+    monkeypatch.setattr(limiter, "SHARED", 1)
+    counted = Limiter({LOGIN: 3}, b"k" * 32)
+    assert [counted.acquire(LOGIN, key, 0) for key in "abcde"] == [0] * 5
+    assert counted.acquire(LOGIN, "f", 0) == RATE_WINDOW_MS, "three others have come"
+    assert counted.acquire(LOGIN, "a", 0) == 0, "who was there before is not disturbed"
+    counted.prune(RATE_WINDOW_MS)
+    assert counted.acquire(LOGIN, "f", RATE_WINDOW_MS) == 0
+    assert {rate: len(windows) for rate, windows in counted._shared.items()} == {LOGIN: 0}, "there is room again"
+
+
 def test_what_was_kept_outlives_a_pruning() -> None:
-    limiter = restored(500)
-    limiter.prune(500 + RATE_WINDOW_MS - 1)
-    assert limiter.acquire(LOGIN, "somebody", 500 + RATE_WINDOW_MS - 1) == 1
+    counted = restored(500)
+    counted.prune(500 + RATE_WINDOW_MS - 1)
+    assert counted.acquire(LOGIN, "somebody", 500 + RATE_WINDOW_MS - 1) == 1
 
 
 def test_what_was_kept_is_forgotten_when_it_does_not_count_any_more() -> None:
-    limiter = restored(500)
-    limiter.prune(500 + RATE_WINDOW_MS)
-    assert limiter._kept == {}
-    assert limiter.acquire(LOGIN, "somebody", 500 + RATE_WINDOW_MS) == 0
+    counted = restored(500)
+    counted.prune(500 + RATE_WINDOW_MS)
+    assert counted._kept == {}
+    assert counted.acquire(LOGIN, "somebody", 500 + RATE_WINDOW_MS) == 0

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from phantom_messenger.relay import signatures
+from phantom_messenger.relay import load, signatures
 from phantom_messenger.relay.commands import TakeLimits
 from phantom_messenger.relay.config import Config
 from support.people import Frame, Person, base64_text, canonical, key_text
@@ -222,6 +222,7 @@ def test_sixth_failed_login_of_an_address_is_told_to_wait(world: World, make: Ca
     assert fail(world, make, 1, "192.0.2.2")[0]["code"] == 1002, "its neighbour is not"
     client = world.connect("somebody new", address="192.0.2.1")
     assert client.ask(client.auth())["payload"]["retryAfter"] == MINUTE
+    assert client.connection.closed == (4002, "too many logins")
     world.login("alice", address="192.0.2.1")  # who has an account gets in
     world.clock.advance(MINUTE)
     assert fail(world, make, 1)[0]["code"] == 1002
@@ -248,6 +249,33 @@ def test_connection_costs_one_signature_check_without_a_proof() -> None:
         assert impatient.close_code() == 4003
     finally:
         world.close()
+
+
+def test_whoever_comes_in_an_overload_is_told_when_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(load, "MOST_LOAD", 5)
+    alice = world.login("alice")
+    world.clock.advance(MINUTE)
+    world.writer.holding = True
+    messages = [alice.person.message(alice.person) for _ in range(25)]
+    with caplog.at_level("INFO", "phantom.relay"):
+        refused = [answer["payload"] for answer in alice.send(*messages)]
+        assert {answer["details"]["reason"] for answer in refused} == {"overload"}
+        assert len(refused) == 20, "five are on their way"
+        waits = [answer["retryAfter"] for answer in refused]
+        assert waits == [1_000 + number % 16 * 250 for number in range(1, 21)], "not all at once"
+        world.writer.holding = False
+        world.writer.run_held()
+        world.run()
+        assert [frame["type"] for frame in alice.take()].count("MESSAGE") == 5
+        world.pass_time(4_000)
+        assert [line.split(":")[0] for line in caplog.messages] == ["overloaded"]
+        world.pass_time(4_000)
+        assert caplog.messages[-1].startswith("overload-over:")
+        assert caplog.messages[-1].endswith("refused=20")
+    assert len(caplog.messages) == 2
+    assert alice.send(alice.person.message(alice.person))[0]["payload"]["status"] == "accepted"
 
 
 def test_wrong_time_and_overload_count_for_nobody(world: World) -> None:
@@ -374,7 +402,7 @@ def test_eleventh_connection_of_an_address_is_closed_at_once(world: World) -> No
     assert [client.close_code() for client in clients] == [None] * 10
     assert world.connect("other", address="192.0.2.2").close_code() is None
     clients[0].drop()
-    assert world.connect("late", address="192.0.2.1").close_code() is None
+    assert [world.connect("late", address="192.0.2.1").close_code() for _ in range(2)] == [None, 4002]
 
 
 def test_refused_connection_frees_its_place(world: World) -> None:

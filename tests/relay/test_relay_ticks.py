@@ -129,6 +129,16 @@ def test_level_of_an_outbox_is_what_waits(world: World) -> None:
     assert outbox.overflows()
 
 
+def test_chore_that_takes_long_is_not_begun_again_meanwhile(world: World, noted: list[AnyCommand]) -> None:
+    world.writer.holding = True
+    ticks(world, 5_000)
+    world.writer.holding = False
+    world.writer.run_held()
+    world.run()
+    kinds = Counter(type(command) for command in noted)
+    assert (kinds[Expire], kinds[FindIdleAccounts]) == (1, 1)
+
+
 def test_stopping_saves_the_clock(world: World, noted: list[AnyCommand]) -> None:
     world.clock.advance(500)
     world.relay.stop(lambda: None)
