@@ -199,7 +199,18 @@ def test_texts_that_burn_or_expire_are_left_out_and_their_ids_are_not(town: Town
 def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
     kinds = {value for name, value in vars(records).items() if name.isupper() and isinstance(value, str)}
     live = {"sessions", "session", "skipped", "prekey", "handshake"}
-    live |= {"ack", "unreadable", "healed", "clock-offset", "steady", "seen", "page", "indexed", "old-keys"}
+    live |= {
+        "ack",
+        "unreadable",
+        "healed",
+        "clock-offset",
+        "steady",
+        "seen",
+        "page",
+        "inbox-page",
+        "indexed",
+        "old-keys",
+    }
     kept = {name.replace("_", "-").removesuffix("-id") for name in Content.__struct_fields__}
     names = {"contacts": "contact", "receipts": "receipt", "requests": "request", "blocks": "block"}
     names |= {"last-prekey": "last-prekey-id"}

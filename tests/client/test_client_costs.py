@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
-from client_samples import KEY, Town, fast_folder, pass_time, randomness, settle
+from client_samples import KEY, Town, change_file, fast_folder, pass_time, randomness, settle
 
 from phantom_messenger.client import conversation_index, records
 from phantom_messenger.client.conversation_index import BATCH
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.history import HistoryEntry
-from phantom_messenger.client.housekeeping import INDEX_MS, PEERS_AT_ONCE, Housekeeping
+from phantom_messenger.client.housekeeping import INDEX_MS, INTERVAL_MS, PEERS_AT_ONCE, Housekeeping
 from phantom_messenger.client.messenger import HISTORY_INDEX_MS, Messenger
-from phantom_messenger.client.records import ContactRecord, PageRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.records import (
+    ContactRecord,
+    InboxPageRecord,
+    InboxRecord,
+    PageRecord,
+    ReceivedRecord,
+    SentRecord,
+)
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto import session
 from support.amounts import LONG, amount
@@ -107,8 +114,8 @@ def some_id(number: int) -> str:
     return base64.b64encode(hashlib.sha256(f"somebody {number}".encode()).digest()).decode()
 
 
-def fill(vault: Vault, contacts: int, texts: int) -> None:
-    """As after years: everybody has been written to, and has answered."""
+def fill(vault: Vault, contacts: int, texts: int, *, waiting: bool = False) -> None:
+    """As after years: everybody has been written to, and has answered; ``waiting``: nothing of it was handled."""
     with vault.transaction() as tx:
         for number in range(contacts):
             user_id = some_id(number)
@@ -117,10 +124,10 @@ def fill(vault: Vault, contacts: int, texts: int) -> None:
     for start in range(0, texts, 20_000):
         with vault.transaction() as tx:
             for number in range(start, min(texts, start + 20_000)):
-                put_text(tx, number, some_id(number % contacts))
+                put_text(tx, number, some_id(number % contacts), waiting=waiting)
 
 
-def put_text(tx: Transaction, number: int, peer: str) -> None:
+def put_text(tx: Transaction, number: int, peer: str, *, waiting: bool = False) -> None:
     name = f"00000000-0000-4000-8000-{number:012d}"
     if number % 2:
         sent = SentRecord(message_id=name, peer=peer, text="a few words", made_at=number, burn=False, state=3)
@@ -137,6 +144,8 @@ def put_text(tx: Transaction, number: int, peer: str) -> None:
     )
     tx.put(records.RECEIVED, records.key(peer, name), received)
     tx.put(records.SEEN, records.key(peer, name), records.Seen(number))
+    if waiting:
+        tx.put(records.INBOX, records.key(peer, name), InboxRecord(message_id=name, sender=peer))
 
 
 def opened(vault: Vault) -> Messenger:
@@ -147,10 +156,20 @@ def opened(vault: Vault) -> Messenger:
 
 @pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
 def profile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Vault]:
+    yield from filled(tmp_path, *request.param)
+
+
+@pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
+def backlog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Vault]:
+    """The same, and no text was handled."""
+    yield from filled(tmp_path, *request.param, waiting=True)
+
+
+def filled(tmp_path: Path, contacts: int, texts: int, *, waiting: bool = False) -> Iterator[Vault]:
     with fast_folder(tmp_path) as folder:
         vault = Vault(folder / "alice.vault", KEY)
         opened(vault)
-        fill(vault, *request.param)
+        fill(vault, contacts, texts, waiting=waiting)
         vault.close()
         vault = Vault(folder / "alice.vault", KEY)
         yield vault
@@ -167,6 +186,100 @@ def test_work_does_not_grow_with_a_profile(profile: Vault, monkeypatch: pytest.M
     enter_all(messenger)
     assert meter.during(messenger.tick).records <= 3 * PEERS_AT_ONCE
     assert meter.during(lambda: messenger.next_received(0)) == Cost(0, 0, 0)
+
+
+# --- one sender of many -----------------------------------------------------------
+
+ONES_OWN: Final = 2 * -(-TEXTS // CONTACTS)
+"""How many records there are of what was said with one user, at most."""
+
+
+def of_one(messenger: Messenger) -> dict[str, Callable[[], object]]:
+    """What concerns one user alone."""
+    return {
+        "messages": lambda: messenger.next_received(0, some_id(2)),
+        "block": lambda: messenger.block(some_id(4)),
+        "remove": lambda: messenger.remove(some_id(6), history=False),
+        "remove with history": lambda: messenger.remove(some_id(8), history=True),
+    }
+
+
+@pytest.mark.parametrize("name", ["messages", "block", "remove", "remove with history"])
+def test_what_concerns_one_user_costs_only_what_is_theirs(
+    backlog: Vault, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    messenger = opened(backlog)
+    enter_all(messenger)
+    act = of_one(messenger)[name]
+    costs: list[Cost] = []
+    meter = Meter(monkeypatch, backlog)
+    database = steps(backlog, lambda: costs.append(meter.during(act)))
+    assert costs[0].records <= 10 + ONES_OWN
+    assert database <= 20 + 5 * ONES_OWN
+
+
+def test_control_without_the_index_what_concerns_one_user_costs_all(
+    backlog: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messenger = opened(backlog)
+    everything = sum(1 for _ in backlog.all(records.INBOX, InboxRecord))
+    meter = Meter(monkeypatch, backlog)
+    assert meter.during(lambda: messenger.next_received(0, some_id(-1))).records >= everything
+    assert meter.during(lambda: messenger.block(some_id(4))).records >= everything
+
+
+def all_of(messenger: Messenger, sender: str | None) -> list[str]:
+    """Take all that waits, as an application does."""
+    found, position = [], 0
+    while (following := messenger.next_received(position, sender)) is not None:
+        position, record = following
+        found.append(record.message_id)
+        messenger.handled(record.sender, record.message_id)
+    return found
+
+
+@pytest.mark.parametrize("entered", ["all", "half", "none"])
+def test_messages_of_one_sender_are_handed_out_in_order_and_the_others_stay(tmp_path: Path, entered: str) -> None:
+    messenger = behind(tmp_path, 0, step=0)
+    vault, senders = messenger._vault, (some_id(2), some_id(4))
+    sent: dict[str, list[str]] = {sender: [] for sender in senders}
+    for number in range(0, 1_000, 2):
+        sender = senders[number % 4 // 2]
+        with vault.transaction() as tx:
+            put_text(tx, number, sender, waiting=True)
+        sent[sender].append(f"00000000-0000-4000-8000-{number:012d}")
+        if (entered, number) in {("half", 600), ("all", 998)}:
+            enter_all(messenger)
+    assert (messenger._stores.index.position > 0) is (entered != "none")
+    assert all_of(messenger, senders[0]) == sent[senders[0]]
+    assert all_of(messenger, senders[0]) == []
+    assert all_of(messenger, None) == sent[senders[1]]
+    enter_all(messenger)
+    assert list(vault.all(records.INBOX_PAGE, InboxPageRecord)) == [], "pages go with what they name"
+    vault.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        ("UPDATE records SET value = zeroblob(60)", 0),  # the newest one, which was stored first
+        ("UPDATE records SET value = zeroblob(60)", 1),
+        ("DELETE FROM records", 1),
+        ("DELETE FROM records", -1),
+    ],
+)
+def test_page_that_cannot_be_read_costs_time_and_no_message(tmp_path: Path, damage: str, place: int) -> None:
+    messenger = behind(tmp_path, 0, step=0)
+    vault = messenger._vault
+    with vault.transaction() as tx:
+        for number in range(0, 1_000, 2):
+            put_text(tx, number, some_id(2), waiting=True)
+    enter_all(messenger)
+    pages = [position for position, _ in vault.all(records.INBOX_PAGE, InboxPageRecord)]
+    assert len(pages) == 5
+    change_file(vault.path, f"{damage} WHERE position = ?", pages[place])
+    assert len(all_of(messenger, some_id(2))) == 500
+    vault.close()
 
 
 RUNS: Final = 5
@@ -275,7 +388,7 @@ def enter_all(messenger: Messenger) -> None:
             messenger._stores.index.extend(tx, lambda: True)
 
 
-STEP_MS: Final = 10
+STEP_MS: Final = 5
 """How much time passes between two looks at the clock."""
 
 
@@ -292,11 +405,81 @@ def test_tick_enters_what_it_has_time_for_in_the_index(tmp_path: Path) -> None:
     messenger = behind(tmp_path, 1_000)
     index = messenger._stores.index
     messenger.tick()
-    assert 0 < index.position <= INDEX_MS // STEP_MS * BATCH
-    for _ in range(10):
+    assert 0 < index.position <= (INDEX_MS // STEP_MS + 1) * BATCH
+    for _ in range(40):
         messenger._housekeeping.hasten()
         messenger.tick()
     assert index.position >= 1_500
+    messenger._vault.close()
+
+
+def ticks(messenger: Messenger, times: list[int]) -> int:
+    """Let time pass, as the connection loop does, until there is nothing to be done soon; how often it ticked."""
+    count = 0
+    while (wait := messenger.next_tick()) < INTERVAL_MS:
+        times[0] += wait
+        messenger.tick()
+        count += 1
+    return count
+
+
+def of_older_version(folder: Path, times: list[int], *, looks: int) -> Messenger:
+    """A profile without an index, opened; each look at the clock takes some time."""
+
+    def monotonic() -> int:
+        times[0] += looks
+        return times[0]
+
+    vault = Vault(folder / "alice.vault", KEY)
+    if vault.is_unused():
+        opened(vault)
+        fill(vault, 40, 2_000, waiting=True)
+    messenger = Messenger(vault, wall=lambda: 1, monotonic=monotonic, random=randomness("anybody"))
+    messenger.tick()
+    return messenger
+
+
+def test_index_of_an_older_profile_is_made_by_itself_in_small_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [0]
+    messenger = of_older_version(tmp_path, times, looks=INDEX_MS)
+    vault, index = messenger._vault, messenger._stores.index
+    meter, costs = Meter(monkeypatch, vault), []
+    tick = messenger.tick
+    monkeypatch.setattr(messenger, "tick", lambda: costs.append(meter.during(tick)))
+    count = ticks(messenger, times)
+    last = max(position for position, _ in vault.all(records.INBOX, InboxRecord))
+    assert index.position >= last
+    assert count >= last // BATCH - 5
+    housekeeping = 3 * PEERS_AT_ONCE
+    assert max(cost.records for cost in costs) <= 4 * BATCH + housekeeping
+    assert {cost.commits for cost in costs} <= {0, 1}
+    assert messenger.drain_events() == [], "nobody is told"
+    assert ticks(messenger, times) == 0
+    vault.close()
+
+
+def test_index_goes_on_where_a_program_has_ended(tmp_path: Path) -> None:
+    times = [0]
+    for _ in range(2):
+        messenger = of_older_version(tmp_path, times, looks=INDEX_MS)
+        for _ in range(20):
+            times[0] += messenger.next_tick()
+            messenger.tick()
+        reached = messenger._stores.index.position
+        messenger._vault.close()
+    assert 25 * BATCH <= reached <= 45 * BATCH
+
+
+def test_control_index_that_is_made_only_every_five_seconds_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Housekeeping, "waits", lambda *_: [])
+    times = [0]
+    messenger = of_older_version(tmp_path, times, looks=INDEX_MS)
+    assert ticks(messenger, times) == 0
+    assert messenger._stores.index.position <= 2 * BATCH
     messenger._vault.close()
 
 
@@ -364,6 +547,15 @@ def test_send_and_add_take_milliseconds_in_a_profile_of_years(profile: Vault) ->
     assert opening <= MOST_OPENING_SECONDS
     assert statistics.median(adding) <= MOST_MS
     assert statistics.median(sending) <= MOST_MS
+
+
+@pytest.mark.skipif(not LONG, reason="as above")
+@pytest.mark.timeout(3_600)
+def test_what_concerns_one_user_takes_milliseconds_in_a_profile_of_years(backlog: Vault) -> None:
+    messenger = opened(backlog)
+    enter_all(messenger)
+    for name, act in of_one(messenger).items():
+        assert timed(act) <= MOST_MS, name
 
 
 def timed(act: Callable[[], object]) -> float:

@@ -47,6 +47,7 @@ TYPES: dict[str, type[Any]] = {
     records.RECOVERY: records.RecoveryRecord,
     records.REQUEST: records.RequestRecord,
     records.PAGE: records.PageRecord,
+    records.INBOX_PAGE: records.InboxPageRecord,
     records.INDEXED: records.IntValue,
     records.OLD_KEYS: records.IntValue,
 }

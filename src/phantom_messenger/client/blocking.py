@@ -12,7 +12,7 @@ from msgspec import UNSET
 from phantom_messenger.client import notices, records
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.pacing import SOON_MS, asked, reason_of
-from phantom_messenger.client.records import BlockRecord, InboxRecord
+from phantom_messenger.client.records import BlockRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.stores import Stores
@@ -90,9 +90,7 @@ class Blocking:
         self._stores.receipts.drop(tx, peer)
         self._stores.recovery.drop(tx, peer)
         self._stores.requests.drop_all(tx, peer)
-        for _, marker in list(self._vault.all(records.INBOX, InboxRecord)):
-            if marker.sender == peer:
-                tx.delete(records.INBOX, records.key(peer, marker.message_id))
+        self._stores.inbox.drop(tx, peer)
         self._stores.acks.drop(tx, peer)
         tx.on_commit(lambda: self._sending.drop(peer))
 

@@ -11,14 +11,15 @@ from typing import Final
 
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
-from phantom_messenger.client.records import IntValue, PageRecord, ReceivedRecord, SentRecord
+from phantom_messenger.client.inbox_index import InboxIndex
+from phantom_messenger.client.records import InboxRecord, IntValue, PageRecord, ReceivedRecord, SentRecord
 from phantom_messenger.client.vault import Transaction, Vault
 
 PAGE: Final = 100
 """Messages of a page: some 4 KB, of which one is written for each conversation that has gone on."""
 
-BATCH: Final = 100
-"""Records looked at in one step: some 10 ms if each is of another conversation."""
+BATCH: Final = 50
+"""Records looked at in one step: some 5 ms if each is of another conversation."""
 
 MOST_BEHIND: Final = 5_000
 """How many records behind its position may be looked through for a conversation: some 60 ms."""
@@ -26,7 +27,7 @@ MOST_BEHIND: Final = 5_000
 _FAR: Final = 10_000
 """How far behind the stored position may be, if there was nothing to enter."""
 
-_KINDS: Final = {records.SENT: SentRecord, records.RECEIVED: ReceivedRecord}
+_KINDS: Final = {records.SENT: SentRecord, records.RECEIVED: ReceivedRecord, records.INBOX: InboxRecord}
 
 _SENT, _RECEIVED = "s", "r"
 """Before a message id: who has written it."""
@@ -37,12 +38,20 @@ class ConversationIndex:
 
     Args:
         vault: holds them, and the messages.
+        inbox: pages of what waits to be handled, which are made along with these.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, inbox: InboxIndex) -> None:
         self._vault = vault
+        self._inbox = inbox
         self._reached = 0
         """Up to where there is nothing more to enter, which need not be stored each time."""
+        self._is_at_end = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be more to do than what has come since ``extend`` was called."""
+        return not self._is_at_end or self._inbox.has_more
 
     @property
     def position(self) -> int:
@@ -58,32 +67,38 @@ class ConversationIndex:
     def extend(self, tx: Transaction, has_time: Callable[[], bool]) -> None:
         """Enter the next messages: some, and more while there is time."""
         stored = self.position
-        if not stored and self._vault.has_kind(records.PAGE):
+        if not stored and (self._vault.has_kind(records.PAGE) or self._vault.has_kind(records.INBOX_PAGE)):
             self._start_over(tx)
             return
-        reached, has_entered = max(stored, self._reached), False
-        is_end = False
-        while not is_end:
+        self._inbox.tidy(tx, has_time)
+        reached, has_entered, is_at_end = max(stored, self._reached), False, False
+        while True:
             found, after = self._vault.batch(_KINDS, after=reached, limit=BATCH)
             try:
                 self._enter(tx, found)
             except VaultDamaged:
                 tx.delete(records.INDEXED, "")  # from the beginning, then
+                tx.on_commit(lambda: self._reach(0, is_at_end=False))
                 return
-            is_end = after == reached or not has_time()
-            reached, has_entered = after, has_entered or bool(found)
+            reached, has_entered, is_at_end = after, has_entered or bool(found), after == reached
+            if is_at_end or not has_time():
+                break
         if has_entered or reached - stored > _FAR:
             tx.put(records.INDEXED, "", IntValue(reached))
-        tx.on_commit(lambda: self._reach(reached))
+        tx.on_commit(lambda: self._reach(reached, is_at_end=is_at_end))
 
     def _start_over(self, tx: Transaction) -> None:
         """Erase the pages first, some in each step."""
         tx.delete_some(records.PAGE, BATCH)
-        tx.on_commit(lambda: self._reach(0))
+        tx.delete_some(records.INBOX_PAGE, BATCH)
+        tx.on_commit(lambda: self._reach(0, is_at_end=False))
 
-    def _enter(self, tx: Transaction, found: list[SentRecord | ReceivedRecord]) -> None:
+    def _enter(self, tx: Transaction, found: list[SentRecord | ReceivedRecord | InboxRecord]) -> None:
+        self._inbox.enter(tx, [record for record in found if isinstance(record, InboxRecord)])
         pages: dict[str, PageRecord] = {}
         for record in found:
+            if isinstance(record, InboxRecord):
+                continue
             peer = record.peer if isinstance(record, SentRecord) else record.sender
             page = pages[peer] if peer in pages else self._newest_page(peer)
             if len(page.messages) == PAGE:
@@ -127,8 +142,8 @@ class ConversationIndex:
         """The page that is not full yet."""
         return self._vault.get(records.PAGE, peer, PageRecord) or PageRecord(number=0, messages=[])
 
-    def _reach(self, position: int) -> None:
-        self._reached = position
+    def _reach(self, position: int, *, is_at_end: bool) -> None:
+        self._reached, self._is_at_end = position, is_at_end
 
 
 def _older(peer: str, number: int) -> str:

@@ -1,12 +1,17 @@
 """Received texts: on disk before they are acked, handed out until they are handled, gone when it is time."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from phantom_messenger.client import content, records
 from phantom_messenger.client.acks import Acks
+from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations, Opened
+from phantom_messenger.client.errors import VaultDamaged
+from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import InboxRecord, ReceivedRecord, Seen
 from phantom_messenger.client.recovery import Recovery
@@ -32,16 +37,27 @@ class Inbox:
         acks: `read` and `burned` for the relay.
         receipts: for their senders.
         recovery: what could not be read.
+        index: knows up to where the inbox is entered in its index.
+        inbox_index: finds what one sender has written.
     """
 
-    def __init__(
-        self, vault: Vault, conversations: Conversations, acks: Acks, receipts: Receipts, recovery: Recovery
+    def __init__(  # noqa: PLR0917 - the parts it works with
+        self,
+        vault: Vault,
+        conversations: Conversations,
+        acks: Acks,
+        receipts: Receipts,
+        recovery: Recovery,
+        index: ConversationIndex,
+        inbox_index: InboxIndex,
     ) -> None:
         self._vault = vault
         self._conversations = conversations
         self._acks = acks
         self._receipts = receipts
         self._recovery = recovery
+        self._index = index
+        self._inbox_index = inbox_index
         self._acknowledged_again: dict[str, int] = {}
 
     def has_seen(self, sender: str, message_id: str) -> bool:
@@ -150,9 +166,8 @@ class Inbox:
 
     def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
         """The first text behind a position, of a sender if one is named, that was not handled."""
-        for position, marker in self._vault.oldest(records.INBOX, InboxRecord, after=after):
-            if sender not in {None, marker.sender}:
-                continue
+        everything = self._vault.oldest(records.INBOX, InboxRecord, after=after)
+        for position, marker in everything if sender is None else self._of(sender, after):
             received = self._vault.find(records.RECEIVED, records.key(marker.sender, marker.message_id), ReceivedRecord)
             is_expired = received is not None and received.expires_at is not None and received.expires_at <= now
             if received is not None and received.text is not None and not is_expired:
@@ -164,6 +179,25 @@ class Inbox:
         """The application is done with a text; it will not be handed out again."""
         with self._vault.transaction() as tx:
             tx.delete(records.INBOX, records.key(sender, message_id))
+        self._inbox_index.handled(sender)
+
+    def drop(self, tx: Transaction, sender: str) -> None:
+        """Nothing of this user is handed out any more."""
+        for _, marker in list(self._of(sender, 0)):
+            tx.delete(records.INBOX, records.key(sender, marker.message_id))
+        self._inbox_index.erase(tx, sender)
+
+    def _of(self, sender: str, after: int) -> Iterator[tuple[int, InboxRecord]]:
+        """What waits of a sender behind a position: what is entered in the index, and then what is not yet."""
+        last = after
+        if entered := self._index.position:
+            with suppress(VaultDamaged):  # then it is looked for among all
+                for last, marker in self._inbox_index.of(sender, after):
+                    yield last, marker
+                last = max(last, entered)
+        for position, marker in self._vault.behind(records.INBOX, InboxRecord, after=last):
+            if marker.sender == sender:
+                yield position, marker
 
     def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
         """The user has read a message: it is handled, and burns if asked. ``quiet``: its sender is not notified."""
@@ -179,6 +213,7 @@ class Inbox:
                 self._acks.put(tx, sender, message_id, status)
                 self._receipts.put(tx, sender, message_id, status, now)
             tx.delete(records.INBOX, name)
+        self._inbox_index.handled(sender)
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
         """Erase the texts whose time has come."""

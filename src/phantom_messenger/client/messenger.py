@@ -432,7 +432,7 @@ class Messenger:
             times.append(self._link.next_tick(now))
             times += [self._prekey_upload.wait(now)] if self.is_online else []
             times += [wait for wait in (self._stores.acks.wait(now),) if wait is not None]
-        times += self._sending.waits(now) + self._blocking.waits(now)
+        times += self._sending.waits(now) + self._blocking.waits(now) + self._housekeeping.waits(now)
         return max(10, min(times))
 
     # --- in one place -------------------------------------------------------------

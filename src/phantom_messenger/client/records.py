@@ -28,6 +28,7 @@ BLOCK: Final = "block"
 SETTINGS: Final = "settings"
 REQUEST: Final = "request"
 PAGE: Final = "page"
+INBOX_PAGE: Final = "inbox-page"
 INDEXED: Final = "indexed"
 OLD_KEYS: Final = "old-keys"
 
@@ -274,6 +275,18 @@ class PageRecord(Record, frozen=True, kw_only=True):
     ``messages``: ids in the order in which they came, each behind ``s`` if it was sent, ``r`` if received.
     """
 
+    number: int
+    messages: list[str]
+
+
+class InboxPageRecord(Record, frozen=True, kw_only=True):
+    """``INBOX_PAGE``/user id: the newest page of a sender's unhandled messages; '<user id> <number>': an older one.
+
+    ``oldest``: number of the oldest page that there is. ``messages``: ids in the order in which they came; those that
+    were handled since are not in ``INBOX`` any more.
+    """
+
+    oldest: int
     number: int
     messages: list[str]
 

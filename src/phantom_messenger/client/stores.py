@@ -10,6 +10,7 @@ from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.history import History
 from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.receipts import Receipts
@@ -49,8 +50,9 @@ class Stores:
         book, outbox, acks, recovery = AddressBook(vault), Outbox(vault), Acks(vault), Recovery(vault)
         prekeys = PreKeyStore(vault, identity, random)
         conversations = Conversations(vault, book, identity, prekeys, random)
-        receipts, index = Receipts(vault, outbox), ConversationIndex(vault)
-        inbox = Inbox(vault, conversations, acks, receipts, recovery)
+        receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
+        index = ConversationIndex(vault, inbox_index)
+        inbox = Inbox(vault, conversations, acks, receipts, recovery, index, inbox_index)
         return cls(
             vault=vault,
             book=book,

@@ -38,6 +38,9 @@ _LOG_PAGES: Final = 1_000
 _PAGE: Final = 200
 """Records that ``newest`` reads at a time."""
 
+_NEAR: Final = 1_000
+"""How many positions ``oldest`` looks through for the next record of a kind before it asks the index of kinds."""
+
 _LAST_POSITION: Final = 2**63 - 1
 
 _STEPS_AT_CLOSE: Final = 50
@@ -358,16 +361,33 @@ class Vault:
     def oldest(self, kind: str, type_: type[S], *, after: int) -> Iterator[tuple[int, S]]:
         """As ``all``, read as they are asked for."""
         position = after
-        while True:
-            rows = self._run(
+        rows: list[Any] = [None]
+        while rows:
+            # The index of kinds would have all of them sorted for each page; where there are many, the next is near.
+            rows = self._behind(kind, position, position + _NEAR) or self._run(
                 "SELECT position, name, value FROM records WHERE kind = ? AND position > ? ORDER BY position LIMIT ?",
                 (kind, position, _PAGE),
             )
             for position, hashed, value in rows:
                 for record in self._readable(kind, hashed, value, type_):
                     yield position, record
-            if len(rows) < _PAGE:
-                return
+
+    def behind(self, kind: str, type_: type[S], *, after: int) -> Iterator[tuple[int, S]]:
+        """As ``oldest``, without the index of kinds: for positions behind which there is little of any kind."""
+        position = after
+        rows: list[Any] = [None]
+        while rows:
+            rows = self._behind(kind, position, _LAST_POSITION)
+            for position, hashed, value in rows:
+                for record in self._readable(kind, hashed, value, type_):
+                    yield position, record
+
+    def _behind(self, kind: str, after: int, until: int) -> list[Any]:
+        return self._run(
+            "SELECT position, name, value FROM records NOT INDEXED WHERE kind = ? AND position > ? AND position <= ?"
+            " ORDER BY position LIMIT ?",
+            (kind, after, until, _PAGE),
+        )
 
     def batch(self, types: Mapping[str, type[Any]], *, after: int, limit: int) -> tuple[list[Any], int]:
         """Of so many records behind a position those of some kinds, in order; and the position of the last."""
