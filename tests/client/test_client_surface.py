@@ -100,3 +100,7 @@ def test_relay_loads_nothing_of_the_sdk() -> None:
 def test_state_prints_as_its_word_and_compares_as_a_number(state: DeliveryState) -> None:
     assert str(state) == f"{state}" == state.name.lower()
     assert int(state) == state.value
+
+
+def test_both_ways_to_open_a_profile_take_the_same() -> None:
+    assert inspect.signature(Client.open_async) == inspect.signature(Client.open)

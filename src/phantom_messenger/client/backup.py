@@ -236,7 +236,7 @@ T = TypeVar("T", SentRecord, ReceivedRecord)
 
 
 def _kept(text: T) -> T:
-    """A text's record; without the text if that is to go."""
+    """The record of a message; without its text if that is to go."""
     is_short_lived = text.burn or text.expires_at is not None
     if isinstance(text, SentRecord):
         is_short_lived = is_short_lived or text.expires_in is not None

@@ -25,7 +25,7 @@ GATHER_STEPS: Final = ((40, GATHER_MS), (20, 2_000), (0, 5_000))
 """The fewer messages the relay still takes in this minute, the longer they are gathered."""
 
 KEEP_FREE: Final = 10
-"""Messages of a minute that receipts leave to texts, until they have waited for ``LATEST_MS``."""
+"""Frames of a minute that receipts leave to messages, until they have waited for ``LATEST_MS``."""
 
 LATEST_MS: Final = 60_000
 

@@ -16,7 +16,7 @@ MAX_TEXT_BYTES: Final = 40_000
 """Longest text in bytes of UTF-8; with everything around it, it fits a MESSAGE."""
 
 LEAST_PADDED: Final = 512
-"""A receipt needs so much: with less, a short text would show that it is none."""
+"""A receipt needs so much: with less, a short message would show that it is none."""
 
 MAX_RECEIPTS: Final = 200
 """Message ids in one receipt: about 8 KB. More wait for the next one."""
@@ -81,7 +81,7 @@ def decode(padded: bytes) -> Text | Receipt:
     if names != _entries(plain):
         raise InvalidMessage("the content has a field twice")
     if isinstance(found, Text) and len(found.body.encode()) > MAX_TEXT_BYTES:
-        raise InvalidMessage("the text is longer than a text may be")
+        raise InvalidMessage("the text is longer than that of a message may be")
     return found
 
 
@@ -98,7 +98,7 @@ def time_of(wall: int) -> int:
 
 
 def check_length(text: str) -> None:
-    """Refuse a text that would not fit.
+    """Refuse a message that would not fit.
 
     Raises:
         MessageTooLong: with the limit.

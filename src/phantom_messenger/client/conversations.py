@@ -1,7 +1,7 @@
 """Encrypted sessions with peers: begin, seal, open. Synchronous, on one vault.
 
 Each step that changes a ratchet is part of the transaction that stores what it was for: so
-a text is never encrypted twice with one key, and never acked before it is on disk.
+a message is never encrypted twice with one key, and never acked before it is on disk.
 """
 
 import base64
@@ -180,7 +180,7 @@ class Conversations:
         Args:
             tx: stores the result, too.
             state: of its recipient.
-            entry: a text, or a receipt.
+            entry: a message, or a receipt.
             receipts: what a receipt says: message ids by status.
 
         Raises:

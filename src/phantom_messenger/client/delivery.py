@@ -1,4 +1,4 @@
-"""What the SDK gives an application to hold: the way of a text, and a received text."""
+"""What the SDK gives an application to hold: the way of a message, and a received message."""
 
 import asyncio
 from collections.abc import Callable

@@ -59,13 +59,13 @@ class History:
     def with_peer(
         self, peer: str, now: Moment, *, since: int | None = None, search: str | None = None, limit: int | None = None
     ) -> list[HistoryEntry]:
-        """The texts of one conversation, the oldest first.
+        """The messages of one conversation, the oldest first.
 
         Args:
             peer: user id.
             now: what has expired by then is not shown.
             since: leave out what this device got or wrote earlier, in milliseconds since 1970.
-            search: only texts in which this stands, in whatever case and normal form.
+            search: only messages in which this stands, in whatever case and normal form.
             limit: no more than the last so many.
         """
         wanted = None if search is None else _folded(search)

@@ -1,4 +1,4 @@
-"""Received texts: on disk before they are acked, handed out until they are handled, gone when it is time."""
+"""Received messages: on disk before they are acked, handed out until they are handled, gone when it is time."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,7 +29,7 @@ MAX_ACKNOWLEDGED_AGAIN: Final = 1_000
 
 
 class Inbox:
-    """The received texts of a profile; times are milliseconds of the device's persistent clock.
+    """The received messages of a profile; times are milliseconds of the device's persistent clock.
 
     Args:
         vault: holds them.
@@ -124,13 +124,13 @@ class Inbox:
         tx.put(records.SEEN, records.key(frame.payload.sender_id, frame.payload.message_id), Seen(now))
 
     def looked_at(self, sender: str, message_id: str, now: int) -> ReceivedRecord | None:
-        """A stranger's text that was decrypted; None if there is none, or not any more."""
+        """A stranger's message that was decrypted; None if there is none, or not any more."""
         found = self._vault.get(records.RECEIVED, records.key(sender, message_id), ReceivedRecord)
         is_gone = found is None or found.text is None or (found.expires_at is not None and found.expires_at <= now)
         return None if is_gone else found
 
     def let_in(self, tx: Transaction, sender: str, message_id: str, now: int) -> bool:
-        """A stranger's text that was looked at is handed out now; False if it is gone."""
+        """A stranger's message that was looked at is handed out now; False if it is gone."""
         if self.looked_at(sender, message_id, now) is None:
             return False
         self._hand_out(tx, sender, message_id)
@@ -138,7 +138,7 @@ class Inbox:
         return True
 
     def erase(self, tx: Transaction, sender: str, message_id: str) -> None:
-        """Leave nothing of a stranger's text that was looked at and not let in, but that it has come."""
+        """Leave nothing of a stranger's message that was looked at and not let in, but that it has come."""
         name = records.key(sender, message_id)
         found = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if found is not None and found.text is not None:
@@ -165,7 +165,7 @@ class Inbox:
             del self._acknowledged_again[next(iter(self._acknowledged_again))]
 
     def next(self, after: int, sender: str | None, now: int) -> tuple[int, ReceivedRecord] | None:
-        """The first text behind a position, of a sender if one is named, that was not handled."""
+        """The first message behind a position, of a sender if one is named, that was not handled."""
         everything = self._vault.oldest(records.INBOX, InboxRecord, after=after)
         for position, marker in everything if sender is None else self._of(sender, after):
             received = self._vault.find(records.RECEIVED, records.key(marker.sender, marker.message_id), ReceivedRecord)
@@ -176,7 +176,7 @@ class Inbox:
         return None
 
     def handled(self, sender: str, message_id: str) -> None:
-        """The application is done with a text; it will not be handed out again."""
+        """The application is done with a message; it will not be handed out again."""
         with self._vault.transaction() as tx:
             tx.delete(records.INBOX, records.key(sender, message_id))
         self._inbox_index.handled(sender)
@@ -216,7 +216,7 @@ class Inbox:
         self._inbox_index.handled(sender)
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
-        """Erase the texts whose time has come."""
+        """Erase the messages whose time has come."""
         for received in self._vault.overdue(records.RECEIVED, now, ReceivedRecord):
             name = records.key(received.sender, received.message_id)
             tx.put(records.RECEIVED, name, msgspec.structs.replace(received, text=None))

@@ -147,12 +147,12 @@ class Messenger:
         return self._reconnecting.is_deleted
 
     def waiting_for(self, peer: str | None) -> int:
-        """How many texts wait in the outbox; for one user, if one is named."""
+        """How many messages wait in the outbox; for one user, if one is named."""
         return self._stores.outbox.texts(peer)
 
     @property
     def waiting(self) -> int:
-        """How many texts wait in the outbox."""
+        """How many messages wait in the outbox."""
         return self._stores.outbox.texts()
 
     @property
@@ -175,7 +175,7 @@ class Messenger:
     # --- what the application does ------------------------------------------------
 
     def send_text(self, peer: str, text: str, *, burn: bool = False, expires_in: int | None = None) -> OutboxRecord:
-        """Put a text into the outbox; on disk when this returns.
+        """Put a message into the outbox; on disk when this returns.
 
         Args:
             peer: user id.
@@ -213,7 +213,7 @@ class Messenger:
         if is_new:
             self.contact_changed(peer)
         self._sending.visibility.show(peer)
-        with suppress(VaultError):  # the text is kept; what else could not be stored is tried again
+        with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
             self._send_pending()
         return entry
 
@@ -227,7 +227,7 @@ class Messenger:
         except UnicodeEncodeError:
             raise UsageError("the message contains half a character (a lone surrogate); remove it") from None
         if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
-            raise UsageError("a text can expire after 1 millisecond to 365 days; choose a time in between")
+            raise UsageError("a message can expire after 1 millisecond to 365 days; choose a time in between")
         contact = self._stores.book.contact(peer)
         who = contact.name or peer
         if contact.blocked:
@@ -239,12 +239,12 @@ class Messenger:
             )
 
     def state_of(self, message_id: str) -> DeliveryState | None:
-        """How far a text of one's own has come."""
+        """How far a message of one's own has come."""
         sent = self._stores.outbox.sent(message_id)
         return None if sent is None else DeliveryState(sent.state)
 
     def next_received(self, after: int, sender: str | None = None) -> tuple[int, ReceivedRecord] | None:
-        """The first received text behind a position, of a sender if one is named, that was not handled."""
+        """The first received message behind a position, of a sender if one is named, that was not handled."""
         return self._stores.inbox.next(after, sender, self._clock.now())
 
     def shown(self, moment: int) -> int:
@@ -269,7 +269,7 @@ class Messenger:
         return self._stores.history.with_peer(peer, self._now(), since=since, search=search, limit=limit)
 
     def handled(self, sender: str, message_id: str) -> None:
-        """The application is done with a received text; it will not be handed out again."""
+        """The application is done with a received message; it will not be handed out again."""
         self._stores.inbox.handled(sender, message_id)
 
     def mark_read(self, sender: str, message_id: str) -> None:

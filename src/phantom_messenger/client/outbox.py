@@ -1,6 +1,6 @@
-"""Texts and receipts on their way to the relay, and how far the texts have come.
+"""Messages and receipts on their way to the relay, and how far the messages have come.
 
-A text leaves the outbox when the relay has accepted it. It counts as answered when its
+A message leaves the outbox when the relay has accepted it. It counts as answered when its
 recipient has said so, end to end encrypted: the relay is not believed when it says ``delivered``,
 ``read`` or ``burned``. Until then it can be sent again.
 """
@@ -17,7 +17,7 @@ from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 
 LOST_MS: Final = 660_000
-"""How long a text may be overtaken before it counts as lost: longer than the relay remembers ids."""
+"""How long a message may be overtaken before it counts as lost: longer than the relay remembers ids."""
 
 _RANK: Final = {
     DeliveryState.QUEUED: 0,
@@ -46,17 +46,17 @@ class Outbox:
         for entry in [*resent, *(one for one in found if not one.again)]:
             self._queue.put(entry)
         self._overtaken_since: dict[str, tuple[str, int]] = {}
-        """Texts that were overtaken by an answered one: for whom, and since when."""
+        """Messages that were overtaken by an answered one: for whom, and since when."""
         self._in_flight: dict[str, OutboxRecord] = {}
         self._unanswered: dict[str, dict[str, None]] = {}
-        """Ids of texts by recipient, in the order in which they were accepted."""
+        """Ids of messages by recipient, in the order in which they were accepted."""
         for _, marker in vault.all(records.UNANSWERED, UnansweredRecord):
             self._unanswered.setdefault(marker.peer, {})[marker.message_id] = None
 
     # --- what waits ---------------------------------------------------------------
 
     def texts(self, peer: str | None = None) -> int:
-        """How many texts wait; for one user, if one is named."""
+        """How many messages wait; for one user, if one is named."""
         return self._queue.texts.total() if peer is None else self._queue.texts[peer]
 
     def batches(self, peer: str | None = None) -> int:
@@ -64,7 +64,7 @@ class Outbox:
         return self._queue.receipts.total() if peer is None else self._queue.receipts[peer]
 
     def is_for(self, peer: str) -> bool:
-        """Whether a text waits for this user that was not sent before."""
+        """Whether a message waits for this user that was not sent before."""
         return self._queue.fresh[peer] > 0
 
     def is_waiting_for(self, peer: str) -> bool:
@@ -81,7 +81,7 @@ class Outbox:
         return entry is not None and not entry.sealed
 
     def ready(self) -> list[OutboxRecord]:
-        """The first entry for each user to whom nothing is in flight, receipts behind texts."""
+        """The first entry for each user to whom nothing is in flight, receipts behind messages."""
         found = self._queue.firsts(busy=self._in_flight)
         return sorted(found, key=lambda entry: entry.text is None and not entry.again)
 
@@ -109,7 +109,7 @@ class Outbox:
                 self.put(tx, msgspec.structs.replace(entry, sealed=b""))
 
     def _position(self, entry: OutboxRecord) -> int:
-        """Where a text stands in the order in which they were written."""
+        """Where a message stands in the order in which they were written."""
         return self._vault.position(records.SENT, entry.message_id)
 
     def remove(self, tx: Transaction, message_id: str, peer: str, *, is_over: bool = False) -> None:
@@ -149,12 +149,12 @@ class Outbox:
     # --- what was sent ------------------------------------------------------------
 
     def sent(self, message_id: str, peer: str | None = None) -> SentRecord | None:
-        """A text of one's own; None if there is none, or it was for somebody else than ``peer``."""
+        """A message of one's own; None if there is none, or it was for somebody else than ``peer``."""
         found = self._vault.find(records.SENT, message_id, SentRecord)
         return found if found is not None and peer in {None, found.peer} else None
 
     def advance(self, tx: Transaction, sent: SentRecord, state: DeliveryState, now: int) -> bool:
-        """A text has come further; False if that is no news."""
+        """A message has come further; False if that is no news."""
         entry = self._queue.get(sent.message_id)
         self.remove(tx, sent.message_id, sent.peer, is_over=state is not DeliveryState.ACCEPTED)
         if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
@@ -192,7 +192,7 @@ class Outbox:
             self._unanswered.pop(sent.peer, None)
 
     def overtaken(self, peer: str, answered: list[str]) -> list[str]:
-        """Texts that were accepted before one of ``answered`` and are not among them: somebody has lost them."""
+        """Messages that were accepted before one of ``answered`` and are not among them: somebody has lost them."""
         waiting = self._unanswered.get(peer, {})
         left = {message_id for message_id in answered if message_id in waiting}
         before: list[str] = []
@@ -214,7 +214,7 @@ class Outbox:
             self._overtaken_since.setdefault(message_id, (peer, now))
 
     def presumed_lost(self, now: int) -> dict[str, list[str]]:
-        """Suspected texts whose time has come, by user; each is named once."""
+        """Suspected messages whose time has come, by user; each is named once."""
         found: dict[str, list[str]] = {}
         for message_id, (peer, since) in list(self._overtaken_since.items()):
             if message_id not in self._unanswered.get(peer, {}):
@@ -225,7 +225,7 @@ class Outbox:
         return found
 
     def resend(self, tx: Transaction, peer: str, message_ids: list[str], now: int, key: bytes) -> int:
-        """Put texts back into the outbox, in the order in which they were written.
+        """Put messages back into the outbox, in the order in which they were written.
 
         Args:
             tx: stores them.
@@ -263,7 +263,7 @@ class Outbox:
         return count
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
-        """Erase the texts whose time has come."""
+        """Erase the messages whose time has come."""
         for sent in self._vault.overdue(records.SENT, now, SentRecord):
             tx.put(records.SENT, sent.message_id, msgspec.structs.replace(sent, text=None))
             self.remove(tx, sent.message_id, sent.peer, is_over=True)

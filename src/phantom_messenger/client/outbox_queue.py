@@ -13,7 +13,7 @@ from phantom_messenger.client.records import OutboxRecord
 class Queue:
     """Entries by user and turn.
 
-    ``texts``, ``receipts`` and ``fresh`` count them by user; fresh are texts that were not sent before.
+    ``texts``, ``receipts`` and ``fresh`` count them by user; fresh are messages that were not sent before.
     """
 
     def __init__(self) -> None:

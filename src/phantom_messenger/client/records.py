@@ -53,7 +53,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     ``greeted``: introduced; the relay has seen us write to them, so it knows that we know them.
     ``offered``: another key that came under a claimed id, b'' if none: see ``Trust.CHANGED``.
     ``classical``: the session in use has no post-quantum secret. ``post_quantum``: one had (see ``had_kem``).
-    ``allows_classical``: the user has said that texts may go without one, until there is one again.
+    ``allows_classical``: the user has said that messages may go without one, until there is one again.
     ``blocked``: what they send is dropped unread. ``moved``: another relay was chosen since they were introduced.
     ``accepted``: the user has written to them, or let them in, though without a name.
     """
@@ -148,7 +148,7 @@ class OutboxRecord(Record, frozen=True, kw_only=True):
 
 
 class SentRecord(Record, frozen=True, kw_only=True):
-    """``SENT``/message id: a text of one's own and how far it has come. ``text`` None when it is gone.
+    """``SENT``/message id: a message of one's own and how far it has come. ``text`` None when it is gone.
 
     ``resends``: how often it was sent again because its recipient had lost it. ``key``: of whom it was encrypted for.
     """
@@ -166,7 +166,7 @@ class SentRecord(Record, frozen=True, kw_only=True):
 
 
 class ReceivedRecord(Record, frozen=True, kw_only=True):
-    """``RECEIVED``/'<sender> <message id>': a text of somebody. ``text`` None when it is gone.
+    """``RECEIVED``/'<sender> <message id>': a message of somebody. ``text`` None when it is gone.
 
     ``quiet``: it was read, and its sender is not to be told so.
     """
@@ -183,7 +183,7 @@ class ReceivedRecord(Record, frozen=True, kw_only=True):
 
 
 class InboxRecord(Record, frozen=True, kw_only=True):
-    """``INBOX``/'<sender> <message id>': a received text that the application has not handled yet."""
+    """``INBOX``/'<sender> <message id>': a received message that the application has not handled yet."""
 
     message_id: str
     sender: str
@@ -242,7 +242,7 @@ class RequestRecord(Record, frozen=True, kw_only=True):
 
 
 class UnansweredRecord(Record, frozen=True, kw_only=True):
-    """``UNANSWERED``/message id: a text that the relay has accepted and its recipient not yet answered."""
+    """``UNANSWERED``/message id: a message that the relay has accepted and its recipient not yet answered."""
 
     message_id: str
     peer: str

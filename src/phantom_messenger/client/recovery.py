@@ -38,7 +38,7 @@ KEEP_MS: Final = 30 * 24 * HOUR_MS
 """How long they are remembered."""
 
 MAX_RESENDS: Final = 3
-"""How often a text is sent again: what a peer can make us send."""
+"""How often a message is sent again: what a peer can make us send."""
 
 
 class Recovery:

@@ -2,7 +2,7 @@
 
 Requests are acknowledged to the relay, so that strangers do not fill the mailbox; so each is on disk before that. What
 is kept is bounded. What was not kept is not lost for good: its sender's program sends again what was passed over, once
-a later text was answered.
+a later message was answered.
 """
 
 from contextlib import suppress
@@ -119,7 +119,7 @@ class Requests:
             now: persistent time.
 
         Returns:
-            What it says, False if it was received before; of a text that had been looked at, whether it is still
+            What it says, False if it was received before; of a message that had been looked at, whether it is still
             there to be handed out.
 
         Raises:
@@ -168,7 +168,7 @@ class Requests:
         return [record for record in found if record is not None]
 
     def _opened(self, tx: Transaction, record: RequestRecord) -> None:
-        """It was decrypted, and is among the received texts now."""
+        """It was decrypted, and is among the received messages now."""
         self._store(tx, msgspec.structs.replace(record, frame=b""))
 
     def _store(self, tx: Transaction, record: RequestRecord) -> None:
