@@ -15,6 +15,7 @@ from client_samples import KEY, Town, change_file, fast_folder, pass_time, rando
 from phantom_messenger.client import conversation_index, records
 from phantom_messenger.client.conversation_index import BATCH
 from phantom_messenger.client.conversations import Conversations
+from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.housekeeping import INDEX_MS, INTERVAL_MS, PEERS_AT_ONCE, Housekeeping
 from phantom_messenger.client.messenger import HISTORY_INDEX_MS, Messenger
@@ -470,6 +471,28 @@ def test_index_goes_on_where_a_program_has_ended(tmp_path: Path) -> None:
         reached = messenger._stores.index.position
         messenger._vault.close()
     assert 25 * BATCH <= reached <= 45 * BATCH
+
+
+def test_index_that_cannot_be_stored_stops_nothing_and_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [0]
+    messenger = of_older_version(tmp_path, times, looks=INDEX_MS)
+    reached = messenger._stores.index.position
+    with monkeypatch.context() as full:
+        full.setattr(Transaction, "put", fails)
+        times[0] += messenger.next_tick()
+        messenger.tick()
+        assert messenger.next_tick() >= INTERVAL_MS - 10 * INDEX_MS
+    assert messenger._stores.index.position == reached
+    times[0] += messenger.next_tick()
+    messenger.tick()
+    assert messenger._stores.index.position > reached
+    messenger._vault.close()
+
+
+def fails(*_: object, **__: object) -> None:
+    raise VaultError("there is no space left")
 
 
 def test_control_index_that_is_made_only_every_five_seconds_takes_long(

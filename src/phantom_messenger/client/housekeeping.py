@@ -2,9 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from phantom_messenger.client import records
+from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receiving import Receiving
@@ -69,7 +71,8 @@ class Housekeeping:
         """Do it if it is time; the events are to be taken all."""
         if now.monotonic < self._due_at:
             if self._stores.index.has_more and now.monotonic >= self._index_at:
-                with self._stores.vault.transaction() as tx:
+                self._index_at = now.monotonic + INTERVAL_MS
+                with suppress(VaultError), self._stores.vault.transaction() as tx:  # nothing else waits for it
                     self._extend_index(tx, now.monotonic)
             return
         self._due_at = now.monotonic + INTERVAL_MS
@@ -93,8 +96,11 @@ class Housekeeping:
         stores.vault.scrub()
 
     def _extend_index(self, tx: Transaction, now: int) -> None:
-        self._index_at = now + INDEX_AGAIN_MS
         self._stores.index.extend(tx, self.within(INDEX_MS))
+        tx.on_commit(lambda: self._extended(now))
+
+    def _extended(self, now: int) -> None:
+        self._index_at = now + INDEX_AGAIN_MS
 
     def _forget_old_keys(self, tx: Transaction, now: int) -> None:
         """Take the next step of a round through all peers, or begin one if it is time."""
