@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from client_samples import Town, fast_folder, pass_time
 
-from phantom_messenger.client import messenger
+from phantom_messenger.client import messenger, records
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.prekey_store import KEM_MADE_AT_ONCE, MADE_AT_ONCE
 from phantom_messenger.client.vault import Vault
@@ -125,3 +125,19 @@ def test_publication_that_a_lost_connection_has_cut_is_made_on_the_next_one(
     (frame,) = alice.frames_sent("PREKEY_PUBLISH")
     ids = [key["id"] for key in frame["payload"]["oneTimePreKeys"]]
     assert (len(ids), ids) == (100, sorted(set(ids)))
+
+
+def test_prekeys_that_are_lost_are_replaced_in_the_turn_in_which_that_is_known(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = town.device("alice").login()
+    alice.cut()
+    with alice.vault.transaction() as tx:  # as in a profile that was restored from a backup
+        tx.delete_some(records.PREKEY, 1_000)
+        tx.delete(records.LAST_PREKEY_ID, "")
+    monkeypatch.setattr(messenger, "PUBLISH_MS", 0)
+    alice.sent.clear()
+    alice.login()
+    assert alice.messenger.prekeys_confirmed
+    (frame,) = alice.frames_sent("PREKEY_PUBLISH")
+    assert frame["payload"]["replace"] is True

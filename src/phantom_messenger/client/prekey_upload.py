@@ -86,12 +86,15 @@ class PreKeyUpload:
             self._being_made = steps, replace
 
     def publish(self, link: Link, now: int, has_time: Callable[[], bool]) -> None:
-        """Make what the relay lacks: something, and more while there is time; and send it once it is whole."""
+        """Make what the relay lacks: something, and more while there is time; and send it once it is whole.
+
+        All at once if it hands out prekeys that are lost: nobody can be read who begins a session with one of those.
+        """
         if self._being_made is None:
             return
         steps, replace = self._being_made
         self._being_made = None
-        publication = _next_steps(steps, has_time)
+        publication = _next_steps(steps, (lambda: True) if replace else has_time)
         if publication is None:
             self._being_made = steps, replace
             return
