@@ -11,6 +11,7 @@ from sending_desk import RATE, Desk, Refusal, codes
 
 from phantom_messenger.client import records
 from phantom_messenger.client.blocking import Blocking
+from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.limits import RateClass
@@ -72,6 +73,29 @@ def test_block_is_asked_for_once_a_connection_until_it_is_confirmed(keeper: Door
     assert len(Blocking(keeper.stores, keeper.sending)) == 0
     keeper.blocking.unblock(bob)
     assert keeper.asks() == [(bob, False)]
+
+
+def test_nothing_waits_of_or_for_somebody_who_is_blocked(keeper: Doorkeeper) -> None:
+    stores, bob = keeper.stores, keeper.bob.id
+    keeper.change(accepted=False, greeted=False)
+    assert stores.requests.receive(keeper.bob.write(keeper.alice, "hello"), 0, 0)
+    keeper.write("1")
+    keeper.receive("2")
+    keeper.sending.exchanges.renew(bob)
+    with keeper.vault.transaction() as tx:
+        stores.recovery.note(tx, bob, "3", 0, recoverable=True)
+        stores.acks.put(tx, bob, "4", "read")
+        for sender in (bob, "carol"):
+            tx.put(records.INBOX, records.key(sender, "5"), records.InboxRecord(message_id="5", sender=sender))
+    keeper.blocking.block(bob)
+    assert stores.requests.senders() == stores.recovery.senders() == stores.receipts.senders() == []
+    assert (stores.outbox.texts(), len(stores.acks), keeper.sending.exchanges.to_renew()) == (0, 0, [])
+    kept = [marker.sender for _, marker in keeper.vault.all(records.INBOX, records.InboxRecord)]
+    assert "carol" in kept
+    assert bob not in kept
+    sent = keeper.vault.get(records.SENT, "1", records.SentRecord)
+    assert sent is not None
+    assert sent.state == DeliveryState.FAILED
 
 
 def test_removed_user_is_blocked_at_the_relay_and_then_let_go(keeper: Doorkeeper) -> None:
