@@ -155,8 +155,8 @@ def test_mailbox_that_is_read_past_its_first_page_loses_what_is_between(
 def test_old_connection_that_stays_after_a_takeover_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = Replies.close
 
-    def close(self: Replies, session: Session, code: Any, reason: str) -> None:
-        genuine(self, session, code, reason)
+    def close(self: Replies, session: Session, code: Any, reason: str, **how: Any) -> None:
+        genuine(self, session, code, reason, **how)
         session.connection.write([b'{"type":"PONG"}'])
 
     monkeypatch.setattr(Replies, "close", close)
