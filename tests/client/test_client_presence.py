@@ -124,6 +124,7 @@ def test_typing_is_said_of_a_conversation_unless_that_is_off_or_one_looks_absent
     assert presence.typing("bobA") == told
     presence.change(typing=False)
     assert presence.typing("bobA") is None
+    assert announced(presence) == [], "that changes nothing of what is shown"
     presence.change(typing=True, presence=False)
     assert presence.typing("bobA") is None
     presence.change(presence=True)

@@ -99,6 +99,12 @@ def test_text_is_kept_acknowledged_and_reported(door: Door) -> None:
     assert found[1] == kept
 
 
+def test_new_session_that_lacks_nothing_is_no_news(door: Door) -> None:
+    door.bob.begin(door.alice)
+    events = door.get(door.bob.write(door.alice, "hello"))
+    assert [type(event) for event in events] == [MessageEvent]
+
+
 def test_text_that_comes_again_is_acknowledged_again_and_its_sender_told_once_a_minute(door: Door) -> None:
     frame = door.bob.write(door.alice, "hello")
     number = frame.payload.message_id
