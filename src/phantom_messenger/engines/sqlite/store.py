@@ -324,14 +324,13 @@ class SQLiteStore:
 
     def _run_alone(self, one: Work) -> Any:
         """Run a command as a transaction of its own, again while a repair may help."""
-        for _ in range(_ATTEMPTS - 1):
+        for _ in range(_ATTEMPTS):
             results = self._run_batch([one], None)
             if not isinstance(results, CommandFailed):
                 return results[0]
             if not self._repair(results.error):
-                return results
-        results = self._run_batch([one], None)
-        return results if isinstance(results, CommandFailed) else results[0]
+                break
+        return results
 
     def _repair(self, error: Exception) -> bool:
         """Do something about corruption, outside of a transaction; whether another attempt may do better."""
