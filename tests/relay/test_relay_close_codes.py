@@ -21,7 +21,7 @@ def test_silent_connection_is_closed_with_4000_after_30_seconds(world: World) ->
     world.pass_time(29 * SECOND)
     assert client.close_code() is None
     world.pass_time(SECOND)
-    assert client.close_code() == 4000
+    assert client.connection.closed == (4000, "authentication required")
     assert world.relay.connections == 0
 
 
@@ -51,7 +51,7 @@ def test_idle_session_is_closed_with_1001_after_5_minutes(world: World) -> None:
     world.pass_time(5 * MINUTE - SECOND)
     assert client.close_code() is None
     world.pass_time(SECOND)
-    assert client.close_code() == 1001
+    assert client.connection.closed == (1001, "idle")
 
 
 def test_frame_keeps_a_session_open(world: World) -> None:
@@ -165,7 +165,7 @@ def test_stale_clock_is_no_misbehaviour(world: World) -> None:
 def test_ten_malformed_messages_before_login_close_with_4003(world: World) -> None:
     client = world.connect("alice")
     client.send(*[malformed(client.person)] * 10)
-    assert client.close_code() == 4003
+    assert client.connection.closed == (4003, "too many refused messages")
 
 
 def test_nothing_is_obeyed_behind_the_close(world: World) -> None:
@@ -185,7 +185,7 @@ def test_binary_message_is_1001_and_closes_with_4003(world: World, logged_in: bo
     world.run()
     [answer] = client.take()
     assert (answer["payload"]["code"], answer["payload"]["details"]["reason"]) == (1001, "binary")
-    assert client.close_code() == 4003
+    assert client.connection.closed == (4003, "binary message")
 
 
 def test_stopping_relay_closes_every_connection_with_1001(world: World) -> None:
@@ -195,7 +195,7 @@ def test_stopping_relay_closes_every_connection_with_1001(world: World) -> None:
     world.run()
     assert stopped == [True]
     assert [client.close_code() for client in clients] == [1001] * 3
-    assert world.connect("late").close_code() == 1001
+    assert world.connect("late").connection.closed == (1001, "the relay is stopping")
     assert world.relay.connections == 0
 
 

@@ -132,7 +132,7 @@ def test_takeover_loses_and_doubles_nothing(world: World, alice: Client, bob: Cl
     found = newer.take("MESSAGE")
     assert ids(found) == ids(sent[3:])
     assert found[:2] == unconfirmed
-    assert bob.close_code() == 1008
+    assert bob.connection.closed == (1008, "replaced by a newer login")
 
 
 def test_takeover_of_a_dead_connection_works_before_its_end_is_noticed(

@@ -92,7 +92,7 @@ def test_login_is_refused_for(world: World, spoil: Spoil, code: int) -> None:
     assert answer["type"] == "AUTH_FAILURE"
     assert answer["payload"]["code"] == code
     assert answer["payload"]["reason"]
-    assert client.close_code() == 4001
+    assert client.connection.closed == (4001, "authentication failed")
     assert world.peek(lambda tx: tx.directory.public_key(client.person.id)) is None
 
 
@@ -194,7 +194,7 @@ def test_login_that_cannot_be_stored_is_no_failed_authentication(world: World) -
     world.writer.full = True
     [answer] = client.send(client.auth())
     assert answer["payload"]["code"] == 1007
-    assert client.close_code() == 1011
+    assert client.connection.closed == (1011, "the login could not be stored")
 
 
 # --- whose id it is ---------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_before_login_there_is_only_auth_and_ping(world: World, make: Callable[[
     answer = client.ask({**make(client.person), "id": "early"})
     assert (answer["type"], answer["payload"]["code"], answer["id"]) == ("ERROR", 1002, "early")
     assert answer["payload"]["details"]["reason"] == "not-authenticated"
-    assert client.close_code() == 4000
+    assert client.connection.closed == (4000, "authentication required")
 
 
 def test_ping_is_answered_before_login(world: World) -> None:

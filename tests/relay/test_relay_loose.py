@@ -27,10 +27,11 @@ class Loose:
         world: where they log in.
         name: makes the key, and an id that is claimed.
         sign: what their signatures cover.
+        user_id: another id.
     """
 
-    def __init__(self, world: World, name: str, sign: Sign = PLAIN) -> None:
-        self.person = world.person(name, user_id=base64_text(f"{name:-<20}".encode()))
+    def __init__(self, world: World, name: str, sign: Sign = PLAIN, *, user_id: str = "") -> None:
+        self.person = world.person(name, user_id=user_id or base64_text(f"{name:-<20}".encode()))
         self.sign = sign
         self.client: Client = world.connect(self.person)
         [answer, *self.waited] = self.client.send(stringify(self.person.unsigned_auth()))
@@ -83,6 +84,27 @@ def test_only_what_is_signed_by_the_strict_rules_reaches_one_who_signs(world: Wo
         else:
             assert answer["payload"]["details"] == {"reason": "signature"}
             assert came == []
+
+
+@pytest.mark.parametrize("ids", [("al", "bo"), ("alice@example.org", "Bücher, Bob")], ids=str)
+def test_ids_may_be_any_words(world: World, ids: tuple[str, str]) -> None:
+    alice, bob = (Loose(world, name, user_id=user_id) for name, user_id in zip(("alice", "bob"), ids, strict=True))
+    known = {"messageId": "message 1", "conversationId": "a talk"}
+    bob.client.send(bob.message(alice.person.id))
+    alice.client.take()
+    [accepted, *_] = alice.client.send(alice.message(bob.person.id, **known))
+    assert (accepted["payload"]["messageId"], accepted["payload"]["recipientId"]) == ("message 1", ids[1])
+    [routed] = bob.client.take("MESSAGE")
+    assert routed["payload"] == {
+        **known,
+        "encrypted": "c2VjcmV0",
+        "recipientId": ids[1],
+        "senderId": ids[0],
+    }
+    read = {"messageId": "message 1", "senderId": ids[0], "status": "read"}
+    assert bob.client.send(bob.person.frame("MESSAGE_ACK", read)) == []
+    [told] = [frame for frame in alice.client.take("MESSAGE_ACK") if frame["payload"]["status"] == "read"]
+    assert told["payload"]["messageId"] == "message 1"
 
 
 @pytest.mark.parametrize("covers", ["bytes", "text"])
