@@ -78,17 +78,35 @@ class SQLiteDirectory:
         return self._accounts.get(user_id) or self._read(user_id)
 
     def _read(self, user_id: str) -> Account | None:
-        row: Any = self._connection.execute(
-            "SELECT account, CAST(public_key AS BLOB), certified FROM accounts WHERE user_id = ?", (user_id,)
-        ).fetchone()
+        row = self._row(user_id)
         if row is None:
             return None
-        number, key, standing = row
+        number, key, standing, _ = row
         found = Account(number, user_id, (key or b"").decode(errors="replace"), standing != Standing.UNPROVED)
         if len(self._accounts) >= MAX_REMEMBERED:
             self.forget()
         self._accounts[user_id] = found
         return found
+
+    def _row(self, user_id: str) -> Any:
+        """Number, key, standing and day of an account.
+
+        A damaged index can lead to somebody else's row, and what it says is not what the row says: the user id is read
+        from the row that it leads to.
+
+        Raises:
+            apsw.CorruptError: it has; a new index may help.
+        """
+        row: Any = self._connection.execute(
+            "SELECT account, CAST(public_key AS BLOB), certified, active_on, CAST(user_id AS BLOB) FROM accounts"
+            " WHERE account = (SELECT account FROM accounts WHERE user_id = ?)",
+            (user_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        if row[4] != user_id.encode():
+            raise apsw.CorruptError("an index leads to somebody else's account")
+        return row[:4]
 
     def account(self, user_id: str) -> int | None:
         """The number of a user's account; None if there is none."""
@@ -126,16 +144,15 @@ class SQLiteDirectory:
         """
         standing = Standing.UNPROVED if not signed else Standing.CERTIFIED if certified else Standing.CLAIMED
         today = None if now is None else now // DAY_MS
-        row = self._connection.execute(
-            "SELECT public_key, certified, active_on FROM accounts WHERE user_id = ?", (user_id,)
-        ).fetchone()
-        if row is not None and row[0] == public_key and signed == (row[1] != Standing.UNPROVED):
-            if now is not None and row[2] != today:
-                self.record_activity(user_id, now)
-            return True
+        row = self._row(user_id)
         if row is not None:
-            is_own = row[0] == public_key and signed
-            if not is_own and (standing is not Standing.CERTIFIED or row[1] == Standing.CERTIFIED):
+            _, key, had, active_on = row
+            is_same = key == public_key.encode()
+            if is_same and signed == (had != Standing.UNPROVED):
+                if now is not None and active_on != today:
+                    self.record_activity(user_id, now)
+                return True
+            if not (is_same and signed) and (standing is not Standing.CERTIFIED or had == Standing.CERTIFIED):
                 return False
             while not self.delete(user_id):
                 pass
@@ -157,7 +174,7 @@ class SQLiteDirectory:
         self.forget()
         if not self._remove_mail("recipient = ?", (account,)):
             return False
-        self._connection.execute("DELETE FROM accounts WHERE user_id = ?", (user_id,))
+        self._connection.execute("DELETE FROM accounts WHERE account = ?", (account,))
         return True
 
     def _remove_mail(self, where: str, values: tuple[Any, ...]) -> bool:
@@ -187,7 +204,8 @@ class SQLiteDirectory:
     def record_activity(self, user_id: str, now: int) -> None:
         """Remember that the user is here (``now`` in persistent milliseconds); written once a day."""
         self._connection.execute(
-            "UPDATE accounts SET active_on = ?1 WHERE user_id = ?2 AND active_on IS NOT ?1", (now // DAY_MS, user_id)
+            "UPDATE accounts SET active_on = ?1 WHERE account = ?2 AND active_on IS NOT ?1",
+            (now // DAY_MS, self.account(user_id)),
         )
 
     def idle(self, before: int, limit: int, now: int) -> tuple[list[str], bool]:
@@ -212,19 +230,20 @@ class SQLiteDirectory:
     def delete_idle(self, user_id: str, before: int) -> bool:
         """As ``delete``, if the account is still idle; True if it is not."""
         found = self._connection.execute(
-            "SELECT 1 FROM accounts WHERE user_id = ? AND active_on < ?"
+            "SELECT 1 FROM accounts WHERE account = ? AND active_on < ?"
             " AND NOT EXISTS (SELECT 1 FROM items WHERE recipient = account)",
-            (user_id, before // DAY_MS),
+            (self.account(user_id), before // DAY_MS),
         ).get
         return found is None or self.delete(user_id)
 
     def record_last_seen(self, user_id: str, at: int) -> None:
         """Remember when the last session ended, in milliseconds, rounded by the caller."""
-        self._connection.execute("UPDATE accounts SET last_seen = ? WHERE user_id = ?", (at, user_id))
+        self._connection.execute("UPDATE accounts SET last_seen = ? WHERE account = ?", (at, self.account(user_id)))
 
     def last_seen(self, user_id: str) -> int | None:
         """When the last session ended, None if unknown."""
-        found: int | None = self._connection.execute("SELECT last_seen FROM accounts WHERE user_id = ?", (user_id,)).get
+        account = self.account(user_id)
+        found: int | None = self._connection.execute("SELECT last_seen FROM accounts WHERE account = ?", (account,)).get
         return found
 
     def record_written(self, sender: str, recipient: str, conversation: str) -> bool:

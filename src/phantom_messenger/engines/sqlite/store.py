@@ -343,7 +343,7 @@ class SQLiteStore:
             elif now - self._reindexed_at >= _REINDEX_SECONDS:
                 self._reindexed_at = now
                 log(Event.INDEX_DAMAGED)
-                self._connection.execute("REINDEX items")
+                self._connection.execute("REINDEX items; REINDEX accounts")
         return True
 
     # --- space --------------------------------------------------------------------------
