@@ -20,6 +20,7 @@ from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.session import Session
 from support.amounts import LONG, amount
+from support.faults import Faults
 from support.simulated import SECOND, Clock, SimulatedWriter
 
 MACHINES = [MemoryMachine, FolderMachine]
@@ -175,9 +176,12 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_machine_finds_a_fault(monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None]) -> None:
+def test_machine_finds_a_fault(
+    monkeypatch: pytest.MonkeyPatch, fault: Callable[[pytest.MonkeyPatch], None], faults: Faults
+) -> None:
     fault(monkeypatch)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
             MemoryMachine, settings=settings(FORM, derandomize=True, max_examples=500, phases=[Phase.generate])
         )
+    faults.take()  # some of them the relay notices itself
