@@ -16,6 +16,7 @@ from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, cl
 
 LIMIT: Final = 300
 RESPONSE: Final = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+GREETING: Final = frame(TEXT, b"greeting", masked=False)
 
 
 class Anybody:
@@ -27,7 +28,7 @@ class Anybody:
 class Client:
     """A connection, the client's side of it, and what the relay was told."""
 
-    def __init__(self, early: bytes = b"") -> None:
+    def __init__(self, early: bytes = b"", *, greets: bool = True) -> None:
         self.told: list[Any] = []
         self.wire = FakeTransport()
         self.partial = PartialMessages()
@@ -37,7 +38,11 @@ class Client:
         closed = lambda: self.told.append("closed")  # noqa: E731
         self.connection.open(cast("asyncio.Transport", self.wire), RESPONSE, early, closed)
         assert self.wire.protocol is self.connection
-        assert self.wire.take() == RESPONSE
+        assert self.wire.written == b""
+        if greets:
+            self.connection.write([b"greeting"])
+            assert self.wire.writes == 1
+            assert self.wire.take() == RESPONSE + GREETING
         assert self.told.pop(0) == ("192.0.2.1", "relay.test")
 
     def connect(self, connection: WebSocketConnection, *, address: str, host: str) -> Session:  # noqa: ARG002
@@ -132,6 +137,17 @@ def test_what_came_behind_the_handshake_is_read() -> None:
         assert client.told == [b"early"]
         assert client.held > 0
         assert client.send(frame(TEXT, b"half")[-1:]) == [b"early", b"half"]
+
+    asyncio.run(main())
+
+
+def test_response_does_not_wait_for_a_greeting() -> None:
+    async def main() -> None:
+        client = Client(greets=False)
+        await asyncio.sleep(0)
+        assert client.wire.take() == RESPONSE
+        client.connection.write([b"greeting"])
+        assert client.wire.take() == GREETING
 
     asyncio.run(main())
 
@@ -271,7 +287,7 @@ def test_nothing_is_written_to_a_socket_that_has_failed() -> None:
         client.wire.abort()
         client.connection.write([b"one"])
         assert client.wire.take() == b""
-        assert client.connection.bytes_acked() == len(RESPONSE)
+        assert client.connection.bytes_acked() == len(RESPONSE + GREETING)
 
     in_loop(act)
 
