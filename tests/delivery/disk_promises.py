@@ -195,6 +195,10 @@ def append(user: str, item: NewItem, now: int = NOW) -> Task:
             if name not in account.mail and name not in account.removed:
                 raise Broken(f"{item.name} is refused as a duplicate of nothing")
             return
+        if result is AppendRefusal.NO_ACCOUNT:
+            if user in book.accounts:
+                raise Broken(f"the account of {user[:4]} is not found")
+            return
         if result is AppendRefusal.FULL and item.kind is ItemKind.RECEIPT:
             return  # news of a removal is not promised when the disk is full
         assert isinstance(result, Item), result

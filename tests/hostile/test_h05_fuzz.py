@@ -17,6 +17,7 @@ from phantom_messenger.relay import http, websocket
 from phantom_messenger.relay.presence_notices import PresenceNotices
 from phantom_messenger.wire import codec
 from support.amounts import amount
+from support.faults import Faults
 
 EACH: Final = {
     "assembler": amount(6_000, 400_000),
@@ -108,9 +109,10 @@ PLANTED: Final[dict[str, tuple[Any, str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch, faults: Faults) -> None:
     """The control."""
     module, function, bug = PLANTED[name]
     monkeypatch.setattr(module, function, bug)
     with pytest.raises((AssertionError, KeyError)):
         run(name, EACH[name])
+    faults.take()  # the relay notices it too

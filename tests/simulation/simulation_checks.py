@@ -86,7 +86,7 @@ class WatchedMailboxes(SQLiteMailboxes):
             self._changes.append(Change("kept", recipient, item.sender, item.name, int(stamp[1])))
         elif item.kind is ItemKind.RECEIPT and outcome is AppendRefusal.FULL:
             self._changes.append(Change("untold", recipient, item.sender, item.name))
-        elif isinstance(outcome, AppendRefusal) and item.kind is not ItemKind.RECEIPT:
+        elif isinstance(outcome, AppendRefusal) and item.kind is ItemKind.MESSAGE:
             self._changes.append(Change(outcome.name.lower(), recipient, item.sender, item.name))
         return outcome
 
