@@ -172,3 +172,13 @@ def test_replacement_that_is_larger_has_the_fullest_give_way(
     assert alice.write(bob, "3", "larger", size=10 * KB, mark=1) is AppendRefusal.FULL
     assert isinstance(carol.write(bob, "m", "larger", size=5 * KB, mark=2), Item)
     assert (held(bob, alice), held(bob, carol)) == (["1", "2", "3"], ["m"])
+
+
+# --- after something was refused -------------------------------------------------------
+
+
+def test_replacement_of_the_same_size_is_taken_after_a_refusal(alice: StoreUser, bob: StoreUser) -> None:
+    count = fill(alice, bob, 5 * KB, mark=1)
+    for content in ("other", "third"):
+        assert isinstance(alice.write(bob, f"{alice.id} 0", content, size=5 * KB - len(content), mark=1), Item)
+    assert len(bob.mailbox()) == count

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import apsw
+
 from phantom_messenger.sqlite import errors
 
 
@@ -20,3 +22,7 @@ class CorruptRows(Exception):
 def is_corruption(error: BaseException) -> bool:
     """Whether what was read is not what was written, or cannot be read."""
     return isinstance(error, CorruptRows) or errors.is_corruption(error)
+
+
+class AccountIndexDamaged(apsw.CorruptError):
+    """The index of accounts says something else than their rows."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import apsw
 
+from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged
 from phantom_messenger.relay.commands import CONVERSATIONS_KEPT
 
 DAY_MS: Final = 86_400_000
@@ -91,22 +92,28 @@ class SQLiteDirectory:
     def _row(self, user_id: str) -> Any:
         """Number, key, standing and day of an account.
 
-        A damaged index can lead to somebody else's row, and what it says is not what the row says: the user id is read
-        from the row that it leads to.
+        A damaged index can lead to somebody else's row, or to none: the user id is read from the row, too. If it is not
+        the same although a row with it exists, the index is at fault; otherwise the row is, and the index knows better.
 
         Raises:
-            apsw.CorruptError: it has; a new index may help.
+            AccountIndexDamaged: a new index may help.
         """
         row: Any = self._connection.execute(
-            "SELECT account, CAST(public_key AS BLOB), certified, active_on, CAST(user_id AS BLOB) FROM accounts"
-            " WHERE account = (SELECT account FROM accounts WHERE user_id = ?)",
+            "SELECT a.account, CAST(a.public_key AS BLOB), a.certified, a.active_on, CAST(a.user_id AS BLOB)"
+            " FROM (SELECT account FROM accounts WHERE user_id = ? LIMIT 1) AS found"
+            " LEFT JOIN accounts AS a ON a.account = found.account",
             (user_id,),
         ).fetchone()
         if row is None:
             return None
-        if row[4] != user_id.encode():
-            raise apsw.CorruptError("an index leads to somebody else's account")
+        if row[4] != user_id.encode() and (row[0] is None or self._has_row(user_id)):
+            raise AccountIndexDamaged("the index of accounts leads to another row, or to none")
         return row[:4]
+
+    def _has_row(self, user_id: str) -> bool:
+        """Whether there is a row with this id, whatever the index says."""
+        found = self._connection.execute("SELECT 1 FROM accounts NOT INDEXED WHERE user_id = ?", (user_id,)).get
+        return found is not None
 
     def account(self, user_id: str) -> int | None:
         """The number of a user's account; None if there is none."""

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 import apsw
 
-from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
+from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged, CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.execute import execute
 from phantom_messenger.engines.sqlite.folder import StoreError, cannot_use, is_new, lock_folder, own_database
 from phantom_messenger.engines.sqlite.migrations import migrate
@@ -99,7 +99,7 @@ class SQLiteStore:
         self._lock: int | None = None
         self._reserve = Reserve(None)
         self._is_log_kept = False
-        self._reindexed_at = -_REINDEX_SECONDS
+        self._reindexed_at: dict[str, float] = {}
         self._forgot_at = time.monotonic()
         self._vfs = vfs
         self._log: Path | None = None
@@ -340,10 +340,12 @@ class SQLiteStore:
         with contextlib.suppress(apsw.Error):
             if isinstance(error, CorruptRows):
                 error.find()
-            elif now - self._reindexed_at >= _REINDEX_SECONDS:
-                self._reindexed_at = now
+                return True
+            table = "accounts" if isinstance(error, AccountIndexDamaged) else "items"
+            if now - self._reindexed_at.get(table, -_REINDEX_SECONDS) >= _REINDEX_SECONDS:
+                self._reindexed_at[table] = now
                 log(Event.INDEX_DAMAGED)
-                self._connection.execute("REINDEX items; REINDEX accounts")
+                self._connection.execute(f"REINDEX {table}")
         return True
 
     # --- space --------------------------------------------------------------------------

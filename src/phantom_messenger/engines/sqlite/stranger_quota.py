@@ -72,6 +72,9 @@ class StrangerQuota:
             item: what is to be added.
             known: whether its owner has written to the sender.
             old_size: bytes of the text that it takes the place of; None if there is none.
+
+        Returns:
+            Rooms, each with more than nothing: one of which nothing is needed is not measured.
         """
         kind = item.kind
         needs: list[Need] = []
@@ -84,10 +87,11 @@ class StrangerQuota:
                 needs.append(((account, "of strangers", kind, ""), 1))
         if self._most_bytes is not None and not (known and kind is ItemKind.KEY_EXCHANGE):
             size = len(item.head) + len(item.tail)
-            more = size + ROW_BYTES if old_size is None else max(0, size - old_size)
-            needs.append(((account, "bytes", 0, ""), more))
-            if not known:
-                needs.append(((account, "bytes of strangers", 0, ""), more))
+            more = size + ROW_BYTES if old_size is None else size - old_size
+            if more > 0:
+                needs.append(((account, "bytes", 0, ""), more))
+                if not known:
+                    needs.append(((account, "bytes of strangers", 0, ""), more))
         return needs
 
     def take(self, needs: list[Need]) -> bool:
