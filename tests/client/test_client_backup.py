@@ -208,6 +208,7 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
         "seen",
         "page",
         "inbox-page",
+        "all-indexed",
         "indexed",
         "old-keys",
     }

@@ -47,6 +47,7 @@ class ConversationIndex:
         self._reached = 0
         """Up to where there is nothing more to enter, which need not be stored each time."""
         self._is_at_end = False
+        self._is_without_inbox = vault.has_kind(records.INDEXED_WITHOUT_INBOX)
 
     @property
     def has_more(self) -> bool:
@@ -56,6 +57,8 @@ class ConversationIndex:
     @property
     def position(self) -> int:
         """Up to which position in the vault all messages are entered; 0 after it was saved from damage."""
+        if self._is_without_inbox:
+            return 0
         found = self._vault.find(records.INDEXED, "", IntValue)
         return 0 if found is None else found.value
 
@@ -67,31 +70,41 @@ class ConversationIndex:
     def extend(self, tx: Transaction, has_time: Callable[[], bool]) -> None:
         """Enter the next messages: some, and more while there is time."""
         stored = self.position
-        if not stored and (self._vault.has_kind(records.PAGE) or self._vault.has_kind(records.INBOX_PAGE)):
-            self._start_over(tx)
-            return
-        self._inbox.tidy(tx, has_time)
-        reached, has_entered, is_at_end = max(stored, self._reached), False, False
-        while True:
-            found, after = self._vault.batch(_KINDS, after=reached, limit=BATCH)
-            try:
-                self._enter(tx, found)
-            except VaultDamaged:
-                tx.delete(records.INDEXED, "")  # from the beginning, then
-                tx.on_commit(lambda: self._reach(0, is_at_end=False))
+        if not stored:
+            tx.on_commit(self._inbox.forget)
+            if self._has_pages():
+                self._start_over(tx)
                 return
-            reached, has_entered, is_at_end = after, has_entered or bool(found), after == reached
-            if is_at_end or not has_time():
-                break
-        if has_entered or reached - stored > _FAR:
-            tx.put(records.INDEXED, "", IntValue(reached))
-        tx.on_commit(lambda: self._reach(reached, is_at_end=is_at_end))
+        try:
+            self._extend(tx, stored, has_time)
+        except VaultDamaged:
+            tx.delete(records.INDEXED, "")  # from the beginning, then
+            tx.on_commit(lambda: self._reach(0, is_at_end=False))
+
+    def _has_pages(self) -> bool:
+        return self._vault.has_kind(records.PAGE) or self._vault.has_kind(records.INBOX_PAGE)
 
     def _start_over(self, tx: Transaction) -> None:
         """Erase the pages first, some in each step."""
+        tx.delete(records.INDEXED, "")
+        tx.delete(records.INDEXED_WITHOUT_INBOX, "")
         tx.delete_some(records.PAGE, BATCH)
         tx.delete_some(records.INBOX_PAGE, BATCH)
-        tx.on_commit(lambda: self._reach(0, is_at_end=False))
+        tx.on_commit(self._started_over)
+
+    def _extend(self, tx: Transaction, stored: int, has_time: Callable[[], bool]) -> None:
+        if stored:
+            self._inbox.tidy(tx, has_time)
+        reached, has_entered, is_at_end = stored and max(stored, self._reached), False, False
+        while True:
+            found, after = self._vault.batch(_KINDS, after=reached, limit=BATCH)
+            self._enter(tx, found)
+            reached, has_entered, is_at_end = after, has_entered or bool(found), after == reached
+            if is_at_end or not has_time():
+                break
+        if has_entered or not stored or reached - stored > _FAR:
+            tx.put(records.INDEXED, "", IntValue(reached))
+        tx.on_commit(lambda: self._reach(reached, is_at_end=is_at_end))
 
     def _enter(self, tx: Transaction, found: list[SentRecord | ReceivedRecord | InboxRecord]) -> None:
         self._inbox.enter(tx, [record for record in found if isinstance(record, InboxRecord)])
@@ -141,6 +154,10 @@ class ConversationIndex:
     def _newest_page(self, peer: str) -> PageRecord:
         """The page that is not full yet."""
         return self._vault.get(records.PAGE, peer, PageRecord) or PageRecord(number=0, messages=[])
+
+    def _started_over(self) -> None:
+        self._is_without_inbox = False
+        self._reach(0, is_at_end=False)
 
     def _reach(self, position: int, *, is_at_end: bool) -> None:
         self._reached, self._is_at_end = position, is_at_end

@@ -69,12 +69,12 @@ class Housekeeping:
 
     def tick(self, now: Moment) -> Iterator[Event]:
         """Do it if it is time; the events are to be taken all."""
-        if now.monotonic < self._due_at:
-            if self._stores.index.has_more and now.monotonic >= self._index_at:
-                self._index_at = now.monotonic + INTERVAL_MS
-                with suppress(VaultError), self._stores.vault.transaction() as tx:  # nothing else waits for it
-                    self._extend_index(tx, now.monotonic)
-            return
+        if now.monotonic >= self._due_at:
+            yield from self._tidy_up(now)
+        elif self._stores.index.has_more and now.monotonic >= self._index_at:
+            self._extend_index(now.monotonic)
+
+    def _tidy_up(self, now: Moment) -> Iterator[Event]:
         self._due_at = now.monotonic + INTERVAL_MS
         events: list[Event] = []
         stores, receiving = self._stores, self._receiving
@@ -87,20 +87,20 @@ class Housekeeping:
             stores.receipts.forget(tx, now.persistent)
             for peer, message_ids in stores.outbox.presumed_lost(now.monotonic).items():
                 events += receiving.resend(tx, peer, message_ids, now)
-            self._extend_index(tx, now.monotonic)
             self._forget_old_keys(tx, now.persistent)
         yield from events
         for sender in stores.requests.senders():
             if not stores.requests.holds(sender):
                 yield from receiving.open_requests(sender, now)
+        self._extend_index(now.monotonic)
         stores.vault.scrub()
 
-    def _extend_index(self, tx: Transaction, now: int) -> None:
-        self._stores.index.extend(tx, self.within(INDEX_MS))
-        tx.on_commit(lambda: self._extended(now))
-
-    def _extended(self, now: int) -> None:
-        self._index_at = now + INDEX_AGAIN_MS
+    def _extend_index(self, now: int) -> None:
+        self._index_at = now + INTERVAL_MS
+        with suppress(VaultError):  # nothing else waits for it
+            with self._stores.vault.transaction() as tx:
+                self._stores.index.extend(tx, self.within(INDEX_MS))
+            self._index_at = now + INDEX_AGAIN_MS
 
     def _forget_old_keys(self, tx: Transaction, now: int) -> None:
         """Take the next step of a round through all peers, or begin one if it is time."""

@@ -1,7 +1,6 @@
 """Received messages: on disk before they are acked, handed out until they are handled, gone when it is time."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -183,19 +182,24 @@ class Inbox:
 
     def drop(self, tx: Transaction, sender: str) -> None:
         """Nothing of this user is handed out any more."""
+        tx.on_rollback(self._inbox_index.forget)  # it may have noted what was not stored
         for _, marker in list(self._of(sender, 0)):
             tx.delete(records.INBOX, records.key(sender, marker.message_id))
         self._inbox_index.erase(tx, sender)
 
     def _of(self, sender: str, after: int) -> Iterator[tuple[int, InboxRecord]]:
         """What waits of a sender behind a position: what is entered in the index, and then what is not yet."""
-        last = after
+        last, rest = after, self._vault.oldest
         if entered := self._index.position:
-            with suppress(VaultDamaged):  # then it is looked for among all
+            try:
                 for last, marker in self._inbox_index.of(sender, after):
                     yield last, marker
+            except VaultDamaged:  # it is looked for among all
+                self._inbox_index.damaged()
+            else:
                 last = max(last, entered)
-        for position, marker in self._vault.behind(records.INBOX, InboxRecord, after=last):
+                rest = self._vault.oldest if self._index.is_far_behind() else self._vault.behind
+        for position, marker in rest(records.INBOX, InboxRecord, after=last):
             if marker.sender == sender:
                 yield position, marker
 

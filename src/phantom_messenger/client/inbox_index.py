@@ -5,7 +5,6 @@ that were handled later stay until their page is tidied up; they say nothing.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Final
 
 from phantom_messenger.client import records
@@ -30,8 +29,15 @@ class InboxIndex:
         """Below which page nothing of a sender waits any more."""
         self._to_tidy: dict[str, None] = {}
         """Senders whose oldest page may hold nothing that waits any more."""
+        self._is_damaged = False
         self.has_more = False
         """Whether there was no time to tidy up everything."""
+
+    def forget(self) -> None:
+        """The pages are made anew, and numbered from 0: what was known of them says nothing any more."""
+        self._passed.clear()
+        self._to_tidy.clear()
+        self._is_damaged = self.has_more = False
 
     def enter(self, tx: Transaction, found: list[InboxRecord]) -> None:
         """Enter messages that wait.
@@ -66,26 +72,36 @@ class InboxIndex:
                 start = self._passed[sender] = number + 1
             yield from (one for one in found if one[0] > after)
 
+    def damaged(self) -> None:
+        """A page could not be read: ``tidy`` will say so."""
+        self._is_damaged = True
+
     def handled(self, sender: str) -> None:
         """Something of a sender was handled: look for pages to be erased."""
         if sender not in self._to_tidy and self._vault.has(records.INBOX_PAGE, sender):
             self._to_tidy[sender] = None
 
     def tidy(self, tx: Transaction, has_time: Callable[[], bool]) -> None:
-        """Erase pages in which nothing waits any more: some, and more while there is time."""
+        """Erase pages in which nothing waits any more: some, and more while there is time.
+
+        Raises:
+            VaultDamaged: a page cannot be read, or could not be before.
+        """
+        if self._is_damaged:
+            raise VaultDamaged(f"a page in {self._vault.path} cannot be read")
         left = list(self._to_tidy)
         while left:
-            with suppress(VaultDamaged):  # they are made again when the next message is entered
-                self._tidy(tx, left[0], has_time)
+            if self._tidy(tx, left[0], has_time):
+                del left[0]
             if not has_time():
                 break
-            del left[0]
         tx.on_commit(lambda: self._tidied(left))
 
-    def _tidy(self, tx: Transaction, sender: str, has_time: Callable[[], bool]) -> None:
+    def _tidy(self, tx: Transaction, sender: str, has_time: Callable[[], bool]) -> bool:
+        """Whether that was all there is to be erased."""
         newest = self._newest(sender)
         oldest = newest.oldest
-        while oldest < newest.number and self._is_empty(sender, oldest):
+        while has_more := oldest < newest.number and self._is_empty(sender, oldest):
             tx.delete(records.INBOX_PAGE, _older(sender, oldest))
             oldest += 1
             if not has_time():
@@ -96,6 +112,7 @@ class InboxIndex:
         elif oldest != newest.oldest:
             after = InboxPageRecord(oldest=oldest, number=newest.number, messages=newest.messages)
             tx.put(records.INBOX_PAGE, sender, after)
+        return not has_more
 
     def _is_empty(self, sender: str, number: int) -> bool:
         return number < self._passed.get(sender, 0) or not any(self._waiting(sender, self._page(sender, number)))

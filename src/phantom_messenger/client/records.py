@@ -29,7 +29,8 @@ SETTINGS: Final = "settings"
 REQUEST: Final = "request"
 PAGE: Final = "page"
 INBOX_PAGE: Final = "inbox-page"
-INDEXED: Final = "indexed"
+INDEXED: Final = "all-indexed"
+INDEXED_WITHOUT_INBOX: Final = "indexed"
 OLD_KEYS: Final = "old-keys"
 
 
@@ -293,6 +294,8 @@ class InboxPageRecord(Record, frozen=True, kw_only=True):
 
 class IntValue(Record, frozen=True):
     """``INDEXED``/'': up to which position messages are entered in pages.
+
+    ``INDEXED_WITHOUT_INBOX``/'': the same, of a version that made no pages of the inbox; the index is made anew.
 
     ``OLD_KEYS``/'': the position of the contact whose old keys were looked for last.
 
