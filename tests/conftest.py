@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from client_samples import Town, fast_folder
 
 from phantom_messenger.client import prekey_store
+from phantom_messenger.engines.postgres import PostgresStore
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay import prekey_status
 from phantom_messenger.relay.config import Config
@@ -19,6 +20,7 @@ from support.faults import Faults
 from support.letter import Letter, MakeLetter
 from support.passphrases import LEAST, REAL, stretch
 from support.people import Person
+from support.postgres_server import PostgresServer, programs
 from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
 from support.simulated import MakeWorld, World
@@ -110,10 +112,33 @@ def town(few_prekeys: None, world: World, tmp_path: Path) -> Iterator[Town]:  # 
         made.close()
 
 
-ENGINES: dict[str, Callable[[Path, int | None], SQLiteStore]] = {
-    "memory": lambda _, mailbox_bytes: SQLiteStore(None, mailbox_bytes=mailbox_bytes),
-    "folder": lambda folder, mailbox_bytes: SQLiteStore(folder, mailbox_bytes=mailbox_bytes),
-}
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, shared: use databases of your own."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: the tests of the store on it")
+    server = PostgresServer()
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer) -> str:
+    """The name of a database with the tables of a store, to be copied."""
+    url = postgres.make_database()
+    PostgresStore(url).close()
+    return url.rpartition("/")[2]
+
+
+SQLITE = ("memory", "folder")
+ENGINES = (*SQLITE, "postgres")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is written in terms of commands alone is run on every engine; other tests look inside SQLite's."""
+    if "store" in metafunc.fixturenames:
+        of_all = metafunc.definition.path.parent.name == "contract"
+        metafunc.parametrize("store", ENGINES if of_all else SQLITE, indirect=True)
 
 
 @pytest.fixture
@@ -122,12 +147,21 @@ def mailbox_bytes() -> int | None:
     return None
 
 
-@pytest.fixture(params=ENGINES)
-def store(request: pytest.FixtureRequest, tmp_path: Path, mailbox_bytes: int | None) -> Iterator[SQLiteStore]:
-    """Each engine that the relay can run on, empty."""
-    made = ENGINES[request.param](tmp_path / "data", mailbox_bytes)
-    yield made
-    made.close()
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path, mailbox_bytes: int | None) -> Iterator[Store]:
+    """An engine that the relay can run on, empty; each in turn."""
+    made: Store
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.make_database(request.getfixturevalue("template"))
+        made = PostgresStore(url, mailbox_bytes=mailbox_bytes)
+        yield made
+        made.close()
+        server.drop_database(url)
+    else:
+        made = SQLiteStore(None if request.param == "memory" else tmp_path / "data", mailbox_bytes=mailbox_bytes)
+        yield made
+        made.close()
 
 
 @pytest.fixture

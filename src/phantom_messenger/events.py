@@ -108,6 +108,14 @@ class Event(Enum):
         ERROR,
         "the data folder was moved or deleted while the relay is running: stop it, restore the folder, start it again",
     )
+    ERASURE_REFUSED = EventSpec(
+        WARNING,
+        "deleted messages stay in the log of the database for longer: grant the relay's user the role pg_checkpoint"
+        " and EXECUTE on pg_switch_wal()",
+    )
+    LINK_LOST = EventSpec(
+        WARNING, "no connection to the database for notices from other relays; trying again", ("error",)
+    )
     LOG_KEPT = EventSpec(
         WARNING,
         "another program is reading the database: deleted data stays in the database's log until it has finished",

@@ -6,15 +6,18 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from unittest.mock import patch
 
 from d10_model import BACKLOG, STRANGER, STRANGERS, Entry, Line, Model, Told
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from phantom_messenger.engines.postgres import PostgresStore, calls
 from phantom_messenger.engines.sqlite import SQLiteStore, stranger_quota
+from phantom_messenger.relay.ports import Store
 from support.people import Frame, key_text
+from support.postgres_server import PostgresServer
 from support.simulated import HOUR, MINUTE, SECOND, Client, World
 
 NAMES: Final = ("alice", "bob", "carol")
@@ -43,7 +46,8 @@ class MemoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.ending = ExitStack()
         for name, value in BOUNDS.items():
-            self.ending.enter_context(patch.object(stranger_quota, name, value))
+            for engine in (stranger_quota, calls):
+                self.ending.enter_context(patch.object(engine, name, value))
         self.model = Model()
         self.world = World(store=self.opened())
         self.people = {name: self.world.person(name) for name in NAMES}
@@ -57,14 +61,13 @@ class MemoryMachine(RuleBasedStateMachine):
 
     # --- the engine ---------------------------------------------------------------
 
-    def opened(self) -> SQLiteStore:
+    def opened(self) -> Store:
         """A new store."""
         return SQLiteStore(None)
 
-    def reopened(self) -> SQLiteStore:
+    def reopened(self) -> Store:
         """The store after the process has died; one in memory lives on."""
-        store = self.world.store
-        assert isinstance(store, SQLiteStore)
+        store: Store = self.world.store
         return store
 
     # --- helpers ------------------------------------------------------------------
@@ -429,3 +432,19 @@ class FolderMachine(MemoryMachine):
         shutil.rmtree(before)
         self.model.forget_removed()
         return SQLiteStore(after)
+
+
+class PostgresMachine(MemoryMachine):
+    """The same on PostgreSQL, where a relay that is started again finds what was deleted a moment ago."""
+
+    server: ClassVar[PostgresServer]
+    template: ClassVar[str]
+
+    def opened(self) -> Store:
+        self.url = self.server.make_database(self.template)
+        self.ending.callback(self.server.drop_database, self.url)
+        return PostgresStore(self.url)
+
+    def reopened(self) -> Store:
+        self.world.store.close()
+        return PostgresStore(self.url)

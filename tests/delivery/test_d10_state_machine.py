@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from d10_machine import FolderMachine, MemoryMachine
+from d10_machine import FolderMachine, MemoryMachine, PostgresMachine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -21,6 +21,7 @@ from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.session import Session
 from support.amounts import LONG, amount
 from support.faults import Faults
+from support.postgres_server import PostgresServer
 from support.simulated import SECOND, Clock, SimulatedWriter
 
 MACHINES = [MemoryMachine, FolderMachine]
@@ -40,6 +41,15 @@ FORM = settings(
 @pytest.mark.parametrize("machine", MACHINES)
 def test_relay_does_what_the_model_does(machine: type[MemoryMachine]) -> None:
     run_state_machine_as_test(machine, settings=FORM)
+
+
+@pytest.mark.timeout(14_400 if LONG else 300)
+def test_relay_on_postgres_does_what_the_model_does(
+    postgres: PostgresServer, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresMachine, "server", postgres, raising=False)
+    monkeypatch.setattr(PostgresMachine, "template", template, raising=False)
+    run_state_machine_as_test(PostgresMachine, settings=settings(FORM, max_examples=amount(6, 200)))
 
 
 def test_message_to_somebody_whose_first_login_is_under_way_comes_before_the_account() -> None:

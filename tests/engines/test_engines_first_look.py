@@ -10,9 +10,8 @@ from pathlib import Path
 import apsw
 import pytest
 
+from phantom_messenger.engines.errors import StoreUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.engines.sqlite import folder as folders
-from phantom_messenger.engines.sqlite.folder import FolderUnusable
 from phantom_messenger.sqlite.scrub import Scrubber
 from support.relay_process import serve
 from support.stores import ALICE, BOB, append, append_all, bind, message, names, run, waiting
@@ -254,7 +253,7 @@ def test_folder_of_somebody_else_is_one_sentence(tmp_path: Path, place: str) -> 
     )
     if "No module" in done.stderr or "Permission denied" in done.stderr:
         pytest.skip("the interpreter cannot be read by somebody else")
-    assert done.stdout.startswith("FolderUnusable cannot write to the data folder")
+    assert done.stdout.startswith("StoreUnusable cannot write to the data folder")
     assert "(Permission denied); choose another with --data" in done.stdout
 
 
@@ -263,6 +262,6 @@ def test_want_of_rights_is_told_with_exit_code_2(tmp_path: Path, monkeypatch: py
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "is_dir", closed)
-    with pytest.raises(FolderUnusable, match=r"cannot write to the data folder .* \(Permission denied\)"):
+    with pytest.raises(StoreUnusable, match=r"cannot write to the data folder .* \(Permission denied\)"):
         SQLiteStore(tmp_path / "data")
-    assert issubclass(folders.FolderUnusable, StoreError)
+    assert issubclass(StoreUnusable, StoreError)

@@ -10,8 +10,9 @@ import apsw
 import pytest
 from msgspec import structs
 
+from phantom_messenger.engines.errors import StoreUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.engines.sqlite.folder import FolderUnusable, cannot_use
+from phantom_messenger.engines.sqlite.folder import cannot_use
 from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.records import Item, NewItem
 from support.stores import (
@@ -331,7 +332,7 @@ def test_folder_that_cannot_be_written_is_refused() -> None:
     [
         (apsw.CantOpenError("unable to open database file"), "unable to open database file", StoreError),
         (OSError(28, "No space left on device"), "No space left on device", StoreError),
-        (PermissionError(13, "Permission denied"), "Permission denied", FolderUnusable),
+        (PermissionError(13, "Permission denied"), "Permission denied", StoreUnusable),
         (OSError("without a number"), "without a number", StoreError),
     ],
 )

@@ -111,10 +111,10 @@ def test_much_that_waits_goes_in_steps(world: World, alice: Client, bob: Client)
     bob.take()
     jobs = []
     run = world.store.run
-    world.store.run = lambda batch, **options: jobs.append(len(batch)) or run(batch, **options)  # type: ignore[method-assign, func-returns-value]
+    world.store.run = lambda batch, **options: jobs.append(len(batch)) or run(batch, **options)  # type: ignore[func-returns-value]
     assert block(bob, alice)["type"] == "BLOCK"
     assert len(jobs) > 3, "5 MB, a MiB in a step"
-    world.store.run = run  # type: ignore[method-assign]
+    world.store.run = run
     assert waits(world, bob) == []
 
 
@@ -220,11 +220,11 @@ def steps_of(world: World, client: Client, frame: Frame) -> tuple[int, int]:
     connection = world.store._connection
     before, jobs = connection.total_changes(), []
     run = world.store.run
-    world.store.run = lambda batch, **options: jobs.append(len(batch)) or run(batch, **options)  # type: ignore[method-assign, func-returns-value]
+    world.store.run = lambda batch, **options: jobs.append(len(batch)) or run(batch, **options)  # type: ignore[func-returns-value]
     try:
         client.send(frame)
     finally:
-        world.store.run = run  # type: ignore[method-assign]
+        world.store.run = run
     return connection.total_changes() - before, len(jobs)
 
 

@@ -21,6 +21,12 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "host": [("0.0.0.0", ("0.0.0.0",)), ("[::1], relay.test,::1", ("::1", "relay.test"))],  # noqa: S104 - a value to read
     "port": [("0", 0), ("65535", 65_535)],
     "data": [("/somewhere", Path("/somewhere")), ("~/relay", Path.home() / "relay")],
+    "store": [
+        ("postgresql://me@a.test,b.test:5433/phantom", "postgresql://me@a.test,b.test:5433/phantom"),
+        (" postgres:///phantom ", "postgres:///phantom"),
+    ],
+    "durability": [("single", "single"), ("QUORUM", "quorum")],
+    "share_port": [("on", True), ("off", False)],
     "limits": [("off", False), ("ON", True), ("no", False), ("yes", True), ("0", False), ("1", True)],
     "reference_clients": [("on", True), ("false", False)],
     "public_names": [
@@ -62,6 +68,11 @@ WRONG: list[tuple[str, str]] = [
     ("port", "80.5"),
     ("port", ""),
     ("data", ""),
+    ("store", ""),
+    ("store", "relay.db"),
+    ("store", "mysql://a.test/phantom"),
+    ("durability", "none"),
+    ("share_port", "perhaps"),
     ("tls_cert", ""),
     ("tls_key", " "),
     ("limits", "maybe"),
@@ -211,7 +222,9 @@ def test_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_default_is_told(name: str) -> None:
     told = default_of(name)
-    assert (told == "") is (name in {"tls_cert", "tls_key", "allowed_origins", "trusted_proxies"})
+    assert (told == "") is (
+        name in {"store", "durability", "tls_cert", "tls_key", "allowed_origins", "trusted_proxies"}
+    )
     if told and name not in {"data", "public_names", "verify_workers"}:
         assert getattr(load_config({name: told}, {}), name) == getattr(Config(), name)
 

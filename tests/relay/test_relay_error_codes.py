@@ -193,7 +193,8 @@ class HalfBroken:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("phantom_messenger.engines.sqlite.store.execute", half)
-            return self._run(commands)
+            results: list[Any] = self._run(commands)
+            return results
 
 
 def test_command_that_fails_is_1007_and_stops_no_other(

@@ -209,11 +209,11 @@ def test_port_that_is_free_for_one_address_alone_is_given_up_for_another(
     tried: list[int] = []
     bind_all = listening._bind_all
 
-    async def unlucky(hosts: Sequence[str], port: int, receive_buffer: int) -> list[socket.socket]:
+    async def unlucky(hosts: Sequence[str], port: int, buffer: int, *, is_shared: bool) -> list[socket.socket]:
         tried.append(port)
         if len(tried) < 3:
             raise OSError(errno.EADDRINUSE, "taken")
-        return await bind_all(hosts, port, receive_buffer)
+        return await bind_all(hosts, port, buffer, is_shared=is_shared)
 
     monkeypatch.setattr(listening, "_bind_all", unlucky)
     try:

@@ -32,7 +32,8 @@ def noted(world: World, monkeypatch: pytest.MonkeyPatch) -> list[AnyCommand]:
 
     def noting(commands: Sequence[AnyCommand]) -> list[Any]:
         found.extend(commands)
-        return run(commands)
+        results: list[Any] = run(commands)
+        return results
 
     monkeypatch.setattr(world.store, "run", noting)
     return found

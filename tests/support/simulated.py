@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import apsw
+import psycopg
 
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite import SQLiteStore
@@ -21,7 +22,7 @@ from phantom_messenger.engines.sqlite.tables import Work
 from phantom_messenger.relay import signatures
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.config import Config
-from phantom_messenger.relay.ports import Verification
+from phantom_messenger.relay.ports import RelayLink, Store, Verification
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
@@ -82,7 +83,7 @@ class SimulatedWriter:
     ``holding``: batches wait in ``held``. ``full``: no transaction can be committed.
     """
 
-    def __init__(self, store: SQLiteStore, schedule: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, store: Store, schedule: Callable[[Callable[[], None]], None]) -> None:
         self.store = store
         self.holding = False
         self._full = False
@@ -121,7 +122,13 @@ def _out_of_space() -> Iterator[None]:
         execute(tables, command)
         raise apsw.FullError("database or disk is full")
 
-    with patch("phantom_messenger.engines.sqlite.store.execute", full):
+    def disk_full(*_: Any) -> None:
+        raise psycopg.errors.DiskFull("could not extend file")
+
+    with (
+        patch("phantom_messenger.engines.sqlite.store.execute", full),
+        patch("phantom_messenger.engines.postgres.store.PostgresStore._transact_once", disk_full),
+    ):
         yield
 
 
@@ -254,20 +261,23 @@ class World:
         verify: how it checks signatures; the real way if left out.
         clock: goes on from another world, if given.
         kept_limits: what the last relay's limits have counted.
+        link: leads to other relays on the store.
     """
 
     def __init__(
         self,
         config: Config | None = None,
         *,
-        store: SQLiteStore | None = None,
+        store: Store | None = None,
         verify: Verification = signatures.verify,
         clock: Clock | None = None,
         kept_limits: KeptLimits | None = None,
+        link: RelayLink | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.turns = Turns()
-        self.store = store or SQLiteStore(None)
+        self.store: Any = store or SQLiteStore(None)
+        """An engine; tests of one of them look inside."""
         self.writer = SimulatedWriter(self.store, self.turns)
         self.relay = Relay(
             config=config or Config(limits=False),
@@ -277,6 +287,7 @@ class World:
             verify=verify,
             writer=self.writer,
             kept_limits=kept_limits,
+            link=link,
         )
         self._addresses = 0
         if not self.relay.names:

@@ -133,6 +133,22 @@ class StoreUser:
         mark: int | None = None,
         now: int = NOW,
     ) -> Exchanged | AppendRefusal:
+        return run(
+            self.store,
+            self.exchanging(with_, name, text, wants_bundle=wants_bundle, is_loose=is_loose, mark=mark, now=now),
+        )
+
+    def exchanging(
+        self,
+        with_: "StoreUser",
+        name: str = "init",
+        text: str = "",
+        *,
+        wants_bundle: bool = True,
+        is_loose: bool = False,
+        mark: int | None = None,
+        now: int = NOW,
+    ) -> ExchangeKeys:
         item = NewItem(
             kind=ItemKind.KEY_EXCHANGE,
             sender=self.id,
@@ -141,10 +157,9 @@ class StoreUser:
             tail=b"]",
             mark=mark,
         )
-        command = ExchangeKeys(
+        return ExchangeKeys(
             actor=self.actor, target=with_.id, item=item, wants_bundle=wants_bundle, is_loose=is_loose, now=now
         )
-        return run(self.store, command)
 
     def meet(self, *others: "StoreUser") -> None:
         """Become contacts: each writes to the other, and nothing of it waits any more."""
@@ -162,15 +177,15 @@ class StoreUser:
         may_notify: bool = True,
         now: int = NOW,
     ) -> list[StoredReceipt]:
-        command = Acknowledge(
-            actor=self.actor,
-            messages=[MessageName(sender.id, name) for name in names],
-            status=status,
-            may_notify=may_notify,
-            wall_ms=WALL,
-            now=now,
+        messages = [MessageName(sender.id, name) for name in names]
+        return run(self.store, self.acknowledging(messages, status=status, may_notify=may_notify, now=now))
+
+    def acknowledging(
+        self, messages: Sequence[MessageName], *, status: Status, may_notify: bool, now: int
+    ) -> Acknowledge:
+        return Acknowledge(
+            actor=self.actor, messages=messages, status=status, may_notify=may_notify, wall_ms=WALL, now=now
         )
-        return run(self.store, command)
 
     def confirm(self, *seqs: int) -> None:
         run(self.store, Confirm(actor=self.actor, seqs=seqs))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from phantom_messenger.relay.config import REPLACED, SETTINGS, ConfigError, default_of, load_config, unknown_variables
-from phantom_messenger.relay.main import FolderUnusable, StoreError, run_relay
+from phantom_messenger.relay.main import StoreError, StoreUnusable, run_relay
 
 INTRO = """
 In a second terminal, create two users who know each other (each command asks for a passphrase,
@@ -61,4 +61,4 @@ def serve(config: Path | None, intro: bool, **given: str | None) -> None:
         sys.exit(2)
     except StoreError as error:
         click.echo(f"phantom serve: {error}", err=True)
-        sys.exit(2 if isinstance(error, FolderUnusable) else 1)
+        sys.exit(2 if isinstance(error, StoreUnusable) else 1)

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.relay.records import Bundle, Item, KeptLimits, NewItem, Page, PreKeyCounts, Publication
-from phantom_messenger.wire.frames import Status
+from phantom_messenger.wire.frames import PresenceStatus, Status
 
 KEEP_REMOVED_MS: Final = 600_000
 """How long the id of a deleted message is remembered: twice the clock tolerance of a message sent again."""
@@ -132,6 +132,7 @@ class LoginConflict(Enum):
     NEW = "it has no account with this key yet"
     TAKEN = "it belongs to another key"
     SIGNED = "its owner proves the key"
+    OLDER = "a newer connection of its owner has logged in, at another relay of the same store"
 
 
 class LoggedIn(NamedTuple):
@@ -141,6 +142,10 @@ class LoggedIn(NamedTuple):
     """The beginning of the mailbox. What is stored by later commands is behind it."""
     contacts: list[str]
     prekeys: PreKeyCounts
+    elsewhere: Sequence[tuple[str, PresenceStatus]] = ()
+    """Contacts who are connected to other relays of the same store, as they show themselves."""
+    seen_as: PresenceStatus = PresenceStatus.OFFLINE
+    """What contacts believe of the user, from a session at another relay."""
 
 
 class LogIn(Command[LoggedIn | LoginConflict], frozen=True, kw_only=True):
@@ -159,6 +164,10 @@ class LogIn(Command[LoggedIn | LoginConflict], frozen=True, kw_only=True):
     """If not, a login that would make an account, or take one over by certificate, is ``LoginConflict.NEW``."""
     now: int
     page_bytes: int
+    connected_at: int = 0
+    """When the connection was made, persistent time: of sessions at several relays the newest connection's counts."""
+    presence: PresenceStatus = PresenceStatus.ONLINE
+    """What the user shows."""
 
     @property
     def size(self) -> int:
@@ -186,6 +195,8 @@ class RecordDeparture(Command[None], frozen=True, kw_only=True):
     last_seen: int
     """Wall clock, rounded by the caller."""
     now: int
+    is_connected: bool = False
+    """They are still there, and look absent."""
 
 
 class Blocked(NamedTuple):
@@ -373,7 +384,10 @@ class CountPreKeys(UserCommand[PreKeyCounts], frozen=True, kw_only=True):
 
 
 class FindWatchers(UserCommand[list[str]], frozen=True, kw_only=True):
-    """Who may see the user's presence."""
+    """Who may see the user's presence; those who are not connected to any relay may be left out."""
+
+    status: PresenceStatus | None = None
+    """What the user shows from now on; None if that does not change."""
 
     @property
     def size(self) -> int:
@@ -414,6 +428,8 @@ class KnownPresence(NamedTuple):
 
     is_contact: bool
     last_seen: int | None
+    elsewhere: PresenceStatus | None = None
+    """What that one shows at another relay of the same store; None if they are not connected there."""
 
 
 class AskPresence(UserCommand[KnownPresence], frozen=True, kw_only=True):
@@ -425,6 +441,56 @@ class AskPresence(UserCommand[KnownPresence], frozen=True, kw_only=True):
     def size(self) -> int:
         """See ``Command``."""
         return 1
+
+
+# --- several relays on one store ---------------------------------------------------------------------------
+
+
+class OwnSession(NamedTuple):
+    """A session of a relay that shares its store with others."""
+
+    user_id: str
+    connected_at: int
+    presence: PresenceStatus
+    last_pushed: int | None
+    """The seq up to which its mailbox was sent; None if the rest is being read anyway."""
+
+
+class EndSession(Command[None], frozen=True, kw_only=True):
+    """A user who looked absent is not connected any more."""
+
+    user_id: str
+
+
+class CheckedSessions(NamedTuple):
+    """What has happened to sessions of a relay without its knowing."""
+
+    replaced: list[str]
+    """Users who have logged in at another relay since."""
+    behind: list[str]
+    """Users for whom something is stored that was not sent."""
+
+
+class CheckSessions(Command[CheckedSessions], frozen=True, kw_only=True):
+    """Compare sessions of this relay with the store, which learns of those that it has forgotten."""
+
+    sessions: Sequence[OwnSession]
+    now: int
+
+
+class GoneUser(NamedTuple):
+    """Somebody who was connected to a relay that has died, and is not connected to another one."""
+
+    user_id: str
+    contacts: list[str]
+    last_seen: int
+
+
+class KeepRelay(Command[list[GoneUser]], frozen=True, kw_only=True):
+    """This relay is alive; whose relay has died is told to one of the others, once."""
+
+    last_seen: int
+    """What counts as that for those who were there, wall clock, rounded by the caller."""
 
 
 # --- upkeep ------------------------------------------------------------------------------------------------
@@ -503,15 +569,18 @@ AnyCommand: TypeAlias = (
     | AcknowledgeHidden
     | AskPresence
     | Block
+    | CheckSessions
     | CountPreKeys
     | DeleteAccount
     | DeleteIdleAccount
+    | EndSession
     | Expire
     | FindDeparture
     | FindIdleAccounts
     | FindTypingWatchers
     | FindWatchers
     | ForgetHandouts
+    | KeepRelay
     | LoadClock
     | PublishPreKeys
     | RecordActivity

@@ -37,6 +37,9 @@ class Config:
     host: tuple[str, ...] = ("127.0.0.1",)
     port: int = 8080
     data: Path = Path("phantom-relay")
+    store: str = ""
+    durability: str = ""
+    share_port: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
     limits: bool = True
@@ -138,6 +141,12 @@ def _path(value: str) -> Path:
     return Path(_text(value)).expanduser()
 
 
+def _store(value: str) -> str:
+    if not re.match(r"postgres(ql)?://", value.strip()):
+        raise ValueError("must begin with postgresql://, or be left out for a store in the data folder")
+    return value.strip()
+
+
 def _words(value: str) -> tuple[str, ...]:
     return tuple(word.strip().lower() for word in value.split(",") if word.strip())
 
@@ -198,6 +207,14 @@ SETTINGS: Final[dict[str, Setting]] = {
     "host": Setting(_hosts, "addresses to listen on; '::' includes IPv4"),
     "port": Setting(_number(0, 65_535), "port to listen on; 0 picks a free one"),
     "data": Setting(_path, "data folder"),
+    "store": Setting(
+        _store, "postgresql://USER@HOST[:PORT][,HOST...]/DATABASE instead of the data folder, for several relays"
+    ),
+    "durability": Setting(
+        _choice(("single", "quorum")),
+        "of a PostgreSQL store: 'quorum' accepts what standbys have too; by default, if the store has several hosts",
+    ),
+    "share_port": Setting(_switch, "'on' lets several relays of one user listen on the same port"),
     "tls_cert": Setting(_path, "certificate chain (PEM) for wss"),
     "tls_key": Setting(_path, "private key (PEM) for wss"),
     "limits": Setting(_switch, "'off' lifts rate and connection limits; sizes and timeouts stay"),

@@ -15,8 +15,9 @@ from phantom_messenger.relay.delivery_receipts import DeliveryReceipts
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.mailbox_push import MailboxPush
+from phantom_messenger.relay.other_relays import OtherRelays
 from phantom_messenger.relay.pipeline import AdmittedFrame, Pipeline, Steps
-from phantom_messenger.relay.ports import Clock, Helpers, Randomness, Scheduler, Verification, Writer
+from phantom_messenger.relay.ports import Clock, Helpers, Randomness, RelayLink, Scheduler, Verification, Writer
 from phantom_messenger.relay.presence_notices import PresenceNotices
 from phantom_messenger.relay.replies import Replies
 from phantom_messenger.relay.rules import State
@@ -37,6 +38,7 @@ class Core:
         writer: runs commands durably.
         helpers: check signatures beside the core.
         handle: begins the handler of a frame: see ``handlers.handle``.
+        link: leads to the other relays on the same store; None if there are none.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Core:
         writer: Writer,
         helpers: Helpers | None,
         handle: Callable[["Core", AdmittedFrame, bool | Exception], Steps],
+        link: RelayLink | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -58,6 +61,7 @@ class Core:
         self.names = frozenset(config.public_names)
         """What a login may be signed for, normal; ``ANY`` alone: whatever its handshake says."""
         self.hub = Hub()
+        self.others = OtherRelays(link, schedule)
         self.load = LoadGauge(clock.monotonic_ms)
         self.pipeline = Pipeline(
             verify=verify,
@@ -70,8 +74,8 @@ class Core:
         )
         self.admission = Admission(config, clock, randomness, self.load)
         self.replies = Replies(clock, partial(schedule, self._flush))
-        self.mailboxes = MailboxPush(self.hub, self.replies, self.pipeline, clock)
-        self.presence = PresenceNotices(self.hub, self.replies, self.pipeline, clock)
+        self.mailboxes = MailboxPush(self.hub, self.replies, self.pipeline, clock, self.others)
+        self.presence = PresenceNotices(self.hub, self.replies, self.pipeline, clock, self.others)
         self.receipts = DeliveryReceipts(
             mailboxes=self.mailboxes,
             replies=self.replies,

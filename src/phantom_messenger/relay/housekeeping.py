@@ -4,6 +4,7 @@ from typing import Final
 
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.events import Event, log, report
+from phantom_messenger.relay import elsewhere
 from phantom_messenger.relay.commands import (
     AnyCommand,
     CommandFailed,
@@ -55,7 +56,7 @@ class Housekeeping:
         self._sweep_at = 0
         self._is_deleting = False
         self._delete_at = 0
-        self._pruned_at = self._status_at = core.clock.monotonic_ms()
+        self._pruned_at = self._status_at = self._checked_at = core.clock.monotonic_ms()
         self._clock_saved_at: int | None = None
         self._wall_ahead = 0
         self._keep_clock(self._pruned_at)
@@ -80,6 +81,9 @@ class Housekeeping:
             self._pruned_at = now
             core.admission.prune(now)
             core.pipeline.run(_alone(ForgetHandouts(now=core.clock.persistent_ms())))
+        if not core.others.is_alone and now - self._checked_at >= elsewhere.CHECK_MS:
+            self._checked_at = now
+            elsewhere.check(core)
         if not self._is_deleting and now >= self._delete_at:
             core.pipeline.run(self._delete_idle())
 

@@ -43,13 +43,16 @@ _MOST_RECORD: Final = 16_384
 _ALL_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with the setting
 
 
-async def bind(hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE_BUFFER) -> list[socket.socket]:
+async def bind(
+    hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE_BUFFER, is_shared: bool = False
+) -> list[socket.socket]:
     """Bind and listen on every address of every host.
 
     Args:
         hosts: names or addresses; ``::`` accepts IPv4 too, unless 0.0.0.0 is among them.
         port: 0 picks a free one, the same for all.
         receive_buffer: of each socket, in bytes.
+        is_shared: other processes of this user may listen on the same port; the system deals connections out.
 
     Raises:
         OSError: an address cannot be used.
@@ -57,14 +60,14 @@ async def bind(hosts: Sequence[str], port: int, *, receive_buffer: int = RECEIVE
     """
     for _ in range(0 if port else FREE_PORT_ATTEMPTS - 1):
         try:
-            return await _bind_all(hosts, port, receive_buffer)
+            return await _bind_all(hosts, port, receive_buffer, is_shared=is_shared)
         except OSError as error:  # what is free for one address may be taken for the next
             if error.errno != errno.EADDRINUSE:
                 raise
-    return await _bind_all(hosts, port, receive_buffer)
+    return await _bind_all(hosts, port, receive_buffer, is_shared=is_shared)
 
 
-async def _bind_all(hosts: Sequence[str], port: int, receive_buffer: int) -> list[socket.socket]:
+async def _bind_all(hosts: Sequence[str], port: int, receive_buffer: int, *, is_shared: bool) -> list[socket.socket]:
     loop = asyncio.get_running_loop()
     bound: list[socket.socket] = []
     taken: set[object] = set()
@@ -81,6 +84,8 @@ async def _bind_all(hosts: Sequence[str], port: int, receive_buffer: int) -> lis
                 bound.append(listening)
                 listening.setblocking(False)
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if is_shared:
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 if family == socket.AF_INET6:
                     listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both and host == "::" else 1)
                 # Accepted sockets inherit these.

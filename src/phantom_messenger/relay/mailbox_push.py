@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
+from phantom_messenger.relay.other_relays import OtherRelays
 from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
 from phantom_messenger.relay.pipeline import AccountGoneError, Pipeline, Steps
 from phantom_messenger.relay.ports import Clock
@@ -28,23 +29,36 @@ class MailboxPush:
         replies: takes what is sent.
         pipeline: reads mailboxes in the order of all that is stored.
         clock: tells what has expired.
+        others: hear of what is stored for users who are not connected here.
     """
 
-    def __init__(self, hub: Hub, replies: Replies, pipeline: Pipeline, clock: Clock) -> None:
+    def __init__(self, hub: Hub, replies: Replies, pipeline: Pipeline, clock: Clock, others: OtherRelays) -> None:
         self._hub: Final = hub
         self._replies: Final = replies
         self._pipeline: Final = pipeline
         self._clock: Final = clock
+        self._others: Final = others
 
     def deliver(self, recipient: str, item: Item) -> None:
         """Push a stored item to its recipient, if that is connected and has all before it."""
         session = self._hub.of(recipient)
-        if session is None or not session.cursor.caught_up:
+        if session is None:
+            self._others.wake(recipient)
+            return
+        if not session.cursor.caught_up:
             return
         if session.outbox.level() > HIGH_WATER:
             session.cursor.caught_up = False
-            return
-        self.push(session, item)
+        elif self._others.is_alone or item.seq == session.cursor.last_pushed + 1:
+            self.push(session, item)
+        else:  # another relay may have stored what comes before it
+            self.look(session)
+
+    def look(self, session: Session) -> None:
+        """Something may be stored that this relay does not know of."""
+        session.cursor.caught_up = False
+        session.cursor.is_outdated = session.cursor.fetching
+        self.catch_up(session)
 
     def push(self, session: Session, item: Item) -> None:
         """Send one item of the mailbox, unless it has expired meanwhile."""
@@ -85,3 +99,6 @@ class MailboxPush:
             cursor.fetching = False
         if session.state is State.OPEN:
             self.push_page(session, page)
+            if cursor.is_outdated:
+                cursor.is_outdated = False
+                self.look(session)

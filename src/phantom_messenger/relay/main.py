@@ -7,20 +7,23 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import uvloop
 
+from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.engines.errors import StoreUnusable
 from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
-from phantom_messenger.engines.sqlite.folder import FolderUnusable
 from phantom_messenger.events import Event, install, log
 from phantom_messenger.relay import memory
 from phantom_messenger.relay.config import Config, ConfigError
+from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.public_names import ANY
-from phantom_messenger.relay.server import RelayServer
+from phantom_messenger.relay.server import MakeLink, RelayServer
 from phantom_messenger.version import __version__
 
-__all__ = ["ConfigError", "FolderUnusable", "StoreError", "run_relay"]
+__all__ = ["ConfigError", "StoreError", "StoreUnusable", "run_relay"]
 
 GC_THRESHOLDS: Final = 10_000, 20, 50
 """For ``gc.set_threshold``: objects until a collection, and collections until one of the next older generation."""
@@ -56,12 +59,34 @@ def run_relay(config: Config, ready: Callable[[str], None], *, unknown: Sequence
         log(Event.SETTING_UNKNOWN, variable=variable)
     _raise_fd_limit()
     memory.map_large()
-    store = SQLiteStore(config.data, mailbox_bytes=config.mailbox_bytes)
-    if store.is_out_of_space:
+    engine = _on_postgres(config) if config.store else _in_folder(config)
+    if engine.store.is_out_of_space:
         log(Event.DISK_FULL)
     _tune_gc()
     sys.setswitchinterval(SWITCH_SECONDS)
-    uvloop.run(_serve(config, store, ready))
+    uvloop.run(_serve(config, engine, ready))
+
+
+class Engine(NamedTuple):
+    """A store, and what comes with it if other relays may work on it: see ``RelayServer``."""
+
+    store: Store
+    make_link: MakeLink | None = None
+    time: ClockSnapshot | None = None
+
+
+def _in_folder(config: Config) -> Engine:
+    return Engine(SQLiteStore(config.data, mailbox_bytes=config.mailbox_bytes))
+
+
+def _on_postgres(config: Config) -> Engine:
+    try:
+        from phantom_messenger.engines import postgres  # noqa: PLC0415 - its library is an extra
+    except ImportError:
+        raise StoreError("--store needs psycopg: install it with pip install 'phantom-messenger[postgres]'") from None
+    durability = postgres.Durability(config.durability) if config.durability else postgres.durability_of(config.store)
+    store = postgres.PostgresStore(config.store, durability=durability, mailbox_bytes=config.mailbox_bytes)
+    return Engine(store, partial(postgres.PostgresLink, config.store), store.time())
 
 
 def _raise_fd_limit() -> None:
@@ -78,12 +103,12 @@ def _tune_gc() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _serve(config: Config, store: SQLiteStore, ready: Callable[[str], None]) -> None:
+async def _serve(config: Config, engine: Engine, ready: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server = RelayServer(config, store)
+    server = RelayServer(config, *engine)
     try:
         await server.start()
         loop.add_signal_handler(signal.SIGHUP, server.reload)

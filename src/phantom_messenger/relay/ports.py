@@ -102,6 +102,16 @@ SignatureCheck = tuple[bytes, bytes, bytes]
 """Public key, signature, message."""
 
 
+class RelayLink(Protocol):
+    """A way to the other relays that work on the same store."""
+
+    def __call__(self, text: str, /) -> None:
+        """Send a text of at most ``relay.other_relays.MAX_NOTICE`` bytes to all of them.
+
+        It may get lost: whatever depends on it is looked for in the store as well, every few seconds.
+        """
+
+
 class Verification(Protocol):
     """Checks signatures in batches."""
 

@@ -4,8 +4,9 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from phantom_messenger.relay.commands import Departure, FindDeparture, RecordDeparture
+from phantom_messenger.relay.commands import Departure, EndSession, FindDeparture, RecordDeparture
 from phantom_messenger.relay.hub import Hub
+from phantom_messenger.relay.other_relays import NewContacts, OtherRelays
 from phantom_messenger.relay.pipeline import Pipeline, Steps
 from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.replies import Replies
@@ -24,13 +25,15 @@ class PresenceNotices:
         replies: takes what is sent.
         pipeline: stores when a user was seen last.
         clock: for timestamps.
+        others: pass notices on to contacts who are connected to them.
     """
 
-    def __init__(self, hub: Hub, replies: Replies, pipeline: Pipeline, clock: Clock) -> None:
+    def __init__(self, hub: Hub, replies: Replies, pipeline: Pipeline, clock: Clock, others: OtherRelays) -> None:
         self._hub: Final = hub
         self._replies: Final = replies
         self._pipeline: Final = pipeline
         self._clock: Final = clock
+        self._others: Final = others
 
     def notify(
         self,
@@ -43,13 +46,22 @@ class PresenceNotices:
     ) -> None:
         """Send a notice about ``user`` to those of an audience who are connected."""
         notice = codec.encode(self.notice(user, status, conversation=conversation, last_seen=last_seen))
+        absent = []
         for contact in audience:
             session = self._hub.of(contact)
             if session is not None:
                 self._replies.send_text(session, notice)
+            else:
+                absent.append(contact)
+        self._others.pass_on(absent, notice)
 
     def announce_new_contacts(self, one: str, other: str) -> None:
         """Two users have become contacts: each learns whether the other is connected."""
+        self._others.tell(NewContacts(one, other))
+        self.announce_own(one, other)
+
+    def announce_own(self, one: str, other: str) -> None:
+        """As ``announce_new_contacts``, as far as they are connected here."""
         for user, contact in ((one, other), (other, one)):
             presence = self._hub.visible_presence(user)
             if presence is not frames.PresenceStatus.OFFLINE:
@@ -76,13 +88,25 @@ class PresenceNotices:
             timestamp=self._clock.wall_ms(),
         )
 
-    def record_departure(self, user: str) -> None:
-        """Store when contacts last saw a user, to the minute."""
-        self._pipeline.run(self._record_departure(user))
+    def record_departure(self, user: str, *, is_connected: bool = False) -> None:
+        """Store when contacts last saw a user, to the minute; ``is_connected``: who looks absent from now on."""
+        self._pipeline.run(self._record_departure(user, is_connected=is_connected))
 
-    def _record_departure(self, user: str) -> Steps:
-        minute = self._clock.wall_ms() // MINUTE_MS * MINUTE_MS
-        yield RecordDeparture(user_id=user, last_seen=minute, now=self._clock.persistent_ms())
+    def _record_departure(self, user: str, *, is_connected: bool) -> Steps:
+        yield RecordDeparture(
+            user_id=user,
+            last_seen=self._clock.wall_ms() // MINUTE_MS * MINUTE_MS,
+            now=self._clock.persistent_ms(),
+            is_connected=is_connected,
+        )
+
+    def end_hidden(self, user: str) -> None:
+        """A user who looked absent is not connected any more."""
+        if not self._others.is_alone:
+            self._pipeline.run(self._end_hidden(user))
+
+    def _end_hidden(self, user: str) -> Steps:
+        yield EndSession(user_id=user)
 
     def announce_departures(self, now: int) -> None:
         """Notify the contacts of users who have been away for a while.

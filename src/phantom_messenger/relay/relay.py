@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from msgspec import UNSET
 
 from phantom_messenger import labels
-from phantom_messenger.relay import handlers, public_names
+from phantom_messenger.relay import elsewhere, handlers, other_relays, public_names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers.login import refuse_login
@@ -17,6 +17,7 @@ from phantom_messenger.relay.ports import (
     Connection,
     Helpers,
     Randomness,
+    RelayLink,
     Scheduler,
     SignatureCheck,
     Verification,
@@ -46,6 +47,7 @@ class Relay:
         writer: Writer,
         helpers: Helpers | None = None,
         kept_limits: KeptLimits | None = None,
+        link: RelayLink | None = None,
     ) -> None:
         self._core = Core(
             config=config,
@@ -56,6 +58,7 @@ class Relay:
             helpers=helpers,
             writer=writer,
             handle=handlers.handle,
+            link=link,
         )
         self._config = config
         self._clock = clock
@@ -96,6 +99,7 @@ class Relay:
             challenge=core.token(limits.CHALLENGE_BYTES),
             now=self._clock.monotonic_ms(),
         )
+        session.connected_at = self._clock.persistent_ms()
         if self._config.reference_clients:
             session.reference = ReferenceMode()
         count = core.hub.add(session)
@@ -158,6 +162,11 @@ class Relay:
         self._core.replies.reply_error(session, RequestError(Reason.BINARY), UNSET)
         self._core.replies.close(session, CloseCode.INVALID_MESSAGE, "binary message")
 
+    def hear(self, text: str) -> None:
+        """Another relay on the same store has told something."""
+        for notice in other_relays.read(text):
+            elsewhere.hear(self._core, notice)
+
     def writable(self, session: Session) -> None:
         """The socket can be written to again."""
         self._core.writable(session)
@@ -165,8 +174,11 @@ class Relay:
     def disconnected(self, session: Session) -> None:
         """The connection is gone, whichever side closed it."""
         session.state = State.CLOSED
-        if self._core.hub.remove(session, self._clock.monotonic_ms()) and not session.looks_absent:
-            self._core.presence.record_departure(session.user_id)
+        if self._core.hub.remove(session, self._clock.monotonic_ms()):
+            if session.looks_absent:
+                self._core.presence.end_hidden(session.user_id)
+            else:
+                self._core.presence.record_departure(session.user_id)
 
     def tick(self) -> None:
         """Time has passed: call it about once a second."""

@@ -8,7 +8,7 @@ import resource
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from phantom_messenger.clock import ClockSnapshot, SystemClock
 from phantom_messenger.events import Event, log, report
@@ -17,7 +17,7 @@ from phantom_messenger.relay.commands import AnyCommand, CommandFailed, LoadCloc
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
-from phantom_messenger.relay.ports import Store
+from phantom_messenger.relay.ports import RelayLink, Store
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
@@ -108,36 +108,55 @@ class StoreThread:
         self._executor.shutdown()
 
 
+class ClosableLink(RelayLink, Protocol):
+    """A link that is closed with the server."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+MakeLink = Callable[[Callable[[str], None]], ClosableLink]
+
+
 class RelayServer:
     """A listening relay.
 
     Args:
         config: the settings.
         store: already opened; closed with the server.
+        make_link: makes the way to other relays on the same store, and is given what they say.
+        time: a moment from which all relays on the store count persistent time; None: from what the store has kept.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(
+        self, config: Config, store: Store, make_link: MakeLink | None = None, time: ClockSnapshot | None = None
+    ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
         kept, limits = _kept(store)
+        self._link = None if make_link is None else make_link(self._hear)
         self._store = StoreThread(store)
         workers = config.verify_workers
         self._verify_pool = VerifyPool(default_count() if workers is None else workers)
         self._relay = Relay(
             config=config,
-            clock=SystemClock(kept),
+            clock=SystemClock(time or kept),
             randomness=os.urandom,
             schedule=self._loop.call_soon,
             verify=signatures.verify,
             helpers=self._verify_pool,
             writer=self._store,
             kept_limits=limits,
+            link=self._link,
         )
         self._gate = ConnectionGate(config, _room())
         self._partial_messages = PartialMessages()
         self._listener: Listener | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
+
+    def _hear(self, text: str) -> None:
+        self._relay.hear(text)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -173,6 +192,7 @@ class RelayServer:
                 self._config.host,
                 self._config.port,
                 receive_buffer=RECEIVE_BUFFER if tls is None else TLS_RECEIVE_BUFFER,
+                is_shared=self._config.share_port,
             )
         except (OSError, UnicodeError) as error:
             place = f"--host {','.join(self._config.host)} --port {self._config.port}"
@@ -201,6 +221,8 @@ class RelayServer:
             await asyncio.sleep(0.02)
         await self._settle(now + STOP_SECONDS + 0.5)
         self._verify_pool.close()
+        if self._link is not None:
+            await self._link.close()
         await self._store.close()
 
     async def _settle(self, until: float) -> bool:

@@ -29,6 +29,8 @@ class MailboxCursor:
     last_pushed: int = 0
     caught_up: bool = False
     fetching: bool = False
+    is_outdated: bool = False
+    """Something may have been stored by another relay after what is being fetched was read."""
 
 
 Written = tuple[ItemKind, int, str, str]
@@ -78,6 +80,7 @@ class Session:
         "actor",
         "address",
         "challenge",
+        "connected_at",
         "connection",
         "connection_id",
         "cursor",
@@ -128,6 +131,8 @@ class Session:
         """None until there is something to count: most clients never misbehave."""
         self.unconfirmed: list[Written] = []
         self.opened_at = now
+        self.connected_at = 0
+        """The same in persistent milliseconds: at which relay the user is is decided by it."""
         self.order = 0
         """Which connection of the relay it is; a later one has a higher number."""
         self.heard_at = now

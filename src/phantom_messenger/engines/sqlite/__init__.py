@@ -1,6 +1,6 @@
 """The embedded engine: SQLite in one folder, or in memory."""
 
-from phantom_messenger.engines.sqlite.folder import FolderUnusable, StoreError
+from phantom_messenger.engines.errors import StoreError, StoreUnusable
 from phantom_messenger.engines.sqlite.store import SQLiteStore
 
-__all__ = ["FolderUnusable", "SQLiteStore", "StoreError"]
+__all__ = ["SQLiteStore", "StoreError", "StoreUnusable"]

@@ -56,6 +56,12 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
             return accounts.record_departure(tables, command)
         case commands.RecordActivity():
             return tables.directory.record_activity(command.user_id, command.now)
+        case commands.CheckSessions():
+            return commands.CheckedSessions([], [])  # the folder is locked: no other relay works on it
+        case commands.EndSession():
+            return None
+        case commands.KeepRelay():
+            return []
         case commands.Block():
             return accounts.block(tables, command)
         case commands.Unblock():

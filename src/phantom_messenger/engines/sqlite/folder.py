@@ -3,15 +3,8 @@
 import os
 from pathlib import Path
 
+from phantom_messenger.engines.errors import StoreError, StoreUnusable
 from phantom_messenger.sqlite import files, log_pairing
-
-
-class StoreError(Exception):
-    """The data folder cannot be used; the message says what to do."""
-
-
-class FolderUnusable(StoreError):
-    """Another folder must be named, or rights must be granted."""
 
 
 def lock_folder(folder: Path) -> int:
@@ -77,5 +70,5 @@ def cannot_use(folder: Path, error: Exception) -> StoreError:
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112 - unlike Path's, they never raise
         why = "it is a file, not a folder"
-    kind = FolderUnusable if isinstance(error, PermissionError) else StoreError
+    kind = StoreUnusable if isinstance(error, PermissionError) else StoreError
     return kind(f"cannot write to the data folder {folder} ({why}); choose another with --data")

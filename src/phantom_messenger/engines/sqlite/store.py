@@ -31,9 +31,10 @@ from typing import Any, Final
 
 import apsw
 
+from phantom_messenger.engines.errors import StoreError
 from phantom_messenger.engines.sqlite.corruption import AccountIndexDamaged, CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.execute import execute
-from phantom_messenger.engines.sqlite.folder import StoreError, cannot_use, is_new, lock_folder, own_database
+from phantom_messenger.engines.sqlite.folder import cannot_use, is_new, lock_folder, own_database
 from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.reserve import Reserve
 from phantom_messenger.engines.sqlite.tables import Tables, Work

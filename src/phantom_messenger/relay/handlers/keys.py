@@ -53,11 +53,19 @@ def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExch
         core.replies.send(session, _response_from(bundle, target, frame.id, core.clock.wall_ms()))
     if exchanged.item is not None:
         core.mailboxes.deliver(target, exchanged.item)
-    peer = core.hub.of(target)
-    if peer is not None and bundle is not None and is_low(bundle.left):
-        core.replies.send(peer, status_of(bundle.left, UNSET, core.clock.wall_ms()))
+    if bundle is not None and is_low(bundle.left):
+        _warn(core, target, bundle.left)
     if exchanged.became_contacts:
         core.presence.announce_new_contacts(session.user_id, target)
+
+
+def _warn(core: Core, target: str, left: PreKeyCounts) -> None:
+    """A user has few one-time keys left: whoever is connected publishes more."""
+    status, session = status_of(left, UNSET, core.clock.wall_ms()), core.hub.of(target)
+    if session is None:
+        core.others.pass_on([target], codec.encode(status))
+    else:
+        core.replies.send(session, status)
 
 
 def key_exchange_response(core: Core, admitted: AdmittedFrame, frame: frames.KeyExchangeResponse) -> Steps:

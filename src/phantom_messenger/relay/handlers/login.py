@@ -10,6 +10,7 @@ from phantom_messenger.rate_window import Window
 from phantom_messenger.relay import public_keys
 from phantom_messenger.relay.commands import Actor, CommandFailed, LoggedIn, LogIn, LoginConflict
 from phantom_messenger.relay.core import Core
+from phantom_messenger.relay.other_relays import Login
 from phantom_messenger.relay.outbox import PAGE
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.prekey_status import is_low, status_of
@@ -45,14 +46,14 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     certified_id = _check_proof(core, session, frame)
     has_counted = False
     try:
-        found: LoggedIn | LoginConflict = yield _log_in(core, frame, certified_id, may_create=False)
+        found: LoggedIn | LoginConflict = yield _log_in(core, session, frame, certified_id, may_create=False)
         if isinstance(found, LoginConflict):  # the keys of accounts were checked when they were made
             _check_key(base64.b64decode(frame.payload.public_key))
         if found is LoginConflict.NEW and session.state is not State.CLOSED:
             _count_login(core, session.address)
             has_counted = not signed
             core.admission.spend(admitted, ACCOUNT_BYTES)
-            found = yield _log_in(core, frame, certified_id, may_create=True)
+            found = yield _log_in(core, session, frame, certified_id, may_create=True)
             if isinstance(found, LoginConflict):
                 core.admission.give_back(admitted)
             admitted.spent = None  # the account stays, whatever becomes of this login
@@ -62,6 +63,11 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
         core.replies.close(session, CloseCode.SERVER_ERROR, "the login could not be stored")
         return
     if session.state is State.CLOSED:
+        if isinstance(found, LoggedIn) and core.hub.of(frame.payload.user_id) is None:
+            core.presence.record_departure(frame.payload.user_id)  # the store takes the user for connected
+        return
+    if found is LoginConflict.OLDER:
+        core.replies.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
         return
     if isinstance(found, LoginConflict):
         raise RequestError(_CONFLICTS[found])
@@ -110,7 +116,8 @@ def _check_key(public_key: bytes) -> None:
         raise RequestError(Reason.KEY)
 
 
-def _log_in(core: Core, frame: frames.Auth, certified_id: str, *, may_create: bool) -> LogIn:
+def _log_in(core: Core, session: Session, frame: frames.Auth, certified_id: str, *, may_create: bool) -> LogIn:
+    looks_absent = "absent" in (frame.payload.features or ())
     return LogIn(
         user_id=frame.payload.user_id,
         public_key=frame.payload.public_key,
@@ -119,6 +126,8 @@ def _log_in(core: Core, frame: frames.Auth, certified_id: str, *, may_create: bo
         may_create=may_create,
         now=core.clock.persistent_ms(),
         page_bytes=PAGE,
+        connected_at=session.connected_at,
+        presence=frames.PresenceStatus.OFFLINE if looks_absent else frames.PresenceStatus.ONLINE,
     )
 
 
@@ -167,8 +176,9 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> 
     replaced, visible = core.hub.login(session, core.clock.monotonic_ms())
     if replaced is not None:
         if session.looks_absent and not replaced.looks_absent:
-            core.presence.record_departure(session.user_id)
+            core.presence.record_departure(session.user_id, is_connected=True)
         core.replies.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
+    core.others.tell(Login(session.user_id, session.connected_at, not session.looks_absent))
     now = core.clock.wall_ms()
     core.replies.send(
         session,
@@ -184,9 +194,12 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> 
         core.replies.send(session, status_of(login.prekeys, UNSET, now))
     if not session.looks_absent:
         core.receipts.show(session.user_id)
-        if visible is not frames.PresenceStatus.ONLINE:
+        if frames.PresenceStatus.ONLINE not in (visible, login.seen_as):
             core.presence.notify(session.user_id, login.contacts, frames.PresenceStatus.ONLINE)
     _send_presence_of(core, session, login.contacts)
+    for contact, presence in login.elsewhere:
+        if core.hub.of(contact) is None and presence is not frames.PresenceStatus.OFFLINE:
+            core.replies.send(session, core.presence.notice(contact, presence))
 
 
 def _send_presence_of(core: Core, session: Session, contacts: list[str]) -> None:

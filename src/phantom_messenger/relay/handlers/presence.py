@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from phantom_messenger.relay.commands import AskPresence, FindTypingWatchers, FindWatchers, KnownPresence
+from phantom_messenger.relay.commands import AskPresence, CommandFailed, FindTypingWatchers, FindWatchers, KnownPresence
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.pipeline import AdmittedFrame, Steps
 from phantom_messenger.relay.presence_notices import Id
@@ -33,7 +33,8 @@ def _answer(core: Core, admitted: AdmittedFrame, other: str) -> Steps:
     there = core.hub.of(other) if known.is_contact else None
     if known.is_contact and there is None:
         core.hub.absence_seen(other)
-    status = PresenceStatus.OFFLINE if there is None else there.presence
+    elsewhere = known.elsewhere or PresenceStatus.OFFLINE
+    status = elsewhere if there is None else there.presence
     last_seen = known.last_seen if status is PresenceStatus.OFFLINE else None
     notice = core.presence.notice(other, status, last_seen=last_seen, request=admitted.frame.id)
     core.replies.send(session, notice)
@@ -41,16 +42,20 @@ def _answer(core: Core, admitted: AdmittedFrame, other: str) -> Steps:
 
 def _update(core: Core, admitted: AdmittedFrame, status: PresenceStatus) -> Steps:
     session = admitted.session
-    user = session.user_id
+    user, before = session.user_id, session.presence
     looked_absent, session.presence = session.looks_absent, status
     if session.looks_absent:
         if looked_absent:
             return  # to say it again would show that a device is there
-        core.presence.record_departure(user)
+        core.presence.record_departure(user, is_connected=True)
     elif looked_absent:
         core.hub.cancel_departure(user)
         core.receipts.show(user)
-    audience: list[str] = yield FindWatchers(actor=session.actor)
+    try:
+        audience: list[str] = yield FindWatchers(actor=session.actor, status=status)
+    except CommandFailed:
+        session.presence = before  # the client is told to say it again
+        raise
     core.presence.notify(user, audience, status)
 
 

@@ -1,0 +1,643 @@
+"""Commands as calls of functions in the database: one call for all commands of a kind that stand together."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.relay import commands
+from phantom_messenger.relay.commands import (
+    ACCOUNT_GONE,
+    Accepted,
+    Actor,
+    AnyCommand,
+    AppendRefusal,
+    Blocked,
+    CheckedSessions,
+    DeletedAccount,
+    DeliveryOutcome,
+    Departure,
+    Exchanged,
+    GoneUser,
+    KnownPresence,
+    LoggedIn,
+    LoginConflict,
+    MessageName,
+    StoredReceipt,
+)
+from phantom_messenger.relay.receipts import receipt_item
+from phantom_messenger.relay.records import (
+    Bundle,
+    Item,
+    ItemKind,
+    KeptLimits,
+    NewItem,
+    OneTimeKey,
+    Page,
+    PreKeyCounts,
+    SignedKey,
+)
+from phantom_messenger.wire.frames import PresenceStatus, Status
+from phantom_messenger.wire.limits import (
+    MAX_BACKLOG,
+    MAX_BLOCKED,
+    MAX_KEY_EXCHANGE_BACKLOG,
+    MAX_ONE_TIME_PREKEYS,
+    MAX_RECEIPT_BACKLOG,
+    MAX_STRANGER_BACKLOG,
+    MAX_STRANGERS_BACKLOG,
+    PREKEY_HOUR_PER_REQUESTER,
+    PREKEY_HOUR_PER_TARGET,
+)
+
+Row = tuple[Any, ...]
+DAY_MS: Final = 86_400_000
+
+_REFUSALS: Final = {
+    1: AppendRefusal.DUPLICATE,
+    2: AppendRefusal.FULL,
+    3: AppendRefusal.NO_ACCOUNT,
+    4: AppendRefusal.SIGNED_ONLY,
+}
+"""Outcomes of an item, as the functions number them."""
+_STORED: Final = 0
+_UNWANTED: Final = 5
+_GONE: Final = 6
+_CONFLICTS: Final = {
+    1: LoginConflict.NEW,
+    2: LoginConflict.TAKEN,
+    3: LoginConflict.SIGNED,
+    4: LoginConflict.OLDER,
+}
+_NO_ACCOUNT: Final = -1
+_ALL_DONE: Final = 2
+_X25519: Final = 1
+_ML_KEM: Final = 2
+
+
+class Statement(NamedTuple):
+    """A query and its parameters."""
+
+    query: str
+    parameters: tuple[Any, ...] = ()
+
+
+class Setting(NamedTuple):
+    """What calls need to know beside the commands."""
+
+    relay: str
+    """Stands for this relay among those on the database."""
+    bounds: list[int | None]
+
+
+class Call(NamedTuple):
+    """What is asked of the database for some commands, and what its answers mean."""
+
+    statements: list[Statement]
+    results: Callable[[list[list[Row]]], list[Any]]
+    """From the rows of each statement, one result a command."""
+
+
+def bounds(mailbox_bytes: int | None) -> list[int | None]:
+    """What a mailbox holds, in the order in which the functions expect it."""
+    return [
+        MAX_BACKLOG,
+        MAX_STRANGER_BACKLOG,
+        MAX_STRANGERS_BACKLOG,
+        MAX_KEY_EXCHANGE_BACKLOG,
+        MAX_RECEIPT_BACKLOG,
+        mailbox_bytes,
+    ]
+
+
+def call(kind: type[AnyCommand], some: Sequence[Any], setting: Setting) -> Call:
+    """The call for commands of one kind, which are run in order."""
+    if kind in _TOGETHER:
+        return _TOGETHER[kind](some, setting)
+    calls = [_ALONE[kind](one, setting) for one in some]
+    return Call([statement for each in calls for statement in each.statements], lambda rows: _split(calls, rows))
+
+
+def _split(calls: Sequence[Call], rows: list[list[Row]]) -> list[Any]:
+    """The results of calls one after another."""
+    results: list[Any] = []
+    for each in calls:
+        count = len(each.statements)
+        results += each.results(rows[:count])
+        rows = rows[count:]
+    return results
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """Rows as columns, also if there are no rows."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(count)]
+
+
+def _actors(some: Sequence[Any]) -> list[list[Any]]:
+    return _columns((command.actor for command in some), 3)
+
+
+def _text_of(item: NewItem, seq: int) -> bytes:
+    return b"%b%d%b" % (item.head, seq, item.tail)
+
+
+def _item(item: NewItem, seq: int) -> Item:
+    return Item(seq, item.kind, item.sender, item.name, _text_of(item, seq), item.expires_at)
+
+
+# --- messages ------------------------------------------------------------------------------------------------
+
+
+def _accept(some: Sequence[commands.AcceptMessage], setting: Setting) -> Call:
+    items = [command.item for command in some]
+    statement = Statement(
+        "SELECT * FROM accept_messages(%s, %s, %s, %s, %s, %b, %b, %b, %s::bigint[], %s::bigint[], %s, %s,"
+        " %s::bigint[], %s::bigint[])",
+        (
+            *_actors(some),
+            [command.recipient for command in some],
+            [item.name for item in items],
+            [item.head for item in items],
+            [item.tail for item in items],
+            [item.content for item in items],
+            [item.expires_at for item in items],
+            [item.mark for item in items],
+            [command.conversation_id for command in some],
+            [command.is_loose for command in some],
+            [command.now for command in some],
+            setting.bounds,
+        ),
+    )
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        return [_accepted(item, *row) for item, row in zip(items, rows[0], strict=True)]
+
+    return Call([statement], results)
+
+
+def _accepted(item: NewItem, outcome: int, seq: int, became_contacts: bool) -> Any:
+    if outcome == _STORED:
+        return Accepted(_item(item, seq), became_contacts)
+    if outcome == _UNWANTED:
+        return Accepted(None, became_contacts=False)
+    return ACCOUNT_GONE if outcome == _GONE else _REFUSALS[outcome]
+
+
+class _Acknowledgement(NamedTuple):
+    """One message of a command."""
+
+    command: int
+    """Which, from 1."""
+    name: MessageName
+    status: Status
+    receipt: NewItem | None
+    now: int
+
+
+def _acknowledge_all(some: Sequence[Any], acknowledgements: Sequence[_Acknowledgement], setting: Setting) -> Statement:
+    receipts = [each.receipt for each in acknowledgements]
+    return Statement(
+        "SELECT * FROM acknowledge(%s, %s, %s, %s::integer[], %s, %s, %s, %s, %b, %b, %s::bigint[], %s::bigint[])",
+        (
+            *_actors(some),
+            [each.command for each in acknowledgements],
+            [each.name.sender for each in acknowledgements],
+            [each.name.message_id for each in acknowledgements],
+            [each.status is Status.DELIVERED for each in acknowledgements],
+            [receipt is not None for receipt in receipts],
+            [b"" if receipt is None else receipt.head for receipt in receipts],
+            [b"" if receipt is None else receipt.tail for receipt in receipts],
+            [each.now for each in acknowledgements],
+            setting.bounds,
+        ),
+    )
+
+
+def _acknowledge(some: Sequence[commands.Acknowledge], setting: Setting) -> Call:
+    acknowledgements = [
+        _Acknowledgement(
+            number,
+            name,
+            command.status,
+            receipt_item(command.actor.user_id, name.message_id, command.status, command.wall_ms)
+            if command.may_notify
+            else None,
+            command.now,
+        )
+        for number, command in enumerate(some, 1)
+        for name in command.messages
+    ]
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        found: list[Any] = [[] for _ in some]
+        for number, _, _, seq in rows[0]:
+            if number < 0:
+                found[-number - 1] = ACCOUNT_GONE
+            elif seq is not None:
+                each = acknowledgements[number - 1]
+                assert each.receipt is not None  # noqa: S101 - none was asked for without it
+                found[each.command - 1].append(StoredReceipt(each.name.sender, _item(each.receipt, seq)))
+        return found
+
+    return Call([_acknowledge_all(some, acknowledgements, setting)], results)
+
+
+def _acknowledge_hidden(command: commands.AcknowledgeHidden, setting: Setting) -> Call:
+    acknowledgements = [_Acknowledgement(1, name, command.status, None, command.now) for name in command.messages]
+    senders = list({name.sender for name in command.messages})
+    visible = Statement("SELECT * FROM may_see_delivery(%s, %s::text[])", (command.actor.user_id, senders))
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        hidden: list[tuple[MessageName, DeliveryOutcome]] = []
+        may_see = {row[0] for row in rows[1]}
+        for number, stored_at, expires_at, _ in rows[0]:
+            if number < 0:
+                return [ACCOUNT_GONE]
+            name = command.messages[number - 1]
+            last = None if stored_at is None else stored_at + command.mail_life_ms
+            if name.sender in may_see:
+                ends = last if expires_at is None or last is None else min(expires_at, last)
+                hidden.append((name, DeliveryOutcome(command.status, command.now, ends)))
+        return [hidden]
+
+    return Call([_acknowledge_all([command], acknowledgements, setting), visible], results)
+
+
+def store_receipts(command: commands.StoreReceipts, setting: Setting) -> Call:
+    """Receipts for messages that are gone already."""
+    receipts = [
+        receipt_item(command.recipient, name.message_id, status, command.wall_ms) for name, status in command.outcomes
+    ]
+    statement = Statement(
+        "SELECT * FROM store_receipts(%s, %s::text[], %s::text[], %s::boolean[], %b::bytea[], %b::bytea[], %s,"
+        " %s::bigint[])",
+        (
+            command.recipient,
+            [name.sender for name, _ in command.outcomes],
+            [name.message_id for name, _ in command.outcomes],
+            [status is Status.DELIVERED for _, status in command.outcomes],
+            [receipt.head for receipt in receipts],
+            [receipt.tail for receipt in receipts],
+            command.now,
+            setting.bounds,
+        ),
+    )
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        stored = zip(command.outcomes, receipts, rows[0], strict=True)
+        return [[StoredReceipt(name.sender, _item(item, row[0])) for (name, _), item, row in stored if row[0]]]
+
+    return Call([statement], results)
+
+
+def _confirm(some: Sequence[commands.Confirm], _: Setting) -> Call:
+    pairs = [(number, seq) for number, command in enumerate(some, 1) for seq in command.seqs]
+    numbers, seqs = _columns(pairs, 2)
+    statement = Statement(
+        "SELECT * FROM confirm(%s, %s, %s, %s::integer[], %s::bigint[])", (*_actors(some), numbers, seqs)
+    )
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        gone = {row[0] for row in rows[0]}
+        return [ACCOUNT_GONE if number in gone else None for number in range(1, len(some) + 1)]
+
+    return Call([statement], results)
+
+
+def _read_statement(actor: Actor, after: int, max_bytes: int, now: int) -> Statement:
+    return Statement("SELECT * FROM read_mailbox(%s, %s, %s, %s, %s, %s)", (*actor, after, max_bytes, now))
+
+
+def _page(rows: list[Row]) -> Page | None:
+    """None if the account is gone."""
+    *items, last = rows
+    if last[1] == _NO_ACCOUNT:
+        return None
+    return Page([Item(row[0], ItemKind(row[1]), *row[2:]) for row in items], complete=bool(last[1]))
+
+
+def _read_mailbox(command: commands.ReadMailbox, _: Setting) -> Call:
+    statement = _read_statement(command.actor, command.after, command.max_bytes, command.now)
+    return Call([statement], lambda rows: [_page(rows[0]) or ACCOUNT_GONE])
+
+
+# --- accounts ------------------------------------------------------------------------------------------------
+
+
+def _log_in(command: commands.LogIn, setting: Setting) -> Call:
+    actor = Actor(command.user_id, command.public_key, not command.is_signed)
+    statements = [
+        Statement(
+            "SELECT * FROM log_in(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                command.user_id,
+                command.public_key,
+                command.certified_id,
+                command.is_signed,
+                command.may_create,
+                command.now,
+                setting.relay,
+                command.connected_at,
+                command.presence.value,
+            ),
+        ),
+        _read_statement(actor, 0, command.page_bytes, command.now),
+        Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*actor,)),
+    ]
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        conflict, contacts, seen_as, others, shown = rows[0][0]
+        if conflict is not None:
+            return [_CONFLICTS[conflict]]
+        page = _page(rows[1])
+        assert page is not None  # noqa: S101 - the account was found or made by the statement before
+        elsewhere = tuple(zip(others or [], map(PresenceStatus, shown or []), strict=True))
+        return [LoggedIn(page, contacts, _counts(rows[2][0]), elsewhere, PresenceStatus(seen_as))]
+
+    return Call(statements, results)
+
+
+def _record_departure(command: commands.RecordDeparture, setting: Setting) -> Call:
+    statements = [Statement("SELECT record_departure(%s, %s, %s)", (command.user_id, command.last_seen, command.now))]
+    if not command.is_connected:
+        statements.append(Statement("SELECT leave_session(%s, %s)", (command.user_id, setting.relay)))
+    return Call(statements, lambda _: [None])
+
+
+def _record_activity(command: commands.RecordActivity, _: Setting) -> Call:
+    return _done("record_activity(%s, %s)", command.user_id, command.now)
+
+
+def _done(function: str, *parameters: Any) -> Call:
+    """A call that returns nothing."""
+    return Call([Statement(f"SELECT {function}", parameters)], lambda _: [None])
+
+
+def _block(command: commands.Block, _: Setting) -> Call:
+    def results(rows: list[list[Row]]) -> list[Any]:
+        outcome, was_contact = rows[0][0]
+        if outcome == _NO_ACCOUNT:
+            return [ACCOUNT_GONE]
+        return [Blocked(was_contact, outcome == _ALL_DONE) if outcome else None]
+
+    parameters = (*command.actor, command.other, MAX_BLOCKED)
+    return Call([Statement("SELECT * FROM block(%s, %s, %s, %s, %s)", parameters)], results)
+
+
+def _unblock(command: commands.Unblock, _: Setting) -> Call:
+    statement = Statement("SELECT unblock(%s, %s, %s, %s)", (*command.actor, command.other))
+    return Call([statement], lambda rows: [None if rows[0][0][0] else ACCOUNT_GONE])
+
+
+def _delete_account(command: commands.DeleteAccount, _: Setting) -> Call:
+    def results(rows: list[list[Row]]) -> list[Any]:
+        outcome, contacts = rows[0][0]
+        return [ACCOUNT_GONE if outcome == _NO_ACCOUNT else DeletedAccount(contacts, outcome == _ALL_DONE)]
+
+    return Call([Statement("SELECT * FROM delete_own_account(%s, %s, %s)", (*command.actor,))], results)
+
+
+def _delete_idle(command: commands.DeleteIdleAccount, _: Setting) -> Call:
+    parameters = command.user_id, command.active_before // DAY_MS
+    statement = Statement("SELECT delete_idle_account(%s, %s)", parameters)
+    return Call([statement], lambda rows: [rows[0][0][0]])
+
+
+# --- keys ----------------------------------------------------------------------------------------------------
+
+
+def _counts(row: Row) -> PreKeyCounts:
+    one_time, kem, signed_id, last_resort, highest = row
+    return PreKeyCounts(
+        one_time=one_time,
+        one_time_kem=kem,
+        signed_id=signed_id,
+        last_resort_kem_id=last_resort,
+        highest_id=highest,
+    )
+
+
+def _exchange_keys(command: commands.ExchangeKeys, setting: Setting) -> Call:
+    item = command.item
+    statement = Statement(
+        "SELECT outcome, new_seq, became_contacts, (handed_out).*, ((handed_out).counts).* FROM"
+        " exchange_keys(%s, %s, %s, %s, %s, %b, %b, %s, %s, %s, %s, %s::bigint[], %s, %s)",
+        (
+            *command.actor,
+            command.target,
+            item.name,
+            item.head,
+            item.tail,
+            item.mark,
+            command.is_loose,
+            command.wants_bundle,
+            command.now,
+            setting.bounds,
+            PREKEY_HOUR_PER_TARGET,
+            PREKEY_HOUR_PER_REQUESTER,
+        ),
+    )
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        outcome, seq, became_contacts, *found = rows[0][0]
+        if outcome == _GONE:
+            return [ACCOUNT_GONE]
+        bundle = _bundle(found)
+        if outcome in _REFUSALS and bundle is None:
+            return [_REFUSALS[outcome]]
+        return [Exchanged(_item(item, seq) if outcome == _STORED else None, bundle, became_contacts)]
+
+    return Call([statement], results)
+
+
+def _bundle(row: Sequence[Any]) -> Bundle | None:
+    identity_key, signed_id, signed_key, signature, one_id, one_key, kem_id, kem_key, kem_signature, _, *counts = row
+    if identity_key is None:
+        return None
+    return Bundle(
+        identity_key=identity_key,
+        signed=SignedKey(signed_id, signed_key, signature),
+        one_time=None if one_id is None else OneTimeKey(one_id, one_key),
+        kem=None if kem_id is None else SignedKey(kem_id, kem_key, kem_signature),
+        left=_counts(tuple(counts)),
+    )
+
+
+def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
+    wanted = command.publication
+    signed = [(_X25519, wanted.signed)]
+    signed += [] if wanted.last_resort_kem is None else [(_ML_KEM, wanted.last_resort_kem)]
+    rows = [(kind, key.id, key.key, key.signature) for kind, key in signed]
+    rows += [(_X25519, key.id, key.key, "") for key in wanted.one_time]
+    rows += [(_ML_KEM, key.id, key.key, key.signature) for key in wanted.one_time_kem]
+    kinds, ids, keys, signatures = _columns(rows, 4)
+    publishing = Statement(
+        "SELECT publish_prekeys(%s, %s, %s, %s::smallint[], %s::bigint[], %s, %s, %s, %s, %s, %s)",
+        (
+            *command.actor,
+            kinds,
+            ids,
+            keys,
+            signatures,
+            len(signed),
+            wanted.highest_id,
+            wanted.replace,
+            MAX_ONE_TIME_PREKEYS,
+        ),
+    )
+    counting = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor,))
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        [(outcome,)] = rows[0]
+        if outcome == _NO_ACCOUNT:
+            return [ACCOUNT_GONE]
+        return [_counts(rows[1][0]) if outcome else None]
+
+    return Call([publishing, counting], results)
+
+
+def _count_prekeys(command: commands.CountPreKeys, _: Setting) -> Call:
+    statement = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor,))
+    return Call([statement], lambda rows: [_counts(rows[0][0]) if rows[0] else ACCOUNT_GONE])
+
+
+def _forget_handouts(command: commands.ForgetHandouts, _: Setting) -> Call:
+    return _done("forget_handouts(%s)", command.now)
+
+
+# --- presence ------------------------------------------------------------------------------------------------
+
+
+def _find_watchers(command: commands.FindWatchers, setting: Setting) -> Call:
+    parameters = (*command.actor, None if command.status is None else setting.relay, command.status)
+    statement = Statement("SELECT find_watchers(%s, %s, %s, %s, %s)", parameters)
+    return Call([statement], lambda rows: [_or_gone(rows[0][0][0])])
+
+
+def _find_typing_watchers(command: commands.FindTypingWatchers, _: Setting) -> Call:
+    statement = Statement("SELECT find_typing_watchers(%s, %s, %s, %s)", (*command.actor, command.conversation_id))
+    return Call([statement], lambda rows: [_or_gone(rows[0][0][0])])
+
+
+def _or_gone(found: Any) -> Any:
+    return ACCOUNT_GONE if found is None else found
+
+
+def _find_departure(command: commands.FindDeparture, setting: Setting) -> Call:
+    def results(rows: list[list[Row]]) -> list[Any]:
+        contacts, seen = rows[0][0]
+        return [Departure(contacts or [], seen)]
+
+    return Call([Statement("SELECT * FROM find_departure(%s, %s)", (command.user_id, setting.relay))], results)
+
+
+def _ask_presence(command: commands.AskPresence, setting: Setting) -> Call:
+    def results(rows: list[list[Row]]) -> list[Any]:
+        if not rows[0]:
+            return [ACCOUNT_GONE]
+        is_contact, seen, elsewhere = rows[0][0]
+        return [KnownPresence(is_contact, seen, None if elsewhere is None else PresenceStatus(elsewhere))]
+
+    parameters = (*command.actor, command.other, setting.relay)
+    return Call([Statement("SELECT * FROM ask_presence(%s, %s, %s, %s, %s)", parameters)], results)
+
+
+# --- several relays ------------------------------------------------------------------------------------------
+
+
+def _end_session(command: commands.EndSession, setting: Setting) -> Call:
+    return _done("end_session(%s, %s)", command.user_id, setting.relay)
+
+
+def _check_sessions(command: commands.CheckSessions, setting: Setting) -> Call:
+    users, connected, presences, pushed = _columns(command.sessions, 4)
+    statement = Statement(
+        "SELECT * FROM check_sessions(%s, %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s)",
+        (setting.relay, users, connected, [each.value for each in presences], pushed, command.now),
+    )
+    return Call([statement], lambda rows: [CheckedSessions(*rows[0][0])])
+
+
+def _keep_relay(command: commands.KeepRelay, setting: Setting) -> Call:
+    statement = Statement("SELECT * FROM keep_relay(%s, %s)", (setting.relay, command.last_seen))
+    return Call([statement], lambda rows: [[GoneUser(*row) for row in rows[0]]])
+
+
+# --- upkeep --------------------------------------------------------------------------------------------------
+
+
+def _save_clock(command: commands.SaveClock, _: Setting) -> Call:
+    kept = command.snapshot
+    statement = Statement(
+        "INSERT INTO relay_time (boot, since_boot, wall, persistent) VALUES (%s, %s, %s, %s) ON CONFLICT (is_only)"
+        " DO UPDATE SET boot = excluded.boot, since_boot = excluded.since_boot, wall = excluded.wall,"
+        " persistent = excluded.persistent",
+        (kept.boot, kept.since_boot, kept.wall, kept.persistent),
+    )
+    return Call([statement], lambda _: [None])
+
+
+def _load_clock(_: commands.LoadClock, __: Setting) -> Call:
+    statement = Statement("SELECT boot, since_boot, wall, persistent FROM relay_time")
+    return Call([statement], lambda rows: [ClockSnapshot(*rows[0][0]) if rows[0] else None])
+
+
+def _save_limits(command: commands.SaveLimits, _: Setting) -> Call:
+    statement = Statement(
+        "INSERT INTO relay_limits (hash_key, times) VALUES (%b, %b) ON CONFLICT (is_only)"
+        " DO UPDATE SET hash_key = excluded.hash_key, times = excluded.times",
+        (command.limits.key, msgspec.msgpack.encode(command.limits.times)),
+    )
+    return Call([statement], lambda _: [None])
+
+
+def _take_limits(_: commands.TakeLimits, __: Setting) -> Call:
+    def results(rows: list[list[Row]]) -> list[Any]:
+        if not rows[0]:
+            return [None]
+        key, times = rows[0][0]
+        return [KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))]
+
+    return Call([Statement("DELETE FROM relay_limits RETURNING hash_key, times")], results)
+
+
+def _barrier(_: commands.Barrier, __: Setting) -> Call:
+    return Call([], lambda _: [None])
+
+
+_TOGETHER: Final[dict[Any, Callable[[Sequence[Any], Setting], Call]]] = {
+    commands.AcceptMessage: _accept,
+    commands.Acknowledge: _acknowledge,
+    commands.Confirm: _confirm,
+}
+_ALONE: Final[dict[Any, Callable[[Any, Setting], Call]]] = {
+    commands.AcknowledgeHidden: _acknowledge_hidden,
+    commands.AskPresence: _ask_presence,
+    commands.Barrier: _barrier,
+    commands.Block: _block,
+    commands.CheckSessions: _check_sessions,
+    commands.CountPreKeys: _count_prekeys,
+    commands.DeleteAccount: _delete_account,
+    commands.DeleteIdleAccount: _delete_idle,
+    commands.EndSession: _end_session,
+    commands.ExchangeKeys: _exchange_keys,
+    commands.FindDeparture: _find_departure,
+    commands.FindTypingWatchers: _find_typing_watchers,
+    commands.FindWatchers: _find_watchers,
+    commands.ForgetHandouts: _forget_handouts,
+    commands.KeepRelay: _keep_relay,
+    commands.LoadClock: _load_clock,
+    commands.LogIn: _log_in,
+    commands.PublishPreKeys: _publish,
+    commands.ReadMailbox: _read_mailbox,
+    commands.RecordActivity: _record_activity,
+    commands.RecordDeparture: _record_departure,
+    commands.SaveClock: _save_clock,
+    commands.SaveLimits: _save_limits,
+    commands.StoreReceipts: store_receipts,
+    commands.TakeLimits: _take_limits,
+    commands.Unblock: _unblock,
+}
+"""``Expire`` and ``FindIdleAccounts`` take more than a call: see ``store``."""

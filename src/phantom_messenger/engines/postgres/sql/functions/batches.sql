@@ -1,0 +1,33 @@
+-- Called first in every transaction.
+
+-- Raises an error if the database does not keep what is promised of a commit, and takes all locks of the
+-- transaction: of ids, then of mailboxes, each in one order for all relays, so that none waits for another in
+-- a circle. Items are numbered under the lock of their mailbox, so the order of numbers is the order of commits:
+-- whoever reads behind the last number that they have seen misses nothing.
+CREATE FUNCTION begin_batch(durability text, ids text[], claimed text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') OR current_setting('fsync') <> 'on' THEN
+        RAISE 'commits are not synced: synchronous_commit and fsync must be on' USING ERRCODE = 'PH001';
+    END IF;
+    IF durability = 'quorum' AND current_setting('synchronous_standby_names') = '' THEN
+        RAISE 'commits are not replicated: synchronous_standby_names is empty' USING ERRCODE = 'PH001';
+    END IF;
+    -- A space of its own: whoever chooses ids must not meet the locks of relays.
+    PERFORM pg_advisory_xact_lock(1, hashtext(id)) FROM (SELECT unnest(claimed) AS id ORDER BY 1) AS c;
+    PERFORM FROM mailboxes
+        WHERE account IN (SELECT account FROM accounts WHERE user_id = ANY (ids))
+        ORDER BY account FOR NO KEY UPDATE;
+END $$;
+
+-- The number of an account; none if it is not, or not any more, the one that a session has logged in to.
+CREATE FUNCTION current_account(id text, key text, is_unsigned boolean) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT account FROM accounts WHERE user_id = id AND public_key = key AND NOT (is_unsigned AND standing <> 2);
+$$;
+
+CREATE FUNCTION has_written(from_ bigint, to_ bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM written WHERE sender = from_ AND recipient = to_);
+$$;
+
+CREATE FUNCTION are_contacts(one bigint, other bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT has_written(one, other) AND has_written(other, one);
+$$;

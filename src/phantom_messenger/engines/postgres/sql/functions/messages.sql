@@ -1,0 +1,296 @@
+-- Commands about mailboxes. Arguments that are arrays have one element a command, or a message, in order.
+
+-- Nearly all messages are to somebody who knows the sender, and nothing stands in their way: those are stored by one
+-- statement. The others come after them one by one, as do all that stand behind one of them in the same mailbox.
+CREATE FUNCTION accept_messages(
+    ids text[], keys text[], unsigned boolean[], recipients text[], names text[], heads bytea[], tails bytea[],
+    contents bytea[], expiries bigint[], marks bigint[], conversations text[], loose boolean[], nows bigint[],
+    bounds bigint[]
+) RETURNS TABLE (outcome smallint, new_seq bigint, became_contacts boolean) LANGUAGE plpgsql AS $$
+DECLARE
+    seqs bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(ids)]);
+    n bigint;
+    seq_of bigint;
+    sender bigint;
+    mailbox bigint;
+BEGIN
+    FOR n, seq_of IN
+        WITH given AS MATERIALIZED (
+            SELECT g.n, s.account AS sender, r.account AS mailbox, g.id, g.name, g.head, g.tail, g.expires_at, g.now,
+                length(g.head) + length(g.tail) + 256 AS size,
+                r.standing <> 2 AND g.is_loose AS is_refused,
+                row_number() OVER (PARTITION BY r.account, s.account, g.name ORDER BY g.n) AS copy,
+                EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = r.account
+                    AND w.conversation = g.conversation) AS is_noted
+            FROM unnest(ids, keys, unsigned, recipients, names, heads, tails, expiries, conversations, loose, nows)
+                WITH ORDINALITY AS g (id, key, is_unsigned, recipient, name, head, tail, expires_at, conversation,
+                is_loose, now, n)
+            JOIN accounts AS s ON s.user_id = g.id AND s.public_key = g.key
+                AND NOT (g.is_unsigned AND s.standing <> 2)
+            JOIN accounts AS r ON r.user_id = g.recipient
+        ), judged AS MATERIALIZED (
+            SELECT g.*, m.seq AS base, m.messages_at_most, m.bytes_at_most,
+                row_number() OVER behind AS rank, sum(g.size) OVER behind AS total,
+                bool_and(g.is_noted AND g.copy = 1 AND NOT g.is_refused
+                    AND has_written(g.mailbox, g.sender)
+                    AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox AND i.kind = 1
+                        AND i.sender = g.id AND i.name = g.name)
+                    AND NOT EXISTS (SELECT FROM tombstones AS t WHERE t.recipient = g.mailbox AND t.sender = g.id
+                        AND t.name = g.name AND t.until > g.now)) OVER behind AS is_free
+            FROM given AS g JOIN mailboxes AS m ON m.account = g.mailbox
+            WINDOW behind AS (PARTITION BY g.mailbox ORDER BY g.n)
+        ), taken AS MATERIALIZED (
+            SELECT * FROM judged AS j WHERE j.is_free AND j.messages_at_most + j.rank <= bounds[1]
+                AND (bounds[6] IS NULL OR j.bytes_at_most + j.total <= bounds[6])
+        ), put AS (
+            INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, text)
+            SELECT t.mailbox, t.base + t.rank, 1, t.id, t.name, t.now, t.expires_at,
+                t.head || convert_to((t.base + t.rank)::text, 'UTF8') || t.tail FROM taken AS t
+        ), counted AS (
+            UPDATE mailboxes AS m SET seq = m.seq + c.count, messages_at_most = m.messages_at_most + c.count,
+                bytes_at_most = m.bytes_at_most + c.size
+            FROM (SELECT t.mailbox, count(*) AS count, sum(t.size) AS size FROM taken AS t GROUP BY 1) AS c
+            WHERE m.account = c.mailbox
+        )
+        SELECT t.n, t.base + t.rank FROM taken AS t
+    LOOP
+        seqs[n] := seq_of;
+    END LOOP;
+    FOR n IN 1..cardinality(ids) LOOP
+        became_contacts := false;
+        new_seq := seqs[n];
+        outcome := 0;
+        IF new_seq IS NULL THEN
+            sender := current_account(ids[n], keys[n], unsigned[n]);
+            IF sender IS NULL THEN
+                outcome := 6;
+            ELSE
+                SELECT s.outcome, s.new_seq, s.mailbox INTO outcome, new_seq, mailbox FROM send_item(sender, ids[n],
+                    recipients[n], 1::smallint, names[n], heads[n], tails[n], contents[n], expiries[n], marks[n],
+                    loose[n], nows[n], bounds) AS s;
+                IF outcome = 0 THEN
+                    became_contacts := record_written(sender, ids[n], mailbox, recipients[n], conversations[n]);
+                END IF;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- Delete messages that their recipients have received, read or burned, and leave receipts for their senders.
+-- One element of owners, keys and unsigned a command; commands[n] says whose message n is. Returns for each message
+-- that is news its number, when it was stored and was to expire (none if it did not wait), and the receipt's seq; and
+-- the negative number of each command whose owner is gone.
+CREATE FUNCTION acknowledge(
+    owners text[], keys text[], unsigned boolean[], commands integer[], senders text[], names text[],
+    are_delivered boolean[], notify boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[]
+) RETURNS TABLE (number integer, stored_at bigint, expires_at bigint, receipt_seq bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    accounts_of bigint[];
+    news integer[];
+    stored bigint[];
+    expiry bigint[];
+    seqs bigint[] := array_fill(NULL::bigint, ARRAY[greatest(cardinality(names), 1)]);
+    n integer;
+BEGIN
+    SELECT array_agg(a.account ORDER BY o.n) INTO accounts_of
+        FROM unnest(owners, keys, unsigned) WITH ORDINALITY AS o (id, key, is_unsigned, n)
+        LEFT JOIN accounts AS a ON a.user_id = o.id AND a.public_key = o.key
+            AND NOT (o.is_unsigned AND a.standing <> 2);
+    RETURN QUERY SELECT -o.n::integer, NULL::bigint, NULL::bigint, NULL::bigint
+        FROM unnest(accounts_of) WITH ORDINALITY AS o (account, n) WHERE o.account IS NULL;
+    WITH given AS MATERIALIZED (
+        SELECT g.n, accounts_of[g.command] AS owner, g.sender, g.name, g.is_delivered, g.now
+        FROM unnest(commands, senders, names, are_delivered, nows)
+            WITH ORDINALITY AS g (command, sender, name, is_delivered, now, n)
+        WHERE accounts_of[g.command] IS NOT NULL
+    ), gone AS (
+        DELETE FROM items AS i USING (
+            SELECT DISTINCT ON (g.owner, g.sender, g.name) g.* FROM given AS g ORDER BY g.owner, g.sender, g.name, g.n
+        ) AS g
+        WHERE i.recipient = g.owner AND i.kind = 1 AND i.sender = g.sender AND i.name = g.name
+        RETURNING g.n, g.owner, g.sender, g.name, g.now, i.stored_at, i.expires_at
+    ), remembered AS (
+        INSERT INTO tombstones (recipient, sender, name, until)
+            SELECT g.owner, g.sender, g.name, g.now + 600000 FROM gone AS g
+            ON CONFLICT (recipient, sender, name) DO UPDATE SET until = excluded.until
+    )
+    SELECT array_agg(g.n ORDER BY g.n), array_agg(d.stored_at ORDER BY g.n), array_agg(d.expires_at ORDER BY g.n)
+        INTO news, stored, expiry
+        FROM given AS g LEFT JOIN gone AS d USING (n) WHERE d.n IS NOT NULL OR NOT g.is_delivered;
+    IF news IS NULL THEN
+        RETURN;
+    END IF;
+    FOR n, receipt_seq IN SELECT * FROM leave_receipts(
+        ARRAY(SELECT u FROM unnest(news) AS u WHERE notify[u] ORDER BY u), accounts_of, owners, commands, senders,
+        names, are_delivered, heads, tails, nows, bounds)
+    LOOP
+        seqs[n] := receipt_seq;
+    END LOOP;
+    RETURN QUERY SELECT u.n, u.stored_at, u.expires_at, seqs[u.n] FROM unnest(news, stored, expiry)
+        AS u (n, stored_at, expires_at);
+END $$;
+
+-- Receipts for those of the senders who may learn the status of their messages: the number and the seq of each. As
+-- in accept_messages, those in whose way nothing stands are stored by one statement.
+CREATE FUNCTION leave_receipts(
+    wanted integer[], accounts_of bigint[], owners text[], commands integer[], senders text[], names text[],
+    are_delivered boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[]
+) RETURNS TABLE (n integer, seq bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n, seq IN
+        WITH given AS MATERIALIZED (
+            SELECT g.n::integer AS n, accounts_of[g.command] AS owner, owners[g.command] AS owner_id,
+                s.account AS mailbox, g.name, g.head, g.tail, g.now, length(g.head) + length(g.tail) + 256 AS size
+            FROM unnest(commands, senders, names, heads, tails, nows)
+                WITH ORDINALITY AS g (command, sender, name, head, tail, now, n)
+            JOIN accounts AS s ON s.user_id = g.sender
+            WHERE g.n = ANY (wanted) AND are_contacts(accounts_of[g.command], s.account)
+        ), judged AS MATERIALIZED (
+            SELECT g.*, m.seq AS base, m.bytes_at_most, row_number() OVER behind AS rank,
+                sum(g.size) OVER behind AS total,
+                bool_and(c.copy = 1 AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox
+                    AND i.kind = 2 AND i.sender = g.owner_id AND i.name = g.name)
+                    AND (SELECT count(*) FROM items AS i WHERE i.recipient = g.mailbox AND i.kind = 2
+                        AND i.sender = g.owner_id) + c.rank_of_pair <= bounds[5]) OVER behind AS is_free
+            FROM (SELECT g.n, row_number() OVER (PARTITION BY g.mailbox, g.owner, g.name ORDER BY g.n) AS copy,
+                row_number() OVER (PARTITION BY g.mailbox, g.owner ORDER BY g.n) AS rank_of_pair FROM given AS g) AS c
+            JOIN given AS g USING (n) JOIN mailboxes AS m ON m.account = g.mailbox
+            WINDOW behind AS (PARTITION BY g.mailbox ORDER BY g.n)
+        ), taken AS MATERIALIZED (
+            SELECT * FROM judged AS j
+                WHERE j.is_free AND (bounds[6] IS NULL OR j.bytes_at_most + j.total <= bounds[6])
+        ), put AS (
+            INSERT INTO items (recipient, seq, kind, sender, name, stored_at, text)
+            SELECT t.mailbox, t.base + t.rank, 2, t.owner_id, t.name, t.now,
+                t.head || convert_to((t.base + t.rank)::text, 'UTF8') || t.tail FROM taken AS t
+        ), counted AS (
+            UPDATE mailboxes AS m SET seq = m.seq + c.count, bytes_at_most = m.bytes_at_most + c.size
+            FROM (SELECT t.mailbox, count(*) AS count, sum(t.size) AS size FROM taken AS t GROUP BY 1) AS c
+            WHERE m.account = c.mailbox
+        )
+        SELECT j.n, CASE WHEN t.n IS NOT NULL THEN j.base + j.rank END
+            FROM judged AS j LEFT JOIN taken AS t USING (n) ORDER BY j.n
+    LOOP
+        IF seq IS NULL THEN
+            seq := leave_receipt(accounts_of[commands[n]], owners[commands[n]], senders[n], names[n],
+                are_delivered[n], heads[n], tails[n], nows[n], bounds);
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- A receipt for the sender of a message, if they may learn its status; its seq, or none. What waits already says as
+-- much as "delivered", or more.
+CREATE FUNCTION leave_receipt(
+    owner bigint, owner_id text, sender_id text, message text, is_delivered boolean, head bytea, tail bytea,
+    now bigint, bounds bigint[]
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    mailbox bigint;
+BEGIN
+    SELECT account INTO mailbox FROM accounts WHERE user_id = sender_id;
+    IF mailbox IS NULL OR NOT are_contacts(owner, mailbox) THEN
+        RETURN NULL;
+    END IF;
+    RETURN (SELECT new_seq FROM add_item(mailbox, 2::smallint, owner_id, message, head, tail, NULL, NULL, NULL, true,
+        NOT is_delivered, now, bounds));
+END $$;
+
+-- Who may learn what has become of their messages.
+CREATE FUNCTION may_see_delivery(owner_id text, sender_ids text[]) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    SELECT s.user_id FROM accounts AS s, accounts AS o
+        WHERE s.user_id = ANY (sender_ids) AND o.user_id = owner_id AND are_contacts(o.account, s.account);
+$$;
+
+CREATE FUNCTION store_receipts(
+    owner_id text, senders text[], names text[], are_delivered boolean[], heads bytea[], tails bytea[], now bigint,
+    bounds bigint[]
+) RETURNS SETOF bigint LANGUAGE sql AS $$
+    SELECT leave_receipt((SELECT account FROM accounts WHERE user_id = owner_id), owner_id, m.sender, m.name,
+        m.is_delivered, m.head, m.tail, now, bounds)
+    FROM unnest(senders, names, are_delivered, heads, tails) WITH ORDINALITY
+        AS m (sender, name, is_delivered, head, tail, number) ORDER BY m.number;
+$$;
+
+-- Delete receipts and key exchanges by their numbers; a message is left alone. Returns which owners are gone.
+CREATE FUNCTION confirm(
+    owners text[], keys text[], unsigned boolean[], commands integer[], seqs bigint[]
+) RETURNS SETOF integer LANGUAGE sql AS $$
+    WITH owner AS MATERIALIZED (
+        SELECT o.n, a.account FROM unnest(owners, keys, unsigned) WITH ORDINALITY AS o (id, key, is_unsigned, n)
+        LEFT JOIN accounts AS a ON a.user_id = o.id AND a.public_key = o.key
+            AND NOT (o.is_unsigned AND a.standing <> 2)
+    ), gone AS (
+        DELETE FROM items AS i USING unnest(commands, seqs) AS s (command, seq) JOIN owner AS o ON o.n = s.command
+        WHERE i.recipient = o.account AND i.seq = s.seq AND i.kind <> 1
+    )
+    SELECT o.n::integer FROM owner AS o WHERE o.account IS NULL;
+$$;
+
+-- Unexpired items behind a seq, at least one if there is any, about so many bytes. The last row has no seq: its kind
+-- is 1 if there is nothing behind them, and -1 if the account is gone.
+CREATE FUNCTION read_mailbox(
+    owner_id text, key text, is_unsigned boolean, behind bigint, max_bytes bigint, now bigint
+) RETURNS TABLE (seq bigint, kind smallint, sender text, name text, text bytea, expires_at bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    owner bigint := current_account(owner_id, key, is_unsigned);
+    room bigint := max_bytes;
+    is_complete boolean := true;
+BEGIN
+    IF owner IS NOT NULL THEN
+        FOR seq, kind, sender, name, text, expires_at IN
+            SELECT i.seq, i.kind, i.sender, i.name, i.text, i.expires_at FROM items AS i
+            WHERE i.recipient = owner AND i.seq > behind AND (i.expires_at IS NULL OR i.expires_at > now)
+            ORDER BY i.seq
+        LOOP
+            IF room <= 0 THEN
+                is_complete := false;
+                EXIT;
+            END IF;
+            room := room - length(text);
+            RETURN NEXT;
+        END LOOP;
+    END IF;
+    seq := NULL;
+    kind := CASE WHEN owner IS NULL THEN -1 WHEN is_complete THEN 1 ELSE 0 END;
+    RETURN NEXT;
+END $$;
+
+-- Which items have expired: at most most of them, about 1 MiB. Their mailboxes and their senders' are to be locked.
+CREATE FUNCTION find_expired(stored_before bigint, most integer, now bigint)
+RETURNS TABLE (recipient bigint, seq bigint, recipient_id text, sender text) LANGUAGE sql STABLE AS $$
+    WITH expired AS (
+        (SELECT i.recipient, i.seq, i.sender, length(i.text) AS size, i.expires_at AS at FROM items AS i
+            WHERE i.expires_at <= now ORDER BY i.expires_at LIMIT most)
+        UNION ALL
+        (SELECT i.recipient, i.seq, i.sender, length(i.text), i.stored_at FROM items AS i
+            WHERE i.stored_at <= stored_before AND NOT EXISTS (SELECT FROM items AS e WHERE e.expires_at <= now)
+            ORDER BY i.stored_at LIMIT most)
+    ), summed AS (
+        SELECT e.*, sum(e.size) OVER (ORDER BY e.at, e.recipient, e.seq) - e.size AS before FROM expired AS e
+    )
+    SELECT s.recipient, s.seq, a.user_id, s.sender FROM summed AS s JOIN accounts AS a ON a.account = s.recipient
+        WHERE s.before < 1048576 ORDER BY s.at, s.recipient, s.seq;
+$$;
+
+-- Delete what find_expired has found, as far as it is still there.
+CREATE FUNCTION delete_expired(recipients bigint[], seqs bigint[], now bigint)
+RETURNS TABLE (kind smallint, sender text, name text, recipient_id text) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n IN 1..cardinality(seqs) LOOP
+        DELETE FROM items AS i WHERE i.recipient = recipients[n] AND i.seq = seqs[n]
+            RETURNING i.kind, i.sender, i.name INTO kind, sender, name;
+        CONTINUE WHEN NOT FOUND;
+        IF kind = 1 THEN
+            PERFORM add_tombstone(recipients[n], sender, name, now);
+        END IF;
+        SELECT user_id INTO recipient_id FROM accounts WHERE account = recipients[n];
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION forget_tombstones(now bigint) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM tombstones WHERE until <= now;
+$$;

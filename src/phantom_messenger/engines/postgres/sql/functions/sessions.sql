@@ -1,0 +1,93 @@
+-- Several relays on one store: which of them a user is connected to, and which of them are alive.
+
+-- Note where a user is connected now. Returns whether a newer connection is elsewhere; if not, what contacts believe
+-- of the user from there, and what connected contacts at other relays show.
+CREATE FUNCTION begin_session(
+    owner bigint, own_relay text, own_connected_at bigint, shown text,
+    OUT is_older boolean, OUT seen_as text, OUT others text[], OUT show text[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    before sessions%ROWTYPE;
+BEGIN
+    INSERT INTO relays (relay, seen_at) VALUES (own_relay, clock_timestamp()) ON CONFLICT DO NOTHING;
+    SELECT s.* INTO before FROM sessions AS s JOIN relays USING (relay) WHERE s.account = owner AND s.relay <> own_relay;
+    is_older := FOUND AND NOT before.has_ended AND before.connected_at > own_connected_at;
+    IF is_older THEN
+        RETURN;
+    END IF;
+    seen_as := CASE WHEN before.absence_seen THEN 'offline' ELSE coalesce(before.presence, 'offline') END;
+    INSERT INTO sessions (account, relay, connected_at, presence) VALUES (owner, own_relay, own_connected_at, shown)
+        ON CONFLICT (account) DO UPDATE SET relay = excluded.relay, connected_at = excluded.connected_at,
+        presence = excluded.presence, has_ended = false, absence_seen = false;
+    SELECT array_agg(e.id), array_agg(e.presence) INTO others, show FROM (
+        SELECT a.user_id AS id, see_elsewhere(a.account, own_relay) AS presence
+        FROM unnest(contacts_of(owner)) AS c (id) JOIN accounts AS a ON a.user_id = c.id) AS e
+        WHERE e.presence IS NOT NULL;
+END $$;
+
+-- A session has ended; what contacts see of it stays until find_departure.
+CREATE FUNCTION leave_session(id text, own_relay text) RETURNS void LANGUAGE sql AS $$
+    UPDATE sessions AS s SET has_ended = true FROM accounts AS a
+        WHERE a.user_id = id AND s.account = a.account AND s.relay = own_relay;
+$$;
+
+-- A session has ended of which nobody knew.
+CREATE FUNCTION end_session(id text, own_relay text) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM sessions AS s USING accounts AS a
+        WHERE a.user_id = id AND s.account = a.account AND s.relay = own_relay;
+$$;
+
+-- Compare what a relay knows of its sessions with what is written down, which may have been lost. Returns who is at
+-- another relay with a newer connection, and for whom there is mail that was not sent.
+CREATE FUNCTION check_sessions(
+    own_relay text, ids text[], connected bigint[], shown text[], pushed bigint[], now bigint,
+    OUT replaced text[], OUT behind text[]
+) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO relays (relay, seen_at) VALUES (own_relay, clock_timestamp()) ON CONFLICT DO NOTHING;
+    INSERT INTO sessions AS s (account, relay, connected_at, presence)
+        SELECT a.account, own_relay, o.connected_at, o.presence
+        FROM unnest(ids, connected, shown) AS o (id, connected_at, presence) JOIN accounts AS a ON a.user_id = o.id
+        WHERE NOT EXISTS (SELECT FROM sessions AS e WHERE e.account = a.account
+            AND (e.relay = own_relay OR e.connected_at >= o.connected_at))
+        ORDER BY a.account
+        ON CONFLICT (account) DO UPDATE SET relay = excluded.relay, connected_at = excluded.connected_at,
+            presence = excluded.presence, has_ended = false, absence_seen = false
+            WHERE s.connected_at < excluded.connected_at;
+    UPDATE sessions AS s SET presence = o.presence, has_ended = false
+        FROM unnest(ids, shown) AS o (id, presence) JOIN accounts AS a ON a.user_id = o.id
+        WHERE s.account = a.account AND s.relay = own_relay AND (s.presence <> o.presence OR s.has_ended);
+    UPDATE accounts SET active_on = now / 86400000 WHERE user_id = ANY (ids) AND active_on <> now / 86400000;
+    SELECT coalesce(array_agg(o.id) FILTER (WHERE s.relay <> own_relay), '{}'), coalesce(array_agg(o.id) FILTER (WHERE
+            o.pushed < m.seq AND EXISTS (SELECT FROM items AS i WHERE i.recipient = a.account AND i.seq > o.pushed
+                AND (i.expires_at IS NULL OR i.expires_at > now))), '{}')
+        INTO replaced, behind
+        FROM unnest(ids, pushed) AS o (id, pushed) JOIN accounts AS a ON a.user_id = o.id
+        JOIN mailboxes AS m USING (account) JOIN sessions AS s USING (account);
+END $$;
+
+-- This relay is alive. Those that have not said so for 15 seconds are not: returns whom they had, once.
+CREATE FUNCTION keep_relay(own_relay text, seen bigint)
+RETURNS TABLE (id text, contacts text[], last_seen_at bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    was_away boolean := EXISTS (SELECT FROM relays AS r
+        WHERE r.relay = own_relay AND r.seen_at < clock_timestamp() - interval '10 seconds');
+BEGIN
+    INSERT INTO relays (relay, seen_at) VALUES (own_relay, clock_timestamp())
+        ON CONFLICT (relay) DO UPDATE SET seen_at = excluded.seen_at;
+    IF was_away THEN    -- as the others may have been, for the same reason: they come back in a moment
+        RETURN;
+    END IF;
+    DELETE FROM relays WHERE relay IN (SELECT relay FROM relays WHERE relay <> own_relay
+        AND seen_at < clock_timestamp() - interval '15 seconds' FOR UPDATE SKIP LOCKED);
+    RETURN QUERY
+        WITH lost AS (
+            DELETE FROM sessions AS s WHERE s.account IN (SELECT l.account FROM sessions AS l
+                WHERE NOT EXISTS (SELECT FROM relays AS r WHERE r.relay = l.relay) FOR UPDATE SKIP LOCKED)
+            RETURNING s.account, s.presence, s.has_ended
+        ), seen_last AS (
+            UPDATE accounts AS a SET last_seen = CASE WHEN l.has_ended THEN a.last_seen ELSE seen END FROM lost AS l
+            WHERE a.account = l.account AND l.presence <> 'offline' RETURNING a.account, a.user_id, a.last_seen
+        )
+        SELECT u.user_id, contacts_of(u.account), coalesce(u.last_seen, seen) FROM seen_last AS u;
+END $$;

@@ -1,0 +1,335 @@
+"""The store on PostgreSQL: a batch of commands is one transaction, and one round trip.
+
+The database may be a single server or one that keeps what is committed on other servers too; ``Durability`` says which,
+and each transaction makes sure of it. What the relay is told is committed has been: if the answer to a commit does not
+come, or comes with a warning, the commands of the batch have failed, and their clients send again, under the same ids.
+"""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
+from phantom_messenger.engines.errors import StoreUnusable
+from phantom_messenger.engines.postgres import calls, schema
+from phantom_messenger.engines.postgres.batches import Group, grouped, users_of
+from phantom_messenger.engines.postgres.calls import Row, Statement
+from phantom_messenger.engines.postgres.connect import NOT_KEPT, Durability, connect, unusable
+from phantom_messenger.engines.postgres.erasure import Erasure
+from phantom_messenger.engines.postgres.watchdog import Watchdog
+from phantom_messenger.relay import commands
+from phantom_messenger.relay.commands import AnyCommand, CommandFailed, Expired, IdleAccounts, StoreReceipts
+from phantom_messenger.relay.records import ItemKind
+from phantom_messenger.wire.frames import Status
+
+MAX_BATCH: Final = 512
+"""Commands in one transaction."""
+
+_DIAL_SECONDS: Final = 1.0
+"""Between two attempts to connect; commands fail at once meanwhile."""
+
+_ATTEMPTS: Final = 5
+"""At a transaction that was in the way of another one."""
+
+_OLDEST_SERVER: Final = 150_000
+_SESSION: Final = {
+    "client_encoding": "UTF8",
+    "idle_in_transaction_session_timeout": "10s",
+    "jit": "off",
+    "lock_timeout": "10s",
+    "statement_timeout": "30s",
+    "synchronous_commit": "on",
+    "tcp_keepalives_count": "3",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_user_timeout": "20s",
+}
+_AGAIN: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_LATER: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.InsufficientResources,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
+
+
+class _NotKept(Exception):
+    """A commit came back with a warning: it may not be on the standbys."""
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database; see ``relay.ports`` for the contract.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``; several hosts with commas between them.
+        durability: what a commit means.
+        mailbox_bytes: of one mailbox, about; None if that is not limited.
+
+    Raises:
+        StoreError: the database cannot be reached or used.
+    """
+
+    def __init__(
+        self, url: str, *, durability: Durability = Durability.SINGLE, mailbox_bytes: int | None = None
+    ) -> None:
+        self._url = url
+        self._durability = durability
+        self._mailbox_bytes = mailbox_bytes
+        self._relay = secrets.token_hex(8)
+        self._warnings: list[str] = []
+        self._looked_up_to = (0, 0)
+        self._erasure = Erasure(url)
+        self._watchdog = Watchdog()
+        self._dial_at = time.monotonic()
+        self._is_failing = False
+        self._ms_a_command = 0.1
+        try:
+            self._connection: psycopg.Connection[Row] | None = self._connect()
+        except (psycopg.Error, schema.NewerSchema) as error:
+            raise unusable(error, url) from None
+
+    def time(self) -> ClockSnapshot:
+        """Now, on the clock of the database: all relays on it count persistent time from there."""
+        assert self._connection is not None  # noqa: S101 - it has just been made
+        before = since_boot_ms()
+        row = self._connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+        assert row is not None  # noqa: S101 - a query without a condition
+        between = (before + since_boot_ms()) // 2
+        return ClockSnapshot(boot_id(), between, int(row[0]), int(row[0]))
+
+    @property
+    def is_out_of_space(self) -> bool:
+        """See ``relay.ports.Store``."""
+        return self._is_failing
+
+    def _connect(self) -> "psycopg.Connection[Row]":
+        connection = connect(self._url)
+        try:
+            if connection.info.server_version < _OLDEST_SERVER:
+                raise StoreUnusable(
+                    f"the server of --store is PostgreSQL {connection.info.server_version // 10_000}, which is too old;"
+                    " use version 15 or newer"
+                )
+            for name, value in _SESSION.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            schema.install(connection)
+            connection.execute(
+                sql.SQL("SET search_path = {}, {}").format(
+                    sql.Identifier(schema.functions_schema()), sql.Identifier(schema.TABLES)
+                )
+            )
+            connection.execute("SELECT begin_batch(%s, '{}', '{}')", (self._durability,))
+        except BaseException:
+            connection.close()
+            raise
+        connection.prepare_threshold = 0
+        connection.add_notice_handler(self._notice)
+        return connection
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self._warnings.append(diagnostic.sqlstate or "")
+
+    def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:
+        """See ``relay.ports.Store``."""
+        results: list[Any] = []
+        deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
+        while len(results) < len(commands):
+            begun = time.monotonic()
+            count = MAX_BATCH if deadline is None else max(1, int((deadline - begun) * 1_000 / self._ms_a_command))
+            batch = commands[len(results) : len(results) + min(count, MAX_BATCH)]
+            results += self._run_batch(batch)
+            if self._is_failing:  # the database is away: so it is for the others
+                rest = len(commands) - len(results)
+                return results + [results[-1]] * rest if isinstance(results[-1], CommandFailed) else results
+            taken = (time.monotonic() - begun) * 1_000 / len(batch)
+            self._ms_a_command += (taken - self._ms_a_command) / 8
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        return results
+
+    def scrub(self) -> bool:
+        """See ``relay.ports.Store``."""
+        self._erasure.begin()
+        return True
+
+    def erase(self) -> None:
+        """Have deleted messages leave the files of the database, as ``scrub`` does beside, and wait for it."""
+        self._erasure.run()
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        self._watchdog.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # --- transactions ---------------------------------------------------------------------
+
+    def _run_batch(self, batch: Sequence[AnyCommand]) -> list[Any]:
+        """Run commands as one transaction, or each as its own if one of them fails."""
+        results: list[Any] = []
+        for part in _parts(batch):
+            results += self._run_part(part)
+        return results
+
+    def _run_part(self, part: Sequence[AnyCommand]) -> list[Any]:
+        try:
+            results = self._transact(part)
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing counts as stored
+            failed = self._failed(error)
+            if failed.is_out_of_space or len(part) == 1:
+                return [failed] * len(part)
+            return [result for one in part for result in self._run_part([one])]
+        self._is_failing = False
+        return results
+
+    def _failed(self, error: Exception) -> CommandFailed:
+        is_later = isinstance(error, (*_LATER, _NotKept)) or getattr(error, "sqlstate", None) == NOT_KEPT
+        if is_later:
+            self._is_failing = True
+        if self._connection is not None and self._connection.broken:
+            self._disconnect()
+        return CommandFailed(error, is_out_of_space=is_later)
+
+    def _transact(self, batch: Sequence[AnyCommand]) -> list[Any]:
+        if self._connection is None:
+            if time.monotonic() < self._dial_at:
+                raise psycopg.OperationalError("the database was not there a moment ago")
+            self._dial_at = time.monotonic() + _DIAL_SECONDS
+            self._connection = self._connect()
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._watchdog.over(self._connection):
+                    return self._transact_once(self._connection, batch)
+            except _AGAIN:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def _transact_once(self, connection: "psycopg.Connection[Row]", part: Sequence[AnyCommand]) -> list[Any]:
+        match part[0]:
+            case commands.Expire() as command:
+                return [self._expire(connection, command)]
+            case commands.FindIdleAccounts() as command:
+                return [self._find_idle(connection, command)]
+            case _:
+                return self._run_groups(connection, grouped(part))
+
+    def _run_groups(self, connection: "psycopg.Connection[Row]", groups: Sequence[Group]) -> list[Any]:
+        planned = [calls.call(group.kind, group.members, self._setting) for group in groups]
+        begin = self._begin(command for group in groups for command in group.members)
+        answers = self._in_one_transaction(
+            connection, [begin, *(statement for each in planned for statement in each.statements)]
+        )[1:]
+        results: list[Any] = [None] * sum(len(group.members) for group in groups)
+        for group, each in zip(groups, planned, strict=True):
+            own, answers = answers[: len(each.statements)], answers[len(each.statements) :]
+            for position, result in zip(group.positions, each.results(own), strict=True):
+                results[position] = result
+        return results
+
+    @property
+    def _setting(self) -> calls.Setting:
+        return calls.Setting(self._relay, calls.bounds(self._mailbox_bytes))
+
+    def _begin(self, some: Any) -> Statement:
+        users: set[str] = set()
+        claimed: set[str] = set()
+        for command in some:
+            found = users_of(command) or set()
+            users |= found
+            if isinstance(command, commands.LogIn):
+                claimed |= found
+        return Statement(
+            "SELECT begin_batch(%s, %s::text[], %s::text[])", (self._durability, list(users), sorted(claimed))
+        )
+
+    def _in_one_transaction(
+        self, connection: "psycopg.Connection[Row]", statements: Sequence[Statement]
+    ) -> list[list[Row]]:
+        """Run statements in one round trip; the rows of each, once they are committed."""
+        self._warnings.clear()
+        try:
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                cursors = [connection.execute(one.query, one.parameters, binary=True) for one in statements]
+                end = connection.execute("COMMIT")
+                after = connection.execute("SELECT current_setting('synchronous_standby_names')")
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+            raise
+        if end.statusmessage != "COMMIT" or self._warnings or not self._is_kept(after.fetchone()):
+            raise _NotKept
+        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+    def _is_kept(self, names: Row | None) -> bool:
+        """Whether standbys were waited for: who waits is let go, without a word, when their names are taken away."""
+        return self._durability is Durability.SINGLE or bool(names and names[0])
+
+    # --- commands that take more than one round trip --------------------------------------
+
+    def _expire(self, connection: "psycopg.Connection[Row]", command: commands.Expire) -> Expired:
+        found = connection.execute(
+            "SELECT * FROM find_expired(%s, %s, %s)", (command.stored_before, command.limit, command.now)
+        ).fetchall()
+        connection.execute("SELECT forget_tombstones(%s)", (command.now,))
+        if not found:
+            return Expired(0, [])
+        users = {user for row in found for user in row[2:]}
+        receipts: list[Any] = []
+        self._warnings.clear()
+        with connection.transaction():
+            connection.execute("SELECT begin_batch(%s, %s::text[], '{}')", (self._durability, list(users)))
+            gone = connection.execute(
+                "SELECT * FROM delete_expired(%s::bigint[], %s::bigint[], %s)",
+                ([row[0] for row in found], [row[1] for row in found], command.now),
+            ).fetchall()
+            for kind, sender, name, recipient in gone:
+                if kind == ItemKind.MESSAGE:
+                    outcome = commands.MessageName(sender, name), Status.EXPIRED
+                    call = calls.store_receipts(
+                        StoreReceipts(
+                            recipient=recipient, outcomes=[outcome], wall_ms=command.wall_ms, now=command.now
+                        ),
+                        self._setting,
+                    )
+                    [statement] = call.statements
+                    rows = connection.execute(statement.query, statement.parameters, binary=True).fetchall()
+                    receipts += call.results([rows])[0]
+        after = connection.execute("SELECT current_setting('synchronous_standby_names')").fetchone()
+        if self._warnings or not self._is_kept(after):
+            raise _NotKept
+        return Expired(len(gone), receipts)
+
+    def _find_idle(self, connection: "psycopg.Connection[Row]", command: commands.FindIdleAccounts) -> IdleAccounts:
+        rows = connection.execute(
+            "SELECT * FROM find_idle_accounts(%s, %s, %s, %s)",
+            (command.active_before // calls.DAY_MS, *self._looked_up_to, command.limit),
+        ).fetchall()
+        is_whole = len(rows) < command.limit
+        self._looked_up_to = (0, 0) if is_whole else rows[-1][1:3]
+        return IdleAccounts([row[0] for row in rows if not row[3]], not is_whole)
+
+
+def _parts(batch: Sequence[AnyCommand]) -> list[list[AnyCommand]]:
+    """The transactions of a batch; what takes more than one round trip is a transaction of its own."""
+    parts: list[list[AnyCommand]] = []
+    is_open = False
+    for command in batch:
+        is_alone = isinstance(command, commands.Expire | commands.FindIdleAccounts)
+        if is_open and not is_alone:
+            parts[-1].append(command)
+        else:
+            parts.append([command])
+        is_open = not is_alone
+    return parts

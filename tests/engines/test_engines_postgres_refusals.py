@@ -1,0 +1,221 @@
+"""A database that cannot be used is one sentence that says what to do; one that goes away is a pause."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from phantom_messenger.engines.errors import StoreError
+from phantom_messenger.engines.postgres import Durability, PostgresStore, durability_of, watchdog
+from phantom_messenger.engines.postgres import store as stores
+from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed
+from support.postgres_server import PostgresServer
+from support.store_user import StoreUser
+
+
+@pytest.fixture
+def url(postgres: PostgresServer, template: str) -> Iterator[str]:
+    made = postgres.make_database(template)
+    yield made
+    postgres.drop_database(made)
+
+
+def run(url: str, query: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(query.encode())
+
+
+def rows(url: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def is_away(store: PostgresStore) -> bool:
+    return store.is_out_of_space
+
+
+def refusal(url: str, durability: Durability = Durability.SINGLE) -> str:
+    with pytest.raises(StoreError) as found:
+        PostgresStore(url, durability=durability)
+    text = str(found.value)
+    assert "\n" not in text
+    assert "secret" not in text
+    return text
+
+
+# --- at the start -----------------------------------------------------------------
+
+
+def test_no_server_is_there() -> None:
+    assert "cannot reach the database 'phantom' at 127.0.0.1" in refusal("postgresql://me:secret@127.0.0.1:1/phantom")
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:secret@[/phantom", "postgresql://me@a.test/phantom?colour=red"])
+def test_url_is_none(url: str) -> None:
+    assert refusal(url).startswith("--store is no PostgreSQL URL; write it like ")
+
+
+def test_sign_that_must_be_escaped_is_not_shown() -> None:
+    text = refusal("postgresql://me:p@ssecret@127.0.0.1:1/phantom")
+    assert "write @ as %40" in text
+
+
+@pytest.mark.parametrize("what", ["database", "user"])
+def test_database_or_user_is_not_there(postgres: PostgresServer, what: str) -> None:
+    url = postgres.url("nothing") if what == "database" else postgres.url("postgres").replace("phantom@", "nobody@")
+    assert "does not exist; make them" in refusal(url)
+
+
+def test_user_may_not_make_tables(postgres: PostgresServer) -> None:
+    url = postgres.make_database()
+    run(url, "DROP ROLE IF EXISTS guest")
+    run(url, "CREATE ROLE guest LOGIN")
+    assert "GRANT CREATE ON DATABASE" in refusal(url.replace("phantom@", "guest@"))
+    postgres.drop_database(url)
+
+
+def test_tables_are_of_a_newer_version(url: str) -> None:
+    run(url, "INSERT INTO phantom.migrations VALUES (99)")
+    assert "newer version of Phantom Messenger" in refusal(url)
+
+
+def test_database_takes_no_writes(url: str) -> None:
+    run(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+    assert "takes no writes" in refusal(url)
+
+
+def test_server_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_OLDEST_SERVER", 990_000)
+    assert "is too old; use version 15 or newer" in refusal(url)
+
+
+def test_quorum_needs_standbys(url: str) -> None:
+    assert "does not keep what --durability says: commits are not replicated" in refusal(url, Durability.QUORUM)
+
+
+def test_several_hosts_are_for_a_quorum() -> None:
+    assert durability_of("postgresql://a.test/phantom") is Durability.SINGLE
+    assert durability_of("postgresql://a.test,b.test/phantom") is Durability.QUORUM
+
+
+# --- while it runs ----------------------------------------------------------------
+
+
+def test_nothing_is_accepted_that_is_not_synced(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control: whoever lets commits return early is refused in the transaction itself."""
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    store.close()
+    monkeypatch.setitem(stores._SESSION, "synchronous_commit", "off")
+    assert "commits are not synced" in refusal(url)
+    monkeypatch.undo()
+    store = PostgresStore(url)
+    assert store._connection is not None
+    store._connection.execute("SET synchronous_commit = off")
+    [failed] = store.run([alice.message(bob, "m")])
+    assert isinstance(failed, CommandFailed)
+    store.close()
+    again = PostgresStore(url)
+    bob.store = again
+    assert bob.names() == []
+    again.close()
+
+
+def test_warning_of_a_commit_is_no_acceptance(url: str) -> None:
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    assert store._connection is not None
+    store._connection.execute(
+        "CREATE FUNCTION pg_temp.warn() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE WARNING 'canceling wait for synchronous replication'; RETURN NULL; END$$"
+    )
+    store._connection.execute(
+        "CREATE CONSTRAINT TRIGGER warn AFTER UPDATE ON phantom.mailboxes DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION pg_temp.warn()"
+    )
+    [failed] = store.run([alice.message(bob, "m")])
+    assert isinstance(failed, CommandFailed)
+    assert failed.is_out_of_space, "it is to be sent again"
+    store._connection.execute("DROP TRIGGER warn ON phantom.mailboxes")
+    assert store.run([alice.message(bob, "m")]) == [AppendRefusal.DUPLICATE]
+    store.close()
+
+
+def test_connection_that_is_cut_is_a_pause(url: str) -> None:
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    assert store._connection is not None
+    run(url, f"SELECT pg_terminate_backend({store._connection.info.backend_pid})")
+    failures = store.run([alice.message(bob, "1"), Barrier()])
+    assert all(isinstance(failed, CommandFailed) and failed.is_out_of_space for failed in failures)
+    assert is_away(store)
+    while not isinstance(again := store.run([alice.message(bob, "1")])[0], Accepted):
+        assert isinstance(again, CommandFailed), "it is tried once a second"
+        time.sleep(0.1)
+    assert not is_away(store)
+    assert bob.names() == ["1"]
+    store.close()
+
+
+@pytest.mark.usefixtures("postgres")
+def test_server_that_stops_and_comes_back_is_a_pause() -> None:
+    server = PostgresServer()
+    store = PostgresStore(server.make_database())
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.write(bob, "before")
+    server.stop("immediate")
+    for _ in range(2):
+        [failed] = store.run([alice.message(bob, "meanwhile")])
+        assert isinstance(failed, CommandFailed)
+        assert failed.is_out_of_space
+    server.start()
+    time.sleep(stores._DIAL_SECONDS)
+    alice.write(bob, "meanwhile")
+    assert bob.names() == ["before", "meanwhile"]
+    store.close()
+    server.end()
+
+
+def test_server_that_answers_nothing_is_a_pause(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    assert store._connection is not None
+    backend = store._connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        failures = store.run([alice.message(bob, "1")])
+        assert time.monotonic() - begun < 10
+        assert all(isinstance(failed, CommandFailed) and failed.is_out_of_space for failed in failures)
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    store.close()
+
+
+@pytest.mark.usefixtures("postgres")
+def test_commit_that_no_standby_has_is_no_acceptance_when_their_names_are_taken_away() -> None:
+    server = PostgresServer()
+    url = server.make_database()
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    store.close()
+    run(url, "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (nobody)'")
+    run(url, "SELECT pg_reload_conf()")
+    quorum = PostgresStore(url, durability=Durability.QUORUM)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(quorum.run, [alice.message(bob, "m")])
+        while not rows(url, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
+            assert not waiting.done()
+            time.sleep(0.05)
+        run(url, "ALTER SYSTEM SET synchronous_standby_names = ''")
+        run(url, "SELECT pg_reload_conf()")
+        [failed] = waiting.result()
+    assert isinstance(failed, CommandFailed)
+    assert failed.is_out_of_space, "it is to be sent again"
+    quorum.close()
+    server.end()

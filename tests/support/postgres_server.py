@@ -1,0 +1,106 @@
+"""A PostgreSQL server of the tests' own: in a folder, on a Unix socket and a loopback port, ended with them."""
+
+import functools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+PATIENCE = 60.0
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
+
+
+@functools.cache
+def programs() -> Path | None:
+    """Where the server's programs are; the newest if there are several."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
+    return next((folder for folder in folders if (folder / "postgres").exists()), None)
+
+
+def _as_whom() -> dict[str, Any]:
+    """The server refuses to run as root; arguments for ``subprocess``."""
+    if os.geteuid():
+        return {}
+    user = pwd.getpwnam("nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+class PostgresServer:
+    """A running server with one user, ``phantom``, who may do everything.
+
+    Args:
+        settings: of the server, besides those that make it small.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        folder = programs()
+        assert folder is not None, "look at programs() first"
+        self._programs = folder
+        self.folder = Path(tempfile.mkdtemp(prefix="phantom-pg-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.data = self.folder / "data"
+        self._whom = _as_whom()
+        if self._whom:
+            os.chown(self.folder, self._whom["user"], self._whom["group"])
+        self._run("initdb", "-D", self.data, "-U", "phantom", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync")
+        self.port = _free_port()
+        small = {"shared_buffers": "32MB", "max_connections": "50", "unix_socket_directories": str(self.folder)}
+        lines = [f"{name} = '{value}'\n" for name, value in {**small, **settings}.items()]
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(lines)
+        self._count = 0
+        self.start()
+
+    def _run(self, program: str, *arguments: Any) -> None:
+        subprocess.run(
+            [str(self._programs / program), *map(str, arguments)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            cwd=self.folder,
+            **self._whom,
+        )
+
+    def start(self) -> None:
+        options = f"-p {self.port} -h 127.0.0.1"
+        self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+    def url(self, database: str) -> str:
+        return f"postgresql://phantom@127.0.0.1:{self.port}/{database}"
+
+    def make_database(self, template: str = "template1") -> str:
+        """A new database, as the template; its URL."""
+        self._count += 1
+        name = f"d{self._count}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(url.rpartition("/")[2])))
+
+    def end(self) -> None:
+        """Stop it, and delete its folder."""
+        self.stop("immediate")
+        shutil.rmtree(self.folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
