@@ -2,7 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
-LONG := tests/hostile tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_erasure_at_rest.py tests/client/test_client_losses.py tests/client/test_client_recovery.py
+LONG := tests/relay/test_relay_several.py tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_erasure_at_rest.py tests/client/test_client_losses.py tests/client/test_client_recovery.py
+# These judge times and costs: they have the machine for themselves.
+LONG_ALONE := tests/hostile tests/client/test_client_costs.py tests/client/test_client_turns.py
 LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r
 PIP := $(BIN)/python $(LOCKED)
 
@@ -23,6 +25,7 @@ test: $(VENV)/.dev ## Set up, then run the tests (some minutes)
 
 test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (hours)
 	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
+	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 0 -o timeout=14400 $(LONG_ALONE)
 
 replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
 	@case "$(SEED)" in ''|*[!0-9]*) echo "which seed? for example: make replay SEED=17" >&2; exit 2;; esac

@@ -17,7 +17,7 @@ from phantom_messenger.relay.commands import CONVERSATIONS_KEPT
 DAY_MS: Final = 86_400_000
 
 MAX_REMEMBERED: Final = 50_000
-"""Accounts and pairs that are remembered (about 20 MB); beyond that all are forgotten and read again."""
+"""Accounts and pairs that are remembered (about 50 MB); beyond that all are forgotten and read again."""
 
 
 class Standing(IntEnum):
