@@ -1,9 +1,12 @@
 """Several relays on one store: whatever one does, users of another see as if they were at the same."""
 
+import contextlib
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from phantom_messenger.engines.postgres import PostgresStore
 from phantom_messenger.relay import elsewhere, mailbox_push, other_relays
 from phantom_messenger.relay.commands import PublishPreKeys
+from phantom_messenger.relay.presence_look import WHOLE_AFTER_MS, PresenceLook
 from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.codes import CloseCode
 from support.amounts import amount
@@ -272,6 +276,137 @@ def test_block_ends_what_is_seen(cluster: Cluster, alice: Client, bob: Client) -
     assert statuses(alice) == ["offline"]
     cluster.send(alice, alice.person.message(bob.person))
     assert messages(bob) == []
+
+
+# --- presence that a relay was not told of ----------------------------------------
+
+LOOK = elsewhere.CHECK_MS // SECOND
+
+
+def test_lost_notices_of_presence_are_made_good_within_seconds(cluster: Cluster, alice: Client, bob: Client) -> None:
+    cluster.is_cut = True
+    cluster.send(alice, alice.person.presence("idle"))
+    assert statuses(bob) == []
+    cluster.pass_time(LOOK)
+    assert statuses(bob) == ["idle"]
+    alice.drop()
+    cluster.pass_time(10 + LOOK)
+    assert statuses(bob) == ["offline"]
+    again = cluster.login(0, "alice")
+    cluster.pass_time(LOOK)
+    assert statuses(bob) == ["online"]
+    cluster.send(again, again.person.block(bob.person))
+    cluster.pass_time(LOOK)
+    assert statuses(bob) == ["offline"]
+    cluster.pass_time(40)
+    assert statuses(bob) == [], "told once"
+
+
+def test_presence_that_was_told_is_not_told_again(cluster: Cluster, alice: Client, bob: Client) -> None:
+    cluster.send(alice, alice.person.presence("idle"))
+    assert statuses(bob) == ["idle"]
+    cluster.pass_time(40)
+    assert statuses(bob) == []
+    assert statuses(alice) == []
+
+
+def test_control_without_the_look_nothing_is_made_good(
+    cluster: Cluster, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PresenceLook, "begin", lambda *_: None)
+    cluster.is_cut = True
+    cluster.send(alice, alice.person.presence("idle"))
+    cluster.pass_time(40)
+    assert statuses(bob) == []
+
+
+def test_contacts_who_meet_while_notices_get_lost_see_each_other(cluster: Cluster, alice: Client) -> None:
+    carol = cluster.login(1, "carol")
+    cluster.is_cut = True
+    cluster.send(alice, alice.person.message(carol.person))
+    cluster.pass_time(LOOK)
+    cluster.send(carol, carol.person.message(alice.person))
+    carol.take()
+    cluster.pass_time(LOOK)
+    assert statuses(alice) == ["online"]
+    assert statuses(carol) == ["online"]
+
+
+def test_deleted_account_is_gone_for_contacts_who_were_not_told(cluster: Cluster, alice: Client, bob: Client) -> None:
+    cluster.is_cut = True
+    alice.put(alice.person.account_delete())
+    cluster.pass_time(LOOK)
+    assert statuses(bob) == ["offline"]
+
+
+def test_contacts_who_log_in_at_two_relays_in_the_same_moment_see_each_other(
+    cluster: Cluster, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client in (alice, bob):
+        client.drop()
+    cluster.pass_time(20)
+    both_have_logged_in = threading.Barrier(2, timeout=20)
+    run_once = PostgresStore._in_one_transaction
+
+    def in_one_transaction(self: PostgresStore, connection: Any, statements: Any) -> Any:
+        """As it is, but commit only when the other login has done everything too."""
+        if not any("log_in(" in one.query for one in statements):
+            return run_once(self, connection, statements)
+        begun, execute = connection.pipeline, connection.execute
+
+        @contextlib.contextmanager
+        def in_pipeline() -> Iterator[Any]:
+            with begun() as pipeline:
+
+                def executed(query: Any, *arguments: Any, **options: Any) -> Any:
+                    if query == "COMMIT":
+                        pipeline.sync()
+                        both_have_logged_in.wait()
+                    return execute(query, *arguments, **options)
+
+                patch.setattr(connection, "execute", executed)
+                yield pipeline
+
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "pipeline", in_pipeline)
+            return run_once(self, connection, statements)
+
+    monkeypatch.setattr(PostgresStore, "_in_one_transaction", in_one_transaction)
+    found = []
+    for number, name in enumerate(("alice", "bob")):
+        client = cluster.worlds[number].connect(name)
+        client.put(client.auth(["ack"]))
+        found.append(client)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(World.run, cluster.worlds))
+    cluster.run()
+    assert [statuses(client) for client in found] == [[], []], "neither login has seen the other"
+    cluster.pass_time(LOOK)
+    assert [statuses(client) for client in found] == [["online"], ["online"]]
+
+
+def test_relay_that_was_cut_off_for_long_finds_everything_that_has_changed(
+    cluster: Cluster, alice: Client, bob: Client
+) -> None:
+    carol = cluster.login(0, "carol")
+    cluster.befriend(carol, bob)
+    other = cluster.worlds[1]
+    tick, other.relay.tick = other.relay.tick, lambda: None  # type: ignore[method-assign] # it is paused
+    cluster.is_cut = True
+    alice.drop()
+    cluster.pass_time(12)
+    cluster.send(carol, carol.person.presence("idle"))
+    cluster.sql(f"UPDATE relays SET seen_at = seen_at - interval '16 seconds' WHERE relay = '{other.store._relay}'")  # noqa: S608 - hexadecimal
+    cluster.pass_time(18)
+    assert cluster.sql("SELECT count(*) FROM presence_changes") == [(0,)], "nobody waits for it"
+    assert statuses(carol) == ["offline"], "of Bob, who is taken for gone"
+    other.relay.tick = tick  # type: ignore[method-assign] # it goes on
+    cluster.pass_time(LOOK)
+    assert statuses(carol) == ["online"]
+    assert bob.close_code() is None
+    cluster.pass_time(WHOLE_AFTER_MS // SECOND + LOOK)
+    told = {frame["payload"]["userId"]: frame["payload"]["status"] for frame in bob.take("PRESENCE")}
+    assert told == {alice.person.id: "offline", carol.person.id: "idle"}
 
 
 # --- one session a user -----------------------------------------------------------

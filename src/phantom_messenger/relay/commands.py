@@ -478,6 +478,36 @@ class CheckSessions(Command[CheckedSessions], frozen=True, kw_only=True):
     now: int
 
 
+class SeenUser(NamedTuple):
+    """What a user shows, whom this relay may have to tell its own users of."""
+
+    user_id: str
+    status: PresenceStatus | None
+    """None: nobody is to be told, for the user is at this relay, or has just left another one."""
+    last_seen: int | None
+    watchers: list[str]
+    """Users of this relay who may see it."""
+
+
+class SeenPresence(NamedTuple):
+    """What has changed, for all that a relay was told of it."""
+
+    since: int
+    """For the next look."""
+    is_new: bool
+    """Changes may have been forgotten before this relay has seen them."""
+    users: list[SeenUser]
+
+
+class SeePresence(Command[SeenPresence], frozen=True, kw_only=True):
+    """Find what users show at other relays, and what has changed of it."""
+
+    since: int
+    """From the look before; all changes below it have been seen."""
+    is_whole: bool
+    """Find all contacts of this relay's users, changed or not; who is not among them is offline."""
+
+
 class GoneUser(NamedTuple):
     """Somebody who was connected to a relay that has died, and is not connected to another one."""
 
@@ -587,6 +617,7 @@ AnyCommand: TypeAlias = (
     | RecordDeparture
     | SaveClock
     | SaveLimits
+    | SeePresence
     | StoreReceipts
     | TakeLimits
     | Unblock

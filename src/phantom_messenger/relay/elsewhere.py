@@ -32,8 +32,9 @@ def hear(core: Core, notice: Notice) -> None:
                     core.mailboxes.look(session)
         case Pass():
             for user in notice.users:
-                if session := core.hub.of(user):
-                    core.replies.send_text(session, notice.text.encode())
+                session = core.hub.of(user)
+                if session is not None and not core.presence.is_known(session, notice.of, notice.status):
+                    core.presence.send(session, notice.text.encode(), notice.of, notice.status)
         case Login():
             session = core.hub.of(notice.user)
             if session is None or session.connected_at < notice.connected_at:

@@ -20,6 +20,7 @@ from phantom_messenger.relay.commands import (
 )
 from phantom_messenger.relay.core import DAY_MS, Core
 from phantom_messenger.relay.pipeline import Steps
+from phantom_messenger.relay.presence_look import PresenceLook
 
 SWEEP_LIMIT: Final = 256
 """Expired messages deleted in one step, so that a sweep never holds up the batch behind it."""
@@ -51,6 +52,7 @@ class Housekeeping:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._look = PresenceLook(core)
         self._is_stopping = False
         self._is_sweeping = False
         self._sweep_at = 0
@@ -84,6 +86,7 @@ class Housekeeping:
         if not core.others.is_alone and now - self._checked_at >= elsewhere.CHECK_MS:
             self._checked_at = now
             elsewhere.check(core)
+            self._look.begin(now)
         if not self._is_deleting and now >= self._delete_at:
             core.pipeline.run(self._delete_idle())
 

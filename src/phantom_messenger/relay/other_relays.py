@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from phantom_messenger.relay.ports import RelayLink
+from phantom_messenger.wire.frames import PresenceStatus
 
 MAX_NOTICE: Final = 7_900
 """Bytes of a text of notices: PostgreSQL carries 8,000 at most."""
@@ -25,6 +26,9 @@ class Pass(msgspec.Struct, frozen=True, tag="pass"):
 
     users: list[str]
     text: str
+    of: str = ""
+    """Whose presence the frame is a notice of; '' if it is none, or comes from an older version."""
+    status: PresenceStatus = PresenceStatus.TYPING
 
 
 class Login(msgspec.Struct, frozen=True, tag="login"):
@@ -70,10 +74,12 @@ class OtherRelays:
             self._schedule_flush()
             self._wakes[user] = None
 
-    def pass_on(self, users: list[str], text: bytes) -> None:
-        """A frame is for users who are not connected here, and may be elsewhere."""
+    def pass_on(
+        self, users: list[str], text: bytes, of: str = "", status: PresenceStatus = PresenceStatus.TYPING
+    ) -> None:
+        """A frame is for users who are not connected here, and may be elsewhere; for the last two see ``Pass``."""
         for part in _parts(users):
-            self.tell(Pass(part, text.decode()))
+            self.tell(Pass(part, text.decode(), of, status))
 
     def tell(self, notice: Notice) -> None:
         """Tell all other relays."""

@@ -1,5 +1,6 @@
 """What contacts see of a user: comings, goings, what a client says of itself."""
 
+import sys
 from typing import Final
 
 from msgspec import UNSET, UnsetType
@@ -10,6 +11,7 @@ from phantom_messenger.relay.other_relays import NewContacts, OtherRelays
 from phantom_messenger.relay.pipeline import Pipeline, Steps
 from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.replies import Replies
+from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames
 
 Id = str | UnsetType
@@ -50,10 +52,45 @@ class PresenceNotices:
         for contact in audience:
             session = self._hub.of(contact)
             if session is not None:
-                self._replies.send_text(session, notice)
+                self.send(session, notice, user, status)
             else:
                 absent.append(contact)
-        self._others.pass_on(absent, notice)
+        self._others.pass_on(absent, notice, user, status)
+
+    def send(self, session: Session, notice: bytes, user: str, status: frames.PresenceStatus) -> None:
+        """Send a client a notice of a user's presence, and remember what it was told."""
+        self._replies.send_text(session, notice)
+        if self._others.is_alone or not user:
+            return
+        if status is frames.PresenceStatus.OFFLINE:
+            session.shown.pop(user, None)
+        else:
+            session.shown[sys.intern(user)] = status
+
+    def is_known(self, session: Session, user: str, status: frames.PresenceStatus) -> bool:
+        """Whether a client was told the same last; typing goes on, and is told again."""
+        is_typing = status is frames.PresenceStatus.TYPING
+        return not is_typing and session.shown.get(user, frames.PresenceStatus.OFFLINE) is status
+
+    def correct(
+        self, session: Session, user: str, status: frames.PresenceStatus, *, last_seen: int | None = None
+    ) -> None:
+        """Tell a client what a user shows, unless it has been told."""
+        if not self.is_known(session, user, status):
+            self.show(session, user, status, last_seen=last_seen)
+
+    def show(
+        self,
+        session: Session,
+        user: str,
+        status: frames.PresenceStatus,
+        *,
+        last_seen: int | None = None,
+        request: Id = UNSET,
+    ) -> None:
+        """Tell one client what a user shows."""
+        notice = self.notice(user, status, last_seen=last_seen, request=request)
+        self.send(session, codec.encode(notice), user, status)
 
     def announce_new_contacts(self, one: str, other: str) -> None:
         """Two users have become contacts: each learns whether the other is connected."""

@@ -93,6 +93,7 @@ class Session:
         "presence",
         "public_key",
         "reference",
+        "shown",
         "state",
         "strikes",
         "unconfirmed",
@@ -125,6 +126,8 @@ class Session:
         self.reference: ReferenceMode | None = None
         """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE
+        self.shown: dict[str, frames.PresenceStatus] = {}
+        """Contacts who are there as far as this client was told; kept only if other relays work on the store."""
         self.outbox = Outbox(connection, now)
         self.cursor = MailboxCursor()
         self.strikes: Strikes | None = None

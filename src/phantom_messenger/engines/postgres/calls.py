@@ -24,6 +24,8 @@ from phantom_messenger.relay.commands import (
     LoggedIn,
     LoginConflict,
     MessageName,
+    SeenPresence,
+    SeenUser,
     StoredReceipt,
 )
 from phantom_messenger.relay.receipts import receipt_item
@@ -560,6 +562,23 @@ def _check_sessions(command: commands.CheckSessions, setting: Setting) -> Call:
     return Call([statement], lambda rows: [CheckedSessions(*rows[0][0])])
 
 
+def _see_presence(command: commands.SeePresence, setting: Setting) -> Call:
+    statements = [
+        Statement("SELECT * FROM begin_look(%s, %s)", (setting.relay, command.since)),
+        Statement("SELECT * FROM see_presence(%s, %s, %s)", (setting.relay, command.since, command.is_whole)),
+    ]
+
+    def results(rows: list[list[Row]]) -> list[Any]:
+        [(since, is_new)] = rows[0]
+        users = [
+            SeenUser(user, None if shown is None else PresenceStatus(shown), last_seen, watchers)
+            for user, shown, last_seen, watchers in rows[1]
+        ]
+        return [SeenPresence(since, is_new, users)]
+
+    return Call(statements, results)
+
+
 def _keep_relay(command: commands.KeepRelay, setting: Setting) -> Call:
     statement = Statement("SELECT * FROM keep_relay(%s, %s)", (setting.relay, command.last_seen))
     return Call([statement], lambda rows: [[GoneUser(*row) for row in rows[0]]])
@@ -636,6 +655,7 @@ _ALONE: Final[dict[Any, Callable[[Any, Setting], Call]]] = {
     commands.RecordDeparture: _record_departure,
     commands.SaveClock: _save_clock,
     commands.SaveLimits: _save_limits,
+    commands.SeePresence: _see_presence,
     commands.StoreReceipts: store_receipts,
     commands.TakeLimits: _take_limits,
     commands.Unblock: _unblock,

@@ -199,7 +199,7 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> 
     _send_presence_of(core, session, login.contacts)
     for contact, presence in login.elsewhere:
         if core.hub.of(contact) is None and presence is not frames.PresenceStatus.OFFLINE:
-            core.replies.send(session, core.presence.notice(contact, presence))
+            core.presence.show(session, contact, presence)
 
 
 def _send_presence_of(core: Core, session: Session, contacts: list[str]) -> None:
@@ -208,7 +208,7 @@ def _send_presence_of(core: Core, session: Session, contacts: list[str]) -> None
         if other is None:
             core.hub.absence_seen(contact)
         elif other.presence is not frames.PresenceStatus.OFFLINE:
-            core.replies.send(session, core.presence.notice(contact, other.presence))
+            core.presence.show(session, contact, other.presence)
 
 
 def refuse_login(core: Core, session: Session, refused: RequestError, request: Any) -> None:

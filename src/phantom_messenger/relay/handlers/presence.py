@@ -36,8 +36,7 @@ def _answer(core: Core, admitted: AdmittedFrame, other: str) -> Steps:
     elsewhere = known.elsewhere or PresenceStatus.OFFLINE
     status = elsewhere if there is None else there.presence
     last_seen = known.last_seen if status is PresenceStatus.OFFLINE else None
-    notice = core.presence.notice(other, status, last_seen=last_seen, request=admitted.frame.id)
-    core.replies.send(session, notice)
+    core.presence.show(session, other, status, last_seen=last_seen, request=admitted.frame.id)
 
 
 def _update(core: Core, admitted: AdmittedFrame, status: PresenceStatus) -> Steps:

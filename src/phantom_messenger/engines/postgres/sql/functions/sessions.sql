@@ -91,3 +91,35 @@ BEGIN
         )
         SELECT u.user_id, contacts_of(u.account), coalesce(u.last_seen, seen) FROM seen_last AS u;
 END $$;
+
+-- Begin a look at what has changed. `since`: this relay has seen all changes below that number. Returns the number for
+-- its next look, and whether changes may have been forgotten that it has not seen.
+CREATE FUNCTION begin_look(own_relay text, since bigint, OUT upto bigint, OUT is_new boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO relays (relay, seen_at) VALUES (own_relay, clock_timestamp()) ON CONFLICT DO NOTHING;
+    SELECT looked IS NULL INTO is_new FROM relays WHERE relay = own_relay;
+    UPDATE relays SET looked = since WHERE relay = own_relay AND looked IS DISTINCT FROM since;
+    DELETE FROM presence_changes WHERE entry IN (SELECT entry FROM presence_changes
+        WHERE changed < (SELECT min(looked) FROM relays) FOR UPDATE SKIP LOCKED);
+    upto := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+END $$;
+
+-- Who has changed since, or, of a whole look, all whom users of this relay may see; what each shows, none if there is
+-- nothing to say (they are here, or have just left); and which users of this relay may see it.
+CREATE FUNCTION see_presence(own_relay text, since bigint, is_whole boolean)
+RETURNS TABLE (id text, shown text, seen bigint, watchers text[]) LANGUAGE sql STABLE AS $$
+    WITH own AS MATERIALIZED (SELECT account FROM sessions WHERE relay = own_relay), found AS MATERIALIZED (
+        SELECT DISTINCT p.account, p.user_id FROM presence_changes AS p WHERE NOT is_whole AND p.changed >= since
+        UNION SELECT x.account, x.user_id FROM own JOIN written AS w ON w.sender = own.account
+            JOIN sessions AS s ON s.account = w.recipient JOIN accounts AS x ON x.account = w.recipient
+            WHERE is_whole AND has_written(w.recipient, own.account)
+    )
+    SELECT f.user_id,
+        CASE WHEN s.has_ended OR s.relay = own_relay THEN NULL ELSE coalesce(s.presence, 'offline') END,
+        a.last_seen,
+        ARRAY(SELECT c.user_id FROM sessions AS o JOIN accounts AS c USING (account)
+            WHERE o.relay = own_relay AND o.account <> f.account AND o.account IN (
+                SELECT recipient FROM written WHERE sender = f.account
+                INTERSECT SELECT sender FROM written WHERE recipient = f.account))
+        FROM found AS f LEFT JOIN sessions AS s USING (account) LEFT JOIN accounts AS a USING (account);
+$$;
