@@ -75,6 +75,10 @@ class SystemClock:
         """See ``relay.ports.Clock``."""
         return self._persistent_at_boot + time.clock_gettime_ns(_SINCE_BOOT) // _NS_PER_MS
 
+    def catch_up(self, persistent: int) -> None:
+        """See ``relay.ports.Clock``."""
+        self._persistent_at_boot += max(0, persistent - self.persistent_ms())
+
     def snapshot(self) -> ClockSnapshot:
         """See ``relay.ports.Clock``."""
         since_boot = since_boot_ms()

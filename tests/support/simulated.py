@@ -41,6 +41,7 @@ class Clock:
     def __init__(self) -> None:
         self.wall = 1_750_000_020_000  # a whole minute
         self.monotonic = 5_000_000
+        self.persistent_ahead = STEADY_AHEAD
 
     def wall_ms(self) -> int:
         return self.wall
@@ -49,7 +50,10 @@ class Clock:
         return self.monotonic
 
     def persistent_ms(self) -> int:
-        return self.monotonic + STEADY_AHEAD
+        return self.monotonic + self.persistent_ahead
+
+    def catch_up(self, persistent: int) -> None:
+        self.persistent_ahead += max(0, persistent - self.persistent_ms())
 
     def snapshot(self) -> ClockSnapshot:
         return ClockSnapshot("this boot", self.monotonic, self.wall, self.persistent_ms())

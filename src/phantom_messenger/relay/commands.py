@@ -570,6 +570,12 @@ class SaveClock(Command[None], frozen=True, kw_only=True):
     snapshot: ClockSnapshot
 
 
+class ShareClock(Command[int], frozen=True, kw_only=True):
+    """Report this relay's persistent time, and learn how far the relays on the store have come."""
+
+    snapshot: ClockSnapshot
+
+
 class LoadClock(Command[ClockSnapshot | None], frozen=True, kw_only=True):
     """The last moment kept; None if there is none, or it is corrupt."""
 
@@ -618,6 +624,7 @@ AnyCommand: TypeAlias = (
     | SaveClock
     | SaveLimits
     | SeePresence
+    | ShareClock
     | StoreReceipts
     | TakeLimits
     | Unblock

@@ -6,7 +6,7 @@ They tell each other what they do, and whatever got lost of it is found in the s
 from collections.abc import Sequence
 from typing import Final
 
-from phantom_messenger.relay.commands import CheckedSessions, CheckSessions, GoneUser, KeepRelay, OwnSession
+from phantom_messenger.relay.commands import CheckedSessions, CheckSessions, GoneUser, KeepRelay, OwnSession, ShareClock
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.other_relays import Login, NewContacts, Notice, Pass, Wake
 from phantom_messenger.relay.pipeline import Steps
@@ -58,6 +58,7 @@ def check(core: Core) -> None:
     for first in range(0, len(own), CHECKED_AT_ONCE):
         core.pipeline.run(_check(core, own[first : first + CHECKED_AT_ONCE]))
     core.pipeline.run(_keep(core))
+    core.pipeline.run(_share_clock(core))
 
 
 def _check(core: Core, sessions: Sequence[Session]) -> Steps:
@@ -80,6 +81,11 @@ def _check(core: Core, sessions: Sequence[Session]) -> Steps:
     for user in checked.behind:
         if core.hub.of(user) is by_user[user]:
             core.mailboxes.look(by_user[user])
+
+
+def _share_clock(core: Core) -> Steps:
+    shared: int = yield ShareClock(snapshot=core.clock.snapshot())
+    core.clock.catch_up(shared)  # less than it is by now, for the answer has taken a while: never too far
 
 
 def _keep(core: Core) -> Steps:

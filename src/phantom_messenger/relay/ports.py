@@ -19,6 +19,9 @@ class Clock(Protocol):
     def persistent_ms(self) -> int:
         """Milliseconds since about 1970; continues across restarts, whatever is done to the wall clock."""
 
+    def catch_up(self, persistent: int) -> None:
+        """Persistent time has come so far, by the clock of another relay."""
+
     def snapshot(self) -> ClockSnapshot:
         """The present moment on all clocks."""
 

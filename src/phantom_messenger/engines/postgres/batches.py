@@ -52,6 +52,7 @@ def users_of(command: AnyCommand) -> set[str] | None:
             | commands.Barrier()
             | commands.SaveClock()
             | commands.LoadClock()
+            | commands.ShareClock()
             | commands.SaveLimits()
             | commands.TakeLimits()
         ):

@@ -589,13 +589,13 @@ def _keep_relay(command: commands.KeepRelay, setting: Setting) -> Call:
 
 def _save_clock(command: commands.SaveClock, _: Setting) -> Call:
     kept = command.snapshot
-    statement = Statement(
-        "INSERT INTO relay_time (boot, since_boot, wall, persistent) VALUES (%s, %s, %s, %s) ON CONFLICT (is_only)"
-        " DO UPDATE SET boot = excluded.boot, since_boot = excluded.since_boot, wall = excluded.wall,"
-        " persistent = excluded.persistent",
-        (kept.boot, kept.since_boot, kept.wall, kept.persistent),
-    )
-    return Call([statement], lambda _: [None])
+    return _done("save_clock(%s, %s, %s, %s)", kept.boot, kept.since_boot, kept.wall, kept.persistent)
+
+
+def _share_clock(command: commands.ShareClock, _: Setting) -> Call:
+    own = command.snapshot
+    statement = Statement("SELECT share_clock(%s, %s, %s, %s)", (own.boot, own.since_boot, own.wall, own.persistent))
+    return Call([statement], lambda rows: [rows[0][0][0]])
 
 
 def _load_clock(_: commands.LoadClock, __: Setting) -> Call:
@@ -656,6 +656,7 @@ _ALONE: Final[dict[Any, Callable[[Any, Setting], Call]]] = {
     commands.SaveClock: _save_clock,
     commands.SaveLimits: _save_limits,
     commands.SeePresence: _see_presence,
+    commands.ShareClock: _share_clock,
     commands.StoreReceipts: store_receipts,
     commands.TakeLimits: _take_limits,
     commands.Unblock: _unblock,

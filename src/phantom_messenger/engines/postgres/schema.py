@@ -28,7 +28,7 @@ def migrations() -> list[str]:
 
 def functions() -> str:
     """The text of all functions, those first that others name."""
-    names = ("batches", "items", "presence", "sessions", "messages", "accounts", "keys")
+    names = ("batches", "items", "presence", "sessions", "messages", "accounts", "keys", "clock")
     return "\n".join((_FOLDER / "functions" / f"{name}.sql").read_text(encoding="utf-8") for name in names)
 
 

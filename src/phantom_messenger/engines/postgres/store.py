@@ -94,13 +94,13 @@ class PostgresStore:
             raise unusable(error, url) from None
 
     def time(self) -> ClockSnapshot:
-        """Now, on the clock of the database: all relays on it count persistent time from there."""
+        """Now, in the persistent time that all relays on the database share."""
         assert self._connection is not None  # noqa: S101 - it has just been made
-        before = since_boot_ms()
-        row = self._connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
-        assert row is not None  # noqa: S101 - a query without a condition
+        boot, before = boot_id(), since_boot_ms()
+        row = self._connection.execute("SELECT * FROM begin_clock(%s, %s)", (boot, before)).fetchone()
+        assert row is not None  # noqa: S101 - a function with one row
         between = (before + since_boot_ms()) // 2
-        return ClockSnapshot(boot_id(), between, int(row[0]), int(row[0]))
+        return ClockSnapshot(boot, between, *row)
 
     @property
     def is_out_of_space(self) -> bool:

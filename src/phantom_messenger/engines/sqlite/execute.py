@@ -58,6 +58,8 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
             return tables.directory.record_activity(command.user_id, command.now)
         case commands.CheckSessions():
             return commands.CheckedSessions([], [])  # the folder is locked: no other relay works on it
+        case commands.ShareClock():
+            return command.snapshot.persistent
         case commands.SeePresence():
             return commands.SeenPresence(0, is_new=False, users=[])
         case commands.EndSession():
