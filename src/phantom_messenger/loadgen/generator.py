@@ -52,10 +52,10 @@ def _no_gc() -> Iterator[None]:
 
 
 class LoadGenerator:
-    """Pairs of a sender and a recipient at one relay.
+    """Pairs of a sender and a recipient at a relay, or at several that share a store.
 
     Args:
-        url: of the relay.
+        url: of the relay; if there are several, senders connect to them in turn, and recipients to the next one.
         pairs: how many.
         acks: whether all have the feature ``ack``; without it a message counts as delivered once it is written.
         sources: loopback addresses to connect from in turn, for more sockets than one address has ports.
@@ -64,14 +64,14 @@ class LoadGenerator:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         pairs: int,
         *,
         acks: bool = False,
         sources: Sequence[str] = (),
         users: Sequence[wire.VirtualUser] = (),
     ) -> None:
-        self._url = urlsplit(url)
+        self._urls = [urlsplit(one) for one in ([url] if isinstance(url, str) else url)]
         self._pairs = pairs
         self._acks = acks
         self._sources = sources
@@ -122,13 +122,14 @@ class LoadGenerator:
         Raises:
             LoadError: the relay refuses, or cannot be reached.
         """
+        url = self._urls[(number // 2 + number % 2) % len(self._urls)]
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(user, self.stats, self._url, acks=self._acks),
-                    self._url.hostname or "",
-                    self._url.port or DEFAULT_PORTS[self._url.scheme],
-                    ssl=True if self._url.scheme == "wss" else None,
+                    lambda: Connection(user, self.stats, url, acks=self._acks),
+                    url.hostname or "",
+                    url.port or DEFAULT_PORTS[url.scheme],
+                    ssl=True if url.scheme == "wss" else None,
                     local_addr=(self._sources[number % len(self._sources)], 0) if self._sources else None,
                 )
                 self._connections.append(connection)
@@ -137,7 +138,7 @@ class LoadGenerator:
         except TimeoutError:
             raise LoadError("the relay does not answer") from None
         except OSError as error:
-            raise LoadError(f"no connection to {self._url.netloc}: {error.strerror or error}") from None
+            raise LoadError(f"no connection to {url.netloc}: {error.strerror or error}") from None
         return connection
 
     async def reconnect(self, number: int) -> None:

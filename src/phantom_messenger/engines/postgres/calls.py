@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.engines.postgres.arrays import Array, Blobs, Flags, Numbers, Texts
 from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import (
     ACCOUNT_GONE,
@@ -90,7 +91,7 @@ class Setting(NamedTuple):
 
     relay: str
     """Stands for this relay among those on the database."""
-    bounds: list[int | None]
+    bounds: Array
 
 
 class Call(NamedTuple):
@@ -101,16 +102,18 @@ class Call(NamedTuple):
     """From the rows of each statement, one result a command."""
 
 
-def bounds(mailbox_bytes: int | None) -> list[int | None]:
+def bounds(mailbox_bytes: int | None) -> Array:
     """What a mailbox holds, in the order in which the functions expect it."""
-    return [
-        MAX_BACKLOG,
-        MAX_STRANGER_BACKLOG,
-        MAX_STRANGERS_BACKLOG,
-        MAX_KEY_EXCHANGE_BACKLOG,
-        MAX_RECEIPT_BACKLOG,
-        mailbox_bytes,
-    ]
+    return Numbers(
+        [
+            MAX_BACKLOG,
+            MAX_STRANGER_BACKLOG,
+            MAX_STRANGERS_BACKLOG,
+            MAX_KEY_EXCHANGE_BACKLOG,
+            MAX_RECEIPT_BACKLOG,
+            mailbox_bytes,
+        ]
+    )
 
 
 def call(kind: type[AnyCommand], some: Sequence[Any], setting: Setting) -> Call:
@@ -137,8 +140,9 @@ def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
     return columns or [[] for _ in range(count)]
 
 
-def _actors(some: Sequence[Any]) -> list[list[Any]]:
-    return _columns((command.actor for command in some), 3)
+def _actors(some: Sequence[Any]) -> tuple[Array, Array, Array]:
+    users, keys, unsigned = _columns((command.actor for command in some), 3)
+    return Texts(users), Texts(keys), Flags(unsigned)
 
 
 def _text_of(item: NewItem, seq: int) -> bytes:
@@ -155,20 +159,19 @@ def _item(item: NewItem, seq: int) -> Item:
 def _accept(some: Sequence[commands.AcceptMessage], setting: Setting) -> Call:
     items = [command.item for command in some]
     statement = Statement(
-        "SELECT * FROM accept_messages(%s, %s, %s, %s, %s, %b, %b, %b, %s::bigint[], %s::bigint[], %s, %s,"
-        " %s::bigint[], %s::bigint[])",
+        "SELECT * FROM accept_messages(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             *_actors(some),
-            [command.recipient for command in some],
-            [item.name for item in items],
-            [item.head for item in items],
-            [item.tail for item in items],
-            [item.content for item in items],
-            [item.expires_at for item in items],
-            [item.mark for item in items],
-            [command.conversation_id for command in some],
-            [command.is_loose for command in some],
-            [command.now for command in some],
+            Texts([command.recipient for command in some]),
+            Texts([item.name for item in items]),
+            Blobs([item.head for item in items]),
+            Blobs([item.tail for item in items]),
+            Blobs([item.content for item in items]),
+            Numbers([item.expires_at for item in items]),
+            Numbers([item.mark for item in items]),
+            Texts([command.conversation_id for command in some]),
+            Flags([command.is_loose for command in some]),
+            Numbers([command.now for command in some]),
             setting.bounds,
         ),
     )
@@ -201,17 +204,17 @@ class _Acknowledgement(NamedTuple):
 def _acknowledge_all(some: Sequence[Any], acknowledgements: Sequence[_Acknowledgement], setting: Setting) -> Statement:
     receipts = [each.receipt for each in acknowledgements]
     return Statement(
-        "SELECT * FROM acknowledge(%s, %s, %s, %s::integer[], %s, %s, %s, %s, %b, %b, %s::bigint[], %s::bigint[])",
+        "SELECT * FROM acknowledge(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             *_actors(some),
-            [each.command for each in acknowledgements],
-            [each.name.sender for each in acknowledgements],
-            [each.name.message_id for each in acknowledgements],
-            [each.status is Status.DELIVERED for each in acknowledgements],
-            [receipt is not None for receipt in receipts],
-            [b"" if receipt is None else receipt.head for receipt in receipts],
-            [b"" if receipt is None else receipt.tail for receipt in receipts],
-            [each.now for each in acknowledgements],
+            Numbers([each.command for each in acknowledgements]),
+            Texts([each.name.sender for each in acknowledgements]),
+            Texts([each.name.message_id for each in acknowledgements]),
+            Flags([each.status is Status.DELIVERED for each in acknowledgements]),
+            Flags([receipt is not None for receipt in receipts]),
+            Blobs([b"" if receipt is None else receipt.head for receipt in receipts]),
+            Blobs([b"" if receipt is None else receipt.tail for receipt in receipts]),
+            Numbers([each.now for each in acknowledgements]),
             setting.bounds,
         ),
     )
@@ -249,7 +252,7 @@ def _acknowledge(some: Sequence[commands.Acknowledge], setting: Setting) -> Call
 def _acknowledge_hidden(command: commands.AcknowledgeHidden, setting: Setting) -> Call:
     acknowledgements = [_Acknowledgement(1, name, command.status, None, command.now) for name in command.messages]
     senders = list({name.sender for name in command.messages})
-    visible = Statement("SELECT * FROM may_see_delivery(%s, %s::text[])", (command.actor.user_id, senders))
+    visible = Statement("SELECT * FROM may_see_delivery(%s, %s)", (command.actor.user_id, Texts(senders)))
 
     def results(rows: list[list[Row]]) -> list[Any]:
         hidden: list[tuple[MessageName, DeliveryOutcome]] = []
@@ -273,15 +276,14 @@ def store_receipts(command: commands.StoreReceipts, setting: Setting) -> Call:
         receipt_item(command.recipient, name.message_id, status, command.wall_ms) for name, status in command.outcomes
     ]
     statement = Statement(
-        "SELECT * FROM store_receipts(%s, %s::text[], %s::text[], %s::boolean[], %b::bytea[], %b::bytea[], %s,"
-        " %s::bigint[])",
+        "SELECT * FROM store_receipts(%s, %s, %s, %s, %s, %s, %s, %s)",
         (
             command.recipient,
-            [name.sender for name, _ in command.outcomes],
-            [name.message_id for name, _ in command.outcomes],
-            [status is Status.DELIVERED for _, status in command.outcomes],
-            [receipt.head for receipt in receipts],
-            [receipt.tail for receipt in receipts],
+            Texts([name.sender for name, _ in command.outcomes]),
+            Texts([name.message_id for name, _ in command.outcomes]),
+            Flags([status is Status.DELIVERED for _, status in command.outcomes]),
+            Blobs([receipt.head for receipt in receipts]),
+            Blobs([receipt.tail for receipt in receipts]),
             command.now,
             setting.bounds,
         ),
@@ -298,7 +300,7 @@ def _confirm(some: Sequence[commands.Confirm], _: Setting) -> Call:
     pairs = [(number, seq) for number, command in enumerate(some, 1) for seq in command.seqs]
     numbers, seqs = _columns(pairs, 2)
     statement = Statement(
-        "SELECT * FROM confirm(%s, %s, %s, %s::integer[], %s::bigint[])", (*_actors(some), numbers, seqs)
+        "SELECT * FROM confirm(%s, %s, %s, %s, %s)", (*_actors(some), Numbers(numbers), Numbers(seqs))
     )
 
     def results(rows: list[list[Row]]) -> list[Any]:
@@ -425,7 +427,7 @@ def _exchange_keys(command: commands.ExchangeKeys, setting: Setting) -> Call:
     item = command.item
     statement = Statement(
         "SELECT outcome, new_seq, became_contacts, (handed_out).*, ((handed_out).counts).* FROM"
-        " exchange_keys(%s, %s, %s, %s, %s, %b, %b, %s, %s, %s, %s, %s::bigint[], %s, %s)",
+        " exchange_keys(%s, %s, %s, %s, %s, %b, %b, %s, %s, %s, %s, %s, %s, %s)",
         (
             *command.actor,
             command.target,
@@ -476,13 +478,13 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
     rows += [(_ML_KEM, key.id, key.key, key.signature) for key in wanted.one_time_kem]
     kinds, ids, keys, signatures = _columns(rows, 4)
     publishing = Statement(
-        "SELECT publish_prekeys(%s, %s, %s, %s::smallint[], %s::bigint[], %s, %s, %s, %s, %s, %s)",
+        "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             *command.actor,
-            kinds,
-            ids,
-            keys,
-            signatures,
+            Numbers(kinds),
+            Numbers(ids),
+            Texts(keys),
+            Texts(signatures),
             len(signed),
             wanted.highest_id,
             wanted.replace,

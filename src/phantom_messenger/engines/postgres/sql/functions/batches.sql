@@ -24,6 +24,14 @@ CREATE FUNCTION current_account(id text, key text, is_unsigned boolean) RETURNS 
     SELECT account FROM accounts WHERE user_id = id AND public_key = key AND NOT (is_unsigned AND standing <> 2);
 $$;
 
+-- The same of many, in their order.
+CREATE FUNCTION accounts_of(ids text[], keys text[], unsigned boolean[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
+    SELECT array_agg(a.account ORDER BY o.n)
+        FROM unnest(ids, keys, unsigned) WITH ORDINALITY AS o (id, key, is_unsigned, n)
+        LEFT JOIN accounts AS a ON a.user_id = o.id AND a.public_key = o.key
+            AND NOT (o.is_unsigned AND a.standing <> 2);
+$$;
+
 CREATE FUNCTION has_written(from_ bigint, to_ bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM written WHERE sender = from_ AND recipient = to_);
 $$;

@@ -21,7 +21,7 @@ $$;
 -- Replace the signed keys, add the one-time ones that are above all that were published before: the others may have
 -- been handed out. Outcomes: -1 the actor is gone, 0 they would be too many, 1 done.
 CREATE FUNCTION publish_prekeys(
-    user_id text, user_key text, is_unsigned boolean, kinds smallint[], ids bigint[], keys text[], signatures text[],
+    user_id text, user_key text, is_unsigned boolean, kinds bigint[], ids bigint[], keys text[], signatures text[],
     signed_count integer, highest_id bigint, may_replace boolean, most integer
 ) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE

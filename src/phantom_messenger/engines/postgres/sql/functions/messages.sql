@@ -21,7 +21,9 @@ BEGIN
                 r.standing <> 2 AND g.is_loose AS is_refused,
                 row_number() OVER (PARTITION BY r.account, s.account, g.name ORDER BY g.n) AS copy,
                 EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = r.account
-                    AND w.conversation = g.conversation) AS is_noted
+                    AND w.conversation = g.conversation)
+                    AND EXISTS (SELECT FROM written AS w WHERE w.sender = r.account AND w.recipient = s.account)
+                    AS are_known
             FROM unnest(ids, keys, unsigned, recipients, names, heads, tails, expiries, conversations, loose, nows)
                 WITH ORDINALITY AS g (id, key, is_unsigned, recipient, name, head, tail, expires_at, conversation,
                 is_loose, now, n)
@@ -31,8 +33,7 @@ BEGIN
         ), judged AS MATERIALIZED (
             SELECT g.*, m.seq AS base, m.messages_at_most, m.bytes_at_most,
                 row_number() OVER behind AS rank, sum(g.size) OVER behind AS total,
-                bool_and(g.is_noted AND g.copy = 1 AND NOT g.is_refused
-                    AND has_written(g.mailbox, g.sender)
+                bool_and(g.are_known AND g.copy = 1 AND NOT g.is_refused
                     AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox AND i.kind = 1
                         AND i.sender = g.id AND i.name = g.name)
                     AND NOT EXISTS (SELECT FROM tombstones AS t WHERE t.recipient = g.mailbox AND t.sender = g.id
@@ -56,6 +57,10 @@ BEGIN
     LOOP
         seqs[n] := seq_of;
     END LOOP;
+    IF array_position(seqs, NULL) IS NULL THEN
+        RETURN QUERY SELECT 0::smallint, s, false FROM unnest(seqs) AS s;
+        RETURN;
+    END IF;
     FOR n IN 1..cardinality(ids) LOOP
         became_contacts := false;
         new_seq := seqs[n];
@@ -82,25 +87,23 @@ END $$;
 -- that is news its number, when it was stored and was to expire (none if it did not wait), and the receipt's seq; and
 -- the negative number of each command whose owner is gone.
 CREATE FUNCTION acknowledge(
-    owners text[], keys text[], unsigned boolean[], commands integer[], senders text[], names text[],
+    owners text[], keys text[], unsigned boolean[], commands bigint[], senders text[], names text[],
     are_delivered boolean[], notify boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[]
 ) RETURNS TABLE (number integer, stored_at bigint, expires_at bigint, receipt_seq bigint) LANGUAGE plpgsql AS $$
 DECLARE
-    accounts_of bigint[];
+    accounts_of bigint[] := accounts_of(owners, keys, unsigned);
     news integer[];
     stored bigint[];
     expiry bigint[];
     seqs bigint[] := array_fill(NULL::bigint, ARRAY[greatest(cardinality(names), 1)]);
     n integer;
 BEGIN
-    SELECT array_agg(a.account ORDER BY o.n) INTO accounts_of
-        FROM unnest(owners, keys, unsigned) WITH ORDINALITY AS o (id, key, is_unsigned, n)
-        LEFT JOIN accounts AS a ON a.user_id = o.id AND a.public_key = o.key
-            AND NOT (o.is_unsigned AND a.standing <> 2);
     RETURN QUERY SELECT -o.n::integer, NULL::bigint, NULL::bigint, NULL::bigint
         FROM unnest(accounts_of) WITH ORDINALITY AS o (account, n) WHERE o.account IS NULL;
     WITH given AS MATERIALIZED (
-        SELECT g.n, accounts_of[g.command] AS owner, g.sender, g.name, g.is_delivered, g.now
+        -- Of the messages' kind: as a constant it would let the server look through all items of that kind first.
+        SELECT g.n::integer AS n, accounts_of[g.command] AS owner, 1::smallint AS kind, g.sender, g.name,
+            g.is_delivered, g.now
         FROM unnest(commands, senders, names, are_delivered, nows)
             WITH ORDINALITY AS g (command, sender, name, is_delivered, now, n)
         WHERE accounts_of[g.command] IS NOT NULL
@@ -108,16 +111,19 @@ BEGIN
         DELETE FROM items AS i USING (
             SELECT DISTINCT ON (g.owner, g.sender, g.name) g.* FROM given AS g ORDER BY g.owner, g.sender, g.name, g.n
         ) AS g
-        WHERE i.recipient = g.owner AND i.kind = 1 AND i.sender = g.sender AND i.name = g.name
+        WHERE i.recipient = g.owner AND i.kind = g.kind AND i.sender = g.sender AND i.name = g.name
         RETURNING g.n, g.owner, g.sender, g.name, g.now, i.stored_at, i.expires_at
     ), remembered AS (
         INSERT INTO tombstones (recipient, sender, name, until)
             SELECT g.owner, g.sender, g.name, g.now + 600000 FROM gone AS g
             ON CONFLICT (recipient, sender, name) DO UPDATE SET until = excluded.until
+    ), new AS (
+        SELECT g.n, g.stored_at, g.expires_at FROM gone AS g
+        UNION ALL
+        SELECT g.n, NULL, NULL FROM given AS g WHERE NOT g.is_delivered AND g.n NOT IN (SELECT d.n FROM gone AS d)
     )
-    SELECT array_agg(g.n ORDER BY g.n), array_agg(d.stored_at ORDER BY g.n), array_agg(d.expires_at ORDER BY g.n)
-        INTO news, stored, expiry
-        FROM given AS g LEFT JOIN gone AS d USING (n) WHERE d.n IS NOT NULL OR NOT g.is_delivered;
+    SELECT array_agg(n.n ORDER BY n.n), array_agg(n.stored_at ORDER BY n.n), array_agg(n.expires_at ORDER BY n.n)
+        INTO news, stored, expiry FROM new AS n;
     IF news IS NULL THEN
         RETURN;
     END IF;
@@ -134,43 +140,44 @@ END $$;
 -- Receipts for those of the senders who may learn the status of their messages: the number and the seq of each. As
 -- in accept_messages, those in whose way nothing stands are stored by one statement.
 CREATE FUNCTION leave_receipts(
-    wanted integer[], accounts_of bigint[], owners text[], commands integer[], senders text[], names text[],
+    wanted integer[], accounts_of bigint[], owners text[], commands bigint[], senders text[], names text[],
     are_delivered boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[]
 ) RETURNS TABLE (n integer, seq bigint) LANGUAGE plpgsql AS $$
 BEGIN
     FOR n, seq IN
         WITH given AS MATERIALIZED (
-            SELECT g.n::integer AS n, accounts_of[g.command] AS owner, owners[g.command] AS owner_id,
-                s.account AS mailbox, g.name, g.head, g.tail, g.now, length(g.head) + length(g.tail) + 256 AS size
+            SELECT g.n::integer AS n, owners[g.command] AS owner, s.account AS mailbox, m.seq AS base,
+                m.bytes_at_most, g.name, g.head, g.tail, g.now, length(g.head) + length(g.tail) + 256 AS size,
+                row_number() OVER (PARTITION BY s.account, owners[g.command], g.name ORDER BY g.n) AS copy,
+                row_number() OVER (PARTITION BY s.account, owners[g.command] ORDER BY g.n) AS rank_of_pair
             FROM unnest(commands, senders, names, heads, tails, nows)
                 WITH ORDINALITY AS g (command, sender, name, head, tail, now, n)
             JOIN accounts AS s ON s.user_id = g.sender
-            WHERE g.n = ANY (wanted) AND are_contacts(accounts_of[g.command], s.account)
-        ), judged AS MATERIALIZED (
-            SELECT g.*, m.seq AS base, m.bytes_at_most, row_number() OVER behind AS rank,
-                sum(g.size) OVER behind AS total,
-                bool_and(c.copy = 1 AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox
-                    AND i.kind = 2 AND i.sender = g.owner_id AND i.name = g.name)
+            JOIN mailboxes AS m ON m.account = s.account
+            WHERE g.n = ANY (wanted)
+                AND EXISTS (SELECT FROM written AS w WHERE w.sender = accounts_of[g.command] AND w.recipient = s.account)
+                AND EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = accounts_of[g.command])
+        ), judged AS (
+            SELECT g.*, row_number() OVER behind AS rank, sum(g.size) OVER behind AS total,
+                bool_and(g.copy = 1 AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox
+                    AND i.kind = 2 AND i.sender = g.owner AND i.name = g.name)
                     AND (SELECT count(*) FROM items AS i WHERE i.recipient = g.mailbox AND i.kind = 2
-                        AND i.sender = g.owner_id) + c.rank_of_pair <= bounds[5]) OVER behind AS is_free
-            FROM (SELECT g.n, row_number() OVER (PARTITION BY g.mailbox, g.owner, g.name ORDER BY g.n) AS copy,
-                row_number() OVER (PARTITION BY g.mailbox, g.owner ORDER BY g.n) AS rank_of_pair FROM given AS g) AS c
-            JOIN given AS g USING (n) JOIN mailboxes AS m ON m.account = g.mailbox
-            WINDOW behind AS (PARTITION BY g.mailbox ORDER BY g.n)
-        ), taken AS MATERIALIZED (
-            SELECT * FROM judged AS j
-                WHERE j.is_free AND (bounds[6] IS NULL OR j.bytes_at_most + j.total <= bounds[6])
+                        AND i.sender = g.owner) + g.rank_of_pair <= bounds[5]) OVER behind AS is_free
+            FROM given AS g WINDOW behind AS (PARTITION BY g.mailbox ORDER BY g.n)
+        ), decided AS MATERIALIZED (
+            SELECT j.*, j.is_free AND (bounds[6] IS NULL OR j.bytes_at_most + j.total <= bounds[6]) AS is_taken
+            FROM judged AS j
         ), put AS (
             INSERT INTO items (recipient, seq, kind, sender, name, stored_at, text)
-            SELECT t.mailbox, t.base + t.rank, 2, t.owner_id, t.name, t.now,
-                t.head || convert_to((t.base + t.rank)::text, 'UTF8') || t.tail FROM taken AS t
+            SELECT d.mailbox, d.base + d.rank, 2, d.owner, d.name, d.now,
+                d.head || convert_to((d.base + d.rank)::text, 'UTF8') || d.tail FROM decided AS d WHERE d.is_taken
         ), counted AS (
             UPDATE mailboxes AS m SET seq = m.seq + c.count, bytes_at_most = m.bytes_at_most + c.size
-            FROM (SELECT t.mailbox, count(*) AS count, sum(t.size) AS size FROM taken AS t GROUP BY 1) AS c
+            FROM (SELECT d.mailbox, count(*) AS count, sum(d.size) AS size FROM decided AS d WHERE d.is_taken
+                GROUP BY 1) AS c
             WHERE m.account = c.mailbox
         )
-        SELECT j.n, CASE WHEN t.n IS NOT NULL THEN j.base + j.rank END
-            FROM judged AS j LEFT JOIN taken AS t USING (n) ORDER BY j.n
+        SELECT d.n, CASE WHEN d.is_taken THEN d.base + d.rank END FROM decided AS d ORDER BY d.n
     LOOP
         IF seq IS NULL THEN
             seq := leave_receipt(accounts_of[commands[n]], owners[commands[n]], senders[n], names[n],
@@ -215,18 +222,16 @@ $$;
 
 -- Delete receipts and key exchanges by their numbers; a message is left alone. Returns which owners are gone.
 CREATE FUNCTION confirm(
-    owners text[], keys text[], unsigned boolean[], commands integer[], seqs bigint[]
-) RETURNS SETOF integer LANGUAGE sql AS $$
-    WITH owner AS MATERIALIZED (
-        SELECT o.n, a.account FROM unnest(owners, keys, unsigned) WITH ORDINALITY AS o (id, key, is_unsigned, n)
-        LEFT JOIN accounts AS a ON a.user_id = o.id AND a.public_key = o.key
-            AND NOT (o.is_unsigned AND a.standing <> 2)
-    ), gone AS (
-        DELETE FROM items AS i USING unnest(commands, seqs) AS s (command, seq) JOIN owner AS o ON o.n = s.command
-        WHERE i.recipient = o.account AND i.seq = s.seq AND i.kind <> 1
-    )
-    SELECT o.n::integer FROM owner AS o WHERE o.account IS NULL;
-$$;
+    owners text[], keys text[], unsigned boolean[], commands bigint[], seqs bigint[]
+) RETURNS SETOF integer LANGUAGE plpgsql AS $$
+DECLARE
+    accounts_of bigint[] := accounts_of(owners, keys, unsigned);
+BEGIN
+    DELETE FROM items AS i USING unnest(commands, seqs) AS s (command, seq)
+        WHERE i.recipient = accounts_of[s.command] AND i.seq = s.seq AND i.kind <> 1;
+    RETURN QUERY SELECT o.n::integer FROM unnest(accounts_of) WITH ORDINALITY AS o (account, n)
+        WHERE o.account IS NULL;
+END $$;
 
 -- Unexpired items behind a seq, at least one if there is any, about so many bytes. The last row has no seq: its kind
 -- is 1 if there is nothing behind them, and -1 if the account is gone.
