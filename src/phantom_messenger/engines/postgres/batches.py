@@ -61,6 +61,34 @@ def users_of(command: AnyCommand) -> set[str] | None:
             return {command.actor.user_id}
 
 
+def locked_by(command: AnyCommand) -> set[str]:
+    """Whose mailboxes are locked for it: those into which it puts an item, and all whose contacts or keys it changes.
+
+    Deleting needs no lock, nor does reading: whoever numbers an item holds the lock until it is committed, so what is
+    seen of a mailbox has no gap.
+    """
+    match command:
+        case commands.AcceptMessage():
+            return {command.recipient}
+        case commands.Acknowledge() if command.may_notify:
+            return {name.sender for name in command.messages}
+        case (
+            commands.Acknowledge()
+            | commands.AcknowledgeHidden()
+            | commands.AskPresence()
+            | commands.Confirm()
+            | commands.CountPreKeys()
+            | commands.FindDeparture()
+            | commands.FindTypingWatchers()
+            | commands.ReadMailbox()
+        ):
+            return set()
+        case commands.StoreReceipts():
+            return {name.sender for name, _ in command.outcomes}
+        case _:
+            return users_of(command) or set()
+
+
 def grouped(batch: Sequence[AnyCommand]) -> list[Group]:
     """Commands that give the same results in this order as in the batch's, with as many together as can be.
 

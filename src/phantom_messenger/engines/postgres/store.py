@@ -18,7 +18,7 @@ from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
 from phantom_messenger.engines.errors import StoreUnusable
 from phantom_messenger.engines.postgres import arrays, calls, schema
 from phantom_messenger.engines.postgres.arrays import Texts
-from phantom_messenger.engines.postgres.batches import Group, grouped, users_of
+from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by
 from phantom_messenger.engines.postgres.calls import Row, Statement
 from phantom_messenger.engines.postgres.connect import NOT_KEPT, Durability, connect, unusable
 from phantom_messenger.engines.postgres.erasure import Erasure
@@ -253,7 +253,7 @@ class PostgresStore:
         users: set[str] = set()
         claimed: set[str] = set()
         for command in some:
-            found = users_of(command) or set()
+            found = locked_by(command)
             users |= found
             if isinstance(command, commands.LogIn):
                 claimed |= found

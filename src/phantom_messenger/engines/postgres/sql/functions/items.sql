@@ -106,14 +106,15 @@ DECLARE
     size bigint := length(head) + length(tail) + 256;
     more bigint := size;
 BEGIN
-    IF item_kind = 1 AND EXISTS (SELECT FROM tombstones
+    SELECT seq, length(text) AS size, content IS NULL OR position(content IN text) > 0 AS is_same INTO old FROM items
+        WHERE recipient = mailbox AND kind = item_kind AND sender = item_sender AND name = item_name;
+    is_new := NOT FOUND;
+    -- Looked at after the items: a message that another transaction takes out of them meanwhile is here.
+    IF is_new AND item_kind = 1 AND EXISTS (SELECT FROM tombstones
         WHERE recipient = mailbox AND sender = item_sender AND name = item_name AND until > now) THEN
         outcome := 1;
         RETURN;
     END IF;
-    SELECT seq, length(text) AS size, content IS NULL OR position(content IN text) > 0 AS is_same INTO old FROM items
-        WHERE recipient = mailbox AND kind = item_kind AND sender = item_sender AND name = item_name;
-    is_new := NOT FOUND;
     IF NOT is_new THEN
         IF NOT may_replace OR (item_kind = 1 AND old.is_same) THEN
             outcome := 1;
@@ -128,6 +129,10 @@ BEGIN
     END IF;
     IF NOT is_new THEN
         DELETE FROM items WHERE recipient = mailbox AND kind = item_kind AND sender = item_sender AND name = item_name;
+        IF NOT FOUND AND item_kind = 1 THEN     -- it was acknowledged meanwhile
+            outcome := 1;
+            RETURN;
+        END IF;
     END IF;
     UPDATE mailboxes SET seq = seq + 1, bytes_at_most = bytes_at_most + size,
         messages_at_most = messages_at_most + CASE WHEN item_kind = 1 AND is_new THEN 1 ELSE 0 END
@@ -207,6 +212,8 @@ BEGIN
             OR (blocker = to_ AND blocked = from_id)) THEN
         RETURN false;
     END IF;
+    -- Two who write to each other for the first time in one moment: the second one sees the first.
+    PERFORM pg_advisory_xact_lock(2, hashtext(least(from_, to_) || ' ' || greatest(from_, to_)));
     is_first := NOT has_written(from_, to_);
     INSERT INTO written (sender, recipient, conversation) VALUES (from_, to_, in_conversation);
     DELETE FROM written WHERE sender = from_ AND recipient = to_ AND entry IN (

@@ -157,13 +157,17 @@ BEGIN
             WHERE g.n = ANY (wanted)
                 AND EXISTS (SELECT FROM written AS w WHERE w.sender = accounts_of[g.command] AND w.recipient = s.account)
                 AND EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = accounts_of[g.command])
+        ), counted_once AS (
+            SELECT g.*, max(CASE WHEN g.rank_of_pair = 1 THEN (SELECT count(*) FROM items AS i
+                WHERE i.recipient = g.mailbox AND i.kind = 2 AND i.sender = g.owner) END)
+                OVER (PARTITION BY g.mailbox, g.owner) AS held
+            FROM given AS g
         ), judged AS (
             SELECT g.*, row_number() OVER behind AS rank, sum(g.size) OVER behind AS total,
-                bool_and(g.copy = 1 AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox
-                    AND i.kind = 2 AND i.sender = g.owner AND i.name = g.name)
-                    AND (SELECT count(*) FROM items AS i WHERE i.recipient = g.mailbox AND i.kind = 2
-                        AND i.sender = g.owner) + g.rank_of_pair <= bounds[5]) OVER behind AS is_free
-            FROM given AS g WINDOW behind AS (PARTITION BY g.mailbox ORDER BY g.n)
+                bool_and(g.copy = 1 AND g.held + g.rank_of_pair <= bounds[5] AND NOT EXISTS (SELECT FROM items AS i
+                    WHERE i.recipient = g.mailbox AND i.kind = 2 AND i.sender = g.owner AND i.name = g.name))
+                    OVER behind AS is_free
+            FROM counted_once AS g WINDOW behind AS (PARTITION BY g.mailbox ORDER BY g.n)
         ), decided AS MATERIALIZED (
             SELECT j.*, j.is_free AND (bounds[6] IS NULL OR j.bytes_at_most + j.total <= bounds[6]) AS is_taken
             FROM judged AS j
