@@ -23,9 +23,9 @@ test test-long replay: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev ## Set up, then run the tests (some minutes)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal --durations 10 --durations-min 5
 
-test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (hours)
-	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
-	@PHANTOM_TEST_LONG=1 $(BIN)/python -m pytest -n 0 -o timeout=14400 $(LONG_ALONE)
+test-long: $(VENV)/.dev ## Set up, then run the tests of the promises in full (an hour); with more chance: make test-long TIMES=10
+	@PHANTOM_TEST_LONG=$(or $(TIMES),1) $(BIN)/python -m pytest -n 2 -o timeout=14400 $(LONG)
+	@PHANTOM_TEST_LONG=$(or $(TIMES),1) $(BIN)/python -m pytest -n 0 -o timeout=14400 $(LONG_ALONE)
 
 replay: $(VENV)/.dev ## Run one seed of the simulation again: make replay SEED=17
 	@case "$(SEED)" in ''|*[!0-9]*) echo "which seed? for example: make replay SEED=17" >&2; exit 2;; esac

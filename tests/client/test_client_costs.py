@@ -3,9 +3,12 @@
 import base64
 import hashlib
 import itertools
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -155,26 +158,42 @@ def opened(vault: Vault) -> Messenger:
     )
 
 
-@pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
-def profile(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Vault]:
-    yield from filled(tmp_path, *request.param)
+Years = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def years(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Years]:
+    """Folders with a profile of so many contacts and texts, each made once: tests use copies."""
+    with fast_folder(tmp_path_factory.mktemp("years")) as folder:
+
+        @cache
+        def made(contacts: int, texts: int, *, waiting: bool) -> Path:
+            place = folder / f"{contacts} {texts} {waiting}"
+            place.mkdir()
+            with closing(Vault(place / "alice.vault", KEY)) as vault:
+                opened(vault)
+                fill(vault, contacts, texts, waiting=waiting)
+            return place
+
+        yield made
 
 
 @pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
-def backlog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Vault]:
+def profile(request: pytest.FixtureRequest, years: Years, tmp_path: Path) -> Iterator[Vault]:
+    yield from copied(years(*request.param, waiting=False), tmp_path)
+
+
+@pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
+def backlog(request: pytest.FixtureRequest, years: Years, tmp_path: Path) -> Iterator[Vault]:
     """The same, and no text was handled."""
-    yield from filled(tmp_path, *request.param, waiting=True)
+    yield from copied(years(*request.param, waiting=True), tmp_path)
 
 
-def filled(tmp_path: Path, contacts: int, texts: int, *, waiting: bool = False) -> Iterator[Vault]:
+def copied(made: Path, tmp_path: Path) -> Iterator[Vault]:
     with fast_folder(tmp_path) as folder:
-        vault = Vault(folder / "alice.vault", KEY)
-        opened(vault)
-        fill(vault, contacts, texts, waiting=waiting)
-        vault.close()
-        vault = Vault(folder / "alice.vault", KEY)
-        yield vault
-        vault.close()
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        with closing(Vault(folder / "alice.vault", KEY)) as vault:
+            yield vault
 
 
 def test_work_does_not_grow_with_a_profile(profile: Vault, monkeypatch: pytest.MonkeyPatch) -> None:

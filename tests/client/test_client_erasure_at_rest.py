@@ -10,11 +10,11 @@ from erasure_watch import Leftover, Watch
 
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.sqlite.scrub import Scrubber
-from support.amounts import amount
+from support.amounts import seeds
 from support.simulated import SECOND, World
 
-VAULTS = [0, 9, 15, *range(16, amount(18, 2_000))]
-LIVES = range(amount(3, 60))
+VAULTS = [0, 9, 15, *range(16, seeds(18, 500))]
+LIVES = range(seeds(3, 30))
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.relay.records import ItemKind
 from phantom_messenger.wire.frames import PresenceStatus
-from support.amounts import amount
+from support.amounts import seeds
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
-RUNS = amount(40, 1_000)
-GROUPS = amount(4, 20)
+RUNS = seeds(40, 1_000)
+GROUPS = seeds(4, 20)
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
 

@@ -19,7 +19,7 @@ import apsw
 from phantom_messenger.engines.sqlite import SQLiteStore, reserve
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Item
-from support.amounts import LONG, amount
+from support.amounts import LONG, amount, seeds
 from support.people import Frame
 from support.reference_client import ReferenceClient
 from support.relay_process import SERVE, RelayProcess, patched
@@ -164,7 +164,7 @@ def it_recovers(disk: SmallDisk) -> None:
 
 def chance(disk: SmallDisk) -> None:
     """Whatever is done in whatever order: removals never fail, nothing is lost, it recovers."""
-    for seed in range(amount(5, 300)):
+    for seed in range(seeds(5, 300)):
         try:
             _chance(disk, Random(seed))  # noqa: S311 - chance that can be repeated
         except BaseException as error:

@@ -17,13 +17,13 @@ from disk_promises import Book, Broken, Chance, Task, check_integrity, contents,
 from phantom_messenger.engines.sqlite import StoreError
 from phantom_messenger.relay.commands import AppendRefusal, CommandFailed
 from phantom_messenger.relay.records import Item
-from support.amounts import amount
+from support.amounts import amount, seeds
 from support.stores import ALICE, BOB, appending, bind, message, names, waiting
 
 CUTS = amount(20, 500)
 """In a life, which is one disk with one store after another on it."""
 
-LIVES = 20
+LIVES = seeds(20, 20)
 
 Prepare = Callable[[DiskStore, Disk], None]
 """What is done to a store that was opened, and to its disk: takes its protection away."""
@@ -126,7 +126,7 @@ def test_promises_hold_whenever_the_power_is_cut(seed: int, tmp_path: Path) -> N
         raise AssertionError(f"seed {seed}: {broken}") from broken
 
 
-@pytest.mark.parametrize("seed", range(amount(2, 50)))
+@pytest.mark.parametrize("seed", range(seeds(2, 50)))
 def test_store_opens_wherever_its_first_opening_was_cut(seed: int, tmp_path: Path) -> None:
     for changes in range(1, 1_000):
         with Disk((seed, changes), power_safe=seed % 2 == 0) as disk:

@@ -15,7 +15,7 @@ import pytest
 from crowd import PATIENCE, Crowd, Member, alive, befriend, dice, empty_mailboxes, person, quiet_port
 from crowd_ledger import Ledger
 
-from support.amounts import amount, replayed
+from support.amounts import replayed, seeds
 from support.people import Person
 from support.relay_process import RelayProcess, StartRelay, patched
 
@@ -144,7 +144,7 @@ def run_storm(
 
 
 def test_accepted_messages_survive_kill_after_kill(start_relay: StartRelay) -> None:
-    kills = amount(10, 500)
+    kills = seeds(10, 100)
     relay = start_relay("--limits", "off", port=quiet_port())
     ledger, report = run_storm(relay, people=20, kills=kills)
     figures = {

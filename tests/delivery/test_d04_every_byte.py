@@ -20,11 +20,12 @@ from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Vault
-from support.amounts import LONG, amount
+from support.amounts import LONG, TIMES, amount
 
 SEED = 4
-STRIDE = 120
-"""Bytes from one cut to the next in the short form."""
+FRIENDS_STRIDE = amount(120, 1)
+STRANGERS_STRIDE = max(8 // TIMES, 1) if LONG else 720
+"""Bytes from one cut to the next: a first contact takes long."""
 
 CONTACTS = 100
 """Whom one Bob gets to know, before there is another one: each makes his address book longer."""
@@ -58,12 +59,9 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def offsets(marks: list[int], name: str, stride: int) -> list[int]:
-    """All bytes of a dialogue; in the short form the ends of all its steps, and some bytes within them."""
-    end = marks[-1]
-    if LONG:
-        return list(range(end))
+    """The ends of all steps of a dialogue, and some bytes within them."""
     start = random.Random(f"{SEED} {name}").randrange(stride)  # noqa: S311 - the same in every run
-    return sorted({*range(start, end, stride), *marks[:-1]})
+    return sorted({*range(start, marks[-1], stride), *marks[:-1]})
 
 
 def victim_of(dialogue: Dialogue, name: str) -> Person:
@@ -74,24 +72,23 @@ def victim_of(dialogue: Dialogue, name: str) -> Person:
 
 
 async def talk_of_friends(folder: Path, name: str) -> None:
-    """Cut somebody's connection at every byte of a round between friends, by turns in four ways."""
+    """Cut somebody's connection at each of these bytes of a round between friends, by turns in four ways."""
     async with network(folder) as net, net.person("alice") as alice, net.person("bob") as bob:
         dialogue = Dialogue(net, alice, bob)
         await dialogue.befriend(alice, bob)
         await dialogue.befriend(bob, alice)
         victim = victim_of(dialogue, name)
         await dialogue.survey(victim)  # the first round carries a handshake
-        places = offsets(await dialogue.survey(victim), name, STRIDE)
+        places = offsets(await dialogue.survey(victim), name, FRIENDS_STRIDE)
         for count, place in enumerate(places):
-            for more in range(amount(1, 2)):
-                await dialogue.round(victim, place, list(End)[(count + more) % 2], live=(count // 2 + more) % 2 == 0)
-        assert dialogue.cuts > 0.9 * amount(1, 2) * len(places)
+            await dialogue.round(victim, place, list(End)[count % 2], live=count // 2 % 2 == 0)
+        assert dialogue.cuts > 0.9 * len(places)
 
 
 async def talk_of_strangers(folder: Path, name: str) -> None:
     """As above in a first round: with a key exchange, both of whose sides begin a session."""
     async with network(folder) as net, net.person("bob") as bob:
-        places = offsets(await first_round(net, bob, name, LATE, 0), name, 6 * STRIDE)
+        places = offsets(await first_round(net, bob, name, LATE, 0), name, STRANGERS_STRIDE)
     cuts = 0
     for begin in range(0, len(places), CONTACTS):
         async with network(folder) as net, net.person(f"bob {begin}") as bob:
@@ -136,7 +133,7 @@ async def red(folder: Path, name: str, complaint: str) -> None:
         await dialogue.befriend(bob, alice)
         victim = victim_of(dialogue, name)
         await dialogue.survey(victim)  # the first round carries a handshake
-        places = offsets(await dialogue.survey(victim), name, STRIDE)
+        places = offsets(await dialogue.survey(victim), name, FRIENDS_STRIDE)
         net.patience = PATIENCE / 20
         with pytest.raises(AssertionError, match=re.compile(complaint, re.DOTALL)):
             await all_rounds(dialogue, victim, places)

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.sqlite.scrub import Scrubber
-from support.amounts import LONG, amount
+from support.amounts import LONG, amount, seeds
 from support.markers import Leftover, Markers, described
 from support.reference_client import Connect, ReferenceClient, members
 from support.relay_process import RelayProcess, StartRelay
@@ -33,9 +33,9 @@ from support.stores import (
     waiting,
 )
 
-MAIL = [1, *range(2, amount(2, 60))]
-SMALL_MAIL = range(amount(10, 500))
-ORDERS = range(amount(24, 2_000))
+MAIL = [1, *range(2, seeds(2, 20))]
+SMALL_MAIL = range(seeds(10, 200))
+ORDERS = range(seeds(24, 1_000))
 NEVER = 1_000_000.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 

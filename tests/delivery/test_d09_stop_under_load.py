@@ -17,7 +17,7 @@ from delivery_variants import ANSWERS_BEFORE_THE_COMMIT, Variant
 
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.session import Session
-from support.amounts import amount
+from support.amounts import seeds
 from support.load import Crowd, Peer, befriend, ids
 from support.people import Frame, Person, canonical
 from support.raw_socket import TEXT, RawSocket, frame
@@ -233,7 +233,7 @@ def stopped(relay: Variant, stop: Stop, *, seed: int, rounds: int = 1) -> list[s
 
 @pytest.mark.parametrize(
     ("stop", "rounds"),
-    [(once, amount(3, 50)), (by_hand, amount(1, 10)), (twice, amount(1, 10))],
+    [(once, seeds(3, 50)), (by_hand, seeds(1, 10)), (twice, seeds(1, 10))],
     ids=["SIGTERM", "SIGINT", "SIGTERM twice"],
 )
 def test_stop_tells_everybody_and_loses_nothing(start_variant: StartVariant, stop: Stop, rounds: int) -> None:

@@ -19,7 +19,7 @@ from phantom_messenger.relay.commands import AnyCommand, Expire
 from phantom_messenger.relay.mailbox_push import MailboxPush
 from phantom_messenger.relay.records import Item, Page
 from phantom_messenger.relay.session import Session
-from support.amounts import LONG, amount
+from support.amounts import LONG, amount, seeds
 from support.faults import Faults
 from support.postgres_server import PostgresServer
 from support.simulated import SECOND, Clock, SimulatedWriter
@@ -30,7 +30,7 @@ FORM = settings(
     database=None,
     deadline=None,
     derandomize=not LONG,
-    max_examples=amount(25, 500),
+    max_examples=seeds(25, 500),
     print_blob=LONG,
     stateful_step_count=STEPS,
     suppress_health_check=list(HealthCheck),
@@ -49,7 +49,7 @@ def test_relay_on_postgres_does_what_the_model_does(
 ) -> None:
     monkeypatch.setattr(PostgresMachine, "server", postgres, raising=False)
     monkeypatch.setattr(PostgresMachine, "template", template, raising=False)
-    run_state_machine_as_test(PostgresMachine, settings=settings(FORM, max_examples=amount(6, 200)))
+    run_state_machine_as_test(PostgresMachine, settings=settings(FORM, max_examples=seeds(6, 100)))
 
 
 def test_message_to_somebody_whose_first_login_is_under_way_comes_before_the_account() -> None:

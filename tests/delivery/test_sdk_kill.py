@@ -15,12 +15,12 @@ import pytest
 from phantom_messenger import Client
 from phantom_messenger.client.errors import VaultInUse
 from phantom_messenger.client.status import WarningEvent
-from support.amounts import amount
+from support.amounts import amount, seeds
 from support.relay_process import RelayProcess, environment
 from support.sdk_clients import opened
 
 PROGRAM = Path(__file__).with_name("sdk_kill_program.py")
-KILLS = amount(5, 100)
+KILLS = seeds(5, 100)
 SEED = 11
 PATIENCE = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name

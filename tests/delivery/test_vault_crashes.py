@@ -17,7 +17,7 @@ from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.records import IntValue
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Secret, Transaction, Vault
-from support.amounts import amount
+from support.amounts import LONG, TIMES, seeds
 from support.simulated import World
 
 SEED = 7
@@ -30,9 +30,13 @@ DEATHS = [(victim, fate) for victim in ("alice", "bob") for fate in Fate]
 
 
 def plans(fate: Fate, operations: int, name: str) -> list[Plan]:
-    """All operations, or in the short form some over all of the story."""
-    stride = amount(operations // POINTS, 1)
-    start = random.Random(f"{SEED} {name} {fate}").randrange(stride)  # noqa: S311 - the same in every run
+    """Some operations over all of the story; in the long form all fates together come to each operation."""
+    if LONG:
+        stride = max(len(Fate) // TIMES, 1)
+        start = list(Fate).index(fate) % stride
+    else:
+        stride = operations // POINTS
+        start = random.Random(f"{SEED} {name} {fate}").randrange(stride)  # noqa: S311 - the same in every run
     return [Plan(at, fate) for at in range(start, operations, stride)]
 
 
@@ -59,10 +63,10 @@ def test_another_death_soon_after_loses_and_doubles_nothing(victim: str, fate: F
     outcome, operations = undisturbed(victim)
     chance = random.Random(f"{SEED} {victim} {fate}")  # noqa: S311 - the same in every run
     deaths = 0
-    for _ in range(amount(3, 500)):
+    for _ in range(seeds(3, 60)):
         plan = Plan(chance.randrange(operations), fate, again=int(chance.expovariate(1 / 20)))
         deaths += check(victim, plan, outcome)
-    assert fate is Fate.FULL or deaths > amount(3, 500)
+    assert fate is Fate.FULL or deaths > seeds(3, 60)
 
 
 # --- a disk that is full for a moment ---------------------------------------------

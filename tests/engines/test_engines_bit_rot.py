@@ -15,7 +15,7 @@ from bit_rot_look import Outcome, Rotten
 from phantom_messenger.engines.sqlite import mailboxes
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.records import Item
-from support.amounts import amount
+from support.amounts import seeds
 from support.stores import ALICE, BOB, CAROL, key_of
 
 PARTS = ("payload size", "row id", "record header", "link", *COLUMNS[1:])
@@ -26,10 +26,10 @@ CELL = ("row id", "payload size", "record header", "link")
 
 IN_INDEXES = [f"{index}: {part}" for index in INDEXES for part in ("pointers", "entries", "row ids")]
 IN_ITEMS = [name for name in IN_INDEXES if "accounts" not in name]
-FLIPS = amount(16, 1_500)
+FLIPS = seeds(16, 500)
 """Of each part."""
 
-ANYWHERE = amount(150, 50_000)
+ANYWHERE = seeds(150, 10_000)
 """Of the whole file."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name

@@ -21,7 +21,7 @@ from support.raw_socket import TEXT, RawSocket, frame
 from support.relay_process import RelayProcess, StartRelay, patched
 
 READERS: Final = amount(10, 100)
-MESSAGES: Final = amount(60, 1_000)
+MESSAGES: Final = amount(60, 100)
 KIB: Final = 1_024
 EACH: Final = 256 * KIB
 SLACK: Final = 6 * 1_048_576

@@ -29,7 +29,7 @@ from support.relay_process import RelayProcess, StartRelay, patched
 MIB: Final = 1_048_576
 GROWTH: Final = 40 * MIB
 MANY: Final = amount(40, 1_000)
-SECONDS: Final = 20.0 if LONG else 0.4
+SECONDS: Final = 4.0 if LONG else 0.4
 CHUNK: Final = 65_536
 LEAST: Final = amount(10, 300)
 """Messages of the honest pair that are timed."""

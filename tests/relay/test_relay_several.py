@@ -17,7 +17,7 @@ from phantom_messenger.relay.commands import PublishPreKeys
 from phantom_messenger.relay.presence_look import WHOLE_AFTER_MS, PresenceLook
 from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.codes import CloseCode
-from support.amounts import amount
+from support.amounts import seeds
 from support.people import Frame
 from support.postgres_server import PostgresServer
 from support.simulated import SECOND, Client, Clock, World
@@ -176,7 +176,7 @@ def mix(cluster: Cluster, seed: int) -> None:
     assert sorted(frame["payload"]["messageId"] for frame in frames) == sorted(sent)
 
 
-@pytest.mark.parametrize("seed", range(amount(3, 50)))
+@pytest.mark.parametrize("seed", range(seeds(3, 200)))
 def test_nothing_is_lost_doubled_or_out_of_order(cluster: Cluster, seed: int) -> None:
     mix(cluster, seed)
 

@@ -1,4 +1,4 @@
-"""200 runs of a relay and its people in which everything breaks; 100,000 in the long form.
+"""200 runs of a relay and its people in which everything breaks; 3,000 in the long form.
 
 A run that shows a fault names its seed; ``make replay SEED=…`` runs it again and prints its events.
 """
@@ -16,10 +16,10 @@ import pytest
 from simulation_checks import Violation
 
 from simulation import FAULTS, fast_folder, simulate, small_amounts
-from support.amounts import amount, replayed
+from support.amounts import amount, replayed, seeds
 
-RUNS: Final = amount(200, 100_000)
-PARTS: Final = amount(4, 400)
+RUNS: Final = seeds(200, 3_000)
+PARTS: Final = seeds(4, 60)
 HERE: Final = Path(__file__).parent
 
 SITUATIONS: Final = {
@@ -120,7 +120,7 @@ def test_replayed_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
         simulate(seed, folder, traced=True)
 
 
-SAME: Final = range(900_000, 900_000 + amount(4, 200))
+SAME: Final = range(900_000, 900_000 + seeds(4, 40))
 
 DIGESTS: Final = """
 import sys

@@ -2,13 +2,21 @@
 
 import os
 
-LONG = os.environ.get("PHANTOM_TEST_LONG") == "1"
+TIMES = int(os.environ.get("PHANTOM_TEST_LONG", "0"))
+"""How often ``make test-long`` does what is left to chance: ``make test-long TIMES=10``."""
+
+LONG = TIMES > 0
 """Whether this is ``make test-long``."""
 
 
 def amount(short: int, full: int) -> int:
     """How many of something to do."""
     return full if LONG else short
+
+
+def seeds(short: int, full: int) -> int:
+    """How many random runs to do: whoever has more time may ask for more of them."""
+    return full * TIMES if LONG else short
 
 
 def replayed() -> int | None:
