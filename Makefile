@@ -9,7 +9,7 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-crypto autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-peers bench-crypto cluster autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-peers: $(VENV)/.dev .venv-peers/.made ## Measure other programs beside the
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
 
+cluster: $(VENV)/.dev ## Start three relays on three database nodes here, until Ctrl-C; rm -r .cluster begins anew
+	@PYTHONPATH=bench $(BIN)/python -m cluster
+
 autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the WebSocket layer (a minute)
 	@$(BIN)/python bench/conformance.py
 
@@ -66,7 +69,7 @@ sbom: $(VENV)/.dev ## Write what the relay is made of, with hashes, to sbom.cdx.
 lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
 	@scripts/lock $(BIN)/uv
 
-clean: ## Remove the environment and caches; the relay's data in .phantom/ stays
+clean: ## Remove the environment and caches; the data in .phantom/ and .cluster/ stays
 	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .hypothesis mutants
 	find bench fuzz scripts src tests -name __pycache__ -prune -exec rm -rf {} +
 

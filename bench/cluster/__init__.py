@@ -1,0 +1,1 @@
+"""A cluster on one machine, to try and to break: database nodes that fail over by themselves, and relays."""

@@ -1,0 +1,86 @@
+"""Processes of a cluster: started as an unprivileged user, and ended, held or let go by their ids."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from cluster.programs import as_whom
+
+Result = TypeVar("Result")
+
+
+def start(
+    command: Sequence[str | Path], log: Path, *, more: Mapping[str, str] | None = None, as_ourselves: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, so that Ctrl-C at the terminal is for us alone.
+
+    Args:
+        command: the program and its arguments.
+        log: what it says is added there.
+        more: for its environment.
+        as_ourselves: as the user that we are, even if that is root.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PHANTOM_", "PATRONI_", "PG", "ETCD_"))
+    }
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd=log.parent,
+            env={**kept, "HOME": str(log.parent), **(more or {})},
+            start_new_session=True,
+            **({} if as_ourselves else as_whom()),
+        )
+
+
+def is_running(process: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether it was started and has not ended."""
+    return process is not None and process.poll() is None
+
+
+def tell(pid: int | None, number: signal.Signals) -> None:
+    """Send a signal; a process that is gone is no error."""
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def end(process: "subprocess.Popen[bytes] | None", *, within: float) -> None:
+    """Ask a process to end, and kill it if it does not."""
+    if process is None or process.poll() is not None:
+        return
+    tell(process.pid, signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started itself."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(look: "Callable[[], Result | None]", *, within: float) -> "Result | None":
+    """What ``look`` finds, or ``None`` after so many seconds."""
+    ends = time.monotonic() + within
+    while (found := look()) is None and time.monotonic() < ends:
+        time.sleep(0.1)
+    return found

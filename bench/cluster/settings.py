@@ -1,0 +1,102 @@
+"""What Patroni and the servers are told, and why."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+SCOPE: Final = "phantom"
+
+TIMES: Final = {"ttl": 20, "loop_wait": 3, "retry_timeout": 5, "primary_start_timeout": 5}
+"""Seconds. A primary that is gone loses its lease after ``ttl``, of which Patroni allows no less: a node fails over
+within 30. A postmaster that died is started again, and passed by if that takes more than five: within 15."""
+
+PARAMETERS: Final = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    # What was deleted must leave the log too: files of it are not kept for use again, and few are kept for standbys.
+    "wal_recycle": "off",
+    "wal_keep_size": "16MB",
+    "max_slot_wal_keep_size": "1GB",
+    "wal_sender_timeout": "10s",
+    "max_connections": 60,
+    "shared_buffers": "64MB",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a node listens."""
+
+    name: str
+    host: str
+    postgres: int
+    patroni: int
+    etcd: int
+    etcd_peers: int
+
+
+def patroni(place: Place, folder: Path, *, all_of: list[Place], password: str, standby_names: str | None) -> str:
+    """The settings of one node's Patroni: JSON, which is YAML."""
+    everyone = ",".join(f"{other.host}:{other.etcd}" for other in all_of)
+    settings = {
+        "scope": SCOPE,
+        "name": place.name,
+        "restapi": {
+            "listen": f"{place.host}:{place.patroni}",
+            "connect_address": f"{place.host}:{place.patroni}",
+            "authentication": {"username": "patroni", "password": password},
+        },
+        "etcd3": {"hosts": everyone},
+        "bootstrap": {"dcs": _shared(standby_names), "initdb": [{"encoding": "UTF8"}, {"locale": "C"}]},
+        "postgresql": {
+            "listen": f"{place.host}:{place.postgres}",
+            "connect_address": f"{place.host}:{place.postgres}",
+            "data_dir": str(folder / "data"),
+            "pgpass": str(folder / "pgpass"),
+            "authentication": {
+                "superuser": {"username": "postgres", "password": password},
+                "replication": {"username": "replicator", "password": password},
+                "rewind": {"username": "rewinder", "password": password},
+            },
+            "pg_hba": [
+                f"host replication replicator {_network(place)} scram-sha-256",
+                f"host all all {_network(place)} scram-sha-256",
+            ],
+        },
+    }
+    return json.dumps(settings, indent=1)
+
+
+def _shared(standby_names: str | None) -> dict[str, Any]:
+    """What all nodes agree on.
+
+    ``failsafe_mode`` stays off: it lets a primary go on without etcd while it reaches every
+    other node, and where etcd runs on the same hosts, two of three that are gone take the nodes with them.
+    """
+    parameters: dict[str, Any] = dict(PARAMETERS)
+    quorum: dict[str, Any] = {"synchronous_mode": "quorum", "synchronous_mode_strict": True}
+    if standby_names is not None:
+        parameters["synchronous_standby_names"] = standby_names
+        quorum = {}
+    return {**TIMES, **quorum, "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters}}
+
+
+def _network(place: Place) -> str:
+    return f"{place.host.rpartition('.')[0]}.0/24"
+
+
+def etcd(place: Place, folder: Path, *, all_of: list[Place]) -> list[str]:
+    """The arguments of one node's etcd."""
+    clients = f"http://{place.host}:{place.etcd}"
+    peers = f"http://{place.host}:{place.etcd_peers}"
+    members = ",".join(f"{other.name}=http://{other.host}:{other.etcd_peers}" for other in all_of)
+    return [
+        *("--name", place.name, "--data-dir", str(folder / "etcd")),
+        *("--listen-client-urls", clients, "--advertise-client-urls", clients),
+        *("--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers),
+        *("--initial-cluster", members, "--initial-cluster-token", SCOPE),
+        *("--heartbeat-interval", "200", "--election-timeout", "2000", "--auto-compaction-retention", "1"),
+    ]
