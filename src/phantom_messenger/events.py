@@ -104,6 +104,12 @@ class Event(Enum):
     DISK_FULL = EventSpec(WARNING, "the data folder's disk is full: nothing new is accepted until space is freed")
     STORE_BLOCKED = EventSpec(WARNING, "the store cannot write: asking clients to retry later")
     STORE_RECOVERED = EventSpec(INFO, "the store can write again")
+    DATABASE_UNUSABLE = EventSpec(
+        WARNING,
+        "the database cannot be used; trying again: see the reason in docs/cluster.md",
+        ("reason",),
+        peer_triggered=True,
+    )
     FOLDER_MOVED = EventSpec(
         ERROR,
         "the data folder was moved or deleted while the relay is running: stop it, restore the folder, start it again",
@@ -118,7 +124,7 @@ class Event(Enum):
     )
     LOG_KEPT = EventSpec(
         WARNING,
-        "another program is reading the database: deleted data stays in the database's log until it has finished",
+        "another program is reading the database: deleted data stays in the database's files until it has finished",
     )
     NO_RESERVE = EventSpec(
         WARNING, "this file system cannot reserve space: a full disk will block removals too", ("error",)

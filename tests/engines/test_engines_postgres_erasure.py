@@ -113,3 +113,25 @@ def test_part_that_somebody_reads_holds_nobody_up(server: PostgresServer) -> Non
         assert time.monotonic() - begun < PATIENCE
         assert isinstance(alice.write(bob, "2"), Item)
     store.close()
+
+
+def test_program_that_reads_for_long_is_said_to_keep_what_is_deleted(
+    server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = server.make_database()
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.write(bob, "m")
+    bob.acknowledge(alice, "m")
+
+    def rounds() -> list[str]:
+        caplog.clear()
+        store.erase()
+        return [record.getMessage().partition(":")[0] for record in caplog.records]
+
+    with psycopg.connect(url) as reader:
+        reader.execute("SELECT count(*) FROM phantom.items")
+        assert rounds() == [], "somebody who reads for a moment is no news"
+        assert rounds() == ["log-kept"]
+    assert rounds() == []
+    store.close()

@@ -12,9 +12,11 @@ import pytest
 from phantom_messenger.engines.errors import StoreError
 from phantom_messenger.engines.postgres import Durability, PostgresStore, durability_of, watchdog
 from phantom_messenger.engines.postgres import store as stores
-from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed
+from phantom_messenger.engines.postgres.connect import unusable
+from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed, MessageName
+from phantom_messenger.wire.frames import Status
 from support.postgres_server import PostgresServer
-from support.store_user import StoreUser
+from support.store_user import NOW, StoreUser
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_user_may_not_make_tables(postgres: PostgresServer) -> None:
     url = postgres.make_database()
     run(url, "DROP ROLE IF EXISTS guest")
     run(url, "CREATE ROLE guest LOGIN")
-    assert "GRANT CREATE ON DATABASE" in refusal(url.replace("phantom@", "guest@"))
+    assert "make it the owner of the database" in refusal(url.replace("phantom@", "guest@"))
     postgres.drop_database(url)
 
 
@@ -91,6 +93,28 @@ def test_database_takes_no_writes(url: str) -> None:
 def test_server_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "_OLDEST_SERVER", 990_000)
     assert "is too old; use version 15 or newer" in refusal(url)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('FATAL:  no pg_hba.conf entry for host "192.0.2.1", user "me"', "refuses the user or the password"),
+        ('FATAL:  too many connections for role "me"', "has no connection left"),
+        ("FATAL:  sorry, too many clients already", "has no connection left"),
+        ("FATAL:  remaining connection slots are reserved for non-replication superusers", "has no connection left"),
+        ("FATAL:  the database system is starting up", "is the server up"),
+    ],
+)
+def test_what_a_server_refuses_with_is_told_apart(said: str, words: str) -> None:
+    assert words in str(unusable(psycopg.OperationalError(said), "postgresql://me:secret@a.test/phantom"))
+
+
+def test_no_connection_is_left(postgres: PostgresServer, url: str) -> None:
+    run(url, "DROP ROLE IF EXISTS busy")
+    run(url, "CREATE ROLE busy LOGIN CONNECTION LIMIT 0")
+    assert "a relay needs four: raise max_connections" in refusal(
+        postgres.url(url.rpartition("/")[2]).replace("phantom@", "busy@")
+    )
 
 
 def test_quorum_needs_standbys(url: str) -> None:
@@ -219,3 +243,133 @@ def test_commit_that_no_standby_has_is_no_acceptance_when_their_names_are_taken_
     assert failed.is_out_of_space, "it is to be sent again"
     quorum.close()
     server.end()
+
+
+# --- what the log says of it ------------------------------------------------------
+
+
+def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Of the lines that say that the database cannot be used."""
+    lines = [record.getMessage() for record in caplog.records]
+    return [line.rpartition("=")[2] for line in lines if line.startswith("database-unusable")]
+
+
+def test_log_says_once_why_the_database_cannot_be_used(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = PostgresStore(url)
+    assert store._connection is not None
+    store._connection.execute("SET synchronous_commit = off")
+    for _ in range(2):
+        store.run([Barrier()])
+    assert reasons(caplog) == ["not-kept"]
+    store._connection.execute("SET synchronous_commit = on")
+    store.run([Barrier()])
+    run(url, f"SELECT pg_terminate_backend({store._connection.info.backend_pid})")
+    store.run([Barrier()])
+    assert reasons(caplog) == ["not-kept", "unreachable"]
+    store.close()
+
+
+def test_server_that_answers_nothing_is_said_to(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    with psycopg.connect(url) as holder:
+        holder.execute("LOCK TABLE phantom.items")
+        store.run([alice.message(bob, "1")])
+    assert reasons(caplog) == ["no-answer"]
+    store.close()
+
+
+def test_right_that_is_taken_away_is_a_pause_and_no_bug(
+    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres.make_database()
+    run(url, "DROP ROLE IF EXISTS keeper")
+    run(url, "CREATE ROLE keeper LOGIN")
+    run(url, f"ALTER DATABASE {url.rpartition('/')[2]} OWNER TO keeper")
+    store = PostgresStore(url.replace("phantom@", "keeper@"))
+    run(url, "ALTER SCHEMA phantom OWNER TO phantom")
+    run(url, "REVOKE ALL ON SCHEMA phantom FROM keeper")
+    with pytest.raises(psycopg.Error):
+        StoreUser(store, "alice")
+    assert is_away(store)
+    assert reasons(caplog) == ["rights"]
+    run(url, "ALTER SCHEMA phantom OWNER TO keeper")
+    StoreUser(store, "alice")
+    assert not is_away(store)
+    store.close()
+    postgres.drop_database(url)
+
+
+def test_relay_that_is_older_than_the_tables_says_so_when_it_has_to_connect_again(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stores, "_DIAL_SECONDS", 0.0)
+    store = PostgresStore(url)
+    run(url, "INSERT INTO phantom.migrations VALUES (99)")
+    assert store.run([Barrier()]) == [None], "as long as it is connected, it works on"
+    assert store._connection is not None
+    run(url, f"SELECT pg_terminate_backend({store._connection.info.backend_pid})")
+    failures = store.run([Barrier()]) + store.run([Barrier()])
+    assert all(isinstance(failed, CommandFailed) and failed.is_out_of_space for failed in failures)
+    assert reasons(caplog) == ["unreachable", "newer-version"]
+    store.close()
+
+
+# --- a full disk ------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(url: str) -> str:
+    """A database in which nothing new finds room."""
+    PostgresStore(url).close()
+    run(
+        url,
+        "CREATE FUNCTION phantom.full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END$$",
+    )
+    return url
+
+
+def fill(url: str) -> None:
+    run(
+        url,
+        "CREATE TRIGGER full_disk BEFORE INSERT ON phantom.items FOR EACH ROW EXECUTE FUNCTION phantom.full_disk()",
+    )
+
+
+def test_removals_go_on_while_the_disk_is_full(full: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = PostgresStore(full)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.meet(bob)
+    for name in ("1", "2"):
+        alice.write(bob, name)
+    fill(full)
+    removing = bob.acknowledging([MessageName(alice.id, "1")], status=Status.DELIVERED, may_notify=True, now=NOW)
+    refused, removed = store.run([alice.message(bob, "3"), removing])
+    assert isinstance(refused, CommandFailed)
+    assert refused.is_out_of_space, "it is to be sent again"
+    assert removed == [], "the news of it has found no room"
+    assert bob.names() == ["2"]
+    assert is_away(store), "though reading goes well"
+    assert reasons(caplog) == ["disk-full"]
+    run(full, "DROP TRIGGER full_disk ON phantom.items")
+    alice.write(bob, "3")
+    assert bob.names() == ["2", "3"]
+    store.close()
+
+
+def test_disk_that_has_room_again_counts_as_full_for_a_moment(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_FULL_SECONDS", 0.1)
+    store = PostgresStore(full)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    fill(full)
+    store.run([alice.message(bob, "1")])
+    assert is_away(store)
+    run(full, "DROP TRIGGER full_disk ON phantom.items")
+    alice.write(bob, "1")
+    time.sleep(0.1)
+    assert not is_away(store)
+    store.close()

@@ -58,12 +58,62 @@ async def connect_later(url: str) -> "psycopg.AsyncConnection[Any]":
     return await psycopg.AsyncConnection.connect(make_conninfo(url, **_OPTIONS), autocommit=True)
 
 
-def unusable(error: Exception, url: str) -> StoreError:  # noqa: PLR0911 - a case a sentence
-    """What to do about a database that could not be opened: a sentence, without the password in the URL."""
+class Fault(StrEnum):
+    """Why the database cannot be used, as the log says it; docs/cluster.md says what to do about each."""
+
+    UNREACHABLE = "unreachable"
+    NO_ANSWER = "no-answer"
+    READ_ONLY = "read-only"
+    NOT_KEPT = "not-kept"
+    DISK_FULL = "disk-full"
+    CONNECTIONS_FULL = "connections-full"
+    LOGIN_REFUSED = "login-refused"
+    NOT_THERE = "not-there"
+    RIGHTS = "rights"
+    NEWER = "newer-version"
+    OTHER = "other"
+
+
+_FAULTS: Final[tuple[tuple[str, Fault], ...]] = (
+    ("read-only", Fault.READ_ONLY),
+    ("hot standby", Fault.READ_ONLY),
+    ("too many connections", Fault.CONNECTIONS_FULL),
+    ("too many clients", Fault.CONNECTIONS_FULL),
+    ("connection slots", Fault.CONNECTIONS_FULL),
+    ("authentication", Fault.LOGIN_REFUSED),
+    ("no password", Fault.LOGIN_REFUSED),
+    ("pg_hba.conf", Fault.LOGIN_REFUSED),
+    ("does not exist", Fault.NOT_THERE),
+)
+"""What a server that refuses a connection says; the library has no code for it."""
+
+_HIDDEN: Final = (
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.UndefinedFunction,
+    errors.UndefinedTable,
+)
+"""To a user without rights on a schema, what is in it is not there."""
+
+
+def fault_of(error: Exception) -> Fault:
+    """Of an error that came from the database, or from connecting to it."""
+    text = str(error).lower()
+    if getattr(error, "sqlstate", None) == NOT_KEPT:
+        return Fault.NOT_KEPT
     if isinstance(error, NewerSchema):
-        return StoreError(
-            "the database of --store was written by a newer version of Phantom Messenger; install that one"
-        )
+        return Fault.NEWER
+    if isinstance(error, _HIDDEN):
+        return Fault.RIGHTS
+    if isinstance(error, errors.DiskFull):
+        return Fault.DISK_FULL
+    if isinstance(error, (psycopg.OperationalError, errors.ReadOnlySqlTransaction)):
+        return next((fault for words, fault in _FAULTS if words in text), Fault.UNREACHABLE)
+    return Fault.OTHER
+
+
+def unusable(error: Exception, url: str) -> StoreError:
+    """What to do about a database that could not be opened: a sentence, without the password in the URL."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:  # whose text holds the password
@@ -73,22 +123,37 @@ def unusable(error: Exception, url: str) -> StoreError:  # noqa: PLR0911 - a cas
     if re.search("@|^[^/].*/", str(parts.get("host", ""))):
         return StoreUnusable("a sign of the user or password in --store must be escaped: write @ as %40 and / as %2F")
     place = f"the database {parts.get('dbname', '')!r} at {parts.get('host', 'this machine')}"
-    text = str(error).lower()
-    if getattr(error, "sqlstate", None) == NOT_KEPT:
-        return StoreUnusable(f"{place} does not keep what --durability says: {_first_line(error)}")
-    if "read-only" in text or "hot standby" in text or isinstance(error, errors.ReadOnlySqlTransaction):
-        return StoreError(f"{place} takes no writes; name its primary in --store, or all of its servers")
-    if "authentication" in text or "no password" in text:
-        return StoreUnusable(f"{place} refuses the user or the password; see pg_hba.conf of the server, and --store")
-    if "does not exist" in text and isinstance(error, psycopg.OperationalError):
-        return StoreUnusable(f"{place} or its user does not exist; make them: docs/cluster.md says how")
-    if isinstance(error, errors.InsufficientPrivilege):
-        return StoreUnusable(f"the user may not make schemas in {place}: GRANT CREATE ON DATABASE to it")
-    if isinstance(error, errors.DiskFull):
-        return StoreError(f"the disk of {place} is full; make room")
-    if isinstance(error, psycopg.OperationalError):
-        return StoreError(f"cannot reach {place} ({_first_line(error)}); is the server up, and the address right?")
-    return StoreError(f"cannot use {place}: {_first_line(error)}")
+    fault = fault_of(error)
+    kind, words = _SENTENCES[fault]
+    return kind(words.format(place=place, error=_first_line(error)))
+
+
+_SENTENCES: Final[dict[Fault, tuple[type[StoreError], str]]] = {
+    Fault.UNREACHABLE: (StoreError, "cannot reach {place} ({error}); is the server up, and the address right?"),
+    Fault.NO_ANSWER: (StoreError, "{place} does not answer ({error})"),
+    Fault.READ_ONLY: (StoreError, "{place} takes no writes; name its primary in --store, or all of its servers"),
+    Fault.NOT_KEPT: (StoreUnusable, "{place} does not keep what --durability says: {error}"),
+    Fault.DISK_FULL: (StoreError, "the disk of {place} is full; make room"),
+    Fault.CONNECTIONS_FULL: (
+        StoreError,
+        "{place} has no connection left ({error}); a relay needs four: raise max_connections, or the role's limit",
+    ),
+    Fault.LOGIN_REFUSED: (
+        StoreUnusable,
+        "{place} refuses the user or the password; see pg_hba.conf of the server, and --store",
+    ),
+    Fault.NOT_THERE: (StoreUnusable, "{place} or its user does not exist; make them: docs/cluster.md says how"),
+    Fault.RIGHTS: (
+        StoreUnusable,
+        "the user may not make schemas in {place}, or use those that are there: make it the owner of the database"
+        " (or GRANT CREATE ON DATABASE to it), and use the same user for all relays",
+    ),
+    Fault.NEWER: (
+        StoreError,
+        "the database of --store was written by a newer version of Phantom Messenger; install that one",
+    ),
+    Fault.OTHER: (StoreError, "cannot use {place}: {error}"),
+}
 
 
 def _first_line(error: Exception) -> str:

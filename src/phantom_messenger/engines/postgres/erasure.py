@@ -35,6 +35,8 @@ class Erasure:
         self._due_at = time.monotonic()
         self._seen: dict[int, int] = {}
         """How many rows had been deleted from each part when it was last written anew."""
+        self._refused: set[int] = set()
+        """Parts that could not be written anew in the last round."""
         self._is_refused = False
         self._thread: threading.Thread | None = None
 
@@ -66,13 +68,21 @@ class Erasure:
             if not row or not row[0]:
                 return
             parts = self._changed(connection)
-            for part in parts:
-                try:
-                    connection.execute(f"VACUUM (FULL) phantom.items_{part}".encode())
-                except psycopg.errors.LockNotAvailable:
-                    self._seen.pop(part, None)
+            refused = {part for part in parts if not self._write_anew(connection, part)}
+            if refused & self._refused:
+                log(Event.LOG_KEPT)
+            self._refused = refused
             if parts:
                 self._end_log(connection)
+
+    def _write_anew(self, connection: "psycopg.Connection[Any]", part: int) -> bool:
+        """Whether it has been done; not while somebody reads the part for long, as pg_dump does."""
+        try:
+            connection.execute(f"VACUUM (FULL) phantom.items_{part}".encode())
+        except psycopg.errors.LockNotAvailable:
+            self._seen.pop(part, None)
+            return False
+        return True
 
     def _changed(self, connection: "psycopg.Connection[Any]") -> list[int]:
         """Parts from which something was deleted since they were written anew; all, at first."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
+from msgspec import structs
 from psycopg import sql
 
 from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
@@ -20,9 +21,10 @@ from phantom_messenger.engines.postgres import arrays, calls, schema
 from phantom_messenger.engines.postgres.arrays import Texts
 from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by
 from phantom_messenger.engines.postgres.calls import Row, Statement
-from phantom_messenger.engines.postgres.connect import NOT_KEPT, Durability, connect, unusable
+from phantom_messenger.engines.postgres.connect import Durability, Fault, connect, fault_of, unusable
 from phantom_messenger.engines.postgres.erasure import Erasure
 from phantom_messenger.engines.postgres.watchdog import Watchdog
+from phantom_messenger.events import Event, log
 from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import AnyCommand, CommandFailed, Expired, IdleAccounts, StoreReceipts
 from phantom_messenger.relay.records import ItemKind
@@ -33,6 +35,9 @@ MAX_BATCH: Final = 512
 
 _DIAL_SECONDS: Final = 1.0
 """Between two attempts to connect; commands fail at once meanwhile."""
+
+_FULL_SECONDS: Final = 10.0
+"""After a disk was found to be full, until it counts as having room again."""
 
 _ATTEMPTS: Final = 5
 """At a transaction that was in the way of another one."""
@@ -65,8 +70,15 @@ _LATER: Final = (
 )
 
 
+_LATER_FAULTS: Final = {Fault.NOT_KEPT, Fault.RIGHTS, Fault.NEWER}
+
+
 class _NotKept(Exception):
     """A commit came back with a warning: it may not be on the standbys."""
+
+
+class _NotDialled(psycopg.OperationalError):
+    """It is too early to try again."""
 
 
 class PostgresStore:
@@ -94,6 +106,10 @@ class PostgresStore:
         self._watchdog = Watchdog()
         self._dial_at = time.monotonic()
         self._is_failing = False
+        self._full_until = 0.0
+        """The disk counts as full until then: what takes no room goes well meanwhile."""
+        self._fault: Fault | None = None
+        """Why the database cannot be used, as the log has it."""
         self._ms_a_command = 0.1
         try:
             self._connection: psycopg.Connection[Row] | None = self._connect()
@@ -112,7 +128,7 @@ class PostgresStore:
     @property
     def is_out_of_space(self) -> bool:
         """See ``relay.ports.Store``."""
-        return self._is_failing
+        return self._is_failing or time.monotonic() < self._full_until
 
     def _connect(self) -> "psycopg.Connection[Row]":
         connection = connect(self._url)
@@ -152,7 +168,7 @@ class PostgresStore:
             count = MAX_BATCH if deadline is None else max(1, int((deadline - begun) * 1_000 / self._ms_a_command))
             batch = commands[len(results) : len(results) + min(count, MAX_BATCH)]
             results += self._run_batch(batch)
-            if self._is_failing:  # the database is away: so it is for the others
+            if self._is_failing and not self._is_full:  # the database is away: so it is for the others
                 rest = len(commands) - len(results)
                 return results + [results[-1]] * rest if isinstance(results[-1], CommandFailed) else results
             taken = (time.monotonic() - begun) * 1_000 / len(batch)
@@ -194,24 +210,45 @@ class PostgresStore:
             results = self._transact(part)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing counts as stored
             failed = self._failed(error)
-            if failed.is_out_of_space or len(part) == 1:
-                return [failed] * len(part)
-            return [result for one in part for result in self._run_part([one])]
+            if len(part) > 1 and (self._is_full or not failed.is_out_of_space):
+                return [result for one in part for result in self._run_part([one])]
+            if self._is_full and isinstance(one := part[0], commands.Acknowledge) and one.may_notify:
+                return self._run_part([structs.replace(one, may_notify=False)])  # removing is what makes room
+            return [failed] * len(part)
         self._is_failing = False
+        self._fault = None
         return results
 
     def _failed(self, error: Exception) -> CommandFailed:
-        is_later = isinstance(error, (*_LATER, _NotKept)) or getattr(error, "sqlstate", None) == NOT_KEPT
+        fault = self._fault_of(error)
+        is_later = isinstance(error, _LATER) or fault in _LATER_FAULTS
         if is_later:
             self._is_failing = True
+            if fault is not self._fault:
+                log(Event.DATABASE_UNUSABLE, reason=fault.value)
+            self._fault = fault
+            if self._is_full:
+                self._full_until = time.monotonic() + _FULL_SECONDS
         if self._connection is not None and self._connection.broken:
             self._disconnect()
         return CommandFailed(error, is_out_of_space=is_later)
 
+    @property
+    def _is_full(self) -> bool:
+        return self._fault is Fault.DISK_FULL
+
+    def _fault_of(self, error: Exception) -> Fault:
+        if isinstance(error, _NotDialled) and self._fault is not None:
+            return self._fault
+        if isinstance(error, _NotKept):
+            return Fault.NOT_KEPT
+        fault = fault_of(error)
+        return Fault.NO_ANSWER if fault is Fault.UNREACHABLE and self._watchdog.has_cut else fault
+
     def _transact(self, batch: Sequence[AnyCommand]) -> list[Any]:
         if self._connection is None:
             if time.monotonic() < self._dial_at:
-                raise psycopg.OperationalError("the database was not there a moment ago")
+                raise _NotDialled("the database was not there a moment ago")
             self._dial_at = time.monotonic() + _DIAL_SECONDS
             self._connection = self._connect()
         for attempt in range(_ATTEMPTS):

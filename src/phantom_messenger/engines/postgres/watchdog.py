@@ -27,6 +27,8 @@ class Watchdog:
         self._lock = threading.Lock()
         self._watched: tuple[int, float] | None = None
         """A file descriptor of the connection's socket, and when it is shut down."""
+        self.has_cut = False
+        """Whether it has ended the exchange that was watched last."""
         self._is_closed = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -38,6 +40,7 @@ class Watchdog:
     def over(self, connection: "psycopg.Connection[Any]") -> Iterator[None]:
         """What is done here fails with ``psycopg.OperationalError`` if it takes longer than ``SECONDS``."""
         with self._lock:
+            self.has_cut = False
             self._watched = connection.fileno(), time.monotonic() + SECONDS
         try:
             yield
@@ -52,4 +55,5 @@ class Watchdog:
                     continue
                 with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._watched[0])) as end:
                     end.shutdown(socket.SHUT_RDWR)
+                self.has_cut = True
                 self._watched = None
