@@ -334,9 +334,10 @@ HEAD: Final = (
 
 def table(*, count: int = MESSAGES, seed: int = SEED) -> str:
     """All lines, in Markdown."""
-    rows = [row(Graph.RANDOM, 1, count=count, seed=seed)]
-    rows += [row(graph, shards, count=count, seed=seed) for shards in (2, 4, 8) for graph in Graph]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(HEAD), ["---"] * len(HEAD), *rows])
+    found = [row(Graph.RANDOM, 1, count=count, seed=seed)]
+    found += [row(graph, shards, count=count, seed=seed) for shards in (2, 4, 8) for graph in Graph]
+    head, *rows = (f"| {' | '.join(cells)} |" for cells in [HEAD, *found])
+    return "\n".join([head, "|---" * len(HEAD) + "|", *rows])
 
 
 if __name__ == "__main__":

@@ -28,11 +28,15 @@ COSTS, MACHINE = Costs(), Machine()
 
 
 def drawn(graph: Graph, shards: int, count: int = 4_000) -> list[Message]:
-    return list(Society().messages(graph, shards, count, random.Random(7)))
+    return list(Society().messages(graph, shards, count, random.Random(7)))  # noqa: S311 - a model
 
 
-def simulation(messages: list[Message], shards: int, **more: bool | float) -> Simulation:
-    return Simulation(messages, shards, 20_000, costs=COSTS, machine=MACHINE, **more)  # type: ignore[arg-type] # a few
+def simulation(
+    messages: list[Message], shards: int, *, crashes: float = 0.01, forgets_first: bool = False
+) -> Simulation:
+    return Simulation(
+        messages, shards, 20_000, costs=COSTS, machine=MACHINE, crashes=crashes, forgets_first=forgets_first
+    )
 
 
 def test_same_seed_gives_the_same_table_and_another_one_does_not() -> None:
