@@ -16,7 +16,7 @@ from phantom_messenger.engines.postgres.connect import unusable
 from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed, MessageName
 from phantom_messenger.wire.frames import Status
 from support.postgres_server import PostgresServer
-from support.store_user import NOW, StoreUser
+from support.store_user import NOW, StoreUser, expire
 
 
 @pytest.fixture
@@ -266,6 +266,32 @@ def test_log_says_once_why_the_database_cannot_be_used(url: str, caplog: pytest.
     run(url, f"SELECT pg_terminate_backend({store._connection.info.backend_pid})")
     store.run([Barrier()])
     assert reasons(caplog) == ["not-kept", "unreachable"]
+    store.close()
+
+
+def test_store_that_accepts_nothing_does_not_count_as_well_because_nothing_had_to_be_written(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = PostgresStore(url)
+    assert store._connection is not None
+    store._connection.execute("SET synchronous_commit = off")
+    store.run([Barrier()])
+    assert expire(store, NOW).deleted == 0
+    assert is_away(store)
+    store.run([Barrier()])
+    assert reasons(caplog) == ["not-kept"]
+    store.close()
+
+
+def test_lock_that_nobody_lets_go_is_no_answer(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    assert store._connection is not None
+    store._connection.execute("SET lock_timeout = '100ms'")
+    with psycopg.connect(url) as holder:
+        holder.execute("LOCK TABLE phantom.items")
+        store.run([alice.message(bob, "1")])
+    assert reasons(caplog) == ["no-answer"]
     store.close()
 
 

@@ -107,6 +107,8 @@ def fault_of(error: Exception) -> Fault:
         return Fault.RIGHTS
     if isinstance(error, errors.DiskFull):
         return Fault.DISK_FULL
+    if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled)):
+        return Fault.NO_ANSWER
     if isinstance(error, (psycopg.OperationalError, errors.ReadOnlySqlTransaction)):
         return next((fault for words, fault in _FAULTS if words in text), Fault.UNREACHABLE)
     return Fault.OTHER

@@ -70,6 +70,8 @@ _LATER: Final = (
 )
 
 
+_ALONE: Final = (commands.Expire, commands.FindIdleAccounts)
+"""What takes more than one round trip, and is a transaction of its own."""
 _LATER_FAULTS: Final = {Fault.NOT_KEPT, Fault.RIGHTS, Fault.NEWER}
 
 
@@ -128,7 +130,7 @@ class PostgresStore:
     @property
     def is_out_of_space(self) -> bool:
         """See ``relay.ports.Store``."""
-        return self._is_failing or time.monotonic() < self._full_until
+        return self._fault is not None or time.monotonic() < self._full_until
 
     def _connect(self) -> "psycopg.Connection[Row]":
         connection = connect(self._url)
@@ -216,7 +218,8 @@ class PostgresStore:
                 return self._run_part([structs.replace(one, may_notify=False)])  # removing is what makes room
             return [failed] * len(part)
         self._is_failing = False
-        self._fault = None
+        if not isinstance(part[0], _ALONE):  # which may have found nothing to write
+            self._fault = None
         return results
 
     def _failed(self, error: Exception) -> CommandFailed:
@@ -367,11 +370,11 @@ class PostgresStore:
 
 
 def _parts(batch: Sequence[AnyCommand]) -> list[list[AnyCommand]]:
-    """The transactions of a batch; what takes more than one round trip is a transaction of its own."""
+    """The transactions of a batch."""
     parts: list[list[AnyCommand]] = []
     is_open = False
     for command in batch:
-        is_alone = isinstance(command, commands.Expire | commands.FindIdleAccounts)
+        is_alone = isinstance(command, _ALONE)
         if is_open and not is_alone:
             parts[-1].append(command)
         else:
