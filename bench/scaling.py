@@ -37,7 +37,7 @@ def model(relays: int, costs: Costs, machine: Machine) -> Point:
 
 def _round_up(value: float) -> float:
     """To one digit, for a scale."""
-    unit = 10 ** math.floor(math.log10(max(value, 1)))
+    unit: float = 10.0 ** math.floor(math.log10(max(value, 1)))
     return math.ceil(value / unit) * unit
 
 
