@@ -8,9 +8,9 @@ import json
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from crowd_ledger import Key, Ledger, Reading
@@ -91,6 +91,7 @@ class Line:
         self._reading = reading
         self._asked: dict[str, list[Frame]] = {}
         self._questions = 0
+        self._answered = Progress()
 
     @classmethod
     async def login(cls, url: str, person: Person, ledger: Ledger, *, buffer: int | None = None) -> Self:
@@ -129,6 +130,8 @@ class Line:
             line = cls(connection, person, ledger, ledger.open(person.id))
             await line.send(person.auth(acknowledgement, where.netloc, features=["ack"]))
             answer = await line.receive()
+            if answer["type"] == "ERROR":  # the ledger has judged it
+                raise EOFError("the login was not stored")
             if answer["type"] != "AUTH_SUCCESS":
                 ledger.fault("login refused", answer)
         except BaseException:
@@ -151,7 +154,20 @@ class Line:
             self.ready.made()
         elif frame["type"] == "PONG":
             self._ledger.confirm(self.person.id, self._asked.pop(frame["id"]))
+            self._answered.made()
+        elif frame["type"] == "ERROR":
+            self._acknowledge_again(frame.get("id"))
         return frame
+
+    def _acknowledge_again(self, refused: str | None) -> None:
+        """An acknowledgement, or the question after it, was refused: each that is not known to be stored is pending."""
+        if refused is not None and self._asked.pop(refused, None) is None:
+            return  # it was about something else
+        for items in self._asked.values():
+            self.pending += items
+            items.clear()
+        self._answered.made()
+        self.ready.made()
 
     async def acknowledge(self, items: Sequence[Frame]) -> str:
         """Acknowledge, and ask whether it is stored; the id of the question."""
@@ -163,6 +179,11 @@ class Line:
         self._asked[question] = list(items)
         await self.send(self.person.ping(id=question))
         return question
+
+    async def is_alive(self) -> None:
+        """Ask something, and wait for the answer; somebody else receives."""
+        question = await self.acknowledge([])
+        await self._answered.until(lambda: question not in self._asked)
 
     async def settle(self) -> int:
         """Acknowledge until the mailbox is empty; how many items came meanwhile.
@@ -288,7 +309,7 @@ class Member:
         while True:
             await self._crowd.up.wait()
             try:
-                line = await Line.login(self._crowd.url, self.person, self._crowd.ledger)
+                line = await self._login()
             except GONE:
                 await asyncio.sleep(self._chance.uniform(0.005, 0.03))  # the protocol's pause, shortened
                 continue
@@ -303,12 +324,18 @@ class Member:
                 self.under_way.clear()
                 await line.cut()
 
+    async def _login(self) -> Line:
+        return await Line.login(self._crowd.url, self.person, self._crowd.ledger)
+
+    def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
+        """All that is done at a time while online."""
+        work = [self._read(line), self._acknowledge(line)]
+        return [*work, self._write(line)] if self._targets else work
+
     async def _be_online(self, line: Line) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(line))
-            group.create_task(self._acknowledge(line))
-            if self._targets:
-                group.create_task(self._write(line))
+            for work in self._work(line):
+                group.create_task(work)
             if self._stay is not None and not self._crowd.calm:
                 group.create_task(self._leave(self._chance.uniform(0, self._stay)))
 
@@ -320,9 +347,18 @@ class Member:
                 self._answered(crowd.ledger.accept(frame, self.person.id))
             elif frame["type"] == "PONG":
                 crowd.stir()
-            elif frame["type"] == "ERROR":  # the ledger has judged it; nobody waits for its answer
+            elif frame["type"] == "ERROR":  # the ledger has judged it
                 for key in [key for key in self.unanswered if key.name == frame.get("id")]:
-                    self._answered(key)
+                    self._refused(key)
+            else:
+                self._come(frame)
+
+    def _refused(self, key: Key) -> None:
+        """Nobody waits for its answer."""
+        self._answered(key)
+
+    def _come(self, frame: Frame) -> None:
+        """Something else has come."""
 
     def _answered(self, key: Key) -> None:
         self.unanswered.pop(key, None)
@@ -347,9 +383,12 @@ class Member:
             await self._post(line, key.recipient, encrypted, key.name)
         while True:
             await self.progress.until(lambda: bool(self._open_targets()))
-            to = self._chance.choice(self._open_targets())
-            content = base64_text(self._chance.randbytes(self._chance.choice(self._sizes)))
-            await self._post(line, to.id, content, self.person.new_message_id())
+            await self._write_one(line)
+
+    async def _write_one(self, line: Line) -> None:
+        to = self._chance.choice(self._open_targets())
+        content = base64_text(self._chance.randbytes(self._chance.choice(self._sizes)))
+        await self._post(line, to.id, content, self.person.new_message_id())
 
     async def _post(self, line: Line, to: str, encrypted: str, name: str) -> None:
         # The envelope's id names the message, so that a refusal can be told from others.

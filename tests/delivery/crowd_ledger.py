@@ -116,6 +116,14 @@ class Ledger:
                 self.owe(key)
         return key
 
+    def refuse(self, payload: Frame) -> None:
+        """The relay has answered with an ERROR, to whomever."""
+        self.fault("refused", payload)
+
+    def take_exchange(self, frame: Frame) -> bool:  # noqa: ARG002 - here, nobody does
+        """Something arrived that is neither a message nor a receipt; whether somebody has sent it."""
+        return False
+
     def owe(self, key: Key) -> None:
         """The relay has this until somebody acknowledges it."""
         self._owed.setdefault(key.recipient, {})[key] = None
@@ -159,7 +167,7 @@ class Reading:
         if "seq" in frame:
             self._item(frame, text)
         elif frame["type"] == "ERROR":
-            self._ledger.fault("refused", frame["payload"])
+            self._ledger.refuse(frame["payload"])
         return frame
 
     def _item(self, frame: Frame, text: bytes) -> None:
@@ -175,7 +183,7 @@ class Reading:
             self._message(frame, text)
         elif frame["type"] == "MESSAGE_ACK":
             self._receipt(frame)
-        else:
+        elif not self._ledger.take_exchange(frame):
             fault("invented", frame)
 
     def _message(self, frame: Frame, text: bytes) -> None:

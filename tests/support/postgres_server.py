@@ -4,14 +4,18 @@ import functools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
+
+from support.waiting import eventually
 
 PATIENCE = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
@@ -76,6 +80,34 @@ class PostgresServer:
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
 
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def kill(self) -> None:
+        """End the postmaster as a power cut does, and wait until its processes have noticed."""
+        postmaster = self.pid
+        others = _children(postmaster)
+        os.kill(postmaster, signal.SIGKILL)
+        assert eventually(lambda: not any(map(_runs, [postmaster, *others])), PATIENCE)
+        for lock in (self.data / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock"):
+            lock.unlink()  # as long as nobody has asked how it ended, its number looks alive
+
+    def pause(self) -> None:
+        """Stop all of its processes where they are."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = self.pid
+        os.kill(postmaster, number)  # first: then it makes no new ones
+        for child in _children(postmaster):
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+
     def url(self, database: str) -> str:
         return f"postgresql://phantom@127.0.0.1:{self.port}/{database}"
 
@@ -97,6 +129,24 @@ class PostgresServer:
         """Stop it, and delete its folder."""
         self.stop("immediate")
         shutil.rmtree(self.folder)
+
+
+def _children(parent: int) -> list[int]:
+    """Processes that this one has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(status.parent.name))
+    return found
+
+
+def _runs(pid: int) -> bool:
+    """Whether it has not ended; nobody may have asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _free_port() -> int:

@@ -1,0 +1,216 @@
+"""People at several relays on one database, of which any part may die, stop or be cut off.
+
+They keep to the protocol: what was not answered, or was refused because the database is away, is sent again under its
+id; whose relay ends, or is silent, goes to the next one.
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crowd import GONE, Crowd, Leaving, Line, Member, dice, person
+from crowd_ledger import Key
+from several_ledger import SeveralLedger
+
+from support.people import Frame, Person
+
+REPLACED: Final = 1008
+AGAIN_SECONDS: Final = 0.25
+"""Before something is sent again that was put off; ``retryAfter``, shortened."""
+
+PREKEYS: Final = 60
+ASKS: Final = 10
+"""Bundles that somebody may have of each other person in an hour, each with a one-time prekey."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a crowd is.
+
+    Attributes:
+        urls: of the relays.
+        ledger: judges them.
+        patience: seconds without an answer until somebody leaves a relay for another one.
+    """
+
+    urls: Sequence[str]
+    ledger: SeveralLedger
+    patience: float = 5.0
+
+
+class Traveller(Member):
+    """Somebody who is at one relay after the other.
+
+    One message at a time is under way to each target: if it is put off, the next one does not overtake it.
+
+    Args:
+        crowd, who, chance, targets, stay: see ``Member``.
+        place: the relays.
+        first: the number of the relay to begin with.
+    """
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        who: Person,
+        chance: random.Random,
+        *,
+        place: Place,
+        first: int,
+        targets: Sequence[Person] = (),
+        stay: float | None = None,
+    ) -> None:
+        super().__init__(crowd, who, chance, targets=targets, window=len(targets), stay=stay)
+        self._place = place
+        self._next = first
+        self._put_off: list[Key] = []
+        self._asks = [to for to in targets for _ in range(ASKS)]
+
+    async def _login(self) -> Line:
+        url = self._place.urls[self._next % len(self._place.urls)]
+        self._next += 1
+        async with asyncio.timeout(self._place.patience):
+            return await Line.login(url, self.person, self._place.ledger)
+
+    def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
+        self._put_off.clear()  # all that was not accepted is sent again in any case
+        return [*super()._work(line), self._ask_for_prekeys(line), self._watch(line)]
+
+    async def _watch(self, line: Line) -> None:
+        """Leave a relay that does not answer: it may have been stopped, or cut off."""
+        while True:
+            try:
+                async with asyncio.timeout(self._place.patience):
+                    await line.is_alive()
+            except TimeoutError:
+                raise Leaving from None
+            await asyncio.sleep(self._chance.uniform(0.2, 0.6))
+
+    # --- messages -----------------------------------------------------------------
+
+    def _open_targets(self) -> list[Person]:
+        waiting = {key.recipient for key in self.unanswered}
+        return [to for to in super()._open_targets() if to.id not in waiting]
+
+    def _refused(self, key: Key) -> None:
+        self._put_off.append(key)
+        self.progress.made()
+
+    async def _write(self, line: Line) -> None:
+        for key, encrypted in list(self.unanswered.items()):
+            await self._post(line, key.recipient, encrypted, key.name)
+        while True:
+            await self.progress.until(lambda: bool(self._put_off or self._open_targets()))
+            if self._put_off:
+                await asyncio.sleep(AGAIN_SECONDS)
+                keys, self._put_off = self._put_off, []
+                for key in keys:
+                    if key in self.unanswered:
+                        await self._post(line, key.recipient, self.unanswered[key], key.name)
+            else:
+                await self._write_one(line)
+                await asyncio.sleep(self._chance.uniform(0, 0.02))
+
+    # --- prekeys ------------------------------------------------------------------
+
+    async def _ask_for_prekeys(self, line: Line) -> None:
+        while self._asks:
+            await asyncio.sleep(self._chance.uniform(0.2, 1.0))
+            target = self._asks.pop(self._chance.randrange(len(self._asks)))
+            name = self.person.new_message_id()
+            bare = {**self.person.init(target, name=name), "id": name}
+            frame = self.person.signed(bare)
+            self._place.ledger.ask(frame)
+            await line.send(frame)
+
+    def _come(self, frame: Frame) -> None:
+        if frame["type"] == "KEY_EXCHANGE_RESPONSE":
+            self._place.ledger.hand_out(frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who writes to whom: each writer to some readers, all over the relays."""
+
+    writers: Sequence[Person]
+    readers: Sequence[Person]
+    targets: dict[str, Sequence[Person]]
+
+    @property
+    def pairs(self) -> list[tuple[Person, Person]]:
+        """All that write to each other."""
+        return [(writer, reader) for writer in self.writers for reader in self.targets[writer.id]]
+
+
+def cast(ledger: SeveralLedger, seed: int, *, people: int = 6, targets: int = 4) -> Cast:
+    """So many writers and as many readers."""
+    chance = dice(seed)
+    writers = [person(ledger, f"writer {number}") for number in range(people)]
+    readers = [person(ledger, f"reader {number}") for number in range(people)]
+    return Cast(writers, readers, {one.id: chance.sample(readers, targets) for one in writers})
+
+
+def gather(crowd: Crowd, place: Place, people: Cast, seed: int) -> None:
+    """All of them as members of a crowd; every second one moves from relay to relay."""
+    chance = dice(seed)
+    for number, one in enumerate([*people.writers, *people.readers]):
+        stay = 6.0 if number % 2 else None
+        targets = people.targets.get(one.id, ())
+        Traveller(crowd, one, dice(chance.random()), place=place, first=number // 2, targets=targets, stay=stay)
+
+
+async def publish(place: Place, people: Sequence[Person]) -> None:
+    """Let each have one-time prekeys at the relays."""
+    for one in people:
+        line = await Line.login(place.urls[0], one, place.ledger)
+        await line.send(one.publish(range(1, PREKEYS + 1)))
+        await line.settle()
+        await line.close()
+
+
+async def calm(crowd: Crowd, seconds: float) -> None:
+    """Nobody writes anything new; wait until everything was answered."""
+    crowd.calm = True
+    crowd.stir()
+    async with asyncio.timeout(seconds):
+        await crowd.progress.until(lambda: not crowd.unanswered)
+
+
+async def accepted(crowd: Crowd, count: int, seconds: float) -> None:
+    """Wait until so many more messages were accepted."""
+    wanted = crowd.ledger.accepted + count
+    async with asyncio.timeout(seconds):
+        await crowd.progress.until(lambda: crowd.ledger.accepted >= wanted)
+
+
+async def collect(place: Place, people: Cast) -> int:
+    """Everybody acknowledges all there is, at whatever relay; how much came when they came once more."""
+
+    async def come(one: Person, number: int) -> int:
+        line = await Line.login(place.urls[number % len(place.urls)], one, place.ledger)
+        came = await line.settle()
+        await line.close()
+        return came
+
+    async def all_come(some: Sequence[Person], first: int) -> int:
+        return sum(await asyncio.gather(*(come(one, first + number) for number, one in enumerate(some))))
+
+    await all_come(people.readers, 0)
+    await all_come(people.writers, 1)
+    return await all_come([*people.readers, *people.writers], 1)
+
+
+async def judge_sessions(place: Place, people: Sequence[Person]) -> None:
+    """Whoever logs in elsewhere is closed where they were: a user has one session."""
+    for one in people:
+        lines = [await Line.login(url, one, place.ledger) for url in place.urls]
+        for line in lines[:-1]:
+            with suppress(*GONE):
+                await asyncio.wait_for(line.drain(), place.patience * 6)
+            if line.close_code != REPLACED:
+                place.ledger.fault("several sessions of one user", (one.id, line.close_code))
+        await lines[-1].settle()
+        await lines[-1].close()

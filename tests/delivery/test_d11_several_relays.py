@@ -1,0 +1,163 @@
+"""D11: two relays on one database, under load, while each part is killed, stopped and started again.
+
+The database is on one server, the test's own; `make cluster-chaos` has servers that fail over.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+import several_crowd
+from crowd import Crowd, alive, befriend, quiet_port
+from several_crowd import Place
+from several_ledger import SeveralLedger
+
+from support.amounts import amount, replayed
+from support.postgres_server import PostgresServer, programs
+from support.relay_process import StartRelay, patched
+
+LOG: Final = logging.getLogger(__name__)
+SEED: Final = replayed() or 11
+PATIENCE: Final = 60.0
+GIVEN_UP_SECONDS: Final = 12.0
+"""Longer than a relay waits for an answer of its database."""
+
+WORTH: Final = 60
+"""Messages that are accepted before each fault, and again after it."""
+
+BUNDLES: Final = 12
+"""That people must have had in the end."""
+
+Fault = Callable[[], None]
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., PostgresServer]]:
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: the tests of the store on it")
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> PostgresServer:
+            server = PostgresServer(**settings)
+            stack.callback(server.end)
+            return server
+
+        yield start
+
+
+class Scene:
+    """Two relays on a server, and the people at them.
+
+    Args:
+        server: of the database.
+        start_relay: starts a relay.
+        patch: Python text that the relays run before they start.
+    """
+
+    def __init__(self, server: PostgresServer, start_relay: StartRelay, patch: str | None = None) -> None:
+        self.server = server
+        store = server.make_database()
+        command = {} if patch is None else {"command": patched(patch)}
+        self.relays = [start_relay("--limits", "off", "--store", store, port=quiet_port(), **command) for _ in range(2)]
+        self.place = Place([relay.url for relay in self.relays], SeveralLedger())
+
+    def run(self, faults: Sequence[Fault]) -> SeveralLedger:
+        """What happens when one is done after the other under load, and all is waited for in the end."""
+        ledger, place = self.place.ledger, self.place
+        people = several_crowd.cast(ledger, SEED)
+        asyncio.run(befriend(place.urls[0], ledger, people.pairs))
+        asyncio.run(several_crowd.publish(place, people.readers))
+        asyncio.run(self._storm(people, faults))
+        left = asyncio.run(several_crowd.collect(place, people))
+        asyncio.run(several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]]))
+        if left:
+            ledger.fault("confirmed items came again", left)
+        return ledger
+
+    async def _storm(self, people: several_crowd.Cast, faults: Sequence[Fault]) -> None:
+        crowd = Crowd(self.place.urls[0], self.place.ledger)
+        several_crowd.gather(crowd, self.place, people, SEED)
+        async with alive(crowd):
+            for fault in faults:
+                await several_crowd.accepted(crowd, WORTH, PATIENCE)
+                await asyncio.to_thread(fault)
+            await several_crowd.accepted(crowd, WORTH, PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await crowd.progress.until(lambda: self.place.ledger.bundles >= BUNDLES)
+            await several_crowd.calm(crowd, PATIENCE)
+
+    # --- faults -------------------------------------------------------------------
+
+    def kill_relay(self) -> None:
+        self.relays[0].kill()
+        self.relays[0].restart()
+
+    def kill_database(self) -> None:
+        self.server.kill()
+        self.server.start()
+
+    def pause_database(self) -> None:
+        """Until the relays have given up what they wait for; then the server does it after all."""
+        self.server.pause()
+        time.sleep(GIVEN_UP_SECONDS)
+        self.server.resume()
+
+    def roll(self) -> None:
+        """Start each relay again, as for an update."""
+        for relay in self.relays:
+            assert relay.stop(signal.SIGTERM) == 0
+            relay.restart()
+
+
+def test_nothing_is_lost_doubled_or_out_of_order_whatever_fails(
+    start_server: Callable[..., PostgresServer], start_relay: StartRelay
+) -> None:
+    scene = Scene(start_server(), start_relay)
+    faults = [scene.kill_relay, scene.kill_database, scene.pause_database, scene.roll]
+    more = random.Random(SEED).choices(faults, k=amount(0, 100))  # noqa: S311 - to be repeated
+    ledger = scene.run([*faults, *more])
+    said = f"seed {SEED}, accepted {ledger.accepted}, put off {ledger.put_off}, prekeys {len(ledger.handed)}"
+    LOG.info(said)
+    assert ledger.verdict() == {}, said
+    assert ledger.put_off, f"the database was never away; {said}"
+    assert ledger.handed, said
+
+
+COMMITS_ARE_NOT_SYNCED: Final = """
+from phantom_messenger.engines.postgres import schema, store
+store._SESSION["synchronous_commit"] = "off"
+functions = schema.functions
+schema.functions = lambda: functions().replace("NOT IN ('on', 'remote_apply')", "= ''")
+"""
+
+
+def test_control_commits_that_are_not_synced_are_lost_and_the_ledger_sees_it(
+    start_server: Callable[..., PostgresServer], start_relay: StartRelay
+) -> None:
+    server = start_server(wal_writer_delay="10s", wal_writer_flush_after="1GB", wal_buffers="16MB")
+    scene = Scene(server, start_relay, COMMITS_ARE_NOT_SYNCED)
+    assert "lost" in scene.run([scene.kill_database]).verdict(), f"seed {SEED}"
+
+
+HANDS_OUT_AGAIN: Final = """
+from phantom_messenger.engines.postgres import schema
+functions = schema.functions
+taking = "DELETE FROM one_time_prekeys AS o WHERE o.account = owner AND o.kind = of_kind AND o.entry = ("
+assert taking in functions()
+schema.functions = lambda: functions().replace(
+    taking, "SELECT o.id, o.key, o.signature FROM one_time_prekeys AS o WHERE o.account = owner AND o.entry = ("
+).replace("e.kind = of_kind)\\n        RETURNING o.id, o.key, o.signature;", "e.kind = of_kind);")
+"""
+
+
+def test_control_prekeys_that_stay_are_seen_to_be_handed_out_twice(
+    start_server: Callable[..., PostgresServer], start_relay: StartRelay
+) -> None:
+    scene = Scene(start_server(), start_relay, HANDS_OUT_AGAIN)
+    assert "prekey handed out twice" in scene.run([]).verdict(), f"seed {SEED}"
