@@ -34,11 +34,14 @@ class _Screen(pyte.Screen):
 class Terminal:
     """A command on a pseudo-terminal."""
 
-    def __init__(self, home: Path, *arguments: str, program: Sequence[str] = QUICK) -> None:
+    def __init__(
+        self, home: Path, *arguments: str, program: Sequence[str] = QUICK, without: tuple[str, ...] = ()
+    ) -> None:
         self._pid, self._master = pty.fork()
         if not self._pid:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-            variables = {**environment(home), "TERM": "xterm", "LANG": "C.UTF-8"}
+            kept = {name: value for name, value in environment(home).items() if name not in without}
+            variables = {**kept, "TERM": "xterm", "LANG": "C.UTF-8"}
             os.execve(program[0], [*program, *arguments], variables)  # noqa: S606 - the program under test
         self._screen = _Screen(self._write)
         self._stream = pyte.ByteStream(self._screen)
@@ -70,6 +73,11 @@ class Terminal:
                 self._stream.feed(os.read(self._master, 65_536))
             except OSError:
                 raise AssertionError(f"it ended before {text!r} was shown: {self.shown}") from None
+
+    def interrupt(self) -> int:
+        """Ctrl-C while it reads lines; the exit code."""
+        self._write("\x03")
+        return self.ended()
 
     def leave(self) -> int:
         """Ctrl-D; the exit code."""

@@ -268,7 +268,7 @@ def test_listen_that_is_ended_leaves_nothing_half_done(friends: Path, number: si
     assert line.endswith("alice: one")
 
 
-@pytest.mark.parametrize("moment", ["loading", "opening"])
+@pytest.mark.parametrize("moment", ["loading", "opening", "running", "looping"])
 @pytest.mark.parametrize(
     ("command", "number", "end"),
     [

@@ -49,6 +49,15 @@ def test_chat_shows_texts_presence_typing_and_how_far_a_text_came(friends: Path)
     assert alice.leave() == 0
 
 
+@pytest.mark.filterwarnings("ignore:This process")  # as above
+@pytest.mark.parametrize(("command", "code"), [("listen", 0), ("chat bob", 0), ("send bob hello", 1)])
+def test_ctrl_c_at_the_passphrase_ends_a_command_as_it_does_later(tmp_path: Path, command: str, code: int) -> None:
+    phantom(tmp_path, "init", "--server", "ws://127.0.0.1:9/ws")
+    asked = Terminal(tmp_path, *command.split(), without=("PHANTOM_PASSPHRASE",))
+    asked.wait_for("Passphrase for 'default':")
+    assert asked.interrupt() == code
+
+
 def test_text_that_has_come_ends_typing() -> None:
     contact = Contact(name="bob", user_id="id", trust=Trust.VERIFIED, key=None)
     line = StatusLine(contact)

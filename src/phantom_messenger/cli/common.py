@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import os
 import re
 import shlex
@@ -79,9 +80,17 @@ def sentence(text: str) -> str:
 def open_client(profile: str, *, server: str | None = None, create: bool = False, strangers: str = "ask") -> Client:
     """Open a profile; ask for its passphrase if it is nowhere else and there is a terminal.
 
+    It is closed when the command ends, however it ends, unless it was closed before.
+
     Raises:
         PhantomError: it cannot be opened; the message says why.
     """
+    client = _opened(profile, server=server, create=create, strangers=strangers)
+    click.get_current_context().call_on_close(client.close)
+    return client
+
+
+def _opened(profile: str, *, server: str | None, create: bool, strangers: str) -> Client:
     path = vault_path(profile, home_folder(None))
     is_new = not is_there(path)
     if is_new and not create:
@@ -132,7 +141,7 @@ def reports_errors(command: Callable[..., T]) -> Callable[..., T]:
 
 
 def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted", code: int = 1) -> T:
-    """Run a command's coroutine; Ctrl-C and SIGTERM end it as a failure, without a traceback, the profile closed.
+    """Run a command's coroutine; Ctrl-C and SIGTERM end it as a failure, without a traceback.
 
     Args:
         main: what it does.
@@ -144,16 +153,23 @@ def run(main: Coroutine[Any, Any, T], *, interrupted: str = "interrupted", code:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this is one
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await asyncio.sleep(0)  # a signal that has come by now ends it before it begins
         return await main
 
+    whole = until_stopped()
     try:
-        return asyncio.run(until_stopped())
+        return asyncio.run(whole)
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
+        if not interrupted and inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
+            raise  # it has not begun, and could not print anything
         if interrupted:
             click.echo(f"phantom: {interrupted}", err=True)
         sys.exit(code)
+    finally:
+        for coroutine in (whole, main):  # a signal may have come before it was awaited
+            coroutine.close()
 
 
 def column(text: str, width: int) -> str:

@@ -49,21 +49,18 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: boo
     """Add a contact: NAME for user ID. A contact that already has this ID is renamed."""
     client = open_client(profile)
     option = profile_flag(profile)
-    try:
-        if replace:
-            contact = client.contacts.replace(name, id)
-            click.echo(
-                f"{one_line(contact.name)} has a new ID; nothing is sent until you verify it with: "
-                f"phantom contacts verify{option} {shell_word(contact.name)}"
-            )
-        else:
-            before = client.contacts.of(plain_id(id)).name
-            contact = client.contacts.add(name, id, claimed=claimed, alike=yes)
-            now = one_line(contact.name)
-            done = f"renamed {one_line(before)} to {now}" if before not in {"", contact.name} else f"added {now}"
-            click.echo(f"{done}; write with: phantom send{option} {shell_word(contact.name)} TEXT")
-    finally:
-        client.close()
+    if replace:
+        contact = client.contacts.replace(name, id)
+        click.echo(
+            f"{one_line(contact.name)} has a new ID; nothing is sent until you verify it with: "
+            f"phantom contacts verify{option} {shell_word(contact.name)}"
+        )
+    else:
+        before = client.contacts.of(plain_id(id)).name
+        contact = client.contacts.add(name, id, claimed=claimed, alike=yes)
+        now = one_line(contact.name)
+        done = f"renamed {one_line(before)} to {now}" if before not in {"", contact.name} else f"added {now}"
+        click.echo(f"{done}; write with: phantom send{option} {shell_word(contact.name)} TEXT")
 
 
 @contacts.command(short_help="Accept a contact's changed key.")
@@ -77,22 +74,19 @@ def accept(name: str, profile: str, classical: bool) -> None:
     With --classical: send to NAME without post-quantum protection until their program offers a key for it.
     """
     client = open_client(profile)
-    try:
-        if classical:
-            allowed = client.contacts.allow_classical(name)
-            name = one_line(allowed.label)
-            click.echo(f"messages to {name} are sent without post-quantum protection until {name} offers a key for it")
-            return
-        changed = client.contacts.find(name).trust is Trust.CHANGED
-        contact = client.contacts.accept(name)
-        who = one_line(contact.label)
-        verify_it = (
-            f"phantom contacts verify{profile_flag(profile)} {shell_word(contact.name or written_id(contact.user_id))}"
-        )
-        done = f"accepted the new key of {who}; compare safety numbers soon with: {verify_it}"
-        click.echo(done if changed else f"the key of {who} has not changed")
-    finally:
-        client.close()
+    if classical:
+        allowed = client.contacts.allow_classical(name)
+        name = one_line(allowed.label)
+        click.echo(f"messages to {name} are sent without post-quantum protection until {name} offers a key for it")
+        return
+    changed = client.contacts.find(name).trust is Trust.CHANGED
+    contact = client.contacts.accept(name)
+    who = one_line(contact.label)
+    verify_it = (
+        f"phantom contacts verify{profile_flag(profile)} {shell_word(contact.name or written_id(contact.user_id))}"
+    )
+    done = f"accepted the new key of {who}; compare safety numbers soon with: {verify_it}"
+    click.echo(done if changed else f"the key of {who} has not changed")
 
 
 @contacts.command(short_help="Remove a contact.")
@@ -107,14 +101,11 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
     Past messages stay ('phantom history ID' shows them), unless you give --history.
     """
     client = open_client(profile)
-    try:
-        contact = client.contacts.find(who)
-        if not yes:
-            what = " and all messages exchanged" if history else ""
-            click.confirm(f"Remove {one_line(contact.label)}{what}?", abort=True, err=True)
-        run(apply_change(client, lambda: client.contacts.remove(who, history=history), "removed"))
-    finally:
-        client.close()
+    contact = client.contacts.find(who)
+    if not yes:
+        what = " and all messages exchanged" if history else ""
+        click.confirm(f"Remove {one_line(contact.label)}{what}?", abort=True, err=True)
+    run(apply_change(client, lambda: client.contacts.remove(who, history=history), "removed"))
 
 
 @contacts.command(short_help="Block a user.")
@@ -153,30 +144,27 @@ async def apply_change(client: Client, change: Callable[[], Contact], done: str)
 def list_contacts(profile: str, as_json: bool) -> None:
     """List your contacts, users without a name that you have written to, and strangers who wrote to you."""
     client = open_client(profile)
-    try:
-        found = client.contacts.everybody()
-        strangers = {request.contact.user_id for request in client.requests()}
-        for contact in found:
-            if as_json:
-                row = {
-                    "type": "contact",
-                    "name": contact.name,
-                    "userId": contact.user_id,
-                    "id": written_id(contact.user_id),
-                    "trust": contact.trust,
-                    "classical": contact.classical,
-                    "blocked": contact.blocked,
-                }
-                click.echo(json.dumps(row))
-            else:
-                unnamed = "(stranger)" if contact.user_id in strangers else "(no name)"
-                name = one_line(contact.name) or unnamed
-                mark = ("  classical" if contact.classical else "") + ("  blocked" if contact.blocked else "")
-                click.echo(f"{column(name, 20)} {written_id(contact.user_id)}  {contact.trust}{mark}")
-        if not found and not as_json:
-            click.echo(f"no contacts yet; add one with: phantom contacts add{profile_flag(profile)} NAME ID")
-    finally:
-        client.close()
+    found = client.contacts.everybody()
+    strangers = {request.contact.user_id for request in client.requests()}
+    for contact in found:
+        if as_json:
+            row = {
+                "type": "contact",
+                "name": contact.name,
+                "userId": contact.user_id,
+                "id": written_id(contact.user_id),
+                "trust": contact.trust,
+                "classical": contact.classical,
+                "blocked": contact.blocked,
+            }
+            click.echo(json.dumps(row))
+        else:
+            unnamed = "(stranger)" if contact.user_id in strangers else "(no name)"
+            name = one_line(contact.name) or unnamed
+            mark = ("  classical" if contact.classical else "") + ("  blocked" if contact.blocked else "")
+            click.echo(f"{column(name, 20)} {written_id(contact.user_id)}  {contact.trust}{mark}")
+    if not found and not as_json:
+        click.echo(f"no contacts yet; add one with: phantom contacts add{profile_flag(profile)} NAME ID")
 
 
 @contacts.command(short_help="Compare safety numbers with a contact.")

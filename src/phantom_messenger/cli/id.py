@@ -20,14 +20,11 @@ def show_id(profile: str, qr: bool, as_base64: bool, as_json: bool) -> None:
     It contains a checksum, so a wrong or swapped character is noticed. Every command takes both spellings of an ID.
     """
     client = open_client(profile)
-    try:
-        shown = written_id(client.user_id)
-        if as_json:
-            row = {"type": "id", "userId": client.user_id, "id": shown, "server": client.server}
-            click.echo(json.dumps(row))
-        else:
-            click.echo(client.user_id if as_base64 else shown)
-        if qr:
-            print_qr(shown.upper(), error="m")
-    finally:
-        client.close()
+    shown = written_id(client.user_id)
+    if as_json:
+        row = {"type": "id", "userId": client.user_id, "id": shown, "server": client.server}
+        click.echo(json.dumps(row))
+    else:
+        click.echo(client.user_id if as_base64 else shown)
+    if qr:
+        print_qr(shown.upper(), error="m")

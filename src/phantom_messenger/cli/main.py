@@ -60,7 +60,7 @@ class Commands(Group):
         """See ``click.Command``. Ctrl-C ends a command while it begins as it does later."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):  # click's question for the passphrase makes one of the other
             if ctx.invoked_subcommand not in _UNTIL_CTRL_C:
                 raise
             ctx.exit(0)

@@ -105,11 +105,8 @@ def accept(who: str, name: str | None, profile: str, yes: bool) -> None:
 def block(who: str, profile: str) -> None:
     """Block WHO, a user ID or the start of one: what they sent is dropped unread. They are not notified."""
     client = open_client(profile)
-    try:
-        user_id = _meant(client, who)
-        run(apply_change(client, lambda: client.block(user_id), "blocked"))
-    finally:
-        client.close()
+    user_id = _meant(client, who)
+    run(apply_change(client, lambda: client.block(user_id), "blocked"))
 
 
 def _beginning(user_id: str) -> str:
