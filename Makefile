@@ -9,7 +9,7 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-crypto cluster autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cluster autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev ## Measure the relay on this machine (some minutes): make be
 bench-peers: $(VENV)/.dev .venv-peers/.made ## Measure other programs beside the relay, which it installs (some minutes)
 	@scripts/get-peers
 	@$(BIN)/python bench/compare.py $(ARGS)
+
+bench-several: $(VENV)/.dev ## Measure several relays on one PostgreSQL database (some minutes)
+	@$(BIN)/python bench/several.py $(ARGS)
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py

@@ -1,13 +1,16 @@
 """Relays that share a PostgreSQL database on this machine: ``make bench-several``, some minutes.
 
 Relays, database, standbys and load share all cores. Each user writes to somebody at the next relay. In each round all
-forms are run, and one relay with its store in SQLite beside them; a message counts as it does in ``make bench``.
+forms are run, and beside them one relay with its store in SQLite, and ejabberd if it is installed (``make bench-peers``
+does that); a message counts as it does there.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,8 @@ from typing import Any, Final
 
 import uvloop
 from databases import Database
+from peers.common import SYSTEM, PeerError, closed_loop
+from peers.xmpp import Ejabberd
 from relays import CORES, Relay, machine
 from scenarios import BODY_CHARS, say
 
@@ -26,6 +31,8 @@ from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
 PAIRS, IN_FLIGHT = 64, 8
 BACKLOG: Final = 1_000
 LONE: Final = 200
+
+EJABBERD: Final = "ejabberd"
 
 Figures = dict[str, Any]
 
@@ -149,17 +156,71 @@ def backlog(run: Running) -> Figures:
     return {"ms": times[2], "range_ms": [times[0], times[-1]]}
 
 
+async def _come_back(run: Running, count: int) -> Figures:
+    assert run.database is not None  # noqa: S101 - narrows the type
+    async with LoadGenerator(run.urls, count // 2) as generator:
+        began = time.perf_counter()
+        await generator.connect(say)
+        new_seconds = time.perf_counter() - began
+        everybody = list(enumerate(one.user for pair in generator.pairs for one in pair))
+        say(f"the database is killed, and {count:,} connections are dropped ...")
+        await asyncio.to_thread(run.database.restart)
+        generator.close()
+        began = time.perf_counter()
+        refused = 0
+        remaining = iter(everybody)
+
+        async def worker() -> None:
+            nonlocal refused
+            for number, user in remaining:
+                while True:
+                    try:
+                        await generator.login(user, number)
+                        break
+                    except LoadError:
+                        refused += 1
+                        await asyncio.sleep(0.5)
+
+        async with asyncio.timeout(300):
+            await asyncio.gather(*(worker() for _ in range(128)))
+        return {
+            "logins": count,
+            "seconds": time.perf_counter() - began,
+            "refused": refused,
+            "new_seconds": new_seconds,
+        }
+
+
+def come_back(run: Running, count: int) -> Figures:
+    """Logins of everybody at once, after the database was killed and started again."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    return uvloop.run(_come_back(run, min(count, files - 500)))
+
+
+def ejabberd(seconds: float) -> Figures:
+    """The same closed loop at ejabberd, which may use all cores; it signs and stores nothing."""
+    count = 2_000
+    for _ in range(2):
+        with Ejabberd(len(CORES)) as program:
+            run = uvloop.run(closed_loop(program, PAIRS, IN_FLIGHT, count, "A" * BODY_CHARS))
+        count = max(int(run["per_second"] * seconds), count)
+    shown = {name: run[name] for name in ("per_second", "load_us", "ack_ms")}
+    return {"closed": {**shown, "relay_us": run["server_us"], "primary_us": 0.0, "standbys_us": 0.0}}
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    names = ["closed", "acks", "lone", "backlog"]
-    add("--only", choices=names, action="append", help="this alone; may be given again")
+    names = ["closed", "acks", "lone", "backlog", "logins"]
+    add("--only", choices=names, action="append", help="this alone, logins if they are asked for; may be given again")
     add("--form", choices=[form.name for form in FORMS], action="append", help="this form alone; may be given again")
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=5.0, help="about how long each loop lasts")
+    add("--logins", type=int, default=10_000, help="people who come back at once (10,000)")
     add("--out", type=Path, default=Path(__file__).parent / "results", help="folder for JSON")
     options = parser.parse_args()
-    options.only = options.only or names
+    options.only = options.only or names[:-1]
     return options
 
 
@@ -169,6 +230,7 @@ def _measure(form: Form, options: argparse.Namespace) -> Figures:
         "acks": lambda run: throughput(run, options.seconds, acks=True),
         "lone": lambda run: uvloop.run(_lone(run)),
         "backlog": backlog,
+        "logins": lambda run: come_back(run, options.logins) if run.database else {},
     }
     found: Figures = {}
     with running(form) as run:
@@ -205,6 +267,12 @@ def table(found: dict[str, list[Figures]]) -> str:
             push = median(one["delivery_ms"]["p50"] - one["ack_ms"]["p50"] for one in lone)
             shown = f"{form:<24}{f'{p50:.2f}, {p99:.2f} ms':>20}{f'{push:.2f} ms':>20}"
             lines.append(shown + (f"{median(slow):>12,.0f}" if slow else ""))
+    for form, runs in found.items():
+        for one in (run["logins"] for run in runs if "seconds" in run.get("logins", ())):
+            lines.append(
+                f"{form}: {one['logins']:,} logins after the database was killed in {one['seconds']:.1f} s"
+                f" ({one['refused']:,} tries were refused); with new accounts before it in {one['new_seconds']:.1f} s"
+            )
     return "\n".join(lines)
 
 
@@ -218,6 +286,12 @@ def main() -> None:
             say("")
             print(f"{time.strftime('%H:%M:%S')} round {number + 1}: {form.name}", file=sys.stderr, flush=True)
             found[form.name].append(_measure(form, options))
+        if not options.form and "closed" in options.only and shutil.which("ejabberdctl", path=SYSTEM):
+            print(f"{time.strftime('%H:%M:%S')} round {number + 1}: {EJABBERD}", file=sys.stderr, flush=True)
+            try:
+                found.setdefault(EJABBERD, []).append(ejabberd(options.seconds))
+            except (PeerError, OSError, TimeoutError) as error:
+                print(f"  {error}", file=sys.stderr)
     say("")
     print(table(found))
     options.out.mkdir(parents=True, exist_ok=True)

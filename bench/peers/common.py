@@ -37,12 +37,18 @@ class Program:
     """A server, a process of its own on the first core, in a folder that is removed.
 
     Subclasses say how it is configured and started.
+
+    Args:
+        cores: how many it may use.
     """
 
     name = ""
     guarantee = ""
     unlike = ""
     """What is not like for like."""
+
+    def __init__(self, cores: int = 1) -> None:
+        self._cores = cores
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="phantom-peer-")
@@ -58,7 +64,7 @@ class Program:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=relays.pin,  # noqa: PLW1509 - one thread, before anything else
+                preexec_fn=lambda: relays.pin(self._cores),  # noqa: PLW1509 - one thread, before anything else
             )
         self._wait()
         return self

@@ -141,6 +141,11 @@ class LoadGenerator:
             raise LoadError(f"no connection to {url.netloc}: {error.strerror or error}") from None
         return connection
 
+    @property
+    def pairs(self) -> list[tuple[Connection, Connection]]:
+        """Senders and their recipients."""
+        return list(zip(self.senders, self.recipients, strict=True))
+
     async def reconnect(self, number: int) -> None:
         """Drop a user's connection, and log in again; ``number`` counts senders and recipients alternately."""
         side = (self.senders, self.recipients)[number % 2]
