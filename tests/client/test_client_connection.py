@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import socket
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from phantom_messenger import Client, Delivery
-from phantom_messenger.client import profile
+from phantom_messenger.client import profile, vault_file
 from phantom_messenger.client.errors import (
     DeliveryFailed,
     LoginRefused,
@@ -17,6 +19,9 @@ from phantom_messenger.client.errors import (
     RelayUnreachable,
     Replaced,
     UsageError,
+    VaultDamaged,
+    VaultError,
+    VaultFull,
     VaultInUse,
     WrongPassphrase,
 )
@@ -114,6 +119,52 @@ def test_closed_port_is_said_in_a_sentence(tmp_path: Path, host: str) -> None:
         f"the relay at {url} cannot be reached because "
         "the connection was refused; check that the relay is running and the port is right"
     )
+
+
+PROFILE_FAULTS: dict[str, tuple[apsw.Error, type[VaultError], str]] = {
+    "full": (apsw.FullError(), VaultFull, r"^cannot write to .*alice\.vault: the disk is full.*free some disk space"),
+    "read-only": (apsw.ReadOnlyError(), VaultError, r"^cannot use .*alice\.vault .*a file that you may read and write"),
+    "damaged": (apsw.CorruptError(), VaultDamaged, r"^.*alice\.vault is damaged and cannot be read; restore it"),
+}
+
+
+async def left(client: Client) -> None:
+    """Wait until it is no longer online."""
+    while client.connection.state is ConnectionState.ONLINE:  # noqa: ASYNC110 - it may have been left already
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("cause", "kind", "sentence"), PROFILE_FAULTS.values(), ids=list(PROFILE_FAULTS))
+def test_fault_of_the_profile_is_not_put_down_to_the_relay(
+    tmp_path: Path, start_relay: StartRelay, *, cause: apsw.Error, kind: type[VaultError], sentence: str
+) -> None:
+    relay = start_relay()
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice", relay) as alice:
+            await alice.wait_published(PATIENCE)
+            vault = alice._vault
+            genuine, fault = vault.transaction, vault_file.translated(vault.path, cause)
+
+            def failing() -> Any:
+                raise fault
+
+            vault.transaction = failing  # type: ignore[method-assign] # the disk, as SQLite sees it
+            async with opened(tmp_path, "bob", relay) as bob:
+                await bob.send(alice.user_id, "hello")
+                await left(alice)
+                assert alice.connection.reason == str(fault)
+                for waiting in (alice.wait_online, alice.wait_published):
+                    with pytest.raises(kind, match=sentence):
+                        await waiting(0)
+            vault.transaction = genuine  # type: ignore[method-assign] # put back
+            await alice.wait_published(PATIENCE)
+            relay.stop()
+            await left(alice)
+            with pytest.raises(RelayUnreachable):  # the control: now it is the relay
+                await alice.wait_online(PATIENCE, attempts=2)
+
+    run(main())
 
 
 def test_unknown_host_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -251,9 +251,9 @@ class Client:
         Raises:
             UsageError: not the URL of a relay.
         """
-        before = self._messenger.server
+        before = self.server
         self._messenger.set_server(profiles.checked_url(url))
-        if before not in {"", self._messenger.server}:
+        if before not in {"", self.server}:
             self._loop.drop("another relay was chosen")
             self._changed()
 
@@ -277,15 +277,15 @@ class Client:
         Raises:
             RelayUnreachable: not within the time or the attempts. ``RelayBusy`` if the relay is there but admits
                 nobody at the moment; such attempts do not count.
+            VaultError: what the relay sends cannot be stored in the profile, for example on a full disk.
             LoginRefused, Replaced: it will never be.
         """
         failed = await self._hub.wait_online(timeout, attempts)
         if self._hub.is_online:
             return
         if failed is not None and failed.busy:
-            raise RelayBusy(
-                f"the relay at {self.server} lets nobody in just now because {failed.reason}", failed.retry_after
-            )
+            why = f"the relay at {self.server} lets nobody in just now because {failed.reason}"
+            raise RelayBusy(why, failed.retry_after)
         reason = no_answer(self.server) if failed is None else failed.reason
         raise RelayUnreachable(f"the relay at {self.server} cannot be reached because {reason}")
 
@@ -294,11 +294,11 @@ class Client:
 
         Arguments and errors are those of ``wait_online``.
         """
-        clock = asyncio.get_running_loop().time
-        until = None if timeout is None else clock() + timeout
+        began = time.monotonic()
         await self.wait_online(timeout, attempts=attempts)
-        left = None if until is None else until - clock()
+        left = None if timeout is None else timeout - (time.monotonic() - began)
         if not await self._hub.wait_until(lambda: self._messenger.prekeys_confirmed, left):
+            self._hub.raise_if_not_stored()
             raise RelayUnreachable(f"the relay at {self.server} has not confirmed the prekeys in time; try again")
 
     async def wait_key(self, who: str, timeout: float | None = None) -> None:

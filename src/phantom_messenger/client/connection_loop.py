@@ -126,6 +126,7 @@ class ConnectionLoop:
         except Exception as error:  # noqa: BLE001 - whatever the network, TLS and the library make of it is an outage
             _log.debug("no connection", exc_info=error)
             reason, retry_after, busy = await outage(url, error)
+            self._hub.not_stored = None
         else:
             async with connection:
                 code, reason = await self._talk(connection, url)
@@ -153,6 +154,7 @@ class ConnectionLoop:
             reason = "" if closed.rcvd is None else closed.rcvd.reason
             return code, quoted(reason) if reason else "the connection was lost"
         except VaultError as error:
+            self._hub.not_stored = error
             return None, str(error)  # a full disk passes, as an outage does
         finally:
             await _cancel(tasks)
@@ -184,6 +186,7 @@ class ConnectionLoop:
             try:
                 self._messenger.tick()
             except VaultError as error:
+                self._hub.not_stored = error
                 self.drop(str(error))
                 await asyncio.sleep(DISK_PAUSE)
             self.changed()

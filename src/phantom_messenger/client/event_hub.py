@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from phantom_messenger.client.delivery import Delivery
-from phantom_messenger.client.errors import PhantomError
+from phantom_messenger.client.errors import PhantomError, VaultError
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
@@ -37,12 +37,14 @@ EventQueue = asyncio.Queue[Event | None]
 class EventHub:
     """Passes events on to whoever waits, and remembers the state of the connection.
 
-    ``failure`` says why nothing more will come; it is None as long as something may.
+    ``failure`` says why nothing more will come; it is None as long as something may. ``not_stored`` says what could not
+    be written to the profile, if that is why there is no connection.
     """
 
     def __init__(self) -> None:
         self.connection = NOT_CONNECTED_YET
         self.failure: PhantomError | None = None
+        self.not_stored: VaultError | None = None
         self._deliveries: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
         self._awaited: set[Delivery] = set()
         self._queues: list[EventQueue] = []
@@ -66,6 +68,8 @@ class EventHub:
         match event:
             case ConnectionEvent(state=state, reason=reason):
                 self.connection = event
+                if state is ConnectionState.ONLINE:
+                    self.not_stored = None
                 is_good = state in {ConnectionState.CONNECTING, ConnectionState.ONLINE}
                 _log.log(logging.INFO if is_good else logging.WARNING, "%s%s", state, f": {reason}" if reason else "")
             case WarningEvent(code=code):
@@ -90,6 +94,11 @@ class EventHub:
         """Raise ``failure``, if there is one."""
         if self.failure is not None:
             raise self.failure
+
+    def raise_if_not_stored(self) -> None:
+        """Raise ``not_stored``, if there is something: then it is not for the relay that one waits."""
+        if self.not_stored is not None:
+            raise type(self.not_stored)(str(self.not_stored)) from self.not_stored
 
     def wake(self) -> None:
         """Something may have changed, with or without an event."""
@@ -121,6 +130,7 @@ class EventHub:
             Why the latest attempt failed, if one did.
 
         Raises:
+            VaultError: there is no connection because something could not be written to the profile.
             PhantomError: nothing more will come.
         """
         now = self.connection
@@ -134,6 +144,8 @@ class EventHub:
                         failed = event
                         if attempts is not None and not event.busy:
                             attempts -= 1
+        if not self.is_online:
+            self.raise_if_not_stored()
         return failed
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
