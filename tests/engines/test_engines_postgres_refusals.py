@@ -221,6 +221,22 @@ def test_server_that_answers_nothing_is_a_pause(url: str, monkeypatch: pytest.Mo
     store.close()
 
 
+def test_server_that_falls_silent_while_a_relay_connects_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backends: list[int] = []
+
+    def fall_silent(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+        backends.append(connection.info.backend_pid)
+        os.kill(backends[0], signal.SIGSTOP)
+        connection.execute("SELECT 1")
+
+    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
+    monkeypatch.setattr(stores.schema, "install", fall_silent)
+    try:
+        assert "cannot reach the database" in refusal(url)
+    finally:
+        os.kill(backends[0], signal.SIGCONT)
+
+
 @pytest.mark.usefixtures("postgres")
 def test_commit_that_no_standby_has_is_no_acceptance_when_their_names_are_taken_away() -> None:
     server = PostgresServer()

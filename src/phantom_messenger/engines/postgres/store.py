@@ -140,15 +140,8 @@ class PostgresStore:
                     f"the server of --store is PostgreSQL {connection.info.server_version // 10_000}, which is too old;"
                     " use version 15 or newer"
                 )
-            for name, value in _SESSION.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-            schema.install(connection)
-            connection.execute(
-                sql.SQL("SET search_path = {}, {}").format(
-                    sql.Identifier(schema.functions_schema()), sql.Identifier(schema.TABLES)
-                )
-            )
-            connection.execute("SELECT begin_batch(%s, '{}', '{}')", (self._durability,))
+            with self._watchdog.over(connection):
+                self._prepare(connection)
         except BaseException:
             connection.close()
             raise
@@ -156,6 +149,17 @@ class PostgresStore:
         connection.prepare_threshold = 0
         connection.add_notice_handler(self._notice)
         return connection
+
+    def _prepare(self, connection: "psycopg.Connection[Row]") -> None:
+        for name, value in _SESSION.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        schema.install(connection)
+        connection.execute(
+            sql.SQL("SET search_path = {}, {}").format(
+                sql.Identifier(schema.functions_schema()), sql.Identifier(schema.TABLES)
+            )
+        )
+        connection.execute("SELECT begin_batch(%s, '{}', '{}')", (self._durability,))
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
