@@ -9,10 +9,10 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cluster autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cluster cluster-chaos autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
@@ -46,6 +46,9 @@ bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and double
 
 cluster: $(VENV)/.dev ## Start three relays on three database nodes here, until Ctrl-C; rm -r .cluster begins anew
 	@PYTHONPATH=bench $(BIN)/python -m cluster
+
+cluster-chaos: $(VENV)/.dev ## Break each part of such a cluster under load (about 15 minutes): ARGS="--only pause-primary"
+	@PYTHONPATH=bench:tests:tests/delivery $(BIN)/python -m cluster.chaos $(ARGS)
 
 autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the WebSocket layer (a minute)
 	@$(BIN)/python bench/conformance.py

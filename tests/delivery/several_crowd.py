@@ -21,6 +21,9 @@ REPLACED: Final = 1008
 AGAIN_SECONDS: Final = 0.25
 """Before something is sent again that was put off; ``retryAfter``, shortened."""
 
+APART_SECONDS: Final = 0.5
+"""Between two logins, of which the second must win: clocks of relays are milliseconds apart."""
+
 PREKEYS: Final = 60
 ASKS: Final = 10
 """Bundles that somebody may have of each other person in an hour, each with a one-time prekey."""
@@ -72,8 +75,12 @@ class Traveller(Member):
     async def _login(self) -> Line:
         url = self._place.urls[self._next % len(self._place.urls)]
         self._next += 1
-        async with asyncio.timeout(self._place.patience):
-            return await Line.login(url, self.person, self._place.ledger)
+        try:
+            async with asyncio.timeout(self._place.patience):
+                return await Line.login(url, self.person, self._place.ledger)
+        except GONE:
+            await asyncio.sleep(self._chance.uniform(0.1, 0.4))
+            raise
 
     def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
         self._put_off.clear()  # all that was not accepted is sent again in any case
@@ -145,11 +152,11 @@ class Cast:
         return [(writer, reader) for writer in self.writers for reader in self.targets[writer.id]]
 
 
-def cast(ledger: SeveralLedger, seed: int, *, people: int = 6, targets: int = 4) -> Cast:
-    """So many writers and as many readers."""
+def cast(ledger: SeveralLedger, seed: int, *, people: int = 6, targets: int = 4, of: str = "") -> Cast:
+    """So many writers and as many readers, others for each name that they are ``of``."""
     chance = dice(seed)
-    writers = [person(ledger, f"writer {number}") for number in range(people)]
-    readers = [person(ledger, f"reader {number}") for number in range(people)]
+    writers = [person(ledger, f"writer {number}{of}") for number in range(people)]
+    readers = [person(ledger, f"reader {number}{of}") for number in range(people)]
     return Cast(writers, readers, {one.id: chance.sample(readers, targets) for one in writers})
 
 
@@ -206,7 +213,10 @@ async def collect(place: Place, people: Cast) -> int:
 async def judge_sessions(place: Place, people: Sequence[Person]) -> None:
     """Whoever logs in elsewhere is closed where they were: a user has one session."""
     for one in people:
-        lines = [await Line.login(url, one, place.ledger) for url in place.urls]
+        lines = []
+        for url in place.urls:
+            lines.append(await Line.login(url, one, place.ledger))
+            await asyncio.sleep(APART_SECONDS)
         for line in lines[:-1]:
             with suppress(*GONE):
                 await asyncio.wait_for(line.drain(), place.patience * 6)
