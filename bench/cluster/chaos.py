@@ -47,7 +47,7 @@ DOUBLED: Final = frozenset(
         "seq given to two items",
     }
 )
-LOST: Final = frozenset({"lost", "key exchanges lost"})
+LOST: Final = frozenset({"lost"})
 TWICE: Final = frozenset({"prekey handed out twice"})
 
 UNSYNCED: Final = """

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from phantom_messenger.engines.errors import StoreError
-from phantom_messenger.engines.postgres import Durability, PostgresStore, durability_of, watchdog
+from phantom_messenger.engines.postgres import Durability, PostgresStore, durability_of, schema, watchdog
 from phantom_messenger.engines.postgres import store as stores
 from phantom_messenger.engines.postgres.connect import unusable
 from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed, MessageName
@@ -230,7 +230,7 @@ def test_server_that_falls_silent_while_a_relay_connects_is_given_up(url: str, m
         connection.execute("SELECT 1")
 
     monkeypatch.setattr(watchdog, "SECONDS", 1.0)
-    monkeypatch.setattr(stores.schema, "install", fall_silent)
+    monkeypatch.setattr(schema, "install", fall_silent)
     try:
         assert "cannot reach the database" in refusal(url)
     finally:
