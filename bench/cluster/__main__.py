@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from cluster.nodes import Cluster
@@ -19,9 +20,17 @@ def show(text: str) -> None:
     print(text, flush=True)
 
 
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End, once: a second Ctrl-C must not leave half of it running."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run the cluster; the exit status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     cluster = Cluster(FOLDER / "nodes", first_port=FIRST_PORT, programs=FOLDER / "programs")
     try:
         cluster.start(show)
@@ -30,9 +39,9 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    for relay in cluster.relays:
-        show(f"listening on {relay.url}")
     with contextlib.suppress(KeyboardInterrupt):
+        for relay in cluster.relays:
+            show(f"listening on {relay.url}")
         watch(cluster)
     show("Ending ...")
     cluster.stop()

@@ -110,10 +110,14 @@ class Node:
     def pause(self) -> None:
         """Hold all of its processes."""
         server = self.postmaster_pid
-        found = [self.patroni_pid, self.etcd_pid, server, *(processes.children(server) if server else [])]
-        self._held = [pid for pid in found if pid is not None]
-        for pid in self._held:
-            processes.tell(pid, signal.SIGSTOP)
+        self._hold(self.patroni_pid, self.etcd_pid, server)  # the server before its processes: it starts no more
+        self._hold(*(processes.children(server) if server else []))
+
+    def _hold(self, *pids: int | None) -> None:
+        for pid in pids:
+            if pid is not None:
+                processes.tell(pid, signal.SIGSTOP)
+                self._held.append(pid)
 
     def resume(self) -> None:
         """Let go on what was held."""
@@ -317,8 +321,11 @@ class Cluster:
         return next((node for node in self.nodes if node.name in leading), None)
 
     def _is_whole(self) -> bool:
-        states = [member.get("state") for member in self.members()]
-        return sum(state in ("running", "streaming") for state in states) == len(self.nodes)
+        members = self.members()
+        running = [member for member in members if member.get("state") in ("running", "streaming")]
+        awaited = [member for member in members if member.get("role") == "quorum_standby"]
+        standbys = len(self.nodes) - 1 if self._standby_names is None else 0  # the control's are not Patroni's
+        return len(running) == len(self.nodes) and len(awaited) == standbys
 
     def _prepare(self) -> None:
         """Make the relays' role and database, if they are not there."""
