@@ -204,6 +204,22 @@ def test_server_that_stops_and_comes_back_is_a_pause() -> None:
     server.end()
 
 
+@pytest.mark.usefixtures("postgres")
+def test_message_that_was_delivered_before_a_crash_of_the_server_is_not_delivered_again() -> None:
+    server = PostgresServer()
+    store = PostgresStore(server.make_database())
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.write(bob, "once")
+    bob.acknowledge(alice, "once")
+    store.close()
+    server.stop("immediate")
+    server.start()
+    store = PostgresStore(server.url("d1"))
+    assert store.run([alice.message(bob, "once")]) == [AppendRefusal.DUPLICATE]
+    store.close()
+    server.end()
+
+
 def test_server_that_answers_nothing_is_a_pause(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "SECONDS", 1.0)
     store = PostgresStore(url)
