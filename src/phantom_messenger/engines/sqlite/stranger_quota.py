@@ -42,7 +42,8 @@ _STRANGE: Final = (
     "recipient = ?1 AND mark IS NOT NULL AND NOT EXISTS (SELECT 1 FROM written WHERE written.sender = items.recipient"
     " AND written.recipient = (SELECT account FROM accounts WHERE accounts.user_id = items.sender))"
 )
-_SIZE: Final = f"count(*) * {ROW_BYTES} + coalesce(sum(length(text)), 0)"
+_ITEM_SIZE: Final = f"coalesce(length(text), 0) + {ROW_BYTES}"
+_SIZE: Final = f"coalesce(sum({_ITEM_SIZE}), 0)"
 
 
 class StrangerQuota:
@@ -122,50 +123,73 @@ class StrangerQuota:
         return None
 
     def make(self, item: NewItem, needs: list[Need]) -> bool:
-        """Delete items of other strangers to make room for a stranger's, and take it; whether that was enough.
+        """Delete items of other strangers to make room for a stranger's, and take it.
+
+        Returns:
+            Whether there was enough that could give way; if not, nothing was deleted.
 
         Raises:
             CorruptRows, apsw.Error: one that had to give way could not be removed.
         """
-        self._connection.execute("SAVEPOINT places")
-        for _ in range(MAX_YIELDED):
-            key = self._missing(needs)
-            if key is None:
-                self._connection.execute("RELEASE places")
-                return self.take(needs)
-            entry = None if key[1] == "of one" else self._oldest_of_the_fullest(key, item.mark or 0)
-            if entry is None:
-                break
+        entries = self._giving_way(item, needs)
+        if entries is None:
+            return False
+        for entry in entries:
             self._remove(entry)
-            self._forget(needs)
-        self._connection.execute("ROLLBACK TO places")
-        self._connection.execute("RELEASE places")
         self._forget(needs)
-        return False
+        return self.take(needs)
+
+    def _giving_way(self, item: NewItem, needs: list[Need]) -> list[int] | None:
+        """The entries that have to be deleted; None if that would not be enough, or would be too many."""
+        missing = {key[1]: need - self._measured(key) for key, need in needs}
+        if missing.get("of one", 0) > 0:
+            return None
+        account = needs[0][0][0]
+        sizes: dict[int, int] = {}
+        for is_bytes, rooms in ((False, ("all", "of strangers")), (True, ("bytes", "bytes of strangers"))):
+            left = max(missing.get(room, 0) for room in rooms)
+            if is_bytes:
+                left -= sum(sizes.values())
+            if left <= 0:
+                continue
+            for entry, size in self._oldest_of_the_fullest(account, item, without=list(sizes), is_bytes=is_bytes):
+                sizes[entry] = size
+                left -= size if is_bytes else 1
+                if left <= 0:
+                    break
+            else:
+                return None
+        return list(sizes)
 
     def _forget(self, needs: list[Need]) -> None:
         for key, _ in needs:
             self._rooms.pop(key, None)
 
-    def _oldest_of_the_fullest(self, key: Key, mark: int) -> int | None:
-        """The entry to be deleted; None if no address holds more than the sender's."""
-        account, what, kind, _ = key
-        is_bytes = what.startswith("bytes")
-        weight = _SIZE if is_bytes else "count(*)"
-        of_kind = "" if is_bytes else f" AND kind = {kind:d}"
+    def _oldest_of_the_fullest(
+        self, account: int, item: NewItem, *, without: list[int], is_bytes: bool
+    ) -> list[tuple[int, int]]:
+        """Entries and bytes of items that may give way, in that order: of addresses that hold more than the sender's.
+
+        An address holds, when the turn comes to an item, that item and what is younger. So the order in which the
+        oldest of the fullest goes, again and again, is that of these sums.
+        """
+        weight = _ITEM_SIZE if is_bytes else "1"
+        of_kind = "" if is_bytes else f" AND kind = {item.kind:d}"
+        spared = f" AND entry NOT IN ({','.join(map(str, without))})" if without else ""
+        statement = (
+            f"WITH strange AS (SELECT entry, mark, {_ITEM_SIZE} AS size, sum({weight}) OVER"  # noqa: S608 - of numbers and constants
+            " (PARTITION BY mark ORDER BY entry ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS held"
+            f" FROM items WHERE {_STRANGE}{of_kind}{spared})"
+            " SELECT entry, size FROM strange WHERE held > coalesce((SELECT max(held) FROM strange WHERE mark = ?2), 0)"
+            f" ORDER BY held DESC, entry LIMIT {MAX_YIELDED - len(without)}"
+        )
         try:
-            rows: Any = self._connection.execute(
-                f"SELECT mark, {weight}, min(entry) FROM items WHERE {_STRANGE}{of_kind} GROUP BY mark",  # noqa: S608 - of constants
-                (account,),
-            ).fetchall()
+            found: Any = self._connection.execute(statement, (account, item.mark or 0)).fetchall()
         except apsw.Error as error:
             if is_corruption(error):
-                return None
+                return []
             raise
-        held = {row[0]: row[1:] for row in rows}
-        own, _ = held.get(mark, (0, 0))
-        fullest, entry = max(held.values(), key=lambda one: (one[0], -one[1]), default=(0, 0))
-        return entry if fullest > own else None
+        return list(found)
 
     def _measured(self, key: Key) -> int:
         """How much is left of a room, counted."""

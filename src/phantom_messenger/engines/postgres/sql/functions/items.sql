@@ -59,37 +59,74 @@ CREATE FUNCTION strange_items(mailbox bigint) RETURNS SETOF items LANGUAGE sql S
         WHERE w.sender = mailbox AND a.user_id = i.sender);
 $$;
 
--- Delete items of other strangers until one from elsewhere has room, the oldest of the fullest address first.
--- Returns whether it has; if not, nothing was deleted.
+-- Items of strangers that may give way, the oldest of the fullest address first, as long as an address holds more than
+-- the sender's: by number of a kind, or by bytes if item_kind is none. An address holds, when the turn comes to an item,
+-- that item and what is younger; so the order in which the oldest of the fullest goes, again and again, is that of these
+-- sums.
+CREATE FUNCTION oldest_of_the_fullest(
+    mailbox bigint, item_kind smallint, item_mark bigint, spared bigint[]
+) RETURNS TABLE (seq bigint, size bigint) LANGUAGE sql STABLE AS $$
+    WITH strange AS (
+        SELECT i.mark, i.seq, length(i.text) + 256 AS size,
+            sum(CASE WHEN item_kind IS NULL THEN length(i.text) + 256 ELSE 1 END) OVER (PARTITION BY i.mark
+                ORDER BY i.seq ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS held
+        FROM strange_items(mailbox) AS i WHERE (item_kind IS NULL OR i.kind = item_kind) AND i.seq <> ALL (spared)
+    )
+    SELECT s.seq, s.size FROM strange AS s
+    WHERE held > coalesce((SELECT max(o.held) FROM strange AS o WHERE o.mark = coalesce(item_mark, 0)), 0)
+    ORDER BY held DESC, s.seq LIMIT 128 - cardinality(spared);
+$$;
+
+-- Delete items of other strangers to make room for one from elsewhere, at most 128. Returns whether that was enough; if
+-- not, nothing was deleted.
 CREATE FUNCTION make_room(
     mailbox bigint, item_kind smallint, item_sender text, item_mark bigint, is_new boolean, more bigint, bounds bigint[]
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    part text;
-    oldest bigint;
+    held record;
+    strangers record;
+    missing bigint;
+    given bigint[] := '{}';
+    freed bigint := 0;
+    one record;
 BEGIN
-    FOR _ IN 1..128 LOOP
-        part := full_part(mailbox, item_kind, item_sender, false, is_new, more, bounds);
-        IF part IS NULL THEN
-            RETURN true;
+    SELECT count(*) FILTER (WHERE kind = 1) AS messages, coalesce(sum(length(text) + 256), 0) AS bytes,
+        count(*) FILTER (WHERE kind = item_kind AND sender = item_sender) AS of_one
+        INTO held FROM items WHERE recipient = mailbox;
+    IF is_new AND item_kind < 3 AND held.of_one >= (CASE item_kind WHEN 1 THEN bounds[2] ELSE bounds[5] END) THEN
+        RETURN false;
+    END IF;
+    SELECT count(*) FILTER (WHERE kind = item_kind) AS of_kind, coalesce(sum(length(text) + 256), 0) AS bytes
+        INTO strangers FROM strange_items(mailbox);
+    IF is_new THEN
+        missing := 1 + greatest(strangers.of_kind - (CASE item_kind WHEN 1 THEN bounds[3] ELSE bounds[4] END),
+            CASE item_kind WHEN 1 THEN held.messages - bounds[1] END);
+        IF missing > 0 THEN
+            FOR one IN SELECT * FROM oldest_of_the_fullest(mailbox, item_kind, item_mark, given) LIMIT missing LOOP
+                given := given || one.seq;
+                freed := freed + one.size;
+                missing := missing - 1;
+            END LOOP;
+            IF missing > 0 THEN
+                RETURN false;
+            END IF;
         END IF;
-        EXIT WHEN part = 'of one';
-        WITH held AS (
-            SELECT mark, min(seq) AS oldest,
-                CASE WHEN part LIKE 'bytes%' THEN sum(length(text) + 256) ELSE count(*) END AS weight
-            FROM strange_items(mailbox) WHERE part LIKE 'bytes%' OR kind = item_kind GROUP BY mark
-        )
-        SELECT h.oldest INTO oldest FROM held AS h
-            WHERE h.weight > coalesce((SELECT o.weight FROM held AS o WHERE o.mark = coalesce(item_mark, 0)), 0)
-            ORDER BY h.weight DESC, h.oldest LIMIT 1;
-        EXIT WHEN oldest IS NULL;
-        DELETE FROM items WHERE recipient = mailbox AND seq = oldest;
-        -- So many that they are counted again.
-        UPDATE mailboxes SET messages_at_most = 1000000000, bytes_at_most = 1000000000000000 WHERE account = mailbox;
-    END LOOP;
-    RAISE 'there is no room' USING ERRCODE = 'PH002';
-EXCEPTION WHEN SQLSTATE 'PH002' THEN
-    RETURN false;
+    END IF;
+    missing := more - freed + greatest(held.bytes - bounds[6], strangers.bytes - bounds[6] / 4);
+    IF missing > 0 THEN
+        FOR one IN SELECT * FROM oldest_of_the_fullest(mailbox, NULL, item_mark, given) LOOP
+            EXIT WHEN missing <= 0;
+            given := given || one.seq;
+            missing := missing - one.size;
+        END LOOP;
+        IF missing > 0 THEN
+            RETURN false;
+        END IF;
+    END IF;
+    DELETE FROM items WHERE recipient = mailbox AND seq = ANY (given);
+    -- So many that they are counted again.
+    UPDATE mailboxes SET messages_at_most = 1000000000, bytes_at_most = 1000000000000000 WHERE account = mailbox;
+    RETURN full_part(mailbox, item_kind, item_sender, false, is_new, more, bounds) IS NULL;
 END $$;
 
 -- Put an item behind all others of a mailbox. A message whose (sender, name) waits with the same content, or left
