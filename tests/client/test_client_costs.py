@@ -1,19 +1,16 @@
 """What a message costs on a device, and that it costs no more in a profile of years."""
 
-import base64
-import hashlib
 import itertools
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 from client_samples import KEY, Town, change_file, fast_folder, pass_time, randomness, settle
+from client_years import copied, enter_all, fill, made, opened, put_text, some_id
 
 from phantom_messenger.client import conversation_index, records
 from phantom_messenger.client.conversation_index import BATCH
@@ -27,7 +24,6 @@ from phantom_messenger.client.records import (
     InboxPageRecord,
     InboxRecord,
     PageRecord,
-    ReceivedRecord,
     SentRecord,
 )
 from phantom_messenger.client.vault import Transaction, Vault
@@ -114,50 +110,6 @@ def test_message_that_waits_for_another_is_encrypted_when_it_leaves(
 # --- profiles of years ------------------------------------------------------------
 
 
-def some_id(number: int) -> str:
-    return base64.b64encode(hashlib.sha256(f"somebody {number}".encode()).digest()).decode()
-
-
-def fill(vault: Vault, contacts: int, texts: int, *, waiting: bool = False) -> None:
-    """As after years: everybody has been written to, and has answered; ``waiting``: nothing of it was handled."""
-    with vault.transaction() as tx:
-        for number in range(contacts):
-            user_id = some_id(number)
-            record = ContactRecord(user_id=user_id, name=f"friend {number}", key=bytes(32), greeted=True)
-            tx.put(records.CONTACT, user_id, record)
-    for start in range(0, texts, 20_000):
-        with vault.transaction() as tx:
-            for number in range(start, min(texts, start + 20_000)):
-                put_text(tx, number, some_id(number % contacts), waiting=waiting)
-
-
-def put_text(tx: Transaction, number: int, peer: str, *, waiting: bool = False) -> None:
-    name = f"00000000-0000-4000-8000-{number:012d}"
-    if number % 2:
-        sent = SentRecord(message_id=name, peer=peer, text="a few words", made_at=number, burn=False, state=3)
-        tx.put(records.SENT, name, sent)
-        return
-    received = ReceivedRecord(
-        message_id=name,
-        sender=peer,
-        text="a few words",
-        sent_at=number,
-        received_at=number,
-        burn=False,
-        expires_at=None,
-    )
-    tx.put(records.RECEIVED, records.key(peer, name), received)
-    tx.put(records.SEEN, records.key(peer, name), records.Seen(number))
-    if waiting:
-        tx.put(records.INBOX, records.key(peer, name), InboxRecord(message_id=name, sender=peer))
-
-
-def opened(vault: Vault) -> Messenger:
-    return Messenger(
-        vault, wall=lambda: 1_750_000_000_000, monotonic=lambda: 0, random=randomness("anybody"), strangers="ask"
-    )
-
-
 Years = Callable[..., Path]
 
 
@@ -165,22 +117,12 @@ Years = Callable[..., Path]
 def years(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Years]:
     """Folders with a profile of so many contacts and texts, each made once: tests use copies."""
     with fast_folder(tmp_path_factory.mktemp("years")) as folder:
-
-        @cache
-        def made(contacts: int, texts: int, *, waiting: bool) -> Path:
-            place = folder / f"{contacts} {texts} {waiting}"
-            place.mkdir()
-            with closing(Vault(place / "alice.vault", KEY)) as vault:
-                opened(vault)
-                fill(vault, contacts, texts, waiting=waiting)
-            return place
-
-        yield made
+        yield cache(partial(made, folder))
 
 
 @pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
 def profile(request: pytest.FixtureRequest, years: Years, tmp_path: Path) -> Iterator[Vault]:
-    yield from copied(years(*request.param, waiting=False), tmp_path)
+    yield from copied(years(*request.param), tmp_path)
 
 
 @pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
@@ -189,11 +131,10 @@ def backlog(request: pytest.FixtureRequest, years: Years, tmp_path: Path) -> Ite
     yield from copied(years(*request.param, waiting=True), tmp_path)
 
 
-def copied(made: Path, tmp_path: Path) -> Iterator[Vault]:
-    with fast_folder(tmp_path) as folder:
-        shutil.copytree(made, folder, dirs_exist_ok=True)
-        with closing(Vault(folder / "alice.vault", KEY)) as vault:
-            yield vault
+@pytest.fixture(params=[(10, 20), (CONTACTS, TEXTS)], ids=["small", "large"])
+def entered(request: pytest.FixtureRequest, years: Years, tmp_path: Path) -> Iterator[Vault]:
+    """Such a backlog, entered in the index."""
+    yield from copied(years(*request.param, waiting=True, entered=True), tmp_path)
 
 
 def test_work_does_not_grow_with_a_profile(profile: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,14 +167,13 @@ def of_one(messenger: Messenger) -> dict[str, Callable[[], object]]:
 
 @pytest.mark.parametrize("name", ["messages", "block", "remove", "remove with history"])
 def test_what_concerns_one_user_costs_only_what_is_theirs(
-    backlog: Vault, monkeypatch: pytest.MonkeyPatch, name: str
+    entered: Vault, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    messenger = opened(backlog)
-    enter_all(messenger)
+    messenger = opened(entered)
     act = of_one(messenger)[name]
     costs: list[Cost] = []
-    meter = Meter(monkeypatch, backlog)
-    database = steps(backlog, lambda: costs.append(meter.during(act)))
+    meter = Meter(monkeypatch, entered)
+    database = steps(entered, lambda: costs.append(meter.during(act)))
     assert costs[0].records <= 10 + ONES_OWN
     assert database <= 20 + 5 * ONES_OWN
 
@@ -397,15 +337,6 @@ def test_conversation_is_opened_without_reading_the_others(profile: Vault, monke
     assert [one.text for one in messenger.history(some_id(3), limit=5)] == [f"since then {n}" for n in range(5)]
     assert meter.during(lambda: messenger.history(some_id(4), limit=2)).records <= 8 + 5
     assert messenger.history(some_id(3))[:-5] == everything[0]
-
-
-def enter_all(messenger: Messenger) -> None:
-    """As after some time: what was said is entered in the index."""
-    position = -1
-    while messenger._stores.index.position != position:
-        position = messenger._stores.index.position
-        with messenger._vault.transaction() as tx:
-            messenger._stores.index.extend(tx, lambda: True)
 
 
 STEP_MS: Final = 5
@@ -593,9 +524,8 @@ def test_send_and_add_take_milliseconds_in_a_profile_of_years(profile: Vault) ->
 
 @pytest.mark.skipif(not LONG, reason="as above")
 @pytest.mark.timeout(3_600)
-def test_what_concerns_one_user_takes_milliseconds_in_a_profile_of_years(backlog: Vault) -> None:
-    messenger = opened(backlog)
-    enter_all(messenger)
+def test_what_concerns_one_user_takes_milliseconds_in_a_profile_of_years(entered: Vault) -> None:
+    messenger = opened(entered)
     for name, act in of_one(messenger).items():
         assert timed(act) <= MOST_MS, name
 
