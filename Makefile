@@ -45,7 +45,7 @@ bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and double
 	@$(BIN)/python bench/crypto.py
 
 cluster: $(VENV)/.dev ## Start three relays on three database nodes here, until Ctrl-C; rm -r .cluster begins anew
-	@PYTHONPATH=bench $(BIN)/python -m cluster
+	@exec env PYTHONPATH=bench $(BIN)/python -m cluster
 
 cluster-chaos: $(VENV)/.dev ## Break each part of such a cluster under load (about 15 minutes): ARGS="--only pause-primary"
 	@PYTHONPATH=bench:tests:tests/delivery $(BIN)/python -m cluster.chaos $(ARGS)
