@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from phantom_messenger.engines.errors import StoreError
-from phantom_messenger.engines.postgres import Durability, PostgresStore, durability_of, schema, watchdog
+from phantom_messenger.engines.postgres import Durability, PostgresStore, connect, durability_of, schema, watchdog
 from phantom_messenger.engines.postgres import store as stores
 from phantom_messenger.engines.postgres.connect import unusable
 from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed, MessageName
@@ -91,7 +91,7 @@ def test_database_takes_no_writes(url: str) -> None:
 
 
 def test_server_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "_OLDEST_SERVER", 990_000)
+    monkeypatch.setattr(connect, "OLDEST_SERVER", 990_000)
     assert "is too old; use version 15 or newer" in refusal(url)
 
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "import": "export:import_",
     "destroy": "destroy:destroy",
     "serve": "serve:serve",
+    "store": "store:store",
     "bench": "bench:bench",
 }
 """Each command's module and name. A module is loaded when its command is used, so a relay loads no encryption."""

@@ -14,6 +14,11 @@ from phantom_messenger.engines.postgres.schema import NewerSchema
 NOT_KEPT: Final = "PH001"
 """Raised by the functions where a commit would not be kept as it should."""
 
+OLDEST_SERVER: Final = 150_000
+
+AT_WORK: Final = 4, 0
+"""The advisory lock that relays share while they are connected, and that whoever copies the store has alone."""
+
 _OPTIONS: Final = {
     "application_name": "phantom",
     "connect_timeout": "3",
@@ -71,7 +76,12 @@ class Fault(StrEnum):
     NOT_THERE = "not-there"
     RIGHTS = "rights"
     NEWER = "newer-version"
+    BEING_COPIED = "being-copied"
     OTHER = "other"
+
+
+class BeingCopied(psycopg.OperationalError):
+    """Somebody copies the store, or to it: no relay may work on it."""
 
 
 _FAULTS: Final[tuple[tuple[str, Fault], ...]] = (
@@ -103,6 +113,8 @@ def fault_of(error: Exception) -> Fault:
         return Fault.NOT_KEPT
     if isinstance(error, NewerSchema):
         return Fault.NEWER
+    if isinstance(error, BeingCopied):
+        return Fault.BEING_COPIED
     if isinstance(error, _HIDDEN):
         return Fault.RIGHTS
     if isinstance(error, errors.DiskFull):
@@ -114,26 +126,71 @@ def fault_of(error: Exception) -> Fault:
     return Fault.OTHER
 
 
-def unusable(error: Exception, url: str) -> StoreError:
-    """What to do about a database that could not be opened: a sentence, without the password in the URL."""
+def unusable(error: Exception, url: str, called: str = "--store") -> StoreError:
+    """What to do about a database that could not be opened: a sentence, without the password in the URL.
+
+    Args:
+        error: what happened.
+        url: of the database.
+        called: what the user knows the URL as.
+    """
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:  # whose text holds the password
         return StoreUnusable(
-            "--store is no PostgreSQL URL; write it like postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+            f"{called} is no PostgreSQL URL; write it like postgresql://USER:PASSWORD@HOST:5432/DATABASE"
         )
     if re.search("@|^[^/].*/", str(parts.get("host", ""))):
-        return StoreUnusable("a sign of the user or password in --store must be escaped: write @ as %40 and / as %2F")
-    place = f"the database {parts.get('dbname', '')!r} at {parts.get('host', 'this machine')}"
+        return StoreUnusable(f"a sign of the user or password in {called} must be escaped: write @ as %40 and / as %2F")
     fault = fault_of(error)
     kind, words = _SENTENCES[fault]
-    return kind(words.format(place=place, error=_first_line(error)))
+    return kind(words.format(place=place_of(url), error=_first_line(error), called=called))
+
+
+def place_of(url: str) -> str:
+    """A database for people: without the user and the password.
+
+    Raises:
+        psycopg.ProgrammingError: the URL is none.
+    """
+    parts = conninfo_to_dict(url)
+    return f"the database {parts.get('dbname', '')!r} at {parts.get('host', 'this machine')}"
+
+
+def take_place(connection: "psycopg.Connection[Any]") -> None:
+    """Be one of the relays at work, for as long as the connection lasts.
+
+    Raises:
+        BeingCopied: somebody copies the store.
+    """
+    row = connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", AT_WORK).fetchone()
+    if not row or not row[0]:
+        raise BeingCopied
+
+
+def take_alone(connection: "psycopg.Connection[Any]") -> bool:
+    """Keep relays away for as long as the connection lasts; False if one is at work, or another copy."""
+    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", AT_WORK).fetchone()
+    return bool(row and row[0])
+
+
+def refuse_old(connection: "psycopg.Connection[Any]", called: str = "--store") -> None:
+    """Refuse a server that is too old for the store.
+
+    Raises:
+        StoreUnusable: it is.
+    """
+    version = connection.info.server_version
+    if version < OLDEST_SERVER:
+        raise StoreUnusable(
+            f"the server of {called} is PostgreSQL {version // 10_000}, which is too old; use version 15 or newer"
+        )
 
 
 _SENTENCES: Final[dict[Fault, tuple[type[StoreError], str]]] = {
     Fault.UNREACHABLE: (StoreError, "cannot reach {place} ({error}); is the server up, and the address right?"),
     Fault.NO_ANSWER: (StoreError, "{place} does not answer ({error})"),
-    Fault.READ_ONLY: (StoreError, "{place} takes no writes; name its primary in --store, or all of its servers"),
+    Fault.READ_ONLY: (StoreError, "{place} takes no writes; name its primary in {called}, or all of its servers"),
     Fault.NOT_KEPT: (StoreUnusable, "{place} does not keep what --durability says: {error}"),
     Fault.DISK_FULL: (StoreError, "the disk of {place} is full; make room"),
     Fault.CONNECTIONS_FULL: (
@@ -142,7 +199,7 @@ _SENTENCES: Final[dict[Fault, tuple[type[StoreError], str]]] = {
     ),
     Fault.LOGIN_REFUSED: (
         StoreUnusable,
-        "{place} refuses the user or the password; see pg_hba.conf of the server, and --store",
+        "{place} refuses the user or the password; see pg_hba.conf of the server, and {called}",
     ),
     Fault.NOT_THERE: (StoreUnusable, "{place} or its user does not exist; make them: docs/cluster.md says how"),
     Fault.RIGHTS: (
@@ -152,8 +209,9 @@ _SENTENCES: Final[dict[Fault, tuple[type[StoreError], str]]] = {
     ),
     Fault.NEWER: (
         StoreError,
-        "the database of --store was written by a newer version of Phantom Messenger; install that one",
+        "the database of {called} was written by a newer version of Phantom Messenger; install that one",
     ),
+    Fault.BEING_COPIED: (StoreError, "{place} is being copied, or copied to; start the relay when that is done"),
     Fault.OTHER: (StoreError, "cannot use {place}: {error}"),
 }
 

@@ -16,12 +16,19 @@ from msgspec import structs
 from psycopg import sql
 
 from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
-from phantom_messenger.engines.errors import StoreUnusable
 from phantom_messenger.engines.postgres import arrays, calls, schema
 from phantom_messenger.engines.postgres.arrays import Texts
 from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by
 from phantom_messenger.engines.postgres.calls import Row, Statement
-from phantom_messenger.engines.postgres.connect import Durability, Fault, connect, fault_of, unusable
+from phantom_messenger.engines.postgres.connect import (
+    Durability,
+    Fault,
+    connect,
+    fault_of,
+    refuse_old,
+    take_place,
+    unusable,
+)
 from phantom_messenger.engines.postgres.erasure import Erasure
 from phantom_messenger.engines.postgres.watchdog import Watchdog
 from phantom_messenger.events import Event, log
@@ -42,7 +49,6 @@ _FULL_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 5
 """At a transaction that was in the way of another one."""
 
-_OLDEST_SERVER: Final = 150_000
 _SESSION: Final = {
     "client_encoding": "UTF8",
     # Everything is found by a key, for each element of the arrays of a call. The server, which estimates from tables
@@ -135,11 +141,7 @@ class PostgresStore:
     def _connect(self) -> "psycopg.Connection[Row]":
         connection = connect(self._url)
         try:
-            if connection.info.server_version < _OLDEST_SERVER:
-                raise StoreUnusable(
-                    f"the server of --store is PostgreSQL {connection.info.server_version // 10_000}, which is too old;"
-                    " use version 15 or newer"
-                )
+            refuse_old(connection)
             with self._watchdog.over(connection):
                 self._prepare(connection)
         except BaseException:
@@ -153,6 +155,7 @@ class PostgresStore:
     def _prepare(self, connection: "psycopg.Connection[Row]") -> None:
         for name, value in _SESSION.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        take_place(connection)
         schema.install(connection)
         connection.execute(
             sql.SQL("SET search_path = {}, {}").format(

@@ -106,14 +106,26 @@ class SQLiteLimitStore:
 
     def take(self) -> KeptLimits | None:
         """See ``relay.commands.TakeLimits``."""
-        row: Any = self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
-        if row is None:
-            return None
-        self._connection.execute("DELETE FROM relay_limits")
-        key, times, checksum = row
-        if not (isinstance(key, bytes) and isinstance(times, bytes)) or crc32(key + times) != checksum:
-            return None
-        return KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))
+        row = self._row()
+        if row is not None:
+            self._connection.execute("DELETE FROM relay_limits")
+        return _limits(row)
+
+    def load(self) -> KeptLimits | None:
+        """What is kept; None if there is nothing, or it is damaged."""
+        return _limits(self._row())
+
+    def _row(self) -> Any:
+        return self._connection.execute("SELECT hash_key, times, checksum FROM relay_limits").fetchone()
+
+
+def _limits(row: Any) -> KeptLimits | None:
+    if row is None:
+        return None
+    key, times, checksum = row
+    if not (isinstance(key, bytes) and isinstance(times, bytes)) or crc32(key + times) != checksum:
+        return None
+    return KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))
 
 
 def _checksum(snapshot: ClockSnapshot) -> int:
