@@ -1,8 +1,8 @@
 """What a store holds, whichever engine it is on: tables of rows that every engine can give and take.
 
 Rows are the same on all engines, numbers and times included: times are persistent milliseconds, and a copy goes on
-with the persistent time of its original. What is not here is lost whenever relays stop: who is connected, and
-which messages left a mailbox in the last ten minutes.
+with the persistent time of its original. Who is connected is not here, nor which messages left a mailbox in the last
+ten minutes: a data folder does not hold that either.
 """
 
 from collections.abc import Iterable, Iterator
