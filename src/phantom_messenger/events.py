@@ -130,6 +130,9 @@ class Event(Enum):
         WARNING, "this file system cannot reserve space: a full disk will block removals too", ("error",)
     )
     ITEMS_UNREADABLE = EventSpec(ERROR, "unreadable items were left out of mailboxes; check the disk", ("count",))
+    RECEIPTS_LEFT_OUT = EventSpec(
+        ERROR, "senders whose receipts cannot be stored are not told what expires; check the disk", ("count",)
+    )
     ITEMS_QUARANTINED = EventSpec(ERROR, "damaged items were quarantined (wrong checksum); check the disk", ("count",))
     INDEX_DAMAGED = EventSpec(ERROR, "the database is damaged: rebuilding its indexes; check the disk")
     TIME_DAMAGED = EventSpec(ERROR, "the relay's clock in the database is damaged; continuing from the wall clock")

@@ -76,7 +76,7 @@ def knows_nothing_of_removed(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_messages_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SQLiteMailboxes, "_waits", lambda *_: False)
+    patch.setattr(SQLiteMailboxes, "_entry_of", lambda *_: None)
 
 
 def replaces_nothing(patch: pytest.MonkeyPatch) -> None:

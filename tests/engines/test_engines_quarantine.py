@@ -5,15 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from phantom_messenger.engines.sqlite import SQLiteStore
-from phantom_messenger.engines.sqlite.mailboxes import KEEP_QUARANTINED_MS, Times, checksum, checksum_in_sql
+from phantom_messenger.engines.sqlite.mailboxes import (
+    KEEP_QUARANTINED_MS,
+    SQLiteMailboxes,
+    Times,
+    checksum,
+    checksum_in_sql,
+)
 from phantom_messenger.events import Event
 from phantom_messenger.relay.commands import AcknowledgeHidden, DeliveryOutcome, MessageName
 from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.wire.frames import Status
 from support.store_user import StoreUser
+from support.store_user import expire as expire_everything
 from support.stores import (
     ALICE,
     BOB,
@@ -26,6 +34,7 @@ from support.stores import (
     failing,
     message,
     names,
+    receipt,
     run,
     waiting,
 )
@@ -277,3 +286,116 @@ def test_damaged_time_keeps_no_other_from_ageing(box: SQLiteStore, stored_at: st
     box._connection.execute(f"UPDATE items SET stored_at = {stored_at} WHERE name = 'before'")  # noqa: S608 - constants
     assert expire_stored(box, NOW + 5, NOW) == ["damaged", "behind"]
     assert len(rows(box, "set_aside")) == 1
+
+
+# --- whole pages of the table ----------------------------------------------------------
+
+PAGES_OF_MAIL = 300
+"""Messages, on several pages."""
+
+
+def expired_all(store: SQLiteStore, now: int) -> tuple[int, int]:
+    """How many items a sweep has deleted, and how many receipts it has left."""
+    done = expire_everything(store, now)
+    return done.deleted, len(done.receipts)
+
+
+def spoil(data: Path, text: bytes) -> None:
+    """Make a page of ``items`` one that cannot be read: the leaf on which the text stands."""
+    leaf = b"\x0d"
+    with (data / "relay.db").open("r+b") as file:
+        content = file.read()
+        pages = range(0, len(content), PAGE)
+        [place] = [
+            start for start in pages if content[start : start + 1] == leaf and text in content[start : start + PAGE]
+        ]
+        os.pwrite(file.fileno(), b"\xee", place)
+
+
+@pytest.fixture
+def gap(tmp_path: Path) -> Iterator[SQLiteStore]:
+    """A store of Bob's, in which a page in the middle of the table cannot be read."""
+    data = tmp_path / "data"
+    store = SQLiteStore(data)
+    bind(store, ALICE, BOB)
+    for number in range(PAGES_OF_MAIL):
+        append(store, message(f"{number:03}", size=200), now=NOW + number)
+    store.scrub()
+    store.close()
+    spoil(data, b"<150")
+    made = SQLiteStore(data)
+    yield made
+    made.close()
+
+
+def sweep(store: SQLiteStore, now: int, limit: int) -> list[str]:
+    """Expire by age, in steps, until nothing more is due."""
+    found: list[str] = []
+    while step := run(store, lambda tx: tx.mailboxes.expire(now, limit, before=now)):
+        found += [one.name for one in step]
+    return found
+
+
+@pytest.mark.parametrize("limit", [3, 7, 100])
+def test_page_that_cannot_be_read_keeps_nothing_behind_it_from_ageing(
+    gap: SQLiteStore, caplog: pytest.LogCaptureFixture, limit: int
+) -> None:
+    everything = list(map("{:03}".format, range(PAGES_OF_MAIL)))
+    unreadable = sorted(set(everything) - set(names(waiting(gap))))
+    gap.scrub()
+    swept = sweep(gap, NOW + HOUR, limit)
+    left = sorted(set(everything) - set(swept))
+    # From a page on which few are left SQLite deletes nothing, if it cannot read those beside it.
+    assert set(unreadable) <= set(left)
+    assert len(left) <= 3 * len(unreadable)
+    gap.scrub()
+    assert sweep(gap, NOW + HOUR, limit) == []
+    append(gap, message("late"), now=NOW + 2 * HOUR)
+    assert "late" not in sweep(gap, NOW + HOUR, limit)
+    assert "late" in sweep(gap, NOW + 2 * HOUR, limit)
+    assert sum(events(caplog, Event.ITEMS_UNREADABLE)) == len(left), "each is told once"
+
+
+# --- receipts that cannot be stored ----------------------------------------------------
+
+
+def test_old_receipt_that_cannot_be_read_keeps_no_message_from_expiring(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SQLiteStore(tmp_path / "data")
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    bob.meet(alice)
+    for name in ("one", "two", "three"):
+        alice.write(bob, name, expires_at=NOW + 10)
+    for number in range(PAGES_OF_MAIL):
+        append(store, receipt(f"{number:03}", bob.id, "." * 200), alice.id)
+    append(store, receipt("two", bob.id, "o" * 200), alice.id)
+    for number in range(PAGES_OF_MAIL):
+        append(store, receipt(f"later {number:03}", bob.id, "." * 200), alice.id)
+    store.scrub()
+    store.close()
+    spoil(tmp_path / "data", b"(two" + b"o" * 200)
+    torn = SQLiteStore(tmp_path / "data")
+    assert expired_all(torn, NOW + 10) == (3, 2)
+    assert sum(events(caplog, Event.ITEMS_UNREADABLE)) == 1
+    torn.close()
+
+
+def test_sender_whose_receipts_cannot_be_stored_keeps_no_message_from_expiring(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol = (StoreUser(store, name) for name in ("alice", "bob", "carol"))
+    bob.meet(alice, carol)
+    for number in range(3):
+        alice.write(bob, str(number), expires_at=NOW + 10)
+        carol.write(bob, str(number), expires_at=NOW + 10)
+    genuine = SQLiteMailboxes.append
+
+    def damaged(self: SQLiteMailboxes, recipient: str, *arguments: Any, **more: Any) -> Any:
+        if recipient == alice.id:
+            raise apsw.CorruptError("a page")
+        return genuine(self, recipient, *arguments, **more)
+
+    monkeypatch.setattr(SQLiteMailboxes, "append", damaged)
+    assert expired_all(store, NOW + 10) == (6, 3)
+    assert events(caplog, Event.RECEIPTS_LEFT_OUT) == [1], "of one sender, told once"

@@ -98,6 +98,8 @@ class SQLiteMailboxes:
         self._unreadable: set[int] = set()
         self._suspect: set[int] = set()
         self._reported: set[int] = set()
+        self._without_receipts: set[str] = set()
+        self._suspect_senders: set[str] = set()
 
     def append(
         self, recipient: str, item: NewItem, *, known: bool, now: int, replace: bool = True
@@ -130,14 +132,18 @@ class SQLiteMailboxes:
             if added is not None:
                 return added
             self._quota.give_back(needs)
-        if self._waits(identity):
-            return self._replace(identity, item, now, mark, replace=replace, has_room=has_room)
+        entry = self._entry_of(identity)
+        if entry in self._unreadable:
+            return AppendRefusal.DUPLICATE  # what cannot be read stays, and counts as the same
+        if entry is not None:
+            return self._replace(entry, identity, item, now, mark, replace=replace, has_room=has_room)
         if not self._quota.take(needs) and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
         return self._insert_alone(identity, item, now, mark, has_room=has_room)
 
     def _replace(
         self,
+        entry: int,
         identity: tuple[int, ItemKind, str, str],
         item: NewItem,
         now: int,
@@ -146,7 +152,7 @@ class SQLiteMailboxes:
         replace: bool,
         has_room: bool,
     ) -> Item | AppendRefusal:
-        """As ``append``, if an item with the same identity waits."""
+        """As ``append``, if an item with the same identity waits: that of ``entry``."""
         if not replace or (item.kind is ItemKind.MESSAGE and self._is_same(identity, item.content)):
             return AppendRefusal.DUPLICATE
         known = mark is None
@@ -154,7 +160,7 @@ class SQLiteMailboxes:
         if not self._quota.take(needs) and (known or not self._quota.make(item, needs)):
             return AppendRefusal.FULL
         if has_room:
-            self._connection.execute(_DELETE, identity)
+            self._delete(entry)
         return self._insert_alone(identity, item, now, mark, has_room=has_room)
 
     def _insert_alone(
@@ -259,7 +265,7 @@ class SQLiteMailboxes:
             if item is None or recipient is None:
                 corrupt.append(row[0])
                 continue
-            self._delete(row[0])
+            self._delete(row[0], rows)
             if item.kind is ItemKind.MESSAGE:
                 self._recently_deleted.add((recipient, item.sender, item.name), now)
             expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind))
@@ -279,17 +285,29 @@ class SQLiteMailboxes:
         """
 
         def find() -> None:
-            self._find_corruption("ORDER BY entry LIMIT ?", (limit + len(self._unreadable),))
+            most = limit + len(self._unreadable)
+            self._find_corruption("INDEXED BY items_order ORDER BY entry LIMIT ?", (most,))
 
         def is_due(row: Any) -> bool:
             # A corrupt time must not keep what is behind it for ever.
             return _item(row) is None or self._age_of(row[9], now) <= before
 
-        oldest = self._readable("TRUE ORDER BY entry LIMIT 1", (), self._step, find=find).found
-        if not oldest or not is_due(oldest[0]):
+        def oldest(count: int) -> list[Any]:
+            return self._readable(self._first(count), (), self._step, find=find).found
+
+        first = oldest(1)
+        if not first or not is_due(first[0]):
             return []
-        rows = self._readable(f"TRUE ORDER BY entry LIMIT {limit:d}", (), self._step, find=find).found
-        return list(takewhile(is_due, rows))
+        return list(takewhile(is_due, oldest(limit)))
+
+    def _first(self, count: int) -> str:
+        """Which rows are the first that were stored."""
+        which = f"TRUE ORDER BY entry LIMIT {count:d}"
+        if not self._unreadable:
+            return which
+        # A page that cannot be read ends a walk through the table. An index has the entries too; each is read alone.
+        entries = f"SELECT entry FROM items INDEXED BY items_order WHERE {self._is_readable()}{which}"  # noqa: S608 - numbers
+        return f"entry IN ({entries}) ORDER BY entry"
 
     def _age_of(self, stored_at: int | None, now: int) -> int:
         """When an item was stored; for an item of a version that did not note it, when ages were first asked for."""
@@ -303,6 +321,25 @@ class SQLiteMailboxes:
         """Retry rows that could not be read or deleted: the fault of the disk may have been transient."""
         self._unreadable.clear()
         self._suspect.clear()
+        self._suspect_senders.clear()
+
+    def takes_receipts(self, sender: str) -> bool:
+        """Whether receipts can be stored for a sender, as far as is known."""
+        return sender not in self._without_receipts
+
+    def receipt_failed(self, sender: str, error: apsw.Error) -> Exception:
+        """What is to be raised because a receipt for a sender could not be stored.
+
+        At the second time, when new indexes have not helped, that is ``CorruptRows``: they get no more of them.
+        """
+        if is_corruption(error) and sender in self._suspect_senders:
+            return CorruptRows(lambda: self._leave_without_receipts(sender))
+        self._suspect_senders.add(sender)
+        return error
+
+    def _leave_without_receipts(self, sender: str) -> None:
+        self._without_receipts.add(sender)
+        log(Event.RECEIPTS_LEFT_OUT, count=1)
 
     def savepoint(self) -> int:
         """A point in the transaction to which ``rolled_back`` can return."""
@@ -326,12 +363,10 @@ class SQLiteMailboxes:
         Raises:
             CorruptRows: some cannot be read; ``find`` finds which.
         """
-        unreadable = ",".join(map(str, self._unreadable))
-        without = f"entry NOT IN ({unreadable}) AND " if unreadable else ""
         found: list[Any] = []
         room = max_bytes
         try:
-            rows = self._connection.execute(f"SELECT {_ROW} FROM items WHERE {without}{where}", values)  # noqa: S608 - of numbers and constants
+            rows = self._connection.execute(f"SELECT {_ROW} FROM items WHERE {self._is_readable()}{where}", values)  # noqa: S608 - of numbers and constants
             for row in rows:
                 if room <= 0:
                     rows.close()
@@ -343,6 +378,10 @@ class SQLiteMailboxes:
                 raise CorruptRows(find) from None
             raise
         return _Rows(found, complete=True)
+
+    def _is_readable(self) -> str:
+        """A condition, with an AND behind it, or ''."""
+        return f"entry NOT IN ({','.join(map(str, self._unreadable))}) AND " if self._unreadable else ""
 
     def _find_corruption(self, which: str, values: tuple[Any, ...]) -> None:
         """Find the rows on corrupt pages, each with a statement of its own, so that no error hides the others."""
@@ -356,27 +395,44 @@ class SQLiteMailboxes:
                 self._unreadable.add(entry)
         self._report()
 
-    def _leave_out(self, entry: int) -> None:
-        self._unreadable.add(entry)
+    def _find_undeletable(self, entries: list[int]) -> None:
+        """Find the rows that cannot be deleted in this order: when few are left on a page, SQLite needs the next."""
+        while (found := self._first_undeletable(entries)) is not None:
+            self._unreadable.add(found)
         self._report()
+
+    def _first_undeletable(self, entries: list[int]) -> int | None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for entry in entries:
+                if entry in self._unreadable:
+                    continue
+                try:
+                    self._delete_row(entry)
+                except apsw.CorruptError:
+                    return entry  # what it has left of its page is not to be gone on with
+        finally:
+            self._connection.execute("ROLLBACK")
+        return None
 
     def _report(self) -> None:
         if unreported := self._unreadable - self._reported:
             self._reported |= unreported
             log(Event.ITEMS_UNREADABLE, count=len(unreported))
 
-    def _delete(self, entry: int) -> None:
-        """Delete a row.
+    def _delete(self, entry: int, of: Sequence[Any] = ()) -> None:
+        """Delete a row; ``of``: the rows that are to be deleted in one go, with this one.
 
         Raises:
-            CorruptRows: it cannot be, even with new indexes: it is left out from now on.
+            CorruptRows: it cannot be, even with new indexes: it is left out from now on, as others of them may be.
             apsw.Error: as the first time; new indexes may help.
         """
         try:
-            self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
+            self._delete_row(entry)
         except apsw.Error as error:
             if is_corruption(error) and entry in self._suspect:
-                raise CorruptRows(lambda: self._leave_out(entry)) from None
+                self._unreadable.add(entry)
+                raise CorruptRows(lambda: self._find_undeletable([row[0] for row in of])) from None
             self._suspect.add(entry)
             raise
 
@@ -420,13 +476,17 @@ class SQLiteMailboxes:
 
     def _make_way(self, entry: int) -> None:
         """Delete an item of a stranger, to make room for one from elsewhere."""
+        self._delete_row(entry)
+
+    def _delete_row(self, entry: int) -> None:
         self._connection.execute("DELETE FROM items WHERE entry = ?", (entry,))
 
-    def _waits(self, identity: tuple[int, int, str, str]) -> bool:
-        found = self._connection.execute(
-            "SELECT 1 FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
+    def _entry_of(self, identity: tuple[int, int, str, str]) -> int | None:
+        """The row of an item that waits; None if there is none."""
+        found: int | None = self._connection.execute(
+            "SELECT entry FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?", identity
         ).get
-        return found is not None
+        return found
 
     def _is_same(self, identity: tuple[int, int, str, str], content: bytes) -> bool:
         """Whether the item that waits has this content; a corrupt one counts as the same, because it is kept."""

@@ -1,5 +1,7 @@
 """Commands about mailboxes: messages, acknowledgements, receipts, expiry."""
 
+import apsw
+
 from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay.commands import (
     Accepted,
@@ -89,11 +91,14 @@ def expire(tables: Tables, command: Expire) -> Expired:
     expired = tables.mailboxes.expire(command.now, command.limit, before=command.stored_before)
     receipts: list[StoredReceipt] = []
     for one in expired:
-        if one.kind is ItemKind.MESSAGE:
+        if one.kind is ItemKind.MESSAGE and tables.mailboxes.takes_receipts(one.sender):
             name = MessageName(one.sender, one.name)
-            receipts += _store_receipt(
-                tables, one.recipient, name, Status.EXPIRED, wall_ms=command.wall_ms, now=command.now
-            )
+            try:
+                receipts += _store_receipt(
+                    tables, one.recipient, name, Status.EXPIRED, wall_ms=command.wall_ms, now=command.now
+                )
+            except apsw.Error as error:
+                raise tables.mailboxes.receipt_failed(one.sender, error) from None
     return Expired(len(expired), receipts)
 
 
