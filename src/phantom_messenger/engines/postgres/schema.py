@@ -11,7 +11,7 @@ TABLES: Final = "phantom"
 """The schema of the tables."""
 
 _LOCK: Final = 3, 0
-"""The advisory lock of whoever changes tables or functions; 1 is the class of user ids, 2 that of erasure."""
+"""The advisory lock of whoever changes tables or functions; 1 is the class of user ids, 2 that of erasure, 4 of pairs."""
 
 _FOLDER: Final = files("phantom_messenger.engines.postgres") / "sql"
 

@@ -51,6 +51,7 @@ _ATTEMPTS: Final = 5
 
 _SESSION: Final = {
     "client_encoding": "UTF8",
+    "default_transaction_isolation": "read committed",
     # Everything is found by a key, for each element of the arrays of a call. The server, which estimates from tables
     # that are nearly always empty, would read whole partitions instead, and keep that plan when they are full.
     "enable_hashjoin": "off",
@@ -67,7 +68,14 @@ _SESSION: Final = {
     "tcp_keepalives_interval": "5",
     "tcp_user_timeout": "20s",
 }
-_AGAIN: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_AGAIN: Final = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ForeignKeyViolation,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.UniqueViolation,
+)
+"""What a second try, which sees what another transaction has committed, does not meet again."""
+
 _LATER: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,

@@ -36,6 +36,11 @@ CREATE FUNCTION has_written(from_ bigint, to_ bigint) RETURNS boolean LANGUAGE s
     SELECT EXISTS (SELECT FROM written WHERE sender = from_ AND recipient = to_);
 $$;
 
+-- Of two users, in whichever order, for the advisory lock of those who write to each other for the first time.
+CREATE FUNCTION pair_key(one bigint, other bigint) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+    SELECT hashtext(least(one, other) || ' ' || greatest(one, other));
+$$;
+
 CREATE FUNCTION are_contacts(one bigint, other bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT has_written(one, other) AND has_written(other, one);
 $$;

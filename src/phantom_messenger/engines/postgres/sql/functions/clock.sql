@@ -23,10 +23,16 @@ $$;
 CREATE FUNCTION share_clock(own_boot text, own_since_boot bigint, own_wall bigint, own bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
+    may_save boolean;
     shared bigint;
 BEGIN
-    SELECT greatest(own, persistent + passed_since(read_at)) INTO shared FROM relay_time FOR UPDATE;
-    PERFORM save_clock(own_boot, own_since_boot, own_wall, coalesce(shared, own));
+    -- Another relay that is just reporting is not waited for: it may hold the lock until its whole batch is committed.
+    PERFORM FROM relay_time FOR UPDATE SKIP LOCKED;
+    may_save := FOUND;
+    SELECT greatest(own, persistent + passed_since(read_at)) INTO shared FROM relay_time;
+    IF may_save OR shared IS NULL THEN
+        PERFORM save_clock(own_boot, own_since_boot, own_wall, coalesce(shared, own));
+    END IF;
     RETURN coalesce(shared, own);
 END $$;
 

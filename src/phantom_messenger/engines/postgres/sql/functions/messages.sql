@@ -61,6 +61,12 @@ BEGIN
         RETURN QUERY SELECT 0::smallint, s, false FROM unnest(seqs) AS s;
         RETURN;
     END IF;
+    -- As record_written does for each; all at once, in one order for all relays.
+    PERFORM pg_advisory_xact_lock(4, p.key) FROM (
+        SELECT DISTINCT pair_key(s.account, r.account) AS key FROM unnest(ids, recipients, seqs)
+            AS g (id, recipient, seq) JOIN accounts AS s ON s.user_id = g.id
+            JOIN accounts AS r ON r.user_id = g.recipient
+        WHERE g.seq IS NULL ORDER BY 1) AS p;
     FOR n IN 1..cardinality(ids) LOOP
         became_contacts := false;
         new_seq := seqs[n];

@@ -112,7 +112,8 @@ RETURNS TABLE (id text, shown text, seen bigint, watchers text[]) LANGUAGE sql S
         SELECT DISTINCT p.account, p.user_id FROM presence_changes AS p WHERE NOT is_whole AND p.changed >= since
         UNION SELECT x.account, x.user_id FROM own JOIN written AS w ON w.sender = own.account
             JOIN sessions AS s ON s.account = w.recipient JOIN accounts AS x ON x.account = w.recipient
-            WHERE is_whole AND has_written(w.recipient, own.account)
+            WHERE is_whole AND EXISTS (SELECT FROM written AS b
+                WHERE b.sender = w.recipient AND b.recipient = own.account)
     )
     SELECT f.user_id,
         CASE WHEN s.has_ended OR s.relay = own_relay THEN NULL ELSE coalesce(s.presence, 'offline') END,
