@@ -11,7 +11,10 @@ TABLES: Final = "phantom"
 """The schema of the tables."""
 
 _LOCK: Final = 3, 0
-"""The advisory lock of whoever changes tables or functions; 1 is the class of user ids, 2 that of erasure, 4 of pairs."""
+"""The advisory lock of whoever changes tables or functions.
+
+The first number is a class: 1 of user ids, 2 of erasure, 4 of relays at work, 5 of two users.
+"""
 
 _FOLDER: Final = files("phantom_messenger.engines.postgres") / "sql"
 

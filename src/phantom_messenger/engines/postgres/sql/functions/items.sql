@@ -250,7 +250,7 @@ BEGIN
         RETURN false;
     END IF;
     -- Two who write to each other for the first time in one moment: the second one sees the first.
-    PERFORM pg_advisory_xact_lock(4, pair_key(from_, to_));
+    PERFORM pg_advisory_xact_lock(5, pair_key(from_, to_));
     is_first := NOT has_written(from_, to_);
     INSERT INTO written (sender, recipient, conversation) VALUES (from_, to_, in_conversation);
     DELETE FROM written WHERE sender = from_ AND recipient = to_ AND entry IN (

@@ -62,7 +62,7 @@ BEGIN
         RETURN;
     END IF;
     -- As record_written does for each; all at once, in one order for all relays.
-    PERFORM pg_advisory_xact_lock(4, p.key) FROM (
+    PERFORM pg_advisory_xact_lock(5, p.key) FROM (
         SELECT DISTINCT pair_key(s.account, r.account) AS key FROM unnest(ids, recipients, seqs)
             AS g (id, recipient, seq) JOIN accounts AS s ON s.user_id = g.id
             JOIN accounts AS r ON r.user_id = g.recipient
