@@ -1,5 +1,6 @@
 """``phantom bench``: the open loop against any relay, as a real process against real ones."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -7,11 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import apsw
 import pytest
 from test_bench_load import CARRIES_LITTLE
 
+from phantom_messenger.loadgen.connection import Connection
+from phantom_messenger.loadgen.generator import LoadGenerator
+from phantom_messenger.loadgen.stats import Stats
+from phantom_messenger.loadgen.wire import VirtualUser
 from support.certificates import self_signed
 from support.measures import open_files
 from support.relay_process import PHANTOM, RelayProcess, StartRelay, environment, patched
@@ -129,6 +136,50 @@ def test_interrupted_people_leave_too(start_relay: StartRelay) -> None:
         assert re.search(r"phantom: interrupted; (\d) accounts made, \1 deleted", told), told
         assert "Traceback" not in told
     assert accounts(relay) == 0
+
+
+def test_connection_that_is_given_up_while_it_is_made_leaves_no_account(
+    start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = start_relay("--limits", "off")
+    is_connected = asyncio.Event()
+
+    async def main() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        genuine = loop.create_connection
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            made = await genuine(*arguments, **options)
+            is_connected.set()
+            try:
+                await asyncio.sleep(1)  # for a login that has begun to come through
+            except asyncio.CancelledError:
+                made[0].close()  # as asyncio does
+                raise
+            return made
+
+        monkeypatch.setattr(loop, "create_connection", slow)
+        generator = LoadGenerator(relay.url, 1)
+        connecting = asyncio.create_task(generator.connect())
+        await is_connected.wait()
+        await asyncio.sleep(0.5)
+        connecting.cancel()
+        await asyncio.wait({connecting})
+        return await generator.delete_accounts()
+
+    assert asyncio.run(main()) == (0, 0)
+    assert accounts(relay) == 0
+
+
+def test_login_that_is_not_answered_may_have_left_an_account() -> None:
+    async def main() -> bool | None:
+        connection = Connection(VirtualUser(), Stats(), urlsplit("ws://127.0.0.1/ws"), acks=False)
+        assert await connection.delete_account(0.01) is None, "it has not asked to be let in"
+        challenge = {"type": "CONNECTION_ACK", "payload": {"serverTime": 0, "challenge": "AAAA"}}
+        connection._handle_other(challenge)
+        return await connection.delete_account(0.01)
+
+    assert asyncio.run(main()) is False
 
 
 def test_relay_that_is_not_there_is_said_so() -> None:

@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._acks = acks
         self._buffer = bytearray()
         self._is_open = False
+        self._has_asked = False
         self._is_closing = False
         self._close_code = 0
         self._transport: asyncio.Transport | None = None
@@ -63,6 +64,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         self._transport = cast("asyncio.Transport", transport)
+
+    def begin(self) -> None:
+        """Ask to be let in. Nothing was sent before: who gives up until here leaves no account."""
         key = base64.b64encode(os.urandom(16)).decode()
         head = [
             f"GET {self._url.path.rstrip('/') or '/ws'} HTTP/1.1",
@@ -98,12 +102,14 @@ class Connection(asyncio.Protocol):
         """Ask the relay to delete the account.
 
         Returns:
-            Whether it did, or None if there never was an account.
+            Whether it did, as far as is known, or None if there never was an account.
         """
         outcomes: list[asyncio.Future[Any]] = [self.ready, self.closed]
         if not any(outcome.done() for outcome in outcomes):
             await asyncio.wait(outcomes, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if not self.ready.done() or self.ready.exception() is not None:
+        if not self.ready.done():
+            return False if self._has_asked else None
+        if self.ready.exception() is not None:
             return None
         self._is_closing = True
         if not self.closed.done():
@@ -193,6 +199,7 @@ class Connection(asyncio.Protocol):
         match frame["type"]:
             case "CONNECTION_ACK":
                 self.clock_offset_ms = payload["serverTime"] - time.time_ns() // 1_000_000
+                self._has_asked = True
                 return wire.text_frame(self.user.auth(frame, self._host, ["ack"] if self._acks else []))
             case "AUTH_SUCCESS" if not self.ready.done():
                 self.ready.set_result(None)

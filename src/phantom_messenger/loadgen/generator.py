@@ -133,6 +133,7 @@ class LoadGenerator:
                     local_addr=(self._sources[number % len(self._sources)], 0) if self._sources else None,
                 )
                 self._connections.append(connection)
+                connection.begin()
                 # An interrupted login still counts when the accounts are deleted.
                 await asyncio.shield(connection.ready)
         except TimeoutError:
