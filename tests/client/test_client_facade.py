@@ -106,7 +106,7 @@ def test_text_that_waits_for_a_text_wakes_at_once(tmp_path: Path, relay: RelayPr
                 await message.mark_read()
                 assert message.text == f"{number}"
                 times.append(time.monotonic() - begun)
-        assert sorted(times)[10] < 2, "most of them, whatever else the machine does"
+        assert sorted(times)[-3] < 2, "all but two, whatever else the machine does"
 
     run(main())
 

@@ -7,12 +7,14 @@ import pytest
 from client_samples import KEY, fast_folder, randomness
 
 from phantom_messenger.client import records
+from phantom_messenger.client.conversation_index import MOST_BEHIND
 from phantom_messenger.client.errors import VaultFull
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import InboxPageRecord, InboxRecord, IntValue, ReceivedRecord
 from phantom_messenger.client.vault import Transaction, Vault
 
 SENDER = "A" * 43 + "="
+STRANGER = "B" * 43 + "="
 TEXTS = 350
 
 
@@ -92,6 +94,19 @@ def test_older_page_that_cannot_be_read_is_made_again(vault: Vault) -> None:
     assert take(messenger, TEXTS) == TEXTS - 120
 
 
+def test_page_that_was_only_looked_for_in_vain_is_made_again(vault: Vault) -> None:
+    messenger = opened(vault)
+    extend(messenger)
+    with vault.transaction() as tx:
+        tx.delete(records.INBOX_PAGE, f"{SENDER} 1")
+    in_the_gap = vault.position(records.INBOX, records.key(SENDER, "0150"))
+    found = messenger.next_received(in_the_gap, SENDER)
+    assert found is not None
+    assert found[1].message_id == "0151"
+    extend(messenger)
+    assert vault.has(records.INBOX_PAGE, f"{SENDER} 1")
+
+
 def test_tidying_without_time_comes_to_an_end(vault: Vault) -> None:
     messenger = opened(vault)
     extend(messenger)
@@ -120,3 +135,48 @@ def test_what_has_expired_is_erased_though_the_index_cannot_be_stored(
     assert found is not None
     assert found.text is None
     assert messenger._stores.index.position == 0
+
+
+# --- what is not entered yet ------------------------------------------------------
+
+
+def steps(vault: Vault, messenger: Messenger, sender: str) -> int:
+    """How much SQLite's machine does to find that nothing of a sender waits, in hundreds of its instructions."""
+    count = 0
+
+    def counting() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    vault._connection.set_progress_handler(counting, 100)
+    assert messenger.next_received(0, sender) is None
+    vault._connection.set_progress_handler(None)
+    return count
+
+
+def test_what_is_not_entered_yet_is_looked_for_without_those_that_are(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messenger = opened(vault)
+    extend(messenger)
+    with vault.transaction() as tx:
+        put(tx, TEXTS)
+    found = steps(vault, messenger, STRANGER)
+    monkeypatch.setattr(Vault, "behind", Vault.oldest)
+    assert steps(vault, messenger, STRANGER) > 3 * found + 10, (
+        "the control: those that are entered are sorted for nothing"
+    )
+
+
+def test_much_that_is_not_entered_is_not_looked_through(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    messenger = opened(vault)
+    extend(messenger)
+    with vault.transaction() as tx:
+        for number in range(2 * MOST_BEHIND):
+            tx.put(records.SEEN, f"{number}", IntValue(number))
+    found = steps(vault, messenger, STRANGER)
+    monkeypatch.setattr(Vault, "oldest", Vault.behind)
+    assert steps(vault, messenger, STRANGER) > 3 * found + 10, (
+        "the control: what is of other kinds is passed over, one by one"
+    )

@@ -132,11 +132,11 @@ def processor_seconds() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def test_second_make_run_listens_within_3_seconds(tmp_path: Path) -> None:
+def test_second_make_run_takes_less_than_3_seconds_of_the_processor(tmp_path: Path) -> None:
     if not (ROOT / ".venv" / ".run").exists():
         pytest.skip("the tests run in another environment than the one that make has set up")
     variables = {**environment(tmp_path), "PHANTOM_PORT": "0"}
-    before = processor_seconds()
+    before, began = processor_seconds(), time.monotonic()
     process = subprocess.Popen(
         ["make", "-s", "run", f"DATA={tmp_path / 'data'}"],
         cwd=ROOT,
@@ -148,6 +148,7 @@ def test_second_make_run_listens_within_3_seconds(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("listening on ws://127.0.0.1:")
+        assert time.monotonic() - began < PATIENCE
         assert "phantom chat -p alice bob" in "".join(process.stdout.readline() for _ in range(12))
     finally:
         os.killpg(process.pid, signal.SIGTERM)

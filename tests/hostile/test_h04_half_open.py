@@ -31,6 +31,9 @@ SECONDS: Final = 30.0 if LONG else 4.0
 SLACK: Final = 1.0 if LONG else 2.0
 """A socket goes at the next tick, a second at most; a short run shares the machine with others."""
 
+LATEST: Final = SLACK if LONG else 8.0
+"""As ``SLACK``, for sockets that have to be gone."""
+
 HONEST: Final = amount(30, 100)
 HASTY: Final = """
 from phantom_messenger.wire import limits
@@ -114,12 +117,13 @@ def test_half_open_and_silent_sockets_go_in_time_and_cost_nobody_anything(start_
             time.sleep(0.5)
             gone = sum(map(is_gone, crowd.sockets))
             assert gone == 0 or time.monotonic() - crowd.began > SECONDS - 0.5, "they have their time"
-        left = crowd.began + SECONDS + SLACK - time.monotonic()
-        assert all_gone(crowd.sockets, left if LONG else PATIENCE)
-        if LONG:  # times are judged on a machine that does nothing else
+        assert all_gone(crowd.sockets, crowd.began + SECONDS + LATEST - time.monotonic())
+        if LONG:  # on a machine that does nothing else
             p99 = sorted(during)[int(len(during) * 0.99)]
             assert p99 <= max(200, 3 * quiet[-1])
             assert statistics.median(during) <= max(20, 3 * statistics.median(quiet))
+        else:
+            assert statistics.median(during) <= max(500, 10 * statistics.median(quiet))
     finally:
         crowd.close()
     assert eventually(lambda: open_files(relay.pid) <= files + 2)

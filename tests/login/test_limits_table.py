@@ -39,8 +39,32 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
     relay.kill()
 
 
+class Window:
+    """When the relay may have counted the first request, as far as can be seen from outside.
+
+    Args:
+        sent: when it was sent, in seconds.
+        answered: when its answer had come.
+    """
+
+    def __init__(self, sent: float, answered: float) -> None:
+        self._sent, self._answered = sent, answered
+
+    def milliseconds_off(self, sent: float, answered: float, retry_after: float) -> float:
+        """How far a ``retryAfter`` (in milliseconds) is from all that it may be, however slow the machine is.
+
+        Args:
+            sent: when the request was sent that was refused, in seconds.
+            answered: when the answer had come.
+            retry_after: what it says.
+        """
+        least = (self._sent + 60 - answered) * 1_000
+        most = (self._answered + 60 - sent) * 1_000
+        return max(least - retry_after, retry_after - most, 0.0)
+
+
 def exactness(relay: RelayProcess, kind: str, count: int, address: str) -> tuple[int, float]:
-    """How many of so many and three pass, and by how many milliseconds the first ``retryAfter`` is off."""
+    """How many of so many and three pass, and by how many milliseconds a ``retryAfter`` is off at most."""
     other = Person()
     headers = {"X-Forwarded-For": address}
     with ReferenceClient(relay.url, other, headers=headers) as known:
@@ -49,20 +73,22 @@ def exactness(relay: RelayProcess, kind: str, count: int, address: str) -> tuple
         known.until("PREKEY_STATUS")
     with ReferenceClient(relay.url, headers=headers) as client:
         client.login(["ack"])
-        began = 0.0
-        passed, waits = 0, []
+        window: Window | None = None
+        passed, off = 0, []
         for number in range(count + 3):
-            client.send(MAKERS[kind](client.person, other, f"r{number}"))
-            if not number:
-                began = time.monotonic()
+            request = MAKERS[kind](client.person, other, f"r{number}")
+            sent = time.monotonic()
+            client.send(request)
             while (answer := client.receive()).get("id") != f"r{number}":
                 pass
+            answered = time.monotonic()
+            window = window or Window(sent, answered)
             if answer["type"] == "ERROR" and answer["payload"]["code"] == 1003:
                 assert answer["payload"]["details"] == {"reason": "rate"}
-                waits.append(began + 60 - time.monotonic() - answer["payload"]["retryAfter"] / 1_000)
+                off.append(window.milliseconds_off(sent, answered, answer["payload"]["retryAfter"]))
             else:
                 passed += 1
-        return passed, min(abs(wait) for wait in waits) * 1_000
+        return passed, max(off)
 
 
 @pytest.mark.parametrize(("kind", "number"), [(kind, number) for number, kind in enumerate(MAKERS)])
@@ -70,24 +96,33 @@ def test_exactly_so_many_pass_and_the_wait_is_exact(limited: RelayProcess, kind:
     rate = RATES[RateClass(kind)]
     passed, off = exactness(limited, kind, rate, f"198.51.100.{number}")
     assert passed == rate
-    assert off <= EXACT_MS, "in the best of three refusals: the machine may do other things meanwhile"
+    assert off <= EXACT_MS
 
 
 def test_exactly_five_logins_of_an_address_pass(start_relay: StartRelay) -> None:
     relay = start_relay()
-    answers, began = [], 0.0
-    for number in range(7):
+    found = []
+    for _ in range(7):
         with ReferenceClient(relay.url) as client:
-            client.send(client.person.auth(client.acknowledgement, client.audience))
-            if not number:
-                began = time.monotonic()
-            answers.append((client.receive(), time.monotonic()))
-    assert [answer["type"] for answer, _ in answers] == ["AUTH_SUCCESS"] * 5 + ["AUTH_FAILURE"] * 2
-    off = [abs(began + 60 - at - answer["payload"]["retryAfter"] / 1_000) * 1_000 for answer, at in answers[5:]]
-    assert min(off) <= EXACT_MS
+            request = client.person.auth(client.acknowledgement, client.audience)
+            sent = time.monotonic()
+            client.send(request)
+            found.append((sent, client.receive(), time.monotonic()))
+    assert [answer["type"] for _, answer, _ in found] == ["AUTH_SUCCESS"] * 5 + ["AUTH_FAILURE"] * 2
+    window = Window(found[0][0], found[0][2])
+    for sent, answer, answered in found[5:]:
+        assert window.milliseconds_off(sent, answered, answer["payload"]["retryAfter"]) <= EXACT_MS
 
 
 def test_limit_of_another_size_is_seen(start_relay: StartRelay) -> None:
     """The control: the same count, at a relay with one more."""
     relay = start_relay("--rate-message", "61")
     assert exactness(relay, "MESSAGE", 60, "198.51.100.99")[0] == 61
+
+
+def test_wait_that_is_wrong_is_off() -> None:
+    """The control of the judge: what a slow machine explains is not off, and nothing else passes."""
+    window = Window(sent=10.0, answered=10.3)
+    assert window.milliseconds_off(20.0, 20.2, 50_000) == 0
+    assert window.milliseconds_off(20.0, 20.2, 50_400) == pytest.approx(100)
+    assert window.milliseconds_off(20.0, 20.2, 49_700) == pytest.approx(100)
