@@ -1,7 +1,6 @@
 """A PostgreSQL server for measurements, with standbys if they are wanted: processes and folders of its own."""
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import psycopg
+from cluster.programs import as_whom, find_postgres
 from relays import cpu_seconds
 
 PATIENCE: Final = 60.0
@@ -24,14 +24,6 @@ _SETTINGS: Final = {
 }
 
 
-def programs() -> Path | None:
-    """The folder of the server's programs; of the newest version if there are several."""
-    found = shutil.which("initdb")
-    folders = [Path(found).resolve().parent] if found else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
 class Database:
     """A server that syncs what it commits, and as many standbys, any one of which each commit waits for.
 
@@ -41,14 +33,13 @@ class Database:
     """
 
     def __init__(self, standbys: int = 0, **settings: str) -> None:
-        folder = programs()
-        if folder is None:
-            raise SystemExit("PostgreSQL is not installed (package postgresql)")
-        self._programs = folder
+        found = find_postgres(Path(".cluster") / "programs")
+        if found is None:
+            raise SystemExit("PostgreSQL 15 or newer is not installed (package postgresql)")
+        self._programs = found
         self._standbys = standbys
         self._settings = settings
-        user = None if os.geteuid() else pwd.getpwnam("nobody")
-        self._whom: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+        self._whom = as_whom()
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="phantom-bench-pg-"))

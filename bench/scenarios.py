@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -294,8 +295,14 @@ def idle(settings: Settings) -> Figures:
         return uvloop.run(_idle(relay, count, settings.sizes.idle_seconds))
 
 
-async def _backlog(relay: Relay, count: int) -> float:
-    async with LoadGenerator(relay.url, 1, acks=True) as generator:
+async def drain(urls: str | Sequence[str], count: int) -> float:
+    """Milliseconds from dialling until so many messages that waited for a client have reached it.
+
+    Args:
+        urls: of the relay, or of several on one store.
+        count: of messages.
+    """
+    async with LoadGenerator(urls, 1, acks=True) as generator:
         await generator.connect()
         await generator.make_contacts()
         [sender], [recipient], stats = generator.senders, generator.recipients, generator.stats
@@ -307,7 +314,7 @@ async def _backlog(relay: Relay, count: int) -> float:
         while stats.accepted < count:
             await asyncio.sleep(0.01)
         began = time.perf_counter()
-        await generator.login(recipient.user)
+        await generator.login(recipient.user, 1)
         while stats.undelivered:
             await asyncio.sleep(0.0005)
         return (time.perf_counter() - began) * 1_000
@@ -319,6 +326,6 @@ def backlog(settings: Settings) -> Figures:
     with Relay(settings.patch) as relay:
         for _ in range(settings.sizes.backlogs):
             say(f"a backlog of {settings.sizes.backlog:,} ...")
-            times.append(uvloop.run(asyncio.wait_for(_backlog(relay, settings.sizes.backlog), 60)))
+            times.append(uvloop.run(asyncio.wait_for(drain(relay.url, settings.sizes.backlog), 60)))
     times.sort()
     return {"messages": settings.sizes.backlog, "ms": times[len(times) // 2], "range_ms": [times[0], times[-1]]}

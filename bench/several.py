@@ -24,7 +24,7 @@ from databases import Database
 from peers.common import SYSTEM, PeerError, closed_loop
 from peers.xmpp import Ejabberd
 from relays import CORES, Relay, machine
-from scenarios import BODY_CHARS, say
+from scenarios import BODY_CHARS, drain, say
 
 from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
 
@@ -130,29 +130,9 @@ async def _lone(run: Running) -> Figures:
     return {"ack_ms": stats.acks.figures(), "delivery_ms": stats.deliveries.figures()}
 
 
-async def _backlog(run: Running) -> float:
-    async with LoadGenerator(run.urls, 1, acks=True) as generator:
-        await generator.connect()
-        await generator.make_contacts()
-        [sender], [recipient], stats = generator.senders, generator.recipients, generator.stats
-        recipient.close()
-        await asyncio.sleep(0.5)
-        generator.prepare(BACKLOG, BODY_CHARS)
-        sender.window = 50
-        sender.send(50)
-        async with asyncio.timeout(60):
-            while stats.accepted < BACKLOG:
-                await asyncio.sleep(0.01)
-            began = time.perf_counter()
-            await generator.login(recipient.user, 1)
-            while stats.undelivered:
-                await asyncio.sleep(0.0005)
-        return (time.perf_counter() - began) * 1_000
-
-
 def backlog(run: Running) -> Figures:
     """Messages that waited, brought to a client that comes back; the median of five."""
-    times = sorted(uvloop.run(_backlog(run)) for _ in range(5))
+    times = sorted(uvloop.run(asyncio.wait_for(drain(run.urls, BACKLOG), 60)) for _ in range(5))
     return {"ms": times[2], "range_ms": [times[0], times[-1]]}
 
 

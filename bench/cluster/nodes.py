@@ -218,7 +218,6 @@ class Cluster:
         folder: for everything; made if it is not there.
         nodes: how many database nodes.
         relays: how many relays.
-        namespaces: each node in a network of its own. Not built yet.
         standby_names: ``synchronous_standby_names`` instead of Patroni's own choice (a test's control).
         first_port: the ports from there on; free ones if nothing is said.
         programs: the folder for programs that the system lacks.
@@ -230,13 +229,10 @@ class Cluster:
         *,
         nodes: int = 3,
         relays: int = 3,
-        namespaces: bool = False,
         standby_names: str | None = None,
         first_port: int | None = None,
         programs: Path | None = None,
     ) -> None:
-        if namespaces:
-            raise NotImplementedError("networks of their own")
         self.folder = folder.resolve()
         self._programs_folder = (programs or folder / "programs").resolve()
         self._counts = (nodes, relays)

@@ -68,9 +68,15 @@ class Line:
 
 
 class Model:
-    """Accounts, mailboxes, who has written to whom, who is there."""
+    """Accounts, mailboxes, who has written to whom, who is there.
 
-    def __init__(self) -> None:
+    Args:
+        by_mailbox: messages that expire in one millisecond go mailbox by mailbox, in the order of the
+            accounts; else in the order in which they were stored.
+    """
+
+    def __init__(self, *, by_mailbox: bool = False) -> None:
+        self._by_mailbox = by_mailbox
         self.accounts: set[str] = set()
         self.wrote: set[tuple[str, str]] = set()
         self.mail: dict[str, list[Entry]] = {}
@@ -174,7 +180,7 @@ class Model:
     def sweep(self, asked_at: int, now: int) -> int:
         """All whose time had come when the sweep was asked for; how many."""
         over = [(user, entry) for user, entries in self.mail.items() for entry in entries if entry.is_over(asked_at)]
-        over.sort(key=lambda one: (one[1].expires_at, one[1].born))
+        over.sort(key=lambda one: (one[1].expires_at, 0 if self._by_mailbox else one[1].born))
         for user, entry in over:
             self._remove(user, entry, asked_at)
             self._tell_sender(user, entry.sender, entry.name, "expired", now)

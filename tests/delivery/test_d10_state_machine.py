@@ -44,12 +44,45 @@ def test_relay_does_what_the_model_does(machine: type[MemoryMachine]) -> None:
 
 
 @pytest.mark.timeout(14_400 if LONG else 300)
-def test_relay_on_postgres_does_what_the_model_does(
-    postgres: PostgresServer, template: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relay_on_postgres_does_what_the_model_does(on_postgres: type[MemoryMachine]) -> None:
+    run_state_machine_as_test(on_postgres, settings=settings(FORM, max_examples=seeds(6, 100)))
+
+
+def expire_in_one_millisecond(machine: MemoryMachine) -> None:
+    """Bob hears of two messages in two mailboxes; the one to himself was stored first."""
+    machine.some_are_there(count=2, friends=False)
+    machine.send([(0, "bob", None), (1, "bob", SECOND)])
+    machine.send([(0, "alice", None), (1, "alice", SECOND)])
+    machine.check()
+    machine.expire(how=(1, SECOND), ticks=True)
+    try:
+        machine.check()
+    finally:
+        machine.world.close()
+        machine.ending.close()
+
+
+@pytest.fixture
+def on_postgres(postgres: PostgresServer, template: str, monkeypatch: pytest.MonkeyPatch) -> type[MemoryMachine]:
     monkeypatch.setattr(PostgresMachine, "server", postgres, raising=False)
     monkeypatch.setattr(PostgresMachine, "template", template, raising=False)
-    run_state_machine_as_test(PostgresMachine, settings=settings(FORM, max_examples=seeds(6, 100)))
+    return PostgresMachine
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_messages_that_expire_in_one_millisecond_go_in_the_order_in_which_they_were_stored(
+    machine: type[MemoryMachine],
+) -> None:
+    expire_in_one_millisecond(machine())
+
+
+def test_messages_that_expire_in_one_millisecond_go_mailbox_by_mailbox_on_postgres(
+    on_postgres: type[MemoryMachine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire_in_one_millisecond(on_postgres())
+    monkeypatch.setattr(on_postgres, "by_mailbox", False)
+    with pytest.raises(AssertionError, match="to bob"):  # the control
+        expire_in_one_millisecond(on_postgres())
 
 
 def test_message_to_somebody_whose_first_login_is_under_way_comes_before_the_account() -> None:

@@ -1,12 +1,11 @@
 """Commands as calls of functions in the database: one call for all commands of a kind that stand together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.engines.postgres import relay_calls
 from phantom_messenger.engines.postgres.arrays import Array, Blobs, Flags, Numbers, Texts
+from phantom_messenger.engines.postgres.statements import Call, Row, Setting, Statement, columns, done
 from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import (
     ACCOUNT_GONE,
@@ -15,18 +14,12 @@ from phantom_messenger.relay.commands import (
     AnyCommand,
     AppendRefusal,
     Blocked,
-    CheckedSessions,
     DeletedAccount,
     DeliveryOutcome,
-    Departure,
     Exchanged,
-    GoneUser,
-    KnownPresence,
     LoggedIn,
     LoginConflict,
     MessageName,
-    SeenPresence,
-    SeenUser,
     StoredReceipt,
 )
 from phantom_messenger.relay.receipts import receipt_item
@@ -34,7 +27,6 @@ from phantom_messenger.relay.records import (
     Bundle,
     Item,
     ItemKind,
-    KeptLimits,
     NewItem,
     OneTimeKey,
     Page,
@@ -54,7 +46,6 @@ from phantom_messenger.wire.limits import (
     PREKEY_HOUR_PER_TARGET,
 )
 
-Row = tuple[Any, ...]
 DAY_MS: Final = 86_400_000
 
 _REFUSALS: Final = {
@@ -77,29 +68,6 @@ _NO_ACCOUNT: Final = -1
 _ALL_DONE: Final = 2
 _X25519: Final = 1
 _ML_KEM: Final = 2
-
-
-class Statement(NamedTuple):
-    """A query and its parameters."""
-
-    query: str
-    parameters: tuple[Any, ...] = ()
-
-
-class Setting(NamedTuple):
-    """What calls need to know beside the commands."""
-
-    relay: str
-    """Stands for this relay among those on the database."""
-    bounds: Array
-
-
-class Call(NamedTuple):
-    """What is asked of the database for some commands, and what its answers mean."""
-
-    statements: list[Statement]
-    results: Callable[[list[list[Row]]], list[Any]]
-    """From the rows of each statement, one result a command."""
 
 
 def bounds(mailbox_bytes: int | None) -> Array:
@@ -134,14 +102,8 @@ def _split(calls: Sequence[Call], rows: list[list[Row]]) -> list[Any]:
     return results
 
 
-def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
-    """Rows as columns, also if there are no rows."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(count)]
-
-
 def _actors(some: Sequence[Any]) -> tuple[Array, Array, Array]:
-    users, keys, unsigned = _columns((command.actor for command in some), 3)
+    users, keys, unsigned = columns((command.actor for command in some), 3)
     return Texts(users), Texts(keys), Flags(unsigned)
 
 
@@ -298,7 +260,7 @@ def store_receipts(command: commands.StoreReceipts, setting: Setting) -> Call:
 
 def _confirm(some: Sequence[commands.Confirm], _: Setting) -> Call:
     pairs = [(number, seq) for number, command in enumerate(some, 1) for seq in command.seqs]
-    numbers, seqs = _columns(pairs, 2)
+    numbers, seqs = columns(pairs, 2)
     statement = Statement(
         "SELECT * FROM confirm(%s, %s, %s, %s, %s)", (*_actors(some), Numbers(numbers), Numbers(seqs))
     )
@@ -371,12 +333,7 @@ def _record_departure(command: commands.RecordDeparture, setting: Setting) -> Ca
 
 
 def _record_activity(command: commands.RecordActivity, _: Setting) -> Call:
-    return _done("record_activity(%s, %s)", command.user_id, command.now)
-
-
-def _done(function: str, *parameters: Any) -> Call:
-    """A call that returns nothing."""
-    return Call([Statement(f"SELECT {function}", parameters)], lambda _: [None])
+    return done("record_activity(%s, %s)", command.user_id, command.now)
 
 
 def _block(command: commands.Block, _: Setting) -> Call:
@@ -476,7 +433,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
     rows = [(kind, key.id, key.key, key.signature) for kind, key in signed]
     rows += [(_X25519, key.id, key.key, "") for key in wanted.one_time]
     rows += [(_ML_KEM, key.id, key.key, key.signature) for key in wanted.one_time_kem]
-    kinds, ids, keys, signatures = _columns(rows, 4)
+    kinds, ids, keys, signatures = columns(rows, 4)
     publishing = Statement(
         "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
@@ -508,124 +465,7 @@ def _count_prekeys(command: commands.CountPreKeys, _: Setting) -> Call:
 
 
 def _forget_handouts(command: commands.ForgetHandouts, _: Setting) -> Call:
-    return _done("forget_handouts(%s)", command.now)
-
-
-# --- presence ------------------------------------------------------------------------------------------------
-
-
-def _find_watchers(command: commands.FindWatchers, setting: Setting) -> Call:
-    parameters = (*command.actor, None if command.status is None else setting.relay, command.status)
-    statement = Statement("SELECT find_watchers(%s, %s, %s, %s, %s)", parameters)
-    return Call([statement], lambda rows: [_or_gone(rows[0][0][0])])
-
-
-def _find_typing_watchers(command: commands.FindTypingWatchers, _: Setting) -> Call:
-    statement = Statement("SELECT find_typing_watchers(%s, %s, %s, %s)", (*command.actor, command.conversation_id))
-    return Call([statement], lambda rows: [_or_gone(rows[0][0][0])])
-
-
-def _or_gone(found: Any) -> Any:
-    return ACCOUNT_GONE if found is None else found
-
-
-def _find_departure(command: commands.FindDeparture, setting: Setting) -> Call:
-    def results(rows: list[list[Row]]) -> list[Any]:
-        contacts, seen = rows[0][0]
-        return [Departure(contacts or [], seen)]
-
-    return Call([Statement("SELECT * FROM find_departure(%s, %s)", (command.user_id, setting.relay))], results)
-
-
-def _ask_presence(command: commands.AskPresence, setting: Setting) -> Call:
-    def results(rows: list[list[Row]]) -> list[Any]:
-        if not rows[0]:
-            return [ACCOUNT_GONE]
-        is_contact, seen, elsewhere = rows[0][0]
-        return [KnownPresence(is_contact, seen, None if elsewhere is None else PresenceStatus(elsewhere))]
-
-    parameters = (*command.actor, command.other, setting.relay)
-    return Call([Statement("SELECT * FROM ask_presence(%s, %s, %s, %s, %s)", parameters)], results)
-
-
-# --- several relays ------------------------------------------------------------------------------------------
-
-
-def _end_session(command: commands.EndSession, setting: Setting) -> Call:
-    return _done("end_session(%s, %s)", command.user_id, setting.relay)
-
-
-def _check_sessions(command: commands.CheckSessions, setting: Setting) -> Call:
-    users, connected, presences, pushed = _columns(command.sessions, 4)
-    statement = Statement(
-        "SELECT * FROM check_sessions(%s, %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s)",
-        (setting.relay, users, connected, [each.value for each in presences], pushed, command.now),
-    )
-    return Call([statement], lambda rows: [CheckedSessions(*rows[0][0])])
-
-
-def _see_presence(command: commands.SeePresence, setting: Setting) -> Call:
-    statements = [
-        Statement("SELECT * FROM begin_look(%s, %s)", (setting.relay, command.since)),
-        Statement("SELECT * FROM see_presence(%s, %s, %s)", (setting.relay, command.since, command.is_whole)),
-    ]
-
-    def results(rows: list[list[Row]]) -> list[Any]:
-        [(since, is_new)] = rows[0]
-        users = [
-            SeenUser(user, None if shown is None else PresenceStatus(shown), last_seen, watchers)
-            for user, shown, last_seen, watchers in rows[1]
-        ]
-        return [SeenPresence(since, is_new, users)]
-
-    return Call(statements, results)
-
-
-def _keep_relay(command: commands.KeepRelay, setting: Setting) -> Call:
-    statement = Statement("SELECT * FROM keep_relay(%s, %s)", (setting.relay, command.last_seen))
-    return Call([statement], lambda rows: [[GoneUser(*row) for row in rows[0]]])
-
-
-# --- upkeep --------------------------------------------------------------------------------------------------
-
-
-def _save_clock(command: commands.SaveClock, _: Setting) -> Call:
-    kept = command.snapshot
-    return _done("save_clock(%s, %s, %s, %s)", kept.boot, kept.since_boot, kept.wall, kept.persistent)
-
-
-def _share_clock(command: commands.ShareClock, _: Setting) -> Call:
-    own = command.snapshot
-    statement = Statement("SELECT share_clock(%s, %s, %s, %s)", (own.boot, own.since_boot, own.wall, own.persistent))
-    return Call([statement], lambda rows: [rows[0][0][0]])
-
-
-def _load_clock(_: commands.LoadClock, __: Setting) -> Call:
-    statement = Statement("SELECT boot, since_boot, wall, persistent FROM relay_time")
-    return Call([statement], lambda rows: [ClockSnapshot(*rows[0][0]) if rows[0] else None])
-
-
-def _save_limits(command: commands.SaveLimits, _: Setting) -> Call:
-    statement = Statement(
-        "INSERT INTO relay_limits (hash_key, times) VALUES (%b, %b) ON CONFLICT (is_only)"
-        " DO UPDATE SET hash_key = excluded.hash_key, times = excluded.times",
-        (command.limits.key, msgspec.msgpack.encode(command.limits.times)),
-    )
-    return Call([statement], lambda _: [None])
-
-
-def _take_limits(_: commands.TakeLimits, __: Setting) -> Call:
-    def results(rows: list[list[Row]]) -> list[Any]:
-        if not rows[0]:
-            return [None]
-        key, times = rows[0][0]
-        return [KeptLimits(key, msgspec.msgpack.decode(times, type=dict[bytes, list[int]]))]
-
-    return Call([Statement("DELETE FROM relay_limits RETURNING hash_key, times")], results)
-
-
-def _barrier(_: commands.Barrier, __: Setting) -> Call:
-    return Call([], lambda _: [None])
+    return done("forget_handouts(%s)", command.now)
 
 
 _TOGETHER: Final[dict[Any, Callable[[Sequence[Any], Setting], Call]]] = {
@@ -634,33 +474,20 @@ _TOGETHER: Final[dict[Any, Callable[[Sequence[Any], Setting], Call]]] = {
     commands.Confirm: _confirm,
 }
 _ALONE: Final[dict[Any, Callable[[Any, Setting], Call]]] = {
+    **relay_calls.ALONE,
     commands.AcknowledgeHidden: _acknowledge_hidden,
-    commands.AskPresence: _ask_presence,
-    commands.Barrier: _barrier,
     commands.Block: _block,
-    commands.CheckSessions: _check_sessions,
     commands.CountPreKeys: _count_prekeys,
     commands.DeleteAccount: _delete_account,
     commands.DeleteIdleAccount: _delete_idle,
-    commands.EndSession: _end_session,
     commands.ExchangeKeys: _exchange_keys,
-    commands.FindDeparture: _find_departure,
-    commands.FindTypingWatchers: _find_typing_watchers,
-    commands.FindWatchers: _find_watchers,
     commands.ForgetHandouts: _forget_handouts,
-    commands.KeepRelay: _keep_relay,
-    commands.LoadClock: _load_clock,
     commands.LogIn: _log_in,
     commands.PublishPreKeys: _publish,
     commands.ReadMailbox: _read_mailbox,
     commands.RecordActivity: _record_activity,
     commands.RecordDeparture: _record_departure,
-    commands.SaveClock: _save_clock,
-    commands.SaveLimits: _save_limits,
-    commands.SeePresence: _see_presence,
-    commands.ShareClock: _share_clock,
     commands.StoreReceipts: store_receipts,
-    commands.TakeLimits: _take_limits,
     commands.Unblock: _unblock,
 }
 """``Expire`` and ``FindIdleAccounts`` take more than a call: see ``store``."""

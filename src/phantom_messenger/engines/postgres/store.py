@@ -19,7 +19,6 @@ from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
 from phantom_messenger.engines.postgres import arrays, calls, schema
 from phantom_messenger.engines.postgres.arrays import Texts
 from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by
-from phantom_messenger.engines.postgres.calls import Row, Statement
 from phantom_messenger.engines.postgres.connect import (
     Durability,
     Fault,
@@ -30,6 +29,7 @@ from phantom_messenger.engines.postgres.connect import (
     unusable,
 )
 from phantom_messenger.engines.postgres.erasure import Erasure
+from phantom_messenger.engines.postgres.statements import Row, Setting, Statement
 from phantom_messenger.engines.postgres.watchdog import Watchdog
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay import commands
@@ -301,8 +301,8 @@ class PostgresStore:
         return results
 
     @property
-    def _setting(self) -> calls.Setting:
-        return calls.Setting(self._relay, calls.bounds(self._mailbox_bytes))
+    def _setting(self) -> Setting:
+        return Setting(self._relay, calls.bounds(self._mailbox_bytes))
 
     def _begin(self, some: Any) -> Statement:
         users: set[str] = set()

@@ -104,23 +104,29 @@ BEGIN
     upto := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 END $$;
 
+-- Contacts of a user for whom a session is noted, and at which relay. Each OFFSET 0 keeps the server from looking through
+-- all sessions for each of many users, which it would take for cheap before it has counted them.
+CREATE FUNCTION contacts_with_sessions(owner bigint) RETURNS TABLE (account bigint, user_id text, relay text)
+LANGUAGE sql STABLE AS $$
+    SELECT a.account, a.user_id, s.relay
+        FROM (SELECT DISTINCT w.recipient AS other FROM written AS w WHERE w.sender = owner AND w.recipient <> owner) AS w
+        CROSS JOIN LATERAL (SELECT FROM written AS b WHERE b.sender = w.other AND b.recipient = owner LIMIT 1 OFFSET 0) AS b
+        CROSS JOIN LATERAL (SELECT e.relay FROM sessions AS e WHERE e.account = w.other OFFSET 0) AS s
+        JOIN accounts AS a ON a.account = w.other;
+$$;
+
 -- Who has changed since, or, of a whole look, all whom users of this relay may see; what each shows, none if there is
 -- nothing to say (they are here, or have just left); and which users of this relay may see it.
 CREATE FUNCTION see_presence(own_relay text, since bigint, is_whole boolean)
 RETURNS TABLE (id text, shown text, seen bigint, watchers text[]) LANGUAGE sql STABLE AS $$
     WITH own AS MATERIALIZED (SELECT account FROM sessions WHERE relay = own_relay), found AS MATERIALIZED (
         SELECT DISTINCT p.account, p.user_id FROM presence_changes AS p WHERE NOT is_whole AND p.changed >= since
-        UNION SELECT x.account, x.user_id FROM own JOIN written AS w ON w.sender = own.account
-            JOIN sessions AS s ON s.account = w.recipient JOIN accounts AS x ON x.account = w.recipient
-            WHERE is_whole AND EXISTS (SELECT FROM written AS b
-                WHERE b.sender = w.recipient AND b.recipient = own.account)
+        UNION SELECT x.account, x.user_id FROM own CROSS JOIN LATERAL contacts_with_sessions(own.account) AS x
+            WHERE is_whole
     )
     SELECT f.user_id,
         CASE WHEN s.has_ended OR s.relay = own_relay THEN NULL ELSE coalesce(s.presence, 'offline') END,
         a.last_seen,
-        ARRAY(SELECT c.user_id FROM sessions AS o JOIN accounts AS c USING (account)
-            WHERE o.relay = own_relay AND o.account <> f.account AND o.account IN (
-                SELECT recipient FROM written WHERE sender = f.account
-                INTERSECT SELECT sender FROM written WHERE recipient = f.account))
+        ARRAY(SELECT x.user_id FROM contacts_with_sessions(f.account) AS x WHERE x.relay = own_relay)
         FROM found AS f LEFT JOIN sessions AS s USING (account) LEFT JOIN accounts AS a USING (account);
 $$;
