@@ -133,7 +133,8 @@ class _Connection:
         for writer in self._writers:
             if how is End.RST:
                 held = writer.get_extra_info("socket")
-                held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+                if held.fileno() >= 0:  # this end may have been reset by itself, and the other one not be done
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
                 writer.transport.abort()
             else:
                 with contextlib.suppress(OSError):
