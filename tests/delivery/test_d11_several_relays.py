@@ -142,7 +142,8 @@ def test_control_commits_that_are_not_synced_are_lost_and_the_ledger_sees_it(
 ) -> None:
     server = start_server(wal_writer_delay="10s", wal_writer_flush_after="1GB", wal_buffers="16MB")
     scene = Scene(server, start_relay, COMMITS_ARE_NOT_SYNCED)
-    assert "lost" in scene.run([scene.kill_database]).verdict(), f"seed {SEED}"
+    kills = [scene.kill_database] * 3  # the server may have written its log, by itself, just before one of them
+    assert scene.run(kills).verdict().keys() & {"lost", "out of order"}, f"seed {SEED}"
 
 
 HANDS_OUT_AGAIN: Final = """
