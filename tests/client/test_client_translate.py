@@ -36,6 +36,7 @@ FAULTS: dict[str, tuple[Callable[[], Exception], type[PhantomError]]] = {
     "a key that is none": (lambda: InvalidKey("no"), VaultDamaged),
     "a path with a NUL": (lambda: ValueError("embedded null byte"), UsageError),
     "half a character": (lambda: UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), UsageError),
+    "stored text that is none": (lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), VaultDamaged),
 }
 SITES = ["get", "has", "all", "position", "newest", "oldest", "transaction"]
 LAST = ("close", "destroy")

@@ -21,7 +21,7 @@ def translated(error: BaseException) -> PhantomError | None:
     match error:
         case PhantomError() | TimeoutError():
             return None
-        case apsw.CorruptError() | apsw.NotADBError() | msgspec.MsgspecError() | CryptoError():
+        case apsw.CorruptError() | apsw.NotADBError() | msgspec.MsgspecError() | CryptoError() | UnicodeDecodeError():
             return VaultDamaged("the profile is damaged; restore it from a backup")
         case apsw.FullError():
             return VaultError("the profile's disk is full; free some space")
