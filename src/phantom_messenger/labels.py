@@ -9,4 +9,30 @@ from typing import Final
 ENVELOPE: Final = b"phantom/1 envelope\n"
 SIGNED_PREKEY: Final = b"phantom/1 signed-prekey\n"
 KEM_PREKEY: Final = b"phantom/1 kem-prekey\n"
+PREKEY_BUNDLE: Final = b"phantom/1 prekey-bundle 2\n"
 USER_ID: Final = b"phantom/1 user-id\n"
+
+
+def prekey_bundle(
+    *, made_at: int, signed_id: int, signed_prekey: bytes, kem_id: int, kem_prekey: bytes, user_id: bytes
+) -> bytes:
+    """The bytes under ``bundleSignature``: prekeys that are handed out together, since when, and whose they are.
+
+    Args:
+        made_at: milliseconds since 1970, below 2^64.
+        signed_id: from 1 to 2^32-1.
+        signed_prekey: the X25519 key, 32 bytes.
+        kem_id: of the last resort, from 1 to 2^32-1.
+        kem_prekey: the last-resort ML-KEM-768 key, 1,184 bytes.
+        user_id: raw, 16 to 64 bytes.
+    """
+    parts = [
+        made_at.to_bytes(8),
+        signed_id.to_bytes(4),
+        signed_prekey,
+        kem_id.to_bytes(4),
+        kem_prekey,
+        len(user_id).to_bytes(2),
+        user_id,
+    ]
+    return PREKEY_BUNDLE + b"".join(parts)

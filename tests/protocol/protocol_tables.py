@@ -51,7 +51,12 @@ def _yes(value: bool) -> str:
 
 
 def _purposes() -> list[Row]:
-    written = {"envelope": labels.ENVELOPE, "signed-prekey": labels.SIGNED_PREKEY, "kem-prekey": labels.KEM_PREKEY}
+    written = {
+        "envelope": labels.ENVELOPE,
+        "signed-prekey": labels.SIGNED_PREKEY,
+        "kem-prekey": labels.KEM_PREKEY,
+        "prekey-bundle": labels.PREKEY_BUNDLE,
+    }
     return [(name, label.decode().replace("\n", "\\n")) for name, label in written.items()]
 
 

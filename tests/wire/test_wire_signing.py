@@ -31,7 +31,7 @@ SIGNED: dict[str, Any] = {
     )
 }
 EVERY = pytest.mark.parametrize("frame", SIGNED.values(), ids=SIGNED.keys())
-PURPOSES = [labels.ENVELOPE, labels.SIGNED_PREKEY, labels.KEM_PREKEY, labels.USER_ID]
+PURPOSES = [labels.ENVELOPE, labels.SIGNED_PREKEY, labels.KEM_PREKEY, labels.PREKEY_BUNDLE, labels.USER_ID]
 
 
 # --- purposes ---------------------------------------------------------------------
@@ -43,6 +43,18 @@ PURPOSES = [labels.ENVELOPE, labels.SIGNED_PREKEY, labels.KEM_PREKEY, labels.USE
         (signing.envelope_bytes(b'{"a":1}'), b'phantom/1 envelope\n{"a":1}'),
         (signing.signed_prekey_bytes(b"\x01" * 32), b"phantom/1 signed-prekey\n" + b"\x01" * 32),
         (signing.kem_prekey_bytes(b"\x02" * 1184), b"phantom/1 kem-prekey\n" + b"\x02" * 1184),
+        (
+            labels.prekey_bundle(
+                made_at=0x0102030405060708,
+                signed_id=0x090A0B0C,
+                signed_prekey=b"\x0d" * 32,
+                kem_id=0x0E0F1011,
+                kem_prekey=b"\x12" * 1184,
+                user_id=b"\x13" * 20,
+            ),
+            b"phantom/1 prekey-bundle 2\n"
+            + bytes.fromhex("0102030405060708 090a0b0c" + "0d" * 32 + "0e0f1011" + "12" * 1184 + "0014" + "13" * 20),
+        ),
     ],
 )
 def test_signed_bytes_are_the_purpose_and_then_the_content(made: bytes, expected: bytes) -> None:
