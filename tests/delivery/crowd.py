@@ -185,18 +185,19 @@ class Line:
         question = await self.acknowledge([])
         await self._answered.until(lambda: question not in self._asked)
 
-    async def settle(self) -> int:
-        """Acknowledge until the mailbox is empty; how many items came meanwhile.
+    async def settle(self) -> list[Frame]:
+        """Acknowledge until the mailbox is empty; the items that came meanwhile.
 
         PONG may come before the next page of a long backlog, but not twice.
         """
-        came = empty = 0
+        came: list[Frame] = []
+        empty = 0
         while empty < 2:
             items, self.pending = self.pending, []
             question = await self.acknowledge(items)
             while (await self.receive()).get("id") != question:
                 pass
-            came += len(self.pending)
+            came += self.pending
             empty = 0 if self.pending else empty + 1
         return came
 
@@ -450,7 +451,7 @@ async def collect(url: str, ledger: Ledger, people: Sequence[Person]) -> int:
         line = await Line.login(url, one, ledger)
         came = await line.settle()
         await line.close()
-        return came
+        return len(came)
 
     return sum(await asyncio.gather(*map(come, people)))
 

@@ -193,21 +193,23 @@ async def accepted(crowd: Crowd, count: int, seconds: float) -> None:
         await crowd.progress.until(lambda: crowd.ledger.accepted >= wanted)
 
 
-async def collect(place: Place, people: Cast) -> int:
-    """Everybody acknowledges all there is, at whatever relay; how much came when they came once more."""
+async def collect(place: Place, people: Cast) -> None:
+    """Everybody acknowledges all there is, at whatever relay; a fault if something comes when they come once more."""
 
-    async def come(one: Person, number: int) -> int:
+    async def come(one: Person, number: int) -> list[Frame]:
         line = await Line.login(place.urls[number % len(place.urls)], one, place.ledger)
         came = await line.settle()
         await line.close()
         return came
 
-    async def all_come(some: Sequence[Person], first: int) -> int:
-        return sum(await asyncio.gather(*(come(one, first + number) for number, one in enumerate(some))))
+    async def all_come(some: Sequence[Person], first: int) -> list[Frame]:
+        came = await asyncio.gather(*(come(one, first + number) for number, one in enumerate(some)))
+        return [item for items in came for item in items]
 
     await all_come(people.readers, 0)
     await all_come(people.writers, 1)
-    return await all_come([*people.readers, *people.writers], 1)
+    for item in await all_come([*people.readers, *people.writers], 1):
+        place.ledger.fault("came when everything was collected", item)
 
 
 async def judge_sessions(place: Place, people: Sequence[Person]) -> None:

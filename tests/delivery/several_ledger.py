@@ -4,18 +4,29 @@ The database may go away: then it is right to refuse with ``storage``, if ``retr
 """
 
 import time
+from collections import Counter
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
-from crowd_ledger import Key, Ledger
+from crowd_ledger import SHOWN, Key, Ledger
 
 from support.people import Frame, key_text
 
 STORAGE: Final = 1007
 
 
+class Exchange(NamedTuple):
+    """A KEY_EXCHANGE_INIT; ``number`` is its place among those of this sender to this target."""
+
+    sender: str
+    target: str
+    number: int
+
+
 class SeveralLedger(Ledger):
-    """A ledger that knows prekeys, and when each message was accepted.
+    """A ledger that knows key exchanges, prekeys, and when each message was accepted.
+
+    An INIT that waits is replaced by a newer one of its sender, so only the newest of a pair has to arrive.
 
     Attributes:
         put_off: how many requests were refused because the database was away.
@@ -29,9 +40,12 @@ class SeveralLedger(Ledger):
         self.put_off = 0
         self.accepted_at: list[float] = []
         self.handed: set[tuple[str, int]] = set()
-        self._asked: dict[str, str] = {}
-        self._arrived: dict[str, int] = {}
         self.bundles = 0
+        self._asked: dict[str, Exchange] = {}
+        self._signed: dict[str, Exchange] = {}
+        self._counted: Counter[tuple[str, str]] = Counter()
+        self._answered: dict[tuple[str, str], int] = {}
+        self._arrived: dict[Exchange, int] = {}
 
     def accept(self, frame: Frame, sender: str) -> Key:
         """See ``Ledger``."""
@@ -50,19 +64,26 @@ class SeveralLedger(Ledger):
 
     def ask(self, frame: Frame) -> None:
         """A KEY_EXCHANGE_INIT is about to be sent; its ``id`` is its own."""
-        self._asked[frame["id"]] = frame["signature"]
+        pair = frame["payload"]["identityKey"], frame["payload"]["targetId"]
+        self._counted[pair] += 1
+        exchange = Exchange(*pair, self._counted[pair])
+        self._asked[frame["id"]] = self._signed[frame["signature"]] = exchange
 
     def take_exchange(self, frame: Frame) -> bool:
         """See ``Ledger``."""
-        signature = frame.get("signature", "")
-        if self._arrived.setdefault(signature, frame["seq"]) != frame["seq"]:
+        exchange = self._signed.get(frame.get("signature", ""))
+        if exchange is None:
+            return False
+        if self._arrived.setdefault(exchange, frame["seq"]) != frame["seq"]:
             self.fault("key exchange doubled", frame)
-        return signature in self._asked.values()
+        return True
 
     def hand_out(self, frame: Frame) -> None:
-        """A bundle has come."""
+        """A bundle has come: what asked for it is stored."""
         bundle = frame["payload"]
         self.bundles += 1
+        sender, target, number = self._asked[frame["id"]]
+        self._answered[sender, target] = max(number, self._answered.get((sender, target), 0))
         if "oneTimePreKeyId" not in bundle:
             return
         owner, number = bundle["senderId"], bundle["oneTimePreKeyId"]
@@ -76,3 +97,16 @@ class SeveralLedger(Ledger):
         """The longest time, in seconds, between these two moments in which nothing was accepted."""
         moments = [since, *(moment for moment in self.accepted_at if since < moment < until), until]
         return max(after - before for before, after in pairwise(moments))
+
+    def exchanges_lost(self) -> list[Exchange]:
+        """For each pair, the newest that was stored, if neither it nor a newer one has arrived."""
+        newest: dict[tuple[str, str], int] = {}
+        for sender, target, number in self._arrived:
+            newest[sender, target] = max(number, newest.get((sender, target), 0))
+        return [Exchange(*pair, number) for pair, number in self._answered.items() if number > newest.get(pair, 0)]
+
+    def verdict(self) -> dict[str, list[str]]:
+        """See ``Ledger``."""
+        lost = self.exchanges_lost()
+        found = super().verdict()
+        return {**found, "key exchange lost": [f"{len(lost)} times", *map(str, lost[:SHOWN])]} if lost else found

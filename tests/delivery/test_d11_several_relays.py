@@ -19,6 +19,7 @@ from several_crowd import Place
 from several_ledger import SeveralLedger
 
 from support.amounts import amount, replayed
+from support.people import Person
 from support.postgres_server import PostgresServer, programs
 from support.relay_process import StartRelay, patched
 
@@ -74,10 +75,8 @@ class Scene:
         asyncio.run(befriend(place.urls[0], ledger, people.pairs))
         asyncio.run(several_crowd.publish(place, people.readers))
         asyncio.run(self._storm(people, faults))
-        left = asyncio.run(several_crowd.collect(place, people))
+        asyncio.run(several_crowd.collect(place, people))
         asyncio.run(several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]]))
-        if left:
-            ledger.fault("confirmed items came again", left)
         return ledger
 
     async def _storm(self, people: several_crowd.Cast, faults: Sequence[Fault]) -> None:
@@ -157,8 +156,47 @@ schema.functions = lambda: functions().replace(
 """
 
 
-def test_control_prekeys_that_stay_are_seen_to_be_handed_out_twice(
+KEEPS_NO_EXCHANGE: Final = """
+from phantom_messenger.engines.postgres import schema
+all_functions = schema.functions
+stored = "    IF wants_bundle THEN"
+assert all_functions().count(stored) == 1
+schema.functions = lambda: all_functions().replace(
+    stored, "    DELETE FROM items WHERE recipient = target AND seq = new_seq; outcome := 5;\\n" + stored
+)
+"""
+
+
+def test_control_prekeys_that_stay_and_key_exchanges_that_do_not_are_seen(
     start_server: Callable[..., PostgresServer], start_relay: StartRelay
 ) -> None:
-    scene = Scene(start_server(), start_relay, HANDS_OUT_AGAIN)
-    assert "prekey handed out twice" in scene.run([]).verdict(), f"seed {SEED}"
+    scene = Scene(start_server(), start_relay, HANDS_OUT_AGAIN + KEEPS_NO_EXCHANGE)
+    found = scene.run([]).verdict().keys()
+    assert {"prekey handed out twice", "key exchange lost"} <= found, f"seed {SEED}"
+
+
+def test_ledger_misses_the_newest_key_exchange_of_each_pair_and_none_that_it_replaced() -> None:
+    ledger, asker, targets = SeveralLedger(), Person("asker"), [Person("one"), Person("other")]
+    old, new, elsewhere = (
+        asker.signed({**asker.init(target, name=name), "id": name})
+        for target, name in ((targets[0], "old"), (targets[0], "new"), (targets[1], "elsewhere"))
+    )
+    for frame in (old, new, elsewhere):
+        ledger.ask(frame)
+        ledger.hand_out({"id": frame["id"], "payload": {"senderId": frame["payload"]["targetId"]}})
+    assert ledger.verdict()["key exchange lost"][0] == "2 times"
+    assert ledger.take_exchange({**old, "seq": 1})
+    assert ledger.take_exchange({**elsewhere, "seq": 1})
+    assert ledger.verdict()["key exchange lost"][0] == "1 times"
+    assert ledger.take_exchange({**new, "seq": 2})
+    assert ledger.verdict() == {}
+
+
+def test_ledger_takes_a_newer_key_exchange_without_an_answer_for_the_one_that_it_replaced() -> None:
+    ledger, asker, target = SeveralLedger(), Person("asker"), Person("target")
+    old, new = (asker.signed({**asker.init(target, name=name), "id": name}) for name in ("old", "new"))
+    for frame in (old, new):
+        ledger.ask(frame)
+    ledger.hand_out({"id": "old", "payload": {"senderId": target.id}})
+    assert ledger.take_exchange({**new, "seq": 2})
+    assert ledger.verdict() == {}
