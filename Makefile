@@ -9,10 +9,10 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cluster cluster-chaos autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
@@ -44,8 +44,11 @@ bench-several: $(VENV)/.dev ## Measure several relays on one PostgreSQL database
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
 
+cores: $(VENV)/.dev ## Start a relay for each core on ws://127.0.0.1:8080/ws, with a database of their own, until Ctrl-C
+	@exec env PYTHONPATH=bench $(BIN)/python -m cluster.cores $(ARGS)
+
 cluster: $(VENV)/.dev ## Start three relays on three database nodes here, until Ctrl-C; rm -r .cluster begins anew
-	@exec env PYTHONPATH=bench $(BIN)/python -m cluster
+	@exec env PYTHONPATH=bench $(BIN)/python -m cluster $(ARGS)
 
 cluster-chaos: $(VENV)/.dev ## Break each part of such a cluster under load (about 15 minutes): ARGS="--only pause-primary"
 	@PYTHONPATH=bench:tests:tests/delivery $(BIN)/python -m cluster.chaos $(ARGS)

@@ -84,7 +84,8 @@ class Database:
 
     def _run(self, program: str, *arguments: Any) -> None:
         subprocess.run(
-            [str(self._programs / program), *map(str, arguments)],
+            [str(self._programs.folder / program), *map(str, arguments)],
+            env={**os.environ, **self._programs.environment},
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=PATIENCE,

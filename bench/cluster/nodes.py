@@ -2,27 +2,21 @@
 
 import base64
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
-import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from cluster import processes, settings
-from cluster.programs import ClusterError, Programs, Progress, as_whom, install
-
-START_SECONDS = 120.0
-STOP_SECONDS = 20.0
-HOST = "127.0.0.1"
-PHANTOM = Path(sys.executable).with_name("phantom")
+from cluster.claims import HOST, choose_ports, give, hold, must_be_free
+from cluster.programs import ClusterError, Programs, Progress, install
+from cluster.relay import START_SECONDS, STOP_SECONDS, RelayNode, revive, start_all
+from cluster.server import make_store
 
 
 class Node:
@@ -77,8 +71,8 @@ class Node:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         text = settings.patroni(self.place, self.folder, all_of=all_of, password=password, standby_names=standby_names)
         (self.folder / "patroni.json").write_text(text)
-        _give(self.folder)
-        _give(self.folder / "patroni.json")
+        give(self.folder)
+        give(self.folder / "patroni.json")
 
     def start(self) -> None:
         """Start what of it does not run. Its server follows when Patroni sees fit."""
@@ -86,9 +80,12 @@ class Node:
             arguments = settings.etcd(self.place, self.folder, all_of=self._all_of)
             self._etcd = processes.start([self._programs.etcd, *arguments], self.folder / "etcd.log")
         if not processes.is_running(self._patroni):
-            path = f"{self._programs.postgres}:{os.environ.get('PATH', '')}"
+            postgres = self._programs.postgres
+            path = f"{postgres.folder}:{os.environ.get('PATH', '')}"
             command = [self._programs.patroni, self.folder / "patroni.json"]
-            self._patroni = processes.start(command, self.folder / "patroni.log", more={"PATH": path})
+            self._patroni = processes.start(
+                command, self.folder / "patroni.log", more={**postgres.environment, "PATH": path}
+            )
 
     def kill_postmaster(self) -> None:
         """Kill its server; Patroni starts it again, or another node leads."""
@@ -145,72 +142,6 @@ class Node:
             return None
 
 
-class RelayNode:
-    """A relay of the cluster, on a port of its own."""
-
-    def __init__(self, name: str, port: int, folder: Path, store: str, *, shares_port: bool = False) -> None:
-        self.name = name
-        self.port = port
-        self._folder = folder
-        self._store = store
-        self._shares_port = shares_port
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where clients connect."""
-        return f"ws://{HOST}:{self.port}/ws"
-
-    @property
-    def pid(self) -> int | None:
-        """Of its process, if that runs."""
-        return self._process.pid if self._process and self._process.poll() is None else None
-
-    @property
-    def log(self) -> Path:
-        """What it says."""
-        return self._folder / f"{self.name}.log"
-
-    def start(self) -> None:
-        """Start it, and wait until it listens.
-
-        Raises:
-            ClusterError: it has ended instead, or does not listen in time.
-        """
-        begins = self.log.stat().st_size if self.log.exists() else 0
-        command: list[str | Path] = [PHANTOM, "serve", "--host", HOST, "--port", str(self.port), "--rate-auth", "60"]
-        command += ["--share-port", "on"] if self._shares_port else []
-        started = self._process = processes.start(
-            command, self.log, more={"PHANTOM_STORE": self._store}, as_ourselves=True
-        )
-
-        def listens() -> bool | None:
-            if started.poll() is not None:
-                return False
-            return True if b"listening on" in self.log.read_bytes()[begins:] else None
-
-        if not processes.wait_for(listens, within=START_SECONDS):
-            raise ClusterError(f"{self.name} does not start; {self.log} says why")
-
-    def stop(self) -> None:
-        """Ask it to end, and wait."""
-        processes.end(self._process, within=STOP_SECONDS)
-
-    def kill(self) -> None:
-        """Kill it."""
-        processes.tell(self.pid, signal.SIGKILL)
-        if self._process:
-            self._process.wait()
-
-    def pause(self) -> None:
-        """Hold it."""
-        processes.tell(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let go on what was held."""
-        processes.tell(self.pid, signal.SIGCONT)
-
-
 class Cluster:
     """Database nodes and relays on loopback ports. What they store stays in the folder, for the next start.
 
@@ -240,6 +171,7 @@ class Cluster:
         self._first_port = first_port
         self._lock: int | None = None
         self._password = ""
+        self._leading = ""
         self.nodes: list[Node] = []
         self.relays: list[RelayNode] = []
 
@@ -256,7 +188,7 @@ class Cluster:
             ClusterError: it could not be started, in a sentence.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(self.folder)
+        self._lock = hold(self.folder)
         try:
             self._start(progress)
         except BaseException:
@@ -273,8 +205,7 @@ class Cluster:
             raise ClusterError(f"the database nodes do not come up; {self.folder}/node*/patroni.log may say why")
         self._prepare()
         progress(f"Starting {len(self.relays)} relays ...")
-        for relay in self.relays:
-            relay.start()
+        start_all(self.relays)
 
     def _make(self, programs: Programs) -> None:
         nodes, relays = self._counts
@@ -282,11 +213,11 @@ class Cluster:
         if kept.exists():
             known = json.loads(kept.read_text())
         else:
-            known = {"password": secrets.token_hex(16), "ports": _ports(nodes * 4 + relays, self._first_port)}
+            known = {"password": secrets.token_hex(16), "ports": choose_ports(nodes * 4 + relays, self._first_port)}
             kept.touch(mode=0o600)
             kept.write_text(json.dumps(known))
         ports = known["ports"]
-        _must_be_free(ports)
+        must_be_free(ports)
         self._password = known["password"]
         numbers = [ports[index * 4 : index * 4 + 4] for index in range(nodes)]
         places = [
@@ -298,7 +229,7 @@ class Cluster:
             node.write_settings(places, self._password, self._standby_names)
         logs = self.folder / "relays"
         logs.mkdir(exist_ok=True)
-        _give(logs)
+        give(logs)
         self.relays = [
             RelayNode(f"relay{index}", port, logs, self.url) for index, port in enumerate(ports[nodes * 4 :], 1)
         ]
@@ -328,15 +259,21 @@ class Cluster:
         leader = self.leader()
         if leader is None:
             raise ClusterError("the database nodes came up, and went away again; start the cluster once more")
-        where: dict[str, Any] = {"host": leader.host, "port": leader.port, "user": "postgres"}
-        with psycopg.connect(**where, password=self._password, dbname="postgres", autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'phantom'").fetchone():
-                connection.execute(f"CREATE ROLE phantom LOGIN PASSWORD '{self._password}'".encode())
-                connection.execute("GRANT pg_checkpoint TO phantom")
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'phantom'").fetchone():
-                connection.execute("CREATE DATABASE phantom OWNER phantom")
-        with psycopg.connect(**where, password=self._password, dbname="phantom", autocommit=True) as connection:
-            connection.execute("GRANT EXECUTE ON FUNCTION pg_switch_wal() TO phantom")
+        make_store(leader.host, leader.port, self._password)
+
+    def ready(self) -> Iterator[str]:
+        """Where clients connect."""
+        for relay in self.relays:
+            yield f"listening on {relay.url}"
+
+    def attend(self) -> Iterator[str]:
+        """Start relays again that have ended, and say who leads when that changes."""
+        yield from revive(self.relays)
+        leader = self.leader()
+        leading = f"{leader.name} leads" if leader else "nobody leads"
+        if leading != self._leading:
+            yield leading
+            self._leading = leading
 
     def switchover(self) -> None:
         """Have another node lead, as before a restart for maintenance; returns when Patroni has done it."""
@@ -363,47 +300,3 @@ class Cluster:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def lock(folder: Path) -> int:
-    """Hold a folder while the descriptor is open.
-
-    Raises:
-        ClusterError: another process holds it.
-    """
-    held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(held)
-        raise ClusterError(f"a cluster runs already in {folder}; end that one first") from None
-    return held
-
-
-def _ports(count: int, first: int | None) -> list[int]:
-    if first is not None:
-        return list(range(first, first + count))
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
-def _must_be_free(ports: list[int]) -> None:
-    taken = []
-    for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                taken.append(str(port))
-    if taken:
-        raise ClusterError(f"taken by another program: port {', '.join(taken)} of {HOST}")
-
-
-def _give(path: Path) -> None:
-    whom = as_whom()
-    if whom:
-        os.chown(path, whom["user"], whom["group"])

@@ -15,20 +15,19 @@ Result = TypeVar("Result")
 
 
 def start(
-    command: Sequence[str | Path], log: Path, *, more: Mapping[str, str] | None = None, as_ourselves: bool = False
+    command: Sequence[str | Path], log: Path, *, more: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, so that Ctrl-C at the terminal is for us alone.
+    """Start a program as nobody of importance, in a session of its own: Ctrl-C at the terminal is for us alone.
 
     Args:
         command: the program and its arguments.
         log: what it says is added there.
         more: for its environment.
-        as_ourselves: as the user that we are, even if that is root.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PHANTOM_", "PATRONI_", "PG", "ETCD_"))
+        if not name.startswith(("PHANTOM_", "PATRONI_", "PG", "ETCD_", "PYTHONPATH"))
     }
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -39,7 +38,7 @@ def start(
             cwd=log.parent,
             env={**kept, "HOME": str(log.parent), **(more or {})},
             start_new_session=True,
-            **({} if as_ourselves else as_whom()),
+            **as_whom(),
         )
 
 
@@ -55,12 +54,20 @@ def tell(pid: int | None, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def end(process: "subprocess.Popen[bytes] | None", *, within: float) -> None:
-    """Ask a process to end, and kill it if it does not."""
+def ending(process: "subprocess.Popen[bytes] | None") -> str:
+    """How a process ended, in words; empty if it runs, or was never started."""
+    status = process.poll() if process else None
+    if status is None:
+        return ""
+    return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+
+
+def end(process: "subprocess.Popen[bytes] | None", *, within: float, number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask a process to end by this signal, and kill it if it does not."""
     if process is None or process.poll() is not None:
         return
     tell(process.pid, signal.SIGCONT)
-    process.terminate()
+    tell(process.pid, number)
     try:
         process.wait(within)
     except subprocess.TimeoutExpired:

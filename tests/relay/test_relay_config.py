@@ -1,5 +1,6 @@
 import ipaddress
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,13 @@ def test_wrong_value_names_its_setting(tmp_path: Path, name: str, text: str, pla
     assert str(found.value).startswith(written[place])
     assert "\n" not in str(found.value)
     assert repr(text) in str(found.value)
+
+
+def test_port_is_shared_on_linux_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not load_config({"share_port": "off"}, {}).share_port
+    with pytest.raises(ConfigError, match="--share-port needs Linux"):
+        load_config({"share_port": "on"}, {})
 
 
 def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:

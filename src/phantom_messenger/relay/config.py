@@ -9,6 +9,7 @@ every container of a Service named ``phantom`` by ``PHANTOM_PORT=tcp://10.0.0.7:
 
 import ipaddress
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -214,7 +215,9 @@ SETTINGS: Final[dict[str, Setting]] = {
         _choice(("single", "quorum")),
         "of a PostgreSQL store: 'quorum' accepts what standbys have too; by default, if the store has several hosts",
     ),
-    "share_port": Setting(_switch, "'on' lets several relays of one user listen on the same port"),
+    "share_port": Setting(
+        _switch, "'on' lets several relays of one system user listen on the same port, one for each core; Linux only"
+    ),
     "tls_cert": Setting(_path, "certificate chain (PEM) for wss"),
     "tls_key": Setting(_path, "private key (PEM) for wss"),
     "limits": Setting(_switch, "'off' lifts rate and connection limits; sizes and timeouts stay"),
@@ -333,6 +336,10 @@ def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
 
 
 def _consistent(config: Config) -> Config:
+    if config.share_port and sys.platform != "linux":
+        raise ConfigError(
+            "--share-port needs Linux: other systems do not deal connections out to those who share a port"
+        )
     if (config.tls_cert is None) != (config.tls_key is None):
         missing = "--tls-key" if config.tls_key is None else "--tls-cert"
         raise ConfigError(f"{missing} is missing: wss needs both --tls-cert and --tls-key")

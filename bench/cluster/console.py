@@ -1,0 +1,72 @@
+"""How a person runs a cluster: it says what it does, and ends whole, on Ctrl-C and when its terminal is closed."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from types import FrameType
+from typing import Final, Protocol
+
+from cluster.programs import ClusterError, Progress
+
+LOOK_SECONDS: Final = 1.0
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Whole(Protocol):
+    """What can be run: processes that belong together."""
+
+    def start(self, progress: Progress) -> None:
+        """Start everything, or nothing."""
+
+    def ready(self) -> Iterable[str]:
+        """What to say once, when all of it runs."""
+
+    def attend(self) -> Iterable[str]:
+        """Look after it; what has happened since the last time, in lines."""
+
+    def stop(self) -> None:
+        """End everything."""
+
+
+def show(text: str) -> None:
+    """Say something at once, whatever the output is."""
+    print(text, flush=True)
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End, once: a second Ctrl-C must not leave half of it running."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def run(whole: Whole) -> int:
+    """Start it, look after it, and end it when told to; the exit status."""
+    for number in ENDING:
+        signal.signal(number, interrupt)
+    try:
+        whole.start(show)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            watch(whole)
+        show("Ending ...")
+    finally:
+        whole.stop()
+    return 0
+
+
+def watch(whole: Whole) -> None:
+    """Look after it for ever."""
+    for line in whole.ready():
+        show(line)
+    while True:
+        for line in whole.attend():
+            show(line)
+        time.sleep(LOOK_SECONDS)
