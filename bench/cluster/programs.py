@@ -159,7 +159,7 @@ def _patroni(folder: Path, progress: Progress) -> Path:
         subprocess.run([_python(), "-m", "venv", "--clear", environment], check=True, capture_output=True)
         subprocess.run([*pip, "--require-hashes", "-r", REQUIREMENTS], check=True, capture_output=True)
     except subprocess.CalledProcessError as error:
-        *_, why = ["no reason given", *error.stderr.decode().splitlines()]
+        why = error.stderr.decode().strip().rpartition("\n")[2]
         raise ClusterError(f"cannot get Patroni from PyPI ({why}); look at the network") from None
     made.write_text(pinned)
     return program

@@ -87,7 +87,7 @@ class RelayNode:
             return True if b"listening on" in self._said() else None
 
         if not processes.wait_for(listens, within=START_SECONDS):
-            *_, last = ["nothing", *self._said().decode().splitlines()]
+            last = self._said().decode().strip().rpartition("\n")[2] or "nothing"
             raise ClusterError(f"{self.name} does not start; the last that {self.log} says: {last}")
 
     def _said(self) -> bytes:
