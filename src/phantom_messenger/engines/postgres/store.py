@@ -161,8 +161,10 @@ class PostgresStore:
         return connection
 
     def _prepare(self, connection: "psycopg.Connection[Row]") -> None:
-        for name, value in _SESSION.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.execute(
+            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
+            (list(_SESSION), list(_SESSION.values())),
+        )
         take_place(connection)
         schema.install(connection)
         connection.execute(
@@ -342,14 +344,15 @@ class PostgresStore:
     # --- commands that take more than one round trip --------------------------------------
 
     def _expire(self, connection: "psycopg.Connection[Row]", command: commands.Expire) -> Expired:
-        found = connection.execute(
-            "SELECT * FROM find_expired(%s, %s, %s)", (command.stored_before, command.limit, command.now)
-        ).fetchall()
-        connection.execute("SELECT forget_tombstones(%s)", (command.now,))
+        with connection.pipeline():
+            finding = connection.execute(
+                "SELECT * FROM find_expired(%s, %s, %s)", (command.stored_before, command.limit, command.now)
+            )
+            connection.execute("SELECT forget_tombstones(%s)", (command.now,))
+        found = finding.fetchall()
         if not found:
             return Expired(0, [])
         users = {user for row in found for user in row[2:]}
-        receipts: list[Any] = []
         self._warnings.clear()
         with connection.transaction():
             connection.execute("SELECT begin_batch(%s, %s, '{}')", (self._durability, Texts(list(users))))
@@ -357,22 +360,40 @@ class PostgresStore:
                 "SELECT * FROM delete_expired(%s::bigint[], %s::bigint[], %s)",
                 ([row[0] for row in found], [row[1] for row in found], command.now),
             ).fetchall()
-            for kind, sender, name, recipient in gone:
-                if kind == ItemKind.MESSAGE:
-                    outcome = commands.MessageName(sender, name), Status.EXPIRED
-                    call = calls.store_receipts(
-                        StoreReceipts(
-                            recipient=recipient, outcomes=[outcome], wall_ms=command.wall_ms, now=command.now
-                        ),
-                        self._setting,
-                    )
-                    [statement] = call.statements
-                    rows = connection.execute(statement.query, statement.parameters, binary=True).fetchall()
-                    receipts += call.results([rows])[0]
+            receipts = self._tell_expired(connection, gone, command)
         after = connection.execute("SELECT current_setting('synchronous_standby_names')").fetchone()
         if self._warnings or not self._is_kept(after):
             raise _NotKept
         return Expired(len(gone), receipts)
+
+    def _tell_expired(
+        self, connection: "psycopg.Connection[Row]", gone: Sequence[Row], command: commands.Expire
+    ) -> list[commands.StoredReceipt]:
+        """Store receipts for messages that have expired, all in one round trip."""
+        planned = [
+            calls.store_receipts(
+                StoreReceipts(
+                    recipient=recipient,
+                    outcomes=[(commands.MessageName(sender, name), Status.EXPIRED)],
+                    wall_ms=command.wall_ms,
+                    now=command.now,
+                ),
+                self._setting,
+            )
+            for kind, sender, name, recipient in gone
+            if kind == ItemKind.MESSAGE
+        ]
+        with connection.pipeline():
+            cursors = [
+                connection.execute(one.query, one.parameters, binary=True)
+                for each in planned
+                for one in each.statements
+            ]
+        return [
+            receipt
+            for each, cursor in zip(planned, cursors, strict=True)
+            for receipt in each.results([cursor.fetchall()])[0]
+        ]
 
     def _find_idle(self, connection: "psycopg.Connection[Row]", command: commands.FindIdleAccounts) -> IdleAccounts:
         rows = connection.execute(
