@@ -4,8 +4,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from phantom_messenger.client import content
-from phantom_messenger.client.content import MAX_RECEIPTS, MAX_TEXT_BYTES, Receipt, Text
+from phantom_messenger.client import content, content1
+from phantom_messenger.client.content import MAX_RECEIPTS, MAX_TEXT_BYTES
+from phantom_messenger.client.content1 import Receipt, Text
 from phantom_messenger.client.errors import MessageTooLong
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -62,52 +63,52 @@ def without(name: str) -> dict[str, Any]:
     "body", ["", "hello", "two\nlines\t\0", "Grüße, 你好, 👩‍👩‍👧", "\x80\x80", "x" * MAX_TEXT_BYTES, "€" * 13_333]
 )
 def test_content_comes_back_as_it_was_written(body: str) -> None:
-    assert content.decode(content.encode(made(body))) == made(body)
+    assert content1.decode(content1.encode(made(body))) == made(body)
 
 
 def test_content_is_a_map_with_the_names_of_the_specification() -> None:
-    assert msgspec.msgpack.decode(padding.unpad(content.encode(made()))) == WRITTEN
-    assert content.decode(padded(WRITTEN)) == made()
+    assert msgspec.msgpack.decode(padding.unpad(content1.encode(made()))) == WRITTEN
+    assert content1.decode(padded(WRITTEN)) == made()
 
 
 @pytest.mark.parametrize("status", ["delivered", "read", "burned", "undecryptable"])
 def test_receipt_comes_back_as_it_was_written(status: str) -> None:
     for numbers in ([], [NUMBER], [NUMBER, NUMBER[::-1]], [NUMBER] * MAX_RECEIPTS):
         written = receipt(**{status: numbers})
-        assert content.decode(content.encode(written)) == written
+        assert content1.decode(content1.encode(written)) == written
         assert getattr(written, status) == numbers
 
 
 def test_receipt_is_a_map_with_the_names_of_the_specification() -> None:
     written = receipt(delivered=[NUMBER], burned=[NUMBER, NUMBER])
-    assert msgspec.msgpack.decode(padding.unpad(content.encode(written))) == RECEIPT
-    assert content.decode(padded(RECEIPT)) == written
+    assert msgspec.msgpack.decode(padding.unpad(content1.encode(written))) == RECEIPT
+    assert content1.decode(padded(RECEIPT)) == written
 
 
 def test_size_of_a_receipt_does_not_show_what_it_says() -> None:
     for count in (1, 2, 5, 200):
         said = [receipt(**{status: [NUMBER] * count}) for status in ("delivered", "read", "burned", "undecryptable")]
-        assert len({len(content.encode(one)) for one in said}) == 1
+        assert len({len(content1.encode(one)) for one in said}) == 1
 
 
 def test_longest_receipt_fits_a_message_with_all_that_is_around_it() -> None:
     full = receipt(**{status: [NUMBER] * MAX_RECEIPTS for status in ("delivered", "read", "burned", "undecryptable")})
-    longest = len(content.encode(full)) + session.MAX_OVERHEAD
+    longest = len(content1.encode(full)) + session.MAX_OVERHEAD
     assert len(base64.b64encode(bytes(longest))) <= MAX_ENCRYPTED_CHARS
 
 
 def test_texts_of_a_chat_all_have_one_size() -> None:
-    assert {len(content.encode(made("x" * length))) for length in (0, 1, 20, 250)} == {512}
+    assert {len(content1.encode(made("x" * length))) for length in (0, 1, 20, 250)} == {512}
 
 
 def test_short_text_and_receipt_for_a_few_have_one_size() -> None:
     said: list[Text | Receipt] = [made("hello"), receipt(), receipt(delivered=[NUMBER]), receipt(read=[NUMBER] * 5)]
-    assert {len(content.encode(one)) for one in said} == {512}
+    assert {len(content1.encode(one)) for one in said} == {512}
 
 
 def test_control_padded_to_256_a_short_text_shows_that_it_is_no_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "LEAST_PADDED", 256)
-    assert len(content.encode(made("hello"))) < len(content.encode(receipt(delivered=[NUMBER])))
+    monkeypatch.setattr(content1, "LEAST_PADDED", 256)
+    assert len(content1.encode(made("hello"))) < len(content1.encode(receipt(delivered=[NUMBER])))
 
 
 @pytest.mark.parametrize("text", ["x" * 40_000, "é" * 20_000, "€" * 13_333 + "x", "👻" * 10_000])
@@ -120,7 +121,7 @@ def test_text_may_have_40000_bytes_and_not_one_more(text: str) -> None:
 @pytest.mark.parametrize("character", ["x", "\0", "👻"])
 def test_longest_text_fits_a_message_with_all_that_is_around_it(character: str) -> None:
     body = character * (MAX_TEXT_BYTES // len(character.encode()))
-    longest = len(content.encode(made(body))) + session.MAX_OVERHEAD
+    longest = len(content1.encode(made(body))) + session.MAX_OVERHEAD
     assert len(base64.b64encode(bytes(longest))) <= MAX_ENCRYPTED_CHARS
 
 
@@ -129,7 +130,7 @@ def test_half_a_character_is_never_sent(text: str) -> None:
     with pytest.raises(UnicodeEncodeError):
         content.check_length(text)
     with pytest.raises(UnicodeEncodeError):
-        content.encode(made(text))
+        content1.encode(made(text))
 
 
 @pytest.mark.parametrize("form", [b"\x8f", b"\xde", b"\xdf"], ids=["fixmap", "map 16", "map 32"])
@@ -142,9 +143,9 @@ def test_field_that_stands_twice_is_refused_in_any_form_of_a_map(form: bytes, tw
     written = padding.pad(head[form] + plain[1:] + (pair if twice else b""))
     if twice:
         with pytest.raises(InvalidMessage, match="twice"):
-            content.decode(written)
+            content1.decode(written)
     else:
-        assert content.decode(written) == made()
+        assert content1.decode(written) == made()
 
 
 def test_control_the_library_alone_takes_the_last_of_two() -> None:
@@ -160,7 +161,7 @@ def test_integer_may_be_written_in_any_form(sent_at: bytes) -> None:
     plain = msgspec.msgpack.encode({**WRITTEN, "sentAt": 1})
     before, name, after = plain.partition(b"\xa6sentAt")
     assert after[:1] == b"\x01"
-    found = content.decode(padding.pad(before + name + sent_at + after[1:]))
+    found = content1.decode(padding.pad(before + name + sent_at + after[1:]))
     assert found.sent_at == 1
 
 
@@ -205,28 +206,28 @@ UNKNOWN: dict[str, Any] = {
 @pytest.mark.parametrize("written", UNKNOWN.values(), ids=UNKNOWN)
 def test_content_of_another_form_is_refused(written: Any) -> None:
     with pytest.raises(InvalidMessage):
-        content.decode(padded(written))
+        content1.decode(padded(written))
 
 
 def test_content_with_half_a_character_is_refused() -> None:
     written = msgspec.msgpack.encode(WRITTEN).replace(b"\xa5hello", b"\xa5\xed\xa0\xbdhe")
     with pytest.raises(InvalidMessage):
-        content.decode(padding.pad(written))
+        content1.decode(padding.pad(written))
 
 
 def test_content_with_something_behind_it_is_refused() -> None:
     with pytest.raises(InvalidMessage):
-        content.decode(padding.pad(msgspec.msgpack.encode(WRITTEN) + b"\x01"))
+        content1.decode(padding.pad(msgspec.msgpack.encode(WRITTEN) + b"\x01"))
 
 
 def test_every_shorter_content_is_refused() -> None:
     written = msgspec.msgpack.encode(WRITTEN)
     for length in range(len(written)):
         with pytest.raises(InvalidMessage):
-            content.decode(padding.pad(written[:length]))
+            content1.decode(padding.pad(written[:length]))
 
 
 def test_content_without_padding_is_refused() -> None:
     for bare in (b"", msgspec.msgpack.encode(WRITTEN), bytes(256)):
         with pytest.raises(InvalidMessage):
-            content.decode(bare)
+            content1.decode(bare)

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from client_samples import Party, acquainted, fast_folder, raw_rows, resealed
 
-from phantom_messenger.client import content, records
-from phantom_messenger.client.content import Text
+from phantom_messenger.client import content, content1, records
+from phantom_messenger.client.content1 import Text
 from phantom_messenger.client.conversations import MAX_SESSIONS, MAX_STRANGER_SESSIONS, conversation_id
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.crypto import session
@@ -96,14 +96,7 @@ def test_first_message_opens_a_session_on_both_sides(alice: Party, bob: Party, o
     assert has_handshake(first)
     assert not bob.conversations.has_session(alice.id)
     opened = bob.read(first)
-    assert opened.content == Text(
-        body="hello",
-        sent_at=1,
-        sender=alice.raw_id,
-        recipient=bob.raw_id,
-        sender_key=alice.identity.peer.public,
-        recipient_key=bob.identity.peer.public,
-    )
+    assert opened.content == content.Text(body="hello", sent_at=1)
     assert (opened.late, opened.is_new) == (False, True)
     assert bob.conversations.has_session(alice.id)
     assert is_classical(alice, bob) is not kem
@@ -330,8 +323,8 @@ def test_content_that_names_other_people_is_refused(
         recipient_key=bob.identity.peer.public,
     )
     other = msgspec.structs.replace(right, **wrong(party("mallory")))
-    assert_refused(bob, resealed(alice, bob, content.encode(other)), InvalidMessage)
-    assert bob.text(resealed(alice, bob, content.encode(right))) == "hello"
+    assert_refused(bob, resealed(alice, bob, content1.encode(other)), InvalidMessage)
+    assert bob.text(resealed(alice, bob, content1.encode(right))) == "hello"
 
 
 def test_content_of_an_unknown_version_is_refused_and_changes_nothing(alice: Party, bob: Party) -> None:

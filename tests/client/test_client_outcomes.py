@@ -17,7 +17,7 @@ from client_samples import (
     without_field,
 )
 
-from phantom_messenger.client import content, records
+from phantom_messenger.client import content1, records
 from phantom_messenger.client.records import ContactRecord, OutboxRecord
 from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.status import MessageEvent, RequestEvent, WarningEvent
@@ -155,14 +155,14 @@ def garbled(stage: Stage) -> Frame:
 
 def of_version_2(stage: Stage) -> Frame:
     stage.known()
-    encode = content.encode
+    encode = content1.encode
 
-    def later(said: content.Text | content.Receipt) -> bytes:
+    def later(said: content1.Text | content1.Receipt) -> bytes:
         written = msgspec.msgpack.decode(padding.unpad(encode(said)))
         return padding.pad(msgspec.msgpack.encode({**written, "version": 2}))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content, "encode", later)
+        patch.setattr(content1, "encode", later)
         return stage.caught(stage.alice)
 
 

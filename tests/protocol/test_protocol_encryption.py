@@ -10,6 +10,7 @@ import pytest
 from phantom_messenger.client import (
     batching,
     content,
+    content1,
     conversations,
     outbox,
     prekey_store,
@@ -119,5 +120,5 @@ def test_fields_of_content_are_those_of_the_code() -> None:
     rows = re.search(r"## Content\n.*?\n\n(\|.*?)\n\n", DOCUMENT, re.DOTALL)
     assert rows is not None
     written = set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in rows[1].splitlines())))
-    names = {"kind"} | {name for kind in (content.Text, content.Receipt) for name in kind.__struct_encode_fields__}
+    names = {"kind"} | {name for kind in (content1.Text, content1.Receipt) for name in kind.__struct_encode_fields__}
     assert written == names

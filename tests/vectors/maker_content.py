@@ -6,8 +6,9 @@ import msgspec
 from maker_base import ALICE, BOB, MALLORY, NOW, Json, Person, drawn, encapsulated, file_of, named
 from maker_wire import b64
 
-from phantom_messenger.client import content
-from phantom_messenger.client.content import Receipt, Text
+from phantom_messenger.client import content1
+from phantom_messenger.client.content import LAST_TIME_MS
+from phantom_messenger.client.content1 import Receipt, Text
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.crypto import padding, session
 from phantom_messenger.crypto.keys import KeyPair
@@ -58,7 +59,7 @@ CONTENTS: Final = {
         text("a\u00e9\u20ac\U0001f600\n e\u0301\0"),
     ),
     "first-time": ("the least time", text(sentAt=0)),
-    "last-time": ("the greatest time, the first day of the year 9999", text(sentAt=content.LAST_TIME_MS)),
+    "last-time": ("the greatest time, the first day of the year 9999", text(sentAt=LAST_TIME_MS)),
     "receipt": (
         "a receipt of each kind",
         receipt(delivered=list(IDS), read=[IDS[0]], burned=[IDS[1]], undecryptable=[IDS[0]]),
@@ -69,7 +70,7 @@ CONTENTS: Final = {
 
 def _content(name: str, description: str, members: Json) -> Json:
     found = msgspec.convert(members, Text | Receipt)
-    padded = content.encode(found)
+    padded = content1.encode(found)
     return {
         "name": name,
         "description": description,

@@ -9,9 +9,9 @@ from client_samples import KEY
 from vector_replay import Json, Person, Play, Source, bundle_of, raw
 from vector_small_replay import described
 
-from phantom_messenger.client import content, prekey_store, records
+from phantom_messenger.client import content1, prekey_store, records
 from phantom_messenger.client.address_book import AddressBook
-from phantom_messenger.client.content import Receipt, Text
+from phantom_messenger.client.content import Ends, Newer, Receipt, Text
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import PreKeyRecord
@@ -64,7 +64,7 @@ class Device:
                 record = PreKeyRecord(sort=sort, id=number, private=private, made_at=NOW)
                 tx.put(records.PREKEY, f"{sort}:{number}", record)
 
-    def open(self, text: str, now: int) -> Text | Receipt:
+    def open(self, text: str, now: int) -> Text | Receipt | Newer:
         """Read a MESSAGE as the relay delivers it."""
         frame = codec.decode_relay(text.encode())
         assert isinstance(frame, frames.RoutedMessage)
@@ -168,7 +168,7 @@ class Refusals:
         padding.pad(b"a" * given["length"])
 
     def _content(self, given: Json) -> None:
-        content.decode(raw(given["padded"]))
+        content1.decode(raw(given["padded"]))
 
     def _open(self, given: Json) -> None:
         self._devices += 1
@@ -188,11 +188,17 @@ class Refusals:
 
 def play_deliveries(everybody: dict[str, Person], case: Json, folder: Path) -> None:
     """A conversation of ``content.json``."""
-    device = Device(everybody[case["recipient"]], folder / "deliveries.vault")
+    recipient = everybody[case["recipient"]]
+    device = Device(recipient, folder / "deliveries.vault")
     try:
         for delivery in case["deliveries"]:
             found = device.open(delivery["text"], case["now"])
-            assert described(found) == delivery["expect"]["content"]
-            assert base64.b64encode(found.sender).decode() in delivery["text"]
+            expected = delivery["expect"]["content"]
+            ends = Ends(
+                raw(expected["sender"]), raw(expected["senderKey"]), recipient.id, recipient.identity.peer.public
+            )
+            assert not isinstance(found, Newer)
+            assert described(content1.of(found, ends)) == expected
+            assert base64.b64encode(ends.sender).decode() in delivery["text"]
     finally:
         device.vault.close()

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from vector_replay import Json, Watched, assert_handshake, bundle_of, encapsulation, raw
 
-from phantom_messenger.client import content
-from phantom_messenger.client.content import Receipt, Text
+from phantom_messenger.client import content1
+from phantom_messenger.client.content import LEAST_PADDED
+from phantom_messenger.client.content1 import Receipt, Text
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.errors import InvalidUserId
 from phantom_messenger.client.ids import plain_id, written_id
@@ -198,10 +199,10 @@ def described(found: Text | Receipt) -> Json:
 
 def play_content(case: Json) -> None:
     """A content of ``content.json``."""
-    found = content.decode(raw(case["expect"]["padded"]))
+    found = content1.decode(raw(case["expect"]["padded"]))
     assert described(found) == case["content"]
-    assert padding.pad(raw(case["expect"]["encoded"]), content.LEAST_PADDED) == raw(case["expect"]["padded"])
-    assert content.encode(found) == raw(case["expect"]["padded"])
+    assert padding.pad(raw(case["expect"]["encoded"]), LEAST_PADDED) == raw(case["expect"]["padded"])
+    assert content1.encode(found) == raw(case["expect"]["padded"])
 
 
 PLAYERS = {

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from phantom_messenger.client import content, records
+from phantom_messenger.client import content_suites, records
 from phantom_messenger.client.address_book import AddressBook
+from phantom_messenger.client.content import Ends, Newer, Receipt, Text
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen
 from phantom_messenger.client.sessions import Sessions, StoredSessions
@@ -25,7 +26,6 @@ from phantom_messenger.crypto import handshake, ratchet, session
 from phantom_messenger.crypto.errors import (
     CryptoError,
     InvalidKey,
-    InvalidMessage,
     InvalidSignature,
     UndecryptableMessage,
 )
@@ -72,7 +72,7 @@ class Opened(NamedTuple):
     may be sent in, for it has no post-quantum secret.
     """
 
-    content: content.Text | content.Receipt
+    content: Text | Receipt | Newer
     late: bool
     is_new: bool
     is_known: bool
@@ -189,16 +189,15 @@ class Conversations:
         chosen = state.sending
         if chosen is None:
             raise UndecryptableMessage("there is no session with this peer")
-        ends: dict[str, Any] = {
-            "sent_at": entry.made_at,
-            "sender": self._own_id,
-            "recipient": base64.b64decode(entry.peer),
-            "sender_key": self._identity.peer.public,
-            "recipient_key": chosen.peer.public,
-        }
-        ends |= (receipts or {}) if entry.text is None else {"body": entry.text}
-        body = content.Receipt(**ends) if entry.text is None else content.Text(**ends)
-        after, message = session.encrypt(chosen, content.encode(body), self._random)
+        said: Text | Receipt
+        if entry.text is None:
+            said = Receipt(sent_at=entry.made_at, **receipts or {})
+        else:
+            said = Text(sent_at=entry.made_at, body=entry.text)
+        peer = base64.b64decode(entry.peer)
+        ends = Ends(self._own_id, self._identity.peer.public, peer, chosen.peer.public)
+        padded = content_suites.encode(said, ends, suite=suite_of(chosen))
+        after, message = session.encrypt(chosen, padded, self._random)
         most, most_skipped = state.budget
         self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
         return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
@@ -227,16 +226,10 @@ class Conversations:
             sessions = self._answered(tx, sender, message, sessions, now)
         before, after, plaintext = self._decrypt(message, sessions, now, most=state.budget[1])
         after.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
-        found = content.decode(plaintext)
-        if (found.sender, found.recipient, found.sender_key, found.recipient_key) != (
-            base64.b64decode(sender),
-            self._own_id,
-            after.peer.public,
-            self._identity.peer.public,
-        ):
-            raise InvalidMessage("the content names other people than its envelope")
+        ends = Ends(base64.b64decode(sender), after.peer.public, self._own_id, self._identity.peer.public)
+        found = content_suites.decode(plaintext, ends, suite=suite_of(after))
         # Who asks for something again has lost the other sessions, perhaps also the one that would win.
-        is_asking = isinstance(found, content.Receipt) and bool(found.undecryptable)
+        is_asking = isinstance(found, Receipt) and bool(found.undecryptable)
         sessions = _renewed(sessions, before, after, first=is_asking or not _is_rival(sessions[0], before))
         self._store(tx, state, sessions)
         allows_classical = after.classical and contact.allows_classical
@@ -350,6 +343,11 @@ class Conversations:
     def _store(self, tx: Transaction, state: PeerState, sessions: list[Session]) -> None:
         most, most_skipped = state.budget
         self._sessions.put(tx, state.stored, sessions, most=most, most_skipped=most_skipped)
+
+
+def suite_of(_: Session) -> int:
+    """The suite of a session, which says what its messages hold."""
+    return session.SUITE
 
 
 def _candidates(message: Parsed, sessions: list[Session]) -> list[Session]:

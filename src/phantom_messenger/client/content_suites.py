@@ -1,0 +1,33 @@
+"""Which content belongs to which suite: the only place where a session's suite decides on what is inside."""
+
+from typing import Final
+
+from phantom_messenger.client import content1, content2
+from phantom_messenger.client.content import LEAST_PADDED, Ends, Newer, Receipt, Text
+from phantom_messenger.crypto import padding
+
+FIRST_SUITE: Final = 1
+"""The suite whose messages have content 1; those of later ones have content 2."""
+
+
+def encode(said: Text | Receipt, ends: Ends, *, suite: int) -> bytes:
+    """What is said, as padded content for a session of a suite."""
+    if suite == FIRST_SUITE:
+        return content1.encode(content1.of(said, ends))
+    return padding.pad(content2.encode(said, ends), LEAST_PADDED)
+
+
+def decode(padded: bytes, ends: Ends, *, suite: int) -> Text | Receipt | Newer:
+    """What a message says that was decrypted in a session of a suite.
+
+    Args:
+        padded: the decrypted content.
+        ends: who wrote to whom, by the session and the envelope.
+        suite: of the session.
+
+    Raises:
+        InvalidMessage: it is no content of that suite, or names other people.
+    """
+    if suite == FIRST_SUITE:
+        return content1.said(content1.decode(padded), ends)
+    return content2.decode(padding.unpad(padded), ends)
