@@ -35,7 +35,7 @@ class Cost:
 
     def __init__(self, reader: Party, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps = self.written = self.records = 0
-        step, put = ratchet._kdf_ck, Transaction.put
+        step, put = ratchet.kdf_ck, Transaction.put
 
         def counting_step(ck: bytes) -> tuple[bytes, bytes]:
             self.steps += 1
@@ -47,7 +47,7 @@ class Cost:
                 self.written += len(msgspec.msgpack.encode(value))
             put(tx, kind, name, value, due=due)
 
-        monkeypatch.setattr(ratchet, "_kdf_ck", counting_step)
+        monkeypatch.setattr(ratchet, "kdf_ck", counting_step)
         monkeypatch.setattr(Transaction, "put", counting_put)
 
     def take(self) -> tuple[int, int, int]:
@@ -86,7 +86,7 @@ def jump(sender: Party, reader: Party, count: int, *, begin: bool = True) -> fra
     state, ck = chosen.ratchet, chosen.ratchet.cks
     assert ck is not None
     for _ in range(count):
-        ck, _ = ratchet._kdf_ck(ck)
+        ck, _ = ratchet.kdf_ck(ck)
     ahead = msgspec.structs.replace(state, cks=ck, ns=state.ns + count)
     with sender.vault.transaction() as tx:
         sender.conversations._store(

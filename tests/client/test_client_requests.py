@@ -41,10 +41,10 @@ def test_strangers_text_waits_unread_and_tells_nobody_anything(town: Town, monke
     mallory, bob = strangers(town)
     bob.sent.clear()
     derived: list[int] = []
-    step = ratchet._kdf_ck
+    step = ratchet.kdf_ck
     (number,) = mallory.send(bob, "buy my coins")
     pass_time(SECOND, mallory)
-    monkeypatch.setattr(ratchet, "_kdf_ck", lambda ck: derived.append(1) or step(ck))  # type: ignore[func-returns-value] # counts
+    monkeypatch.setattr(ratchet, "kdf_ck", lambda ck: derived.append(1) or step(ck))  # type: ignore[func-returns-value] # counts
     settle(bob)
     assert derived == [], "nothing is decrypted"
     pass_time(HOUR, mallory, bob, step=MINUTE)

@@ -7,15 +7,17 @@ import pkgutil
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, fields, is_dataclass
+from enum import Enum
 from typing import Final
 
 import crypto_samples as samples
 import msgspec
 import pytest
+import suite2_samples as suite2
 from crypto_samples import ALICE, BOB, begin, decrypt, encrypt, established
 
 from phantom_messenger import crypto, labels
-from phantom_messenger.crypto import handshake, ratchet, session
+from phantom_messenger.crypto import handshake, head, ratchet, session, session2
 from phantom_messenger.crypto.errors import CryptoError, InvalidSignature
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, SignedPreKey
@@ -106,7 +108,21 @@ def everything() -> list[object]:
         *(ALICE.identity.peer, BOB.signed.pair, BOB.bundle(), header, agreement, parsed, parsed.header, stored),
         *(next(iter(bob.ratchet.mkskipped.values())), stored.skipped[0]),
         *(state for owner in (pending, alice, bob) for state in (owner, owner.ratchet)),
+        *everything_of_suite_2(),
     ]
+
+
+def everything_of_suite_2() -> list[object]:
+    """The same of suite 2: one that has offered a KEM key, and one that has answered."""
+    bob, alice, message = suite2.answered_offer()
+    answer = head.parse(suite2.encrypt(alice, b"text")[1])
+    offer = head.parse(message)
+    skipping, _ = suite2.decrypt(bob, suite2.encrypt(suite2.encrypt(alice, b"lost")[0], b"there")[1])
+    stored = [msgspec.msgpack.decode(session2.dump(state), type=session2._Stored) for state in (bob, skipping)]
+    assert stored[0].seed
+    assert stored[1].skipped
+    states = [state for owner in (bob, alice, skipping) for state in (owner, owner.kem, owner.ratchet)]
+    return [suite2.bundle(), offer, offer.part, answer, answer.part, *stored, *stored[1].skipped, *states]
 
 
 SECRET_NAMES: Final = ("seed", "private", "secret", "rk", "cks", "ckr", "dhs", "mk")
@@ -115,7 +131,7 @@ SECRET_NAMES: Final = ("seed", "private", "secret", "rk", "cks", "ckr", "dhs", "
 def secrets_of(value: object) -> Iterator[bytes]:
     """The secret bytes in an object, at any depth."""
     inner = [getattr(value, name, None) for name in SECRET_NAMES]
-    yield from (part for part in inner if isinstance(part, bytes))
+    yield from (part for part in inner if isinstance(part, bytes) and part)
     if isinstance(value, OwnIdentity):
         yield value.agreement_key
     if is_dataclass(value):
@@ -126,7 +142,7 @@ def secrets_of(value: object) -> Iterator[bytes]:
             yield from secrets_of(getattr(value, name))
     if isinstance(value, ratchet.RatchetState):
         yield from (kept.mk for kept in value.mkskipped.values())
-    if isinstance(value, session._Stored):
+    if isinstance(value, session._Stored | session2._Stored):
         yield from (kept.mk for kept in value.skipped)
 
 
@@ -149,7 +165,7 @@ def test_every_class_is_looked_at() -> None:
         value
         for module in MODULES
         for value in vars(module).values()
-        if inspect.isclass(value) and value.__module__ == module.__name__ and not issubclass(value, Exception)
+        if inspect.isclass(value) and value.__module__ == module.__name__ and not issubclass(value, Exception | Enum)
     }
     assert {type(value) for value in everything()} == classes
 

@@ -11,7 +11,7 @@ import pytest
 from crypto_samples import ALICE, BOB, randomness
 from ratchet_samples import ASSOCIATED, SECRET, Side, start
 
-from phantom_messenger.crypto import handshake, primitives, ratchet, session
+from phantom_messenger.crypto import handshake, primitives, ratchet, session, stored
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage, UnknownSuite
 from phantom_messenger.crypto.handshake import Agreement
 from phantom_messenger.crypto.keys import KeyPair
@@ -111,7 +111,7 @@ def test_public_half_of_the_ratchet_key_is_loaded_as_it_was_stored() -> None:
     ("value", "text"),
     [
         (Agreement(KEY, b"bound", post_quantum=True), "Agreement(...)"),
-        (session._StoredSkipped(KEY, 1, KEY, 2), "_StoredSkipped(...)"),
+        (stored.StoredSkipped(KEY, 1, KEY, 2), "StoredSkipped(...)"),
         (
             session._Stored(
                 version=session.STATE_VERSION,
@@ -126,7 +126,7 @@ def test_public_half_of_the_ratchet_key_is_loaded_as_it_was_stored() -> None:
                 ns=1,
                 nr=2,
                 pn=3,
-                skipped=[session._StoredSkipped(KEY, 1, KEY, 2)],
+                skipped=[stored.StoredSkipped(KEY, 1, KEY, 2)],
                 pending=None,
                 initiated=True,
                 classical=False,

@@ -159,8 +159,8 @@ def test_control_nonce_that_counts_is_noticed(seal: Seal, monkeypatch: pytest.Mo
 
 
 def test_control_chain_that_stands_still_is_noticed(seal: Seal, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ratchet._kdf_ck
-    monkeypatch.setattr(ratchet, "_kdf_ck", lambda ck: (ck, real(ck)[1]))
+    real = ratchet.kdf_ck
+    monkeypatch.setattr(ratchet, "kdf_ck", lambda ck: (ck, real(ck)[1]))
     talk(seal, 2_000, backups=False)
     assert len(seal.keys) < 2_000
     assert len(seal.pairs) == 2_000

@@ -418,13 +418,13 @@ def test_forged_message_makes_at_most_max_skip_keys_and_its_own(
 ) -> None:
     pair = in_a_chain()
     before = repr_of_all(pair.bob.state)
-    real, steps = ratchet._kdf_ck, []
+    real, steps = ratchet.kdf_ck, []
 
     def counted(ck: bytes) -> tuple[bytes, bytes]:
         steps.append(ck)
         return real(ck)
 
-    monkeypatch.setattr(ratchet, "_kdf_ck", counted)
+    monkeypatch.setattr(ratchet, "kdf_ck", counted)
     with pytest.raises(UndecryptableMessage):
         pair.bob.receive((RatchetHeader(NEW_KEY, pn, n), bytes(28)))
     assert len(steps) == MAX_SKIP + 1

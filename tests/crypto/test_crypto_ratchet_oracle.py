@@ -164,13 +164,13 @@ def _swapped(ck: bytes) -> tuple[bytes, bytes]:
     return _KDF_CK(ck)[::-1]
 
 
-_KDF_CK: Final = ratchet._kdf_ck
+_KDF_CK: Final = ratchet.kdf_ck
 _KDF_RK: Final = ratchet._kdf_rk
 
 CHANGES: Final[dict[str, tuple[str, object]]] = {
     "label of the root": ("ROOT_INFO", b"phantom/1 ratchet roof\n"),
     "label of the message": ("MESSAGE_INFO", b"phantom/2 message key\n"),
-    "constants of the chain": ("_kdf_ck", _swapped),
+    "constants of the chain": ("kdf_ck", _swapped),
     "halves of the root": ("_kdf_rk", lambda rk, dh_out: _KDF_RK(rk, dh_out)[::-1]),
     "salt of the root": ("_kdf_rk", lambda rk, dh_out: _KDF_RK(dh_out, rk)),
 }

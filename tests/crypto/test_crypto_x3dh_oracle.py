@@ -161,8 +161,10 @@ def test_control_other_bytes_before_the_secrets_are_noticed(one_time: bool, monk
 
 @KINDS
 def test_control_another_order_of_the_secrets_is_noticed(one_time: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = handshake._derive
-    monkeypatch.setattr(handshake, "_derive", lambda secrets, info: real([secrets[1], secrets[0], *secrets[2:]], info))
+    real = handshake.derive_secret
+    monkeypatch.setattr(
+        handshake, "derive_secret", lambda secrets, info: real([secrets[1], secrets[0], *secrets[2:]], info)
+    )
     for begin in (we_begin, they_begin):
         both = begin(one_time=one_time)
         with pytest.raises(AssertionError):

@@ -18,7 +18,7 @@ from phantom_messenger.client import (
     recovery,
     sessions,
 )
-from phantom_messenger.crypto import padding, primitives, ratchet, safety, session
+from phantom_messenger.crypto import body, bundle, head, padding, primitives, ratchet, ratchet2, safety, session
 from phantom_messenger.wire import limits
 
 ROOT: Final = Path(__file__).parents[2]
@@ -70,11 +70,15 @@ LIMITS: Final = {
     "MAX_STRANGER_SKIPPED_KEYS": conversations.MAX_STRANGER_SKIPPED_KEYS,
     "MAX_SESSION_AGE_MS": sessions.MAX_SESSION_AGE_MS,
     "MAX_TRIES": conversations.MAX_TRIES,
+    "OFFER_AFTER_MESSAGES": ratchet2.OFFER_AFTER_MESSAGES,
+    "OFFER_AFTER_MS": ratchet2.OFFER_AFTER_MS,
+    "MAX_BUNDLE_AGE_MS": bundle.MAX_BUNDLE_AGE_MS,
+    "MAX_BUNDLE_AHEAD_MS": bundle.MAX_BUNDLE_AHEAD_MS,
 }
 
 
 def test_limits_are_those_of_the_code() -> None:
-    rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+)( days)? \|", DOCUMENT, re.MULTILINE)
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+)( days?)? \|", DOCUMENT, re.MULTILINE)
     written = {name: int(value.replace(",", "")) * (DAY_MS if unit else 1) for name, value, unit in rows}
     assert written == LIMITS
 
@@ -92,6 +96,12 @@ def test_limits_are_those_of_the_code() -> None:
         f"clients send at most {content.MAX_RECEIPTS} together",
         f"at most {content.LAST_TIME_MS:,}",
         f"up to {padding.MIN_PADDED}, 512, 1,024, ... 32,768 or {padding.MAX_PADDED:,} bytes",
+        f"message = suite (1 byte, 0x{session.SUITE:02x})",
+        f"head = 0x{head.SUITE:02x}",
+        f"body = 0x{body.SUITE:02x} || commitment ({body.COMMITMENT_BYTES})",
+        f"at least {body.PADDED_STEP} and at most {body.MAX_PADDED:,}",
+        f"EK ({primitives.KEM_PUBLIC_BYTES})",
+        f"last-resort KEM prekey ({primitives.KEM_PUBLIC_BYTES})",
         f"then {safety.ITERATIONS:,} times",
         f"new after {prekey_store.ROTATE_MS // DAY_MS} days",
         f"private half kept {prekey_store.KEEP_RETIRED_MS // DAY_MS} days more",
@@ -122,3 +132,8 @@ def test_fields_of_content_are_those_of_the_code() -> None:
     written = set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in rows[1].splitlines())))
     names = {"kind"} | {name for kind in (content1.Text, content1.Receipt) for name in kind.__struct_encode_fields__}
     assert written == names
+
+
+def test_lengths_of_heads_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (\d) \| .* \| ([\d,]+) \|$", DOCUMENT, re.MULTILINE)
+    assert {int(part): int(length.replace(",", "")) for part, length in rows} == head.HEAD_BYTES

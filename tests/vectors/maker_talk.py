@@ -138,7 +138,7 @@ class Talk:
         self._renew(who, before, after)
         self.messages[name], self._plain[message] = message, plaintext
         parsed = session.parse(message)
-        _, mk = ratchet._kdf_ck(before.ratchet.cks or b"")
+        _, mk = ratchet.kdf_ck(before.ratchet.cks or b"")
         self.steps.append(
             {
                 "op": "send",
@@ -153,7 +153,7 @@ class Talk:
                     "pn": parsed.header.pn,
                     "n": parsed.header.n,
                     "mk": mk.hex(),
-                    "message_key": ratchet._message_key(mk).hex(),
+                    "message_key": ratchet.message_key(mk).hex(),
                     "aad": (before.associated_data + parsed.prefix + parsed.header.encode()).hex(),
                     "ciphertext": parsed.ciphertext.hex(),
                     "bytes": message.hex(),

@@ -290,12 +290,12 @@ class Play:
         assert plaintext.hex() == expect["plaintext"]
         after, message = session.encrypt(before, plaintext, Source(step["nonce"]))
         parsed = session.parse(message)
-        _, mk = ratchet._kdf_ck(before.ratchet.cks or b"")
+        _, mk = ratchet.kdf_ck(before.ratchet.cks or b"")
         assert self._labels[before.id] == expect["session"]
         assert message.hex() == expect["bytes"]
         assert parsed.ciphertext.hex() == expect["ciphertext"]
         assert (parsed.header.dh.hex(), parsed.header.pn, parsed.header.n) == (expect["dh"], expect["pn"], expect["n"])
-        assert (mk.hex(), ratchet._message_key(mk).hex()) == (expect["mk"], expect["message_key"])
+        assert (mk.hex(), ratchet.message_key(mk).hex()) == (expect["mk"], expect["message_key"])
         assert (before.associated_data + message[: -len(parsed.ciphertext)]).hex() == expect["aad"]
         side.renew(before, after)
         assert_state(after, expect["state"])

@@ -7,6 +7,7 @@
      +-- UndecryptableMessage  does not authenticate, or its key is gone
      +-- UnknownPreKey         made for a prekey that this side no longer has
      +-- UnknownSuite          made by a version that this one does not know
+     +-- StaleBundle           signed, but too long ago, in the future, or before one that was seen
 
 No error ever carries a secret.
 """
@@ -38,3 +39,7 @@ class UnknownPreKey(CryptoError):
 
 class UnknownSuite(CryptoError):
     """The message names a suite of another version."""
+
+
+class StaleBundle(CryptoError):
+    """A bundle is not of this time, or an older one than its owner has published since."""

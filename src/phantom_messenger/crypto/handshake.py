@@ -98,12 +98,17 @@ class Agreement:
 
 
 def associated_data(
-    initiator: PeerIdentity, responder: PeerIdentity, initiator_id: bytes, responder_id: bytes
+    initiator: PeerIdentity,
+    responder: PeerIdentity,
+    initiator_id: bytes,
+    responder_id: bytes,
+    *,
+    label: bytes = ASSOCIATED_DATA,
 ) -> bytes:
     """What every message of a session authenticates: who talks to whom (X3DH section 3.3, and user ids)."""
     return b"".join(
         (
-            ASSOCIATED_DATA,
+            label,
             initiator.public,
             responder.public,
             struct.pack(">H", len(initiator_id)),
@@ -141,13 +146,7 @@ def initiate(
     # A key without an id cannot be named in the header, so the peer would never find it.
     one_time_prekey = bundle.one_time_prekey if bundle.one_time_prekey_id else None
     kem_prekey = bundle.kem_prekey if bundle.kem_prekey_id else None
-    secrets = [
-        primitives.x25519(own.agreement_key, bundle.signed_prekey),
-        primitives.x25519(ephemeral.private, bundle.identity.agreement_key),
-        primitives.x25519(ephemeral.private, bundle.signed_prekey),
-    ]
-    if one_time_prekey is not None:
-        secrets.append(primitives.x25519(ephemeral.private, one_time_prekey))
+    secrets = initiator_secrets(own, ephemeral, bundle.identity, bundle.signed_prekey, one_time_prekey)
     ciphertext = b""
     info = X3DH_INFO
     if kem_prekey is not None:
@@ -163,7 +162,7 @@ def initiate(
         kem_ciphertext=ciphertext,
     )
     bound = associated_data(own.peer, bundle.identity, own_id, peer_id)
-    return header, Agreement(_derive(secrets, info), bound, post_quantum=kem_prekey is not None)
+    return header, Agreement(derive_secret(secrets, info), bound, post_quantum=kem_prekey is not None)
 
 
 def respond(
@@ -182,9 +181,41 @@ def respond(
         UnknownPreKey: the header names other prekeys.
         InvalidKey: one of the peer's keys contributes nothing.
     """
-    given = (signed_prekey.id, _id_of(one_time_prekey), _id_of(kem_prekey))
-    if given != (header.signed_prekey_id, header.one_time_prekey_id, header.kem_prekey_id):
-        raise UnknownPreKey("the handshake names other prekeys")
+    check_named(header, signed_prekey, one_time_prekey, kem_prekey)
+    secrets = responder_secrets(own, header, signed_prekey, one_time_prekey)
+    info = X3DH_INFO
+    if kem_prekey is not None:
+        secrets.append(primitives.kem_decapsulate(kem_prekey.seed, header.kem_ciphertext))
+        info = PQXDH_INFO + primitives.sha256(kem_prekey.public + header.kem_ciphertext)
+    bound = associated_data(header.identity, own.peer, peer_id, own_id)
+    return Agreement(derive_secret(secrets, info), bound, post_quantum=kem_prekey is not None)
+
+
+# --- the parts that do not depend on the suite --------------------------------------
+
+
+def initiator_secrets(
+    own: OwnIdentity, ephemeral: KeyPair, peer: PeerIdentity, signed_prekey: bytes, one_time_prekey: bytes | None
+) -> list[bytes]:
+    """DH1 to DH3, and DH4 if there is a one-time prekey (X3DH section 3.3).
+
+    Raises:
+        InvalidKey: one of the peer's keys contributes nothing.
+    """
+    secrets = [
+        primitives.x25519(own.agreement_key, signed_prekey),
+        primitives.x25519(ephemeral.private, peer.agreement_key),
+        primitives.x25519(ephemeral.private, signed_prekey),
+    ]
+    if one_time_prekey is not None:
+        secrets.append(primitives.x25519(ephemeral.private, one_time_prekey))
+    return secrets
+
+
+def responder_secrets(
+    own: OwnIdentity, header: HandshakeHeader, signed_prekey: SignedPreKey, one_time_prekey: PreKey | None
+) -> list[bytes]:
+    """The same from the other side; arguments and errors as ``respond``."""
     secrets = [
         primitives.x25519(signed_prekey.pair.private, header.identity.agreement_key),
         primitives.x25519(own.agreement_key, header.ephemeral),
@@ -192,17 +223,26 @@ def respond(
     ]
     if one_time_prekey is not None:
         secrets.append(primitives.x25519(one_time_prekey.pair.private, header.ephemeral))
-    info = X3DH_INFO
-    if kem_prekey is not None:
-        secrets.append(primitives.kem_decapsulate(kem_prekey.seed, header.kem_ciphertext))
-        info = PQXDH_INFO + primitives.sha256(kem_prekey.public + header.kem_ciphertext)
-    bound = associated_data(header.identity, own.peer, peer_id, own_id)
-    return Agreement(_derive(secrets, info), bound, post_quantum=kem_prekey is not None)
+    return secrets
+
+
+def check_named(
+    header: HandshakeHeader, signed_prekey: SignedPreKey, one_time_prekey: PreKey | None, kem_prekey: KemPreKey | None
+) -> None:
+    """Refuse prekeys that are not those which a header names.
+
+    Raises:
+        UnknownPreKey: they are others.
+    """
+    given = (signed_prekey.id, _id_of(one_time_prekey), _id_of(kem_prekey))
+    if given != (header.signed_prekey_id, header.one_time_prekey_id, header.kem_prekey_id):
+        raise UnknownPreKey("the handshake names other prekeys")
+
+
+def derive_secret(secrets: list[bytes], info: bytes) -> bytes:
+    """SK: X3DH section 2.2, with all secrets of the agreement."""
+    return primitives.hkdf(_F + b"".join(secrets), salt=bytes(32), info=info, length=32)
 
 
 def _id_of(prekey: PreKey | KemPreKey | None) -> int:
     return 0 if prekey is None else prekey.id
-
-
-def _derive(secrets: list[bytes], info: bytes) -> bytes:
-    return primitives.hkdf(_F + b"".join(secrets), salt=bytes(32), info=info, length=32)

@@ -143,14 +143,9 @@ def encrypt(
     Raises:
         UndecryptableMessage: a responder that has received nothing yet cannot send, nor a chain of 2^32 - 1 messages.
     """
-    if state.cks is None:
-        raise UndecryptableMessage("nothing was received yet, so there is no sending chain")
-    if state.ns >= MAX_NUMBER:
-        raise UndecryptableMessage("the sending chain is used up until the peer answers")
-    cks, mk = _kdf_ck(state.cks)
-    header = RatchetHeader(state.dhs.public, state.pn, state.ns)
-    ciphertext = primitives.seal(_message_key(mk), nonce, plaintext, associated + header.encode())
-    return replace(state, cks=cks, ns=state.ns + 1), header, nonce + ciphertext
+    state, header, mk = next_key(state)
+    ciphertext = primitives.seal(message_key(mk), nonce, plaintext, associated + header.encode())
+    return state, header, nonce + ciphertext
 
 
 def decrypt(
@@ -170,25 +165,88 @@ def decrypt(
         UndecryptableMessage: it does not authenticate, its key is gone, or it jumps too far.
         InvalidKey: the peer's ratchet key contributes nothing.
     """
-    aad = associated + header.encode()
-    skipped = state.mkskipped.get((header.dh, header.n))
+    skipped = spend_skipped(state, header)
     if skipped is not None:
-        plaintext = _open(skipped.mk, ciphertext, aad)
-        left = {key: kept for key, kept in state.mkskipped.items() if key != (header.dh, header.n)}
-        return replace(state, mkskipped=left), plaintext
-    if header.dh != state.dhr:
-        if max(0, header.pn - state.nr) + header.n > MAX_SKIP:
-            raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
-        state = _skip(state, header.pn, now)
-        state = _dh_ratchet(state, header, random)
-    elif header.n < state.nr:
+        state, mk = skipped
+    else:
+        if header.dh != state.dhr:
+            state = _dh_ratchet(end_chain(state, header, now), header, random)
+        state, mk = take_key(state, header.n, now)
+    return state, open_sealed(mk, ciphertext, associated + header.encode())
+
+
+# --- the parts that do not depend on the suite --------------------------------------
+
+
+def next_key(state: RatchetState) -> tuple[RatchetState, RatchetHeader, bytes]:
+    """The next message key of the sending chain, and the header that goes with it.
+
+    Raises:
+        UndecryptableMessage: as for ``encrypt``.
+    """
+    if state.cks is None:
+        raise UndecryptableMessage("nothing was received yet, so there is no sending chain")
+    if state.ns >= MAX_NUMBER:
+        raise UndecryptableMessage("the sending chain is used up until the peer answers")
+    cks, mk = kdf_ck(state.cks)
+    return replace(state, cks=cks, ns=state.ns + 1), RatchetHeader(state.dhs.public, state.pn, state.ns), mk
+
+
+def spend_skipped(state: RatchetState, header: RatchetHeader) -> tuple[RatchetState, bytes] | None:
+    """Section 3.5, TrySkippedMessageKeys: the message key if it was skipped, and the state without it."""
+    skipped = state.mkskipped.get((header.dh, header.n))
+    if skipped is None:
+        return None
+    left = {key: kept for key, kept in state.mkskipped.items() if key != (header.dh, header.n)}
+    return replace(state, mkskipped=left), skipped.mk
+
+
+def end_chain(state: RatchetState, header: RatchetHeader, now: int) -> RatchetState:
+    """The state in which the keys that are missing at the end of the receiving chain are skipped.
+
+    Raises:
+        UndecryptableMessage: with those of the next chain they are too many; no key was derived.
+    """
+    if max(0, header.pn - state.nr) + header.n > MAX_SKIP:
+        raise UndecryptableMessage(f"it jumps more than {MAX_SKIP} messages ahead")
+    return _skip(state, header.pn, now)
+
+
+def take_key(state: RatchetState, n: int, now: int) -> tuple[RatchetState, bytes]:
+    """The message key of number ``n`` in the receiving chain; those before it are skipped.
+
+    Raises:
+        UndecryptableMessage: its key was used, it jumps too far, or there is no chain.
+    """
+    if n < state.nr:
         raise UndecryptableMessage("its key was used already")
-    state = _skip(state, header.n, now)
+    state = _skip(state, n, now)
     if state.ckr is None:
         raise UndecryptableMessage("there is no receiving chain")
-    ckr, mk = _kdf_ck(state.ckr)
-    plaintext = _open(mk, ciphertext, aad)
-    return replace(state, ckr=ckr, nr=state.nr + 1), plaintext
+    ckr, mk = kdf_ck(state.ckr)
+    return replace(state, ckr=ckr, nr=state.nr + 1), mk
+
+
+def open_sealed(mk: bytes, ciphertext: bytes, aad: bytes) -> bytes:
+    """What was sealed under a message key; ``ciphertext`` is nonce || ciphertext || tag.
+
+    Raises:
+        UndecryptableMessage: it does not authenticate.
+    """
+    nonce, sealed = ciphertext[: primitives.NONCE_BYTES], ciphertext[primitives.NONCE_BYTES :]
+    if len(sealed) < primitives.TAG_BYTES:
+        raise UndecryptableMessage("it is cut short")
+    return primitives.unseal(message_key(mk), nonce, sealed, aad)
+
+
+def kdf_ck(ck: bytes) -> tuple[bytes, bytes]:
+    """Section 5.2: HMAC with the chain key over one constant byte; 0x01 gives the message key."""
+    return primitives.hmac_sha256(ck, b"\x02"), primitives.hmac_sha256(ck, b"\x01")
+
+
+def message_key(mk: bytes) -> bytes:
+    """The AEAD key of one message."""
+    return primitives.hkdf(mk, salt=bytes(32), info=MESSAGE_INFO, length=primitives.KEY_BYTES)
 
 
 def reach(state: RatchetState, header: RatchetHeader) -> int | None:
@@ -243,7 +301,7 @@ def _skip(state: RatchetState, until: int, now: int) -> RatchetState:
         return state
     skipped, ckr = dict(state.mkskipped), state.ckr
     for n in range(state.nr, until):
-        ckr, mk = _kdf_ck(ckr)
+        ckr, mk = kdf_ck(ckr)
         skipped[(state.dhr, n)] = Skipped(mk, now)
     return replace(state, ckr=ckr, nr=until, mkskipped=_bounded(skipped))
 
@@ -262,20 +320,3 @@ def _kdf_rk(rk: bytes, dh_out: bytes) -> tuple[bytes, bytes]:
     """Section 5.2: HKDF with the root key as salt."""
     out = primitives.hkdf(dh_out, salt=rk, info=ROOT_INFO, length=64)
     return out[:32], out[32:]
-
-
-def _kdf_ck(ck: bytes) -> tuple[bytes, bytes]:
-    """Section 5.2: HMAC with the chain key over one constant byte; 0x01 gives the message key."""
-    return primitives.hmac_sha256(ck, b"\x02"), primitives.hmac_sha256(ck, b"\x01")
-
-
-def _message_key(mk: bytes) -> bytes:
-    """The AEAD key of one message."""
-    return primitives.hkdf(mk, salt=bytes(32), info=MESSAGE_INFO, length=primitives.KEY_BYTES)
-
-
-def _open(mk: bytes, ciphertext: bytes, aad: bytes) -> bytes:
-    nonce, sealed = ciphertext[: primitives.NONCE_BYTES], ciphertext[primitives.NONCE_BYTES :]
-    if len(sealed) < primitives.TAG_BYTES:
-        raise UndecryptableMessage("it is cut short")
-    return primitives.unseal(_message_key(mk), nonce, sealed, aad)

@@ -2,13 +2,12 @@
 
 A message is ``suite || flags || [handshake header] || ratchet header || ciphertext``.
 Everything before the ciphertext is authenticated with it. The suite byte says how to
-read the rest, so a later suite (a post-quantum ratchet, say) needs no new protocol.
+read the rest: this is suite 1; suite 2 is ``session2``.
 """
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 from msgspec.structs import replace
 
 from phantom_messenger.crypto import primitives, ratchet
@@ -16,7 +15,8 @@ from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
 from phantom_messenger.crypto.handshake import Agreement, Encapsulate, HandshakeHeader, initiate
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
-from phantom_messenger.crypto.ratchet import Randomness, RatchetHeader, RatchetState, Skipped
+from phantom_messenger.crypto.ratchet import Randomness, RatchetHeader, RatchetState
+from phantom_messenger.crypto.stored import Key, Number, StoredSkipped, dump_skipped, load_skipped
 
 SUITE: Final = 1
 HAS_HANDSHAKE: Final = 0b01
@@ -159,40 +159,29 @@ def forget_old(session: Session, now: int) -> Session:
 # --- storage ----------------------------------------------------------------------
 
 
-_Key = Annotated[bytes, Meta(min_length=primitives.KEY_BYTES, max_length=primitives.KEY_BYTES)]
-_Number = Annotated[int, Meta(ge=0, le=ratchet.MAX_NUMBER)]
-
-
-class _StoredSkipped(msgspec.Struct, array_like=True):
-    dh: _Key
-    n: _Number
-    mk: _Key
-    at: int = ratchet.UNDATED
-
-    def __repr__(self) -> str:
-        return "_StoredSkipped(...)"
-
-
 class _Stored(msgspec.Struct, array_like=True):
-    """Version 2. In version 1 skipped keys had no time, and the public half of ``dhs`` was derived."""
+    """Version 2. In version 1 skipped keys had no time, and the public half of ``dhs`` was derived.
+
+    Versions are counted over all suites, so that the first member tells how to read the rest: 3 is ``session2``'s.
+    """
 
     version: int
-    id: _Key
-    peer: _Key
+    id: Key
+    peer: Key
     associated_data: bytes
-    dhs: _Key
-    dhr: _Key | None
-    rk: _Key
-    cks: _Key | None
-    ckr: _Key | None
-    ns: _Number
-    nr: _Number
-    pn: _Number
-    skipped: list[_StoredSkipped]
+    dhs: Key
+    dhr: Key | None
+    rk: Key
+    cks: Key | None
+    ckr: Key | None
+    ns: Number
+    nr: Number
+    pn: Number
+    skipped: list[StoredSkipped]
     pending: bytes | None
     initiated: bool
     classical: bool
-    dhs_public: _Key | None = None
+    dhs_public: Key | None = None
 
     def __repr__(self) -> str:
         return "_Stored(...)"
@@ -218,7 +207,7 @@ def dump(session: Session) -> bytes:
             ns=state.ns,
             nr=state.nr,
             pn=state.pn,
-            skipped=[_StoredSkipped(dh, n, kept.mk, kept.at) for (dh, n), kept in state.mkskipped.items()],
+            skipped=dump_skipped(state),
             pending=None if session.pending is None else session.pending.encode(),
             initiated=session.initiated,
             classical=session.classical,
@@ -259,7 +248,7 @@ def load(data: bytes) -> Session:
             ns=stored.ns,
             nr=stored.nr,
             pn=stored.pn,
-            mkskipped={(kept.dh, kept.n): Skipped(kept.mk, kept.at) for kept in stored.skipped},
+            mkskipped=load_skipped(stored.skipped),
         ),
         pending=pending,
         initiated=stored.initiated,
