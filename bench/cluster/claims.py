@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from cluster.programs import ClusterError, as_whom
+from cluster.programs import ClusterError, as_whom, must_be_enterable
 
 HOST: Final = "127.0.0.1"
 
@@ -17,8 +17,9 @@ def hold(folder: Path) -> int:
     """Hold a folder while the descriptor is open.
 
     Raises:
-        ClusterError: another process holds it.
+        ClusterError: another process holds it, or those who are to work in it cannot enter it.
     """
+    must_be_enterable(folder)
     held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

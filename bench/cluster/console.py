@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Final, Protocol
 
+from cluster import processes
 from cluster.programs import ClusterError, Progress
 
 LOOK_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 20.0
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,6 +48,13 @@ def run(whole: Whole) -> int:
     """Start it, look after it, and end it when told to; the exit status."""
     for number in ENDING:
         signal.signal(number, interrupt)
+    try:
+        return _run(whole)
+    finally:
+        processes.end_children(within=STOP_SECONDS)
+
+
+def _run(whole: Whole) -> int:
     try:
         whole.start(show)
     except ClusterError as error:

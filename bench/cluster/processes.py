@@ -1,15 +1,19 @@
 """Processes of a cluster: started as an unprivileged user, and ended, held or let go by their ids."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cluster.programs import as_whom
+
+_PR_SET_PDEATHSIG: Final = 1
 
 Result = TypeVar("Result")
 
@@ -38,8 +42,14 @@ def start(
             cwd=log.parent,
             env={**kept, "HOME": str(log.parent), **(more or {})},
             start_new_session=True,
+            preexec_fn=_end_with_us if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread starts all
             **as_whom(),
         )
+
+
+def _end_with_us() -> None:
+    """Have the system tell the process to end when ours does, even if ours is killed: prctl(2)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def is_running(process: "subprocess.Popen[bytes] | None") -> bool:
@@ -73,6 +83,23 @@ def end(process: "subprocess.Popen[bytes] | None", *, within: float, number: sig
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def end_children(*, within: float) -> None:
+    """End whatever this process has started: an interruption may have come before somebody knew of it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in children(os.getpid()):
+            tell(pid, number)
+        wait_for(_has_no_children, within=within)
+
+
+def _has_no_children() -> bool | None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return None
 
 
 def children(pid: int) -> list[int]:

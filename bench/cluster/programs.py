@@ -87,7 +87,7 @@ def get_postgres(folder: Path, progress: Progress) -> Postgres:
         ClusterError: it can neither be found nor had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _must_be_enterable(folder)
+    must_be_enterable(folder)
     found = find_postgres(folder)
     if found is None:
         progress("Getting PostgreSQL (once) ...")
@@ -195,6 +195,19 @@ def serve_command() -> tuple[list[str], dict[str, str]]:
     )
 
 
+def must_be_enterable(folder: Path) -> None:
+    """Refuse a folder that the processes cannot use.
+
+    Raises:
+        ClusterError: they run as somebody who cannot enter it.
+    """
+    if not _can_run(["test", "-x", str(folder)]):
+        raise ClusterError(
+            f"the user 'nobody', who runs all of it if root starts it, cannot enter {folder}: "
+            "move the clone elsewhere, or start this as another user than root"
+        )
+
+
 def _can_run(command: list[str], environment: dict[str, str] | None = None) -> bool:
     with contextlib.suppress(OSError):
         run = subprocess.run(
@@ -202,11 +215,3 @@ def _can_run(command: list[str], environment: dict[str, str] | None = None) -> b
         )
         return not run.returncode
     return False
-
-
-def _must_be_enterable(folder: Path) -> None:
-    if not _can_run(["test", "-x", str(folder)]):
-        raise ClusterError(
-            f"the user 'nobody', who runs all of it if root starts it, cannot enter {folder}: "
-            "move the clone elsewhere, or start this as another user than root"
-        )

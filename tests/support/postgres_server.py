@@ -90,7 +90,7 @@ class PostgresServer:
         postmaster = self.pid
         others = _children(postmaster)
         os.kill(postmaster, signal.SIGKILL)
-        assert eventually(lambda: not any(map(_runs, [postmaster, *others])), PATIENCE)
+        assert eventually(lambda: not any(map(runs, [postmaster, *others])), PATIENCE)
         for lock in (self.data / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock"):
             lock.unlink()  # as long as nobody has asked how it ended, its number looks alive
 
@@ -141,7 +141,7 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """Whether it has not ended; nobody may have asked how."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

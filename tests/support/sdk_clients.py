@@ -31,7 +31,7 @@ def opened(home: Path, name: str, relay: RelayProcess | str | None = None, **opt
 
 
 @contextlib.asynccontextmanager
-async def friends(home: Path, relay: RelayProcess) -> AsyncIterator[tuple[Client, Client]]:
+async def friends(home: Path, relay: RelayProcess | str) -> AsyncIterator[tuple[Client, Client]]:
     """Alice and Bob, online, who have each other as contacts."""
     async with opened(home, "alice", relay) as alice, opened(home, "bob", relay) as bob:
         await alice.wait_published(PATIENCE)
