@@ -42,6 +42,26 @@ def test_deletion_that_cannot_be_stored_is_refused(world: World, alice: Client) 
     assert world.peek(lambda tx: tx.directory.public_key(alice.person.id)) == alice.person.public_key
 
 
+def test_contacts_are_told_whose_part_was_deleted_first(
+    monkeypatch: pytest.MonkeyPatch, alice: Client, bob: Client
+) -> None:
+    delete, parts = SQLiteDirectory.delete, []
+
+    def in_parts(self: SQLiteDirectory, user_id: str) -> bool:
+        parts.append(user_id)
+        if len(parts) > 1:
+            return delete(self, user_id)
+        self._connection.execute("DELETE FROM written")
+        self.forget()
+        return False
+
+    monkeypatch.setattr(SQLiteDirectory, "delete", in_parts)
+    alice.send(alice.person.account_delete())
+    assert len(parts) == 2
+    [notice] = bob.take("PRESENCE")
+    assert notice["payload"]["status"] == "offline"
+
+
 @pytest.mark.parametrize("spoil", ["no signature", "the signature of another key"])
 def test_deletion_must_be_signed(world: World, alice: Client, spoil: str) -> None:
     frame = alice.person.account_delete()

@@ -179,9 +179,9 @@ class DeletedAccount(NamedTuple):
     """How far the deletion of an account has come."""
 
     contacts: list[str]
-    """Those who have seen the user."""
+    """Those who have seen the user; who is told of in one part need not be in the next."""
     is_complete: bool
-    """If not, run the command again: a large mailbox is deleted in parts."""
+    """If not, run the command again: a large mailbox, and many contacts, are deleted in parts."""
 
 
 class DeleteAccount(UserCommand[DeletedAccount], frozen=True, kw_only=True):

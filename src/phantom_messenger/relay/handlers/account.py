@@ -55,10 +55,12 @@ def account_delete(core: Core, admitted: AdmittedFrame, frame: frames.AccountDel
     """ACCOUNT_DELETE: everything of this user is deleted, then the connection is closed."""
     session = admitted.session
     check_binding(core, session, frame.payload.challenge, frame.payload.audience)
-    user, deleted = session.user_id, DeletedAccount([], is_complete=False)
-    while not deleted.is_complete:
-        deleted = yield DeleteAccount(actor=session.actor)
-    core.presence.notify(user, deleted.contacts, frames.PresenceStatus.OFFLINE)
+    user, contacts, is_complete = session.user_id, dict[str, None](), False
+    while not is_complete:  # a part at a time, after which some are no contacts any more
+        deleted: DeletedAccount = yield DeleteAccount(actor=session.actor)
+        contacts.update(dict.fromkeys(deleted.contacts))
+        is_complete = deleted.is_complete
+    core.presence.notify(user, list(contacts), frames.PresenceStatus.OFFLINE)
     current = core.hub.forget(user)
     core.receipts.hidden.pop(user)
     core.replies.close(session, CloseCode.NORMAL, "account deleted")

@@ -15,16 +15,36 @@ BEGIN
     RETURN NOT left_over;
 END $$;
 
--- Delete an account and everything that belongs to it, a bounded part at a time; whether it is gone.
-CREATE FUNCTION delete_account(owner bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+-- Delete an account and everything that belongs to it, a bounded part at a time: mail, then whom it has written to or
+-- heard from, some hundred of them, then what left its mailbox a moment ago. Returns whether it is gone, and who were
+-- contacts until this part, of those who are connected or were until a moment ago.
+CREATE FUNCTION delete_account(owner bigint, OUT is_gone boolean, OUT contacts text[]) LANGUAGE plpgsql AS $$
+DECLARE
+    others bigint[];
+    other bigint;
 BEGIN
+    contacts := '{}';
+    is_gone := false;
     IF NOT delete_mail(owner, NULL) THEN
-        RETURN false;
+        RETURN;
     END IF;
-    DELETE FROM tombstones WHERE recipient = owner;
+    others := ARRAY((SELECT recipient FROM written WHERE sender = owner LIMIT 500)
+        UNION (SELECT sender FROM written WHERE recipient = owner LIMIT 500));
+    SELECT coalesce(array_agg(a.user_id ORDER BY a.account), '{}') INTO contacts
+        FROM unnest(others) AS o (account) JOIN accounts AS a USING (account) JOIN sessions USING (account)
+        WHERE o.account <> owner AND are_contacts(owner, o.account);
+    FOREACH other IN ARRAY others LOOP
+        DELETE FROM written WHERE sender = owner AND recipient = other;
+        DELETE FROM written WHERE sender = other AND recipient = owner;
+    END LOOP;
+    DELETE FROM tombstones WHERE ctid = ANY (ARRAY(SELECT ctid FROM tombstones WHERE recipient = owner LIMIT 5000));
+    IF EXISTS (SELECT FROM written WHERE sender = owner) OR EXISTS (SELECT FROM written WHERE recipient = owner)
+        OR EXISTS (SELECT FROM tombstones WHERE recipient = owner) THEN
+        RETURN;
+    END IF;
     DELETE FROM sessions WHERE account = owner;
     DELETE FROM accounts WHERE account = owner;
-    RETURN true;
+    is_gone := true;
 END $$;
 
 -- Open an account or make it. Conflicts; also in calls.py: 1 new, 2 taken, 3 signed, 4 older.
@@ -56,7 +76,7 @@ BEGIN
             conflict := CASE WHEN old.public_key = key THEN 3 ELSE 2 END;
             RETURN;
         END IF;
-        WHILE NOT delete_account(owner) LOOP
+        WHILE NOT (SELECT is_gone FROM delete_account(owner)) LOOP
         END LOOP;
         owner := NULL;
     END IF;
@@ -127,8 +147,7 @@ BEGIN
         outcome := -1;
         RETURN;
     END IF;
-    contacts := contacts_of(owner);
-    outcome := CASE WHEN delete_account(owner) THEN 2 ELSE 1 END;
+    SELECT CASE WHEN d.is_gone THEN 2 ELSE 1 END, d.contacts INTO outcome, contacts FROM delete_account(owner) AS d;
 END $$;
 
 -- Accounts that were last active before a day, behind the one that was looked at last.
@@ -145,5 +164,5 @@ DECLARE
 BEGIN
     SELECT account INTO idle FROM accounts WHERE user_id = id AND active_on < day
         AND NOT EXISTS (SELECT FROM items WHERE recipient = account);
-    RETURN idle IS NULL OR delete_account(idle);
+    RETURN idle IS NULL OR (SELECT is_gone FROM delete_account(idle));
 END $$;
