@@ -13,15 +13,16 @@ from phantom_messenger.relay.commands import (
     Exchanged,
     ForgetHandouts,
     PublishPreKeys,
+    PublishRefusal,
 )
 from phantom_messenger.relay.ports import Store
-from phantom_messenger.relay.records import Bundle, OneTimeKey, PreKeyCounts, Publication
+from phantom_messenger.relay.records import Bundle, Dating, OneTimeKey, PreKeyCounts, Publication, SignedKey
 from support.people import key_text
 from support.store_user import HOUR, NOW, StoreUser, run
 from support.stores import publication
 
 
-def publish(user: StoreUser, wanted: Publication) -> PreKeyCounts | None:
+def publish(user: StoreUser, wanted: Publication) -> PreKeyCounts | PublishRefusal:
     return run(user.store, PublishPreKeys(actor=user.actor, publication=wanted))
 
 
@@ -96,7 +97,7 @@ def test_key_published_again_is_not_handed_out_again(alice: StoreUser, bob: Stor
 def test_key_published_again_while_it_is_there_counts_once(alice: StoreUser) -> None:
     publish(alice, publication(range(1, 151)))
     counts = publish(alice, publication(range(1, 151)))
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert counts.one_time == 150
 
 
@@ -106,16 +107,16 @@ def test_200_keys_of_a_kind_are_kept(alice: StoreUser, kind: str) -> None:
         return publication(numbers) if kind == "one_time" else publication((), numbers)
 
     counts = publish(alice, wanted(range(1, 201)))
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert getattr(counts, kind) == 200
-    assert publish(alice, wanted(range(201, 202))) is None
+    assert publish(alice, wanted(range(201, 202))) is PublishRefusal.FULL
     assert getattr(counts_of(alice), kind) == 200
 
 
 def test_too_many_keys_change_nothing(alice: StoreUser) -> None:
     publish(alice, publication([1]))
     before = counts_of(alice)
-    assert publish(alice, publication(range(2, 203), last_resort=True)) is None
+    assert publish(alice, publication(range(2, 203), last_resort=True)) is PublishRefusal.FULL
     assert counts_of(alice) == before
 
 
@@ -252,7 +253,7 @@ def test_only_new_keys_are_handed_out_after_a_replacement(alice: StoreUser, bob:
 def test_replacement_takes_both_kinds_whatever_it_brings(alice: StoreUser) -> None:
     publish(alice, publication([1, 2], [3, 4]))
     counts = publish(alice, replacing())
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert (counts.one_time, counts.one_time_kem) == (0, 0)
 
 
@@ -260,7 +261,7 @@ def test_ids_must_rise_over_a_replacement(alice: StoreUser, bob: StoreUser) -> N
     publish(alice, publication([5, 6], [8]))
     assert one_time_ids(alice, 1, bob) == [5]
     counts = publish(alice, replacing([5, 6, 7], [8, 9]))
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert (counts.one_time, counts.one_time_kem, counts.highest_id) == (1, 1, 9)
     publish(alice, publication([6]))
     assert one_time_ids(alice, 4, bob) == [7]
@@ -291,7 +292,7 @@ def test_replacement_sent_again_takes_no_key_back(alice: StoreUser, bob: StoreUs
 def test_200_keys_may_take_the_place_of_200(alice: StoreUser, bob: StoreUser) -> None:
     publish(alice, publication(range(1, 201), range(1, 201)))
     counts = publish(alice, replacing(range(201, 401), range(201, 401)))
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert (counts.one_time, counts.one_time_kem) == (200, 200)
     assert one_time_ids(alice, 1, bob) == [201]
 
@@ -315,7 +316,7 @@ def test_highest_id_does_not_fall(alice: StoreUser) -> None:
     wanted = publication()
     publish(alice, replace(wanted, signed=replace(wanted.signed, id=50)))
     counts = publish(alice, publication([3]))
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert counts.highest_id == 50
 
 
@@ -323,5 +324,107 @@ def test_replacement_by_too_many_keys_changes_nothing(alice: StoreUser) -> None:
     publish(alice, publication([1, 2]))
     before = counts_of(alice)
     too_many = replace(publication(range(3, 204)), replace=True)
-    assert publish(alice, too_many) is None
+    assert publish(alice, too_many) is PublishRefusal.FULL
     assert counts_of(alice) == before
+
+
+# --- dated prekeys ----------------------------------------------------------------
+
+
+def dates(target: StoreUser, requester: StoreUser) -> tuple[Dating | None, SignedKey | None]:
+    """What a bundle says of when its keys were made known, and the last resort that this is of."""
+    bundle = take(target, requester)
+    return bundle.dating, bundle.last_resort_kem
+
+
+def renewed(wanted: Publication, *, signed_id: int = 2) -> Publication:
+    """The same with another signed prekey."""
+    return replace(wanted, signed=SignedKey(signed_id, key_text("renewed"), wanted.signed.signature))
+
+
+def test_date_is_handed_out_with_the_last_resort_that_it_is_of(alice: StoreUser, bob: StoreUser) -> None:
+    wanted = publication([1], [2], made_at=NOW)
+    publish(alice, wanted)
+    first, second = take(alice, bob), take(alice, bob)
+    assert first.kem == wanted.one_time_kem[0]
+    assert second.kem == wanted.last_resort_kem
+    for bundle in (first, second):
+        assert (bundle.dating, bundle.last_resort_kem) == (wanted.dating, wanted.last_resort_kem)
+
+
+def test_prekeys_without_a_date_are_handed_out_without(alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication([1], last_resort=True))
+    assert dates(alice, bob) == (None, None)
+
+
+@pytest.mark.parametrize("later", [0, 1, 10**12], ids=["the same date", "a later one", "a much later one"])
+def test_date_may_stay_or_rise(alice: StoreUser, bob: StoreUser, later: int) -> None:
+    publish(alice, publication(made_at=NOW))
+    wanted = renewed(publication([1], made_at=NOW + later))
+    assert isinstance(publish(alice, wanted), PreKeyCounts)
+    assert dates(alice, bob) == (wanted.dating, wanted.last_resort_kem)
+
+
+def test_earlier_date_changes_nothing(alice: StoreUser, bob: StoreUser) -> None:
+    wanted = publication([1], made_at=NOW)
+    publish(alice, wanted)
+    before = counts_of(alice)
+    assert publish(alice, renewed(publication([2], [3], made_at=NOW - 1))) is PublishRefusal.OUTDATED
+    assert counts_of(alice) == before
+    assert take(alice, bob).signed == wanted.signed
+    assert dates(alice, bob) == (wanted.dating, wanted.last_resort_kem)
+
+
+def test_replacement_may_have_an_earlier_date(alice: StoreUser, bob: StoreUser) -> None:
+    """Its owner's clock was wrong."""
+    publish(alice, publication([1], made_at=NOW))
+    wanted = renewed(publication([2], made_at=1, replace=True))
+    assert isinstance(publish(alice, wanted), PreKeyCounts)
+    assert dates(alice, bob) == (wanted.dating, wanted.last_resort_kem)
+    assert publish(alice, publication(made_at=0)) is PublishRefusal.OUTDATED
+
+
+def test_other_signed_prekey_without_a_date_ends_the_date(alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication(made_at=NOW))
+    publish(alice, renewed(publication(last_resort=True)))
+    assert dates(alice, bob) == (None, None)
+    assert isinstance(publish(alice, publication(made_at=1)), PreKeyCounts), "nothing is later"
+
+
+def test_other_key_under_the_same_id_ends_the_date(alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication(made_at=NOW))
+    publish(alice, renewed(publication(), signed_id=1))
+    assert dates(alice, bob) == (None, None)
+
+
+def test_other_last_resort_without_a_date_ends_the_date(alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication(made_at=NOW))
+    wanted = publication(last_resort=True)
+    assert wanted.last_resort_kem is not None
+    publish(alice, replace(wanted, last_resort_kem=replace(wanted.last_resort_kem, id=901)))
+    assert dates(alice, bob) == (None, None)
+
+
+def test_one_time_keys_without_a_date_leave_the_date(alice: StoreUser, bob: StoreUser) -> None:
+    """What it is over has not changed."""
+    wanted = publication(made_at=NOW)
+    publish(alice, wanted)
+    publish(alice, publication([5], [6]))
+    publish(alice, publication([7], last_resort=True))
+    assert dates(alice, bob) == (wanted.dating, wanted.last_resort_kem)
+
+
+def test_dates_of_two_owners_do_not_mix(alice: StoreUser, bob: StoreUser, carol: StoreUser) -> None:
+    publish(alice, publication(made_at=NOW))
+    publish(carol, publication(made_at=NOW - 5))
+    publish(carol, renewed(publication()))
+    assert dates(alice, bob)[0] == publication(made_at=NOW).dating
+    assert dates(carol, bob) == (None, None)
+
+
+def test_date_ends_with_the_account(store: Store, alice: StoreUser, bob: StoreUser) -> None:
+    publish(alice, publication(made_at=NOW))
+    run(store, DeleteAccount(actor=alice.actor))
+    alice.log_in()
+    publish(alice, publication(last_resort=True))
+    assert dates(alice, bob) == (None, None)

@@ -87,6 +87,7 @@ ADDED: Final[dict[int, list[str]]] = {
     ],
     3: ["INSERT INTO relay_limits VALUES (1, zeroblob(32), X'80', 2546252205)"],
     4: ["INSERT INTO blocks SELECT 2, user_id FROM accounts WHERE account = 3"],
+    5: ["INSERT INTO bundle_signatures SELECT account, 1750000020000, signature FROM signed_prekeys WHERE kind = 1"],
 }
 """What each later version adds."""
 

@@ -25,6 +25,7 @@ SQLITE: Final = {
     "blocks": "blocker, blocked",
     "signed_prekeys": "account, kind, id, key, signature",
     "one_time_prekeys": "entry, account, kind, id, key, signature",
+    "bundle_signatures": "account, made_at, signature",
     "prekey_ids": "account, kind, highest",
     "handouts": "target, requester, at",
     "items": "recipient, seq, kind, sender, name, stored_at, expires_at, mark, text",
@@ -48,7 +49,7 @@ def fill(folder: Path, seed: int = 0, batches: int = 60) -> None:
         store.run(commands(chance, side, moment))
     gone, asked, asking = StoreUser(store, "gone"), StoreUser(store, "asked"), StoreUser(store, "asking")
     unsigned = StoreUser(store, "unsigned", signed=False)
-    run(store, PublishPreKeys(actor=asked.actor, publication=publication(range(1, 9), range(11, 15), last_resort=True)))
+    run(store, PublishPreKeys(actor=asked.actor, publication=publication(range(1, 9), range(11, 15), made_at=NOW)))
     for number in range(3):
         asking.exchange(asked, f"init {number}", wants_bundle=True, mark=number)
     unsigned.write(gone, "to somebody who goes")

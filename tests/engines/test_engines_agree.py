@@ -112,9 +112,10 @@ def _command(  # noqa: C901, PLR0911, PLR0912 - a case a command
         case "exchange":
             return one.exchanging(other, chance.choice(("init", "response")), content, mark=mark, now=now)
         case "publish":
-            return PublishPreKeys(
-                actor=one.actor, publication=publication([chance.randrange(20)], [chance.randrange(9)])
-            )
+            number, kem = chance.randrange(20), chance.randrange(9)
+            made_at = NOW + number if kem % 3 else None
+            wanted = publication([number], [kem], made_at=made_at, replace=number == 7)
+            return PublishPreKeys(actor=one.actor, publication=wanted)
         case "count":
             return CountPreKeys(actor=one.actor)
         case "block":

@@ -15,7 +15,7 @@ from phantom_messenger.engines.sqlite import SQLiteStore, StoreError
 from phantom_messenger.engines.sqlite import migrations as engine
 from phantom_messenger.engines.sqlite.mailboxes import checksum
 from phantom_messenger.engines.sqlite.migrations import migrate, migrations
-from phantom_messenger.relay.records import Item
+from phantom_messenger.relay.records import Item, PreKeyCounts
 from support.amounts import amount
 from support.people import key_text
 from support.stores import ALICE, BOB, CAROL, NOW, append, bind, key_of, message, publication, run, waiting
@@ -131,11 +131,20 @@ def test_prekeys_and_the_hours_limit_stay(store: SQLiteStore) -> None:
     assert bundle is not None
     assert bundle.one_time is not None
     assert bundle.one_time.key == key_text("one-time 11"), "the oldest first"
+    assert (bundle.dating, bundle.last_resort_kem) == (None, None), "nobody has dated them"
+
+
+def test_prekeys_that_were_there_can_be_dated(store: SQLiteStore) -> None:
+    wanted = publication(made_at=NOW)
+    assert isinstance(run(store, lambda tx: tx.prekeys.publish(BOB, wanted)), PreKeyCounts)
+    bundle = run(store, lambda tx: tx.prekeys.hand_out(BOB, ALICE, NOW))
+    assert bundle is not None
+    assert (bundle.dating, bundle.last_resort_kem) == (wanted.dating, wanted.last_resort_kem)
 
 
 def test_prekey_that_was_published_once_is_not_taken_again(store: SQLiteStore) -> None:
     counts = run(store, lambda tx: tx.prekeys.publish(BOB, publication(range(9, 17))))
-    assert counts is not None
+    assert isinstance(counts, PreKeyCounts)
     assert counts.one_time == 4 + 2
 
 

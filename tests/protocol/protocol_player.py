@@ -212,7 +212,7 @@ class Values:
 def _made(path: tuple[str, ...], parent: Frame, person: Person) -> Any:
     """A new value for a field of a frame that somebody sends."""
     match path:
-        case ("timestamp",):
+        case ("timestamp",) | (*_, "madeAt"):
             return now_ms()
         case ("signature",):
             return person.signed(parent)["signature"]
@@ -222,10 +222,10 @@ def _made(path: tuple[str, ...], parent: Frame, person: Person) -> Any:
             return person.new_message_id()
         case (*_, "preKeySignature") | (*_, "preKeyBundle", "signature"):
             return person.sign_prekey(parent["signedPreKey"])
-        case (*_, "kemPreKeySignature"):
-            return _signed(person, KEM_PREKEY, parent["kemPreKey"])
-        case (*_, "kemPreKeys" | "lastResortKemPreKey", "signature"):
-            return _signed(person, KEM_PREKEY, parent["key"])
+        case (*_, "bundleSignature"):
+            return person.dating(parent["madeAt"], parent["signedPreKey"], parent["lastResortKemPreKey"])[path[-1]]
+        case (*_, "kemPreKeySignature") | (*_, "kemPreKeys" | "lastResortKemPreKey", "signature"):
+            return _signed(person, KEM_PREKEY, parent["kemPreKey" if path[-1] == "kemPreKeySignature" else "key"])
         case (*_, "signedPreKey", "signature"):
             return _signed(person, SIGNED_PREKEY, parent["key"])
         case (*_, "kemPreKey") | (*_, "kemPreKeys" | "lastResortKemPreKey", "key"):

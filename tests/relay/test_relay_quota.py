@@ -24,7 +24,7 @@ BIG = "QUJD" * 15_000
 HERE = "203.0.113.1"
 RATED = ("auth", "message", "key_exchange", "prekey", "block", "ack")
 RATES = {**{f"rate_{name}": 1_000_000 for name in RATED}, "connections_per_address": 1_000_000}
-ENOUGH = 1_500_000
+ENOUGH = 1_600_000
 """Bytes that an attacker is content with."""
 
 

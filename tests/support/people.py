@@ -21,6 +21,7 @@ Frame = dict[str, Any]
 ENVELOPE = b"phantom/1 envelope\n"
 SIGNED_PREKEY = b"phantom/1 signed-prekey\n"
 KEM_PREKEY = b"phantom/1 kem-prekey\n"
+PREKEY_BUNDLE = b"phantom/1 prekey-bundle 2\n"
 USER_ID = b"phantom/1 user-id\n"
 
 
@@ -192,6 +193,39 @@ class Person:
 
     def sign_prekey(self, key: str) -> str:
         return self.sign(SIGNED_PREKEY + base64.b64decode(key))
+
+    def dating(self, made_at: int, signed: Frame, last_resort: Frame) -> Frame:
+        """The date of prekeys that last, and the signature over it and them: two members of a payload."""
+        user_id = base64.b64decode(self.id)
+        parts = [
+            made_at.to_bytes(8, "big"),
+            signed["id"].to_bytes(4, "big"),
+            base64.b64decode(signed["key"]),
+            last_resort["id"].to_bytes(4, "big"),
+            base64.b64decode(last_resort["key"]),
+            len(user_id).to_bytes(2, "big"),
+            user_id,
+        ]
+        return {"madeAt": made_at, "bundleSignature": self.sign(PREKEY_BUNDLE + b"".join(parts))}
+
+    def publish_dated(
+        self,
+        made_at: int,
+        one_time: Sequence[int] = (),
+        kem: Sequence[int] = (),
+        *,
+        number: int = 1,
+        last: int = 4_000,
+        **payload: Any,
+    ) -> Frame:
+        """PREKEY_PUBLISH with a date; the prekeys that last have these ids."""
+        signed, last_resort = self.signed_prekey_part(number), self.kem_part(last)
+        known = {
+            "signedPreKey": signed,
+            "lastResortKemPreKey": last_resort,
+            **self.dating(made_at, signed, last_resort),
+        }
+        return self.publish(one_time, kem, **{**known, **payload})
 
     def prekey_status(self, **envelope: Any) -> Frame:
         return self.frame("PREKEY_STATUS", **envelope)

@@ -323,10 +323,19 @@ class World:
         here = address or f"10.0.{self._addresses // 250}.{self._addresses % 250}"
         return Client(self, somebody, address=here, host=host)
 
-    def login(self, person: Person | str, *, ack: bool = True, address: str | None = None, host: str = HOST) -> Client:
+    def login(
+        self,
+        person: Person | str,
+        *,
+        ack: bool = True,
+        features: Sequence[str] = (),
+        address: str | None = None,
+        host: str = HOST,
+    ) -> Client:
         """Connect and log in; AUTH_SUCCESS is read, what follows it is not."""
         client = self.connect(person, address=address, host=host)
-        client.put(client.auth(["ack"] if ack else None))
+        words = [*(["ack"] if ack else []), *features]
+        client.put(client.auth(words or None))
         self.run()
         frames = client.take()
         assert frames, client.connection.closed

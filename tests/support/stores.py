@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.tables import Tables, Work
 from phantom_messenger.relay.commands import CommandFailed
-from phantom_messenger.relay.records import Item, ItemKind, NewItem, OneTimeKey, Publication, SignedKey
+from phantom_messenger.relay.records import Dating, Item, ItemKind, NewItem, OneTimeKey, Publication, SignedKey
 from support.people import base64_text, key_text
 
 NOW = 1_750_000_020_000
@@ -97,13 +97,24 @@ def acknowledge(store: SQLiteStore, name: str, sender: str = ALICE, user: str = 
     return bool(run(store, acknowledging(name, sender, user, now=now)))
 
 
-def publication(one_time: Sequence[int] = (), kem: Sequence[int] = (), *, last_resort: bool = False) -> Publication:
+def publication(
+    one_time: Sequence[int] = (),
+    kem: Sequence[int] = (),
+    *,
+    last_resort: bool = False,
+    made_at: int | None = None,
+    replace: bool = False,
+) -> Publication:
+    """One whose keys are named by their ids; with ``made_at`` it is dated, and has a last resort."""
+
     def signed(name: str, number: int) -> SignedKey:
         return SignedKey(number, key_text(f"{name} {number}"), base64_text(bytes(64)))
 
     return Publication(
         signed=signed("signed", 1),
-        last_resort_kem=signed("last resort", 900) if last_resort else None,
+        last_resort_kem=signed("last resort", 900) if last_resort or made_at is not None else None,
         one_time=[OneTimeKey(number, key_text(f"one-time {number}")) for number in one_time],
         one_time_kem=[signed("KEM", number) for number in kem],
+        replace=replace,
+        dating=None if made_at is None else Dating(made_at, base64_text(made_at.to_bytes(64))),
     )

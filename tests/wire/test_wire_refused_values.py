@@ -89,6 +89,8 @@ def test_surrogate_pair_in_metadata_becomes_its_character() -> None:
         ),
         (samples.PREKEY_PUBLISH, ("payload", "oneTimePreKeys", 0, "id"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.PREKEY_PUBLISH, ("payload", "replace"), [True, False], [0, 1, "true", [], None]),
+        (samples.PREKEY_PUBLISH, ("payload", "madeAt"), [0, 2**53 - 1], [-1, 2**53, "1", None]),
+        (samples.KEY_EXCHANGE_RESPONSE, ("payload", "lastResortKemPreKey", "id"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.KEY_EXCHANGE_RESPONSE, ("payload", "kemPreKeyId"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.MESSAGE, ("timestamp",), [0, 2**53 - 1], [-1, 2**53]),
     ],
@@ -122,6 +124,7 @@ KEM_KEY_BYTES: Final = (1184, 1184)
 SIGNATURE_BYTES: Final = (64, 64)
 USER_ID_BYTES: Final = (16, 64)
 LENGTHS: Final[dict[str, tuple[int, int]]] = {
+    "bundleSignature": SIGNATURE_BYTES,
     "challenge": KEY_BYTES,
     "encrypted": (1, 46_080),
     "ephemeralKey": KEY_BYTES,

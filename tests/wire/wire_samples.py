@@ -39,6 +39,7 @@ CIPHERTEXT: Final = base64_of(40, seed=7)
 _BUNDLE: Final = frames.OfferedBundle(one_time_pre_key=KEY, signature=PREKEY_SIGNATURE, signed_pre_key=KEY)
 _SIGNED_PREKEY: Final = frames.SignedPreKeyPart(id=1, key=KEY, signature=PREKEY_SIGNATURE)
 _KEM_PREKEY: Final = frames.KemPreKeyPart(id=2**32 - 1, key=KEM_KEY, signature=PREKEY_SIGNATURE)
+_LAST_RESORT: Final = frames.LastResortPart(id=2**32 - 1, key=KEM_KEY)
 
 MESSAGE: Final = frames.Message(
     id="m-1",
@@ -65,6 +66,9 @@ KEY_EXCHANGE_RESPONSE: Final = frames.KeyExchangeResponse(
         kem_pre_key=KEM_KEY,
         kem_pre_key_id=1,
         kem_pre_key_signature=PREKEY_SIGNATURE,
+        last_resort_kem_pre_key=_LAST_RESORT,
+        made_at=NOW,
+        bundle_signature=PREKEY_SIGNATURE,
         one_time_pre_key=KEY,
         one_time_pre_key_id=2,
         pre_key_signature=PREKEY_SIGNATURE,
@@ -91,6 +95,8 @@ PREKEY_PUBLISH: Final = frames.PreKeyPublish(
         challenge=KEY,
         kem_pre_keys=[_KEM_PREKEY],
         last_resort_kem_pre_key=_KEM_PREKEY,
+        made_at=NOW,
+        bundle_signature=PREKEY_SIGNATURE,
         one_time_pre_keys=[frames.OneTimePreKeyPart(id=4, key=KEY)],
         replace=True,
         signed_pre_key=_SIGNED_PREKEY,
@@ -189,6 +195,9 @@ ROUTED_KEY_EXCHANGE_RESPONSE: Final = frames.RoutedKeyExchangeResponse(
         kem_pre_key=KEM_KEY,
         kem_pre_key_id=1,
         kem_pre_key_signature=PREKEY_SIGNATURE,
+        last_resort_kem_pre_key=_LAST_RESORT,
+        made_at=NOW,
+        bundle_signature=PREKEY_SIGNATURE,
         one_time_pre_key=KEY,
         one_time_pre_key_id=2,
         pre_key_signature=PREKEY_SIGNATURE,
@@ -229,7 +238,9 @@ FULL_RELAY: Final[dict[str, frames.RelayFrame]] = {
         timestamp=NOW,
     ),
     "AUTH_SUCCESS": frames.AuthSuccess(
-        id="a-1", payload=frames.AuthSuccessPayload(server_time=NOW, session_id="session"), timestamp=NOW
+        id="a-1",
+        payload=frames.AuthSuccessPayload(features=["suite2"], server_time=NOW, session_id="session"),
+        timestamp=NOW,
     ),
     "AUTH_FAILURE": frames.AuthFailure(
         id="a-1",

@@ -44,6 +44,7 @@ TABLES: Final = (
     Table("blocks", ("blocker", "blocked")),
     Table("signed_prekeys", ("account", "kind", "id", "key", "signature")),
     Table("one_time_prekeys", ("entry", "account", "kind", "id", "key", "signature")),
+    Table("bundle_signatures", ("account", "made_at", "signature")),
     Table("prekey_ids", ("account", "kind", "highest")),
     Table("handouts", ("target", "requester", "at")),
     ITEMS,

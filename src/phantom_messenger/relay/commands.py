@@ -357,10 +357,18 @@ class ExchangeKeys(UserCommand[Exchanged | AppendRefusal], frozen=True, kw_only=
         return max(EXCHANGE_BYTES, len(self.item.head) + len(self.item.tail) + MESSAGE_OVERHEAD)
 
 
-class PublishPreKeys(UserCommand[PreKeyCounts | None], frozen=True, kw_only=True):
-    """Replace the signed prekeys, add the one-time ones; None and no change if they would be too many.
+class PublishRefusal(Enum):
+    """Why nothing was published; nothing has changed."""
+
+    FULL = "there would be too many one-time prekeys"
+    OUTDATED = "prekeys of a later date are stored, which it does not replace"
+
+
+class PublishPreKeys(UserCommand[PreKeyCounts | PublishRefusal], frozen=True, kw_only=True):
+    """Replace the signed prekeys, add the one-time ones.
 
     A one-time prekey whose id is not above all that were published before is left out: it may have been handed out.
+    Other signed prekeys without a date end that of those before them.
     """
 
     publication: Publication

@@ -78,6 +78,14 @@ class OneTimeKey:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Dating:
+    """When the keys that last were made known together, and the signature over them and that: base64 text."""
+
+    made_at: int
+    signature: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """What PREKEY_PUBLISH brings: signed keys replace, one-time keys are added.
@@ -90,6 +98,8 @@ class Publication:
     one_time: Sequence[OneTimeKey]
     one_time_kem: Sequence[SignedKey]
     replace: bool = False
+    dating: Dating | None = None
+    """Of ``signed`` and ``last_resort_kem``, which is there then."""
 
     @property
     def highest_id(self) -> int:
@@ -117,13 +127,18 @@ class PreKeyCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """One hand-out of a user's prekeys; ``left`` is what remains."""
+    """One hand-out of a user's prekeys; ``left`` is what remains.
+
+    ``dating`` is of ``signed`` and ``last_resort_kem``; there is either both or neither.
+    """
 
     identity_key: str
     signed: SignedKey
     one_time: OneTimeKey | None
     kem: SignedKey | None
     left: PreKeyCounts
+    dating: Dating | None = None
+    last_resort_kem: SignedKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class Session:
         "shown",
         "state",
         "strikes",
+        "takes_dates",
         "unconfirmed",
         "user_id",
     )
@@ -123,6 +124,8 @@ class Session:
         self.actor = Actor("", "")
         """On whose behalf commands are run."""
         self.acks = False
+        self.takes_dates = False
+        """Whether its client knows dated prekeys; others would not read a frame that has them."""
         self.reference: ReferenceMode | None = None
         """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE

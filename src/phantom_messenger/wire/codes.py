@@ -54,6 +54,7 @@ class Reason(StrEnum):
     FIELD = "field"
     BASE64 = "base64"
     CLOCK = "clock"
+    OUTDATED = "outdated"
     NOT_AUTHENTICATED = "not-authenticated"
     ALREADY_AUTHENTICATED = "already-authenticated"
     SIGNATURE = "signature"
@@ -87,6 +88,7 @@ MEANINGS: Final[dict[Reason, tuple[ErrorCode, str]]] = {
     Reason.FIELD: (ErrorCode.INVALID_MESSAGE, "A field is missing, unknown or of the wrong form."),
     Reason.BASE64: (ErrorCode.INVALID_MESSAGE, "A field is not canonical base64."),
     Reason.CLOCK: (ErrorCode.INVALID_MESSAGE, "The timestamp is more than 5 minutes from the relay's clock."),
+    Reason.OUTDATED: (ErrorCode.INVALID_MESSAGE, "Prekeys of a later date are stored."),
     Reason.NOT_AUTHENTICATED: (ErrorCode.UNAUTHORIZED, "Authenticate first."),
     Reason.ALREADY_AUTHENTICATED: (ErrorCode.UNAUTHORIZED, "This connection is authenticated already."),
     Reason.SIGNATURE: (ErrorCode.UNAUTHORIZED, "The signature does not verify."),

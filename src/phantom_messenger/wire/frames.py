@@ -61,6 +61,22 @@ class PresenceStatus(StrEnum):
     OFFLINE = "offline"
 
 
+class Feature(StrEnum):
+    """What a client can do, as it says in AUTH; a relay ignores the words that it does not know."""
+
+    ACK = "ack"
+    """It acknowledges by itself."""
+    ABSENT = "absent"
+    """Its session starts appearing offline."""
+    SUITE2 = "suite2"
+    """It knows prekeys that are signed as a whole and dated."""
+
+
+ANNOUNCED: Final = (Feature.SUITE2,)
+"""Features that a relay which knows them says so in AUTH_SUCCESS: only to a client that has them, and of which older
+clients know nothing."""
+
+
 class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """A JSON object inside a frame."""
 
@@ -154,6 +170,7 @@ class Auth(Frame, frozen=True, kw_only=True):
 class AuthSuccessPayload(_Part, frozen=True, kw_only=True):
     """See ``AuthSuccess``."""
 
+    features: list[str] | UnsetType = UNSET
     server_time: Integer
     session_id: str
 
@@ -239,13 +256,23 @@ class RoutedKeyExchangeInit(Frame, frozen=True, kw_only=True):
     type: Literal["KEY_EXCHANGE_INIT"] = "KEY_EXCHANGE_INIT"
 
 
+class LastResortPart(_Part, frozen=True, kw_only=True):
+    """The ML-KEM-768 prekey that serves when no one-time key is left; ``bundleSignature`` covers it."""
+
+    id: PreKeyId
+    key: KemKey
+
+
 class KeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
     """See ``KeyExchangeResponse``."""
 
+    bundle_signature: Signature | UnsetType = UNSET
     identity_key: Key32
     kem_pre_key: KemKey | UnsetType = UNSET
     kem_pre_key_id: PreKeyId | UnsetType = UNSET
     kem_pre_key_signature: Signature | UnsetType = UNSET
+    last_resort_kem_pre_key: LastResortPart | UnsetType = UNSET
+    made_at: Integer | UnsetType = UNSET
     one_time_pre_key: Key32 | UnsetType = UNSET
     one_time_pre_key_id: PreKeyId | UnsetType = UNSET
     pre_key_signature: Signature
@@ -263,10 +290,13 @@ class KeyExchangeResponse(_Signed[KeyExchangeResponsePayload], frozen=True, kw_o
 class RoutedKeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
     """``KeyExchangeResponsePayload`` with the sender added; from the store it has no ``targetId``."""
 
+    bundle_signature: Signature | UnsetType = UNSET
     identity_key: Key32
     kem_pre_key: KemKey | UnsetType = UNSET
     kem_pre_key_id: PreKeyId | UnsetType = UNSET
     kem_pre_key_signature: Signature | UnsetType = UNSET
+    last_resort_kem_pre_key: LastResortPart | UnsetType = UNSET
+    made_at: Integer | UnsetType = UNSET
     one_time_pre_key: Key32 | UnsetType = UNSET
     one_time_pre_key_id: PreKeyId | UnsetType = UNSET
     pre_key_signature: Signature
@@ -314,9 +344,11 @@ class PreKeyPublishPayload(_Part, frozen=True, kw_only=True):
     """See ``PreKeyPublish``; ``audience`` and ``challenge`` as in this connection's AUTH."""
 
     audience: Audience
+    bundle_signature: Signature | UnsetType = UNSET
     challenge: Key32
     kem_pre_keys: Annotated[list[KemPreKeyPart], Meta(max_length=limits.MAX_KEM_PREKEYS_PER_PUBLISH)]
     last_resort_kem_pre_key: KemPreKeyPart | UnsetType = UNSET
+    made_at: Integer | UnsetType = UNSET
     one_time_pre_keys: Annotated[list[OneTimePreKeyPart], Meta(max_length=limits.MAX_ONE_TIME_PREKEYS)]
     replace: bool | UnsetType = UNSET
     signed_pre_key: SignedPreKeyPart

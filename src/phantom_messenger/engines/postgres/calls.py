@@ -20,11 +20,13 @@ from phantom_messenger.relay.commands import (
     LoggedIn,
     LoginConflict,
     MessageName,
+    PublishRefusal,
     StoredReceipt,
 )
 from phantom_messenger.relay.receipts import receipt_item
 from phantom_messenger.relay.records import (
     Bundle,
+    Dating,
     Item,
     ItemKind,
     NewItem,
@@ -414,16 +416,23 @@ def _exchange_keys(command: commands.ExchangeKeys, setting: Setting) -> Call:
 
 
 def _bundle(row: Sequence[Any]) -> Bundle | None:
-    identity_key, signed_id, signed_key, signature, one_id, one_key, kem_id, kem_key, kem_signature, _, *counts = row
+    identity_key, signed_id, signed_key, signature, one_id, one_key, kem_id, kem_key, kem_signature, *more = row
+    made_at, bundle_signature, last_id, last_key, last_signature, _, *counts = more
     if identity_key is None:
         return None
+    is_dated = made_at is not None
     return Bundle(
         identity_key=identity_key,
         signed=SignedKey(signed_id, signed_key, signature),
         one_time=None if one_id is None else OneTimeKey(one_id, one_key),
         kem=None if kem_id is None else SignedKey(kem_id, kem_key, kem_signature),
         left=_counts(tuple(counts)),
+        dating=Dating(made_at, bundle_signature) if is_dated else None,
+        last_resort_kem=SignedKey(last_id, last_key, last_signature) if is_dated else None,
     )
+
+
+_PUBLISH_REFUSALS: Final = {0: PublishRefusal.FULL, 2: PublishRefusal.OUTDATED}
 
 
 def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
@@ -435,7 +444,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
     rows += [(_ML_KEM, key.id, key.key, key.signature) for key in wanted.one_time_kem]
     kinds, ids, keys, signatures = columns(rows, 4)
     publishing = Statement(
-        "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             *command.actor,
             Numbers(kinds),
@@ -446,6 +455,8 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
             wanted.highest_id,
             wanted.replace,
             MAX_ONE_TIME_PREKEYS,
+            None if wanted.dating is None else wanted.dating.made_at,
+            None if wanted.dating is None else wanted.dating.signature,
         ),
     )
     counting = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor,))
@@ -454,7 +465,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
         [(outcome,)] = rows[0]
         if outcome == _NO_ACCOUNT:
             return [ACCOUNT_GONE]
-        return [_counts(rows[1][0]) if outcome else None]
+        return [_PUBLISH_REFUSALS.get(outcome) or _counts(rows[1][0])]
 
     return Call([publishing, counting], results)
 

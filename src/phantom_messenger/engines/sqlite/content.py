@@ -38,6 +38,7 @@ _READ: Final = {
     "blocks": "SELECT blocker, blocked FROM blocks",
     "signed_prekeys": "SELECT account, kind, id, key, signature FROM signed_prekeys",
     "one_time_prekeys": "SELECT entry, account, kind, id, key, signature FROM one_time_prekeys",
+    "bundle_signatures": "SELECT account, made_at, signature FROM bundle_signatures",
     "prekey_ids": "SELECT account, kind, highest FROM prekey_ids",
     "handouts": "SELECT target, requester, at FROM handouts",
     NUMBERS.name: "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'accounts'),"
@@ -52,6 +53,7 @@ _WRITE: Final = {
     "signed_prekeys": "INSERT INTO signed_prekeys (account, kind, id, key, signature) VALUES (?, ?, ?, ?, ?)",
     "one_time_prekeys": "INSERT INTO one_time_prekeys (entry, account, kind, id, key, signature)"
     " VALUES (?, ?, ?, ?, ?, ?)",
+    "bundle_signatures": "INSERT INTO bundle_signatures (account, made_at, signature) VALUES (?, ?, ?)",
     "prekey_ids": "INSERT INTO prekey_ids (account, kind, highest) VALUES (?, ?, ?)",
     "handouts": "INSERT INTO handouts (target, requester, at) VALUES (?, ?, ?)",
     ITEMS.name: "INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, checksum)"

@@ -2,7 +2,7 @@
 
 from phantom_messenger.engines.sqlite.messages import add_item
 from phantom_messenger.engines.sqlite.tables import Tables
-from phantom_messenger.relay.commands import AppendRefusal, Exchanged, ExchangeKeys, PublishPreKeys
+from phantom_messenger.relay.commands import AppendRefusal, Exchanged, ExchangeKeys, PublishPreKeys, PublishRefusal
 from phantom_messenger.relay.records import PreKeyCounts
 
 
@@ -21,6 +21,6 @@ def exchange_keys(tables: Tables, command: ExchangeKeys) -> Exchanged | AppendRe
     return Exchanged(None if isinstance(added, AppendRefusal) else added, bundle, became_contacts)
 
 
-def publish_prekeys(tables: Tables, command: PublishPreKeys) -> PreKeyCounts | None:
+def publish_prekeys(tables: Tables, command: PublishPreKeys) -> PreKeyCounts | PublishRefusal:
     """See ``PublishPreKeys``."""
     return tables.prekeys.publish(command.actor.user_id, command.publication)

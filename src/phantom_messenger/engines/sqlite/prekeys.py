@@ -6,7 +6,8 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
-from phantom_messenger.relay.records import Bundle, OneTimeKey, PreKeyCounts, Publication, SignedKey
+from phantom_messenger.relay.commands import PublishRefusal
+from phantom_messenger.relay.records import Bundle, Dating, OneTimeKey, PreKeyCounts, Publication, SignedKey
 from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS, PREKEY_HOUR_PER_REQUESTER, PREKEY_HOUR_PER_TARGET
 
 X25519: Final = 1
@@ -35,19 +36,21 @@ class SQLitePreKeys:
         self._has_room = has_room
         self._directory = directory
 
-    def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | None:
-        """Replace the signed keys, add the one-time keys; None and no change if they would be too many.
+    def publish(self, user_id: str, publication: Publication) -> PreKeyCounts | PublishRefusal:
+        """Replace the signed keys, add the one-time keys; no change if that is refused.
 
         A one-time key whose id is not above all ids published before is left out: it may have
         been handed out already.
         """
         account = self._directory.account(user_id)
+        if self._is_outdated(account, publication):
+            return PublishRefusal.OUTDATED
         one_time = self._unseen(account, X25519, publication.one_time)
         kem = self._unseen(account, ML_KEM, publication.one_time_kem)
         before = self.counts(user_id)
         kept = (0, 0) if publication.replace else (before.one_time, before.one_time_kem)
         if max(kept[0] + len(one_time), kept[1] + len(kem)) > MAX_ONE_TIME_PREKEYS:
-            return None
+            return PublishRefusal.FULL
         if not self._has_room(publication.size):
             raise apsw.FullError("no room")
         if publication.replace:
@@ -55,6 +58,11 @@ class SQLitePreKeys:
         self._replace_signed(account, X25519, publication.signed)
         if publication.last_resort_kem is not None:
             self._replace_signed(account, ML_KEM, publication.last_resort_kem)
+        if publication.dating is not None:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO bundle_signatures (account, made_at, signature) VALUES (?, ?, ?)",
+                (account, publication.dating.made_at, publication.dating.signature),
+            )
         rows = [(account, X25519, key.id, key.key, "") for key in one_time]
         rows += [(account, ML_KEM, key.id, key.key, key.signature) for key in kem]
         self._connection.executemany(
@@ -97,6 +105,7 @@ class SQLitePreKeys:
         identity_key = self._directory.public_key(target)
         if signed is None or identity_key is None:
             return None
+        last_resort, dating = self._signed(account, ML_KEM), self._dating(account)
         x25519 = kem = None
         asking = self._directory.account(requester)
         if self._may_hand_out(account, asking, now):
@@ -110,8 +119,10 @@ class SQLitePreKeys:
             identity_key=identity_key,
             signed=signed,
             one_time=None if x25519 is None else OneTimeKey(x25519.id, x25519.key),
-            kem=kem or self._signed(account, ML_KEM),
+            kem=kem or last_resort,
             left=self.counts(target),
+            dating=dating,
+            last_resort_kem=None if dating is None else last_resort,
         )
 
     def forget_handouts(self, now: int) -> None:
@@ -129,7 +140,24 @@ class SQLitePreKeys:
                 unseen.setdefault(key.id, key)
         return list(unseen.values())
 
+    def _is_outdated(self, account: int | None, publication: Publication) -> bool:
+        """Whether prekeys of a later date are stored, and are to stay."""
+        stored = self._dating(account)
+        if publication.dating is None or publication.replace or stored is None:
+            return False
+        return publication.dating.made_at < stored.made_at
+
+    def _dating(self, account: int | None) -> Dating | None:
+        row: Any = self._connection.execute(
+            "SELECT made_at, signature FROM bundle_signatures WHERE account = ?", (account,)
+        ).fetchone()
+        return None if row is None else Dating(*row)
+
     def _replace_signed(self, account: int | None, kind: int, key: SignedKey) -> None:
+        """Put a key in its place; the signature over those that were there does not fit another one."""
+        stored = self._signed(account, kind)
+        if stored is not None and (stored.id, stored.key) != (key.id, key.key):
+            self._connection.execute("DELETE FROM bundle_signatures WHERE account = ?", (account,))
         self._connection.execute(
             "INSERT OR REPLACE INTO signed_prekeys (account, kind, id, key, signature) VALUES (?, ?, ?, ?, ?)",
             (account, kind, key.id, key.key, key.signature),

@@ -2,11 +2,11 @@
 
 import base64
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET
 
-from phantom_messenger.relay import public_keys
+from phantom_messenger.relay import dated_prekeys, public_keys
 from phantom_messenger.relay.commands import (
     AnyCommand,
     AppendRefusal,
@@ -15,6 +15,7 @@ from phantom_messenger.relay.commands import (
     Exchanged,
     ExchangeKeys,
     PublishPreKeys,
+    PublishRefusal,
 )
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers.login import check_binding
@@ -30,6 +31,7 @@ from phantom_messenger.relay.records import (
     Publication,
     SignedKey,
 )
+from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import Reason, RequestError
 
@@ -50,7 +52,8 @@ def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExch
     exchanged = yield from _exchange(core, admitted, target, item, signature, wants_bundle=True)
     bundle = exchanged.bundle
     if bundle is not None:
-        core.replies.send(session, _response_from(bundle, target, frame.id, core.clock.wall_ms()))
+        response = _response_from(bundle, target, frame.id, core.clock.wall_ms(), with_date=session.takes_dates)
+        core.replies.send(session, response)
     if exchanged.item is not None:
         core.mailboxes.deliver(target, exchanged.item)
     if bundle is not None and is_low(bundle.left):
@@ -80,6 +83,7 @@ def key_exchange_response(core: Core, admitted: AdmittedFrame, frame: frames.Key
         if payload.kem_pre_key_signature is UNSET:
             raise RequestError(Reason.FIELD, field="payload.kemPreKeySignature")
         _check_kem_keys(core, session.public_key, [(payload.kem_pre_key, payload.kem_pre_key_signature)])
+    dated_prekeys.check_response(core, session, payload)
     item = _exchange_item(admitted, frame, "response")
     target = payload.target_id if session.reference is None else session.reference.answers(payload.target_id)
     if target is None:
@@ -95,12 +99,18 @@ def prekey_publish(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyPubl
     """PREKEY_PUBLISH: checked, stored, answered with PREKEY_STATUS."""
     session, payload = admitted.session, frame.payload
     check_binding(core, session, payload.challenge, payload.audience)
-    publication = _checked_publication(core, session.public_key, payload)
+    publication = _checked_publication(core, session, payload)
     core.admission.spend(admitted, publication.size)
-    counts: PreKeyCounts | None = yield PublishPreKeys(actor=session.actor, publication=publication)
-    if counts is None:
-        raise RequestError(Reason.PREKEY_FULL)
+    counts: PreKeyCounts | PublishRefusal = yield PublishPreKeys(actor=session.actor, publication=publication)
+    if isinstance(counts, PublishRefusal):
+        raise RequestError(_PUBLISH_REASONS[counts])
     core.replies.send(session, status_of(counts, frame.id, core.clock.wall_ms()))
+
+
+_PUBLISH_REASONS: Final = {
+    PublishRefusal.FULL: Reason.PREKEY_FULL,
+    PublishRefusal.OUTDATED: Reason.OUTDATED,
+}
 
 
 def prekey_status(core: Core, admitted: AdmittedFrame, frame: frames.PreKeyStatusQuery) -> Steps:
@@ -168,8 +178,8 @@ def _first_seen(core: Core, admitted: AdmittedFrame) -> str | None:
     return signature
 
 
-def _checked_publication(core: Core, identity: bytes, payload: frames.PreKeyPublishPayload) -> Publication:
-    signed = payload.signed_pre_key
+def _checked_publication(core: Core, session: Session, payload: frames.PreKeyPublishPayload) -> Publication:
+    identity, signed = session.public_key, payload.signed_pre_key
     _check_signed_key(core, identity, signed.key, signed.signature)
     for index, one_time in enumerate(payload.one_time_pre_keys):
         _check_dh_key(one_time.key, f"payload.oneTimePreKeys[{index}].key")
@@ -186,6 +196,7 @@ def _checked_publication(core: Core, identity: bytes, payload: frames.PreKeyPubl
         one_time=[OneTimeKey(part.id, part.key) for part in payload.one_time_pre_keys],
         one_time_kem=[SignedKey(part.id, part.key, part.signature) for part in payload.kem_pre_keys],
         replace=payload.replace is True,
+        dating=dated_prekeys.of_publication(core, session, payload),
     )
 
 
@@ -213,20 +224,21 @@ def _check_signatures(
         raise RequestError(Reason.PREKEY_SIGNATURE)
 
 
-def _response_from(bundle: Bundle, target: str, request: Any, now: int) -> frames.RoutedKeyExchangeResponse:
-    return frames.RoutedKeyExchangeResponse(
-        id=request,
-        payload=frames.RoutedKeyExchangeResponsePayload(
-            sender_id=target,
-            identity_key=bundle.identity_key,
-            signed_pre_key=bundle.signed.key,
-            signed_pre_key_id=bundle.signed.id,
-            pre_key_signature=bundle.signed.signature,
-            one_time_pre_key=UNSET if bundle.one_time is None else bundle.one_time.key,
-            one_time_pre_key_id=UNSET if bundle.one_time is None else bundle.one_time.id,
-            kem_pre_key=UNSET if bundle.kem is None else bundle.kem.key,
-            kem_pre_key_id=UNSET if bundle.kem is None else bundle.kem.id,
-            kem_pre_key_signature=UNSET if bundle.kem is None else bundle.kem.signature,
-        ),
-        timestamp=now,
+def _response_from(
+    bundle: Bundle, target: str, request: Any, now: int, *, with_date: bool
+) -> frames.RoutedKeyExchangeResponse:
+    payload = frames.RoutedKeyExchangeResponsePayload(
+        sender_id=target,
+        identity_key=bundle.identity_key,
+        signed_pre_key=bundle.signed.key,
+        signed_pre_key_id=bundle.signed.id,
+        pre_key_signature=bundle.signed.signature,
+        one_time_pre_key=UNSET if bundle.one_time is None else bundle.one_time.key,
+        one_time_pre_key_id=UNSET if bundle.one_time is None else bundle.one_time.id,
+        kem_pre_key=UNSET if bundle.kem is None else bundle.kem.key,
+        kem_pre_key_id=UNSET if bundle.kem is None else bundle.kem.id,
+        kem_pre_key_signature=UNSET if bundle.kem is None else bundle.kem.signature,
     )
+    if with_date:
+        payload = dated_prekeys.with_date(payload, bundle)
+    return frames.RoutedKeyExchangeResponse(id=request, payload=payload, timestamp=now)

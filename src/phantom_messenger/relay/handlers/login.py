@@ -20,6 +20,7 @@ from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session, Strikes
 from phantom_messenger.wire import frames, signing
 from phantom_messenger.wire.codes import CloseCode, ErrorCode, Reason, RequestError
+from phantom_messenger.wire.frames import ANNOUNCED, Feature
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, RateClass
 
 LOGIN_AGAIN_MS: Final = 1_000
@@ -117,7 +118,7 @@ def _check_key(public_key: bytes) -> None:
 
 
 def _log_in(core: Core, session: Session, frame: frames.Auth, certified_id: str, *, may_create: bool) -> LogIn:
-    looks_absent = "absent" in (frame.payload.features or ())
+    looks_absent = Feature.ABSENT in _features(frame)
     return LogIn(
         user_id=frame.payload.user_id,
         public_key=frame.payload.public_key,
@@ -156,13 +157,18 @@ def _become_user(session: Session, frame: frames.Auth) -> None:
     session.user_id = payload.user_id
     session.public_key = base64.b64decode(payload.public_key)
     session.actor = Actor(payload.user_id, payload.public_key, is_unsigned=session.reference is not None)
-    features = [] if payload.features is UNSET else payload.features
-    session.acks = "ack" in features
-    if "absent" in features:
+    features = _features(frame)
+    session.acks = Feature.ACK in features
+    session.takes_dates = Feature.SUITE2 in features
+    if Feature.ABSENT in features:
         session.presence = frames.PresenceStatus.OFFLINE
     if session.reference is not None:
         session.reference.has_proper_id = has_proper_form(payload.user_id)
         session.strikes = Strikes(malformed=Window(MAX_MALFORMED - 1))
+
+
+def _features(frame: frames.Auth) -> list[str]:
+    return [] if frame.payload.features is UNSET else frame.payload.features
 
 
 def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> None:
@@ -180,11 +186,12 @@ def _open(core: Core, session: Session, frame: frames.Auth, login: LoggedIn) -> 
         core.replies.close(replaced, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
     core.others.tell(Login(session.user_id, session.connected_at, not session.looks_absent))
     now = core.clock.wall_ms()
+    announced: list[str] = [word for word in ANNOUNCED if word in _features(frame)]
     core.replies.send(
         session,
         frames.AuthSuccess(
             id=frame.id,
-            payload=frames.AuthSuccessPayload(session_id=core.token(16), server_time=now),
+            payload=frames.AuthSuccessPayload(features=announced or UNSET, session_id=core.token(16), server_time=now),
             timestamp=now,
         ),
     )

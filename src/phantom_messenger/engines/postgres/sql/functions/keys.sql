@@ -19,10 +19,10 @@ RETURNS SETOF prekey_counts LANGUAGE sql STABLE AS $$
 $$;
 
 -- Replace the signed keys, add the one-time ones that are above all that were published before: the others may have
--- been handed out. Outcomes: -1 the actor is gone, 0 they would be too many, 1 done.
+-- been handed out. Outcomes: -1 the actor is gone, 0 they would be too many, 1 done, 2 prekeys of a later date are stored.
 CREATE FUNCTION publish_prekeys(
     user_id text, user_key text, is_unsigned boolean, kinds bigint[], ids bigint[], keys text[], signatures text[],
-    signed_count integer, highest_id bigint, may_replace boolean, most integer
+    signed_count integer, highest_id bigint, may_replace boolean, most integer, made_at bigint, bundle_signature text
 ) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     owner bigint := current_account(user_id, user_key, is_unsigned);
@@ -30,6 +30,10 @@ DECLARE
 BEGIN
     IF owner IS NULL THEN
         RETURN -1;
+    END IF;
+    IF NOT may_replace AND EXISTS (SELECT FROM bundle_signatures AS b
+        WHERE b.account = owner AND b.made_at > publish_prekeys.made_at) THEN
+        RETURN 2;
     END IF;
     unseen := ARRAY(SELECT min(k.number)
         FROM unnest(kinds, ids) WITH ORDINALITY AS k (kind, id, number)
@@ -48,6 +52,12 @@ BEGIN
     INSERT INTO signed_prekeys AS s (account, kind, id, key, signature)
         SELECT owner, kinds[n], ids[n], keys[n], signatures[n] FROM generate_series(1, signed_count) AS n
         ON CONFLICT (account, kind) DO UPDATE SET id = excluded.id, key = excluded.key, signature = excluded.signature;
+    -- A trigger has removed the signature over keys that were other ones.
+    IF bundle_signature IS NOT NULL THEN
+        INSERT INTO bundle_signatures (account, made_at, signature)
+            VALUES (owner, publish_prekeys.made_at, bundle_signature)
+            ON CONFLICT (account) DO UPDATE SET made_at = excluded.made_at, signature = excluded.signature;
+    END IF;
     INSERT INTO one_time_prekeys (account, kind, id, key, signature)
         SELECT owner, kinds[u], ids[u], keys[u], signatures[u] FROM unnest(unseen) AS u ORDER BY u;
     INSERT INTO prekey_ids AS p (account, kind, highest)
@@ -66,19 +76,24 @@ LANGUAGE sql AS $$
 $$;
 
 CREATE TYPE bundle AS (identity_key text, signed_id bigint, signed_key text, signed_signature text,
-    one_time_id bigint, one_time_key text, kem_id bigint, kem_key text, kem_signature text, counts prekey_counts);
+    one_time_id bigint, one_time_key text, kem_id bigint, kem_key text, kem_signature text, made_at bigint, bundle_signature text,
+    last_id bigint, last_key text, last_signature text, counts prekey_counts);
 
 -- A bundle of an account whose mailbox is locked; none if it has published nothing. Beyond the hourly limits there
--- is no one-time key in it.
+-- is no one-time key in it. What is signed together is read together.
 CREATE FUNCTION hand_out(target bigint, to_ bigint, now bigint, most_of_target integer, most_of_requester integer)
 RETURNS bundle LANGUAGE plpgsql AS $$
 DECLARE
     handed bundle;
     taken record;
 BEGIN
-    SELECT a.public_key, s.id, s.key, s.signature
-        INTO handed.identity_key, handed.signed_id, handed.signed_key, handed.signed_signature
-        FROM signed_prekeys AS s JOIN accounts AS a USING (account) WHERE s.account = target AND s.kind = 1;
+    SELECT a.public_key, s.id, s.key, s.signature, b.made_at, b.signature, l.id, l.key, l.signature
+        INTO handed.identity_key, handed.signed_id, handed.signed_key, handed.signed_signature,
+            handed.made_at, handed.bundle_signature, handed.last_id, handed.last_key, handed.last_signature
+        FROM signed_prekeys AS s JOIN accounts AS a USING (account)
+        LEFT JOIN bundle_signatures AS b USING (account)
+        LEFT JOIN signed_prekeys AS l ON l.account = s.account AND l.kind = 2
+        WHERE s.account = target AND s.kind = 1;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -94,8 +109,9 @@ BEGIN
         END IF;
     END IF;
     IF handed.kem_id IS NULL THEN
-        SELECT s.id, s.key, s.signature INTO handed.kem_id, handed.kem_key, handed.kem_signature
-            FROM signed_prekeys AS s WHERE s.account = target AND s.kind = 2;
+        handed.kem_id := handed.last_id;
+        handed.kem_key := handed.last_key;
+        handed.kem_signature := handed.last_signature;
     END IF;
     handed.counts := count_prekeys(target);
     RETURN handed;
