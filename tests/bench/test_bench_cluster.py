@@ -12,7 +12,7 @@ from cluster.programs import ClusterError
 
 from support.amounts import LONG
 from support.cluster_process import ROOT, ClusterProcess, left, missing, open_folder, owner, relays, remove
-from support.sdk_clients import first, opened, run
+from support.sdk_clients import first, friends, run
 from support.waiting import eventually
 
 PORTS = 15
@@ -182,9 +182,7 @@ def test_users_of_two_relays_of_a_cluster_meet(start: Start, folder: Path, tmp_p
     assert len(urls) == 3
 
     async def meet() -> None:
-        async with opened(tmp_path, "alice", urls[0]) as alice, opened(tmp_path, "bob", urls[1]) as bob:
-            alice.contacts.add("bob", bob.user_id)
-            bob.contacts.add("alice", alice.user_id)
+        async with friends(tmp_path, urls[0], urls[1]) as (alice, bob):
             await alice.send("bob", "hello")
             assert (await first(bob)).text == "hello"
 

@@ -114,7 +114,9 @@ class ClusterProcess:
 
 def relays(cluster: ClusterProcess) -> list[int]:
     """The relays among its processes."""
-    return [pid for pid in cluster.processes() if b"phantom_messenger" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [
+        pid for pid in cluster.processes() if b"phantom_messenger\0serve" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 def left(pids: list[int], seconds: float = PATIENCE) -> list[int]:

@@ -31,9 +31,11 @@ def opened(home: Path, name: str, relay: RelayProcess | str | None = None, **opt
 
 
 @contextlib.asynccontextmanager
-async def friends(home: Path, relay: RelayProcess | str) -> AsyncIterator[tuple[Client, Client]]:
-    """Alice and Bob, online, who have each other as contacts."""
-    async with opened(home, "alice", relay) as alice, opened(home, "bob", relay) as bob:
+async def friends(
+    home: Path, relay: RelayProcess | str, bobs: RelayProcess | str | None = None
+) -> AsyncIterator[tuple[Client, Client]]:
+    """Alice and Bob, online, who have each other as contacts; Bob at a relay of his own, if there is one."""
+    async with opened(home, "alice", relay) as alice, opened(home, "bob", bobs or relay) as bob:
         await alice.wait_published(PATIENCE)
         await bob.wait_published(PATIENCE)
         alice.contacts.add("bob", bob.user_id)
