@@ -101,6 +101,7 @@ DECLARE
     news integer[];
     stored bigint[];
     expiry bigint[];
+    are_wanted boolean[] := array_fill(false, ARRAY[greatest(cardinality(names), 1)]);
     seqs bigint[] := array_fill(NULL::bigint, ARRAY[greatest(cardinality(names), 1)]);
     n integer;
 BEGIN
@@ -133,9 +134,11 @@ BEGIN
     IF news IS NULL THEN
         RETURN;
     END IF;
-    FOR n, receipt_seq IN SELECT * FROM leave_receipts(
-        ARRAY(SELECT u FROM unnest(news) AS u WHERE notify[u] ORDER BY u), accounts_of, owners, commands, senders,
-        names, are_delivered, heads, tails, nows, bounds)
+    FOREACH n IN ARRAY news LOOP
+        are_wanted[n] := notify[n];
+    END LOOP;
+    FOR n, receipt_seq IN SELECT * FROM leave_receipts(are_wanted, accounts_of, owners, commands, senders, names,
+        are_delivered, heads, tails, nows, bounds)
     LOOP
         seqs[n] := receipt_seq;
     END LOOP;
@@ -146,7 +149,7 @@ END $$;
 -- Receipts for those of the senders who may learn the status of their messages: the number and the seq of each. As
 -- in accept_messages, those in whose way nothing stands are stored by one statement.
 CREATE FUNCTION leave_receipts(
-    wanted integer[], accounts_of bigint[], owners text[], commands bigint[], senders text[], names text[],
+    are_wanted boolean[], accounts_of bigint[], owners text[], commands bigint[], senders text[], names text[],
     are_delivered boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[]
 ) RETURNS TABLE (n integer, seq bigint) LANGUAGE plpgsql AS $$
 BEGIN
@@ -156,11 +159,11 @@ BEGIN
                 m.bytes_at_most, g.name, g.head, g.tail, g.now, length(g.head) + length(g.tail) + 256 AS size,
                 row_number() OVER (PARTITION BY s.account, owners[g.command], g.name ORDER BY g.n) AS copy,
                 row_number() OVER (PARTITION BY s.account, owners[g.command] ORDER BY g.n) AS rank_of_pair
-            FROM unnest(commands, senders, names, heads, tails, nows)
-                WITH ORDINALITY AS g (command, sender, name, head, tail, now, n)
+            FROM unnest(commands, senders, names, heads, tails, nows, are_wanted)
+                WITH ORDINALITY AS g (command, sender, name, head, tail, now, is_wanted, n)
             JOIN accounts AS s ON s.user_id = g.sender
             JOIN mailboxes AS m ON m.account = s.account
-            WHERE g.n = ANY (wanted)
+            WHERE g.is_wanted
                 AND EXISTS (SELECT FROM written AS w WHERE w.sender = accounts_of[g.command] AND w.recipient = s.account)
                 AND EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = accounts_of[g.command])
         ), counted_once AS (
