@@ -160,6 +160,7 @@ def _assembler_seeds() -> list[bytes]:
         frame(TEXT, b"x" * 300) + frame(TEXT, b"\xff") + frame(TEXT, b"y"),
         frame(TEXT, b"x", rsv=4),
         frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"),
+        frame(TEXT, b"x", fin=False) + close_frame(1001, "leaving"),
         frame(3, b"") + close_frame(1005),
         bytes((0x81, 0xFF)) + (2**62).to_bytes(8) + bytes(4),
     ]

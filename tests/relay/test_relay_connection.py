@@ -160,7 +160,6 @@ def test_response_does_not_wait_for_a_greeting() -> None:
         ([frame(TEXT, b"x", masked=False)], 1002, "broken frame"),
         ([frame(CONTINUATION, b"x")], 1002, "fragments out of order"),
         ([frame(TEXT, b"x", fin=False), frame(TEXT, b"x")], 1002, "fragments out of order"),
-        ([frame(TEXT, b"x", fin=False), close_frame(1000)], 1002, "incomplete fragmented message"),
         ([frame(CLOSE, b"\x03")], 1002, "close frame too short"),
         ([close_frame(999)], 1002, "invalid status code"),
         ([frame(CLOSE, b"\x03\xe8\xff")], 1007, "invalid start byte at position 0"),
@@ -188,6 +187,16 @@ def test_whoever_breaks_the_rules_is_told_and_read_no_more(
         assert client.wire.take() == b""
         assert client.held == 0
         assert client.wire.ended == "", "its reading end decides"
+
+    in_loop(act)
+
+
+@pytest.mark.parametrize("at_once", PIECES)
+def test_close_in_the_middle_of_a_message_is_answered_and_the_message_dropped(at_once: int) -> None:
+    def act(client: Client) -> None:
+        assert client.send(frame(TEXT, b"x", fin=False), close_frame(1001, "leaving"), at_once=at_once) == []
+        assert client.closed_with() == (1001, "leaving")
+        assert client.held == 0
 
     in_loop(act)
 

@@ -316,9 +316,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             except UnicodeDecodeError as error:
                 self._fail(CloseCode.INVALID_TEXT, f"{error.reason} at position {error.start}")
             else:
-                if self._fragments:
-                    raise BrokenFrame("incomplete fragmented message")
-                self._write_frame(Opcode.CLOSE, payload)  # RFC 6455 section 5.5.1: echoed
+                # RFC 6455: echoed (section 5.5.1), also in the middle of a fragmented message (section 5.4).
+                self._write_frame(Opcode.CLOSE, payload)
                 self._finish(by_handshake=True)
 
     def _handle_data(self, header: Header, payload: bytes) -> None:
