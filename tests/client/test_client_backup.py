@@ -211,6 +211,7 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
         "all-indexed",
         "indexed",
         "old-keys",
+        "newer",
     }
     kept = {name.replace("_", "-").removesuffix("-id") for name in Content.__struct_fields__}
     names = {"contacts": "contact", "receipts": "receipt", "requests": "request", "blocks": "block"}

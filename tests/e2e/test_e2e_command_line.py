@@ -94,7 +94,7 @@ def test_text_from_standard_input_arrives_as_it_was(friends: Path) -> None:
     assert row["text"] == text
     assert row["name"] == "alice"
     assert row.keys() == {
-        "type", "id", "sender", "name", "text", "sentAt", "receivedAt", "burnAfterRead", "expiresAt",
+        "type", "id", "sender", "name", "text", "newer", "sentAt", "receivedAt", "burnAfterRead", "expiresAt",
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
+from phantom_messenger.cli.listen import NEWER
 from phantom_messenger.cli.times import Since, moment
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.status import Contact, DeliveryState
@@ -61,7 +62,13 @@ def history_line(entry: HistoryEntry, contact: Contact) -> str:
 
 
 def _gone(why: str) -> str:
-    return "[burns once you have read it, with 'phantom listen']" if why == "sealed" else f"[{why}]"
+    match why:
+        case "sealed":
+            return "[burns once you have read it, with 'phantom listen']"
+        case "newer":
+            return NEWER
+        case _:
+            return f"[{why}]"
 
 
 def history_row(entry: HistoryEntry, contact: Contact) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -34,6 +34,9 @@ from phantom_messenger.client.status import (
     RequestEvent,
     WarningEvent,
 )
+
+NEWER: Final = "[sent with a newer version of Phantom; update this program to read it]"
+"""What is shown of a message that this version does not know."""
 
 
 @click.command(short_help="Print messages as they arrive.")
@@ -109,9 +112,9 @@ def request_line(event: RequestEvent, flag: str) -> str:
 
 def message_line(message: Message, *, burns: str = "burned") -> str:
     """A received message as a user sees it; ``burns``: how one that burns is marked."""
-    mark = f" ({burns})" if message.burn_after_read else ""
+    mark = f" ({'burns' if message.is_newer else burns})" if message.burn_after_read else ""
     # Further lines are indented, so that none can look like a line of somebody else.
-    text = printable(message.text).replace("\n", "\n        ")
+    text = NEWER if message.is_newer else printable(message.text).replace("\n", "\n        ")
     return f"{moment(message.sent_at)} {one_line(message.contact.label)}{mark}: {text}"
 
 
@@ -123,6 +126,7 @@ def message_row(message: Message) -> dict[str, Any]:
         "sender": message.sender,
         "name": message.contact.name,
         "text": message.text,
+        "newer": message.is_newer,
         "sentAt": message.sent_at,
         "receivedAt": message.received_at,
         "burnAfterRead": message.burn_after_read,

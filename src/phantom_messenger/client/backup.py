@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from phantom_messenger.client import passphrase as passphrases
 from phantom_messenger.client import records, vault
@@ -27,6 +28,7 @@ from phantom_messenger.client.records import (
     IdentityRecord,
     InboxRecord,
     IntValue,
+    NewerRecord,
     OutboxRecord,
     ReceiptRecord,
     ReceivedRecord,
@@ -211,7 +213,7 @@ def _gather(opened: Vault) -> Content:
         raise BackupError("the profile has no identity yet; create it with 'phantom init'")
     last = opened.find(records.LAST_PREKEY_ID, "", IntValue)
     received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
-    there = {(text.sender, text.message_id) for text in received if text.text is not None}
+    there = {(text.sender, text.message_id) for text in received if text.is_there}
     return Content(
         identity=identity,
         last_prekey_id=0 if last is None else last.value,
@@ -238,8 +240,9 @@ T = TypeVar("T", SentRecord, ReceivedRecord)
 def _kept(text: T) -> T:
     """The record of a message; without its text if that is to go."""
     is_short_lived = text.burn or text.expires_at is not None
-    if isinstance(text, SentRecord):
-        is_short_lived = is_short_lived or text.expires_in is not None
+    if isinstance(text, ReceivedRecord):
+        return text.erased() if is_short_lived else text
+    is_short_lived = is_short_lived or text.expires_in is not None
     return msgspec.structs.replace(text, text=None) if is_short_lived else text
 
 
@@ -264,6 +267,8 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         name = records.key(received.sender, received.message_id)
         tx.put(records.RECEIVED, name, received)
         tx.put(records.SEEN, name, Seen(received.received_at))
+        if received.newer is not UNSET:
+            tx.put(records.NEWER, name, NewerRecord(message_id=received.message_id, sender=received.sender))
     for entry in content.outbox:
         tx.put(records.OUTBOX, entry.message_id, entry)
     for unanswered in content.unanswered:
@@ -385,8 +390,8 @@ def _is_there(path: Path) -> BackupError:
 
 
 def _summary(content: Content) -> BackupSummary:
-    texts = [sent.text for sent in content.sent] + [received.text for received in content.received]
+    sent = [one for one in content.sent if one.text is not None]
+    received = [one for one in content.received if one.is_there]
     return BackupSummary(
-        contacts=len([contact for contact in content.contacts if contact.name]),
-        messages=len([text for text in texts if text is not None]),
+        contacts=len([contact for contact in content.contacts if contact.name]), messages=len(sent) + len(received)
     )

@@ -68,7 +68,7 @@ def encode(said: Text | Receipt, ends: Ends) -> bytes:
         sender=ends.sender,
         sender_key=ends.sender_key,
     )
-    fields = msgspec.convert(said, KINDS[common.kind], from_attributes=True)
+    fields = msgspec.convert(said, TextFields if isinstance(said, Text) else ReceiptFields, from_attributes=True)
     return msgspec.msgpack.encode({**msgspec.to_builtins(common, builtin_types=_BYTES), **msgspec.to_builtins(fields)})
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import UNSET
+
 from phantom_messenger.client.errors import DeliveryFailed, PhantomError
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, DeliveryState
@@ -89,6 +91,8 @@ class Message:
     ``id`` and ``sender`` identify it; ``sender`` is a user id, ``contact`` what is known about it. ``text``: its text.
     ``sent_at``: when it was written, as the sender says; ``received_at``: when this device got it; ``expires_at``: when
     it will be deleted, or None; all in milliseconds since 1970. ``burn_after_read``: ``mark_read`` erases it.
+    ``is_newer``: a newer version of this program has sent it, and this one cannot show it: ``text`` is ''. It is kept,
+    not read: ``mark_read`` only marks it as handled, and a version that knows it will hand it out again.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Message:
         self.sender = record.sender
         self.contact = contact
         self.text = record.text or ""
+        self.is_newer = record.newer is not UNSET
         self.sent_at = record.sent_at
         self.received_at = record.received_at
         self.burn_after_read = record.burn

@@ -25,7 +25,8 @@ class HistoryEntry:
     """A past message, or what is left of one.
 
     ``peer``: the other side's user id. ``is_own``: it was sent from here. ``text``: None if there is nothing to show;
-    ``gone`` then says why: 'burned', 'expired', or 'sealed' for one that will burn once it has been marked as read.
+    ``gone`` then says why: 'burned', 'expired', 'sealed' for one that will burn once it has been marked as read, or
+    'newer' for one that a newer version of this program has sent and this one cannot show.
     ``sent_at``: when it was written, as the sender says; ``kept_at``: when this device got it; both in milliseconds
     since 1970. ``state``: how far your own message has come; None for received ones. ``is_waiting``: a received
     message that ``messages`` has not handed out and seen handled yet.
@@ -130,10 +131,14 @@ class History:
     def _of_received(self, record: ReceivedRecord, now: Moment) -> HistoryEntry:
         name = records.key(record.sender, record.message_id)
         is_over = record.expires_at is not None and record.expires_at <= now.persistent
-        if record.text is None:
+        if not record.is_there:
             gone = "burned" if record.burn and record.read else "expired"
+        elif is_over:
+            gone = "expired"
+        elif record.text is None:
+            gone = "newer"
         else:
-            gone = "expired" if is_over else "sealed" if record.burn else ""
+            gone = "sealed" if record.burn else ""
         return HistoryEntry(
             message_id=record.message_id,
             peer=record.sender,

@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
-from phantom_messenger.client import content, records
+from phantom_messenger.client import content2, records
 from phantom_messenger.client.acks import Acks
+from phantom_messenger.client.content import Newer, Receipt, Text
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.receipts import Receipts
-from phantom_messenger.client.records import InboxRecord, ReceivedRecord, Seen
+from phantom_messenger.client.records import InboxRecord, NewerRecord, ReceivedRecord, Seen
 from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.vault import Transaction, Vault
+from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire import codec, frames
 
 KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
@@ -82,30 +85,33 @@ class Inbox:
         sender, message_id = frame.payload.sender_id, frame.payload.message_id
         name = records.key(sender, message_id)
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
-        if isinstance(opened.content, content.Text):
+        if isinstance(opened.content, Receipt):
+            tx.put(records.SEEN, name, Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
+        else:
             self._put(tx, frame, opened.content, now if came is None else came, wall)
             self._hand_out(tx, sender, message_id)
             tx.put(records.SEEN, name, Seen(now))
             self._receipts.put(tx, sender, message_id, "delivered", now)
-        else:
-            tx.put(records.SEEN, name, Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
         self._recovery.readable(tx, sender, message_id)
         return opened
 
-    def _put(self, tx: Transaction, frame: frames.RoutedMessage, text: content.Text, now: int, wall: int) -> None:
+    def _put(self, tx: Transaction, frame: frames.RoutedMessage, said: Text | Newer, now: int, wall: int) -> None:
         payload, options = frame.payload, frame.payload.options
         name = records.key(payload.sender_id, payload.message_id)
         expires_at = None if options.expires_in is None else now + options.expires_in
         received = ReceivedRecord(
             message_id=payload.message_id,
             sender=payload.sender_id,
-            text=text.body,
-            sent_at=text.sent_at,
+            text=said.body if isinstance(said, Text) else None,
+            sent_at=said.sent_at,
             received_at=wall,
             burn=options.burn_after_read,
             expires_at=expires_at,
+            newer=said.whole if isinstance(said, Newer) else UNSET,
         )
         tx.put(records.RECEIVED, name, received, due=expires_at)
+        if isinstance(said, Newer):
+            tx.put(records.NEWER, name, NewerRecord(message_id=payload.message_id, sender=payload.sender_id))
 
     def _hand_out(self, tx: Transaction, sender: str, message_id: str) -> None:
         record = InboxRecord(message_id=message_id, sender=sender)
@@ -118,14 +124,14 @@ class Inbox:
             CryptoError: it cannot be read.
         """
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
-        if isinstance(opened.content, content.Text):
+        if not isinstance(opened.content, Receipt):
             self._put(tx, frame, opened.content, came, wall)
         tx.put(records.SEEN, records.key(frame.payload.sender_id, frame.payload.message_id), Seen(now))
 
     def looked_at(self, sender: str, message_id: str, now: int) -> ReceivedRecord | None:
         """A stranger's message that was decrypted; None if there is none, or not any more."""
         found = self._vault.get(records.RECEIVED, records.key(sender, message_id), ReceivedRecord)
-        is_gone = found is None or found.text is None or (found.expires_at is not None and found.expires_at <= now)
+        is_gone = found is None or not found.is_there or (found.expires_at is not None and found.expires_at <= now)
         return None if is_gone else found
 
     def let_in(self, tx: Transaction, sender: str, message_id: str, now: int) -> bool:
@@ -140,7 +146,7 @@ class Inbox:
         """Leave nothing of a stranger's message that was looked at and not let in, but that it has come."""
         name = records.key(sender, message_id)
         found = self._vault.find(records.RECEIVED, name, ReceivedRecord)
-        if found is not None and found.text is not None:
+        if found is not None and found.is_there:
             tx.delete(records.RECEIVED, name)
 
     def due_again(self, sender: str, message_id: str, now: int) -> str:
@@ -169,7 +175,7 @@ class Inbox:
         for position, marker in everything if sender is None else self._of(sender, after):
             received = self._vault.find(records.RECEIVED, records.key(marker.sender, marker.message_id), ReceivedRecord)
             is_expired = received is not None and received.expires_at is not None and received.expires_at <= now
-            if received is not None and received.text is not None and not is_expired:
+            if received is not None and received.is_there and not is_expired:
                 return position, received
             self.handled(marker.sender, marker.message_id)
         return None
@@ -204,10 +210,17 @@ class Inbox:
                 yield position, marker
 
     def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
-        """The user has read a message: it is handled, and burns if asked. ``quiet``: its sender is not notified."""
+        """The user has read a message: it is handled, and burns if asked. ``quiet``: its sender is not notified.
+
+        A newer one counts as handled and not as read: the user has seen nothing of it, so it waits for a version
+        that can show it.
+        """
         name = records.key(sender, message_id)
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None or received.read:
+            return
+        if received.newer is not UNSET:
+            self.handled(sender, message_id)
             return
         after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)
         status = "burned" if received.burn else "read"
@@ -223,5 +236,45 @@ class Inbox:
         """Erase the messages whose time has come."""
         for received in self._vault.overdue(records.RECEIVED, now, ReceivedRecord):
             name = records.key(received.sender, received.message_id)
-            tx.put(records.RECEIVED, name, msgspec.structs.replace(received, text=None))
+            tx.put(records.RECEIVED, name, received.erased())
         tx.delete_due(records.SEEN, now)
+
+    # --- newer messages -----------------------------------------------------------
+
+    def read_newer(self, tx: Transaction) -> dict[str, list[str]]:
+        """Read again what was newer than the version that received it: what this one knows, by senders."""
+        read: dict[str, list[str]] = {}
+        for _, marker in list(self._vault.all(records.NEWER, NewerRecord)):
+            if self._read_again(tx, marker):
+                read.setdefault(marker.sender, []).append(marker.message_id)
+        return read
+
+    def _read_again(self, tx: Transaction, marker: NewerRecord) -> bool:
+        """Whether this version could read it."""
+        name = records.key(marker.sender, marker.message_id)
+        received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
+        if received is None or received.newer is UNSET:
+            tx.delete(records.NEWER, name)
+            return False
+        try:
+            said = content2.read_again(received.newer)
+        except InvalidMessage:  # it stays: nothing of it can be shown, and a later version may be more tolerant
+            return False
+        if not isinstance(said, Text):
+            return False
+        after = msgspec.structs.replace(received, text=said.body, newer=UNSET)
+        tx.put(records.RECEIVED, name, after, due=received.expires_at)
+        tx.delete(records.NEWER, name)
+        return True
+
+    def wait_again(self, tx: Transaction, sender: str, message_ids: list[str]) -> None:
+        """Hand out messages of a sender that were handled already, along with what waits, in the order of arrival."""
+        waiting = [marker.message_id for _, marker in self._of(sender, 0)]
+        if not set(message_ids) <= set(waiting):
+            self.drop(tx, sender)  # its index holds them in the order of the inbox, which is to be another one
+            everything = dict.fromkeys([*waiting, *message_ids])
+            for message_id in sorted(everything, key=lambda one: self._came(sender, one)):
+                self._hand_out(tx, sender, message_id)
+
+    def _came(self, sender: str, message_id: str) -> int:
+        return self._vault.position(records.RECEIVED, records.key(sender, message_id))

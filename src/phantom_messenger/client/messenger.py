@@ -94,10 +94,19 @@ class Messenger:
         self.presence = Presence(vault, self.user_id)
         """What others may learn of what this user does."""
         self._sending.visibility.is_absent = self.presence.looks_absent
+        self._read_newer()
         self._events: list[Event] = []
         self._link: Link | None = None
         self._clock_warned: int | None = None
         """How far the relay's clock was ahead when the user was last warned of it."""
+
+    def _read_newer(self) -> None:
+        """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
+        stores = self._stores
+        with suppress(VaultError), self._vault.transaction() as tx:  # on a full disk, the next time
+            for sender, message_ids in stores.inbox.read_newer(tx).items():
+                if not stores.requests.holds(sender) and not stores.book.is_blocked(sender):
+                    stores.inbox.wait_again(tx, sender, message_ids)
 
     def _now(self) -> Moment:
         return Moment(self._monotonic(), self._clock.now(), self._wall())

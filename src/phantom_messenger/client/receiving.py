@@ -9,8 +9,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from phantom_messenger.client import content, notices
+from phantom_messenger.client import notices
 from phantom_messenger.client.batching import receipt_entry
+from phantom_messenger.client.content import Receipt
 from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.moment import Moment
@@ -170,7 +171,7 @@ class Receiving:
             yield notices.weak_session(peer, had_kem=record.had_kem)
         elif opened.is_new and peer.classical:
             yield notices.classical_session(peer)
-        if isinstance(opened.content, content.Receipt):
+        if isinstance(opened.content, Receipt):
             if opened.is_weak and opened.content.undecryptable:
                 self._sending.exchanges.renew(sender)
             return
@@ -206,7 +207,7 @@ class Receiving:
 
     def _follow(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> list[Event]:
         """What a receipt of their recipient changes; of one whose key is another than the known one, nothing."""
-        if not isinstance(opened.content, content.Receipt) or not opened.is_known:
+        if not isinstance(opened.content, Receipt) or not opened.is_known:
             return []
         receipt, stores = opened.content, self._stores
         answered = [*receipt.delivered, *receipt.read, *receipt.burned]

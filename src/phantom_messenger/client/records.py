@@ -1,8 +1,10 @@
 """What the vault holds, as typed records. Each kind's name and value stand together here."""
 
-from typing import Final
+from typing import Final, Self
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 IDENTITY: Final = "identity"
 CONTACT: Final = "contact"
@@ -15,6 +17,7 @@ OUTBOX: Final = "outbox"
 SENT: Final = "sent"
 INBOX: Final = "inbox"
 RECEIVED: Final = "received"
+NEWER: Final = "newer"
 SEEN: Final = "seen"
 HANDSHAKE: Final = "handshake"
 CLOCK_OFFSET: Final = "clock-offset"
@@ -169,7 +172,8 @@ class SentRecord(Record, frozen=True, kw_only=True):
 class ReceivedRecord(Record, frozen=True, kw_only=True):
     """``RECEIVED``/'<sender> <message id>': a message of somebody. ``text`` None when it is gone.
 
-    ``quiet``: it was read, and its sender is not to be told so.
+    ``quiet``: it was read, and its sender is not to be told so. ``newer``: the content of a message that this version
+    does not know, as it came; ``text`` is None then.
     """
 
     message_id: str
@@ -181,6 +185,23 @@ class ReceivedRecord(Record, frozen=True, kw_only=True):
     expires_at: int | None
     read: bool = False
     quiet: bool = False
+    newer: bytes | UnsetType = UNSET
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something of it that could be shown, now or by a newer version."""
+        return self.text is not None or self.newer is not UNSET
+
+    def erased(self) -> Self:
+        """What is left of it when it is gone."""
+        return replace(self, text=None, newer=UNSET)
+
+
+class NewerRecord(Record, frozen=True, kw_only=True):
+    """``NEWER``/'<sender> <message id>': a received message that was newer than this version; it may be gone."""
+
+    message_id: str
+    sender: str
 
 
 class InboxRecord(Record, frozen=True, kw_only=True):
