@@ -13,13 +13,13 @@ from phantom_messenger.cli.listen import message_line, message_row
 from phantom_messenger.client import content2, content_suites, records
 from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.content import Ends, Newer, Receipt, Text
+from phantom_messenger.client.content import MAX_RECEIPTS, MAX_TEXT_BYTES, Ends, Newer, Receipt, Text
 from phantom_messenger.client.delivery import Message
 from phantom_messenger.client.errors import VaultFull
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.status import DeliveryState, MessageEvent
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto import padding
+from phantom_messenger.crypto import body, padding
 from phantom_messenger.crypto.errors import InvalidMessage
 from support.simulated import HOUR, MINUTE, SECOND
 
@@ -48,6 +48,15 @@ def test_suite_of_the_session_decides_on_the_content(said: Text | Receipt) -> No
         members = msgspec.msgpack.decode(padding.unpad(padded))
         assert members["version"] == min(suite, 2)
         assert ("recipient" in members) is (suite == 1)
+
+
+@pytest.mark.parametrize("character", ["x", "\0", "👻"])
+def test_longest_text_fits_a_body_of_suite_2(character: str) -> None:
+    text = character * (MAX_TEXT_BYTES // len(character.encode()))
+    padded = content_suites.encode(Text(sent_at=1, body=text), ENDS, suite=2)
+    assert len(body.open_sealed(body.seal(padded, bytes(32)), bytes(32))) == body.MAX_PADDED
+    lists = {status: ["x" * 36] * MAX_RECEIPTS for status in ("delivered", "read", "burned", "undecryptable")}
+    assert body.seal(content_suites.encode(Receipt(sent_at=1, **lists), ENDS, suite=2), bytes(32))
 
 
 @pytest.mark.parametrize(("written", "read"), [(1, 2), (2, 1)])

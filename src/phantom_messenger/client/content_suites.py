@@ -4,9 +4,9 @@ from typing import Final
 
 from phantom_messenger.client import content1, content2
 from phantom_messenger.client.content import LEAST_PADDED, Ends, Newer, Receipt, Text
-from phantom_messenger.crypto import padding
+from phantom_messenger.crypto import body, padding, session
 
-FIRST_SUITE: Final = 1
+FIRST_SUITE: Final = session.SUITE
 """The suite whose messages have content 1; those of later ones have content 2."""
 
 
@@ -14,7 +14,7 @@ def encode(said: Text | Receipt, ends: Ends, *, suite: int) -> bytes:
     """What is said, as padded content for a session of a suite."""
     if suite == FIRST_SUITE:
         return content1.encode(content1.of(said, ends))
-    return padding.pad(content2.encode(said, ends), LEAST_PADDED)
+    return padding.pad(content2.encode(said, ends), LEAST_PADDED, body.MAX_PADDED)
 
 
 def decode(padded: bytes, ends: Ends, *, suite: int) -> Text | Receipt | Newer:

@@ -22,7 +22,7 @@ from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen
 from phantom_messenger.client.sessions import Sessions, StoredSessions
 from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Transaction, Vault
-from phantom_messenger.crypto import handshake, ratchet, session
+from phantom_messenger.crypto import body, handshake, ratchet, session
 from phantom_messenger.crypto.errors import (
     CryptoError,
     InvalidKey,
@@ -32,6 +32,7 @@ from phantom_messenger.crypto.errors import (
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.crypto.session import Parsed, Session
+from phantom_messenger.crypto.session2 import Session2
 from phantom_messenger.wire import codec, frames, signing
 
 MAX_SESSIONS: Final = 5
@@ -345,9 +346,9 @@ class Conversations:
         self._sessions.put(tx, state.stored, sessions, most=most, most_skipped=most_skipped)
 
 
-def suite_of(_: Session) -> int:
+def suite_of(one: Session | Session2) -> int:
     """The suite of a session, which says what its messages hold."""
-    return session.SUITE
+    return session.SUITE if isinstance(one, Session) else body.SUITE
 
 
 def _candidates(message: Parsed, sessions: list[Session]) -> list[Session]:
