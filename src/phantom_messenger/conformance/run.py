@@ -1,0 +1,114 @@
+"""Plays the cases against a relay, several at a time, and deletes what they made."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from phantom_messenger.conformance.socket import Target
+from phantom_messenger.conformance.stage import Accounts, Addresses, Stage
+from phantom_messenger.conformance.verdict import (
+    Case,
+    Failure,
+    NotJudgedError,
+    Outcome,
+    Result,
+    Score,
+    UnreachableError,
+)
+
+AT_ONCE: Final = 12
+"""Cases at a time, if each has an address of its own."""
+
+AT_ONCE_ON_ONE_ADDRESS: Final = 2
+"""No case needs more than four of the ten connections of an address, but for those that are played alone."""
+
+Progress = Callable[[Result, int], None]
+"""Called with each result, and the number of those that are still to come."""
+
+
+class Run:
+    """One run against one relay.
+
+    Args:
+        target: the relay.
+        progress: called after each case.
+    """
+
+    def __init__(self, target: Target, progress: Progress) -> None:
+        self._target = target
+        self._progress = progress
+        self._results: dict[str, Result] = {}
+        self._accounts = Accounts(target, Addresses())
+
+    async def play(self, cases: Sequence[Case], *, with_long: bool = False) -> Score:
+        """Play these cases; the score has one result for each of them.
+
+        Args:
+            cases: what to judge.
+            with_long: also those that take minutes; otherwise they are not judged.
+        """
+        addresses = await Addresses.found(self._target)
+        self._accounts = Accounts(self._target, addresses)
+        trouble = ""
+        try:
+            if trouble := await self._trouble(addresses):
+                for case in cases:
+                    self._judged(Result(case, Outcome.NOT_JUDGED, trouble), 0)
+            else:
+                await self._play_all(cases, addresses, with_long=with_long)
+        finally:
+            await self._accounts.delete_all()
+        return Score([self._results[case.full_name] for case in cases], len(self._accounts), trouble)
+
+    async def _trouble(self, addresses: Addresses) -> str:
+        """Why nothing can be judged here: '' if one user can log in."""
+        stage = Stage(self._target, addresses, self._accounts)
+        try:
+            await stage.user()
+        except (UnreachableError, Failure) as error:
+            return str(error)
+        finally:
+            await stage.close()
+        return ""
+
+    async def _play_all(self, cases: Sequence[Case], addresses: Addresses, *, with_long: bool) -> None:
+        played = [case for case in cases if with_long or not case.is_long]
+        for case in cases:
+            if case.is_long and not with_long:
+                self._judged(Result(case, Outcome.NOT_JUDGED, "it takes minutes: --long"), len(played))
+        # The longest come first, so that the others are played meanwhile.
+        together = sorted((case for case in played if not case.is_alone), key=lambda case: not case.is_long)
+        left = len(played)
+        room = asyncio.Semaphore(AT_ONCE if addresses.are_many else AT_ONCE_ON_ONE_ADDRESS)
+
+        async def play_one(case: Case) -> None:
+            nonlocal left
+            async with room:
+                result = await self._play(case, addresses)
+            left -= 1
+            self._judged(result, left)
+
+        async with asyncio.TaskGroup() as tasks:
+            for case in together:
+                tasks.create_task(play_one(case))
+        await self._accounts.delete_idle()
+        for case in played:
+            if case.is_alone:
+                await play_one(case)
+
+    async def _play(self, case: Case, addresses: Addresses) -> Result:
+        stage = Stage(self._target, addresses, self._accounts)
+        try:
+            await case.play(stage)
+            why = next(stage.problems(), "")
+            return Result(case, Outcome.FAILED if why else Outcome.PASSED, why)
+        except (Failure, UnreachableError) as failure:
+            return Result(case, Outcome.FAILED, str(failure))
+        except NotJudgedError as reason:
+            return Result(case, Outcome.NOT_JUDGED, str(reason))
+        finally:
+            await stage.close()
+
+    def _judged(self, result: Result, left: int) -> None:
+        self._results[result.case.full_name] = result
+        self._progress(result, left)
