@@ -3,12 +3,11 @@
 import asyncio
 import signal
 import sys
-from urllib.parse import SplitResult, urlsplit
 
 import click
 import uvloop
 
-from phantom_messenger.loadgen.connection import DEFAULT_PORTS
+from phantom_messenger.cli.relay_url import relay_url
 from phantom_messenger.loadgen.generator import LoadError, LoadGenerator
 from phantom_messenger.loadgen.report import latencies, latency_table
 
@@ -27,19 +26,8 @@ def _fail(message: str) -> None:
     click.echo(f"phantom: {message}", err=True)
 
 
-def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    try:
-        found: SplitResult = urlsplit(value)
-        is_usable = found.scheme in DEFAULT_PORTS and bool(found.hostname) and found.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise click.BadParameter(f"'{value}' is not the URL of a relay, like ws://127.0.0.1:8080/ws", ctx, param)
-    return value
-
-
 @click.command(short_help="Measure the latency of a relay that you operate.")
-@click.argument("url", callback=_url)
+@click.argument("url", callback=relay_url)
 @click.option("--seconds", type=click.IntRange(1, 240), default=10, show_default=True, help="how long to send")
 @click.option(
     "--rate",

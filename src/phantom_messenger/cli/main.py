@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "serve": "serve:serve",
     "store": "store:store",
     "bench": "bench:bench",
+    "conformance": "conformance:conformance",
 }
 """Each command's module and name. A module is loaded when its command is used, so a relay loads no encryption."""
 

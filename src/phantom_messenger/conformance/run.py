@@ -16,7 +16,7 @@ from phantom_messenger.conformance.verdict import (
     UnreachableError,
 )
 
-AT_ONCE: Final = 12
+AT_ONCE: Final = 16
 """Cases at a time, if each has an address of its own."""
 
 AT_ONCE_ON_ONE_ADDRESS: Final = 2
@@ -40,6 +40,11 @@ class Run:
         self._results: dict[str, Result] = {}
         self._accounts = Accounts(target, Addresses())
 
+    @property
+    def accounts_left(self) -> int:
+        """How many accounts of the run are at the relay now."""
+        return len(self._accounts)
+
     async def play(self, cases: Sequence[Case], *, with_long: bool = False) -> Score:
         """Play these cases; the score has one result for each of them.
 
@@ -58,7 +63,7 @@ class Run:
                 await self._play_all(cases, addresses, with_long=with_long)
         finally:
             await self._accounts.delete_all()
-        return Score([self._results[case.full_name] for case in cases], len(self._accounts), trouble)
+        return Score([self._results[case.full_name] for case in cases], self.accounts_left, trouble)
 
     async def _trouble(self, addresses: Addresses) -> str:
         """Why nothing can be judged here: '' if one user can log in."""
@@ -77,7 +82,7 @@ class Run:
             if case.is_long and not with_long:
                 self._judged(Result(case, Outcome.NOT_JUDGED, "it takes minutes: --long"), len(played))
         # The longest come first, so that the others are played meanwhile.
-        together = sorted((case for case in played if not case.is_alone), key=lambda case: not case.is_long)
+        together = sorted((case for case in played if not case.is_alone), key=lambda case: -case.lasts)
         left = len(played)
         room = asyncio.Semaphore(AT_ONCE if addresses.are_many else AT_ONCE_ON_ONE_ADDRESS)
 

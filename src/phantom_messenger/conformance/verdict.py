@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from phantom_messenger.conformance.stage import Stage
@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     NOT_JUDGED = "not judged"
 
 
+LONG_SECONDS: Final = 30
+
 Play = Callable[["Stage"], Awaitable[None]]
 
 
@@ -43,7 +45,7 @@ class Case:
         rule: the words of that section, as they stand there.
         play: plays it; raises ``Failure``.
         reference: the heading of the API reference that says so too; '' if it is silent.
-        is_long: takes longer than half a minute.
+        lasts: the seconds for which it has to wait, whatever the relay does.
         is_alone: needs all connections, or all logins, of its address.
     """
 
@@ -53,8 +55,13 @@ class Case:
     rule: str
     play: Play
     reference: str = ""
-    is_long: bool = False
+    lasts: int = 0
     is_alone: bool = False
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is played only if that is asked for."""
+        return self.lasts >= LONG_SECONDS
 
     @property
     def full_name(self) -> str:
@@ -133,14 +140,14 @@ class Group:
         *,
         section: str = "",
         reference: str | None = None,
-        is_long: bool = False,
+        lasts: int = 0,
         is_alone: bool = False,
     ) -> Callable[[Play], Play]:
         """Make a case of a function, which is named after what holds."""
 
         def register(play: Play) -> Play:
             name = getattr(play, "__name__", "").replace("_", "-")
-            self.add(name, rule, play, section=section, reference=reference, is_long=is_long, is_alone=is_alone)
+            self.add(name, rule, play, section=section, reference=reference, lasts=lasts, is_alone=is_alone)
             return play
 
         return register
@@ -153,7 +160,7 @@ class Group:
         *,
         section: str = "",
         reference: str | None = None,
-        is_long: bool = False,
+        lasts: int = 0,
         is_alone: bool = False,
     ) -> None:
         """Add a case; ``reference`` None: that of the group."""
@@ -165,7 +172,7 @@ class Group:
                 rule=rule,
                 play=play,
                 reference=self.reference if reference is None else reference,
-                is_long=is_long,
+                lasts=lasts,
                 is_alone=is_alone,
             )
         )

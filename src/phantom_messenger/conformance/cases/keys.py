@@ -271,7 +271,7 @@ async def bundle_without_one_time_prekeys_has_the_last_resort(stage: Stage) -> N
     "Bundles with one-time keys of one target go to one requester 10 times an hour",
     section=_RESPONSE,
     reference="",
-    is_long=True,
+    lasts=61,
 )
 async def eleventh_bundle_in_an_hour_has_no_one_time_prekey(stage: Stage) -> None:
     alice, bob = await stage.users()

@@ -114,7 +114,7 @@ async def thirty_first_block_is_refused(stage: Stage) -> None:
     await _one_too_many(alice)
 
 
-@limits.case("| PREKEY_STATUS | both | after login | PREKEY | 10 | no | yes |", reference="", is_long=True)
+@limits.case("| PREKEY_STATUS | both | after login | PREKEY | 10 | no | yes |", reference="", lasts=61)
 async def eleventh_prekey_frame_is_refused(stage: Stage) -> None:
     alice = await stage.user()
     for _ in range(10):
@@ -123,7 +123,7 @@ async def eleventh_prekey_frame_is_refused(stage: Stage) -> None:
     await _one_too_many(alice)
 
 
-@limits.case("One more is 1003 `rate` with the exact `retryAfter`, and costs nothing else", is_long=True)
+@limits.case("One more is 1003 `rate` with the exact `retryAfter`, and costs nothing else", lasts=61)
 async def after_retry_after_a_request_is_let_through(stage: Stage) -> None:
     alice = await stage.user()
     for _ in range(31):

@@ -289,7 +289,7 @@ async def login_on_an_older_connection_is_closed(stage: Stage) -> None:
     await new.ping()
 
 
-@login.case("Not logged in 30 s after the handshake: close 4000.", reference="Connection Limits", is_long=True)
+@login.case("Not logged in 30 s after the handshake: close 4000.", reference="Connection Limits", lasts=30)
 async def who_does_not_log_in_within_30_s_is_closed(stage: Stage) -> None:
     client = await stage.connect()
     await asyncio.sleep(25)
@@ -298,9 +298,7 @@ async def who_does_not_log_in_within_30_s_is_closed(stage: Stage) -> None:
     await client.closes(4000)
 
 
-@login.case(
-    "No message from a logged-in client for 5 minutes: close 1001.", reference="Connection Limits", is_long=True
-)
+@login.case("No message from a logged-in client for 5 minutes: close 1001.", reference="Connection Limits", lasts=590)
 async def silence_of_5_minutes_closes(stage: Stage) -> None:
     alice = await stage.user()
     await asyncio.sleep(290)
@@ -312,9 +310,7 @@ async def silence_of_5_minutes_closes(stage: Stage) -> None:
     await alice.closes(1001)
 
 
-@login.case(
-    "WebSocket pings are answered, but do not count as activity", section="Transport", is_long=True, reference=""
-)
+@login.case("WebSocket pings are answered, but do not count as activity", section="Transport", lasts=300, reference="")
 async def websocket_pings_are_no_activity(stage: Stage) -> None:
     alice = await stage.user()
     for _ in range(10):

@@ -232,7 +232,7 @@ async def messages_both_ways_make_contacts(stage: Stage) -> None:
     await bob.expect("PRESENCE", {"userId": alice.id, "status": "online"})
 
 
-@mailbox.case("that sender may fill 100 places of its mailbox", reference="Connection Limits", is_long=True)
+@mailbox.case("that sender may fill 100 places of its mailbox", reference="Connection Limits", lasts=61)
 async def hundred_and_first_message_of_a_stranger_is_refused(stage: Stage) -> None:
     alice, bob = await stage.users()
     await bob.leave()
@@ -244,7 +244,7 @@ async def hundred_and_first_message_of_a_stranger_is_refused(stage: Stage) -> No
     await alice.refused("backlog")
 
 
-@mailbox.case("1,000 messages, 1,000 receipts of each contact", reference="Connection Limits", is_long=True)
+@mailbox.case("1,000 messages, 1,000 receipts of each contact", reference="Connection Limits", lasts=61)
 async def thousand_and_first_message_is_refused(stage: Stage) -> None:
     stage.needs_addresses()
     bob = await stage.user()

@@ -129,7 +129,9 @@ async def typing_in_another_conversation_reaches_nobody(stage: Stage) -> None:
     await alice.hears_nothing("PRESENCE")
 
 
-@presence.case("contacts who are connected are sent `online` at a login, unless all of them believe it already")
+@presence.case(
+    "contacts who are connected are sent `online` at a login, unless all of them believe it already", lasts=10
+)
 async def contact_is_told_of_a_departure_after_10_s_and_of_a_login(stage: Stage) -> None:
     alice, bob = await stage.contacts()
     await bob.leave()
@@ -140,7 +142,8 @@ async def contact_is_told_of_a_departure_after_10_s_and_of_a_login(stage: Stage)
 
 
 @presence.case(
-    "`offline` with `lastSeen` 10 s after the last session ended, unless the user is back or had appeared offline"
+    "`offline` with `lastSeen` 10 s after the last session ended, unless the user is back or had appeared offline",
+    lasts=12,
 )
 async def short_absence_is_told_to_nobody(stage: Stage) -> None:
     alice, bob = await stage.contacts()
