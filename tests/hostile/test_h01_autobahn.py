@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import conformance
+import autobahn
 import pytest
 import uvloop
 from echo import EchoConnection, serve_ours
@@ -14,12 +14,12 @@ FEW = 3
 Serve = Callable[[], Awaitable[asyncio.Server]]
 
 
-def verdicts(serve: Serve, cases: list[str] | None = None) -> conformance.Verdicts:
-    async def main() -> conformance.Verdicts:
+def verdicts(serve: Serve, cases: list[str] | None = None) -> autobahn.Verdicts:
+    async def main() -> autobahn.Verdicts:
         server = await serve()
         try:
             address = server.sockets[0].getsockname()
-            return await conformance.verdicts_of_server(f"ws://127.0.0.1:{address[1]}/ws", cases)
+            return await autobahn.verdicts_of_server(f"ws://127.0.0.1:{address[1]}/ws", cases)
         finally:
             server.close()
 
@@ -28,17 +28,17 @@ def verdicts(serve: Serve, cases: list[str] | None = None) -> conformance.Verdic
 
 def test_no_case_fails_on_the_relays_layer() -> None:
     found = verdicts(serve_ours)
-    assert len(found) == conformance.COUNT
-    failed = list(conformance.failures(found))
+    assert len(found) == autobahn.COUNT
+    failed = list(autobahn.failures(found))
     if 0 < len(failed) <= FEW:  # the suite allows a close a second, which a busy machine may not have
-        failed = list(conformance.failures(verdicts(serve_ours, failed)))
+        failed = list(autobahn.failures(verdicts(serve_ours, failed)))
     assert failed == []
 
 
 def test_no_case_fails_on_the_sdks_connection() -> None:
-    found = uvloop.run(conformance.verdicts_of_client())
-    assert len(found) == conformance.COUNT
-    assert conformance.failures(found) == {}
+    found = uvloop.run(autobahn.verdicts_of_client())
+    assert len(found) == autobahn.COUNT
+    assert autobahn.failures(found) == {}
 
 
 class Careless(EchoConnection):
@@ -53,11 +53,11 @@ class Careless(EchoConnection):
 def test_layer_without_checks_fails_many() -> None:
     """The control: the suite notices."""
     found = verdicts(lambda: serve_ours(connection=Careless), ["3.*", "5.*", "6.3.*"])
-    assert len(conformance.failures(found)) >= 8, found
+    assert len(autobahn.failures(found)) >= 8, found
 
 
 def test_sdks_connection_without_checks_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the other side."""
     monkeypatch.setattr("websockets.frames.Frame.check", lambda _: None)
-    found = uvloop.run(conformance.verdicts_of_client(["3.*"]))
-    assert len(conformance.failures(found)) >= 6, found
+    found = uvloop.run(autobahn.verdicts_of_client(["3.*"]))
+    assert len(autobahn.failures(found)) >= 6, found

@@ -56,6 +56,7 @@ class Client:
 
     Attributes:
         is_in: whether it has logged in.
+        features: those that AUTH_SUCCESS named.
     """
 
     def __init__(self, identity: Identity, socket: Socket, hello: Frame) -> None:
@@ -63,6 +64,7 @@ class Client:
         self.socket = socket
         self.hello = hello
         self.is_in = False
+        self.features: list[str] = []
         self.patience = socket.target.patience
         self._ahead_ms: int = hello["payload"]["serverTime"] - time.time_ns() // 1_000_000
         self._count = 0
@@ -179,7 +181,9 @@ class Client:
         """Send a PREKEY_PUBLISH; returns the PREKEY_STATUS that answers it."""
         name = self.new_id()
         await self.send("PREKEY_PUBLISH", payload, id=name)
-        return await self.expect("PREKEY_STATUS", id=name)
+        while (status := await self.take("PREKEY_STATUS")).get("id") != name:
+            pass  # a warning that few were left
+        return status
 
     # --- what must come -----------------------------------------------------------
 

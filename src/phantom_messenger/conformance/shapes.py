@@ -49,8 +49,8 @@ def _object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _is_true(value: Any) -> bool:
-    return value is True
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
 
 
 def _bool(value: Any) -> bool:
@@ -77,6 +77,8 @@ _BUNDLE: Final[Members] = {
     "signature": (_MUST, _signature),
     "signedPreKey": (_MUST, _key),
 }
+
+_LAST_RESORT: Final[Members] = {"id": (_MUST, _integer), "key": (_MUST, _kem_key)}
 
 
 def _holds(members: Members) -> Callable[[Any], bool]:
@@ -106,7 +108,7 @@ PAYLOADS: Final[Mapping[str, Members]] = {
         "serverTime": (_MUST, _integer),
         "unsignedAuth": (_MAY, _bool),
     },
-    "AUTH_SUCCESS": {"serverTime": (_MUST, _integer), "sessionId": (_MUST, _text)},
+    "AUTH_SUCCESS": {"features": (_MAY, _words), "serverTime": (_MUST, _integer), "sessionId": (_MUST, _text)},
     "AUTH_FAILURE": {
         "code": (_MUST, lambda value: value in {1001, 1002, 1003}),
         "details": (_MUST, _object),
@@ -128,10 +130,13 @@ PAYLOADS: Final[Mapping[str, Members]] = {
         "targetId": (_MUST, _user_id),
     },
     "KEY_EXCHANGE_RESPONSE": {
+        "bundleSignature": (_MAY, _signature),
         "identityKey": (_MUST, _key),
         "kemPreKey": (_MAY, _kem_key),
         "kemPreKeyId": (_MAY, _integer),
         "kemPreKeySignature": (_MAY, _signature),
+        "lastResortKemPreKey": (_MAY, _holds(_LAST_RESORT)),
+        "madeAt": (_MAY, _integer),
         "oneTimePreKey": (_MAY, _key),
         "oneTimePreKeyId": (_MAY, _integer),
         "preKeySignature": (_MUST, _signature),
@@ -194,6 +199,7 @@ REASONS: Final[Mapping[str, tuple[int, str]]] = {
     "field": (1001, "A field is missing, unknown or of the wrong form."),
     "base64": (1001, "A field is not canonical base64."),
     "clock": (1001, "The timestamp is more than 5 minutes from the relay's clock."),
+    "outdated": (1001, "Prekeys of a later date are stored."),
     "not-authenticated": (1002, "Authenticate first."),
     "already-authenticated": (1002, "This connection is authenticated already."),
     "signature": (1002, "The signature does not verify."),
@@ -269,8 +275,10 @@ def _pairing_problem(kind: str, payload: Mapping[str, Any]) -> str:
             return "conversationId goes with typing"
         if "lastSeen" in payload and (payload["status"] != "offline" or payload["lastSeen"] % 60_000):
             return "lastSeen goes with offline, and is a full minute"
-    if kind == "KEY_EXCHANGE_RESPONSE" and ("kemPreKey" in payload) != ("kemPreKeySignature" in payload):
-        return "kemPreKey goes with kemPreKeySignature"
+    if kind == "KEY_EXCHANGE_RESPONSE":
+        for one, other in (("kemPreKey", "kemPreKeySignature"), ("madeAt", "bundleSignature")):
+            if (one in payload) != (other in payload):
+                return f"{one} goes with {other}"
     return ""
 
 

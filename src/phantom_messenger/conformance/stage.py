@@ -232,7 +232,8 @@ class Stage:
             name = client.new_id()
             await client.send("AUTH", client.claim(features=wanted), id=name)
             if not (wait := await self._put_off(client)):
-                await client.expect("AUTH_SUCCESS", id=name)
+                answer = await client.expect("AUTH_SUCCESS", id=name)
+                client.features = answer["payload"].get("features", [])
                 client.is_in = True
                 return client
             await asyncio.sleep(wait)

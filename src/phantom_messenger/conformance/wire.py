@@ -18,6 +18,7 @@ from nacl.exceptions import BadSignatureError
 ENVELOPE: Final = b"phantom/1 envelope\n"
 SIGNED_PREKEY: Final = b"phantom/1 signed-prekey\n"
 KEM_PREKEY: Final = b"phantom/1 kem-prekey\n"
+PREKEY_BUNDLE: Final = b"phantom/1 prekey-bundle 2\n"
 USER_ID: Final = b"phantom/1 user-id\n"
 
 SIGNATURE_BYTES: Final = 64
@@ -106,6 +107,21 @@ class Identity:
         """A new ML-KEM prekey with its signature."""
         key = new_kem()
         return {"id": number, "key": base64_text(key), "signature": self.sign(KEM_PREKEY + key)}
+
+    def dated(self, publication: Frame, made_at: int) -> Frame:
+        """The payload of a PREKEY_PUBLISH with its date, and the signature over that and the prekeys that last."""
+        signed, last = publication["signedPreKey"], publication["lastResortKemPreKey"]
+        user_id = base64.b64decode(self.id)
+        parts = [
+            made_at.to_bytes(8, "big"),
+            signed["id"].to_bytes(4, "big"),
+            base64.b64decode(signed["key"]),
+            last["id"].to_bytes(4, "big"),
+            base64.b64decode(last["key"]),
+            len(user_id).to_bytes(2, "big"),
+            user_id,
+        ]
+        return {**publication, "madeAt": made_at, "bundleSignature": self.sign(PREKEY_BUNDLE + b"".join(parts))}
 
 
 def new_x25519() -> bytes:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from phantom_messenger.conformance.cases.accounts import blocking, deleting
+from phantom_messenger.conformance.cases.dated import dated
 from phantom_messenger.conformance.cases.forms import forms
 from phantom_messenger.conformance.cases.forms import messages as message_forms
 from phantom_messenger.conformance.cases.http import http
@@ -24,6 +25,7 @@ GROUPS: Final = (
     message_forms,
     signatures,
     prekeys,
+    dated,
     exchange,
     messages,
     mailbox,
