@@ -54,7 +54,7 @@ cluster-chaos: $(VENV)/.dev ## Break each part of such a cluster under load (abo
 	@PYTHONPATH=bench:tests:tests/delivery $(BIN)/python -m cluster.chaos $(ARGS)
 
 autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the WebSocket layer (a minute)
-	@$(BIN)/python bench/autobahn.py
+	@$(BIN)/python bench/websocket_suite.py
 
 fuzz: $(VENV)/.fuzz ## Fuzz frames, requests, ciphertexts: make fuzz SECONDS=600 (a minute if nothing is said)
 	@$(BIN)/python fuzz/run.py --seconds $(or $(SECONDS),60)
