@@ -1,6 +1,10 @@
-"""A look at everybody's presence reads what concerns the users whom it is about, also before there are statistics."""
+"""What relays look for of each other reads what concerns those users alone, also before there are statistics."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
+import pytest
 
 from phantom_messenger.engines.postgres import PostgresStore, schema, store
 from support.postgres_server import PostgresServer
@@ -19,7 +23,12 @@ INSERT INTO sessions (account, relay, connected_at, presence)
 """  # noqa: S608 - numbers of ours
 
 
-def test_whole_look_reads_the_sessions_of_contacts_and_no_others(postgres: PostgresServer, template: str) -> None:
+READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'sessions'"
+
+
+@pytest.fixture
+def filled(postgres: PostgresServer, template: str) -> "Iterator[psycopg.Connection[Any]]":
+    """A connection, as a relay has it, to a database whose statistics know nothing of what is there."""
     url = postgres.make_database(template)
     PostgresStore(url).close()
     with psycopg.connect(url) as connection:
@@ -28,11 +37,29 @@ def test_whole_look_reads_the_sessions_of_contacts_and_no_others(postgres: Postg
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         connection.execute(FILLED.encode())
         connection.commit()
-        found = connection.execute("SELECT * FROM see_presence('here', 0, true)").fetchall()
-        assert len(found) == USERS
-        assert sum(len(watchers) for *_, watchers in found) == USERS * CONTACTS // 2
-        [(read,)] = connection.execute(
-            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'sessions'"
-        ).fetchall()
-        assert 0 < read <= 3 * USERS * CONTACTS
+        yield connection
     postgres.drop_database(url)
+
+
+def read_of_sessions(connection: "psycopg.Connection[Any]") -> int:
+    """Rows, in this transaction."""
+    [(read,)] = connection.execute(READ).fetchall()
+    return int(read)
+
+
+def test_relay_that_looks_for_dead_ones_does_not_read_all_sessions(filled: "psycopg.Connection[Any]") -> None:
+    filled.execute("INSERT INTO relays (relay, seen_at) VALUES ('here', now()), ('there', now())")
+    assert filled.execute("SELECT * FROM keep_relay('here', 0)").fetchall() == []
+    assert read_of_sessions(filled) <= 2 * 3
+    filled.execute("DELETE FROM relays WHERE relay = 'there'")  # the control
+    assert len(filled.execute("SELECT * FROM keep_relay('here', 0)").fetchall()) == USERS // 2
+    assert read_of_sessions(filled) > USERS // 2
+
+
+def test_look_at_contacts_reads_their_sessions_and_no_others(filled: "psycopg.Connection[Any]") -> None:
+    own = [f"u{account}" for account in range(2, USERS + 1, 2)]
+    found = filled.execute("SELECT * FROM see_contacts('here', %s)", (own,)).fetchall()
+    assert len(found) == USERS
+    assert sum(len(watchers) for *_, watchers in found) == USERS * CONTACTS // 2
+    assert {shown for _, shown, *_ in found} == {None, "online"}
+    assert 0 < read_of_sessions(filled) <= 3 * USERS * CONTACTS

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,11 +12,12 @@ import psycopg
 import pytest
 
 from phantom_messenger.engines.postgres import PostgresStore
-from phantom_messenger.relay import elsewhere, mailbox_push, other_relays
-from phantom_messenger.relay.commands import PublishPreKeys
+from phantom_messenger.relay import elsewhere, mailbox_push, other_relays, presence_look
+from phantom_messenger.relay.commands import AnyCommand, KeepRelay, PublishPreKeys, SeeContacts
 from phantom_messenger.relay.presence_look import WHOLE_AFTER_MS, PresenceLook
 from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.codes import CloseCode
+from phantom_messenger.wire.frames import PresenceStatus
 from support.amounts import seeds
 from support.people import Frame
 from support.postgres_server import PostgresServer
@@ -409,6 +410,30 @@ def test_relay_that_was_cut_off_for_long_finds_everything_that_has_changed(
     assert told == {alice.person.id: "offline", carol.person.id: "idle"}
 
 
+def test_whole_look_is_made_in_parts(
+    cluster: Cluster, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carol, dave = cluster.login(0, "carol"), cluster.login(1, "dave")
+    cluster.befriend(carol, dave)
+    monkeypatch.setattr(presence_look, "COMPARED_AT_ONCE", 1)
+    asked: list[SeeContacts] = []
+    store = cluster.worlds[1].store
+    run_batch = store.run
+
+    def noting(batch: Sequence[AnyCommand]) -> list[Any]:
+        asked.extend(one for one in batch if isinstance(one, SeeContacts))
+        found: list[Any] = run_batch(batch)
+        return found
+
+    monkeypatch.setattr(store, "run", noting)
+    for one, other in ((alice, bob), (carol, dave)):
+        other.session.shown[one.person.id] = PresenceStatus.IDLE  # what is not so
+    cluster.pass_time(WHOLE_AFTER_MS // SECOND + 2 * LOOK)  # after the relay has come
+    assert sorted(user for one in asked for user in one.users) == sorted([bob.person.id, dave.person.id])
+    assert len(asked) == 2
+    assert (statuses(bob), statuses(dave)) == (["online"], ["online"])
+
+
 # --- one session a user -----------------------------------------------------------
 
 
@@ -449,6 +474,32 @@ def test_users_of_a_relay_that_died_are_told_absent_once(cluster: Cluster, bob: 
     assert statuses(bob) == ["offline"]
     cluster.pass_time(12)
     assert statuses(bob) == []
+
+
+def test_many_users_of_a_relay_that_died_are_told_absent_in_parts(cluster: Cluster, bob: Client) -> None:
+    cluster.pass_time(LOOK)
+    bob.take()
+    count = 2_600
+    cluster.sql(
+        f"""
+        INSERT INTO accounts (user_id, public_key, standing, active_on)
+            SELECT 'u' || n, '', 0, 0 FROM generate_series(1, {count}) AS n;
+        INSERT INTO written (sender, recipient, conversation)
+            SELECT one.account, other.account, '' FROM accounts AS one, accounts AS other
+            WHERE one.user_id = '{bob.person.id}' AND other.public_key = ''
+                OR other.user_id = '{bob.person.id}' AND one.public_key = '';
+        INSERT INTO sessions (account, relay, connected_at, presence)
+            SELECT account, 'dead', 0, 'online' FROM accounts WHERE public_key = '';
+        TRUNCATE presence_changes;
+        """  # noqa: S608 - a number, and base64
+    )
+    found = run(cluster.worlds[0].store, KeepRelay(last_seen=0))
+    assert 0 < len(found) <= count // 4
+    left = {f"u{number}" for number in range(1, count + 1)} - {one.user_id for one in found}
+    bob.session.shown.update(dict.fromkeys(left, PresenceStatus.ONLINE))
+    cluster.pass_time(LOOK)
+    assert {frame["payload"]["userId"] for frame in bob.take("PRESENCE")} == left
+    assert cluster.sql("SELECT FROM sessions WHERE relay = 'dead'") == []
 
 
 def test_sessions_are_written_down_again_after_the_database_has_lost_them(

@@ -508,12 +508,16 @@ class SeenPresence(NamedTuple):
 
 
 class SeePresence(Command[SeenPresence], frozen=True, kw_only=True):
-    """Find what users show at other relays, and what has changed of it."""
+    """Find what has changed of what users show at other relays."""
 
     since: int
     """From the look before; all changes below it have been seen."""
-    is_whole: bool
-    """Find all contacts of this relay's users, changed or not; who is not among them is offline."""
+
+
+class SeeContacts(Command[list[SeenUser]], frozen=True, kw_only=True):
+    """Find what contacts of some users of this relay show, changed or not; who is not among them is offline."""
+
+    users: Sequence[str]
 
 
 class GoneUser(NamedTuple):
@@ -525,7 +529,7 @@ class GoneUser(NamedTuple):
 
 
 class KeepRelay(Command[list[GoneUser]], frozen=True, kw_only=True):
-    """This relay is alive; whose relay has died is told to one of the others, once."""
+    """This relay is alive; whose relay has died is told to one of the others, once, some hundred users at a time."""
 
     last_seen: int
     """What counts as that for those who were there, wall clock, rounded by the caller."""
@@ -631,6 +635,7 @@ AnyCommand: TypeAlias = (
     | RecordDeparture
     | SaveClock
     | SaveLimits
+    | SeeContacts
     | SeePresence
     | ShareClock
     | StoreReceipts

@@ -89,6 +89,9 @@ def _share_clock(core: Core) -> Steps:
 
 
 def _keep(core: Core) -> Steps:
-    gone: list[GoneUser] = yield KeepRelay(last_seen=core.clock.wall_ms() // MINUTE_MS * MINUTE_MS)
-    for user, contacts, last_seen in gone:
-        core.presence.notify(user, contacts, PresenceStatus.OFFLINE, last_seen=last_seen)
+    alive = KeepRelay(last_seen=core.clock.wall_ms() // MINUTE_MS * MINUTE_MS)
+    gone: list[GoneUser] = yield alive
+    while gone:
+        for user, contacts, last_seen in gone:
+            core.presence.notify(user, contacts, PresenceStatus.OFFLINE, last_seen=last_seen)
+        gone = yield alive

@@ -47,6 +47,7 @@ def users_of(command: AnyCommand) -> set[str] | None:
             | commands.FindIdleAccounts()
             | commands.ForgetHandouts()
             | commands.CheckSessions()
+            | commands.SeeContacts()
             | commands.SeePresence()
             | commands.KeepRelay()
             | commands.Barrier()

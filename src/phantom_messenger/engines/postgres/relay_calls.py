@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from phantom_messenger.clock import ClockSnapshot
+from phantom_messenger.engines.postgres.arrays import Texts
 from phantom_messenger.engines.postgres.statements import Call, Row, Setting, Statement, columns, done
 from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import (
@@ -76,18 +77,26 @@ def _check_sessions(command: commands.CheckSessions, setting: Setting) -> Call:
 def _see_presence(command: commands.SeePresence, setting: Setting) -> Call:
     statements = [
         Statement("SELECT * FROM begin_look(%s, %s)", (setting.relay, command.since)),
-        Statement("SELECT * FROM see_presence(%s, %s, %s)", (setting.relay, command.since, command.is_whole)),
+        Statement("SELECT * FROM see_presence(%s, %s)", (setting.relay, command.since)),
     ]
 
     def results(rows: list[list[Row]]) -> list[Any]:
         [(since, is_new)] = rows[0]
-        users = [
-            SeenUser(user, None if shown is None else PresenceStatus(shown), last_seen, watchers)
-            for user, shown, last_seen, watchers in rows[1]
-        ]
-        return [SeenPresence(since, is_new, users)]
+        return [SeenPresence(since, is_new, _seen(rows[1]))]
 
     return Call(statements, results)
+
+
+def _see_contacts(command: commands.SeeContacts, setting: Setting) -> Call:
+    statement = Statement("SELECT * FROM see_contacts(%s, %s)", (setting.relay, Texts(command.users)))
+    return Call([statement], lambda rows: [_seen(rows[0])])
+
+
+def _seen(rows: list[Row]) -> list[SeenUser]:
+    return [
+        SeenUser(user, None if shown is None else PresenceStatus(shown), last_seen, watchers)
+        for user, shown, last_seen, watchers in rows
+    ]
 
 
 def _keep_relay(command: commands.KeepRelay, setting: Setting) -> Call:
@@ -149,6 +158,7 @@ ALONE: Final[dict[Any, Callable[[Any, Setting], Call]]] = {
     commands.LoadClock: _load_clock,
     commands.SaveClock: _save_clock,
     commands.SaveLimits: _save_limits,
+    commands.SeeContacts: _see_contacts,
     commands.SeePresence: _see_presence,
     commands.ShareClock: _share_clock,
     commands.TakeLimits: _take_limits,

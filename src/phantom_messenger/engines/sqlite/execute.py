@@ -64,7 +64,7 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
             return commands.SeenPresence(0, is_new=False, users=[])
         case commands.EndSession():
             return None
-        case commands.KeepRelay():
+        case commands.KeepRelay() | commands.SeeContacts():
             return []
         case commands.Block():
             return accounts.block(tables, command)

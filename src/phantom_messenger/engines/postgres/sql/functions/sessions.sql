@@ -66,7 +66,20 @@ BEGIN
         JOIN mailboxes AS m USING (account) JOIN sessions AS s USING (account);
 END $$;
 
--- This relay is alive. Those that have not said so for 15 seconds are not: returns whom they had, once.
+-- Relays that sessions are noted for and that are not there any more. The index is read name by name: it has as many
+-- entries as there are sessions.
+CREATE FUNCTION lost_relays() RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE named (relay) AS (
+        SELECT min(s.relay) FROM sessions AS s
+        UNION ALL SELECT (SELECT min(s.relay) FROM sessions AS s WHERE s.relay > n.relay) FROM named AS n
+            WHERE n.relay IS NOT NULL
+    )
+    SELECT n.relay FROM named AS n
+        WHERE n.relay IS NOT NULL AND NOT EXISTS (SELECT FROM relays AS r WHERE r.relay = n.relay);
+$$;
+
+-- This relay is alive. Those that have not said so for 15 seconds are not: returns whom they had, once, some hundred at a
+-- time.
 CREATE FUNCTION keep_relay(own_relay text, seen bigint)
 RETURNS TABLE (id text, contacts text[], last_seen_at bigint) LANGUAGE plpgsql AS $$
 DECLARE
@@ -82,8 +95,8 @@ BEGIN
         AND seen_at < clock_timestamp() - interval '15 seconds' FOR UPDATE SKIP LOCKED);
     RETURN QUERY
         WITH lost AS (
-            DELETE FROM sessions AS s WHERE s.account IN (SELECT l.account FROM sessions AS l
-                WHERE NOT EXISTS (SELECT FROM relays AS r WHERE r.relay = l.relay) FOR UPDATE SKIP LOCKED)
+            DELETE FROM sessions AS s WHERE s.account IN (SELECT l.account FROM lost_relays() AS d (relay)
+                JOIN sessions AS l USING (relay) LIMIT 500 FOR UPDATE OF l SKIP LOCKED)
             RETURNING s.account, s.presence, s.has_ended
         ), seen_last AS (
             UPDATE accounts AS a SET last_seen = CASE WHEN l.has_ended THEN a.last_seen ELSE seen END FROM lost AS l
@@ -115,18 +128,30 @@ LANGUAGE sql STABLE AS $$
         JOIN accounts AS a ON a.account = w.other;
 $$;
 
--- Who has changed since, or, of a whole look, all whom users of this relay may see; what each shows, none if there is
--- nothing to say (they are here, or have just left); and which users of this relay may see it.
-CREATE FUNCTION see_presence(own_relay text, since bigint, is_whole boolean)
+-- Who has changed since; what each shows, none if there is nothing to say (they are here, or have just left); and which
+-- users of this relay may see it.
+CREATE FUNCTION see_presence(own_relay text, since bigint)
 RETURNS TABLE (id text, shown text, seen bigint, watchers text[]) LANGUAGE sql STABLE AS $$
-    WITH own AS MATERIALIZED (SELECT account FROM sessions WHERE relay = own_relay), found AS MATERIALIZED (
-        SELECT DISTINCT p.account, p.user_id FROM presence_changes AS p WHERE NOT is_whole AND p.changed >= since
-        UNION SELECT x.account, x.user_id FROM own CROSS JOIN LATERAL contacts_with_sessions(own.account) AS x
-            WHERE is_whole
+    WITH found AS MATERIALIZED (
+        SELECT DISTINCT p.account, p.user_id FROM presence_changes AS p WHERE p.changed >= since
     )
     SELECT f.user_id,
         CASE WHEN s.has_ended OR s.relay = own_relay THEN NULL ELSE coalesce(s.presence, 'offline') END,
         a.last_seen,
         ARRAY(SELECT x.user_id FROM contacts_with_sessions(f.account) AS x WHERE x.relay = own_relay)
+        FROM found AS f LEFT JOIN sessions AS s USING (account) LEFT JOIN accounts AS a USING (account);
+$$;
+
+-- The same of contacts of some users of this relay, changed or not; watchers are those of them who may see it.
+CREATE FUNCTION see_contacts(own_relay text, ids text[])
+RETURNS TABLE (id text, shown text, seen bigint, watchers text[]) LANGUAGE sql STABLE AS $$
+    WITH found AS MATERIALIZED (
+        SELECT x.account, x.user_id, array_agg(o.id) AS watchers
+            FROM unnest(ids) AS o (id) JOIN accounts AS w ON w.user_id = o.id
+            CROSS JOIN LATERAL contacts_with_sessions(w.account) AS x GROUP BY x.account, x.user_id
+    )
+    SELECT f.user_id,
+        CASE WHEN s.has_ended OR s.relay = own_relay THEN NULL ELSE coalesce(s.presence, 'offline') END,
+        a.last_seen, f.watchers
         FROM found AS f LEFT JOIN sessions AS s USING (account) LEFT JOIN accounts AS a USING (account);
 $$;
