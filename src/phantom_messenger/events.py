@@ -119,6 +119,11 @@ class Event(Enum):
         "deleted messages stay in the log of the database for longer: grant the relay's user the role pg_checkpoint"
         " and EXECUTE on pg_switch_wal()",
     )
+    ERASURE_LATE = EventSpec(
+        WARNING,
+        "so much mail waits that a part of it cannot be written anew in seconds: what was deleted from it stays in the"
+        " database's files for longer",
+    )
     LINK_LOST = EventSpec(
         WARNING, "no connection to the database for notices from other relays; trying again", ("error",)
     )

@@ -1,16 +1,19 @@
 """What was deleted is in no file of the database."""
 
+import threading
 import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from phantom_messenger.engines.postgres import PostgresStore
+from phantom_messenger.engines.postgres import PostgresStore, erasure
+from phantom_messenger.relay.commands import Barrier
 from phantom_messenger.relay.records import Item
 from support.people import key_text
 from support.postgres_server import PostgresServer, programs
 from support.store_user import NOW, StoreUser, expire
+from support.waiting import eventually
 
 PATIENCE = 30.0
 DELETED = "SELECT sum(n_tup_del)::integer FROM pg_stat_user_tables WHERE relname ~ '^items_[0-9]+$'"
@@ -135,3 +138,157 @@ def test_program_that_reads_for_long_is_said_to_keep_what_is_deleted(
         assert rounds() == ["log-kept"]
     assert rounds() == []
     store.close()
+
+
+def events(caplog: pytest.LogCaptureFixture, store: PostgresStore) -> list[str]:
+    """What a round has said."""
+    caplog.clear()
+    store.erase()
+    return [record.getMessage().partition(":")[0] for record in caplog.records]
+
+
+def test_what_an_older_view_could_see_is_gone_after_it(
+    server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = server.make_database()
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    secret = key_text("seen by another program")
+    alice.write(bob, "m", secret, size=3_000)
+    store.erase()
+    with psycopg.connect(url) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT 1")
+        bob.acknowledge(alice, "m")
+        assert eventually(lambda: _deleted(url) == 1, PATIENCE)
+        assert events(caplog, store) == [], "somebody who reads for a moment is no news"
+        assert files_with(server, secret), "the control: the view keeps it"
+        assert events(caplog, store) == ["log-kept"]
+    assert events(caplog, store) == []
+    assert files_with(server, secret) == []
+    store.close()
+
+
+def _deleted(url: str) -> object:
+    """How many rows the server has counted as deleted, which it does within ten seconds."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(DELETED).fetchone()
+    return row and row[0]
+
+
+@pytest.mark.parametrize("cut_at", ["the first part", "the last part", "the end of the log"])
+def test_round_that_was_cut_off_is_made_good(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, cut_at: str
+) -> None:
+    store = PostgresStore(server.make_database())
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    secret = key_text(cut_at)
+    alice.write(bob, "m", secret, size=3_000)
+    bob.acknowledge(alice, "m")
+    parts, rewrite, end_log = iter(range(16)), erasure._rewrite, erasure.Erasure._end_log
+
+    def cut(connection: psycopg.Connection[object]) -> None:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", (connection.info.backend_pid,))
+
+    def rewrite_and_cut(connection: psycopg.Connection[object], part: int) -> int:
+        if next(parts) == {"the first part": 0, "the last part": 15}.get(cut_at):
+            cut(connection)
+        return rewrite(connection, part)
+
+    def end_and_cut(self: erasure.Erasure, connection: psycopg.Connection[object]) -> None:
+        if cut_at == "the end of the log":
+            cut(connection)
+        end_log(self, connection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "_rewrite", rewrite_and_cut)
+        patch.setattr(erasure.Erasure, "_end_log", end_and_cut)
+        with pytest.raises(psycopg.OperationalError):
+            store.erase()
+    assert files_with(server, secret), "the control: what was done of the round is not enough"
+    store.erase()
+    assert files_with(server, secret) == []
+    store.close()
+
+
+def test_what_was_deleted_just_before_a_crash_is_gone_after_it(server: PostgresServer) -> None:
+    """The server counts from nothing then, and may never have counted the last deletions."""
+    store = PostgresStore(server.make_database())
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    secret = key_text("deleted before a crash")
+    alice.write(bob, "m", secret, size=3_000)
+    store.erase()
+    bob.acknowledge(alice, "m")
+    server.kill()
+    server.start()
+    assert eventually(lambda: store.run([Barrier()]) == [None], PATIENCE)
+    assert files_with(server, secret), "the control: a crash erases nothing"
+    store.erase()
+    assert files_with(server, secret) == []
+    store.close()
+
+
+def test_part_that_takes_too_long_is_let_go_for_ever_longer(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = server.make_database()
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    bob.meet(alice)
+    secret = key_text("among much mail")
+    alice.write(bob, "m", secret, size=3_000)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO phantom.items (recipient, seq, kind, sender, name, stored_at, text)"
+            " SELECT recipient, seq + n, kind, sender, name || n, stored_at, decode(repeat(md5(n::text), 100), 'hex')"
+            " FROM phantom.items, generate_series(1, 2000) AS n WHERE name = 'm'"
+        )
+    bob.acknowledge(alice, "m")
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "PART_SECONDS", 0.001)
+        said = [events(caplog, store).count("erasure-late") > 0 for _ in range(8)]
+    assert said == [True, True, False, True, False, False, False, True]
+    assert files_with(server, secret), "the control: it was not written anew"
+    for _ in range(8):
+        store.erase()
+    assert files_with(server, secret) == []
+    assert len(bob.names()) == 2_000
+    store.close()
+
+
+def test_relay_that_is_paused_in_its_round_leaves_it_to_another(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.make_database()
+    paused, other = PostgresStore(url), PostgresStore(url)
+    alice, bob = StoreUser(other, "alice"), StoreUser(other, "bob")
+    secret = key_text("paused")
+    alice.write(bob, "m", secret, size=3_000)
+    bob.acknowledge(alice, "m")
+    settings = [one.replace("'30s'", "'200ms'") for one in erasure._SESSION]
+    assert settings != list(erasure._SESSION)
+    is_paused, goes_on = threading.Event(), threading.Event()
+
+    def pause(connection: psycopg.Connection[object], part: int) -> int:
+        is_paused.set()
+        goes_on.wait(PATIENCE)
+        return rewrite(connection, part)
+
+    rewrite = erasure._rewrite
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "_SESSION", settings)
+        patch.setattr(erasure, "_rewrite", pause)
+        thread = threading.Thread(target=paused._erasure._try)
+        thread.start()
+        assert is_paused.wait(PATIENCE)
+
+    def is_erased() -> bool:
+        other.erase()
+        return not files_with(server, secret)
+
+    assert eventually(is_erased, PATIENCE)
+    goes_on.set()
+    thread.join(PATIENCE)
+    paused.close()
+    other.close()

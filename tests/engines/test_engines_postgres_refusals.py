@@ -3,8 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,10 +14,18 @@ from phantom_messenger.engines.errors import StoreError
 from phantom_messenger.engines.postgres import Durability, PostgresStore, connect, durability_of, schema, watchdog
 from phantom_messenger.engines.postgres import store as stores
 from phantom_messenger.engines.postgres.connect import unusable
-from phantom_messenger.relay.commands import Accepted, AppendRefusal, Barrier, CommandFailed, MessageName
+from phantom_messenger.relay.commands import (
+    Accepted,
+    AnyCommand,
+    AppendRefusal,
+    Barrier,
+    CommandFailed,
+    Expire,
+    MessageName,
+)
 from phantom_messenger.wire.frames import Status
 from support.postgres_server import PostgresServer
-from support.store_user import NOW, StoreUser, expire
+from support.store_user import NOW, WALL, StoreUser, expire
 
 
 @pytest.fixture
@@ -324,6 +333,29 @@ def test_lock_that_nobody_lets_go_is_no_answer(url: str, caplog: pytest.LogCaptu
         holder.execute("LOCK TABLE phantom.items")
         store.run([alice.message(bob, "1")])
     assert reasons(caplog) == ["no-answer"]
+    store.close()
+
+
+def test_batch_waits_once_for_a_database_that_does_not_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes a transaction of its own stands between the others, and would have each wait as long."""
+    store = PostgresStore(url)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    assert store._connection is not None
+    store._connection.execute("SET lock_timeout = '100ms'")
+    tries: list[int] = []
+    transact = PostgresStore._transact
+
+    def counted(self: PostgresStore, part: Sequence[AnyCommand]) -> list[Any]:
+        tries.append(len(part))
+        return transact(self, part)
+
+    monkeypatch.setattr(PostgresStore, "_transact", counted)
+    sweep = Expire(stored_before=0, limit=1, wall_ms=WALL, now=NOW)
+    with psycopg.connect(url) as holder:
+        holder.execute("LOCK TABLE phantom.items")
+        failures = store.run([alice.message(bob, "1"), sweep, alice.message(bob, "2"), sweep, alice.message(bob, "3")])
+    assert tries == [1]
+    assert [isinstance(failed, CommandFailed) and failed.is_out_of_space for failed in failures] == [True] * 5
     store.close()
 
 

@@ -18,7 +18,7 @@ from support.amounts import amount
 from support.load import PATIENCE
 from support.people import Frame, Person, canonical
 from support.postgres_server import PostgresServer, programs
-from support.relay_process import RelayProcess
+from support.relay_process import RelayProcess, StartRelay, patched
 
 HOST = "relay.test"
 CROWD = amount(200, 600)
@@ -211,3 +211,31 @@ def test_everybody_is_let_in_when_the_database_is_back(
 
     asyncio.run(main())
     assert not [line for line in relays[0].log.splitlines() if "Traceback" in line]
+
+
+PATIENT = """
+from phantom_messenger.engines.postgres import watchdog
+watchdog.SECONDS = 1_000.0
+"""
+
+
+def test_relay_ends_although_its_database_does_not_answer(
+    server: PostgresServer, url: str, start_relay: StartRelay
+) -> None:
+    relay = start_relay("--public-names", HOST, "--store", url, command=patched(PATIENT))
+
+    async def main() -> None:
+        async with everybody() as join:
+            alice = await join(relay, Person("alice"))
+            server.pause()
+            await alice.send(alice.person.message(alice.person))
+            await asyncio.to_thread(relay.stop, signal.SIGTERM)
+            await until(lambda: alice.code is not None)
+            assert alice.code == 1001
+
+    try:
+        asyncio.run(main())
+    finally:
+        server.resume()
+    assert "Traceback" not in relay.log
+    assert [line for line in relay.log.splitlines() if " stopped: " in line]

@@ -29,6 +29,9 @@ class DyingStore:
         self.run([])
         return True
 
+    def give_up(self) -> None:
+        """Nothing is waited for."""
+
     def close(self) -> None:
         """Nothing is open."""
 

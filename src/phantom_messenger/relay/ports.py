@@ -87,6 +87,9 @@ class Store(Protocol):
             Whether it is done; if not, call it again soon.
         """
 
+    def give_up(self) -> None:
+        """The relay ends: let what is being run fail rather than wait for another machine. Called by any thread."""
+
     def close(self) -> None:
         """Close; the store can be opened again."""
 

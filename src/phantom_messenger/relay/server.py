@@ -101,6 +101,10 @@ class StoreThread:
         if not self._is_closing:
             self._executor.submit(work)
 
+    def give_up(self) -> None:
+        """Let what the store is doing fail, if it waits for another machine."""
+        self._store.give_up()
+
     async def close(self) -> None:
         """Close the store behind what it is doing."""
         self._is_closing = True
@@ -219,7 +223,8 @@ class RelayServer:
             self._relay.close_all()
         while self._relay.connections and self._loop.time() < now + STOP_SECONDS:  # noqa: ASYNC110 - a few turns, once
             await asyncio.sleep(0.02)
-        await self._settle(now + STOP_SECONDS + 0.5)
+        if not await self._settle(now + STOP_SECONDS + 0.5):
+            self._store.give_up()
         self._verify_pool.close()
         if self._link is not None:
             await self._link.close()

@@ -4,6 +4,9 @@ A row that is deleted stays in its table's file, and in the log, until something
 minute one of the relays has those parts of the mailboxes written anew from which something was deleted, then the log
 ended and a checkpoint made, after which the servers delete what is behind it: on the primary and, as they replay it,
 on its standbys. What the servers must be set to for that is in docs/cluster.md.
+
+A part counts as written anew only when nothing that was deleted before is in it any more: a connection may break in
+the middle, and whoever reads with an older view of the database makes the server copy what that view can still see.
 """
 
 import threading
@@ -16,11 +19,25 @@ from phantom_messenger.engines.postgres.connect import connect
 from phantom_messenger.events import Event, log, report
 
 EVERY_SECONDS: Final = 60.0
+PART_SECONDS: Final = 4.0
+"""How long a part may be locked while it is written anew: well below what a relay waits for an answer."""
+
+MAX_PAUSE: Final = 60
+"""Rounds for which a part is left alone, at most, that takes longer than that."""
+
 _LOCK: Final = 2, 0
 """The advisory lock of the relay that does it."""
 
-_SESSION: Final = "SET lock_timeout = '200ms'; SET tcp_keepalives_idle = 10; SET tcp_user_timeout = '20s'"
-"""A part that somebody reads is left for the next round: whoever waits for a lock holds up all who come after."""
+_SESSION: Final = (
+    # A part that somebody reads is left for the next round: whoever waits for a lock holds up all who come after.
+    "SET lock_timeout = '200ms'",
+    # A relay that is paused must not keep the others from it.
+    "SET idle_session_timeout = '30s'",
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_user_timeout = '20s'",
+)
+_XIDS: Final = 2**32
+"""Numbers of transactions as tables have them: they begin again."""
 
 
 class Erasure:
@@ -35,8 +52,15 @@ class Erasure:
         self._due_at = time.monotonic()
         self._seen: dict[int, int] = {}
         """How many rows had been deleted from each part when it was last written anew."""
-        self._refused: set[int] = set()
-        """Parts that could not be written anew in the last round."""
+        self._has_counts = False
+        """Whether the server still counts from where it did when those were seen."""
+        self._kept: dict[int, int] = {}
+        """Parts that hold something deleted after the last round, and the oldest view of the database then; 0 if they
+        could not be written at all."""
+        self._pauses: dict[int, tuple[int, int]] = {}
+        """Parts that took too long: the round in which they are tried again, and for how many they were left alone."""
+        self._round = 0
+        self._is_log_due = False
         self._is_refused = False
         self._thread: threading.Thread | None = None
 
@@ -47,6 +71,10 @@ class Erasure:
         self._due_at = time.monotonic() + EVERY_SECONDS
         self._thread = threading.Thread(target=self._try, name="erasure", daemon=True)
         self._thread.start()
+
+    def forget(self) -> None:
+        """The database was away: after a crash it counts what is deleted from nothing."""
+        self._has_counts = False
 
     def _try(self) -> None:
         try:
@@ -63,36 +91,65 @@ class Erasure:
             psycopg.Error: the database cannot be reached.
         """
         with connect(self._url) as connection:
-            connection.execute(_SESSION.encode())
+            for setting in _SESSION:
+                connection.execute(setting.encode())
             row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK).fetchone()
             if not row or not row[0]:
                 return
-            parts = self._changed(connection)
-            refused = {part for part in parts if not self._write_anew(connection, part)}
-            if refused & self._refused:
-                log(Event.LOG_KEPT)
-            self._refused = refused
-            if parts:
+            self._round += 1
+            changed = self._changed(connection)
+            self._is_log_due = self._is_log_due or bool(changed)
+            news = {self._write_anew(connection, part, deleted) for part, deleted in changed.items()}
+            for event in (Event.LOG_KEPT, Event.ERASURE_LATE):
+                if event in news:
+                    log(event)
+            if self._is_log_due:
                 self._end_log(connection)
+                self._is_log_due = False
 
-    def _write_anew(self, connection: "psycopg.Connection[Any]", part: int) -> bool:
-        """Whether it has been done; not while somebody reads the part for long, as pg_dump does."""
-        try:
-            connection.execute(f"VACUUM (FULL) phantom.items_{part}".encode())
-        except psycopg.errors.LockNotAvailable:
-            self._seen.pop(part, None)
-            return False
-        return True
-
-    def _changed(self, connection: "psycopg.Connection[Any]") -> list[int]:
-        """Parts from which something was deleted since they were written anew; all, at first."""
+    def _changed(self, connection: "psycopg.Connection[Any]") -> dict[int, int]:
+        """Parts from which something was deleted since they were written anew, and how often; all, at first."""
+        if not self._has_counts:
+            self._has_counts = True
+            self._seen = {}
         rows = connection.execute(
             "SELECT substring(relname from 'items_(.*)')::integer, n_tup_del + n_tup_upd FROM pg_stat_user_tables"
             " WHERE relname ~ '^items_[0-9]+$' AND schemaname = 'phantom'"
         ).fetchall()
-        changed = [part for part, deleted in rows if self._seen.get(part) != deleted]
-        self._seen = dict(rows)
-        return changed
+        return {
+            part: deleted
+            for part, deleted in rows
+            if self._seen.get(part) != deleted and self._pauses.get(part, (0, 0))[0] <= self._round
+        }
+
+    def _write_anew(self, connection: "psycopg.Connection[Any]", part: int, deleted: int) -> Event | None:
+        """Write a part anew; what there is to say of it if what was deleted stays for more than a round."""
+        before = self._kept.pop(part, None)
+        now = _next_xid(connection)
+        begun = time.monotonic()
+        try:
+            oldest = _rewrite(connection, part)
+        except psycopg.errors.LockNotAvailable:  # somebody reads it, as pg_dump does
+            self._kept[part] = 0
+            return Event.LOG_KEPT if before == 0 else None
+        except psycopg.errors.DiskFull:  # the relays say so; the log is what can still be made smaller
+            return None
+        except psycopg.errors.QueryCanceled:
+            self._pause(part)
+            return Event.ERASURE_LATE
+        self._pauses.pop(part, None)
+        time.sleep(time.monotonic() - begun)  # for those who have waited for the lock
+        if (oldest - now) % _XIDS < _XIDS // 2:
+            self._seen[part] = deleted
+            return None
+        self._kept[part] = oldest
+        return Event.LOG_KEPT if before == oldest else None
+
+    def _pause(self, part: int) -> None:
+        """A part takes too long: its users would wait again and again."""
+        _, rounds = self._pauses.get(part, (0, 0))
+        rounds = min(max(1, rounds * 2), MAX_PAUSE)
+        self._pauses[part] = self._round + rounds, rounds
 
     def _end_log(self, connection: "psycopg.Connection[Any]") -> None:
         """Have the servers delete the log of what was done up to now."""
@@ -103,3 +160,30 @@ class Erasure:
             if not self._is_refused:
                 log(Event.ERASURE_REFUSED)
             self._is_refused = True
+
+
+def _next_xid(connection: "psycopg.Connection[Any]") -> int:
+    """Above the numbers of all transactions that have ended."""
+    row = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _rewrite(connection: "psycopg.Connection[Any]", part: int) -> int:
+    """Write a part anew; what transactions below the returned number have deleted is not in it any more.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody works with it.
+        psycopg.errors.QueryCanceled: it takes too long.
+        psycopg.errors.DiskFull: there is no room for a copy of it.
+    """
+    connection.execute(f"SET statement_timeout = {round(PART_SECONDS * 1_000)}".encode())
+    try:
+        connection.execute(f"VACUUM (FULL) phantom.items_{part}".encode())
+    finally:
+        if not connection.broken:
+            connection.execute("SET statement_timeout = 0")
+    # The server freezes everything that it copies, up to the oldest view that somebody may have.
+    row = connection.execute(
+        "SELECT relfrozenxid::text::bigint FROM pg_class WHERE oid = %s::regclass", (f"phantom.items_{part}",)
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -6,6 +6,7 @@ come, or comes with a warning, the commands of the batch have failed, and their 
 """
 
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -205,6 +206,11 @@ class PostgresStore:
         """Have deleted messages leave the files of the database, as ``scrub`` does beside, and wait for it."""
         self._erasure.run()
 
+    def give_up(self) -> None:
+        """See ``relay.ports.Store``."""
+        self._dial_at = math.inf
+        self._watchdog.cut()
+
     def close(self) -> None:
         """Close; idempotent."""
         self._watchdog.close()
@@ -218,10 +224,12 @@ class PostgresStore:
     # --- transactions ---------------------------------------------------------------------
 
     def _run_batch(self, batch: Sequence[AnyCommand]) -> list[Any]:
-        """Run commands as one transaction, or each as its own if one of them fails."""
+        """Run commands as one transaction, or each as its own if one of them fails; fewer if the database is away."""
         results: list[Any] = []
         for part in _parts(batch):
             results += self._run_part(part)
+            if self._is_failing and not self._is_full:  # the others would wait as long for it, one after another
+                break
         return results
 
     def _run_part(self, part: Sequence[AnyCommand]) -> list[Any]:
@@ -271,6 +279,7 @@ class PostgresStore:
                 raise _NotDialled("the database was not there a moment ago")
             self._dial_at = time.monotonic() + _DIAL_SECONDS
             self._connection = self._connect()
+            self._erasure.forget()
         for attempt in range(_ATTEMPTS):
             try:
                 with self._watchdog.over(self._connection):

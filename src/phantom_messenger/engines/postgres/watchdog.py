@@ -5,6 +5,7 @@ of the server's applies, and the system's keepalive sees a machine that is up. S
 """
 
 import contextlib
+import math
 import os
 import socket
 import threading
@@ -48,12 +49,20 @@ class Watchdog:
             with self._lock:
                 self._watched = None
 
+    def cut(self) -> None:
+        """End the exchange that is watched, if there is one."""
+        self._cut_at(math.inf)
+
     def _watch(self) -> None:
         while not self._is_closed.wait(_LOOK_SECONDS):
-            with self._lock:  # the descriptor is the connection's as long as it is watched
-                if self._watched is None or time.monotonic() < self._watched[1]:
-                    continue
-                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._watched[0])) as end:
-                    end.shutdown(socket.SHUT_RDWR)
-                self.has_cut = True
-                self._watched = None
+            self._cut_at(time.monotonic())
+
+    def _cut_at(self, now: float) -> None:
+        """End the exchange that is watched if its time is over."""
+        with self._lock:  # the descriptor is the connection's as long as it is watched
+            if self._watched is None or now < self._watched[1]:
+                return
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._watched[0])) as end:
+                end.shutdown(socket.SHUT_RDWR)
+            self.has_cut = True
+            self._watched = None

@@ -249,6 +249,9 @@ class SQLiteStore:
             self._forgot_at = now
             self.tables.directory.forget()
 
+    def give_up(self) -> None:
+        """See ``relay.ports.Store``: no other machine is waited for."""
+
     def close(self) -> None:
         """Close and unlock; idempotent."""
         if self._scrubber is not None:
