@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from vector_replay import Json, Watched, assert_handshake, bundle_of, encapsulation, raw
 
-from phantom_messenger.client import content1
-from phantom_messenger.client.content import LEAST_PADDED
+from phantom_messenger.client import content, content1, content2, content_suites
+from phantom_messenger.client.content import LEAST_PADDED, Ends, Newer
 from phantom_messenger.client.content1 import Receipt, Text
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.errors import InvalidUserId
@@ -193,7 +193,11 @@ def play_safety(case: Json) -> None:
 
 def described(found: Text | Receipt) -> Json:
     """A content as the vectors list it."""
-    members = msgspec.msgpack.decode(msgspec.msgpack.encode(found))
+    return in_hex(msgspec.msgpack.decode(msgspec.msgpack.encode(found)))
+
+
+def in_hex(members: Json) -> Json:
+    """A map with its bytes in hex."""
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in members.items()}
 
 
@@ -203,6 +207,29 @@ def play_content(case: Json) -> None:
     assert described(found) == case["content"]
     assert padding.pad(raw(case["expect"]["encoded"]), LEAST_PADDED) == raw(case["expect"]["padded"])
     assert content1.encode(found) == raw(case["expect"]["padded"])
+
+
+def said_in(case: Json, encoded: bytes) -> Json:
+    """What a recipient takes from content 2, as ``content-2.json`` lists it; the recipient is bound elsewhere."""
+    found = content2.decode(encoded, Ends(raw(case["sender"]), raw(case["sender_key"]), b"", b""))
+    if isinstance(found, Newer):
+        assert found.whole == encoded
+        return {"newer": True, "sentAt": found.sent_at}
+    fields = msgspec.structs.asdict(found)
+    kind = "text" if "body" in fields else "receipt"
+    return {"kind": kind, "sentAt": fields.pop("sent_at"), **fields}
+
+
+def play_content2(case: Json) -> None:
+    """A content of ``content-2.json`` that the SDK writes."""
+    encoded, said = raw(case["expect"]["encoded"]), case["said"]
+    assert padding.unpad(raw(case["expect"]["padded"])) == encoded
+    assert said_in(case, encoded) == said
+    fields = {name: value for name, value in said.items() if name not in {"kind", "sentAt"}}
+    written = (content.Text if said["kind"] == "text" else content.Receipt)(sent_at=said["sentAt"], **fields)
+    ends = Ends(raw(case["sender"]), raw(case["sender_key"]), b"", b"")
+    assert content_suites.encode(written, ends, suite=2) == raw(case["expect"]["padded"])
+    assert in_hex(msgspec.msgpack.decode(encoded)) == case["content"]
 
 
 PLAYERS = {
@@ -218,5 +245,6 @@ PLAYERS = {
     ("padding.json", "lengths"): play_length,
     ("safety-numbers.json", "cases"): play_safety,
     ("content.json", "contents"): play_content,
+    ("content-2.json", "contents"): play_content2,
 }
 """Which function plays which member of which file."""
