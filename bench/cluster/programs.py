@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import phantom_messenger
+from cluster.debian import Debian, libraries
 
 OLDEST_POSTGRES: Final = 15
+INSTALLED: Final = Path("/usr/lib/postgresql")
+"""Where Debian has a folder for each version."""
+
 PYTHONS: Final = (sys.executable, "/usr/bin/python3")
 
 NEEDED: Final = """
@@ -65,16 +69,19 @@ def find_postgres(folder: Path) -> Postgres | None:
     """
     found = shutil.which("initdb")
     places = [Path(found).resolve().parent] if found else []
-    for root in (Path("/"), folder):
-        places += root.glob("usr/lib/postgresql/*/bin")
-    rated = [(_version(place / "postgres", {}), place) for place in places if (place / "postgres").exists()]
-    fitting = [pair for pair in rated if pair[0] >= OLDEST_POSTGRES]
-    return Postgres(folder=max(fitting)[1], environment={}) if fitting else None
+    places += INSTALLED.glob("*/bin")
+    unpacked = folder.glob("usr/lib/postgresql/*/bin")
+    known = [Postgres(folder=place, environment={}) for place in places]
+    known += [Postgres(folder=place, environment=libraries(folder)) for place in unpacked]
+    rated = [(_version(one), str(one.folder), one) for one in known if (one.folder / "postgres").exists()]
+    fitting = [row for row in rated if row[0] >= OLDEST_POSTGRES]
+    return max(fitting, key=lambda row: row[:2])[2] if fitting else None
 
 
-def _version(program: Path, environment: dict[str, str]) -> int:
+def _version(postgres: Postgres) -> int:
+    environment = {**os.environ, **postgres.environment}
     said = subprocess.run(
-        [program, "--version"], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        [postgres.folder / "postgres", "--version"], env=environment, capture_output=True, text=True, check=False
     ).stdout.split()
     number = said[2].partition(".")[0] if len(said) > 2 else ""  # noqa: PLR2004 - postgres (PostgreSQL) 15.1
     return int(number) if number.isdecimal() else 0
@@ -91,7 +98,7 @@ def get_postgres(folder: Path, progress: Progress) -> Postgres:
     found = find_postgres(folder)
     if found is None:
         progress("Getting PostgreSQL (once) ...")
-        _unpack(_debian_postgres(), folder)
+        _unpack("postgresql", folder, progress)
         found = find_postgres(folder)
     if found is None:
         raise ClusterError("Debian's packages hold no PostgreSQL that works here; install PostgreSQL 15 yourself")
@@ -109,40 +116,26 @@ def install(folder: Path, progress: Progress) -> Programs:
     etcd = Path(found) if found else folder / "usr" / "bin" / "etcd"
     if not etcd.exists():
         progress("Getting etcd (once) ...")
-        _unpack(["etcd-server"], folder)
+        _unpack("etcd-server", folder, progress)
     if not etcd.exists():
         raise ClusterError("Debian's package holds no etcd; install etcd yourself")
     return Programs(postgres=postgres, etcd=etcd, patroni=_patroni(folder, progress))
 
 
-def _debian_postgres() -> list[str]:
+def _unpack(package: str, folder: Path, progress: Progress) -> None:
+    debian = Debian(folder)
     try:
-        said = subprocess.run(
-            ["apt-cache", "depends", "postgresql"], capture_output=True, text=True, check=True
-        ).stdout.split()
-    except (OSError, subprocess.CalledProcessError):
-        raise _no_packages() from None
-    server = next((word for word in said if word.startswith("postgresql-") and word[11:].isdecimal()), "")
-    if not server:
-        raise _no_packages()
-    return [server, server.replace("-", "-client-"), "libpq5"]
-
-
-def _no_packages() -> ClusterError:
-    return ClusterError(
-        "this is no Debian or Ubuntu, or apt knows no packages: install PostgreSQL 15 and etcd yourself"
-    )
-
-
-def _unpack(packages: list[str], folder: Path) -> None:
-    try:
-        subprocess.run(["apt-get", "download", "-q", *packages], cwd=folder, check=True, capture_output=True)
-        for package in folder.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", package, folder], check=True, capture_output=True)
-            package.unlink()
-    except (OSError, subprocess.CalledProcessError):
-        names = " ".join(packages)
-        raise ClusterError(f"cannot get {names} (apt-get download); install it, or look at the network") from None
+        try:
+            debian.unpack(package)
+        except subprocess.CalledProcessError:
+            progress("Asking Debian which packages there are ...")
+            debian.update()
+            debian.unpack(package)
+    except FileNotFoundError:
+        raise ClusterError("this is no Debian or Ubuntu: install PostgreSQL 15 or newer and etcd yourself") from None
+    except subprocess.CalledProcessError as error:
+        why = error.stderr.strip().rpartition("\n")[2]
+        raise ClusterError(f"cannot get {package} from Debian ({why}); install it, or look at the network") from None
 
 
 def _patroni(folder: Path, progress: Progress) -> Path:
@@ -177,18 +170,22 @@ def _python() -> str:
 
 @functools.cache
 def serve_command() -> tuple[list[str], dict[str, str]]:
-    """The command that is ``phantom serve`` for the unprivileged user, and what it needs in its environment.
+    """The command that is ``phantom serve``, and what it needs in its environment.
 
-    Where our Python is in a folder of root's own, another one of the same version uses our packages.
+    If our Python is in a folder of root's own, the unprivileged user runs another one of the same version with our
+    packages.
 
     Raises:
         ClusterError: that user can run none.
     """
+    serve = ["-m", "phantom_messenger", "serve"]
+    if not as_whom():
+        return [sys.executable, *serve], {}
     folders = (str(Path(phantom_messenger.__file__).parents[1]), sysconfig.get_path("purelib"))
     environment = {"PYTHONPATH": os.pathsep.join(folders)}
     for python in PYTHONS:
         if _can_run([python, "-c", NEEDED, str(sys.version_info[:2])], environment):
-            return [python, "-m", "phantom_messenger", "serve"], environment
+            return [python, *serve], environment
     version = ".".join(map(str, sys.version_info[:2]))
     raise ClusterError(
         f"the user 'nobody' can run no Python {version} with the relay's packages; start this as another user than root"
