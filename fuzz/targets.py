@@ -10,20 +10,26 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("tests", "tests/wire", "tests/crypto", "bench")]
+sys.path[:0] = [
+    str(Path(__file__).parents[1] / name) for name in ("tests", "tests/wire", "tests/crypto", "tests/client", "bench")
+]
 
+import content_samples
 import crypto_samples
+import msgspec
 import wire_samples
 from echo import Echo, EchoConnection
 from reference_frames import read_frames
 
+from phantom_messenger.client import content, content1, content2, strict_map
 from phantom_messenger.client.link import Link
 from phantom_messenger.crypto import session
-from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.relay import core, http
 from phantom_messenger.relay.config import Config
@@ -199,6 +205,39 @@ def _decoder_seeds() -> list[bytes]:
     return [codec.encode(found) for row in rows for found in row.values()]
 
 
+# --- what is inside messages --------------------------------------------------------
+
+_ENDS: Final = content.Ends(content_samples.SENDER, content_samples.SENDER_KEY, b"r" * 32, b"k" * 32)
+
+
+def contents(data: bytes) -> None:
+    """Content or a documented error; of content 2 an independent reader finds the same forms clear, and no others."""
+    with suppress(InvalidMessage):
+        content1.decode(data)
+    try:
+        members = strict_map.decode(data)
+    except InvalidMessage:
+        assert not content_samples.is_clear(data)
+        return
+    assert content_samples.is_clear(data)
+    assert members == msgspec.msgpack.decode(data)
+    try:
+        said = content2.decode(data, _ENDS)
+    except InvalidMessage:
+        return
+    if isinstance(said, content.Newer):
+        assert content2.read_again(said.whole) == said
+    else:
+        assert content2.decode(content2.encode(said, _ENDS), _ENDS) == said
+
+
+def _content_seeds() -> list[bytes]:
+    rows = (content_samples.TEXT, content_samples.RECEIPT, content_samples.PICTURE)
+    found = [content_samples.Writer(content_samples.chance(seed)).write(row) for row in rows for seed in range(5)]
+    old = [content1.encode(content1.of(content2.decode(row, _ENDS), _ENDS)) for row in found[:10]]  # type: ignore[arg-type] # both are known
+    return [*found, *old]
+
+
 # --- ratchet and session ------------------------------------------------------------
 
 _ALICE, _BOB = crypto_samples.established()
@@ -332,6 +371,7 @@ def _link_seeds() -> list[bytes]:
 TARGETS: Final[dict[str, Target]] = {
     "assembler": Target(assembler, _assembler_seeds()),
     "decoder": Target(decoder, _decoder_seeds()),
+    "contents": Target(contents, _content_seeds()),
     "ratchet": Target(ratchet, _ratchet_seeds()),
     "relay": Target(relay, _relay_seeds()),
     "handshake": Target(handshake, _handshake_seeds()),

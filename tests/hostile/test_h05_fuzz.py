@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 
 from targets import TARGETS
 
+from phantom_messenger.client import strict_map
 from phantom_messenger.crypto import session
 from phantom_messenger.relay import http, websocket
 from phantom_messenger.relay.presence_notices import PresenceNotices
@@ -22,6 +23,7 @@ from support.faults import Faults
 EACH: Final = {
     "assembler": amount(6_000, 400_000),
     "decoder": amount(20_000, 400_000),
+    "contents": amount(10_000, 200_000),
     "ratchet": amount(10_000, 200_000),
     "relay": amount(300, 5_000),
     "handshake": amount(20_000, 200_000),
@@ -101,6 +103,7 @@ def unlucky(*arguments: Any, **more: Any) -> None:
 PLANTED: Final[dict[str, tuple[Any, str, Any]]] = {
     "assembler": (websocket, "_is_utf8", lambda message: True),  # noqa: ARG005 - the bug
     "decoder": (codec, "decode_client", raises(codec.decode_client)),
+    "contents": (strict_map, "MAX_DEPTH", 1),
     "ratchet": (session, "parse", raises(session.parse)),
     "relay": (PresenceNotices, "notice", unlucky),
     "handshake": (http, "read_request", raises(http.read_request)),
