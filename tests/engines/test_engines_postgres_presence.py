@@ -7,7 +7,11 @@ import psycopg
 import pytest
 
 from phantom_messenger.engines.postgres import PostgresStore, schema, store
+from phantom_messenger.relay.commands import FindWatchers, SeePresence
+from phantom_messenger.wire.frames import PresenceStatus
 from support.postgres_server import PostgresServer
+from support.store_user import StoreUser, run
+from support.waiting import eventually
 
 USERS, CONTACTS = 300, 10
 FILLED = f"""
@@ -63,3 +67,65 @@ def test_look_at_contacts_reads_their_sessions_and_no_others(filled: "psycopg.Co
     assert sum(len(watchers) for *_, watchers in found) == USERS * CONTACTS // 2
     assert {shown for _, shown, *_ in found} == {None, "online"}
     assert 0 < read_of_sessions(filled) <= 3 * USERS * CONTACTS
+
+
+class Look:
+    """A relay that looks again and again for what has changed; and how many changes the database keeps."""
+
+    def __init__(self, url: str) -> None:
+        self.store = PostgresStore(url)
+        self.since = 0
+        self.changes = psycopg.connect(url, autocommit=True)
+
+    def __call__(self) -> list[str]:
+        """Who has changed."""
+        seen = run(self.store, SeePresence(since=self.since))
+        self.since = seen.since
+        return [one.user_id for one in seen.users]
+
+    @property
+    def kept(self) -> int:
+        return len(self.changes.execute("SELECT FROM phantom.presence_changes").fetchall())
+
+    def close(self) -> None:
+        self.changes.close()
+        self.store.close()
+
+
+@pytest.fixture
+def look(postgres: PostgresServer, template: str) -> Iterator[Look]:
+    url = postgres.make_database(template)
+    made = Look(url)
+    yield made
+    made.close()
+    postgres.drop_database(url)
+
+
+def at_work(url: str) -> "psycopg.Connection[Any]":
+    """A transaction that may write, and does not end."""
+    connection = psycopg.connect(url)
+    connection.execute("SELECT pg_current_xact_id()")
+    return connection
+
+
+def test_transaction_in_another_database_keeps_no_changes(look: Look, postgres: PostgresServer) -> None:
+    with at_work(postgres.url("postgres")):
+        alice = StoreUser(look.store, "alice")
+        assert look() == [alice.id]
+        assert eventually(lambda: not look() and look.kept == 0)
+
+
+def test_change_is_seen_of_a_transaction_that_ends_late(look: Look) -> None:
+    alice, bob = StoreUser(look.store, "alice"), StoreUser(look.store, "bob")
+    with at_work(look.store._url) as slow:
+        slow.execute(
+            "UPDATE phantom.sessions SET presence = 'idle' FROM phantom.accounts AS a"
+            " WHERE a.account = sessions.account AND a.user_id = %s",
+            (alice.id,),
+        )
+        run(look.store, FindWatchers(actor=bob.actor, status=PresenceStatus.IDLE))
+        assert bob.id in look()
+        assert look.kept > 0
+        slow.commit()
+        assert alice.id in look()
+        assert eventually(lambda: not look() and look.kept == 0)

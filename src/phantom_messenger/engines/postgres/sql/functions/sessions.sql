@@ -105,6 +105,16 @@ BEGIN
         SELECT u.user_id, contacts_of(u.account), coalesce(u.last_seen, seen) FROM seen_last AS u;
 END $$;
 
+-- All transactions with lower numbers have ended, of those that can change something here: not the ones that are known to
+-- be at work in another database of the server, which may never end.
+CREATE FUNCTION oldest_at_work() RETURNS bigint LANGUAGE sql AS $$
+    SELECT least(pg_snapshot_xmax(s.snapshot)::text::bigint, pg_current_xact_id_if_assigned()::text::bigint,
+        (SELECT min(id::text::bigint) FROM pg_snapshot_xip(s.snapshot) AS x (id) WHERE id::xid NOT IN (
+            SELECT transactionid FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND pid IN (
+                SELECT pid FROM pg_stat_activity WHERE datname <> current_database()))))
+    FROM (SELECT pg_current_snapshot() AS snapshot OFFSET 0) AS s;
+$$;
+
 -- Begin a look at what has changed. `since`: this relay has seen all changes below that number. Returns the number for
 -- its next look, and whether changes may have been forgotten that it has not seen.
 CREATE FUNCTION begin_look(own_relay text, since bigint, OUT upto bigint, OUT is_new boolean) LANGUAGE plpgsql AS $$
@@ -113,8 +123,8 @@ BEGIN
     SELECT looked IS NULL INTO is_new FROM relays WHERE relay = own_relay;
     UPDATE relays SET looked = since WHERE relay = own_relay AND looked IS DISTINCT FROM since;
     DELETE FROM presence_changes WHERE entry IN (SELECT entry FROM presence_changes
-        WHERE changed < (SELECT min(looked) FROM relays) FOR UPDATE SKIP LOCKED);
-    upto := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+        WHERE changed < (SELECT min(looked) FROM relays) LIMIT 50000 FOR UPDATE SKIP LOCKED);
+    upto := oldest_at_work();
 END $$;
 
 -- Contacts of a user for whom a session is noted, and at which relay. Each OFFSET 0 keeps the server from looking through
