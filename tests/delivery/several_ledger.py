@@ -16,17 +16,19 @@ STORAGE: Final = 1007
 
 
 class Exchange(NamedTuple):
-    """A KEY_EXCHANGE_INIT; ``number`` is its place among those of this sender to this target."""
+    """A KEY_EXCHANGE_INIT; ``number`` is its place among those of this pair of sender and target."""
 
-    sender: str
-    target: str
+    pair: tuple[str, str]
     number: int
+    asked: int
+    """The moment."""
 
 
 class SeveralLedger(Ledger):
     """A ledger that knows key exchanges, prekeys, and when each message was accepted.
 
-    An INIT that waits is replaced by a newer one of its sender, so only the newest of a pair has to arrive.
+    An INIT that waits is replaced by one of its sender that is stored later. So only the newest of a pair has to
+    arrive; or one that was never answered: its sender had left the relay, which was paused, and stored it afterwards.
 
     Attributes:
         put_off: how many requests were refused because the database was away.
@@ -44,8 +46,9 @@ class SeveralLedger(Ledger):
         self._asked: dict[str, Exchange] = {}
         self._signed: dict[str, Exchange] = {}
         self._counted: Counter[tuple[str, str]] = Counter()
-        self._answered: dict[tuple[str, str], int] = {}
-        self._arrived: dict[Exchange, int] = {}
+        self._answered: set[Exchange] = set()
+        self._arrived: dict[Exchange, tuple[int, int]] = {}
+        """With ``seq``, and the moment."""
 
     def accept(self, frame: Frame, sender: str) -> Key:
         """See ``Ledger``."""
@@ -66,7 +69,7 @@ class SeveralLedger(Ledger):
         """A KEY_EXCHANGE_INIT is about to be sent; its ``id`` is its own."""
         pair = frame["payload"]["identityKey"], frame["payload"]["targetId"]
         self._counted[pair] += 1
-        exchange = Exchange(*pair, self._counted[pair])
+        exchange = Exchange(pair, self._counted[pair], self.moment())
         self._asked[frame["id"]] = self._signed[frame["signature"]] = exchange
 
     def take_exchange(self, frame: Frame) -> bool:
@@ -74,7 +77,8 @@ class SeveralLedger(Ledger):
         exchange = self._signed.get(frame.get("signature", ""))
         if exchange is None:
             return False
-        if self._arrived.setdefault(exchange, frame["seq"]) != frame["seq"]:
+        seq, _ = self._arrived.setdefault(exchange, (frame["seq"], self.moment()))
+        if seq != frame["seq"]:
             self.fault("key exchange doubled", frame)
         return True
 
@@ -82,8 +86,7 @@ class SeveralLedger(Ledger):
         """A bundle has come: what asked for it is stored."""
         bundle = frame["payload"]
         self.bundles += 1
-        sender, target, number = self._asked[frame["id"]]
-        self._answered[sender, target] = max(number, self._answered.get((sender, target), 0))
+        self._answered.add(self._asked[frame["id"]])
         if "oneTimePreKeyId" not in bundle:
             return
         owner, number = bundle["senderId"], bundle["oneTimePreKeyId"]
@@ -99,11 +102,16 @@ class SeveralLedger(Ledger):
         return max(after - before for before, after in pairwise(moments))
 
     def exchanges_lost(self) -> list[Exchange]:
-        """For each pair, the newest that was stored, if neither it nor a newer one has arrived."""
-        newest: dict[tuple[str, str], int] = {}
-        for sender, target, number in self._arrived:
-            newest[sender, target] = max(number, newest.get((sender, target), 0))
-        return [Exchange(*pair, number) for pair, number in self._answered.items() if number > newest.get(pair, 0)]
+        """For each pair, the newest that was stored, if nothing that may stand for it has arrived."""
+        newest = {one.pair: one for one in sorted(self._answered)}
+        return [one for one in newest.values() if not any(self._stands_for(other, one) for other in self._arrived)]
+
+    def _stands_for(self, other: Exchange, one: Exchange) -> bool:
+        """Whether what arrived was stored after another one, as far as anybody knows."""
+        if other.pair != one.pair:
+            return False
+        _, arrived = self._arrived[other]
+        return other.number >= one.number or (other not in self._answered and arrived > one.asked)
 
     def verdict(self) -> dict[str, list[str]]:
         """See ``Ledger``."""

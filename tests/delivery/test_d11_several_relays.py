@@ -192,11 +192,15 @@ def test_ledger_misses_the_newest_key_exchange_of_each_pair_and_none_that_it_rep
     assert ledger.verdict() == {}
 
 
-def test_ledger_takes_a_newer_key_exchange_without_an_answer_for_the_one_that_it_replaced() -> None:
+@pytest.mark.parametrize(("answered", "arrived"), [("old", "new"), ("new", "old")])
+def test_ledger_takes_a_key_exchange_without_an_answer_for_the_one_that_it_replaced(
+    answered: str, arrived: str
+) -> None:
     ledger, asker, target = SeveralLedger(), Person("asker"), Person("target")
-    old, new = (asker.signed({**asker.init(target, name=name), "id": name}) for name in ("old", "new"))
-    for frame in (old, new):
+    frames = {name: asker.signed({**asker.init(target, name=name), "id": name}) for name in ("old", "new")}
+    for frame in frames.values():
         ledger.ask(frame)
-    ledger.hand_out({"id": "old", "payload": {"senderId": target.id}})
-    assert ledger.take_exchange({**new, "seq": 2})
+    ledger.hand_out({"id": answered, "payload": {"senderId": target.id}})
+    assert ledger.verdict()["key exchange lost"][0] == "1 times"
+    assert ledger.take_exchange({**frames[arrived], "seq": 2})
     assert ledger.verdict() == {}
