@@ -6,7 +6,9 @@ again after a quarter of a second, not after ``retryAfter``: the silence is that
 
 import argparse
 import asyncio
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,22 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psycopg
 import several_crowd
 from crowd import Crowd, alive, befriend, quiet_port
 from several_crowd import Place
 from several_ledger import SeveralLedger
 
-from cluster import processes
-from cluster.chaos_faults import FAULTS, Fault, Scene
+from cluster import console
+from cluster.chaos_faults import FAULTS, PARTITIONS, Fault, Scene
+from cluster.network import Network
 from cluster.nodes import Cluster
-from cluster.programs import ClusterError
+from cluster.programs import PATRONI, REQUIREMENTS, ClusterError, Pinned, install
+from cluster.settings import CHOSEN_STANDBY, NO_STANDBY, QUORUM, Replication
 from support.relay_process import SERVE, RelayProcess, patched
 
 PROGRAMS: Final = Path(".cluster") / "programs"
 FOLDER: Final = Path(".cluster") / "chaos"
 """Of the last cluster; its logs stay, for whoever wants to know why."""
 
+ALL: Final = {**FAULTS, **PARTITIONS}
 RELAYS: Final = 3
 WORTH: Final = 150
 """Messages that are accepted before each fault, and again after it."""
@@ -49,12 +53,39 @@ DOUBLED: Final = frozenset(
 LOST: Final = frozenset({"lost", "key exchange lost"})
 TWICE: Final = frozenset({"prekey handed out twice"})
 
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A cluster with a protection off, and a fault that it does not stand; by default, all are on.
+
+    Attributes:
+        patch: Python text that its relays run first.
+        options: of its relays.
+    """
+
+    fault: str = ""
+    patch: str = ""
+    options: tuple[str, ...] = ()
+    replication: Replication = QUORUM
+    patroni: Pinned = PATRONI
+
+
 UNSYNCED: Final = """
 from phantom_messenger.engines.postgres import schema, store
 store._SESSION["synchronous_commit"] = "off"
 functions = schema.functions
 schema.functions = lambda: functions().replace("NOT IN ('on', 'remote_apply')", "= ''")
 """
+
+CONTROLS: Final = {
+    "commits that wait for no standby": Control(fault="kill-late", patch=UNSYNCED),
+    "no standby is named": Control(fault="kill-late", replication=NO_STANDBY, options=("--durability", "single")),
+    "Patroni 3.0.2": Control(
+        fault="pause-primary",
+        replication=CHOSEN_STANDBY,
+        patroni=Pinned("patroni 3.0.2", REQUIREMENTS / "patroni-3.0.2.txt"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +123,6 @@ HEAD: Final = (
 )
 
 
-def say(text: str) -> None:
-    """Print it at once."""
-    print(text, flush=True)
-
-
 async def play(scene: Scene, name: str, fault: Fault) -> Row:
     """Break a part under load and let everybody finish."""
     ledger = SeveralLedger()
@@ -106,14 +132,20 @@ async def play(scene: Scene, name: str, fault: Fault) -> Row:
     await several_crowd.publish(place, people.readers)
     crowd = Crowd(place.urls[0], ledger)
     several_crowd.gather(crowd, place, people, SEED)
-    async with alive(crowd):
-        await several_crowd.accepted(crowd, WORTH, PATIENCE)
-        begun = time.monotonic()
-        await asyncio.to_thread(fault.do, scene)
-        await several_crowd.accepted(crowd, WORTH, PATIENCE)
-        ended = time.monotonic()
-        await several_crowd.calm(crowd, PATIENCE)
-    await asyncio.to_thread(scene.until_whole)
+    try:
+        async with alive(crowd):
+            await several_crowd.accepted(crowd, WORTH, PATIENCE)
+            begun = time.monotonic()
+            await asyncio.to_thread(fault.do, scene)
+            await several_crowd.accepted(crowd, WORTH, PATIENCE)
+            ended = time.monotonic()
+            await several_crowd.calm(crowd, PATIENCE)
+        await asyncio.to_thread(scene.until_whole)
+    except BaseException:
+        scene.over.set()
+        raise
+    for code in ledger.closings.keys() - {fault.closes} if fault.closes else ():
+        ledger.fault("closed with another code", code)
     async with asyncio.timeout(PATIENCE):
         await several_crowd.collect(place, people)
         await several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]])
@@ -121,93 +153,106 @@ async def play(scene: Scene, name: str, fault: Fault) -> Row:
     return Row(name, ledger.accepted, ledger.put_off, ledger.verdict(), silence, fault.most)
 
 
-def wait_for_quorum(cluster: Cluster) -> None:
-    """Patroni names the standbys a moment after they have begun to follow."""
-    with psycopg.connect(cluster.url, target_session_attrs="read-write", autocommit=True) as connection:
-
-        def is_named() -> bool | None:
-            row = connection.execute("SELECT current_setting('synchronous_standby_names')").fetchone()
-            return True if row and row[0] else None
-
-        if processes.wait_for(is_named, within=PATIENCE) is None:
-            raise TimeoutError("Patroni names no standbys")
-
-
 @contextmanager
-def scene_of(*, patch: str | None = None, standby_names: str | None = None, durability: str = "") -> Iterator[Scene]:
+def scene_of(control: Control, network: Network | None) -> Iterator[Scene]:
     """A new cluster with its relays, ended afterwards."""
     with ExitStack() as stack:
         shutil.rmtree(FOLDER, ignore_errors=True)
         folder = FOLDER.resolve()
         folder.mkdir(parents=True)
         folder.chmod(0o755)
-        cluster = Cluster(folder / "nodes", relays=0, programs=PROGRAMS, standby_names=standby_names)
-        cluster.start(say)
+        cluster = Cluster(
+            folder / "nodes",
+            relays=0,
+            programs=PROGRAMS,
+            replication=control.replication,
+            patroni=control.patroni,
+            network=network,
+        )
+        cluster.start(console.show)
         stack.callback(cluster.stop)
-        if standby_names is None:
-            wait_for_quorum(cluster)
-        relays = []
-        say(f"Starting {RELAYS} relays ...")
+        console.show(f"Starting {RELAYS} relays ...")
+        relays, machines = [], []
         for number in range(RELAYS):
             own = folder / f"relay{number}"
             own.mkdir()
-            options = ["--limits", "off", "--store", cluster.url]
-            options += ["--durability", durability] if durability else []
-            command = SERVE if patch is None else patched(patch)
+            options = ["--limits", "off", "--store", cluster.url, *control.options]
+            command = patched(control.patch) if control.patch else SERVE
+            if network:
+                machine = network.add()
+                stack.callback(machine.end)
+                machines.append(machine)
+                options += ["--host", machine.host, "--public-names", "any"]
+                command = [*machine.enter(), *command]
             relay = RelayProcess(own, *options, port=quiet_port(), command=command)
             stack.callback(relay.kill)
             relays.append(relay)
-        yield Scene(cluster, relays)
+        yield Scene(cluster, relays, machines)
 
 
-def run(names: Sequence[str]) -> list[Row]:
+def run(names: Sequence[str], network: Network | None) -> list[Row]:
     """Each of these faults, on one cluster."""
     rows = []
-    with scene_of() as scene:
+    with scene_of(Control(), network) as scene:
         for number, name in enumerate(names, 1):
-            say(f"{number} of {len(names)}: {name}")
-            row = asyncio.run(play(scene, name, FAULTS[name]))
-            say(str(row))
-            for kind, said in row.found.items():
-                say(f"    {kind}: {said}")
-            rows.append(row)
+            console.show(f"{number} of {len(names)}: {name}")
+            rows.append(broken(scene, name))
     return rows
+
+
+def broken(scene: Scene, name: str, fault: str = "") -> Row:
+    """What comes of a fault, shown."""
+    row = asyncio.run(play(scene, name, ALL[fault or name]))
+    console.show(str(row))
+    for kind, said in row.found.items():
+        console.show(f"    {kind}: {said}")
+    return row
 
 
 def run_controls() -> bool:
     """Whether the ledger finds what is lost where the protections are off."""
     seen = True
-    for name, fault, options in (
-        ("control: synchronous_commit=off, checks off", "kill-late", {"patch": UNSYNCED}),
-        ("control: no standby names, durability single", "kill-late", {"standby_names": "", "durability": "single"}),
-    ):
-        say(name)
-        with scene_of(**options) as scene:
-            row = asyncio.run(play(scene, fault, FAULTS[fault]))
-        say(str(row))
-        is_seen = row.count(LOST) > 0
-        say(f"    {'red, as it must be' if is_seen else 'NOT NOTICED'}")
+    for name, control in CONTROLS.items():
+        console.show(name)
+        with scene_of(control, None) as scene:
+            is_seen = broken(scene, name, control.fault).count(LOST) > 0
+        console.show(f"    {'red, as it must be' if is_seen else 'NOT NOTICED'}")
         seen = seen and is_seen
     return seen
 
 
+def chosen(only: Sequence[str]) -> tuple[Sequence[str], Network | None]:
+    """The faults to try, and a network of our own if one of them needs it."""
+    names = only or [name for name in ALL if name in FAULTS or not os.geteuid()]
+    if len(names) < len(ALL) and not only:
+        console.show(f"without root, networks cannot be cut: skipped {', '.join(PARTITIONS)}")
+    if not PARTITIONS.keys() & set(names):
+        return names, None
+    install(PROGRAMS.resolve(), console.show)  # as long as we reach other networks
+    return names, Network()
+
+
 def main() -> int:
     """Break, show, and judge."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=FAULTS, help="this fault alone; may be given several times")
+    parser = argparse.ArgumentParser(prog="make cluster-chaos", description=__doc__)
+    parser.add_argument("--only", action="append", choices=ALL, help="this fault alone; may be given several times")
     parser.add_argument("--controls", action="store_true", help="the negative controls instead")
-    chosen = parser.parse_args()
+    given = parser.parse_args()
+    for number in console.ENDING:
+        signal.signal(number, console.interrupt)
     try:
-        if chosen.controls:
+        if given.controls:
             return 0 if run_controls() else 1
-        rows = run(chosen.only or list(FAULTS))
+        rows = run(*chosen(given.only))
     except (ClusterError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
-    say("")
-    say(HEAD)
+    except KeyboardInterrupt:
+        return 130
+    console.show("")
+    console.show(HEAD)
     for row in rows:
-        say(str(row))
+        console.show(str(row))
     return 0 if all(row.is_good for row in rows) else 1
 
 

@@ -1,12 +1,13 @@
 """What is done to a cluster while people use it, and how long they may have to wait for it."""
 
 import signal
-import time
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from cluster import processes
+from cluster import etcd, processes
+from cluster.network import Machine, cut, join
 from cluster.nodes import Cluster, Node
 from support.relay_process import RelayProcess
 
@@ -14,58 +15,92 @@ SWITCHOVER, STANDBY, POSTMASTER, NODE = 5.0, 3.0, 15.0, 30.0
 """Seconds, at most, in which nothing is accepted."""
 
 WHOLE_SECONDS: Final = 120.0
+SHORT_SECONDS: Final = 20.0
+"""Longer than a relay waits for an answer."""
+
+LONG_SECONDS: Final = 40.0
+"""Longer than it takes until another node leads."""
+
+GOING_AWAY: Final = 1001
+
+
+class OverError(Exception):
+    """The run has ended: nothing is worth waiting for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A cluster, and the relays on it."""
+    """A cluster, and the relays on it.
+
+    Attributes:
+        machines: those that the relays run on, if there is a network to be cut.
+        over: set when a fault need not go on.
+    """
 
     cluster: Cluster
     relays: Sequence[RelayProcess]
+    machines: Sequence[Machine] = ()
+    over: threading.Event = field(default_factory=threading.Event)
 
     def leader(self) -> Node:
         """The node that takes writes; waited for."""
-        found = processes.wait_for(self.cluster.leader, within=WHOLE_SECONDS)
-        if found is None:
-            raise TimeoutError("nobody leads")
-        return found
+        self.until(lambda: self.cluster.leader() is not None, "somebody leads")
+        leader = self.cluster.leader()
+        if leader is None:
+            raise TimeoutError("who led a moment ago leads no more")
+        return leader
 
-    def standby(self) -> Node:
-        """A node that follows."""
+    def standbys(self) -> list[Node]:
+        """The nodes that follow."""
         leader = self.leader()
-        return next(node for node in self.cluster.nodes if node is not leader)
+        return [node for node in self.cluster.nodes if node is not leader]
 
     def until_whole(self) -> None:
         """Wait until all nodes run, and the standbys follow."""
+        self.until(self.cluster.is_whole, "the cluster is whole")
 
-        def is_whole() -> bool | None:
-            states = [member.get("state") for member in self.cluster.members()]
-            return True if sum(state in ("running", "streaming") for state in states) == len(states) == 3 else None  # noqa: PLR2004 - nodes
+    def until(self, so: Callable[[], bool], what: str) -> None:
+        """Wait for something.
 
-        if processes.wait_for(is_whole, within=WHOLE_SECONDS) is None:
-            raise TimeoutError(f"the cluster is not whole: {self.cluster.members()}")
+        Raises:
+            TimeoutError: it does not happen.
+            OverError: the run has ended.
+        """
+        if processes.wait_for(lambda: True if self.over.is_set() or so() else None, within=WHOLE_SECONDS) is None:
+            raise TimeoutError(f"waited in vain until {what}: {self.cluster.members()}")
+        self.wait(0)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            OverError: the run has ended.
+        """
+        if self.over.wait(seconds):
+            raise OverError
 
 
 def kill_relay(scene: Scene) -> None:
     """A relay is gone at once; it is started again."""
     scene.relays[0].kill()
-    time.sleep(3)
+    scene.wait(3)
     scene.relays[0].restart()
 
 
 def pause_relay(scene: Scene) -> None:
     """A relay does nothing, and then goes on as if nothing had been."""
     processes.tell(scene.relays[0].pid, signal.SIGSTOP)
-    time.sleep(20)
+    scene.wait(SHORT_SECONDS)
     processes.tell(scene.relays[0].pid, signal.SIGCONT)
 
 
 def roll_relays(scene: Scene) -> None:
     """Each relay ends and is started again, as for an update."""
     for relay in scene.relays:
-        relay.stop()
+        if status := relay.stop():
+            raise RuntimeError(f"a relay that was told to end did so with {status}")
         relay.restart()
-        time.sleep(1)
+        scene.wait(1)
 
 
 def kill_postmaster(scene: Scene) -> None:
@@ -75,44 +110,34 @@ def kill_postmaster(scene: Scene) -> None:
 
 def kill_primary(scene: Scene) -> None:
     """The primary and its Patroni are gone; they come back when another one leads."""
-    _lose(scene, scene.leader())
-
-
-def kill_late(scene: Scene) -> None:
-    """The standbys hang, and then the primary is gone: whatever they have not got is lost if it was accepted."""
     primary = scene.leader()
-    standbys = [node for node in scene.cluster.nodes if node is not primary]
-    held = [pid for node in standbys for pid in _server_of(node)]
-    for pid in held:
-        processes.tell(pid, signal.SIGSTOP)
-    time.sleep(2)
     primary.kill()
-    for pid in held:
-        processes.tell(pid, signal.SIGCONT)
     _until_other(scene, primary)
     primary.start()
 
 
-def _lose(scene: Scene, primary: Node) -> None:
+def kill_late(scene: Scene) -> None:
+    """The standbys hang, and then the primary is gone: whatever they have not got is lost if it was accepted."""
+    primary, standbys = scene.leader(), scene.standbys()
+    for node in standbys:
+        node.pause_server()
+    scene.wait(2)
     primary.kill()
+    for node in standbys:
+        node.resume()
     _until_other(scene, primary)
     primary.start()
 
 
 def _until_other(scene: Scene, primary: Node) -> None:
-    def other_leads() -> bool | None:
-        leader = scene.cluster.leader()
-        return True if leader and leader is not primary else None
-
-    if processes.wait_for(other_leads, within=WHOLE_SECONDS) is None:
-        raise TimeoutError("no other node leads")
+    scene.until(lambda: scene.cluster.leader() not in (None, primary), "another node leads")
 
 
 def kill_standby(scene: Scene) -> None:
     """A standby and its Patroni are gone for a while."""
-    standby = scene.standby()
+    standby = scene.standbys()[0]
     standby.kill()
-    time.sleep(10)
+    scene.wait(10)
     standby.start()
 
 
@@ -120,49 +145,40 @@ def kill_etcd(scene: Scene) -> None:
     """The etcd beside the primary is gone for a while."""
     node = scene.leader()
     node.kill_etcd()
-    time.sleep(10)
+    scene.wait(10)
     node.start()
 
 
 def pause_primary(scene: Scene) -> None:
     """All of the primary's node does nothing, until long after another one leads; then it goes on."""
-    _pause(scene.leader(), 40)
+    primary = scene.leader()
+    primary.pause()
+    scene.wait(LONG_SECONDS)
+    primary.resume()
 
 
 def pause_standby(scene: Scene) -> None:
     """All of a standby's node does nothing for a while."""
-    _pause(scene.standby(), 20)
-
-
-def _pause(node: Node, seconds: float) -> None:
-    node.pause()
-    time.sleep(seconds)
-    node.resume()
+    standby = scene.standbys()[0]
+    standby.pause()
+    scene.wait(SHORT_SECONDS)
+    standby.resume()
 
 
 def pause_postmaster(scene: Scene) -> None:
     """The primary's server does nothing; its Patroni lives."""
-    _hold(_server_of(scene.leader()), 40)
+    primary = scene.leader()
+    primary.pause_server()
+    scene.wait(LONG_SECONDS)
+    primary.resume()
 
 
 def pause_etcd(scene: Scene) -> None:
     """The etcd beside the primary does nothing for a while."""
-    pid = scene.leader().etcd_pid
-    _hold([] if pid is None else [pid], 20)
-
-
-def _server_of(node: Node) -> list[int]:
-    """The processes of its PostgreSQL server."""
-    pid = node.postmaster_pid
-    return [] if pid is None else [pid, *processes.children(pid)]
-
-
-def _hold(pids: Sequence[int], seconds: float) -> None:
-    for pid in pids:
-        processes.tell(pid, signal.SIGSTOP)
-    time.sleep(seconds)
-    for pid in pids:
-        processes.tell(pid, signal.SIGCONT)
+    primary = scene.leader()
+    primary.pause_etcd()
+    scene.wait(SHORT_SECONDS)
+    primary.resume()
 
 
 def switchover(scene: Scene) -> None:
@@ -170,16 +186,84 @@ def switchover(scene: Scene) -> None:
     scene.cluster.switchover()
 
 
+def cut_primary(scene: Scene) -> None:
+    """The primary reaches nobody, and nobody it, until long after another node leads."""
+    _unplug(scene, scene.leader(), LONG_SECONDS)
+
+
+def cut_primary_and_etcd(scene: Scene) -> None:
+    """The primary reaches nobody, and its etcd led the others."""
+    primary = scene.leader()
+    etcd.hand_over(scene.cluster.nodes, primary)
+    _unplug(scene, primary, LONG_SECONDS)
+
+
+def cut_standby(scene: Scene) -> None:
+    """A standby reaches nobody for a while."""
+    _unplug(scene, scene.standbys()[0], SHORT_SECONDS)
+
+
+def cut_etcd_leader(scene: Scene) -> None:
+    """A standby reaches nobody for a while, and its etcd led the others."""
+    standby = scene.standbys()[0]
+    etcd.hand_over(scene.cluster.nodes, standby)
+    _unplug(scene, standby, SHORT_SECONDS)
+
+
+def cut_peers(scene: Scene) -> None:
+    """The primary does not reach the other nodes, nor they it; all relays reach all of them."""
+    primary = scene.leader()
+    others = [_machine(node) for node in scene.standbys()]
+    cut(_machine(primary), others)
+    scene.wait(LONG_SECONDS)
+    join(_machine(primary), others)
+
+
+def cut_relay(scene: Scene) -> None:
+    """A relay does not reach the primary, nor that the relay."""
+    primary = _machine(scene.leader())
+    cut(primary, scene.machines[:1])
+    scene.wait(SHORT_SECONDS)
+    join(primary, scene.machines[:1])
+
+
+def cut_answers(scene: Scene) -> None:
+    """What a relay sends reaches the primary; what that answers is lost."""
+    primary = _machine(scene.leader())
+    primary.lose(scene.machines[0])
+    scene.wait(SHORT_SECONDS)
+    primary.find(scene.machines[0])
+
+
+def _unplug(scene: Scene, node: Node, seconds: float) -> None:
+    _machine(node).unplug()
+    scene.wait(seconds)
+    _machine(node).plug_in()
+
+
+def _machine(node: Node) -> Machine:
+    if node.machine is None:
+        raise LookupError("there is no network to be cut")
+    return node.machine
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is done, and the longest silence that it may bring, in seconds."""
+    """What is done.
+
+    Attributes:
+        do: does it.
+        most: the longest silence that it may bring, in seconds.
+        closes: with what connections are closed by relays, if nothing else may end them.
+    """
 
     do: Callable[[Scene], None]
     most: float
+    closes: int | None = None
 
 
 FAULTS: Final = {
-    "roll-relays": Fault(roll_relays, STANDBY),
+    "roll-relays": Fault(roll_relays, STANDBY, closes=GOING_AWAY),
     "kill-relay": Fault(kill_relay, STANDBY),
     "pause-relay": Fault(pause_relay, STANDBY),
     "switchover": Fault(switchover, SWITCHOVER),
@@ -193,3 +277,13 @@ FAULTS: Final = {
     "pause-primary": Fault(pause_primary, NODE),
     "kill-late": Fault(kill_late, NODE),
 }
+PARTITIONS: Final = {
+    "cut-relay": Fault(cut_relay, STANDBY),
+    "cut-answers": Fault(cut_answers, STANDBY),
+    "cut-standby": Fault(cut_standby, STANDBY),
+    "cut-etcd-leader": Fault(cut_etcd_leader, STANDBY),
+    "cut-primary": Fault(cut_primary, NODE),
+    "cut-primary-and-etcd": Fault(cut_primary_and_etcd, NODE),
+    "cut-peers": Fault(cut_peers, NODE),
+}
+"""They need a network of our own."""

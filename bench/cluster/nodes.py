@@ -14,16 +14,18 @@ from typing import Any
 
 from cluster import processes, settings
 from cluster.claims import HOST, choose_ports, give, hold, must_be_free
-from cluster.programs import ClusterError, Programs, Progress, install
+from cluster.network import Machine, Network
+from cluster.programs import PATRONI, ClusterError, Pinned, Programs, Progress, install
 from cluster.relay import START_SECONDS, STOP_SECONDS, RelayNode, revive, start_all
 from cluster.server import make_store
 
 
 class Node:
-    """A database node: etcd, Patroni, and the PostgreSQL server that Patroni keeps."""
+    """A database node: etcd, Patroni, and the PostgreSQL server that Patroni keeps; on a ``machine``, or with us."""
 
-    def __init__(self, place: settings.Place, folder: Path, programs: Programs) -> None:
+    def __init__(self, place: settings.Place, folder: Path, programs: Programs, machine: Machine | None = None) -> None:
         self.place = place
+        self.machine = machine
         self.folder = folder
         self._programs = programs
         self._all_of = [place]
@@ -65,11 +67,11 @@ class Node:
                 return pid
         return None
 
-    def write_settings(self, all_of: list[settings.Place], password: str, standby_names: str | None) -> None:
+    def write_settings(self, all_of: list[settings.Place], password: str, replication: settings.Replication) -> None:
         """Write what its Patroni reads; ``all_of`` are the nodes."""
         self._all_of = all_of
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        text = settings.patroni(self.place, self.folder, all_of=all_of, password=password, standby_names=standby_names)
+        text = settings.patroni(self.place, self.folder, all_of=all_of, password=password, replication=replication)
         (self.folder / "patroni.json").write_text(text)
         give(self.folder)
         give(self.folder / "patroni.json")
@@ -78,14 +80,14 @@ class Node:
         """Start what of it does not run. Its server follows when Patroni sees fit."""
         if not processes.is_running(self._etcd):
             arguments = settings.etcd(self.place, self.folder, all_of=self._all_of)
-            self._etcd = processes.start([self._programs.etcd, *arguments], self.folder / "etcd.log")
+            command: list[str | Path] = [self._programs.etcd, *arguments]
+            self._etcd = processes.start(command, self.folder / "etcd.log", on=self.machine)
         if not processes.is_running(self._patroni):
             postgres = self._programs.postgres
             path = f"{postgres.folder}:{os.environ.get('PATH', '')}"
             command = [self._programs.patroni, self.folder / "patroni.json"]
-            self._patroni = processes.start(
-                command, self.folder / "patroni.log", more={**postgres.environment, "PATH": path}
-            )
+            more = {**postgres.environment, "PATH": path}
+            self._patroni = processes.start(command, self.folder / "patroni.log", more=more, on=self.machine)
 
     def kill_postmaster(self) -> None:
         """Kill its server; Patroni starts it again, or another node leads."""
@@ -106,9 +108,18 @@ class Node:
 
     def pause(self) -> None:
         """Hold all of its processes."""
+        self._hold(self.patroni_pid, self.etcd_pid)
+        self.pause_server()
+
+    def pause_server(self) -> None:
+        """Hold the processes of its server; Patroni goes on."""
         server = self.postmaster_pid
-        self._hold(self.patroni_pid, self.etcd_pid, server)  # the server before its processes: it starts no more
+        self._hold(server)  # first: then it starts no more
         self._hold(*(processes.children(server) if server else []))
+
+    def pause_etcd(self) -> None:
+        """Hold its etcd."""
+        self._hold(self.etcd_pid)
 
     def _hold(self, *pids: int | None) -> None:
         for pid in pids:
@@ -149,7 +160,9 @@ class Cluster:
         folder: for everything; made if it is not there.
         nodes: how many database nodes.
         relays: how many relays.
-        standby_names: ``synchronous_standby_names`` instead of Patroni's own choice (a test's control).
+        replication: for which standbys a commit waits.
+        patroni: which Patroni; the controls of tests have others.
+        network: has a machine for each node then, and ends with us; otherwise they are on loopback ports.
         first_port: the ports from there on; free ones if nothing is said.
         programs: the folder for programs that the system lacks.
     """
@@ -160,14 +173,18 @@ class Cluster:
         *,
         nodes: int = 3,
         relays: int = 3,
-        standby_names: str | None = None,
+        replication: settings.Replication = settings.QUORUM,
+        patroni: Pinned = PATRONI,
+        network: Network | None = None,
         first_port: int | None = None,
         programs: Path | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self._programs_folder = (programs or folder / "programs").resolve()
         self._counts = (nodes, relays)
-        self._standby_names = standby_names
+        self._replication = replication
+        self._patroni = patroni
+        self._network = network
         self._first_port = first_port
         self._lock: int | None = None
         self._password = ""
@@ -196,12 +213,12 @@ class Cluster:
             raise
 
     def _start(self, progress: Progress) -> None:
-        programs = install(self._programs_folder, progress)
+        programs = install(self._programs_folder, progress, self._patroni)
         self._make(programs)
         progress(f"Starting {len(self.nodes)} database nodes ...")
         for node in self.nodes:
             node.start()
-        if processes.wait_for(lambda: True if self._is_whole() else None, within=START_SECONDS) is None:
+        if processes.wait_for(lambda: True if self.is_whole() else None, within=START_SECONDS) is None:
             raise ClusterError(f"the database nodes do not come up; {self.folder}/node*/patroni.log may say why")
         self._prepare()
         progress(f"Starting {len(self.relays)} relays ...")
@@ -217,16 +234,19 @@ class Cluster:
             kept.touch(mode=0o600)
             kept.write_text(json.dumps(known))
         ports = known["ports"]
-        must_be_free(ports)
+        if self._network is None:
+            must_be_free(ports)
         self._password = known["password"]
-        numbers = [ports[index * 4 : index * 4 + 4] for index in range(nodes)]
-        places = [
-            settings.Place(name=f"node{index}", host=HOST, postgres=a, patroni=b, etcd=c, etcd_peers=d)
-            for index, (a, b, c, d) in enumerate(numbers, 1)
-        ]
-        self.nodes = [Node(place, self.folder / place.name, programs) for place in places]
+        for index in range(nodes):
+            machine = self._network.add() if self._network else None
+            host = machine.host if machine else HOST
+            a, b, c, d = ports[index * 4 : index * 4 + 4]
+            name = f"node{index + 1}"
+            place = settings.Place(name=name, host=host, postgres=a, patroni=b, etcd=c, etcd_peers=d)
+            self.nodes.append(Node(place, self.folder / name, programs, machine))
+        places = [node.place for node in self.nodes]
         for node in self.nodes:
-            node.write_settings(places, self._password, self._standby_names)
+            node.write_settings(places, self._password, self._replication)
         logs = self.folder / "relays"
         logs.mkdir(exist_ok=True)
         give(logs)
@@ -247,12 +267,13 @@ class Cluster:
         leading = {member["name"] for member in self.members() if member.get("role") == "leader"}
         return next((node for node in self.nodes if node.name in leading), None)
 
-    def _is_whole(self) -> bool:
+    def is_whole(self) -> bool:
+        """Whether all nodes run, and commits wait for as many standbys as they should."""
         members = self.members()
         running = [member for member in members if member.get("state") in ("running", "streaming")]
-        awaited = [member for member in members if member.get("role") == "quorum_standby"]
-        standbys = len(self.nodes) - 1 if self._standby_names is None else 0  # the control's are not Patroni's
-        return len(running) == len(self.nodes) and len(awaited) == standbys
+        awaited = [member for member in members if member.get("role") == self._replication.role]
+        most = min(self._replication.awaited, len(self.nodes) - 1)
+        return len(running) == len(self.nodes) and len(awaited) == most
 
     def _prepare(self) -> None:
         """Make the relays' role and database, if they are not there."""
@@ -297,6 +318,8 @@ class Cluster:
             node.stop_database()
         for node in self.nodes:
             node.stop_etcd()
+            if node.machine:
+                node.machine.end()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from cluster.network import Machine
 from cluster.programs import as_whom
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -19,7 +20,7 @@ Result = TypeVar("Result")
 
 
 def start(
-    command: Sequence[str | Path], log: Path, *, more: Mapping[str, str] | None = None
+    command: Sequence[str | Path], log: Path, *, more: Mapping[str, str] | None = None, on: Machine | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program as nobody of importance, in a session of its own: Ctrl-C at the terminal is for us alone.
 
@@ -27,7 +28,11 @@ def start(
         command: the program and its arguments.
         log: what it says is added there.
         more: for its environment.
+        on: where it runs; with us if left out.
     """
+    whom = as_whom()
+    if on is not None:  # entering is root's
+        command, whom = [*on.enter(whom), *command], {}
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -43,7 +48,7 @@ def start(
             env={**kept, "HOME": str(log.parent), **(more or {})},
             start_new_session=True,
             preexec_fn=_end_with_us if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread starts all
-            **as_whom(),
+            **whom,
         )
 
 

@@ -27,7 +27,7 @@ import sys
 assert str(sys.version_info[:2]) == sys.argv[1]
 import psycopg, phantom_messenger.relay.main
 """
-REQUIREMENTS: Final = Path(__file__).resolve().parents[2] / "requirements" / "cluster.txt"
+REQUIREMENTS: Final = Path(__file__).resolve().parents[2] / "requirements"
 
 Progress = Callable[[str], None]
 
@@ -51,6 +51,17 @@ class Programs:
     postgres: Postgres
     etcd: Path
     patroni: Path
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A Patroni: the name of its folder, and the file with its packages' hashes."""
+
+    name: str
+    requirements: Path
+
+
+PATRONI: Final = Pinned("patroni", REQUIREMENTS / "cluster.txt")
 
 
 def as_whom() -> dict[str, Any]:
@@ -105,7 +116,7 @@ def get_postgres(folder: Path, progress: Progress) -> Postgres:
     return found
 
 
-def install(folder: Path, progress: Progress) -> Programs:
+def install(folder: Path, progress: Progress, patroni: Pinned = PATRONI) -> Programs:
     """Find the programs, or get them into ``folder``; needs no root.
 
     Raises:
@@ -119,7 +130,7 @@ def install(folder: Path, progress: Progress) -> Programs:
         _unpack("etcd-server", folder, progress)
     if not etcd.exists():
         raise ClusterError("Debian's package holds no etcd; install etcd yourself")
-    return Programs(postgres=postgres, etcd=etcd, patroni=_patroni(folder, progress))
+    return Programs(postgres=postgres, etcd=etcd, patroni=_patroni(folder, progress, patroni))
 
 
 def _unpack(package: str, folder: Path, progress: Progress) -> None:
@@ -138,19 +149,19 @@ def _unpack(package: str, folder: Path, progress: Progress) -> None:
         raise ClusterError(f"cannot get {package} from Debian ({why}); install it, or look at the network") from None
 
 
-def _patroni(folder: Path, progress: Progress) -> Path:
-    environment = folder / "patroni"
+def _patroni(folder: Path, progress: Progress, which: Pinned) -> Path:
+    environment = folder / which.name
     program = environment / "bin" / "patroni"
     made = environment / "made"
-    pinned = REQUIREMENTS.read_text()
+    pinned = which.requirements.read_text()
     if made.exists() and made.read_text() == pinned:
         return program
-    progress("Getting Patroni (once) ...")
+    progress(f"Getting {which.name.capitalize()} (once) ...")
     python = environment / "bin" / "python"
     pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     try:
         subprocess.run([_python(), "-m", "venv", "--clear", environment], check=True, capture_output=True)
-        subprocess.run([*pip, "--require-hashes", "-r", REQUIREMENTS], check=True, capture_output=True)
+        subprocess.run([*pip, "--require-hashes", "-r", which.requirements], check=True, capture_output=True)
     except subprocess.CalledProcessError as error:
         why = error.stderr.decode().strip().rpartition("\n")[2]
         raise ClusterError(f"cannot get Patroni from PyPI ({why}); look at the network") from None

@@ -38,7 +38,40 @@ class Place:
     etcd_peers: int
 
 
-def patroni(place: Place, folder: Path, *, all_of: list[Place], password: str, standby_names: str | None) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """For which standbys a commit waits.
+
+    Attributes:
+        modes: what Patroni is told.
+        parameters: what the servers are told, where that is not Patroni's to choose.
+        role: that Patroni says those standbys have.
+        awaited: how many have it.
+    """
+
+    modes: dict[str, Any]
+    parameters: dict[str, Any]
+    role: str
+    awaited: int
+
+
+QUORUM: Final = Replication(
+    modes={"synchronous_mode": "quorum", "synchronous_mode_strict": True},
+    parameters={},
+    role="quorum_standby",
+    awaited=2,
+)
+CHOSEN_STANDBY: Final = Replication(
+    modes={"synchronous_mode": True, "synchronous_mode_strict": True}, parameters={}, role="sync_standby", awaited=1
+)
+"""All that Patroni knew before 4.0."""
+
+NO_STANDBY: Final = Replication(
+    modes={}, parameters={"synchronous_standby_names": ""}, role="none is awaited", awaited=0
+)
+
+
+def patroni(place: Place, folder: Path, *, all_of: list[Place], password: str, replication: Replication) -> str:
     """The settings of one node's Patroni: JSON, which is YAML."""
     everyone = ",".join(f"{other.host}:{other.etcd}" for other in all_of)
     settings = {
@@ -50,7 +83,7 @@ def patroni(place: Place, folder: Path, *, all_of: list[Place], password: str, s
             "authentication": {"username": "patroni", "password": password},
         },
         "etcd3": {"hosts": everyone},
-        "bootstrap": {"dcs": _shared(standby_names), "initdb": [{"encoding": "UTF8"}, {"locale": "C"}]},
+        "bootstrap": {"dcs": _shared(replication), "initdb": [{"encoding": "UTF8"}, {"locale": "C"}]},
         "postgresql": {
             "listen": f"{place.host}:{place.postgres}",
             "connect_address": f"{place.host}:{place.postgres}",
@@ -70,18 +103,15 @@ def patroni(place: Place, folder: Path, *, all_of: list[Place], password: str, s
     return json.dumps(settings, indent=1)
 
 
-def _shared(standby_names: str | None) -> dict[str, Any]:
+def _shared(replication: Replication) -> dict[str, Any]:
     """What all nodes agree on.
 
     ``failsafe_mode`` stays off: it lets a primary go on without etcd while it reaches every
     other node, and where etcd runs on the same hosts, two of three that are gone take the nodes with them.
     """
-    parameters: dict[str, Any] = dict(PARAMETERS)
-    quorum: dict[str, Any] = {"synchronous_mode": "quorum", "synchronous_mode_strict": True}
-    if standby_names is not None:
-        parameters["synchronous_standby_names"] = standby_names
-        quorum = {}
-    return {**TIMES, **quorum, "postgresql": {"use_pg_rewind": True, "use_slots": True, "parameters": parameters}}
+    parameters = {**PARAMETERS, **replication.parameters}
+    servers = {"use_pg_rewind": True, "use_slots": True, "parameters": parameters}
+    return {**TIMES, **replication.modes, "postgresql": servers}
 
 
 def _network(place: Place) -> str:

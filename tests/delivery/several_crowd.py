@@ -82,6 +82,13 @@ class Traveller(Member):
             await asyncio.sleep(self._chance.uniform(0.1, 0.4))
             raise
 
+    async def _be_online(self, line: Line) -> None:
+        try:
+            await super()._be_online(line)
+        except* GONE:
+            self._place.ledger.closings[line.close_code] += 1
+            raise
+
     def _work(self, line: Line) -> list[Coroutine[Any, Any, None]]:
         self._put_off.clear()  # all that was not accepted is sent again in any case
         return [*super()._work(line), self._ask_for_prekeys(line), self._watch(line)]

@@ -35,6 +35,7 @@ class SeveralLedger(Ledger):
         accepted_at: seconds of the monotonic clock, for each message that was accepted, in order.
         bundles: how many came.
         handed: the one-time prekeys that were handed out: owner and id.
+        closings: how often a relay ended a connection with this code; None if it said none.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class SeveralLedger(Ledger):
         self.accepted_at: list[float] = []
         self.handed: set[tuple[str, int]] = set()
         self.bundles = 0
+        self.closings: Counter[int | None] = Counter()
         self._asked: dict[str, Exchange] = {}
         self._signed: dict[str, Exchange] = {}
         self._counted: Counter[tuple[str, str]] = Counter()
