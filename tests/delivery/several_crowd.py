@@ -67,6 +67,7 @@ class Traveller(Member):
         stay: float | None = None,
     ) -> None:
         super().__init__(crowd, who, chance, targets=targets, window=len(targets), stay=stay)
+        self.is_asking = False
         self._place = place
         self._next = first
         self._put_off: list[Key] = []
@@ -131,14 +132,24 @@ class Traveller(Member):
     # --- prekeys ------------------------------------------------------------------
 
     async def _ask_for_prekeys(self, line: Line) -> None:
-        while self._asks:
+        while True:
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
-            target = self._asks.pop(self._chance.randrange(len(self._asks)))
-            name = self.person.new_message_id()
-            bare = {**self.person.init(target, name=name), "id": name}
-            frame = self.person.signed(bare)
-            self._place.ledger.ask(frame)
-            await line.send(frame)
+            if not self._asks or self._crowd.calm:
+                return
+            self.is_asking = True
+            try:
+                await self._ask(line, self._asks.pop(self._chance.randrange(len(self._asks))))
+            finally:
+                self.is_asking = False
+                self._crowd.progress.made()
+
+    async def _ask(self, line: Line, target: Person) -> None:
+        """Ask for a bundle, and wait until that is stored or refused."""
+        name = self.person.new_message_id()
+        frame = self.person.signed({**self.person.init(target, name=name), "id": name})
+        self._place.ledger.ask(frame)
+        await line.send(frame)
+        await line.is_alive()
 
     def _come(self, frame: Frame) -> None:
         if frame["type"] == "KEY_EXCHANGE_RESPONSE":
@@ -187,10 +198,14 @@ async def publish(place: Place, people: Sequence[Person]) -> None:
 
 async def calm(crowd: Crowd, seconds: float) -> None:
     """Nobody writes anything new; wait until everything was answered."""
+
+    def asking() -> bool:
+        return any(isinstance(member, Traveller) and member.is_asking for member in crowd.members)
+
     crowd.calm = True
     crowd.stir()
     async with asyncio.timeout(seconds):
-        await crowd.progress.until(lambda: not crowd.unanswered)
+        await crowd.progress.until(lambda: not (crowd.unanswered or asking()))
 
 
 async def accepted(crowd: Crowd, count: int, seconds: float) -> None:
