@@ -19,10 +19,11 @@ from typing import Final
 
 import several_crowd
 from crowd import Crowd, alive, befriend, quiet_port
-from several_crowd import Place
+from several_crowd import Cast, Place
 from several_ledger import SeveralLedger
 
-from cluster import console
+from cluster import console, processes
+from cluster.aside import Aside
 from cluster.chaos_faults import FAULTS, PARTITIONS, Fault, Scene
 from cluster.network import Network
 from cluster.nodes import Cluster
@@ -123,34 +124,36 @@ HEAD: Final = (
 )
 
 
-async def play(scene: Scene, name: str, fault: Fault) -> Row:
+def play(scene: Scene, name: str, fault: Fault) -> Row:
     """Break a part under load and let everybody finish."""
     ledger = SeveralLedger()
     place = Place([relay.url for relay in scene.relays], ledger)
     people = several_crowd.cast(ledger, SEED, of=f" {name} {time.time_ns()}")
-    await befriend(place.urls[0], ledger, people.pairs)
-    await several_crowd.publish(place, people.readers)
     crowd = Crowd(place.urls[0], ledger)
     several_crowd.gather(crowd, place, people, SEED)
-    try:
-        async with alive(crowd):
-            await several_crowd.accepted(crowd, WORTH, PATIENCE)
+    with Aside() as aside:
+        aside.do(befriend(place.urls[0], ledger, people.pairs))
+        aside.do(several_crowd.publish(place, people.readers))
+        with aside.within(alive(crowd)):
+            aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
             begun = time.monotonic()
-            await asyncio.to_thread(fault.do, scene)
-            await several_crowd.accepted(crowd, WORTH, PATIENCE)
+            fault.do(scene)
+            aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
             ended = time.monotonic()
-            await several_crowd.calm(crowd, PATIENCE)
-        await asyncio.to_thread(scene.until_whole)
-    except BaseException:
-        scene.over.set()
-        raise
+            aside.do(several_crowd.calm(crowd, PATIENCE))
+        scene.until_whole()
+        aside.do(judge(place, people))
     for code in ledger.closings.keys() - {fault.closes} if fault.closes else ():
         ledger.fault("closed with another code", code)
+    silence = ledger.longest_silence(begun, ended)
+    return Row(name, ledger.accepted, ledger.put_off, ledger.verdict(), silence, fault.most)
+
+
+async def judge(place: Place, people: Cast) -> None:
+    """Let everybody have everything, and one session each."""
     async with asyncio.timeout(PATIENCE):
         await several_crowd.collect(place, people)
         await several_crowd.judge_sessions(place, [*people.writers[:2], *people.readers[:2]])
-    silence = ledger.longest_silence(begun, ended)
-    return Row(name, ledger.accepted, ledger.put_off, ledger.verdict(), silence, fault.most)
 
 
 @contextmanager
@@ -202,7 +205,7 @@ def run(names: Sequence[str], network: Network | None) -> list[Row]:
 
 def broken(scene: Scene, name: str, fault: str = "") -> Row:
     """What comes of a fault, shown."""
-    row = asyncio.run(play(scene, name, ALL[fault or name]))
+    row = play(scene, name, ALL[fault or name])
     console.show(str(row))
     for kind, said in row.found.items():
         console.show(f"    {kind}: {said}")
@@ -241,14 +244,20 @@ def main() -> int:
     for number in console.ENDING:
         signal.signal(number, console.interrupt)
     try:
-        if given.controls:
-            return 0 if run_controls() else 1
-        rows = run(*chosen(given.only))
+        return _main(given)
     except (ClusterError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        processes.end_children(within=console.STOP_SECONDS)
+
+
+def _main(given: argparse.Namespace) -> int:
+    if given.controls:
+        return 0 if run_controls() else 1
+    rows = run(*chosen(given.only))
     console.show("")
     console.show(HEAD)
     for row in rows:

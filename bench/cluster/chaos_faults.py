@@ -1,13 +1,13 @@
 """What is done to a cluster while people use it, and how long they may have to wait for it."""
 
 import signal
-import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from cluster import etcd, processes
-from cluster.network import Machine, cut, join
+from cluster.network import Machine, cut
 from cluster.nodes import Cluster, Node
 from support.relay_process import RelayProcess
 
@@ -24,23 +24,17 @@ LONG_SECONDS: Final = 40.0
 GOING_AWAY: Final = 1001
 
 
-class OverError(Exception):
-    """The run has ended: nothing is worth waiting for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A cluster, and the relays on it.
 
     Attributes:
         machines: those that the relays run on, if there is a network to be cut.
-        over: set when a fault need not go on.
     """
 
     cluster: Cluster
     relays: Sequence[RelayProcess]
     machines: Sequence[Machine] = ()
-    over: threading.Event = field(default_factory=threading.Event)
 
     def leader(self) -> Node:
         """The node that takes writes; waited for."""
@@ -64,33 +58,22 @@ class Scene:
 
         Raises:
             TimeoutError: it does not happen.
-            OverError: the run has ended.
         """
-        if processes.wait_for(lambda: True if self.over.is_set() or so() else None, within=WHOLE_SECONDS) is None:
+        if processes.wait_for(lambda: so() or None, within=WHOLE_SECONDS) is None:
             raise TimeoutError(f"waited in vain until {what}: {self.cluster.members()}")
-        self.wait(0)
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass.
-
-        Raises:
-            OverError: the run has ended.
-        """
-        if self.over.wait(seconds):
-            raise OverError
 
 
 def kill_relay(scene: Scene) -> None:
     """A relay is gone at once; it is started again."""
     scene.relays[0].kill()
-    scene.wait(3)
+    time.sleep(3)
     scene.relays[0].restart()
 
 
 def pause_relay(scene: Scene) -> None:
     """A relay does nothing, and then goes on as if nothing had been."""
     processes.tell(scene.relays[0].pid, signal.SIGSTOP)
-    scene.wait(SHORT_SECONDS)
+    time.sleep(SHORT_SECONDS)
     processes.tell(scene.relays[0].pid, signal.SIGCONT)
 
 
@@ -100,7 +83,7 @@ def roll_relays(scene: Scene) -> None:
         if status := relay.stop():
             raise RuntimeError(f"a relay that was told to end did so with {status}")
         relay.restart()
-        scene.wait(1)
+        time.sleep(1)
 
 
 def kill_postmaster(scene: Scene) -> None:
@@ -121,7 +104,7 @@ def kill_late(scene: Scene) -> None:
     primary, standbys = scene.leader(), scene.standbys()
     for node in standbys:
         node.pause_server()
-    scene.wait(2)
+    time.sleep(2)
     primary.kill()
     for node in standbys:
         node.resume()
@@ -137,7 +120,7 @@ def kill_standby(scene: Scene) -> None:
     """A standby and its Patroni are gone for a while."""
     standby = scene.standbys()[0]
     standby.kill()
-    scene.wait(10)
+    time.sleep(10)
     standby.start()
 
 
@@ -145,7 +128,7 @@ def kill_etcd(scene: Scene) -> None:
     """The etcd beside the primary is gone for a while."""
     node = scene.leader()
     node.kill_etcd()
-    scene.wait(10)
+    time.sleep(10)
     node.start()
 
 
@@ -153,7 +136,7 @@ def pause_primary(scene: Scene) -> None:
     """All of the primary's node does nothing, until long after another one leads; then it goes on."""
     primary = scene.leader()
     primary.pause()
-    scene.wait(LONG_SECONDS)
+    time.sleep(LONG_SECONDS)
     primary.resume()
 
 
@@ -161,7 +144,7 @@ def pause_standby(scene: Scene) -> None:
     """All of a standby's node does nothing for a while."""
     standby = scene.standbys()[0]
     standby.pause()
-    scene.wait(SHORT_SECONDS)
+    time.sleep(SHORT_SECONDS)
     standby.resume()
 
 
@@ -169,7 +152,7 @@ def pause_postmaster(scene: Scene) -> None:
     """The primary's server does nothing; its Patroni lives."""
     primary = scene.leader()
     primary.pause_server()
-    scene.wait(LONG_SECONDS)
+    time.sleep(LONG_SECONDS)
     primary.resume()
 
 
@@ -177,7 +160,7 @@ def pause_etcd(scene: Scene) -> None:
     """The etcd beside the primary does nothing for a while."""
     primary = scene.leader()
     primary.pause_etcd()
-    scene.wait(SHORT_SECONDS)
+    time.sleep(SHORT_SECONDS)
     primary.resume()
 
 
@@ -188,57 +171,48 @@ def switchover(scene: Scene) -> None:
 
 def cut_primary(scene: Scene) -> None:
     """The primary reaches nobody, and nobody it, until long after another node leads."""
-    _unplug(scene, scene.leader(), LONG_SECONDS)
+    with _machine(scene.leader()).unplugged():
+        time.sleep(LONG_SECONDS)
 
 
 def cut_primary_and_etcd(scene: Scene) -> None:
     """The primary reaches nobody, and its etcd led the others."""
     primary = scene.leader()
     etcd.hand_over(scene.cluster.nodes, primary)
-    _unplug(scene, primary, LONG_SECONDS)
+    with _machine(primary).unplugged():
+        time.sleep(LONG_SECONDS)
 
 
 def cut_standby(scene: Scene) -> None:
     """A standby reaches nobody for a while."""
-    _unplug(scene, scene.standbys()[0], SHORT_SECONDS)
+    with _machine(scene.standbys()[0]).unplugged():
+        time.sleep(SHORT_SECONDS)
 
 
 def cut_etcd_leader(scene: Scene) -> None:
     """A standby reaches nobody for a while, and its etcd led the others."""
     standby = scene.standbys()[0]
     etcd.hand_over(scene.cluster.nodes, standby)
-    _unplug(scene, standby, SHORT_SECONDS)
+    with _machine(standby).unplugged():
+        time.sleep(SHORT_SECONDS)
 
 
 def cut_peers(scene: Scene) -> None:
     """The primary does not reach the other nodes, nor they it; all relays reach all of them."""
-    primary = scene.leader()
-    others = [_machine(node) for node in scene.standbys()]
-    cut(_machine(primary), others)
-    scene.wait(LONG_SECONDS)
-    join(_machine(primary), others)
+    with cut(_machine(scene.leader()), map(_machine, scene.standbys())):
+        time.sleep(LONG_SECONDS)
 
 
 def cut_relay(scene: Scene) -> None:
     """A relay does not reach the primary, nor that the relay."""
-    primary = _machine(scene.leader())
-    cut(primary, scene.machines[:1])
-    scene.wait(SHORT_SECONDS)
-    join(primary, scene.machines[:1])
+    with cut(_machine(scene.leader()), scene.machines[:1]):
+        time.sleep(SHORT_SECONDS)
 
 
 def cut_answers(scene: Scene) -> None:
     """What a relay sends reaches the primary; what that answers is lost."""
-    primary = _machine(scene.leader())
-    primary.lose(scene.machines[0])
-    scene.wait(SHORT_SECONDS)
-    primary.find(scene.machines[0])
-
-
-def _unplug(scene: Scene, node: Node, seconds: float) -> None:
-    _machine(node).unplug()
-    scene.wait(seconds)
-    _machine(node).plug_in()
+    with _machine(scene.leader()).losing(scene.machines[0]):
+        time.sleep(SHORT_SECONDS)
 
 
 def _machine(node: Node) -> Machine:

@@ -8,7 +8,8 @@ there is nothing to clean up, however a run ends, and no name that two runs coul
 import ctypes
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 from cluster.programs import ClusterError
@@ -52,24 +53,29 @@ class Machine:
         Args:
             whom: ``user`` and ``group`` whose process it is; root's if left out.
         """
-        ids = ["--setgid", str(whom["group"]), "--setuid", str(whom["user"])] if whom else []
-        return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", *ids]
+        command = ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net"]
+        if whom:
+            command += ["setpriv", "--reuid", str(whom["user"]), "--regid", str(whom["group"]), "--clear-groups"]
+            command += ["--pdeathsig", "TERM"]  # again: changing the user has cleared it
+        return command
 
-    def unplug(self) -> None:
-        """Cut it off from everybody."""
+    @contextmanager
+    def unplugged(self) -> Iterator[None]:
+        """Cut it off from everybody meanwhile."""
         _run("ip", "link", "set", self._port, "down")
+        try:
+            yield
+        finally:
+            _run("ip", "link", "set", self._port, "up")
 
-    def plug_in(self) -> None:
-        """Join it again."""
-        _run("ip", "link", "set", self._port, "up")
-
-    def lose(self, other: "Machine") -> None:
-        """Whatever it sends to another one is lost; what that one sends arrives."""
+    @contextmanager
+    def losing(self, other: "Machine") -> Iterator[None]:
+        """Whatever it sends to another one meanwhile is lost; what that one sends arrives."""
         self._ip("neigh", "replace", other.host, "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
-
-    def find(self, other: "Machine") -> None:
-        """It reaches another one again."""
-        self._ip("neigh", "del", other.host, "dev", "eth0")
+        try:
+            yield
+        finally:
+            self._ip("neigh", "del", other.host, "dev", "eth0")
 
     def _ip(self, *arguments: str) -> None:
         _run(*self.enter(), "ip", *arguments)
@@ -104,18 +110,14 @@ class Network:
         return Machine(self._count)
 
 
-def cut(one: Machine, others: Sequence[Machine]) -> None:
-    """Nothing gets through between a machine and others, in neither direction."""
-    for other in others:
-        one.lose(other)
-        other.lose(one)
-
-
-def join(one: Machine, others: Sequence[Machine]) -> None:
-    """The end of ``cut``."""
-    for other in others:
-        one.find(other)
-        other.find(one)
+@contextmanager
+def cut(one: Machine, others: Iterable[Machine]) -> Iterator[None]:
+    """Nothing gets through between a machine and others meanwhile, in neither direction."""
+    with ExitStack() as stack:
+        for other in others:
+            stack.enter_context(one.losing(other))
+            stack.enter_context(other.losing(one))
+        yield
 
 
 def _run(*command: str) -> None:
