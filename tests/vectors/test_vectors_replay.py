@@ -73,8 +73,11 @@ def test_every_file_of_vectors_is_small_and_says_what_it_is() -> None:
         "refused.json",
         "clients.json",
         "export.json",
+        "suite2-handshakes.json",
+        "suite2-bodies.json",
+        "suite2-ratchet.json",
     }
-    assert sum(file.stat().st_size for file in files) < 3_000_000
+    assert sum(file.stat().st_size for file in files) < 3_500_000
     for file in files:
         listed = vectors(file.name)
         assert listed["description"]

@@ -266,7 +266,7 @@ class Ratchet2(Ratchet):
         assert self.dhr is not None
         self.pn, self.ns, self.private = self.ns, 0, draws.private
         shared = exchanged = b""
-        is_due = self.count >= DUE_MESSAGES or now - self.since >= DUE_MS
+        is_due = self.count >= DUE_MESSAGES or not 0 <= now - self.since < DUE_MS
         self.part, self.carried, self.seed = NOTHING, b"", b""
         if kind == OFFER:
             shared, ciphertext = encapsulate(data, draws.m)
@@ -277,6 +277,10 @@ class Ratchet2(Ratchet):
         if kind in (OFFER, ANSWER):
             self.count, self.since = 0, now
         self.rk, self.cks = kdf_rk(self.rk, x25519(draws.private, self.dhr), shared, exchanged)
+
+    def copied(self) -> "Ratchet2":
+        """As a backup keeps it."""
+        return deepcopy(self)
 
     def listed2(self, *, with_skipped: bool) -> Json:
         """As the vectors list it; the count of messages goes no further than the number that makes an offer due."""

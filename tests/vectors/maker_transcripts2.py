@@ -1,0 +1,307 @@
+"""Makes the transcripts of suite 2."""
+
+from collections.abc import Callable
+from typing import Final
+
+from maker_base import Json, drawn, file_of, flipped, named
+from maker_talk2 import Talk2
+
+from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto.head import HEAD_BYTES, KemCiphertext, KemKey, PartKind
+from phantom_messenger.crypto.ratchet2 import OFFER_AFTER_MESSAGES, OFFER_AFTER_MS
+
+FOREIGN_KEY: Final = primitives.kem_public(drawn("suite 2/foreign KEM key", 64))
+
+Make = Callable[[Talk2], None]
+
+
+def _greeted(talk: Talk2) -> None:
+    """A message each way."""
+    talk.start()
+    talk.deliver("alice", "hello")
+    talk.deliver("bob", "hello yourself")
+
+
+def _offered(talk: Talk2) -> None:
+    """Bob has an offer open, which Alice has not seen."""
+    _greeted(talk)
+    talk.now += OFFER_AFTER_MS
+    talk.deliver("alice", "a week later")
+
+
+def _one_message(talk: Talk2) -> None:
+    talk.start()
+    talk.deliver("alice", "hello")
+
+
+def _least(talk: Talk2) -> None:
+    talk.start(one_time=False, one_time_kem=False)
+    talk.deliver("alice", "hello")
+    talk.deliver("bob", "hello yourself")
+
+
+def _handshake_repeated(talk: Talk2) -> None:
+    talk.start()
+    for name in ("first", "second", "third"):
+        talk.send("alice", name)
+    talk.receive("bob", "second")
+    talk.deliver("bob", "reply")
+    talk.receive("bob", "first")
+    talk.deliver("alice", "without a handshake header")
+    talk.receive("bob", "third")
+
+
+def _turns(talk: Talk2) -> None:
+    _greeted(talk)
+    for number in range(3):
+        talk.deliver("alice", f"a{number}", f"b{number}")
+        talk.deliver("bob", f"c{number}")
+
+
+def _repeated(talk: Talk2) -> None:
+    _greeted(talk)
+    talk.deliver("alice", "once")
+    talk.receive("bob", "once")
+    talk.receive("bob", "hello")
+
+
+def _offer_by_time(talk: Talk2) -> None:
+    _offered(talk)
+    talk.deliver("bob", "offer")
+    talk.deliver("alice", "answer")
+    talk.deliver("bob", "nothing is due")
+
+
+def _not_yet_due(talk: Talk2) -> None:
+    _greeted(talk)
+    talk.now += OFFER_AFTER_MS - 1
+    talk.deliver("alice", "a millisecond before a week has passed")
+    talk.deliver("bob", "no offer")
+
+
+def _offer_by_count(talk: Talk2) -> None:
+    _greeted(talk)
+    # The greetings are two of the messages of both; what is lost counts for its sender alone.
+    talk.lose("alice", OFFER_AFTER_MESSAGES - 4)
+    talk.deliver("alice", "the 49th of Alice's count")
+    talk.deliver("bob", "the 50th")
+    talk.deliver("alice", "offer")
+    talk.deliver("bob", "answer")
+    talk.deliver("alice", "after the answer")
+
+
+def _one_before_count(talk: Talk2) -> None:
+    _greeted(talk)
+    talk.lose("alice", OFFER_AFTER_MESSAGES - 5)
+    talk.deliver("alice", "the 48th of Alice's count")
+    talk.deliver("bob", "the 49th")
+    talk.deliver("alice", "no offer")
+
+
+def _offer_lost_at_first(talk: Talk2) -> None:
+    _offered(talk)
+    for name in ("first", "second", "third"):
+        talk.send("bob", name)
+    talk.receive("alice", "third")
+    talk.lose("alice", 2)
+    talk.deliver("alice", "answer")
+    talk.receive("alice", "first")
+    talk.deliver("bob", "goes on")
+    talk.receive("alice", "second")
+
+
+def _answer_out_of_order(talk: Talk2) -> None:
+    _offered(talk)
+    talk.deliver("bob", "offer")
+    for name in ("first answer", "second answer", "third answer"):
+        talk.send("alice", name)
+    for name in ("second answer", "third answer", "first answer"):
+        talk.receive("bob", name)
+
+
+def _offers_of_both(talk: Talk2) -> None:
+    _offered(talk)
+    talk.deliver("bob", "offer")
+    talk.deliver("alice", "answer")
+    talk.deliver("bob", "between")
+    talk.now += OFFER_AFTER_MS
+    talk.deliver("alice", "a second week later")
+    talk.deliver("bob", "second offer of Bob")
+    talk.deliver("alice", "second answer")
+    talk.now += OFFER_AFTER_MS
+    talk.deliver("bob", "a third week later")
+    talk.deliver("alice", "offer of Alice")
+    talk.deliver("bob", "answer of Bob")
+
+
+def _unanswered(talk: Talk2) -> None:
+    _offered(talk)
+    talk.deliver("bob", "offer")
+    talk.now += 4 * OFFER_AFTER_MS
+    talk.deliver("bob", "the same offer, a month later")
+    talk.deliver("alice", "answer")
+
+
+def _clock_back(talk: Talk2) -> None:
+    _greeted(talk)
+    talk.now -= 1
+    talk.deliver("alice", "by a clock that is behind")
+    talk.deliver("bob", "offer")
+
+
+def _jump(talk: Talk2) -> None:
+    _offered(talk)
+    talk.lose("bob", 256)
+    talk.deliver("bob", "offer")
+    talk.deliver("alice", "answer")
+
+
+def _jump_too_far(talk: Talk2) -> None:
+    _offered(talk)
+    talk.lose("bob", 256)
+    talk.send("bob", "in reach afterwards")
+    talk.send("bob", "too far")
+    talk.receive("alice", "too far")
+    talk.receive("alice", "in reach afterwards")
+    talk.receive("alice", "too far")
+
+
+def _restored_before_offer(talk: Talk2) -> None:
+    _greeted(talk)
+    talk.copy("bob", "before the offer")
+    talk.now += OFFER_AFTER_MS
+    talk.deliver("alice", "a week later")
+    talk.deliver("bob", "offer")
+    talk.restore("bob", "before the offer")
+    talk.deliver("alice", "answer to an offer that is gone")
+
+
+def _restored_with_offer(talk: Talk2) -> None:
+    _offered(talk)
+    talk.copy("bob", "with the offer")
+    talk.deliver("bob", "offer")
+    talk.deliver("alice", "answer")
+    talk.deliver("bob", "goes on")
+    talk.restore("bob", "with the offer")
+    talk.deliver("alice", "no answer")
+
+
+def _restored_answerer(talk: Talk2) -> None:
+    _offered(talk)
+    talk.copy("alice", "before the offer came")
+    talk.deliver("bob", "offer")
+    talk.send("alice", "answer that is lost")
+    talk.restore("alice", "before the offer came")
+    talk.deliver("bob", "the offer again")
+    talk.deliver("alice", "another answer")
+    talk.receive("bob", "answer that is lost")
+
+
+def _forged(talk: Talk2) -> None:
+    """One bit in each field, of an offer and of its answer."""
+    _offered(talk)
+    message = talk.send("bob", "offer")
+    for place in (1, 2, 1_186, 1_217, 1_221, 1_225, 1_226, 1_240, 1_285, 1_286, 1_287, 1_288, 1_320, 1_400, 1_592):
+        talk.receive("alice", "offer", flipped(message, place))
+    talk.receive("alice", "offer")
+    message = talk.send("alice", "answer")
+    for place in (0, 2, 1_090, 1_190, 1_191):
+        talk.receive("bob", "answer", flipped(message, place))
+    talk.receive("bob", "answer")
+
+
+def _wrong_forms(talk: Talk2) -> None:
+    _greeted(talk)
+    message = talk.send("alice", "text")
+    plain, body = message[:102], message[102:]
+    for changed in (
+        message[:1],
+        message[:101],
+        plain,
+        message[:-1],
+        message[:-3],
+        message + bytes(3),
+        b"\1" + message[1:],
+        b"\3" + message[1:],
+        b"\2\4" + message[2:],
+        plain + b"\1" + body[1:],
+        plain + body[:-1] + b"\1",
+        plain[:-3] + body,
+        b"\2\2" + FOREIGN_KEY + plain[2:] + b"\0" + body,
+        b"\2\3" + bytes(1_088) + plain[2:] + b"\0" + body,
+    ):
+        talk.receive("bob", "text", changed)
+    talk.receive("bob", "text")
+
+
+def _rules(talk: Talk2) -> None:
+    """Parts that a chain may not have."""
+    talk.start()
+    hello = talk.state["alice"].kem.carried
+    answer = KemCiphertext(bytes(1_088))
+    talk.deliver("alice", "hello")
+    talk.deliver("bob", "hello yourself")
+    talk.send("alice", "text")
+    for part in (hello, answer):
+        talk.receive("bob", "text", talk.carrying("alice", part))
+    talk.receive("bob", "text", talk.carrying("alice", KemKey(b"\xff" * 1_184)))
+    talk.receive("bob", "text", talk.carrying("alice", KemKey(b"\x01\x0d" + FOREIGN_KEY[2:])))
+    talk.now += OFFER_AFTER_MS
+    talk.receive("bob", "text")
+    talk.deliver("bob", "offer")
+    talk.send("alice", "answer")
+    for wrong in (None, KemKey(FOREIGN_KEY), answer, hello):
+        talk.receive("bob", "answer", talk.carrying("alice", wrong))
+    talk.receive("bob", "answer")
+
+
+def _exchanged(talk: Talk2) -> None:
+    """Heads and bodies of two messages, exchanged."""
+    _greeted(talk)
+    one, other = talk.send("alice", "one"), talk.send("alice", "other")
+    end = HEAD_BYTES[PartKind.NOTHING]
+    talk.receive("bob", "one", one[:end] + other[end:])
+    talk.receive("bob", "other", other[:end] + one[end:])
+    talk.receive("bob", "one")
+    talk.receive("bob", "other")
+
+
+TALKS: Final[list[tuple[str, str, Make]]] = [
+    ("one-message", "a first message", _one_message),
+    ("least", "no one-time keys: the last-resort KEM prekey", _least),
+    ("handshake-repeated", "the first chain repeats the handshake header, a later one does not", _handshake_repeated),
+    ("turns", "some turns without a KEM step", _turns),
+    ("repeated", "messages that arrive again", _repeated),
+    ("offer-by-time", "after seven days an offer, its answer, and then nothing", _offer_by_time),
+    ("not-yet-due", "one millisecond less", _not_yet_due),
+    ("offer-by-count", "after 50 messages an offer and its answer", _offer_by_count),
+    ("one-before-count", "one message less", _one_before_count),
+    ("offer-lost-at-first", "the third message of a chain brings the offer", _offer_lost_at_first),
+    ("answer-out-of-order", "the second message of a chain brings the answer", _answer_out_of_order),
+    ("offers-of-both", "one side offers twice, then the other", _offers_of_both),
+    ("unanswered", "an offer that is answered a month later is the same one", _unanswered),
+    ("clock-back", "a time before the last secret's makes an offer due", _clock_back),
+    ("jump", "256 messages of the chain of an offer are lost", _jump),
+    ("jump-too-far", "257 are, until one in between arrives", _jump_too_far),
+    ("restored-before-offer", "a copy from before the offer gets its answer", _restored_before_offer),
+    ("restored-with-offer", "a copy with an open offer gets a chain without an answer", _restored_with_offer),
+    ("restored-answerer", "a copy answers the same offer again, with another ciphertext", _restored_answerer),
+    ("forged", "one bit changed in each field of an offer and of its answer", _forged),
+    ("wrong-forms", "messages of other lengths, suites and parts", _wrong_forms),
+    ("rules", "authentic messages that carry what their chain must not", _rules),
+    ("exchanged", "the head of one message with the body of another", _exchanged),
+]
+
+
+def _transcript(name: str, description: str, make: Make) -> Json:
+    talk = Talk2(name, description)
+    make(talk)
+    return talk.transcript()
+
+
+def suite2_ratchet_json() -> Json:
+    """``suite2-ratchet.json``."""
+    return file_of(
+        "Conversations in suite 2, with offered and answered KEM keys, and with messages that must be refused.",
+        transcripts=named([_transcript(*row) for row in TALKS]),
+    )
