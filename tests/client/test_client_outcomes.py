@@ -32,7 +32,7 @@ Row = tuple[bool, set[str], bool, str]
 
 def table(document: str) -> dict[str, Row]:
     """The rows by what comes."""
-    section = document.split("## Processing a received MESSAGE")[1].split("\n## ", maxsplit=1)[0]
+    section = document.split("## Processing a received MESSAGE")[1].split("\n##", maxsplit=1)[0]
     lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
     return {
         what: (acknowledge == "yes", set(re.findall(r"`([\w-]+)`", tell)), ask == "yes", remember)
