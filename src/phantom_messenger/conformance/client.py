@@ -55,7 +55,6 @@ class Client:
         hello: the relay's CONNECTION_ACK.
 
     Attributes:
-        is_in: whether it has logged in.
         features: those that AUTH_SUCCESS named.
     """
 
@@ -63,7 +62,6 @@ class Client:
         self.identity = identity
         self.socket = socket
         self.hello = hello
-        self.is_in = False
         self.features: list[str] = []
         self.patience = socket.target.patience
         self._ahead_ms: int = hello["payload"]["serverTime"] - time.time_ns() // 1_000_000
@@ -73,6 +71,11 @@ class Client:
     def id(self) -> str:
         """The user's id."""
         return self.identity.id
+
+    @property
+    def is_in(self) -> bool:
+        """Whether it is logged in."""
+        return self.socket.has_logged_in and self.socket.closed is None
 
     @property
     def binding(self) -> Frame:
@@ -202,7 +205,7 @@ class Client:
                     socket.pending.remove(frame)
                     return frame
             for frame in socket.pending:
-                if frame["type"] in {"ERROR", "AUTH_FAILURE"}:
+                if frame["type"] in {"ERROR", "AUTH_FAILURE", "AUTH_SUCCESS"}:
                     raise Failure(f"{kind} is expected, and this comes: {show(frame)}")
             if socket.closed is not None:
                 raise Failure(f"{kind} is expected, and this comes: {socket.closed}")
@@ -298,5 +301,4 @@ class Client:
 
     async def leave(self) -> None:
         """Close the connection."""
-        self.is_in = False
         await self.socket.leave()

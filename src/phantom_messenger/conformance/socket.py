@@ -99,6 +99,7 @@ class Socket:
         problem: the first thing that was wrong with what arrived; '' if nothing was.
         closed: how it ended; None while it is open.
         errors: how many ERROR frames came.
+        has_logged_in: whether AUTH_SUCCESS came.
     """
 
     def __init__(self, target: Target, source: str | None = None) -> None:
@@ -108,6 +109,7 @@ class Socket:
         self.problem = ""
         self.closed: Closed | None = None
         self.errors = 0
+        self.has_logged_in = False
         self._source = source
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -234,6 +236,7 @@ class Socket:
         if frame.get("type") in shapes.PAYLOADS:
             self.pending.append(frame)
         self.errors += frame.get("type") == "ERROR"
+        self.has_logged_in |= frame.get("type") == "AUTH_SUCCESS"
 
     def _note(self, problem: str) -> None:
         self.problem = self.problem or problem

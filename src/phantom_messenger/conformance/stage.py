@@ -120,7 +120,7 @@ class Accounts:
         await self.delete([client.id for client, _ in idle])
 
     async def _delete(self, clients: Sequence[Client]) -> bool:
-        client = next((client for client in clients if client.is_in and client.socket.closed is None), None)
+        client = next((client for client in clients if client.is_in), None)
         if client is None:
             client = await connect(self.target, self.addresses.new(), clients[0].identity)
             await client.send("AUTH", client.claim())
@@ -180,6 +180,7 @@ class Stage:
         self._accounts = accounts
         self._source = addresses.new()
         self._sockets: list[Socket] = []
+        self._clients: list[Client] = []
         self._users: list[str] = []
         self._borrowed: tuple[Client, int] | None = None
 
@@ -200,6 +201,7 @@ class Stage:
         """A WebSocket that has not logged in."""
         client = await connect(self.target, self._source, identity)
         self._sockets.append(client.socket)
+        self._clients.append(client)
         return client
 
     async def new_address(self) -> None:
@@ -234,7 +236,6 @@ class Stage:
             if not (wait := await self._put_off(client)):
                 answer = await client.expect("AUTH_SUCCESS", id=name)
                 client.features = answer["payload"].get("features", [])
-                client.is_in = True
                 return client
             await asyncio.sleep(wait)
         raise Failure("AUTH_FAILURE 1003 comes again and again, after every retryAfter")
@@ -298,8 +299,7 @@ class Stage:
         found = self._accounts.idle()
         if found is None:
             client = await self.user()
-            self._users.remove(client.id)
-            self._sockets.remove(client.socket)
+            self._give_up(client)
             found = client, 1
         elif found[0].socket.errors > _MOST_ERRORS:
             found = await self._renewed(*found)
@@ -314,9 +314,14 @@ class Stage:
             logins = 0
         else:
             fresh = await self.user(identity=client.identity)
-        self._users.remove(fresh.id)
-        self._sockets.remove(fresh.socket)
+        self._give_up(fresh)
         return fresh, logins + 1
+
+    def _give_up(self, client: Client) -> None:
+        """It stays when the case is over."""
+        self._users.remove(client.id)
+        self._sockets.remove(client.socket)
+        self._clients.remove(client)
 
     def deleted(self, client: Client) -> None:
         """The case has deleted this account itself."""
@@ -334,6 +339,9 @@ class Stage:
         """Close what was opened, and delete the accounts."""
         if self._borrowed is not None:
             self._accounts.lend(*self._borrowed)
+        for client in self._clients:
+            if client.is_in and client.id not in self._users:  # although the case did not expect it
+                self._noted(client)
         await self._accounts.delete(self._users)
         await asyncio.gather(*(socket.leave() for socket in self._sockets))
 
