@@ -125,6 +125,11 @@ class VaultDisk(apsw.VFS):
         self._contents.clear()
         self.is_dead = False
 
+    def check(self) -> None:
+        """Die now if it was a step that may fail that ran into the crash, so that nobody heard of it."""
+        if self.is_dead:
+            raise Crash
+
     # --- SQLite calls -------------------------------------------------------------
 
     def xOpen(self, name: Any, flags: list[int]) -> "_File":  # noqa: N802 - apsw's name

@@ -74,6 +74,7 @@ class Mortal(Device):
         try:
             with self.disk.mounted():
                 super()._start(path)
+                self.disk.check()
         except BaseException:
             if hasattr(self, "vault"):
                 self.vault.close()
@@ -214,6 +215,7 @@ class Story:
         """Do something; whether it came to its end."""
         try:
             deed()
+            self.disk.check()
         except Crash:
             victim = next(device for device in self.people if isinstance(device, Mortal))
             self.deaths += victim.die() - 1
