@@ -73,3 +73,20 @@ def test_clock_that_goes_back_does_not_empty_it() -> None:
     memory.add(key("b"), NOW - 300_000)
     assert memory.holds(key("a"), NOW)
     assert memory.holds(key("b"), NOW)
+
+
+def test_what_is_restored_is_held_as_long_as_before_and_no_more_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tombstones, "MAX_REMEMBERED", 80)
+    memory = RecentlyDeleted()
+    memory.restore((key(str(number)), NOW + number) for number in range(160))
+    assert [memory.holds(key("159"), NOW + 158 + past) for past in (0, 1)] == [True, False]
+    held = [number for number in range(160) if memory.holds(key(str(number)), NOW)]
+    assert held == list(range(held[0], 160))
+    assert 70 <= len(held) <= 80
+    memory.add(key("new"), NOW)
+    memory.commit()
+    assert memory.holds(key("159"), NOW)
+    memory.add(key("later"), NOW + 10 * KEEP_REMOVED_MS)
+    assert not memory.holds(key("159"), NOW)

@@ -21,6 +21,8 @@ from phantom_messenger.engines.postgres.content import PostgresContent
 from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.engines.sqlite.content import SQLiteContent
 from phantom_messenger.relay.commands import (
+    KEEP_REMOVED_MS,
+    AppendRefusal,
     CountPreKeys,
     LoadClock,
     LoggedIn,
@@ -29,6 +31,7 @@ from phantom_messenger.relay.commands import (
     SaveClock,
     TakeLimits,
 )
+from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Item
 from support.amounts import amount
 from support.people import Person
@@ -84,8 +87,8 @@ def test_all_tables_of_a_database_are_copied_or_known_to_be_passing(template: st
             " AND NOT relispartition"
         )
         found = {str(name) for (name,) in connection.execute(query)}
-    passing = {"tombstones", "sessions", "relays", "presence_changes", "migrations", "relay_time"}
-    assert found == {*POSTGRES, *passing}
+    passing = {"sessions", "relays", "presence_changes", "migrations", "relay_time"}
+    assert found == {*POSTGRES, "tombstones", *passing}
 
 
 def test_all_columns_of_a_folder_are_copied_or_made_anew(tmp_path: Path) -> None:
@@ -228,6 +231,63 @@ def test_a_full_mailbox_is_full_in_the_copy(tmp_path: Path, url: str) -> None:
     alice.store = small
     assert not isinstance(alice.write(bob, "too much", size=1_000), Item)
     small.close()
+
+
+# --- what has been delivered ------------------------------------------------------
+
+
+def removed(url: str) -> list[tuple[object, ...]]:
+    """What a database remembers of it."""
+    with psycopg.connect(url) as connection:
+        return sorted(connection.execute("SELECT recipient, sender, name, until FROM phantom.tombstones"))
+
+
+def deliver(store: Store, *names: str) -> tuple[StoreUser, StoreUser]:
+    """Alice and Bob, who has received messages of these names, one each minute."""
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.meet(bob)
+    for number, name in enumerate(names):
+        alice.write(bob, name)
+        bob.acknowledge(alice, name, now=NOW + number * 60_000)
+    return alice, bob
+
+
+def test_delivered_messages_are_not_delivered_again_by_a_relay_on_a_copy(
+    tmp_path: Path, url: str, postgres: PostgresServer
+) -> None:
+    store = PostgresStore(url)
+    alice, bob = deliver(store, "first", "second")
+    store.close()
+    before = removed(url)
+    assert len(before) >= 2
+    done = copied(url, tmp_path / "one")
+    assert done.digests["tombstones"].count == len(before)
+    copied(tmp_path / "one", tmp_path / "two")
+    other = postgres.make_database()
+    copied(tmp_path / "two", other)
+    assert removed(other) == before
+    late = NOW + KEEP_REMOVED_MS + 59_999
+    for again in (PostgresStore(other), SQLiteStore(tmp_path / "two")):
+        alice.store = bob.store = again
+        assert alice.write(bob, "second", now=late) is AppendRefusal.DUPLICATE
+        assert isinstance(alice.write(bob, "first", now=late), Item), "it is over"
+        assert isinstance(alice.write(bob, "third", now=late), Item)
+        again.close()
+    postgres.drop_database(other)
+
+
+def test_folder_forgets_what_its_copy_was_told_once_a_relay_has_started(tmp_path: Path, url: str) -> None:
+    store = PostgresStore(url)
+    alice, bob = deliver(store, "first")
+    store.close()
+    copied(url, tmp_path / "one")
+    SQLiteStore(tmp_path / "one").close()
+    with sqlite3.connect(tmp_path / "one" / "relay.db") as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'tombstones'").fetchall() == []
+    connection.close()
+    alice.store = bob.store = SQLiteStore(tmp_path / "one")
+    assert isinstance(alice.write(bob, "first"), Item)
+    alice.store.close()
 
 
 # --- time -------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """What a store holds, whichever engine it is on: tables of rows that every engine can give and take.
 
 Rows are the same on all engines, numbers and times included: times are persistent milliseconds, and a copy goes on
-with the persistent time of its original. Who is connected is not here, nor which messages left a mailbox in the last
-ten minutes: a data folder does not hold that either.
+with the persistent time of its original. Who is connected is not here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,6 +30,10 @@ class Table(NamedTuple):
 ITEMS: Final = Table("items", ("recipient", "seq", "kind", "sender", "name", "stored_at", "expires_at", "mark", "text"))
 """Its rows are given the oldest first."""
 
+TOMBSTONES: Final = Table("tombstones", ("recipient", "sender", "name", "until"))
+"""Messages that left a mailbox in the last ten minutes. A relay on a data folder forgets them when it stops: a folder
+has some only as the copy of a database, and until a relay starts on it."""
+
 NUMBERS: Final = Table("numbers", ("last_account",))
 """One row: the highest number that an account was ever given."""
 
@@ -48,6 +51,7 @@ TABLES: Final = (
     Table("prekey_ids", ("account", "kind", "highest")),
     Table("handouts", ("target", "requester", "at")),
     ITEMS,
+    TOMBSTONES,
     NUMBERS,
     LIMITS,
 )

@@ -17,6 +17,7 @@ from phantom_messenger.engines.content import (
     ITEMS,
     LIMITS,
     NUMBERS,
+    TOMBSTONES,
     Row,
     Table,
     Writer,
@@ -36,7 +37,7 @@ _TYPES: Final = {
     "text": "bytea",
     **dict.fromkeys(("user_id", "public_key", "conversation", "blocked", "key", "signature", "name"), "text"),
 }
-"""Of columns that are no ``bigint``; ``sender`` is a number in one table, and a user id in another."""
+"""Of columns that are no ``bigint``; ``sender`` is a number in one table, and a user id in others."""
 
 _SESSION: Final = (
     "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s';"
@@ -183,7 +184,7 @@ class PostgresContent:
 
 def _types(table: Table) -> list[str]:
     types = [_TYPES.get(column, "int8") for column in table.columns]
-    if table is ITEMS:
+    if table in {ITEMS, TOMBSTONES}:
         types[table.columns.index("sender")] = "text"
     return types
 

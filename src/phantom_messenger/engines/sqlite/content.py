@@ -14,6 +14,7 @@ from phantom_messenger.engines.content import (
     ITEMS,
     LIMITS,
     NUMBERS,
+    TOMBSTONES,
     Row,
     Table,
     Writer,
@@ -28,6 +29,7 @@ from phantom_messenger.engines.sqlite.folder import is_new, own_database
 from phantom_messenger.engines.sqlite.mailboxes import checksum
 from phantom_messenger.engines.sqlite.migrations import migrate
 from phantom_messenger.engines.sqlite.tables import SQLiteClockStore, SQLiteLimitStore
+from phantom_messenger.engines.sqlite.tombstones import has_kept, keep
 from phantom_messenger.sqlite import files
 from phantom_messenger.sqlite.database import NewerVersion, new_file
 
@@ -41,6 +43,7 @@ _READ: Final = {
     "bundle_signatures": "SELECT account, made_at, signature FROM bundle_signatures",
     "prekey_ids": "SELECT account, kind, highest FROM prekey_ids",
     "handouts": "SELECT target, requester, at FROM handouts",
+    TOMBSTONES.name: "SELECT recipient, sender, name, until FROM tombstones",
     NUMBERS.name: "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'accounts'),"
     " (SELECT coalesce(max(account), 0) FROM accounts))",
 }
@@ -110,6 +113,8 @@ class SQLiteContent:
             return sum(1 for _ in self._limits())
         if table is NUMBERS:
             return 1
+        if self._lacks(table):
+            return 0
         name = "accounts" if table.name == "mailboxes" else table.name
         return self._number(f"SELECT count(*) FROM {name}")  # noqa: S608 - a name of ours
 
@@ -117,7 +122,14 @@ class SQLiteContent:
         """See ``Content``."""
         if table is LIMITS:
             return self._limits()
+        if self._lacks(table):
+            return iter(())
         return self._items() if table is ITEMS else self._plain(table)
+
+    def _lacks(self, table: Table) -> bool:
+        """Whether it is one that only copies of a database have."""
+        with self._reading("the database"):
+            return table is TOMBSTONES and not has_kept(self._connection)
 
     def _plain(self, table: Table) -> Iterator[Row]:
         with self._reading(table.name):
@@ -209,6 +221,8 @@ class SQLiteContent:
         def write(rows: Iterable[Row]) -> None:
             if table is LIMITS:
                 limits.extend(rows)
+            elif table is TOMBSTONES:
+                keep(self._connection, rows)
             else:
                 self._connection.executemany(_WRITE[table.name], map(_with_checksum, rows) if table is ITEMS else rows)
 

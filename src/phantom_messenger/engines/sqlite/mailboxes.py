@@ -15,7 +15,7 @@ import apsw
 from phantom_messenger.engines.sqlite.corruption import CorruptRows, is_corruption
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.stranger_quota import StrangerQuota
-from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
+from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted, take_kept
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.commands import AppendRefusal
 from phantom_messenger.relay.records import Item, ItemKind, NewItem, Page
@@ -91,6 +91,7 @@ class SQLiteMailboxes:
         self._has_room = has_room
         self._step = step
         self._recently_deleted = RecentlyDeleted()
+        self._recently_deleted.restore(take_kept(connection))
         self._quota = StrangerQuota(connection, most_bytes, self._make_way)
         self._since: int | None = None
         self._next_seq: dict[int, int] = {}

@@ -1,8 +1,16 @@
-"""Digests of messages that were deleted from a mailbox recently, so that a late re-send is not delivered twice."""
+"""Digests of messages that were deleted from a mailbox recently, so that a late re-send is not delivered twice.
 
+They are in memory alone. Only the copy of a database has some in a table, and the first relay that starts on it takes
+them.
+"""
+
+import contextlib
 from collections import deque
+from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
+
+import apsw
 
 from phantom_messenger.relay.commands import KEEP_REMOVED_MS
 
@@ -29,6 +37,14 @@ class RecentlyDeleted:
         self._journal: list[tuple[bytes, int | None]] = []
         """What was added in this transaction, and what it replaced."""
         self._until = 0
+
+    def restore(self, known: Iterable[tuple[MessageKey, int]]) -> None:
+        """Remember what another memory held, and until when; the oldest come first."""
+        for key, until in known:
+            newest = self._parts[-1]
+            if len(newest) >= MAX_REMEMBERED // _PARTS:
+                self._parts.append(newest := {})
+            newest[_digest(key)] = self._until = until
 
     def savepoint(self) -> int:
         """A point in the current transaction."""
@@ -74,3 +90,31 @@ class RecentlyDeleted:
 
 def _digest(key: MessageKey) -> bytes:
     return blake2b("\0".join(key).encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def keep(connection: apsw.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Put rows (number of the recipient, sender, message id, until when) into the table of a copy."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS tombstones (recipient INTEGER NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL,"
+        " until INTEGER NOT NULL) STRICT"
+    )
+    connection.executemany("INSERT INTO tombstones (recipient, sender, name, until) VALUES (?, ?, ?, ?)", rows)
+
+
+def has_kept(connection: apsw.Connection) -> bool:
+    """Whether that table is there."""
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tombstones')").get)
+
+
+def take_kept(connection: apsw.Connection) -> list[tuple[MessageKey, int]]:
+    """What is in that table, as much as is remembered at most, the oldest first; the table is deleted."""
+    rows: Any = []
+    with contextlib.suppress(apsw.Error):  # what is not read, or not deleted, harms nobody: it is over in minutes
+        if has_kept(connection):
+            rows = connection.execute(
+                "SELECT user_id, sender, name, until FROM tombstones JOIN accounts ON account = recipient"
+                " ORDER BY until DESC LIMIT ?",
+                (MAX_REMEMBERED,),
+            ).fetchall()
+            connection.execute("DROP TABLE tombstones")
+    return [((recipient, sender, name), until) for recipient, sender, name, until in reversed(rows)]
