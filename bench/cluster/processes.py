@@ -77,6 +77,11 @@ def ending(process: "subprocess.Popen[bytes] | None") -> str:
     return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
+def last_words(log: Path, begins: int = 0) -> str:
+    """The last line of a log from an offset on."""
+    return log.read_bytes()[begins:].decode(errors="replace").strip().rpartition("\n")[2] or "nothing"
+
+
 def end(process: "subprocess.Popen[bytes] | None", *, within: float, number: signal.Signals = signal.SIGTERM) -> None:
     """Ask a process to end by this signal, and kill it if it does not."""
     if process is None or process.poll() is not None:

@@ -84,14 +84,11 @@ class RelayNode:
         def listens() -> bool | None:
             if self.ending:
                 return False
-            return True if b"listening on" in self._said() else None
+            return True if b"listening on" in self.log.read_bytes()[self._said_before :] else None
 
         if not processes.wait_for(listens, within=START_SECONDS):
-            last = self._said().decode().strip().rpartition("\n")[2] or "nothing"
+            last = processes.last_words(self.log, self._said_before)
             raise ClusterError(f"{self.name} does not start; the last that {self.log} says: {last}")
-
-    def _said(self) -> bytes:
-        return self.log.read_bytes()[self._said_before :]
 
     def stop(self) -> None:
         """Ask it to end, and wait."""

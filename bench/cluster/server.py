@@ -1,6 +1,7 @@
 """One plain PostgreSQL server in a folder, and the database that relays have as their store."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -56,10 +57,13 @@ class Server:
         options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         self._process = self._run("postgres", "-D", self._data, "-h", HOST, "-p", str(self.port), *options)
         if not processes.wait_for(self._lets_in, within=START_SECONDS):
-            raise ClusterError(f"the database does not start; {self._log} says why")
+            last = processes.last_words(self._log)
+            raise ClusterError(f"the database does not start; the last that {self._log} says: {last}")
 
     def _make_files(self) -> None:
         password, made = self._folder / "password", self._folder / "data.new"
+        if made.exists():
+            shutil.rmtree(made)
         password.touch(mode=0o600)
         password.write_text(self._password)
         give(password)

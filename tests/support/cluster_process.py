@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -114,9 +115,21 @@ class ClusterProcess:
 
 def relays(cluster: ClusterProcess) -> list[int]:
     """The relays among its processes."""
-    return [
-        pid for pid in cluster.processes() if b"phantom_messenger\0serve" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    found = []
+    for pid in cluster.processes():
+        with suppress(OSError):  # it may have ended meanwhile
+            if b"phantom_messenger\0serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def owners(pids: list[int]) -> set[int]:
+    """The users as whom processes run."""
+    found = set()
+    for pid in pids:
+        with suppress(OSError):
+            found.add(Path(f"/proc/{pid}").stat().st_uid)
+    return found
 
 
 def left(pids: list[int], seconds: float = PATIENCE) -> list[int]:
@@ -128,8 +141,3 @@ def left(pids: list[int], seconds: float = PATIENCE) -> list[int]:
 def remove(folder: Path) -> None:
     """Delete what a cluster has left."""
     shutil.rmtree(folder)
-
-
-def owner(pid: int) -> int:
-    """The user as whom a process runs."""
-    return Path(f"/proc/{pid}").stat().st_uid
