@@ -1,11 +1,12 @@
 """An account that has written to thousands is deleted in parts, each of them a short transaction."""
 
+import copy
 import itertools
 
 import psycopg
 
 from phantom_messenger.engines.postgres import PostgresStore
-from phantom_messenger.relay.commands import DeleteAccount, DeleteIdleAccount
+from phantom_messenger.relay.commands import DeleteAccount, DeleteIdleAccount, LoggedIn, LoginConflict
 from support.postgres_server import PostgresServer
 from support.store_user import DAY, NOW, StoreUser, run
 
@@ -67,6 +68,26 @@ def test_idle_account_with_many_contacts_is_deleted_in_parts(postgres: PostgresS
         while not run(store, idle):
             parts += 1
         assert parts > 1
+        assert pairs(connection) == 0
+    store.close()
+    postgres.drop_database(url)
+
+
+def test_owner_of_an_id_takes_it_from_somebody_with_many_contacts_in_parts(
+    postgres: PostgresServer, template: str
+) -> None:
+    url = postgres.make_database(template)
+    store = PostgresStore(url)
+    other = StoreUser(store, "alice", signed=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        befriended(connection, other)
+        owner = copy.copy(other)
+        owner.is_signed = True
+        found = [owner.log_in()]
+        while found[-1] is LoginConflict.UNFINISHED:
+            found.append(owner.log_in())
+        assert len(found) > 2
+        assert isinstance(found[-1], LoggedIn)
         assert pairs(connection) == 0
     store.close()
     postgres.drop_database(url)

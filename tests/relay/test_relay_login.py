@@ -1,8 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from phantom_messenger.relay.commands import AnyCommand, LogIn, LoginConflict
 from support.people import ENVELOPE, KEM_PREKEY, SIGNED_PREKEY, Frame, Person, base64_text, canonical, flipped, key_text
 from support.simulated import HOST, MINUTE, Client, MakeWorld, World
 
@@ -371,3 +373,21 @@ def test_late_login_of_an_older_connection_does_not_replace_a_newer_one(world: W
     assert older.connection.closed == (1008, "replaced by a newer connection")
     assert newer.close_code() is None
     assert world.relay._core.hub.of(newer.person.id) is newer.session
+
+
+def test_login_whose_place_is_not_free_yet_is_tried_until_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_batch = world.store.run
+    tried: list[LogIn] = []
+
+    def unfinished(batch: Sequence[AnyCommand]) -> list[Any]:
+        """At the first two that may make an account."""
+        if isinstance(batch[0], LogIn) and batch[0].may_create and len(tried) < 2:
+            tried.append(batch[0])
+            return [LoginConflict.UNFINISHED]
+        found: list[Any] = run_batch(batch)
+        return found
+
+    monkeypatch.setattr(world.store, "run", unfinished)
+    client = world.connect("alice")
+    assert client.ask(client.auth())["type"] == "AUTH_SUCCESS"
+    assert len(tried) == 2

@@ -133,6 +133,7 @@ class LoginConflict(Enum):
     TAKEN = "it belongs to another key"
     SIGNED = "its owner proves the key"
     OLDER = "a newer connection of its owner has logged in, at another relay of the same store"
+    UNFINISHED = "the account that it takes the place of is deleted in parts: run the command again"
 
 
 class LoggedIn(NamedTuple):

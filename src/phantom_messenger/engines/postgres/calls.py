@@ -65,6 +65,7 @@ _CONFLICTS: Final = {
     2: LoginConflict.TAKEN,
     3: LoginConflict.SIGNED,
     4: LoginConflict.OLDER,
+    5: LoginConflict.UNFINISHED,
 }
 _NO_ACCOUNT: Final = -1
 _ALL_DONE: Final = 2

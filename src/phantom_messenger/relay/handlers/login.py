@@ -1,6 +1,7 @@
 """AUTH: what a login must prove, whose it is, and what it counts for."""
 
 import base64
+from collections.abc import Generator
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -47,14 +48,14 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     certified_id = _check_proof(core, session, frame)
     has_counted = False
     try:
-        found: LoggedIn | LoginConflict = yield _log_in(core, session, frame, certified_id, may_create=False)
+        found = yield from _log_in(core, session, frame, certified_id, may_create=False)
         if isinstance(found, LoginConflict):  # the keys of accounts were checked when they were made
             _check_key(base64.b64decode(frame.payload.public_key))
         if found is LoginConflict.NEW and session.state is not State.CLOSED:
             _count_login(core, session.address)
             has_counted = not signed
             core.admission.spend(admitted, ACCOUNT_BYTES)
-            found = yield _log_in(core, session, frame, certified_id, may_create=True)
+            found = yield from _log_in(core, session, frame, certified_id, may_create=True)
             if isinstance(found, LoginConflict):
                 core.admission.give_back(admitted)
             admitted.spent = None  # the account stays, whatever becomes of this login
@@ -117,19 +118,24 @@ def _check_key(public_key: bytes) -> None:
         raise RequestError(Reason.KEY)
 
 
-def _log_in(core: Core, session: Session, frame: frames.Auth, certified_id: str, *, may_create: bool) -> LogIn:
+def _log_in(
+    core: Core, session: Session, frame: frames.Auth, certified_id: str, *, may_create: bool
+) -> Generator[LogIn, Any, LoggedIn | LoginConflict]:
     looks_absent = Feature.ABSENT in _features(frame)
-    return LogIn(
-        user_id=frame.payload.user_id,
-        public_key=frame.payload.public_key,
-        certified_id=certified_id,
-        is_signed=frame.signature is not UNSET,
-        may_create=may_create,
-        now=core.clock.persistent_ms(),
-        page_bytes=PAGE,
-        connected_at=session.connected_at,
-        presence=frames.PresenceStatus.OFFLINE if looks_absent else frames.PresenceStatus.ONLINE,
-    )
+    found: LoggedIn | LoginConflict = LoginConflict.UNFINISHED
+    while found is LoginConflict.UNFINISHED:
+        found = yield LogIn(
+            user_id=frame.payload.user_id,
+            public_key=frame.payload.public_key,
+            certified_id=certified_id,
+            is_signed=frame.signature is not UNSET,
+            may_create=may_create,
+            now=core.clock.persistent_ms(),
+            page_bytes=PAGE,
+            connected_at=session.connected_at,
+            presence=frames.PresenceStatus.OFFLINE if looks_absent else frames.PresenceStatus.ONLINE,
+        )
+    return found
 
 
 def _count_login(core: Core, key: str) -> None:

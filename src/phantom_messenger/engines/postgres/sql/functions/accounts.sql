@@ -47,7 +47,7 @@ BEGIN
     is_gone := true;
 END $$;
 
--- Open an account or make it. Conflicts; also in calls.py: 1 new, 2 taken, 3 signed, 4 older.
+-- Open an account or make it. Conflicts; also in calls.py: 1 new, 2 taken, 3 signed, 4 older, 5 unfinished.
 CREATE FUNCTION log_in(
     id text, key text, certified_id text, is_signed boolean, may_create boolean, now bigint, own_relay text,
     connected_at bigint, shown text,
@@ -76,8 +76,10 @@ BEGIN
             conflict := CASE WHEN old.public_key = key THEN 3 ELSE 2 END;
             RETURN;
         END IF;
-        WHILE NOT (SELECT is_gone FROM delete_account(owner)) LOOP
-        END LOOP;
+        IF NOT (SELECT is_gone FROM delete_account(owner)) THEN
+            conflict := 5;
+            RETURN;
+        END IF;
         owner := NULL;
     END IF;
     IF owner IS NULL THEN
