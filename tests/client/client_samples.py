@@ -91,9 +91,9 @@ def found_in_files(folder: Path, *needles: bytes) -> list[tuple[str, bytes]]:
 # --- without a relay --------------------------------------------------------------
 
 
-def publication_of(prekeys: PreKeyStore, *, one_time: int, kem: int, now: int) -> Publication:
+def publication_of(prekeys: PreKeyStore, *, one_time: int, kem: int, now: int, made_at: int = 0) -> Publication:
     """A publication at once, however long it takes; arguments as ``PreKeyStore.publication``."""
-    steps = prekeys.publication(one_time=one_time, kem=kem, now=now)
+    steps = prekeys.publication(one_time=one_time, kem=kem, now=now, made_at=made_at)
     while True:
         try:
             next(steps)

@@ -106,7 +106,7 @@ def test_login_signs_the_challenge_the_audience_and_all_the_rest() -> None:
         "payload": {
             "audience": AUDIENCE,
             "challenge": CHALLENGE,
-            "features": ["ack"],
+            "features": ["ack", "suite2"],
             "publicKey": OWNER.public_key,
             "userId": OWNER.id,
         },
@@ -117,6 +117,15 @@ def test_login_signs_the_challenge_the_audience_and_all_the_rest() -> None:
     assert feed(link, SESSION) == [LoggedIn()]
     assert state(link) is LinkState.OPEN
     assert link.drain() == []
+
+
+@pytest.mark.parametrize("known", [None, [], ["suite2"], ["suite2", "of a later version"]])
+def test_features_are_those_that_the_relay_has_said_it_knows(known: list[str] | None) -> None:
+    link = new_link()
+    feed(link, greeting())
+    payload: Frame = {"sessionId": "session", "serverTime": WALL}
+    feed(link, {**SESSION, "payload": payload if known is None else {**payload, "features": known}})
+    assert link.relay_features == set(known or [])
 
 
 def test_nothing_is_sent_before_the_relay_has_spoken() -> None:

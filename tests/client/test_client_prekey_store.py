@@ -15,7 +15,8 @@ from phantom_messenger.client.prekey_store import (
 )
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import handshake
-from phantom_messenger.crypto.errors import UnknownPreKey
+from phantom_messenger.crypto.bundle import DatedBundle
+from phantom_messenger.crypto.errors import InvalidSignature, UnknownPreKey
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.labels import KEM_PREKEY, SIGNED_PREKEY
@@ -256,6 +257,106 @@ def test_one_time_keys_are_kept_as_long_as_the_relay_may_hand_them_out(chain: Pr
     assert one_time == first.one_time[0]
     assert kem is not None
     assert kem.public == first.kem[0].public
+
+
+# --- dates ------------------------------------------------------------------------
+
+WALL = 1_760_000_000_000
+
+
+def dated(chain: PreKeyStore, made_at: int, *, now: int = 0) -> Publication:
+    """A publication with a date, which the relay has."""
+    publication = publication_of(chain, one_time=100, kem=25, now=now, made_at=made_at)
+    chain.published(publication)
+    return publication
+
+
+def is_due_for_a_date(chain: PreKeyStore, publication: Publication, *, now: int = 0) -> bool:
+    signed, last_resort = publication.signed.id, publication.last_resort.id
+    return chain.due(one_time=100, kem=25, signed_id=signed, last_resort_id=last_resort, now=now, takes_dates=True)
+
+
+def test_date_is_signed_together_with_the_prekeys_that_last(chain: PreKeyStore) -> None:
+    made, peer = publication_of(chain, one_time=0, kem=0, now=0, made_at=WALL), OwnIdentity(bytes(32)).peer
+    bundle = DatedBundle(
+        identity=peer,
+        user_id=peer.user_id,
+        made_at=made.made_at,
+        signed_prekey=made.signed.pair.public,
+        signed_prekey_id=made.signed.id,
+        kem_prekey=made.last_resort.public,
+        kem_prekey_id=made.last_resort.id,
+        signature=made.bundle_signature,
+    )
+    bundle.verify(now=WALL, newest=WALL)
+    with pytest.raises(InvalidSignature):
+        replace(bundle, made_at=WALL - 1).verify(now=WALL, newest=0)
+
+
+def test_publication_without_a_date_has_no_signature_of_one(chain: PreKeyStore) -> None:
+    made = publication_of(chain, one_time=100, kem=25, now=0)
+    assert (made.made_at, made.bundle_signature) == (0, b"")
+
+
+def test_prekeys_that_are_there_without_a_date_are_due_for_one_once(tmp_path: Path) -> None:
+    path, identity = tmp_path / "chain.vault", OwnIdentity(bytes(32))
+    vault = Vault(path, KEY)
+    chain = PreKeyStore(vault, identity, randomness("chain"))
+    first = publication_of(chain, one_time=0, kem=0, now=0)
+    chain.published(first)
+    assert not is_due(chain, first, 0)
+    assert is_due_for_a_date(chain, first)
+    second = dated(chain, WALL)
+    assert (second.signed, second.last_resort.public) == (first.signed, first.last_resort.public)
+    vault.close()
+    vault = Vault(path, KEY)
+    assert not is_due_for_a_date(PreKeyStore(vault, identity, randomness("later")), second)
+    vault.close()
+
+
+def test_date_that_was_not_confirmed_is_still_due(chain: PreKeyStore) -> None:
+    chain.published(publication_of(chain, one_time=0, kem=0, now=0))
+    made = publication_of(chain, one_time=100, kem=25, now=0, made_at=WALL)
+    assert is_due_for_a_date(chain, made)
+
+
+def test_prekeys_that_were_renewed_at_a_relay_without_dates_are_due_for_one(chain: PreKeyStore) -> None:
+    dated(chain, WALL)
+    renewed = dated(chain, 0, now=WEEK + 1)
+    assert not is_due(chain, renewed, WEEK + 1)
+    assert is_due_for_a_date(chain, renewed, now=WEEK + 1)
+
+
+def test_more_keys_for_a_relay_without_dates_leave_the_date(chain: PreKeyStore) -> None:
+    dated(chain, WALL)
+    assert not is_due_for_a_date(chain, dated(chain, 0))
+
+
+def test_date_is_that_of_the_wall_clock_and_never_falls(chain: PreKeyStore) -> None:
+    assert chain.date(WALL) == WALL
+    dated(chain, WALL)
+    for wall, date in ((WALL + 5, WALL + 5), (WALL, WALL), (WALL - 5, WALL), (WALL - DAY, WALL)):
+        assert chain.date(wall) == date
+        assert not chain.is_ahead(wall)
+    dated(chain, WALL, now=WEEK + 1)
+    assert chain.date(WALL - 5) == WALL, "of prekeys that were renewed too"
+
+
+def test_date_of_a_clock_that_was_wrong_is_given_up(chain: PreKeyStore) -> None:
+    """Nobody has accepted a bundle that was more than a day ahead."""
+    dated(chain, WALL + DAY + 1)
+    assert chain.is_ahead(WALL)
+    assert chain.date(WALL) == WALL
+    dated(chain, WALL)
+    assert not chain.is_ahead(WALL)
+    assert chain.date(WALL - 1) == WALL
+    dated(chain, WALL + 3 * DAY, now=WEEK + 1)
+    dated(chain, WALL, now=2 * WEEK + 2)
+    assert not chain.is_ahead(WALL), "that of prekeys that were retired does not count"
+
+
+def test_clock_before_1970_makes_a_date_all_the_same(chain: PreKeyStore) -> None:
+    assert (chain.date(0), chain.date(-5)) == (1, 1)
 
 
 # --- use --------------------------------------------------------------------------

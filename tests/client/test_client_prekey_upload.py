@@ -37,8 +37,11 @@ class Line:
         return f"publication {len(self.published)}"
 
 
-def at(milliseconds: int) -> Moment:
-    return Moment(milliseconds, 10**12 + milliseconds, 0)
+WALL = 1_760_000_000_000
+
+
+def at(milliseconds: int, wall: int = WALL) -> Moment:
+    return Moment(milliseconds, 10**12 + milliseconds, wall)
 
 
 class Upload:
@@ -50,11 +53,13 @@ class Upload:
         self.line: Any = Line()
         self.upload.connected(0)
 
-    def hear(self, *, one_time: int = 0, kem: int = 0, answers: str = "", now: int = 0, **payload: Any) -> None:
+    def hear(
+        self, *, one_time: int = 0, kem: int = 0, answers: str = "", now: int = 0, wall: int = WALL, **payload: Any
+    ) -> None:
         """The relay says what it has, and answers a request if one is named."""
         status = frames.PreKeyStatusPayload(one_time_pre_keys=one_time, kem_pre_keys=kem, **payload)
         frame = frames.PreKeyStatus(payload=status, timestamp=0, id=answers or UNSET)
-        self.upload.handle(frame, at(now))
+        self.upload.handle(frame, at(now, wall))
         self.upload.publish(self.line, now, lambda: True)
 
     def has_last(self, *, one_time: int = 100, kem: int = 25, **options: Any) -> None:
@@ -216,3 +221,87 @@ def test_refused_request_is_made_again_in_time(upload: Upload, number: str, refu
     assert upload.refuse(number, code, reason, retry_after=retry_after) is number.startswith("publication")
     assert upload.upload.wait(0) == wait
     assert not upload.refuse("publication 1", code, reason), "it is not under way any more"
+
+
+# --- dates ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dating(upload: Upload) -> Upload:
+    """The same at a relay that keeps dates."""
+    upload.upload.connected(0, takes_dates=True)
+    return upload
+
+
+def test_relay_that_keeps_dates_is_sent_one_and_others_are_not(upload: Upload) -> None:
+    upload.hear()
+    upload.has_last(answers="publication 1")
+    upload.upload.connected(1, takes_dates=True)
+    upload.has_last(now=1, wall=WALL + 1)
+    old, new = upload.line.published
+    assert (old.made_at, old.bundle_signature) == (UNSET, UNSET)
+    assert new.made_at == WALL + 1
+    assert len(base64.b64decode(new.bundle_signature)) == 64
+    assert (new.signed_pre_key, new.last_resort_kem_pre_key) == (old.signed_pre_key, old.last_resort_kem_pre_key)
+    assert (new.one_time_pre_keys, new.kem_pre_keys, new.replace) == ([], [], UNSET)
+
+
+def test_date_is_published_once_for_prekeys_that_have_none(upload: Upload) -> None:
+    upload.hear()
+    upload.has_last(answers="publication 1")
+    upload.upload.connected(1, takes_dates=True)
+    upload.has_last(now=1)
+    assert not upload.upload.confirmed
+    upload.has_last(now=1, answers="publication 2")
+    for later in (2, 3):
+        upload.upload.connected(later, takes_dates=later == 3)
+        upload.has_last(now=later)
+        assert upload.upload.confirmed
+    assert len(upload.line.published) == 2
+
+
+def test_more_one_time_keys_have_a_date_of_their_own(dating: Upload) -> None:
+    dating.hear()
+    dating.has_last(answers="publication 1")
+    dating.has_last(one_time=24, wall=WALL + 7)
+    assert [payload.made_at for payload in dating.line.published] == [WALL, WALL + 7]
+
+
+def outdated(upload: Upload, request: str, now: int = 0) -> bool:
+    return upload.refuse(request, ErrorCode.INVALID_MESSAGE, "outdated", now=now)
+
+
+def test_relay_that_has_a_later_date_gets_all_anew(dating: Upload) -> None:
+    """Of another device with the same profile, whose clock is ahead, say."""
+    dating.hear(one_time=50, kem=12)
+    assert not outdated(dating, "publication 1"), "nobody has to be told"
+    assert dating.upload.wait(0) == 1_000
+    dating.upload.tick(dating.line, 1_000)
+    dating.hear(one_time=50, kem=12, now=1_000)
+    again = dating.line.published[-1]
+    assert (again.replace, len(again.one_time_pre_keys), len(again.kem_pre_keys)) == (True, 100, 25)
+    dating.has_last(answers="publication 2", now=1_000)
+    assert dating.upload.confirmed
+    dating.has_last(one_time=24, now=1_000)
+    assert dating.line.published[-1].replace is UNSET
+
+
+def test_relay_that_refuses_every_date_is_not_asked_at_once_for_ever(dating: Upload) -> None:
+    dating.hear()
+    outdated(dating, "publication 1")
+    dating.upload.tick(dating.line, 1_000)
+    dating.hear(now=1_000)
+    assert outdated(dating, "publication 2", now=1_000), "this has to be told"
+    assert dating.upload.wait(1_000) == QUERY_MS
+
+
+def test_date_of_a_clock_that_was_wrong_is_replaced(dating: Upload) -> None:
+    dating.hear(wall=WALL + 2 * DAY)
+    dating.has_last(answers="publication 1", wall=WALL + 2 * DAY)
+    assert dating.upload.confirmed
+    dating.has_last(wall=WALL)
+    again = dating.line.published[-1]
+    assert (again.made_at, again.replace, len(again.one_time_pre_keys)) == (WALL, True, 100)
+    dating.has_last(answers="publication 2", wall=WALL)
+    assert dating.upload.confirmed
+    assert len(dating.line.published) == 2

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from maker_base import ALICE, BOB, MALLORY, NOW, Json, Person, drawn, file_of, named
 
+from phantom_messenger.crypto.prekeys import sign_bundle
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.canonical import canonical, parse_strictly
 
@@ -94,6 +95,17 @@ def _response(*, full: bool) -> Json:
     return payload
 
 
+def _dating() -> Json:
+    """When Bob's prekeys that last were signed together, and the signature."""
+    signature = sign_bundle(BOB.identity, BOB.signed, BOB.last_resort, NOW)
+    return {"madeAt": NOW, "bundleSignature": b64(signature)}
+
+
+def _dated_response() -> Json:
+    last_resort = {"id": BOB.last_resort.id, "key": b64(BOB.last_resort.public)}
+    return {**_response(full=True), **_dating(), "lastResortKemPreKey": last_resort}
+
+
 def _init(*, full: bool) -> Json:
     payload: Json = {
         "targetId": b64(BOB.id),
@@ -153,6 +165,8 @@ def _frames() -> list[tuple[str, str, Person, str, Json, str | None]]:
         ("message-least", "what must be there", ALICE, "MESSAGE", _message(), None),
         ("message-odd-metadata", "metadata that only RFC 8785 can settle", ALICE, "MESSAGE", _message(odd), "m-2"),
         ("message-null-expiry", "expiresIn may be null", MALLORY, "MESSAGE", _message({"expiresIn": None}), "~" * 64),
+        ("publish-dated", "prekeys with a date", BOB, "PREKEY_PUBLISH", _publish(full=True) | _dating(), "p-2"),
+        ("response-dated", "prekeys with a date", BOB, "KEY_EXCHANGE_RESPONSE", _dated_response(), "k-3"),
     ]
 
 

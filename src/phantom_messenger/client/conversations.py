@@ -9,10 +9,9 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import UNSET
 
 from phantom_messenger.client import content_suites, records
 from phantom_messenger.client.address_book import AddressBook
@@ -377,25 +376,6 @@ def conversation_id(own: str, peer: str) -> str:
     """The conversation of two users: both derive the same (32 bytes in base64)."""
     ids = sorted((base64.b64decode(own), base64.b64decode(peer)))
     return base64.b64encode(hashlib.sha256(_CONVERSATION + b"".join(ids)).digest()).decode()
-
-
-def bundle_of(payload: frames.RoutedKeyExchangeResponsePayload) -> PreKeyBundle:
-    """A peer's prekeys from the frame that brought them; they are checked when a session begins."""
-
-    def raw(text: Any) -> bytes | None:
-        return None if text is UNSET else base64.b64decode(text)
-
-    return PreKeyBundle(
-        identity=PeerIdentity(base64.b64decode(payload.identity_key)),
-        signed_prekey=base64.b64decode(payload.signed_pre_key),
-        signed_prekey_signature=base64.b64decode(payload.pre_key_signature),
-        signed_prekey_id=0 if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id,
-        one_time_prekey=raw(payload.one_time_pre_key),
-        one_time_prekey_id=0 if payload.one_time_pre_key_id is UNSET else payload.one_time_pre_key_id,
-        kem_prekey=raw(payload.kem_pre_key),
-        kem_prekey_signature=raw(payload.kem_pre_key_signature) or b"",
-        kem_prekey_id=0 if payload.kem_pre_key_id is UNSET else payload.kem_pre_key_id,
-    )
 
 
 def _is_rival(current: Session, other: Session) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from phantom_messenger.client import notices
-from phantom_messenger.client.conversations import ChangedKey, NoPostQuantumKey, PeerState, bundle_of
+from phantom_messenger.client.bundles import bundle_of
+from phantom_messenger.client.conversations import ChangedKey, NoPostQuantumKey, PeerState
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.notices import WARN_AGAIN_MS, PauseNotices

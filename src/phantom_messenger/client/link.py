@@ -15,6 +15,7 @@ from msgspec import UNSET
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import ErrorCode, Reason, RequestError
+from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import MAX_SAFE_INTEGER, RATES, RateClass
 
 PING_MS: Final = 25_000
@@ -38,7 +39,7 @@ _OF_THIS_IDENTITY: Final = frozenset({Reason.IDENTITY, Reason.SIGNATURE, Reason.
 MAX_SIGNED: Final = 1_000
 """Signed frames remembered whose refusal may bring the relay's time."""
 
-FEATURES: Final = ["ack"]
+FEATURES: Final[list[str]] = [Feature.ACK, Feature.SUITE2]
 
 F = TypeVar("F", bound=frames.SignedFrame)
 
@@ -105,7 +106,9 @@ class Link:
     ) -> None:
         self._identity = identity
         self._user_id = user_id
-        self._features = [*FEATURES, "absent"] if absent else FEATURES
+        self._features = [*FEATURES, Feature.ABSENT] if absent else FEATURES
+        self.relay_features: frozenset[str] = frozenset()
+        """Which of them the relay has said that it knows; older relays say nothing."""
         self.audience = audience
         self.challenge = ""
         """The relay's, of this connection: it is in every signed frame that must serve nowhere else."""
@@ -173,6 +176,8 @@ class Link:
                 return []
             case frames.AuthSuccess() if self.state is LinkState.AUTHENTICATING:
                 self.state = LinkState.OPEN
+                if frame.payload.features is not UNSET:
+                    self.relay_features = frozenset(frame.payload.features)
                 return [LoggedIn()]
             case frames.AuthFailure():
                 self.state = LinkState.FAILED

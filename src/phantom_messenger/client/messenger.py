@@ -32,6 +32,7 @@ from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
+from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
 
 CLOCK_WARNING_MS: Final = 180_000
@@ -477,7 +478,7 @@ class Messenger:
         self._events.append(self._reconnecting.logged_in())
         self._warn_of_clock(link)
         self._housekeeping.hasten()  # what has expired meanwhile is erased now
-        self._prekey_upload.connected(self._monotonic())
+        self._prekey_upload.connected(self._monotonic(), takes_dates=Feature.SUITE2 in link.relay_features)
         self._stores.acks.connected()
         self._blocking.connected()
 

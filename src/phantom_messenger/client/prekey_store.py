@@ -3,14 +3,17 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
+from msgspec.structs import replace
+
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import IntValue, PreKeyRecord
 from phantom_messenger.client.vault import Transaction, Vault
+from phantom_messenger.crypto.bundle import MAX_BUNDLE_AHEAD_MS
 from phantom_messenger.crypto.errors import UnknownPreKey
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
-from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, SignedPreKey
+from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, SignedPreKey, sign_bundle
 from phantom_messenger.wire.limits import MAX_ONE_TIME_PREKEYS
 
 ONE_TIME_TARGET: Final = 100
@@ -44,15 +47,24 @@ LAST_RESORT: Final = "last-resort"
 
 
 class Publication:
-    """What is to be published, as crypto types."""
+    """What is to be published, as crypto types; ``made_at`` 0: without a date, and so without ``bundle_signature``."""
 
     def __init__(
-        self, signed: SignedPreKey, last_resort: KemPreKey, one_time: list[PreKey], kem: list[KemPreKey]
+        self,
+        signed: SignedPreKey,
+        last_resort: KemPreKey,
+        one_time: list[PreKey],
+        kem: list[KemPreKey],
+        *,
+        made_at: int = 0,
+        bundle_signature: bytes = b"",
     ) -> None:
         self.signed = signed
         self.last_resort = last_resort
         self.one_time = one_time
         self.kem = kem
+        self.made_at = made_at
+        self.bundle_signature = bundle_signature
 
 
 class PreKeyStore:
@@ -89,12 +101,31 @@ class PreKeyStore:
                 if record.sort in {ONE_TIME, KEM} and not record.published:
                     tx.delete(records.PREKEY, f"{record.sort}:{record.id}")
 
-    def due(self, *, one_time: int, kem: int, signed_id: int | None, last_resort_id: int | None, now: int) -> bool:
-        """Whether the relay should get a publication, given what it says it has."""
+    def date(self, wall: int) -> int:
+        """The date of what is signed now, by the wall clock: it never falls, unless a clock was wrong by a day."""
+        last = self._last_date()
+        return max(1, wall if self.is_ahead(wall) else max(last, wall))
+
+    def is_ahead(self, wall: int) -> bool:
+        """Whether the last date is so far in the future that nobody accepts it."""
+        return self._last_date() > wall + MAX_BUNDLE_AHEAD_MS
+
+    def due(
+        self,
+        *,
+        one_time: int,
+        kem: int,
+        signed_id: int | None,
+        last_resort_id: int | None,
+        now: int,
+        takes_dates: bool = False,
+    ) -> bool:
+        """Whether the relay should get a publication, given what it says it has and whether it keeps dates."""
         signed, last_resort = self._current(SIGNED), self._current(LAST_RESORT)
         return (
             signed is None
             or last_resort is None
+            or (takes_dates and not signed.dated == last_resort.dated != 0)
             or signed.id != signed_id
             or last_resort.id != last_resort_id
             or _is_old(signed, now)
@@ -102,7 +133,7 @@ class PreKeyStore:
             or kem < KEM_REFILL_BELOW
         )
 
-    def publication(self, *, one_time: int, kem: int, now: int) -> Generator[None, None, Publication]:
+    def publication(self, *, one_time: int, kem: int, now: int, made_at: int = 0) -> Generator[None, None, Publication]:
         """Make what is missing and store it, a few milliseconds' worth in each step; return what to publish.
 
         Keys that were made but whose publication was not confirmed are used again.
@@ -111,6 +142,7 @@ class PreKeyStore:
             one_time: one-time X25519 prekeys that the relay has.
             kem: one-time ML-KEM prekeys that it has.
             now: milliseconds since 1970.
+            made_at: see ``date``; 0 for a relay that does not keep it.
         """
         with self._vault.transaction() as tx:
             self._prune(tx, now)
@@ -124,21 +156,24 @@ class PreKeyStore:
         for some in self._fresh(KEM, max(0, KEM_TARGET - kem), now, at_once=KEM_MADE_AT_ONCE):
             kems += [KemPreKey.make(self._identity, record.id, record.private) for record in some]
             yield
-        return Publication(
-            SignedPreKey.make(self._identity, signed.id, signed.private),
-            KemPreKey.make(self._identity, last_resort.id, last_resort.private),
-            one_times,
-            kems,
-        )
+        signed_prekey = SignedPreKey.make(self._identity, signed.id, signed.private)
+        last_kem = KemPreKey.make(self._identity, last_resort.id, last_resort.private)
+        signature = sign_bundle(self._identity, signed_prekey, last_kem, made_at) if made_at else b""
+        return Publication(signed_prekey, last_kem, one_times, kems, made_at=made_at, bundle_signature=signature)
 
     def published(self, publication: Publication) -> None:
         """The relay has it."""
-        numbers = {(SIGNED, publication.signed.id), (LAST_RESORT, publication.last_resort.id)}
-        numbers |= {(ONE_TIME, key.id) for key in publication.one_time} | {(KEM, key.id) for key in publication.kem}
+        lasting = {(SIGNED, publication.signed.id), (LAST_RESORT, publication.last_resort.id)}
+        once = {(ONE_TIME, key.id) for key in publication.one_time} | {(KEM, key.id) for key in publication.kem}
         with self._vault.transaction() as tx:
             for record in self._all():
-                if (record.sort, record.id) in numbers and not record.published:
-                    self._put(tx, record, published=True)
+                name, after = (record.sort, record.id), record
+                if name in lasting | once:
+                    after = replace(after, published=True)
+                if name in lasting and publication.made_at:
+                    after = replace(after, dated=publication.made_at)
+                if after != record:
+                    self._put(tx, after)
 
     def named_in(self, header: HandshakeHeader) -> tuple[SignedPreKey, PreKey | None, KemPreKey | None]:
         """The private halves that a handshake needs.
@@ -172,6 +207,10 @@ class PreKeyStore:
         found = [record for record in self._all() if record.sort == sort and record.retired_at is None]
         return found[-1] if found else None
 
+    def _last_date(self) -> int:
+        """Of the newest signed prekey that has one; 0 if none has."""
+        return max(((record.id, record.dated) for record in self._all() if record.dated), default=(0, 0))[1]
+
     def _get(self, sort: str, number: int) -> PreKeyRecord:
         try:
             record = self._vault.get(records.PREKEY, f"{sort}:{number}", PreKeyRecord)
@@ -186,7 +225,7 @@ class PreKeyStore:
         if current is not None and not _is_old(current, now):
             return current
         if current is not None:
-            self._put(tx, current, retired_at=now)
+            self._put(tx, replace(current, retired_at=now))
         return self._make(tx, sort, now)
 
     def _fresh(self, sort: str, count: int, now: int, *, at_once: int) -> Iterator[list[PreKeyRecord]]:
@@ -201,7 +240,7 @@ class PreKeyStore:
     def _make(self, tx: Transaction, sort: str, now: int) -> PreKeyRecord:
         size = 64 if sort in {KEM, LAST_RESORT} else 32
         record = PreKeyRecord(sort=sort, id=self._next_id(tx, now), private=self._random(size), made_at=now)
-        tx.put(records.PREKEY, f"{sort}:{record.id}", record)
+        self._put(tx, record)
         return record
 
     def _next_id(self, tx: Transaction, now: int) -> int:
@@ -220,21 +259,8 @@ class PreKeyStore:
             return max((record.id for record in self._all()), default=0)
         return 0 if last is None else last.value
 
-    def _put(
-        self, tx: Transaction, record: PreKeyRecord, *, published: bool | None = None, retired_at: int | None = None
-    ) -> None:
-        tx.put(
-            records.PREKEY,
-            f"{record.sort}:{record.id}",
-            PreKeyRecord(
-                sort=record.sort,
-                id=record.id,
-                private=record.private,
-                made_at=record.made_at,
-                published=record.published if published is None else published,
-                retired_at=record.retired_at if retired_at is None else retired_at,
-            ),
-        )
+    def _put(self, tx: Transaction, record: PreKeyRecord) -> None:
+        tx.put(records.PREKEY, f"{record.sort}:{record.id}", record)
 
     def _prune(self, tx: Transaction, now: int) -> None:
         found = self._all()

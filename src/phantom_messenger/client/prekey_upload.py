@@ -38,11 +38,15 @@ class PreKeyUpload:
         self._query_at = 0
         self._query = ""
         self._left = MOST_AT_ONCE
+        self._takes_dates = False
+        self._is_outdated = False
+        """Whether the relay has refused a date: it has a later one, which is replaced with all that it has."""
         self.confirmed = False
         """Whether the relay has said that it has enough."""
 
-    def connected(self, now: int) -> None:
-        """A login is through: ask."""
+    def connected(self, now: int, *, takes_dates: bool = False) -> None:
+        """A login is through: ask. ``takes_dates``: the relay keeps dates of prekeys, others do not know them."""
+        self._takes_dates = takes_dates
         self._being_made = self._under_way = None
         self._query_at = now
         self._left = MOST_AT_ONCE
@@ -64,11 +68,14 @@ class PreKeyUpload:
         if self._under_way is not None and frame.id == self._under_way[0]:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
+            self._is_outdated = False
         payload = frame.payload
         one_time, kem = payload.one_time_pre_keys, payload.kem_pre_keys
         signed_id = None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id
         highest_id = None if payload.highest_pre_key_id is UNSET else payload.highest_pre_key_id
-        replace = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
+        is_ahead = self._takes_dates and self._prekeys.is_ahead(now.wall)
+        is_behind = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
+        replace = is_behind or is_ahead or self._is_outdated
         if replace and self._left:
             self._prekeys.catch_up(highest_id, now.persistent)
             one_time = kem = 0
@@ -78,11 +85,13 @@ class PreKeyUpload:
             signed_id=signed_id,
             last_resort_id=None if payload.last_resort_kem_pre_key_id is UNSET else payload.last_resort_kem_pre_key_id,
             now=now.persistent,
+            takes_dates=self._takes_dates,
         )
         self.confirmed = not is_due
         if is_due and self._left:
             self._left -= 1
-            steps = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent)
+            made_at = self._prekeys.date(now.wall) if self._takes_dates else 0
+            steps = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent, made_at=made_at)
             self._being_made = steps, replace
 
     def publish(self, link: Link, now: int, has_time: Callable[[], bool]) -> None:
@@ -102,7 +111,7 @@ class PreKeyUpload:
         self._under_way = link.send_signed(frame, now), publication
 
     def refused(self, error: frames.Error, now: int) -> bool:
-        """An error has come; whether it was for a publication or the question before it."""
+        """An error has come; whether it was for a publication, and nothing here can mend it."""
         is_publication = self._under_way is not None and error.id == self._under_way[0]
         if not is_publication and error.id != self._query:
             return False
@@ -113,6 +122,10 @@ class PreKeyUpload:
             self._query_at = now + max(wait, MINUTE_MS)
         elif error.payload.code == ErrorCode.INTERNAL_ERROR or reason_of(error) == Reason.CLOCK:
             self._query_at = now + max(wait, SOON_MS)
+        elif reason_of(error) == Reason.OUTDATED and not self._is_outdated:
+            self._is_outdated = True
+            self._query_at = now + SOON_MS
+            return False
         return is_publication
 
 
@@ -132,6 +145,7 @@ def _payload(publication: Publication, link: Link, *, replace: bool) -> frames.P
     signed, last_resort = publication.signed, publication.last_resort
     return frames.PreKeyPublishPayload(
         audience=link.audience,
+        bundle_signature=_text(publication.bundle_signature) if publication.made_at else UNSET,
         challenge=link.challenge,
         kem_pre_keys=[
             frames.KemPreKeyPart(id=key.id, key=_text(key.public), signature=_text(key.signature))
@@ -140,6 +154,7 @@ def _payload(publication: Publication, link: Link, *, replace: bool) -> frames.P
         last_resort_kem_pre_key=frames.KemPreKeyPart(
             id=last_resort.id, key=_text(last_resort.public), signature=_text(last_resort.signature)
         ),
+        made_at=publication.made_at or UNSET,
         one_time_pre_keys=[
             frames.OneTimePreKeyPart(id=key.id, key=_text(key.pair.public)) for key in publication.one_time
         ],

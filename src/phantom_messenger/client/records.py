@@ -123,6 +123,7 @@ class PreKeyRecord(Record, frozen=True, kw_only=True):
     """``PREKEY``/'<sort>:<id>', where sort is signed, one-time, kem or last-resort.
 
     ``private``: 32 bytes, or the 64-byte KEM seed. ``retired_at``: when a newer one took its place.
+    ``dated``: of signed and last-resort ones, the date under which the relay has them, 0 if it has none.
     """
 
     sort: str
@@ -131,6 +132,7 @@ class PreKeyRecord(Record, frozen=True, kw_only=True):
     made_at: int
     published: bool = False
     retired_at: int | None = None
+    dated: int = 0
 
 
 class OutboxRecord(Record, frozen=True, kw_only=True):

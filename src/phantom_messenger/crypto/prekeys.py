@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from phantom_messenger import labels
 from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto.bundle import DatedBundle
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 
 
@@ -52,9 +53,36 @@ class KemPreKey:
         return f"KemPreKey(id={self.id})"
 
 
+def sign_bundle(identity: OwnIdentity, signed: SignedPreKey, last_resort: KemPreKey, made_at: int) -> bytes:
+    """Sign one's own prekeys that last, together with the time; see ``DatedBundle``.
+
+    Args:
+        identity: whose certified user id it is for.
+        signed: the signed prekey.
+        last_resort: the KEM prekey that serves when there is no one-time one.
+        made_at: milliseconds since 1970, by one's own clock.
+
+    Returns:
+        The signature: 64 bytes.
+    """
+    return identity.sign(
+        labels.prekey_bundle(
+            made_at=made_at,
+            signed_id=signed.id,
+            signed_prekey=signed.pair.public,
+            kem_id=last_resort.id,
+            kem_prekey=last_resort.public,
+            user_id=identity.peer.user_id,
+        )
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreKeyBundle:
-    """A peer's prekeys as they were handed out. Ids are 0 where the peer gave none."""
+    """A peer's prekeys as they were handed out. Ids are 0 where the peer gave none.
+
+    ``dated``: the same for suite 2, if their owner has dated them. Suite 1 does not look at it.
+    """
 
     identity: PeerIdentity
     signed_prekey: bytes
@@ -65,6 +93,7 @@ class PreKeyBundle:
     kem_prekey: bytes | None = None
     kem_prekey_signature: bytes = b""
     kem_prekey_id: int = 0
+    dated: DatedBundle | None = None
 
     def verify(self) -> None:
         """Check that the identity signed the prekeys.
