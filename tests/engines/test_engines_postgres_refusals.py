@@ -262,6 +262,22 @@ def test_server_that_falls_silent_while_a_relay_connects_is_given_up(url: str, m
         os.kill(backends[0], signal.SIGCONT)
 
 
+def test_server_that_falls_silent_before_a_relay_knows_the_time_is_given_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "SECONDS", 1.0)
+    store = PostgresStore(url)
+    assert store._connection is not None
+    backend = store._connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreError, match="cannot reach the database"):
+            store.time()
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    store.close()
+
+
 @pytest.mark.usefixtures("postgres")
 def test_commit_that_no_standby_has_is_no_acceptance_when_their_names_are_taken_away() -> None:
     server = PostgresServer()

@@ -134,10 +134,18 @@ class PostgresStore:
             raise unusable(error, url) from None
 
     def time(self) -> ClockSnapshot:
-        """Now, in the persistent time that all relays on the database share."""
+        """Now, in the persistent time that all relays on the database share.
+
+        Raises:
+            StoreError: the database has gone away since the store was made.
+        """
         assert self._connection is not None  # noqa: S101 - it has just been made
         boot, before = boot_id(), since_boot_ms()
-        row = self._connection.execute("SELECT * FROM begin_clock(%s, %s)", (boot, before)).fetchone()
+        try:
+            with self._watchdog.over(self._connection):
+                row = self._connection.execute("SELECT * FROM begin_clock(%s, %s)", (boot, before)).fetchone()
+        except psycopg.Error as error:
+            raise unusable(error, self._url) from None
         assert row is not None  # noqa: S101 - a function with one row
         between = (before + since_boot_ms()) // 2
         return ClockSnapshot(boot, between, *row)
