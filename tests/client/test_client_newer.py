@@ -107,6 +107,23 @@ def test_its_sender_learns_that_it_was_delivered_and_not_that_it_was_read(town: 
     assert alice.own_text(number) == "a lake"
 
 
+def test_looking_at_the_notice_shows_nobody_that_one_is_there(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    bob.messenger.change_settings(presence=False)
+    settle(alice, bob)
+    with pictures():
+        (number,) = alice.send(bob, "a lake")
+    settle(alice, bob)
+    bob.read_all()
+    pass_time(MINUTE, alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.ACCEPTED
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    bob.read_all()
+    pass_time(MINUTE, alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.DELIVERED, "the control: reading a text shows it"
+
+
 def test_it_is_handed_out_once(town: Town) -> None:
     alice, bob = town.friends("alice", "bob")
     with pictures():
@@ -207,6 +224,28 @@ def test_what_is_still_not_known_stays_and_is_tried_again(town: Town) -> None:
             assert markers(bob) == [number]
     bob.kill()
     assert shown(bob, alice) == [("hello", "")]
+
+
+def test_nothing_is_read_again_while_no_kind_is_new(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = town.friends("alice", "bob")
+    with pictures():
+        alice.send(bob, "a lake")
+    settle(alice, bob)
+    tried: list[bytes] = []
+    read_again = content2.read_again
+
+    def counted(whole: bytes) -> object:
+        tried.append(whole)
+        return read_again(whole)
+
+    monkeypatch.setattr(content2, "read_again", counted)
+    for _ in range(3):
+        bob.kill()
+    assert len(tried) == 1
+    monkeypatch.setitem(content2.KINDS, "picture", content2.TextFields)
+    for _ in range(2):
+        bob.kill()
+    assert len(tried) == 2
 
 
 def test_what_lacks_its_fields_once_it_is_known_stays_as_it_is(town: Town) -> None:

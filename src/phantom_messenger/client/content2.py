@@ -85,6 +85,11 @@ def decode(plain: bytes, ends: Ends) -> Text | Receipt | Newer:
     return _said(common, members, plain)
 
 
+def known() -> list[str]:
+    """What this version can read: while it stays the same, what was kept cannot be read again."""
+    return [str(VERSION), *sorted(KINDS)]
+
+
 def read_again(whole: bytes) -> Text | Receipt | Newer:
     """What was kept because it was not known, and was the named sender's.
 

@@ -14,7 +14,7 @@ from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.receipts import Receipts
-from phantom_messenger.client.records import InboxRecord, NewerRecord, ReceivedRecord, Seen
+from phantom_messenger.client.records import InboxRecord, KnownKindsRecord, NewerRecord, ReceivedRecord, Seen
 from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -209,19 +209,22 @@ class Inbox:
             if marker.sender == sender:
                 yield position, marker
 
-    def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> None:
+    def mark_read(self, sender: str, message_id: str, now: int, *, quiet: bool = False) -> bool:
         """The user has read a message: it is handled, and burns if asked. ``quiet``: its sender is not notified.
 
         A newer one counts as handled and not as read: the user has seen nothing of it, so it waits for a version
         that can show it.
+
+        Returns:
+            Whether it counts as read.
         """
         name = records.key(sender, message_id)
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
         if received is None or received.read:
-            return
+            return True
         if received.newer is not UNSET:
             self.handled(sender, message_id)
-            return
+            return False
         after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)
         status = "burned" if received.burn else "read"
         with self._vault.transaction() as tx:
@@ -231,6 +234,7 @@ class Inbox:
                 self._receipts.put(tx, sender, message_id, status, now)
             tx.delete(records.INBOX, name)
         self._inbox_index.handled(sender)
+        return True
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
         """Erase the messages whose time has come."""
@@ -241,12 +245,20 @@ class Inbox:
 
     # --- newer messages -----------------------------------------------------------
 
+    def may_read_newer(self) -> bool:
+        """Whether there is something newer, and this version reads more than the one that has looked at it last."""
+        if not self._vault.has_kind(records.NEWER):
+            return False
+        tried = self._vault.find(records.KNOWN_KINDS, "", KnownKindsRecord)
+        return tried is None or tried.kinds != content2.known()
+
     def read_newer(self, tx: Transaction) -> dict[str, list[str]]:
         """Read again what was newer than the version that received it: what this one knows, by senders."""
         read: dict[str, list[str]] = {}
         for _, marker in list(self._vault.all(records.NEWER, NewerRecord)):
             if self._read_again(tx, marker):
                 read.setdefault(marker.sender, []).append(marker.message_id)
+        tx.put(records.KNOWN_KINDS, "", KnownKindsRecord(kinds=content2.known()))
         return read
 
     def _read_again(self, tx: Transaction, marker: NewerRecord) -> bool:

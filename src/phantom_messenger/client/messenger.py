@@ -104,6 +104,8 @@ class Messenger:
     def _read_newer(self) -> None:
         """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
         stores = self._stores
+        if not stores.inbox.may_read_newer():
+            return
         with suppress(VaultError), self._vault.transaction() as tx:  # on a full disk, the next time
             for sender, message_ids in stores.inbox.read_newer(tx).items():
                 if not stores.requests.holds(sender) and not stores.book.is_blocked(sender):
@@ -288,8 +290,8 @@ class Messenger:
         Idempotent.
         """
         quiet = not self.presence.settings.read_receipts
-        self._stores.inbox.mark_read(sender, message_id, self._clock.now(), quiet=quiet)
-        if not quiet:
+        is_read = self._stores.inbox.mark_read(sender, message_id, self._clock.now(), quiet=quiet)
+        if is_read and not quiet:
             self._sending.visibility.show(sender)
         with suppress(VaultError):  # it is marked; what else could not be stored is tried again
             self._send_pending()

@@ -18,6 +18,7 @@ SENT: Final = "sent"
 INBOX: Final = "inbox"
 RECEIVED: Final = "received"
 NEWER: Final = "newer"
+KNOWN_KINDS: Final = "known-kinds"
 SEEN: Final = "seen"
 HANDSHAKE: Final = "handshake"
 CLOCK_OFFSET: Final = "clock-offset"
@@ -204,6 +205,12 @@ class NewerRecord(Record, frozen=True, kw_only=True):
 
     message_id: str
     sender: str
+
+
+class KnownKindsRecord(Record, frozen=True, kw_only=True):
+    """``KNOWN_KINDS``/'': what the version could read that has tried to read what is ``NEWER`` last."""
+
+    kinds: list[str]
 
 
 class InboxRecord(Record, frozen=True, kw_only=True):
