@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,13 +28,18 @@ from conversations import (
     OurStrangers,
     RatchetConversation,
     RatchetStrangers,
+    refuses_changes,
 )
+from conversations_suite2 import Suite2Conversation, Suite2Strangers, with_kem_steps
 from rounds import Contestant, Figure, Plan, Series, WrongResult, contest, pin, ratio
 
 from phantom_messenger.crypto import padding
 
 FULL: Final = Plan(rounds=9, batch_ms=120)
 QUICK: Final = Plan(rounds=5, batch_ms=6)
+
+SUITE_2: Final = "ours, suite 2"
+SUITE_2_KEM: Final = "ours, suite 2 with KEM steps"
 
 TEXT_BYTES: Final = 1_024
 CONTENT_BYTES: Final = 1_000
@@ -46,7 +51,13 @@ SETTLED: Final = 6
 
 HANDSHAKE_GOAL_US: Final = 2_000.0
 PAIR_GOAL_US: Final = 150.0
+KEM_PAIR_GOAL_US: Final = 350.0
 STATE_GOAL_BYTES: Final = 4_096.0
+SUITE2_STATE_GOAL_BYTES: Final = 1_800.0
+KEM_BYTES_GOAL: Final = 120.0
+TURN: Final = 3
+"""Messages in a row of each side, where the bytes of the KEM are counted."""
+TURNS_MESSAGES: Final = 1_200
 
 LIBRARIES: Final = ("cryptography", "PyNaCl", "msgspec", "vodozemac", "doubleratchet", "x3dh")
 
@@ -55,6 +66,9 @@ NOT_ALIKE: Final = (
     "and doubleratchet are Python around C and Rust primitives; doubleratchet uses AES-256-CBC with a whole HMAC.",
     "PQXDH does what the peers do and, on top, ML-KEM-768 and a second signature; nobody else here withstands a "
     "quantum computer. X3DH is ours with a peer that has left no KEM prekey.",
+    '"ours" alone is suite 1. Suite 2 encrypts twice, the text under a key of its own and that key in the ratchet; '
+    "with KEM steps two of three messages of a ping-pong carry an offer or its answer, which in a real conversation "
+    "one in 25 does. Neither peer has anything like it.",
     "Ours and x3dh check a signature over the signed prekey. Olm has none inside: here Bob signs his one-time keys and "
     "Alice checks that, as Matrix clients do.",
     "x3dh gives a secret, not two sessions, and here has one one-time key, for it looks through all of them. Its "
@@ -93,11 +107,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Contestants who do the same job, and the goal of the first of them."""
+    """Contestants who do the same job, and the goals of some of them, by name."""
 
     title: str
     contestants: Sequence[Contestant]
-    goal: float | None = None
+    goals: Mapping[str, float]
 
 
 # --- times ------------------------------------------------------------------------
@@ -125,25 +139,29 @@ def _texts(count: int) -> Sequence[bytes]:
 
 def _handshakes() -> Sequence[Group]:
     pq, classical, olm, ratchet = OurStrangers(kem=True), OurStrangers(kem=False), OlmStrangers(), RatchetStrangers()
+    suite2 = Suite2Strangers()
+    goals = {"ours, PQXDH": HANDSHAKE_GOAL_US, SUITE_2: HANDSHAKE_GOAL_US}
     return (
         Group(
             "handshake, both sides: from a bundle with one-time keys to two sessions",
             (
                 Contestant("ours, PQXDH", pq.invitations, pq.shake, _works, ours=True),
                 Contestant("ours, X3DH", classical.invitations, classical.shake, _works, ours=True),
+                Contestant(SUITE_2, suite2.invitations, suite2.shake, _works, ours=True),
                 Contestant("x3dh, the secret alone", ratchet.invitations, ratchet.agree, _same_secret),
             ),
-            HANDSHAKE_GOAL_US,
+            goals,
         ),
         Group(
             f"the same with a first message of {len(HELLO)} bytes, sent and read",
             (
                 Contestant("ours, PQXDH", pq.invitations, pq.greet, _greeted, ours=True),
                 Contestant("ours, X3DH", classical.invitations, classical.greet, _greeted, ours=True),
+                Contestant(SUITE_2, suite2.invitations, suite2.greet, _greeted, ours=True),
                 Contestant("vodozemac, Olm", olm.invitations, olm.greet, _greeted),
                 Contestant("x3dh + doubleratchet", ratchet.invitations, ratchet.greet, _greeted),
             ),
-            HANDSHAKE_GOAL_US,
+            goals,
         ),
     )
 
@@ -167,6 +185,8 @@ def _running() -> Sequence[tuple[str, Conversation[Any, Any], bool]]:
     """A conversation of each, after some messages both ways."""
     made: Sequence[tuple[str, Conversation[Any, Any], bool]] = (
         ("ours", _our_conversation(), True),
+        (SUITE_2, Suite2Strangers().conversation(), True),
+        (SUITE_2_KEM, with_kem_steps().conversation(), True),
         ("vodozemac, Olm", _olm_conversation(), False),
         ("doubleratchet", _ratchet_conversation(), False),
     )
@@ -188,7 +208,7 @@ def _pairs() -> Sequence[Group]:
         Group(
             f"encrypt + decrypt of {TEXT_BYTES:,} bytes, {title}",
             [Contestant(who, _texts, way(talk), _same_text, ours=ours) for who, talk, ours in _running()],
-            PAIR_GOAL_US,
+            {"ours": PAIR_GOAL_US, SUITE_2: PAIR_GOAL_US, SUITE_2_KEM: KEM_PAIR_GOAL_US},
         )
         for title, way in ways
     ]
@@ -204,7 +224,7 @@ def _time_rows(group: Group, every: Sequence[Series]) -> Sequence[Row]:
             Figure.of(series.samples),
             series.samples,
             {} if series.ours else {one.who: ratio(one, series) for one in ours},
-            group.goal if series is every[0] else None,
+            group.goals.get(series.who),
         )
         for series in every
     ]
@@ -221,15 +241,29 @@ def _states() -> Sequence[Row]:
     group = "stored state of a session, no skipped keys"
     strangers = OurStrangers(kem=True)
     fresh = strangers.shake(*strangers.invitations(1))
-    (_, ours, _), (_, olm, _), (_, ratchet, _) = _running()
+    (_, ours, _), (_, suite2, _), _, (_, olm, _), (_, ratchet, _) = _running()
+    begun = Suite2Strangers()
     return [
         _size_row(group, "ours, fresh, its PQXDH handshake pending", len(fresh.dump(ALICE)), STATE_GOAL_BYTES),
         _size_row(group, "ours, running", len(ours.dump(ALICE)), STATE_GOAL_BYTES),
+        _size_row(
+            group,
+            "ours, suite 2, fresh",
+            len(begun.shake(*begun.invitations(1)).dump(ALICE)),
+            SUITE2_STATE_GOAL_BYTES,
+        ),
+        _size_row(group, "ours, suite 2, running", len(suite2.dump(ALICE)), SUITE2_STATE_GOAL_BYTES),
+        _size_row(group, "ours, suite 2, with an open offer", _turns(begun.conversation())[1], SUITE2_STATE_GOAL_BYTES),
         _size_row(group, "vodozemac, fresh", len(_olm_conversation().dump(ALICE))),
         _size_row(group, "vodozemac, running", len(olm.dump(ALICE))),
         _size_row(group, "doubleratchet, fresh", len(_ratchet_conversation().dump(ALICE))),
         _size_row(group, "doubleratchet, running", len(ratchet.dump(ALICE))),
     ]
+
+
+def _turns(talk: Suite2Conversation) -> tuple[float, int]:
+    """Bytes that the KEM takes of a message, and the largest state, if both take turns."""
+    return talk.turns(TURN, TURNS_MESSAGES, bytes(TEXT_BYTES))
 
 
 def _heap_of(load: Callable[[], object]) -> float:
@@ -287,18 +321,22 @@ def _overheads() -> Sequence[Row]:
         _olm_conversation(),
         _ratchet_conversation(),
     )
+    suite2 = Suite2Strangers().conversation()
     # Nothing was answered yet, so these still bring the handshake.
     rows = [
         _size_row(group, "ours, until the first answer, PQXDH", _overhead(pq)),
         _size_row(group, "ours, until the first answer, X3DH", _overhead(classical)),
+        _size_row(group, "ours, suite 2, until the first answer", _overhead(suite2)),
         _size_row(group, "vodozemac, until the first answer", _overhead(olm)),
         _size_row(group, "x3dh + doubleratchet, until the first answer", _overhead(ratchet) + 128),
     ]
-    for talk in (pq, olm, ratchet):
+    for talk in (pq, suite2, olm, ratchet):
         talk.works()
     return [
         *rows,
         _size_row(group, "ours, running", _overhead(pq)),
+        _size_row(group, "ours, suite 2, running", _overhead(suite2)),
+        _size_row(group, "ours, suite 2, of it KEM, turns of three", _turns(suite2)[0], KEM_BYTES_GOAL),
         _size_row(group, "vodozemac, running", _overhead(olm)),
         _size_row(group, "doubleratchet, running", _overhead(ratchet)),
         _size_row(
@@ -412,8 +450,9 @@ def run(plan: Plan) -> tuple[list[Row], dict[str, int]]:
     rows: list[Row] = []
     checked: dict[str, int] = {}
     try:
-        if not _our_conversation().refuses_changes(os.urandom(TEXT_BYTES)):
-            raise WrongResult("ours read a message that was changed")
+        for talk in (_our_conversation(), Suite2Strangers().conversation()):
+            if not refuses_changes(talk, os.urandom(TEXT_BYTES)):
+                raise WrongResult("ours read a message that was changed")
         for group in groups:
             progress.step()
             every = contest(group.contestants, plan, progress.say)
