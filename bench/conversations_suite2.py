@@ -67,7 +67,7 @@ class Suite2Conversation(Conversation[bytes, bytes]):
             who = number // length % 2
             message = self.encrypt(who, text)
             self.decrypt(1 - who, message)
-            spent += head.HEAD_BYTES[head.PartKind(message[1])] - head.HEAD_BYTES[head.PartKind.NOTHING]
+            spent += head.HEAD_BYTES[message[1]] - head.HEAD_BYTES[head.PartKind.NOTHING]
             largest = max(largest, *(len(self.dump(side)) for side in SIDES))
         return spent / messages, largest
 

@@ -214,7 +214,7 @@ def bytes_for_the_kem(turn: int, messages: int) -> tuple[float, int]:
         sender = number // turn % 2
         sides[sender], message = encrypt(sides[sender], b"text")
         sides[1 - sender], _ = decrypt(sides[1 - sender], message)
-        spent += head.HEAD_BYTES[head.PartKind(message[1])] - head.HEAD_BYTES[head.PartKind.NOTHING]
+        spent += head.HEAD_BYTES[message[1]] - head.HEAD_BYTES[head.PartKind.NOTHING]
         largest = max(largest, *(len(session2.dump(side)) for side in sides))
     return spent / messages, largest
 

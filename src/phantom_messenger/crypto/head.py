@@ -41,7 +41,7 @@ class KemCiphertext(msgspec.Struct, frozen=True):
 
 Part = HandshakeHeader | KemKey | KemCiphertext | None
 
-_PART_BYTES: Final = {
+_PART_BYTES: Final[dict[int, int]] = {
     PartKind.NOTHING: 0,
     PartKind.HANDSHAKE: 76 + primitives.KEM_CIPHERTEXT_BYTES,
     PartKind.KEM_KEY: primitives.KEM_PUBLIC_BYTES,
@@ -55,7 +55,7 @@ def _rounded_up(length: int) -> int:
     return length + -length % 3
 
 
-HEAD_BYTES: Final = {
+HEAD_BYTES: Final[dict[int, int]] = {
     kind: _rounded_up(_PART_STARTS + size + ratchet.HEADER_BYTES + SEALED_BYTES) for kind, size in _PART_BYTES.items()
 }
 """102, 1,266, 1,287 and 1,191."""
@@ -111,9 +111,9 @@ def parse(message: bytes) -> Parsed:
         raise InvalidMessage("a message is cut short")
     if message[0] != SUITE:
         raise UnknownSuite(f"suite {message[0]} is not known here")
-    if message[1] not in _PART_BYTES:
+    kind = message[1]
+    if kind not in _PART_BYTES:
         raise InvalidMessage("a message has an unknown part")
-    kind = PartKind(message[1])
     length = HEAD_BYTES[kind]
     if len(message) < length:
         raise InvalidMessage("a head is cut short")
@@ -121,29 +121,29 @@ def parse(message: bytes) -> Parsed:
     nonce_starts = header_starts + ratchet.HEADER_BYTES
     if message[nonce_starts + SEALED_BYTES : length].strip(b"\0"):
         raise InvalidMessage("a head does not end with its zeros")
-    body.check_form(message[length:])
+    rest = message[length:]
+    body.check_form(rest)
     return Parsed(
         part=_part(kind, message[_PART_STARTS:header_starts]),
         header=RatchetHeader.decode(message[header_starts:nonce_starts]),
         authenticated=message[:nonce_starts],
         sealed=message[nonce_starts : nonce_starts + SEALED_BYTES],
-        body=message[length:],
+        body=rest,
     )
 
 
-def _part(kind: PartKind, data: bytes) -> Part:
-    match kind:
-        case PartKind.NOTHING:
-            return None
-        case PartKind.HANDSHAKE:
-            header, _ = HandshakeHeader.decode(data, has_kem=True)
-            if not header.signed_prekey_id:
-                raise InvalidMessage("a handshake header names no signed prekey")
-            return header
-        case PartKind.KEM_KEY:
-            return KemKey(data)
-        case PartKind.KEM_CIPHERTEXT:
-            return KemCiphertext(data)
+def _part(kind: int, data: bytes) -> Part:
+    """A part from its kind and as many bytes as that has."""
+    if kind == PartKind.NOTHING:
+        return None
+    if kind == PartKind.KEM_KEY:
+        return KemKey(data)
+    if kind == PartKind.KEM_CIPHERTEXT:
+        return KemCiphertext(data)
+    header, _ = HandshakeHeader.decode(data, has_kem=True)
+    if not header.signed_prekey_id:
+        raise InvalidMessage("a handshake header names no signed prekey")
+    return header
 
 
 def part_of(kind: int, data: bytes) -> Part:
@@ -152,6 +152,6 @@ def part_of(kind: int, data: bytes) -> Part:
     Raises:
         InvalidMessage: it is none.
     """
-    if kind not in _PART_BYTES or len(data) != _PART_BYTES[PartKind(kind)]:
+    if kind not in _PART_BYTES or len(data) != _PART_BYTES[kind]:
         raise InvalidMessage("a stored part is damaged")
-    return _part(PartKind(kind), data)
+    return _part(kind, data)
