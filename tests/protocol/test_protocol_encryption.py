@@ -60,6 +60,7 @@ def test_every_label_ends_with_a_line_feed_and_is_the_beginning_of_no_other() ->
     assert not [(one, other) for one in found for other in found if one != other and other.startswith(one)]
 
 
+UNITS: Final = {"": 1, "s": 1_000, "minute": 60_000, "hour": 3_600_000, "day": DAY_MS}
 LIMITS: Final = {
     "MAX_SKIP": ratchet.MAX_SKIP,
     "MAX_SKIPPED_KEYS": ratchet.MAX_SKIPPED_KEYS,
@@ -70,6 +71,15 @@ LIMITS: Final = {
     "MAX_STRANGER_SKIPPED_KEYS": conversations.MAX_STRANGER_SKIPPED_KEYS,
     "MAX_SESSION_AGE_MS": sessions.MAX_SESSION_AGE_MS,
     "MAX_TRIES": conversations.MAX_TRIES,
+    "MAX_KEPT": recovery.MAX_KEPT,
+    "MAX_KEPT_OF_STRANGER": recovery.MAX_KEPT_OF_STRANGER,
+    "MAX_REMEMBERED": recovery.MAX_REMEMBERED,
+    "SETTLE_MS": recovery.SETTLE_MS,
+    "MAX_SESSIONS_PER_HOUR": recovery.MAX_SESSIONS_PER_HOUR,
+    "MAX_ASKS": recovery.MAX_ASKS,
+    "ASK_AGAIN_MS": recovery.ASK_AGAIN_MS,
+    "MAX_RESENDS": recovery.MAX_RESENDS,
+    "LOST_MS": outbox.LOST_MS,
     "OFFER_AFTER_MESSAGES": ratchet2.OFFER_AFTER_MESSAGES,
     "OFFER_AFTER_MS": ratchet2.OFFER_AFTER_MS,
     "MAX_BUNDLE_AGE_MS": bundle.MAX_BUNDLE_AGE_MS,
@@ -78,8 +88,8 @@ LIMITS: Final = {
 
 
 def test_limits_are_those_of_the_code() -> None:
-    rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+)( days?)? \|", DOCUMENT, re.MULTILINE)
-    written = {name: int(value.replace(",", "")) * (DAY_MS if unit else 1) for name, value, unit in rows}
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+)(?: (\w+))? \|", DOCUMENT, re.MULTILINE)
+    written = {name: int(value.replace(",", "")) * UNITS[unit.removesuffix("s") or unit] for name, value, unit in rows}
     assert written == LIMITS
 
 
