@@ -197,7 +197,7 @@ BY_ADDRESS: Final = """
 import inspect
 from phantom_messenger.relay.handlers import HANDLERS, login
 from phantom_messenger.wire.frames import Auth
-source = inspect.getsource(login.authenticate)
+source = inspect.getsource(login._authenticate)
 key = "frame.payload.user_id if signed else session.address"
 assert key in source
 exec(source.replace(key, "session.address"), login.__dict__)

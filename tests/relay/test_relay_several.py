@@ -14,6 +14,7 @@ import pytest
 from phantom_messenger.engines.postgres import PostgresStore
 from phantom_messenger.relay import elsewhere, mailbox_push, other_relays, presence_look
 from phantom_messenger.relay.commands import AnyCommand, KeepRelay, PublishPreKeys, SeeContacts
+from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.presence_look import WHOLE_AFTER_MS, PresenceLook
 from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.codes import CloseCode
@@ -29,14 +30,19 @@ from support.stores import publication
 class Cluster:
     """Two relays in one process, and what they tell each other."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, config: Config | None = None) -> None:
         self.url = url
         self.clock = Clock()
         self.is_cut = False
         """Whether what they tell each other gets lost."""
         self.unheard: list[tuple[int, str]] = []
         self.worlds = [
-            World(store=PostgresStore(url), clock=self.clock, link=lambda text, number=number: self._tell(number, text))
+            World(
+                config,
+                store=PostgresStore(url),
+                clock=self.clock,
+                link=lambda text, number=number: self._tell(number, text),
+            )
             for number in range(2)
         ]
 

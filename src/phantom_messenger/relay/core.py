@@ -10,6 +10,7 @@ from typing import Final
 
 from phantom_messenger.events import report
 from phantom_messenger.relay.admission import Admission
+from phantom_messenger.relay.arrivals import Arrivals
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.delivery_receipts import DeliveryReceipts
 from phantom_messenger.relay.hub import Hub
@@ -62,6 +63,7 @@ class Core:
         """What a login may be signed for, normal; ``ANY`` alone: whatever its handshake says."""
         self.hub = Hub()
         self.others = OtherRelays(link, schedule)
+        self.arrivals = Arrivals()
         self.load = LoadGauge(clock.monotonic_ms)
         self.pipeline = Pipeline(
             verify=verify,

@@ -28,6 +28,7 @@ def hear(core: Core, notice: Notice) -> None:
     match notice:
         case Wake():
             for user in notice.users:
+                core.arrivals.wake(user)
                 if session := core.hub.of(user):
                     core.mailboxes.look(session)
         case Pass():
@@ -36,6 +37,7 @@ def hear(core: Core, notice: Notice) -> None:
                 if session is not None and not core.presence.is_known(session, notice.of, notice.status):
                     core.presence.send(session, notice.text.encode(), notice.of, notice.status)
         case Login():
+            core.arrivals.login(notice)
             session = core.hub.of(notice.user)
             if session is None or session.connected_at < notice.connected_at:
                 replace(core, notice.user)

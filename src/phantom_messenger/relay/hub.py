@@ -71,6 +71,10 @@ class Hub:
             believed = PresenceStatus.OFFLINE
         return replaced, believed if replaced is None or replaced.looks_absent else replaced.presence
 
+    def depart(self, user_id: str, presence: PresenceStatus, now: int) -> None:
+        """A user has come and gone before there was a session; contacts believe what they saw elsewhere."""
+        self._departures[user_id] = now + DEPARTURE_MS, presence
+
     def absence_seen(self, user_id: str) -> None:
         """A contact has seen that the user is away: a return must be announced, however soon it comes."""
         if user_id in self._departures:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from phantom_messenger.events import Event, log
 from phantom_messenger.rate_window import Window
-from phantom_messenger.relay import public_keys
+from phantom_messenger.relay import elsewhere, public_keys
 from phantom_messenger.relay.commands import Actor, CommandFailed, LoggedIn, LogIn, LoginConflict
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.other_relays import Login
@@ -44,8 +44,21 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     What has proved itself counts for its user, and what has not, or makes an account, for its address: so
     neighbours cannot lock each other out, nor somebody else use up a user's logins.
     """
-    session, signed = admitted.session, frame.signature is not UNSET
+    session, user = admitted.session, frame.payload.user_id
     certified_id = _check_proof(core, session, frame)
+    if certified_id == user:  # whose it is needs no look into the store, and nothing there has changed yet
+        _refuse_limited(core, user)
+    with core.arrivals.of(user) as heard:
+        yield from _authenticate(core, admitted, frame, certified_id)
+    if core.hub.of(user) is session:
+        if heard.is_woken:
+            core.mailboxes.look(session)
+        if heard.login is not None:
+            elsewhere.hear(core, heard.login)
+
+
+def _authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth, certified_id: str) -> Steps:
+    session, signed = admitted.session, frame.signature is not UNSET
     has_counted = False
     try:
         found = yield from _log_in(core, session, frame, certified_id, may_create=False)
@@ -66,7 +79,7 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
         return
     if session.state is State.CLOSED:
         if isinstance(found, LoggedIn) and core.hub.of(frame.payload.user_id) is None:
-            core.presence.record_departure(frame.payload.user_id)  # the store takes the user for connected
+            _leave(core, frame, found)
         return
     if found is LoginConflict.OLDER:
         core.replies.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
@@ -74,9 +87,29 @@ def authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth) -> Ste
     if isinstance(found, LoginConflict):
         raise RequestError(_CONFLICTS[found])
     if not has_counted:  # where no signature is asked for, a login is let in and proves nothing
-        _count_login(core, frame.payload.user_id if signed else session.address)
+        try:
+            _count_login(core, frame.payload.user_id if signed else session.address)
+        except RequestError:
+            if not core.others.is_alone and core.hub.of(frame.payload.user_id) is None:
+                _leave(core, frame, found)
+            raise
     _become_user(session, frame)
     _open(core, session, frame, found)
+
+
+def _leave(core: Core, frame: frames.Auth, login: LoggedIn) -> None:
+    """There will be no session, and the store takes the user for connected here, not where they were before."""
+    user, presence = frame.payload.user_id, core.presence
+    if _looks_absent(frame):
+        presence.end_hidden(user)
+    elif core.others.is_alone:
+        presence.record_departure(user)
+    elif login.seen_as is frames.PresenceStatus.OFFLINE:
+        presence.record_departure(user, is_connected=True)
+        presence.end_hidden(user)
+    else:
+        core.hub.depart(user, login.seen_as, core.clock.monotonic_ms())
+        presence.record_departure(user)
 
 
 def _check_proof(core: Core, session: Session, frame: frames.Auth) -> str:
@@ -121,7 +154,6 @@ def _check_key(public_key: bytes) -> None:
 def _log_in(
     core: Core, session: Session, frame: frames.Auth, certified_id: str, *, may_create: bool
 ) -> Generator[LogIn, Any, LoggedIn | LoginConflict]:
-    looks_absent = Feature.ABSENT in _features(frame)
     found: LoggedIn | LoginConflict = LoginConflict.UNFINISHED
     while found is LoginConflict.UNFINISHED:
         found = yield LogIn(
@@ -133,9 +165,19 @@ def _log_in(
             now=core.clock.persistent_ms(),
             page_bytes=PAGE,
             connected_at=session.connected_at,
-            presence=frames.PresenceStatus.OFFLINE if looks_absent else frames.PresenceStatus.ONLINE,
+            presence=frames.PresenceStatus.OFFLINE if _looks_absent(frame) else frames.PresenceStatus.ONLINE,
         )
     return found
+
+
+def _looks_absent(frame: frames.Auth) -> bool:
+    return Feature.ABSENT in _features(frame)
+
+
+def _refuse_limited(core: Core, user: str) -> None:
+    """Refuse a login that would be one too many, before the store takes the user for connected."""
+    if wait := core.admission.limiter.wait(RateClass.AUTH, user, core.clock.monotonic_ms()):
+        raise RequestError(Reason.RATE, retry_after=wait)
 
 
 def _count_login(core: Core, key: str) -> None:
