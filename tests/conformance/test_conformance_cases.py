@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from protocol_tables import expected
 
-from phantom_messenger.conformance import shapes
+from phantom_messenger.conformance import script, shapes
 from phantom_messenger.conformance.cases import CASES
 from phantom_messenger.conformance.verdict import Case
 from phantom_messenger.wire import frames
@@ -43,6 +43,12 @@ def test_control_rule_that_was_reworded_is_noticed() -> None:
     assert without_words(CASES, reworded) == ["mailbox/nothing-is-sent-twice-on-one-connection"]
 
 
+def test_dialogues_are_those_of_the_protocol() -> None:
+    assert script.PATH.read_text() == script.blocks(PROTOCOL), "copy them with: python scripts/copy-dialogues"
+    shown = set(re.findall(r"^```dialogue (.+)$", PROTOCOL, re.MULTILINE))
+    assert {case.name for case in CASES if case.group == "dialogues"} == shown
+
+
 def test_names_are_unique() -> None:
     names = [case.full_name for case in CASES]
     assert len(set(names)) == len(names)
@@ -69,6 +75,7 @@ HEADINGS: Final = {
     "Message Size Limits",
     "Connection Limits",
     "WebSocket Close Codes",
+    "Example Flow",
     "Security Considerations",
 }
 """What the API reference tells of a relay, by its headings."""

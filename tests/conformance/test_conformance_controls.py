@@ -126,6 +126,11 @@ def twice(texts: list[bytes]) -> list[bytes]:
     return [text for text in texts for _ in range(2 if b'"type":"MESSAGE"}' in text else 1)]
 
 
+def with_greeting(texts: list[bytes]) -> list[bytes]:
+    greeting = b'{"timestamp":1750000000000,"type":"PONG"}'
+    return [more for text in texts for more in ([text, greeting] if b'"AUTH_SUCCESS"' in text else [text])]
+
+
 def with_spaces(texts: list[bytes]) -> list[bytes]:
     return [re.sub(rb',"type":"PONG"', b', "type":"PONG"', text) for text in texts]
 
@@ -312,6 +317,9 @@ CONTROLS: Final = {
         writes(lambda texts: texts[::-1]),
         "mailbox/messages-wait-for-who-is-away",
         beside="messages/message-is-accepted",
+    ),
+    "a frame that nobody asked for": control(
+        writes(with_greeting), "dialogues/login dialogues/ping", beside="login/challenges-differ"
     ),
     "read is not passed on": control(
         each(no_receipts),

@@ -18,6 +18,10 @@ from phantom_messenger.conformance.socket import Target
 from phantom_messenger.conformance.verdict import Case, Outcome, Result, Score
 
 _WIDTH: Final = 78
+_ONE_ADDRESS: Final = (
+    "all cases come from one address, which may make 5 accounts a minute, so that this can take an hour;"
+    " with --rate-auth 1000 at the relay, and --skip limits here, it takes a minute or two"
+)
 _GROUPS: Final = tuple(dict.fromkeys(case.group for case in CASES))
 
 
@@ -106,6 +110,8 @@ async def _play(run: Run, cases: Sequence[Case], *, with_long: bool) -> Score:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if not await run.has_many_addresses():
+        click.echo(_ONE_ADDRESS, err=True)
     return await run.play(cases, with_long=with_long)
 
 

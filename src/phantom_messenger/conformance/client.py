@@ -213,6 +213,22 @@ class Client:
                 waiting = "".join(f"; meanwhile came {show(frame)}" for frame in list(socket.pending)[:1])
                 raise Failure(f"{kind} is expected, and does not come within {self.patience:g} s{waiting}")
 
+    async def next(self) -> Frame:
+        """The next frame, whatever its type.
+
+        Raises:
+            Failure: the end comes instead, or nothing.
+        """
+        until = asyncio.get_running_loop().time() + self.patience
+        socket = self.socket
+        while not socket.pending:
+            if socket.closed is not None:
+                raise Failure(f"a frame is expected, and this comes: {socket.closed}")
+            if not await socket.news(until):
+                raise Failure(f"no frame comes within {self.patience:g} s")
+        socket.check()
+        return socket.pending.popleft()
+
     async def expect(self, kind: str, payload: Mapping[str, Any] | None = None, **members: Any) -> Frame:
         """The next frame of this type, which must have these members; None: it must not have it.
 

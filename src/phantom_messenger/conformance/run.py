@@ -45,6 +45,10 @@ class Run:
         """How many accounts of the run are at the relay now."""
         return len(self._accounts)
 
+    async def has_many_addresses(self) -> bool:
+        """Whether each case can come from an address of its own, so that none has to wait for another."""
+        return (await Addresses.found(self._target)).are_many
+
     async def play(self, cases: Sequence[Case], *, with_long: bool = False) -> Score:
         """Play these cases; the score has one result for each of them.
 

@@ -229,21 +229,27 @@ _UNAUTHORIZED: Final = 1002
 _LOGIN_CODES: Final = {1001, 1002, 1003}
 
 
-def read(text: bytes) -> tuple[Frame, str]:
-    """A relay's frame, and what is wrong with it; '' if nothing is."""
+def read(text: bytes, *, takes_loose: bool = False) -> tuple[Frame, str]:
+    """A relay's frame, and what is wrong with it; '' if nothing is.
+
+    Args:
+        text: of a message.
+        takes_loose: whether the relay passes on what clients of the reference alone have written, as they have.
+    """
     try:
         frame = json.loads(text)
     except ValueError:
         return {}, "the relay has sent what is not JSON"
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         return {}, "the relay has sent what is not a JSON object with a type"
-    problem = _problem(frame)
-    if not problem and canonical(frame) != text and "metadata" not in frame.get("payload", {}):
+    problem = _problem(frame, takes_loose=takes_loose)
+    as_it_was_written = takes_loose and "signature" in frame
+    if not (problem or as_it_was_written or "metadata" in frame.get("payload", {})) and canonical(frame) != text:
         problem = "it is not canonical JSON"
     return frame, problem and f"the relay's {frame['type']} breaks the rules of its form: {problem}"
 
 
-def _problem(frame: Frame) -> str:
+def _problem(frame: Frame, *, takes_loose: bool) -> str:
     kind = frame["type"]
     payload = PAYLOADS.get(kind)
     if payload is None:
@@ -264,14 +270,15 @@ def _problem(frame: Frame) -> str:
         _differences(frame, members, "")
         or _differences(found, payload, "payload.")
         or (_error_problem(found) if kind in {"ERROR", "AUTH_FAILURE"} else "")
-        or _pairing_problem(kind, found)
+        or _pairing_problem(kind, found, takes_loose=takes_loose)
     )
 
 
-def _pairing_problem(kind: str, payload: Mapping[str, Any]) -> str:
+def _pairing_problem(kind: str, payload: Mapping[str, Any], *, takes_loose: bool) -> str:
     """Members that stand together or not at all."""
     if kind == "PRESENCE":
-        if ("conversationId" in payload) != (payload["status"] == "typing"):
+        is_typing = payload["status"] == "typing"
+        if ("conversationId" in payload) != is_typing and not (takes_loose and is_typing):
             return "conversationId goes with typing"
         if "lastSeen" in payload and (payload["status"] != "offline" or payload["lastSeen"] % 60_000):
             return "lastSeen goes with offline, and is a full minute"

@@ -111,6 +111,7 @@ class Socket:
         self.errors = 0
         self.has_logged_in = False
         self._source = source
+        self._takes_loose = False
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -231,8 +232,9 @@ class Socket:
             self._news.set()
 
     def _take_in(self, text: bytes) -> None:
-        frame, problem = shapes.read(text)
+        frame, problem = shapes.read(text, takes_loose=self._takes_loose)
         self._note(problem)
+        self._takes_loose |= frame.get("payload", {}).get("unsignedAuth") is True
         if frame.get("type") in shapes.PAYLOADS:
             self.pending.append(frame)
         self.errors += frame.get("type") == "ERROR"

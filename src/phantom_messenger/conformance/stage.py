@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import random
+import socket as net
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -45,12 +46,11 @@ class Addresses:
         if not await target.loopback():
             return cls()
         first = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}.1"  # noqa: S311 - others may run, too
-        socket = Socket(target, first)
-        try:
-            await socket.dial()
-        except UnreachableError:  # this system has one loopback address
-            return cls()
-        await socket.drop()
+        with net.socket() as probe:
+            try:
+                probe.bind((first, 0))
+            except OSError:  # this system has one loopback address
+                return cls()
         return cls(first)
 
     def new(self) -> str | None:

@@ -4,6 +4,7 @@ from typing import Final
 
 from phantom_messenger.conformance.cases.accounts import blocking, deleting
 from phantom_messenger.conformance.cases.dated import dated
+from phantom_messenger.conformance.cases.dialogues import dialogues
 from phantom_messenger.conformance.cases.forms import forms
 from phantom_messenger.conformance.cases.forms import messages as message_forms
 from phantom_messenger.conformance.cases.http import http
@@ -18,6 +19,7 @@ from phantom_messenger.conformance.cases.websocket import websocket
 from phantom_messenger.conformance.verdict import Case
 
 GROUPS: Final = (
+    dialogues,
     http,
     websocket,
     login,

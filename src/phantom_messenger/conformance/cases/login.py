@@ -12,7 +12,9 @@ from phantom_messenger.conformance.wire import Frame, Identity
 login: Final = Group("login", "Connection and login", "Authentication")
 
 _SOON_MS: Final = 60_000
-_FAR_MS: Final = 301_000
+_FAR_MS: Final = 330_000
+"""Beyond 5 minutes by more than a frame may be under way."""
+
 _SMALL_ORDER: Final = b"\x01" + bytes(31)
 """The neutral element as a key: R = A and S = 0 satisfy the equation of the signature for any message."""
 

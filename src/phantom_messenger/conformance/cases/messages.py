@@ -191,7 +191,7 @@ async def expired_message_does_not_come_and_its_sender_is_told(stage: Stage) -> 
 @mailbox.case("even if the recipient had received but not yet acknowledged it")
 async def message_expires_although_it_was_received(stage: Stage) -> None:
     alice, bob = await stage.contacts()
-    sent = await alice.write(bob, metadata={"expiresIn": 1_000})
+    sent = await alice.write(bob, metadata={"expiresIn": 3_000})
     await bob.expect("MESSAGE", {"messageId": sent["payload"]["messageId"]})
     await alice.expect("MESSAGE_ACK", {"messageId": sent["payload"]["messageId"], "status": "expired"})
     await bob.leave()

@@ -9,8 +9,8 @@ from phantom_messenger.conformance.wire import Identity
 
 presence: Final = Group("presence", "PRESENCE", "PRESENCE")
 
-_DEPARTURE_SECONDS: Final = 9.0
-"""Nobody is told of a departure before 10 s; a second is left for the way."""
+_DEPARTURE_SECONDS: Final = 5.0
+"""Nobody is told of a departure before 10 s; half of them are left for a slow way, or a slow machine."""
 
 _QUERY: Final = "a stranger, or an unknown user, is `offline` without `lastSeen`"
 
