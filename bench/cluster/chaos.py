@@ -79,8 +79,8 @@ schema.functions = lambda: functions().replace("NOT IN ('on', 'remote_apply')", 
 """
 
 CONTROLS: Final = {
-    "commits that wait for no standby": Control(fault="kill-late", patch=UNSYNCED),
-    "no standby is named": Control(fault="kill-late", replication=NO_STANDBY, options=("--durability", "single")),
+    "commits that wait for no standby": Control(fault="cut-late", patch=UNSYNCED),
+    "no standby is named": Control(fault="cut-late", replication=NO_STANDBY, options=("--durability", "single")),
     "Patroni 3.0.2": Control(
         fault="pause-primary",
         replication=CHOSEN_STANDBY,
@@ -113,14 +113,14 @@ class Row:
         known = LOST | DOUBLED | TWICE
         figures = (self.count(LOST), self.count(DOUBLED), self.count(TWICE), len(self.found.keys() - known))
         return (
-            f"{self.name:18}{self.accepted:9}{self.put_off:9}"
+            f"{self.name:22}{self.accepted:9}{self.put_off:9}"
             + "".join(f"{figure:9}" for figure in figures)
             + f"{self.silence:8.1f} s of {self.most:2.0f}   {'good' if self.is_good else 'BAD'}"
         )
 
 
 HEAD: Final = (
-    f"{'fault':18}{'accepted':>9}{'put off':>9}{'lost':>9}{'doubled':>9}{'prekeys':>9}{'other':>9}{'silence':>10}"
+    f"{'fault':22}{'accepted':>9}{'put off':>9}{'lost':>9}{'doubled':>9}{'prekeys':>9}{'other':>9}{'silence':>10}"
 )
 
 
@@ -214,10 +214,12 @@ def broken(scene: Scene, name: str, fault: str = "") -> Row:
 
 def run_controls() -> bool:
     """Whether the ledger finds what is lost where the protections are off."""
-    seen = True
+    for control in CONTROLS.values():
+        install(PROGRAMS.resolve(), console.show, control.patroni)
+    network, seen = Network(), True
     for name, control in CONTROLS.items():
         console.show(name)
-        with scene_of(control, None) as scene:
+        with scene_of(control, network) as scene:
             is_seen = broken(scene, name, control.fault).count(LOST) > 0
         console.show(f"    {'red, as it must be' if is_seen else 'NOT NOTICED'}")
         seen = seen and is_seen
@@ -245,8 +247,11 @@ def main() -> int:
         signal.signal(number, console.interrupt)
     try:
         return _main(given)
-    except (ClusterError, TimeoutError) as error:
+    except ClusterError as error:
         print(error, file=sys.stderr)
+        return 1
+    except TimeoutError as error:
+        print(f"what should have happened did not, for {PATIENCE:.0f} seconds: {error or FOLDER}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -100,7 +100,7 @@ def kill_primary(scene: Scene) -> None:
 
 
 def kill_late(scene: Scene) -> None:
-    """The standbys hang, and then the primary is gone: whatever they have not got is lost if it was accepted."""
+    """The standbys hang, and then the primary is gone."""
     primary, standbys = scene.leader(), scene.standbys()
     for node in standbys:
         node.pause_server()
@@ -203,6 +203,16 @@ def cut_peers(scene: Scene) -> None:
         time.sleep(LONG_SECONDS)
 
 
+def cut_late(scene: Scene) -> None:
+    """The standbys get no more from the primary, and then it is gone: what it accepted meanwhile it had alone."""
+    primary, standbys = scene.leader(), scene.standbys()
+    with cut(_machine(primary), map(_machine, standbys)):
+        time.sleep(2)
+        primary.kill()
+    _until_other(scene, primary)
+    primary.start()
+
+
 def cut_relay(scene: Scene) -> None:
     """A relay does not reach the primary, nor that the relay."""
     with cut(_machine(scene.leader()), scene.machines[:1]):
@@ -259,5 +269,6 @@ PARTITIONS: Final = {
     "cut-primary": Fault(cut_primary, NODE),
     "cut-primary-and-etcd": Fault(cut_primary_and_etcd, NODE),
     "cut-peers": Fault(cut_peers, NODE),
+    "cut-late": Fault(cut_late, NODE),
 }
 """They need a network of our own."""

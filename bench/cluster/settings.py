@@ -47,12 +47,14 @@ class Replication:
         parameters: what the servers are told, where that is not Patroni's to choose.
         role: that Patroni says those standbys have.
         awaited: how many have it.
+        starts_anew: whether a node whose log has parted from the leader's, and cannot be led back, loses all it has.
     """
 
     modes: dict[str, Any]
     parameters: dict[str, Any]
     role: str
     awaited: int
+    starts_anew: bool = False
 
 
 QUORUM: Final = Replication(
@@ -62,7 +64,11 @@ QUORUM: Final = Replication(
     awaited=2,
 )
 CHOSEN_STANDBY: Final = Replication(
-    modes={"synchronous_mode": True, "synchronous_mode_strict": True}, parameters={}, role="sync_standby", awaited=1
+    modes={"synchronous_mode": True, "synchronous_mode_strict": True},
+    parameters={},
+    role="sync_standby",
+    awaited=1,
+    starts_anew=True,
 )
 """All that Patroni knew before 4.0."""
 
@@ -110,7 +116,9 @@ def _shared(replication: Replication) -> dict[str, Any]:
     other node, and where etcd runs on the same hosts, two of three that are gone take the nodes with them.
     """
     parameters = {**PARAMETERS, **replication.parameters}
-    servers = {"use_pg_rewind": True, "use_slots": True, "parameters": parameters}
+    servers: dict[str, Any] = {"use_pg_rewind": True, "use_slots": True, "parameters": parameters}
+    if replication.starts_anew:
+        servers["remove_data_directory_on_rewind_failure"] = True
     return {**TIMES, **replication.modes, "postgresql": servers}
 
 
