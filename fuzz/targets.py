@@ -22,15 +22,17 @@ sys.path[:0] = [
 import content_samples
 import crypto_samples
 import msgspec
+import suite2_samples
 import wire_samples
 from echo import Echo, EchoConnection
 from reference_frames import read_frames
 
 from phantom_messenger.client import content, content1, content2, strict_map
 from phantom_messenger.client.link import Link
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import head, session, session2
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.crypto.session2 import Session2
 from phantom_messenger.relay import core, http
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.framing import PartialMessages
@@ -40,6 +42,7 @@ from phantom_messenger.wire.limits import MAX_CONTROL_FRAMES, MAX_FRAGMENTS, MAX
 from support.people import Person, canonical
 from support.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame
 from support.simulated import Client, World
+from support.structs import replace
 
 UPGRADE: Final = http.Upgrade("AAAAAAAAAAAAAAAAAAAAAA==", "relay.test", "").encode()
 
@@ -265,6 +268,37 @@ def _ratchet_seeds() -> list[bytes]:
     return [*messages, _STATE, session.dump(_ALICE)]
 
 
+# --- suite 2 ------------------------------------------------------------------------
+
+_OFFERING, _ANSWERING, _ = suite2_samples.answered_offer()
+_BOTH: Final = [session2.dump(state) for state in (_OFFERING, _ANSWERING)]
+_PADDED: Final = b"x".ljust(256)
+
+
+def suite2(data: bytes) -> None:
+    """As for ``ratchet``; and whatever a peer who is authentic offers or answers ends in a documented way."""
+    key = data[:1_184].ljust(1_184, b"\0")
+    writers = [_carrying(part) for part in (head.KemKey(key), head.KemCiphertext(key[:1_088]))]
+    for message in (data, *(session2.encrypt(writer, _PADDED, bytes)[1] for writer in writers)):
+        for reader in (_OFFERING, _ANSWERING):
+            with suppress(CryptoError):
+                session2.decrypt(reader, head.parse(message), random=bytes, now=crypto_samples.NOW)
+    assert [session2.dump(state) for state in (_OFFERING, _ANSWERING)] == _BOTH
+    with suppress(CryptoError):
+        session2.load(data)
+
+
+def _carrying(part: head.Part) -> Session2:
+    """The one who answers, carrying something else."""
+    return replace(_ANSWERING, kem=replace(_ANSWERING.kem, carried=part))
+
+
+def _suite2_seeds() -> list[bytes]:
+    written = [session2.encrypt(state, _PADDED, bytes)[1] for state in (_OFFERING, _ANSWERING, suite2_samples.begin())]
+    assert isinstance(_OFFERING.kem.carried, head.KemKey)
+    return [*written, *_BOTH, _OFFERING.kem.carried.public, b"\xff" * 1_184]
+
+
 # --- the relay ----------------------------------------------------------------------
 
 
@@ -373,6 +407,7 @@ TARGETS: Final[dict[str, Target]] = {
     "decoder": Target(decoder, _decoder_seeds()),
     "contents": Target(contents, _content_seeds()),
     "ratchet": Target(ratchet, _ratchet_seeds()),
+    "suite2": Target(suite2, _suite2_seeds()),
     "relay": Target(relay, _relay_seeds()),
     "handshake": Target(handshake, _handshake_seeds()),
     "link": Target(link, _link_seeds()),

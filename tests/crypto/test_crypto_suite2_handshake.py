@@ -183,6 +183,19 @@ def test_key_without_an_id_is_refused(name: str) -> None:
         initiate(replace(bundle(), **{name: 0}))
 
 
+@pytest.mark.parametrize("number", [-1, 2**32])
+def test_id_that_does_not_fit_is_refused(number: int) -> None:
+    for name in ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "one_time_kem_prekey_id"):
+        with pytest.raises(InvalidKey, match="no id"):
+            initiate(replace(bundle(), **{name: number}))
+
+
+@pytest.mark.parametrize("made_at", [-1, 2**64])
+def test_time_that_does_not_fit_is_refused(made_at: int) -> None:
+    with pytest.raises(StaleBundle):
+        initiate(replace(bundle(), made_at=made_at))
+
+
 def signed_again(given: DatedBundle, **changes: Any) -> DatedBundle:
     """A bundle that its owner has signed with these changes."""
     changed = replace(given, **changes)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 from targets import TARGETS
 
 from phantom_messenger.client import strict_map
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import head, session
 from phantom_messenger.relay import http, websocket
 from phantom_messenger.relay.presence_notices import PresenceNotices
 from phantom_messenger.wire import codec
@@ -25,6 +25,7 @@ EACH: Final = {
     "decoder": amount(20_000, 400_000),
     "contents": amount(10_000, 200_000),
     "ratchet": amount(10_000, 200_000),
+    "suite2": amount(2_000, 100_000),
     "relay": amount(300, 5_000),
     "handshake": amount(20_000, 200_000),
     "link": amount(8_000, 200_000),
@@ -105,6 +106,7 @@ PLANTED: Final[dict[str, tuple[Any, str, Any]]] = {
     "decoder": (codec, "decode_client", raises(codec.decode_client)),
     "contents": (strict_map, "MAX_DEPTH", 1),
     "ratchet": (session, "parse", raises(session.parse)),
+    "suite2": (head, "parse", raises(head.parse)),
     "relay": (PresenceNotices, "notice", unlucky),
     "handshake": (http, "read_request", raises(http.read_request)),
     "link": (codec, "decode_relay", raises(codec.decode_relay)),

@@ -20,6 +20,10 @@ that a thief may have had since; a shorter one would cut off who is away."""
 MAX_BUNDLE_AHEAD_MS: Final = DAY_MS
 """How far a bundle may be in the future: clocks that are set by hand are wrong by hours, or by a time zone."""
 
+MAX_ID: Final = 2**32 - 1
+MAX_MADE_AT: Final = 2**64 - 1
+"""What fits the signed bytes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatedBundle:
@@ -72,8 +76,10 @@ class DatedBundle:
             ids.append(self.one_time_prekey_id)
         if self.one_time_kem_prekey is not None:
             ids.append(self.one_time_kem_prekey_id)
-        if not all(ids):
+        if not all(0 < one <= MAX_ID for one in ids):
             raise InvalidKey("a prekey has no id")
+        if not 0 <= self.made_at <= MAX_MADE_AT:
+            raise StaleBundle("a bundle is of no time")
         self.identity.verify(self.signature, self.signed_bytes())
         if not newest <= self.made_at or not now - MAX_BUNDLE_AGE_MS <= self.made_at <= now + MAX_BUNDLE_AHEAD_MS:
             raise StaleBundle("a bundle is too old, in the future, or older than an earlier one")
