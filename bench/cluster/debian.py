@@ -7,6 +7,7 @@ neither.
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ class Debian:
     """apt, with the system's lists of packages or with newer ones of our own.
 
     Args:
-        folder: gets what packages would put into the system's root.
+        folder: gets a folder for each package, with what it would put into the system's root.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,15 +27,17 @@ class Debian:
         self._options: list[str] = []
 
     def unpack(self, package: str) -> None:
-        """Get a package and those that it needs and this system lacks, and unpack them."""
+        """Get a package and those that it needs and this system lacks, and unpack them: all of them, or nothing."""
         simulated = self._apt("install", "--simulate", "--no-install-recommends", package)
         lacking = [line.split()[1] for line in simulated.splitlines() if line.startswith("Inst ")]
-        for file in self._folder.glob("*.deb"):
-            file.unlink()  # of a try that was interrupted
-        self._apt("download", *filter(WANTED.fullmatch, lacking))
-        for file in self._folder.glob("*.deb"):
-            self._run("dpkg-deb", "-x", str(file), str(self._folder))
-            file.unlink()
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=f"{package}-") as whole:
+            fetched, root = Path(whole) / "packages", Path(whole) / "root"
+            for folder in (fetched, root):
+                folder.mkdir()
+            self._apt("download", *filter(WANTED.fullmatch, lacking), within=fetched)
+            for file in fetched.glob("*.deb"):
+                self._run("dpkg-deb", "-x", str(file), str(root))
+            root.rename(self._folder / package)
 
     def update(self) -> None:
         """Ask what there is now: the system's lists may be old, or empty as in many containers."""
@@ -44,17 +47,23 @@ class Debian:
         self._options = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={cache}"]
         self._apt("update")
 
-    def _apt(self, *arguments: str) -> str:
-        return self._run("apt-get", "-q", *self._options, *arguments)
+    def _apt(self, *arguments: str, within: Path | None = None) -> str:
+        return self._run("apt-get", "-q", *self._options, *arguments, within=within)
 
-    def _run(self, *command: str) -> str:
+    def _run(self, *command: str, within: Path | None = None) -> str:
         plain = {**os.environ, "LC_ALL": "C"}
         return subprocess.run(
-            command, cwd=self._folder, env=plain, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command,
+            cwd=within or self._folder,
+            env=plain,
+            check=True,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         ).stdout
 
 
-def libraries(folder: Path) -> dict[str, str]:
+def libraries(root: Path) -> dict[str, str]:
     """Where programs find the libraries that were unpacked with them, for their environment."""
-    found = [str(place) for root in ("usr/lib", "lib") for place in sorted(folder.glob(f"{root}/*-linux-*"))]
+    found = [str(place) for top in ("usr/lib", "lib") for place in sorted(root.glob(f"{top}/*-linux-*"))]
     return {"LD_LIBRARY_PATH": os.pathsep.join(found)} if found else {}

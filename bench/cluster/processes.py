@@ -15,6 +15,7 @@ from cluster.network import Machine
 from cluster.programs import as_whom
 
 _PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
 
 Result = TypeVar("Result")
 
@@ -47,14 +48,14 @@ def start(
             cwd=log.parent,
             env={**kept, "HOME": str(log.parent), **(more or {})},
             start_new_session=True,
-            preexec_fn=_end_with_us if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread starts all
+            preexec_fn=_end_with_us if sys.platform == "linux" else None,  # noqa: PLW1509 - one call of the system
             **whom,
         )
 
 
 def _end_with_us() -> None:
     """Have the system tell the process to end when ours does, even if ours is killed: prctl(2)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def is_running(process: "subprocess.Popen[bytes] | None") -> bool:

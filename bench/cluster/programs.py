@@ -16,6 +16,10 @@ from typing import Any, Final
 import phantom_messenger
 from cluster.debian import Debian, libraries
 
+POSTGRES: Final = "postgresql"
+ETCD: Final = "etcd-server"
+"""Debian's packages."""
+
 OLDEST_POSTGRES: Final = 15
 INSTALLED: Final = Path("/usr/lib/postgresql")
 """Where Debian has a folder for each version."""
@@ -76,14 +80,14 @@ def find_postgres(folder: Path) -> Postgres | None:
     """PostgreSQL's programs, the newest if there are several.
 
     Args:
-        folder: where packages were unpacked.
+        folder: where packages were unpacked, each in a folder of its own.
     """
+    root = folder / POSTGRES
     found = shutil.which("initdb")
     places = [Path(found).resolve().parent] if found else []
     places += INSTALLED.glob("*/bin")
-    unpacked = folder.glob("usr/lib/postgresql/*/bin")
     known = [Postgres(folder=place, environment={}) for place in places]
-    known += [Postgres(folder=place, environment=libraries(folder)) for place in unpacked]
+    known += [Postgres(folder=place, environment=libraries(root)) for place in root.glob("usr/lib/postgresql/*/bin")]
     rated = [(_version(one), str(one.folder), one) for one in known if (one.folder / "postgres").exists()]
     fitting = [row for row in rated if row[0] >= OLDEST_POSTGRES]
     return max(fitting, key=lambda row: row[:2])[2] if fitting else None
@@ -109,7 +113,7 @@ def get_postgres(folder: Path, progress: Progress) -> Postgres:
     found = find_postgres(folder)
     if found is None:
         progress("Getting PostgreSQL (once) ...")
-        _unpack("postgresql", folder, progress)
+        _unpack(POSTGRES, folder, progress)
         found = find_postgres(folder)
     if found is None:
         raise ClusterError("Debian's packages hold no PostgreSQL that works here; install PostgreSQL 15 yourself")
@@ -124,10 +128,10 @@ def install(folder: Path, progress: Progress, patroni: Pinned = PATRONI) -> Prog
     """
     postgres = get_postgres(folder, progress)
     found = shutil.which("etcd")
-    etcd = Path(found) if found else folder / "usr" / "bin" / "etcd"
+    etcd = Path(found) if found else folder / ETCD / "usr" / "bin" / "etcd"
     if not etcd.exists():
         progress("Getting etcd (once) ...")
-        _unpack("etcd-server", folder, progress)
+        _unpack(ETCD, folder, progress)
     if not etcd.exists():
         raise ClusterError("Debian's package holds no etcd; install etcd yourself")
     return Programs(postgres=postgres, etcd=etcd, patroni=_patroni(folder, progress, patroni))

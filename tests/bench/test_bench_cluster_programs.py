@@ -87,13 +87,12 @@ def test_server_is_unpacked_with_the_libraries_that_the_system_lacks(offer: Offe
     (pool / "known").mkdir()
     said: list[str] = []
     found = get_postgres(folder, said.append)
-    assert found.folder == folder / "usr/lib/postgresql/17/bin"
-    assert found.environment == {"LD_LIBRARY_PATH": str(folder / "usr/lib/x86_64-linux-gnu")}
+    assert found.folder == folder / "postgresql/usr/lib/postgresql/17/bin"
+    assert found.environment == {"LD_LIBRARY_PATH": str(folder / "postgresql/usr/lib/x86_64-linux-gnu")}
     assert said == ["Getting PostgreSQL (once) ..."]
     assert sorted((pool / "asked").read_text().split()[2:]) == ["libneeded1", "postgresql-17"]
     assert get_postgres(folder, said.append) == found
     assert len(said) == 1, "it is there the second time"
-    assert not list(folder.glob("*.deb"))
 
 
 def test_lists_of_packages_that_are_old_or_empty_are_renewed(offer: Offer, folder: Path) -> None:
@@ -101,6 +100,13 @@ def test_lists_of_packages_that_are_old_or_empty_are_renewed(offer: Offer, folde
     said: list[str] = []
     assert get_postgres(folder, said.append).folder.exists()
     assert said[1:] == ["Asking Debian which packages there are ..."]
+
+
+def test_nothing_is_left_of_packages_that_cannot_be_unpacked(offer: Offer, folder: Path) -> None:
+    (offer("17.1") / "libneeded1.deb").write_text("damaged")
+    with pytest.raises(ClusterError, match="cannot get postgresql from Debian"):
+        get_postgres(folder, print)
+    assert sorted(made.name for made in folder.iterdir()) == ["apt", "bin", "pool"]
 
 
 def test_server_whose_libraries_are_lacking_is_no_server(offer: Offer, folder: Path) -> None:
