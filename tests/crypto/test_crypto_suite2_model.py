@@ -226,6 +226,43 @@ def test_the_long_form_is_a_million_messages(monkeypatch: pytest.MonkeyPatch) ->
     assert amount(10_000, 1_000_000) == 1_000_000
 
 
+# --- keys and nonces ------------------------------------------------------------------
+
+
+def pairs_used(patch: pytest.MonkeyPatch, schedules: int) -> list[tuple[bytes, bytes]]:
+    """Every pair of key and nonce that something was sealed with, in conversations with backups."""
+    real, used = primitives.seal, []
+
+    def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        used.append((key, nonce))
+        return real(key, nonce, plaintext, associated)
+
+    patch.setattr(primitives, "seal", seal)
+    restored = sum(Schedule(seed).run(A_SEED).counts["restored"] for seed in range(schedules))
+    assert restored >= schedules / 2
+    return used
+
+
+def test_no_key_and_nonce_are_used_twice_though_backups_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = pairs_used(monkeypatch, 6)
+    # A message of suite 1, a head and a body of suite 2 each time.
+    assert len(used) == 3 * 6 * A_SEED
+    assert len(set(used)) == len(used)
+    # Some keys did come again, so that it hung on the nonces.
+    assert len({key for key, _ in used}) < len(used)
+
+
+def test_control_nonces_of_heads_that_are_not_random_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = session2.encrypt_head
+
+    def encrypt_head(state: Session2, key: bytes, made: bytes, _: object) -> tuple[Session2, bytes]:
+        return real(state, key, made, bytes)
+
+    monkeypatch.setattr(session2, "encrypt_head", encrypt_head)
+    used = pairs_used(monkeypatch, 6)
+    assert len(set(used)) < len(used)
+
+
 # --- the same with an error ---------------------------------------------------------
 
 
