@@ -166,6 +166,8 @@ def test_old_profiles_go_on_at_a_relay_with_the_old_data_and_what_waits_comes_on
             assert alice.contacts.find("bob").trust is bob.contacts.find("alice").trust is Trust.VERIFIED
             await alice.flush_receipts()
             await bob.flush_receipts()
+            await alice.wait_published(PATIENCE)
+            await bob.wait_published(PATIENCE)
 
     run(go_on())
     got, sent = texts(home, "alice")
@@ -179,6 +181,8 @@ def test_old_profiles_go_on_at_a_relay_with_the_old_data_and_what_waits_comes_on
         assert database.execute(
             "SELECT count(*) FROM items WHERE kind = 1 AND sender = ?", (STORY["carol"],)
         ).fetchone() == (0,)
+        dated = database.execute("SELECT user_id FROM bundle_signatures JOIN accounts USING (account)").fetchall()
+        assert sorted(dated) == sorted([(STORY["alice"],), (STORY["bob"],)]), "and not Carol, who was not there"
     database.close()
     assert old_relay.doubts == []
 
