@@ -1,6 +1,5 @@
 """Bundles of suite 2, and the handshakes that they begin."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import crypto_samples as suite1
@@ -222,23 +221,35 @@ def test_malformed_kem_key_is_refused(key: bytes) -> None:
         initiate(signed_again(bundle(one_time_kem=False), kem_prekey=key))
 
 
-ORDER: Final[list[tuple[type[CryptoError], Callable[[DatedBundle], DatedBundle]]]] = [
-    (InvalidKey, lambda given: replace(given, one_time_prekey_id=0)),
-    (InvalidSignature, lambda given: replace(given, signature=bytes(64))),
-    (StaleBundle, lambda given: given),
-]
-
-
 def test_bundle_is_checked_in_the_order_of_the_document() -> None:
-    given = replace(bundle(made_at=1), one_time_kem_prekey_signature=bytes(64), one_time_prekey=bytes(32))
-    for place, (error, _) in enumerate(ORDER):
-        spoilt = given
-        for _, spoil in ORDER[place:]:
-            spoilt = spoil(spoilt)
-        with pytest.raises(error):
-            initiate(spoilt)
-    with pytest.raises(InvalidSignature):
-        initiate(given, now=1)
+    """Everything is wrong, and is put right step by step: each time the next thing is what it is refused for."""
+    old, true = bundle(made_at=1), bundle()
+    found = replace(
+        old,
+        one_time_prekey=bytes(32),
+        one_time_prekey_id=0,
+        signature=bytes(64),
+        one_time_kem_prekey=b"\xff" * 1_184,
+        one_time_kem_prekey_signature=bytes(64),
+    )
+    steps: list[tuple[type[CryptoError], dict[str, Any]]] = [
+        (InvalidKey, {"one_time_prekey_id": true.one_time_prekey_id}),
+        (InvalidSignature, {"signature": old.signature}),
+        (StaleBundle, {"made_at": true.made_at, "signature": true.signature}),
+        (InvalidSignature, {"one_time_kem_prekey_signature": BOB.identity.sign(labels.KEM_PREKEY + b"\xff" * 1_184)}),
+        (InvalidKey, {"one_time_prekey": true.one_time_prekey}),
+        (
+            InvalidKey,
+            {"one_time_kem_prekey": BOB.kem.public, "one_time_kem_prekey_signature": BOB.kem.signature},
+        ),
+    ]
+    for error, mended in steps:
+        with pytest.raises(CryptoError) as caught:
+            initiate(found)
+        assert caught.type is error
+        found = replace(found, **mended)
+    assert found == true
+    initiate(found)
 
 
 def test_session_is_named_by_the_ephemeral_key_and_is_not_classical() -> None:
