@@ -20,7 +20,8 @@ from support.relay_process import environment
 from support.waiting import eventually
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE: Final = 100.0
+PATIENCE: Final = 300.0
+"""Seconds: what is lacking may have to be fetched first."""
 
 
 def missing() -> str:
