@@ -115,6 +115,8 @@ class Run:
             return Result(case, Outcome.FAILED, str(failure))
         except NotJudgedError as reason:
             return Result(case, Outcome.NOT_JUDGED, str(reason))
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever a relay sends, the run goes on
+            return Result(case, Outcome.FAILED, f"what the relay sends cannot be judged: {type(error).__name__}")
         finally:
             await stage.close()
 

@@ -110,7 +110,7 @@ PAYLOADS: Final[Mapping[str, Members]] = {
     },
     "AUTH_SUCCESS": {"features": (_MAY, _words), "serverTime": (_MUST, _integer), "sessionId": (_MUST, _text)},
     "AUTH_FAILURE": {
-        "code": (_MUST, lambda value: value in {1001, 1002, 1003}),
+        "code": (_MUST, lambda value: value in (1001, 1002, 1003)),
         "details": (_MUST, _object),
         "reason": (_MUST, _text),
         "retryAfter": (_MAY, _integer),
@@ -230,7 +230,7 @@ _LOGIN_CODES: Final = {1001, 1002, 1003}
 
 
 def read(text: bytes, *, takes_loose: bool = False) -> tuple[Frame, str]:
-    """A relay's frame, and what is wrong with it; '' if nothing is.
+    """A relay's frame, and what is wrong with it: one of the two is empty, or both if its type is unknown.
 
     Args:
         text: of a message.
@@ -238,22 +238,24 @@ def read(text: bytes, *, takes_loose: bool = False) -> tuple[Frame, str]:
     """
     try:
         frame = json.loads(text)
-    except ValueError:
+        written = canonical(frame)
+    except (ValueError, RecursionError):
         return {}, "the relay has sent what is not JSON"
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         return {}, "the relay has sent what is not a JSON object with a type"
+    kind = frame["type"]
+    if kind not in PAYLOADS:
+        return {}, ""  # clients ignore what they do not know
     problem = _problem(frame, takes_loose=takes_loose)
-    as_it_was_written = takes_loose and "signature" in frame
-    if not (problem or as_it_was_written or "metadata" in frame.get("payload", {})) and canonical(frame) != text:
-        problem = "it is not canonical JSON"
-    return frame, problem and f"the relay's {frame['type']} breaks the rules of its form: {problem}"
+    if not problem and written != text:
+        # Those are passed on as their senders wrote them.
+        is_anybodys = "metadata" in frame.get("payload", {}) or (takes_loose and "signature" in frame)
+        problem = "" if is_anybodys else "it is not canonical JSON"
+    return (frame, "") if not problem else ({}, f"the relay's {kind} breaks the rules of its form: {problem}")
 
 
 def _problem(frame: Frame, *, takes_loose: bool) -> str:
     kind = frame["type"]
-    payload = PAYLOADS.get(kind)
-    if payload is None:
-        return ""  # clients ignore what they do not know
     members: dict[str, tuple[bool, Callable[[Any], bool]]] = {
         "type": (_MUST, _text),
         "timestamp": (_MUST, _integer),
@@ -268,7 +270,7 @@ def _problem(frame: Frame, *, takes_loose: bool) -> str:
     found = frame.get("payload", {})
     return (
         _differences(frame, members, "")
-        or _differences(found, payload, "payload.")
+        or _differences(found, PAYLOADS[kind], "payload.")
         or (_error_problem(found) if kind in {"ERROR", "AUTH_FAILURE"} else "")
         or _pairing_problem(kind, found, takes_loose=takes_loose)
     )
@@ -292,7 +294,7 @@ def _pairing_problem(kind: str, payload: Mapping[str, Any], *, takes_loose: bool
 def _error_problem(payload: Mapping[str, Any]) -> str:
     """Whether code, text and reason of an error belong together."""
     reason = payload["details"].get("reason")
-    if reason not in REASONS:
+    if not isinstance(reason, str) or reason not in REASONS:
         return f"details.reason is {reason!r}, which is none of the protocol's"
     code, text = REASONS[reason]
     if "reason" in payload:  # AUTH_FAILURE

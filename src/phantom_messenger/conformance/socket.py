@@ -235,7 +235,7 @@ class Socket:
         frame, problem = shapes.read(text, takes_loose=self._takes_loose)
         self._note(problem)
         self._takes_loose |= frame.get("payload", {}).get("unsignedAuth") is True
-        if frame.get("type") in shapes.PAYLOADS:
+        if frame:
             self.pending.append(frame)
         self.errors += frame.get("type") == "ERROR"
         self.has_logged_in |= frame.get("type") == "AUTH_SUCCESS"

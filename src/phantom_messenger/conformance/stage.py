@@ -252,6 +252,7 @@ class Stage:
             client.socket.check()
             if client.socket.closed is not None or not await client.socket.news(until):
                 return 0.0
+        client.socket.check()
         payload = found[0]["payload"]
         if found[0]["type"] == "AUTH_FAILURE" and payload["details"].get("reason") == "rate":
             await client.socket.drop()

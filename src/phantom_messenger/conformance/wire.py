@@ -80,10 +80,11 @@ class Identity:
 
     Args:
         user_id: a claimed id; the certified one if there is none.
+        seed: the 32 bytes that the keys are made of; random ones if there are none.
     """
 
-    def __init__(self, user_id: str = "") -> None:
-        self.public, self._secret = crypto_sign_seed_keypair(os.urandom(32))
+    def __init__(self, user_id: str = "", *, seed: bytes | None = None) -> None:
+        self.public, self._secret = crypto_sign_seed_keypair(seed or os.urandom(32))
         self.public_text = base64_text(self.public)
         self.id = user_id or base64_text(hashlib.sha256(USER_ID + self.public).digest())
 

@@ -1,5 +1,6 @@
 """The HTTP of a relay, and the handshake that makes a WebSocket of it."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -167,6 +168,15 @@ async def short_key_is_400(stage: Stage) -> None:
 @http.case("HTTP/1.0 on /ws 505", reference="")
 async def http_1_0_on_the_endpoint_is_505(stage: Stage) -> None:
     _has(await stage.http(stage.target.handshake().replace(b"HTTP/1.1", b"HTTP/1.0", 1)), 505)
+
+
+@http.case("and arrives within 30 s", reference="Connection Limits", lasts=32)
+async def request_that_takes_longer_than_30_s_is_not_waited_for(stage: Stage) -> None:
+    socket = await stage.dial()
+    await socket.send_raw(stage.target.head(path="/health")[:-2])
+    await asyncio.sleep(32)
+    if not await socket.ends():
+        raise Failure("the connection stays open")
 
 
 @http.case("it is 403 unless its host and port are those of `Host` or a name of the relay", reference="")

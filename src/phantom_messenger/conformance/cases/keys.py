@@ -212,6 +212,13 @@ async def owner_is_not_warned_while_there_are_enough(stage: Stage) -> None:
     await bob.hears_nothing(_STATUS)
 
 
+@prekeys.case("at a login after a publication", section=_STATUS, reference="")
+async def who_has_published_nothing_is_not_warned(stage: Stage) -> None:
+    alice = await stage.user()
+    await alice.leave()
+    await (await stage.user(identity=alice.identity)).hears_nothing(_STATUS)
+
+
 # --- from the store ---------------------------------------------------------------
 
 

@@ -123,6 +123,16 @@ async def eleventh_prekey_frame_is_refused(stage: Stage) -> None:
     await _one_too_many(alice)
 
 
+@limits.case("| MESSAGE_ACK | both | after login | ACK | 6,000 | no | no |", reference="", lasts=30)
+async def acknowledgement_6001_is_refused(stage: Stage) -> None:
+    alice = await stage.user()
+    frame = wire.ws_frame(wire.TEXT, wire.canonical(alice.make("MESSAGE_ACK", {"seq": 1, "status": "delivered"})))
+    for _ in range(60):
+        await alice.socket.send_raw(frame * 100)
+    await alice.send("MESSAGE_ACK", {"seq": 1, "status": "delivered"}, id="last")
+    await _one_too_many(alice)
+
+
 @limits.case("One more is 1003 `rate` with the exact `retryAfter`, and costs nothing else", lasts=61)
 async def after_retry_after_a_request_is_let_through(stage: Stage) -> None:
     alice = await stage.user()
@@ -242,6 +252,31 @@ async def clock_is_never_the_tenth(stage: Stage) -> None:
         await alice.send("MESSAGE", alice.message(bob.id), timestamp=1)
         await alice.refused("clock")
     await alice.ping()
+
+
+@errors.case(
+    "what all connections together have half sent; close 1009",
+    section="Limits",
+    reference="Connection Limits",
+    is_alone=True,
+)
+async def more_than_8_mib_of_half_messages_close_the_largest(stage: Stage) -> None:
+    stage.needs_addresses()
+    users = []
+    for number in range(10):
+        if number % 5 == 0:
+            await stage.new_address()
+        users.append(await stage.user())
+    largest, *others = users
+    for alice in users:
+        await alice.socket.send_raw(
+            wire.ws_frame(wire.TEXT, bytes(1_000_000 if alice is largest else 850_000), first=0)
+        )
+    await largest.closes(1009)
+    for alice in others:
+        if alice.socket.closed is not None:
+            raise Failure(f"{alice.socket.closed} comes to one who has sent less than another")
+        await alice.socket.drop()
 
 
 @errors.case(

@@ -7,13 +7,23 @@ from phantom_messenger.conformance import wire
 from phantom_messenger.conformance.client import ANY
 from phantom_messenger.conformance.stage import MINUTE, Stage
 from phantom_messenger.conformance.verdict import Failure, Group
-from phantom_messenger.conformance.wire import Identity
+from phantom_messenger.conformance.wire import Frame, Identity
 
 messages: Final = Group("messages", "MESSAGE", "MESSAGE")
 mailbox: Final = Group("mailbox", "Mailbox")
 
 _SOON_MS: Final = 50
 _SOON_SECONDS: Final = 0.3
+
+
+def _asks_for_a_minute(frame: Frame) -> None:
+    """Judge an ERROR ``backlog``.
+
+    Raises:
+        Failure: it does not ask to wait for a minute.
+    """
+    if frame["payload"]["retryAfter"] != 60_000:
+        raise Failure(f"retryAfter is {frame['payload']['retryAfter']} and not 60000")
 
 
 @messages.case("The relay answers once it is on disk.", reference="MESSAGE_ACK")
@@ -65,6 +75,17 @@ async def claimed_ids_can_be_written_to(stage: Stage) -> None:
     alice, bob = await stage.user(), await stage.user(user_id=wire.random_text(16))
     await alice.write(bob, conversationId="any words")
     await bob.expect("MESSAGE", {"recipientId": bob.id, "conversationId": "any words"})
+
+
+@messages.case(
+    "| uuid | 8-4-4-4-12 hexadecimal digits; compared as text, so clients SHOULD write small letters |", section="Forms"
+)
+async def one_id_in_small_and_in_capital_letters_is_two_messages(stage: Stage) -> None:
+    alice, bob = await stage.users()
+    name = "abcdef01-2345-4789-8bcd-" + wire.new_uuid()[-12:]
+    for spelling in (name, name.upper()):
+        await alice.write(bob, messageId=spelling)
+        await bob.expect("MESSAGE", {"messageId": spelling})
 
 
 # --- the mailbox ------------------------------------------------------------------
@@ -241,7 +262,7 @@ async def hundred_and_first_message_of_a_stranger_is_refused(stage: Stage) -> No
             await asyncio.sleep(MINUTE)
         await alice.write(bob)
     await alice.send("MESSAGE", alice.message(bob.id))
-    await alice.refused("backlog")
+    _asks_for_a_minute(await alice.refused("backlog"))
 
 
 @mailbox.case("1,000 messages, 1,000 receipts of each contact", reference="Connection Limits", lasts=61)
@@ -266,4 +287,4 @@ async def thousand_and_first_message_is_refused(stage: Stage) -> None:
             await alice.write(bob)
             count += 1
     await alice.send("MESSAGE", alice.message(bob.id))
-    await alice.refused("backlog")
+    _asks_for_a_minute(await alice.refused("backlog"))

@@ -88,6 +88,19 @@ async def delivery_is_told_once_the_user_shows_up(stage: Stage) -> None:
     await alice.expect("PRESENCE", {"userId": bob.id, "status": "online"})
 
 
+@presence.case("by a login without `absent`, or by a MESSAGE to that sender")
+async def delivery_is_told_once_the_user_writes_to_the_sender(stage: Stage) -> None:
+    alice, bob = await stage.contacts()
+    await bob.send("PRESENCE", {"status": "offline"})
+    await alice.expect("PRESENCE", {"status": "offline"})
+    sent = await alice.write(bob)
+    await bob.acknowledge(await bob.take("MESSAGE"), "read")
+    await bob.ping()
+    await alice.hears_nothing("MESSAGE_ACK")
+    await bob.write(alice)
+    await alice.expect("MESSAGE_ACK", {"messageId": sent["payload"]["messageId"], "status": "read"})
+
+
 @presence.case("or from the start by the feature `absent` in AUTH, a login that nobody is told about")
 async def absent_login_is_told_to_nobody(stage: Stage) -> None:
     alice, bob = await stage.contacts()
