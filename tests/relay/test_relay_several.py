@@ -20,6 +20,7 @@ from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.codes import CloseCode
 from phantom_messenger.wire.frames import PresenceStatus
 from support.amounts import seeds
+from support.faults import Faults
 from support.people import Frame
 from support.postgres_server import PostgresServer
 from support.simulated import SECOND, Client, Clock, World
@@ -438,6 +439,25 @@ def test_whole_look_is_made_in_parts(
     assert sorted(user for one in asked for user in one.users) == sorted([bob.person.id, dave.person.id])
     assert len(asked) == 2
     assert (statuses(bob), statuses(dave)) == (["online"], ["online"])
+
+
+def test_notice_that_meets_a_bug_does_not_keep_the_next_one_from_being_heard(
+    cluster: Cluster, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch, faults: Faults
+) -> None:
+    seen = itertools.count()
+    look = mailbox_push.MailboxPush.look
+
+    def fail_once(self: mailbox_push.MailboxPush, session: Any) -> None:
+        if next(seen) == 0:
+            raise KeyError("secret")
+        look(self, session)
+
+    monkeypatch.setattr(mailbox_push.MailboxPush, "look", fail_once)
+    written = [alice.person.message(bob.person) for _ in range(2)]
+    for one in written:
+        cluster.send(alice, one)
+    assert messages(bob) == [one["payload"]["messageId"] for one in written]
+    assert [fault.partition(" place")[0] for fault in faults.take()] == ["KeyError"]
 
 
 # --- one session a user -----------------------------------------------------------

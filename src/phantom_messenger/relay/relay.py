@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from msgspec import UNSET
 
 from phantom_messenger import labels
+from phantom_messenger.events import report
 from phantom_messenger.relay import elsewhere, handlers, other_relays, public_names
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.core import Core
@@ -165,7 +166,10 @@ class Relay:
     def hear(self, text: str) -> None:
         """Another relay on the same store has told something."""
         for notice in other_relays.read(text):
-            elsewhere.hear(self._core, notice)
+            try:
+                elsewhere.hear(self._core, notice)
+            except Exception as error:  # noqa: BLE001 - the boundary: whoever listens must go on listening
+                report(error)
 
     def writable(self, session: Session) -> None:
         """The socket can be written to again."""
