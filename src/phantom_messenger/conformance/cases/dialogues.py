@@ -1,4 +1,8 @@
-"""The dialogues that are printed in the protocol, word by word: each frame is the next one that comes."""
+"""The dialogues that are printed in the protocol, word by word.
+
+Each frame is the next of its type that comes, and no other one may: what is stored and what is told of somebody's
+presence can overtake each other, at several relays on one store for example.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -72,7 +76,7 @@ class _Performance:
             case Way.RECEIVE if step.type == "CONNECTION_ACK":
                 self._values.match(step.body, _as_printed(client.hello, step.body), client)
             case Way.RECEIVE:
-                self._compare(step, await client.next(), client)
+                await self._compare(step, client)
             case Way.CLOSED:
                 await client.closes(step.body)
                 if client.socket.pending:
@@ -84,7 +88,9 @@ class _Performance:
                 await client.leave()
                 self._clients.pop(step.actor)
 
-    def _compare(self, step: Step, frame: Frame, client: Client) -> None:
+    async def _compare(self, step: Step, client: Client) -> None:
+        is_login = step.type in {"AUTH_SUCCESS", "AUTH_FAILURE"}
+        frame = await (client.next() if is_login else client.take(step.type))
         if frame["type"] == "AUTH_FAILURE" and frame["payload"]["details"].get("reason") == "rate":
             raise _PutOffError(frame["payload"]["retryAfter"])
         self._values.match(step.body, frame, client)

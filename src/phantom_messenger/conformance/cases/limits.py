@@ -197,6 +197,31 @@ async def eleventh_connection_of_an_address_is_closed(stage: Stage) -> None:
     await (await stage.connect()).ping()  # its place is free
 
 
+@limits.case(
+    "what all connections together have half sent; close 1009",
+    section="Limits",
+    reference="Connection Limits",
+    is_alone=True,
+)
+async def more_than_8_mib_of_half_messages_close_the_largest(stage: Stage) -> None:
+    stage.needs_addresses()
+    users = []
+    for number in range(10):
+        if number % 5 == 0:
+            await stage.new_address()
+        users.append(await stage.user())
+    largest, *others = users
+    for alice in users:
+        await alice.socket.send_raw(
+            wire.ws_frame(wire.TEXT, bytes(1_000_000 if alice is largest else 850_000), first=0)
+        )
+    await largest.closes(1009)
+    for alice in others:
+        if alice.socket.closed is not None:
+            raise Failure(f"{alice.socket.closed} comes to one who has sent less than another")
+        await alice.socket.drop()
+
+
 # --- errors -----------------------------------------------------------------------
 
 
@@ -252,31 +277,6 @@ async def clock_is_never_the_tenth(stage: Stage) -> None:
         await alice.send("MESSAGE", alice.message(bob.id), timestamp=1)
         await alice.refused("clock")
     await alice.ping()
-
-
-@errors.case(
-    "what all connections together have half sent; close 1009",
-    section="Limits",
-    reference="Connection Limits",
-    is_alone=True,
-)
-async def more_than_8_mib_of_half_messages_close_the_largest(stage: Stage) -> None:
-    stage.needs_addresses()
-    users = []
-    for number in range(10):
-        if number % 5 == 0:
-            await stage.new_address()
-        users.append(await stage.user())
-    largest, *others = users
-    for alice in users:
-        await alice.socket.send_raw(
-            wire.ws_frame(wire.TEXT, bytes(1_000_000 if alice is largest else 850_000), first=0)
-        )
-    await largest.closes(1009)
-    for alice in others:
-        if alice.socket.closed is not None:
-            raise Failure(f"{alice.socket.closed} comes to one who has sent less than another")
-        await alice.socket.drop()
 
 
 @errors.case(
