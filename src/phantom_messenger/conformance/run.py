@@ -19,6 +19,9 @@ from phantom_messenger.conformance.verdict import (
 AT_ONCE: Final = 16
 """Cases at a time, if each has an address of its own."""
 
+MANY_FAILURES: Final = 8
+"""After so many cases have failed without a break, it is seen whether the relay is still there."""
+
 AT_ONCE_ON_ONE_ADDRESS: Final = 2
 """No case needs more than four of the ten connections of an address, but for those that are played alone."""
 
@@ -39,6 +42,8 @@ class Run:
         self._progress = progress
         self._results: dict[str, Result] = {}
         self._accounts = Accounts(target, Addresses())
+        self._failures = 0
+        self._ended = ""
 
     @property
     def accounts_left(self) -> int:
@@ -93,7 +98,7 @@ class Run:
         async def play_one(case: Case) -> None:
             nonlocal left
             async with room:
-                result = await self._play(case, addresses)
+                result = await self._play_while_there(case, addresses)
             left -= 1
             self._judged(result, left)
 
@@ -104,6 +109,16 @@ class Run:
         for case in played:
             if case.is_alone:
                 await play_one(case)
+
+    async def _play_while_there(self, case: Case, addresses: Addresses) -> Result:
+        """Play a case, unless the relay has gone away meanwhile."""
+        if self._ended:
+            return Result(case, Outcome.NOT_JUDGED, f"the relay is not there any more: {self._ended}")
+        result = await self._play(case, addresses)
+        self._failures = self._failures + 1 if result.outcome is Outcome.FAILED else 0
+        if self._failures and self._failures % MANY_FAILURES == 0:
+            self._ended = self._ended or await self._trouble(addresses)
+        return result
 
     async def _play(self, case: Case, addresses: Addresses) -> Result:
         stage = Stage(self._target, addresses, self._accounts)

@@ -97,40 +97,44 @@ class Accounts:
     async def delete(self, user_ids: Sequence[str]) -> None:
         """Ask the relay to delete these accounts; those that it does not are kept for ``delete_all``."""
         for user_id in user_ids:
-            clients = self._made.get(user_id, [])
-            try:
-                if await self._delete(clients):
-                    self.forget(user_id)
-            except (Failure, UnreachableError):
-                continue
+            with suppress(Failure, UnreachableError):
+                await self._delete(self._made[user_id])
+                self.forget(user_id)
 
     async def delete_all(self) -> None:
         """Delete what is left; who had too many logins or requests is tried once more, a minute later."""
         self._idle = []
-        await self.delete(list(self._made))
-        if self._made:
-            with suppress(Failure, UnreachableError):
+        for pause in (0.0, MINUTE):
+            if not self._made:
+                return
+            await asyncio.sleep(pause)
+            try:
                 await (await connect(self.target, self.addresses.new())).leave()
-                await asyncio.sleep(MINUTE)  # the relay is there: it limits them
-                await self.delete(list(self._made))
+            except (Failure, UnreachableError):
+                return  # nobody is there
+            await self.delete(list(self._made))
 
     async def delete_idle(self) -> None:
         """Delete those that cases have shared: what follows needs their connections."""
         idle, self._idle = self._idle, []
         await self.delete([client.id for client, _ in idle])
 
-    async def _delete(self, clients: Sequence[Client]) -> bool:
+    async def _delete(self, clients: Sequence[Client]) -> None:
+        """Delete the account that these have logged in to, or tried to."""
         client = next((client for client in clients if client.is_in), None)
+        is_new = client is None
         if client is None:
             client = await connect(self.target, self.addresses.new(), clients[0].identity)
-            await client.send("AUTH", client.claim())
-            await client.expect("AUTH_SUCCESS")
-        client.forget()
-        await client.send("ACCOUNT_DELETE", client.binding)
-        await client.closes(1000)
-        for each in clients:
-            await each.socket.drop()
-        return True
+        try:
+            if is_new:
+                await client.send("AUTH", client.claim())
+                await client.expect("AUTH_SUCCESS")
+            client.forget()
+            await client.send("ACCOUNT_DELETE", client.binding)
+            await client.closes(1000)
+        finally:
+            for each in (client, *clients):
+                await each.socket.drop()
 
 
 async def connect(target: Target, source: str | None, identity: Identity | None = None, **fields: str) -> Client:
