@@ -439,10 +439,10 @@ def full(url: str) -> str:
     return url
 
 
-def fill(url: str) -> None:
+def fill(url: str, table: str = "items") -> None:
     run(
         url,
-        "CREATE TRIGGER full_disk BEFORE INSERT ON phantom.items FOR EACH ROW EXECUTE FUNCTION phantom.full_disk()",
+        f"CREATE TRIGGER full_disk BEFORE INSERT ON phantom.{table} FOR EACH ROW EXECUTE FUNCTION phantom.full_disk()",
     )
 
 
@@ -464,6 +464,27 @@ def test_removals_go_on_while_the_disk_is_full(full: str, caplog: pytest.LogCapt
     run(full, "DROP TRIGGER full_disk ON phantom.items")
     alice.write(bob, "3")
     assert bob.names() == ["2", "3"]
+    store.close()
+
+
+def test_removals_go_on_while_there_is_no_room_to_remember_them(full: str) -> None:
+    store = PostgresStore(full)
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.meet(bob)
+    for name in ("1", "2", "3"):
+        alice.write(bob, name)
+    for table in ("items", "tombstones"):
+        fill(full, table)
+    removing = [
+        bob.acknowledging([MessageName(alice.id, name)], status=Status.DELIVERED, may_notify=True, now=NOW)
+        for name in ("1", "2")
+    ]
+    assert store.run(removing) == [[], []]
+    assert bob.names() == ["3"]
+    for table in ("items", "tombstones"):
+        run(full, f"DROP TRIGGER full_disk ON phantom.{table}")
+    bob.acknowledge(alice, "3")
+    assert alice.write(bob, "3") is AppendRefusal.DUPLICATE, "what has found room is remembered again"
     store.close()
 
 

@@ -169,7 +169,7 @@ class _Acknowledgement(NamedTuple):
 def _acknowledge_all(some: Sequence[Any], acknowledgements: Sequence[_Acknowledgement], setting: Setting) -> Statement:
     receipts = [each.receipt for each in acknowledgements]
     return Statement(
-        "SELECT * FROM acknowledge(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT * FROM acknowledge(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             *_actors(some),
             Numbers([each.command for each in acknowledgements]),
@@ -181,6 +181,7 @@ def _acknowledge_all(some: Sequence[Any], acknowledgements: Sequence[_Acknowledg
             Blobs([b"" if receipt is None else receipt.tail for receipt in receipts]),
             Numbers([each.now for each in acknowledgements]),
             setting.bounds,
+            setting.remembers,
         ),
     )
 

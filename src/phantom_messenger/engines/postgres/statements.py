@@ -21,6 +21,8 @@ class Setting(NamedTuple):
     relay: str
     """Stands for this relay among those on the database."""
     bounds: Array
+    remembers: bool = True
+    """Whether what leaves a mailbox is remembered, in case that it is sent again; not if there is no room for that."""
 
 
 class Call(NamedTuple):

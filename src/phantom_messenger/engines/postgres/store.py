@@ -123,6 +123,8 @@ class PostgresStore:
         self._watchdog = Watchdog()
         self._dial_at = time.monotonic()
         self._is_failing = False
+        self._remembers = True
+        """See ``Setting``."""
         self._full_until = 0.0
         """The disk counts as full until then: what takes no room goes well meanwhile."""
         self._fault: Fault | None = None
@@ -247,13 +249,25 @@ class PostgresStore:
             failed = self._failed(error)
             if len(part) > 1 and (self._is_full or not failed.is_out_of_space):
                 return [result for one in part for result in self._run_part([one])]
-            if self._is_full and isinstance(one := part[0], commands.Acknowledge) and one.may_notify:
-                return self._run_part([structs.replace(one, may_notify=False)])  # removing is what makes room
+            if self._is_full and (found := self._remove(part[0])):
+                return found
             return [failed] * len(part)
         self._is_failing = False
         if not isinstance(part[0], _ALONE):  # which may have found nothing to write
             self._fault = None
         return results
+
+    def _remove(self, command: AnyCommand) -> list[Any]:
+        """What finds no room is removed with less: it makes room. Empty if nothing less can be done for a command."""
+        if isinstance(command, commands.Acknowledge) and command.may_notify:
+            return self._run_part([structs.replace(command, may_notify=False)])
+        if not (self._remembers and isinstance(command, commands.Acknowledge | commands.AcknowledgeHidden)):
+            return []
+        self._remembers = False
+        try:
+            return self._run_part([command])
+        finally:
+            self._remembers = True
 
     def _failed(self, error: Exception) -> CommandFailed:
         fault = self._fault_of(error)
@@ -321,7 +335,7 @@ class PostgresStore:
 
     @property
     def _setting(self) -> Setting:
-        return Setting(self._relay, calls.bounds(self._mailbox_bytes))
+        return Setting(self._relay, calls.bounds(self._mailbox_bytes), self._remembers)
 
     def _begin(self, some: Any) -> Statement:
         users: set[str] = set()

@@ -94,7 +94,8 @@ END $$;
 -- the negative number of each command whose owner is gone.
 CREATE FUNCTION acknowledge(
     owners text[], keys text[], unsigned boolean[], commands bigint[], senders text[], names text[],
-    are_delivered boolean[], notify boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[]
+    are_delivered boolean[], notify boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[],
+    remembers boolean
 ) RETURNS TABLE (number integer, stored_at bigint, expires_at bigint, receipt_seq bigint) LANGUAGE plpgsql AS $$
 DECLARE
     accounts_of bigint[] := accounts_of(owners, keys, unsigned);
@@ -122,7 +123,7 @@ BEGIN
         RETURNING g.n, g.owner, g.sender, g.name, g.now, i.stored_at, i.expires_at
     ), remembered AS (
         INSERT INTO tombstones (recipient, sender, name, until)
-            SELECT g.owner, g.sender, g.name, g.now + 600000 FROM gone AS g
+            SELECT g.owner, g.sender, g.name, g.now + 600000 FROM gone AS g WHERE remembers
             ON CONFLICT (recipient, sender, name) DO UPDATE SET until = excluded.until
     ), new AS (
         SELECT g.n, g.stored_at, g.expires_at FROM gone AS g
