@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from client_samples import Town, fast_folder
+from hypothesis import HealthCheck, settings
 
 from phantom_messenger.client import prekey_store
 from phantom_messenger.engines.postgres import PostgresStore
@@ -25,6 +26,10 @@ from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
 from support.simulated import MakeWorld, World
 from support.store_user import StoreUser
+
+# How long an example takes says how busy the machine is, and nothing about the product.
+settings.register_profile("any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any pace")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

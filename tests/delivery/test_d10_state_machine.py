@@ -28,7 +28,6 @@ MACHINES = [MemoryMachine, FolderMachine]
 STEPS = amount(50, 100)
 FORM = settings(
     database=None,
-    deadline=None,
     derandomize=not LONG,
     max_examples=seeds(25, 500),
     print_blob=LONG,

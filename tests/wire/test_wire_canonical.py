@@ -103,13 +103,11 @@ def test_float_that_json_does_not_have_is_refused(bits: str) -> None:
 
 
 @given(FINITE_FLOATS)
-@settings(deadline=None)
 def test_written_float_is_the_same_number(number: float) -> None:
     assert float(canonical(number)) == number
 
 
 @given(FINITE_FLOATS)
-@settings(deadline=None)
 def test_written_float_has_no_more_digits_than_it_needs(number: float) -> None:
     def digits(text: str) -> str:
         return re.sub(r"e.*|[-.]", "", text).strip("0")
@@ -181,27 +179,23 @@ def test_value_that_i_json_does_not_have_is_refused(value: Any) -> None:
 
 
 @given(ANY_JSON)
-@settings(deadline=None)
 def test_canonical_form_is_its_own_canonical_form(value: Any) -> None:
     text = canonical(value)
     assert canonical(parse_strictly(text)) == text
 
 
 @given(ANY_JSON)
-@settings(deadline=None)
 def test_canonical_form_holds_the_same_value(value: Any) -> None:
     assert json.loads(canonical(value)) == value
 
 
 @given(PLAIN_JSON)
-@settings(deadline=None)
 def test_integers_and_ascii_are_written_as_a_sorted_encoder_writes_them(value: Any) -> None:
     expected = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert canonical(value) == expected.encode()
 
 
 @given(ANY_JSON, st.sampled_from([None, 0, 1, 4]), st.booleans())
-@settings(deadline=None)
 def test_white_space_and_escapes_do_not_change_the_canonical_form(
     value: Any, indent: int | None, escaped: bool
 ) -> None:
@@ -340,7 +334,6 @@ def test_depth_counts_brackets_outside_of_strings(text: bytes, levels: int) -> N
 
 
 @given(ANY_JSON)
-@settings(deadline=None)
 def test_depth_of_text_is_the_depth_of_its_value(value: Any) -> None:
     def levels(part: Any) -> int:
         if isinstance(part, dict):
@@ -356,7 +349,7 @@ JSON_LOOKING = st.text('{}[]",:\\ue0123456789.-+ truefalsn\ud800')
 
 
 @given(st.binary() | JSON_LOOKING.map(lambda text: text.encode("utf-8", "surrogatepass")))
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_strict_parser_only_ever_refuses(text: bytes) -> None:
     with suppress(RequestError):
         parse_strictly(text)

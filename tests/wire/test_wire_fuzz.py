@@ -37,7 +37,7 @@ ANY_JSON = st.recursive(
     max_leaves=10,
 )
 SOUP = st.binary() | st.lists(TOKENS).map(b"".join)
-FUZZ = settings(deadline=None, max_examples=500)
+FUZZ = settings(max_examples=500)
 
 
 @st.composite

@@ -73,7 +73,6 @@ def test_purpose_is_one_line_with_the_version(purpose: bytes) -> None:
 
 
 @given(st.binary(), st.binary())
-@settings(deadline=None)
 def test_one_content_is_signed_differently_for_each_purpose(one: bytes, other: bytes) -> None:
     made = {
         make(content)
@@ -156,7 +155,7 @@ def other_forms(draw: st.DrawFn) -> tuple[frames.ClientFrame, bytes]:
 
 
 @given(other_forms())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_order_of_names_and_white_space_do_not_change_the_signed_text(
     case: tuple[frames.ClientFrame, bytes],
 ) -> None:
