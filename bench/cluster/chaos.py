@@ -226,21 +226,30 @@ def run_controls() -> bool:
     return seen
 
 
-def chosen(only: Sequence[str]) -> tuple[Sequence[str], Network | None]:
-    """The faults to try, and a network of our own if one of them needs it."""
-    names = only or [name for name in ALL if name in FAULTS or not os.geteuid()]
-    if len(names) < len(ALL) and not only:
-        console.show(f"without root, networks cannot be cut: skipped {', '.join(PARTITIONS)}")
+def choose(only: Sequence[str]) -> Sequence[str]:
+    """The faults to try: those that were asked for, or all that are possible here."""
+    if only:
+        return only
+    if os.geteuid():
+        console.show(f"left out, for networks are cut by root alone: {', '.join(PARTITIONS)}")
+        return list(FAULTS)
+    return list(ALL)
+
+
+def network_for(names: Sequence[str]) -> Network | None:
+    """A network of our own, if one of these faults needs it."""
     if not PARTITIONS.keys() & set(names):
-        return names, None
+        return None
     install(PROGRAMS.resolve(), console.show)  # as long as we reach other networks
-    return names, Network()
+    return Network()
 
 
 def main() -> int:
     """Break, show, and judge."""
     parser = argparse.ArgumentParser(prog="make cluster-chaos", description=__doc__)
-    parser.add_argument("--only", action="append", choices=ALL, help="this fault alone; may be given several times")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=ALL, help="this fault alone; may be given several times"
+    )
     parser.add_argument("--controls", action="store_true", help="the negative controls instead")
     given = parser.parse_args()
     for number in console.ENDING:
@@ -262,7 +271,8 @@ def main() -> int:
 def _main(given: argparse.Namespace) -> int:
     if given.controls:
         return 0 if run_controls() else 1
-    rows = run(*chosen(given.only))
+    names = choose(given.only)
+    rows = run(names, network_for(names))
     console.show("")
     console.show(HEAD)
     for row in rows:
