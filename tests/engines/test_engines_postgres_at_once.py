@@ -4,12 +4,14 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
-from phantom_messenger.engines.postgres import PostgresStore
+from phantom_messenger.engines.postgres import PostgresStore, schema
 from phantom_messenger.relay.commands import Accepted, AppendRefusal
 from support.postgres_server import PostgresServer
-from support.store_user import StoreUser
+from support.store_user import NOW, StoreUser
+from support.waiting import eventually
 
 ROUNDS = 150
 
@@ -107,3 +109,65 @@ def test_who_reads_behind_the_last_number_misses_nothing(stores: list[PostgresSt
     bob.write(carol, "hello")
     at_once(write_all, read)
     assert sorted(seen) == sorted(f"{conversation}{number}" for conversation in "ab" for number in range(ROUNDS))
+
+
+class Logins:
+    """The transaction of a relay to which these come, in this order."""
+
+    def __init__(self, url: str, relay: str, *users: StoreUser) -> None:
+        self._relay = relay
+        self._ids = [user.id for user in users]
+        self._connection = psycopg.connect(url)
+        self._connection.execute(f"SET search_path = {schema.functions_schema()}, {schema.TABLES}".encode())
+
+    def begin(self) -> None:
+        self._connection.execute("SELECT begin_batch('single', %s, %s)", (self._ids, self._ids))
+
+    def log_in(self, user: StoreUser) -> None:
+        values = user.id, user.key, user.certified_id, True, True, NOW, self._relay, 2, "online"
+        self._connection.execute("SELECT * FROM log_in(%s, %s, %s, %s, %s, %s, %s, %s, %s)", values)
+
+    def end(self) -> None:
+        self._connection.commit()
+        self._connection.close()
+
+
+def test_contacts_who_come_back_at_two_relays_at_once_do_not_wait_for_each_other_in_a_circle(
+    postgres: PostgresServer, template: str
+) -> None:
+    url = postgres.make_database(template)
+    store = PostgresStore(url)
+    alice, bob, carol, dave = users = [StoreUser(store, name) for name in ("alice", "bob", "carol", "dave")]
+    alice.meet(dave)
+    carol.meet(bob)
+    watch = psycopg.connect(url, autocommit=True)
+    watch.execute("UPDATE phantom.sessions SET relay = 'gone', has_ended = true, absence_seen = false")
+    assert watch.execute("SELECT count(*) FROM phantom.sessions").fetchone() == (len(users),)
+    here, there = Logins(url, "here", alice, bob), Logins(url, "there", carol, dave)
+    failed: list[Exception] = []
+
+    def be_there() -> None:
+        try:
+            there.begin()
+            there.log_in(carol)  # who sees that bob has gone
+            there.log_in(dave)
+            there.end()
+        except psycopg.errors.DeadlockDetected as error:
+            failed.append(error)
+
+    def is_waiting() -> bool:
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return watch.execute(waits).fetchone() == (1,)
+
+    here.begin()
+    here.log_in(alice)  # who sees that dave has gone
+    other = threading.Thread(target=be_there)
+    other.start()
+    assert eventually(is_waiting, 30)
+    here.log_in(bob)
+    here.end()
+    other.join(30)
+    assert not failed
+    watch.close()
+    store.close()
+    postgres.drop_database(url)

@@ -1,8 +1,8 @@
 -- Called first in every transaction.
 
 -- Raises an error if the database does not keep what is promised of a commit, and takes all locks of the
--- transaction: of ids, then of mailboxes, each in one order for all relays, so that none waits for another in
--- a circle. Items are numbered under the lock of their mailbox, so the order of numbers is the order of commits:
+-- transaction: of ids, then of mailboxes, then of sessions, each in one order for all relays, so that none waits for
+-- another in a circle. Items are numbered under the lock of their mailbox, so the order of numbers is the order of commits:
 -- whoever reads behind the last number that they have seen misses nothing.
 CREATE FUNCTION begin_batch(durability text, ids text[], claimed text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -17,6 +17,13 @@ BEGIN
     PERFORM FROM mailboxes
         WHERE account IN (SELECT account FROM accounts WHERE user_id = ANY (ids))
         ORDER BY account FOR NO KEY UPDATE;
+    -- A login notes at sessions of contacts what it has seen, unless they are locked: so those of all who log in are
+    -- locked before the first of them sees the others.
+    IF cardinality(claimed) > 0 THEN
+        PERFORM FROM sessions
+            WHERE account IN (SELECT account FROM accounts WHERE user_id = ANY (claimed))
+            ORDER BY account FOR UPDATE;
+    END IF;
 END $$;
 
 -- The number of an account; none if it is not, or not any more, the one that a session has logged in to.
