@@ -1,5 +1,6 @@
 """``phantom conformance``: the real relay passes whole; whatever is no relay gets a sentence and a score."""
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -14,7 +15,10 @@ from typing import Any
 import apsw
 import pytest
 
+from phantom_messenger.conformance import report
 from phantom_messenger.conformance.cases import CASES
+from phantom_messenger.conformance.run import Run
+from phantom_messenger.conformance.socket import Target
 from support.certificates import self_signed
 from support.relay_process import PHANTOM, RelayProcess, StartRelay, environment
 
@@ -168,12 +172,18 @@ NO_RELAYS: dict[str, tuple[Callable[[socket.socket], object], str]] = {
 @pytest.mark.parametrize(("answer", "sentence"), NO_RELAYS.values(), ids=list(NO_RELAYS))
 def test_what_is_no_relay_gets_a_sentence_and_a_score(answer: Callable[[socket.socket], object], sentence: str) -> None:
     with listening(answer) as url:
-        done = judge(url, "--patience", "1")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    [line] = done.stderr.splitlines()
-    assert line.startswith(f"phantom: 0 of {len(CASES)} passed: ")
-    assert sentence in line
+        score = asyncio.run(Run(Target(url, 1), lambda *_: None).play(CASES))
+    assert sentence in score.trouble
+    assert not score.is_passed
+    assert report.summary(score) == f"0 of {len(CASES)} passed: {score.trouble}"
+
+
+def test_what_is_no_relay_is_said_in_one_line() -> None:
+    answer, sentence = NO_RELAYS["speaks HTTP alone"]
+    with listening(answer) as url:
+        done = judge(url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"phantom: 0 of {len(CASES)} passed: the WebSocket handshake is {sentence}\n"
 
 
 def test_nobody_there_is_a_score_in_json_too() -> None:

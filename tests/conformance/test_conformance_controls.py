@@ -222,7 +222,7 @@ CONTROLS: Final = {
         None,
         "limits/sixty-first-ping-is-refused limits/another-connection-begins-no-new-minute "
         "limits/sixty-first-ping-of-an-address-before-login-is-refused",
-        beside="limits",
+        beside="limits/thirty-first-presence-is-refused",
         rate_ping=1_000,
     ),
     "eleven connections": control(
@@ -279,10 +279,14 @@ CONTROLS: Final = {
         beside="frames",
     ),
     "large messages before login": control(
-        sets(session, "MAX_EARLY_BYTES", 65_536), "websocket/more-than-4-kib-before-login-closes", beside="websocket"
+        sets(session, "MAX_EARLY_BYTES", 65_536),
+        "websocket/more-than-4-kib-before-login-closes",
+        beside="websocket/message-of-64-kib-is-read",
     ),
     "what is not UTF-8 is read": control(
-        sets(websocket, "_is_utf8", lambda _: True), "websocket/text-that-is-not-utf-8-closes", beside="websocket"
+        sets(websocket, "_is_utf8", lambda _: True),
+        "websocket/text-that-is-not-utf-8-closes",
+        beside="websocket/unknown-opcode-closes",
     ),
     "many fields": control(sets(http, "MAX_FIELDS", 200), "http/sixty-fifth-field-is-431", beside="http"),
     "any key will do": control(

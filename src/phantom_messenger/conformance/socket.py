@@ -296,10 +296,9 @@ class Socket:
             self._reading.cancel()
             await asyncio.wait({self._reading})
         if self._writer is not None:
-            self._writer.close()
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_LEAVE_SECONDS):
-                    await self._writer.wait_closed()
+            self._writer.transport.abort()  # what the relay does not read any more would never be written
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
 
 
 def _read_head(head: bytes) -> Response:

@@ -150,11 +150,10 @@ async def connect(target: Target, source: str | None, identity: Identity | None 
         try:
             await socket.upgrade(**fields)
             return Client(identity or Identity(), socket, await _hello(socket))
-        except Failure:
-            if socket.closed is None or socket.closed.code != _RATE_LIMITED:
-                await socket.drop()
-                raise
+        except (Failure, UnreachableError):
             await socket.drop()
+            if socket.closed is None or socket.closed.code != _RATE_LIMITED:
+                raise
             await asyncio.sleep(_CROWDED_SECONDS)
     raise Failure("close 4002 comes instead of CONNECTION_ACK: the address has too many connections")
 
