@@ -6,10 +6,10 @@ from typing import Final
 import pytest
 from crypto_samples import ALICE, BOB, EPHEMERAL, NOW, randomness
 from suite2_samples import LAST_RESORT, bundle
-from vector_reference import Refusal
-from vector_reference2 import Draws, Ratchet2, initiate, padded, respond
+from vector_reference2 import Bundle, Owner, Rejected, Session, initiate, pad, respond, unpad
 
 from phantom_messenger.crypto import body, handshake2, head, padding, ratchet2, session2
+from phantom_messenger.crypto.bundle import DatedBundle
 from phantom_messenger.crypto.errors import CryptoError
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.session2 import Session2
@@ -20,22 +20,23 @@ MESSAGES: Final = 60
 DAY_MS: Final = 86_400_000
 
 
-def bundle_in_bytes(*, one_time: bool = True, one_time_kem: bool = True) -> dict[str, object]:
+def bundle_of(given: DatedBundle) -> Bundle:
     """As the second computation names its parts."""
-    given = bundle(one_time=one_time, one_time_kem=one_time_kem)
-    return {
-        "identity": given.identity.public,
-        "user_id": given.user_id,
-        "made_at": given.made_at,
-        "signed_prekey": given.signed_prekey,
-        "signed_prekey_id": given.signed_prekey_id,
-        "last_resort_kem_prekey": given.kem_prekey,
-        "last_resort_kem_prekey_id": given.kem_prekey_id,
-        "one_time_prekey": given.one_time_prekey,
-        "one_time_prekey_id": given.one_time_prekey_id,
-        "one_time_kem_prekey": given.one_time_kem_prekey,
-        "one_time_kem_prekey_id": given.one_time_kem_prekey_id,
-    }
+    return Bundle(
+        identity=given.identity.public,
+        user_id=given.user_id,
+        made_at=given.made_at,
+        signed_prekey=given.signed_prekey,
+        signed_prekey_id=given.signed_prekey_id,
+        last_resort_kem_prekey=given.kem_prekey,
+        last_resort_kem_prekey_id=given.kem_prekey_id,
+        bundle_signature=given.signature,
+        one_time_prekey=given.one_time_prekey,
+        one_time_prekey_id=given.one_time_prekey_id,
+        one_time_kem_prekey=given.one_time_kem_prekey,
+        one_time_kem_prekey_id=given.one_time_kem_prekey_id,
+        one_time_kem_prekey_signature=given.one_time_kem_prekey_signature,
+    )
 
 
 class Own:
@@ -60,18 +61,18 @@ class Own:
 class Other:
     """The second computation."""
 
-    def __init__(self, state: Ratchet2, name: str) -> None:
+    def __init__(self, state: Session, name: str) -> None:
         self.state = state
         self.fresh = randomness(name)
 
     def write(self, content: bytes) -> bytes:
-        made = self.state.write(self.fresh(32), padded(content), self.fresh(12))
-        whole: bytes = made["head"] + made["body"]
-        return whole
+        made = self.state.write(self.fresh(32), pad(content), self.fresh(12))
+        return made.head + made.body
 
     def read(self, message: bytes, now: int) -> bytes:
-        draws = Draws(self.fresh(32), self.fresh(64), self.fresh(32))
-        return self.state.read(message, draws, now).rstrip(b"\0")[:-1]
+        sizes = {"ratchet_private": 32, "offer_seed": 64, "kem_m": 32}
+        draws = {name: self.fresh(size) for name, size in sizes.items()}
+        return unpad(self.state.read(message, draws, now))
 
     def restart(self) -> None:
         """Nothing to do."""
@@ -93,16 +94,23 @@ def own_begins(seed: int) -> tuple[Side, Side]:
         random=fresh,
     )
     assert state.pending is not None
-    private = {"signed": BOB.signed.pair.private, "one_time": BOB.one_time.pair.private, "kem": BOB.kem.seed}
-    found = respond(state.pending.encode(), BOB.identity.seed, (ALICE.id, BOB.id), private)
-    return Own(state, f"a {seed}"), Other(Ratchet2.joined(found, private["signed"], NOW), f"b {seed}")
+    owner = Owner(
+        BOB.identity.seed,
+        BOB.id,
+        {BOB.signed.id: BOB.signed.pair.private},
+        {BOB.one_time.id: BOB.one_time.pair.private},
+        {BOB.kem.id: BOB.kem.seed},
+    )
+    found = respond(owner, ALICE.id, state.pending.encode())
+    return Own(state, f"a {seed}"), Other(Session.joined(*found, NOW), f"b {seed}")
 
 
 def other_begins(seed: int) -> tuple[Side, Side]:
     fresh = randomness(f"other {seed}")
-    given = bundle_in_bytes(one_time_kem=False)
-    found = initiate(ALICE.identity.seed, ALICE.id, fresh(32), fresh(32), given)
-    header, _ = HandshakeHeader.decode(found["header"], has_kem=True)
+    given = bundle_of(bundle(one_time_kem=False))
+    alice = Owner(ALICE.identity.seed, ALICE.id)
+    found = initiate(alice, given, ephemeral=fresh(32), kem_m=fresh(32), now=NOW, newest=0)
+    header, _ = HandshakeHeader.decode(found.header, has_kem=True)
     agreement = handshake2.respond(
         BOB.identity,
         header,
@@ -112,7 +120,7 @@ def other_begins(seed: int) -> tuple[Side, Side]:
         own_id=BOB.id,
         peer_id=ALICE.id,
     )
-    begun = Ratchet2.begun(found, BOB.signed.pair.public, fresh(32), NOW)
+    begun = Session.begun(found, given, fresh(32), NOW)
     return Other(begun, f"a {seed}"), Own(session2.answer(header, agreement, BOB.signed.pair, now=NOW), f"b {seed}")
 
 
@@ -149,7 +157,7 @@ class Transcript:
         self.read.append((to, message))
 
     def refuses(self, to: str, message: bytes) -> None:
-        with pytest.raises((CryptoError, Refusal)):
+        with pytest.raises((CryptoError, Rejected)):
             self.side[to].read(message, self.now)
 
     def run(self, messages: int = MESSAGES) -> "Transcript":
@@ -207,5 +215,5 @@ CHANGES: Final[dict[str, tuple[object, str, object]]] = {
 def test_control_another_parameter_of_ours_is_noticed(change: str, roles: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, name, value = CHANGES[change]
     monkeypatch.setattr(module, name, value)
-    with pytest.raises((CryptoError, Refusal)):
+    with pytest.raises((CryptoError, Rejected)):
         run_all(roles, 4)

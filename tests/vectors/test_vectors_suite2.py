@@ -1,29 +1,15 @@
-"""Every frozen vector of suite 2 is what the production code does, and follows from the document."""
+"""Every frozen vector of suite 2 is what the production code does; see ``test_vectors_document2`` for the document."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from suite2_replay import Play2, Refusals2, play_body, play_handshake, play_length, respond
 from vector_controls import spoilt
-from vector_reference import Refusal, ed25519_public
-from vector_reference import padded as padded_in_suite_1
-from vector_reference2 import (
-    Draws,
-    Ratchet2,
-    body_keys,
-    bundle_bytes,
-    initiate,
-    open_body,
-    padded,
-    seal_body,
-)
-from vector_reference2 import respond as computed_respond
-from vector_replay import OTHER, Json, people, raw, vectors
+from vector_replay import Json, people, raw, vectors
 
 from phantom_messenger.crypto import body, bundle, handshake2, ratchet2
 from phantom_messenger.crypto.handshake import HandshakeHeader
@@ -98,158 +84,6 @@ def test_transcript_is_what_the_code_does(transcript: Json) -> None:
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])
 def test_it_is_refused(case: Json) -> None:
     assert Refusals2(EVERYBODY).error_of(case) == case["expect"]["error"]
-
-
-# --- from the document alone ------------------------------------------------------
-
-
-def in_bytes(value: Any) -> Any:
-    """A listing without any text but hex."""
-    if isinstance(value, dict):
-        return {name: in_bytes(one) for name, one in value.items()}
-    return bytes.fromhex(value) if isinstance(value, str) else value
-
-
-def in_hex(value: Any) -> Any:
-    """What was found, as it is listed."""
-    if isinstance(value, dict):
-        return {name: in_hex(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [in_hex(one) for one in value]
-    return value.hex() if isinstance(value, bytes) else value
-
-
-@pytest.mark.parametrize("case", HANDSHAKES["cases"], ids=lambda case: case["name"])
-def test_handshake_follows_from_the_document(case: Json) -> None:
-    one, other, given = case["initiator"], case["responder"], in_bytes(case["bundle"])
-    found = initiate(raw(one["seed"]), raw(one["user_id"]), raw(one["ephemeral_private"]), raw(one["kem_m"]), given)
-    header = found.pop("header")
-    found |= {
-        "header_sha256": hashlib.sha256(header).digest(),
-        "signed_bytes_sha256": hashlib.sha256(bundle_bytes(given)).digest(),
-    }
-    assert {"dh4": None} | in_hex(found) == case["expect"]
-    private = {
-        "signed": raw(other["signed_prekey_private"]),
-        "one_time": raw(other["one_time_prekey_private"]) or None,
-        "kem": raw(other["kem_prekey_seed"]),
-    }
-    ids = (raw(one["user_id"]), raw(other["user_id"]))
-    answered = in_hex(computed_respond(header, raw(other["seed"]), ids, private))
-    assert answered == {name: case["expect"][name] for name in answered}
-
-
-@pytest.mark.parametrize("case", BODIES["bodies"], ids=lambda case: case["name"])
-def test_body_follows_from_the_document(case: Json) -> None:
-    key, content = raw(case["key"]), raw(case["content"])
-    made = seal_body(key, padded(content))
-    assert made.hex() == case["expect"]["body"]
-    assert tuple(part.hex() for part in body_keys(key)) == (case["expect"]["commitment"], case["expect"]["body_key"])
-    assert open_body(key, made) == padded(content)
-
-
-@pytest.mark.parametrize("case", BODIES["lengths"], ids=lambda case: case["name"])
-def test_padding_follows_from_the_document(case: Json) -> None:
-    found = padded(b"a" * case["length"])
-    assert len(found) == case["expect"]["padded_length"]
-    assert hashlib.sha256(found).hexdigest() == case["expect"]["padded_sha256"]
-    assert (found == padded_in_suite_1(b"a" * case["length"])) is (len(found) < 44_544)
-
-
-KEYS: Final = {one["name"]: in_bytes(one["expect"]) for one in vectors("prekeys.json")["people"]}
-
-
-class Computed2:
-    """A transcript, computed and compared step by step."""
-
-    def __init__(self, transcript: Json) -> None:
-        self.sides: dict[str, Ratchet2] = {}
-        self.messages: dict[str, bytes] = {}
-        self.plaintexts: dict[str, bytes] = {}
-        self.copies: dict[str, Ratchet2] = {}
-        for step in transcript["steps"]:
-            getattr(self, step["op"])(step, step["by"], step.get("expect", {}))
-
-    def start(self, step: Json, who: str, expect: Json) -> None:
-        own, peer = KEYS[who], KEYS[OTHER[who]]
-        kems = {"one_time_kem_prekey": "kem_prekey", "last_resort_kem_prekey": "last_resort_kem_prekey"}
-        given: Json = {"identity": peer["identity"]["public"], "user_id": peer["user_id"]}
-        listed = {"signed_prekey": "signed_prekey", "one_time_prekey": "one_time_prekey", **kems}
-        for name, member in listed.items():
-            given |= {name: peer[member]["public"], f"{name}_id": peer[member]["id"]}
-        for name in ("one_time_prekey", "one_time_kem_prekey"):
-            if not step[f"with_{name}"]:
-                given |= {name: None, f"{name}_id": 0}
-        m, ephemeral = raw(step["kem_m"]), raw(step["ephemeral_private"])
-        found = initiate(own["identity"]["seed"], own["user_id"], ephemeral, m, given)
-        self.sides[who] = Ratchet2.begun(found, given["signed_prekey"], raw(step["ratchet_private"]), step["now"])
-        assert in_hex({name: found[name] for name in ("sk", "ad", "header")}) == {
-            name: expect[name] for name in ("sk", "ad", "header")
-        }
-        self.compare(who, expect)
-
-    def send(self, step: Json, who: str, expect: Json) -> None:
-        plaintext = padded(raw(step["content"]))
-        made = self.sides[who].write(raw(step["key"]), plaintext, raw(step["nonce"]))
-        found = {name: made[name] for name in ("mk", "message_key", "head")}
-        found["aad_sha256"] = hashlib.sha256(made["aad"]).digest()
-        found["body_sha256"] = hashlib.sha256(made["body"]).digest()
-        assert in_hex(found) == {name: expect[name] for name in found}
-        self.compare(who, expect)
-        self.messages[step["message"]], self.plaintexts[step["message"]] = made["head"] + made["body"], plaintext
-
-    def lose(self, step: Json, who: str, expect: Json) -> None:
-        for _ in range(step["count"]):
-            self.sides[who].write(bytes(32), bytes(256), bytes(12))
-        self.compare(who, expect)
-
-    def receive(self, step: Json, who: str, expect: Json) -> None:
-        message = raw(step["bytes"]) if "bytes" in step else self.messages[step["message"]]
-        names = {"ratchet_private": 32, "offer_seed": 64, "kem_m": 32}
-        draws = Draws(*(raw(step.get(name)) or bytes(size) for name, size in names.items()))
-        try:
-            plaintext = self._read(who, message, draws, step["now"])
-        except (Refusal, IndexError):
-            assert "error" in expect
-            return
-        assert plaintext == self.plaintexts[step["message"]]
-        assert hashlib.sha256(plaintext).hexdigest() == expect["plaintext_sha256"]
-        self.compare(who, expect)
-
-    def _read(self, who: str, message: bytes, draws: Draws, now: int) -> bytes:
-        if who in self.sides:
-            return self.sides[who].read(message, draws, now)
-        own, peer = KEYS[who], KEYS[OTHER[who]]
-        header = message[2:1_166]
-        numbers = [int.from_bytes(header[place : place + 4], "big") for place in (64, 68, 72)]
-        kems = {own[name]["id"]: own[name]["seed"] for name in ("kem_prekey", "last_resort_kem_prekey")}
-        private = {
-            "signed": own["signed_prekey"]["private"],
-            "one_time": own["one_time_prekey"]["private"] if numbers[1] else None,
-            "kem": kems[numbers[2]],
-        }
-        assert header[:32] == ed25519_public(peer["identity"]["seed"])
-        found = computed_respond(header, own["identity"]["seed"], (peer["user_id"], own["user_id"]), private)
-        joined = Ratchet2.joined(found, private["signed"], now)
-        plaintext = joined.read(message, draws, now)
-        self.sides[who] = joined
-        return plaintext
-
-    def copy(self, step: Json, who: str, _: Json) -> None:
-        self.copies[step["as"]] = self.sides[who].copied()
-
-    def restore(self, step: Json, who: str, expect: Json) -> None:
-        self.sides[who] = self.copies[step["from"]]
-        self.compare(who, expect)
-
-    def compare(self, who: str, expect: Json) -> None:
-        found = self.sides[who].listed2(with_skipped="skipped" in expect["state"])
-        assert in_hex(found) == expect["state"]
-
-
-@EACH_TRANSCRIPT
-def test_transcript_follows_from_the_document(transcript: Json) -> None:
-    Computed2(transcript)
 
 
 # --- controls: one value of a vector is another one -------------------------------

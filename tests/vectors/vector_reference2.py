@@ -1,22 +1,25 @@
 """A second computation of suite 2: ``protocol/encryption.md`` and nothing of ours.
 
-It stands on ``vector_reference`` where the document says "as in suite 1". ML-KEM is ``kyber_py``, which takes its
-random bytes as an argument. Quotes are from the document.
+Where the document says "as in suite 1" it stands on ``vector_reference``; the primitives are those of ``cryptography``,
+and encapsulation with a given m is ``kyber_py``'s. It is made to be read beside the document, section by section: it
+checks what the document says is checked, in that order, and ends with the errors that the vectors name.
 """
 
+import copy
 import hashlib
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Final
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from kyber_py.ml_kem import ML_KEM_768
 from vector_reference import (
-    JUMP,
-    Json,
-    Ratchet,
+    P,
     Refusal,
     ed25519_public,
     hkdf,
@@ -26,292 +29,531 @@ from vector_reference import (
     message_key,
     u16,
     u32,
-    x25519,
     x25519_public,
 )
 
-NOTHING, HANDSHAKE, OFFER, ANSWER = range(4)
-PART_BYTES: Final = {NOTHING: 0, HANDSHAKE: 76 + 1088, OFFER: 1184, ANSWER: 1088}
-DUE_MESSAGES: Final = 50
-DUE_MS: Final = 7 * 86_400_000
+LABELS: Final = {
+    "user id": b"phantom/1 user-id\n",
+    "bundle": b"phantom/1 prekey-bundle 2\n",
+    "KEM prekey": b"phantom/1 kem-prekey\n",
+    "handshake": b"phantom/1 PQXDH 2 X25519 SHA-256 ML-KEM-768\n",
+    "associated data": b"phantom/1 associated-data 2\n",
+    "root": b"phantom/1 ratchet root 2\n",
+    "body": b"phantom/1 body\n",
+}
+"""The labels that are not in ``vector_reference``."""
 
-Part = tuple[int, bytes]
-Opener = Callable[[bytes], bytes]
-"""From a message key to what was sealed under it."""
+DAY_MS: Final = 86_400_000
+MAX_BUNDLE_AGE_MS: Final = 90 * DAY_MS
+MAX_BUNDLE_AHEAD_MS: Final = DAY_MS
+OFFER_AFTER_MESSAGES: Final = 50
+OFFER_AFTER_MS: Final = 7 * DAY_MS
+MAX_SKIP: Final = 256
+MAX_SKIPPED_KEYS: Final = 256
+MAX_RECEIVING_CHAINS: Final = 5
+MAX_SKIPPED_AGE_MS: Final = 30 * DAY_MS
+
+Draws = Mapping[str, bytes]
+"""The random values of a step, under the names of the vectors."""
 
 
-# --- the KEM ----------------------------------------------------------------------
+class Rejected(Refusal):
+    """``kind`` is the error that the vectors name."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+# --- identity ----------------------------------------------------------------------
+
+L: Final = 2**252 + 27742317777372353535851937790883648493
+D: Final = -121665 * pow(121666, -1, P) % P
+
+Point = tuple[int, int]
+NEUTRAL: Final[Point] = (0, 1)
+
+
+def decode_point(encoded: bytes) -> Point:
+    """RFC 8032, section 5.1.3, and no encoding but the canonical one."""
+    number = int.from_bytes(encoded, "little")
+    y, sign = number & (2**255 - 1), number >> 255
+    if len(encoded) != 32 or y >= P:
+        raise Rejected("InvalidKey")
+    u, v = (y * y - 1) % P, (D * y * y + 1) % P
+    x = u * pow(v, 3, P) * pow(u * pow(v, 7, P), (P - 5) // 8, P) % P
+    if (v * x * x - u) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (v * x * x - u) % P or (x == 0 and sign):
+        raise Rejected("InvalidKey")
+    return (P - x if x & 1 != sign else x, y)
+
+
+def add(a: Point, b: Point) -> Point:
+    product = D * a[0] * b[0] * a[1] * b[1]
+    x = (a[0] * b[1] + a[1] * b[0]) * pow(1 + product, -1, P)
+    y = (a[1] * b[1] + a[0] * b[0]) * pow(1 - product, -1, P)
+    return (x % P, y % P)
+
+
+def multiply(times: int, point: Point) -> Point:
+    result = NEUTRAL
+    while times:
+        if times & 1:
+            result = add(result, point)
+        point, times = add(point, point), times >> 1
+    return result
+
+
+def verify(public: bytes, signature: bytes, signed: bytes) -> None:
+    """Strict: no small order, no other encoding, no S of L or more."""
+    try:
+        if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= L:
+            raise Rejected("InvalidSignature")
+        if any(multiply(8, decode_point(encoded)) == NEUTRAL for encoded in (public, signature[:32])):
+            raise Rejected("InvalidSignature")
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, signed)
+    except (Rejected, InvalidSignature):
+        raise Rejected("InvalidSignature") from None
+
+
+def agreement_key(identity: bytes) -> bytes:
+    """The X25519 image of an identity key."""
+    point = decode_point(identity)
+    if point == NEUTRAL or multiply(L, point) != NEUTRAL:
+        raise Rejected("InvalidKey")
+    return image_public(identity)
+
+
+def check_certified(user_id: bytes, identity: bytes) -> None:
+    """ "32 bytes are always certified"."""
+    if len(user_id) == 32 and user_id != sha256(LABELS["user id"] + identity):
+        raise Rejected("InvalidKey")
+
+
+def dh(private: bytes, public: bytes) -> bytes:
+    """ "Contributory"; cryptography refuses a result of 32 zero bytes."""
+    if int.from_bytes(public, "little") >= P:
+        raise Rejected("InvalidKey")
+    try:
+        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        raise Rejected("InvalidKey") from None
+
+
+# --- the KEM -----------------------------------------------------------------------
 
 
 def kem_public(seed: bytes) -> bytes:
-    """FIPS 203 section 7.1, from d || z."""
-    return bytes(ML_KEM_768.key_derive(seed)[0])
+    """From ``d || z``."""
+    return MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
+
+
+def check_kem_key(public: bytes) -> None:
+    """FIPS 203 section 7.2: 768 coefficients of 12 bits, each below 3329, and 32 bytes."""
+    packed = int.from_bytes(public[:1152], "little")
+    if len(public) != 1184 or any(packed >> 12 * place & 0xFFF >= 3329 for place in range(768)):
+        raise Rejected("InvalidKey")
 
 
 def encapsulate(public: bytes, m: bytes) -> tuple[bytes, bytes]:
-    """ "the input check of FIPS 203 section 7.2", and algorithm 17."""
-    bits = int.from_bytes(public[:1152], "little")
-    if len(public) != 1184 or any(bits >> 12 * place & 4095 >= 3329 for place in range(768)):
-        raise Refusal("a malformed KEM key")
-    shared, ciphertext = ML_KEM_768._encaps_internal(public, m)
-    return bytes(shared), bytes(ciphertext)
+    """SS and CT."""
+    kem = copy.copy(ML_KEM_768)
+    kem.random_bytes = lambda _: m
+    secret, ciphertext = kem.encaps(public)
+    return bytes(secret), bytes(ciphertext)
 
 
 def decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
-    """FIPS 203 section 7.3."""
-    return bytes(ML_KEM_768.decaps(bytes(ML_KEM_768.key_derive(seed)[1]), ciphertext))
+    """SS; of a wrong ciphertext another one, which nobody else has."""
+    return MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(ciphertext)
 
 
-# --- bundle and handshake -----------------------------------------------------------
+# --- bundle and handshake ----------------------------------------------------------
 
 
-def bundle_bytes(bundle: Json) -> bytes:
-    """ "One signature covers the keys that last, when they were published, and whose they are"."""
-    signed: bytes = (
-        b"phantom/1 prekey-bundle 2\n"
-        + bundle["made_at"].to_bytes(8, "big")
-        + u32(bundle["signed_prekey_id"])
-        + bundle["signed_prekey"]
-        + u32(bundle["last_resort_kem_prekey_id"])
-        + bundle["last_resort_kem_prekey"]
-        + u16(len(bundle["user_id"]))
-        + bundle["user_id"]
-    )
-    return signed
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    identity: bytes
+    user_id: bytes
+    made_at: int
+    signed_prekey: bytes
+    signed_prekey_id: int
+    last_resort_kem_prekey: bytes
+    last_resort_kem_prekey_id: int
+    bundle_signature: bytes
+    one_time_prekey: bytes | None = None
+    one_time_prekey_id: int = 0
+    one_time_kem_prekey: bytes | None = None
+    one_time_kem_prekey_id: int = 0
+    one_time_kem_prekey_signature: bytes = b""
+
+    def signed_bytes(self) -> bytes:
+        return (
+            LABELS["bundle"]
+            + self.made_at.to_bytes(8, "big")
+            + u32(self.signed_prekey_id)
+            + self.signed_prekey
+            + u32(self.last_resort_kem_prekey_id)
+            + self.last_resort_kem_prekey
+            + u16(len(self.user_id))
+            + self.user_id
+        )
+
+    def check(self, now: int, newest: int) -> None:
+        """Rules 1 to 4, except that the key fits the id: see ``check_certified``."""
+        ids = [self.signed_prekey_id, self.last_resort_kem_prekey_id]
+        ids += [self.one_time_prekey_id] if self.one_time_prekey is not None else []
+        ids += [self.one_time_kem_prekey_id] if self.one_time_kem_prekey is not None else []
+        if 0 in ids:
+            raise Rejected("InvalidKey")
+        verify(self.identity, self.bundle_signature, self.signed_bytes())
+        if not max(now - MAX_BUNDLE_AGE_MS, newest) <= self.made_at <= now + MAX_BUNDLE_AHEAD_MS:
+            raise Rejected("StaleBundle")
+        if self.one_time_kem_prekey is not None:
+            signed = LABELS["KEM prekey"] + self.one_time_kem_prekey
+            verify(self.identity, self.one_time_kem_prekey_signature, signed)
+
+    def kem_prekey(self) -> tuple[bytes, int]:
+        """The KEM key to use, and its id."""
+        if self.one_time_kem_prekey is not None:
+            return self.one_time_kem_prekey, self.one_time_kem_prekey_id
+        return self.last_resort_kem_prekey, self.last_resort_kem_prekey_id
 
 
-def agreed(secrets: dict[str, bytes], exchanged: bytes, ends: tuple[bytes, bytes], ids: tuple[bytes, bytes]) -> Json:
-    """SK and AD."""
-    ikm = b"\xff" * 32 + b"".join(secrets.values())
-    info = b"phantom/1 PQXDH 2 X25519 SHA-256 ML-KEM-768\n" + hashlib.sha256(exchanged).digest()
-    ad = b"phantom/1 associated-data 2\n" + b"".join(ends) + b"".join(u16(len(one)) + one for one in ids)
-    return {**secrets, "ikm": ikm, "info": info, "sk": hkdf(ikm, bytes(32), info, 32), "ad": ad}
+@dataclass(frozen=True)
+class Agreement:
+    """What a handshake comes to, and what it is made of."""
+
+    dhs: list[bytes]
+    ss: bytes
+    ikm: bytes
+    info: bytes
+    sk: bytes
+    ad: bytes
+    header: bytes
 
 
-def initiate(seed: bytes, own_id: bytes, ephemeral: bytes, m: bytes, bundle: Json) -> Json:
-    """The initiator's side; ``bundle`` holds bytes under the names of ``suite2-handshakes.json``."""
-    secrets = {
-        "dh1": x25519(image_private(seed), bundle["signed_prekey"]),
-        "dh2": x25519(ephemeral, image_public(bundle["identity"])),
-        "dh3": x25519(ephemeral, bundle["signed_prekey"]),
-    }
-    if bundle["one_time_prekey"] is not None:
-        secrets["dh4"] = x25519(ephemeral, bundle["one_time_prekey"])
-    kind = "last_resort_kem_prekey" if bundle["one_time_kem_prekey"] is None else "one_time_kem_prekey"
-    secrets["ss"], ciphertext = encapsulate(bundle[kind], m)
-    numbers = (bundle["signed_prekey_id"], bundle["one_time_prekey_id"], bundle[f"{kind}_id"])
-    header = ed25519_public(seed) + x25519_public(ephemeral) + b"".join(map(u32, numbers)) + ciphertext
-    ends = (ed25519_public(seed), bundle["identity"])
-    return {
-        **agreed(secrets, bundle[kind] + ciphertext, ends, (own_id, bundle["user_id"])),
-        "ephemeral_public": x25519_public(ephemeral),
-        "kem_ciphertext": ciphertext,
-        "header": header,
-    }
+def agree(dhs: list[bytes], ss: bytes, kem: tuple[bytes, bytes], ad: bytes, header: bytes) -> Agreement:
+    """SK; ``kem`` is PQPK_B and CT."""
+    ikm = b"\xff" * 32 + b"".join(dhs) + ss
+    info = LABELS["handshake"] + sha256(kem[0] + kem[1])
+    return Agreement(dhs, ss, ikm, info, hkdf(ikm, bytes(32), info, 32), ad, header)
 
 
-def respond(header: bytes, seed: bytes, ids: tuple[bytes, bytes], private: Json) -> Json:
-    """The responder's side; ``private`` holds signed prekey, one-time prekey (None if not named) and KEM seed."""
-    ik_a, ek_a, ciphertext = header[:32], header[32:64], header[76:]
-    secrets = {
-        "dh1": x25519(private["signed"], image_public(ik_a)),
-        "dh2": x25519(image_private(seed), ek_a),
-        "dh3": x25519(private["signed"], ek_a),
-    }
-    if private["one_time"] is not None:
-        secrets["dh4"] = x25519(private["one_time"], ek_a)
-    secrets["ss"] = decapsulate(private["kem"], ciphertext)
-    return agreed(secrets, kem_public(private["kem"]) + ciphertext, (ik_a, ed25519_public(seed)), ids)
+def associated_data(key_a: bytes, key_b: bytes, id_a: bytes, id_b: bytes) -> bytes:
+    """AD."""
+    return LABELS["associated data"] + key_a + key_b + u16(len(id_a)) + id_a + u16(len(id_b)) + id_b
 
 
-# --- body ---------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Owner:
+    """A user: the seed of the identity, the raw id, and the private prekeys by their ids, of KEM keys the seeds."""
+
+    seed: bytes
+    user_id: bytes
+    signed: dict[int, bytes] = field(default_factory=dict)
+    one_time: dict[int, bytes] = field(default_factory=dict)
+    kem: dict[int, bytes] = field(default_factory=dict)
 
 
-def filled(data: bytes) -> bytes:
+def initiate(owner: Owner, bundle: Bundle, *, ephemeral: bytes, kem_m: bytes, now: int, newest: int) -> Agreement:
+    """The initiator's side."""
+    bundle.check(now, newest)
+    dhs = [
+        dh(image_private(owner.seed), bundle.signed_prekey),
+        dh(ephemeral, agreement_key(bundle.identity)),
+        dh(ephemeral, bundle.signed_prekey),
+    ]
+    if bundle.one_time_prekey is not None:
+        dhs.append(dh(ephemeral, bundle.one_time_prekey))
+    kem_prekey, kem_id = bundle.kem_prekey()
+    check_kem_key(kem_prekey)
+    ss, ct = encapsulate(kem_prekey, kem_m)
+    own = ed25519_public(owner.seed)
+    header = own + x25519_public(ephemeral)
+    header += u32(bundle.signed_prekey_id) + u32(bundle.one_time_prekey_id) + u32(kem_id) + ct
+    ad = associated_data(own, bundle.identity, owner.user_id, bundle.user_id)
+    return agree(dhs, ss, (kem_prekey, ct), ad, header)
+
+
+def number(data: bytes) -> int:
+    """ "All integers are big-endian"."""
+    return int.from_bytes(data, "big")
+
+
+def respond(owner: Owner, peer_id: bytes, header: bytes) -> tuple[Agreement, bytes]:
+    """The responder's side, and the private signed prekey, which is its first ratchet key."""
+    key_a, ephemeral, ct = header[:32], header[32:64], header[76:]
+    signed_id, one_time_id, kem_id = (number(header[at : at + 4]) for at in (64, 68, 72))
+    if signed_id not in owner.signed or kem_id not in owner.kem:
+        raise Rejected("UnknownPreKey")
+    if one_time_id and one_time_id not in owner.one_time:
+        raise Rejected("UnknownPreKey")
+    signed_prekey, kem_seed = owner.signed[signed_id], owner.kem[kem_id]
+    dhs = [
+        dh(signed_prekey, agreement_key(key_a)),
+        dh(image_private(owner.seed), ephemeral),
+        dh(signed_prekey, ephemeral),
+    ]
+    if one_time_id:
+        dhs.append(dh(owner.one_time[one_time_id], ephemeral))
+    ad = associated_data(key_a, ed25519_public(owner.seed), peer_id, owner.user_id)
+    return agree(dhs, decapsulate(kem_seed, ct), (kem_public(kem_seed), ct), ad, header), signed_prekey
+
+
+# --- head and body -----------------------------------------------------------------
+
+NOTHING, HANDSHAKE, OFFER, ANSWER = range(4)
+PART_LENGTHS: Final = (0, 32 + 32 + 3 * 4 + 1088, 1184, 1088)
+SIZES: Final = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 44_544)
+
+
+def zeros(length: int) -> bytes:
     """ "as few zeros as make their length divisible by 3"."""
-    return data + bytes(-len(data) % 3)
+    return bytes(-length % 3)
+
+
+def pad(content: bytes, sizes: tuple[int, ...] = SIZES) -> bytes:
+    """ "append 0x80, then zeros up to" one of the sizes, "the smallest that fits"."""
+    for size in sizes:
+        if len(content) < size:
+            return content + b"\x80" + bytes(size - len(content) - 1)
+    raise Rejected("TooLong")
+
+
+def unpad(padded: bytes) -> bytes:
+    """ "removes zeros and the 0x80 before them, whatever the length"."""
+    content = padded.rstrip(b"\0")
+    if not content.endswith(b"\x80"):
+        raise Rejected("InvalidMessage")
+    return content[:-1]
 
 
 def body_keys(key: bytes) -> tuple[bytes, bytes]:
     """Commitment and body key."""
-    out = hkdf(key, bytes(32), b"phantom/1 body\n", 64)
+    out = hkdf(key, bytes(32), LABELS["body"], 64)
     return out[:32], out[32:]
 
 
 def seal_body(key: bytes, padded: bytes) -> bytes:
     """A body."""
     commitment, body_key = body_keys(key)
-    return filled(b"\x02" + commitment + AESGCM(body_key).encrypt(bytes(12), padded, b"\x02" + commitment))
+    start = b"\x02" + commitment
+    body = start + AESGCM(body_key).encrypt(bytes(12), padded, start)
+    return body + zeros(len(body))
+
+
+def body_end(body: bytes) -> int:
+    """Where the ciphertext ends, "the length of a body tells"; anything else is no body."""
+    size = (len(body) - 33 - 16) // 256 * 256
+    end = 33 + size + 16
+    if body[:1] != b"\x02" or not 256 <= size <= SIZES[-1] or body[end:] != zeros(end):
+        raise Rejected("InvalidMessage")
+    return end
+
+
+def opened(key: bytes, nonce: bytes, ciphertext: bytes, aad: bytes) -> bytes:
+    """AES-256-GCM."""
+    try:
+        return AESGCM(key).decrypt(nonce, ciphertext, aad)
+    except InvalidTag:
+        raise Rejected("UndecryptableMessage") from None
 
 
 def open_body(key: bytes, body: bytes) -> bytes:
-    """ "compares the commitment", "then opens the body"."""
+    """The padded content."""
+    end = body_end(body)
     commitment, body_key = body_keys(key)
-    if body[1:33] != commitment:
-        raise Refusal("another key")
-    end = 49 + (len(body) - 49) // 256 * 256
-    try:
-        return AESGCM(body_key).decrypt(bytes(12), body[33:end], body[:33])
-    except InvalidTag:
-        raise Refusal("the body does not authenticate") from None
+    if not hmac.compare_digest(commitment, body[1:33]):
+        raise Rejected("UndecryptableMessage")
+    return opened(body_key, bytes(12), body[33:end], body[:33])
 
 
-def padded(content: bytes) -> bytes:
-    """ "Clients pad as in suite 1, with 44,544 as the last size"."""
-    size = next(size for size in (*(256 << power for power in range(8)), 44_544) if size > len(content))
-    return content + b"\x80" + bytes(size - len(content) - 1)
+@dataclass(frozen=True)
+class Message:
+    """A message taken apart."""
+
+    part: int
+    carried: bytes
+    dhs: bytes
+    pn: int
+    n: int
+    before_nonce: bytes
+    nonce: bytes
+    sealed: bytes
+    body: bytes
 
 
-# --- ratchet ------------------------------------------------------------------------
+def parse(message: bytes) -> Message:
+    """Its form, of head and body."""
+    if not message:
+        raise Rejected("InvalidMessage")
+    if message[0] != 2:
+        raise Rejected("UnknownSuite")
+    if len(message) < 2 or message[1] >= len(PART_LENGTHS):
+        raise Rejected("InvalidMessage")
+    part = message[1]
+    at = 2 + PART_LENGTHS[part]
+    nonce_at, end = at + 40, at + 40 + 12 + 48
+    body_at = end + len(zeros(end))
+    carried, header, body = message[2:at], message[at:nonce_at], message[body_at:]
+    if message[end:body_at] != zeros(end):
+        raise Rejected("InvalidMessage")
+    if part == HANDSHAKE and bytes(4) in (carried[64:68], carried[72:76]):
+        raise Rejected("InvalidMessage")
+    body_end(body)
+    nonce, sealed = message[nonce_at : nonce_at + 12], message[nonce_at + 12 : end]
+    numbers = number(header[32:36]), number(header[36:])
+    return Message(part, carried, header[:32], *numbers, message[:nonce_at], nonce, sealed, body)
 
 
-def kdf_rk(rk: bytes, dh: bytes, shared: bytes = b"", exchanged: bytes = b"") -> tuple[bytes, bytes]:
+# --- ratchet -----------------------------------------------------------------------
+
+
+def kdf_rk(rk: bytes, shared: bytes, ss: bytes = b"", pq: bytes = b"") -> tuple[bytes, bytes]:
     """KDF_RK."""
-    bound = hashlib.sha256(exchanged).digest() if shared else b""
-    out = hkdf(dh + shared, rk, b"phantom/1 ratchet root 2\n" + bound, 64)
+    out = hkdf(shared + ss, rk, LABELS["root"] + pq, 64)
     return out[:32], out[32:]
 
 
 @dataclass(frozen=True)
-class Draws:
-    """What a reader may need: a ratchet key, the seed of an offer, the random bytes of an answer."""
+class Written:
+    """A message, and what its head is made with."""
 
-    private: bytes
-    seed: bytes
-    m: bytes
+    mk: bytes
+    aad: bytes
+    head: bytes
+    body: bytes
 
 
 @dataclass
-class Ratchet2(Ratchet):
-    """ "The Double Ratchet of suite 1 with ML-KEM-768 secrets"; a failed message is tried on a copy."""
+class Session:
+    """State variables as the Double Ratchet names them; ``private`` is that of DHs, ``offered`` of an open offer."""
 
-    ad: bytes = b""
+    peer: bytes
+    ad: bytes
+    private: bytes
+    dhr: bytes | None
+    rk: bytes
+    at: int
+    cks: bytes | None = None
+    ckr: bytes | None = None
+    ns: int = 0
+    nr: int = 0
+    pn: int = 0
+    skipped: dict[tuple[bytes, int], tuple[bytes, int]] = field(default_factory=dict)
     part: int = NOTHING
     carried: bytes = b""
-    seed: bytes = b""
-    count: int = 0
-    since: int = 0
+    offered: bytes | None = None
+    messages: int = 0
 
     @classmethod
-    def begun(cls, found: Json, signed_prekey: bytes, private: bytes, now: int) -> "Ratchet2":
-        """The initiator's: its first chain carries the handshake header."""
-        rk, cks = kdf_rk(found["sk"], x25519(private, signed_prekey))
-        return cls(private, signed_prekey, rk, cks, ad=found["ad"], part=HANDSHAKE, carried=found["header"], since=now)
+    def begun(cls, made: Agreement, bundle: Bundle, private: bytes, now: int) -> Self:
+        """The initiator's."""
+        rk, cks = kdf_rk(made.sk, dh(private, bundle.signed_prekey))
+        peer, dhr = bundle.identity, bundle.signed_prekey
+        return cls(peer, made.ad, private, dhr, rk, now, cks, part=HANDSHAKE, carried=made.header)
 
     @classmethod
-    def joined(cls, found: Json, signed_private: bytes, now: int) -> "Ratchet2":
+    def joined(cls, made: Agreement, signed_private: bytes, now: int) -> Self:
         """The responder's."""
-        return cls(signed_private, None, found["sk"], ad=found["ad"], since=now)
+        return cls(made.header[:32], made.ad, signed_private, None, made.sk, now)
 
-    def write(self, key: bytes, padded_content: bytes, nonce: bytes) -> Json:
-        """A whole message."""
-        if self.cks is None:
-            raise Refusal("no sending chain")
-        body = seal_body(key, padded_content)
+    def write(self, key: bytes, padded: bytes, nonce: bytes) -> Written:
+        """A message; ``key`` is K."""
+        assert self.cks is not None
         self.cks, mk = kdf_ck(self.cks)
-        before = bytes([2, self.part]) + self.carried + x25519_public(self.private) + u32(self.pn) + u32(self.ns)
+        body = seal_body(key, padded)
+        start = bytes((2, self.part)) + self.carried + x25519_public(self.private) + u32(self.pn) + u32(self.ns)
         self.ns += 1
-        self.count += 1
-        aad = self.ad + before + hashlib.sha256(body).digest()
-        head = filled(before + nonce + AESGCM(message_key(mk)).encrypt(nonce, key, aad))
-        return {"mk": mk, "message_key": message_key(mk), "aad": aad, "head": head, "body": body}
+        self._count()
+        aad = self.ad + start + sha256(body)
+        head = start + nonce + AESGCM(message_key(mk)).encrypt(nonce, key, aad)
+        return Written(mk, aad, head + zeros(len(head)), body)
 
-    def read(self, message: bytes, draws: Draws, now: int) -> bytes:
-        """The padded content; if it is refused, nothing has changed."""
-        part, data, header, sealed, body = taken_apart(message)
-        tried = deepcopy(self)
-        aad = self.ad + message[: 2 + len(data) + 40] + hashlib.sha256(body).digest()
-        key = tried._key_of((part, data), header, lambda mk: _opened(mk, sealed, aad), draws, now)
-        content = open_body(key, body)
-        self.__dict__.update(tried.__dict__)
-        return content
+    def read(self, encrypted: bytes, draws: Draws, now: int) -> bytes:
+        """The padded content; "if anything fails, nothing changes"."""
+        message, after = parse(encrypted), replace(self, skipped=dict(self.skipped))
+        if message.part == HANDSHAKE and message.carried[:32] != self.peer:
+            raise Rejected("UndecryptableMessage")
+        padded = after._decrypt(message, draws, now)
+        self.__dict__.update(after.__dict__)
+        return padded
 
-    def _key_of(self, part: Part, header: bytes, opened: Opener, draws: Draws, now: int) -> bytes:
-        dh, n = header[:32], int.from_bytes(header[36:], "big")
-        if (dh, n) in self.skipped:
-            self.count += 1
-            return opened(self.skipped.pop((dh, n))[0])
-        is_new = dh != self.dhr
+    def forget(self, now: int) -> None:
+        """ "older ones are erased every hour"."""
+        self.skipped = {key: kept for key, kept in self.skipped.items() if now - kept[1] <= MAX_SKIPPED_AGE_MS}
+
+    def _count(self) -> None:
+        self.messages = min(self.messages + 1, OFFER_AFTER_MESSAGES)
+
+    def _open(self, message: Message, mk: bytes) -> bytes:
+        aad = self.ad + message.before_nonce + sha256(message.body)
+        return open_body(opened(message_key(mk), message.nonce, message.sealed, aad), message.body)
+
+    def _decrypt(self, message: Message, draws: Draws, now: int) -> bytes:
+        kept = self.skipped.pop((message.dhs, message.n), None)
+        if kept is not None:
+            self._count()
+            return self._open(message, kept[0])
+        is_new = message.dhs != self.dhr
+        distance = max(0, message.pn - self.nr) + message.n if is_new else message.n - self.nr
+        if not 0 <= distance <= MAX_SKIP:
+            raise Rejected("UndecryptableMessage")
         if is_new:
-            self._receive_chain(part, header, now)
-        elif n < self.nr or n - self.nr > JUMP:
-            raise Refusal("used already, or a jump too far")
-        self._skip(n, now)
-        if self.ckr is None:
-            raise Refusal("no receiving chain")
+            self._receive_chain(message, now)
+        self._skip(message.n, now)
+        assert self.ckr is not None
         self.ckr, mk = kdf_ck(self.ckr)
         self.nr += 1
-        self.count += 1
-        found = opened(mk)
+        self._count()
+        padded = self._open(message, mk)
         if is_new:
-            self._send_chain(part, draws, now)
-        return found
+            self._send_chain(message, draws, now)
+        return padded
 
-    def _receive_chain(self, part: Part, header: bytes, now: int) -> None:
-        kind, data = part
-        dh, pn, n = header[:32], int.from_bytes(header[32:36], "big"), int.from_bytes(header[36:], "big")
-        if (kind == HANDSHAKE) != (self.dhr is None) or (kind == ANSWER) != (self.part == OFFER):
-            raise Refusal("another part than this chain can have")
-        if max(0, pn - self.nr) + n > JUMP:
-            raise Refusal("a jump too far")
-        self._skip(pn, now)
-        shared = exchanged = b""
-        if kind == ANSWER:
-            shared, exchanged = decapsulate(self.seed, data), self.carried + data
-        self.rk, self.ckr = kdf_rk(self.rk, x25519(self.private, dh), shared, exchanged)
-        self.dhr, self.nr = dh, 0
+    def _receive_chain(self, message: Message, now: int) -> None:
+        is_first = self.dhr is None
+        if (message.part == HANDSHAKE) != is_first or (message.part == ANSWER) != (self.offered is not None):
+            raise Rejected("UndecryptableMessage")
+        self._skip(message.pn, now)
+        ss = pq = b""
+        if self.offered is not None:
+            ss = decapsulate(self.offered, message.carried)
+            pq = sha256(kem_public(self.offered) + message.carried)
+            self.offered = None
+        self.rk, self.ckr = kdf_rk(self.rk, dh(self.private, message.dhs), ss, pq)
+        self.dhr, self.nr = message.dhs, 0
 
-    def _send_chain(self, part: Part, draws: Draws, now: int) -> None:
-        kind, data = part
+    def _send_chain(self, message: Message, draws: Draws, now: int) -> None:
         assert self.dhr is not None
-        self.pn, self.ns, self.private = self.ns, 0, draws.private
-        shared = exchanged = b""
-        is_due = self.count >= DUE_MESSAGES or not 0 <= now - self.since < DUE_MS
-        self.part, self.carried, self.seed = NOTHING, b"", b""
-        if kind == OFFER:
-            shared, ciphertext = encapsulate(data, draws.m)
-            exchanged = data + ciphertext
-            self.part, self.carried = ANSWER, ciphertext
-        elif kind != ANSWER and is_due:
-            self.part, self.carried, self.seed = OFFER, kem_public(draws.seed), draws.seed
-        if kind in (OFFER, ANSWER):
-            self.count, self.since = 0, now
-        self.rk, self.cks = kdf_rk(self.rk, x25519(draws.private, self.dhr), shared, exchanged)
+        self.private, self.pn, self.ns = draws["ratchet_private"], self.ns, 0
+        if message.part in (OFFER, ANSWER):
+            self.messages, self.at = 0, now
+        ss = pq = b""
+        self.part, self.carried = NOTHING, b""
+        if message.part == OFFER:
+            check_kem_key(message.carried)
+            ss, ct = encapsulate(message.carried, draws["kem_m"])
+            pq = sha256(message.carried + ct)
+            self.part, self.carried = ANSWER, ct
+        elif self.messages >= OFFER_AFTER_MESSAGES or not 0 <= now - self.at < OFFER_AFTER_MS:
+            self.offered = draws["offer_seed"]
+            self.part, self.carried = OFFER, kem_public(self.offered)
+        self.rk, self.cks = kdf_rk(self.rk, dh(self.private, self.dhr), ss, pq)
 
-    def copied(self) -> "Ratchet2":
-        """As a backup keeps it."""
-        return deepcopy(self)
-
-    def listed2(self, *, with_skipped: bool) -> Json:
-        """As the vectors list it; the count of messages goes no further than the number that makes an offer due."""
-        return {
-            **self.listed(with_skipped=with_skipped),
-            "part": self.part,
-            "carried_sha256": hashlib.sha256(self.carried).digest(),
-            "messages": min(self.count, DUE_MESSAGES),
-            "at": self.since,
-        }
-
-
-def taken_apart(message: bytes) -> tuple[int, bytes, bytes, bytes, bytes]:
-    """Part, its bytes, ratchet header, what is sealed, body; "Other bytes there, another part" are refused."""
-    if message[0] != 2 or message[1] not in PART_BYTES:
-        raise Refusal("another suite or part")
-    part = message[1]
-    end = 2 + PART_BYTES[part]
-    sealed_end = end + 40 + 12 + 32 + 16
-    head_end = sealed_end + -sealed_end % 3
-    body = message[head_end:]
-    zeros = (len(body) - 49) % 256
-    if len(body) % 3 or not 256 <= len(body) - 49 - zeros <= 44_544 or zeros > 2 or body[0] != 2:
-        raise Refusal("no body")
-    if any(message[sealed_end:head_end]) or any(body[len(body) - zeros :]):
-        raise Refusal("no zeros")
-    return part, message[2:end], message[end : end + 40], message[end + 40 : sealed_end], body
-
-
-def _opened(mk: bytes, sealed: bytes, aad: bytes) -> bytes:
-    try:
-        return AESGCM(message_key(mk)).decrypt(sealed[:12], sealed[12:], aad)
-    except InvalidTag:
-        raise Refusal("the head does not authenticate") from None
+    def _skip(self, until: int, now: int) -> None:
+        if self.ckr is None or self.dhr is None:
+            return
+        for n in range(self.nr, until):
+            self.ckr, mk = kdf_ck(self.ckr)
+            self.skipped[self.dhr, n] = mk, now
+        self.nr = max(self.nr, until)
+        chains = list(dict.fromkeys(chain for chain, _ in self.skipped))[-MAX_RECEIVING_CHAINS:]
+        kept = [item for item in self.skipped.items() if item[0][0] in chains]
+        self.skipped = dict(kept[-MAX_SKIPPED_KEYS:])
