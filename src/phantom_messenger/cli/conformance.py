@@ -110,7 +110,7 @@ async def _play(run: Run, cases: Sequence[Case], *, with_long: bool) -> Score:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    if not await run.has_many_addresses():
+    if await run.is_slow():
         click.echo(_ONE_ADDRESS, err=True)
     return await run.play(cases, with_long=with_long)
 

@@ -18,13 +18,8 @@ QUIET_SECONDS: Final = 0.2
 ANY: Final = object()
 """Stands for a member that must be there, whatever its value."""
 
-_SHOWN: Final = 300
-
-
-def show(frame: Mapping[str, Any]) -> str:
-    """A frame, for a sentence; long ones are cut."""
-    text = wire.canonical(dict(frame)).decode()
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+_ANSWERS: Final = frozenset({"ERROR", "AUTH_FAILURE", "AUTH_SUCCESS"})
+"""Frames that come instead of others, and never beside them."""
 
 
 def difference(frame: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
@@ -43,7 +38,7 @@ def difference(frame: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
 
 
 def _brief(value: Any) -> str:
-    return "absent" if value is None else show({"": value})[4:-1]
+    return "absent" if value is None else wire.show({"": value})[4:-1]
 
 
 class Client:
@@ -196,22 +191,7 @@ class Client:
         Raises:
             Failure: an error comes instead, or the end, or nothing.
         """
-        until = asyncio.get_running_loop().time() + self.patience
-        socket = self.socket
-        while True:
-            socket.check()
-            for frame in socket.pending:
-                if frame["type"] == kind:
-                    socket.pending.remove(frame)
-                    return frame
-            for frame in socket.pending:
-                if frame["type"] in {"ERROR", "AUTH_FAILURE", "AUTH_SUCCESS"}:
-                    raise Failure(f"{kind} is expected, and this comes: {show(frame)}")
-            if socket.closed is not None:
-                raise Failure(f"{kind} is expected, and this comes: {socket.closed}")
-            if not await socket.news(until):
-                waiting = "".join(f"; meanwhile came {show(frame)}" for frame in list(socket.pending)[:1])
-                raise Failure(f"{kind} is expected, and does not come within {self.patience:g} s{waiting}")
+        return await self.socket.first(kind, kind, unwelcome=_ANSWERS - {kind})
 
     async def next(self) -> Frame:
         """The next frame, whatever its type.
@@ -219,15 +199,7 @@ class Client:
         Raises:
             Failure: the end comes instead, or nothing.
         """
-        until = asyncio.get_running_loop().time() + self.patience
-        socket = self.socket
-        while not socket.pending:
-            if socket.closed is not None:
-                raise Failure(f"a frame is expected, and this comes: {socket.closed}")
-            if not await socket.news(until):
-                raise Failure(f"no frame comes within {self.patience:g} s")
-        socket.check()
-        return socket.pending.popleft()
+        return await self.socket.first("a frame")
 
     async def expect(self, kind: str, payload: Mapping[str, Any] | None = None, **members: Any) -> Frame:
         """The next frame of this type, which must have these members; None: it must not have it.
@@ -240,7 +212,7 @@ class Client:
         if payload is not None:
             expected["payload"] = payload
         if found := difference(frame, expected):
-            raise Failure(f"{found} in {show(frame)}")
+            raise Failure(f"{found} in {wire.show(frame)}")
         return frame
 
     async def refused(self, *reasons: str, field: str = "", **members: Any) -> Frame:
@@ -250,30 +222,21 @@ class Client:
             Failure: something else comes, or nothing.
         """
         wanted = " or ".join(f"ERROR {REASONS[reason][0]} {reason}" for reason in reasons)
-        until = asyncio.get_running_loop().time() + self.patience
-        socket = self.socket
-        while not (found := next((frame for frame in socket.pending if frame["type"] == "ERROR"), None)):
-            socket.check()
-            if socket.closed is not None:
-                raise Failure(f"{wanted} is expected, and this comes: {socket.closed}")
-            if not await socket.news(until):
-                raise Failure(f"{wanted} is expected, and does not come within {self.patience:g} s")
-        socket.check()
-        socket.pending.remove(found)
+        found = await self.socket.first(wanted, "ERROR")
         details = found["payload"]["details"]
         if details["reason"] not in reasons or (field and details.get("field") != field):
-            raise Failure(f"{wanted}{' of ' + field if field else ''} is expected, and this comes: {show(found)}")
+            raise Failure(f"{wanted}{' of ' + field if field else ''} is expected, and this comes: {wire.show(found)}")
         if problem := difference(found, members):
-            raise Failure(f"{problem} in {show(found)}")
+            raise Failure(f"{problem} in {wire.show(found)}")
         return found
 
     async def login_refused(self, *reasons: str, closes: int = 4001, **members: Any) -> Frame:
         """The AUTH_FAILURE with one of these reasons, then the close."""
         frame = await self.take("AUTH_FAILURE")
         if frame["payload"]["details"]["reason"] not in reasons:
-            raise Failure(f"AUTH_FAILURE with {' or '.join(reasons)} is expected, and this comes: {show(frame)}")
+            raise Failure(f"AUTH_FAILURE with {' or '.join(reasons)} is expected, and this comes: {wire.show(frame)}")
         if problem := difference(frame, members):
-            raise Failure(f"{problem} in {show(frame)}")
+            raise Failure(f"{problem} in {wire.show(frame)}")
         await self.closes(closes)
         return frame
 
@@ -309,7 +272,7 @@ class Client:
         await self.ping()
         for frame in self.socket.pending:
             if not kinds or frame["type"] in kinds:
-                raise Failure(f"nothing is expected, and this comes: {show(frame)}")
+                raise Failure(f"nothing is expected, and this comes: {wire.show(frame)}")
 
     def forget(self) -> None:
         """Do not look at what has arrived until now."""

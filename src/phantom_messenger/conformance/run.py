@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from phantom_messenger.conformance.socket import Target
+from phantom_messenger.conformance.socket import Socket, Target
 from phantom_messenger.conformance.stage import Accounts, Addresses, Stage
 from phantom_messenger.conformance.verdict import (
     Case,
@@ -50,9 +50,17 @@ class Run:
         """How many accounts of the run are at the relay now."""
         return len(self._accounts)
 
-    async def has_many_addresses(self) -> bool:
-        """Whether each case can come from an address of its own, so that none has to wait for another."""
-        return (await Addresses.found(self._target)).are_many
+    async def is_slow(self) -> bool:
+        """Whether the relay is there, and all cases must come from one address, where they wait for each other."""
+        if (await Addresses.found(self._target)).are_many:
+            return False
+        socket = Socket(self._target)
+        try:
+            await socket.dial()
+        except UnreachableError:
+            return False
+        await socket.drop()
+        return True
 
     async def play(self, cases: Sequence[Case], *, with_long: bool = False) -> Score:
         """Play these cases; the score has one result for each of them.

@@ -7,7 +7,7 @@ import os
 import socket as net
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -134,11 +134,13 @@ class Socket:
                     target.host, target.port, ssl=target.ssl, local_addr=local, limit=_MOST_READ
                 )
         except TimeoutError:
-            raise UnreachableError(f"no connection to {place} within {target.patience:g} s") from None
+            kind = "connection to" if target.ssl is None else "TLS with"
+            raise UnreachableError(f"no {kind} {place} within {target.patience:g} s") from None
         except ssl.SSLError as error:
             raise UnreachableError(f"no TLS with {place}: {error.reason or type(error).__name__}") from None
         except OSError as error:
-            sentence = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            number = error.errno or 0  # negative if it is of the resolver
+            sentence = os.strerror(number) if number > 0 else (error.strerror or str(error))
             raise UnreachableError(f"no connection to {place}: {sentence}") from None
 
     async def ask(self, request: bytes) -> Response:
@@ -247,6 +249,33 @@ class Socket:
         """Raise if anything that arrived broke the rules of its form."""
         if self.problem:
             raise Failure(self.problem)
+
+    async def first(self, wanted: str, kind: str = "", *, unwelcome: Collection[str] = ()) -> wire.Frame:
+        """Take the first frame of this type, of any if none is named; those before it stay.
+
+        Args:
+            wanted: how a sentence names it.
+            kind: its type.
+            unwelcome: types that must not come instead.
+
+        Raises:
+            Failure: one of those comes, or the end, or nothing.
+        """
+        until = asyncio.get_running_loop().time() + self.target.patience
+        while True:
+            self.check()
+            found = next((frame for frame in self.pending if kind in ("", frame["type"])), None)
+            if found is not None:
+                self.pending.remove(found)
+                return found
+            instead = next((frame for frame in self.pending if frame["type"] in unwelcome), None)
+            if instead is not None:
+                raise Failure(f"{wanted} is expected, and this comes: {wire.show(instead)}")
+            if self.closed is not None:
+                raise Failure(f"{wanted} is expected, and this comes: {self.closed}")
+            if not await self.news(until):
+                others = "".join(f"; meanwhile came {wire.show(frame)}" for frame in list(self.pending)[:1])
+                raise Failure(f"{wanted} is expected, and does not come within {self.target.patience:g} s{others}")
 
     async def news(self, until: float) -> bool:
         """Wait for something to happen; False if nothing does until then (event loop time)."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from phantom_messenger.conformance.client import Client, show
+from phantom_messenger.conformance.client import Client
 from phantom_messenger.conformance.socket import Response, Socket, Target
 from phantom_messenger.conformance.verdict import Failure, NotJudgedError, UnreachableError
-from phantom_messenger.conformance.wire import Frame, Identity
+from phantom_messenger.conformance.wire import Frame, Identity, show
 
 MOST_WAITS: Final = 6
 """How often a login is tried again that the relay puts off, because its address has made enough accounts."""
@@ -160,15 +160,7 @@ async def connect(target: Target, source: str | None, identity: Identity | None 
 
 async def _hello(socket: Socket) -> Frame:
     """The first frame, which is CONNECTION_ACK."""
-    until = asyncio.get_running_loop().time() + socket.target.patience
-    while not socket.pending:
-        socket.check()
-        if socket.closed is not None:
-            raise Failure(f"CONNECTION_ACK is expected, and this comes: {socket.closed}")
-        if not await socket.news(until):
-            raise Failure(f"CONNECTION_ACK is expected, and does not come within {socket.target.patience:g} s")
-    socket.check()
-    hello = socket.pending.popleft()
+    hello = await socket.first("CONNECTION_ACK")
     if hello["type"] != "CONNECTION_ACK":
         raise Failure(f"CONNECTION_ACK is expected, and this comes: {show(hello)}")
     return hello

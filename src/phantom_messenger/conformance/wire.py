@@ -31,6 +31,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN: Final = 0x80
 _MASKED: Final = 0x80
 _SHORT: Final = 126
+_SHOWN: Final = 300
 
 Frame = dict[str, Any]
 
@@ -38,6 +39,12 @@ Frame = dict[str, Any]
 def canonical(value: Any) -> bytes:
     """Canonical JSON (RFC 8785) of what the kit writes: integers, and names within the Basic Multilingual Plane."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def show(frame: Mapping[str, Any]) -> str:
+    """A frame, for a sentence; long ones are cut."""
+    text = canonical(dict(frame)).decode()
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def base64_text(raw: bytes) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from phantom_messenger.conformance.client import ANY, show
+from phantom_messenger.conformance.client import ANY
 from phantom_messenger.conformance.stage import Stage
 from phantom_messenger.conformance.verdict import Failure, Group
-from phantom_messenger.conformance.wire import Identity
+from phantom_messenger.conformance.wire import Identity, show
 
 blocking: Final = Group("block", "BLOCK")
 deleting: Final = Group("account", "ACCOUNT_DELETE")
