@@ -38,7 +38,10 @@ FOLDER: Final = Path(".cluster") / "chaos"
 ALL: Final = {**FAULTS, **PARTITIONS}
 RELAYS: Final = 3
 WORTH: Final = 150
-"""Messages that are accepted before each fault, and again after it."""
+"""Messages that are accepted before each fault, again after it, and when all is whole."""
+
+AFTER_SECONDS: Final = 15.0
+"""In which what comes back may do harm."""
 
 PATIENCE: Final = 120.0
 SEED: Final = 11
@@ -139,9 +142,11 @@ def play(scene: Scene, name: str, fault: Fault) -> Row:
             begun = time.monotonic()
             fault.do(scene)
             aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
+            time.sleep(AFTER_SECONDS)
+            scene.until_whole()
+            aside.do(several_crowd.accepted(crowd, WORTH, PATIENCE))
             ended = time.monotonic()
             aside.do(several_crowd.calm(crowd, PATIENCE))
-        scene.until_whole()
         aside.do(judge(place, people))
     for code in ledger.closings.keys() - {fault.closes} if fault.closes else ():
         ledger.fault("closed with another code", code)

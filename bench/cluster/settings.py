@@ -127,7 +127,11 @@ def _network(place: Place) -> str:
 
 
 def etcd(place: Place, folder: Path, *, all_of: list[Place]) -> list[str]:
-    """The arguments of one node's etcd."""
+    """The arguments of one node's etcd.
+
+    With ``--pre-vote`` one that comes back does not make the others elect a leader again: until they have, Patroni's
+    primary cannot keep its lease, and steps down. Before 3.5 that has to be asked for.
+    """
     clients = f"http://{place.host}:{place.etcd}"
     peers = f"http://{place.host}:{place.etcd_peers}"
     members = ",".join(f"{other.name}=http://{other.host}:{other.etcd_peers}" for other in all_of)
@@ -137,4 +141,5 @@ def etcd(place: Place, folder: Path, *, all_of: list[Place]) -> list[str]:
         *("--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers),
         *("--initial-cluster", members, "--initial-cluster-token", SCOPE),
         *("--heartbeat-interval", "200", "--election-timeout", "2000", "--auto-compaction-retention", "1"),
+        "--pre-vote",
     ]

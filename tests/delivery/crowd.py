@@ -367,13 +367,16 @@ class Member:
         self.progress.made()
         self._crowd.progress.made()
 
+    async def _dawdle(self) -> None:
+        """Let time pass before something is acknowledged."""
+        if not self._crowd.calm:
+            await asyncio.sleep(self._chance.uniform(0, 0.15))
+
     async def _acknowledge(self, line: Line) -> None:
         while True:
             await line.ready.until(lambda: bool(line.pending))
-            count = len(line.pending)
-            if not self._crowd.calm:
-                await asyncio.sleep(self._chance.uniform(0, 0.15))
-                count = self._chance.randint(1, len(line.pending))
+            await self._dawdle()
+            count = len(line.pending) if self._crowd.calm else self._chance.randint(1, len(line.pending))
             items, line.pending = line.pending[:count], line.pending[count:]
             if self._chance.random() < 0.3:
                 self._chance.shuffle(items)

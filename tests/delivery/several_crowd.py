@@ -106,6 +106,10 @@ class Traveller(Member):
 
     # --- messages -----------------------------------------------------------------
 
+    async def _dawdle(self) -> None:
+        """However calm it is: an acknowledgement that was refused is tried again after that."""
+        await asyncio.sleep(self._chance.uniform(0, 0.15))
+
     def _open_targets(self) -> list[Person]:
         waiting = {key.recipient for key in self.unanswered}
         return [to for to in super()._open_targets() if to.id not in waiting]
@@ -190,7 +194,7 @@ def gather(crowd: Crowd, place: Place, people: Cast, seed: int) -> None:
 async def publish(place: Place, people: Sequence[Person]) -> None:
     """Let each have one-time prekeys at the relays."""
     for one in people:
-        line = await Line.login(place.urls[0], one, place.ledger)
+        line = await _login(place.urls[0], one, place.ledger)
         await line.send(one.publish(range(1, PREKEYS + 1)))
         await line.settle()
         await line.close()
@@ -215,11 +219,20 @@ async def accepted(crowd: Crowd, count: int, seconds: float) -> None:
         await crowd.progress.until(lambda: crowd.ledger.accepted >= wanted)
 
 
+async def _login(url: str, one: Person, ledger: SeveralLedger) -> Line:
+    """Log in, when the database lets them."""
+    while True:
+        try:
+            return await Line.login(url, one, ledger)
+        except GONE:
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
 async def collect(place: Place, people: Cast) -> None:
     """Everybody acknowledges all there is, at whatever relay; a fault if something comes when they come once more."""
 
     async def come(one: Person, number: int) -> list[Frame]:
-        line = await Line.login(place.urls[number % len(place.urls)], one, place.ledger)
+        line = await _login(place.urls[number % len(place.urls)], one, place.ledger)
         came = await line.settle()
         await line.close()
         return came
@@ -239,7 +252,7 @@ async def judge_sessions(place: Place, people: Sequence[Person]) -> None:
     for one in people:
         lines = []
         for url in place.urls:
-            lines.append(await Line.login(url, one, place.ledger))
+            lines.append(await _login(url, one, place.ledger))
             await asyncio.sleep(APART_SECONDS)
         for line in lines[:-1]:
             with suppress(*GONE):
