@@ -7,9 +7,10 @@ from typing import Any, Final
 
 SCOPE: Final = "phantom"
 
-TIMES: Final = {"ttl": 20, "loop_wait": 3, "retry_timeout": 5, "primary_start_timeout": 5}
+TIMES: Final = {"ttl": 20, "loop_wait": 3, "retry_timeout": 8, "primary_start_timeout": 5}
 """Seconds. A primary that is gone loses its lease after ``ttl``, of which Patroni allows no less: a node fails over
-within 30. A postmaster that died is started again, and passed by if that takes more than five: within 15."""
+within 30. One to which etcd does not answer for ``retry_timeout`` steps down: longer than etcd takes to elect a leader.
+A postmaster that died is started again, and passed by if that takes more than five: within 15."""
 
 PARAMETERS: Final = {
     "fsync": "on",
