@@ -76,14 +76,14 @@ class Progress:
 @click.option("--skip", multiple=True, metavar="GROUP", help="leave out this group, or this case; can be repeated")
 @click.option(
     "--patience",
-    type=click.FloatRange(0.5, 120),
-    default=10.0,
+    type=click.IntRange(1, 120),
+    default=10,
     show_default=True,
     help="seconds to wait for what the relay must send",
 )
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def conformance(  # noqa: PLR0917 - click passes them by name
-    url: str, with_long: bool, only: Sequence[str], skip: Sequence[str], patience: float, as_json: bool
+    url: str, with_long: bool, only: Sequence[str], skip: Sequence[str], patience: int, as_json: bool
 ) -> None:
     """Judge a relay by what the protocol says, from outside: temporary users log in, and do what it allows and forbids.
 
