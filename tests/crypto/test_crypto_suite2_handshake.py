@@ -36,6 +36,13 @@ def test_both_sides_agree(one_time: bool, one_time_kem: bool) -> None:
     assert len(header.encode()) == 1_164
 
 
+def test_id_without_a_one_time_prekey_is_not_named() -> None:
+    given = replace(bundle(one_time=False, one_time_kem=False), one_time_prekey_id=5, one_time_kem_prekey_id=6)
+    header, agreement = initiate(given)
+    assert (header.one_time_prekey_id, header.kem_prekey_id) == (0, LAST_RESORT[BOB.id].id)
+    assert respond(header) == agreement
+
+
 def test_same_keys_give_another_secret_than_in_suite_1() -> None:
     """Prekeys serve both suites."""
     secret, ciphertext = primitives.kem_encapsulate(BOB.kem.public)
