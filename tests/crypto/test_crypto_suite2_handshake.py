@@ -196,6 +196,13 @@ def test_id_that_does_not_fit_is_refused(number: int) -> None:
             initiate(replace(bundle(), **{name: number}))
 
 
+def test_least_and_greatest_ids_are_taken() -> None:
+    names = ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "one_time_kem_prekey_id")
+    for number in (1, 2**32 - 1):
+        header, _ = initiate(signed_again(bundle(), **dict.fromkeys(names, number)))
+        assert (header.signed_prekey_id, header.one_time_prekey_id, header.kem_prekey_id) == (number,) * 3
+
+
 @pytest.mark.parametrize("made_at", [-1, 2**64])
 def test_time_that_does_not_fit_is_refused(made_at: int) -> None:
     with pytest.raises(StaleBundle):

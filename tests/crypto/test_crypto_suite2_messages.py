@@ -206,6 +206,8 @@ MOST: Final = body.seal(bytes(body.MAX_PADDED), bytes(32))
         b"\2" + bytes(49 + body.MAX_PADDED + 256 + 1),
         MOST + bytes(3),
         b"\2" + bytes(49 - 1 + 256 + 2),
+        GOOD[:-1] + b"X",
+        body.seal(bytes(512), bytes(32)) + bytes(3),
     ],
     ids=lambda bad: f"{len(bad)} bytes",
 )
@@ -229,6 +231,13 @@ def test_what_has_not_the_form_of_a_body_is_refused(bad: bytes) -> None:
 def test_what_is_no_message_of_this_suite_is_refused(message: bytes, error: type[CryptoError]) -> None:
     with pytest.raises(error):
         head.parse(message)
+
+
+def test_head_that_does_not_end_with_its_zero_is_refused() -> None:
+    _, message = offer()
+    for wrong in (b"\1", b"X", b"\xff"):
+        with pytest.raises(InvalidMessage, match="zeros"):
+            head.parse(message[:1_286] + wrong + message[1_287:])
 
 
 def test_suite_1_sees_a_message_of_an_unknown_suite() -> None:

@@ -399,6 +399,30 @@ def test_skipped_keys_are_forgotten_as_in_suite_1() -> None:
     assert decrypt(bob, late)[1] == b"late"
 
 
+def test_skipped_keys_are_dated_in_a_new_chain_at_its_end_and_in_a_known_one() -> None:
+    alice, bob = established()
+    for now in (NOW + 1, NOW + 2):
+        alice, _ = encrypt(alice, b"skipped")
+        alice, message = encrypt(alice, b"there")
+        bob, _ = decrypt(bob, message, now)
+    alice, _ = encrypt(alice, b"skipped at the end")
+    bob, message = encrypt(bob, b"reply")
+    alice, _ = decrypt(alice, message)
+    bob, _ = decrypt(bob, encrypt(alice, b"next chain")[1], NOW + 3)
+    assert [kept.at for kept in bob.ratchet.mkskipped.values()] == [NOW + 1, NOW + 2, NOW + 3]
+
+
+def test_who_has_begun_is_known_to_both() -> None:
+    alice, bob = established()
+    assert (alice.initiated, bob.initiated) == (True, False)
+    assert alice.id == bob.id
+
+
+def test_state_of_the_kem_prints_what_it_carries_and_no_bytes() -> None:
+    _, bob = offering()
+    assert repr(bob.kem) == f"KemState(carried=KemKey, messages={OFFER_AFTER_MESSAGES}, at={NOW})"
+
+
 def test_pairs_of_the_ratchet_are_pairs() -> None:
     for state in (*established(), *offering()):
         assert state.ratchet.dhs == KeyPair.from_private(state.ratchet.dhs.private)

@@ -116,6 +116,11 @@ def test_loaded_session_is_stored_in_the_present_form(version: int, kind: str) -
         assert session2.load(data) == state
 
 
+def test_what_is_stored_prints_its_name_alone() -> None:
+    stored = msgspec.msgpack.decode(Sample(3, "offered").stored["bob"], type=session2._Stored)
+    assert repr(stored) == "_Stored(...)"
+
+
 # --- what cannot be loaded -------------------------------------------------------------
 
 NAMES: Final = session2._Stored.__struct_fields__
