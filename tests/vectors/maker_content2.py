@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from maker_base import ALICE, BOB, MALLORY, NOW, Json, file_of, named
+from maker_base import ALICE, BOB, MALLORY, NOW, Json, drawn, file_of, named
 from maker_content import IDS, described
 
 from phantom_messenger.client import content2
@@ -129,6 +129,8 @@ def _nested(levels: int) -> bytes:
     return b"\x91" * (levels - 1) + b"\x90"
 
 
+LONGEST: Final = "x" * 40_000
+ODD_IDS: Final = ("-" * 36, "\U0001f600" * 36)
 HELLO: Final = _said(Text(sent_at=NOW, body="hello"))
 NEWER: Final = {"newer": True, "sentAt": NOW}
 
@@ -146,6 +148,28 @@ def _read() -> list[Json]:
         ),
         "same-name-elsewhere": ("the name of a field again, inside another one", pack(text(x={"body": 1})), HELLO),
         "eight-levels": ("maps and arrays in eight levels", with_value(_nested(7)), HELLO),
+        "number-in-eight-levels": ("eight levels with a number in the last", with_value(b"\x91" * 7 + b"\1"), HELLO),
+        "constants": ("nil and booleans as names' values", pack(text(x=None, y=True, z=False)), HELLO),
+        "not-normalised": (
+            "two names that are one when they are normalised",
+            more(text(), b"\xa2\xc3\xa9\1", b"\xa3e\xcc\x81\1"),
+            HELLO,
+        ),
+        "longest-text": (
+            "a text of 40,000 bytes",
+            pack(text(LONGEST)),
+            _said(Text(sent_at=NOW, body=LONGEST)),
+        ),
+        "odd-ids": (
+            "ids of 36 characters that are no UUIDs, of one and of four bytes",
+            pack(common("receipt", delivered=list(ODD_IDS))),
+            _said(Receipt(sent_at=NOW, delivered=list(ODD_IDS))),
+        ),
+        "same-id-twice": (
+            "a receipt with an id twice",
+            pack(common("receipt", burned=[IDS[0]] * 2)),
+            _said(Receipt(sent_at=NOW, burned=[IDS[0]] * 2)),
+        ),
         "empty-name": ("a field with an empty name", pack(text() | {"": 1}), HELLO),
         "receipt-all-arrays": (
             "a receipt with empty arrays",
@@ -167,9 +191,19 @@ def _read() -> list[Json]:
         "greatest-version": ("the greatest version", pack(text(version=2**64 - 1)), NEWER),
         "unknown-kind-version-3": ("a kind and a version that are not known", pack(common("x", version=3)), NEWER),
     }
+    claimed = {
+        f"claimed-id-{len(short)}": ("a sender whose id is claimed", short, pack(text(sender=short)))
+        for short in (drawn("content 2/short id", 16), drawn("content 2/long id", 64))
+    }
     return [
-        {**_sender(name, description), "encoded": encoded.hex(), "expect": {"said": said}}
-        for name, (description, encoded, said) in rows.items()
+        *(
+            {**_sender(name, description), "encoded": encoded.hex(), "expect": {"said": said}}
+            for name, (description, encoded, said) in rows.items()
+        ),
+        *(
+            {**_sender(name, description), "sender": own.hex(), "encoded": encoded.hex(), "expect": {"said": HELLO}}
+            for name, (description, own, encoded) in claimed.items()
+        ),
     ]
 
 
@@ -212,6 +246,9 @@ def _faults_of_form() -> dict[str, tuple[str, bytes]]:
         "overlong": ("an overlong form of UTF-8 in an unknown field", with_value(b"\xa2\xc0\x80")),
         "name-not-utf-8": ("a name that is not UTF-8", more(text(), b"\xa1\xff\1")),
         "nine-levels": ("maps and arrays in nine levels", with_value(_nested(8))),
+        "number-in-nine-levels": ("nine levels with a number in the last", with_value(b"\x91" * 8 + b"\1")),
+        "nine-levels-in-unknown-kind": ("an unknown kind in nine levels", more(common("x"), b"\xa1x" + _nested(8))),
+        "twice-common": ("a common field twice", more(text(), b"\xa7version\2")),
         "nine-levels-of-maps": ("maps in nine levels", with_value(b"\x81\xa1x" * 7 + b"\x80")),
         "endless-levels": ("arrays in 2,000 levels, without an end", with_value(b"\x91" * 2_000)),
     }
@@ -227,6 +264,10 @@ def _faults_of_fields() -> dict[str, tuple[str, bytes]]:
             ("capital", "with a capital letter", "Text"),
             ("line-feed", "with a line feed", "text\n"),
             ("space", "with a space", "te xt"),
+            ("accent", "with a letter that is not ASCII", "t\u00e9xt"),
+            ("digit", "with a digit that is not ASCII", "text-\u0663"),
+            ("underscore", "with an underscore", "te_xt"),
+            ("nil", "nil", None),
             ("long", "of 65 characters", "x" * 65),
         ],
         "version": [
@@ -241,17 +282,28 @@ def _faults_of_fields() -> dict[str, tuple[str, bytes]]:
             ("negative", "before 1970", -1),
             ("far", "after the first day of 9999", LAST_TIME_MS + 1),
             ("text", "a text", "1"),
+            ("true", "true", True),
+            ("nil", "nil", None),
         ],
         "sender": [
             ("other", "another user", MALLORY.id),
             ("empty", "empty", b""),
             ("text", "a text", ENDS.sender.hex()),
+            ("long", "with a byte more", ENDS.sender + b"\0"),
+            ("array", "an array of numbers", list(ENDS.sender)),
         ],
-        "senderKey": [("other", "another user's", MALLORY.identity.peer.public), ("short", "31 bytes", bytes(31))],
+        "senderKey": [
+            ("other", "another user's", MALLORY.identity.peer.public),
+            ("short", "31 bytes", bytes(31)),
+            ("long", "with a byte more", ENDS.sender_key + b"\0"),
+            ("text", "a text", ENDS.sender_key.hex()),
+        ],
         "body": [
             ("bytes", "binary", b"hello"),
             ("nil", "nil", None),
+            ("number", "a number", 7),
             ("long", "of 40,001 bytes", "x" * 40_001),
+            ("long-in-bytes", "of 40,002 bytes in 13,334 characters", "\u20ac" * 13_334),
         ],
     }
     arrays: list[tuple[str, str, Any]] = [
@@ -260,6 +312,10 @@ def _faults_of_fields() -> dict[str, tuple[str, bytes]]:
         ("short-id", "an id of 35 characters", [IDS[0][1:]]),
         ("long-id", "an id of 37 characters", [IDS[0] + "0"]),
         ("bytes-id", "an id as binary", [IDS[0].encode()]),
+        ("number-id", "a number as an id", [7]),
+        ("map", "a map for an array", {IDS[0]: 1}),
+        ("bytes", "binary for an array", IDS[0].encode()),
+        ("long-in-characters", "an id of 36 bytes in 35 characters", ["\u00e9" + "-" * 34]),
         ("too-many", "201 ids", [IDS[0]] * 201),
     ]
     return {

@@ -17,6 +17,8 @@ KEY, SIGNATURE, STALE = "InvalidKey", "InvalidSignature", "StaleBundle"
 MESSAGE, GONE, PREKEY = "InvalidMessage", "UndecryptableMessage", "UnknownPreKey"
 
 
+MALFORMED_KEM: Final = b"\xff" * 1_184
+
 # --- handshakes -----------------------------------------------------------------------
 
 
@@ -118,6 +120,11 @@ def _cases() -> list[Json]:
         _case("oldest", "made 90 days ago", replace_time(least, oldest)),
         _case("latest", "made one day ahead", replace_time(least, latest)),
         _case("as-before", "made when the newest one that was accepted was", least, newest=NOW),
+        _case(
+            "unused-last-resort",
+            "the last-resort KEM prekey is malformed, and not used",
+            signed(BOB, replace(dated_bundle(BOB), kem_prekey=MALFORMED_KEM)),
+        ),
     ]
 
 
@@ -196,8 +203,8 @@ def _refused_bundles() -> list[Json]:
             KEY,
             replace(
                 kem,
-                one_time_kem_prekey=b"\xff" * 1_184,
-                one_time_kem_prekey_signature=BOB.identity.sign(KEM_PREKEY + b"\xff" * 1_184),
+                one_time_kem_prekey=MALFORMED_KEM,
+                one_time_kem_prekey_signature=BOB.identity.sign(KEM_PREKEY + MALFORMED_KEM),
             ),
         ),
         ("old", "made 90 days and 1 ms ago", STALE, replace_time(least, NOW - MAX_BUNDLE_AGE_MS - 1)),
@@ -208,6 +215,56 @@ def _refused_bundles() -> list[Json]:
         _initiate("earlier", "made 1 ms before the newest one that was accepted", STALE, least, newest=NOW + 1),
         _initiate("id-before-signature", "no id and a bad signature", KEY, _spoilt(least, signed_prekey_id=0)),
         _initiate("signature-before-time", "a bad signature and too old", SIGNATURE, _spoilt(least, made_at=1)),
+        *(_initiate(*row) for row in [*_bundles_of_bad_keys(), *_bundles_of_two_faults()]),
+    ]
+
+
+def _bundles_of_bad_keys() -> list[tuple[str, str, str, DatedBundle]]:
+    """Truly signed bundles of keys that no Diffie-Hellman may be done with."""
+    least = dated_bundle(BOB, one_time=False, one_time_kem=False)
+    public = BOB.identity.peer.public
+    mixed = points.signed_by_mixed_order(BOB.identity.seed, public, least.signed_bytes())
+    high_bit = flipped(BOB.signed.pair.public, 31, 128)
+    too_large = (2**255 - 19 + 9).to_bytes(32, "little")
+    return [
+        (
+            "mixed-identity",
+            "an identity outside the main group whose signature verifies all the same",
+            KEY,
+            replace(least, identity=PeerIdentity(points.mixed_order(public)), signature=mixed),
+        ),
+        (
+            "non-canonical-prekey",
+            "a signed prekey with the highest bit set",
+            KEY,
+            signed(BOB, replace(least, signed_prekey=high_bit)),
+        ),
+        (
+            "non-canonical-one-time",
+            "a one-time prekey of p + 9",
+            KEY,
+            replace(dated_bundle(BOB, one_time_kem=False), one_time_prekey=too_large),
+        ),
+        (
+            "one-time-kem-unsigned",
+            "a one-time KEM prekey without a signature",
+            SIGNATURE,
+            replace(dated_bundle(BOB, one_time=False), one_time_kem_prekey_signature=b""),
+        ),
+    ]
+
+
+def _bundles_of_two_faults() -> list[tuple[str, str, str, DatedBundle]]:
+    """The first fault in the order of the document decides."""
+    kem = replace(dated_bundle(BOB, one_time=False), one_time_kem_prekey_signature=bytes(64))
+    return [
+        ("time-before-one-time-kem", "too old, and a one-time KEM prekey badly signed", STALE, replace_time(kem, 1)),
+        (
+            "one-time-kem-before-agreement",
+            "a one-time KEM prekey badly signed, and a signed prekey of small order",
+            SIGNATURE,
+            signed(BOB, replace(kem, signed_prekey=bytes(32))),
+        ),
     ]
 
 
@@ -250,6 +307,54 @@ def _refused_headers() -> list[Json]:
             "an identity of small order",
             KEY,
             replace(header, identity=PeerIdentity(points.NEUTRAL)),
+        ),
+        _respond(
+            "mixed-identity",
+            "an identity outside the main group",
+            KEY,
+            replace(header, identity=PeerIdentity(points.mixed_order(ALICE.identity.peer.public))),
+        ),
+        _respond(
+            "off-curve-identity",
+            "an identity that is no point",
+            KEY,
+            replace(header, identity=PeerIdentity((2).to_bytes(32, "little"))),
+        ),
+        _respond(
+            "non-canonical-ephemeral",
+            "an ephemeral key with the highest bit set",
+            KEY,
+            replace(header, ephemeral=flipped(header.ephemeral, 31, 128)),
+        ),
+        *_headers_of_other_kinds(header),
+        _respond(
+            "prekey-before-key",
+            "an unknown signed prekey and an ephemeral key of small order",
+            PREKEY,
+            replace(header, signed_prekey_id=5, ephemeral=bytes(32)),
+        ),
+        _respond(
+            "form-before-prekey",
+            "no KEM prekey and an unknown signed prekey",
+            MESSAGE,
+            replace(header, signed_prekey_id=5, kem_prekey_id=0),
+        ),
+    ]
+
+
+def _headers_of_other_kinds(header: HandshakeHeader) -> list[Json]:
+    """Ids that Bob's prekeys have, but not those of that kind."""
+    signed_id, one_time_id, kem_id = header.signed_prekey_id, header.one_time_prekey_id, header.kem_prekey_id
+    return [
+        _respond(
+            "one-time-as-signed", "the one-time prekey as signed", PREKEY, replace(header, signed_prekey_id=one_time_id)
+        ),
+        _respond(
+            "signed-as-one-time", "the signed prekey as one-time", PREKEY, replace(header, one_time_prekey_id=signed_id)
+        ),
+        _respond("kem-as-one-time", "the KEM prekey as one-time", PREKEY, replace(header, one_time_prekey_id=kem_id)),
+        _respond(
+            "one-time-as-kem", "the one-time prekey as KEM prekey", PREKEY, replace(header, kem_prekey_id=one_time_id)
         ),
     ]
 
@@ -295,6 +400,7 @@ def _refused_bodies() -> list[Json]:
     other = drawn("suite 2/bodies/refused/other key", 32)
     made = body.seal(padding.pad(b"text"), key)
     elsewhere = body.seal(padding.pad(b"text"), other)
+    odd, large = _three_classes(key), _of_any_size(padding.pad(b"text").ljust(body.MAX_PADDED + 256, b"\0"), key)
     rows = [
         ("another-key", "the key of another body", GONE, elsewhere),
         ("commitment", "one bit of the commitment", GONE, flipped(made, 1)),
@@ -308,8 +414,32 @@ def _refused_bodies() -> list[Json]:
         ("cut", "three bytes less", MESSAGE, made[:-3]),
         ("no-content", "a body without content", MESSAGE, made[:51]),
         ("empty", "no bytes", MESSAGE, b""),
+        ("two-zeros-first", "the first of two bytes at the end is not zero", MESSAGE, flipped(odd, 817)),
+        ("two-zeros-second", "the second is not", MESSAGE, flipped(odd, 818)),
+        ("one-of-two-zeros", "one zero of two", MESSAGE, odd[:-1]),
+        ("two-zeros-one-more", "three of two", MESSAGE, odd + bytes(1)),
+        ("too-large", "44,800 bytes of padded content", MESSAGE, large),
     ]
     return [_refused_body(*row, key) for row in rows]
+
+
+def _control_body() -> Json:
+    """A size that clients do not write, and that is read."""
+    key = drawn("suite 2/bodies/refused/key", 32)
+    case = _refused_body("three-classes", "768 bytes of padded content, and two zeros", "", _three_classes(key), key)
+    return {**case, "expect": {"accepted": True}}
+
+
+def _three_classes(key: bytes) -> bytes:
+    return body.seal(padding.pad(b"t" * 512)[:768], key)
+
+
+def _of_any_size(padded: bytes, key: bytes) -> bytes:
+    """A body that is too large, and authentic."""
+    commitment, body_key = body._derive(key)
+    prefix = b"" + commitment
+    made = prefix + primitives.seal(body_key, bytes(12), padded, prefix)
+    return made + bytes(-len(made) % 3)
 
 
 LENGTHS: Final = (0, 255, 256, 511, 512, 16_383, 16_384, 32_767, 32_768, 40_000, 44_543)
@@ -346,4 +476,5 @@ def suite2_bodies_json() -> Json:
         ),
         lengths=named([_length(length) for length in LENGTHS]),
         refused=named([*_refused_bodies(), too_long]),
+        controls=[_control_body()],
     )

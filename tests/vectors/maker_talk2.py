@@ -193,11 +193,11 @@ class Talk2:
         )
         return message
 
-    def carrying(self, who: str, part: Part) -> bytes:
+    def carrying(self, who: str, part: Part, content: str = "against the rules") -> bytes:
         """What somebody would send who breaks the rules: their next message with another part. It is not listed."""
         state = self.state[who]
         key, nonce = drawn(self._label("key"), 32), drawn(self._label("nonce"), 12)
-        made = body.seal(padding.pad(b"against the rules"), key)
+        made = body.seal(padding.pad(content.encode()), key)
         wrong = replace(state, kem=replace(state.kem, carried=part))
         _, whole_head = session2.encrypt_head(wrong, key, made, lambda _: nonce)
         return whole_head + made
@@ -261,3 +261,9 @@ class Talk2:
         self.steps.append(
             {"op": "restore", "by": who, "from": name, "expect": {"state": described_state(self.state[who])}}
         )
+
+    def forget(self, who: str) -> None:
+        """Erase what is too old now."""
+        self.state[who] = session2.forget_old(self.state[who], self.now)
+        state = described_state(self.state[who])
+        self.steps.append({"op": "forget", "by": who, "now": self.now, "expect": {"state": state}})

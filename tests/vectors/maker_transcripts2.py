@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
+import maker_points as points
 from maker_base import Json, drawn, file_of, flipped, named
 from maker_talk2 import Talk2
 
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.head import HEAD_BYTES, KemCiphertext, KemKey, PartKind
+from phantom_messenger.crypto.ratchet import MAX_SKIPPED_AGE_MS
 from phantom_messenger.crypto.ratchet2 import OFFER_AFTER_MESSAGES, OFFER_AFTER_MS
 
 FOREIGN_KEY: Final = primitives.kem_public(drawn("suite 2/foreign KEM key", 64))
@@ -266,6 +268,151 @@ def _exchanged(talk: Talk2) -> None:
     talk.receive("bob", "other")
 
 
+def _first_lost(talk: Talk2) -> None:
+    talk.start()
+    for name in ("first", "second", "third"):
+        talk.send("alice", name)
+    for name in ("third", "third", "first", "first", "second"):
+        talk.receive("bob", name)
+
+
+def _forged_first(talk: Talk2) -> None:
+    """One bit in each field of a first message but Alice's identity, to which her user id is bound."""
+    talk.start()
+    message = talk.send("alice", "hello")
+    for place, bit in (
+        (1, 2),
+        (34, 1),
+        (65, 128),
+        (69, 1),
+        (73, 1),
+        (77, 4),
+        (77, 1),
+        (78, 1),
+        (1_165, 128),
+        (1_166, 1),
+        (1_197, 128),
+        (1_198, 128),
+        (1_201, 1),
+        (1_205, 1),
+        (1_206, 1),
+        (1_217, 1),
+        (1_218, 1),
+        (1_265, 1),
+        (1_266, 1),
+        (1_267, 1),
+        (1_299, 1),
+        (1_570, 1),
+        (1_571, 1),
+    ):
+        talk.receive("bob", "hello", flipped(message, place, bit))
+    talk.receive("bob", "hello")
+
+
+def _each_byte(talk: Talk2) -> None:
+    """One bit in each byte of a head."""
+    _greeted(talk)
+    message = talk.send("alice", "text")
+    for place in range(HEAD_BYTES[PartKind.NOTHING]):
+        talk.receive("bob", "text", flipped(message, place))
+    talk.receive("bob", "text")
+
+
+def _bad_ratchet_keys(talk: Talk2) -> None:
+    """Keys of small order, and one that is not canonical, in place of DHs: the head need not be authentic."""
+    _greeted(talk)
+    message = talk.send("alice", "text")
+    for key in points.SMALL_X25519[:6]:
+        talk.receive("bob", "text", message[:2] + key + message[34:])
+    talk.receive("bob", "text", flipped(message, 33, 128))
+    talk.receive("bob", "text")
+
+
+def _known_chain(talk: Talk2) -> None:
+    """Authentic messages of a chain that is known already, with other parts: they are of no account."""
+    talk.start()
+    hello = talk.state["alice"].kem.carried
+    talk.deliver("alice", "hello")
+    talk.deliver("bob", "hello yourself")
+    skipped = talk.send("alice", "skipped")
+    talk.deliver("alice", "text")
+    for number, part in enumerate((KemKey(FOREIGN_KEY), KemKey(b"\xff" * 1_184), KemCiphertext(bytes(1_088)), hello)):
+        name = f"part {number}"
+        message = talk.carrying("alice", part, name)
+        talk.send("alice", name)
+        talk.receive("bob", name, message)
+        talk.receive("bob", name)
+    end = HEAD_BYTES[PartKind.NOTHING]
+    talk.receive("bob", "skipped", b"\2\3" + bytes(1_088) + skipped[2:end] + b"\0" + skipped[end:])
+    talk.receive("bob", "skipped")
+
+
+def _several_chains(talk: Talk2) -> None:
+    """Of six chains a message each is overtaken; five chains are remembered."""
+    _greeted(talk)
+    for number in range(6):
+        talk.send("alice", f"late {number}")
+        talk.deliver("alice", f"a{number}")
+        talk.deliver("bob", f"b{number}")
+    for number in (0, 5, 1, 1, 3, 2, 4):
+        talk.receive("bob", f"late {number}")
+
+
+def _most_skipped(talk: Talk2) -> None:
+    """300 messages of two chains are skipped, and 256 keys are kept."""
+    _greeted(talk)
+    talk.send("alice", "0")
+    talk.lose("alice", 42)
+    for name in ("43", "44"):
+        talk.send("alice", name)
+    talk.lose("alice", 155)
+    talk.deliver("alice", "200")
+    talk.deliver("bob", "reply")
+    talk.lose("alice", 100)
+    talk.deliver("alice", "100 of the next chain")
+    for name in ("0", "43", "44"):
+        talk.receive("bob", name)
+
+
+def _jump_over_an_end(talk: Talk2) -> None:
+    """What is skipped at the end of a chain counts with what is skipped in the next."""
+    _greeted(talk)
+    talk.deliver("alice", "a0")
+    talk.lose("alice", 200)
+    talk.deliver("bob", "b0")
+    talk.lose("alice", 56)
+    talk.send("alice", "256 are skipped")
+    talk.send("alice", "257 would be")
+    for name in ("257 would be", "256 are skipped", "257 would be"):
+        talk.receive("bob", name)
+
+
+def _late_counts(talk: Talk2) -> None:
+    """A message that was overtaken is the one which makes an offer due."""
+    _greeted(talk)
+    talk.lose("bob", OFFER_AFTER_MESSAGES - 6)
+    talk.send("alice", "late")
+    talk.deliver("alice", "the 47th of Bob's count")
+    talk.receive("bob", "late")
+    talk.deliver("bob", "the 49th")
+    talk.deliver("alice", "the 50th")
+    talk.deliver("bob", "offer")
+
+
+def _forgotten(talk: Talk2) -> None:
+    """Skipped keys are kept for 30 days; reading does not look at their age."""
+    _greeted(talk)
+    for name in ("first", "second", "third"):
+        talk.send("alice", name)
+    talk.receive("bob", "third")
+    talk.now += MAX_SKIPPED_AGE_MS
+    talk.forget("bob")
+    talk.receive("bob", "first")
+    talk.now += 1
+    talk.forget("bob")
+    talk.receive("bob", "second")
+
+
 TALKS: Final[list[tuple[str, str, Make]]] = [
     ("one-message", "a first message", _one_message),
     ("least", "no one-time keys: the last-resort KEM prekey", _least),
@@ -290,6 +437,20 @@ TALKS: Final[list[tuple[str, str, Make]]] = [
     ("wrong-forms", "messages of other lengths, suites and parts", _wrong_forms),
     ("rules", "authentic messages that carry what their chain must not", _rules),
     ("exchanged", "the head of one message with the body of another", _exchanged),
+    ("first-lost", "the third message begins the session, and each is read once", _first_lost),
+    ("forged-first", "one bit changed in each field of a first message", _forged_first),
+    ("each-byte", "one bit changed in each byte of a head", _each_byte),
+    ("bad-ratchet-keys", "ratchet keys that are not allowed", _bad_ratchet_keys),
+    ("known-chain", "other parts in messages of a known chain are of no account, but authenticated", _known_chain),
+    ("several-chains", "a message each of six chains is overtaken, and five chains are remembered", _several_chains),
+    ("most-skipped", "300 messages of two chains are skipped, and 256 keys are kept", _most_skipped),
+    (
+        "jump-over-an-end",
+        "256 messages are lost, at the end of one chain and in the next, and then 257",
+        _jump_over_an_end,
+    ),
+    ("late-counts", "the 50th message is counted because an overtaken one came", _late_counts),
+    ("forgotten", "skipped keys that are older than 30 days are erased", _forgotten),
 ]
 
 

@@ -313,6 +313,10 @@ class Play2:
     def _copy(self, step: Json, who: str, _: Json) -> None:
         self._copies[step["as"]] = session2.dump(self.state[who])
 
+    def _forget(self, step: Json, who: str, expect: Json) -> None:
+        self.state[who] = session2.forget_old(self.state[who], step["now"])
+        assert_state(self.state[who], expect["state"])
+
     def _restore(self, step: Json, who: str, expect: Json) -> None:
         self.state[who] = session2.load(self._copies[step["from"]])
         assert_state(self.state[who], expect["state"])

@@ -14,6 +14,7 @@ from phantom_messenger.crypto.errors import InvalidMessage
 LISTED: Final = vectors("content-2.json")
 READ: Final = LISTED["read"]
 REFUSED: Final = LISTED["refused"]
+NAMES: Final = [case["name"] for case in REFUSED]
 
 
 def refused(case: Json) -> bool:
@@ -85,17 +86,17 @@ def test_control_the_library_alone_accepts_what_two_readers_may_read_differently
 
 def test_control_a_level_more_goes_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strict_map, "MAX_DEPTH", 9)
-    assert red() == {"nine-levels", "nine-levels-of-maps"}
+    assert red() == {name for name in NAMES if "nine-levels" in name}
 
 
 def test_control_a_level_less_goes_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strict_map, "MAX_DEPTH", 7)
-    assert [case["name"] for case in READ if refused(case)] == ["eight-levels"]
+    assert [case["name"] for case in READ if refused(case)] == ["eight-levels", "number-in-eight-levels"]
 
 
 def test_control_kinds_that_are_not_known_go_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(content2.KINDS, "text")
-    assert {"no-body", "body-bytes", "body-nil", "body-long"} == red()
+    assert red() == {"no-body", *(name for name in NAMES if name.startswith("body-"))}
     monkeypatch.delitem(content2.KINDS, "receipt")
     assert {name for name in red() if name.startswith("receipt")} == {
         case["name"] for case in REFUSED if case["name"].startswith("receipt")

@@ -153,6 +153,12 @@ def play_refused(case: Json) -> None:
     assert error_of(play) == case["expect"]["error"]
 
 
+def play_accepted(case: Json) -> None:
+    """Something that differs only slightly from what must be refused."""
+    assert case["expect"] == {"accepted": True}
+    assert error_of(lambda: OPERATIONS[case["operation"]](case["input"])) is None
+
+
 # --- transcripts ------------------------------------------------------------------
 
 
@@ -253,6 +259,10 @@ class Talk:
         self.sessions[who] = deepcopy(self.copies[step["from"]])
         self.compare(who, expect)
 
+    def forget(self, step: Json, who: str, expect: Json) -> None:
+        self.sessions[who].forget(step["now"])
+        self.compare(who, expect)
+
     def compare(self, who: str, expect: Json) -> None:
         """The whole state."""
         state = self.sessions[who]
@@ -286,6 +296,7 @@ CASES: Final[list[tuple[str, Play, Json]]] = [
         ("body", play_body, BODIES["bodies"]),
         ("body", play_length, BODIES["lengths"]),
         ("body", play_refused, BODIES["refused"]),
+        ("body", play_accepted, BODIES["controls"]),
         ("talk", Talk, TRANSCRIPTS),
         ("content", play_content, CONTENTS["contents"]),
         ("content", play_read, CONTENTS["read"]),
@@ -364,7 +375,10 @@ CHANGES: Final[dict[str, tuple[object, str, object, set[str]]]] = {
     "no zeros": (reference, "zeros", lambda _: b"", {"body empty", "talk offer-by-time"}),
     "bundles of any age": (reference, "MAX_BUNDLE_AGE_MS", 91 * 86_400_000, {"handshake initiate-old"}),
     "one message more before an offer": (reference, "OFFER_AFTER_MESSAGES", 51, {"talk offer-by-count"}),
-    "one message more that is skipped": (reference, "MAX_SKIP", 257, {"talk jump-too-far"}),
+    "one message more that is skipped": (reference, "MAX_SKIP", 257, {"talk jump-too-far", "talk jump-over-an-end"}),
+    "one skipped key more": (reference, "MAX_SKIPPED_KEYS", 257, {"talk most-skipped"}),
+    "one receiving chain more": (reference, "MAX_RECEIVING_CHAINS", 6, {"talk several-chains"}),
+    "skipped keys a millisecond longer": (reference, "MAX_SKIPPED_AGE_MS", 30 * 86_400_000 + 1, {"talk forgotten"}),
     "KEM keys unchecked": (reference, "check_kem_key", lambda _: None, {"handshake initiate-malformed-kem"}),
     "signatures unchecked": (reference, "verify", lambda *_: None, {"handshake initiate-unsigned"}),
     "nine levels": (content, "MAX_LEVELS", 9, {"content nine-levels"}),
