@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 sys.path[:0] = [
-    str(Path(__file__).parents[1] / name) for name in ("tests", "tests/wire", "tests/crypto", "tests/client", "bench")
+    str(Path(__file__).parents[1] / name)
+    for name in ("tests", "tests/wire", "tests/crypto", "tests/client", "tests/vectors", "bench")
 ]
 
 import content_samples
 import crypto_samples
 import msgspec
 import suite2_samples
+import vector_content2
 import wire_samples
 from echo import Echo, EchoConnection
 from reference_frames import read_frames
+from vector_reference2 import Rejected
 
 from phantom_messenger.client import content, content1, content2, strict_map
 from phantom_messenger.client.link import Link
@@ -214,7 +217,7 @@ _ENDS: Final = content.Ends(content_samples.SENDER, content_samples.SENDER_KEY, 
 
 
 def contents(data: bytes) -> None:
-    """Content or a documented error; of content 2 an independent reader finds the same forms clear, and no others."""
+    """Content or a documented error; the second computation of content 2 reads the same, and refuses the same."""
     with suppress(InvalidMessage):
         content1.decode(data)
     try:
@@ -224,10 +227,17 @@ def contents(data: bytes) -> None:
         return
     assert content_samples.is_clear(data)
     assert members == msgspec.msgpack.decode(data)
+    expected = None
+    with suppress(Rejected):
+        expected = vector_content2.read(data, _ENDS.sender, _ENDS.sender_key)
     try:
         said = content2.decode(data, _ENDS)
     except InvalidMessage:
+        assert expected is None
         return
+    assert expected is not None
+    assert expected.get("newer", False) is isinstance(said, content.Newer)
+    assert all(getattr(said, name) == expected[name] for name in expected.keys() & {"body", *vector_content2.RECEIPTS})
     if isinstance(said, content.Newer):
         assert content2.read_again(said.whole) == said
     else:

@@ -4,6 +4,9 @@ import random
 import struct
 from typing import Any, Final
 
+from vector_content2 import Reader
+from vector_reference2 import Rejected
+
 SENDER: Final = b"s" * 32
 SENDER_KEY: Final = b"k" * 32
 NUMBER: Final = "00000000-0000-4000-8000-000000000001"
@@ -21,71 +24,16 @@ RECEIPT: Final = {**COMMON, "kind": "receipt", "delivered": [NUMBER]}
 PICTURE: Final = {**COMMON, "kind": "picture", "blob": b"\1" * 32, "size": {"width": 3, "height": [4, None, True]}}
 
 
-# --- a second reader: a stack machine over the table of formats of MessagePack's specification ----------------
+# --- a second reader ------------------------------------------------------------------
 
 
 def is_clear(data: bytes) -> bool:
-    """Whether bytes are one map, without anything that the document forbids.
-
-    It goes through the bytes once with a stack of its own: what is still to come, and the names seen, of each
-    container that is open.
-    """
-    at, open_maps, is_done = 0, list[dict[str, Any]](), False
-    while at < len(data) and not is_done:
-        kind, start, length = _format(data, at)
-        if kind == "bad":
-            return False
-        top = open_maps[-1] if open_maps else None
-        if top is None and kind != "map":
-            return False
-        is_name = top is not None and top["names"] is not None and top["left"] % 2 == 0
-        if is_name and kind != "text":
-            return False
-        at = start + (length if kind in {"text", "bytes", "number"} else 0)
-        if at > len(data):
-            return False
-        if kind == "text":
-            try:
-                text = data[start:at].decode("utf-8", "strict")
-            except UnicodeDecodeError:
-                return False
-            if is_name and top is not None:
-                if text in top["names"]:
-                    return False
-                top["names"].add(text)
-        if top is not None:
-            top["left"] -= 1
-        if kind in {"map", "list"}:
-            open_maps.append(
-                {"left": length * 2 if kind == "map" else length, "names": set() if kind == "map" else None}
-            )
-            if len(open_maps) > 8:
-                return False
-        while open_maps and not open_maps[-1]["left"]:
-            open_maps.pop()
-        is_done = not open_maps
-    return is_done and at == len(data)
-
-
-def _format(data: bytes, at: int) -> tuple[str, int, int]:
-    """What begins at a place: its kind, where what it holds begins, and how long that is."""
-    first, rest = data[at], at + 1
-    for low, high, kind in ((0x00, 0x7F, "number"), (0x80, 0x8F, "map"), (0x90, 0x9F, "list"), (0xA0, 0xBF, "text")):
-        if low <= first <= high:
-            return kind, rest, 0 if kind == "number" else first & (0x1F if kind == "text" else 0x0F)
-    if first >= 0xE0 or first in {0xC0, 0xC2, 0xC3}:
-        return "number", rest, 0
-    if 0xCC <= first <= 0xD3:
-        return "number", rest, 1 << ((first - 0xCC) % 4)
-    sized = {0xC4: "bytes", 0xD9: "text", 0xDC: "list", 0xDE: "map"}
-    for base, kind in sized.items():
-        forms = (1, 2, 4) if kind in {"bytes", "text"} else (2, 4)
-        if base <= first < base + len(forms):
-            size = forms[first - base]
-            if rest + size > len(data):
-                return "bad", at, 0
-            return kind, rest + size, int.from_bytes(data[rest : rest + size], "big")
-    return "bad", at, 0
+    """Whether bytes are one map, without anything that the document forbids, as the second computation reads it."""
+    reader = Reader(data)
+    try:
+        return isinstance(reader.value(1), dict) and reader.is_done
+    except Rejected:
+        return False
 
 
 # --- a writer that uses every form ------------------------------------------------
