@@ -102,7 +102,7 @@ class Event(Enum):
         WARNING, "a connection failed, for example in its TLS handshake", ("error",), peer_triggered=True
     )
     DISK_FULL = EventSpec(WARNING, "the data folder's disk is full: nothing new is accepted until space is freed")
-    STORE_BLOCKED = EventSpec(WARNING, "the store cannot write: asking clients to retry later")
+    STORE_BLOCKED = EventSpec(WARNING, "the store cannot write: asking clients to retry later", ("reason",))
     STORE_RECOVERED = EventSpec(INFO, "the store can write again")
     DATABASE_UNUSABLE = EventSpec(
         WARNING,

@@ -50,9 +50,9 @@ def test_init_without_a_relay_makes_the_identity_and_says_so(home: Path, start_r
     made = phantom(home, "init", "--server", NOWHERE)
     assert made.returncode == 1
     assert made.stderr == (
-        f"phantom: the profile was created, but the relay at {NOWHERE} cannot be reached because the connection was"
-        " refused; check that the relay is running and the port is right; it will register the next time you connect,"
-        " and 'phantom init --server URL' gives it another address\n"
+        f"phantom: the profile was created, but not registered: the relay at {NOWHERE} cannot be reached because the"
+        " connection was refused; check that the relay is running and the port is right; it will be registered the next"
+        " time you connect, and 'phantom init --server URL' gives it another address\n"
     )
     relay = start_relay()
     assert "(registered)" in phantom(home, "init", "--server", relay.url).stdout
@@ -177,6 +177,7 @@ def test_destroy_asks_first(friends: Path) -> None:
     assert refused.returncode == 1
     assert "nothing was done" in refused.stderr
     assert "waiting mail at the relay, for every copy of it" in refused.stdout
+    assert phantom(friends, "id", "-p", "bob").stdout.strip() in refused.stdout
     refused = phantom(friends, "destroy", "-p", "bob", "--local-only", stdin="n\n")
     assert "relay" not in refused.stdout
     assert phantom(friends, "id", "-p", "bob").returncode == 0

@@ -357,3 +357,16 @@ def test_bot_lets_everybody_in(friends: Path, relay: RelayProcess) -> None:
     bob = out(friends, "id", "-p", "bob")[0]
     out(friends, "send", "-p", "carol", bob, "ping")
     assert "ping" in out(friends, "listen", "-p", "bob", "--count", "1", "--accept-strangers")[0]
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, "-m", "phantom_messenger", "id"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "\nphantom: interrupted\n")
+
+
+def test_input_that_ends_at_a_question_does_not_share_its_line(friends: Path) -> None:
+    asked = phantom(friends, "contacts", "remove", "-p", "bob", "alice", stdin="")
+    assert asked.returncode == 1
+    assert asked.stderr.endswith("]: \nphantom: nothing was done\n")

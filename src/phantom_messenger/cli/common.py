@@ -108,11 +108,25 @@ def _opened(profile: str, *, server: str | None, create: bool, strangers: str) -
             raise PassphraseNeeded(
                 "a passphrase is needed, but there is no terminal to ask for it; set PHANTOM_PASSPHRASE"
             ) from None
-    prompt = f"New passphrase for '{profile}'" if is_new else f"Passphrase for '{profile}'"
+    prompt = new_passphrase_prompt(profile) if is_new else f"Passphrase for '{profile}'"
     passphrase = click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)
     if is_new:
         check_new_passphrase(passphrase)
     return Client.open(profile, server=server, create=create, passphrase=passphrase, strangers=strangers)
+
+
+def confirmed(question: str, *, err: bool = False) -> bool:
+    """Ask; Ctrl-C and the end of the input abort, on a line of their own."""
+    try:
+        return click.confirm(question, err=err)
+    except click.Abort:
+        click.echo(err=True)
+        raise
+
+
+def new_passphrase_prompt(profile: str) -> str:
+    """What a new passphrase is asked for with: what it needs is said before it is typed twice."""
+    return f"New passphrase for '{profile}' (at least {LEAST_PASSPHRASE} characters)"
 
 
 def check_new_passphrase(passphrase: str) -> None:

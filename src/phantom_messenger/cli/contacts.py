@@ -7,6 +7,7 @@ import click
 
 from phantom_messenger.cli.common import (
     column,
+    confirmed,
     one_line,
     open_client,
     print_qr,
@@ -104,7 +105,8 @@ def remove(who: str, profile: str, history: bool, yes: bool) -> None:
     contact = client.contacts.find(who)
     if not yes:
         what = " and all messages exchanged" if history else ""
-        click.confirm(f"Remove {one_line(contact.label)}{what}?", abort=True, err=True)
+        if not confirmed(f"Remove {one_line(contact.label)}{what}?", err=True):
+            raise click.Abort
     run(apply_change(client, lambda: client.contacts.remove(who, history=history), "removed"))
 
 
@@ -181,7 +183,7 @@ def verify(name: str, profile: str, yes: bool, no: bool) -> None:
     try:
         number = _safety_number(client, name)
         _show(name, number)
-        matches = yes or (not no and click.confirm("Does it match what your contact sees?"))
+        matches = yes or (not no and confirmed("Does it match what your contact sees?"))
         client.contacts.set_trust(name, Trust.VERIFIED if matches else Trust.UNVERIFIED)
     finally:
         client.close()

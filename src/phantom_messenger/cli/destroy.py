@@ -2,9 +2,10 @@
 
 import click
 
-from phantom_messenger.cli.common import open_client, profile_option, reports_errors, run
+from phantom_messenger.cli.common import confirmed, open_client, profile_option, reports_errors, run
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import RelayError
+from phantom_messenger.client.ids import written_id
 
 
 @click.command(short_help="Delete your identity here and your account at the relay.")
@@ -22,7 +23,8 @@ def destroy(profile: str, yes: bool, local_only: bool) -> None:
     client = open_client(profile)
     if not yes:
         what = "" if local_only else " and the account with its waiting mail at the relay, for every copy of it,"
-        click.confirm(f"Delete profile '{profile}' ({client.user_id}){what} for ever?", abort=True)
+        if not confirmed(f"Delete profile '{profile}' ({written_id(client.user_id)}){what} for ever?"):
+            raise click.Abort
     run(_destroy(client, profile, local_only=local_only))
 
 

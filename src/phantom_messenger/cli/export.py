@@ -10,6 +10,7 @@ import click
 from phantom_messenger.cli.common import (
     check_new_passphrase,
     count,
+    new_passphrase_prompt,
     one_line,
     open_client,
     profile_flag,
@@ -71,7 +72,7 @@ def import_(file: Path, profile: str, server: str | None) -> None:
             raise PassphraseNeeded(
                 "the new profile needs a passphrase, but there is no terminal to ask for it; set PHANTOM_PASSPHRASE"
             ) from None
-        own = click.prompt(f"New passphrase for '{profile}'", hide_input=True, confirmation_prompt=True, err=True)
+        own = click.prompt(new_passphrase_prompt(profile), hide_input=True, confirmation_prompt=True, err=True)
         check_new_passphrase(own)
         done = Client.import_from(file, opens, profile=profile, server=server, passphrase=own)
     click.echo(

@@ -38,7 +38,7 @@ def init(profile: str, server: str | None, timeout: float) -> None:
         client.set_server(DEFAULT_SERVER)
     run(
         _register(client, profile, timeout),
-        interrupted="interrupted; the profile was created and will register the next time you connect",
+        interrupted="interrupted; the profile was created and will be registered the next time you connect",
     )
 
 
@@ -53,8 +53,8 @@ async def _register(client: Client, profile: str, timeout: float) -> None:
         except RelayUnreachable as error:
             click.echo(f"relay    {client.server}")
             raise RelayUnreachable(
-                f"the profile was created, but {error}; it will register the next time you connect,"
-                f" and 'phantom init{profile_flag(profile)} --server URL' gives it another address"
+                f"the profile was created, but not registered: {error}; it will be registered the next time you"
+                f" connect, and 'phantom init{profile_flag(profile)} --server URL' gives it another address"
             ) from None
         finally:
             waits.cancel()

@@ -5,7 +5,7 @@ from typing import Final
 
 from phantom_messenger.cli.common import one_line, sentence, shell_word
 from phantom_messenger.cli.listen import request_line
-from phantom_messenger.cli.times import clock_time
+from phantom_messenger.cli.times import moment
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.status import (
     ConnectionEvent,
@@ -149,4 +149,4 @@ class StatusLine:
 
 
 def _since(last_seen: int | None) -> str:
-    return "" if last_seen is None else clock_time(last_seen, ", last seen %Y-%m-%d %H:%M")
+    return "" if last_seen is None else f", last seen {moment(last_seen)}"

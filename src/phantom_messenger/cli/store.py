@@ -67,7 +67,8 @@ def _report(done: Copied, seconds: float) -> None:
     rows = sum(digest.count for digest in done.digests.values())
     for table, digest in done.digests.items():
         click.echo(f"{table:<17} {digest.count:>12,}  {digest}")
-    click.echo(f"copied {rows:,} rows in {seconds:.0f} s and read them again: each table is the same on both sides")
+    noun = "row" if rows == 1 else "rows"
+    click.echo(f"copied {rows:,} {noun} in {seconds:.0f} s and read them again: each table is the same on both sides")
     if done.left_out:
         were = "damaged item was" if done.left_out == 1 else "damaged items were"
         click.echo(f"phantom store copy: {done.left_out:,} {were} left out", err=True)

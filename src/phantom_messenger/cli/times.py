@@ -14,12 +14,6 @@ _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _FORMS: Final = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M")
 
 
-def clock_time(milliseconds: int, form: str) -> str:
-    """A time that a peer claims, in local time; '--:--' if it is not a date."""
-    found = _local(milliseconds)
-    return _UNKNOWN if found is None else found.strftime(form)
-
-
 def moment(milliseconds: int, *, now: datetime | None = None) -> str:
     """A time that a peer claims: hours and minutes, preceded by the date unless it is today.
 

@@ -78,7 +78,7 @@ class StoreThread:
     def _report_health(self) -> None:
         was_healthy, self.is_healthy = self.is_healthy, not (self._broken or self._store.is_out_of_space)
         if was_healthy and not self.is_healthy:
-            log(Event.STORE_BLOCKED)
+            log(Event.STORE_BLOCKED, reason="disk-full" if self._store.is_out_of_space else "failed")
         elif self.is_healthy and not was_healthy:
             log(Event.STORE_RECOVERED)
 
