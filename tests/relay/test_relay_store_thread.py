@@ -15,10 +15,9 @@ from support.faults import Faults
 class DyingStore:
     """A store whose batches and scrubbing fail in a way that nobody foresaw, while ``dying``."""
 
-    is_out_of_space = False
-
-    def __init__(self) -> None:
+    def __init__(self, *, is_out_of_space: bool = False) -> None:
         self.dying = True
+        self.is_out_of_space = is_out_of_space
 
     def run(self, commands: Sequence[AnyCommand], *, budget_ms: int | None = None) -> list[Any]:  # noqa: ARG002 - the port has it
         if self.dying:
@@ -60,3 +59,20 @@ def test_batch_of_a_dying_store_is_answered_logged_without_its_text_and_told_by_
         asyncio.run(main())
     assert faults.take() == ["OSError"]
     assert "secret text" not in caplog.text
+
+
+@pytest.mark.parametrize(("is_out_of_space", "reason"), [(True, "disk-full"), (False, "failed")])
+def test_log_says_whether_a_full_disk_blocks_the_store(
+    caplog: pytest.LogCaptureFixture, faults: Faults, is_out_of_space: bool, reason: str
+) -> None:
+    async def main() -> None:
+        thread = StoreThread(DyingStore(is_out_of_space=is_out_of_space))
+        answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        thread([Barrier()], answered.set_result)
+        await asyncio.wait_for(answered, 5)
+        await thread.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(main())
+    faults.take()
+    assert [line.split()[-1] for line in caplog.messages if line.startswith("store-blocked:")] == [f"reason={reason}"]
