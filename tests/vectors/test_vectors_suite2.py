@@ -11,7 +11,7 @@ from suite2_replay import Play2, Refusals2, play_body, play_handshake, play_leng
 from vector_controls import spoilt
 from vector_replay import Json, people, raw, vectors
 
-from phantom_messenger.crypto import body, bundle, handshake2, ratchet2
+from phantom_messenger.crypto import body, bundle, handshake2, ratchet, ratchet2
 from phantom_messenger.crypto.handshake import HandshakeHeader
 
 EVERYBODY: Final = people(vectors("prekeys.json"))
@@ -170,6 +170,9 @@ def _play(transcript: Json) -> object:
         (ratchet2, "OFFER_AFTER_MS", 7 * 86_400_000 + 1, {"offer-by-time", "unanswered"}),
         (ratchet2, "ROOT_INFO", b"phantom/1 ratchet root\n", {"one-message"}),
         (ratchet2, "_check_part", lambda *_: None, {"rules"}),
+        (ratchet, "MAX_SKIPPED_KEYS", 257, {"most-skipped"}),
+        (ratchet, "MAX_RECEIVING_CHAINS", 6, {"several-chains"}),
+        (ratchet, "MAX_SKIPPED_AGE_MS", 30 * 86_400_000 + 1, {"forgotten"}),
         (handshake2, "PQXDH_INFO", b"phantom/1 PQXDH X25519 SHA-256 ML-KEM-768\n", {"one-time", "one-message"}),
         (handshake2, "ASSOCIATED_DATA", b"phantom/1 associated-data\n", {"one-time", "one-message"}),
         (body, "BODY_INFO", b"phantom/1 bodies\n", {"short", "one-message"}),

@@ -1,8 +1,8 @@
 """A second computation of suite 2: ``protocol/encryption.md`` and nothing of ours.
 
-Where the document says "as in suite 1" it stands on ``vector_reference``; the primitives are those of ``cryptography``,
-and encapsulation with a given m is ``kyber_py``'s. It is made to be read beside the document, section by section: it
-checks what the document says is checked, in that order, and ends with the errors that the vectors name.
+Where the document says "as in suite 1" it stands on ``vector_reference``; ML-KEM is ``kyber_py``, the other primitives
+are those of ``cryptography``. It is made to be read beside the document, section by section: it checks what the
+document says is checked, in that order, and ends with the errors that the vectors name.
 """
 
 import copy
@@ -14,7 +14,6 @@ from typing import Final, Self
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from kyber_py.ml_kem import ML_KEM_768
@@ -150,7 +149,7 @@ def dh(private: bytes, public: bytes) -> bytes:
 
 def kem_public(seed: bytes) -> bytes:
     """From ``d || z``."""
-    return MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
+    return bytes(ML_KEM_768.key_derive(seed)[0])
 
 
 def check_kem_key(public: bytes) -> None:
@@ -170,7 +169,7 @@ def encapsulate(public: bytes, m: bytes) -> tuple[bytes, bytes]:
 
 def decapsulate(seed: bytes, ciphertext: bytes) -> bytes:
     """SS; of a wrong ciphertext another one, which nobody else has."""
-    return MLKEM768PrivateKey.from_seed_bytes(seed).decapsulate(ciphertext)
+    return bytes(ML_KEM_768.decaps(bytes(ML_KEM_768.key_derive(seed)[1]), ciphertext))
 
 
 # --- bundle and handshake ----------------------------------------------------------
