@@ -55,7 +55,9 @@ def must_be_free(ports: Iterable[int]) -> None:
             except OSError:
                 taken.append(str(port))
     if taken:
-        raise ClusterError(f"taken by another program: port {', '.join(taken)} of {HOST}")
+        raise ClusterError(
+            f"taken by another program: port {', '.join(taken)} of {HOST}; stop it, or choose another: ARGS=--help"
+        )
 
 
 def give(path: Path) -> None:

@@ -128,7 +128,9 @@ def main() -> int:
         prog="make cores", description=__doc__, epilog="Other options are given to each relay (phantom serve)."
     )
     parser.add_argument("--port", type=int, default=PORT, help="of all relays; 0 picks a free one")
-    parser.add_argument("--relays", type=int, default=len(os.sched_getaffinity(0)), help="how many, not one a core")
+    parser.add_argument(
+        "--relays", type=int, default=len(os.sched_getaffinity(0)), help="how many; by default one for each core"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER / "cores", help="for data and logs")
     parser.add_argument("--programs", type=Path, default=FOLDER / "programs", help="for what the system lacks")
     given, options = parser.parse_known_args()

@@ -113,7 +113,10 @@ def test_ports_that_are_taken_are_named_even_if_they_would_be_shared() -> None:
         ports = [listening.getsockname()[1] for listening in (one, other)]
         with pytest.raises(ClusterError) as refused:
             must_be_free(ports)
-    assert str(refused.value) == f"taken by another program: port {ports[0]}, {ports[1]} of {HOST}"
+    assert (
+        str(refused.value)
+        == f"taken by another program: port {ports[0]}, {ports[1]} of {HOST}; stop it, or choose another: ARGS=--help"
+    )
 
 
 def end(toy: ClusterProcess, number: signal.Signals) -> int:

@@ -117,7 +117,9 @@ def test_port_that_is_taken_is_said_to_be(start: Start) -> None:
         port = other.getsockname()[1]
         cores = start(port=port)
         assert cores.wait() == 1
-    assert cores.lines == [f"taken by another program: port {port} of 127.0.0.1"]
+    assert cores.lines == [
+        f"taken by another program: port {port} of 127.0.0.1; stop it, or choose another: ARGS=--help"
+    ]
 
 
 def test_data_of_another_version_is_shown_with_what_the_database_says(start: Start, folder: Path) -> None:
