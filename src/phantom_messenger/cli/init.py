@@ -50,12 +50,10 @@ async def _register(client: Client, profile: str, timeout: float) -> None:
         try:
             await asyncio.sleep(0)  # so that it sees every event
             await client.wait_published(timeout, attempts=1)
-        except RelayUnreachable as error:
-            click.echo(f"relay    {client.server}")
-            raise RelayUnreachable(
-                f"the profile was created, but not registered: {error}; it will be registered the next time you"
-                f" connect, and 'phantom init{profile_flag(profile)} --server URL' gives it another address"
-            ) from None
+        except RelayUnreachable:
+            click.echo(f"relay    {client.server} (not registered; that is done the next time you connect)")
+            click.echo(f"         for another address: phantom init{profile_flag(profile)} --server URL")
+            raise
         finally:
             waits.cancel()
             await asyncio.wait({waits})
