@@ -237,7 +237,7 @@ time.sleep(2.5)
     ("patch", "fault"),
     [
         pytest.param(ACCEPTS_BEFORE_THE_COMMIT, "lost", id="accepts before the commit"),
-        pytest.param(ANSWERS_PING_BEFORE_IT_HAS_STORED, "confirmed message came again", id="PONG before the commit"),
+        pytest.param(ANSWERS_PING_BEFORE_IT_HAS_STORED, "came again", id="PONG before the commit"),
         pytest.param(TURNS_THE_ORDER_ROUND, "out of order", id="turns the order round"),
         pytest.param(CHANGES_A_MESSAGE, "invented", id="changes a message"),
         pytest.param(GIVES_SEQ_AGAIN, "seq given to two items", id="gives seq again"),
@@ -247,7 +247,7 @@ time.sleep(2.5)
 def test_control_relay_with_a_protection_off_is_caught(patch: str, fault: str, start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off", port=quiet_port())
     ledger, _ = run_storm(relay, people=6, kills=2, stay=0.1, patch=patch)
-    assert fault in ledger.verdict(), f"seed {SEED}, {ledger.verdict()}"
+    assert any(fault in found for found in ledger.verdict()), f"seed {SEED}, {ledger.verdict()}"
 
 
 def test_control_relay_that_listens_late_is_caught(start_relay: StartRelay) -> None:

@@ -55,13 +55,19 @@ class Limiter:
         Returns:
             0 if it is allowed, otherwise the milliseconds until one will be; then it does not count.
         """
-        window = self._window(rate, key)
-        return 0 if window is None else window.acquire(now)
+        limit = self._rates.get(rate)
+        if limit is None:
+            return 0
+        window = self._windows[rate].get(key)
+        return (self._new_window(rate, key, limit) if window is None else window).acquire(now)
 
     def wait(self, rate: RateClass, key: str, now: int) -> int:
         """What ``acquire`` would return; nothing is counted."""
-        window = self._window(rate, key)
-        return 0 if window is None else window.wait(now)
+        limit = self._rates.get(rate)
+        if limit is None:
+            return 0
+        window = self._windows[rate].get(key)
+        return (self._new_window(rate, key, limit) if window is None else window).wait(now)
 
     def prune(self, now: int) -> None:
         """Forget keys that were quiet for a whole window."""
@@ -91,13 +97,6 @@ class Limiter:
         self._kept_key = kept.key
         self._kept = {key: [time - persistent + now for time in times] for key, times in kept.times.items()}
         self._kept_until = now + RATE_WINDOW_MS
-
-    def _window(self, rate: RateClass, key: str) -> Window | None:
-        """Where a key is counted; None if it is not."""
-        limit = self._rates.get(rate)
-        if limit is None:
-            return None
-        return self._windows[rate].get(key) or self._new_window(rate, key, limit)
 
     def _new_window(self, rate: RateClass, key: str, limit: int) -> Window:
         """The window of a key that has none yet."""

@@ -1,6 +1,7 @@
 """Connections to the database, to whichever of several servers takes writes; and why there is none."""
 
 import re
+import time
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ OLDEST_SERVER: Final = 150_000
 
 AT_WORK: Final = 4, 0
 """The advisory lock that relays share while they are connected, and that whoever copies the store has alone."""
+
+GONE_SECONDS: Final = 2.0
+"""For so long a relay that has just ended may still seem to be at work."""
 
 _OPTIONS: Final = {
     "application_name": "phantom",
@@ -169,9 +173,18 @@ def take_place(connection: "psycopg.Connection[Any]") -> None:
 
 
 def take_alone(connection: "psycopg.Connection[Any]") -> bool:
-    """Keep relays away for as long as the connection lasts; False if one is at work, or another copy."""
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", AT_WORK).fetchone()
-    return bool(row and row[0])
+    """Keep relays away for as long as the connection lasts; False if one is at work, or another copy.
+
+    A server needs a moment to notice that a relay has gone.
+    """
+    until = time.monotonic() + GONE_SECONDS
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", AT_WORK).fetchone()
+        if row and row[0]:
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
 
 
 def refuse_old(connection: "psycopg.Connection[Any]", called: str = "--store") -> None:
