@@ -325,7 +325,8 @@ class Socket:
             self._reading.cancel()
             await asyncio.wait({self._reading})
         if self._writer is not None:
-            self._writer.transport.abort()  # what the relay does not read any more would never be written
+            with contextlib.suppress(AttributeError):  # over TLS, from Python 3.11.2, if it was closed twice
+                self._writer.transport.abort()  # what the relay does not read any more would never be written
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
 
