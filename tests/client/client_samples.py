@@ -492,7 +492,7 @@ def claim(device: Device, raw: bytes = CLAIMED) -> Device:
     """Let a device use an id that says nothing of its key, as a client of somebody else's making may."""
     messenger = device.messenger
     device.id = messenger.user_id = base64.b64encode(raw).decode()
-    messenger._stores.conversations._own_id = raw
+    messenger._stores.conversations._own_id = messenger._stores.prekeys._own_id = raw
     messenger._sending._own_id = messenger._receiving._user_id = messenger.contacts._own_id = device.id
     return device
 

@@ -97,7 +97,7 @@ def _response(*, full: bool) -> Json:
 
 def _dating() -> Json:
     """When Bob's prekeys that last were signed together, and the signature."""
-    signature = sign_bundle(BOB.identity, BOB.signed, BOB.last_resort, NOW)
+    signature = sign_bundle(BOB.identity, BOB.signed, BOB.last_resort, NOW, user_id=BOB.identity.peer.user_id)
     return {"madeAt": NOW, "bundleSignature": b64(signature)}
 
 

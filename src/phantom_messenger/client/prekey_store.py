@@ -79,6 +79,7 @@ class PreKeyStore:
     def __init__(self, vault: Vault, identity: OwnIdentity, random: Callable[[int], bytes]) -> None:
         self._vault = vault
         self._identity = identity
+        self._own_id = identity.peer.user_id
         self._random = random
 
     def is_behind(self, *, signed_id: int | None, highest_id: int | None) -> bool:
@@ -158,7 +159,9 @@ class PreKeyStore:
             yield
         signed_prekey = SignedPreKey.make(self._identity, signed.id, signed.private)
         last_kem = KemPreKey.make(self._identity, last_resort.id, last_resort.private)
-        signature = sign_bundle(self._identity, signed_prekey, last_kem, made_at) if made_at else b""
+        signature = (
+            sign_bundle(self._identity, signed_prekey, last_kem, made_at, user_id=self._own_id) if made_at else b""
+        )
         return Publication(signed_prekey, last_kem, one_times, kems, made_at=made_at, bundle_signature=signature)
 
     def published(self, publication: Publication) -> None:

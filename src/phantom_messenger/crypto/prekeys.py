@@ -53,14 +53,17 @@ class KemPreKey:
         return f"KemPreKey(id={self.id})"
 
 
-def sign_bundle(identity: OwnIdentity, signed: SignedPreKey, last_resort: KemPreKey, made_at: int) -> bytes:
+def sign_bundle(
+    identity: OwnIdentity, signed: SignedPreKey, last_resort: KemPreKey, made_at: int, *, user_id: bytes
+) -> bytes:
     """Sign one's own prekeys that last, together with the time; see ``DatedBundle``.
 
     Args:
-        identity: whose certified user id it is for.
+        identity: one's own.
         signed: the signed prekey.
         last_resort: the KEM prekey that serves when there is no one-time one.
         made_at: milliseconds since 1970, by one's own clock.
+        user_id: one's own, raw bytes.
 
     Returns:
         The signature: 64 bytes.
@@ -72,7 +75,7 @@ def sign_bundle(identity: OwnIdentity, signed: SignedPreKey, last_resort: KemPre
             signed_prekey=signed.pair.public,
             kem_id=last_resort.id,
             kem_prekey=last_resort.public,
-            user_id=identity.peer.user_id,
+            user_id=user_id,
         )
     )
 
