@@ -89,8 +89,9 @@ def _series(kind: str, spots: Sequence[tuple[float, float, int]]) -> list[str]:
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in spots)
     dash = "" if kind == "measured" else ' stroke-dasharray="6 4"'
     parts = [f'<polyline points="{line}" fill="none" stroke="{PAINT[0]}" stroke-width="2"{dash}/>']
+    away = 22 if kind == "measured" else -12  # the labels of two lines that lie on each other
     for x, y, cores in spots:
-        parts += [_mark(kind, x, y), text(x, y - 12, f"{cores} cores", anchor="middle", size=11)]
+        parts += [_mark(kind, x, y), text(x, y + away, f"{cores} cores", anchor="middle", size=11)]
     return parts
 
 
