@@ -18,6 +18,7 @@ PARAMETERS: Final = {
     # What was deleted must leave the log too: files of it are not kept for use again, and few are kept for standbys.
     "wal_recycle": "off",
     "wal_keep_size": "16MB",
+    "checkpoint_timeout": "60s",
     "max_slot_wal_keep_size": "1GB",
     "wal_sender_timeout": "10s",
     "max_connections": 60,

@@ -11,7 +11,7 @@ from phantom_messenger.engines.postgres import PostgresStore, erasure
 from phantom_messenger.relay.commands import Barrier
 from phantom_messenger.relay.records import Item
 from support.people import key_text
-from support.postgres_server import PostgresServer, programs
+from support.postgres_server import PostgresServer, StandbyServer, programs
 from support.store_user import NOW, StoreUser, expire
 from support.waiting import eventually
 
@@ -61,6 +61,47 @@ def test_deleted_messages_leave_all_files_and_others_stay(server: PostgresServer
     }
     assert bob.names() == ["kept", "replaced"]
     store.close()
+
+
+@pytest.mark.parametrize("keeps", ["0", "16MB", "64MB"])
+def test_deleted_messages_leave_the_files_of_a_standby_and_a_log_that_is_kept(keeps: str) -> None:
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: the tests of the store on it")
+    server = PostgresServer(**{**LEAN, "wal_keep_size": keeps})
+    store = PostgresStore(server.make_database())
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    standby = StandbyServer(server)
+    try:
+        deleted, kept = key_text("deleted"), key_text("kept")
+        alice.write(bob, "deleted", deleted, size=3_000)
+        alice.write(bob, "kept", kept, size=3_000)
+        standby.catch_up(server)
+        bob.acknowledge(alice, "deleted")
+        store.erase()
+        standby.catch_up(server)
+        assert files_with(server, deleted) == []
+        assert files_with(standby, deleted), "the control: its log is as long as it makes no restartpoint"
+        with psycopg.connect(standby.url("postgres"), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")  # as each checkpoint_timeout does
+        assert files_with(standby, deleted) == []
+        assert files_with(standby, kept)
+    finally:
+        standby.end()
+        store.close()
+        server.end()
+
+
+def test_longer_log_that_is_kept_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: the tests of the store on it")
+    server = PostgresServer(**{**LEAN, "wal_keep_size": "80MB"})
+    store = PostgresStore(server.make_database())
+    alice, bob = StoreUser(store, "alice"), StoreUser(store, "bob")
+    alice.write(bob, "m")
+    bob.acknowledge(alice, "m")
+    assert "log-kept" in events(caplog, store)
+    store.close()
+    server.end()
 
 
 def test_parts_from_which_nothing_was_deleted_are_left_alone(server: PostgresServer) -> None:

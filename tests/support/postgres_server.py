@@ -25,7 +25,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a 
 def programs() -> Path | None:
     """Where the server's programs are; the newest if there are several."""
     found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else []
+    folders = [Path(found).resolve().parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
@@ -46,6 +46,16 @@ class PostgresServer:
     """
 
     def __init__(self, **settings: str) -> None:
+        self._settle()
+        self._run("initdb", "-D", self.data, "-U", "phantom", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync")
+        small = {"shared_buffers": "32MB", "max_connections": "50", "unix_socket_directories": str(self.folder)}
+        lines = [f"{name} = '{value}'\n" for name, value in {**small, **settings}.items()]
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(lines)
+        self.start()
+
+    def _settle(self) -> None:
+        """A folder and a port of its own."""
         folder = programs()
         assert folder is not None, "look at programs() first"
         self._programs = folder
@@ -54,14 +64,8 @@ class PostgresServer:
         self._whom = _as_whom()
         if self._whom:
             os.chown(self.folder, self._whom["user"], self._whom["group"])
-        self._run("initdb", "-D", self.data, "-U", "phantom", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync")
         self.port = _free_port()
-        small = {"shared_buffers": "32MB", "max_connections": "50", "unix_socket_directories": str(self.folder)}
-        lines = [f"{name} = '{value}'\n" for name, value in {**small, **settings}.items()]
-        with (self.data / "postgresql.conf").open("a") as file:
-            file.writelines(lines)
         self._count = 0
-        self.start()
 
     def _run(self, program: str, *arguments: Any) -> None:
         subprocess.run(
@@ -129,6 +133,34 @@ class PostgresServer:
         """Stop it, and delete its folder."""
         self.stop("immediate")
         shutil.rmtree(self.folder)
+
+
+class StandbyServer(PostgresServer):
+    """A copy of a running server that follows it.
+
+    Args:
+        primary: the server.
+    """
+
+    def __init__(self, primary: PostgresServer) -> None:
+        self._settle()
+        whence = ("-h", "127.0.0.1", "-p", primary.port, "-U", "phantom")
+        self._run("pg_basebackup", "-D", self.data, *whence, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{self.folder}'\n")
+        self.start()
+
+    def catch_up(self, primary: PostgresServer) -> None:
+        """Wait until it has done all that the primary has done by now."""
+        with psycopg.connect(primary.url("postgres"), autocommit=True) as connection:
+            row = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+
+            def is_there() -> bool:
+                question = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+                return connection.execute(question, row).fetchone() == (True,)
+
+            assert eventually(is_there, PATIENCE)
 
 
 def _children(parent: int) -> list[int]:

@@ -40,6 +40,14 @@ _XIDS: Final = 2**32
 """Numbers of transactions as tables have them: they begin again."""
 
 
+MAX_KEPT_FILES: Final = 4
+"""So many files of the log that ``wal_keep_size`` keeps are filled up each time: 64 MB."""
+
+_KEPT_FILES: Final = """
+    SELECT ceil(pg_size_bytes(current_setting('wal_keep_size'))::numeric
+        / pg_size_bytes(current_setting('wal_segment_size')))::integer"""
+
+
 class Erasure:
     """Works in a thread and on a connection of its own, so that messages do not wait for it.
 
@@ -152,14 +160,19 @@ class Erasure:
         self._pauses[part] = self._round + rounds, rounds
 
     def _end_log(self, connection: "psycopg.Connection[Any]") -> None:
-        """Have the servers delete the log of what was done up to now."""
+        """Have the servers delete the log of what was done up to now: so many files more as they keep on purpose."""
+        row = connection.execute(_KEPT_FILES).fetchone()
+        kept = int(row[0]) if row else 0
         try:
-            connection.execute("SELECT pg_switch_wal()")
-            connection.execute("CHECKPOINT")
+            for _ in range(1 + min(kept, MAX_KEPT_FILES)):
+                connection.execute("SELECT pg_switch_wal()")
+                connection.execute("CHECKPOINT")  # a file that nothing was written to is not ended
         except psycopg.errors.InsufficientPrivilege:
             if not self._is_refused:
                 log(Event.ERASURE_REFUSED)
             self._is_refused = True
+        if kept > MAX_KEPT_FILES:
+            log(Event.LOG_KEPT)
 
 
 def _next_xid(connection: "psycopg.Connection[Any]") -> int:

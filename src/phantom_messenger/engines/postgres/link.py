@@ -8,6 +8,7 @@ from typing import Any, Final
 import psycopg
 
 from phantom_messenger.engines.postgres.connect import connect_later
+from phantom_messenger.engines.postgres.watchdog import shut_down
 from phantom_messenger.events import Event, log
 
 CHANNEL: Final = "phantom_relays"
@@ -28,8 +29,11 @@ class PostgresLink:
     def __init__(self, url: str, hear: Callable[[str], None]) -> None:
         self._url = url
         self._hear = hear
-        self._unsent: asyncio.Queue[str] = asyncio.Queue()
+        self._unsent: asyncio.Queue[str | None] = asyncio.Queue()
+        """None behind the last one."""
         self._own: set[int] = set()
+        self._open: set[psycopg.AsyncConnection[Any]] = set()
+        self._is_closing = False
         self._tasks = [asyncio.create_task(self._keep_on(work)) for work in (self._listen, self._send)]
 
     def __call__(self, text: str) -> None:
@@ -44,22 +48,35 @@ class PostgresLink:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_AGAIN_SECONDS):
                 await self._unsent.join()
-        for task in self._tasks:
+        self._is_closing = True
+        self._unsent.put_nowait(None)
+        # A task that is cancelled while the server owes it an answer would wait for that: the answer is given up first.
+        for connection in self._open:
+            with contextlib.suppress(psycopg.Error):  # closed by the server already
+                shut_down(connection.fileno())
+        _, late = await asyncio.wait(self._tasks, timeout=_AGAIN_SECONDS)
+        for task in late:  # they dial, or are between two tries
             task.cancel()
-        await asyncio.wait(self._tasks)
+        if late:
+            await asyncio.wait(late)
 
     async def _keep_on(self, work: Callable[["psycopg.AsyncConnection[Any]"], Any]) -> None:
         is_known = False
-        while True:
+        while not self._is_closing:
             try:
                 async with await connect_later(self._url) as connection:
                     is_known = False
-                    await work(connection)
+                    self._open.add(connection)
+                    try:
+                        await work(connection)
+                    finally:
+                        self._open.discard(connection)
             except psycopg.Error as error:
-                if not is_known:
+                if not is_known and not self._is_closing:
                     log(Event.LINK_LOST, error=type(error).__name__)
                 is_known = True
-            await asyncio.sleep(_AGAIN_SECONDS)
+            if not self._is_closing:
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _listen(self, connection: "psycopg.AsyncConnection[Any]") -> None:
         await connection.execute(f"LISTEN {CHANNEL}")
@@ -69,8 +86,7 @@ class PostgresLink:
 
     async def _send(self, connection: "psycopg.AsyncConnection[Any]") -> None:
         self._own = {connection.info.backend_pid}
-        while True:
-            text = await self._unsent.get()
+        while (text := await self._unsent.get()) is not None:
             try:
                 await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, text))
             finally:

@@ -62,7 +62,12 @@ class Watchdog:
         with self._lock:  # the descriptor is the connection's as long as it is watched
             if self._watched is None or now < self._watched[1]:
                 return
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._watched[0])) as end:
-                end.shutdown(socket.SHUT_RDWR)
+            shut_down(self._watched[0])
             self.has_cut = True
             self._watched = None
+
+
+def shut_down(descriptor: int) -> None:
+    """Shut a connection's socket down: whoever waits for an answer on it waits no longer."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as end:
+        end.shutdown(socket.SHUT_RDWR)
