@@ -21,7 +21,7 @@ AT_WORK: Final = 4, 0
 """The advisory lock that relays share while they are connected, and that whoever copies the store has alone."""
 
 GONE_SECONDS: Final = 2.0
-"""For so long a relay that has just ended may still seem to be at work."""
+"""For so long a relay, or a copy, that has just ended may still seem to be at work."""
 
 _OPTIONS: Final = {
     "application_name": "phantom",
@@ -167,19 +167,20 @@ def take_place(connection: "psycopg.Connection[Any]") -> None:
     Raises:
         BeingCopied: somebody copies the store.
     """
-    row = connection.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", AT_WORK).fetchone()
-    if not row or not row[0]:
+    if not _take(connection, "SELECT pg_try_advisory_lock_shared(%s, %s)"):
         raise BeingCopied
 
 
 def take_alone(connection: "psycopg.Connection[Any]") -> bool:
-    """Keep relays away for as long as the connection lasts; False if one is at work, or another copy.
+    """Keep relays away for as long as the connection lasts; False if one is at work, or another copy."""
+    return _take(connection, "SELECT pg_try_advisory_lock(%s, %s)")
 
-    A server needs a moment to notice that a relay has gone.
-    """
+
+def _take(connection: "psycopg.Connection[Any]", question: str) -> bool:
+    """Take the lock in one of its two ways; a server needs a moment to notice that whoever had it has gone."""
     until = time.monotonic() + GONE_SECONDS
     while True:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", AT_WORK).fetchone()
+        row = connection.execute(question.encode(), AT_WORK).fetchone()
         if row and row[0]:
             return True
         if time.monotonic() > until:
