@@ -27,9 +27,11 @@ from phantom_messenger.client.records import OutboxRecord, SentRecord, SessionRe
 from phantom_messenger.client.sessions import Sessions
 from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import suites
+from phantom_messenger.crypto.bundle import DatedBundle
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
-from phantom_messenger.crypto.prekeys import PreKeyBundle
+from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, PreKeyBundle
+from phantom_messenger.crypto.suites import AnySession
 from phantom_messenger.wire import codec, frames, signing
 from support.people import Frame, canonical
 from support.simulated import HOST, SECOND, FakeConnection, World
@@ -39,6 +41,14 @@ WORDS: Final = "a passphrase for the file"
 KEY: Final = Secret("a random key of a keyring", stretched=False)
 YEAR: Final = 365 * 86_400_000
 DAY: Final = 86_400_000
+MADE_AT: Final = 10**12
+"""When parties sign their prekeys and use those of others."""
+
+DATED_FIELDS: Final = ("madeAt", "bundleSignature", "lastResortKemPreKey")
+"""What suite 2 needs of a KEY_EXCHANGE_RESPONSE, beside what suite 1 does."""
+
+KEM_FIELDS: Final = ("kemPreKey", "kemPreKeyId", "kemPreKeySignature", *DATED_FIELDS)
+"""What a relay leaves out that wants a classical session."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 
 E = TypeVar("E", bound=Event)
@@ -112,7 +122,7 @@ class Party:
         self.raw_id = self.identity.peer.user_id
         self.id = base64.b64encode(self.raw_id).decode()
         self._open()
-        self.published: Publication = publication_of(self.prekeys, one_time=95, kem=22, now=0)
+        self.published: Publication = publication_of(self.prekeys, one_time=95, kem=22, now=0, made_at=MADE_AT)
         self._handed_out = 0
         self._texts = 0
 
@@ -127,8 +137,11 @@ class Party:
         self.vault = Vault(self.vault.path, KEY)
         self._open()
 
-    def bundle(self, *, one_time: bool = True, kem: bool = True) -> PreKeyBundle:
-        """As the relay would hand it out; one-time keys once each, else the last-resort KEM key."""
+    def bundle(self, *, one_time: bool = True, kem: bool = True, dated: bool = True) -> PreKeyBundle:
+        """As the relay would hand it out; one-time keys once each, else the last-resort KEM key.
+
+        ``dated``: with what suite 2 needs, if ``kem``; else as of a program that knows only suite 1.
+        """
         place, self._handed_out = self._handed_out, self._handed_out + one_time
         first = self.published.one_time[place]
         encapsulation = self.published.kem[place] if one_time else self.published.last_resort
@@ -142,6 +155,24 @@ class Party:
             kem_prekey=encapsulation.public if kem else None,
             kem_prekey_signature=encapsulation.signature if kem else b"",
             kem_prekey_id=encapsulation.id if kem else 0,
+            dated=self._dated(first, encapsulation, one_time=one_time) if kem and dated else None,
+        )
+
+    def _dated(self, first: PreKey, encapsulation: KemPreKey, *, one_time: bool) -> DatedBundle:
+        return DatedBundle(
+            identity=self.identity.peer,
+            user_id=self.raw_id,
+            made_at=self.published.made_at,
+            signed_prekey=self.published.signed.pair.public,
+            signed_prekey_id=self.published.signed.id,
+            kem_prekey=self.published.last_resort.public,
+            kem_prekey_id=self.published.last_resort.id,
+            signature=self.published.bundle_signature,
+            one_time_prekey=first.pair.public if one_time else None,
+            one_time_prekey_id=first.id if one_time else 0,
+            one_time_kem_prekey=encapsulation.public if one_time else None,
+            one_time_kem_prekey_id=encapsulation.id if one_time else 0,
+            one_time_kem_prekey_signature=encapsulation.signature if one_time else b"",
         )
 
     def allow_classical(self, other: "Party") -> None:
@@ -149,12 +180,17 @@ class Party:
         with self.vault.transaction() as tx:
             self.book.put(tx, msgspec.structs.replace(self.book.get(other.id), allows_classical=True))
 
+    def allow_older(self, other: "Party") -> None:
+        """The user has said that texts to them may go in suite 1."""
+        with self.vault.transaction() as tx:
+            self.book.put(tx, msgspec.structs.replace(self.book.get(other.id), allows_older=True))
+
     def begin(self, other: "Party", **bundle: bool) -> None:
         self.begin_with(other, other.bundle(**bundle), KeyPair.from_private(self.random(32)))
 
     def begin_with(self, other: "Party", bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
         with self.vault.transaction() as tx:
-            self.conversations.begin(tx, self.conversations.load(other.id), bundle, ephemeral)
+            self.conversations.begin(tx, self.conversations.load(other.id), bundle, ephemeral, now=0, wall=MADE_AT)
 
     def write(self, to: "Party", text: str) -> frames.RoutedMessage:
         """Seal a text and send it; as the recipient gets it."""
@@ -188,19 +224,22 @@ class Party:
         assert isinstance(found, content.Text)
         return found.body
 
-    def sessions(self, other: "Party") -> list[session.Session]:
+    def sessions(self, other: "Party") -> list[AnySession]:
         """The one to send with first."""
         return Sessions(self.vault).load(other.id).all
 
 
-def acquainted(one: Party, other: Party) -> None:
-    """Both have written to each other."""
-    one.begin(other)
+def acquainted(one: Party, other: Party, *, dated: bool = True) -> None:
+    """Both have written to each other; in suite 1, as both users allow, if not ``dated``."""
+    if not dated:
+        one.allow_older(other)
+        other.allow_older(one)
+    one.begin(other, dated=dated)
     other.read(one.write(other, "hello"))
     one.read(other.write(one, "hello yourself"))
 
 
-def all_sessions(opened: Vault) -> list[session.Session]:
+def all_sessions(opened: Vault) -> list[AnySession]:
     """The sessions with everybody."""
     peers = dict.fromkeys(stored.peer for _, stored in opened.all(records.SESSION, SessionRecord))
     return [found for peer in peers for found in Sessions(opened).load(peer).all]
@@ -510,7 +549,7 @@ def with_field(frame: Frame, **fields: Any) -> Frame:
 def resealed(party: Party, to: Party, plaintext: bytes) -> frames.RoutedMessage:
     """A message with any content at all, under the session in use."""
     chosen, *others = party.sessions(to)
-    after, sealed = session.encrypt(chosen, plaintext, party.random)
+    after, sealed = suites.encrypt(chosen, plaintext, party.random)
     with party.vault.transaction() as tx:
         party.conversations._store(tx, party.conversations.load(to.id), [after, *others])
     return party.routed(to, sealed, "00000000-0000-4000-8000-00000000000f")

@@ -19,6 +19,7 @@ from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import RateClass
 
 
@@ -28,6 +29,7 @@ class Line:
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.limits: dict[RateClass, int] = {}
+        self.relay_features: frozenset[str] = frozenset({Feature.SUITE2})
         self.state = LinkState.OPEN
 
     def limit(self, rate: RateClass) -> int | None:
@@ -98,7 +100,7 @@ class Desk:
         """Have receipts to send."""
         with self.vault.transaction() as tx:
             for number in numbers:
-                self.stores.receipts.put(tx, self.bob.id, number, status, 0)
+                self.stores.receipts.put(tx, self.bob.id, whole(number), status, 0)
 
     def send(self, now: int = 0) -> list[Any]:
         """What is sent now; the events must be none."""
@@ -113,6 +115,11 @@ class Desk:
         details: Any = {"reason": reason} if reason else UNSET
         payload = frames.ErrorPayload(code=code, message="No.", details=details, retry_after=retry_after)
         return self.sending.refused(frames.Error(payload=payload, timestamp=0, id=request), at(now))
+
+
+def whole(number: str) -> str:
+    """A message id of its full length."""
+    return f"00000000-0000-4000-8000-{number:0>12}"
 
 
 def codes(events: list[Event]) -> list[str]:

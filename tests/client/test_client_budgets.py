@@ -21,7 +21,7 @@ from phantom_messenger.client.conversations import (
 from phantom_messenger.client.records import ContactRecord, SessionRecord, SessionsRecord, SkippedRecord
 from phantom_messenger.client.sessions import MAX_SESSION_AGE_MS, Sessions
 from phantom_messenger.client.vault import Transaction
-from phantom_messenger.crypto import ratchet, session
+from phantom_messenger.crypto import padding, ratchet, suites
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage
 from phantom_messenger.crypto.ratchet import MAX_SKIP, MAX_SKIPPED_KEYS
 from phantom_messenger.wire import frames
@@ -195,8 +195,8 @@ def test_unreadable_message_is_tried_within_one_budget(
     frame = unreadable(mallory, bob, n)
     cost = Cost(bob, monkeypatch)
     tried = []
-    decrypt = session.decrypt
-    monkeypatch.setattr(session, "decrypt", lambda *found, **named: tried.append(1) or decrypt(*found, **named))  # type: ignore[func-returns-value] # notes it
+    decrypt = suites.decrypt
+    monkeypatch.setattr(suites, "decrypt", lambda *found, **named: tried.append(1) or decrypt(*found, **named))  # type: ignore[func-returns-value] # notes it
     with pytest.raises(CryptoError):
         bob.read(frame)
     steps, written, count = cost.take()
@@ -215,11 +215,11 @@ def test_message_whose_ratchet_key_is_known_is_tried_on_that_session_alone(
         mallory.read(bob.write(mallory, "hello yourself"))
         bob.read(mallory.write(bob, "again"))
     (_, oldest) = mallory.sessions(bob)[-2:]
-    after, sealed = session.encrypt(oldest, b"\x80", mallory.random)
+    after, sealed = suites.encrypt(oldest, padding.pad(b"", 512), mallory.random)
     garbled = sealed[:-1] + bytes((sealed[-1] ^ 1,))
     tried = []
-    decrypt = session.decrypt
-    monkeypatch.setattr(session, "decrypt", lambda *found, **named: tried.append(1) or decrypt(*found, **named))  # type: ignore[func-returns-value] # notes it
+    decrypt = suites.decrypt
+    monkeypatch.setattr(suites, "decrypt", lambda *found, **named: tried.append(1) or decrypt(*found, **named))  # type: ignore[func-returns-value] # notes it
     with pytest.raises(UndecryptableMessage):
         bob.read(mallory.routed(bob, garbled, "00000000-0000-4000-8000-00000000000f"))
     assert tried == [1]
@@ -292,7 +292,7 @@ def as_before(reader: Party, peer: Party) -> int:
     found = reader.sessions(peer)
     with reader.vault.transaction() as tx:
         Sessions(reader.vault).forget(tx, peer.id)
-        old = {"sessions": [session.dump(one) for one in found]}
+        old = {"sessions": [suites.dump(one) for one in found]}
         tx.put(records.SESSIONS, peer.id, old)
     return len(found)
 

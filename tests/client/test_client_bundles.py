@@ -78,6 +78,8 @@ def test_bundle_without_one_time_keys_is_of_the_last_resort(town: Town, monkeypa
 def test_date_does_not_change_what_suite_1_does(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     make_older(monkeypatch, "client")
     alice, bob = town.devices("alice", "bob")
+    alice.messenger.contacts.add("bob", bob.id)
+    alice.messenger.contacts.allow_older("bob")
     assert ask(alice, bob).dated is None
     assert bob.read_all() == ["hello"]
     monkeypatch.undo()
@@ -111,6 +113,8 @@ def test_older_client_or_relay_means_no_date(town: Town, monkeypatch: pytest.Mon
     alice, bob = town.devices("alice", "bob")
     [payload] = published(bob)
     assert payload.keys().isdisjoint({"madeAt", "bundleSignature"})
+    alice.messenger.contacts.add("bob", bob.id)
+    alice.messenger.contacts.allow_older("bob")
     assert ask(alice, bob).dated is None
     assert bob.read_all() == ["hello"]
 

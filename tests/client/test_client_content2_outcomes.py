@@ -13,7 +13,7 @@ from newer_samples import content_2, received
 from phantom_messenger.client import content_suites, records
 from phantom_messenger.client.content import LAST_TIME_MS, MAX_RECEIPTS, MAX_TEXT_BYTES, Ends, Receipt, Text
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState
-from phantom_messenger.crypto import padding
+from phantom_messenger.crypto import body, padding
 from support.simulated import SECOND
 
 DOCUMENT: Final = (Path(__file__).parents[2] / "protocol/encryption.md").read_text()
@@ -98,7 +98,7 @@ ENCODE: Final = content_suites.encode
 
 
 def padded(members: Any) -> bytes:
-    return padding.pad(msgspec.msgpack.encode(members), 512)
+    return padding.pad(msgspec.msgpack.encode(members), 512, body.MAX_PADDED)
 
 
 def more(members: Json, pair: bytes) -> bytes:
@@ -147,7 +147,7 @@ def CONTENTS(text: Json, receipt: Json) -> dict[str, Json | bytes]:  # noqa: N80
             "more": {**receipt, "read": [NUMBER] * (MAX_RECEIPTS + 1)},
             "else": {**receipt, "read": [7]},
         },
-        "wrong padding": {"none": msgspec.msgpack.encode(text)},
+        "wrong padding": {"none": msgspec.msgpack.encode(text).ljust(512, b"\1")},
     }
     good: dict[str, Json | bytes] = {
         "`text` of version 2": text,

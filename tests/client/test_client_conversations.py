@@ -12,7 +12,7 @@ from phantom_messenger.client import content, content1, records
 from phantom_messenger.client.content1 import Text
 from phantom_messenger.client.conversations import MAX_SESSIONS, MAX_STRANGER_SESSIONS, conversation_id
 from phantom_messenger.client.records import ContactRecord
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import padding, suites
 from phantom_messenger.crypto.errors import (
     CryptoError,
     InvalidKey,
@@ -62,7 +62,7 @@ def is_classical(one: Party, other: Party) -> bool:
 
 
 def has_handshake(frame: frames.RoutedMessage) -> bool:
-    return session.parse(base64.b64decode(frame.payload.encrypted)).handshake is not None
+    return suites.parse(base64.b64decode(frame.payload.encrypted)).handshake is not None
 
 
 def with_sealed(frame: frames.RoutedMessage, sealed: bytes) -> frames.RoutedMessage:
@@ -242,7 +242,7 @@ def test_unknown_suite_is_refused(alice: Party, bob: Party) -> None:
     acquainted(alice, bob)
     frame = alice.write(bob, "hello")
     sealed = base64.b64decode(frame.payload.encrypted)
-    assert_refused(bob, with_sealed(frame, b"\x02" + sealed[1:]), UnknownSuite)
+    assert_refused(bob, with_sealed(frame, b"\x03" + sealed[1:]), UnknownSuite)
     assert bob.text(frame) == "hello"
 
 
@@ -313,7 +313,7 @@ WRONG = {
 def test_content_that_names_other_people_is_refused(
     alice: Party, bob: Party, party: MakeParty, wrong: Callable[[Party], dict[str, Any]]
 ) -> None:
-    acquainted(alice, bob)
+    acquainted(alice, bob, dated=False)
     right = Text(
         body="hello",
         sent_at=1,
@@ -329,7 +329,7 @@ def test_content_that_names_other_people_is_refused(
 
 def test_content_of_an_unknown_version_is_refused_and_changes_nothing(alice: Party, bob: Party) -> None:
     acquainted(alice, bob)
-    assert_refused(bob, resealed(alice, bob, b"\x93later version\x80"), InvalidMessage)
+    assert_refused(bob, resealed(alice, bob, padding.pad(b"\x93later version", 512)), InvalidMessage)
     assert bob.text(alice.write(bob, "hello")) == "hello"
 
 
@@ -377,7 +377,7 @@ SWAPS: dict[str, tuple[Swap, type[CryptoError]]] = {
 def test_swapped_bundle_is_refused_and_changes_nothing(
     alice: Party, bob: Party, party: MakeParty, swap: Swap, error: type[CryptoError]
 ) -> None:
-    bundle = swap(bob.bundle(), party("mallory").bundle())
+    bundle = swap(bob.bundle(dated=False), party("mallory").bundle(dated=False))
     before = raw_rows(alice.vault)
     with pytest.raises(error):
         alice.begin_with(bob, bundle, KeyPair.from_private(bytes(range(32))))
@@ -390,7 +390,10 @@ def test_swapped_one_time_key_cannot_be_read_by_its_swapper_nor_by_anybody(
     alice: Party, bob: Party, party: MakeParty
 ) -> None:
     mallory = party("mallory")
-    bundle = replace(bob.bundle(), one_time_prekey=mallory.bundle().one_time_prekey)
+    bundle = bob.bundle()
+    assert bundle.dated is not None
+    dated = replace(bundle.dated, one_time_prekey=mallory.bundle().one_time_prekey)
+    bundle = replace(bundle, dated=dated)
     alice.begin_with(bob, bundle, KeyPair.from_private(bytes(range(32))))
     first = alice.write(bob, "hello")
     assert_refused(mallory, first)

@@ -27,7 +27,7 @@ from phantom_messenger.client.records import (
     SentRecord,
 )
 from phantom_messenger.client.vault import Transaction, Vault
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import suites
 from support.amounts import LONG, amount
 from support.simulated import SECOND
 
@@ -53,13 +53,13 @@ class Meter:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, watched: Vault) -> None:
         self._counts = [0, 0, 0]
         changes = 0
-        read, load, committed = Vault._read, session.load, Transaction.committed
+        read, load, committed = Vault._read, suites.load, Transaction.committed
 
         def counting_read(vault: Vault, *arguments: Any) -> Any:
             self._counts[0] += vault is watched
             return read(vault, *arguments)
 
-        def counting_load(data: bytes) -> session.Session:
+        def counting_load(data: bytes) -> suites.AnySession:
             self._counts[1] += 1
             return load(data)
 
@@ -72,7 +72,7 @@ class Meter:
 
         changes = watched._connection.total_changes()
         monkeypatch.setattr(Vault, "_read", counting_read)
-        monkeypatch.setattr(session, "load", counting_load)
+        monkeypatch.setattr(suites, "load", counting_load)
         monkeypatch.setattr(Transaction, "committed", counting_commit)
 
     def during(self, act: Callable[[], object]) -> Cost:

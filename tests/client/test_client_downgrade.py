@@ -7,19 +7,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from client_samples import Device, Town, moved, pass_time, settle, without_field
+from client_samples import KEM_FIELDS, Device, Town, moved, pass_time, settle, without_field
 from recovery_faults import FaultyDevice
 
 from phantom_messenger.client import conversations, records
 from phantom_messenger.client.conversations import Conversations, PeerState
-from phantom_messenger.client.key_exchanges import CLASSICAL_AGAIN_MS
+from phantom_messenger.client.key_exchanges import WEAK_AGAIN_MS
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust, WarningEvent
-from phantom_messenger.crypto.session import HAS_HANDSHAKE, HAS_KEM
+from phantom_messenger.crypto.session import HAS_HANDSHAKE, HAS_KEM, SUITE
 from support.people import Frame
 from support.simulated import MINUTE, SECOND
-
-KEM_FIELDS = ("kemPreKey", "kemPreKeyId", "kemPreKeySignature")
 
 
 def stripped(frame: Frame) -> list[Frame]:
@@ -30,10 +28,11 @@ def stripped(frame: Frame) -> list[Frame]:
 def classical_messages(device: Device) -> list[Frame]:
     """What left with a handshake that has no KEM."""
 
-    def flags(frame: Frame) -> int:
-        return base64.b64decode(frame["payload"]["encrypted"])[1]
+    def is_classical(frame: Frame) -> bool:
+        suite, flags = base64.b64decode(frame["payload"]["encrypted"])[:2]
+        return suite == SUITE and flags & (HAS_HANDSHAKE | HAS_KEM) == HAS_HANDSHAKE
 
-    return [frame for frame in device.frames_sent("MESSAGE") if flags(frame) & (HAS_HANDSHAKE | HAS_KEM) == 1]
+    return [frame for frame in device.frames_sent("MESSAGE") if is_classical(frame)]
 
 
 def newcomers(town: Town) -> tuple[Device, Device]:
@@ -122,7 +121,7 @@ def test_text_waits_while_the_relay_gives_no_post_quantum_key(
     # It is asked for again by itself, though not so often as to use up what others need.
     assert len(alice.frames_sent("KEY_EXCHANGE_INIT")) <= 6
     alice.tamper = None
-    pass_time(CLASSICAL_AGAIN_MS + MINUTE, alice, bob, step=10 * SECOND)
+    pass_time(WEAK_AGAIN_MS + MINUTE, alice, bob, step=10 * SECOND)
     assert "secret" in bob.read_all()
     assert not classical_messages(alice)
 

@@ -177,8 +177,10 @@ def test_lifetime_begins_when_the_relay_has_the_text(town: Town) -> None:
 
 @pytest.mark.parametrize("when", ["online", "offline", "connecting", "started again"])
 def test_wrong_clock_of_the_recipient_expires_nothing_early(town: Town, when: str) -> None:
-    alice = town.device("alice").login()
-    bob = town.device("bob", wall_error=365 * DAY).login()
+    alice, bob = town.friends("alice", "bob")
+    bob.kill()
+    bob.wall_error = 365 * DAY
+    bob.login()
     (number,) = alice.send(bob, "for a day", expires_in=DAY)
     settle(alice, bob)
     if when == "started again":

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_samples import Party, fast_folder
+from client_samples import MADE_AT, Party, fast_folder, publication_of
 from msgspec import UNSET
 from msgspec.structs import replace
-from sending_desk import RATE, Desk, Refusal, asked, at, codes, ids
+from sending_desk import RATE, Desk, Refusal, asked, at, codes, ids, whole
 
 from phantom_messenger.client import records
-from phantom_messenger.client.key_exchanges import CLASSICAL_AGAIN_MS, EXCHANGE_MS
+from phantom_messenger.client.key_exchanges import EXCHANGE_MS, WEAK_AGAIN_MS
 from phantom_messenger.client.receipts import UNDECRYPTABLE
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust
@@ -127,6 +127,10 @@ def response(owner: Party, **bundle: bool) -> Any:
     if found.kem_prekey is not None:
         fields |= {"kem_pre_key": text(found.kem_prekey), "kem_pre_key_signature": text(found.kem_prekey_signature)}
         fields |= {"kem_pre_key_id": found.kem_prekey_id}
+    if found.dated is not None:
+        last = frames.LastResortPart(id=found.dated.kem_prekey_id, key=text(found.dated.kem_prekey))
+        fields |= {"made_at": found.dated.made_at, "bundle_signature": text(found.dated.signature)}
+        fields |= {"last_resort_kem_pre_key": last}
     return frames.RoutedKeyExchangeResponsePayload(
         identity_key=text(found.identity.public),
         pre_key_signature=text(found.signed_prekey_signature),
@@ -194,7 +198,7 @@ def test_exchange_for_a_lost_session_begins_another_and_is_counted(desk: Desk) -
 
 def test_question_is_asked_in_a_new_session_and_then_sent(desk: Desk) -> None:
     with desk.vault.transaction() as tx:
-        assert desk.stores.recovery.note(tx, desk.bob.id, "9", 0, recoverable=True)
+        assert desk.stores.recovery.note(tx, desk.bob.id, whole("9"), 0, recoverable=True)
     assert desk.sending._batching.has_urgent(desk.bob.id, at(100))
     desk.change(trust=Trust.CHANGED)
     assert desk.send(100) == []
@@ -206,7 +210,7 @@ def test_question_is_asked_in_a_new_session_and_then_sent(desk: Desk) -> None:
     assert answer(desk, desk.bob, 101) == []
     (frame,) = desk.send(102)
     statuses = desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)
-    assert statuses == {"delivered": [], "read": [], "burned": [], UNDECRYPTABLE: ["9"]}
+    assert statuses == {"delivered": [], "read": [], "burned": [], UNDECRYPTABLE: [whole("9")]}
     assert desk.stores.recovery.due(desk.bob.id, at(103).persistent) == []
 
 
@@ -218,21 +222,23 @@ def test_keys_without_post_quantum_ones_are_told_once_and_asked_for_ten_minutes_
         desk.stores.book.put(tx, replace(desk.stores.book.get(carol.id), post_quantum=had_one))
     assert asked(desk.send(100)) == [carol.id]
     assert answer(desk, carol, 100, kem=False) == [code]
-    assert desk.send(99 + CLASSICAL_AGAIN_MS) == []
-    assert asked(desk.send(100 + CLASSICAL_AGAIN_MS)) == [carol.id]
-    assert answer(desk, carol, 100 + CLASSICAL_AGAIN_MS, kem=False) == []
-    assert desk.send(101 + CLASSICAL_AGAIN_MS) == []
+    assert desk.send(99 + WEAK_AGAIN_MS) == []
+    assert asked(desk.send(100 + WEAK_AGAIN_MS)) == [carol.id]
+    assert answer(desk, carol, 100 + WEAK_AGAIN_MS, kem=False) == []
+    assert desk.send(101 + WEAK_AGAIN_MS) == []
     desk.sending.reset_backoff(carol.id)
     with desk.vault.transaction() as tx:
         desk.stores.book.put(tx, replace(desk.stores.book.get(carol.id), allows_classical=True))
-    assert asked(desk.send(102 + CLASSICAL_AGAIN_MS)) == [carol.id]
-    assert answer(desk, carol, 103 + CLASSICAL_AGAIN_MS, kem=False) == ["classical"]
-    assert ids(desk.send(104 + CLASSICAL_AGAIN_MS)) == ["1"]
+    assert asked(desk.send(102 + WEAK_AGAIN_MS)) == [carol.id]
+    assert answer(desk, carol, 103 + WEAK_AGAIN_MS, kem=False) == ["classical"]
+    message, exchange = desk.send(104 + WEAK_AGAIN_MS)
+    assert ids([message]) == ["1"]
+    assert asked([exchange]) == [carol.id], "their program may know more now"
 
 
 def test_wrong_prekeys_are_told_and_asked_for_later(desk: Desk, carol: Party) -> None:
     assert asked(desk.send(100)) == [carol.id]
-    assert answer(desk, carol, 100, changes={"pre_key_signature": text(bytes(64))}) == ["key-exchange"]
+    assert answer(desk, carol, 100, changes={"bundle_signature": text(bytes(64))}) == ["key-exchange"]
     assert not desk.stores.conversations.has_session(carol.id)
     assert desk.sending.waits(100) == [30_000]
     assert desk.send(30_099) == []
@@ -241,6 +247,8 @@ def test_wrong_prekeys_are_told_and_asked_for_later(desk: Desk, carol: Party) ->
 
 def test_another_key_of_a_claimed_id_is_kept_for_the_user_to_look_at(desk: Desk, carol: Party) -> None:
     claimed, other = text(b"an id of 20 bytes..."), Party(desk.vault.path.parent, "other")
+    other.prekeys._own_id = b"an id of 20 bytes..."
+    other.published = publication_of(other.prekeys, one_time=95, kem=22, now=0, made_at=MADE_AT)
     with desk.vault.transaction() as tx:
         desk.stores.book.put(tx, ContactRecord(user_id=claimed, name="claimed", key=carol.identity.peer.public))
     desk.write("2", peer=claimed)

@@ -231,8 +231,9 @@ def identity_key(device: Device) -> str:
 BUNDLES: dict[str, Callable[[Frame, Device], Frame]] = {
     "the identity": lambda frame, mallory: with_field(frame, identityKey=identity_key(mallory)),
     "the signed prekey": lambda frame, _: with_field(frame, signedPreKey=MALLORYS),
-    "the signed prekey's signature": lambda frame, _: with_field(
-        frame, preKeySignature=flipped(frame["payload"]["preKeySignature"])
+    "the signed prekey's id": lambda frame, _: with_field(frame, signedPreKeyId=4_000_000_000),
+    "the signature of the whole": lambda frame, _: with_field(
+        frame, bundleSignature=flipped(frame["payload"]["bundleSignature"])
     ),
     "the KEM key": lambda frame, _: with_field(frame, kemPreKey=kem_key_text("mallory's")),
     "the KEM key's signature": lambda frame, _: with_field(
@@ -279,7 +280,6 @@ def test_whole_bundle_of_another_is_trouble(town: Town) -> None:
     [
         {"oneTimePreKey": MALLORYS},
         {"oneTimePreKeyId": 4_000_000_000},
-        {"signedPreKeyId": 4_000_000_000},
         {"kemPreKeyId": 4_000_000_000},
     ],
     ids=lambda fields: next(iter(fields)),

@@ -6,9 +6,11 @@ import pytest
 
 from phantom_messenger.client import notices
 from phantom_messenger.client.notices import NOTICED_PAUSE_MS, WARN_AGAIN_MS, PauseNotices
+from phantom_messenger.client.records import Strength
 from phantom_messenger.client.status import Contact, Trust, WarningEvent
 
 BOB = Contact(name="bob", user_id="id of bob", trust=Trust.UNVERIFIED, key=b"key")
+CLASSICAL_BOB = dataclasses.replace(BOB, classical=True)
 NAMELESS = dataclasses.replace(BOB, name="")
 STRANGER = dataclasses.replace(BOB, key=None)
 
@@ -28,34 +30,67 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         " 'phantom contacts verify id of bob' or accept it with 'phantom contacts accept id of bob'",
     ),
     "no post-quantum key": (
-        notices.classical(BOB, had_kem=False),
+        notices.weak_bundle(BOB, Strength.CLASSICAL, had_better=False),
         BOB,
         "classical",
         "the relay offers no post-quantum key: nothing is sent to bob until you allow it with"
         " 'phantom contacts accept bob --classical'",
     ),
     "no post-quantum key any more": (
-        notices.classical(NAMELESS, had_kem=True),
+        notices.weak_bundle(NAMELESS, Strength.CLASSICAL, had_better=True),
         NAMELESS,
         "downgrade",
         "the relay no longer offers a post-quantum key, which can be an attack: nothing is sent to id of bob…"
         " until you allow it with 'phantom contacts accept id of bob --classical'",
     ),
+    "no newer keys": (
+        notices.weak_bundle(BOB, Strength.SUITE_1, had_better=False),
+        BOB,
+        "older",
+        "the relay offers no newer keys of bob, because their program or the relay is older or it hides them: nothing"
+        " is sent to bob until you allow it with 'phantom contacts accept bob --older'",
+    ),
+    "no newer keys any more": (
+        notices.weak_bundle(NAMELESS, Strength.SUITE_1, had_better=True),
+        NAMELESS,
+        "downgrade",
+        "the relay no longer offers the newer keys of id of bob…, which can be an attack: nothing is sent to id of bob…"
+        " until you allow it with 'phantom contacts accept id of bob --older'",
+    ),
+    "keys of another time": (
+        notices.stale_bundle(BOB),
+        BOB,
+        "stale-keys",
+        "the keys that the relay has of bob are too old, or from the future: check this machine's clock; if it is"
+        " right, theirs is wrong, or they have not been online for months, or the relay holds back newer keys",
+    ),
+    "older session": (
+        notices.weak_session(BOB, Strength.SUITE_1, had_better=False),
+        BOB,
+        "older",
+        "a message from bob is in the older encryption; nothing is sent to them that way",
+    ),
+    "older session of somebody who had a better one": (
+        notices.weak_session(BOB, Strength.SUITE_1, had_better=True),
+        BOB,
+        "downgrade",
+        "a message from bob is in the older encryption; nothing is sent to them that way",
+    ),
     "weak session": (
-        notices.weak_session(BOB, had_kem=False),
+        notices.weak_session(BOB, Strength.CLASSICAL, had_better=False),
         BOB,
         "classical",
         "a message from bob has no post-quantum protection; nothing is sent to them that way",
     ),
     "weak session of somebody who had a better one": (
-        notices.weak_session(BOB, had_kem=True),
+        notices.weak_session(BOB, Strength.CLASSICAL, had_better=True),
         BOB,
         "downgrade",
         "a message from bob has no post-quantum protection; nothing is sent to them that way",
     ),
     "session as allowed": (
-        notices.classical_session(BOB),
-        BOB,
+        notices.allowed_session(CLASSICAL_BOB, Strength.CLASSICAL)[0],
+        CLASSICAL_BOB,
         "classical",
         "messages with bob have no post-quantum protection, as you allowed",
     ),

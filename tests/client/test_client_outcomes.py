@@ -8,6 +8,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 from client_samples import (
+    DATED_FIELDS,
+    KEM_FIELDS,
     Device,
     Town,
     claim,
@@ -17,11 +19,11 @@ from client_samples import (
     without_field,
 )
 
-from phantom_messenger.client import content1, records
+from phantom_messenger.client import content2, records
+from phantom_messenger.client.content import Ends, Receipt, Text
 from phantom_messenger.client.records import ContactRecord, OutboxRecord
 from phantom_messenger.client.requests import Requests
 from phantom_messenger.client.status import MessageEvent, RequestEvent, WarningEvent
-from phantom_messenger.crypto import padding
 from support.people import Frame, base64_text, canonical, flipped
 from support.simulated import SECOND
 
@@ -153,27 +155,35 @@ def garbled(stage: Stage) -> Frame:
     return stage.caught(stage.alice)
 
 
-def of_version_2(stage: Stage) -> Frame:
+def of_version_1(stage: Stage) -> Frame:
     stage.known()
-    encode = content1.encode
+    encode = content2.encode
 
-    def later(said: content1.Text | content1.Receipt) -> bytes:
-        written = msgspec.msgpack.decode(padding.unpad(encode(said)))
-        return padding.pad(msgspec.msgpack.encode({**written, "version": 2}))
+    def earlier(said: Text | Receipt, ends: Ends) -> bytes:
+        return msgspec.msgpack.encode({**msgspec.msgpack.decode(encode(said, ends)), "version": 1})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content1, "encode", later)
+        patch.setattr(content2, "encode", earlier)
         return stage.caught(stage.alice)
 
 
 def classical(stage: Stage) -> Frame:
     stage.bob.messenger.contacts.add("alice", stage.alice.id)
     settle(stage.alice, stage.bob)
-    names = ("kemPreKey", "kemPreKeyId", "kemPreKeySignature")
     stage.alice.tamper = lambda frame: [
-        without_field(frame, *names) if frame["type"] == "KEY_EXCHANGE_RESPONSE" else frame
+        without_field(frame, *KEM_FIELDS) if frame["type"] == "KEY_EXCHANGE_RESPONSE" else frame
     ]
     stage.alice.messenger.contacts.allow_classical(stage.bob.id)
+    return stage.caught(stage.alice)
+
+
+def in_suite_1(stage: Stage) -> Frame:
+    stage.bob.messenger.contacts.add("alice", stage.alice.id)
+    settle(stage.alice, stage.bob)
+    stage.alice.tamper = lambda frame: [
+        without_field(frame, *DATED_FIELDS) if frame["type"] == "KEY_EXCHANGE_RESPONSE" else frame
+    ]
+    stage.alice.messenger.contacts.allow_older(stage.bob.id)
     return stage.caught(stage.alice)
 
 
@@ -199,8 +209,9 @@ COMING: Final[dict[str, Callable[[Stage], Frame]]] = {
     "a key that does not fit a certified id": under_another_key,
     "a bad signature of the envelope": changed(lambda frame: {**frame, "signature": flipped(frame["signature"])}),
     "a signed message that cannot be decrypted": garbled,
-    "content of an unknown version, or of other users": of_version_2,
+    "content of an unknown version, or of other users": of_version_1,
     "a user's message in a classical session that is not allowed": classical,
+    "a user's message in suite 1 that is not allowed": in_suite_1,
     "a user's message under a changed key of a claimed id": with_a_changed_key,
     "a user's message": changed(lambda frame: frame),
 }

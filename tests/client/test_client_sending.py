@@ -11,7 +11,7 @@ import pytest
 from client_samples import fast_folder
 from msgspec import UNSET
 from msgspec.structs import replace
-from sending_desk import INVALID, RATE, Desk, Refusal, at, codes, ids
+from sending_desk import INVALID, RATE, Desk, Refusal, at, codes, ids, whole
 
 from phantom_messenger.client import records
 from phantom_messenger.client.batching import KEEP_FREE, LATEST_MS, receipt_entry
@@ -199,7 +199,7 @@ def test_receipts_are_gathered_the_longer_the_fewer_messages_are_left(desk: Desk
     (frame,) = desk.send(100 + wait)
     assert uuid.UUID(frame.payload.message_id).version == 4
     assert frame.payload.metadata is UNSET
-    assert desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)["delivered"] == ["8", "9"]
+    assert desk.stores.receipts.statuses(desk.bob.id, frame.payload.message_id)["delivered"] == [whole("8"), whole("9")]
     assert desk.sending.waits(100 + wait) == []
     desk.receive("10")
     assert desk.send(100_000 + wait) == [], "one batch at a time"
@@ -273,7 +273,7 @@ def test_absent_device_tells_and_asks_only_those_who_may_know_that_it_is_there(d
     desk.sending.visibility.is_absent = True
     desk.receive("9")
     with desk.vault.transaction() as tx:
-        desk.stores.recovery.note(tx, desk.bob.id, "8", 0, recoverable=True)
+        desk.stores.recovery.note(tx, desk.bob.id, whole("8"), 0, recoverable=True)
     assert [desk.send(0), desk.send(1_000)] == [[], []]
     desk.sending.visibility.show(desk.bob.id)
     assert [type(frame) for frame in desk.send(1_000)] == [frames.KeyExchangeInit, frames.Message]

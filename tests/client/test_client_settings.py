@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from client_samples import KEY, Device, Town, pass_time, settle, without_field
+from client_samples import KEM_FIELDS, KEY, Device, Town, pass_time, settle, without_field
 
 from phantom_messenger.client import records
 from phantom_messenger.client.backup import export_profile, import_profile
@@ -263,9 +263,7 @@ def test_question_in_a_weak_session_begins_none_with_those_who_are_told_nothing(
     bob.sent.clear()
     alice.messenger.contacts.add("bob", bob.id)
     alice.messenger.contacts.allow_classical("bob")
-    alice.tamper = lambda frame: [
-        without_field(frame, "kemPreKey", "kemPreKeyId", "kemPreKeySignature") if "payload" in frame else frame
-    ]
+    alice.tamper = lambda frame: [without_field(frame, *KEM_FIELDS) if "payload" in frame else frame]
     with alice.vault.transaction() as tx:
         alice.messenger._stores.receipts.put(
             tx, bob.id, "00000000-0000-4000-8000-00000000000f", "undecryptable", alice.messenger._clock.now()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from client_samples import CLAIMED, Device, Party, Town, claim, pass_time, settle
+from client_samples import CLAIMED, MADE_AT, Device, Party, Town, claim, pass_time, publication_of, settle
 
 from phantom_messenger.client import records
 from phantom_messenger.client.address_book import AddressBook
@@ -185,8 +185,9 @@ def claimed_parties(tmp_path: Path) -> tuple[Party, Party, Party]:
     """Alice, and two who claim the same id."""
     alice, bob, other = (Party(tmp_path, name) for name in ("alice", "bob", "other"))
     for party in (bob, other):
-        party.raw_id = party.conversations._own_id = CLAIMED
+        party.raw_id = party.conversations._own_id = party.prekeys._own_id = CLAIMED
         party.id = base64.b64encode(CLAIMED).decode()
+        party.published = publication_of(party.prekeys, one_time=95, kem=22, now=0, made_at=MADE_AT)
     return alice, bob, other
 
 

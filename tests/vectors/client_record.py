@@ -13,8 +13,9 @@ from unittest.mock import patch
 import msgspec
 from kyber_py.ml_kem import ML_KEM_768
 
-from phantom_messenger.client import prekey_store, records
+from phantom_messenger.client import bundles, prekey_store, records
 from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.records import ContactRecord, Strength
 from phantom_messenger.client.status import (
     DeliveryEvent,
     DeliveryState,
@@ -62,6 +63,10 @@ def watched(draw: Draw, encrypted: list[Json]) -> Iterator[None]:
         for module, name, value in (
             (session, "start", lambda *given, **named: start(*given, encapsulate=encapsulate, **named)),
             (session, "encrypt", noted),
+            # A client that knows suite 1 alone: it looks at no date, and needs none.
+            (bundles, "_dated", lambda _: None),
+            (ContactRecord, "floor", property(_floor_of_suite_1)),
+            (ContactRecord, "may_learn", lambda *_: False),
             (prekey_store, "ONE_TIME_TARGET", ONE_TIME),
             (prekey_store, "REFILL_BELOW", 1),
             (prekey_store, "KEM_TARGET", KEMS),
@@ -69,6 +74,10 @@ def watched(draw: Draw, encrypted: list[Json]) -> Iterator[None]:
         ):
             stack.enter_context(patch.object(module, name, value))
         yield
+
+
+def _floor_of_suite_1(record: ContactRecord) -> Strength:
+    return Strength.CLASSICAL if record.allows_classical else Strength.SUITE_1
 
 
 def sends(texts: list[str], encrypted: list[Json]) -> list[Json]:

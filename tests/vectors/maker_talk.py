@@ -8,6 +8,7 @@ from maker_base import ALICE, BOB, NOW, PEOPLE, Json, drawn, encapsulated
 from maker_handshakes import begun, described
 
 from phantom_messenger.client import conversations
+from phantom_messenger.client.records import Strength
 from phantom_messenger.crypto import handshake, padding, ratchet, session
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage
 from phantom_messenger.crypto.session import Parsed, Session
@@ -201,11 +202,11 @@ class Talk:
         expect: Json = {}
         if parsed.handshake is not None and all(one.id != parsed.handshake.ephemeral for one in sessions):
             fresh, expect = self._answered(who, parsed)
-            sessions = conversations._ordered(fresh, sessions)
+            sessions = conversations._ordered(fresh, sessions, Strength.SUITE_1)
         before, after, plaintext = _opened(sessions, parsed, draw, self.now)
         if plaintext != self._plain[message]:
             raise ValueError(f"{self.name}: another plaintext came out")
-        first = not conversations._is_rival(sessions[0], before)
+        first = not conversations._stays(sessions[0], before, Strength.SUITE_1)
         self.sessions[who] = conversations._renewed(sessions, before, after, first=first)
         return {
             **expect,

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from kyber_py.ml_kem import ML_KEM_768
 
 from phantom_messenger.client import conversations
+from phantom_messenger.client.records import Strength
 from phantom_messenger.crypto import handshake, padding, primitives, ratchet, session
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey
 from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader
@@ -147,9 +148,10 @@ class Side:
         header = message.handshake
         if header is not None and all(one.id != header.ephemeral for one in known):
             agreement = self.person.respond(header, self.own_id, self.peer_id)
-            known = conversations._ordered(session.answer(header, agreement, self.person.signed.pair), known)
+            fresh = session.answer(header, agreement, self.person.signed.pair)
+            known = conversations._ordered(fresh, known, Strength.SUITE_1)
         before, after, plaintext = _first_that_opens(known, message, source, now)
-        first = not conversations._is_rival(known[0], before)
+        first = not conversations._stays(known[0], before, Strength.SUITE_1)
         self.sessions = conversations._renewed(known, before, after, first=first)
         return after, plaintext, agreement
 

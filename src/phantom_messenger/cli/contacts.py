@@ -67,11 +67,13 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: boo
 @contacts.command(short_help="Accept a contact's changed key.")
 @click.argument("name")
 @profile_option
+@click.option("--older", is_flag=True, help="allow messages in the older encryption")
 @click.option("--classical", is_flag=True, help="allow messages without post-quantum protection")
 @reports_errors
-def accept(name: str, profile: str, classical: bool) -> None:
+def accept(name: str, profile: str, older: bool, classical: bool) -> None:
     """Accept NAME's changed key without comparing safety numbers; waiting messages are sent.
 
+    With --older: send to NAME as version 0.1.0 did, until their program is seen with the newer encryption.
     With --classical: send to NAME without post-quantum protection until their program offers a key for it.
     """
     client = open_client(profile)
@@ -79,6 +81,10 @@ def accept(name: str, profile: str, classical: bool) -> None:
         allowed = client.contacts.allow_classical(name)
         name = one_line(allowed.label)
         click.echo(f"messages to {name} are sent without post-quantum protection until {name} offers a key for it")
+        return
+    if older:
+        name = one_line(client.contacts.allow_older(name).label)
+        click.echo(f"messages to {name} are sent in the older encryption until {name} has a newer program")
         return
     changed = client.contacts.find(name).trust is Trust.CHANGED
     contact = client.contacts.accept(name)

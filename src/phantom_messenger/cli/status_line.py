@@ -36,8 +36,10 @@ OBSTACLES: Final = {
     "storage": "the relay is out of space",
     "clock": "clocks differ",
     "key-changed": "their key has changed",
-    "downgrade": "no post-quantum key",
+    "downgrade": "their keys are weaker than before",
     "classical": "no post-quantum key",
+    "older": "no newer keys",
+    "stale-keys": "their keys are old",
 }
 """Warnings that say why a message is still here, in a few words."""
 

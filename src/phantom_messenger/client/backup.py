@@ -255,7 +255,7 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         tx.put(records.BLOCK, block.user_id, block)
     for contact in content.contacts:
         # The sessions are gone; that there was a post-quantum key is not to be forgotten with them.
-        kept = msgspec.structs.replace(contact, classical=False, post_quantum=contact.had_kem)
+        kept = msgspec.structs.replace(contact, classical=False, post_quantum=contact.had_kem, asked_at=None)
         tx.put(records.CONTACT, contact.user_id, kept)
     waiting = {entry.message_id for entry in content.outbox}
     for sent in content.sent:

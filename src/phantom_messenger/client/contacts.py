@@ -13,7 +13,7 @@ from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.client.translate import guarded
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto import safety
+from phantom_messenger.crypto import safety, session
 from phantom_messenger.wire.limits import MAX_USER_ID_BYTES, MIN_USER_ID_BYTES
 
 
@@ -163,6 +163,18 @@ class Contacts:
         contact = self.find(who)
         return self._store(msgspec.structs.replace(self._book.get(contact.user_id), allows_classical=True))
 
+    def allow_older(self, who: str) -> Contact:
+        """Allow messages in suite 1, the older encryption, until the contact's program is seen with suite 2.
+
+        Args:
+            who: a name or a user id.
+
+        Raises:
+            UnknownContact: no such contact.
+        """
+        contact = self.find(who)
+        return self._store(msgspec.structs.replace(self._book.get(contact.user_id), allows_older=True))
+
     def replace(self, name: str, user_id: str) -> Contact:
         """Give a contact's name to another user id, because they have a new identity.
 
@@ -242,5 +254,11 @@ def _settled(record: ContactRecord, trust: Trust) -> ContactRecord:
     if not record.offered:
         return msgspec.structs.replace(record, trust=str(trust))
     return msgspec.structs.replace(
-        record, trust=str(trust), key=record.offered, offered=b"", classical=record.offered_classical
+        record,
+        trust=str(trust),
+        key=record.offered,
+        offered=b"",
+        classical=record.offered_classical,
+        suite=session.SUITE,
+        newest=0,
     )

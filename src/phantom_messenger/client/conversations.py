@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,21 +17,21 @@ from phantom_messenger.client import content_suites, records
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.content import Ends, Newer, Receipt, Text
 from phantom_messenger.client.prekey_store import PreKeyStore
-from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen
+from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen, Strength
 from phantom_messenger.client.sessions import Sessions, StoredSessions
 from phantom_messenger.client.status import Trust
 from phantom_messenger.client.vault import Transaction, Vault
-from phantom_messenger.crypto import body, handshake, ratchet, session
+from phantom_messenger.crypto import handshake, handshake2, ratchet, session, session2, suites
 from phantom_messenger.crypto.errors import (
     CryptoError,
     InvalidKey,
     InvalidSignature,
     UndecryptableMessage,
 )
+from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
-from phantom_messenger.crypto.session import Parsed, Session
-from phantom_messenger.crypto.session2 import Session2
+from phantom_messenger.crypto.suites import AnyParsed, AnySession, suite_of
 from phantom_messenger.wire import codec, frames, signing
 
 MAX_SESSIONS: Final = 5
@@ -46,6 +46,8 @@ MAX_STRANGER_SKIPPED_KEYS: Final = 50
 MAX_TRIES: Final = 3
 """Sessions that a message is tried on, if its header does not say which one it is of."""
 
+S = TypeVar("S", bound=AnySession)
+
 _CONVERSATION: Final = b"phantom/1 conversation\n"
 
 CERTIFIED_ID_BYTES: Final = 32
@@ -56,27 +58,33 @@ class ChangedKey(InvalidKey):
     """A claimed id has another key than before; nothing is sent until the user has accepted it."""
 
 
-class NoPostQuantumKey(CryptoError):
-    """A bundle or a session without KEM, and the user has not said that one will do; ``had_one``: the peer had."""
+class WeakBundle(CryptoError):
+    """A bundle with which no session can begin that is safe enough, and the user has not said that one will do.
 
-    def __init__(self, *, had_one: bool) -> None:
-        super().__init__("there is no post-quantum key")
-        self.had_one = had_one
+    ``strength``: what it would be. ``had_better``: this user's program had more before.
+    """
+
+    def __init__(self, strength: Strength, *, had_better: bool) -> None:
+        super().__init__("the keys are weaker than they must be")
+        self.strength = strength
+        self.had_better = had_better
 
 
 class Opened(NamedTuple):
     """A message that was decrypted and believed.
 
     ``late``: one that was written after it has come before it. ``is_new``: it began a session.
-    ``is_known``: its sender has the key that the user knows. ``is_weak``: its session is one that nothing
-    may be sent in, for it has no post-quantum secret.
+    ``is_known``: its sender has the key that the user knows. ``strength``: of its session. ``is_weak``: that is one
+    that nothing may be sent in. ``has_fallen``: it is in suite 1, and its sender had written in suite 2 before.
     """
 
     content: Text | Receipt | Newer
     late: bool
     is_new: bool
     is_known: bool
+    strength: Strength
     is_weak: bool
+    has_fallen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +95,23 @@ class PeerState:
     stored: StoredSessions
 
     @property
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[AnySession]:
         """The sessions, the one in use first."""
         return self.stored.all
 
     @property
-    def sending(self) -> Session | None:
-        """The first that can send, that is with the key which the user knows, and as safe as the user wants it."""
+    def sending(self) -> AnySession | None:
+        """The first that can send, that is with the key which the user knows, and as safe as it must be."""
         for found in self.stored:
             is_usable = found.ratchet.cks is not None and self.contact.key in {b"", found.peer.public}
-            if is_usable and (self.contact.allows_classical or not found.classical):
+            if is_usable and strength_of(found) >= self.contact.floor:
                 return found
         return None
+
+    def begins_with(self, bundle: PreKeyBundle) -> bool:
+        """Whether a session is to begin with these keys: there is none, or it would be of a later suite."""
+        current = self.sending
+        return current is None or (bundle.dated is not None and suite_of(current) != session2.SUITE)
 
     @property
     def budget(self) -> tuple[int, int]:
@@ -143,34 +156,66 @@ class Conversations:
         """Whether something can be sealed for this peer now."""
         return self.load(peer).sending is not None
 
-    def begin(self, tx: Transaction, state: PeerState, bundle: PreKeyBundle, ephemeral: KeyPair) -> None:
-        """Start a session with the owner of a bundle, and use it from now on.
+    def begin(
+        self, tx: Transaction, state: PeerState, bundle: PreKeyBundle, ephemeral: KeyPair, *, now: int, wall: int
+    ) -> None:
+        """Start a session with the owner of a bundle, and use it from now on: of suite 2 if the bundle is dated.
+
+        Args:
+            tx: stores it.
+            state: of the peer.
+            bundle: the peer's prekeys; checked here.
+            ephemeral: fresh, for this session alone.
+            now: milliseconds of persistent time.
+            wall: milliseconds since 1970, by the wall clock.
 
         Raises:
             ChangedKey: a claimed id has another key than before; ``note_offered`` it.
-            NoPostQuantumKey: the bundle has none, and the user has not allowed that.
+            WeakBundle: the session would be weaker than it must be with this peer.
+            StaleBundle: the bundle is not of this time, or older than one that was used before.
             CryptoError: the bundle is not this peer's, or not in order.
         """
         contact = state.contact
         _check_certified(contact.user_id, bundle.identity)
-        started = session.start(
-            self._identity,
-            bundle,
-            ephemeral,
-            own_id=self._own_id,
-            peer_id=base64.b64decode(contact.user_id),
-            random=self._random,
-        )
+        started = self._started(contact, bundle, ephemeral, now=now, wall=wall)
         if contact.key not in {b"", bundle.identity.public}:
             raise ChangedKey("the key behind this id is another one than before")
-        if started.classical and not contact.allows_classical:
-            raise NoPostQuantumKey(had_one=contact.had_kem)
-        self._note_key(tx, contact, bundle.identity.public, classical=started.classical, has_kem=not started.classical)
+        strength = strength_of(started)
+        if strength < contact.floor:
+            raise WeakBundle(strength, had_better=contact.had(strength))
+        if bundle.dated is not None:
+            contact = msgspec.structs.replace(contact, newest=bundle.dated.made_at)
+        self._note_key(tx, contact, bundle.identity.public, in_use=started, seen=strength)
         self._store(tx, state, [started, *state.sessions])
+
+    def _started(
+        self, contact: ContactRecord, bundle: PreKeyBundle, ephemeral: KeyPair, *, now: int, wall: int
+    ) -> AnySession:
+        if bundle.dated is None:
+            return session.start(
+                self._identity,
+                bundle,
+                ephemeral,
+                own_id=self._own_id,
+                peer_id=base64.b64decode(contact.user_id),
+                random=self._random,
+            )
+        # A claimed id with another key is another user, whose clock may be another, too.
+        newest = contact.newest if contact.key == bundle.identity.public else 0
+        return session2.start(
+            self._identity,
+            bundle.dated,
+            ephemeral,
+            own_id=self._own_id,
+            now=wall,
+            persistent_now=now,
+            newest=newest,
+            random=self._random,
+        )
 
     def note_offered(self, tx: Transaction, peer: str, key: bytes) -> None:
         """Remember the other key of a claimed id, for the user to look at."""
-        self._note_key(tx, self._book.get(peer), key, classical=False, has_kem=False)
+        self._note_key(tx, self._book.get(peer), key, in_use=None, seen=Strength.CLASSICAL)
 
     def seal(
         self, tx: Transaction, state: PeerState, entry: OutboxRecord, receipts: dict[str, list[str]] | None = None
@@ -197,7 +242,7 @@ class Conversations:
         peer = base64.b64decode(entry.peer)
         ends = Ends(self._own_id, self._identity.peer.public, peer, chosen.peer.public)
         padded = content_suites.encode(said, ends, suite=suite_of(chosen))
-        after, message = session.encrypt(chosen, padded, self._random)
+        after, message = suites.encrypt(chosen, padded, self._random)
         most, most_skipped = state.budget
         self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
         return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
@@ -209,13 +254,13 @@ class Conversations:
             tx: stores what it says, too.
             frame: as the relay delivered it.
             signed_text: what the sender's signature covers.
-            now: milliseconds since 1970.
+            now: milliseconds of persistent time.
 
         Raises:
             CryptoError: it is not to be believed; roll back.
         """
         sender = frame.payload.sender_id
-        message = session.parse(base64.b64decode(frame.payload.encrypted))
+        message = suites.parse(base64.b64decode(frame.payload.encrypted))
         state = self.load(sender)
         contact, sessions = state.contact, state.sessions
         is_new = message.handshake is not None and not any(
@@ -223,23 +268,24 @@ class Conversations:
         )
         self._check_signature(state, message, frame.signature, signed_text)
         if is_new:
-            sessions = self._answered(tx, sender, message, sessions, now)
+            sessions = self._answered(tx, contact, message, sessions, now)
         before, after, plaintext = self._decrypt(message, sessions, now, most=state.budget[1])
         after.peer.verify(base64.b64decode(frame.signature), signing.envelope_bytes(signed_text))
         ends = Ends(base64.b64decode(sender), after.peer.public, self._own_id, self._identity.peer.public)
         found = content_suites.decode(plaintext, ends, suite=suite_of(after))
         # Who asks for something again has lost the other sessions, perhaps also the one that would win.
         is_asking = isinstance(found, Receipt) and bool(found.undecryptable)
-        sessions = _renewed(sessions, before, after, first=is_asking or not _is_rival(sessions[0], before))
+        first = is_asking or not _stays(sessions[0], before, contact.floor)
+        sessions = _renewed(sessions, before, after, first=first)
         self._store(tx, state, sessions)
-        allows_classical = after.classical and contact.allows_classical
-        is_weak = after.classical and not allows_classical
-        in_use = next((one for one in sessions if allows_classical or not one.classical), after)
-        contact = self._note_key(
-            tx, contact, after.peer.public, classical=in_use.classical, has_kem=not after.classical
-        )
+        strength = strength_of(after)
+        is_weak = strength < contact.floor
+        in_use = next((one for one in sessions if strength_of(one) >= contact.floor), after)
+        contact = self._note_key(tx, contact, after.peer.public, in_use=in_use, seen=strength)
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
-        return Opened(found, late, is_new, contact.key == after.peer.public, is_weak)
+        is_known = contact.key == after.peer.public
+        has_fallen = strength < Strength.SUITE_2 and any(_was_read_in(one) for one in sessions)
+        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen)
 
     def check(self, frame: frames.RoutedMessage) -> None:
         """Whether a message is signed by its sender: all that is done for a stranger's.
@@ -248,11 +294,11 @@ class Conversations:
             CryptoError: it is not, or it is no message of this version.
         """
         sender = frame.payload.sender_id
-        message = session.parse(base64.b64decode(frame.payload.encrypted))
+        message = suites.parse(base64.b64decode(frame.payload.encrypted))
         signed_text = codec.signed_text(codec.original(frame))
         self._check_signature(self.load(sender), message, frame.signature, signed_text)
 
-    def _check_signature(self, state: PeerState, message: Parsed, signature: str, signed_text: bytes) -> None:
+    def _check_signature(self, state: PeerState, message: AnyParsed, signature: str, signed_text: bytes) -> None:
         """Before any work: the envelope is signed by somebody with whom there is a session, or begins one.
 
         Raises:
@@ -280,32 +326,37 @@ class Conversations:
         self._sessions.forget(tx, peer)
 
     def _answered(
-        self, tx: Transaction, sender: str, message: Parsed, sessions: list[Session], now: int
-    ) -> list[Session]:
+        self, tx: Transaction, contact: ContactRecord, message: AnyParsed, sessions: list[AnySession], now: int
+    ) -> list[AnySession]:
         """The sessions with the one that this message's handshake begins."""
         header = message.handshake
         assert header is not None  # noqa: S101 - the caller looked
         fingerprint = base64.b64encode(hashlib.sha256(header.encode()).digest()).decode()
         if self._vault.has(records.HANDSHAKE, fingerprint):
             raise UndecryptableMessage("this handshake was seen before")
-        signed, one_time, kem = self._prekeys.named_in(header)
-        agreement = handshake.respond(
-            self._identity,
-            header,
-            signed_prekey=signed,
-            one_time_prekey=one_time,
-            kem_prekey=kem,
-            own_id=self._own_id,
-            peer_id=base64.b64decode(sender),
-        )
-        fresh = session.answer(header, agreement, signed.pair)
+        fresh = self._joined(contact.user_id, header, suite_of(message), now)
         self._prekeys.consume(tx, header)
         tx.put(records.HANDSHAKE, fingerprint, Seen(now), due=now)
-        return _ordered(fresh, sessions)
+        return _ordered(fresh, sessions, contact.floor)
+
+    def _joined(self, peer: str, header: HandshakeHeader, suite: int, now: int) -> AnySession:
+        """The session that a handshake of a suite begins."""
+        signed, one_time, kem = self._prekeys.named_in(header)
+        ends = {"own_id": self._own_id, "peer_id": base64.b64decode(peer)}
+        if suite == session.SUITE:
+            agreement = handshake.respond(
+                self._identity, header, signed_prekey=signed, one_time_prekey=one_time, kem_prekey=kem, **ends
+            )
+            return session.answer(header, agreement, signed.pair)
+        assert kem is not None  # noqa: S101 - a header of suite 2 always names one
+        agreement = handshake2.respond(
+            self._identity, header, signed_prekey=signed, one_time_prekey=one_time, kem_prekey=kem, **ends
+        )
+        return session2.answer(header, agreement, signed.pair, now=now)
 
     def _decrypt(
-        self, message: Parsed, sessions: list[Session], now: int, *, most: int
-    ) -> tuple[Session, Session, bytes]:
+        self, message: AnyParsed, sessions: list[AnySession], now: int, *, most: int
+    ) -> tuple[AnySession, AnySession, bytes]:
         """The session that opened it, before and after, and the plaintext; at most so many keys are derived for it."""
         last: CryptoError = UndecryptableMessage("there is no session with this peer")
         for known in _candidates(message, sessions):
@@ -315,7 +366,7 @@ class Conversations:
                 continue
             most -= jump
             try:
-                after, plaintext = session.decrypt(known, message, random=self._random, now=now)
+                after, plaintext = suites.decrypt(known, message, random=self._random, now=now)
             except CryptoError as error:
                 last = error
             else:
@@ -323,35 +374,47 @@ class Conversations:
         raise last
 
     def _note_key(
-        self, tx: Transaction, contact: ContactRecord, key: bytes, *, classical: bool, has_kem: bool
+        self, tx: Transaction, contact: ContactRecord, key: bytes, *, in_use: AnySession | None, seen: Strength
     ) -> ContactRecord:
-        """Remember the key of a peer; if another one is known, only the user can give it that place."""
+        """Remember the key of a peer; if another one is known, only the user can give it that place.
+
+        Args:
+            tx: stores it.
+            contact: the peer, as known until now; what else has changed in it is stored, too.
+            key: the peer's.
+            in_use: the session with this key that is used.
+            seen: what the peer has shown now that their program can do.
+        """
+        classical = in_use is not None and in_use.classical
         if contact.key in {b"", key}:
-            after = msgspec.structs.replace(
-                contact,
-                key=key,
-                classical=classical,
-                post_quantum=contact.had_kem or has_kem,
-                allows_classical=contact.allows_classical and not has_kem,
-            )
+            after = contact.seen_with(seen, key=key, classical=classical)
         else:
-            after = msgspec.structs.replace(contact, offered=key, trust=str(Trust.CHANGED), offered_classical=classical)
-        if after != contact:
+            before = self._book.get(contact.user_id)
+            after = msgspec.structs.replace(before, offered=key, trust=str(Trust.CHANGED), offered_classical=classical)
+        if after != self._book.get(contact.user_id):
             self._book.put(tx, after)
         return after
 
-    def _store(self, tx: Transaction, state: PeerState, sessions: list[Session]) -> None:
+    def _store(self, tx: Transaction, state: PeerState, sessions: list[AnySession]) -> None:
         most, most_skipped = state.budget
         self._sessions.put(tx, state.stored, sessions, most=most, most_skipped=most_skipped)
 
 
-def suite_of(one: Session | Session2) -> int:
-    """The suite of a session, which says what its messages hold."""
-    return session.SUITE if isinstance(one, Session) else body.SUITE
+def strength_of(one: AnySession) -> Strength:
+    """How safe a session is."""
+    if suite_of(one) == session2.SUITE:
+        return Strength.SUITE_2
+    return Strength.CLASSICAL if one.classical else Strength.SUITE_1
 
 
-def _candidates(message: Parsed, sessions: list[Session]) -> list[Session]:
+def _was_read_in(one: AnySession) -> bool:
+    """Whether its peer has written in a session, and it is of suite 2."""
+    return suite_of(one) == session2.SUITE and one.ratchet.ckr is not None
+
+
+def _candidates(message: AnyParsed, sessions: list[AnySession]) -> list[AnySession]:
     """The sessions that a message can be of: the one that its header names, or else a few that may follow."""
+    sessions = [known for known in sessions if suite_of(known) == suite_of(message)]
     if message.handshake is not None:
         return [known for known in sessions if known.id == message.handshake.ephemeral]
     header = message.header
@@ -378,23 +441,26 @@ def conversation_id(own: str, peer: str) -> str:
     return base64.b64encode(hashlib.sha256(_CONVERSATION + b"".join(ids)).digest()).decode()
 
 
-def _is_rival(current: Session, other: Session) -> bool:
-    """Whether both sides began at once and ``current`` is the one to stay.
+def _stays(current: AnySession, other: AnySession, floor: Strength) -> bool:
+    """Whether ``current`` is the one to stay, although ``other`` is the last that was read in.
 
-    Both then hold both sessions; the one with the smaller id (ephemeral key) is used by
-    both, without a further message.
+    Of one suite it does if both sides began at once: both then hold both sessions, and the one with the smaller id
+    (ephemeral key) is used by both, without a further message. Suite 1 never takes the place of suite 2, unless the
+    user has said that the peer's program knows no better.
     """
+    if suite_of(current) != suite_of(other):
+        return suite_of(current) > suite_of(other) and floor == Strength.SUITE_2
     return current.initiated and current.pending is not None and current.id < other.id
 
 
-def _ordered(fresh: Session, sessions: list[Session]) -> list[Session]:
-    """Where a session that a peer began belongs: first, unless one's own unanswered one wins."""
-    if sessions and _is_rival(sessions[0], fresh):
+def _ordered(fresh: S, sessions: list[S], floor: Strength) -> list[S]:
+    """Where a session that a peer began belongs: first, unless the one in use stays."""
+    if sessions and _stays(sessions[0], fresh, floor):
         return [sessions[0], fresh, *sessions[1:]]
     return [fresh, *sessions]
 
 
-def _renewed(sessions: list[Session], before: Session, after: Session, *, first: bool) -> list[Session]:
+def _renewed(sessions: list[S], before: S, after: S, *, first: bool) -> list[S]:
     """The sessions with one renewed, in its place or first."""
     if first:
         return [after, *(found for found in sessions if found is not before)]

@@ -6,27 +6,30 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from phantom_messenger.client import notices
 from phantom_messenger.client.bundles import bundle_of
-from phantom_messenger.client.conversations import ChangedKey, NoPostQuantumKey, PeerState
+from phantom_messenger.client.conversations import ChangedKey, PeerState, WeakBundle
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.notices import WARN_AGAIN_MS, PauseNotices
 from phantom_messenger.client.pacing import SOON_MS, Pacing, asked, reason_of
 from phantom_messenger.client.status import Contact, Event, WarningEvent
 from phantom_messenger.client.stores import Stores
-from phantom_messenger.crypto.errors import CryptoError
+from phantom_messenger.crypto.errors import CryptoError, StaleBundle
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
+from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
+from phantom_messenger.wire.frames import Feature
 from phantom_messenger.wire.limits import RateClass
 
 EXCHANGE_MS: Final = 20_000
 """How long a key exchange may stay unanswered before it is begun again."""
 
-CLASSICAL_AGAIN_MS: Final = 600_000
-"""How long to wait before asking again for the keys of somebody of whom the relay gave none that is post-quantum."""
+WEAK_AGAIN_MS: Final = 600_000
+"""How long to wait before asking again for the keys of somebody of whom the relay gave weaker ones, or old ones."""
 
 
 @dataclass(slots=True)
@@ -65,8 +68,8 @@ class KeyExchanges:
         self._under_way: dict[str, Exchange] = {}
         self._requests: dict[str, str] = {}
         """Users by the request that is under way."""
-        self._classical_until: dict[str, int] = {}
-        """Users of whom the relay gave no post-quantum key: when they are asked for again."""
+        self._weak_until: dict[str, int] = {}
+        """Users of whom the relay gave weaker keys than must be, or old ones: when they are asked for again."""
         self._warned: set[str] = set()
         """Users whose changed key was told."""
         self._to_renew: set[str] = set()
@@ -80,7 +83,7 @@ class KeyExchanges:
     def reset(self, peer: str) -> None:
         """Something about this user has changed: try again at once."""
         self._warned.discard(peer)
-        self._classical_until.pop(peer, None)
+        self._weak_until.pop(peer, None)
 
     def drop(self, peer: str) -> None:
         """What was begun for this user is of no use any more."""
@@ -110,18 +113,27 @@ class KeyExchanges:
         self._warned.add(peer.user_id)
         return [notices.key_changed(peer)]
 
-    def want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> None:
-        """Ask for the prekeys of a user, as soon as that may be."""
+    def learn(self, link: Link, peer: str, now: Moment) -> None:
+        """Ask a user with whom suite 1 is in use for dated prekeys, seldom: their program may have been updated."""
+        record = self._stores.book.get(peer)
+        if Feature.SUITE2 not in link.relay_features or not record.may_learn(now.persistent):
+            return
+        if self.want(link, peer, now):
+            with self._stores.vault.transaction() as tx:
+                self._stores.book.put(tx, replace(record, asked_at=now.persistent))
+
+    def want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> bool:
+        """Ask for the prekeys of a user, as soon as that may be; whether they are asked for now."""
         exchange = self._under_way.get(peer)
         if exchange is not None and now.monotonic - exchange.since < EXCHANGE_MS:
             exchange.recovers = exchange.recovers or recovers
-            return
+            return False
         if (
-            now.monotonic < self._classical_until.get(peer, now.monotonic)
+            now.monotonic < self._weak_until.get(peer, now.monotonic)
             or not self._pacing.may_reach(peer, now.monotonic)
             or not self._pacing.acquire(RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic)
         ):
-            return
+            return False
         ephemeral = KeyPair.from_private(self._random(32))
         self._under_way[peer] = Exchange(ephemeral, now.monotonic, recovers)
         payload = frames.KeyExchangeInitPayload(
@@ -131,6 +143,7 @@ class KeyExchanges:
         )
         frame = frames.KeyExchangeInit(payload=payload, signature="", timestamp=0)
         self._requests[link.send_signed(frame, now.monotonic)] = peer
+        return True
 
     def receive(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:
         """Prekeys of a peer have come."""
@@ -140,38 +153,47 @@ class KeyExchanges:
             return []
         contact = self._stores.book.contact(peer)
         state = self._stores.conversations.load(peer)
-        begins = exchange.recovers or state.sending is None
+        begins = False
         try:
-            self._begin(state, payload, exchange, now, begins=begins)
+            bundle = bundle_of(payload)
+            begins = exchange.recovers or state.begins_with(bundle)
+            self._begin(state, bundle if begins else None, exchange, now)
         except ChangedKey:
             return self._offered(payload, now)
-        except NoPostQuantumKey as error:
-            is_known = peer in self._classical_until
-            self._classical_until[peer] = now.monotonic + CLASSICAL_AGAIN_MS
-            return [] if is_known else [notices.classical(contact, had_kem=error.had_one)]
+        except WeakBundle as error:
+            return self._put_off(notices.weak_bundle(contact, error.strength, had_better=error.had_better), peer, now)
+        except StaleBundle:
+            return self._put_off(notices.stale_bundle(contact), peer, now)
         except CryptoError as error:
-            self._pacing.unknown_peer(peer, now.monotonic)
+            if exchange.recovers or state.sending is None:
+                self._pacing.unknown_peer(peer, now.monotonic)
             return [notices.wrong_bundle(contact, str(error))]
         self._pauses.accepted(peer)
         if not begins:
             return []
         self._to_renew.discard(peer)
-        contact = self._stores.book.contact(peer)
-        return [notices.classical_session(contact)] if contact.classical else []
+        return list(notices.allowed_session(self._stores.book.contact(peer), self._stores.book.get(peer).floor))
+
+    def _put_off(self, warning: WarningEvent, peer: str, now: Moment) -> list[Event]:
+        """Keys have come that are not good enough now: ask again later, and say so the first time."""
+        is_known = peer in self._weak_until
+        self._weak_until[peer] = now.monotonic + WEAK_AGAIN_MS
+        return [] if is_known else [warning]
 
     def _begin(
         self,
         state: PeerState,
-        payload: frames.RoutedKeyExchangeResponsePayload,
+        bundle: PreKeyBundle | None,
         exchange: Exchange,
         now: Moment,
-        *,
-        begins: bool,
     ) -> None:
-        peer = payload.sender_id
+        """Note that the relay has seen the exchange, and begin a session if there is a bundle for that."""
+        peer = state.contact.user_id
         with self._stores.vault.transaction() as tx:
-            if begins:
-                self._stores.conversations.begin(tx, state, bundle_of(payload), exchange.ephemeral)
+            if bundle is not None:
+                self._stores.conversations.begin(
+                    tx, state, bundle, exchange.ephemeral, now=now.persistent, wall=now.wall
+                )
             if exchange.recovers:
                 self._stores.recovery.began(tx, peer, now.persistent, now.monotonic)
             self._stores.book.introduced(tx, peer)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from phantom_messenger.client.pacing import span
+from phantom_messenger.client.records import Strength
 from phantom_messenger.client.sanitize import one_line
 from phantom_messenger.client.status import Contact, WarningEvent
 
@@ -61,26 +62,43 @@ def key_changed(peer: Contact) -> WarningEvent:
     )
 
 
-def classical(peer: Contact, *, had_kem: bool) -> WarningEvent:
-    """The user has to decide whether messages may be sent without post-quantum protection."""
-    lack = "no longer offers a post-quantum key, which can be an attack" if had_kem else "offers no post-quantum key"
+def weak_bundle(peer: Contact, strength: Strength, *, had_better: bool) -> WarningEvent:
+    """The user has to decide whether messages may be sent with weaker keys; ``had_better``: there were other ones."""
+    if strength is Strength.CLASSICAL:
+        lack = "no longer offers a post-quantum key" if had_better else "offers no post-quantum key"
+    elif had_better:
+        lack = f"no longer offers the newer keys of {peer.label}"
+    else:
+        lack = f"offers no newer keys of {peer.label}, because their program or the relay is older or it hides them"
+    attack = ", which can be an attack" if had_better else ""
+    allow = "--classical" if strength is Strength.CLASSICAL else "--older"
     return _warning(
         peer,
-        "downgrade" if had_kem else "classical",
-        f"the relay {lack}: nothing is sent to {peer.label} until you allow it with 'phantom contacts accept "
-        f"{peer.name or peer.user_id} --classical'",
+        _weak_code(strength, had_better=had_better),
+        f"the relay {lack}{attack}: nothing is sent to {peer.label} until you allow it with 'phantom contacts accept "
+        f"{peer.name or peer.user_id} {allow}'",
     )
 
 
-def weak_session(peer: Contact, *, had_kem: bool) -> WarningEvent:
-    """A peer has started a session without a post-quantum secret: it is read, but not used to answer."""
-    what = "has no post-quantum protection; nothing is sent to them that way"
-    return _warning(peer, "downgrade" if had_kem else "classical", f"a message from {peer.label} {what}")
+def weak_session(peer: Contact, strength: Strength, *, had_better: bool) -> WarningEvent:
+    """A peer writes in a session that is weaker than it must be: it is read, but not used to answer."""
+    lack = "has no post-quantum protection" if strength is Strength.CLASSICAL else "is in the older encryption"
+    what = f"a message from {peer.label} {lack}; nothing is sent to them that way"
+    return _warning(peer, _weak_code(strength, had_better=had_better), what)
 
 
-def classical_session(peer: Contact) -> WarningEvent:
-    """The session in use has no post-quantum secret, as the user has allowed."""
-    return _warning(peer, "classical", f"messages with {peer.label} have no post-quantum protection, as you allowed")
+def allowed_session(peer: Contact, floor: Strength) -> list[WarningEvent]:
+    """What to say of the session in use, if the user has allowed it although it is weak."""
+    if not peer.classical or floor is not Strength.CLASSICAL:
+        return []
+    what = f"messages with {peer.label} have no post-quantum protection, as you allowed"
+    return [_warning(peer, "classical", what)]
+
+
+def _weak_code(strength: Strength, *, had_better: bool) -> str:
+    if had_better:
+        return "downgrade"
+    return "classical" if strength is Strength.CLASSICAL else "older"
 
 
 def unknown_user(peer: Contact) -> WarningEvent:
@@ -109,6 +127,15 @@ def refused(peer: Contact, reason: str) -> WarningEvent:
 def wrong_bundle(peer: Contact, reason: str) -> WarningEvent:
     """The relay has handed out prekeys that are not this user's."""
     return _warning(peer, "key-exchange", f"the relay handed out a wrong key for {peer.label}: {reason}")
+
+
+def stale_bundle(peer: Contact) -> WarningEvent:
+    """The relay has handed out prekeys that are signed, but not of this time."""
+    what = (
+        f"the keys that the relay has of {peer.label} are too old, or from the future: check this machine's clock; "
+        "if it is right, theirs is wrong, or they have not been online for months, or the relay holds back newer keys"
+    )
+    return _warning(peer, "stale-keys", what)
 
 
 def late(peer: Contact) -> WarningEvent:

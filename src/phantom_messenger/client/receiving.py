@@ -15,9 +15,10 @@ from phantom_messenger.client.content import Receipt
 from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.records import SentRecord
+from phantom_messenger.client.records import ContactRecord, SentRecord, Strength
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import (
+    Contact,
     DeliveryEvent,
     DeliveryState,
     Event,
@@ -28,6 +29,7 @@ from phantom_messenger.client.status import (
 )
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto import session
 from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite
 from phantom_messenger.wire import frames
 
@@ -47,6 +49,8 @@ class Receiving:
         self._user_id = user_id
         self._is_relay_wrong = False
         """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
+        self._fallen: set[str] = set()
+        """Users of whom was said that they write in suite 1 again."""
 
     def connected(self) -> None:
         """A new connection."""
@@ -157,9 +161,8 @@ class Receiving:
             elif opened:
                 looked_at = True
                 yield MessageEvent(message_id=record.message_id, peer=stores.book.contact(sender))
-        contact = stores.book.contact(sender)
-        if looked_at and contact.classical:
-            yield notices.classical_session(contact)
+        if looked_at:
+            yield from self._looked_at(stores.book.get(sender), stores.book.contact(sender))
 
     def _opened(self, sender: str, message_id: str, opened: Opened) -> Iterator[Event]:
         """A message was decrypted and kept."""
@@ -167,10 +170,10 @@ class Receiving:
         peer = self._stores.book.contact(sender)
         if opened.is_new and peer.trust is Trust.CHANGED:
             yield notices.key_changed(peer)
-        if opened.is_new and opened.is_weak:
-            yield notices.weak_session(peer, had_kem=record.had_kem)
-        elif opened.is_new and peer.classical:
-            yield notices.classical_session(peer)
+        if opened.is_weak and (opened.is_new or self._has_fallen(sender, opened)):
+            yield notices.weak_session(peer, opened.strength, had_better=record.had(opened.strength))
+        elif opened.is_new:
+            yield from notices.allowed_session(peer, record.floor)
         if isinstance(opened.content, Receipt):
             if opened.is_weak and opened.content.undecryptable:
                 self._sending.exchanges.renew(sender)
@@ -178,6 +181,21 @@ class Receiving:
         yield MessageEvent(message_id=message_id, peer=peer)
         if opened.late:
             yield notices.late(peer)
+
+    def _looked_at(self, record: ContactRecord, peer: Contact) -> Iterator[Event]:
+        """Whose messages were read as a stranger's is known now: what was not said then is said now."""
+        if record.key and record.suite == session.SUITE and record.floor is Strength.SUITE_2:
+            strength = Strength.CLASSICAL if record.classical else Strength.SUITE_1
+            yield notices.weak_session(peer, strength, had_better=False)
+        elif record.classical:
+            yield from notices.allowed_session(peer, record.floor)
+
+    def _has_fallen(self, sender: str, opened: Opened) -> bool:
+        """Whether somebody who has written in suite 2 writes in suite 1 again: once until this program ends."""
+        is_news = opened.has_fallen and sender not in self._fallen
+        if is_news:
+            self._fallen.add(sender)
+        return is_news
 
     def _unreadable(self, link: Link, sender: str, message_id: str, error: CryptoError, now: Moment) -> Iterator[Event]:
         """It is not acknowledged: it stays with the relay until the same one comes readable."""

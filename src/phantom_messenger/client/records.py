@@ -1,5 +1,6 @@
 """What the vault holds, as typed records. Each kind's name and value stand together here."""
 
+from enum import IntEnum
 from typing import Final, Self
 
 import msgspec
@@ -52,6 +53,19 @@ class IdentityRecord(Record, frozen=True, kw_only=True):
     server: str
 
 
+ASK_OLDER_AGAIN_MS: Final = 86_400_000
+"""How long until a user with whom suite 1 is in use is asked again for dated prekeys: each time costs one of them."""
+
+
+class Strength(IntEnum):
+    """How safe a session is."""
+
+    CLASSICAL = 0
+    """Of suite 1, without a post-quantum secret."""
+    SUITE_1 = 1
+    SUITE_2 = 2
+
+
 class ContactRecord(Record, frozen=True, kw_only=True):
     """``CONTACT``/user id. ``key`` is b'' until seen.
 
@@ -61,6 +75,10 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     ``allows_classical``: the user has said that messages may go without one, until there is one again.
     ``blocked``: what they send is dropped unread. ``moved``: another relay was chosen since they were introduced.
     ``accepted``: the user has written to them, or let them in, though without a name.
+    ``suite``: the greatest that they were seen with; 0 if their key was first seen by a version that knew only one.
+    ``newest``: the greatest date of their prekeys that was accepted, in milliseconds since 1970.
+    ``allows_older``: the user has said that messages may go in suite 1, until they are seen with suite 2.
+    ``asked_at``: when they were last asked for dated prekeys while suite 1 was in use, in persistent time.
     """
 
     user_id: str
@@ -76,6 +94,42 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     blocked: bool = False
     moved: bool = False
     accepted: bool = False
+    suite: int = 0
+    newest: int = 0
+    allows_older: bool = False
+    asked_at: int | None = None
+
+    @property
+    def floor(self) -> Strength:
+        """The least strength of a session that something may be sent in."""
+        if self.allows_classical:
+            return Strength.CLASSICAL
+        if self.allows_older or (self.key and not self.suite):
+            return Strength.SUITE_1
+        return Strength.SUITE_2
+
+    def had(self, strength: Strength) -> bool:
+        """Whether this user's program was seen to do better than that."""
+        return self.suite > Strength.SUITE_1 or (strength is Strength.CLASSICAL and self.had_kem)
+
+    def seen_with(self, strength: Strength, *, key: bytes, classical: bool) -> Self:
+        """The record after this user was seen with a key and such a session; ``classical``: of the one in use."""
+        has_kem, is_new = strength > Strength.CLASSICAL, strength is Strength.SUITE_2
+        suite = 2 if is_new else self.suite if self.key else 1
+        return replace(
+            self,
+            key=key,
+            classical=classical,
+            post_quantum=self.had_kem or has_kem,
+            allows_classical=self.allows_classical and not has_kem,
+            allows_older=(self.allows_older or self.allows_classical) and not is_new,
+            suite=suite,
+        )
+
+    def may_learn(self, now: int) -> bool:
+        """Whether to ask this user, with whom suite 1 is in use, for dated prekeys now; ``now`` in persistent time."""
+        is_older = bool(self.key) and self.floor < Strength.SUITE_2
+        return is_older and (self.asked_at is None or abs(now - self.asked_at) >= ASK_OLDER_AGAIN_MS)
 
     @property
     def is_to_be_introduced(self) -> bool:

@@ -163,6 +163,7 @@ class Sending:
                 entry = self._seal(tx, state, entry)
         self._stores.outbox.in_flight(entry)
         self._requests[link.send_signed(self._frame(entry, expires_in), now.monotonic)] = entry
+        self.exchanges.learn(link, entry.peer, now)
         return []
 
     def _seal(self, tx: Transaction, state: PeerState, entry: OutboxRecord) -> OutboxRecord:

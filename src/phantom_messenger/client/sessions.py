@@ -17,10 +17,10 @@ from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import SessionRecord, SessionsRecord, SkippedRecord
 from phantom_messenger.client.vault import Transaction, Vault
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import suites
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.crypto.ratchet import Skipped, SkippedKey
-from phantom_messenger.crypto.session import Session
+from phantom_messenger.crypto.suites import AnySession
 
 MAX_SESSION_AGE_MS: Final = 30 * 86_400_000
 """How long an older session is kept in which nothing is read any more: so long may a message wait at the relay."""
@@ -39,21 +39,21 @@ class StoredSessions:
         rest: reads them, in order.
     """
 
-    def __init__(self, peer: str, index: SessionsRecord, *, is_damaged: bool, rest: Iterator[Session]) -> None:
+    def __init__(self, peer: str, index: SessionsRecord, *, is_damaged: bool, rest: Iterator[AnySession]) -> None:
         self.peer = peer
         self.index = index
         self.is_damaged = is_damaged
         self._rest = rest
-        self._read: list[Session] = []
+        self._read: list[AnySession] = []
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[AnySession]:
         yield from self._read
         for one in self._rest:
             self._read.append(one)
             yield one
 
     @property
-    def all(self) -> list[Session]:
+    def all(self) -> list[AnySession]:
         """All of them."""
         return list(self)
 
@@ -77,17 +77,17 @@ class Sessions:
             index, is_damaged = SessionsRecord(), True
         return StoredSessions(peer, index, is_damaged=is_damaged, rest=self._each(peer, index))
 
-    def _each(self, peer: str, index: SessionsRecord) -> Iterator[Session]:
+    def _each(self, peer: str, index: SessionsRecord) -> Iterator[AnySession]:
         for data in index.sessions:
             with suppress(InvalidMessage):
-                yield session.load(data)
+                yield suites.load(data)
         for identity in index.ids:
             with suppress(InvalidMessage, VaultDamaged):
                 stored = self._vault.get(records.SESSION, _name(peer, identity), SessionRecord)
                 if stored is not None:
-                    yield self._with_skipped(peer, session.load(stored.state))
+                    yield self._with_skipped(peer, suites.load(stored.state))
 
-    def renew(self, tx: Transaction, before: StoredSessions, one: Session, after: Session, **most: int) -> None:
+    def renew(self, tx: Transaction, before: StoredSessions, one: AnySession, after: AnySession, **most: int) -> None:
         """Store what has become of one session that a message was sent in; arguments as ``put``."""
         index = before.index
         since = dict(zip(index.ids, index.since, strict=False))
@@ -96,13 +96,13 @@ class Sessions:
         else:
             self._put_bare(tx, before.peer, after)
 
-    def _put_bare(self, tx: Transaction, peer: str, one: Session) -> None:
+    def _put_bare(self, tx: Transaction, peer: str, one: AnySession) -> None:
         """All of a session but its skipped keys."""
         bare = replace(one, ratchet=replace(one.ratchet, mkskipped={}))
-        tx.put(records.SESSION, _name(peer, one.id), SessionRecord(peer=peer, id=one.id, state=session.dump(bare)))
+        tx.put(records.SESSION, _name(peer, one.id), SessionRecord(peer=peer, id=one.id, state=suites.dump(bare)))
 
     def put(
-        self, tx: Transaction, before: StoredSessions, sessions: list[Session], *, most: int, most_skipped: int
+        self, tx: Transaction, before: StoredSessions, sessions: list[AnySession], *, most: int, most_skipped: int
     ) -> None:
         """Store the sessions with a peer.
 
@@ -145,7 +145,7 @@ class Sessions:
         """Erase skipped keys, and sessions, that are too old to be kept."""
         before = self.load(peer)
         index = before.index
-        kept = [session.forget_old(found, now) for found in before.all]
+        kept = [suites.forget_old(found, now) for found in before.all]
         if index.sessions or any(one is not other for one, other in zip(kept, before.all, strict=True)):
             self.put(tx, before, kept, most=len(kept), most_skipped=sum(len(one.ratchet.mkskipped) for one in kept))
             index = self.load(peer).index
@@ -169,14 +169,14 @@ class Sessions:
         tx.delete(records.SESSION, _name(peer, identity))
         tx.delete(records.SKIPPED, _name(peer, identity))
 
-    def _with_skipped(self, peer: str, one: Session) -> Session:
+    def _with_skipped(self, peer: str, one: AnySession) -> AnySession:
         try:
             stored = self._vault.get(records.SKIPPED, _name(peer, one.id), SkippedRecord)
         except VaultDamaged:
             return one
         return one if stored is None else replace(one, ratchet=replace(one.ratchet, mkskipped=_unpacked(stored)))
 
-    def _put_skipped(self, tx: Transaction, peer: str, one: Session) -> None:
+    def _put_skipped(self, tx: Transaction, peer: str, one: AnySession) -> None:
         name, skipped = _name(peer, one.id), one.ratchet.mkskipped
         if skipped:
             tx.put(records.SKIPPED, name, _packed(skipped))
@@ -188,9 +188,9 @@ def _name(peer: str, identity: bytes) -> str:
     return f"{peer} {base64.b64encode(identity).decode()}"
 
 
-def _within(sessions: list[Session], most: int) -> list[Session]:
+def _within(sessions: list[AnySession], most: int) -> list[AnySession]:
     """Sessions with so many skipped keys in all; those that need not be shortened are the same objects."""
-    kept: list[Session] = []
+    kept: list[AnySession] = []
     for one in sessions:
         skipped = one.ratchet.mkskipped
         surplus = len(skipped) - most

@@ -19,6 +19,8 @@ from phantom_messenger.crypto.ratchet import Randomness, RatchetState
 from phantom_messenger.crypto.ratchet2 import KemState
 from phantom_messenger.crypto.stored import Key, Number, StoredSkipped, dump_skipped, load_skipped
 
+SUITE: Final = head.SUITE
+
 
 class Session2(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a session; ``id`` is the initiator's ephemeral key."""

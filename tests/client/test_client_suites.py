@@ -1,0 +1,327 @@
+"""Which suite is written in: suite 2 with whoever has it, and suite 1 with others only as their users say."""
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from client_samples import DATED_FIELDS, DAY, KEM_FIELDS, Device, Town, moved, pass_time, settle, without_field
+from msgspec.structs import replace
+from recovery_faults import FaultyDevice
+
+from phantom_messenger.client import link, records
+from phantom_messenger.client.key_exchanges import WEAK_AGAIN_MS
+from phantom_messenger.client.records import ContactRecord, Strength
+from phantom_messenger.client.status import WarningEvent
+from support.people import Frame
+from support.simulated import MINUTE, SECOND
+
+
+@contextmanager
+def older() -> Iterator[None]:
+    """Who connects meanwhile says nothing of suite 2, so the relay hands it no dates and takes none from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link, "FEATURES", ["ack"])
+        yield
+
+
+def device(town: Town, name: str) -> FaultyDevice:
+    made = FaultyDevice(town.world, town.folder / name, name)
+    town.made.append(made)
+    return made
+
+
+def newcomer(town: Town, name: str) -> FaultyDevice:
+    made = device(town, name)
+    made.login()
+    return made
+
+
+def old(town: Town, name: str) -> FaultyDevice:
+    """Somebody whose program is of version 0.1.0."""
+    made = device(town, name)
+    with older():
+        made.login()
+    return made
+
+
+def acquaint(*devices: Device) -> None:
+    for one in devices:
+        for other in devices:
+            if other is not one:
+                one.messenger.contacts.add(other.name, other.id)
+
+
+def knows_no_better(one: Device, *others: Device) -> None:
+    """The program of ``one`` is older: what it may send in to these is nothing that it would ask about."""
+    for other in others:
+        one.messenger.contacts.allow_older(other.id)
+
+
+def as_of_0_1_0(one: Device) -> None:
+    """The contacts as a program wrote them that knew one suite."""
+    with one.vault.transaction() as tx:
+        for contact in one.messenger.contacts.everybody():
+            record = one.messenger._stores.book.get(contact.user_id)
+            one.messenger._stores.book.put(tx, replace(record, suite=0, newest=0, allows_older=False, asked_at=None))
+
+
+def old_friends(town: Town) -> tuple[FaultyDevice, FaultyDevice]:
+    """Two who have talked with version 0.1.0, and whose profiles a newer program has just opened, offline."""
+    alice, bob = old(town, "alice"), old(town, "bob")
+    acquaint(alice, bob)
+    knows_no_better(alice, bob)
+    knows_no_better(bob, alice)
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    bob.send(alice, "hello yourself")
+    pass_time(5 * SECOND, alice, bob)
+    assert (alice.read_all(), bob.read_all()) == (["hello yourself"], ["hello"])
+    pass_time(5 * SECOND, alice, bob)
+    for one in (alice, bob):
+        one.cut()
+        as_of_0_1_0(one)
+        one.kill()
+        one.sent.clear()
+        one.events.clear()
+    return alice, bob
+
+
+def suites_of(one: Device) -> list[int]:
+    """The suites of what left."""
+    return [base64.b64decode(frame["payload"]["encrypted"])[0] for frame in one.frames_sent("MESSAGE")]
+
+
+def record_of(one: Device, other: Device) -> ContactRecord:
+    return one.messenger._stores.book.get(other.id)
+
+
+def undated(frame: Frame) -> list[Frame]:
+    """What a relay makes of bundles that wants suite 1."""
+    return [without_field(frame, *DATED_FIELDS) if frame["type"] == "KEY_EXCHANGE_RESPONSE" else frame]
+
+
+# --- whoever is new ---------------------------------------------------------------
+
+
+def test_newcomers_talk_in_suite_2_alone(town: Town) -> None:
+    alice, bob = newcomer(town, "alice"), newcomer(town, "bob")
+    acquaint(alice, bob)
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    bob.send(alice, "hello yourself")
+    pass_time(5 * SECOND, alice, bob)
+    assert (alice.read_all(), bob.read_all()) == (["hello yourself"], ["hello"])
+    pass_time(5 * SECOND, alice, bob)
+    assert set(suites_of(alice) + suites_of(bob)) == {2}
+    assert alice.troubles() == bob.troubles() == []
+    assert record_of(alice, bob).newest > 0
+
+
+def test_message_to_an_older_program_waits_until_the_user_allows_it(town: Town) -> None:
+    alice, bob = newcomer(town, "alice"), old(town, "bob")
+    acquaint(alice, bob)
+    knows_no_better(bob, alice)
+    alice.send(bob, "hello")
+    pass_time(WEAK_AGAIN_MS + 2 * MINUTE, alice, bob, step=10 * SECOND)
+    assert suites_of(alice) == []
+    (warning,) = alice.heard(WarningEvent)
+    assert warning.code == "older"
+    assert "phantom contacts accept bob --older" in warning.message
+    alice.messenger.contacts.allow_older("bob")
+    pass_time(5 * SECOND, alice, bob)
+    assert bob.read_all() == ["hello"]
+    assert set(suites_of(alice)) == {1}
+
+
+def test_message_of_an_older_program_is_read_and_not_answered_until_the_user_allows_it(town: Town) -> None:
+    alice, bob = newcomer(town, "alice"), old(town, "bob")
+    acquaint(alice, bob)
+    knows_no_better(bob, alice)
+    bob.send(alice, "hello")
+    pass_time(5 * SECOND, alice, bob)
+    assert alice.read_all() == ["hello"]
+    assert alice.troubles()[0] == "older"
+    pass_time(MINUTE, alice, bob)
+    assert suites_of(alice) == [], "not a receipt either"
+    alice.messenger.contacts.allow_older("bob")
+    alice.send(bob, "hello yourself")
+    pass_time(5 * SECOND, alice, bob)
+    assert bob.read_all() == ["hello yourself"]
+    assert set(suites_of(alice)) == {1}
+
+
+def test_the_users_word_holds_until_the_program_is_seen_with_suite_2(town: Town) -> None:
+    alice, bob = newcomer(town, "alice"), old(town, "bob")
+    acquaint(alice, bob)
+    knows_no_better(bob, alice)
+    alice.messenger.contacts.allow_older("bob")
+    alice.send(bob, "in suite 1")
+    pass_time(5 * SECOND, alice, bob)
+    bob.kill()
+    bob.login()
+    pass_time(DAY + MINUTE, alice, bob, step=MINUTE, reconnect=True)
+    alice.send(bob, "asks")
+    pass_time(5 * SECOND, alice, bob)
+    assert record_of(alice, bob).floor is Strength.SUITE_2
+    alice.sent.clear()
+    alice.send(bob, "in suite 2")
+    pass_time(5 * SECOND, alice, bob)
+    assert bob.read_all() == ["in suite 1", "asks", "in suite 2"]
+    assert set(suites_of(alice)) == {2}
+
+
+# --- whoever was known ------------------------------------------------------------
+
+
+def test_friends_of_before_go_on_in_suite_1_and_ask_once_a_day(town: Town) -> None:
+    alice, bob = old_friends(town)
+    alice.login()
+    with older():
+        bob.login()
+    for day in range(2):
+        for number in range(3):
+            alice.send(bob, f"{day} {number}")
+            pass_time(5 * SECOND, alice, bob)
+        assert len(alice.frames_sent("KEY_EXCHANGE_INIT")) == day + 1
+        pass_time(DAY, alice, bob, step=MINUTE)
+    assert len(bob.read_all()) == 6
+    assert set(suites_of(alice)) == {1}
+    assert alice.troubles() == []
+
+
+@pytest.mark.parametrize("first", ["alice", "bob", "both"])
+def test_upgrade_amid_a_conversation_loses_and_doubles_nothing(town: Town, first: str) -> None:
+    alice, bob = old_friends(town)
+    people = {"alice": alice, "bob": bob}
+    got: dict[str, list[str]] = {"alice": [], "bob": []}
+    written: dict[str, list[str]] = {"alice": [], "bob": []}
+
+    def talk(stage: str) -> None:
+        for number in range(4):
+            for name, other in (("alice", "bob"), ("bob", "alice")):
+                text = f"{stage} {number} of {name}"
+                people[name].send(people[other], text)
+                written[other].append(text)
+            if number % 2:
+                settle(alice, bob)
+        pass_time(5 * SECOND, alice, bob)
+        for name, one in people.items():
+            got[name] += one.read_all()
+
+    for name, one in people.items():
+        if first in {name, "both"}:
+            one.login()
+        else:
+            with older():
+                one.login()
+    talk("one new")
+    for name, one in people.items():
+        if first not in {name, "both"}:
+            one.kill()  # with what is under way
+            one.login()
+    pass_time(DAY + MINUTE, alice, bob, step=MINUTE, reconnect=True)
+    talk("both new")
+    talk("later")
+    assert got == written
+    for one, other in ((alice, bob), (bob, alice)):
+        assert record_of(one, other).suite == 2
+        assert suites_of(one)[-1] == 2
+        assert not {"downgrade", "older", "unreadable", "waiting", "newer"} & set(one.troubles())
+
+
+def test_after_the_upgrade_suite_1_is_not_gone_back_to(town: Town) -> None:
+    alice, bob = old_friends(town)
+    alice.login()
+    bob.login()
+    alice.send(bob, "asks")
+    pass_time(5 * SECOND, alice, bob)
+    alice.send(bob, "in suite 2")
+    pass_time(5 * SECOND, alice, bob)
+    assert suites_of(alice)[-1] == 2
+    alice.cut()
+    alice.lose(records.SESSIONS)
+    alice.sent.clear()
+    alice.events.clear()
+    alice.tamper = undated
+    alice.login()
+    alice.send(bob, "secret")
+    pass_time(WEAK_AGAIN_MS + 2 * MINUTE, alice, bob, step=10 * SECOND)
+    assert suites_of(alice) == []
+    assert alice.troubles() == ["downgrade"]
+    alice.tamper = None
+    pass_time(WEAK_AGAIN_MS + MINUTE, alice, bob, step=10 * SECOND)
+    assert "secret" in bob.read_all()
+    assert set(suites_of(alice)) == {2}
+
+
+# --- a relay that wants suite 1 ---------------------------------------------------
+
+
+def aged(alice: Device) -> Callable[[Frame], list[Frame]]:
+    """A relay that hands out the first bundle for ever."""
+    kept = next(frame for frame in alice.received if frame["type"] == "KEY_EXCHANGE_RESPONSE")
+    names = (*KEM_FIELDS, "signedPreKey", "signedPreKeyId", "preKeySignature")
+    old_fields = {name: kept["payload"][name] for name in names}
+
+    def tamper(frame: Frame) -> list[Frame]:
+        if frame["type"] != "KEY_EXCHANGE_RESPONSE":
+            return [frame]
+        return [{**frame, "payload": {**frame["payload"], **old_fields}}]
+
+    return tamper
+
+
+def test_keys_of_before_the_newest_that_were_seen_begin_nothing(town: Town) -> None:
+    alice, bob = newcomer(town, "alice"), newcomer(town, "bob")
+    acquaint(alice, bob)
+    alice.send(bob, "hello")
+    pass_time(5 * SECOND, alice, bob)
+    tamper = aged(alice)
+    pass_time(8 * DAY, alice, bob, step=10 * MINUTE, reconnect=True)  # Bob renews his prekeys
+    alice.cut()
+    alice.lose(records.SESSIONS)
+    alice.login()
+    alice.send(bob, "with newer keys")
+    pass_time(MINUTE, alice, bob)
+    assert bob.read_all() == ["hello", "with newer keys"]
+    alice.cut()
+    alice.lose(records.SESSIONS)
+    alice.sent.clear()
+    alice.events.clear()
+    alice.tamper = tamper
+    alice.login()
+    alice.send(bob, "secret")
+    pass_time(WEAK_AGAIN_MS + 2 * MINUTE, alice, bob, step=10 * SECOND)
+    assert suites_of(alice) == []
+    assert alice.troubles().count("stale-keys") == 1
+
+
+@pytest.mark.parametrize("how", ["first contact", "imported"])
+def test_relay_that_takes_the_date_away_gets_nothing_in_suite_1(town: Town, tmp_path: Path, how: str) -> None:
+    alice, bob = newcomer(town, "alice"), newcomer(town, "bob")
+    acquaint(alice, bob)
+    one: Device = alice
+    if how == "imported":
+        alice.send(bob, "hello")
+        pass_time(5 * SECOND, alice, bob)
+        one = moved(alice, tmp_path / "file")
+        one.login()
+    one.tamper = undated
+    one.sent.clear()
+    one.send(bob, "secret")
+    pass_time(WEAK_AGAIN_MS + 2 * MINUTE, one, bob, step=10 * SECOND)
+    assert suites_of(one) == []
+    code = "older" if how == "first contact" else "downgrade"
+    assert [found for found in one.troubles() if found in {"older", "downgrade"}] == [code]
+
+
+def test_control_without_the_floor_the_text_leaves_in_suite_1(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ContactRecord, "floor", Strength.SUITE_1)
+    alice, bob = newcomer(town, "alice"), newcomer(town, "bob")
+    acquaint(alice, bob)
+    alice.tamper = undated
+    alice.send(bob, "secret")
+    pass_time(5 * SECOND, alice, bob)
+    assert suites_of(alice)[0] == 1
