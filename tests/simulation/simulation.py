@@ -40,6 +40,10 @@ LONGEST_HEALING_MS: Final = 10 * MINUTE
 
 LIFETIMES: Final = (3 * SECOND, 20 * SECOND, MINUTE, 20 * MINUTE, 6 * HOUR)
 
+MAX_WRONG: Final = 6 * HOUR
+"""How wrong a device's clock gets: of two that are more than a day apart, one takes the other's keys for those of the
+future, and begins no session (``test_client_messenger``)."""
+
 FAULTS: Final = (
     "reset",
     "leave",
@@ -268,7 +272,7 @@ class Run:
                 device.sleep(setting.while_())
             case "device clock":
                 step = self.chance.choice((-DAY, -HOUR, -MINUTE, MINUTE, HOUR, DAY))
-                device.wall_error += step
+                device.wall_error = max(-MAX_WRONG, min(MAX_WRONG, device.wall_error + step))
             case "device disk full":
                 if not device.is_running:
                     return
