@@ -20,7 +20,7 @@ from phantom_messenger.client.errors import UnknownContact, VaultError
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto import session
+from phantom_messenger.crypto import suites
 from support.simulated import SECOND, World
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; folders in it have random names
@@ -316,7 +316,7 @@ def assert_sealed_once(device: Device) -> None:
     keys: dict[tuple[bytes, int], str] = {}
     for frame in device.frames_sent("MESSAGE"):
         number, text = frame["payload"]["messageId"], frame["payload"]["encrypted"]
-        header = session.parse(base64.b64decode(text)).header
+        header = suites.parse(base64.b64decode(text)).header
         assert sealed.setdefault(number, text) == text, "a text was encrypted again"
         assert keys.setdefault((header.dh, header.n), number) == number, "two texts were encrypted with one key"
 
