@@ -17,7 +17,7 @@ import suite2_samples as suite2
 from crypto_samples import ALICE, BOB, begin, decrypt, encrypt, established
 
 from phantom_messenger import crypto, labels
-from phantom_messenger.crypto import handshake, head, ratchet, session, session2
+from phantom_messenger.crypto import handshake, head, ratchet, session, session2, suites
 from phantom_messenger.crypto.errors import CryptoError, InvalidSignature
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, SignedPreKey
@@ -102,10 +102,12 @@ def everything() -> list[object]:
         ALICE.identity, KeyPair.from_private(bytes(32)), BOB.bundle(), own_id=ALICE.id, peer_id=BOB.id
     )
     stored = msgspec.msgpack.decode(session.dump(bob), type=session._Stored)
+    version = msgspec.msgpack.decode(session.dump(bob), type=suites._Version)
     people = [value for someone in (ALICE, BOB) for value in vars(someone).values()]
     return [
         *people,
         *(ALICE.identity.peer, BOB.signed.pair, BOB.bundle(), header, agreement, parsed, parsed.header, stored),
+        version,
         *(next(iter(bob.ratchet.mkskipped.values())), stored.skipped[0]),
         *(state for owner in (pending, alice, bob) for state in (owner, owner.ratchet)),
         *everything_of_suite_2(),
