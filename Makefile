@@ -9,7 +9,7 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock clean
+.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web web-test clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+web: web/node_modules/.made ## Build the page in the browser anew (needs Node 20; what is built is committed)
+	@cd web && npm run --silent check && npm run --silent build
+
+web-test: web/node_modules/.made ## Run the tests of the page's core in Node (needs Node 20)
+	@cd web && npm run --silent check && npm run --silent test -- $(ARGS)
+
 sbom: $(VENV)/.dev ## Write what the relay is made of, with hashes, to sbom.cdx.json
 	@$(BIN)/python scripts/make-sbom requirements/run.txt sbom.cdx.json
 
@@ -105,4 +111,10 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo "Installing what the tests need (once) ..."
 	@$(PIP) requirements/dev.txt
+	@touch $@
+
+web/node_modules/.made: web/package.json web/package-lock.json
+	@command -v npm > /dev/null || { echo "This needs Node 20 with npm; 'make run' and 'make test' do not." >&2; exit 1; }
+	@echo "Installing what the page is built with (once) ..."
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
