@@ -1,17 +1,22 @@
 // Makes the page out of the sources: src/phantom_messenger/web/dist/, byte for byte the same from the same sources.
+//
+//   node build.mjs [FOLDER] [--worker ENTRY]     another folder; another worker (tests play the screens with a made one)
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = process.argv[2] ?? join(here, "..", "src", "phantom_messenger", "web", "dist");
+const given = parseArgs({ options: { worker: { type: "string", default: "worker/main.ts" } }, allowPositionals: true });
+const out = resolve(given.positionals[0] ?? join(here, "..", "src", "phantom_messenger", "web", "dist"));
 
 const options = {
   absWorkingDir: here,
   bundle: true,
   charset: "utf8",
+  external: ["./qr.*.js"],
   format: "esm",
   legalComments: "none",
   minify: true,
@@ -35,24 +40,46 @@ async function bundle(entry, define = {}) {
 }
 
 await rm(out, { recursive: true, force: true });
-await mkdir(out, { recursive: true });
+await mkdir(join(out, "assets"), { recursive: true });
 
-const worker = await bundle("worker/main.ts");
-const workerName = nameOf("worker", "js", worker);
-const page = await bundle("ui/main.tsx", { WORKER_URL: JSON.stringify(`assets/${workerName}`) });
-const pageName = nameOf("app", "js", page);
+/** Writes one file that is cached for ever; returns its address as seen from the page. */
+async function asset(stem, suffix, bytes) {
+  const name = nameOf(stem, suffix, bytes);
+  await writeFile(join(out, "assets", name), bytes);
+  return `assets/${name}`;
+}
+
+async function icon(stem, suffix) {
+  return asset(stem, suffix, await readFile(join(here, "ui", "icons", `${stem}.${suffix}`)));
+}
+
+async function manifest() {
+  const picture = async (stem, sizes, purpose) => ({ src: await icon(stem, "png"), sizes, type: "image/png", purpose });
+  const found = JSON.parse(await readFile(join(here, "ui", "manifest.json"), "utf8"));
+  const icons = [
+    await picture("icon-192", "192x192", "any"),
+    await picture("icon-512", "512x512", "any"),
+    await picture("maskable-512", "512x512", "maskable"),
+  ];
+  await writeFile(join(out, "manifest.webmanifest"), `${JSON.stringify({ ...found, icons }, null, 2)}\n`);
+  return "manifest.webmanifest";
+}
+
+const worker = await asset("worker", "js", await bundle(given.values.worker));
+const codes = await asset("qr", "js", await bundle("ui/qr.ts"));
+const page = await bundle("ui/main.tsx", {
+  WORKER_URL: JSON.stringify(worker),
+  QR_URL: JSON.stringify(codes.replace("assets/", "./")),
+});
 const style = await bundle("ui/style.css");
-const styleName = nameOf("style", "css", style);
 
-const template = await readFile(join(here, "ui", "index.html"), "utf8");
-const index = template
-  .replace("%STYLE%", `assets/${styleName}`)
-  .replace("%STYLE_INTEGRITY%", integrityOf(style))
-  .replace("%APP%", `assets/${pageName}`)
-  .replace("%APP_INTEGRITY%", integrityOf(page));
-
-await mkdir(join(out, "assets"));
-await writeFile(join(out, "assets", workerName), worker);
-await writeFile(join(out, "assets", pageName), page);
-await writeFile(join(out, "assets", styleName), style);
+const index = Object.entries({
+  ICON: await icon("phantom", "svg"),
+  TOUCH_ICON: await icon("touch-180", "png"),
+  MANIFEST: await manifest(),
+  STYLE: await asset("style", "css", style),
+  STYLE_INTEGRITY: integrityOf(style),
+  APP: await asset("app", "js", page),
+  APP_INTEGRITY: integrityOf(page),
+}).reduce((text, [name, value]) => text.replace(`%${name}%`, value), await readFile(join(here, "ui", "index.html"), "utf8"));
 await writeFile(join(out, "index.html"), index);

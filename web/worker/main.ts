@@ -1,0 +1,2 @@
+// The worker is still to come; the page is built without it.
+export {};
