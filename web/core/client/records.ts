@@ -1,0 +1,383 @@
+/** What the vault holds, as typed records. Each kind's name and value stand together here. */
+import { bool, bytes, int, list, orMissing, orNull, recordType, text, withDefault } from "./record_types.ts";
+import type { RecordOf, RecordType } from "./record_types.ts";
+
+const NONE = new Uint8Array(0);
+const none = withDefault(bytes, NONE);
+const empty = withDefault(text, "");
+const no = withDefault(bool, false);
+const yes = withDefault(bool, true);
+const zero = withDefault(int, 0);
+const never = withDefault(orNull(int), null);
+
+/** A sort of records. `isCached`: its values stay in memory once they were read; the others are decrypted each time. */
+export interface Kind<T> {
+  readonly kind: string;
+  readonly type: RecordType<T, never>;
+  readonly isCached: boolean;
+}
+
+/** A sort of records, whatever they hold. */
+export type AnyKind = Pick<Kind<unknown>, "kind">;
+
+function kindOf<T>(kind: string, type: RecordType<T, never>, { isCached = false } = {}): Kind<T> {
+  return { kind, type, isCached };
+}
+
+/** `seed` has 32 bytes; `server` is the relay's URL, '' if none yet. */
+export const IdentityRecord = recordType({ seed: bytes, server: text });
+export type IdentityRecord = RecordOf<typeof IdentityRecord>;
+
+/** How long until a user with whom suite 1 is in use is asked again for dated prekeys: each time costs one of them. */
+export const ASK_OLDER_AGAIN_MS = 86_400_000;
+
+/** How safe a session is. */
+export const Strength = {
+  /** Of suite 1, without a post-quantum secret. */
+  CLASSICAL: 0,
+  SUITE_1: 1,
+  SUITE_2: 2,
+} as const;
+export type Strength = (typeof Strength)[keyof typeof Strength];
+
+/**
+ * What is known of a user.
+ *
+ * `key` is empty until seen. `greeted`: introduced; the relay has seen us write to them, so it knows that we know them.
+ * `offered`: another key that came under a claimed id, empty if none: trust is "changed" then. `classical`: the session
+ * in use has no post-quantum secret. `postQuantum`: one had (see `hadKem`). `allowsClassical`: the user has said that
+ * messages may go without one, until there is one again. `blocked`: what they send is dropped unread. `moved`: another
+ * relay was chosen since they were introduced. `accepted`: the user has written to them, or let them in, though without
+ * a name. `suite`: the greatest that they were seen with; 0 if their key was first seen by a version that knew only
+ * one. `newest`: the greatest date of their prekeys that was accepted, in milliseconds since 1970. `allowsOlder`: the
+ * user has said that messages may go in suite 1, until they are seen with suite 2. `askedAt`: when they were last asked
+ * for dated prekeys while suite 1 was in use, in persistent time.
+ */
+export const ContactRecord = recordType({
+  userId: text,
+  name: empty,
+  key: none,
+  trust: withDefault(text, "unverified"),
+  greeted: no,
+  offered: none,
+  classical: no,
+  offeredClassical: no,
+  postQuantum: no,
+  allowsClassical: no,
+  blocked: no,
+  moved: no,
+  accepted: no,
+  suite: zero,
+  newest: zero,
+  allowsOlder: no,
+  askedAt: never,
+});
+export type ContactRecord = RecordOf<typeof ContactRecord>;
+
+/** The least strength of a session that something may be sent in. */
+export function floorOf(contact: ContactRecord): Strength {
+  if (contact.allowsClassical) {
+    return Strength.CLASSICAL;
+  }
+  if (contact.allowsOlder || (contact.key.length > 0 && contact.suite === 0)) {
+    return Strength.SUITE_1;
+  }
+  return Strength.SUITE_2;
+}
+
+/** Whether this user's program was seen to do better than that. */
+export function hadBetter(contact: ContactRecord, strength: Strength): boolean {
+  return contact.suite > Strength.SUITE_1 || (strength === Strength.CLASSICAL && hadKem(contact));
+}
+
+/** Whether this user ever had a post-quantum key; of records of version 0.1.0, whether they had one last. */
+export function hadKem(contact: ContactRecord): boolean {
+  return contact.postQuantum || (contact.key.length > 0 && !contact.classical);
+}
+
+/** The record after this user was seen with a key and such a session; `classical`: of the one in use. */
+export function seenWith(
+  contact: ContactRecord,
+  strength: Strength,
+  { key, classical }: { readonly key: Uint8Array; readonly classical: boolean },
+): ContactRecord {
+  const hasKem = strength > Strength.CLASSICAL;
+  const isNew = strength === Strength.SUITE_2;
+  return {
+    ...contact,
+    key,
+    classical,
+    postQuantum: hadKem(contact) || hasKem,
+    allowsClassical: contact.allowsClassical && !hasKem,
+    allowsOlder: (contact.allowsOlder || contact.allowsClassical) && !isNew,
+    suite: isNew ? 2 : contact.key.length > 0 ? contact.suite : 1,
+  };
+}
+
+/** Whether to ask this user, with whom suite 1 is in use, for dated prekeys now; `now` in persistent time. */
+export function mayLearn(contact: ContactRecord, now: number): boolean {
+  const isOlder = contact.key.length > 0 && floorOf(contact) < Strength.SUITE_2;
+  return isOlder && (contact.askedAt === null || Math.abs(now - contact.askedAt) >= ASK_OLDER_AGAIN_MS);
+}
+
+/** Whether the relay does not yet know that we know them. */
+export function isToBeIntroduced(contact: ContactRecord): boolean {
+  return !contact.blocked && ((isKnown(contact) && !contact.greeted) || contact.moved);
+}
+
+/** Whether the user has added them, written to them or let them in; else they are a stranger. */
+export function isKnown(contact: ContactRecord): boolean {
+  return contact.name !== "" || contact.greeted || contact.accepted;
+}
+
+/** The ids of the sessions, the one in use first; `since`: when each was first seen not to be in use, 0 if it is. */
+export const SessionsRecord = recordType({ ids: withDefault(list(bytes), []), since: withDefault(list(int), []) });
+export type SessionsRecord = RecordOf<typeof SessionsRecord>;
+
+/** A serialised session, without its skipped keys. */
+export const SessionRecord = recordType({ peer: text, id: bytes, state: bytes });
+export type SessionRecord = RecordOf<typeof SessionRecord>;
+
+/** Skipped keys in the order in which they were passed over; see `sessions.ts`. */
+export const SkippedRecord = recordType({ chains: list(bytes), keys: bytes });
+export type SkippedRecord = RecordOf<typeof SkippedRecord>;
+
+/**
+ * `sort` is signed, one-time, kem or last-resort. `private`: 32 bytes, or the 64-byte KEM seed. `retiredAt`: when a
+ * newer one took its place. `dated`: of signed and last-resort ones, the date under which the relay has them, 0 if it
+ * has none.
+ */
+export const PreKeyRecord = recordType({
+  sort: text,
+  id: int,
+  private: bytes,
+  madeAt: int,
+  published: no,
+  retiredAt: never,
+  dated: zero,
+});
+export type PreKeyRecord = RecordOf<typeof PreKeyRecord>;
+
+/**
+ * What the relay has not accepted. `sealed` is empty until encrypted. `text` is null for a receipt, whose content is
+ * gathered from `RECEIPT` when it is encrypted. `again`: its recipient could not read it, or never got it. `key`: of
+ * whom it was encrypted for.
+ */
+export const OutboxRecord = recordType({
+  messageId: text,
+  peer: text,
+  text: orNull(text),
+  burn: bool,
+  expiresIn: orNull(int),
+  madeAt: int,
+  sealed: none,
+  again: no,
+  key: none,
+});
+export type OutboxRecord = RecordOf<typeof OutboxRecord>;
+
+/**
+ * A message of one's own and how far it has come (`DeliveryState`). `text` null when it is gone. `resends`: how often
+ * it was sent again because its recipient had lost it. `key`: of whom it was encrypted for.
+ */
+export const SentRecord = recordType({
+  messageId: text,
+  peer: text,
+  text: orNull(text),
+  madeAt: int,
+  burn: bool,
+  state: int,
+  expiresIn: never,
+  expiresAt: never,
+  resends: zero,
+  key: none,
+});
+export type SentRecord = RecordOf<typeof SentRecord>;
+
+/**
+ * A message of somebody. `text` null when it is gone. `quiet`: it was read, and its sender is not to be told so.
+ * `newer`: the content of a message that this version does not know, as it came; `text` is null then.
+ */
+export const ReceivedRecord = recordType({
+  messageId: text,
+  sender: text,
+  text: orNull(text),
+  sentAt: int,
+  receivedAt: int,
+  burn: bool,
+  expiresAt: orNull(int),
+  read: no,
+  quiet: no,
+  newer: orMissing(bytes),
+});
+export type ReceivedRecord = RecordOf<typeof ReceivedRecord>;
+
+/** Whether there is something of it that could be shown, now or by a newer version. */
+export function isThere(received: ReceivedRecord): boolean {
+  return received.text !== null || received.newer !== null;
+}
+
+/** What is left of a received message when it is gone. */
+export function erased(received: ReceivedRecord): ReceivedRecord {
+  return { ...received, text: null, newer: null };
+}
+
+/** A received message that was newer than this version; it may be gone. */
+export const NewerRecord = recordType({ messageId: text, sender: text });
+export type NewerRecord = RecordOf<typeof NewerRecord>;
+
+/** What the version could read that has tried to read what is `NEWER` last. */
+export const KnownKindsRecord = recordType({ kinds: list(text) });
+export type KnownKindsRecord = RecordOf<typeof KnownKindsRecord>;
+
+/** A received message that the user has not seen yet. */
+export const InboxRecord = recordType({ messageId: text, sender: text });
+export type InboxRecord = RecordOf<typeof InboxRecord>;
+
+/** Read or burned, still to be reported to the relay. */
+export const AckRecord = recordType({ messageId: text, sender: text, status: text });
+export type AckRecord = RecordOf<typeof AckRecord>;
+
+/**
+ * A receipt for its sender, end to end encrypted. `status`: delivered, read, burned or undecryptable. `at`: since when.
+ * `carrier`: id of the batch (message) that it is in, '' if none yet.
+ */
+export const ReceiptRecord = recordType({ messageId: text, sender: text, status: text, at: int, carrier: empty });
+export type ReceiptRecord = RecordOf<typeof ReceiptRecord>;
+
+/**
+ * A message that could not be decrypted. `at`: since when. `curable`: recoverable; sending it again would help.
+ * `askedAt`: when it was last asked for.
+ */
+export const UnreadableRecord = recordType({
+  messageId: text,
+  sender: text,
+  at: int,
+  curable: no,
+  askedAt: never,
+  times: zero,
+});
+export type UnreadableRecord = RecordOf<typeof UnreadableRecord>;
+
+/**
+ * A message of a stranger. `frame`: as the relay delivered it, empty once it was looked at and is a `RECEIVED`. `size`:
+ * its bytes. `at`: when it came, and `due`: when it expires, in persistent time; `since`: when it came, to be shown.
+ */
+export const RequestRecord = recordType({
+  messageId: text,
+  sender: text,
+  at: int,
+  due: int,
+  since: int,
+  size: int,
+  frame: bytes,
+});
+export type RequestRecord = RecordOf<typeof RequestRecord>;
+
+/** A message that the relay has accepted and its recipient not yet answered. */
+export const UnansweredRecord = recordType({ messageId: text, peer: text });
+export type UnansweredRecord = RecordOf<typeof UnansweredRecord>;
+
+/** What others may learn, see `settings.ts`. */
+export const SettingsRecord = recordType({ readReceipts: yes, typing: yes, presence: yes });
+export type SettingsRecord = RecordOf<typeof SettingsRecord>;
+
+/** Block commands for this user that the relay has not confirmed, first to last. */
+export const BlockRecord = recordType({ userId: text, steps: list(bool) });
+export type BlockRecord = RecordOf<typeof BlockRecord>;
+
+/** When new sessions were begun because something could not be read, in milliseconds. */
+export const RecoveryRecord = recordType({ at: list(int) });
+export type RecoveryRecord = RecordOf<typeof RecoveryRecord>;
+
+/** A page of a conversation: its messages in order, see `conversation_index.ts`. */
+export const PageRecord = recordType({ number: int, messages: list(text) });
+export type PageRecord = RecordOf<typeof PageRecord>;
+
+/** A number. */
+export const IntValue = recordType({ value: int });
+export type IntValue = RecordOf<typeof IntValue>;
+
+/** A moment on all clocks of the device, see `ClockSnapshot`. All times are milliseconds. */
+export const ClockRecord = recordType({ boot: text, sinceBoot: int, wall: int, steady: int });
+export type ClockRecord = RecordOf<typeof ClockRecord>;
+
+/** That it is there is all it says; `at` in ms. */
+export const Seen = recordType({ at: int });
+export type Seen = RecordOf<typeof Seen>;
+
+/** What the user has begun to write and not sent. */
+export const DraftRecord = recordType({ peer: text, text: text });
+export type DraftRecord = RecordOf<typeof DraftRecord>;
+
+/** What this browser alone knows of its user: the own name, and when a backup was last saved. */
+export const MeRecord = recordType({ name: text, backupAt: never, madeAt: zero });
+export type MeRecord = RecordOf<typeof MeRecord>;
+
+/** What somebody else has come to light about a conversation and has to be seen by the user. */
+export const NoticeRecord = recordType({ peer: text, code: text, text: text, at: int });
+export type NoticeRecord = RecordOf<typeof NoticeRecord>;
+
+/** `IDENTITY`/''. */
+export const IDENTITY = kindOf("identity", IdentityRecord);
+/** `CONTACT`/user id. */
+export const CONTACT = kindOf("contact", ContactRecord, { isCached: true });
+/** `SESSIONS`/user id. */
+export const SESSIONS = kindOf("sessions", SessionsRecord, { isCached: true });
+/** `SESSION`/'<user id> <session id in base64>'. */
+export const SESSION = kindOf("session", SessionRecord, { isCached: true });
+/** `SKIPPED`/as `SESSION`. */
+export const SKIPPED = kindOf("skipped", SkippedRecord);
+/** `PREKEY`/'<sort>:<id>'. */
+export const PREKEY = kindOf("prekey", PreKeyRecord, { isCached: true });
+/** `LAST_PREKEY_ID`/'': the highest id given to a prekey. */
+export const LAST_PREKEY_ID = kindOf("last-prekey-id", IntValue);
+/** `OUTBOX`/message id. */
+export const OUTBOX = kindOf("outbox", OutboxRecord);
+/** `SENT`/message id. */
+export const SENT = kindOf("sent", SentRecord);
+/** `INBOX`/'<sender> <message id>', see `key`. */
+export const INBOX = kindOf("inbox", InboxRecord);
+/** `RECEIVED`/as `INBOX`. */
+export const RECEIVED = kindOf("received", ReceivedRecord);
+/** `NEWER`/as `INBOX`. */
+export const NEWER = kindOf("newer", NewerRecord);
+/** `KNOWN_KINDS`/''. */
+export const KNOWN_KINDS = kindOf("known-kinds", KnownKindsRecord);
+/** `SEEN`/as `INBOX`. */
+export const SEEN = kindOf("seen", Seen);
+/** `HANDSHAKE`/SHA-256 of a handshake's header in base64. */
+export const HANDSHAKE = kindOf("handshake", Seen);
+/** `CLOCK`/''. */
+export const CLOCK = kindOf("steady", ClockRecord);
+/** `ACK`/as `INBOX`. */
+export const ACK = kindOf("ack", AckRecord);
+/** `UNREADABLE`/as `INBOX`. */
+export const UNREADABLE = kindOf("unreadable", UnreadableRecord);
+/** `RECEIPT`/as `INBOX`. */
+export const RECEIPT = kindOf("receipt", ReceiptRecord);
+/** `RECOVERY`/user id. */
+export const RECOVERY = kindOf("healed", RecoveryRecord);
+/** `UNANSWERED`/message id. */
+export const UNANSWERED = kindOf("unanswered", UnansweredRecord);
+/** `BLOCK`/user id. */
+export const BLOCK = kindOf("block", BlockRecord);
+/** `SETTINGS`/''. */
+export const SETTINGS = kindOf("settings", SettingsRecord);
+/** `REQUEST`/as `INBOX`. */
+export const REQUEST = kindOf("request", RequestRecord);
+/** `OLD_KEYS`/'': the position of the contact whose old keys were looked for last. */
+export const OLD_KEYS = kindOf("old-keys", IntValue);
+/** `PAGE`/user id: the newest page of a conversation, which is not full yet; '<user id> <number>': an older one. */
+export const PAGE = kindOf("page", PageRecord, { isCached: true });
+/** `DRAFT`/user id. */
+export const DRAFT = kindOf("draft", DraftRecord);
+/** `ME`/''. */
+export const ME = kindOf("me", MeRecord, { isCached: true });
+/** `NOTICE`/user id. */
+export const NOTICE = kindOf("notice", NoticeRecord);
+
+/** The name of records about a received message. */
+export function key(sender: string, messageId: string): string {
+  return `${sender} ${messageId}`;
+}

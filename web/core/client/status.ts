@@ -1,0 +1,100 @@
+/** What an application sees: values that hold no secret. */
+
+/** How far a message has come; a later state implies the earlier ones, except for the last two. */
+export const DeliveryState = {
+  /** In the outbox of this browser, stored. */
+  QUEUED: 0,
+  /** On the relay's disk. */
+  ACCEPTED: 1,
+  /** On the recipient's device. */
+  DELIVERED: 2,
+  /** Shown to the recipient. */
+  READ: 3,
+  /** Read, and erased on the recipient's side. */
+  BURNED: 4,
+  /** Deleted before the recipient got it, because its time was over. */
+  EXPIRED: 5,
+  /** Rejected by the relay for good. */
+  FAILED: 6,
+} as const;
+export type DeliveryState = (typeof DeliveryState)[keyof typeof DeliveryState];
+
+/** What the user knows about a contact's key; "changed": nothing is sent until the user has judged the new one. */
+export type Trust = "unverified" | "verified" | "changed";
+export const TRUSTS: readonly string[] = ["unverified", "verified", "changed"] satisfies readonly Trust[];
+
+export type ConnectionState = "connecting" | "online" | "offline" | "refused" | "replaced";
+
+/** Somebody to talk to. */
+export interface Contact {
+  /** '' for a user without a name, such as a stranger who wrote. */
+  readonly name: string;
+  /** Base64. */
+  readonly userId: string;
+  readonly trust: Trust;
+  /** The public identity key, null until it has been seen; if it has changed, the new one. */
+  readonly key: Uint8Array | null;
+  /** Messages of the session in use have no post-quantum protection. */
+  readonly classical: boolean;
+  /** What they send is dropped unread. */
+  readonly blocked: boolean;
+}
+
+/** The name of a contact, or the start of the user id. */
+export function labelOf(contact: Contact): string {
+  return contact.name || `${contact.userId.slice(0, 8)}…`;
+}
+
+/** A message has arrived. */
+export interface MessageEvent {
+  readonly kind: "message";
+  readonly messageId: string;
+  readonly peer: Contact;
+}
+
+/** A message of one's own has reached another state. */
+export interface DeliveryEvent {
+  readonly kind: "delivery";
+  readonly messageId: string;
+  readonly peer: Contact;
+  readonly state: DeliveryState;
+}
+
+/** A contact's presence; `lastSeen`: milliseconds since 1970, null if unknown. */
+export interface PresenceEvent {
+  readonly kind: "presence";
+  readonly peer: Contact;
+  readonly status: "online" | "typing" | "idle" | "offline";
+  readonly lastSeen: number | null;
+}
+
+/**
+ * The state of the connection has changed.
+ *
+ * `reason`: a sentence for the user, or ''. `busy`: the relay is there but admits nobody at the moment. `retryAfter`:
+ * milliseconds until the client retries, if that is later than usual, else null.
+ */
+export interface ConnectionEvent {
+  readonly kind: "connection";
+  readonly state: ConnectionState;
+  readonly reason: string;
+  readonly busy: boolean;
+  readonly retryAfter: number | null;
+}
+
+/** Something the user should know: `code` is stable, `message` is to be shown. */
+export interface WarningEvent {
+  readonly kind: "warning";
+  readonly peer: Contact | null;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** A stranger has written: `waiting` messages wait. */
+export interface RequestEvent {
+  readonly kind: "request";
+  readonly peer: Contact;
+  readonly waiting: number;
+}
+
+export type Event = RequestEvent | MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | WarningEvent;
