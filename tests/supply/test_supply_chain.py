@@ -76,11 +76,43 @@ def installs(text: str) -> list[str]:
 
 def test_packages_are_installed_by_hash_and_as_wheels_alone() -> None:
     own = "--no-deps --no-build-isolation --editable ."
-    found = [line for script in SCRIPTS for line in installs(script.read_text())]
+    every = [line for script in SCRIPTS for line in installs(script.read_text())]
+    found = [line for line in every if "npm" not in line]
     assert len(found) == 2, found
     assert [line for line in found if own not in line and "--require-hashes --only-binary :all:" not in line] == []
     # The project itself is built by what was locked, and brings nothing with it.
     assert sum(own in line for line in found) == 1
+    # What builds the page runs no program of a package while it is installed.
+    page = [line for line in every if "npm" in line]
+    assert len(page) == 1, page
+    assert "npm ci --ignore-scripts" in page[0]
+
+
+def unlocked(lock: dict[str, Any]) -> list[str]:
+    """Packages of a lock file of npm that have no hash, or come from a place of their own."""
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    return [
+        name
+        for name, package in packages.items()
+        if "resolved" in package or not package.get("integrity", "").startswith("sha512-")
+    ]
+
+
+def test_what_the_page_is_made_of_is_locked_with_hashes() -> None:
+    lock = json.loads((ROOT / "web/package-lock.json").read_text())
+    manifest = json.loads((ROOT / "web/package.json").read_text())
+    assert len(lock["packages"]) > len(manifest["dependencies"])
+    assert unlocked(lock) == []
+    wanted = {**manifest["dependencies"], **manifest["devDependencies"]}
+    assert {name: lock["packages"][f"node_modules/{name}"]["version"] for name in wanted} == wanted
+
+
+def test_package_of_the_page_without_a_hash_is_seen() -> None:
+    """The control."""
+    sound = {"version": "1.0.0", "integrity": "sha512-AA=="}
+    elsewhere = {**sound, "resolved": "git+https://example.test/two"}
+    lock = {"packages": {"": {}, "node_modules/one": {"version": "1.0.0"}, "two": elsewhere, "three": sound}}
+    assert unlocked(lock) == ["node_modules/one", "two"]
 
 
 def test_other_ways_to_install_are_seen() -> None:
