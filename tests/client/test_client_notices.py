@@ -74,7 +74,8 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         notices.weak_session(BOB, Strength.SUITE_1, had_better=True),
         BOB,
         "downgrade",
-        "a message from bob is in the older encryption; nothing is sent to them that way",
+        "a message from bob is in the older encryption again, by an older program or an attack: nothing is sent to them"
+        " that way until you allow it with 'phantom contacts accept bob --older'",
     ),
     "weak session": (
         notices.weak_session(BOB, Strength.CLASSICAL, had_better=False),
@@ -86,7 +87,8 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         notices.weak_session(BOB, Strength.CLASSICAL, had_better=True),
         BOB,
         "downgrade",
-        "a message from bob has no post-quantum protection; nothing is sent to them that way",
+        "a message from bob has no post-quantum protection any more, by an older program or an attack: nothing is sent"
+        " to them that way until you allow it with 'phantom contacts accept bob --classical'",
     ),
     "session as allowed": (
         notices.allowed_session(CLASSICAL_BOB, Strength.CLASSICAL)[0],

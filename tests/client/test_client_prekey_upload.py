@@ -305,3 +305,15 @@ def test_date_of_a_clock_that_was_wrong_is_replaced(dating: Upload) -> None:
     dating.has_last(answers="publication 2", wall=WALL)
     assert dating.upload.confirmed
     assert len(dating.line.published) == 2
+
+
+def test_date_of_a_clock_that_was_months_behind_is_replaced_and_one_of_a_quiet_month_is_not(dating: Upload) -> None:
+    dating.hear(wall=WALL - 46 * DAY)
+    dating.has_last(answers="publication 1", wall=WALL - 2 * DAY)
+    assert dating.upload.confirmed
+    dating.has_last(wall=WALL)
+    again = dating.line.published[-1]
+    assert (again.made_at, again.replace, again.one_time_pre_keys) == (WALL, UNSET, [])
+    dating.has_last(answers="publication 2", wall=WALL)
+    assert dating.upload.confirmed
+    assert len(dating.line.published) == 2

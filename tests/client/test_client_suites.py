@@ -6,7 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from client_samples import DATED_FIELDS, DAY, KEM_FIELDS, Device, Town, moved, pass_time, settle, without_field
+from client_samples import (
+    DATED_FIELDS,
+    DAY,
+    KEM_FIELDS,
+    Device,
+    Party,
+    Town,
+    acquainted,
+    moved,
+    pass_time,
+    settle,
+    without_field,
+)
 from msgspec.structs import replace
 from recovery_faults import FaultyDevice
 
@@ -254,6 +266,107 @@ def test_after_the_upgrade_suite_1_is_not_gone_back_to(town: Town) -> None:
     pass_time(WEAK_AGAIN_MS + MINUTE, alice, bob, step=10 * SECOND)
     assert "secret" in bob.read_all()
     assert set(suites_of(alice)) == {2}
+    # What comes after better keys is said again.
+    alice.tamper = undated
+    alice.messenger._sending.exchanges.renew(bob.id)
+    pass_time(WEAK_AGAIN_MS + 2 * MINUTE, alice, bob, step=10 * SECOND)
+    assert alice.troubles() == ["downgrade"] * 2
+
+
+def test_peer_whose_program_is_older_again_is_written_to_in_suite_1_once_the_user_allows_it(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = newcomer(town, "alice"), newcomer(town, "bob")
+    acquaint(alice, bob)
+    alice.send(bob, "hello")
+    settle(alice, bob)
+    bob.send(alice, "hello yourself")
+    pass_time(5 * SECOND, alice, bob)
+    assert (alice.read_all(), bob.read_all()) == (["hello yourself"], ["hello"])
+    pass_time(5 * SECOND, alice, bob)
+    imported = moved(bob, tmp_path / "file")
+    knows_no_better(imported, alice)
+    imported.tamper = without_suite_2
+    with older():
+        imported.login()
+    alice.send(bob, "before the warning")
+    imported.send(alice, "from an older program")
+    pass_time(5 * SECOND, alice, imported)
+    assert alice.read_all() == ["from an older program"]
+    (warning,) = alice.heard(WarningEvent)
+    assert warning.code == "downgrade"
+    assert "'phantom contacts accept bob --older'" in warning.message
+    alice.sent.clear()
+    alice.send(imported, "nothing goes in suite 1 yet")
+    pass_time(5 * SECOND, alice, imported)
+    assert set(suites_of(alice)) == {2}
+    alice.sent.clear()
+    alice.messenger.contacts.allow_older("bob")
+    alice.send(imported, "as allowed")
+    pass_time(5 * SECOND, alice, imported)
+    assert imported.read_all() == ["as allowed"]
+    assert set(suites_of(alice)) == {1}
+    pass_time(15 * MINUTE, alice, imported, step=10 * SECOND, reconnect=True)
+    assert imported.read_all() == ["before the warning", "nothing goes in suite 1 yet"], "they count as lost"
+
+
+def without_suite_2(frame: Frame) -> list[Frame]:
+    """What a program can read that does not know suite 2."""
+    is_message = frame["type"] == "MESSAGE"
+    return [] if is_message and base64.b64decode(frame["payload"]["encrypted"])[0] == 2 else [frame]
+
+
+# --- the floor, row by row --------------------------------------------------------
+
+NOBODY = ContactRecord(user_id="bob")
+OF_BEFORE = ContactRecord(user_id="bob", key=b"key")
+SUITE_1_NOW, SUITE_2_NOW = (
+    NOBODY.seen_with(seen, key=b"key", classical=False) for seen in (Strength.SUITE_1, Strength.SUITE_2)
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "floor"),
+    [
+        (NOBODY, Strength.SUITE_2),
+        (SUITE_1_NOW, Strength.SUITE_2),
+        (NOBODY.seen_with(Strength.CLASSICAL, key=b"key", classical=True), Strength.SUITE_2),
+        (OF_BEFORE, Strength.SUITE_1),
+        (OF_BEFORE.seen_with(Strength.SUITE_1, key=b"key", classical=False), Strength.SUITE_1),
+        (OF_BEFORE.seen_with(Strength.SUITE_2, key=b"key", classical=False), Strength.SUITE_2),
+        (SUITE_2_NOW.seen_with(Strength.SUITE_1, key=b"key", classical=False), Strength.SUITE_2),
+    ],
+)
+def test_floor_is_what_the_peer_has_shown_unless_the_user_allows_less(record: ContactRecord, floor: Strength) -> None:
+    def after(seen: Strength, **allowed: bool) -> Strength:
+        return replace(record, **allowed).seen_with(seen, key=b"key", classical=False).floor
+
+    assert record.floor is floor
+    assert replace(record, allows_older=True).floor is Strength.SUITE_1
+    assert after(Strength.SUITE_1, allows_older=True) is Strength.SUITE_1
+    assert after(Strength.SUITE_2, allows_older=True) is Strength.SUITE_2
+    assert replace(record, allows_classical=True).floor is Strength.CLASSICAL
+    assert after(Strength.CLASSICAL, allows_classical=True) is Strength.CLASSICAL
+    assert after(Strength.SUITE_1, allows_classical=True) is Strength.SUITE_1
+    assert after(Strength.SUITE_2, allows_classical=True) is Strength.SUITE_2
+
+
+@pytest.mark.parametrize("how", ["a dated bundle", "a message"])
+def test_each_sign_of_suite_2_raises_the_floor_for_good(tmp_path: Path, how: str) -> None:
+    alice, bob = Party(tmp_path, "alice"), Party(tmp_path, "bob")
+    acquainted(alice, bob, dated=False)
+    for one, other in ((alice, bob), (bob, alice)):
+        with one.vault.transaction() as tx:
+            one.book.put(tx, replace(one.book.get(other.id), suite=0, allows_older=False))
+        assert one.book.get(other.id).floor is Strength.SUITE_1
+    if how == "a dated bundle":
+        alice.begin(bob)
+    else:
+        bob.begin(alice)
+        alice.read(bob.write(alice, "in suite 2"))
+    assert alice.book.get(bob.id).floor is Strength.SUITE_2
+    alice.vault.close()
+    bob.vault.close()
 
 
 # --- a relay that wants suite 1 ---------------------------------------------------

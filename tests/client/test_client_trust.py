@@ -13,7 +13,7 @@ from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.conversations import ChangedKey
 from phantom_messenger.client.errors import ContactExists, InvalidUserId, KeyChanged, UnknownContact
-from phantom_messenger.client.records import ContactRecord
+from phantom_messenger.client.records import ContactRecord, Strength
 from phantom_messenger.client.status import Trust
 from phantom_messenger.crypto.errors import InvalidKey
 from phantom_messenger.crypto.keys import KeyPair
@@ -165,6 +165,18 @@ def test_receipts_of_the_new_key_say_nothing_of_texts_for_the_old_one(town: Town
     pass_time(MINUTE, alice, other)
     assert alice.own_text(number) == "an old secret"
     assert "an old secret" not in other.read_all()
+
+
+def test_what_the_user_allowed_for_one_key_is_not_allowed_for_the_next(town: Town) -> None:
+    alice, bob = friend_with_claimed_id(town)
+    alice.messenger.contacts.allow_older("bob")
+    alice.messenger.contacts.allow_classical("bob")
+    other = taken_over(town, alice, bob)
+    other.send(alice, "I am bob, really")
+    pass_time(3 * SECOND, alice, other)
+    alice.messenger.contacts.accept("bob")
+    record = alice.messenger._stores.book.get(bob.id)
+    assert (record.key, record.floor) == (other.messenger._identity.peer.public, Strength.SUITE_2)
 
 
 def test_change_is_still_known_after_a_restart(town: Town) -> None:

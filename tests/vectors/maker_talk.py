@@ -206,7 +206,7 @@ class Talk:
         before, after, plaintext = _opened(sessions, parsed, draw, self.now)
         if plaintext != self._plain[message]:
             raise ValueError(f"{self.name}: another plaintext came out")
-        first = not conversations._stays(sessions[0], before, Strength.SUITE_1)
+        first = not conversations._stays(sessions[0], before)
         self.sessions[who] = conversations._renewed(sessions, before, after, first=first)
         return {
             **expect,

@@ -197,7 +197,7 @@ def red_transcripts() -> set[str]:
         (ratchet, "MAX_SKIPPED_AGE_MS", 30 * 86_400_000 + 1, {"aged"}),
         (handshake, "PQXDH_INFO", b"phantom/1 X3DH X25519 SHA-256\n", {"one-message", "last-resort"}),
         (handshake, "X3DH_INFO", b"phantom/1 X3DH X25519 SHA-256", {"classical", "turns"}),
-        (conversations, "_stays", lambda _, __, ___: False, {"both-begin-bob", "newer-session-smaller"}),
+        (conversations, "_stays", lambda _, __: False, {"both-begin-bob", "newer-session-smaller"}),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

@@ -151,7 +151,7 @@ class Side:
             fresh = session.answer(header, agreement, self.person.signed.pair)
             known = conversations._ordered(fresh, known, Strength.SUITE_1)
         before, after, plaintext = _first_that_opens(known, message, source, now)
-        first = not conversations._stays(known[0], before, Strength.SUITE_1)
+        first = not conversations._stays(known[0], before)
         self.sessions = conversations._renewed(known, before, after, first=first)
         return after, plaintext, agreement
 

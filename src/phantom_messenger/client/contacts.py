@@ -250,7 +250,7 @@ def is_claimed_id(text: str) -> bool:
 
 
 def _settled(record: ContactRecord, trust: Trust) -> ContactRecord:
-    """A contact whose key the user has judged: an offered one is theirs from now on."""
+    """A contact whose key the user has judged: an offered one is theirs from now on, and of somebody new."""
     if not record.offered:
         return msgspec.structs.replace(record, trust=str(trust))
     return msgspec.structs.replace(
@@ -259,6 +259,8 @@ def _settled(record: ContactRecord, trust: Trust) -> ContactRecord:
         key=record.offered,
         offered=b"",
         classical=record.offered_classical,
+        allows_classical=False,
+        allows_older=False,
         suite=session.SUITE,
         newest=0,
     )

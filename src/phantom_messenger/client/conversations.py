@@ -275,12 +275,12 @@ class Conversations:
         found = content_suites.decode(plaintext, ends, suite=suite_of(after))
         # Who asks for something again has lost the other sessions, perhaps also the one that would win.
         is_asking = isinstance(found, Receipt) and bool(found.undecryptable)
-        first = is_asking or not _stays(sessions[0], before, contact.floor)
+        first = is_asking or not _stays(_in_use(sessions, contact.floor), before)
         sessions = _renewed(sessions, before, after, first=first)
         self._store(tx, state, sessions)
         strength = strength_of(after)
         is_weak = strength < contact.floor
-        in_use = next((one for one in sessions if strength_of(one) >= contact.floor), after)
+        in_use = _in_use(sessions, contact.floor)
         contact = self._note_key(tx, contact, after.peer.public, in_use=in_use, seen=strength)
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
         is_known = contact.key == after.peer.public
@@ -441,22 +441,29 @@ def conversation_id(own: str, peer: str) -> str:
     return base64.b64encode(hashlib.sha256(_CONVERSATION + b"".join(ids)).digest()).decode()
 
 
-def _stays(current: AnySession, other: AnySession, floor: Strength) -> bool:
-    """Whether ``current`` is the one to stay, although ``other`` is the last that was read in.
+def _in_use(sessions: list[S], floor: Strength) -> S:
+    """The first that is as safe as it must be; the first of all if none is.
 
-    Of one suite it does if both sides began at once: both then hold both sessions, and the one with the smaller id
-    (ephemeral key) is used by both, without a further message. Suite 1 never takes the place of suite 2, unless the
-    user has said that the peer's program knows no better.
+    Weaker ones that were read in since are passed over, and keep their place: they are in use at once if the user says
+    that the peer's program knows no better.
     """
-    if suite_of(current) != suite_of(other):
-        return suite_of(current) > suite_of(other) and floor == Strength.SUITE_2
-    return current.initiated and current.pending is not None and current.id < other.id
+    return next((one for one in sessions if strength_of(one) >= floor), sessions[0])
+
+
+def _stays(current: AnySession, other: AnySession) -> bool:
+    """Whether both sides began at once and ``current`` is the one to stay, although ``other`` was read in last.
+
+    Both then hold both sessions; the one with the smaller id (ephemeral key) is used by
+    both, without a further message.
+    """
+    is_rival = suite_of(current) == suite_of(other) and current.initiated and current.pending is not None
+    return is_rival and current.id < other.id
 
 
 def _ordered(fresh: S, sessions: list[S], floor: Strength) -> list[S]:
     """Where a session that a peer began belongs: first, unless the one in use stays."""
-    if sessions and _stays(sessions[0], fresh, floor):
-        return [sessions[0], fresh, *sessions[1:]]
+    if sessions and _stays(current := _in_use(sessions, floor), fresh):
+        return [current, fresh, *(one for one in sessions if one is not current)]
     return [fresh, *sessions]
 
 

@@ -70,6 +70,8 @@ class KeyExchanges:
         """Users by the request that is under way."""
         self._weak_until: dict[str, int] = {}
         """Users of whom the relay gave weaker keys than must be, or old ones: when they are asked for again."""
+        self._told: dict[str, set[str]] = {}
+        """Of which of these users what was said of that; until better keys come, or the user does something."""
         self._warned: set[str] = set()
         """Users whose changed key was told."""
         self._to_renew: set[str] = set()
@@ -83,7 +85,7 @@ class KeyExchanges:
     def reset(self, peer: str) -> None:
         """Something about this user has changed: try again at once."""
         self._warned.discard(peer)
-        self._weak_until.pop(peer, None)
+        self._no_longer_weak(peer)
 
     def drop(self, peer: str) -> None:
         """What was begun for this user is of no use any more."""
@@ -169,6 +171,7 @@ class KeyExchanges:
                 self._pacing.unknown_peer(peer, now.monotonic)
             return [notices.wrong_bundle(contact, str(error))]
         self._pauses.accepted(peer)
+        self._no_longer_weak(peer)
         if not begins:
             return []
         self._to_renew.discard(peer)
@@ -176,9 +179,17 @@ class KeyExchanges:
 
     def _put_off(self, warning: WarningEvent, peer: str, now: Moment) -> list[Event]:
         """Keys have come that are not good enough now: ask again later, and say so the first time."""
-        is_known = peer in self._weak_until
         self._weak_until[peer] = now.monotonic + WEAK_AGAIN_MS
-        return [] if is_known else [warning]
+        told = self._told.setdefault(peer, set())
+        if warning.code in told:
+            return []
+        told.add(warning.code)
+        return [warning]
+
+    def _no_longer_weak(self, peer: str) -> None:
+        """This user may be asked for at once, and what is wrong then is news."""
+        self._weak_until.pop(peer, None)
+        self._told.pop(peer, None)
 
     def _begin(
         self,

@@ -71,19 +71,22 @@ def weak_bundle(peer: Contact, strength: Strength, *, had_better: bool) -> Warni
     else:
         lack = f"offers no newer keys of {peer.label}, because their program or the relay is older or it hides them"
     attack = ", which can be an attack" if had_better else ""
-    allow = "--classical" if strength is Strength.CLASSICAL else "--older"
-    return _warning(
-        peer,
-        _weak_code(strength, had_better=had_better),
-        f"the relay {lack}{attack}: nothing is sent to {peer.label} until you allow it with 'phantom contacts accept "
-        f"{peer.name or peer.user_id} {allow}'",
-    )
+    what = f"the relay {lack}{attack}: nothing is sent to {peer.label} until you allow it with"
+    code = _weak_code(strength, had_better=had_better)
+    return _warning(peer, code, f"{what} '{_allowing(peer, strength)}'")
 
 
 def weak_session(peer: Contact, strength: Strength, *, had_better: bool) -> WarningEvent:
     """A peer writes in a session that is weaker than it must be: it is read, but not used to answer."""
     lack = "has no post-quantum protection" if strength is Strength.CLASSICAL else "is in the older encryption"
     what = f"a message from {peer.label} {lack}; nothing is sent to them that way"
+    if had_better:
+        # Of others the bundle says it, when they are written to; here there may be a session that they have lost.
+        again = "has no post-quantum protection any more" if strength is Strength.CLASSICAL else f"{lack} again"
+        what = (
+            f"a message from {peer.label} {again}, by an older program or an attack: nothing is sent to them that way "
+            f"until you allow it with '{_allowing(peer, strength)}'"
+        )
     return _warning(peer, _weak_code(strength, had_better=had_better), what)
 
 
@@ -93,6 +96,11 @@ def allowed_session(peer: Contact, floor: Strength) -> list[WarningEvent]:
         return []
     what = f"messages with {peer.label} have no post-quantum protection, as you allowed"
     return [_warning(peer, "classical", what)]
+
+
+def _allowing(peer: Contact, strength: Strength) -> str:
+    option = "--classical" if strength is Strength.CLASSICAL else "--older"
+    return f"phantom contacts accept {peer.name or peer.user_id} {option}"
 
 
 def _weak_code(strength: Strength, *, had_better: bool) -> str:

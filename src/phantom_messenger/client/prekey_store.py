@@ -9,7 +9,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.records import IntValue, PreKeyRecord
 from phantom_messenger.client.vault import Transaction, Vault
-from phantom_messenger.crypto.bundle import MAX_BUNDLE_AHEAD_MS
+from phantom_messenger.crypto.bundle import MAX_BUNDLE_AGE_MS, MAX_BUNDLE_AHEAD_MS
 from phantom_messenger.crypto.errors import UnknownPreKey
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
@@ -110,6 +110,10 @@ class PreKeyStore:
     def is_ahead(self, wall: int) -> bool:
         """Whether the last date is so far in the future that nobody accepts it."""
         return self._last_date() > wall + MAX_BUNDLE_AHEAD_MS
+
+    def is_late(self, wall: int) -> bool:
+        """Whether the last date is so long ago, though keys are renewed each week, that a clock was wrong then."""
+        return 0 < self._last_date() < wall - MAX_BUNDLE_AGE_MS // 2
 
     def due(
         self,

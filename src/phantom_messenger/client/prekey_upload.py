@@ -79,7 +79,8 @@ class PreKeyUpload:
         if replace and self._left:
             self._prekeys.catch_up(highest_id, now.persistent)
             one_time = kem = 0
-        is_due = replace or self._prekeys.due(
+        is_late = self._takes_dates and self._prekeys.is_late(now.wall)
+        lacks_something = self._prekeys.due(
             one_time=one_time,
             kem=kem,
             signed_id=signed_id,
@@ -87,6 +88,7 @@ class PreKeyUpload:
             now=now.persistent,
             takes_dates=self._takes_dates,
         )
+        is_due = replace or is_late or lacks_something
         self.confirmed = not is_due
         if is_due and self._left:
             self._left -= 1
