@@ -97,7 +97,7 @@ class Suite2Strangers:
                 signed_id=self.signed.id,
                 signed_prekey=self.signed.pair.public,
                 kem_id=self.last_resort.id,
-                kem_prekey=self.last_resort.public,
+                kem_digest=primitives.sha256(self.last_resort.public),
                 user_id=self.ids[BOB],
             )
         )
@@ -115,14 +115,14 @@ class Suite2Strangers:
             made_at=self.now,
             signed_prekey=self.signed.pair.public,
             signed_prekey_id=self.signed.id,
-            kem_prekey=self.last_resort.public,
-            kem_prekey_id=self.last_resort.id,
+            kem_prekey=kem.public,
+            kem_prekey_id=kem.id,
             signature=self.signature,
             one_time_prekey=one_time.pair.public,
             one_time_prekey_id=one_time.id,
-            one_time_kem_prekey=kem.public,
-            one_time_kem_prekey_id=kem.id,
-            one_time_kem_prekey_signature=kem.signature,
+            kem_prekey_signature=kem.signature,
+            last_resort_digest=primitives.sha256(self.last_resort.public),
+            last_resort_id=self.last_resort.id,
         )
         return Suite2Invitation(bundle, one_time, kem)
 

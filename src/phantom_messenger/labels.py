@@ -14,7 +14,7 @@ USER_ID: Final = b"phantom/1 user-id\n"
 
 
 def prekey_bundle(
-    *, made_at: int, signed_id: int, signed_prekey: bytes, kem_id: int, kem_prekey: bytes, user_id: bytes
+    *, made_at: int, signed_id: int, signed_prekey: bytes, kem_id: int, kem_digest: bytes, user_id: bytes
 ) -> bytes:
     """The bytes under ``bundleSignature``: prekeys that are handed out together, since when, and whose they are.
 
@@ -23,7 +23,7 @@ def prekey_bundle(
         signed_id: from 1 to 2^32-1.
         signed_prekey: the X25519 key, 32 bytes.
         kem_id: of the last resort, from 1 to 2^32-1.
-        kem_prekey: the last-resort ML-KEM-768 key, 1,184 bytes.
+        kem_digest: SHA-256 of the last-resort ML-KEM-768 key, 32 bytes.
         user_id: raw, 16 to 64 bytes.
     """
     parts = [
@@ -31,7 +31,7 @@ def prekey_bundle(
         signed_id.to_bytes(4),
         signed_prekey,
         kem_id.to_bytes(4),
-        kem_prekey,
+        kem_digest,
         len(user_id).to_bytes(2),
         user_id,
     ]

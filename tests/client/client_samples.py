@@ -27,7 +27,7 @@ from phantom_messenger.client.records import OutboxRecord, SentRecord, SessionRe
 from phantom_messenger.client.sessions import Sessions
 from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Secret, Vault
-from phantom_messenger.crypto import suites
+from phantom_messenger.crypto import primitives, suites
 from phantom_messenger.crypto.bundle import DatedBundle
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity
 from phantom_messenger.crypto.prekeys import KemPreKey, PreKey, PreKeyBundle
@@ -165,14 +165,14 @@ class Party:
             made_at=self.published.made_at,
             signed_prekey=self.published.signed.pair.public,
             signed_prekey_id=self.published.signed.id,
-            kem_prekey=self.published.last_resort.public,
-            kem_prekey_id=self.published.last_resort.id,
+            kem_prekey=encapsulation.public,
+            kem_prekey_id=encapsulation.id,
             signature=self.published.bundle_signature,
             one_time_prekey=first.pair.public if one_time else None,
             one_time_prekey_id=first.id if one_time else 0,
-            one_time_kem_prekey=encapsulation.public if one_time else None,
-            one_time_kem_prekey_id=encapsulation.id if one_time else 0,
-            one_time_kem_prekey_signature=encapsulation.signature if one_time else b"",
+            kem_prekey_signature=encapsulation.signature,
+            last_resort_digest=primitives.sha256(self.published.last_resort.public) if one_time else None,
+            last_resort_id=self.published.last_resort.id if one_time else 0,
         )
 
     def allow_classical(self, other: "Party") -> None:

@@ -1,6 +1,7 @@
 """Prekeys with a date: who publishes them to whom, and what arrives of them at a peer."""
 
 import base64
+import hashlib
 
 import pytest
 from client_samples import DAY, Device, Town, pass_time, settle
@@ -12,6 +13,7 @@ from phantom_messenger.crypto.errors import InvalidSignature
 from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.relay.handlers import login
 from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire.codes import RequestError
 from support.people import Frame, canonical
 from support.simulated import HOUR, SECOND
 from support.structs import replace
@@ -60,10 +62,12 @@ def test_date_arrives_with_the_keys_that_it_is_of_and_verifies(town: Town) -> No
     dated.verify(now=now, newest=dated.made_at)
     assert (dated.user_id, dated.made_at) == (base64.b64decode(bob.id), published(bob)[-1]["madeAt"])
     assert abs(dated.made_at - now) < 10 * SECOND
-    assert (dated.one_time_kem_prekey, dated.one_time_kem_prekey_id) == (bundle.kem_prekey, bundle.kem_prekey_id)
-    assert dated.kem_prekey_id == published(bob)[-1]["lastResortKemPreKey"]["id"] != bundle.kem_prekey_id
+    assert (dated.kem_prekey, dated.kem_prekey_id) == (bundle.kem_prekey, bundle.kem_prekey_id)
+    last = published(bob)[-1]["lastResortKemPreKey"]
+    assert dated.last_resort_id == last["id"] != bundle.kem_prekey_id
+    assert dated.last_resort_digest == hashlib.sha256(base64.b64decode(last["key"])).digest()
     with pytest.raises(InvalidSignature):
-        replace(dated, kem_prekey=bundle.kem_prekey).verify(now=now, newest=0)
+        replace(dated, last_resort_digest=hashlib.sha256(dated.kem_prekey).digest()).verify(now=now, newest=0)
 
 
 def test_bundle_without_one_time_keys_is_of_the_last_resort(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +76,9 @@ def test_bundle_without_one_time_keys_is_of_the_last_resort(town: Town, monkeypa
     dated = ask(alice, bob).dated
     assert dated is not None
     dated.verify(now=town.world.clock.wall, newest=0)
-    assert (dated.one_time_prekey, dated.one_time_kem_prekey) == (None, None)
+    assert (dated.one_time_prekey, dated.last_resort_digest) == (None, None)
+    last = published(bob)[-1]["lastResortKemPreKey"]
+    assert (dated.kem_prekey, dated.kem_prekey_id) == (base64.b64decode(last["key"]), last["id"])
 
 
 def test_date_does_not_change_what_suite_1_does(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +99,67 @@ def test_part_of_a_date_is_none(town: Town) -> None:
     ask(alice, bob)
     [frame] = [frame for frame in alice.received if frame["type"] == "KEY_EXCHANGE_RESPONSE"]
     assert isinstance(read(frame).dated, DatedBundle), "the control"
-    for names in (["madeAt"], ["bundleSignature"], ["lastResortKemPreKey", "kemPreKey"]):
+    for names in (["madeAt"], ["bundleSignature"], ["kemPreKey"]):
         payload = {name: value for name, value in frame["payload"].items() if name not in names}
         assert read({**frame, "payload": payload}).dated is None
+
+
+def answer_of_the_relay(town: Town) -> Frame:
+    """An answer with a one-time KEM prekey and the digest of the last resort."""
+    alice, bob = town.devices("alice", "bob")
+    ask(alice, bob)
+    [frame] = [frame for frame in alice.received if frame["type"] == "KEY_EXCHANGE_RESPONSE"]
+    return frame
+
+
+def with_last_resort(frame: Frame, **members: object) -> Frame:
+    part = {**frame["payload"]["lastResortKemPreKey"], **members}
+    return {**frame, "payload": {**frame["payload"], "lastResortKemPreKey": part}}
+
+
+def text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+@pytest.mark.parametrize("lie", ["another digest", "another id", "no digest", "the one-time key as the last resort"])
+def test_relay_that_lies_about_the_last_resort_is_found_out(town: Town, lie: str) -> None:
+    frame = answer_of_the_relay(town)
+    payload = frame["payload"]
+    told = {
+        "another digest": with_last_resort(frame, digest=text(bytes(32))),
+        "another id": with_last_resort(frame, id=payload["lastResortKemPreKey"]["id"] + 1),
+        "no digest": {**frame, "payload": {k: v for k, v in payload.items() if k != "lastResortKemPreKey"}},
+        "the one-time key as the last resort": with_last_resort(
+            frame,
+            digest=text(hashlib.sha256(base64.b64decode(payload["kemPreKey"])).digest()),
+            id=payload["kemPreKeyId"],
+        ),
+    }[lie]
+    now, found = town.world.clock.wall, read(told).dated
+    assert found is not None
+    with pytest.raises(InvalidSignature):
+        found.verify(now=now, newest=0)
+    true = read(frame).dated
+    assert true is not None
+    true.verify(now=now, newest=0)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"key": text(bytes(1_184))},
+        {"digest": text(bytes(31))},
+        {"digest": text(bytes(33))},
+        {"digest": text(bytes(1_184))},
+        {"digest": None},
+    ],
+    ids=["both", "31 bytes", "33 bytes", "the key", "null"],
+)
+def test_answer_with_a_digest_of_another_form_is_no_answer(town: Town, members: Frame) -> None:
+    frame = answer_of_the_relay(town)
+    read(with_last_resort(frame))
+    with pytest.raises(RequestError):
+        read(with_last_resort(frame, **members))
 
 
 # --- who publishes what -----------------------------------------------------------

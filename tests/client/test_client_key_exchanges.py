@@ -128,9 +128,11 @@ def response(owner: Party, **bundle: bool) -> Any:
         fields |= {"kem_pre_key": text(found.kem_prekey), "kem_pre_key_signature": text(found.kem_prekey_signature)}
         fields |= {"kem_pre_key_id": found.kem_prekey_id}
     if found.dated is not None:
-        last = frames.LastResortPart(id=found.dated.kem_prekey_id, key=text(found.dated.kem_prekey))
         fields |= {"made_at": found.dated.made_at, "bundle_signature": text(found.dated.signature)}
-        fields |= {"last_resort_kem_pre_key": last}
+        if found.dated.last_resort_digest is not None:
+            digest = text(found.dated.last_resort_digest)
+            last = frames.LastResortPart(digest=digest, id=found.dated.last_resort_id)
+            fields |= {"last_resort_kem_pre_key": last}
     return frames.RoutedKeyExchangeResponsePayload(
         identity_key=text(found.identity.public),
         pre_key_signature=text(found.signed_prekey_signature),

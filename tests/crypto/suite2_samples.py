@@ -6,7 +6,7 @@ from typing import Final
 from crypto_samples import ALICE, BOB, NOW, Person, randomness, renumbered
 
 from phantom_messenger import labels
-from phantom_messenger.crypto import handshake2, head, padding, ratchet2, session2
+from phantom_messenger.crypto import handshake2, head, padding, primitives, ratchet2, session2
 from phantom_messenger.crypto.bundle import DatedBundle
 from phantom_messenger.crypto.handshake import Agreement, HandshakeHeader
 from phantom_messenger.crypto.head import KemKey
@@ -30,7 +30,7 @@ def bundle(
         signed_id=own.signed.id,
         signed_prekey=own.signed.pair.public,
         kem_id=lasting.id,
-        kem_prekey=lasting.public,
+        kem_digest=primitives.sha256(lasting.public),
         user_id=user_id,
     )
     return DatedBundle(
@@ -39,14 +39,14 @@ def bundle(
         made_at=made_at,
         signed_prekey=own.signed.pair.public,
         signed_prekey_id=own.signed.id,
-        kem_prekey=lasting.public,
-        kem_prekey_id=lasting.id,
+        kem_prekey=own.kem.public if one_time_kem else lasting.public,
+        kem_prekey_id=own.kem.id if one_time_kem else lasting.id,
         signature=own.identity.sign(signed),
         one_time_prekey=own.one_time.pair.public if one_time else None,
         one_time_prekey_id=own.one_time.id if one_time else 0,
-        one_time_kem_prekey=own.kem.public if one_time_kem else None,
-        one_time_kem_prekey_id=own.kem.id if one_time_kem else 0,
-        one_time_kem_prekey_signature=own.kem.signature if one_time_kem else b"",
+        kem_prekey_signature=own.kem.signature if one_time_kem else lasting.signature,
+        last_resort_digest=primitives.sha256(lasting.public) if one_time_kem else None,
+        last_resort_id=lasting.id if one_time_kem else 0,
     )
 
 

@@ -37,7 +37,7 @@ def test_both_sides_agree(one_time: bool, one_time_kem: bool) -> None:
 
 
 def test_id_without_a_one_time_prekey_is_not_named() -> None:
-    given = replace(bundle(one_time=False, one_time_kem=False), one_time_prekey_id=5, one_time_kem_prekey_id=6)
+    given = replace(bundle(one_time=False, one_time_kem=False), one_time_prekey_id=5, last_resort_id=6)
     header, agreement = initiate(given)
     assert (header.one_time_prekey_id, header.kem_prekey_id) == (0, LAST_RESORT[BOB.id].id)
     assert respond(header) == agreement
@@ -100,6 +100,7 @@ def test_changed_kem_ciphertext_gives_another_secret() -> None:
 
 # --- what the bundle's signature covers ------------------------------------------------
 
+LAST_RESORT_DIGEST: Final = primitives.sha256(LAST_RESORT[BOB.id].public)
 CHANGES: Final[dict[str, dict[str, Any]]] = {
     "identity": {"identity": MALLORY.identity.peer},
     "user id": {"user_id": MALLORY.id},
@@ -107,15 +108,16 @@ CHANGES: Final[dict[str, dict[str, Any]]] = {
     "time": {"made_at": NOW - 1},
     "signed prekey": {"signed_prekey": MALLORY.signed.pair.public},
     "id of the signed prekey": {"signed_prekey_id": 12},
-    "KEM prekey": {"kem_prekey": MALLORY.kem.public},
-    "one-time KEM prekey as last resort": {"kem_prekey": BOB.kem.public, "kem_prekey_id": BOB.kem.id},
-    "id of the KEM prekey": {"kem_prekey_id": 45},
+    "last resort": {"last_resort_digest": primitives.sha256(MALLORY.kem.public)},
+    "bit of the last resort": {"last_resort_digest": suite1.flipped(LAST_RESORT_DIGEST, 31, 0)},
+    "one-time KEM prekey as last resort": {"last_resort_digest": None, "last_resort_id": 0},
+    "id of the last resort": {"last_resort_id": 45},
     "signature": {"signature": bytes(64)},
     "signature of another bundle": {"signature": bundle(made_at=NOW + 1).signature},
     "signature of a prekey alone": {"signature": BOB.signed.signature},
-    "one-time KEM prekey": {"one_time_kem_prekey": MALLORY.kem.public},
-    "signature of the one-time KEM prekey": {"one_time_kem_prekey_signature": MALLORY.kem.signature},
-    "no signature of the one-time KEM prekey": {"one_time_kem_prekey_signature": b""},
+    "one-time KEM prekey": {"kem_prekey": MALLORY.kem.public},
+    "signature of the one-time KEM prekey": {"kem_prekey_signature": MALLORY.kem.signature},
+    "no signature of the one-time KEM prekey": {"kem_prekey_signature": b""},
 }
 
 
@@ -131,6 +133,26 @@ def test_control_bundle_whose_signatures_nobody_checks_is_taken(change: str, mon
     initiate(replace(bundle(), **CHANGES[change]))
 
 
+def test_another_last_resort_is_refused_if_it_is_used() -> None:
+    """The signature of a KEM prekey alone does not make it the last resort."""
+    given = bundle(one_time_kem=False)
+    for change in ({"kem_prekey": BOB.kem.public, "kem_prekey_signature": BOB.kem.signature}, {"kem_prekey_id": 45}):
+        with pytest.raises(InvalidSignature):
+            initiate(replace(given, **change))
+
+
+def test_last_resort_is_the_same_by_its_digest() -> None:
+    """What an owner signs does not depend on what is handed out."""
+    assert bundle(one_time_kem=False).signed_bytes() == bundle(one_time_kem=True).signed_bytes()
+
+
+@pytest.mark.parametrize("digest", [b"", LAST_RESORT_DIGEST[:-1], LAST_RESORT_DIGEST + b"\0"], ids=len)
+def test_digest_of_another_length_is_refused(digest: bytes) -> None:
+    """Although its owner has signed it."""
+    with pytest.raises(InvalidKey, match="length"):
+        initiate(signed_again(bundle(), last_resort_digest=digest))
+
+
 def test_keys_of_two_bundles_cannot_be_combined() -> None:
     """In suite 1 a relay can: each key is signed alone."""
     old, new = bundle(made_at=NOW - DAY_MS), bundle(made_at=NOW)
@@ -143,7 +165,7 @@ def test_moved_byte_between_id_and_end_is_another_bundle() -> None:
     """The length of the user id is signed, so no byte can move between it and what stands before."""
     given = bundle()
     assert given.signed_bytes()[-34:-32] == (32).to_bytes(2)
-    assert len(given.signed_bytes()) == len(labels.PREKEY_BUNDLE) + 8 + 4 + 32 + 4 + 1_184 + 2 + 32
+    assert len(given.signed_bytes()) == len(labels.PREKEY_BUNDLE) + 8 + 4 + 32 + 4 + 32 + 2 + 32
 
 
 # --- time -----------------------------------------------------------------------------
@@ -183,7 +205,7 @@ def test_bounds_are_90_days_and_one() -> None:
 # --- keys -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "one_time_kem_prekey_id"])
+@pytest.mark.parametrize("name", ["signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "last_resort_id"])
 def test_key_without_an_id_is_refused(name: str) -> None:
     with pytest.raises(InvalidKey, match="no id"):
         initiate(replace(bundle(), **{name: 0}))
@@ -191,13 +213,13 @@ def test_key_without_an_id_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("number", [-1, 2**32])
 def test_id_that_does_not_fit_is_refused(number: int) -> None:
-    for name in ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "one_time_kem_prekey_id"):
+    for name in ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "last_resort_id"):
         with pytest.raises(InvalidKey, match="no id"):
             initiate(replace(bundle(), **{name: number}))
 
 
 def test_least_and_greatest_ids_are_taken() -> None:
-    names = ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "one_time_kem_prekey_id")
+    names = ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "last_resort_id")
     for number in (1, 2**32 - 1):
         header, _ = initiate(signed_again(bundle(), **dict.fromkeys(names, number)))
         assert (header.signed_prekey_id, header.one_time_prekey_id, header.kem_prekey_id) == (number,) * 3
@@ -243,18 +265,18 @@ def test_bundle_is_checked_in_the_order_of_the_document() -> None:
         one_time_prekey=bytes(32),
         one_time_prekey_id=0,
         signature=bytes(64),
-        one_time_kem_prekey=b"\xff" * 1_184,
-        one_time_kem_prekey_signature=bytes(64),
+        kem_prekey=b"\xff" * 1_184,
+        kem_prekey_signature=bytes(64),
     )
     steps: list[tuple[type[CryptoError], dict[str, Any]]] = [
         (InvalidKey, {"one_time_prekey_id": true.one_time_prekey_id}),
         (InvalidSignature, {"signature": old.signature}),
         (StaleBundle, {"made_at": true.made_at, "signature": true.signature}),
-        (InvalidSignature, {"one_time_kem_prekey_signature": BOB.identity.sign(labels.KEM_PREKEY + b"\xff" * 1_184)}),
+        (InvalidSignature, {"kem_prekey_signature": BOB.identity.sign(labels.KEM_PREKEY + b"\xff" * 1_184)}),
         (InvalidKey, {"one_time_prekey": true.one_time_prekey}),
         (
             InvalidKey,
-            {"one_time_kem_prekey": BOB.kem.public, "one_time_kem_prekey_signature": BOB.kem.signature},
+            {"kem_prekey": BOB.kem.public, "kem_prekey_signature": BOB.kem.signature},
         ),
     ]
     for error, mended in steps:

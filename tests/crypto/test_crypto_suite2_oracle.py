@@ -28,14 +28,14 @@ def bundle_of(given: DatedBundle) -> Bundle:
         made_at=given.made_at,
         signed_prekey=given.signed_prekey,
         signed_prekey_id=given.signed_prekey_id,
-        last_resort_kem_prekey=given.kem_prekey,
-        last_resort_kem_prekey_id=given.kem_prekey_id,
+        kem_prekey=given.kem_prekey,
+        kem_prekey_id=given.kem_prekey_id,
+        kem_prekey_signature=given.kem_prekey_signature,
+        last_resort_digest=given.last_resort_digest,
+        last_resort_id=given.last_resort_id,
         bundle_signature=given.signature,
         one_time_prekey=given.one_time_prekey,
         one_time_prekey_id=given.one_time_prekey_id,
-        one_time_kem_prekey=given.one_time_kem_prekey,
-        one_time_kem_prekey_id=given.one_time_kem_prekey_id,
-        one_time_kem_prekey_signature=given.one_time_kem_prekey_signature,
     )
 
 

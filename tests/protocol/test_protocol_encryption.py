@@ -111,7 +111,7 @@ def test_limits_are_those_of_the_code() -> None:
         f"body = 0x{body.SUITE:02x} || commitment ({body.COMMITMENT_BYTES})",
         f"at least {body.PADDED_STEP} and at most {body.MAX_PADDED:,}",
         f"EK ({primitives.KEM_PUBLIC_BYTES})",
-        f"last-resort KEM prekey ({primitives.KEM_PUBLIC_BYTES})",
+        f"SHA-256(last-resort KEM prekey) ({bundle.DIGEST_BYTES})",
         f"then {safety.ITERATIONS:,} times",
         f"new after {prekey_store.ROTATE_MS // DAY_MS} days",
         f"private half kept {prekey_store.KEEP_RETIRED_MS // DAY_MS} days more",

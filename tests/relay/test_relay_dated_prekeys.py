@@ -1,5 +1,7 @@
 """Prekeys that their owner has signed as a whole and dated, and clients that know of them beside those that do not."""
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -28,6 +30,12 @@ def bob(world: World) -> Client:
 
 def reason(answer: Frame) -> tuple[int, str]:
     return answer["payload"]["code"], answer["payload"]["details"]["reason"]
+
+
+def digest(part: Frame) -> Frame:
+    """What a bundle with a one-time KEM prekey says of the last resort."""
+    found = hashlib.sha256(base64.b64decode(part["key"])).digest()
+    return {"digest": base64.b64encode(found).decode(), "id": part["id"]}
 
 
 def asks(client: Client, target: Person) -> Frame:
@@ -59,13 +67,12 @@ def test_other_client_is_told_what_it_always_was(world: World, features: list[st
 def test_bundle_has_its_date_for_a_client_that_knows_of_dates_and_for_no_other(world: World, bob: Client) -> None:
     sent = bob.person.publish_dated(DATE, [1, 2], [7, 8])["payload"]
     bob.send(bob.person.publish_dated(DATE, [1, 2], [7, 8]))
-    last_resort = {name: sent["lastResortKemPreKey"][name] for name in ("id", "key")}
     new = asks(newcomer(world, "alice"), bob.person)
     old = asks(world.login("carol"), bob.person)
     assert {name: new.pop(name) for name in DATED} == {
         "madeAt": DATE,
         "bundleSignature": sent["bundleSignature"],
-        "lastResortKemPreKey": last_resort,
+        "lastResortKemPreKey": digest(sent["lastResortKemPreKey"]),
     }
     assert old.keys() == new.keys()
     assert old.keys().isdisjoint(DATED)
@@ -84,7 +91,7 @@ def test_one_time_key_with_the_id_of_the_last_resort_is_told_apart_from_it(alice
     bob.send(bob.person.publish_dated(DATE, kemPreKeys=[one_time]))
     bundle = asks(alice, bob.person)
     assert bundle["kemPreKey"] == one_time["key"]
-    assert bundle["lastResortKemPreKey"]["key"] == bob.person.kem_part(4_000)["key"]
+    assert bundle["lastResortKemPreKey"] == digest(bob.person.kem_part(4_000))
 
 
 def test_prekeys_without_a_date_are_handed_out_as_they_always_were(alice: Client, bob: Client) -> None:
@@ -201,7 +208,7 @@ def own_answer(client: Client, to: Client, *, one_time: bool) -> Frame:
         **person.dating(DATE, signed, last_resort),
     }
     if one_time:
-        members["lastResortKemPreKey"] = {"id": 4_000, "key": last_resort["key"]}
+        members["lastResortKemPreKey"] = digest(last_resort)
     return person.response(to.person, **members)
 
 
@@ -242,6 +249,8 @@ def test_own_answer_without_a_date_reaches_everybody(world: World, bob: Client) 
         (without("madeAt"), "madeAt"),
         (without("bundleSignature"), "bundleSignature"),
         (without("signedPreKeyId"), "signedPreKeyId"),
+        (without("kemPreKey"), "kemPreKey"),
+        (without("kemPreKeyId"), "kemPreKeyId"),
         (lambda payload: without("madeAt")(without("bundleSignature")(payload)), "madeAt"),
     ],
 )
@@ -258,6 +267,32 @@ def test_own_answer_without_a_last_resort_has_no_date(alice: Client, bob: Client
     payload = without(member)(frame["payload"])
     answer = bob.ask(bob.person.signed({**frame, "payload": payload}))
     assert answer["payload"]["details"] == {"reason": "field", "field": f"payload.{member}"}
+
+
+def last_resort_with(**members: Any) -> Any:
+    return lambda payload: {**payload, "lastResortKemPreKey": {**payload["lastResortKemPreKey"], **members}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (last_resort_with(digest=digest({"id": 1, "key": "c2VjcmV0"})["digest"]), (1005, "prekey-signature")),
+        (last_resort_with(id=3_999), (1005, "prekey-signature")),
+        (without("lastResortKemPreKey"), (1005, "prekey-signature")),
+        (last_resort_with(key=base64.b64encode(bytes(1_184)).decode()), (1001, "field")),
+        (last_resort_with(digest=base64.b64encode(bytes(31)).decode()), (1001, "base64")),
+        (last_resort_with(digest=base64.b64encode(bytes(33)).decode()), (1001, "base64")),
+        (last_resort_with(digest=base64.b64encode(bytes(1_184)).decode()), (1001, "field")),
+    ],
+    ids=["another", "another id", "none", "beside the key", "31 bytes", "33 bytes", "the key"],
+)
+def test_own_answer_with_a_wrong_digest_is_refused(
+    alice: Client, bob: Client, change: Any, expected: tuple[int, str]
+) -> None:
+    frame = own_answer(bob, alice, one_time=True)
+    answer = bob.ask(bob.person.signed({**frame, "payload": change(frame["payload"])}))
+    assert reason(answer) == expected
+    assert alice.take("KEY_EXCHANGE_RESPONSE") == []
 
 
 @pytest.mark.parametrize("one_time", [False, True], ids=["last resort", "one-time key"])

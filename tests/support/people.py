@@ -202,7 +202,7 @@ class Person:
             signed["id"].to_bytes(4, "big"),
             base64.b64decode(signed["key"]),
             last_resort["id"].to_bytes(4, "big"),
-            base64.b64decode(last_resort["key"]),
+            hashlib.sha256(base64.b64decode(last_resort["key"])).digest(),
             len(user_id).to_bytes(2, "big"),
             user_id,
         ]

@@ -24,28 +24,26 @@ MALFORMED_KEM: Final = b"\xff" * 1_184
 
 def described_bundle(bundle: DatedBundle) -> Json:
     """A bundle in full."""
-    kem = bundle.one_time_kem_prekey
+    digest = bundle.last_resort_digest
     return {
         "identity": bundle.identity.public.hex(),
         "user_id": bundle.user_id.hex(),
         "made_at": bundle.made_at,
         "signed_prekey": bundle.signed_prekey.hex(),
         "signed_prekey_id": bundle.signed_prekey_id,
-        "last_resort_kem_prekey": bundle.kem_prekey.hex(),
-        "last_resort_kem_prekey_id": bundle.kem_prekey_id,
+        "kem_prekey": bundle.kem_prekey.hex(),
+        "kem_prekey_id": bundle.kem_prekey_id,
+        "kem_prekey_signature": bundle.kem_prekey_signature.hex(),
+        "last_resort_digest": None if digest is None else digest.hex(),
+        "last_resort_id": bundle.last_resort_id,
         "bundle_signature": bundle.signature.hex(),
         "one_time_prekey": None if bundle.one_time_prekey is None else bundle.one_time_prekey.hex(),
         "one_time_prekey_id": bundle.one_time_prekey_id,
-        "one_time_kem_prekey": None if kem is None else kem.hex(),
-        "one_time_kem_prekey_id": bundle.one_time_kem_prekey_id,
-        "one_time_kem_prekey_signature": bundle.one_time_kem_prekey_signature.hex(),
     }
 
 
 def _ids(bundle: DatedBundle, number: int) -> DatedBundle:
-    changes = dict.fromkeys(
-        ("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "one_time_kem_prekey_id"), number
-    )
+    changes = dict.fromkeys(("signed_prekey_id", "kem_prekey_id", "one_time_prekey_id", "last_resort_id"), number)
     return signed(BOB, replace(bundle, **changes))
 
 
@@ -61,7 +59,7 @@ def _case(name: str, description: str, bundle: DatedBundle, *, own_id: bytes = A
         newest=newest,
         encapsulate=lambda public: encapsulated(public, m),
     )
-    kem = BOB.last_resort if bundle.one_time_kem_prekey is None else BOB.kem
+    kem = BOB.last_resort if bundle.last_resort_digest is None else BOB.kem
     secrets = {
         "dh1": primitives.x25519(ALICE.identity.agreement_key, bundle.signed_prekey),
         "dh2": primitives.x25519(ephemeral.private, bundle.identity.agreement_key),
@@ -122,8 +120,8 @@ def _cases() -> list[Json]:
         _case("as-before", "made when the newest one that was accepted was", least, newest=NOW),
         _case(
             "unused-last-resort",
-            "the last-resort KEM prekey is malformed, and not used",
-            signed(BOB, replace(dated_bundle(BOB), kem_prekey=MALFORMED_KEM)),
+            "the last-resort KEM prekey is malformed, which its hash does not tell, and not used",
+            signed(BOB, replace(dated_bundle(BOB), last_resort_digest=primitives.sha256(MALFORMED_KEM))),
         ),
     ]
 
@@ -154,12 +152,31 @@ def _refused_bundles() -> list[Json]:
     least = dated_bundle(BOB, one_time=False, one_time_kem=False)
     whole = dated_bundle(BOB)
     kem = dated_bundle(BOB, one_time=False)
+    digest = primitives.sha256(BOB.last_resort.public)
     alone = BOB.identity.sign(SIGNED_PREKEY + BOB.signed.pair.public)
     rows: list[tuple[str, str, str, DatedBundle]] = [
         ("no-signed-id", "the signed prekey has no id", KEY, signed(BOB, replace(least, signed_prekey_id=0))),
         ("no-kem-id", "the last-resort KEM prekey has no id", KEY, signed(BOB, replace(least, kem_prekey_id=0))),
         ("no-one-time-id", "the one-time prekey has no id", KEY, replace(whole, one_time_prekey_id=0)),
-        ("no-one-time-kem-id", "the one-time KEM prekey has none", KEY, replace(kem, one_time_kem_prekey_id=0)),
+        ("no-one-time-kem-id", "the one-time KEM prekey has none", KEY, replace(kem, kem_prekey_id=0)),
+        ("no-last-resort-id", "the hash of the last resort has none", KEY, signed(BOB, replace(kem, last_resort_id=0))),
+        ("short-digest", "a hash of 31 bytes", KEY, signed(BOB, replace(kem, last_resort_digest=digest[:-1]))),
+        ("long-digest", "a hash of 33 bytes", KEY, signed(BOB, replace(kem, last_resort_digest=digest + b"\0"))),
+        ("digest", "one bit of the hash", SIGNATURE, replace(kem, last_resort_digest=flipped(digest, 31))),
+        ("key-as-digest", "the key for its hash", KEY, replace(kem, last_resort_digest=BOB.last_resort.public)),
+        ("last-resort-id", "another id of the last resort", SIGNATURE, replace(kem, last_resort_id=7)),
+        (
+            "no-digest",
+            "a one-time KEM prekey, and no hash of the last resort",
+            SIGNATURE,
+            replace(kem, last_resort_digest=None, last_resort_id=0),
+        ),
+        (
+            "signed-key",
+            "a signature over the last-resort key and not its hash",
+            SIGNATURE,
+            signed_over_the_key(least, BOB.last_resort.public),
+        ),
         ("unsigned", "a signature of zeros", SIGNATURE, replace(least, signature=bytes(64))),
         ("short-signature", "63 bytes", SIGNATURE, replace(least, signature=least.signature[:-1])),
         ("large-s", "L added to S", SIGNATURE, replace(least, signature=points.with_large_s(least.signature))),
@@ -181,13 +198,13 @@ def _refused_bundles() -> list[Json]:
             "one-time-kem",
             "a one-time KEM prekey of somebody else",
             SIGNATURE,
-            replace(kem, one_time_kem_prekey=MALLORY.kem.public, one_time_kem_prekey_signature=MALLORY.kem.signature),
+            replace(kem, kem_prekey=MALLORY.kem.public, kem_prekey_signature=MALLORY.kem.signature),
         ),
         (
             "one-time-kem-label",
             "a one-time KEM prekey signed without its label",
             SIGNATURE,
-            replace(kem, one_time_kem_prekey_signature=BOB.identity.sign(BOB.kem.public)),
+            replace(kem, kem_prekey_signature=BOB.identity.sign(BOB.kem.public)),
         ),
         ("small-prekey", "a signed prekey of small order", KEY, signed(BOB, replace(least, signed_prekey=bytes(32)))),
         ("small-one-time", "a one-time prekey of small order", KEY, replace(whole, one_time_prekey=bytes(32))),
@@ -203,8 +220,8 @@ def _refused_bundles() -> list[Json]:
             KEY,
             replace(
                 kem,
-                one_time_kem_prekey=MALFORMED_KEM,
-                one_time_kem_prekey_signature=BOB.identity.sign(KEM_PREKEY + MALFORMED_KEM),
+                kem_prekey=MALFORMED_KEM,
+                kem_prekey_signature=BOB.identity.sign(KEM_PREKEY + MALFORMED_KEM),
             ),
         ),
         ("old", "made 90 days and 1 ms ago", STALE, replace_time(least, NOW - MAX_BUNDLE_AGE_MS - 1)),
@@ -217,6 +234,12 @@ def _refused_bundles() -> list[Json]:
         _initiate("signature-before-time", "a bad signature and too old", SIGNATURE, _spoilt(least, made_at=1)),
         *(_initiate(*row) for row in [*_bundles_of_bad_keys(), *_bundles_of_two_faults()]),
     ]
+
+
+def signed_over_the_key(bundle: DatedBundle, key: bytes) -> DatedBundle:
+    """The bundle with a signature over the last-resort key itself."""
+    start, end = bundle.signed_bytes().split(primitives.sha256(key))
+    return replace(bundle, signature=BOB.identity.sign(start + key + end))
 
 
 def _bundles_of_bad_keys() -> list[tuple[str, str, str, DatedBundle]]:
@@ -249,14 +272,14 @@ def _bundles_of_bad_keys() -> list[tuple[str, str, str, DatedBundle]]:
             "one-time-kem-unsigned",
             "a one-time KEM prekey without a signature",
             SIGNATURE,
-            replace(dated_bundle(BOB, one_time=False), one_time_kem_prekey_signature=b""),
+            replace(dated_bundle(BOB, one_time=False), kem_prekey_signature=b""),
         ),
     ]
 
 
 def _bundles_of_two_faults() -> list[tuple[str, str, str, DatedBundle]]:
     """The first fault in the order of the document decides."""
-    kem = replace(dated_bundle(BOB, one_time=False), one_time_kem_prekey_signature=bytes(64))
+    kem = replace(dated_bundle(BOB, one_time=False), kem_prekey_signature=bytes(64))
     return [
         ("time-before-one-time-kem", "too old, and a one-time KEM prekey badly signed", STALE, replace_time(kem, 1)),
         (

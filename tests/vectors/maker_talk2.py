@@ -34,14 +34,14 @@ def dated_bundle(
         made_at=made_at,
         signed_prekey=own.signed.pair.public,
         signed_prekey_id=own.signed.id,
-        kem_prekey=own.last_resort.public,
-        kem_prekey_id=own.last_resort.id,
+        kem_prekey=(own.kem if one_time_kem else own.last_resort).public,
+        kem_prekey_id=(own.kem if one_time_kem else own.last_resort).id,
         signature=b"",
         one_time_prekey=own.one_time.pair.public if one_time else None,
         one_time_prekey_id=own.one_time.id if one_time else 0,
-        one_time_kem_prekey=own.kem.public if one_time_kem else None,
-        one_time_kem_prekey_id=own.kem.id if one_time_kem else 0,
-        one_time_kem_prekey_signature=own.kem.signature if one_time_kem else b"",
+        kem_prekey_signature=own.kem.signature if one_time_kem else b"",
+        last_resort_digest=primitives.sha256(own.last_resort.public) if one_time_kem else None,
+        last_resort_id=own.last_resort.id if one_time_kem else 0,
     )
     return signed(own, unsigned)
 

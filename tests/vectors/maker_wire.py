@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from maker_base import ALICE, BOB, MALLORY, NOW, Json, Person, drawn, file_of, named
 
+from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.prekeys import sign_bundle
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.canonical import canonical, parse_strictly
@@ -102,7 +103,7 @@ def _dating() -> Json:
 
 
 def _dated_response() -> Json:
-    last_resort = {"id": BOB.last_resort.id, "key": b64(BOB.last_resort.public)}
+    last_resort = {"id": BOB.last_resort.id, "digest": b64(primitives.sha256(BOB.last_resort.public))}
     return {**_response(full=True), **_dating(), "lastResortKemPreKey": last_resort}
 
 

@@ -31,14 +31,14 @@ def bundle_of(given: Json) -> DatedBundle:
         made_at=given["made_at"],
         signed_prekey=raw(given["signed_prekey"]),
         signed_prekey_id=given["signed_prekey_id"],
-        kem_prekey=raw(given["last_resort_kem_prekey"]),
-        kem_prekey_id=given["last_resort_kem_prekey_id"],
+        kem_prekey=raw(given["kem_prekey"]),
+        kem_prekey_id=given["kem_prekey_id"],
+        kem_prekey_signature=raw(given["kem_prekey_signature"]),
+        last_resort_digest=None if given["last_resort_digest"] is None else raw(given["last_resort_digest"]),
+        last_resort_id=given["last_resort_id"],
         signature=raw(given["bundle_signature"]),
         one_time_prekey=None if given["one_time_prekey"] is None else raw(given["one_time_prekey"]),
         one_time_prekey_id=given["one_time_prekey_id"],
-        one_time_kem_prekey=None if given["one_time_kem_prekey"] is None else raw(given["one_time_kem_prekey"]),
-        one_time_kem_prekey_id=given["one_time_kem_prekey_id"],
-        one_time_kem_prekey_signature=raw(given["one_time_kem_prekey_signature"]),
     )
 
 
@@ -228,21 +228,21 @@ class Play2:
 
     def _bundle(self, who: str, *, one_time: bool, one_time_kem: bool) -> DatedBundle:
         own = self._people[who]
-        last, kem = own.kems["last-resort"], own.kems["one-time"]
+        last, kem = own.kems["last-resort"], own.kems["one-time" if one_time_kem else "last-resort"]
         parts: dict[str, Any] = {
             "identity": own.identity.peer,
             "user_id": own.id,
             "made_at": MADE_AT,
             "signed_prekey": own.signed.pair.public,
             "signed_prekey_id": own.signed.id,
-            "kem_prekey": last.public,
-            "kem_prekey_id": last.id,
+            "kem_prekey": kem.public,
+            "kem_prekey_id": kem.id,
+            "kem_prekey_signature": kem.signature,
         }
         if one_time:
             parts |= {"one_time_prekey": own.one_time.pair.public, "one_time_prekey_id": own.one_time.id}
         if one_time_kem:
-            parts |= {"one_time_kem_prekey": kem.public, "one_time_kem_prekey_id": kem.id}
-            parts["one_time_kem_prekey_signature"] = kem.signature
+            parts |= {"last_resort_digest": primitives.sha256(last.public), "last_resort_id": last.id}
         unsigned = DatedBundle(**parts, signature=b"")
         return DatedBundle(**parts, signature=own.identity.sign(unsigned.signed_bytes()))
 

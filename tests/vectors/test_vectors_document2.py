@@ -77,7 +77,7 @@ def play_handshake(case: Json) -> None:
         raw(other["user_id"]),
         {bundle.signed_prekey_id: raw(other["signed_prekey_private"])},
         {bundle.one_time_prekey_id: one_time} if one_time else {},
-        {bundle.kem_prekey()[1]: raw(other["kem_prekey_seed"])},
+        {bundle.kem_prekey_id: raw(other["kem_prekey_seed"])},
     )
     reference.check_certified(alice.user_id, made.header[:32])
     assert reference.respond(bob, alice.user_id, made.header)[0] == made
@@ -203,15 +203,15 @@ class Talk:
     @staticmethod
     def bundle(who: str, step: Json) -> Bundle:
         """What a relay would hand out; its signature is not listed."""
-        keys, kinds = KEYS[who], ["signed_prekey", "last_resort_kem_prekey"]
+        keys, last = KEYS[who], KEYS[who]["last_resort_kem_prekey"]
         given: Json = {"identity": raw(keys["identity"]["public"]), "user_id": raw(keys["user_id"]), "made_at": MADE_AT}
-        kinds += ["one_time_prekey"] if step["with_one_time_prekey"] else []
-        for kind in kinds:
+        for kind in ["signed_prekey"] + ["one_time_prekey"] * step["with_one_time_prekey"]:
             given |= {kind: raw(keys[kind]["public"]), f"{kind}_id": keys[kind]["id"]}
+        kem = keys["kem_prekey"] if step["with_one_time_kem_prekey"] else last
+        given |= {"kem_prekey": raw(kem["public"]), "kem_prekey_id": kem["id"]}
+        given["kem_prekey_signature"] = raw(kem["signature"])
         if step["with_one_time_kem_prekey"]:
-            one = keys["kem_prekey"]
-            given |= {"one_time_kem_prekey": raw(one["public"]), "one_time_kem_prekey_id": one["id"]}
-            given["one_time_kem_prekey_signature"] = raw(one["signature"])
+            given |= {"last_resort_digest": reference.sha256(raw(last["public"])), "last_resort_id": last["id"]}
         return Signed(**given, bundle_signature=b"")
 
     def send(self, step: Json, who: str, expect: Json) -> None:

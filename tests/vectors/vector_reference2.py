@@ -182,46 +182,42 @@ class Bundle:
     made_at: int
     signed_prekey: bytes
     signed_prekey_id: int
-    last_resort_kem_prekey: bytes
-    last_resort_kem_prekey_id: int
+    kem_prekey: bytes
+    kem_prekey_id: int
+    kem_prekey_signature: bytes
     bundle_signature: bytes
     one_time_prekey: bytes | None = None
     one_time_prekey_id: int = 0
-    one_time_kem_prekey: bytes | None = None
-    one_time_kem_prekey_id: int = 0
-    one_time_kem_prekey_signature: bytes = b""
+    last_resort_digest: bytes | None = None
+    last_resort_id: int = 0
 
     def signed_bytes(self) -> bytes:
+        last_id, digest = self.last_resort_id, self.last_resort_digest
+        if digest is None:
+            last_id, digest = self.kem_prekey_id, sha256(self.kem_prekey)
         return (
             LABELS["bundle"]
             + self.made_at.to_bytes(8, "big")
             + u32(self.signed_prekey_id)
             + self.signed_prekey
-            + u32(self.last_resort_kem_prekey_id)
-            + self.last_resort_kem_prekey
+            + u32(last_id)
+            + digest
             + u16(len(self.user_id))
             + self.user_id
         )
 
     def check(self, now: int, newest: int) -> None:
         """Rules 1 to 4, except that the key fits the id: see ``check_certified``."""
-        ids = [self.signed_prekey_id, self.last_resort_kem_prekey_id]
+        ids = [self.signed_prekey_id, self.kem_prekey_id]
         ids += [self.one_time_prekey_id] if self.one_time_prekey is not None else []
-        ids += [self.one_time_kem_prekey_id] if self.one_time_kem_prekey is not None else []
-        if 0 in ids:
+        ids += [self.last_resort_id] if self.last_resort_digest is not None else []
+        if 0 in ids or len(self.last_resort_digest or bytes(32)) != 32:
             raise Rejected("InvalidKey")
         verify(self.identity, self.bundle_signature, self.signed_bytes())
         if not max(now - MAX_BUNDLE_AGE_MS, newest) <= self.made_at <= now + MAX_BUNDLE_AHEAD_MS:
             raise Rejected("StaleBundle")
-        if self.one_time_kem_prekey is not None:
-            signed = LABELS["KEM prekey"] + self.one_time_kem_prekey
-            verify(self.identity, self.one_time_kem_prekey_signature, signed)
-
-    def kem_prekey(self) -> tuple[bytes, int]:
-        """The KEM key to use, and its id."""
-        if self.one_time_kem_prekey is not None:
-            return self.one_time_kem_prekey, self.one_time_kem_prekey_id
-        return self.last_resort_kem_prekey, self.last_resort_kem_prekey_id
+        if self.last_resort_digest is not None:
+            verify(self.identity, self.kem_prekey_signature, LABELS["KEM prekey"] + self.kem_prekey)
 
 
 @dataclass(frozen=True)
@@ -270,14 +266,13 @@ def initiate(owner: Owner, bundle: Bundle, *, ephemeral: bytes, kem_m: bytes, no
     ]
     if bundle.one_time_prekey is not None:
         dhs.append(dh(ephemeral, bundle.one_time_prekey))
-    kem_prekey, kem_id = bundle.kem_prekey()
-    check_kem_key(kem_prekey)
-    ss, ct = encapsulate(kem_prekey, kem_m)
+    check_kem_key(bundle.kem_prekey)
+    ss, ct = encapsulate(bundle.kem_prekey, kem_m)
     own = ed25519_public(owner.seed)
     header = own + x25519_public(ephemeral)
-    header += u32(bundle.signed_prekey_id) + u32(bundle.one_time_prekey_id) + u32(kem_id) + ct
+    header += u32(bundle.signed_prekey_id) + u32(bundle.one_time_prekey_id) + u32(bundle.kem_prekey_id) + ct
     ad = associated_data(own, bundle.identity, owner.user_id, bundle.user_id)
-    return agree(dhs, ss, (kem_prekey, ct), ad, header)
+    return agree(dhs, ss, (bundle.kem_prekey, ct), ad, header)
 
 
 def number(data: bytes) -> int:

@@ -126,6 +126,7 @@ USER_ID_BYTES: Final = (16, 64)
 LENGTHS: Final[dict[str, tuple[int, int]]] = {
     "bundleSignature": SIGNATURE_BYTES,
     "challenge": KEY_BYTES,
+    "digest": KEY_BYTES,
     "encrypted": (1, 46_080),
     "ephemeralKey": KEY_BYTES,
     "identityKey": KEY_BYTES,

@@ -49,11 +49,11 @@ PURPOSES = [labels.ENVELOPE, labels.SIGNED_PREKEY, labels.KEM_PREKEY, labels.PRE
                 signed_id=0x090A0B0C,
                 signed_prekey=b"\x0d" * 32,
                 kem_id=0x0E0F1011,
-                kem_prekey=b"\x12" * 1184,
+                kem_digest=b"\x12" * 32,
                 user_id=b"\x13" * 20,
             ),
             b"phantom/1 prekey-bundle 2\n"
-            + bytes.fromhex("0102030405060708 090a0b0c" + "0d" * 32 + "0e0f1011" + "12" * 1184 + "0014" + "13" * 20),
+            + bytes.fromhex("0102030405060708 090a0b0c" + "0d" * 32 + "0e0f1011" + "12" * 32 + "0014" + "13" * 20),
         ),
     ],
 )

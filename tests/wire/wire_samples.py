@@ -39,7 +39,7 @@ CIPHERTEXT: Final = base64_of(40, seed=7)
 _BUNDLE: Final = frames.OfferedBundle(one_time_pre_key=KEY, signature=PREKEY_SIGNATURE, signed_pre_key=KEY)
 _SIGNED_PREKEY: Final = frames.SignedPreKeyPart(id=1, key=KEY, signature=PREKEY_SIGNATURE)
 _KEM_PREKEY: Final = frames.KemPreKeyPart(id=2**32 - 1, key=KEM_KEY, signature=PREKEY_SIGNATURE)
-_LAST_RESORT: Final = frames.LastResortPart(id=2**32 - 1, key=KEM_KEY)
+_LAST_RESORT: Final = frames.LastResortPart(digest=KEY, id=2**32 - 1)
 
 MESSAGE: Final = frames.Message(
     id="m-1",

@@ -28,12 +28,8 @@ def bundle_of(payload: frames.RoutedKeyExchangeResponsePayload) -> PreKeyBundle:
 
 def _dated(payload: frames.RoutedKeyExchangeResponsePayload) -> DatedBundle | None:
     """None if there is no date, or it lacks what it is of."""
-    kem, kem_id = _raw(payload.kem_pre_key), _id(payload.kem_pre_key_id)
-    has_one_time = payload.last_resort_kem_pre_key is not UNSET and kem is not None
-    last_resort, last_id = kem, kem_id
-    if payload.last_resort_kem_pre_key is not UNSET:
-        last_resort, last_id = _raw(payload.last_resort_kem_pre_key.key), payload.last_resort_kem_pre_key.id
-    if payload.made_at is UNSET or payload.bundle_signature is UNSET or last_resort is None:
+    kem, last_resort = _raw(payload.kem_pre_key), payload.last_resort_kem_pre_key
+    if payload.made_at is UNSET or payload.bundle_signature is UNSET or kem is None:
         return None
     return DatedBundle(
         identity=PeerIdentity(base64.b64decode(payload.identity_key)),
@@ -41,14 +37,14 @@ def _dated(payload: frames.RoutedKeyExchangeResponsePayload) -> DatedBundle | No
         made_at=payload.made_at,
         signed_prekey=base64.b64decode(payload.signed_pre_key),
         signed_prekey_id=_id(payload.signed_pre_key_id),
-        kem_prekey=last_resort,
-        kem_prekey_id=last_id,
+        kem_prekey=kem,
+        kem_prekey_id=_id(payload.kem_pre_key_id),
         signature=base64.b64decode(payload.bundle_signature),
         one_time_prekey=_raw(payload.one_time_pre_key),
         one_time_prekey_id=_id(payload.one_time_pre_key_id),
-        one_time_kem_prekey=kem if has_one_time else None,
-        one_time_kem_prekey_id=kem_id if has_one_time else 0,
-        one_time_kem_prekey_signature=(_raw(payload.kem_pre_key_signature) or b"") if has_one_time else b"",
+        kem_prekey_signature=_raw(payload.kem_pre_key_signature) or b"",
+        last_resort_digest=None if last_resort is UNSET else base64.b64decode(last_resort.digest),
+        last_resort_id=0 if last_resort is UNSET else last_resort.id,
     )
 
 

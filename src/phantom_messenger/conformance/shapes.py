@@ -78,7 +78,7 @@ _BUNDLE: Final[Members] = {
     "signedPreKey": (_MUST, _key),
 }
 
-_LAST_RESORT: Final[Members] = {"id": (_MUST, _integer), "key": (_MUST, _kem_key)}
+_LAST_RESORT: Final[Members] = {"digest": (_MUST, _key), "id": (_MUST, _integer)}
 
 
 def _holds(members: Members) -> Callable[[Any], bool]:

@@ -125,7 +125,7 @@ class Identity:
             signed["id"].to_bytes(4, "big"),
             base64.b64decode(signed["key"]),
             last["id"].to_bytes(4, "big"),
-            base64.b64decode(last["key"]),
+            hashlib.sha256(base64.b64decode(last["key"])).digest(),
             len(user_id).to_bytes(2, "big"),
             user_id,
         ]

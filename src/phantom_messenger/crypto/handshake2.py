@@ -48,22 +48,21 @@ def initiate(
 
     Raises:
         InvalidSignature, StaleBundle: as ``DatedBundle.verify``.
-        InvalidKey: one of the keys has no id, contributes nothing, or is malformed.
+        InvalidKey: as ``DatedBundle.verify``; or one of the keys contributes nothing, or is malformed.
     """
     bundle.verify(now=now, newest=newest)
     secrets = initiator_secrets(own, ephemeral, bundle.identity, bundle.signed_prekey, bundle.one_time_prekey)
-    kem_prekey, kem_prekey_id = bundle.chosen_kem_prekey
-    shared, ciphertext = encapsulate(kem_prekey)
+    shared, ciphertext = encapsulate(bundle.kem_prekey)
     header = HandshakeHeader(
         identity=own.peer,
         ephemeral=ephemeral.public,
         signed_prekey_id=bundle.signed_prekey_id,
         one_time_prekey_id=0 if bundle.one_time_prekey is None else bundle.one_time_prekey_id,
-        kem_prekey_id=kem_prekey_id,
+        kem_prekey_id=bundle.kem_prekey_id,
         kem_ciphertext=ciphertext,
     )
     bound = associated_data(own.peer, bundle.identity, own_id, bundle.user_id, label=ASSOCIATED_DATA)
-    return header, _agreement([*secrets, shared], kem_prekey + ciphertext, bound)
+    return header, _agreement([*secrets, shared], bundle.kem_prekey + ciphertext, bound)
 
 
 def respond(

@@ -74,7 +74,7 @@ def sign_bundle(
             signed_id=signed.id,
             signed_prekey=signed.pair.public,
             kem_id=last_resort.id,
-            kem_prekey=last_resort.public,
+            kem_digest=primitives.sha256(last_resort.public),
             user_id=user_id,
         )
     )

@@ -1,10 +1,11 @@
 """Prekeys that their owner has signed as a whole and dated: what is checked, and what is handed out.
 
-Only the keys that last are covered: the signed prekey and the last-resort KEM prekey. So a bundle with a one-time KEM
-prekey names the last resort too, for whoever checks the signature.
+Only the keys that last are covered: the signed prekey and the last-resort KEM prekey, of which it is the hash. So a
+bundle with a one-time KEM prekey has the hash of the last resort too, for whoever checks the signature.
 """
 
 import base64
+import hashlib
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -18,7 +19,7 @@ from phantom_messenger.wire.base64_text import decode_base64
 from phantom_messenger.wire.codes import Reason, RequestError
 
 _Key = tuple[int, str]
-"""Id and key."""
+"""Id and key; of a last resort the hash of the key."""
 
 
 def of_publication(core: Core, session: Session, payload: frames.PreKeyPublishPayload) -> Dating | None:
@@ -32,7 +33,7 @@ def of_publication(core: Core, session: Session, payload: frames.PreKeyPublishPa
         if payload.last_resort_kem_pre_key is UNSET:
             raise _missing("lastResortKemPreKey")
         signed, last_resort = payload.signed_pre_key, payload.last_resort_kem_pre_key
-        _check(core, session, dating, (signed.id, signed.key), (last_resort.id, last_resort.key))
+        _check(core, session, dating, (signed.id, signed.key), (last_resort.id, _digest(last_resort.key)))
     return dating
 
 
@@ -49,15 +50,15 @@ def check_response(core: Core, session: Session, payload: frames.KeyExchangeResp
         return
     if payload.signed_pre_key_id is UNSET:
         raise _missing("signedPreKeyId")
-    last_resort = payload.last_resort_kem_pre_key
-    if last_resort is not UNSET:
-        last = last_resort.id, last_resort.key
-    elif payload.kem_pre_key is UNSET:
+    if payload.kem_pre_key is UNSET:
         raise _missing("kemPreKey")
-    elif payload.kem_pre_key_id is UNSET:
+    if payload.kem_pre_key_id is UNSET:
         raise _missing("kemPreKeyId")
+    last_resort = payload.last_resort_kem_pre_key
+    if last_resort is UNSET:
+        last = payload.kem_pre_key_id, _digest(payload.kem_pre_key)
     else:
-        last = payload.kem_pre_key_id, payload.kem_pre_key
+        last = last_resort.id, last_resort.digest
     _check(core, session, dating, (payload.signed_pre_key_id, payload.signed_pre_key), last)
 
 
@@ -68,11 +69,13 @@ def with_date(
     dating, last_resort = bundle.dating, bundle.last_resort_kem
     if dating is None or last_resort is None:
         return payload
-    is_there = (payload.kem_pre_key_id, payload.kem_pre_key) == (last_resort.id, last_resort.key)
+    named: frames.LastResortPart | UnsetType = UNSET
+    if (payload.kem_pre_key_id, payload.kem_pre_key) != (last_resort.id, last_resort.key):
+        named = frames.LastResortPart(digest=_digest(last_resort.key), id=last_resort.id)
     return msgspec.structs.replace(
         payload,
         bundle_signature=dating.signature,
-        last_resort_kem_pre_key=UNSET if is_there else frames.LastResortPart(id=last_resort.id, key=last_resort.key),
+        last_resort_kem_pre_key=named,
         made_at=dating.made_at,
     )
 
@@ -98,11 +101,15 @@ def _check(core: Core, session: Session, dating: Dating, signed: _Key, last_reso
         signed_id=signed[0],
         signed_prekey=base64.b64decode(signed[1]),
         kem_id=last_resort[0],
-        kem_prekey=base64.b64decode(last_resort[1]),
+        kem_digest=base64.b64decode(last_resort[1]),
         user_id=user_id,
     )
     if not core.verify([(session.public_key, base64.b64decode(dating.signature), text)])[0]:
         raise RequestError(Reason.PREKEY_SIGNATURE)
+
+
+def _digest(key: str) -> str:
+    return base64.b64encode(hashlib.sha256(base64.b64decode(key)).digest()).decode()
 
 
 def _missing(member: str) -> RequestError:

@@ -19,7 +19,7 @@ from phantom_messenger.wire import limits
 
 Base64 = Annotated[str, Meta(min_length=4)]
 Key32 = Annotated[str, Meta(min_length=44, max_length=44)]
-"""32 bytes in base64: a public key, an ephemeral key, a challenge."""
+"""32 bytes in base64: a public key, an ephemeral key, a challenge, a hash."""
 KemKey = Annotated[str, Meta(min_length=1580, max_length=1580)]
 """An ML-KEM-768 encapsulation key: 1,184 bytes in base64."""
 Signature = Annotated[str, Meta(min_length=88, max_length=88)]
@@ -257,10 +257,10 @@ class RoutedKeyExchangeInit(Frame, frozen=True, kw_only=True):
 
 
 class LastResortPart(_Part, frozen=True, kw_only=True):
-    """The ML-KEM-768 prekey that serves when no one-time key is left; ``bundleSignature`` covers it."""
+    """The hash of the ML-KEM-768 prekey that serves when no one-time key is left; ``bundleSignature`` covers it."""
 
+    digest: Key32
     id: PreKeyId
-    key: KemKey
 
 
 class KeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):

@@ -1,11 +1,13 @@
 """Dated prekeys, which go to clients with the feature ``suite2``. A relay need not know them."""
 
+import base64
+import hashlib
 from typing import Final
 
-from phantom_messenger.conformance.client import Client
+from phantom_messenger.conformance.client import ANY, Client
 from phantom_messenger.conformance.stage import Stage
 from phantom_messenger.conformance.verdict import Failure, Group, NotJudgedError
-from phantom_messenger.conformance.wire import Frame
+from phantom_messenger.conformance.wire import Frame, base64_text, new_kem
 
 dated: Final = Group("dated-prekeys", "PREKEY_PUBLISH")
 
@@ -32,6 +34,12 @@ async def _bundle(alice: Client, target: Client) -> Frame:
     await alice.send("KEY_EXCHANGE_INIT", alice.init(target.id), id=name)
     payload: Frame = (await alice.expect(_RESPONSE, {"senderId": target.id}, id=name))["payload"]
     return payload
+
+
+def _by_digest(last_resort: Frame) -> Frame:
+    """What stands beside a one-time KEM prekey in place of the last resort."""
+    digest = hashlib.sha256(base64.b64decode(last_resort["key"])).digest()
+    return {"digest": base64_text(digest), "id": last_resort["id"]}
 
 
 def _is_dated(bundle: Frame, publication: Frame) -> None:
@@ -70,11 +78,11 @@ async def date_is_handed_out_with_the_prekeys(stage: Stage) -> None:
     alice, bob = await _knowing(stage), await _knowing(stage)
     publication = bob.identity.dated(bob.publication(kem=(21,), last_resort=31), _DATE)
     await bob.publish(publication)
-    last = {name: publication["lastResortKemPreKey"][name] for name in ("id", "key")}
+    last = _by_digest(publication["lastResortKemPreKey"])
     bundle = await _bundle(alice, bob)
     _is_dated(bundle, publication)
     if (bundle.get("kemPreKeyId"), bundle.get("lastResortKemPreKey")) != (21, last):
-        raise Failure("the bundle has not the one-time KEM prekey and, beside it, the last resort")
+        raise Failure("the bundle has not the one-time KEM prekey and, beside it, the digest of the last resort")
     bundle = await _bundle(alice, bob)
     _is_dated(bundle, publication)
     if bundle.get("kemPreKeyId") != 31 or "lastResortKemPreKey" in bundle:
@@ -125,3 +133,57 @@ async def publication_without_a_date_ends_it(stage: Stage) -> None:
     await bob.publish(bob.identity.dated(bob.publication(last_resort=31), _DATE))
     await bob.publish(bob.publication(signedPreKey=bob.identity.signed_prekey(40)))
     _is_not_dated(await _bundle(alice, bob))
+
+
+# --- a client's own answer ------------------------------------------------------------
+
+
+def _own_answer(bob: Client, alice: Client) -> Frame:
+    """The payload of a response of one's own, dated, with a one-time KEM prekey and the digest of the last resort."""
+    publication = bob.identity.dated(bob.publication(kem=(21,), last_resort=31), _DATE)
+    signed, [kem], last = publication["signedPreKey"], publication["kemPreKeys"], publication["lastResortKemPreKey"]
+    return bob.response(
+        alice.id,
+        signedPreKey=signed["key"],
+        signedPreKeyId=signed["id"],
+        preKeySignature=signed["signature"],
+        kemPreKey=kem["key"],
+        kemPreKeyId=kem["id"],
+        kemPreKeySignature=kem["signature"],
+        lastResortKemPreKey=_by_digest(last),
+        **{member: publication[member] for member in ("madeAt", "bundleSignature")},
+    )
+
+
+@dated.case("SHA-256 and id of the last resort, if `kemPreKey` is another one", section=_RESPONSE)
+async def own_answer_with_a_date_is_passed_on(stage: Stage) -> None:
+    alice, bob = await _knowing(stage), await _knowing(stage)
+    sent = await bob.send(_RESPONSE, _own_answer(bob, alice))
+    await alice.expect(_RESPONSE, {**sent["payload"], "senderId": bob.id}, signature=sent["signature"], seq=ANY)
+
+
+@dated.case("prekey signature that does not verify under the session's key", section="Prekeys and key exchange")
+async def own_answer_with_another_digest_is_refused(stage: Stage) -> None:
+    alice, bob = await _knowing(stage), await _knowing(stage)
+    own = _own_answer(bob, alice)
+    other = _by_digest(bob.identity.kem_prekey(31))
+    await bob.send(_RESPONSE, {**own, "lastResortKemPreKey": other})
+    await bob.refused("prekey-signature")
+    await bob.send(_RESPONSE, {name: value for name, value in own.items() if name != "lastResortKemPreKey"})
+    await bob.refused("prekey-signature")
+    await alice.hears_nothing(_RESPONSE)
+
+
+@dated.case("never both keys", section=_RESPONSE)
+async def own_answer_with_a_digest_of_another_form_is_refused(stage: Stage) -> None:
+    alice, bob = await _knowing(stage), await _knowing(stage)
+    own = _own_answer(bob, alice)
+    last = own["lastResortKemPreKey"]
+    await bob.send(_RESPONSE, {**own, "lastResortKemPreKey": {**last, "key": base64_text(new_kem())}})
+    await bob.refused("field")
+    await bob.send(_RESPONSE, {**own, "lastResortKemPreKey": {**last, "digest": base64_text(bytes(31))}})
+    await bob.refused("base64")
+    for member in ("kemPreKeyId", "signedPreKeyId"):
+        await bob.send(_RESPONSE, {name: value for name, value in own.items() if name != member})
+        await bob.refused("field")
+    await alice.hears_nothing(_RESPONSE)
