@@ -1,9 +1,9 @@
 /** What the vault holds, as typed records. Each kind's name and value stand together here. */
+import { isEqual, NO_BYTES } from "../bytes.ts";
 import { bool, bytes, int, list, orMissing, orNull, recordType, text, withDefault } from "./record_types.ts";
 import type { RecordOf, RecordType } from "./record_types.ts";
 
-const NONE = new Uint8Array(0);
-const none = withDefault(bytes, NONE);
+const none = withDefault(bytes, NO_BYTES);
 const empty = withDefault(text, "");
 const no = withDefault(bool, false);
 const yes = withDefault(bool, true);
@@ -128,6 +128,14 @@ export function isToBeIntroduced(contact: ContactRecord): boolean {
 /** Whether the user has added them, written to them or let them in; else they are a stranger. */
 export function isKnown(contact: ContactRecord): boolean {
   return contact.name !== "" || contact.greeted || contact.accepted;
+}
+
+/** Whether two records of one user say the same. */
+export function isSameContact(one: ContactRecord, other: ContactRecord): boolean {
+  return (Object.keys(one) as (keyof ContactRecord)[]).every((name) => {
+    const [value, another] = [one[name], other[name]];
+    return value instanceof Uint8Array && another instanceof Uint8Array ? isEqual(value, another) : value === another;
+  });
 }
 
 /** The ids of the sessions, the one in use first; `since`: when each was first seen not to be in use, 0 if it is. */
@@ -290,7 +298,7 @@ export type BlockRecord = RecordOf<typeof BlockRecord>;
 export const RecoveryRecord = recordType({ at: list(int) });
 export type RecoveryRecord = RecordOf<typeof RecoveryRecord>;
 
-/** A page of a conversation: its messages in order, see `conversation_index.ts`. */
+/** A page of a conversation, see `conversation_index.ts`. `messages`: its entries in order, '' for one that is gone. */
 export const PageRecord = recordType({ number: int, messages: list(text) });
 export type PageRecord = RecordOf<typeof PageRecord>;
 
@@ -313,10 +321,6 @@ export type DraftRecord = RecordOf<typeof DraftRecord>;
 /** What this browser alone knows of its user: the own name, and when a backup was last saved. */
 export const MeRecord = recordType({ name: text, backupAt: never, madeAt: zero });
 export type MeRecord = RecordOf<typeof MeRecord>;
-
-/** What somebody else has come to light about a conversation and has to be seen by the user. */
-export const NoticeRecord = recordType({ peer: text, code: text, text: text, at: int });
-export type NoticeRecord = RecordOf<typeof NoticeRecord>;
 
 /** `IDENTITY`/''. */
 export const IDENTITY = kindOf("identity", IdentityRecord);
@@ -374,8 +378,6 @@ export const PAGE = kindOf("page", PageRecord, { isCached: true });
 export const DRAFT = kindOf("draft", DraftRecord);
 /** `ME`/''. */
 export const ME = kindOf("me", MeRecord, { isCached: true });
-/** `NOTICE`/user id. */
-export const NOTICE = kindOf("notice", NoticeRecord);
 
 /** The name of records about a received message. */
 export function key(sender: string, messageId: string): string {

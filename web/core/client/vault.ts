@@ -9,11 +9,11 @@
  * Records of a kind keep the order in which they were first put.
  */
 import { decode, encode } from "@msgpack/msgpack";
-import { gcm } from "@noble/ciphers/aes.js";
-import { argon2id } from "@noble/hashes/argon2.js";
-import { hkdf } from "@noble/hashes/hkdf.js";
-import { hmac } from "@noble/hashes/hmac.js";
-import { sha256 } from "@noble/hashes/sha2.js";
+import { concat, utf8 } from "../bytes.ts";
+import type { Random } from "../bytes.ts";
+import { UndecryptableMessage } from "../crypto/errors.ts";
+import { argon2id, hkdf, hmacSha256, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
+import { encodeBase64 } from "../wire/base64.ts";
 import { VaultDamaged, WrongPassphrase } from "./errors.ts";
 import * as passphrases from "./passphrase.ts";
 import type { AnyKind, Kind } from "./records.ts";
@@ -22,18 +22,12 @@ export const ARGON2_MEMORY_KIB = 65_536;
 export const ARGON2_PASSES = 3;
 export const ARGON2_LANES = 4;
 
-const KEY_BYTES = 32;
 const SALT_BYTES = 16;
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 const HASH_BYTES = 16;
 /** Names of which the hash is remembered. */
 const MOST_HASHES = 20_000;
 
-const utf8 = new TextEncoder();
-
-/** A source of random bytes. */
-export type Randomness = (length: number) => Uint8Array;
+const LOCK = utf8("phantom/1 vault key\n");
 
 /** What a passphrase opens: the key of a vault, wrapped. It is stored beside the records. */
 export interface VaultLock {
@@ -69,13 +63,13 @@ export type Progress = (share: number) => void;
 export function makeLock(
   key: Uint8Array,
   passphrase: string,
-  random: Randomness,
+  random: Random,
   progress: Progress = () => undefined,
 ): VaultLock {
   const salt = random(SALT_BYTES);
   const nonce = random(NONCE_BYTES);
   const wrapping = stretched(passphrases.chosen(passphrase, "this browser"), salt, progress);
-  return { salt, wrapped: joined(nonce, gcm(wrapping, nonce, utf8.encode("phantom/1 vault key\n")).encrypt(key)) };
+  return { salt, wrapped: concat(nonce, seal(wrapping, nonce, key, LOCK)) };
 }
 
 /** The key of a vault. Throws WrongPassphrase, or VaultDamaged if this is no lock. Takes a second or two. */
@@ -84,7 +78,7 @@ export function openLock(lock: VaultLock, passphrase: string, progress: Progress
     throw new VaultDamaged("what this browser keeps is damaged; restore a backup");
   }
   for (const words of passphrases.candidates(passphrase, "this browser")) {
-    const key = unsealed(stretched(words, lock.salt, progress), lock.wrapped, utf8.encode("phantom/1 vault key\n"));
+    const key = unsealed(stretched(words, lock.salt, progress), lock.wrapped, LOCK);
     if (key !== null) {
       return key;
     }
@@ -93,23 +87,22 @@ export function openLock(lock: VaultLock, passphrase: string, progress: Progress
 }
 
 /** A new vault key. */
-export function newKey(random: Randomness): Uint8Array {
+export function newKey(random: Random): Uint8Array {
   return random(KEY_BYTES);
 }
 
 /** An empty vault; `key`: of `newKey`. */
-export function newVault(key: Uint8Array, random: Randomness): Vault {
+export function newVault(key: Uint8Array, random: Random): Vault {
   return new Vault(key, random, []);
 }
 
 /** The vault of what is stored, in whatever order; `key`: of `openLock`. */
-export function openVault(key: Uint8Array, random: Randomness, stored: Iterable<StoredRecord>): Vault {
+export function openVault(key: Uint8Array, random: Random, stored: Iterable<StoredRecord>): Vault {
   return new Vault(key, random, stored);
 }
 
 function stretched(words: Uint8Array, salt: Uint8Array, onProgress: Progress): Uint8Array {
-  const cost = { m: ARGON2_MEMORY_KIB, t: ARGON2_PASSES, p: ARGON2_LANES, dkLen: KEY_BYTES };
-  return argon2id(words, salt, { ...cost, onProgress });
+  return argon2id(words, { salt, memoryKib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES, onProgress });
 }
 
 /** One record in memory: sealed, or as a value that is not sealed yet, or both. */
@@ -129,6 +122,9 @@ interface Shelf {
   readonly dues: Map<string, number>;
 }
 
+/** Called within the transaction that changes a record. `value`: null if it was removed. `isNew`: there was none before. */
+export type Watcher<T> = (tx: Transaction, name: string, value: T | null, isNew: boolean) => void;
+
 /** Changes that are all made, or none of them; what `Vault.transaction` gives. */
 export class Transaction {
   readonly #vault: Vault;
@@ -141,15 +137,20 @@ export class Transaction {
 
   /** Put a record; one of the same name keeps its position. `due`: persistent time from when `overdue` names it. */
   put<T>(kind: Kind<T>, name: string, value: T, { due = null }: { readonly due?: number | null } = {}): void {
+    const isNew = !this.#vault.has(kind, name);
     this.#undo.push(this.#vault.put(kind, name, value, due));
+    this.#vault.changed(this, kind, name, value, isNew);
   }
 
   /** Remove a record; idempotent. */
   delete(kind: AnyKind, name: string): void {
-    this.#undo.push(this.#vault.remove(kind, this.#vault.hashed(kind, name)));
+    if (this.#vault.has(kind, name)) {
+      this.#undo.push(this.#vault.remove(kind, this.#vault.hashed(kind, name)));
+      this.#vault.changed(this, kind, name, null, false);
+    }
   }
 
-  /** Remove the records of a kind that were due by then. */
+  /** Remove the records of a kind that were due by then; nobody who watches the kind is told. */
   deleteDue(kind: AnyKind, now: number): void {
     for (const hashed of this.#vault.due(kind, now)) {
       this.#undo.push(this.#vault.remove(kind, hashed));
@@ -201,14 +202,15 @@ export class Vault {
   unreadable = 0;
   readonly #records: Uint8Array;
   readonly #names: Uint8Array;
-  readonly #random: Randomness;
+  readonly #random: Random;
   readonly #shelves = new Map<string, Shelf>();
   readonly #hashes = new Map<string, string>();
+  readonly #watchers = new Map<string, Watcher<unknown>[]>();
   #changed = new Map<string, Pick<StoredRecord, "kind" | "name">>();
   #last = 0;
   #transaction: Transaction | null = null;
 
-  constructor(key: Uint8Array, random: Randomness, stored: Iterable<StoredRecord>) {
+  constructor(key: Uint8Array, random: Random, stored: Iterable<StoredRecord>) {
     this.#records = derived(key, "phantom/1 vault records\n");
     this.#names = derived(key, "phantom/1 vault names\n");
     this.#random = random;
@@ -339,6 +341,18 @@ export class Vault {
     });
   }
 
+  /** From now on, call something in each transaction that changes records of a kind. */
+  watch<T>(kind: Kind<T>, watcher: Watcher<T>): void {
+    this.#watchers.set(kind.kind, [...(this.#watchers.get(kind.kind) ?? []), watcher as Watcher<unknown>]);
+  }
+
+  /** For transactions: tell who watches. */
+  changed(tx: Transaction, kind: AnyKind, name: string, value: unknown, isNew: boolean): void {
+    for (const watcher of this.#watchers.get(kind.kind) ?? []) {
+      watcher(tx, name, value, isNew);
+    }
+  }
+
   /** For transactions: hashed names of what is due. */
   due(kind: AnyKind, now: number): string[] {
     const dues = this.#shelves.get(kind.kind)?.dues ?? new Map<string, number>();
@@ -381,7 +395,7 @@ export class Vault {
     if (known !== undefined) {
       return known;
     }
-    const made = base64url(hmac(sha256, this.#names, utf8.encode(whole)).subarray(0, HASH_BYTES));
+    const made = base64url(hmacSha256(this.#names, utf8(whole)).subarray(0, HASH_BYTES));
     if (this.#hashes.size >= MOST_HASHES) {
       this.#hashes.clear();
     }
@@ -438,7 +452,7 @@ export class Vault {
     if (entry.sealed === null) {
       const plain = encode(entry.kind?.type.write(entry.value));
       const nonce = this.#random(NONCE_BYTES);
-      entry.sealed = joined(nonce, gcm(this.#records, nonce, associated(kind, hashed)).encrypt(plain));
+      entry.sealed = concat(nonce, seal(this.#records, nonce, plain, associated(kind, hashed)));
       if (entry.kind?.isCached !== true) {
         entry.value = undefined;
       }
@@ -480,31 +494,28 @@ export class Vault {
 }
 
 function derived(key: Uint8Array, label: string): Uint8Array {
-  return hkdf(sha256, key, new Uint8Array(KEY_BYTES), utf8.encode(label), KEY_BYTES);
+  return hkdf(key, { salt: new Uint8Array(KEY_BYTES), info: utf8(label), length: KEY_BYTES });
 }
 
 function associated(kind: string, hashed: string): Uint8Array {
-  return joined(utf8.encode(kind), utf8.encode(hashed));
+  return utf8(`${kind}\0${hashed}`);
 }
 
+/** The plaintext of a nonce and what is sealed; null if it does not authenticate. */
 function unsealed(key: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Uint8Array | null {
-  try {
-    return gcm(key, sealed.subarray(0, NONCE_BYTES), aad).decrypt(sealed.subarray(NONCE_BYTES));
-  } catch {
+  if (sealed.length < NONCE_BYTES + TAG_BYTES) {
     return null;
+  }
+  try {
+    return unseal(key, sealed.subarray(0, NONCE_BYTES), sealed.subarray(NONCE_BYTES), aad);
+  } catch (error) {
+    if (error instanceof UndecryptableMessage) {
+      return null;
+    }
+    throw error;
   }
 }
 
-function joined(one: Uint8Array, other: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(one.length + other.length);
-  whole.set(one);
-  whole.set(other, one.length);
-  return whole;
-}
-
 function base64url(raw: Uint8Array): string {
-  return btoa(String.fromCharCode(...raw))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
+  return encodeBase64(raw).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

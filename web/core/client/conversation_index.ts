@@ -1,0 +1,134 @@
+/**
+ * Which messages were exchanged with whom, in pages: so a conversation opens without reading the others.
+ *
+ * A message is entered in the transaction that stores it, and never moves: its position in the conversation is its place
+ * in the pages. One that could not be decrypted is entered as well, and is in its place when it comes readable.
+ */
+import { VaultDamaged } from "./errors.ts";
+import * as records from "./records.ts";
+import type { PageRecord } from "./records.ts";
+import type { Transaction, Vault } from "./vault.ts";
+
+/** Messages of a page: some 3 KB, of which one is written for each conversation in which something is said. */
+export const PAGE = 64;
+
+const SENT = "s";
+const RECEIVED = "r";
+
+/** A message in a conversation. */
+export interface IndexEntry {
+  /** Rises in the order of the conversation. */
+  readonly position: number;
+  readonly isMine: boolean;
+  readonly messageId: string;
+}
+
+/** The pages of all conversations. */
+export class ConversationIndex {
+  readonly #vault: Vault;
+
+  constructor(vault: Vault) {
+    this.#vault = vault;
+    vault.watch(records.SENT, (tx, _, sent, isNew) => {
+      if (sent !== null && isNew) {
+        this.#enter(tx, sent.peer, SENT + sent.messageId);
+      }
+    });
+    vault.watch(records.RECEIVED, (tx, name, received, isNew) => {
+      if (received !== null && isNew && !vault.has(records.UNREADABLE, name)) {
+        this.#enter(tx, received.sender, RECEIVED + received.messageId);
+      }
+    });
+    vault.watch(records.UNREADABLE, (tx, name, unreadable, isNew) => {
+      const hasText = vault.has(records.RECEIVED, name);
+      if (unreadable !== null && isNew && !hasText) {
+        this.#enter(tx, unreadable.sender, RECEIVED + unreadable.messageId);
+      } else if (unreadable === null && !hasText) {
+        this.#takeOut(tx, name);
+      }
+    });
+  }
+
+  /** What was said with somebody before a position, the newest first; of damaged pages nothing. */
+  *newest(peer: string, { before = Infinity } = {}): Generator<IndexEntry> {
+    const last = this.#lastPage(peer);
+    const first = Math.min(last.number, Math.floor((before - 1) / PAGE));
+    for (let number = first; number >= 0; number -= 1) {
+      const { messages } = number === last.number ? last : this.#page(peer, number);
+      for (let offset = messages.length - 1; offset >= 0; offset -= 1) {
+        const entry = messages[offset] ?? "";
+        const position = number * PAGE + offset;
+        if (entry !== "" && position < before) {
+          yield { position, isMine: entry.startsWith(SENT), messageId: entry.slice(1) };
+        }
+      }
+    }
+  }
+
+  /** Where a message stands, or null. */
+  position(peer: string, messageId: string, isMine: boolean): number | null {
+    return this.#find(peer, (isMine ? SENT : RECEIVED) + messageId);
+  }
+
+  /** Forget a conversation. */
+  erase(tx: Transaction, peer: string): void {
+    for (let number = this.#lastPage(peer).number - 1; number >= 0; number -= 1) {
+      tx.delete(records.PAGE, older(peer, number));
+    }
+    tx.delete(records.PAGE, peer);
+  }
+
+  #enter(tx: Transaction, peer: string, entry: string): void {
+    const page = this.#lastPage(peer);
+    if (page.messages.length < PAGE) {
+      tx.put(records.PAGE, peer, { number: page.number, messages: [...page.messages, entry] });
+    } else {
+      tx.put(records.PAGE, older(peer, page.number), page);
+      tx.put(records.PAGE, peer, { number: page.number + 1, messages: [entry] });
+    }
+  }
+
+  /** A message that could not be read is nothing to be shown after all; `name`: of its record. */
+  #takeOut(tx: Transaction, name: string): void {
+    const [peer = "", messageId = ""] = name.split(" ");
+    const position = this.#find(peer, RECEIVED + messageId);
+    if (position === null) {
+      return;
+    }
+    const number = Math.floor(position / PAGE);
+    const last = this.#lastPage(peer);
+    const page = number === last.number ? last : this.#page(peer, number);
+    const messages = page.messages.map((entry, offset) => (offset === position % PAGE ? "" : entry));
+    tx.put(records.PAGE, number === last.number ? peer : older(peer, number), { number, messages });
+  }
+
+  #find(peer: string, entry: string): number | null {
+    const last = this.#lastPage(peer);
+    for (let number = last.number; number >= 0; number -= 1) {
+      const { messages } = number === last.number ? last : this.#page(peer, number);
+      const offset = messages.lastIndexOf(entry);
+      if (offset >= 0) {
+        return number * PAGE + offset;
+      }
+    }
+    return null;
+  }
+
+  /** The page that is not full yet. */
+  #lastPage(peer: string): PageRecord {
+    const found = this.#vault.find(records.PAGE, peer);
+    if (found === null && this.#vault.has(records.PAGE, peer)) {
+      throw new VaultDamaged("a conversation in this browser is damaged; restore a backup");
+    }
+    return found ?? { number: 0, messages: [] };
+  }
+
+  #page(peer: string, number: number): PageRecord {
+    return this.#vault.find(records.PAGE, older(peer, number)) ?? { number, messages: [] };
+  }
+}
+
+/** The name of a full page. */
+function older(peer: string, number: number): string {
+  return `${peer} ${number}`;
+}

@@ -1,0 +1,329 @@
+// @ts-nocheck: until the modules that it imports are there
+/** Received messages: stored before they are acknowledged, unread until the user has seen them, gone when it is time. */
+import { InvalidMessage } from "../crypto/errors.ts";
+import type { RoutedMessage } from "../wire/frames.ts";
+import type { Acks } from "./acks.ts";
+import { isReceipt } from "./content.ts";
+import type { Newer, Text } from "./content.ts";
+import * as content2 from "./content2.ts";
+import type { Conversations, Opened } from "./conversations.ts";
+import type { Receipts } from "./receipts.ts";
+import * as records from "./records.ts";
+import { erased, isThere } from "./records.ts";
+import type { NewerRecord, ReceivedRecord } from "./records.ts";
+import type { Recovery } from "./recovery.ts";
+import type { Transaction, Vault } from "./vault.ts";
+
+/** How long the id of a receipt is remembered against duplicates; one that comes later says nothing new. */
+export const KEEP_SEEN_RECEIPTS_MS = 90 * 86_400_000;
+
+/** How often a message that arrives again is acknowledged again: each time costs a message. */
+export const ACKNOWLEDGE_AGAIN_MS = 60_000;
+
+/** Messages of which it is remembered that they were acknowledged again. */
+export const MAX_ACKNOWLEDGED_AGAIN = 1_000;
+
+/** What the inbox works with. */
+export interface InboxParts {
+  /** Opens messages. */
+  readonly conversations: Conversations;
+  /** `read` and `burned` for the relay. */
+  readonly acks: Acks;
+  /** For their senders. */
+  readonly receipts: Receipts;
+  /** What could not be read. */
+  readonly recovery: Recovery;
+}
+
+/** The received messages of a profile; times are milliseconds of the device's persistent clock. */
+export class Inbox {
+  readonly #vault: Vault;
+  readonly #parts: InboxParts;
+  /** Ids of unread messages, by sender. */
+  readonly #unread = new Map<string, Set<string>>();
+  readonly #acknowledgedAgain = new Map<string, number>();
+
+  constructor(vault: Vault, parts: InboxParts) {
+    this.#vault = vault;
+    this.#parts = parts;
+    for (const [, { sender, messageId }] of vault.all(records.INBOX)) {
+      this.#unreadOf(sender).add(messageId);
+    }
+  }
+
+  /** Whether a message was received before. */
+  hasSeen(sender: string, messageId: string): boolean {
+    return this.#vault.has(records.SEEN, records.key(sender, messageId));
+  }
+
+  /**
+   * Decrypt a message that was not seen before, and keep it; the caller stores what follows from it as well.
+   *
+   * Throws a CryptoError if it cannot be read: undo the transaction.
+   *
+   * @param frame as the relay delivered it
+   * @param wall milliseconds since 1970 by the device's clock, to be shown
+   * @param came when it came, in persistent time, if that was not now
+   */
+  receive(
+    tx: Transaction,
+    frame: RoutedMessage,
+    now: number,
+    { wall, came = now }: { readonly wall: number; readonly came?: number },
+  ): Opened {
+    const { senderId: sender, messageId } = frame.payload;
+    const name = records.key(sender, messageId);
+    const opened = this.#parts.conversations.open(tx, frame, now);
+    if (isReceipt(opened.content)) {
+      tx.put(records.SEEN, name, { at: now }, { due: now + KEEP_SEEN_RECEIPTS_MS });
+    } else {
+      this.#put(tx, frame, opened.content, { came, wall });
+      this.#handOut(tx, sender, messageId);
+      tx.put(records.SEEN, name, { at: now });
+      this.#parts.receipts.put(tx, sender, messageId, "delivered", now);
+    }
+    this.#parts.recovery.readable(tx, sender, messageId);
+    return opened;
+  }
+
+  #put(
+    tx: Transaction,
+    frame: RoutedMessage,
+    said: Text | Newer,
+    { came, wall }: { readonly came: number; readonly wall: number },
+  ): void {
+    const { senderId: sender, messageId } = frame.payload;
+    const name = records.key(sender, messageId);
+    const { burn, expiresIn } = optionsOf(frame);
+    const expiresAt = expiresIn === null ? null : came + expiresIn;
+    const received: ReceivedRecord = {
+      messageId,
+      sender,
+      text: said.kind === "text" ? said.body : null,
+      sentAt: said.sentAt,
+      receivedAt: wall,
+      burn,
+      expiresAt,
+      read: false,
+      quiet: false,
+      newer: said.kind === "newer" ? said.whole : null,
+    };
+    tx.put(records.RECEIVED, name, received, { due: expiresAt });
+    if (said.kind === "newer") {
+      tx.put(records.NEWER, name, { messageId, sender });
+    }
+  }
+
+  /** The user has not seen it yet. */
+  #handOut(tx: Transaction, sender: string, messageId: string): void {
+    tx.put(records.INBOX, records.key(sender, messageId), { messageId, sender });
+    tx.onCommit(() => this.#unreadOf(sender).add(messageId));
+  }
+
+  /**
+   * Decrypt and keep a stranger's message, and hand it to nobody yet.
+   *
+   * Throws a CryptoError if it cannot be read.
+   */
+  look(
+    tx: Transaction,
+    frame: RoutedMessage,
+    now: number,
+    times: { readonly came: number; readonly wall: number },
+  ): void {
+    const opened = this.#parts.conversations.open(tx, frame, now);
+    if (!isReceipt(opened.content)) {
+      this.#put(tx, frame, opened.content, times);
+    }
+    tx.put(records.SEEN, records.key(frame.payload.senderId, frame.payload.messageId), { at: now });
+  }
+
+  /** A stranger's message that was decrypted; null if there is none, or not any more. */
+  lookedAt(sender: string, messageId: string, now: number): ReceivedRecord | null {
+    const found = this.#vault.find(records.RECEIVED, records.key(sender, messageId));
+    const isGone = found === null || !isThere(found) || (found.expiresAt !== null && found.expiresAt <= now);
+    return isGone ? null : found;
+  }
+
+  /** A stranger's message that was looked at is handed out now; false if it is gone. */
+  letIn(tx: Transaction, sender: string, messageId: string, now: number): boolean {
+    if (this.lookedAt(sender, messageId, now) === null) {
+      return false;
+    }
+    this.#handOut(tx, sender, messageId);
+    this.#parts.receipts.put(tx, sender, messageId, "delivered", now);
+    return true;
+  }
+
+  /** Leave nothing of a stranger's message that was looked at and not let in, but that it has come. */
+  erase(tx: Transaction, sender: string, messageId: string): void {
+    const name = records.key(sender, messageId);
+    const found = this.#vault.find(records.RECEIVED, name);
+    if (found !== null && isThere(found)) {
+      tx.delete(records.RECEIVED, name);
+    }
+  }
+
+  /** The status with which to acknowledge a message that arrived again, '' if none; not too often. */
+  dueAgain(sender: string, messageId: string, now: number): "" | "delivered" | "read" | "burned" {
+    const name = records.key(sender, messageId);
+    const last = this.#acknowledgedAgain.get(name);
+    const received = this.#vault.find(records.RECEIVED, name);
+    if (received === null || (last !== undefined && now - last < ACKNOWLEDGE_AGAIN_MS)) {
+      return "";
+    }
+    return received.quiet || !received.read ? "delivered" : received.burn ? "burned" : "read";
+  }
+
+  /** A message that arrived again is acknowledged again: not so soon the next time. */
+  acknowledgedAgain(tx: Transaction, sender: string, messageId: string, now: number): void {
+    tx.onCommit(() => {
+      const name = records.key(sender, messageId);
+      this.#acknowledgedAgain.delete(name);
+      this.#acknowledgedAgain.set(name, now);
+      if (this.#acknowledgedAgain.size > MAX_ACKNOWLEDGED_AGAIN) {
+        for (const oldest of this.#acknowledgedAgain.keys()) {
+          this.#acknowledgedAgain.delete(oldest);
+          break;
+        }
+      }
+    });
+  }
+
+  /** How many messages of somebody the user has not seen. */
+  unread(sender: string): number {
+    return this.#unread.get(sender)?.size ?? 0;
+  }
+
+  /** Whether the user has not seen a message. */
+  isUnread(sender: string, messageId: string): boolean {
+    return this.#unread.get(sender)?.has(messageId) === true;
+  }
+
+  /** Whose messages the user has not seen. */
+  senders(): string[] {
+    return [...this.#unread].filter(([, ids]) => ids.size > 0).map(([sender]) => sender);
+  }
+
+  /** The user has seen that a message is there. */
+  handled(sender: string, messageId: string): void {
+    this.#vault.transaction((tx) => this.#handled(tx, sender, messageId));
+  }
+
+  #handled(tx: Transaction, sender: string, messageId: string): void {
+    tx.delete(records.INBOX, records.key(sender, messageId));
+    tx.onCommit(() => this.#unread.get(sender)?.delete(messageId));
+  }
+
+  /** Nothing of this user is unread any more. */
+  drop(tx: Transaction, sender: string): void {
+    for (const messageId of this.#unread.get(sender) ?? []) {
+      this.#handled(tx, sender, messageId);
+    }
+  }
+
+  /**
+   * The user has read a message: it is handled, and burns if asked. `quiet`: its sender is not notified.
+   *
+   * A newer one counts as handled and not as read: the user has seen nothing of it, so it waits for a version that can
+   * show it. Returns whether it counts as read.
+   */
+  markRead(sender: string, messageId: string, now: number, { quiet = false } = {}): boolean {
+    const name = records.key(sender, messageId);
+    const received = this.#vault.find(records.RECEIVED, name);
+    if (received === null || received.read) {
+      return true;
+    }
+    if (received.newer !== null) {
+      this.handled(sender, messageId);
+      return false;
+    }
+    const after: ReceivedRecord = { ...received, read: true, quiet, text: received.burn ? null : received.text };
+    const status = received.burn ? "burned" : "read";
+    this.#vault.transaction((tx) => {
+      tx.put(records.RECEIVED, name, after, { due: after.text === null ? null : received.expiresAt });
+      if (!quiet) {
+        this.#parts.acks.put(tx, sender, messageId, status);
+        this.#parts.receipts.put(tx, sender, messageId, status, now);
+      }
+      this.#handled(tx, sender, messageId);
+    });
+    return true;
+  }
+
+  /** Erase the messages whose time has come. */
+  forgetExpired(tx: Transaction, now: number): void {
+    for (const received of this.#vault.overdue(records.RECEIVED, now)) {
+      tx.put(records.RECEIVED, records.key(received.sender, received.messageId), erased(received));
+      this.#handled(tx, received.sender, received.messageId);
+    }
+    tx.deleteDue(records.SEEN, now);
+  }
+
+  #unreadOf(sender: string): Set<string> {
+    const found = this.#unread.get(sender) ?? new Set<string>();
+    this.#unread.set(sender, found);
+    return found;
+  }
+
+  // --- newer messages -----------------------------------------------------------
+
+  /** Whether there is something newer, and this version reads more than the one that has looked at it last. */
+  mayReadNewer(): boolean {
+    if (!this.#vault.hasKind(records.NEWER)) {
+      return false;
+    }
+    const tried = this.#vault.find(records.KNOWN_KINDS, "");
+    return tried === null || tried.kinds.join("\n") !== content2.known().join("\n");
+  }
+
+  /** Read again what was newer than the version that received it: what this one knows, by senders. */
+  readNewer(tx: Transaction): Map<string, string[]> {
+    const read = new Map<string, string[]>();
+    for (const [, marker] of this.#vault.all(records.NEWER)) {
+      if (this.#readAgain(tx, marker)) {
+        read.set(marker.sender, [...(read.get(marker.sender) ?? []), marker.messageId]);
+      }
+    }
+    tx.put(records.KNOWN_KINDS, "", { kinds: content2.known() });
+    return read;
+  }
+
+  /** Whether this version could read it. */
+  #readAgain(tx: Transaction, marker: NewerRecord): boolean {
+    const name = records.key(marker.sender, marker.messageId);
+    const received = this.#vault.find(records.RECEIVED, name);
+    if (received === null || received.newer === null) {
+      tx.delete(records.NEWER, name);
+      return false;
+    }
+    let said: ReturnType<typeof content2.readAgain>;
+    try {
+      said = content2.readAgain(received.newer);
+    } catch (error) {
+      if (error instanceof InvalidMessage) {
+        return false; // it stays: nothing of it can be shown, and a later version may be more tolerant
+      }
+      throw error;
+    }
+    if (said.kind !== "text") {
+      return false;
+    }
+    tx.put(records.RECEIVED, name, { ...received, text: said.body, newer: null }, { due: received.expiresAt });
+    tx.delete(records.NEWER, name);
+    return true;
+  }
+
+  /** Messages of a sender that were handled already are unread again: nothing of them was seen. */
+  waitAgain(tx: Transaction, sender: string, messageIds: readonly string[]): void {
+    for (const messageId of messageIds) {
+      this.#handOut(tx, sender, messageId);
+    }
+  }
+}
+
+/** What the metadata of a message says; its form was checked when the frame was read. */
+export function optionsOf(frame: RoutedMessage): { readonly burn: boolean; readonly expiresIn: number | null } {
+  const { burnAfterRead, expiresIn } = frame.payload.metadata ?? {};
+  return { burn: burnAfterRead === true, expiresIn: typeof expiresIn === "number" ? expiresIn : null };
+}

@@ -1,0 +1,94 @@
+// @ts-nocheck: until the modules that it imports are there
+/**
+ * What others may learn of what this user does: presence, typing, and when to stay silent.
+ *
+ * What the user wants to be shown as holds over connections: a session that is to look absent begins so, with the feature
+ * `absent` of AUTH.
+ */
+import type { Presence as PresenceFrame, PresenceStatus } from "../wire/frames.ts";
+import { conversationId } from "./conversations.ts";
+import { SettingsStore } from "./settings.ts";
+import type { Settings } from "./settings.ts";
+import type { Vault } from "./vault.ts";
+
+/** A frame that is still to get its id and time. */
+type UnsentPresence = Pick<PresenceFrame, "type" | "payload">;
+
+/** How this user is shown. */
+export class Presence {
+  readonly #store: SettingsStore;
+  readonly #ownId: string;
+  #wanted: PresenceStatus = "online";
+  #isAnnounced = true;
+
+  constructor(vault: Vault, ownId: string) {
+    this.#store = new SettingsStore(vault);
+    this.#ownId = ownId;
+  }
+
+  /** What others may learn. */
+  get settings(): Settings {
+    return this.#store.current;
+  }
+
+  /** Whether nobody is to learn that this device is there. */
+  get looksAbsent(): boolean {
+    return this.#wanted === "offline" || !this.settings.presence;
+  }
+
+  get #shown(): PresenceStatus {
+    return this.looksAbsent ? "offline" : this.#wanted;
+  }
+
+  /** Change what others may learn. */
+  change(changes: Partial<Settings>): Settings {
+    const before = this.#shown;
+    this.#store.change(changes);
+    this.#noteChange(before);
+    return this.settings;
+  }
+
+  /** Be shown as this from now on, as far as the settings let others see anything. */
+  want(status: Exclude<PresenceStatus, "typing">): void {
+    const before = this.#shown;
+    this.#wanted = status;
+    this.#noteChange(before);
+  }
+
+  #noteChange(before: PresenceStatus): void {
+    this.#isAnnounced = this.#isAnnounced && this.#shown === before;
+  }
+
+  /** A connection begins; whether its session is to look absent from the start. */
+  connected(): boolean {
+    this.#isAnnounced = this.#shown !== "idle";
+    return this.looksAbsent;
+  }
+
+  /** What the relay does not know yet, or null; `announced` once it was sent. */
+  toAnnounce(): UnsentPresence | null {
+    return this.#isAnnounced ? null : frame({ status: this.#shown });
+  }
+
+  /** The relay was told. */
+  announced(): void {
+    this.#isAnnounced = true;
+  }
+
+  /** What says that one is writing to somebody, if that may be said, or null. */
+  typing(peer: string): UnsentPresence | null {
+    if (!this.settings.typing || this.looksAbsent) {
+      return null;
+    }
+    return frame({ status: "typing", conversationId: conversationId(this.#ownId, peer) });
+  }
+
+  /** What asks the relay what a contact is doing. */
+  question(peer: string): UnsentPresence {
+    return frame({ userId: peer });
+  }
+}
+
+function frame(payload: PresenceFrame["payload"]): UnsentPresence {
+  return { type: "PRESENCE", payload };
+}

@@ -1,0 +1,65 @@
+/**
+ * Texts of others, made safe to show in one line: a peer or a relay must not change what stands beside its words.
+ *
+ * Whatever changes what is seen elsewhere (control characters, embeddings, overrides and isolates of the direction of
+ * writing) is shown as its code point; so is what nobody would see. What scripts and emoji need stays. The texts of
+ * conversations are isolated by the page instead, and shown as they are.
+ */
+
+/** Characters of a sentence of a relay that are shown. */
+export const MAX_LINE = 300;
+
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;
+
+/**
+ * Characters of the category Cf that may be shown: soft hyphen; marks of direction, which turn nothing beyond their
+ * neighbours; spaces of no width and joiners, in Khmer, Thai, Persian, Indic scripts and emoji; signs under numbers; how
+ * hieroglyphs are arranged.
+ */
+const FORMATS =
+  /[\u00ad\u061c\u200e\u200f\u200b\u200c\u200d\u2060\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}\u{13430}-\u{1343f}]/u;
+
+/** White space, and what nobody sees: Unicode's Default_Ignorable_Code_Point, and the empty Braille sign. */
+const BLANK = /^[\s\p{Default_Ignorable_Code_Point}\u2800\ufff0-\ufff8]*$/u;
+
+/** Code points kept for emoji (UTS 51, Extended_Pictographic), of which there are more than this browser knows of. */
+const EMOJI = /[\u{1f000}-\u{1faff}\u{1fc00}-\u{1fffd}]/u;
+const UNASSIGNED = /\p{Cn}/u;
+
+/** The flag of a part of a country: a black flag, tag letters, the end (UTS 51, ED-14a). */
+const FLAG = /(\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{3,6}\u{e007f})/u;
+
+/** A text with what must not be shown as code points, in one line of bounded length: for names and sentences. */
+export function oneLine(text: string): string {
+  const characters = [...text];
+  const line = characters.slice(0, MAX_LINE).join("");
+  const shown = line.trim() !== "" && isBlank(line) ? coded(line) : shownOf(line);
+  return shown + (characters.length > MAX_LINE ? "…" : "");
+}
+
+/** Whether there is nothing to see in a text. */
+export function isBlank(text: string): boolean {
+  return BLANK.test(text);
+}
+
+function shownOf(text: string): string {
+  const isFlag = (_: string, index: number): boolean => index % 2 === 1;
+  return text
+    .split(FLAG)
+    .map((part, index) => (isFlag(part, index) ? part : [...part].map((one) => (isShown(one) ? one : code(one))).join("")))
+    .join("");
+}
+
+function coded(text: string): string {
+  return [...text].map((character) => (character === " " ? character : code(character))).join("");
+}
+
+function code(character: string): string {
+  return `<${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}>`;
+}
+
+function isShown(character: string): boolean {
+  return (
+    !HIDDEN.test(character) || FORMATS.test(character) || (UNASSIGNED.test(character) && EMOJI.test(character))
+  );
+}

@@ -1,0 +1,40 @@
+/** What a user tells others of their doings: the settings of a profile. */
+import * as records from "./records.ts";
+import { SettingsRecord } from "./records.ts";
+import type { Vault } from "./vault.ts";
+
+/**
+ * What others may learn.
+ *
+ * `readReceipts`: that one has read a message, or read and burned it. `typing`: that one is typing. `presence`: that one
+ * is online; without it one appears offline, and delivery receipts are sent only when one writes to the sender, or reads
+ * the message while read receipts are on.
+ */
+export type Settings = SettingsRecord;
+
+/** The settings, stored. */
+export class SettingsStore {
+  #current: Settings;
+  readonly #vault: Vault;
+
+  constructor(vault: Vault) {
+    this.#vault = vault;
+    this.#current = vault.get(records.SETTINGS, "") ?? SettingsRecord.make({});
+  }
+
+  get current(): Settings {
+    return this.#current;
+  }
+
+  /** Change some of them. */
+  change(changes: Partial<Settings>): Settings {
+    const after = { ...this.#current, ...changes };
+    this.#vault.transaction((tx) => {
+      tx.put(records.SETTINGS, "", after);
+      tx.onCommit(() => {
+        this.#current = after;
+      });
+    });
+    return after;
+  }
+}

@@ -1,0 +1,72 @@
+// @ts-nocheck: until the modules that it imports are there
+/** Everything that a profile holds, as parts on one vault; each is the only one who writes its records. */
+import type { Random } from "../bytes.ts";
+import type { OwnIdentity } from "../crypto/keys.ts";
+import { Acks } from "./acks.ts";
+import { AddressBook } from "./address_book.ts";
+import { ConversationIndex } from "./conversation_index.ts";
+import { Conversations } from "./conversations.ts";
+import { History } from "./history.ts";
+import { Inbox } from "./inbox.ts";
+import { Outbox } from "./outbox.ts";
+import { PreKeyStore } from "./prekey_store.ts";
+import { Receipts } from "./receipts.ts";
+import { Recovery } from "./recovery.ts";
+import { Requests } from "./requests.ts";
+import type { Vault } from "./vault.ts";
+
+/** The parts, and the vault for transactions over several of them. */
+export interface Stores {
+  readonly vault: Vault;
+  readonly book: AddressBook;
+  readonly prekeys: PreKeyStore;
+  readonly conversations: Conversations;
+  readonly acks: Acks;
+  readonly outbox: Outbox;
+  readonly receipts: Receipts;
+  readonly recovery: Recovery;
+  readonly inbox: Inbox;
+  readonly requests: Requests;
+  readonly index: ConversationIndex;
+  readonly history: History;
+}
+
+/**
+ * Read what is to be in memory.
+ *
+ * @param vault open, with an identity
+ * @param identity the one in it
+ * @param asks whether what strangers write waits until the user lets them in
+ */
+export function storesOf(
+  vault: Vault,
+  identity: OwnIdentity,
+  random: Random,
+  { asks }: { readonly asks: boolean },
+): Stores {
+  const index = new ConversationIndex(vault);
+  const book = new AddressBook(vault);
+  const outbox = new Outbox(vault);
+  const acks = new Acks(vault);
+  const recovery = new Recovery(vault);
+  const prekeys = new PreKeyStore(vault, identity, random);
+  const conversations = new Conversations(vault, book, identity, prekeys, random);
+  const receipts = new Receipts(vault, outbox);
+  const inbox = new Inbox(vault, { conversations, acks, receipts, recovery });
+  const requests = new Requests(vault, book, conversations, inbox, { asks });
+  const history = new History(vault, index);
+  return {
+    vault,
+    book,
+    prekeys,
+    conversations,
+    acks,
+    outbox,
+    receipts,
+    recovery,
+    inbox,
+    requests,
+    index,
+    history,
+  };
+}
