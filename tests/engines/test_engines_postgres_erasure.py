@@ -296,8 +296,10 @@ def test_part_that_takes_too_long_is_let_go_for_ever_longer(
         said = [events(caplog, store).count("erasure-late") > 0 for _ in range(8)]
     assert said == [True, True, False, True, False, False, False, True]
     assert files_with(server, secret), "the control: it was not written anew"
-    for _ in range(8):
+    for _ in range(100):  # a busy machine may let go of it once more
         store.erase()
+        if not files_with(server, secret):
+            break
     assert files_with(server, secret) == []
     assert len(bob.names()) == 2_000
     store.close()
