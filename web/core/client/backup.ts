@@ -1,0 +1,315 @@
+/**
+ * Export and import: a profile in one file, encrypted with a passphrase; protocol/encryption.md, Exported file.
+ *
+ * It is the same file that the command line writes and reads. It holds the identity, contacts and history, and messages
+ * and receipts that still wait to be sent. Never in it: sessions and prekeys, so that no key and nonce can be used
+ * twice, and no thief of the file reads what the relay or the network kept; and messages that burn or expire, for a file
+ * cannot forget. After an import conversations recover.
+ */
+import { decode, encode } from "@msgpack/msgpack";
+import { concat, isEqual, NO_BYTES, readU32, u32, utf8 } from "../bytes.ts";
+import type { Random } from "../bytes.ts";
+import { UndecryptableMessage } from "../crypto/errors.ts";
+import { argon2id, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
+import { BackupError, UsageError, WrongPassphrase } from "./errors.ts";
+import * as passphrases from "./passphrase.ts";
+import { int, list, recordType, withDefault } from "./record_types.ts";
+import type { RecordOf } from "./record_types.ts";
+import * as records from "./records.ts";
+import {
+  BlockRecord,
+  ContactRecord,
+  erased,
+  hadKem,
+  IdentityRecord,
+  InboxRecord,
+  isThere,
+  OutboxRecord,
+  ReceiptRecord,
+  ReceivedRecord,
+  RequestRecord,
+  SentRecord,
+  SettingsRecord,
+  UnansweredRecord,
+} from "./records.ts";
+import { DeliveryState, TRUSTS } from "./status.ts";
+import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES } from "./vault.ts";
+import type { Progress, Transaction, Vault } from "./vault.ts";
+
+export const MAGIC: Uint8Array = utf8("phantom/1 backup\n");
+const VERSION = 1;
+const SALT_BYTES = 16;
+const HEADER_BYTES = MAGIC.length + 1 + 3 * 4 + SALT_BYTES;
+
+/** The content is padded to a multiple of this, so that the file's size says little about it. */
+export const STEP_BYTES = 65_536;
+const PADDING = 0x80;
+
+export const MAX_FILE_BYTES = 256 * 2 ** 20;
+
+/** What a file may ask Argon2id for: 256 MiB; a hostile one must not take all of the machine. */
+export const MAX_MEMORY_KIB = 2 ** 18;
+export const MAX_PASSES = 10;
+export const MAX_LANES = 16;
+
+/** How long a receipt is kept that was sent and of which nothing was heard. */
+const KEEP_RECEIPTS_MS = 30 * 86_400_000;
+const STATUSES: readonly string[] = ["delivered", "read", "burned", "undecryptable"];
+const STATES: readonly number[] = Object.values(DeliveryState);
+const FILE = "the file";
+
+/** What is encrypted: a MessagePack map of records. */
+export const Content = recordType({
+  identity: IdentityRecord,
+  lastPrekeyId: int,
+  contacts: list(ContactRecord),
+  sent: list(SentRecord),
+  received: list(ReceivedRecord),
+  outbox: list(OutboxRecord),
+  unanswered: list(UnansweredRecord),
+  inbox: list(InboxRecord),
+  receipts: list(ReceiptRecord),
+  settings: withDefault(SettingsRecord, SettingsRecord.make({})),
+  blocks: withDefault(list(BlockRecord), []),
+  requests: withDefault(list(RequestRecord), []),
+});
+export type Content = RecordOf<typeof Content>;
+
+/** What a file costs to open: KiB, passes, lanes. */
+export interface Cost {
+  readonly memoryKib: number;
+  readonly passes: number;
+  readonly lanes: number;
+}
+
+const OWN_COST: Cost = { memoryKib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES };
+
+/**
+ * An encrypted copy of a profile. Takes a second or two.
+ *
+ * Throws BackupError if it is too large or has no identity, UsageError if the passphrase cannot be one.
+ */
+export function exportProfile(
+  vault: Vault,
+  passphrase: string,
+  random: Random,
+  progress: Progress = () => undefined,
+): Uint8Array {
+  const words = passphrases.chosen(passphrase, FILE);
+  return sealContent(contentOf(vault), words, { salt: random(SALT_BYTES), nonce: random(NONCE_BYTES) }, progress);
+}
+
+/** The file of some content; `cost`: what it will take to open it. */
+export function sealContent(
+  content: Content,
+  words: Uint8Array,
+  { salt, nonce, cost = OWN_COST }: { readonly salt: Uint8Array; readonly nonce: Uint8Array; readonly cost?: Cost },
+  progress: Progress = () => undefined,
+): Uint8Array {
+  const { memoryKib, passes, lanes } = cost;
+  const header = concat(MAGIC, new Uint8Array([VERSION]), u32(memoryKib), u32(passes), u32(lanes), salt);
+  const key = argon2id(words, { salt, ...cost, onProgress: progress });
+  const plain = encode(Content.write(content));
+  const padded = new Uint8Array(Math.ceil((plain.length + 1) / STEP_BYTES) * STEP_BYTES);
+  padded.set(plain);
+  padded[plain.length] = PADDING;
+  const file = concat(header, nonce, seal(key, nonce, padded, header));
+  if (file.length > MAX_FILE_BYTES) {
+    throw new BackupError(`the profile is larger than ${MAX_FILE_BYTES >> 20} MiB, the limit of a backup`);
+  }
+  return file;
+}
+
+/**
+ * What is in a file. Takes a second or two.
+ *
+ * Throws WrongPassphrase if the passphrase does not open it, or it is damaged; BackupError if it is no such file, or of
+ * a newer version.
+ */
+export function readFile(file: Uint8Array, passphrase: string, progress: Progress = () => undefined): Content {
+  if (passphrase === "") {
+    throw new UsageError("the file needs a passphrase; use the one that it was written with");
+  }
+  const cost = costOf(file);
+  const header = file.subarray(0, HEADER_BYTES);
+  const salt = header.subarray(HEADER_BYTES - SALT_BYTES);
+  const nonce = file.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
+  const sealed = file.subarray(HEADER_BYTES + NONCE_BYTES);
+  for (const words of passphrases.candidates(passphrase, FILE)) {
+    const plain = unsealed(argon2id(words, { salt, ...cost, onProgress: progress }), nonce, sealed, header);
+    if (plain !== null) {
+      return parsed(plain);
+    }
+  }
+  throw new WrongPassphrase("the passphrase does not open this file, or the file is damaged; try again");
+}
+
+/** Whether a file can be an exported profile. */
+export function isBackup(file: Uint8Array): boolean {
+  return isEqual(file.subarray(0, MAGIC.length), MAGIC);
+}
+
+function costOf(file: Uint8Array): Cost {
+  if (!isBackup(file)) {
+    throw new BackupError("this is not a backup of Phantom Messenger; choose another file");
+  }
+  const version = file[MAGIC.length] ?? 0;
+  if (version > VERSION) {
+    throw new BackupError("this file was written by a newer version; update this page, then try again");
+  }
+  if (file.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES) {
+    throw new BackupError("this file is incomplete; use another copy");
+  }
+  if (file.length > MAX_FILE_BYTES) {
+    throw new BackupError("this file is too large to be a backup; choose another one");
+  }
+  const at = MAGIC.length + 1;
+  const cost = { memoryKib: readU32(file, at), passes: readU32(file, at + 4), lanes: readU32(file, at + 8) };
+  const { memoryKib, passes, lanes } = cost;
+  if (version !== VERSION || passes === 0 || lanes === 0 || memoryKib < 8 * lanes) {
+    throw new BackupError("this file is damaged; use another copy");
+  }
+  if (memoryKib > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_LANES) {
+    throw new BackupError("this file takes more memory or time to open than is allowed; use another copy of it");
+  }
+  return cost;
+}
+
+function unsealed(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  sealed: Uint8Array,
+  header: Uint8Array,
+): Uint8Array | null {
+  try {
+    return unseal(key, nonce, sealed, header);
+  } catch (error) {
+    if (error instanceof UndecryptableMessage) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+function parsed(plain: Uint8Array): Content {
+  let content: Content | null = null;
+  try {
+    content = Content.read(decode(plain.subarray(0, plain.findLastIndex((byte) => byte !== 0))));
+  } catch {
+    // It is said below: nothing else can be done about it.
+  }
+  if (content === null || !isUsable(content)) {
+    throw new BackupError("this file is of a version that this page does not know; update it, then try again");
+  }
+  return content;
+}
+
+/** Whether a profile of it could be opened: the words in it are those that this program knows. */
+function isUsable(content: Content): boolean {
+  return (
+    content.identity.seed.length === KEY_BYTES &&
+    content.contacts.every((contact) => TRUSTS.includes(contact.trust)) &&
+    content.sent.every((sent) => STATES.includes(sent.state)) &&
+    content.receipts.every((receipt) => STATUSES.includes(receipt.status))
+  );
+}
+
+/** What goes into a file. */
+export function contentOf(vault: Vault): Content {
+  const every = <T>(kind: records.Kind<T>): T[] => [...vault.all(kind)].map(([, record]) => record);
+  const identity = vault.get(records.IDENTITY, "");
+  if (identity === null) {
+    throw new BackupError("there is no identity here yet");
+  }
+  const received = every(records.RECEIVED).map((one) => (one.burn || one.expiresAt !== null ? erased(one) : one));
+  const there = new Set(received.filter(isThere).map((one) => records.key(one.sender, one.messageId)));
+  return {
+    identity,
+    lastPrekeyId: vault.find(records.LAST_PREKEY_ID, "")?.value ?? 0,
+    contacts: every(records.CONTACT),
+    sent: every(records.SENT).map(keptSent),
+    received,
+    outbox: every(records.OUTBOX)
+      .filter((entry) => entry.text !== null && !entry.burn && entry.expiresIn === null)
+      .map((entry) => ({ ...entry, sealed: NO_BYTES })),
+    unanswered: every(records.UNANSWERED),
+    inbox: every(records.INBOX).filter((one) => there.has(records.key(one.sender, one.messageId))),
+    receipts: every(records.RECEIPT).map((receipt) => ({ ...receipt, carrier: "" })),
+    settings: vault.get(records.SETTINGS, "") ?? SettingsRecord.make({}),
+    blocks: every(records.BLOCK),
+    requests: every(records.REQUEST),
+  };
+}
+
+/** Without its text if that is to go. */
+function keptSent(sent: SentRecord): SentRecord {
+  const isShortLived = sent.burn || sent.expiresAt !== null || sent.expiresIn !== null;
+  return isShortLived ? { ...sent, text: null } : sent;
+}
+
+/** Put what is in a file into an empty vault; `server`: the relay's URL, if it is another one than before. */
+export function putContent(tx: Transaction, content: Content, server: string | null): void {
+  const { identity } = content;
+  tx.put(records.IDENTITY, "", server === null ? identity : { ...identity, server });
+  tx.put(records.LAST_PREKEY_ID, "", { value: content.lastPrekeyId });
+  tx.put(records.SETTINGS, "", content.settings);
+  for (const block of content.blocks) {
+    tx.put(records.BLOCK, block.userId, block);
+  }
+  for (const contact of content.contacts) {
+    // The sessions are gone; that there was a post-quantum key is not to be forgotten with them.
+    const kept = { ...contact, classical: false, postQuantum: hadKem(contact), askedAt: null };
+    tx.put(records.CONTACT, contact.userId, kept);
+  }
+  putHistory(tx, content);
+  for (const entry of content.outbox) {
+    tx.put(records.OUTBOX, entry.messageId, entry);
+  }
+  for (const unanswered of content.unanswered) {
+    tx.put(records.UNANSWERED, unanswered.messageId, unanswered);
+  }
+  for (const marker of content.inbox) {
+    tx.put(records.INBOX, records.key(marker.sender, marker.messageId), marker);
+  }
+  for (const receipt of content.receipts) {
+    const due = receipt.at + KEEP_RECEIPTS_MS;
+    tx.put(records.RECEIPT, records.key(receipt.sender, receipt.messageId), receipt, { due });
+  }
+  for (const waits of content.requests) {
+    // Its keys have stayed behind: it is asked for again once its sender was let in.
+    tx.put(records.REQUEST, records.key(waits.sender, waits.messageId), waits, { due: waits.due });
+  }
+}
+
+/** Sent and received messages in the order of the clock, as far as each sort's own order allows. */
+function putHistory(tx: Transaction, content: Content): void {
+  const waiting = new Set(content.outbox.map((entry) => entry.messageId));
+  let next = 0;
+  const putSentUntil = (until: number): void => {
+    for (let sent = content.sent[next]; sent !== undefined && sent.madeAt <= until; sent = content.sent[next]) {
+      putSent(tx, sent, waiting);
+      next += 1;
+    }
+  };
+  for (const received of content.received) {
+    putSentUntil(received.receivedAt);
+    putReceived(tx, received);
+  }
+  putSentUntil(Infinity);
+}
+
+function putSent(tx: Transaction, sent: SentRecord, waiting: ReadonlySet<string>): void {
+  // What burns or expires and still waited is not in the file, so nobody will send it.
+  const isLeft = sent.state === DeliveryState.QUEUED && !waiting.has(sent.messageId);
+  tx.put(records.SENT, sent.messageId, isLeft ? { ...sent, state: DeliveryState.FAILED } : sent);
+}
+
+function putReceived(tx: Transaction, received: ReceivedRecord): void {
+  const { messageId, sender } = received;
+  const name = records.key(sender, messageId);
+  tx.put(records.RECEIVED, name, received);
+  tx.put(records.SEEN, name, { at: received.receivedAt });
+  if (received.newer !== null) {
+    tx.put(records.NEWER, name, { messageId, sender });
+  }
+}
