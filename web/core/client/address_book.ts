@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** Everybody who is known, in memory as in the vault: found by id, by name, and by what a name looks like. */
 import { isUserId } from "./ids.ts";
 import { normalName, skeleton } from "./names.ts";

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** The people one talks to: names for ids, and what is known of their keys. */
 import { NO_BYTES } from "../bytes.ts";
 import { safetyNumber } from "../crypto/safety.ts";

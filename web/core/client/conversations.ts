@@ -5,7 +5,7 @@
  * Each step that changes a ratchet is part of the transaction that stores what it was for: so a message is never
  * encrypted twice with one key, and never acknowledged before it is stored.
  */
-import { compare, concat, isEqual, utf8 } from "../bytes.ts";
+import { compare, isEqual } from "../bytes.ts";
 import type { Random } from "../bytes.ts";
 import { CryptoError, InvalidKey, InvalidSignature, UndecryptableMessage } from "../crypto/errors.ts";
 import { encodeHandshake, respond as respond1 } from "../crypto/handshake.ts";
@@ -25,8 +25,8 @@ import { original, signedText } from "../wire/codec.ts";
 import type { RoutedMessage } from "../wire/frames.ts";
 import { envelopeBytes } from "../wire/signing.ts";
 import type { AddressBook } from "./address_book.ts";
-import { isReceipt } from "./content.ts";
-import type { Ends, Newer, Receipt, Text } from "./content.ts";
+import { receiptOf } from "./content.ts";
+import type { Ends, Newer, Outcomes, Said } from "./content.ts";
 import * as contentSuites from "./content_suites.ts";
 import type { PreKeyStore } from "./prekey_store.ts";
 import * as records from "./records.ts";
@@ -35,6 +35,8 @@ import type { ContactRecord, OutboxRecord } from "./records.ts";
 import { Sessions } from "./sessions.ts";
 import type { StoredSessions } from "./sessions.ts";
 import type { Transaction, Vault } from "./vault.ts";
+
+export { conversationId } from "./ids.ts";
 
 /** Sessions kept with a peer: the one in use, and older ones for messages still under way. */
 export const MAX_SESSIONS = 5;
@@ -50,8 +52,6 @@ export const MAX_TRIES = 3;
 
 /** Ids of this length certify their key; others are claimed, and bound to the first key that was seen. */
 export const CERTIFIED_ID_BYTES = 32;
-
-const CONVERSATION = utf8("phantom/1 conversation\n");
 
 /** A claimed id has another key than before; nothing is sent until the user has accepted it. */
 export class ChangedKey extends InvalidKey {}
@@ -74,7 +74,7 @@ export class WeakBundle extends CryptoError {
 
 /** A message that was decrypted and believed. */
 export interface Opened {
-  readonly content: Text | Receipt | Newer;
+  readonly content: Said | Newer;
   /** One that was written after it has come before it. */
   readonly late: boolean;
   /** It began a session. */
@@ -228,16 +228,14 @@ export class Conversations {
     tx: Transaction,
     state: PeerState,
     entry: OutboxRecord,
-    receipts: Partial<Omit<Receipt, "kind" | "sentAt">> = {},
+    receipts: Partial<Outcomes> = {},
   ): OutboxRecord {
     const chosen = state.sending;
     if (chosen === null) {
       throw new UndecryptableMessage("there is no session with this peer");
     }
-    const said: Text | Receipt =
-      entry.text === null
-        ? { kind: "receipt", sentAt: entry.madeAt, delivered: [], read: [], burned: [], undecryptable: [], ...receipts }
-        : { kind: "text", sentAt: entry.madeAt, body: entry.text };
+    const { madeAt: sentAt, text } = entry;
+    const said: Said = text === null ? receiptOf(sentAt, receipts) : { kind: "text", sentAt, body: text };
     const ends: Ends = {
       sender: this.#ownId,
       senderKey: this.#identity.peer.public,
@@ -278,7 +276,7 @@ export class Conversations {
     };
     const content = contentSuites.decode(plaintext, ends, after.suite);
     // Who asks for something again has lost the other sessions, perhaps also the one that would win.
-    const isAsking = isReceipt(content) && content.undecryptable.length > 0;
+    const isAsking = content.kind === "receipt" && content.undecryptable.length > 0;
     const current = sessions[0] ?? before;
     const isFirst = isAsking || !stays(current, before, floorOf(contact));
     sessions = renewed(sessions, before, after, isFirst);
@@ -416,12 +414,6 @@ export function strengthOf(one: AnySession): Strength {
     return Strength.SUITE_2;
   }
   return one.classical ? Strength.CLASSICAL : Strength.SUITE_1;
-}
-
-/** The conversation of two users: both derive the same (32 bytes in base64). */
-export function conversationId(own: string, peer: string): string {
-  const ids = [fromBase64(own), fromBase64(peer)].sort(compare);
-  return encodeBase64(sha256(concat(CONVERSATION, ...ids)));
 }
 
 /** Whether its peer has written in a session, and it is of suite 2. */

@@ -3,7 +3,6 @@
 import { InvalidMessage } from "../crypto/errors.ts";
 import type { RoutedMessage } from "../wire/frames.ts";
 import type { Acks } from "./acks.ts";
-import { isReceipt } from "./content.ts";
 import type { Newer, Text } from "./content.ts";
 import * as content2 from "./content2.ts";
 import type { Conversations, Opened } from "./conversations.ts";
@@ -74,7 +73,7 @@ export class Inbox {
     const { senderId: sender, messageId } = frame.payload;
     const name = records.key(sender, messageId);
     const opened = this.#parts.conversations.open(tx, frame, now);
-    if (isReceipt(opened.content)) {
+    if (opened.content.kind === "receipt") {
       tx.put(records.SEEN, name, { at: now }, { due: now + KEEP_SEEN_RECEIPTS_MS });
     } else {
       this.#put(tx, frame, opened.content, { came, wall });
@@ -132,7 +131,7 @@ export class Inbox {
     times: { readonly came: number; readonly wall: number },
   ): void {
     const opened = this.#parts.conversations.open(tx, frame, now);
-    if (!isReceipt(opened.content)) {
+    if (opened.content.kind !== "receipt") {
       this.#put(tx, frame, opened.content, times);
     }
     tx.put(records.SEEN, records.key(frame.payload.senderId, frame.payload.messageId), { at: now });

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** Names that people give each other: one form of each, and which can be taken for another. */
 import { UsageError } from "./errors.ts";
 import { isUserId, looksWritten } from "./ids.ts";

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /**
  * What others may learn of what this user does: presence, typing, and when to stay silent.
  *
@@ -6,7 +5,7 @@
  * `absent` of AUTH.
  */
 import type { Presence as PresenceFrame, PresenceStatus } from "../wire/frames.ts";
-import { conversationId } from "./conversations.ts";
+import { conversationId } from "./ids.ts";
 import { SettingsStore } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 import type { Vault } from "./vault.ts";

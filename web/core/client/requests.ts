@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /**
  * Message requests: what strangers write waits undecrypted, and nobody is notified, until the user accepts it.
  *

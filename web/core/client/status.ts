@@ -1,4 +1,5 @@
 /** What an application sees: values that hold no secret. */
+import { shortId } from "./ids.ts";
 
 /** How far a message has come; a later state implies the earlier ones, except for the last two. */
 export const DeliveryState = {
@@ -42,7 +43,7 @@ export interface Contact {
 
 /** The name of a contact, or the start of the user id. */
 export function labelOf(contact: Contact): string {
-  return contact.name || `${contact.userId.slice(0, 8)}…`;
+  return contact.name || shortId(contact.userId);
 }
 
 /** A message has arrived. */
