@@ -8,6 +8,7 @@ from websockets.frames import Opcode
 
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.framing import PartialMessages
+from phantom_messenger.relay.page import Page
 from phantom_messenger.relay.session import Session
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake
 from phantom_messenger.relay.websocket import WebSocketConnection
@@ -59,7 +60,7 @@ async def serve_ours(port: int = 0, *, connection: type[EchoConnection] = EchoCo
         slot = gate.acquire("127.0.0.1")
         if slot is None:
             raise RuntimeError("too many echoes")
-        return Handshake(slot, config, accept, lambda: True)
+        return Handshake(slot, config, accept, lambda: True, Page())
 
     return await asyncio.get_running_loop().create_server(handshake, "127.0.0.1", port)
 

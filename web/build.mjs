@@ -7,6 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
+import { licencesOf, packagesIn } from "./licences.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const given = parseArgs({ options: { worker: { type: "string", default: "worker/main.ts" } }, allowPositionals: true });
@@ -18,7 +19,8 @@ const options = {
   charset: "utf8",
   external: ["./qr.*.js"],
   format: "esm",
-  legalComments: "none",
+  legalComments: "none", // LICENSES.txt has the licences
+  metafile: true,
   minify: true,
   target: ["chrome120", "firefox121", "safari17"],
   write: false,
@@ -34,8 +36,11 @@ function integrityOf(bytes) {
   return `sha384-${createHash("sha384").update(bytes).digest("base64")}`;
 }
 
+const metafiles = [];
+
 async function bundle(entry, define = {}) {
   const result = await build({ ...options, entryPoints: [entry], define });
+  metafiles.push(result.metafile);
   return Buffer.from(result.outputFiles[0].contents);
 }
 
@@ -83,3 +88,4 @@ const index = Object.entries({
   APP_INTEGRITY: integrityOf(page),
 }).reduce((text, [name, value]) => text.replace(`%${name}%`, value), await readFile(join(here, "ui", "index.html"), "utf8"));
 await writeFile(join(out, "index.html"), index);
+await writeFile(join(out, "LICENSES.txt"), await licencesOf(packagesIn(metafiles), here));

@@ -19,6 +19,7 @@ import uvloop
 
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.listening import Listener, bind
+from phantom_messenger.relay.page import Page
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from support.amounts import LONG, amount
 from support.measures import resident
@@ -272,7 +273,7 @@ async def begun_in_a_turn() -> int:
 
     def greet(slot: Slot) -> Handshake:
         begun[turn] += 1
-        return Handshake(slot, config, lambda *_: pytest.fail("nobody asks for a WebSocket"), lambda: True)
+        return Handshake(slot, config, lambda *_: pytest.fail("nobody asks for a WebSocket"), lambda: True, Page())
 
     with contextlib.ExitStack() as stack:
         for _ in range(CROWD):

@@ -30,6 +30,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "share_port": [("on", True), ("off", False)],
     "limits": [("off", False), ("ON", True), ("no", False), ("yes", True), ("0", False), ("1", True)],
     "reference_clients": [("on", True), ("false", False)],
+    "web": [("off", False), ("on", True)],
     "public_names": [
         ("A.test, b.test:8443,", ("a.test", "b.test:8443")),
         ("a.test.,a.test:443,a.test:80", ("a.test",)),
@@ -79,6 +80,7 @@ WRONG: list[tuple[str, str]] = [
     ("limits", "maybe"),
     ("limits", ""),
     ("reference_clients", "2"),
+    ("web", "maybe"),
     ("public_names", "a.test b.test"),
     ("public_names", "*.a.test"),
     ("public_names", "*"),

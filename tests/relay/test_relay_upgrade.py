@@ -9,6 +9,7 @@ import pytest
 
 from phantom_messenger.relay import http, upgrade
 from phantom_messenger.relay.config import Config
+from phantom_messenger.relay.page import Page
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.relay.websocket import WebSocketConnection
 from support.fake_transport import FakeTransport
@@ -88,7 +89,7 @@ class Socket:
         assert slot is not None
         self.opened: list[Opened] = []
         self.wire = FakeTransport()
-        self.protocol = Handshake(slot, config, self._accept, lambda: ready)
+        self.protocol = Handshake(slot, config, self._accept, lambda: ready, Page())
         assert not self.protocol.has_begun
         self.protocol.connection_made(cast("asyncio.Transport", self.wire))
         assert self.protocol.has_begun

@@ -7,10 +7,16 @@ from pathlib import Path
 import click
 
 from phantom_messenger.relay.config import REPLACED, SETTINGS, ConfigError, default_of, load_config, unknown_variables
+from phantom_messenger.relay.http import WEBSOCKET_PATH
 from phantom_messenger.relay.main import StoreError, StoreUnusable, run_relay
+from phantom_messenger.web import files
+
+PAGE = """
+Open {page} in a browser, and once more in another browser or a private window: two people can talk.
+"""
 
 INTRO = """
-In a second terminal, create two users who know each other (each command asks for a passphrase,
+Or on the command line: in a second terminal, create two users who know each other (each command asks for a passphrase,
 unless your system has a keyring or PHANTOM_PASSPHRASE is set):
 
   alias phantom=$PWD/.venv/bin/phantom
@@ -37,6 +43,12 @@ def _setting(name: str) -> click.Option:
     return click.Option([flag, name], metavar="VALUE", help=text)
 
 
+def _intro(url: str, *, has_page: bool) -> str:
+    """What to do with a relay that has just been started."""
+    page = PAGE.format(page="http" + url.removeprefix("ws").removesuffix(WEBSOCKET_PATH) + "/") if has_page else ""
+    return page + INTRO.format(url=url, here=Path.cwd())
+
+
 @click.command(short_help="Run a relay.", params=[_setting(name) for name in (*SETTINGS, *REPLACED)])
 @click.option(
     "--config",
@@ -48,14 +60,15 @@ def _setting(name: str) -> click.Option:
 @click.option("--intro", is_flag=True, hidden=True)
 def serve(config: Path | None, intro: bool, **given: str | None) -> None:
     """Run a relay in the foreground. Every setting can also be given as PHANTOM_<NAME>."""
-
-    def ready(url: str) -> None:
-        click.echo(f"listening on {url}")
-        if intro:
-            click.echo(INTRO.format(url=url, here=Path.cwd()))
-
     try:
-        run_relay(load_config(given, os.environ, config), ready, unknown=unknown_variables(os.environ))
+        settings = load_config(given, os.environ, config)
+
+        def ready(url: str) -> None:
+            click.echo(f"listening on {url}")
+            if intro:
+                click.echo(_intro(url, has_page=settings.web and files.DIST.is_dir()))
+
+        run_relay(settings, ready, unknown=unknown_variables(os.environ))
     except ConfigError as error:
         click.echo(f"phantom serve: {error}", err=True)
         sys.exit(2)

@@ -47,6 +47,7 @@ class Config:
     reference_clients: bool = False
     public_names: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    web: bool = True
     trusted_proxies: tuple[Network, ...] = ()
     server_name: str = "phantom"
     log_level: str = "info"
@@ -228,6 +229,7 @@ SETTINGS: Final[dict[str, Setting]] = {
         _names, "names (host[:port]) that clients dial to reach this relay; 'any' accepts whatever a client sends"
     ),
     "allowed_origins": Setting(_origins, "origins of web pages that may connect, besides the relay's own"),
+    "web": Setting(_switch, "'off' serves no page for browsers at /"),
     "trusted_proxies": Setting(_networks, "networks whose X-Forwarded-For is trusted"),
     "server_name": Setting(_text, "name of this relay in CONNECTION_ACK"),
     "log_level": Setting(_choice(LEVELS), f"lowest level to log: {', '.join(LEVELS)}"),

@@ -35,6 +35,12 @@ _TARGET: Final = re.compile(
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*", re.ASCII)
 
 
+def response_head(status: HTTPStatus, fields: Mapping[str, str]) -> bytes:
+    """Status line, fields and empty line of a response."""
+    head = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {text}" for name, text in fields.items())]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete response, after which the connection closes. Refusals are one, too."""
@@ -55,11 +61,7 @@ class Answer:
             "Connection": "close",
             **self.fields,
         }
-        head = [
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
-            *(f"{name}: {text}" for name, text in fields.items()),
-        ]
-        return "\r\n".join([*head, "", ""]).encode() + (b"" if head_only else body)
+        return response_head(self.status, fields) + (b"" if head_only else body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ TOO_LARGE: Final = _error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "request t
 UNAVAILABLE: Final = _error(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections", Retry_After="5")
 _NO_BODY: Final = _error(HTTPStatus.BAD_REQUEST, "a body is not expected")
 _VERSION_1_1: Final = _error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is needed")
-_NOT_FOUND: Final = _error(HTTPStatus.NOT_FOUND, "not found")
+NOT_FOUND: Final = _error(HTTPStatus.NOT_FOUND, "not found")
 ORIGIN_REFUSED: Final = _error(HTTPStatus.FORBIDDEN, "origin not allowed")
 _BAD_KEY: Final = _error(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
 # RFC 9110 section 15.5.22 wants the protocol named, RFC 6455 section 4.4 the version.
@@ -169,9 +171,9 @@ def judge(request: Request, config: Config, *, ready: bool, version: str) -> Ans
     """
     if request.path != WEBSOCKET_PATH:
         found = _plain(request.path, ready=ready, version=version)
-        return found if found is _NOT_FOUND or request.method in {"GET", "HEAD"} else _not_allowed("GET, HEAD")
+        return found if found is NOT_FOUND or request.method in {"GET", "HEAD"} else not_allowed("GET, HEAD")
     if request.method != "GET":
-        return _not_allowed("GET")
+        return not_allowed("GET")
     if request.minor < 1:
         return _VERSION_1_1
     if "websocket" not in request.words("upgrade") or "upgrade" not in request.words("connection"):
@@ -202,10 +204,11 @@ def _plain(path: str, *, ready: bool, version: str) -> Answer:
         case "/ready":
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready"})
         case _:
-            return _NOT_FOUND
+            return NOT_FOUND
 
 
-def _not_allowed(methods: str) -> Answer:
+def not_allowed(methods: str) -> Answer:
+    """The answer to a method that its path does not have; ``methods`` are those that it has."""
     return _error(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow=methods)
 
 

@@ -17,12 +17,14 @@ from phantom_messenger.relay.commands import AnyCommand, CommandFailed, LoadCloc
 from phantom_messenger.relay.config import Config, ConfigError
 from phantom_messenger.relay.framing import PartialMessages
 from phantom_messenger.relay.listening import RECEIVE_BUFFER, TLS_RECEIVE_BUFFER, Listener, bind
+from phantom_messenger.relay.page import Page
 from phantom_messenger.relay.ports import RelayLink, Store
 from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
+from phantom_messenger.web import files as web
 
 TICK_SECONDS: Final = 1.0
 SCRUB_SECONDS: Final = 20.0
@@ -153,6 +155,7 @@ class RelayServer:
             kept_limits=limits,
             link=self._link,
         )
+        self._page = Page(web.load() if config.web else (), is_tls=config.tls_cert is not None)
         self._gate = ConnectionGate(config, _room())
         self._partial_messages = PartialMessages()
         self._listener: Listener | None = None
@@ -267,7 +270,7 @@ class RelayServer:
             log(Event.RELOADED)
 
     def _handshake(self, slot: Slot) -> Handshake:
-        return Handshake(slot, self._config, self._accept, self._is_ready)
+        return Handshake(slot, self._config, self._accept, self._is_ready, self._page)
 
     def _accept(self, address: str, host: str) -> WebSocketConnection:
         return WebSocketConnection(self._relay, address, host, self._partial_messages)

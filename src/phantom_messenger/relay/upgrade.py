@@ -14,6 +14,8 @@ from phantom_messenger.events import Event, log
 from phantom_messenger.relay import http
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.http import Answer, Upgrade
+from phantom_messenger.relay.page import FileAnswer, Page
+from phantom_messenger.relay.transfer import Transfer
 from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.version import __version__
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS
@@ -103,13 +105,14 @@ class Slot:
 
 
 class Handshake(asyncio.BufferedProtocol):
-    """One socket until its request is complete; then it is answered, or becomes a WebSocket.
+    """One socket until its request is complete; then it is answered, gets a file of the page, or becomes a WebSocket.
 
     Args:
         slot: what it takes up of the gate.
         config: the settings.
         accept: makes a connection for an address and a Host.
         is_ready: whether the relay can store.
+        page: what else it answers.
     """
 
     def __init__(
@@ -118,11 +121,13 @@ class Handshake(asyncio.BufferedProtocol):
         config: Config,
         accept: Callable[[str, str], WebSocketConnection],
         is_ready: Callable[[], bool],
+        page: Page,
     ) -> None:
         self._slot = slot
         self._config = config
         self._accept = accept
         self._is_ready = is_ready
+        self._page = page
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._head = b""
@@ -169,13 +174,21 @@ class Handshake(asyncio.BufferedProtocol):
         if isinstance(request, Answer):
             self._answer(transport, request, head_only=False)
             return
+        found: Answer | Upgrade | FileAnswer
         found = http.judge(request, self._config, ready=self._is_ready(), version=__version__)
-        if isinstance(found, Answer):
-            if found is http.ORIGIN_REFUSED:
-                log(Event.ORIGIN_REFUSED, count=1)
-            self._answer(transport, found, head_only=request.method == "HEAD")
-        else:
-            self._open(transport, found, tail)
+        if found is http.NOT_FOUND:
+            found = self._page.answer(request) or found
+        match found:
+            case Answer():
+                if found is http.ORIGIN_REFUSED:
+                    log(Event.ORIGIN_REFUSED, count=1)
+                self._answer(transport, found, head_only=request.method == "HEAD")
+            case FileAnswer():
+                self._stop_timer()
+                self._transport = None
+                Transfer(self._slot.release).begin(transport, found.head(), found.body)
+            case Upgrade():
+                self._open(transport, found, tail)
 
     def _answer(self, transport: asyncio.Transport, answer: Answer, *, head_only: bool) -> None:
         transport.write(answer.encode(head_only=head_only))
@@ -193,7 +206,10 @@ class Handshake(asyncio.BufferedProtocol):
         self._accept(key, found.host).open(transport, found.encode(), tail, slot.release)
 
     def _finish(self) -> None:
+        self._stop_timer()
+        self._slot.promote()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._slot.promote()

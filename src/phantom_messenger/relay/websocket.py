@@ -6,12 +6,6 @@ counted, and nothing is read from a client that does not read.
 """
 
 import asyncio
-import contextlib
-import fcntl
-import socket
-import struct
-import sys
-import termios
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
@@ -20,6 +14,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from phantom_messenger.events import report
 from phantom_messenger.rate_window import Window
+from phantom_messenger.relay import tcp
 from phantom_messenger.relay.framing import (
     BINARY,
     CLOSE,
@@ -45,7 +40,6 @@ MAX_DISCARDED: Final = 131_072
 
 FRAME_COST: Final = 1_024
 
-_DISCARD: Final = struct.pack("ii", 1, 0)
 _READ_BUFFER: Final = memoryview(bytearray(16_384))
 """One buffer serves all connections: each copies its bytes out before the next one reads."""
 
@@ -203,10 +197,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """See ``relay.ports.Connection``."""
         self._is_closing = True
         if self._transport is not None:
-            # Otherwise the operating system keeps offering what was written to a client that does not read.
-            with contextlib.suppress(OSError):  # closed already
-                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
-            self._transport.abort()
+            tcp.abort(self._transport)
 
     def buffered(self) -> int:
         """See ``relay.ports.Connection``."""
@@ -216,9 +207,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """See ``relay.ports.Connection``."""
         if self._transport is None or self._transport.is_closing():
             return self._written
-        handle = self._transport.get_extra_info("socket").fileno()
-        unacked = int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-        return self._written - self.buffered() - unacked
+        return self._written - tcp.unacked_bytes(self._transport)
 
     # --- reading ------------------------------------------------------------------
 
