@@ -20,15 +20,13 @@ class Exchange(NamedTuple):
 
     pair: tuple[str, str]
     number: int
-    asked: int
-    """The moment."""
 
 
 class SeveralLedger(Ledger):
     """A ledger that knows key exchanges, prekeys, and when each message was accepted.
 
     An INIT that waits is replaced by one of its sender that is stored later. So only the newest of a pair has to
-    arrive; or one that was never answered: its sender had left the relay, which was paused, and stored it afterwards.
+    arrive; or a newer one that was never answered. An older one never: its sender had left that relay by then.
 
     Attributes:
         put_off: how many requests were refused because the database was away.
@@ -49,8 +47,8 @@ class SeveralLedger(Ledger):
         self._signed: dict[str, Exchange] = {}
         self._counted: Counter[tuple[str, str]] = Counter()
         self._answered: set[Exchange] = set()
-        self._arrived: dict[Exchange, tuple[int, int]] = {}
-        """With ``seq``, and the moment."""
+        self._arrived: dict[Exchange, int] = {}
+        """With ``seq``."""
 
     def accept(self, frame: Frame, sender: str) -> Key:
         """See ``Ledger``."""
@@ -71,7 +69,7 @@ class SeveralLedger(Ledger):
         """A KEY_EXCHANGE_INIT is about to be sent; its ``id`` is its own."""
         pair = frame["payload"]["identityKey"], frame["payload"]["targetId"]
         self._counted[pair] += 1
-        exchange = Exchange(pair, self._counted[pair], self.moment())
+        exchange = Exchange(pair, self._counted[pair])
         self._asked[frame["id"]] = self._signed[frame["signature"]] = exchange
 
     def take_exchange(self, frame: Frame) -> bool:
@@ -79,8 +77,7 @@ class SeveralLedger(Ledger):
         exchange = self._signed.get(frame.get("signature", ""))
         if exchange is None:
             return False
-        seq, _ = self._arrived.setdefault(exchange, (frame["seq"], self.moment()))
-        if seq != frame["seq"]:
+        if self._arrived.setdefault(exchange, frame["seq"]) != frame["seq"]:
             self.fault("key exchange doubled", frame)
         return True
 
@@ -106,14 +103,8 @@ class SeveralLedger(Ledger):
     def exchanges_lost(self) -> list[Exchange]:
         """For each pair, the newest that was stored, if nothing that may stand for it has arrived."""
         newest = {one.pair: one for one in sorted(self._answered)}
-        return [one for one in newest.values() if not any(self._stands_for(other, one) for other in self._arrived)]
-
-    def _stands_for(self, other: Exchange, one: Exchange) -> bool:
-        """Whether what arrived was stored after another one, as far as anybody knows."""
-        if other.pair != one.pair:
-            return False
-        _, arrived = self._arrived[other]
-        return other.number >= one.number or (other not in self._answered and arrived > one.asked)
+        last = {one.pair: one.number for one in sorted(self._arrived)}
+        return [one for one in newest.values() if last.get(one.pair, 0) < one.number]
 
     def verdict(self) -> dict[str, list[str]]:
         """See ``Ledger``."""

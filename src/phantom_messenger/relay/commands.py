@@ -7,7 +7,8 @@ is stored. Items of one mailbox are numbered in the order in which their command
 
 The parameter of ``Command[R]`` is the type of its result. A ``UserCommand`` is run for a user, and its result is
 ``ACCOUNT_GONE`` instead if that user's account is not the session's any more: frames of a session may be on their way
-while its account is deleted or claimed by somebody else.
+while its account is deleted or claimed by somebody else. It is ``SESSION_OVER`` if the user has logged in since, with a
+newer connection, at another relay on the store: a relay that was paused meanwhile does not know it yet.
 
 Permissions are asked inside the store, in the transaction that acts on them: see ``relay.permissions``.
 
@@ -57,6 +58,13 @@ class Actor(NamedTuple):
     """Base64."""
     is_unsigned: bool = False
     """The login has not proved the key; such an account is gone as soon as somebody has proved it."""
+    connected_at: int | None = None
+    """When the connection was made, persistent time; None if it does not matter where the user is now."""
+
+    @property
+    def account(self) -> tuple[str, str, bool]:
+        """What tells the account."""
+        return self.user_id, self.public_key, self.is_unsigned
 
 
 class UserCommand(Command[R], Generic[R], frozen=True, kw_only=True):
@@ -73,6 +81,16 @@ class AccountGone(Enum):
 
 ACCOUNT_GONE: Final = AccountGone.ACCOUNT_GONE
 """The result of a ``UserCommand`` that was not run: the session's account does not exist any more."""
+
+
+class SessionOver(Enum):
+    """The type of ``SESSION_OVER``."""
+
+    SESSION_OVER = "session over"
+
+
+SESSION_OVER: Final = SessionOver.SESSION_OVER
+"""The result of a ``UserCommand`` that was not run: its session has been replaced at another relay."""
 
 
 class CommandFailed(Exception):

@@ -75,7 +75,7 @@ class Core:
             report=report,
         )
         self.admission = Admission(config, clock, randomness, self.load)
-        self.replies = Replies(clock, partial(schedule, self._flush))
+        self.replies = Replies(self.hub, clock, partial(schedule, self._flush))
         self.mailboxes = MailboxPush(self.hub, self.replies, self.pipeline, clock, self.others)
         self.presence = PresenceNotices(self.hub, self.replies, self.pipeline, clock, self.others)
         self.receipts = DeliveryReceipts(

@@ -13,7 +13,6 @@ from phantom_messenger.relay.pipeline import Steps
 from phantom_messenger.relay.presence_notices import MINUTE_MS
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
-from phantom_messenger.wire.codes import CloseCode
 from phantom_messenger.wire.frames import PresenceStatus
 
 CHECK_MS: Final = 5_000
@@ -40,18 +39,12 @@ def hear(core: Core, notice: Notice) -> None:
             core.arrivals.login(notice)
             session = core.hub.of(notice.user)
             if session is None or session.connected_at < notice.connected_at:
-                replace(core, notice.user)
+                if replaced := core.hub.forget(notice.user):
+                    core.replies.replace(replaced)
                 if notice.is_visible:
                     core.receipts.show(notice.user)
         case NewContacts():
             core.presence.announce_own(notice.one, notice.other)
-
-
-def replace(core: Core, user: str) -> None:
-    """The user is at another relay now, which has told contacts whatever there is to tell."""
-    session = core.hub.forget(user)
-    if session is not None:
-        core.replies.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
 
 
 def check(core: Core) -> None:
@@ -79,7 +72,7 @@ def _check(core: Core, sessions: Sequence[Session]) -> Steps:
     by_user = {session.user_id: session for session in sessions}
     for user in checked.replaced:
         if core.hub.of(user) is by_user[user]:
-            replace(core, user)
+            core.replies.replace(by_user[user])
     for user in checked.behind:
         if core.hub.of(user) is by_user[user]:
             core.mailboxes.look(by_user[user])

@@ -13,7 +13,7 @@ from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.other_relays import OtherRelays
 from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
-from phantom_messenger.relay.pipeline import AccountGoneError, Pipeline, Steps
+from phantom_messenger.relay.pipeline import NotCurrentError, Pipeline, Steps
 from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.records import Item, ItemKind, Page
 from phantom_messenger.relay.replies import Replies
@@ -97,7 +97,7 @@ class MailboxPush:
             )
         except CommandFailed:
             return  # the next tick tries again
-        except AccountGoneError as gone:
+        except NotCurrentError as gone:
             self._replies.reply_failure(session, gone, UNSET)
             return
         finally:

@@ -13,11 +13,12 @@ resumed in the order of the results.
 
 from collections import deque
 from collections.abc import Callable, Generator
+from enum import Enum
 from typing import Any, Final
 
 from msgspec import Struct
 
-from phantom_messenger.relay.commands import ACCOUNT_GONE, AnyCommand, CommandFailed
+from phantom_messenger.relay.commands import ACCOUNT_GONE, SESSION_OVER, AnyCommand, CommandFailed
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.ports import Helpers, Scheduler, SignatureCheck, Verification, Writer
 from phantom_messenger.relay.quota import Spent
@@ -40,9 +41,19 @@ LEAST_HELP: Final = 8
 """Signatures of one turn from which on they are checked beside the core: fewer are checked sooner here."""
 
 
-class AccountGoneError(Exception):
-    """Raised at a handler's ``yield``: the result is ``ACCOUNT_GONE``."""
+class NotCurrentError(Exception):
+    """Raised at a handler's ``yield``: the command was not run: the session is not its user's any more."""
 
+
+class AccountGoneError(NotCurrentError):
+    """The result is ``ACCOUNT_GONE``."""
+
+
+class SessionOverError(NotCurrentError):
+    """The result is ``SESSION_OVER``."""
+
+
+_NOT_CURRENT: Final = {ACCOUNT_GONE: AccountGoneError, SESSION_OVER: SessionOverError}
 
 Steps = Generator[AnyCommand, Any, None]
 """A handler under way: it yields commands, and is resumed with their results."""
@@ -184,7 +195,7 @@ class Pipeline:
                 result = CommandFailed(OverflowError("too many commands wait"), is_out_of_space=True)
         except StopIteration:
             return
-        except (CommandFailed, AccountGoneError) as failed:
+        except (CommandFailed, NotCurrentError) as failed:
             failed.__traceback__ = None  # it leads back to whoever holds the failure: a cycle, for the collector
             return
         except Exception as error:  # noqa: BLE001 - the boundary: one failure is not the others'
@@ -220,7 +231,8 @@ class Pipeline:
         stored = 0
         for (steps, _, size), result in zip(finished, results, strict=False):
             stored += size > 0
-            self._resume(steps, AccountGoneError() if result is ACCOUNT_GONE else result)
+            not_current = _NOT_CURRENT.get(result) if isinstance(result, Enum) else None
+            self._resume(steps, not_current() if not_current else result)
         self._gauge.finish(stored)
         if self._waiting:
             self._store_waiting()

@@ -6,7 +6,8 @@ from msgspec import UNSET, UnsetType
 
 from phantom_messenger.events import report
 from phantom_messenger.relay.commands import CommandFailed
-from phantom_messenger.relay.pipeline import AccountGoneError
+from phantom_messenger.relay.hub import Hub
+from phantom_messenger.relay.pipeline import AccountGoneError, SessionOverError
 from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.rules import State
 from phantom_messenger.relay.session import Session
@@ -23,11 +24,13 @@ class Replies:
     """Queues frames in the outboxes of sessions, and closes them.
 
     Args:
+        hub: forgets who is at another relay.
         clock: for the timestamps of errors, and to count misbehaviour.
         schedule: called when there is something to write, once until ``flush``.
     """
 
-    def __init__(self, clock: Clock, schedule: Callable[[], object]) -> None:
+    def __init__(self, hub: Hub, clock: Clock, schedule: Callable[[], object]) -> None:
+        self._hub = hub
         self._clock = clock
         self._schedule = schedule
         self._unwritten: dict[Session, None] = {}
@@ -81,6 +84,8 @@ class Replies:
                 self.reply_error(session, error, request)
             case AccountGoneError():
                 self.close(session, CloseCode.NORMAL, "account deleted")
+            case SessionOverError():
+                self.replace(session)
             case CommandFailed():
                 if not error.is_out_of_space:
                     report(error.error)
@@ -98,6 +103,12 @@ class Replies:
         session.outbox.flush()
         self._unwritten.pop(session, None)
         session.connection.close(code, reason, wait_for_close=wait_for_close)
+
+    def replace(self, session: Session) -> None:
+        """Close a session whose user is at another relay, which has told contacts whatever there is to tell."""
+        if self._hub.of(session.user_id) is session:
+            self._hub.forget(session.user_id)
+        self.close(session, CloseCode.POLICY_VIOLATION, "replaced by a newer login")
 
     def drop(self, session: Session) -> None:
         """Cut a connection whose client takes nothing; its mail stays in the store."""

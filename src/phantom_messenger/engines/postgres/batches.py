@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from phantom_messenger.relay import commands
-from phantom_messenger.relay.commands import AnyCommand
+from phantom_messenger.relay.commands import Actor, AnyCommand
 
 EVERYBODY = None
 """Of a command of which nobody knows beforehand whom it concerns."""
@@ -88,6 +88,13 @@ def locked_by(command: AnyCommand) -> set[str]:
             return {name.sender for name, _ in command.outcomes}
         case _:
             return users_of(command) or set()
+
+
+def session_of(command: AnyCommand) -> Actor | None:
+    """Who acts, if the session must be theirs still; None if that does not matter."""
+    if not isinstance(command, commands.UserCommand) or command.actor.connected_at is None:
+        return None
+    return command.actor
 
 
 def grouped(batch: Sequence[AnyCommand]) -> list[Group]:

@@ -106,7 +106,7 @@ def _split(calls: Sequence[Call], rows: list[list[Row]]) -> list[Any]:
 
 
 def _actors(some: Sequence[Any]) -> tuple[Array, Array, Array]:
-    users, keys, unsigned = columns((command.actor for command in some), 3)
+    users, keys, unsigned = columns((command.actor.account for command in some), 3)
     return Texts(users), Texts(keys), Flags(unsigned)
 
 
@@ -277,7 +277,7 @@ def _confirm(some: Sequence[commands.Confirm], _: Setting) -> Call:
 
 
 def _read_statement(actor: Actor, after: int, max_bytes: int, now: int) -> Statement:
-    return Statement("SELECT * FROM read_mailbox(%s, %s, %s, %s, %s, %s)", (*actor, after, max_bytes, now))
+    return Statement("SELECT * FROM read_mailbox(%s, %s, %s, %s, %s, %s)", (*actor.account, after, max_bytes, now))
 
 
 def _page(rows: list[Row]) -> Page | None:
@@ -314,7 +314,7 @@ def _log_in(command: commands.LogIn, setting: Setting) -> Call:
             ),
         ),
         _read_statement(actor, 0, command.page_bytes, command.now),
-        Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*actor,)),
+        Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*actor.account,)),
     ]
 
     def results(rows: list[list[Row]]) -> list[Any]:
@@ -347,12 +347,12 @@ def _block(command: commands.Block, _: Setting) -> Call:
             return [ACCOUNT_GONE]
         return [Blocked(was_contact, outcome == _ALL_DONE) if outcome else None]
 
-    parameters = (*command.actor, command.other, MAX_BLOCKED)
+    parameters = (*command.actor.account, command.other, MAX_BLOCKED)
     return Call([Statement("SELECT * FROM block(%s, %s, %s, %s, %s)", parameters)], results)
 
 
 def _unblock(command: commands.Unblock, _: Setting) -> Call:
-    statement = Statement("SELECT unblock(%s, %s, %s, %s)", (*command.actor, command.other))
+    statement = Statement("SELECT unblock(%s, %s, %s, %s)", (*command.actor.account, command.other))
     return Call([statement], lambda rows: [None if rows[0][0][0] else ACCOUNT_GONE])
 
 
@@ -361,7 +361,7 @@ def _delete_account(command: commands.DeleteAccount, _: Setting) -> Call:
         outcome, contacts = rows[0][0]
         return [ACCOUNT_GONE if outcome == _NO_ACCOUNT else DeletedAccount(contacts, outcome == _ALL_DONE)]
 
-    return Call([Statement("SELECT * FROM delete_own_account(%s, %s, %s)", (*command.actor,))], results)
+    return Call([Statement("SELECT * FROM delete_own_account(%s, %s, %s)", (*command.actor.account,))], results)
 
 
 def _delete_idle(command: commands.DeleteIdleAccount, _: Setting) -> Call:
@@ -390,7 +390,7 @@ def _exchange_keys(command: commands.ExchangeKeys, setting: Setting) -> Call:
         "SELECT outcome, new_seq, became_contacts, (handed_out).*, ((handed_out).counts).* FROM"
         " exchange_keys(%s, %s, %s, %s, %s, %b, %b, %s, %s, %s, %s, %s, %s, %s)",
         (
-            *command.actor,
+            *command.actor.account,
             command.target,
             item.name,
             item.head,
@@ -448,7 +448,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
     publishing = Statement(
         "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
-            *command.actor,
+            *command.actor.account,
             Numbers(kinds),
             Numbers(ids),
             Texts(keys),
@@ -461,7 +461,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
             None if wanted.dating is None else wanted.dating.signature,
         ),
     )
-    counting = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor,))
+    counting = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor.account,))
 
     def results(rows: list[list[Row]]) -> list[Any]:
         [(outcome,)] = rows[0]
@@ -473,7 +473,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
 
 
 def _count_prekeys(command: commands.CountPreKeys, _: Setting) -> Call:
-    statement = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor,))
+    statement = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor.account,))
     return Call([statement], lambda rows: [_counts(rows[0][0]) if rows[0] else ACCOUNT_GONE])
 
 

@@ -25,13 +25,15 @@ from phantom_messenger.wire.frames import PresenceStatus
 
 
 def _find_watchers(command: commands.FindWatchers, setting: Setting) -> Call:
-    parameters = (*command.actor, None if command.status is None else setting.relay, command.status)
+    parameters = (*command.actor.account, None if command.status is None else setting.relay, command.status)
     statement = Statement("SELECT find_watchers(%s, %s, %s, %s, %s)", parameters)
     return Call([statement], lambda rows: [_or_gone(rows[0][0][0])])
 
 
 def _find_typing_watchers(command: commands.FindTypingWatchers, _: Setting) -> Call:
-    statement = Statement("SELECT find_typing_watchers(%s, %s, %s, %s)", (*command.actor, command.conversation_id))
+    statement = Statement(
+        "SELECT find_typing_watchers(%s, %s, %s, %s)", (*command.actor.account, command.conversation_id)
+    )
     return Call([statement], lambda rows: [_or_gone(rows[0][0][0])])
 
 
@@ -54,7 +56,7 @@ def _ask_presence(command: commands.AskPresence, setting: Setting) -> Call:
         is_contact, seen, elsewhere = rows[0][0]
         return [KnownPresence(is_contact, seen, None if elsewhere is None else PresenceStatus(elsewhere))]
 
-    parameters = (*command.actor, command.other, setting.relay)
+    parameters = (*command.actor.account, command.other, setting.relay)
     return Call([Statement("SELECT * FROM ask_presence(%s, %s, %s, %s, %s)", parameters)], results)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -18,8 +18,8 @@ from psycopg import sql
 
 from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
 from phantom_messenger.engines.postgres import arrays, calls, schema
-from phantom_messenger.engines.postgres.arrays import Texts
-from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by
+from phantom_messenger.engines.postgres.arrays import Numbers, Texts
+from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by, session_of
 from phantom_messenger.engines.postgres.connect import (
     Durability,
     Fault,
@@ -30,11 +30,19 @@ from phantom_messenger.engines.postgres.connect import (
     unusable,
 )
 from phantom_messenger.engines.postgres.erasure import Erasure
-from phantom_messenger.engines.postgres.statements import Row, Setting, Statement
+from phantom_messenger.engines.postgres.statements import Row, Setting, Statement, columns
 from phantom_messenger.engines.postgres.watchdog import Watchdog
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay import commands
-from phantom_messenger.relay.commands import AnyCommand, CommandFailed, Expired, IdleAccounts, StoreReceipts
+from phantom_messenger.relay.commands import (
+    SESSION_OVER,
+    Actor,
+    AnyCommand,
+    CommandFailed,
+    Expired,
+    IdleAccounts,
+    StoreReceipts,
+)
 from phantom_messenger.relay.records import ItemKind
 from phantom_messenger.wire.frames import Status
 
@@ -69,6 +77,9 @@ _SESSION: Final = {
     "tcp_keepalives_interval": "5",
     "tcp_user_timeout": "20s",
 }
+_SESSIONS_OVER: Final = "PH002"
+"""Raised by ``begin_batch``, with the numbers of the sessions."""
+
 _AGAIN: Final = (
     psycopg.errors.DeadlockDetected,
     psycopg.errors.ForeignKeyViolation,
@@ -318,11 +329,29 @@ class PostgresStore:
             case commands.FindIdleAccounts() as command:
                 return [self._find_idle(connection, command)]
             case _:
-                return self._run_groups(connection, grouped(part))
+                return self._run_current(connection, part)
 
-    def _run_groups(self, connection: "psycopg.Connection[Row]", groups: Sequence[Group]) -> list[Any]:
+    def _run_current(self, connection: "psycopg.Connection[Row]", part: Sequence[AnyCommand]) -> list[Any]:
+        """Run commands, but for those of sessions that are over."""
+        acting = [session_of(command) for command in part]
+        over: set[Actor | None] = set()
+        while True:
+            rest = [command for command, actor in zip(part, acting, strict=True) if actor not in over]
+            sessions = [actor for actor in dict.fromkeys(acting) if actor is not None and actor not in over]
+            try:
+                results = iter(self._run_groups(connection, sessions, grouped(rest)))
+            except psycopg.Error as error:
+                if error.sqlstate != _SESSIONS_OVER:
+                    raise
+                over.update(sessions[int(number) - 1] for number in str(error.diag.message_detail).split())
+            else:
+                return [SESSION_OVER if actor in over else next(results) for actor in acting]
+
+    def _run_groups(
+        self, connection: "psycopg.Connection[Row]", sessions: Sequence[Actor], groups: Sequence[Group]
+    ) -> list[Any]:
         planned = [calls.call(group.kind, group.members, self._setting) for group in groups]
-        begin = self._begin(command for group in groups for command in group.members)
+        begin = self._begin(sessions, (command for group in groups for command in group.members))
         answers = self._in_one_transaction(
             connection, [begin, *(statement for each in planned for statement in each.statements)]
         )[1:]
@@ -337,7 +366,7 @@ class PostgresStore:
     def _setting(self) -> Setting:
         return Setting(self._relay, calls.bounds(self._mailbox_bytes), self._remembers)
 
-    def _begin(self, some: Any) -> Statement:
+    def _begin(self, sessions: Sequence[Actor], some: Iterable[AnyCommand]) -> Statement:
         users: set[str] = set()
         claimed: set[str] = set()
         for command in some:
@@ -345,8 +374,18 @@ class PostgresStore:
             users |= found
             if isinstance(command, commands.LogIn):
                 claimed |= found
+        names, keys, _, connected = columns(sessions, 4)
         return Statement(
-            "SELECT begin_batch(%s, %s, %s)", (self._durability, Texts(list(users)), Texts(sorted(claimed)))
+            "SELECT begin_batch(%s, %s, %s, %s, %s, %s, %s)",
+            (
+                self._durability,
+                Texts(list(users)),
+                Texts(sorted(claimed)),
+                self._relay,
+                Texts(names),
+                Texts(keys),
+                Numbers(connected),
+            ),
         )
 
     def _in_one_transaction(

@@ -10,7 +10,7 @@ from typing import Any, Final
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.core import Core
 from phantom_messenger.relay.handlers import account, keys, login, messages, presence
-from phantom_messenger.relay.pipeline import AccountGoneError, AdmittedFrame, Steps
+from phantom_messenger.relay.pipeline import AdmittedFrame, NotCurrentError, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, RequestError
@@ -51,7 +51,7 @@ def handle(core: Core, admitted: AdmittedFrame, verdict: bool | Exception) -> St
             raise RequestError(Reason.SIGNATURE)
         yield from HANDLERS[type(frame)](core, admitted, frame)
     except Exception as error:  # noqa: BLE001 - the boundary: one client's failure is not the others'
-        if isinstance(error, (RequestError, CommandFailed, AccountGoneError)):  # else it may have been stored
+        if isinstance(error, (RequestError, CommandFailed, NotCurrentError)):  # else it may have been stored
             core.admission.give_back(admitted)
         if isinstance(frame, frames.Auth) and isinstance(error, RequestError):
             login.refuse_login(core, session, error, frame.id)

@@ -204,7 +204,12 @@ def _become_user(session: Session, frame: frames.Auth) -> None:
     payload = frame.payload
     session.user_id = payload.user_id
     session.public_key = base64.b64decode(payload.public_key)
-    session.actor = Actor(payload.user_id, payload.public_key, is_unsigned=session.reference is not None)
+    session.actor = Actor(
+        payload.user_id,
+        payload.public_key,
+        is_unsigned=session.reference is not None,
+        connected_at=session.connected_at,
+    )
     features = _features(frame)
     session.acks = Feature.ACK in features
     session.takes_dates = Feature.SUITE2 in features

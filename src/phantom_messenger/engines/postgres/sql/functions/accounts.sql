@@ -43,6 +43,7 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM sessions WHERE account = owner;
+    DELETE FROM past_sessions WHERE account = owner;
     DELETE FROM accounts WHERE account = owner;
     is_gone := true;
 END $$;

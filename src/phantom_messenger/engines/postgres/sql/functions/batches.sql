@@ -4,7 +4,14 @@
 -- transaction: of ids, then of mailboxes, then of sessions, each in one order for all relays, so that none waits for
 -- another in a circle. Items are numbered under the lock of their mailbox, so the order of numbers is the order of commits:
 -- whoever reads behind the last number that they have seen misses nothing.
-CREATE FUNCTION begin_batch(durability text, ids text[], claimed text[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Then it looks whether the sessions for which something is to be done are their users' still, and raises an error that
+-- has the numbers of those that are not: a login elsewhere has waited for those locks, or has been waited for.
+CREATE FUNCTION begin_batch(
+    durability text, ids text[], claimed text[], own_relay text DEFAULT '', users text[] DEFAULT '{}',
+    keys text[] DEFAULT '{}', connected bigint[] DEFAULT '{}'
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    over integer[];
 BEGIN
     IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') OR current_setting('fsync') <> 'on' THEN
         RAISE 'commits are not synced: synchronous_commit and fsync must be on' USING ERRCODE = 'PH001';
@@ -23,6 +30,10 @@ BEGIN
         PERFORM FROM sessions
             WHERE account IN (SELECT account FROM accounts WHERE user_id = ANY (claimed))
             ORDER BY account FOR UPDATE;
+    END IF;
+    over := sessions_over(own_relay, users, keys, connected);
+    IF over IS NOT NULL THEN
+        RAISE 'sessions are over' USING ERRCODE = 'PH002', DETAIL = array_to_string(over, ' ');
     END IF;
 END $$;
 

@@ -1,6 +1,6 @@
 -- Several relays on one store: which of them a user is connected to, and which of them are alive.
 
--- Note where a user is connected now. Returns whether a newer connection is elsewhere; if not, what contacts believe
+-- Note where a user is connected now. Returns whether a newer connection is elsewhere, or was; if not, what contacts believe
 -- of the user from there, and what connected contacts at other relays show.
 CREATE FUNCTION begin_session(
     owner bigint, own_relay text, own_connected_at bigint, shown text,
@@ -11,7 +11,9 @@ DECLARE
 BEGIN
     INSERT INTO relays (relay, seen_at) VALUES (own_relay, clock_timestamp()) ON CONFLICT DO NOTHING;
     SELECT s.* INTO before FROM sessions AS s JOIN relays USING (relay) WHERE s.account = owner AND s.relay <> own_relay;
-    is_older := FOUND AND NOT before.has_ended AND before.connected_at > own_connected_at;
+    is_older := FOUND AND NOT before.has_ended AND before.connected_at > own_connected_at
+        OR EXISTS (SELECT FROM past_sessions AS p
+            WHERE p.account = owner AND p.relay <> own_relay AND p.connected_at > own_connected_at);
     IF is_older THEN
         RETURN;
     END IF;
@@ -24,6 +26,19 @@ BEGIN
         FROM unnest(contacts_of(owner)) AS c (id) JOIN accounts AS a ON a.user_id = c.id) AS e
         WHERE e.presence IS NOT NULL;
 END $$;
+
+-- Which of the sessions of a relay are over, by their numbers; none if all are their users' still. It is over if the user
+-- has logged in with a newer connection at another relay, and may have left that one too.
+CREATE FUNCTION sessions_over(own_relay text, users text[], keys text[], connected bigint[]) RETURNS integer[]
+LANGUAGE sql STABLE AS $$
+    SELECT array_agg(o.n::integer ORDER BY o.n)
+        FROM unnest(users, keys, connected) WITH ORDINALITY AS o (id, key, connected_at, n)
+        JOIN accounts AS a ON a.user_id = o.id AND a.public_key = o.key
+        WHERE EXISTS (SELECT FROM sessions AS s
+                WHERE s.account = a.account AND s.relay <> own_relay AND s.connected_at > o.connected_at)
+            OR EXISTS (SELECT FROM past_sessions AS p
+                WHERE p.account = a.account AND p.relay <> own_relay AND p.connected_at > o.connected_at);
+$$;
 
 -- A session has ended; what contacts see of it stays until find_departure.
 CREATE FUNCTION leave_session(id text, own_relay text) RETURNS void LANGUAGE sql AS $$
@@ -38,7 +53,7 @@ CREATE FUNCTION end_session(id text, own_relay text) RETURNS void LANGUAGE sql A
 $$;
 
 -- Compare what a relay knows of its sessions with what is written down, which may have been lost. Returns who is at
--- another relay with a newer connection, and for whom there is mail that was not sent.
+-- another relay with a newer connection, or was, and for whom there is mail that was not sent.
 CREATE FUNCTION check_sessions(
     own_relay text, ids text[], connected bigint[], shown text[], pushed bigint[], now bigint,
     OUT replaced text[], OUT behind text[]
@@ -49,7 +64,9 @@ BEGIN
         SELECT a.account, own_relay, o.connected_at, o.presence
         FROM unnest(ids, connected, shown) AS o (id, connected_at, presence) JOIN accounts AS a ON a.user_id = o.id
         WHERE NOT EXISTS (SELECT FROM sessions AS e WHERE e.account = a.account
-            AND (e.relay = own_relay OR e.connected_at >= o.connected_at))
+                AND (e.relay = own_relay OR e.connected_at >= o.connected_at))
+            AND NOT EXISTS (SELECT FROM past_sessions AS p
+                WHERE p.account = a.account AND p.relay <> own_relay AND p.connected_at > o.connected_at)
         ORDER BY a.account
         ON CONFLICT (account) DO UPDATE SET relay = excluded.relay, connected_at = excluded.connected_at,
             presence = excluded.presence, has_ended = false, absence_seen = false
@@ -58,12 +75,14 @@ BEGIN
         FROM unnest(ids, shown) AS o (id, presence) JOIN accounts AS a ON a.user_id = o.id
         WHERE s.account = a.account AND s.relay = own_relay AND (s.presence <> o.presence OR s.has_ended);
     UPDATE accounts SET active_on = now / 86400000 WHERE user_id = ANY (ids) AND active_on <> now / 86400000;
-    SELECT coalesce(array_agg(o.id) FILTER (WHERE s.relay <> own_relay), '{}'), coalesce(array_agg(o.id) FILTER (WHERE
-            o.pushed < m.seq AND EXISTS (SELECT FROM items AS i WHERE i.recipient = a.account AND i.seq > o.pushed
-                AND (i.expires_at IS NULL OR i.expires_at > now))), '{}')
+    SELECT coalesce(array_agg(o.id) FILTER (WHERE s.relay <> own_relay OR p.relay IS NOT NULL), '{}'),
+        coalesce(array_agg(o.id) FILTER (WHERE o.pushed < m.seq AND EXISTS (SELECT FROM items AS i
+            WHERE i.recipient = a.account AND i.seq > o.pushed AND (i.expires_at IS NULL OR i.expires_at > now))), '{}')
         INTO replaced, behind
-        FROM unnest(ids, pushed) AS o (id, pushed) JOIN accounts AS a ON a.user_id = o.id
-        JOIN mailboxes AS m USING (account) JOIN sessions AS s USING (account);
+        FROM unnest(ids, connected, pushed) AS o (id, connected_at, pushed) JOIN accounts AS a ON a.user_id = o.id
+        JOIN mailboxes AS m USING (account) LEFT JOIN sessions AS s USING (account)
+        LEFT JOIN past_sessions AS p ON p.account = a.account AND p.relay <> own_relay
+            AND p.connected_at > o.connected_at;
 END $$;
 
 -- Relays that sessions are noted for and that are not there any more. The index is read name by name: it has as many
@@ -93,6 +112,9 @@ BEGIN
     END IF;
     DELETE FROM relays WHERE relay IN (SELECT relay FROM relays WHERE relay <> own_relay
         AND seen_at < clock_timestamp() - interval '15 seconds' FOR UPDATE SKIP LOCKED);
+    DELETE FROM past_sessions WHERE account IN (SELECT p.account FROM past_sessions AS p
+        WHERE p.ended_at < clock_timestamp() - interval '1 hour'
+            AND NOT EXISTS (SELECT FROM sessions AS s WHERE s.account = p.account) LIMIT 5000 FOR UPDATE SKIP LOCKED);
     RETURN QUERY
         WITH lost AS (
             DELETE FROM sessions AS s WHERE s.account IN (SELECT l.account FROM lost_relays() AS d (relay)
