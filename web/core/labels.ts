@@ -17,8 +17,8 @@ export interface LastingKeys {
   /** 32 bytes. */
   readonly signedPrekey: Uint8Array;
   readonly kemId: number;
-  /** The last-resort ML-KEM-768 key, 1,184 bytes. */
-  readonly kemPrekey: Uint8Array;
+  /** SHA-256 of the last-resort ML-KEM-768 key. */
+  readonly kemDigest: Uint8Array;
   /** Raw, 16 to 64 bytes. */
   readonly userId: Uint8Array;
 }
@@ -31,7 +31,7 @@ export function prekeyBundle(keys: LastingKeys): Uint8Array {
     u32(keys.signedId),
     keys.signedPrekey,
     u32(keys.kemId),
-    keys.kemPrekey,
+    keys.kemDigest,
     u16(keys.userId.length),
     keys.userId,
   );

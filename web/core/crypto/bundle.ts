@@ -2,22 +2,25 @@
  * Bundles of suite 2: the lasting prekeys of a user, signed together and dated (encryption.md, "Bundle").
  *
  * In suite 1 each prekey is signed alone, so that a relay can leave out the KEM key, combine keys of different times, and
- * hand out old ones for ever. Here one signature covers everything but the one-time keys, and the time.
+ * hand out old ones for ever. Here one signature covers everything but the one-time keys, and the time. Of the last-resort
+ * KEM prekey it covers the hash: so whoever gets a one-time one needs no more of the other than that.
  */
 
 import { NO_BYTES, concat } from "../bytes.ts";
 import { KEM_PREKEY, prekeyBundle } from "../labels.ts";
 import { InvalidKey, StaleBundle } from "./errors.ts";
 import type { PeerIdentity } from "./keys.ts";
+import { sha256 } from "./primitives.ts";
 
 export const DAY_MS = 86_400_000;
 /** A longer time would let a relay go on handing out keys that a thief may have had; owners renew every week. */
 export const MAX_BUNDLE_AGE_MS = 90 * DAY_MS;
 /** How far a bundle may be in the future: clocks that are set by hand are wrong by hours, or by a time zone. */
 export const MAX_BUNDLE_AHEAD_MS = DAY_MS;
+const DIGEST_BYTES = 32;
 export const MAX_ID = 2 ** 32 - 1;
 
-/** A peer's prekeys as they were handed out. The one-time keys may be absent (null, and id 0). */
+/** A peer's prekeys as they were handed out. The one-time prekey may be absent (null, and id 0). */
 export interface DatedBundle {
   readonly identity: PeerIdentity;
   /** The peer that was asked for, raw. */
@@ -26,24 +29,26 @@ export interface DatedBundle {
   readonly madeAt: number;
   readonly signedPrekey: Uint8Array;
   readonly signedPrekeyId: number;
-  /** The last-resort one: it is always there. */
+  /** The one to use: a one-time one if `lastResortDigest` is there, else the last resort itself. */
   readonly kemPrekey: Uint8Array;
   readonly kemPrekeyId: number;
   readonly signature: Uint8Array;
   readonly oneTimePrekey: Uint8Array | null;
   readonly oneTimePrekeyId: number;
-  readonly oneTimeKemPrekey: Uint8Array | null;
-  readonly oneTimeKemPrekeyId: number;
-  readonly oneTimeKemPrekeySignature: Uint8Array;
+  /** Of a one-time one. */
+  readonly kemPrekeySignature: Uint8Array;
+  /** SHA-256 of the last resort, null (and id 0) if `kemPrekey` is that. */
+  readonly lastResortDigest: Uint8Array | null;
+  readonly lastResortId: number;
 }
 
 /** What a bundle is without one-time keys; for whoever builds one. */
 export const NO_ONE_TIME = {
   oneTimePrekey: null,
   oneTimePrekeyId: 0,
-  oneTimeKemPrekey: null,
-  oneTimeKemPrekeyId: 0,
-  oneTimeKemPrekeySignature: NO_BYTES,
+  kemPrekeySignature: NO_BYTES,
+  lastResortDigest: null,
+  lastResortId: 0,
 } as const;
 
 /** What the owner signs. */
@@ -52,8 +57,8 @@ export function signedBytes(bundle: DatedBundle): Uint8Array {
     madeAt: bundle.madeAt,
     signedId: bundle.signedPrekeyId,
     signedPrekey: bundle.signedPrekey,
-    kemId: bundle.kemPrekeyId,
-    kemPrekey: bundle.kemPrekey,
+    kemId: bundle.lastResortDigest === null ? bundle.kemPrekeyId : bundle.lastResortId,
+    kemDigest: bundle.lastResortDigest ?? sha256(bundle.kemPrekey),
     userId: bundle.userId,
   });
 }
@@ -69,28 +74,25 @@ export interface BundleTimes {
 /**
  * Checks that a bundle may be used to begin a session.
  *
- * @throws InvalidKey A key has no id, so that its owner could not find it.
+ * @throws InvalidKey A key has no id, so that its owner could not find it, or the digest another length.
  * @throws InvalidSignature The owner did not sign it.
  * @throws StaleBundle Too old, in the future, or older than one that was accepted before.
  */
 export function verifyBundle(bundle: DatedBundle, { now, newest }: BundleTimes): void {
   const ids = [bundle.signedPrekeyId, bundle.kemPrekeyId];
   if (bundle.oneTimePrekey !== null) ids.push(bundle.oneTimePrekeyId);
-  if (bundle.oneTimeKemPrekey !== null) ids.push(bundle.oneTimeKemPrekeyId);
+  if (bundle.lastResortDigest !== null) ids.push(bundle.lastResortId);
   if (!ids.every((one) => one > 0 && one <= MAX_ID)) throw new InvalidKey("a prekey has no id");
+  if (bundle.lastResortDigest !== null && bundle.lastResortDigest.length !== DIGEST_BYTES) {
+    throw new InvalidKey("the digest of a prekey has another length");
+  }
   const { madeAt } = bundle;
   if (!Number.isSafeInteger(madeAt) || madeAt < 0) throw new StaleBundle("a bundle is of no time");
   bundle.identity.verify(bundle.signature, signedBytes(bundle));
   if (madeAt < newest || madeAt < now - MAX_BUNDLE_AGE_MS || madeAt > now + MAX_BUNDLE_AHEAD_MS) {
     throw new StaleBundle("a bundle is too old, in the future, or older than an earlier one");
   }
-  if (bundle.oneTimeKemPrekey !== null) {
-    bundle.identity.verify(bundle.oneTimeKemPrekeySignature, concat(KEM_PREKEY, bundle.oneTimeKemPrekey));
+  if (bundle.lastResortDigest !== null) {
+    bundle.identity.verify(bundle.kemPrekeySignature, concat(KEM_PREKEY, bundle.kemPrekey));
   }
-}
-
-/** The KEM key to use, and its id: the one-time one if there is one. */
-export function chosenKemPrekey(bundle: DatedBundle): readonly [Uint8Array, number] {
-  if (bundle.oneTimeKemPrekey !== null) return [bundle.oneTimeKemPrekey, bundle.oneTimeKemPrekeyId];
-  return [bundle.kemPrekey, bundle.kemPrekeyId];
 }

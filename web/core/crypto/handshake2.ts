@@ -6,7 +6,7 @@
  */
 
 import { type Random, concat, utf8 } from "../bytes.ts";
-import { type BundleTimes, type DatedBundle, chosenKemPrekey, verifyBundle } from "./bundle.ts";
+import { type BundleTimes, type DatedBundle, verifyBundle } from "./bundle.ts";
 import {
   type Agreement,
   type HandshakeHeader,
@@ -38,7 +38,7 @@ export interface Initiation extends BundleTimes {
  * @param ephemeral Fresh, used for this session alone.
  * @param bundle The peer's prekeys; checked here.
  * @throws InvalidSignature, StaleBundle As `verifyBundle`.
- * @throws InvalidKey One of the keys has no id, contributes nothing, or is malformed.
+ * @throws InvalidKey As `verifyBundle`; or one of the keys contributes nothing, or is malformed.
  */
 export function initiate(
   own: OwnIdentity,
@@ -48,7 +48,7 @@ export function initiate(
 ): readonly [HandshakeHeader, Agreement] {
   verifyBundle(bundle, given);
   const secrets = initiatorSecrets(own, ephemeral, bundle.identity, bundle.signedPrekey, bundle.oneTimePrekey);
-  const [kemPrekey, kemPrekeyId] = chosenKemPrekey(bundle);
+  const { kemPrekey, kemPrekeyId } = bundle;
   const [shared, ciphertext] = kemEncapsulate(kemPrekey, given.random(KEM_RANDOM_BYTES));
   const header: HandshakeHeader = {
     identity: own.peer,

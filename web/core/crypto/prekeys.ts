@@ -4,7 +4,7 @@ import { concat } from "../bytes.ts";
 import { KEM_PREKEY, SIGNED_PREKEY, prekeyBundle } from "../labels.ts";
 import type { DatedBundle } from "./bundle.ts";
 import { type KeyPair, type OwnIdentity, type PeerIdentity, keyPairFrom } from "./keys.ts";
-import { kemPublic } from "./primitives.ts";
+import { kemPublic, sha256 } from "./primitives.ts";
 
 /** A one-time X25519 prekey with its private half. */
 export interface PreKey {
@@ -56,7 +56,7 @@ export function signBundle(
       signedId: signed.id,
       signedPrekey: signed.pair.public,
       kemId: lastResort.id,
-      kemPrekey: lastResort.public,
+      kemDigest: sha256(lastResort.public),
       userId,
     }),
   );

@@ -167,7 +167,7 @@ const bundleFields = {
   kemPreKey: optional(kemKey),
   kemPreKeyId: optional(preKeyId),
   kemPreKeySignature: optional(signature),
-  lastResortKemPreKey: optional(object({ id: preKeyId, key: kemKey })),
+  lastResortKemPreKey: optional(object({ digest: key32, id: preKeyId })),
   madeAt: optional(number),
   oneTimePreKey: optional(key32),
   oneTimePreKeyId: optional(preKeyId),

@@ -1,0 +1,246 @@
+/** Key exchanges under way: a peer's prekeys are asked for, and a session is begun with them. */
+import type { Random } from "../bytes.ts";
+import { CryptoError, StaleBundle } from "../crypto/errors.ts";
+import { keyPairFrom } from "../crypto/keys.ts";
+import type { KeyPair, OwnIdentity } from "../crypto/keys.ts";
+import type { PreKeyBundle } from "../crypto/prekeys.ts";
+import { encodeBase64, fromBase64 } from "../wire/base64.ts";
+import { ErrorCode } from "../wire/codes.ts";
+import type { ErrorFrame, RoutedKeyExchangeResponse } from "../wire/frames.ts";
+import { bundleOf } from "./bundles.ts";
+import { ChangedKey, WeakBundle } from "./conversations.ts";
+import type { PeerState } from "./conversations.ts";
+import type { Link } from "./link.ts";
+import type { Moment } from "./moment.ts";
+import * as notices from "./notices.ts";
+import { WARN_AGAIN_MS } from "./notices.ts";
+import type { PauseNotices } from "./notices.ts";
+import { asked, reasonOf, SOON_MS } from "./pacing.ts";
+import type { Pacing } from "./pacing.ts";
+import { floorOf, mayLearn } from "./records.ts";
+import type { Contact, Event, WarningEvent } from "./status.ts";
+import type { Stores } from "./stores.ts";
+
+/** How long a key exchange may stay unanswered before it is begun again. */
+export const EXCHANGE_MS = 20_000;
+
+/** How long to wait before asking again for the keys of somebody of whom the relay gave weaker ones, or old ones. */
+export const WEAK_AGAIN_MS = 600_000;
+
+/** A KEY_EXCHANGE_INIT under way; `recovers`: for what could not be read, although there is a session. */
+interface Exchange {
+  readonly ephemeral: KeyPair;
+  readonly since: number;
+  readonly recovers: boolean;
+}
+
+/** Asks for prekeys, and begins sessions. */
+export class KeyExchanges {
+  private readonly underWay = new Map<string, Exchange>();
+  /** Users by the request that is under way. */
+  private readonly requests = new Map<string, string>();
+  /** Users of whom the relay gave weaker keys than must be, or old ones: when they are asked for again. */
+  private readonly weakUntil = new Map<string, number>();
+  /** Users whose changed key was told. */
+  private readonly warned = new Set<string>();
+  /** Users who have lost the session that one writes to them in. */
+  private readonly renewed = new Set<string>();
+
+  /**
+   * @param pacing counts frames
+   * @param pauses warns of what waits
+   */
+  constructor(
+    private readonly stores: Stores,
+    private readonly identity: OwnIdentity,
+    private readonly pacing: Pacing,
+    private readonly pauses: PauseNotices,
+    private readonly random: Random,
+  ) {}
+
+  /** What was under way will not be answered. */
+  disconnected(): void {
+    this.underWay.clear();
+    this.requests.clear();
+  }
+
+  /** Something about this user has changed: try again at once. */
+  reset(peer: string): void {
+    this.warned.delete(peer);
+    this.weakUntil.delete(peer);
+  }
+
+  /** What was begun for this user is of no use any more. */
+  drop(peer: string): void {
+    this.underWay.delete(peer);
+    this.renewed.delete(peer);
+  }
+
+  /** They have lost the session that one writes to them in: nothing is sent until there is a new one. */
+  renew(peer: string): void {
+    this.renewed.add(peer);
+  }
+
+  /** Users with whom a new session is to be begun. */
+  toRenew(): string[] {
+    return [...this.renewed];
+  }
+
+  /** Whether this is one of `toRenew`. */
+  isToBeRenewed(peer: string): boolean {
+    return this.renewed.has(peer);
+  }
+
+  /** Whether the user was warned that this peer's key has changed, and has not decided yet. */
+  hasChanged(peer: string): boolean {
+    return this.warned.has(peer);
+  }
+
+  /** That the key of this user has changed, said once. */
+  warnIfChanged(peer: Contact): WarningEvent[] {
+    if (this.warned.has(peer.userId)) {
+      return [];
+    }
+    this.warned.add(peer.userId);
+    return [notices.keyChanged(peer)];
+  }
+
+  /** Ask a user with whom suite 1 is in use for dated prekeys, seldom: their program may have been updated. */
+  learn(link: Link, peer: string, now: Moment): void {
+    const { book, vault } = this.stores;
+    const record = book.get(peer);
+    if (!link.relayFeatures.has("suite2") || !mayLearn(record, now.persistent)) {
+      return;
+    }
+    if (this.want(link, peer, now)) {
+      vault.transaction((tx) => book.put(tx, { ...record, askedAt: now.persistent }));
+    }
+  }
+
+  /** Ask for the prekeys of a user, as soon as that may be; whether they are asked for now. */
+  want(link: Link, peer: string, now: Moment, given: { readonly recovers?: boolean } = {}): boolean {
+    const recovers = given.recovers === true;
+    const exchange = this.underWay.get(peer);
+    if (exchange !== undefined && now.monotonic - exchange.since < EXCHANGE_MS) {
+      this.underWay.set(peer, { ...exchange, recovers: exchange.recovers || recovers });
+      return false;
+    }
+    if (
+      now.monotonic < (this.weakUntil.get(peer) ?? now.monotonic) ||
+      !this.pacing.mayReach(peer, now.monotonic) ||
+      !this.pacing.acquire("KEY_EXCHANGE", link.limit("KEY_EXCHANGE"), now.monotonic)
+    ) {
+      return false;
+    }
+    const ephemeral = keyPairFrom(this.random(32));
+    this.underWay.set(peer, { ephemeral, since: now.monotonic, recovers });
+    const payload = {
+      ephemeralKey: encodeBase64(ephemeral.public),
+      identityKey: encodeBase64(this.identity.peer.public),
+      targetId: peer,
+    };
+    this.requests.set(link.sendSigned({ type: "KEY_EXCHANGE_INIT", payload }, now.monotonic), peer);
+    return true;
+  }
+
+  /** Prekeys of a peer have come. */
+  receive(payload: RoutedKeyExchangeResponse["payload"], now: Moment): Event[] {
+    const peer = payload.senderId;
+    const exchange = this.underWay.get(peer);
+    this.underWay.delete(peer);
+    if (exchange === undefined) {
+      return [];
+    }
+    const contact = this.stores.book.contact(peer);
+    const state = this.stores.conversations.load(peer);
+    let begins = false;
+    try {
+      const bundle = bundleOf(payload);
+      begins = exchange.recovers || state.beginsWith(bundle);
+      this.begin(state, begins ? bundle : null, exchange, now);
+    } catch (error) {
+      if (error instanceof ChangedKey) {
+        return this.offered(payload, now);
+      }
+      if (error instanceof WeakBundle) {
+        return this.putOff(notices.weakBundle(contact, error.strength, { hadBetter: error.hadBetter }), peer, now);
+      }
+      if (error instanceof StaleBundle) {
+        return this.putOff(notices.staleBundle(contact), peer, now);
+      }
+      if (!(error instanceof CryptoError)) {
+        throw error;
+      }
+      if (exchange.recovers || state.sending === null) {
+        this.pacing.unknownPeer(peer, now.monotonic);
+      }
+      return [notices.wrongBundle(contact, error.message)];
+    }
+    this.pauses.accepted(peer);
+    if (!begins) {
+      return [];
+    }
+    this.renewed.delete(peer);
+    return notices.allowedSession(this.stores.book.contact(peer), floorOf(this.stores.book.get(peer)));
+  }
+
+  /** Keys have come that are not good enough now: ask again later, and say so the first time. */
+  private putOff(warning: WarningEvent, peer: string, now: Moment): Event[] {
+    const isKnown = this.weakUntil.has(peer);
+    this.weakUntil.set(peer, now.monotonic + WEAK_AGAIN_MS);
+    return isKnown ? [] : [warning];
+  }
+
+  /** Note that the relay has seen the exchange, and begin a session if there is a bundle for that. */
+  private begin(state: PeerState, bundle: PreKeyBundle | null, exchange: Exchange, now: Moment): void {
+    const { book, conversations, recovery, vault } = this.stores;
+    const peer = state.contact.userId;
+    vault.transaction((tx) => {
+      if (bundle !== null) {
+        conversations.begin(tx, state, bundle, exchange.ephemeral, { now: now.persistent, wall: now.wall });
+      }
+      if (exchange.recovers) {
+        recovery.began(tx, peer, now.persistent, now.monotonic);
+      }
+      book.introduced(tx, peer);
+    });
+  }
+
+  /** Another key has come under a claimed id: the user must look at it first. */
+  private offered(payload: RoutedKeyExchangeResponse["payload"], now: Moment): Event[] {
+    const { book, conversations, vault } = this.stores;
+    const peer = payload.senderId;
+    vault.transaction((tx) => conversations.noteOffered(tx, peer, fromBase64(payload.identityKey)));
+    this.warned.add(peer);
+    this.pacing.pausePeer(peer, now.monotonic + WARN_AGAIN_MS);
+    return [notices.keyChanged(book.contact(peer))];
+  }
+
+  /** A request was answered directly, so it will not be refused. */
+  answered(request: string | undefined): void {
+    if (request !== undefined) {
+      this.requests.delete(request);
+    }
+  }
+
+  /** An error has come; null if it was for none of these. */
+  refused(error: ErrorFrame, now: Moment): Event[] | null {
+    const peer = this.requests.get(error.id ?? "");
+    if (peer === undefined) {
+      return null;
+    }
+    this.answered(error.id);
+    this.underWay.delete(peer);
+    const wait = Math.max(asked(error.payload.retryAfter, EXCHANGE_MS), SOON_MS);
+    if (error.payload.code === ErrorCode.USER_NOT_FOUND) {
+      this.pacing.unknownPeer(peer, now.monotonic);
+      return [notices.unknownUser(this.stores.book.contact(peer))];
+    }
+    if (error.payload.code === ErrorCode.RATE_LIMITED && reasonOf(error) !== "backlog") {
+      this.pacing.pause("KEY_EXCHANGE", now.monotonic + wait);
+    } else {
+      this.pacing.pausePeer(peer, now.monotonic + wait);
+    }
+    return this.pauses.refused(peer, this.stores.outbox.texts(peer), wait, now.monotonic);
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * Messages and receipts on their way to the relay, and how far the messages have come.
+ *
+ * A message leaves the outbox when the relay has accepted it. It counts as answered when its recipient has said so, end
+ * to end encrypted: the relay is not believed when it says `delivered`, `read` or `burned`. Until then it can be sent
+ * again.
+ */
+import { isEqual, NO_BYTES } from "../bytes.ts";
+import { Queue } from "./outbox_queue.ts";
+import * as records from "./records.ts";
+import { OutboxRecord } from "./records.ts";
+import type { SentRecord } from "./records.ts";
+import { MAX_RESENDS } from "./recovery.ts";
+import { DeliveryState } from "./status.ts";
+import type { Transaction, Vault } from "./vault.ts";
+
+/** How long a message may be overtaken before it counts as lost: longer than the relay remembers ids. */
+export const LOST_MS = 660_000;
+
+/** What is behind what: a recipient that has it knows better than a relay that calls it expired. */
+const RANK: Readonly<Record<number, number>> = {
+  [DeliveryState.QUEUED]: 0,
+  [DeliveryState.ACCEPTED]: 1,
+  [DeliveryState.EXPIRED]: 2,
+  [DeliveryState.FAILED]: 2,
+  [DeliveryState.DELIVERED]: 3,
+  [DeliveryState.READ]: 4,
+  [DeliveryState.BURNED]: 5,
+};
+
+
+function rank(state: number): number {
+  return RANK[state] ?? 0;
+}
+
+/** What waits to be accepted, and what was sent. Times are milliseconds of the device's persistent clock. */
+export class Outbox {
+  private readonly queue = new Queue();
+  /** Messages that were overtaken by an answered one: for whom, and since when. */
+  private readonly overtakenSince = new Map<string, { readonly peer: string; readonly since: number }>();
+  private readonly flying = new Map<string, OutboxRecord>();
+  /** Ids of messages by recipient, in the order in which they were accepted. */
+  private readonly unanswered = new Map<string, Set<string>>();
+
+  constructor(private readonly vault: Vault) {
+    const found = [...vault.all(records.OUTBOX)].map(([, entry]) => entry);
+    const resent = found.filter((entry) => entry.again).sort((one, other) => this.position(one) - this.position(other));
+    for (const entry of [...resent, ...found.filter((one) => !one.again)]) {
+      this.queue.put(entry);
+    }
+    for (const [, marker] of vault.all(records.UNANSWERED)) {
+      this.waitForAnswer(marker);
+    }
+  }
+
+  // --- what waits ---------------------------------------------------------------
+
+  /** How many messages wait; for one user, if one is named. */
+  texts(peer?: string): number {
+    return peer === undefined ? this.queue.texts.total : this.queue.texts.of(peer);
+  }
+
+  /** How many receipts wait; for one user, if one is named. */
+  batches(peer?: string): number {
+    return peer === undefined ? this.queue.receipts.total : this.queue.receipts.of(peer);
+  }
+
+  /** Whether a message waits for this user that was not sent before. */
+  isFor(peer: string): boolean {
+    return this.queue.fresh.of(peer) > 0;
+  }
+
+  /** Whether anything waits for this user, or is in flight to them. */
+  isWaitingFor(peer: string): boolean {
+    return this.queue.of(peer).length > 0 || this.flying.has(peer);
+  }
+
+  /** What waits to be sent to this user once more, and receipts, by id. */
+  toResend(peer: string): string[] {
+    const hidden = this.queue.of(peer).filter((one) => one.again || one.text === null);
+    return hidden.map((one) => one.messageId);
+  }
+
+  /** Whether an entry waits and is not encrypted yet. */
+  isOpen(messageId: string): boolean {
+    const entry = this.queue.get(messageId);
+    return entry !== null && entry.sealed.length === 0;
+  }
+
+  /** The first entry for each user to whom nothing is in flight, receipts behind messages. */
+  ready(): OutboxRecord[] {
+    const isReceipt = (entry: OutboxRecord): boolean => entry.text === null && !entry.again;
+    const found = this.queue.firsts(this.flying);
+    return [...found.filter((entry) => !isReceipt(entry)), ...found.filter(isReceipt)];
+  }
+
+  /** Add an entry, or store it as it is now. */
+  put(tx: Transaction, entry: OutboxRecord, given: { readonly first?: boolean } = {}): void {
+    tx.put(records.OUTBOX, entry.messageId, entry);
+    tx.onCommit(() => this.queue.put(entry, given));
+  }
+
+  /** It was sent and not answered yet. */
+  inFlight(entry: OutboxRecord): void {
+    this.flying.set(entry.peer, entry);
+  }
+
+  /** It was answered, but not accepted. */
+  refused(entry: OutboxRecord): void {
+    this.flying.delete(entry.peer);
+  }
+
+  /** What was in flight will not be answered. */
+  disconnected(): void {
+    this.flying.clear();
+  }
+
+  /** What waits for this user was encrypted for a session that is gone: it is encrypted again. */
+  unseal(tx: Transaction, peer: string): void {
+    for (const entry of this.queue.of(peer)) {
+      if (entry.sealed.length > 0) {
+        this.put(tx, { ...entry, sealed: NO_BYTES });
+      }
+    }
+  }
+
+  /** Where a message stands in the order in which they were written. */
+  private position(entry: OutboxRecord): number {
+    return this.vault.position(records.SENT, entry.messageId);
+  }
+
+  /** An entry has left; or, if `isOver`, is not to be sent any more. */
+  remove(tx: Transaction, messageId: string, peer: string, given: { readonly isOver?: boolean } = {}): void {
+    const flying = this.flying.get(peer);
+    const waiting = this.queue.get(messageId);
+    if (waiting !== null && waiting.peer !== peer) {
+      return; // the relay names somebody else's
+    }
+    const isFlying = flying !== undefined && flying.messageId === messageId;
+    // It may be to be sent again meanwhile, encrypted again.
+    const isOther = waiting !== null && isFlying && !isEqual(waiting.sealed, flying.sealed);
+    if (waiting !== null && (given.isOver === true || !isOther)) {
+      tx.delete(records.OUTBOX, messageId);
+      tx.onCommit(() => this.queue.remove(messageId));
+    }
+    if (isFlying) {
+      tx.onCommit(() => this.flying.delete(peer));
+    }
+  }
+
+  /** Nothing is sent to this user any more, nor waited for. */
+  drop(tx: Transaction, peer: string): void {
+    for (const entry of this.queue.of(peer)) {
+      const sent = this.sent(entry.messageId);
+      if (sent !== null && sent.state === DeliveryState.QUEUED) {
+        this.putSent(tx, { ...sent, state: DeliveryState.FAILED });
+      }
+      this.remove(tx, entry.messageId, peer, { isOver: true });
+    }
+    for (const messageId of this.unanswered.get(peer) ?? []) {
+      tx.delete(records.UNANSWERED, messageId);
+    }
+    tx.onCommit(() => this.unanswered.delete(peer));
+  }
+
+  // --- what was sent ------------------------------------------------------------
+
+  /** A message of one's own; null if there is none, or it was for somebody else than `peer`. */
+  sent(messageId: string, peer?: string): SentRecord | null {
+    const found = this.vault.find(records.SENT, messageId);
+    return found !== null && (peer === undefined || peer === found.peer) ? found : null;
+  }
+
+  /** A message has come further; false if that is no news. */
+  advance(tx: Transaction, sent: SentRecord, state: DeliveryState, now: number): boolean {
+    const entry = this.queue.get(sent.messageId);
+    this.remove(tx, sent.messageId, sent.peer, { isOver: state !== DeliveryState.ACCEPTED });
+    if (rank(state) <= rank(sent.state)) {
+      if (state === DeliveryState.ACCEPTED && this.unanswered.get(sent.peer)?.has(sent.messageId) === true) {
+        tx.onCommit(() => this.waitForAnswer(sent)); // it was sent again
+      }
+      return false;
+    }
+    const isGone = state === DeliveryState.BURNED || state === DeliveryState.EXPIRED;
+    // If it has none yet, it was accepted just now.
+    const expiresAt = sent.expiresAt ?? (sent.expiresIn === null ? null : now + sent.expiresIn);
+    const text = isGone ? null : sent.text;
+    this.putSent(tx, { ...sent, state, text, expiresAt, key: entry === null ? sent.key : entry.key });
+    if (state === DeliveryState.ACCEPTED) {
+      tx.put(records.UNANSWERED, sent.messageId, { messageId: sent.messageId, peer: sent.peer });
+      tx.onCommit(() => this.waitForAnswer(sent));
+    } else {
+      this.stopWaiting(tx, sent);
+    }
+    return true;
+  }
+
+  /** What has still a text is due when that expires. */
+  private putSent(tx: Transaction, sent: SentRecord): void {
+    const due = sent.text === null ? null : sent.expiresAt;
+    tx.put(records.SENT, sent.messageId, sent, due === null ? {} : { due });
+  }
+
+  /** It was answered, or nothing will come. */
+  private stopWaiting(tx: Transaction, sent: SentRecord): void {
+    tx.delete(records.UNANSWERED, sent.messageId);
+    tx.onCommit(() => this.hasAnswer(sent));
+  }
+
+  private waitForAnswer(sent: { readonly messageId: string; readonly peer: string }): void {
+    this.hasAnswer(sent);
+    const waiting = this.unanswered.get(sent.peer);
+    if (waiting === undefined) {
+      this.unanswered.set(sent.peer, new Set([sent.messageId]));
+    } else {
+      waiting.add(sent.messageId);
+    }
+  }
+
+  private hasAnswer(sent: { readonly messageId: string; readonly peer: string }): void {
+    const waiting = this.unanswered.get(sent.peer);
+    waiting?.delete(sent.messageId);
+    if (waiting?.size === 0) {
+      this.unanswered.delete(sent.peer);
+    }
+  }
+
+  /** Messages that were accepted before one of `answered` and are not among them: somebody has lost them. */
+  overtaken(peer: string, answered: readonly string[]): string[] {
+    const waiting = this.unanswered.get(peer) ?? new Set<string>();
+    const left = new Set(answered.filter((messageId) => waiting.has(messageId)));
+    const before: string[] = [];
+    for (const name of waiting) {
+      if (left.size === 0) {
+        break;
+      }
+      if (!left.delete(name) && this.queue.get(name) === null) {
+        before.push(name);
+      }
+    }
+    return before;
+  }
+
+  /**
+   * Messages were overtaken: `presumedLost` names them if they stay unanswered for `LOST_MS` (monotonic).
+   *
+   * Not at once: the relay takes an id for a duplicate for ten minutes after its recipient had it.
+   */
+  markPresumedLost(peer: string, messageIds: readonly string[], now: number): void {
+    for (const messageId of messageIds) {
+      if (!this.overtakenSince.has(messageId)) {
+        this.overtakenSince.set(messageId, { peer, since: now });
+      }
+    }
+  }
+
+  /** Suspected messages whose time has come, by user; each is named once. */
+  presumedLost(now: number): Map<string, string[]> {
+    const found = new Map<string, string[]>();
+    for (const [messageId, { peer, since }] of [...this.overtakenSince]) {
+      if (this.unanswered.get(peer)?.has(messageId) !== true) {
+        this.overtakenSince.delete(messageId);
+      } else if (now - since >= LOST_MS) {
+        this.overtakenSince.delete(messageId);
+        found.set(peer, [...(found.get(peer) ?? []), messageId]);
+      }
+    }
+    return found;
+  }
+
+  /**
+   * Put messages back into the outbox, in the order in which they were written.
+   *
+   * Unknown ones, and what is gone, has expired by `now`, was written for another key than `key`, or was sent again too
+   * often, are passed over.
+   *
+   * @param peer who has asked for them, or lost them
+   * @param key of the peer as the user knows it, null if it was not seen
+   * @returns how many will be sent again
+   */
+  resend(tx: Transaction, peer: string, messageIds: readonly string[], now: number, key: Uint8Array | null): number {
+    const known = [...new Set(messageIds)].flatMap((messageId) => this.sent(messageId, peer) ?? []);
+    const places = new Map(known.map((sent) => [sent, this.vault.position(records.SENT, sent.messageId)]));
+    const newestFirst = known.sort((one, other) => (places.get(other) ?? 0) - (places.get(one) ?? 0));
+    let count = 0;
+    for (const sent of newestFirst) {
+      const left = sent.expiresAt === null ? null : sent.expiresAt - now;
+      const isGone = sent.text === null || sent.state === DeliveryState.FAILED || sent.state === DeliveryState.EXPIRED;
+      const isOther = sent.key.length > 0 && !isEqual(sent.key, key ?? NO_BYTES);
+      if (isGone || isOther || sent.resends >= MAX_RESENDS || (left !== null && left <= 0)) {
+        this.stopWaiting(tx, sent);
+        continue;
+      }
+      count += 1;
+      const { messageId, text, burn, madeAt } = sent;
+      const expiresIn = left ?? sent.expiresIn;
+      const entry = OutboxRecord.make({ messageId, peer, text, burn, expiresIn, madeAt, again: true });
+      this.put(tx, entry, { first: true });
+      this.putSent(tx, { ...sent, resends: sent.resends + 1 });
+    }
+    return count;
+  }
+
+  /** Erase the messages whose time has come. */
+  forgetExpired(tx: Transaction, now: number): void {
+    for (const sent of this.vault.overdue(records.SENT, now)) {
+      this.putSent(tx, { ...sent, text: null });
+      this.remove(tx, sent.messageId, sent.peer, { isOver: true });
+    }
+  }
+}

@@ -1,0 +1,373 @@
+/**
+ * What the relay delivers: stored, acknowledged, and reported to the application.
+ *
+ * Everything that must survive is in the vault before it is acknowledged. What is returned is true; if something throws
+ * anything else than a `CryptoError`, the whole step is to be undone.
+ */
+import { CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite } from "../crypto/errors.ts";
+import type { MessageAck, PresenceNotice, Receipt, RelayFrame, RoutedMessage } from "../wire/frames.ts";
+import { receiptEntry } from "./batching.ts";
+import type { Opened } from "./conversations.ts";
+import type { Link } from "./link.ts";
+import type { Moment } from "./moment.ts";
+import * as notices from "./notices.ts";
+import { floorOf, hadBetter, Strength } from "./records.ts";
+import type { ContactRecord, SentRecord } from "./records.ts";
+import type { Sending } from "./sending.ts";
+import { DeliveryState } from "./status.ts";
+import type { Contact, Event } from "./status.ts";
+import type { Stores } from "./stores.ts";
+import type { Transaction } from "./vault.ts";
+
+const FIRST_SUITE = 1;
+
+/** What the relay's words mean for a message of one's own. */
+const STATES: Readonly<Record<string, DeliveryState>> = {
+  accepted: DeliveryState.ACCEPTED,
+  delivered: DeliveryState.DELIVERED,
+  read: DeliveryState.READ,
+  burned: DeliveryState.BURNED,
+  expired: DeliveryState.EXPIRED,
+};
+
+/** Handles what comes for this user. */
+export class Receiving {
+  /** Whether the user was warned, on this connection, that the relay delivers other people's mail. */
+  private isRelayWrong = false;
+  /** Users of whom was said that they write in suite 1 again. */
+  private readonly fallen = new Set<string>();
+
+  /**
+   * @param sending learns of what changes for it
+   * @param userId one's own
+   */
+  constructor(
+    private readonly stores: Stores,
+    private readonly sending: Sending,
+    private readonly userId: string,
+  ) {}
+
+  /** A new connection. */
+  connected(): void {
+    this.isRelayWrong = false;
+  }
+
+  /** Handle a frame; one that is of no concern here says nothing. */
+  receive(link: Link, frame: RelayFrame, now: Moment): Event[] {
+    if (this.isMisdirected(frame)) {
+      const events = this.isRelayWrong ? [] : [notices.misdirected()];
+      this.isRelayWrong = true;
+      return events;
+    }
+    switch (frame.type) {
+      case "MESSAGE":
+        return this.message(link, frame, now);
+      case "MESSAGE_ACK":
+        return this.relayReceipt(link, frame, now);
+      case "KEY_EXCHANGE_RESPONSE": {
+        if (frame.signature === undefined) {
+          this.sending.exchanges.answered(frame.id); // else the id is the peer's own
+        }
+        const events = this.sending.exchanges.receive(frame.payload, now);
+        this.confirm(link, frame.seq, now);
+        return events;
+      }
+      case "KEY_EXCHANGE_INIT":
+        this.confirm(link, frame.seq, now);
+        return [];
+      case "PRESENCE":
+        return this.presence(link, frame, now);
+      default:
+        return [];
+    }
+  }
+
+  /**
+   * Whether it is for somebody else: before anything else is asked of it; nothing follows from it.
+   *
+   * Not acknowledged either: a relay that mixes up its mailboxes must not lose somebody's mail because of us.
+   */
+  private isMisdirected(frame: RelayFrame): boolean {
+    switch (frame.type) {
+      case "MESSAGE":
+        return frame.payload.recipientId !== this.userId;
+      case "KEY_EXCHANGE_INIT":
+        return frame.payload.targetId !== this.userId;
+      case "KEY_EXCHANGE_RESPONSE":
+        return frame.payload.targetId !== undefined && frame.payload.targetId !== this.userId;
+      default:
+        return false;
+    }
+  }
+
+  /** The relay need not keep an item of the mailbox. */
+  private confirm(link: Link, seq: number | undefined, now: Moment): void {
+    if (seq !== undefined && link.state === "open") {
+      this.stores.acks.confirm(link, { seq, status: "delivered" }, now.monotonic);
+    }
+  }
+
+  // --- messages -----------------------------------------------------------------
+
+  private message(link: Link, frame: RoutedMessage, now: Moment): Event[] {
+    const { book, inbox, requests, vault } = this.stores;
+    const { messageId, senderId: sender } = frame.payload;
+    const events: Event[] = [];
+    if (book.isBlocked(sender)) {
+      // It is dropped unread.
+    } else if (requests.holds(sender)) {
+      // A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
+      if (requests.receive(frame, now.persistent, now.wall)) {
+        events.push({ kind: "request", peer: book.contact(sender), waiting: requests.waiting(sender) });
+      }
+    } else {
+      events.push(...this.openRequests(sender, now));
+      if (inbox.hasSeen(sender, messageId)) {
+        this.acknowledgeAgain(sender, messageId, now.persistent);
+      } else {
+        try {
+          const [opened, followed] = vault.transaction((tx) => {
+            const opened = inbox.receive(tx, frame, now.persistent, { wall: now.wall });
+            return [opened, this.follow(tx, sender, opened, now)] as const;
+          });
+          events.push(...followed, ...this.opened(sender, messageId, opened));
+        } catch (error) {
+          if (!(error instanceof CryptoError)) {
+            throw error;
+          }
+          return [...events, ...this.unreadable(link, sender, messageId, error, now)];
+        }
+      }
+    }
+    this.confirmMessage(link, sender, messageId, now);
+    return events;
+  }
+
+  /** The relay need not keep it. */
+  private confirmMessage(link: Link, sender: string, messageId: string, now: Moment): void {
+    const delivered: MessageAck["payload"] = { messageId, senderId: sender, status: "delivered" };
+    this.stores.acks.confirm(link, delivered, now.monotonic);
+  }
+
+  /** A message came again: its sender may not know what became of it. */
+  private acknowledgeAgain(sender: string, messageId: string, now: number): void {
+    const { inbox, receipts, vault } = this.stores;
+    const status = inbox.dueAgain(sender, messageId, now);
+    if (status !== "") {
+      vault.transaction((tx) => {
+        receipts.put(tx, sender, messageId, status, now);
+        inbox.acknowledgedAgain(tx, sender, messageId, now);
+      });
+    }
+  }
+
+  /** What waited of somebody who is no stranger any more is received now. */
+  openRequests(sender: string, now: Moment): Event[] {
+    const { book, requests, vault } = this.stores;
+    const events: Event[] = [];
+    let wasLookedAt = false;
+    for (const record of requests.of(sender)) {
+      try {
+        const [opened, followed] = vault.transaction((tx) => {
+          const opened = requests.open(tx, record, now.persistent);
+          return [opened, typeof opened === "boolean" ? [] : this.follow(tx, sender, opened, now)] as const;
+        });
+        events.push(...followed);
+        if (typeof opened !== "boolean") {
+          events.push(...this.opened(sender, record.messageId, opened));
+        } else if (opened) {
+          wasLookedAt = true;
+          events.push({ kind: "message", messageId: record.messageId, peer: book.contact(sender) });
+        }
+      } catch (error) {
+        if (!(error instanceof CryptoError)) {
+          throw error;
+        }
+        const isNews = vault.transaction((tx) => {
+          requests.drop(tx, sender, record.messageId);
+          return this.noteUnreadable(tx, sender, record.messageId, error, now);
+        });
+        if (isNews) {
+          events.push(this.unreadableNotice(sender, error));
+        }
+      }
+    }
+    if (wasLookedAt) {
+      events.push(...lookedAt(book.get(sender), book.contact(sender)));
+    }
+    return events;
+  }
+
+  /** A message was decrypted and kept. */
+  private opened(sender: string, messageId: string, opened: Opened): Event[] {
+    const record = this.stores.book.get(sender);
+    const peer = this.stores.book.contact(sender);
+    const events: Event[] = [];
+    if (opened.isNew && peer.trust === "changed") {
+      events.push(notices.keyChanged(peer));
+    }
+    if (opened.isWeak && (opened.isNew || this.hasFallen(sender, opened))) {
+      events.push(notices.weakSession(peer, opened.strength, { hadBetter: hadBetter(record, opened.strength) }));
+    } else if (opened.isNew) {
+      events.push(...notices.allowedSession(peer, floorOf(record)));
+    }
+    if (opened.content.kind === "receipt") {
+      if (opened.isWeak && opened.content.undecryptable.length > 0) {
+        this.sending.exchanges.renew(sender);
+      }
+      return events;
+    }
+    events.push({ kind: "message", messageId, peer });
+    if (opened.late) {
+      events.push(notices.late(peer));
+    }
+    return events;
+  }
+
+  /** Whether somebody who has written in suite 2 writes in suite 1 again: once until this program ends. */
+  private hasFallen(sender: string, opened: Opened): boolean {
+    const isNews = opened.hasFallen && !this.fallen.has(sender);
+    if (isNews) {
+      this.fallen.add(sender);
+    }
+    return isNews;
+  }
+
+  /** It is not acknowledged: it stays with the relay until the same one comes readable. */
+  private unreadable(link: Link, sender: string, messageId: string, error: CryptoError, now: Moment): Event[] {
+    const { book, recovery, vault } = this.stores;
+    const isNews = vault.transaction((tx) => this.noteUnreadable(tx, sender, messageId, error, now));
+    if (!recovery.keeps(sender, messageId, { known: book.mayNotify(sender) })) {
+      // So many would fill the mailbox for good. They can be asked for all the same.
+      this.confirmMessage(link, sender, messageId, now);
+    }
+    return isNews ? [this.unreadableNotice(sender, error)] : [];
+  }
+
+  /** Remember it, so that it is asked for if that helps; whether it is news. */
+  private noteUnreadable(tx: Transaction, sender: string, id: string, error: CryptoError, now: Moment): boolean {
+    return this.stores.recovery.note(tx, sender, id, now.persistent, { recoverable: isRecoverable(error) });
+  }
+
+  private unreadableNotice(sender: string, error: CryptoError): Event {
+    return notices.unreadable(this.stores.book.contact(sender), {
+      isKnown: this.stores.book.mayNotify(sender),
+      isRecoverable: isRecoverable(error),
+      isNewer: error instanceof UnknownSuite,
+    });
+  }
+
+  // --- what became of our messages ----------------------------------------------
+
+  /** What a receipt of their recipient changes; of one whose key is another than the known one, nothing. */
+  private follow(tx: Transaction, sender: string, opened: Opened, now: Moment): Event[] {
+    if (opened.content.kind !== "receipt" || !opened.isKnown) {
+      return [];
+    }
+    const { outbox, receipts } = this.stores;
+    const { burned, delivered, read, undecryptable } = opened.content;
+    const overtaken = outbox.overtaken(sender, [...delivered, ...read, ...burned]);
+    outbox.markPresumedLost(sender, overtaken, now.monotonic);
+    if (undecryptable.length > 0) {
+      outbox.unseal(tx, sender);
+    }
+    const events: Event[] = [];
+    for (const [state, messageIds] of [
+      [DeliveryState.DELIVERED, delivered],
+      [DeliveryState.READ, read],
+      [DeliveryState.BURNED, burned],
+    ] as const) {
+      for (const messageId of messageIds) {
+        const sent = outbox.sent(messageId, sender);
+        if (sent !== null) {
+          events.push(...this.advance(tx, sent, state, now));
+        }
+      }
+    }
+    for (const messageId of undecryptable) {
+      if (receipts.mayResend(tx, sender, messageId)) {
+        outbox.put(tx, receiptEntry(messageId, sender, now, { again: true }), { first: true });
+      }
+    }
+    return [...events, ...this.resend(tx, sender, undecryptable, now)];
+  }
+
+  /** Put messages back into the outbox that their recipient could not read, or never got. */
+  resend(tx: Transaction, peer: string, messageIds: readonly string[], now: Moment): Event[] {
+    const { book, outbox } = this.stores;
+    const contact = book.contact(peer);
+    const count = outbox.resend(tx, peer, messageIds, now.persistent, contact.key);
+    return count > 0 ? [notices.resent(contact, count)] : [];
+  }
+
+  /** The relay is believed in what it alone knows: that it has a message, or that its time has come. */
+  private relayReceipt(link: Link, frame: Receipt, now: Moment): Event[] {
+    const { outbox, receipts, vault } = this.stores;
+    const { messageId, recipientId } = frame.payload;
+    this.sending.answered(frame.id);
+    const state = STATES[frame.payload.status];
+    const sent = outbox.sent(messageId, recipientId);
+    const events = vault.transaction((tx) => {
+      if (sent !== null) {
+        const isExpired = state === DeliveryState.EXPIRED && sent.expiresIn !== null;
+        return state === DeliveryState.ACCEPTED || isExpired ? this.advance(tx, sent, state, now) : [];
+      }
+      if (state === DeliveryState.ACCEPTED) {
+        outbox.remove(tx, messageId, recipientId);
+      } else {
+        receipts.acknowledged(tx, recipientId, messageId);
+      }
+      return [];
+    });
+    this.confirm(link, frame.seq, now);
+    return events;
+  }
+
+  /** The relay will never take a message. */
+  failed(messageId: string, now: Moment): Event[] {
+    const sent = this.stores.outbox.sent(messageId);
+    if (sent === null) {
+      return [];
+    }
+    return this.stores.vault.transaction((tx) => this.advance(tx, sent, DeliveryState.FAILED, now));
+  }
+
+  /** A message of one's own has come further. */
+  private advance(tx: Transaction, sent: SentRecord, state: DeliveryState, now: Moment): Event[] {
+    const { book, outbox } = this.stores;
+    const { messageId, peer } = sent;
+    const isNews = outbox.advance(tx, sent, state, now.persistent);
+    if (state === DeliveryState.ACCEPTED) {
+      book.introduced(tx, peer);
+      this.sending.accepted(peer);
+    }
+    return isNews ? [{ kind: "delivery", messageId, peer: book.contact(peer), state }] : [];
+  }
+
+  // --- presence -----------------------------------------------------------------
+
+  private presence(link: Link, frame: PresenceNotice, now: Moment): Event[] {
+    const { lastSeen, status, userId } = frame.payload;
+    if (this.stores.book.isBlocked(userId)) {
+      return [];
+    }
+    // No honest relay has seen the future.
+    const isSeen = lastSeen !== undefined && lastSeen <= link.relayTime(now.monotonic);
+    return [{ kind: "presence", peer: this.stores.book.contact(userId), status, lastSeen: isSeen ? lastSeen : null }];
+  }
+}
+
+/** Whose messages were read as a stranger's is known now: what was not said then is said now. */
+function lookedAt(record: ContactRecord, peer: Contact): Event[] {
+  const floor = floorOf(record);
+  if (record.key.length > 0 && record.suite === FIRST_SUITE && floor === Strength.SUITE_2) {
+    const strength = record.classical ? Strength.CLASSICAL : Strength.SUITE_1;
+    return [notices.weakSession(peer, strength, { hadBetter: false })];
+  }
+  return record.classical ? notices.allowedSession(peer, floor) : [];
+}
+
+/** Whether it helps to send a message again. */
+function isRecoverable(error: CryptoError): boolean {
+  return error instanceof UndecryptableMessage || error instanceof UnknownPreKey;
+}
