@@ -17,7 +17,7 @@ export interface LastingKeys {
   /** 32 bytes. */
   readonly signedPrekey: Uint8Array;
   readonly kemId: number;
-  /** SHA-256 of the last-resort ML-KEM-768 key. */
+  /** SHA-256 of the last-resort ML-KEM-768 key, 32 bytes. */
   readonly kemDigest: Uint8Array;
   /** Raw, 16 to 64 bytes. */
   readonly userId: Uint8Array;

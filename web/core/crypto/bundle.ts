@@ -6,7 +6,7 @@
  * KEM prekey it covers the hash: so whoever gets a one-time one needs no more of the other than that.
  */
 
-import { NO_BYTES, concat } from "../bytes.ts";
+import { concat } from "../bytes.ts";
 import { KEM_PREKEY, prekeyBundle } from "../labels.ts";
 import { InvalidKey, StaleBundle } from "./errors.ts";
 import type { PeerIdentity } from "./keys.ts";
@@ -17,10 +17,10 @@ export const DAY_MS = 86_400_000;
 export const MAX_BUNDLE_AGE_MS = 90 * DAY_MS;
 /** How far a bundle may be in the future: clocks that are set by hand are wrong by hours, or by a time zone. */
 export const MAX_BUNDLE_AHEAD_MS = DAY_MS;
-const DIGEST_BYTES = 32;
+export const DIGEST_BYTES = 32;
 export const MAX_ID = 2 ** 32 - 1;
 
-/** A peer's prekeys as they were handed out. The one-time prekey may be absent (null, and id 0). */
+/** A peer's prekeys as they were handed out. What is absent is null, its id 0. */
 export interface DatedBundle {
   readonly identity: PeerIdentity;
   /** The peer that was asked for, raw. */
@@ -29,36 +29,29 @@ export interface DatedBundle {
   readonly madeAt: number;
   readonly signedPrekey: Uint8Array;
   readonly signedPrekeyId: number;
-  /** The one to use: a one-time one if `lastResortDigest` is there, else the last resort itself. */
+  /**
+   * The one to use: a one-time one, with a signature of its own, if `lastResortDigest` is there; else the last resort.
+   */
   readonly kemPrekey: Uint8Array;
   readonly kemPrekeyId: number;
+  readonly kemPrekeySignature: Uint8Array;
+  /** SHA-256 of the last resort. */
+  readonly lastResortDigest: Uint8Array | null;
+  readonly lastResortId: number;
   readonly signature: Uint8Array;
   readonly oneTimePrekey: Uint8Array | null;
   readonly oneTimePrekeyId: number;
-  /** Of a one-time one. */
-  readonly kemPrekeySignature: Uint8Array;
-  /** SHA-256 of the last resort, null (and id 0) if `kemPrekey` is that. */
-  readonly lastResortDigest: Uint8Array | null;
-  readonly lastResortId: number;
 }
-
-/** What a bundle is without one-time keys; for whoever builds one. */
-export const NO_ONE_TIME = {
-  oneTimePrekey: null,
-  oneTimePrekeyId: 0,
-  kemPrekeySignature: NO_BYTES,
-  lastResortDigest: null,
-  lastResortId: 0,
-} as const;
 
 /** What the owner signs. */
 export function signedBytes(bundle: DatedBundle): Uint8Array {
+  const { lastResortDigest: digest, lastResortId, kemPrekey, kemPrekeyId } = bundle;
   return prekeyBundle({
     madeAt: bundle.madeAt,
     signedId: bundle.signedPrekeyId,
     signedPrekey: bundle.signedPrekey,
-    kemId: bundle.lastResortDigest === null ? bundle.kemPrekeyId : bundle.lastResortId,
-    kemDigest: bundle.lastResortDigest ?? sha256(bundle.kemPrekey),
+    kemId: digest === null ? kemPrekeyId : lastResortId,
+    kemDigest: digest ?? sha256(kemPrekey),
     userId: bundle.userId,
   });
 }
@@ -74,7 +67,7 @@ export interface BundleTimes {
 /**
  * Checks that a bundle may be used to begin a session.
  *
- * @throws InvalidKey A key has no id, so that its owner could not find it, or the digest another length.
+ * @throws InvalidKey A key has no id, so that its owner could not find it, or the digest has another length.
  * @throws InvalidSignature The owner did not sign it.
  * @throws StaleBundle Too old, in the future, or older than one that was accepted before.
  */

@@ -10,7 +10,6 @@ import { type KeyPair, type OwnIdentity, PeerIdentity } from "./keys.ts";
 import { type KemPreKey, type PreKey, type PreKeyBundle, type SignedPreKey, verifyPreKeys } from "./prekeys.ts";
 import {
   KEM_CIPHERTEXT_BYTES,
-  KEM_RANDOM_BYTES,
   hkdf,
   kemDecapsulate,
   kemEncapsulate,
@@ -133,7 +132,7 @@ export function initiate(
   let kemCiphertext = NO_BYTES;
   let info = X3DH_INFO;
   if (kemPrekey !== null) {
-    const [shared, ciphertext] = kemEncapsulate(kemPrekey, given.random(KEM_RANDOM_BYTES));
+    const [shared, ciphertext] = kemEncapsulate(kemPrekey, given.random);
     secrets.push(shared);
     kemCiphertext = ciphertext;
     info = concat(PQXDH_INFO, sha256(concat(kemPrekey, ciphertext)));

@@ -20,7 +20,7 @@ import {
 } from "./handshake.ts";
 import type { KeyPair, OwnIdentity } from "./keys.ts";
 import type { KemPreKey } from "./prekeys.ts";
-import { KEM_RANDOM_BYTES, kemDecapsulate, kemEncapsulate, sha256 } from "./primitives.ts";
+import { kemDecapsulate, kemEncapsulate, sha256 } from "./primitives.ts";
 
 const PQXDH_INFO = utf8("phantom/1 PQXDH 2 X25519 SHA-256 ML-KEM-768\n");
 const ASSOCIATED_DATA = utf8("phantom/1 associated-data 2\n");
@@ -49,7 +49,7 @@ export function initiate(
   verifyBundle(bundle, given);
   const secrets = initiatorSecrets(own, ephemeral, bundle.identity, bundle.signedPrekey, bundle.oneTimePrekey);
   const { kemPrekey, kemPrekeyId } = bundle;
-  const [shared, ciphertext] = kemEncapsulate(kemPrekey, given.random(KEM_RANDOM_BYTES));
+  const [shared, ciphertext] = kemEncapsulate(kemPrekey, given.random);
   const header: HandshakeHeader = {
     identity: own.peer,
     ephemeral: ephemeral.public,

@@ -7,7 +7,7 @@ import { hkdf as extractAndExpand } from "@noble/hashes/hkdf.js";
 import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 as hash256, sha512 as hash512 } from "@noble/hashes/sha2.js";
 import { ml_kem768 } from "@noble/post-quantum/ml-kem.js";
-import { concat } from "../bytes.ts";
+import { type Random, concat } from "../bytes.ts";
 import { InvalidKey, InvalidSignature, UndecryptableMessage } from "./errors.ts";
 
 export const KEY_BYTES = 32;
@@ -17,9 +17,10 @@ export const SIGNATURE_BYTES = 64;
 export const KEM_SEED_BYTES = 64;
 export const KEM_PUBLIC_BYTES = 1184;
 export const KEM_CIPHERTEXT_BYTES = 1088;
-/** Randomness of one encapsulation. */
-export const KEM_RANDOM_BYTES = 32;
 
+const KEM_RANDOM_BYTES = 32;
+const KEM_COEFFICIENT_BYTES = KEM_PUBLIC_BYTES - 32;
+const KEM_Q = 3329;
 const FIELD = 2n ** 255n - 19n;
 const { Point } = ed25519;
 
@@ -121,18 +122,24 @@ export function kemPublic(seed: Uint8Array): Uint8Array {
  * Makes a secret for the owner of a key (FIPS 203 section 7.2).
  *
  * @param key 1,184 bytes.
- * @param random 32 random bytes, m.
+ * @param random Asked for 32 bytes, m, once the key is found to be good.
  * @returns The 32-byte secret and the 1,088-byte ciphertext that carries it.
  * @throws InvalidKey The key fails the input check of FIPS 203.
  */
-export function kemEncapsulate(key: Uint8Array, random: Uint8Array): readonly [Uint8Array, Uint8Array] {
-  if (random.length !== KEM_RANDOM_BYTES) throw new Error("an encapsulation needs 32 random bytes");
-  try {
-    const { sharedSecret, cipherText } = ml_kem768.encapsulate(key, random);
-    return [sharedSecret.slice(), cipherText];
-  } catch {
-    throw new InvalidKey("a KEM key is malformed");
+export function kemEncapsulate(key: Uint8Array, random: Random): readonly [Uint8Array, Uint8Array] {
+  if (!isKemKey(key)) throw new InvalidKey("a KEM key is malformed");
+  const { sharedSecret, cipherText } = ml_kem768.encapsulate(key, random(KEM_RANDOM_BYTES));
+  return [sharedSecret.slice(), cipherText];
+}
+
+/** FIPS 203 section 7.2: the length, and no coefficient (12 bits each) of q or more. */
+function isKemKey(key: Uint8Array): boolean {
+  if (key.length !== KEM_PUBLIC_BYTES) return false;
+  for (let at = 0; at < KEM_COEFFICIENT_BYTES; at += 3) {
+    const pair = (key[at] ?? 0) | ((key[at + 1] ?? 0) << 8) | ((key[at + 2] ?? 0) << 16);
+    if ((pair & 0xfff) >= KEM_Q || pair >>> 12 >= KEM_Q) return false;
   }
+  return true;
 }
 
 /** The secret of a ciphertext (FIPS 203 section 7.3); a forged one gives an unrelated secret. */

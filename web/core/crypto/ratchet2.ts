@@ -15,7 +15,6 @@ import type { HandshakeHeader } from "./handshake.ts";
 import { NOTHING, type Parsed2, type Part, aadOf } from "./head.ts";
 import { type KeyPair, keyPairFrom } from "./keys.ts";
 import {
-  KEM_RANDOM_BYTES,
   KEM_SEED_BYTES,
   KEY_BYTES,
   hkdf,
@@ -176,7 +175,7 @@ function beginSending(state: RatchetState, dhr: Uint8Array, kem: KemState, part:
 
 function nextKem(kem: KemState, part: Part, { random, now }: Reading): readonly [KemState, KemSecret] {
   if (part.kind === "kem-key") {
-    const [shared, ciphertext] = kemEncapsulate(part.public, random(KEM_RANDOM_BYTES));
+    const [shared, ciphertext] = kemEncapsulate(part.public, random);
     const bound = sha256(concat(part.public, ciphertext));
     return [freshKem({ kind: "kem-ciphertext", ciphertext }, now), { shared, bound }];
   }

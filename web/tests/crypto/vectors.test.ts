@@ -1,0 +1,50 @@
+/** Every vector that judges wire and crypto, played in Node. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { FILES, type Case, type Files, casesOf, isOfAClient, listsIn, spoilt } from "../vectors.ts";
+
+declare const PROJECT: string;
+
+const read = (name: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(`${PROJECT}/protocol/vectors/${name}`, "utf8")) as Record<string, unknown>;
+const files = Object.fromEntries(FILES.map((name) => [name, read(name)])) as unknown as Files;
+const cases = casesOf(files);
+
+/** How many values of a case are changed, one at a time: each change costs a whole play. */
+const CHANGES = 6;
+
+for (const file of FILES) {
+  describe(file, () => {
+    const own = cases.filter(({ list }) => list.startsWith(`${file}/`));
+    test("all cases", () => {
+      for (const one of own) assert.doesNotThrow(() => one.play(one.listed), `${one.list}: ${one.name}`);
+    });
+    test("a changed byte is noticed", () => {
+      for (const one of firstOfEachList(own)) {
+        for (const { where, listed } of some([...spoilt(one)])) {
+          assert.throws(() => one.play(listed), Error, `${one.list}: ${one.name}: ${where}`);
+        }
+      }
+    });
+  });
+}
+
+test("no case is skipped", () => {
+  const listed = [...listsIn(files)].map(([list, all]) => [list, all.filter((one) => !isOfAClient(list, one)).length]);
+  const played = listed.map(([list]) => [list, cases.filter((one) => one.list === list).length]);
+  assert.deepEqual(played, listed);
+  assert.ok(cases.length >= 650, `${cases.length} cases`);
+  assert.ok(FILES.every((file) => cases.some(({ list }) => list.startsWith(`${file}/`))));
+});
+
+function firstOfEachList(all: readonly Case[]): readonly Case[] {
+  return [...new Map([...all].reverse().map((one) => [one.list, one])).values()];
+}
+
+/** Some of them, spread over all, the last one too. */
+function some<T>(all: readonly T[]): readonly T[] {
+  if (all.length <= CHANGES) return all;
+  return all.filter((_, index) => Math.floor((index * CHANGES) / all.length) !== Math.floor(((index + 1) * CHANGES) / all.length));
+}
