@@ -30,7 +30,10 @@ export interface Me {
   readonly relay: string;
   /** When a backup was last saved, null if never. */
   readonly backupAt: number | null;
-  /** Whether the browser has promised to keep what this page stores; null if it was not asked yet. */
+  /**
+   * Whether the browser has promised to keep what this page stores; null before there is a contact. When it becomes
+   * false, the page calls `navigator.storage.persist()`, which no worker can, and asks for `me` again.
+   */
   readonly isKept: boolean | null;
   readonly staysSignedIn: boolean;
 }
@@ -122,8 +125,12 @@ export interface Settings {
 
 /** The calls: name, what is passed, what comes back. A refused call rejects with a `Fault`. */
 export interface Api {
-  /** The stage, once at the start; afterwards by updates. `relay` is the ws(s) URL of the relay that served the page. */
-  begin(given: { relay: string; page: string; isSecure: boolean }): Promise<Stage>;
+  /**
+   * The stage, once at the start; afterwards by updates. `relay` is the ws(s) URL of the relay that served the page.
+   * `remembered`: the user id that the page keeps in `localStorage` while there is a profile (from `Me`, until stage
+   * `deleted` or `forget`), so that it is noticed if the browser has deleted the keys; null if none.
+   */
+  begin(given: { relay: string; page: string; isSecure: boolean; remembered?: string | null }): Promise<Stage>;
   create(given: { name: string; passphrase: string; stay: boolean }): Promise<void>;
   unlock(given: { passphrase: string; stay: boolean }): Promise<void>;
   /** Opens an exported file, of this page or of the command line, as this browser's profile. */

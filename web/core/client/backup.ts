@@ -33,8 +33,8 @@ import {
   UnansweredRecord,
 } from "./records.ts";
 import { DeliveryState, TRUSTS } from "./status.ts";
-import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES } from "./vault.ts";
-import type { Progress, Transaction, Vault } from "./vault.ts";
+import { COST, isAllowed } from "./vault.ts";
+import type { Cost, Progress, Transaction, Vault } from "./vault.ts";
 
 export const MAGIC: Uint8Array = utf8("phantom/1 backup\n");
 const VERSION = 1;
@@ -46,11 +46,6 @@ export const STEP_BYTES = 65_536;
 const PADDING = 0x80;
 
 export const MAX_FILE_BYTES = 256 * 2 ** 20;
-
-/** What a file may ask Argon2id for: 256 MiB; a hostile one must not take all of the machine. */
-export const MAX_MEMORY_KIB = 2 ** 18;
-export const MAX_PASSES = 10;
-export const MAX_LANES = 16;
 
 /** How long a receipt is kept that was sent and of which nothing was heard. */
 const KEEP_RECEIPTS_MS = 30 * 86_400_000;
@@ -75,35 +70,26 @@ export const Content = recordType({
 });
 export type Content = RecordOf<typeof Content>;
 
-/** What a file costs to open: KiB, passes, lanes. */
-export interface Cost {
-  readonly memoryKib: number;
-  readonly passes: number;
-  readonly lanes: number;
-}
-
-const OWN_COST: Cost = { memoryKib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES };
-
 /**
- * An encrypted copy of a profile. Takes a second or two.
+ * The file of what `contentOf` has gathered. Takes a second or two.
  *
- * Throws BackupError if it is too large or has no identity, UsageError if the passphrase cannot be one.
+ * Throws BackupError if it is too large, UsageError if the passphrase cannot be one.
  */
-export function exportProfile(
-  vault: Vault,
+export function exportContent(
+  content: Content,
   passphrase: string,
   random: Random,
-  progress: Progress = () => undefined,
+  { progress = () => undefined, cost = COST }: { readonly progress?: Progress; readonly cost?: Cost } = {},
 ): Uint8Array {
   const words = passphrases.chosen(passphrase, FILE);
-  return sealContent(contentOf(vault), words, { salt: random(SALT_BYTES), nonce: random(NONCE_BYTES) }, progress);
+  return sealContent(content, words, { salt: random(SALT_BYTES), nonce: random(NONCE_BYTES), cost }, progress);
 }
 
 /** The file of some content; `cost`: what it will take to open it. */
 export function sealContent(
   content: Content,
   words: Uint8Array,
-  { salt, nonce, cost = OWN_COST }: { readonly salt: Uint8Array; readonly nonce: Uint8Array; readonly cost?: Cost },
+  { salt, nonce, cost }: { readonly salt: Uint8Array; readonly nonce: Uint8Array; readonly cost: Cost },
   progress: Progress = () => undefined,
 ): Uint8Array {
   const { memoryKib, passes, lanes } = cost;
@@ -169,7 +155,7 @@ function costOf(file: Uint8Array): Cost {
   if (version !== VERSION || passes === 0 || lanes === 0 || memoryKib < 8 * lanes) {
     throw new BackupError("this file is damaged; use another copy");
   }
-  if (memoryKib > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_LANES) {
+  if (!isAllowed(cost)) {
     throw new BackupError("this file takes more memory or time to open than is allowed; use another copy of it");
   }
   return cost;
@@ -214,7 +200,7 @@ function isUsable(content: Content): boolean {
   );
 }
 
-/** What goes into a file. */
+/** What goes into a file; throws BackupError if there is no identity. */
 export function contentOf(vault: Vault): Content {
   const every = <T>(kind: records.Kind<T>): T[] => [...vault.all(kind)].map(([, record]) => record);
   const identity = vault.get(records.IDENTITY, "");

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /**
  * Users who are blocked, and contacts who are removed.
  *

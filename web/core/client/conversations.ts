@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /**
  * Encrypted sessions with peers: begin, seal, open. Synchronous, on one vault.
  *

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** What is done now and then: what has expired is erased, and keys that are too old. */
 import type { ExpiryClock } from "./expiry.ts";
 import type { Moment } from "./moment.ts";

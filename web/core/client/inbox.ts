@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** Received messages: stored before they are acknowledged, unread until the user has seen them, gone when it is time. */
 import { InvalidMessage } from "../crypto/errors.ts";
 import type { RoutedMessage } from "../wire/frames.ts";

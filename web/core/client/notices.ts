@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** Every warning that a user can get, in one place; one that goes on is repeated now and then. */
 import { span } from "./pacing.ts";
 import { Strength } from "./records.ts";

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /** Everything that a profile holds, as parts on one vault; each is the only one who writes its records. */
 import type { Random } from "../bytes.ts";
 import type { OwnIdentity } from "../crypto/keys.ts";

@@ -18,9 +18,18 @@ import { VaultDamaged, WrongPassphrase } from "./errors.ts";
 import * as passphrases from "./passphrase.ts";
 import type { AnyKind, Kind } from "./records.ts";
 
-export const ARGON2_MEMORY_KIB = 65_536;
-export const ARGON2_PASSES = 3;
-export const ARGON2_LANES = 4;
+/** What it takes Argon2id to make a key of a passphrase. */
+export interface Cost {
+  readonly memoryKib: number;
+  readonly passes: number;
+  readonly lanes: number;
+}
+
+/** RFC 9106 section 4, the second recommended option: 64 MiB. */
+export const COST: Cost = { memoryKib: 65_536, passes: 3, lanes: 4 };
+
+/** What may be asked for: 256 MiB; who can write to the disk must not take all of the machine. */
+export const MAX_COST: Cost = { memoryKib: 2 ** 18, passes: 10, lanes: 16 };
 
 const SALT_BYTES = 16;
 const HASH_BYTES = 16;
@@ -33,6 +42,7 @@ const LOCK = utf8("phantom/1 vault key\n");
 export interface VaultLock {
   /** 16 bytes. */
   readonly salt: Uint8Array;
+  readonly cost: Cost;
   /** A nonce and the wrapped key. */
   readonly wrapped: Uint8Array;
 }
@@ -64,21 +74,23 @@ export function makeLock(
   key: Uint8Array,
   passphrase: string,
   random: Random,
-  progress: Progress = () => undefined,
+  { progress = () => undefined, cost = COST }: { readonly progress?: Progress; readonly cost?: Cost } = {},
 ): VaultLock {
   const salt = random(SALT_BYTES);
   const nonce = random(NONCE_BYTES);
-  const wrapping = stretched(passphrases.chosen(passphrase, "this browser"), salt, progress);
-  return { salt, wrapped: concat(nonce, seal(wrapping, nonce, key, LOCK)) };
+  const wrapping = argon2id(passphrases.chosen(passphrase, "this browser"), { salt, ...cost, onProgress: progress });
+  return { salt, cost, wrapped: concat(nonce, seal(wrapping, nonce, key, LOCK)) };
 }
 
 /** The key of a vault. Throws WrongPassphrase, or VaultDamaged if this is no lock. Takes a second or two. */
 export function openLock(lock: VaultLock, passphrase: string, progress: Progress = () => undefined): Uint8Array {
-  if (lock.salt.length !== SALT_BYTES || lock.wrapped.length !== NONCE_BYTES + KEY_BYTES + TAG_BYTES) {
+  const { salt, cost, wrapped } = lock;
+  const isWhole = salt.length === SALT_BYTES && wrapped.length === NONCE_BYTES + KEY_BYTES + TAG_BYTES;
+  if (!isWhole || !isAllowed(cost)) {
     throw new VaultDamaged("what this browser keeps is damaged; restore a backup");
   }
   for (const words of passphrases.candidates(passphrase, "this browser")) {
-    const key = unsealed(stretched(words, lock.salt, progress), lock.wrapped, LOCK);
+    const key = unsealed(argon2id(words, { salt, ...cost, onProgress: progress }), wrapped, LOCK);
     if (key !== null) {
       return key;
     }
@@ -101,8 +113,10 @@ export function openVault(key: Uint8Array, random: Random, stored: Iterable<Stor
   return new Vault(key, random, stored);
 }
 
-function stretched(words: Uint8Array, salt: Uint8Array, onProgress: Progress): Uint8Array {
-  return argon2id(words, { salt, memoryKib: ARGON2_MEMORY_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES, onProgress });
+/** Whether Argon2id can be run at a cost, and it is not too much. */
+export function isAllowed({ memoryKib, passes, lanes }: Cost): boolean {
+  const isPossible = passes > 0 && lanes > 0 && memoryKib >= 8 * lanes;
+  return isPossible && memoryKib <= MAX_COST.memoryKib && passes <= MAX_COST.passes && lanes <= MAX_COST.lanes;
 }
 
 /** One record in memory: sealed, or as a value that is not sealed yet, or both. */

@@ -1,4 +1,3 @@
-// @ts-nocheck: until the modules that it imports are there
 /**
  * What may be seen of a device whose user looks absent.
  *

@@ -1,0 +1,513 @@
+/**
+ * The whole worker but its messages: what stage the profile is at, and the calls of `api.ts`.
+ *
+ * A profile is open in one place at a time (`locks.ts`, and the numbers of `storage.ts`). While it is, a `Loop` runs its
+ * core; nothing is told to the page that is not stored.
+ */
+import type { Api, Stage, Update } from "../api.ts";
+import { contentOf, exportContent, putContent, readFile } from "../core/client/backup.ts";
+import type { Content } from "../core/client/backup.ts";
+import { ConversationIndex } from "../core/client/conversation_index.ts";
+import { Messenger } from "../core/client/messenger.ts";
+import { checkedName } from "../core/client/names.ts";
+import * as records from "../core/client/records.ts";
+import { MeRecord } from "../core/client/records.ts";
+import { makeLock, newKey, newVault, openLock, openVault } from "../core/client/vault.ts";
+import type { Batch, Cost, Progress, Vault } from "../core/client/vault.ts";
+import { callsOn, meOf } from "./calls.ts";
+import type { CallPorts, ProfileCalls } from "./calls.ts";
+import { faultOf, Refused } from "./faults.ts";
+import { hold } from "./locks.ts";
+import type { Held, Locks } from "./locks.ts";
+import { Loop } from "./loop.ts";
+import type { Core, Step } from "./loop.ts";
+import type { Dial } from "./socket.ts";
+import { openStay, wrapForStay } from "./stay.ts";
+import { marker, NewerProfile, openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
+import type { Storage } from "./storage.ts";
+import { Changes, PassingState, TYPING_MS } from "./updates.ts";
+
+/** How long the relay may take to delete an account. */
+export const DELETE_MS = 10_000;
+
+/** What surrounds the worker. */
+export interface Platform {
+  readonly post: (update: Update) => void;
+  readonly locks: Locks;
+  readonly dial: Dial;
+  readonly random: (size: number) => Uint8Array;
+  /** Milliseconds since 1970. */
+  readonly wall: () => number;
+  /** Milliseconds that never go back, for pauses and timeouts. */
+  readonly monotonic: () => number;
+  /** The same with the time in which the device slept, see `clocks.ts`. */
+  readonly sinceStart: () => number;
+  /** A number from 0 to 1. */
+  readonly chance: () => number;
+  readonly isOnline: () => boolean;
+  /** Whether the browser has promised to keep what is stored; null if it does not say. */
+  readonly isKept: () => Promise<boolean | null>;
+  /** What new passphrases cost to open. */
+  readonly cost: Cost;
+}
+
+/** A profile that is in use here. */
+interface Running {
+  readonly loop: Loop;
+  readonly held: Held;
+  readonly calls: ProfileCalls;
+  readonly ports: CallPorts;
+}
+
+type Working = Extract<Stage, { readonly at: "working" }>["what"];
+
+/** The worker. */
+export class Service {
+  readonly #platform: Platform;
+  #stage: Stage = { at: "first-run" };
+  #relay = "";
+  #page = "";
+  #storage: Storage | null = null;
+  #key: Uint8Array | null = null;
+  #stays = false;
+  #running: Running | null = null;
+  #changes: Changes | null = null;
+  #passing = new PassingState();
+  #isCommitting = false;
+  #isLost = false;
+  #isFull = false;
+  #hadNobody = true;
+  #onDeleted = (): void => undefined;
+  readonly #own: Omit<Api, keyof ProfileCalls> = {
+    begin: (given) => this.#begin(given),
+    create: (given) => this.#create(given),
+    unlock: (given) => this.#unlock(given),
+    restore: (given) => this.#restore(given),
+    takeOver: () => this.#takeOver(),
+    forget: () => this.#forget(),
+    lock: () => this.#lock(),
+    backup: (given) => this.#backup(given),
+    deleteAccount: () => this.#deleteAccount(),
+  };
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+  }
+
+  /** Carry out a call; rejects with a `Fault`. */
+  async call(name: string, given: unknown): Promise<unknown> {
+    try {
+      const calls = { ...this.#running?.calls, ...this.#own };
+      if (!Object.hasOwn(calls, name)) {
+        throw new Refused("usage", "the profile is not open");
+      }
+      const call = calls[name as keyof Api] as (given: unknown) => Promise<unknown>;
+      return await call(given);
+    } catch (error) {
+      throw faultOf(error);
+    }
+  }
+
+  /** The network has come or gone: see at once whether the connection still lives. */
+  suspect(): void {
+    this.#running?.loop.suspect();
+  }
+
+  // --- beginning ----------------------------------------------------------------
+
+  async #begin(given: Parameters<Api["begin"]>[0]): Promise<Stage> {
+    if (this.#running !== null) {
+      return this.#stage; // the page was loaded anew, and the worker was not
+    }
+    this.#relay = given.relay;
+    this.#page = given.page;
+    if (!given.isSecure) {
+      return this.#become({ at: "insecure" });
+    }
+    try {
+      this.#storage = await openStorage();
+    } catch (error) {
+      if (error instanceof NewerProfile) {
+        return this.#become({ at: "newer-profile" });
+      }
+      throw error;
+    }
+    const profile = await this.#storage.profile();
+    if (profile === null) {
+      const userId = (await marker()) ?? given.remembered ?? null;
+      return this.#become(userId === null ? { at: "first-run" } : { at: "evicted", userId });
+    }
+    const stay = await this.#storage.stayKey();
+    const key = stay === null ? null : await openStay(stay);
+    if (key === null) {
+      return this.#become({ at: "locked", name: profile.name, userId: profile.userId });
+    }
+    this.#stays = true;
+    await this.#open(key, { steal: false });
+    return this.#stage;
+  }
+
+  async #create({ name, passphrase, stay }: Parameters<Api["create"]>[0]): Promise<void> {
+    const storage = this.#unusedStorage();
+    const checked = checkedName(name);
+    await this.#working("creating", async (progress) => {
+      const { random, cost } = this.#platform;
+      const key = newKey(random);
+      const lock = makeLock(key, passphrase, random, { progress, cost });
+      const vault = newVault(key, random);
+      const { userId } = this.#messengerOn(vault);
+      putName(vault, checked, this.#platform.wall());
+      await storage.create({ userId, name: checked, lock }, vault.takeBatch());
+      await this.#keepStay(key, stay);
+      await this.#open(key, { steal: false });
+    });
+  }
+
+  async #unlock({ passphrase, stay }: Parameters<Api["unlock"]>[0]): Promise<void> {
+    const storage = this.#openStorage();
+    const profile = await storage.profile();
+    if (profile === null || this.#stage.at !== "locked") {
+      throw new Refused("usage", "there is nothing to unlock");
+    }
+    await this.#working("opening", async (progress) => {
+      const key = openLock(profile.lock, passphrase, progress);
+      await this.#keepStay(key, stay);
+      await this.#open(key, { steal: false });
+    });
+  }
+
+  async #restore(given: Parameters<Api["restore"]>[0]): Promise<void> {
+    const storage = this.#unusedStorage();
+    const { file, filePassphrase, passphrase, name, stay } = given;
+    const checked = checkedName(name);
+    await this.#working("restoring", async (progress) => {
+      const content = readFile(file, filePassphrase, (share) => progress(share / 2));
+      const { random, wall, cost } = this.#platform;
+      const key = newKey(random);
+      const lock = makeLock(key, passphrase, random, { progress: (share) => progress((1 + share) / 2), cost });
+      const vault = newVault(key, random);
+      restoreInto(vault, content);
+      putName(vault, checked, wall());
+      const { userId } = this.#messengerOn(vault);
+      await storage.create({ userId, name: checked, lock }, vault.takeBatch());
+      await this.#keepStay(key, stay);
+      await this.#open(key, { steal: false });
+    });
+  }
+
+  async #takeOver(): Promise<void> {
+    const key = this.#key;
+    if (this.#stage.at !== "elsewhere" || key === null) {
+      throw new Refused("usage", "there is nothing to take over");
+    }
+    await this.#open(key, { steal: true });
+  }
+
+  async #forget(): Promise<void> {
+    if (this.#stage.at !== "evicted") {
+      throw new Refused("usage", "there is nothing to forget");
+    }
+    await setMarker(null);
+    this.#become({ at: "first-run" });
+  }
+
+  // --- a profile that is open ---------------------------------------------------
+
+  async #open(key: Uint8Array, { steal }: { readonly steal: boolean }): Promise<void> {
+    const storage = this.#openStorage();
+    const profile = await storage.profile();
+    if (profile === null) {
+      throw new Refused("damaged", "this browser has deleted what it kept; load the page again");
+    }
+    this.#key = key;
+    const held = await hold(this.#platform.locks, profile.userId, { steal });
+    if (held === null) {
+      this.#become({ at: "elsewhere" });
+      return;
+    }
+    this.#isLost = false;
+    try {
+      this.#run(held, await this.#openCore());
+    } catch (error) {
+      held.release();
+      throw error;
+    }
+    void held.lost.then(() => this.#lose());
+    this.#become({ at: "open" });
+  }
+
+  #run(held: Held, core: Core): void {
+    const { dial, monotonic, wall, chance, isOnline, isKept } = this.#platform;
+    const loop = new Loop({
+      open: () => this.#openCore(),
+      commit: (batch) => this.#commit(batch),
+      told: (step) => this.#told(step),
+      troubled: (error) => this.#troubled(error),
+      dial,
+      monotonic,
+      wall,
+      chance,
+      isOnline,
+    });
+    const ports: CallPorts = {
+      loop,
+      passing: this.#passing,
+      page: this.#page,
+      changesOf: () => this.#changesNow(),
+      isKept,
+      staysSignedIn: () => this.#stays,
+      renamed: async (name) => {
+        await this.#openStorage().changeProfile({ name });
+        await this.#tellMe();
+      },
+      monotonic,
+    };
+    this.#running = { loop, held, ports, calls: callsOn(ports) };
+    loop.start(core);
+  }
+
+  /** A core made of what is stored. */
+  async #openCore(): Promise<Core> {
+    const key = this.#key;
+    if (this.#isLost || key === null) {
+      throw new TakenOver("this profile was opened elsewhere");
+    }
+    const vault = openVault(key, this.#platform.random, await this.#openStorage().open());
+    const messenger = this.#messengerOn(vault);
+    this.#changes = new Changes(vault, messenger, this.#passing, (update) => this.#post(update));
+    this.#changes.changedAll();
+    this.#hadNobody = messenger.stores.book.size === 0;
+    return { vault, messenger };
+  }
+
+  #messengerOn(vault: Vault): Messenger {
+    const { wall, monotonic, random, sinceStart } = this.#platform;
+    const messenger = new Messenger(vault, { wall, monotonic, random, sinceBoot: sinceStart });
+    if (messenger.server !== this.#relay) {
+      messenger.setServer(this.#relay);
+    }
+    return messenger;
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    this.#isCommitting = true;
+    try {
+      await this.#openStorage().commit(batch);
+    } catch (error) {
+      if (error instanceof TakenOver) {
+        void this.#lose();
+      }
+      throw error;
+    } finally {
+      this.#isCommitting = false;
+    }
+    if (this.#isFull) {
+      this.#isFull = false;
+      this.#post({ kind: "storage", isFull: false });
+    }
+    // Behind what the loop tells of this step; if the next one is under way by then, it will do it.
+    setTimeout(() => this.#flush(), 0);
+  }
+
+  #told({ events, connection }: Step): void {
+    if (connection !== null) {
+      this.#post({ kind: "connection", connection });
+    }
+    this.#changes?.happened(events);
+    for (const event of events) {
+      if (event.kind === "presence" && event.status === "typing") {
+        this.#endTyping(event.peer.userId, event.lastSeen);
+      }
+    }
+    this.#flush();
+  }
+
+  #flush(): void {
+    if (this.#isCommitting || this.#running === null || this.#changes === null) {
+      return;
+    }
+    this.#changes.flush();
+    const { messenger } = this.#changes;
+    if (messenger.isDeleted) {
+      this.#onDeleted();
+    }
+    if (this.#hadNobody && messenger.stores.book.size > 0) {
+      this.#hadNobody = false;
+      void this.#tellMe().catch(() => undefined);
+    }
+  }
+
+  /** Who was typing is only online after a while. */
+  #endTyping(peer: string, lastSeen: number | null): void {
+    const { presence } = this.#passing;
+    const typing = presence.get(peer);
+    setTimeout(() => {
+      if (typing !== undefined && presence.get(peer) === typing) {
+        presence.set(peer, { status: "online", lastSeen });
+        this.#changes?.changed(peer);
+        this.#flush();
+      }
+    }, TYPING_MS);
+  }
+
+  #troubled(error: unknown): void {
+    this.#changes = null; // of a core that is thrown away
+    if (error instanceof VaultFull && !this.#isFull) {
+      this.#isFull = true;
+      this.#post({ kind: "storage", isFull: true });
+    } else if (!(error instanceof TakenOver)) {
+      const { code, text } = faultOf(error);
+      this.#post({ kind: "warning", peer: null, notice: { code, text } });
+    }
+  }
+
+  async #tellMe(): Promise<void> {
+    const running = this.#running;
+    if (running !== null) {
+      this.#post({ kind: "me", me: await meOf(running.ports) });
+    }
+  }
+
+  // --- ending -------------------------------------------------------------------
+
+  /** Another tab has taken the profile over. */
+  async #lose(): Promise<void> {
+    if (!this.#isLost && this.#running !== null) {
+      this.#isLost = true;
+      this.#become({ at: "elsewhere" });
+      await this.#stop();
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const running = this.#running;
+    this.#running = null;
+    this.#changes = null;
+    this.#passing = new PassingState();
+    await running?.loop.stop();
+    running?.held.release();
+  }
+
+  async #lock(): Promise<void> {
+    const storage = this.#openStorage();
+    const profile = await storage.profile();
+    await this.#keepStay(null, false);
+    await this.#stop();
+    this.#key = null;
+    if (profile !== null) {
+      this.#become({ at: "locked", name: profile.name, userId: profile.userId });
+    }
+  }
+
+  async #backup({ passphrase }: Parameters<Api["backup"]>[0]): Promise<Uint8Array> {
+    const { loop } = this.#isRunning();
+    const { random, wall, cost } = this.#platform;
+    return this.#working("saving", async (progress) => {
+      const content = await loop.call(({ vault }) => contentOf(vault));
+      const file = exportContent(content, passphrase, random, { progress, cost });
+      await loop.call(({ vault }) => {
+        const me = vault.get(records.ME, "") ?? MeRecord.make({ name: "" });
+        vault.transaction((tx) => tx.put(records.ME, "", { ...me, backupAt: wall() }));
+      });
+      this.#become({ at: "open" });
+      await this.#tellMe();
+      return file;
+    });
+  }
+
+  async #deleteAccount(): Promise<void> {
+    const { loop } = this.#isRunning();
+    const offline = new Refused("offline", "the relay cannot be reached now, and nothing was deleted; try again");
+    const deleted = new Promise<void>((resolve, reject) => {
+      this.#onDeleted = resolve;
+      setTimeout(() => reject(offline), DELETE_MS);
+    });
+    deleted.catch(() => undefined);
+    if (!(await loop.call(({ messenger }) => messenger.deleteAccount()))) {
+      throw offline;
+    }
+    await deleted;
+    await this.#stop();
+    await this.#openStorage().destroy();
+    this.#storage = null;
+    this.#key = null;
+    this.#become({ at: "deleted" });
+  }
+
+  // --- parts --------------------------------------------------------------------
+
+  /** Do something slow, and come back to the stage before if it fails. */
+  async #working<T>(what: Working, action: (progress: Progress) => Promise<T>): Promise<T> {
+    const before = this.#stage;
+    let shown = 0;
+    this.#become({ at: "working", what, progress: null });
+    try {
+      return await action((share) => {
+        const progress = Math.floor(share * 20) / 20;
+        if (progress > shown) {
+          shown = progress;
+          this.#become({ at: "working", what, progress });
+        }
+      });
+    } catch (error) {
+      this.#become(before);
+      throw error;
+    }
+  }
+
+  async #keepStay(key: Uint8Array | null, stay: boolean): Promise<void> {
+    const nonce = this.#platform.random(12);
+    await this.#openStorage().keepStayKey(stay && key !== null ? await wrapForStay(key, nonce) : null);
+    this.#stays = stay;
+  }
+
+  #become(stage: Stage): Stage {
+    this.#stage = stage;
+    this.#post({ kind: "stage", stage });
+    return stage;
+  }
+
+  #post(update: Update): void {
+    this.#platform.post(update);
+  }
+
+  #openStorage(): Storage {
+    if (this.#storage === null) {
+      throw new Refused("usage", "the page has not begun; load it again");
+    }
+    return this.#storage;
+  }
+
+  /** For a new profile, where there is none. */
+  #unusedStorage(): Storage {
+    if (this.#stage.at !== "first-run" && this.#stage.at !== "evicted") {
+      throw new Refused("usage", "there is a profile in this browser already");
+    }
+    return this.#openStorage();
+  }
+
+  #isRunning(): Running {
+    if (this.#running === null) {
+      throw new Refused("usage", "the profile is not open");
+    }
+    return this.#running;
+  }
+
+  #changesNow(): Changes {
+    if (this.#changes === null) {
+      throw new Refused("usage", "the profile is not open");
+    }
+    return this.#changes;
+  }
+}
+
+/** All of a file, into an empty vault. */
+function restoreInto(vault: Vault, content: Content): void {
+  // It enters the messages into pages as they come; the client that is opened on what is stored has one of its own.
+  new ConversationIndex(vault);
+  vault.transaction((tx) => putContent(tx, content, null));
+}
+
+function putName(vault: Vault, name: string, madeAt: number): void {
+  vault.transaction((tx) => tx.put(records.ME, "", MeRecord.make({ name, madeAt })));
+}

@@ -1,0 +1,235 @@
+/**
+ * What is on the browser's disk: the records of one profile, what opens it, and a marker that there was one.
+ *
+ * A batch is stored in one strict transaction: all of it is on disk when it resolves, or nothing. Whoever has opened the
+ * profile last is the only one that can write: each opening takes a number, and each transaction looks at it first. So a
+ * tab from which the profile was taken over can store nothing more, whatever it was about to do.
+ *
+ * The marker is a database of its own. A browser that clears a single database leaves it; one that clears the whole
+ * origin does not, so the page keeps another one in `localStorage` (see `begin` in `api.ts`).
+ */
+import { deleteDB, openDB } from "idb";
+import type { DBSchema, IDBPDatabase } from "idb";
+import { VaultDamaged, VaultError } from "../core/client/errors.ts";
+import type { Batch, StoredRecord, VaultLock } from "../core/client/vault.ts";
+
+const NAME = "phantom";
+const MARKER_NAME = "phantom-marker";
+
+/** Of the layout; a database with a later one is of a newer version of the page. */
+const VERSION = 1;
+
+/** What is stored without a passphrase. */
+export interface Profile {
+  readonly userId: string;
+  /** The own name, to greet whoever is to type the passphrase. */
+  readonly name: string;
+  readonly lock: VaultLock;
+  /** Rises each time that somebody opens it to write. */
+  readonly opening: number;
+}
+
+/** A vault key wrapped by a key that no script can read. */
+export interface StayKey {
+  readonly key: CryptoKey;
+  readonly nonce: Uint8Array;
+  readonly wrapped: Uint8Array;
+}
+
+interface Schema extends DBSchema {
+  records: { key: [kind: string, name: string]; value: StoredRecord };
+  meta: { key: "profile"; value: Profile };
+  keys: { key: "stay"; value: StayKey };
+}
+
+interface MarkerSchema extends DBSchema {
+  marker: { key: "userId"; value: string };
+}
+
+/** The disk is full, or what the browser allows this page is used up. */
+export class VaultFull extends VaultError {
+  override readonly name = "VaultFull";
+}
+
+/** The profile was opened elsewhere, and this is not the place any more where it may be changed. */
+export class TakenOver extends VaultError {
+  override readonly name = "TakenOver";
+}
+
+/** What is stored was written by a newer version of the page. */
+export class NewerProfile extends VaultError {
+  override readonly name = "NewerProfile";
+}
+
+/** The profile on disk. */
+export class Storage {
+  readonly #db: IDBPDatabase<Schema>;
+  /** Of this place; 0 until it has opened the profile. */
+  #opening = 0;
+
+  constructor(db: IDBPDatabase<Schema>) {
+    this.#db = db;
+  }
+
+  /** What opens the profile; null if there is none. */
+  async profile(): Promise<Profile | null> {
+    return (await this.#db.get("meta", "profile")) ?? null;
+  }
+
+  /** All records of the profile; from now on, this is the place where it may be changed. */
+  async open(): Promise<StoredRecord[]> {
+    return this.#write(async () => {
+      const tx = this.#db.transaction(["meta", "records"], "readwrite", { durability: "strict" });
+      const profile = await tx.objectStore("meta").get("profile");
+      if (profile === undefined) {
+        tx.abort();
+        throw new VaultDamaged("this browser has deleted what it kept; restore a backup");
+      }
+      const opening = profile.opening + 1;
+      await tx.objectStore("meta").put({ ...profile, opening }, "profile");
+      const stored = await tx.objectStore("records").getAll();
+      await tx.done;
+      this.#opening = opening;
+      return stored;
+    });
+  }
+
+  /** Store a new profile, and its marker; there must be none. */
+  async create(profile: Omit<Profile, "opening">, batch: Batch): Promise<void> {
+    await this.#write(async () => {
+      const tx = this.#db.transaction(["meta", "records", "keys"], "readwrite", { durability: "strict" });
+      const records = tx.objectStore("records");
+      await records.clear();
+      await tx.objectStore("keys").clear();
+      for (const put of batch.puts) {
+        void records.put(put, [put.kind, put.name]);
+      }
+      await tx.objectStore("meta").put({ ...profile, opening: 0 }, "profile");
+      await tx.done;
+    });
+    await setMarker(profile.userId);
+  }
+
+  /** Store a batch, on disk when this resolves. Throws VaultFull, TakenOver, or another VaultError; nothing is stored then. */
+  async commit(batch: Batch): Promise<void> {
+    await this.#write(async () => {
+      const tx = this.#db.transaction(["meta", "records"], "readwrite", { durability: "strict" });
+      const profile = await tx.objectStore("meta").get("profile");
+      if (profile?.opening !== this.#opening) {
+        tx.abort();
+        throw new TakenOver("this profile was opened elsewhere");
+      }
+      const records = tx.objectStore("records");
+      for (const { kind, name } of batch.deletes) {
+        void records.delete([kind, name]);
+      }
+      for (const put of batch.puts) {
+        void records.put(put, [put.kind, put.name]);
+      }
+      await tx.done;
+    });
+  }
+
+  /** Change what is stored without a passphrase. */
+  async changeProfile(changes: Partial<Pick<Profile, "name" | "lock">>): Promise<void> {
+    await this.#write(async () => {
+      const tx = this.#db.transaction("meta", "readwrite", { durability: "strict" });
+      const profile = await tx.store.get("profile");
+      if (profile !== undefined) {
+        await tx.store.put({ ...profile, ...changes }, "profile");
+      }
+      await tx.done;
+    });
+  }
+
+  /** What `keepStayKey` has stored last; null if nothing. */
+  async stayKey(): Promise<StayKey | null> {
+    return (await this.#db.get("keys", "stay")) ?? null;
+  }
+
+  /** Store what opens the profile without a passphrase, or, if null, forget it. */
+  async keepStayKey(stay: StayKey | null): Promise<void> {
+    await this.#write(async () => {
+      const tx = this.#db.transaction("keys", "readwrite", { durability: "strict" });
+      await (stay === null ? tx.store.delete("stay") : tx.store.put(stay, "stay"));
+      await tx.done;
+    });
+  }
+
+  /** Delete everything, the marker too. */
+  async destroy(): Promise<void> {
+    this.close();
+    await deleteDB(NAME);
+    await setMarker(null);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  async #write<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      throw error instanceof VaultError ? error : translated(error);
+    }
+  }
+}
+
+/** Open the database; it is made if it is not there. Throws NewerProfile. */
+export async function openStorage(): Promise<Storage> {
+  try {
+    const db = await openDB<Schema>(NAME, VERSION, {
+      upgrade: (made) => {
+        made.createObjectStore("records");
+        made.createObjectStore("meta");
+        made.createObjectStore("keys");
+      },
+      // Somebody deletes the profile, or a newer version of the page wants to change the layout.
+      blocking: (_, __, event) => (event.target as IDBDatabase).close(),
+    });
+    return new Storage(db);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "VersionError") {
+      throw new NewerProfile("what this browser keeps was written by a newer version of this page; reload it");
+    }
+    throw translated(error);
+  }
+}
+
+/** The user id of the profile that there was; null if there was none. */
+export async function marker(): Promise<string | null> {
+  const db = await markerDb();
+  try {
+    return (await db.get("marker", "userId")) ?? null;
+  } finally {
+    db.close();
+  }
+}
+
+/** Remember that there is a profile, or, if null, that there is none. */
+export async function setMarker(userId: string | null): Promise<void> {
+  const db = await markerDb();
+  try {
+    await (userId === null ? db.delete("marker", "userId") : db.put("marker", userId, "userId"));
+  } finally {
+    db.close();
+  }
+}
+
+async function markerDb(): Promise<IDBPDatabase<MarkerSchema>> {
+  return openDB<MarkerSchema>(MARKER_NAME, 1, {
+    upgrade: (made) => {
+      made.createObjectStore("marker");
+    },
+  });
+}
+
+function translated(error: unknown): VaultError {
+  const name = error instanceof DOMException ? error.name : "";
+  if (name === "QuotaExceededError") {
+    return new VaultFull("this browser's storage is full; free some space on this device");
+  }
+  const why = error instanceof Error ? error.message : String(error);
+  return new VaultError(`this browser cannot store what it has to (${why}); reload the page`);
+}
