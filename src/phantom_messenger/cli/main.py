@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "destroy": "destroy:destroy",
     "serve": "serve:serve",
     "store": "store:store",
+    "web": "web:web",
     "bench": "bench:bench",
     "conformance": "conformance:conformance",
 }
