@@ -9,6 +9,7 @@ import { utf8 } from "../bytes.ts";
 import { canonical } from "./canonical.ts";
 import { Reason, RequestError } from "./codes.ts";
 import {
+  ANY_SHAPE,
   CLIENT_SHAPES,
   type ClientFrame,
   type Frame,
@@ -53,7 +54,9 @@ export function decodeRelay(text: string): RelayFrame | null {
   const type = typeOf(value);
   if (type === "") throw new RequestError(Reason.TYPE);
   const shape = shapeOf(RELAY_SHAPES, type);
-  return shape === undefined ? null : (checked(shape, value, hasDuplicates) as unknown as RelayFrame);
+  if (shape !== undefined) return checked(shape, value, hasDuplicates) as unknown as RelayFrame;
+  ANY_SHAPE.check(value, "", []);
+  return null;
 }
 
 /** A client's frame, and the text that its signature covers. */

@@ -352,6 +352,9 @@ export const RELAY_SHAPES = {
   PONG: pong,
 } as const;
 
+/** What even a frame of a type that is not known must have. */
+export const ANY_SHAPE = open({ id: optional(envelopeId) });
+
 export type ClientFrame = Of<(typeof CLIENT_SHAPES)[keyof typeof CLIENT_SHAPES]>;
 export type RelayFrame = Of<(typeof RELAY_SHAPES)[keyof typeof RELAY_SHAPES]>;
 export type SignedFrame = Auth | AccountDelete | KeyExchangeInit | KeyExchangeResponse | PreKeyPublish | Message;

@@ -1,0 +1,63 @@
+"""Node, with which the page's core is tested; whoever has none skips these tests."""
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+WEB: Final = Path(__file__).parents[2] / "web"
+_LEAST: Final = 20
+_SECONDS: Final = 900
+"""Until a run that is stuck is given up; a busy machine takes minutes for one that takes seconds alone."""
+
+
+@cache
+def missing() -> str:
+    """What there is not, in a few words; '' if there is all."""
+    node = shutil.which("node")
+    if node is None:
+        return "there is no Node"
+    version = re.match(r"v(\d+)\.", subprocess.run([node, "--version"], capture_output=True, text=True).stdout)  # noqa: PLW1510
+    if version is None or int(version[1]) < _LEAST:
+        return f"Node is older than {_LEAST}"
+    if not (WEB / "node_modules" / "esbuild").is_dir() and not _installed():
+        return "what the page is built with cannot be installed ('make web/node_modules/.made')"
+    return ""
+
+
+def _installed() -> bool:
+    make = shutil.which("make")
+    command = [make or "make", "web/node_modules/.made"]
+    return make is not None and subprocess.run(command, cwd=WEB.parent, capture_output=True).returncode == 0  # noqa: PLW1510
+
+
+def run_web_tests(*tests: str, **given: str) -> str:
+    """Run tests of ``web/tests`` in Node, those that are named or all.
+
+    Args:
+        tests: paths in ``web``.
+        given: added to the environment.
+
+    Returns:
+        What Node printed.
+    """
+    if lack := missing():
+        pytest.skip(lack)
+    node = shutil.which("node") or "node"
+    run = subprocess.run(
+        [node, "test.mjs", *tests],
+        cwd=WEB,
+        env={**os.environ, **given},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-20_000:]
+    return run.stdout
