@@ -14,7 +14,7 @@ PIP := $(BIN)/python $(LOCKED)
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run ## Set up, then start a relay on ws://127.0.0.1:8080/ws
+run: $(VENV)/.run ## Set up, then start a relay with its page: http://127.0.0.1:8080/
 	@$(BIN)/phantom serve --data $(DATA) --rate-auth 60 --intro
 
 # The tests start hundreds of processes: each would compile all sources where the environment forbids to keep bytecode.
@@ -78,14 +78,14 @@ web: web/node_modules/.made ## Build the page in the browser anew (needs Node 20
 web-test: web/node_modules/.made ## Run the tests of the page's core in Node (needs Node 20)
 	@cd web && npm run --silent check && npm run --silent test -- $(ARGS)
 
-sbom: $(VENV)/.dev ## Write what the relay is made of, with hashes, to sbom.cdx.json
-	@$(BIN)/python scripts/make-sbom requirements/run.txt sbom.cdx.json
+sbom: $(VENV)/.dev ## Write what the relay and its page are made of, with hashes, to sbom.cdx.json
+	@$(BIN)/python scripts/make-sbom requirements/run.txt web/package-lock.json sbom.cdx.json
 
 lock: $(VENV)/.dev ## Resolve the dependencies again into requirements/*.txt
 	@scripts/lock $(BIN)/uv
 
 clean: ## Remove the environment and caches; the data in .phantom/ and .cluster/ stays
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .hypothesis mutants
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .hypothesis mutants web/node_modules
 	find bench fuzz scripts src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

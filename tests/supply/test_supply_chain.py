@@ -1,5 +1,6 @@
 """What is installed is what was locked: hashes, wheels, a bill of materials, and a workflow that nobody can bend."""
 
+import base64
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 LOCKS: Final = sorted((ROOT / "requirements").glob("*.txt"))
 SCRIPTS: Final = [ROOT / "Makefile", ROOT / ".ci/run", *(ROOT / "scripts").iterdir()]
+PAGE_LOCK: Final = ROOT / "web/package-lock.json"
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
 PACKAGE: Final = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ;.*)? \\$")
 DIGEST: Final = re.compile(r"^    --hash=sha256:([0-9a-f]{64})(?: \\)?$")
@@ -99,7 +101,7 @@ def unlocked(lock: dict[str, Any]) -> list[str]:
 
 
 def test_what_the_page_is_made_of_is_locked_with_hashes() -> None:
-    lock = json.loads((ROOT / "web/package-lock.json").read_text())
+    lock = json.loads(PAGE_LOCK.read_text())
     manifest = json.loads((ROOT / "web/package.json").read_text())
     assert len(lock["packages"]) > len(manifest["dependencies"])
     assert unlocked(lock) == []
@@ -129,18 +131,34 @@ def test_other_ways_to_install_are_seen() -> None:
 def bill(tmp_path: Path) -> Any:
     place = tmp_path / "sbom.cdx.json"
     script, lock = ROOT / "scripts/make-sbom", ROOT / "requirements/run.txt"
-    subprocess.run([sys.executable, script, lock, place], check=True, capture_output=True)
+    subprocess.run([sys.executable, script, lock, PAGE_LOCK, place], check=True, capture_output=True)
     return json.loads(place.read_text())
 
 
 def test_bill_lists_what_is_locked_and_nothing_else(tmp_path: Path) -> None:
     made = bill(tmp_path)
     listed = {
-        part["name"]: (part["version"], [digest["content"] for digest in part["hashes"]]) for part in made["components"]
+        part["name"]: (part["version"], [digest["content"] for digest in part["hashes"]])
+        for part in made["components"]
+        if part["purl"].startswith("pkg:pypi/")
     }
     assert listed == packages(ROOT / "requirements/run.txt")
     assert (made["bomFormat"], made["specVersion"]) == ("CycloneDX", "1.6")
     assert {part["purl"] for part in made["components"]} == set(made["dependencies"][0]["dependsOn"])
+
+
+def test_bill_lists_what_the_page_is_made_of(tmp_path: Path) -> None:
+    listed = {part["name"]: part for part in bill(tmp_path)["components"] if part["purl"].startswith("pkg:npm/")}
+    lock = json.loads(PAGE_LOCK.read_text())["packages"]
+    shipped = {path.removeprefix("node_modules/"): entry for path, entry in lock.items() if not entry.get("dev")}
+    assert listed.keys() == shipped.keys() - {""}
+    assert {"preact", "@noble/curves"} <= listed.keys()
+    for name, part in listed.items():
+        [digest] = part["hashes"]
+        locked = base64.b64decode(shipped[name]["integrity"].removeprefix("sha512-"))
+        assert (digest["alg"], digest["content"]) == ("SHA-512", locked.hex())
+        assert part["licenses"] == [{"expression": shipped[name]["license"]}]
+    assert listed["@noble/curves"]["purl"] == f"pkg:npm/%40noble/curves@{listed['@noble/curves']['version']}"
 
 
 def test_bill_is_the_same_each_time(tmp_path: Path) -> None:

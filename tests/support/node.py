@@ -1,5 +1,6 @@
-"""Node, with which the page's core is tested; whoever has none skips these tests."""
+"""Node and Chromium, with which the page is built and tested; whoever has none skips these tests."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -33,7 +34,37 @@ def missing() -> str:
 def _installed() -> bool:
     make = shutil.which("make")
     command = [make or "make", "web/node_modules/.made"]
-    return make is not None and subprocess.run(command, cwd=WEB.parent, capture_output=True).returncode == 0  # noqa: PLW1510
+    with (WEB / ".gitignore").open() as lock:  # several test processes may come here at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make is not None and subprocess.run(command, cwd=WEB.parent, capture_output=True).returncode == 0  # noqa: PLW1510
+
+
+def node(*arguments: str, **given: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program of ``web`` in Node, or skip.
+
+    Args:
+        arguments: the program's name, and its own.
+        given: added to the environment.
+    """
+    if lack := missing():
+        pytest.skip(lack)
+    return subprocess.run(
+        ["node", *arguments],
+        cwd=WEB,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+
+
+def chromium() -> str:
+    """Where Chromium is; skips if there is none."""
+    found = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    if found is None:
+        pytest.skip("there is no Chromium")
+    return found
 
 
 def run_web_tests(*tests: str, **given: str) -> str:
