@@ -1,0 +1,148 @@
+import type { ComponentChildren } from "preact";
+import type { Item as Text } from "../../api.ts";
+import { useAction } from "../parts/action.ts";
+import { useNow } from "../parts/clock.ts";
+import { Icon } from "../parts/icon.tsx";
+import { api, attempt, keep, uncover, uncovered } from "../model.ts";
+import { clock, count, moment, secondsUntil } from "../times.ts";
+import { MarkOf } from "./mark.tsx";
+
+interface ItemProps {
+  readonly item: Text;
+  /** Who the other side is. */
+  readonly label: string;
+  /** Whether the one before is of the same side and about the same time. */
+  readonly isTight?: boolean;
+  /** Whether it is the newest of one's own, whose mark is also written out. */
+  readonly isLatest?: boolean;
+  readonly isFound?: boolean;
+}
+
+/** One text. New ones of the other side are spoken by the log around it; one's own are not. */
+export function Item({ item, label, isTight = false, isLatest = false, isFound = false }: ItemProps) {
+  const shown = uncovered.value.get(item.id);
+  const classes = ["item", item.isMine ? "mine" : "theirs", isTight ? "tight" : "", isFound ? "found" : ""];
+  return (
+    <div
+      role="listitem"
+      class={classes.join(" ")}
+      data-id={item.id}
+      {...(item.isMine ? { "aria-live": "off" as const } : {})}
+      {...(item.isUnread && item.kind !== "covered" ? { "data-unread": "" } : {})}
+    >
+      <div class={`bubble ${item.kind}`}>
+        <span class="sr">{item.isMine ? "You: " : <><bdi>{label}</bdi>: </>}</span>
+        {shown === undefined ? <Body item={item} label={label} /> : <Burning id={item.id} text={shown.text} until={shown.until} />}
+        <span class="meta">
+          {item.burns && item.kind === "text" && <Small icon="flame" word="burns after reading" />}
+          {item.expiresAt !== null && item.kind !== "gone" && <Small icon="timer" word={`disappears ${moment(item.expiresAt, Date.now())}`} />}
+          <time dateTime={new Date(item.at).toISOString()}>{clock(item.at)}</time>
+          {item.mark !== null && <MarkOf mark={item.mark} hasWord={isLatest || item.mark === "failed" || item.mark === "waiting"} />}
+        </span>
+      </div>
+      {item.mark === "failed" && <Failed item={item} />}
+    </div>
+  );
+}
+
+function Small({ icon, word }: { readonly icon: "flame" | "timer"; readonly word: string }) {
+  return (
+    <span class={`small-sign ${icon}`} title={word}>
+      <Icon name={icon} />
+      <span class="sr">{word}</span>
+    </span>
+  );
+}
+
+function Body({ item, label }: { readonly item: Text; readonly label: string }) {
+  switch (item.kind) {
+    case "text":
+      return <p class={isBig(item.text) ? "text big" : "text"} dir="auto">{linked(item.text)}</p>;
+    case "covered":
+      return <Covered item={item} />;
+    case "newer":
+      return <p class="text instead">Sent with a newer version. Load this page again later to read it.</p>;
+    case "unreadable":
+      return <p class="text instead">Waiting: the device of <bdi>{label}</bdi> was asked to send this again.</p>;
+    case "gone":
+      return <p class="text instead">{goneWord(item)}</p>;
+  }
+}
+
+function goneWord(item: Text): string {
+  if (item.burns || item.mark === "burned") return "Burned after reading";
+  return item.expiresAt !== null || item.mark === "expired" ? "Disappeared" : "Erased";
+}
+
+function Covered({ item }: { readonly item: Text }) {
+  const action = useAction();
+  if (item.isMine) return <p class="text instead">Burns after reading</p>;
+  return (
+    <>
+      <button type="button" class="cover" disabled={action.isBusy} onClick={() => void action.run(() => uncover(item.peer, item.id))}>
+        <Icon name="flame" />
+        <span>
+          <strong>Read once</strong>
+          <small>It is erased on both sides then.</small>
+        </span>
+      </button>
+      {action.fault !== "" && <p role="alert" class="fault">{action.fault}</p>}
+    </>
+  );
+}
+
+/** A text that burns, as long as it is seen. */
+function Burning({ id, text, until }: { readonly id: string; readonly text: string; readonly until: number }) {
+  const now = useNow(250);
+  const left = secondsUntil(until, now);
+  if (left === 0) queueMicrotask(() => keep(id, null));
+  return (
+    <div class="burning">
+      <p class="text" dir="auto">{text}</p>
+      <p class="left">
+        <Icon name="flame" />
+        <span aria-hidden="true">gone in {left} s</span>
+        <button type="button" class="small" onClick={() => keep(id, { text, until: until + 30_000 })}>30 s more</button>
+        <button type="button" class="small" onClick={() => keep(id, null)}>Done</button>
+      </p>
+    </div>
+  );
+}
+
+function Failed({ item }: { readonly item: Text }) {
+  return (
+    <p class="fault">
+      {item.fault}{" "}
+      <button type="button" class="small" onClick={() => attempt(api().sendAgain({ peer: item.peer, id: item.id }))}>Try again</button>
+    </p>
+  );
+}
+
+const LINK = /https?:\/\/[^\s<>"'\u2028-\u202e\u2066-\u2069]+/giu;
+const BEHIND = /[.,:;!?)\]}»”’]+$/u;
+
+/** A text in which addresses can be followed. */
+function linked(text: string): ComponentChildren {
+  const parts: ComponentChildren[] = [];
+  let end = 0;
+  for (const match of text.matchAll(LINK)) {
+    const address = match[0].replace(BEHIND, "");
+    if (!URL.canParse(address)) continue;
+    parts.push(text.slice(end, match.index), <a href={address} target="_blank" rel="noopener noreferrer">{address}</a>);
+    end = match.index + address.length;
+  }
+  return parts.length === 0 ? text : [...parts, text.slice(end)];
+}
+
+const EMOJI = /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|\p{Emoji_Modifier}|\u200d|\ufe0f)+$/u;
+const graphemes = new Intl.Segmenter();
+
+/** Whether a text is up to three emoji and nothing else. */
+function isBig(text: string): boolean {
+  return text.length < 40 && EMOJI.test(text) && [...graphemes.segment(text)].length <= 3;
+}
+
+/** "2 new". */
+export function newWord(many: number): string {
+  return count(many, "new text");
+}

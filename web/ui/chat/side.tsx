@@ -1,0 +1,193 @@
+import { useEffect, useState } from "preact/hooks";
+import type { Conversation, Found } from "../../api.ts";
+import { Avatar } from "../parts/avatar.tsx";
+import { useNow } from "../parts/clock.ts";
+import { Icon } from "../parts/icon.tsx";
+import { api, me, open, openPeer, ordered, panel, people, target } from "../model.ts";
+import { labelOf, plainName } from "../names.ts";
+import { count, short } from "../times.ts";
+import { Banners } from "./banners.tsx";
+import { MarkOf } from "./mark.tsx";
+
+const SEARCH_MS = 200;
+const MOST_FOUND = 50;
+
+/** The list of conversations, and the way to everything else. */
+export function Side() {
+  const [sought, setSought] = useState("");
+  const who = me.value;
+  return (
+    <div class="side">
+      <header class="top">
+        <button type="button" class="myself" aria-label="My id and link" onClick={() => (panel.value = { at: "me" })}>
+          <Avatar id={who?.userId ?? ""} label={who?.name ?? ""} />
+          <strong><bdi>{plainName(who?.name ?? "")}</bdi></strong>
+        </button>
+        <button type="button" class="round" aria-label="Settings" title="Settings" onClick={() => (panel.value = { at: "settings" })}>
+          <Icon name="gear" />
+        </button>
+      </header>
+      <div class="search" role="search">
+        <Icon name="search" />
+        <input
+          id="search"
+          type="search"
+          dir="auto"
+          aria-label="Search people and texts"
+          placeholder="Search people and texts"
+          autocomplete="off"
+          value={sought}
+          onInput={(event) => setSought(event.currentTarget.value)}
+          onKeyDown={(event) => event.key === "Escape" && setSought("")}
+        />
+      </div>
+      <Banners />
+      <nav class="list" aria-label="Conversations">
+        {sought.trim() === "" ? <All /> : <Results sought={sought.trim()} onDone={() => setSought("")} />}
+      </nav>
+      <div class="foot">
+        <button type="button" class="primary" onClick={() => (panel.value = { at: "new", who: "", name: "" })}>
+          <Icon name="plus" />
+          New conversation
+        </button>
+      </div>
+    </div>
+  );
+}
+
+function All() {
+  const requests = ordered.value.filter((one) => one.isRequest && !one.isBlocked);
+  const known = ordered.value.filter((one) => !one.isRequest);
+  return (
+    <>
+      {requests.length > 0 && (
+        <>
+          <h2>{count(requests.length, "message request")}</h2>
+          <ul>{requests.map((one) => <Row key={one.peer} who={one} />)}</ul>
+          <h2>Conversations</h2>
+        </>
+      )}
+      <ul>{known.map((one) => <Row key={one.peer} who={one} />)}</ul>
+      {known.length === 0 && <p class="empty">There is no conversation yet.</p>}
+    </>
+  );
+}
+
+function Row({ who }: { readonly who: Conversation }) {
+  const now = useNow(60_000);
+  const label = labelOf(who);
+  const isOpen = openPeer.value === who.peer;
+  const status = who.presence.status;
+  return (
+    <li>
+      <button
+        type="button"
+        class={isOpen ? "row open" : "row"}
+        aria-current={isOpen ? "true" : undefined}
+        onClick={() => void open(who.peer)}
+      >
+        <Avatar id={who.peer} label={label} isOnline={status === "online" || status === "typing"} />
+        <span class="name">
+          <bdi>{label}</bdi>
+          {who.trust === "verified" && <Icon name="verified" />}
+          {who.trust === "verified" && <span class="sr">, verified</span>}
+        </span>
+        {who.last !== null && <time dateTime={new Date(who.last.at).toISOString()}>{short(who.last.at, now)}</time>}
+        <span class="preview"><Preview who={who} /></span>
+        {who.unread > 0 && !who.isBlocked && (
+          <span class="count">
+            {who.unread}
+            <span class="sr"> new</span>
+          </span>
+        )}
+      </button>
+    </li>
+  );
+}
+
+/** The most important of what there is to say in one line. */
+function Preview({ who }: { readonly who: Conversation }) {
+  const { last } = who;
+  if (who.isBlocked) return <em>Blocked</em>;
+  if (who.trust === "changed") return <em class="bad">New key: compare or accept it</em>;
+  if (who.presence.status === "typing") return <em class="good">Typing …</em>;
+  if (last?.mark === "failed") return <em class="bad">Not sent: {last.fault}</em>;
+  if (who.draft !== "" && openPeer.value !== who.peer) return <><em class="bad">Draft: </em><bdi>{lineOf(who.draft)}</bdi></>;
+  if (who.isRequest) return <em>Wants to write to you</em>;
+  if (last === null) return <em>No texts yet</em>;
+  return (
+    <>
+      {last.mark !== null && <MarkOf mark={last.mark} />}
+      {WORDS[last.kind] === null ? <bdi>{lineOf(last.text)}</bdi> : <em>{WORDS[last.kind]}</em>}
+    </>
+  );
+}
+
+const WORDS = {
+  text: null,
+  covered: "Burns after reading",
+  newer: "Sent with a newer version",
+  unreadable: "Waiting for it to be sent again",
+  gone: "Erased",
+} as const;
+
+function lineOf(text: string): string {
+  return text.slice(0, 120).replace(/\s+/g, " ");
+}
+
+function Results({ sought, onDone }: { readonly sought: string; onDone(): void }) {
+  const [found, setFound] = useState<readonly Found[] | null>(null);
+  useEffect(() => {
+    let isCurrent = true;
+    const timer = setTimeout(() => {
+      api().search({ text: sought, peer: null, limit: MOST_FOUND }).then(
+        (all) => isCurrent && setFound(all),
+        () => isCurrent && setFound([]),
+      );
+    }, SEARCH_MS);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [sought]);
+  const folded = sought.toLocaleLowerCase();
+  const named = ordered.value.filter((one) => `${labelOf(one)} ${one.writtenId}`.toLocaleLowerCase().includes(folded));
+  const many = named.length + (found?.length ?? 0);
+  return (
+    <>
+      <p class="sr" role="status">{found === null ? "" : count(many, "result")}</p>
+      {named.length > 0 && <h2>People</h2>}
+      <ul>{named.map((one) => <Row key={one.peer} who={one} />)}</ul>
+      {found !== null && found.length > 0 && <h2>Texts</h2>}
+      <ul>{found?.map((one) => <FoundRow key={`${one.peer} ${one.item.id}`} found={one} onDone={onDone} />)}</ul>
+      {found !== null && many === 0 && <p class="empty">Nothing was found.</p>}
+    </>
+  );
+}
+
+function FoundRow({ found: { peer, item }, onDone }: { readonly found: Found; onDone(): void }) {
+  const now = useNow(0);
+  const who = people.value.get(peer);
+  const label = who === undefined ? "" : labelOf(who);
+  return (
+    <li>
+      <button
+        type="button"
+        class="row"
+        onClick={() => {
+          target.value = { peer, id: item.id, position: item.position };
+          void open(peer);
+          onDone();
+        }}
+      >
+        <Avatar id={peer} label={label} />
+        <span class="name"><bdi>{label}</bdi></span>
+        <time dateTime={new Date(item.at).toISOString()}>{short(item.at, now)}</time>
+        <span class="preview">
+          {item.isMine && "You: "}
+          <bdi>{lineOf(item.text)}</bdi>
+        </span>
+      </button>
+    </li>
+  );
+}

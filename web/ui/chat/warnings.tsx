@@ -1,0 +1,33 @@
+import { Icon } from "../parts/icon.tsx";
+import { people, type Warning, warnings } from "../model.ts";
+import { labelOf } from "../names.ts";
+
+/** Sentences that the worker wants its user to read; each stays until it is closed. */
+export function Warnings() {
+  return (
+    <div class="warnings" role="alert">
+      {warnings.value.map((one) => <Shown key={one.id} warning={one} />)}
+    </div>
+  );
+}
+
+function Shown({ warning }: { readonly warning: Warning }) {
+  const who = people.value.get(warning.peer ?? "");
+  return (
+    <div class="warning">
+      <Icon name="alert" />
+      <p>
+        {who !== undefined && <strong><bdi>{labelOf(who)}</bdi>: </strong>}
+        {warning.notice.text}
+      </p>
+      <button
+        type="button"
+        class="round"
+        aria-label="Close this notice"
+        onClick={() => (warnings.value = warnings.value.filter(({ id }) => id !== warning.id))}
+      >
+        <Icon name="close" />
+      </button>
+    </div>
+  );
+}

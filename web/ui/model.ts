@@ -1,0 +1,321 @@
+/** Everything that is shown, as signals, and how the worker's updates change it. */
+import { batch, computed, signal } from "@preact/signals";
+import type { Api, Connection, Conversation, Item, Me, Notice, Settings, Stage, Update } from "../api.ts";
+import { type Block, itemsOf, oldest, withItems, withOlder } from "./log.ts";
+import { labelOf } from "./names.ts";
+import { isSeen, notifyOf } from "./notify.ts";
+import { sentenceOf } from "./remote.ts";
+import { count } from "./times.ts";
+
+/** What lies over the conversations; at most one at a time. */
+export type Panel =
+  | { readonly at: "new"; readonly who: string; readonly name: string }
+  | { readonly at: "me" | "settings" | "backup" | "delete" | "keys" }
+  | { readonly at: "verify" | "rename" | "remove" | "block"; readonly peer: string };
+
+/** A link somebody gave to this page's user: `#c=<id>&n=<name>`. */
+export interface Invitation {
+  readonly who: string;
+  readonly name: string;
+}
+
+/** The texts of the open conversation. */
+export interface OpenLog {
+  readonly peer: string;
+  readonly blocks: readonly Block[];
+  readonly hasOlder: boolean;
+  readonly isLoading: boolean;
+  /** Where the divider "new" stands: before the item at this position; null for nowhere. It stays until one leaves. */
+  readonly newFrom: number | null;
+}
+
+/** A text that was found. */
+export interface Target {
+  readonly peer: string;
+  readonly id: string;
+  readonly position: number;
+}
+
+export interface Warning {
+  readonly id: number;
+  readonly peer: string | null;
+  readonly notice: Notice;
+}
+
+/** How many texts are fetched at a time. */
+const PAGE = 60;
+/** How many older pages are fetched to find one text. */
+const MOST_PAGES = 400;
+
+export const stage = signal<Stage | null>(null);
+export const isBroken = signal(false);
+export const me = signal<Me | null>(null);
+export const connection = signal<Connection | null>(null);
+export const settings = signal<Settings | null>(null);
+export const people = signal<ReadonlyMap<string, Conversation>>(new Map());
+export const isFull = signal(false);
+export const panel = signal<Panel | null>(null);
+export const invitation = signal<Invitation | null>(null);
+export const openPeer = signal<string | null>(null);
+export const openLog = signal<OpenLog | null>(null);
+/** A text of the open conversation to go to. */
+export const target = signal<Target | null>(null);
+export const warnings = signal<readonly Warning[]>([]);
+/** What a screen reader is told of things that happen out of its sight. */
+export const spoken = signal("");
+/** Texts that burn, while they are seen: the id, and until when. */
+export const uncovered = signal<ReadonlyMap<string, { readonly text: string; readonly until: number }>>(new Map());
+
+/** Latest first; those without texts by name at the end. */
+export const ordered = computed(() =>
+  [...people.value.values()].toSorted((a, b) => (b.last?.at ?? 0) - (a.last?.at ?? 0) || a.name.localeCompare(b.name)),
+);
+export const opened = computed(() => people.value.get(openPeer.value ?? "") ?? null);
+export const unreadTexts = computed(() =>
+  [...people.value.values()].reduce((sum, one) => (one.isBlocked || one.isRequest ? sum : sum + one.unread), 0),
+);
+
+let worker: Api | null = null;
+
+/** The worker's calls. */
+export function api(): Api {
+  if (worker === null) throw new Error("the worker was not started");
+  return worker;
+}
+
+/** Asks the worker how things stand, and begins. */
+export async function begin(calls: Api): Promise<void> {
+  worker = calls;
+  if (!window.isSecureContext) {
+    stage.value = { at: "insecure" };
+    return;
+  }
+  const { href } = location;
+  const page = href.split("#")[0] ?? href;
+  const found = await calls.begin({ relay: relayUrl(page), page, isSecure: true });
+  await enter(found);
+}
+
+function relayUrl(page: string): string {
+  const named = document.querySelector<HTMLMetaElement>('meta[name="phantom-relay"]')?.content ?? "";
+  if (named !== "") return named;
+  const url = new URL("ws", page);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = "";
+  return url.href;
+}
+
+let asked = 0;
+
+async function enter(next: Stage): Promise<void> {
+  if (next.at !== "open") {
+    batch(() => {
+      stage.value = next;
+      if (next.at !== "working") close();
+    });
+    return;
+  }
+  asked += 1;
+  const turn = asked;
+  const [who, wish, link, all] = await Promise.all([
+    api().me(),
+    api().settings({}),
+    api().connection(),
+    api().conversations(),
+  ]);
+  if (turn !== asked) return;
+  batch(() => {
+    me.value = who;
+    settings.value = wish;
+    connection.value = link;
+    people.value = new Map(all.map((one) => [one.peer, one]));
+    stage.value = next;
+    const invited = invitation.value;
+    if (invited !== null) panel.value = { at: "new", ...invited };
+    invitation.value = null;
+  });
+}
+
+/** Somebody's link was opened: it is asked about before anything is added, once there is a profile. */
+export function invite(found: Invitation | null): void {
+  if (found === null) return;
+  if (stage.value?.at === "open") panel.value = { at: "new", ...found };
+  else invitation.value = found;
+}
+
+/** Nothing of a profile stays on the page when it is closed. */
+function close(): void {
+  me.value = null;
+  settings.value = null;
+  connection.value = null;
+  people.value = new Map();
+  panel.value = null;
+  openPeer.value = null;
+  openLog.value = null;
+  warnings.value = [];
+  uncovered.value = new Map();
+}
+
+/** Takes in what the worker tells. */
+export function apply(update: Update): void {
+  switch (update.kind) {
+    case "stage":
+      void enter(update.stage);
+      return;
+    case "me":
+      me.value = update.me;
+      return;
+    case "connection":
+      connection.value = update.connection;
+      return;
+    case "conversations":
+      people.value = changedPeople(update.changed, update.removed);
+      if (update.removed.includes(openPeer.value ?? "")) leave();
+      return;
+    case "items":
+      applyItems(update.peer, update.items, update.incoming);
+      return;
+    case "warning":
+      warn(update.peer, update.notice);
+      return;
+    case "storage":
+      isFull.value = update.isFull;
+  }
+}
+
+function changedPeople(changed: readonly Conversation[], removed: readonly string[]): ReadonlyMap<string, Conversation> {
+  const all = new Map(people.value);
+  for (const one of changed) all.set(one.peer, one);
+  for (const peer of removed) all.delete(peer);
+  return all;
+}
+
+function applyItems(peer: string, items: readonly Item[], incoming: readonly string[]): void {
+  const log = openLog.value;
+  const came = items.filter((item) => incoming.includes(item.id));
+  if (log?.peer === peer) {
+    const isAway = !isSeen() && log.newFrom === null;
+    const newFrom = isAway ? (came[0]?.position ?? null) : log.newFrom;
+    openLog.value = { ...log, blocks: withItems(log.blocks, items, log.hasOlder), newFrom };
+  }
+  const who = people.value.get(peer);
+  if (came.length === 0 || who === undefined || who.isBlocked) return;
+  if (isSeen() && openPeer.value === peer) return;
+  if (isSeen()) spoken.value = `${count(came.length, "new text")} from ${labelOf(who)}`;
+  notifyOf(who, came, () => void open(peer));
+}
+
+let lastWarning = 0;
+
+/** Shows a sentence until it is closed, the same one once. */
+export function warn(peer: string | null, notice: Notice): void {
+  const others = warnings.value.filter((one) => one.peer !== peer || one.notice.code !== notice.code);
+  lastWarning += 1;
+  warnings.value = [...others, { id: lastWarning, peer, notice }].slice(-3);
+}
+
+/** Does something that needs no answer; a refusal is shown. */
+export function attempt(call: Promise<unknown>): void {
+  call.catch((error: unknown) => warn(null, { code: "refused", text: sentenceOf(error) }));
+}
+
+/** Opens a conversation at its first unread text, or at its end. */
+export async function open(peer: string): Promise<void> {
+  if (openPeer.value === peer) return;
+  // "Back" of a phone leads to the list again.
+  if (openPeer.value === null) history.pushState({ phantom: "conversation" }, "");
+  batch(() => {
+    openPeer.value = peer;
+    openLog.value = null;
+    uncovered.value = new Map();
+  });
+  await fetchOpened(peer);
+}
+
+/** Fetches the newest texts of the open conversation: also after a stranger was let in. */
+export async function fetchOpened(peer: string): Promise<void> {
+  const who = people.value.get(peer);
+  try {
+    if (who?.isRequest === true) {
+      const items = await api().peek({ peer });
+      show(peer, items, false, null);
+      return;
+    }
+    void api().watch({ peer }).catch(() => undefined);
+    const unread = who?.unread ?? 0;
+    const { items, hasOlder } = await api().items({ peer, before: null, limit: Math.min(Math.max(PAGE, unread + 20), 1000) });
+    show(peer, items, hasOlder, items.find((item) => item.isUnread)?.position ?? null);
+  } catch (error) {
+    warn(peer, { code: "refused", text: sentenceOf(error) });
+  }
+}
+
+function show(peer: string, items: readonly Item[], hasOlder: boolean, newFrom: number | null): void {
+  if (openPeer.value !== peer) return;
+  openLog.value = { peer, blocks: withOlder([], items), hasOlder, isLoading: false, newFrom };
+}
+
+/** Shows the list alone again. */
+export function leave(): void {
+  batch(() => {
+    openPeer.value = null;
+    openLog.value = null;
+    uncovered.value = new Map();
+  });
+}
+
+/** Fetches the page before what is loaded; whether there was one. */
+export async function loadOlder(limit = PAGE): Promise<boolean> {
+  const log = openLog.value;
+  if (log === null || log.isLoading || !log.hasOlder) return false;
+  openLog.value = { ...log, isLoading: true };
+  try {
+    const { items, hasOlder } = await api().items({ peer: log.peer, before: oldest(log.blocks), limit });
+    const now = openLog.value;
+    if (now?.peer !== log.peer) return false;
+    openLog.value = { ...now, blocks: withOlder(now.blocks, items), hasOlder: hasOlder && items.length > 0, isLoading: false };
+    return items.length > 0;
+  } catch (error) {
+    if (openLog.value?.peer === log.peer) openLog.value = { ...openLog.value, isLoading: false, hasOlder: false };
+    warn(log.peer, { code: "refused", text: sentenceOf(error) });
+    return false;
+  }
+}
+
+/** Loads until a position is there; whether it is. */
+export async function loadTo(position: number): Promise<boolean> {
+  for (let pages = 0; pages < MOST_PAGES; pages++) {
+    const log = openLog.value;
+    if (log === null) return false;
+    if ((oldest(log.blocks) ?? Infinity) <= position) return true;
+    if (!(await loadOlder(300)) && openLog.value?.isLoading !== true) return false;
+  }
+  return false;
+}
+
+/** The user has seen these. */
+export function markRead(peer: string, ids: readonly string[]): void {
+  attempt(api().read({ peer, ids }));
+}
+
+/** Uncovers a text that burns, for as long as it takes to read it. */
+export async function uncover(peer: string, id: string): Promise<void> {
+  const text = await api().openOnce({ peer, id });
+  const seconds = Math.min(90, Math.max(10, 5 + Math.ceil(text.length / 12)));
+  keep(id, { text, until: Date.now() + seconds * 1000 });
+}
+
+/** Shows an uncovered text longer, or no more (`null`). */
+export function keep(id: string, shown: { readonly text: string; readonly until: number } | null): void {
+  const all = new Map(uncovered.value);
+  if (shown === null) all.delete(id);
+  else all.set(id, shown);
+  uncovered.value = all;
+}
+
+/** The newest position of the open conversation. */
+export function newest(): number {
+  let last = -1;
+  for (const item of itemsOf(openLog.value?.blocks.slice(-1) ?? [])) last = item.position;
+  return last;
+}

@@ -1,0 +1,34 @@
+/** Names as they are shown. */
+import type { Conversation } from "../api.ts";
+
+/** What turns the direction of writing, or is not seen at all. */
+const HIDDEN = /[\p{Cc}\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
+const graphemes = new Intl.Segmenter();
+
+/** A name of somebody else in which nothing is hidden: such characters are shown as their code points. */
+export function plainName(name: string): string {
+  return name.replace(HIDDEN, (char) => `<U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}>`);
+}
+
+/** A written id, so short that it fits into a line. */
+export function shortId(writtenId: string): string {
+  return writtenId.length > 18 ? `${writtenId.slice(0, 9)}…${writtenId.slice(-5)}` : writtenId;
+}
+
+/** How a conversation is called. */
+export function labelOf({ name, writtenId }: Pick<Conversation, "name" | "writtenId">): string {
+  return name === "" ? shortId(writtenId) : plainName(name);
+}
+
+/** The letter in a round picture. */
+export function initialOf(label: string): string {
+  for (const { segment } of graphemes.segment(label)) if (/[\p{L}\p{N}\p{So}]/u.test(segment)) return segment.toLocaleUpperCase();
+  return "?";
+}
+
+/** One of eight colours, the same for the same id. */
+export function hueOf(peer: string): number {
+  let sum = 0;
+  for (const char of peer) sum = (sum * 31 + (char.codePointAt(0) ?? 0)) % 65_521;
+  return sum % 8;
+}

@@ -1,0 +1,72 @@
+import { useState } from "preact/hooks";
+import { useAction } from "../parts/action.ts";
+import { Scanner } from "../parts/code.tsx";
+import { closePanel, Dialog } from "../parts/dialog.tsx";
+import { Field, Refusal } from "../parts/field.tsx";
+import { Icon } from "../parts/icon.tsx";
+import { api, open, panel } from "../model.ts";
+import { plainName } from "../names.ts";
+
+/** Adds a contact: by what was typed, scanned, or came with a link; a link never adds anybody by itself. */
+export function NewConversation({ who: given, name: givenName }: { readonly who: string; readonly name: string }) {
+  const isInvited = given !== "";
+  const [who, setWho] = useState(given);
+  const [name, setName] = useState(plainName(givenName));
+  const [isScanning, setScanning] = useState(false);
+  const action = useAction();
+  async function add(): Promise<void> {
+    const peer = await api().add({ who: who.trim(), name: name.trim() });
+    closePanel();
+    await open(peer);
+  }
+  return (
+    <Dialog title={isInvited ? "Add this contact?" : "New conversation"}>
+      {isInvited && (
+        <p class="note">
+          You opened a link of somebody who calls themselves <strong><bdi>{name === "" ? "nothing" : name}</bdi></strong>.
+          Add them only if you know who gave it to you: anybody can make such a link.
+        </p>
+      )}
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void action.run(add);
+        }}
+      >
+        <Field
+          label="Contact id or link"
+          value={who}
+          onValue={setWho}
+          isRequired
+          hasFocus={!isInvited}
+          hint={isInvited ? undefined : "They find theirs under their name, at the top of their list."}
+        />
+        {isScanning && (
+          <Scanner
+            label="Picture of the camera"
+            onFound={(text) => {
+              setWho(text);
+              setScanning(false);
+            }}
+          />
+        )}
+        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="Only you see it." hasFocus={isInvited} />
+        <Refusal text={action.fault} />
+        <div class="buttons">
+          <button type="submit" class="primary" disabled={action.isBusy}>Add</button>
+          {!isInvited && (
+            <button type="button" aria-pressed={isScanning} onClick={() => setScanning(!isScanning)}>
+              <Icon name="camera" />
+              {isScanning ? "Stop the camera" : "Scan a code"}
+            </button>
+          )}
+        </div>
+      </form>
+      {!isInvited && (
+        <p class="aside">
+          Or give them yours: <button type="button" class="link" onClick={() => (panel.value = { at: "me" })}>my link and code</button>
+        </p>
+      )}
+    </Dialog>
+  );
+}

@@ -1,0 +1,37 @@
+import { panel } from "../model.ts";
+import { Backup } from "./backup.tsx";
+import { BlockPanel, Remove, Rename } from "./contact.tsx";
+import { DeleteAccount } from "./delete.tsx";
+import { Keys } from "./keys.tsx";
+import { MyId } from "./me.tsx";
+import { NewConversation } from "./new.tsx";
+import { SettingsPanel } from "./settings.tsx";
+import { Verify } from "./verify.tsx";
+
+/** What lies over the conversations at the moment. */
+export function Panels() {
+  const now = panel.value;
+  if (now === null) return null;
+  switch (now.at) {
+    case "new":
+      return <NewConversation key={now.who} who={now.who} name={now.name} />;
+    case "me":
+      return <MyId />;
+    case "settings":
+      return <SettingsPanel />;
+    case "backup":
+      return <Backup />;
+    case "delete":
+      return <DeleteAccount />;
+    case "keys":
+      return <Keys />;
+    case "verify":
+      return <Verify peer={now.peer} />;
+    case "rename":
+      return <Rename peer={now.peer} />;
+    case "remove":
+      return <Remove peer={now.peer} />;
+    case "block":
+      return <BlockPanel peer={now.peer} />;
+  }
+}

@@ -1,0 +1,207 @@
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import type { Settings } from "../../api.ts";
+import { useAction } from "../parts/action.ts";
+import { Copy } from "../parts/copy.tsx";
+import { Dialog } from "../parts/dialog.tsx";
+import { Check, Choice, Field, Refusal } from "../parts/field.tsx";
+import { api, attempt, connection, me, panel, settings } from "../model.ts";
+import { type Look, look, prefer } from "../look.ts";
+import { chime, mayNotify } from "../notify.ts";
+import { moment } from "../times.ts";
+
+/** Everything that can be set, on one page. */
+export function SettingsPanel() {
+  return (
+    <Dialog title="Settings" isWide>
+      <You />
+      <BackupPart />
+      <Browser />
+      <Others />
+      <Notifications />
+      <LookPart />
+      <Relay />
+      <Part title="Delete account">
+        <p class="hint">Erases what the relay and this browser have of you.</p>
+        <button type="button" class="danger" onClick={() => (panel.value = { at: "delete" })}>Delete account</button>
+      </Part>
+    </Dialog>
+  );
+}
+
+function Part({ title, children }: { readonly title: string; readonly children: ComponentChildren }) {
+  return (
+    <section class="part">
+      <h3>{title}</h3>
+      {children}
+    </section>
+  );
+}
+
+function You() {
+  const who = me.value;
+  const [name, setName] = useState(who?.name ?? "");
+  const action = useAction();
+  if (who === null) return null;
+  return (
+    <Part title="You">
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void action.run(async () => {
+            me.value = await api().rename({ name: name.trim() });
+          });
+        }}
+      >
+        <Field label="Your name" value={name} onValue={setName} isRequired maxLength={64} />
+        <Refusal text={action.fault} />
+        {name.trim() !== who.name && <button type="submit" disabled={action.isBusy || name.trim() === ""}>Save the name</button>}
+      </form>
+      <p class="hint">Your id: <span class="mono">{who.writtenId}</span></p>
+      <div class="buttons">
+        <Copy text={who.link} label="Copy my link" />
+        <button type="button" onClick={() => (panel.value = { at: "me" })}>Show my code</button>
+      </div>
+    </Part>
+  );
+}
+
+function BackupPart() {
+  const at = me.value?.backupAt ?? null;
+  return (
+    <Part title="Backup">
+      <p class="hint">{at === null ? "You have not saved one yet." : `Last saved: ${moment(at, Date.now())}.`}</p>
+      <button type="button" onClick={() => (panel.value = { at: "backup" })}>Save a backup</button>
+    </Part>
+  );
+}
+
+function Browser() {
+  const who = me.value;
+  const action = useAction();
+  if (who === null) return null;
+  const kept = who.isKept === null ? "not asked yet" : who.isKept ? "yes" : "no: save a backup";
+  return (
+    <Part title="This browser">
+      <dl class="facts">
+        <dt>Stays signed in</dt>
+        <dd>{who.staysSignedIn ? "yes: whoever can copy what this browser stores can be you" : "no: it asks for the passphrase"}</dd>
+        <dt>The browser promised to keep your data</dt>
+        <dd>{kept}</dd>
+      </dl>
+      <Refusal text={action.fault} />
+      <button type="button" disabled={action.isBusy} onClick={() => void action.run(() => api().lock())}>Lock now</button>
+    </Part>
+  );
+}
+
+const OTHERS: readonly (readonly [keyof Settings, string, string])[] = [
+  ["readReceipts", "Tell when I have read a text", "Without it, you do not see it of others either."],
+  ["typing", "Tell when I am typing", ""],
+  ["presence", "Tell when I am online", ""],
+];
+
+function Others() {
+  const now = settings.value;
+  if (now === null) return null;
+  async function change(key: keyof Settings, isOn: boolean): Promise<void> {
+    settings.value = await api().settings({ [key]: isOn });
+  }
+  return (
+    <Part title="What others see">
+      {OTHERS.map(([key, label, hint]) => (
+        <Check
+          key={key}
+          label={label}
+          isOn={now[key]}
+          onChange={(isOn) => attempt(change(key, isOn))}
+          {...(hint === "" ? {} : { hint })}
+        />
+      ))}
+    </Part>
+  );
+}
+
+function Notifications() {
+  const [isRefused, setRefused] = useState(false);
+  async function choose(notify: Look["notify"]): Promise<void> {
+    const may = notify === "off" || (await mayNotify());
+    setRefused(!may);
+    if (may) prefer({ notify });
+  }
+  return (
+    <Part title="Notifications">
+      <Choice
+        label="While this page is open, show"
+        value={look.value.notify}
+        options={[["off", "Nothing"], ["name", "The name"], ["text", "Name and text"]]}
+        onChoose={(notify) => void choose(notify)}
+      />
+      {isRefused && <Refusal text="This browser does not allow it. Allow notifications for this page in its settings." />}
+      <Check
+        label="Play a sound"
+        isOn={look.value.sound}
+        onChange={(sound) => {
+          prefer({ sound });
+          if (sound) chime();
+        }}
+      />
+    </Part>
+  );
+}
+
+function LookPart() {
+  const { theme, size, direction, enterSends } = look.value;
+  return (
+    <Part title="Look and keys">
+      <Choice
+        label="Colours"
+        value={theme}
+        options={[["system", "As the system"], ["light", "Light"], ["dark", "Dark"]]}
+        onChoose={(next) => prefer({ theme: next })}
+      />
+      <Choice
+        label="Size of letters"
+        value={size}
+        options={[["small", "Small"], ["normal", "Normal"], ["large", "Large"]]}
+        onChoose={(next) => prefer({ size: next })}
+      />
+      <Choice
+        label="Layout"
+        value={direction}
+        options={[["ltr", "Left to right"], ["rtl", "Right to left"]]}
+        onChoose={(next) => prefer({ direction: next })}
+      />
+      <Check
+        label="Enter sends"
+        isOn={enterSends}
+        onChange={(next) => prefer({ enterSends: next })}
+        hint="Shift and Enter makes a new line; without this, the other way round."
+      />
+      <button type="button" onClick={() => (panel.value = { at: "keys" })}>All keys</button>
+    </Part>
+  );
+}
+
+/** The name of this page's program: what `phantom web verify` compares. */
+const PROGRAM = new URL(import.meta.url).pathname.split("/").at(-1) ?? "";
+
+function Relay() {
+  const now = connection.value;
+  return (
+    <Part title="Relay">
+      <dl class="facts">
+        <dt>Address</dt>
+        <dd class="mono">{me.value?.relay}</dd>
+        <dt>Connection</dt>
+        <dd>{now?.state}{now !== null && now.reason !== "" && `: ${now.reason}`}</dd>
+        <dt>This page’s program</dt>
+        <dd class="mono">{PROGRAM}</dd>
+      </dl>
+      <p class="hint">
+        The program comes from <strong>{location.host}</strong> at each load. Compare it with the release:{" "}
+        <code>phantom web verify {location.origin}</code>
+      </p>
+    </Part>
+  );
+}

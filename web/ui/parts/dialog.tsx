@@ -1,0 +1,47 @@
+import type { ComponentChildren } from "preact";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
+import { panel } from "../model.ts";
+import { Icon } from "./icon.tsx";
+
+interface DialogProps {
+  readonly title: string;
+  readonly children: ComponentChildren;
+  readonly isWide?: boolean;
+}
+
+/** Closes what lies over the conversations. */
+export function closePanel(): void {
+  panel.value = null;
+}
+
+/** What lies over the conversations: the browser keeps the focus in it, and closes it by Escape and by "back". */
+export function Dialog({ title, children, isWide = false }: DialogProps) {
+  const id = useId();
+  const element = useRef<HTMLDialogElement>(null);
+  useLayoutEffect(() => {
+    const before = document.activeElement;
+    element.current?.showModal();
+    return () => {
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={element}
+      class={isWide ? "panel wide" : "panel"}
+      aria-labelledby={id}
+      onClose={closePanel}
+      onMouseDown={(event) => event.target === element.current && closePanel()}
+    >
+      <div class="inside">
+        <header>
+          <h2 id={id}>{title}</h2>
+          <button type="button" class="round" aria-label="Close" onClick={closePanel}>
+            <Icon name="close" />
+          </button>
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,39 @@
+import { useState } from "preact/hooks";
+import { useAction } from "../parts/action.ts";
+import { Check, Passphrase, Refusal } from "../parts/field.tsx";
+import { api } from "../model.ts";
+import { plainName } from "../names.ts";
+import { STAY } from "./first_run.tsx";
+import { Frame } from "./frame.tsx";
+
+/** The profile is here, and encrypted. */
+export function Locked({ name }: { readonly name: string }) {
+  const [passphrase, setPassphrase] = useState("");
+  const [stay, setStay] = useState(false);
+  const action = useAction();
+  return (
+    <Frame title={name === "" ? "Welcome back" : `Welcome back, ${plainName(name)}`}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void action.run(() => api().unlock({ passphrase, stay }));
+        }}
+      >
+        <Passphrase label="Passphrase" value={passphrase} onValue={setPassphrase} hasFocus />
+        <Check label="Stay signed in here" isOn={stay} onChange={setStay} hint={STAY} />
+        <Refusal text={action.fault} />
+        <div class="buttons">
+          <button type="submit" class="primary" disabled={action.isBusy}>Unlock</button>
+        </div>
+      </form>
+      <details class="honesty">
+        <summary>I have forgotten it</summary>
+        <p>
+          Nobody can reset it: not this page, and not the people who run {location.host}. If you have a backup file and
+          know its passphrase, delete the data of {location.host} in the settings of your browser, load this page again
+          and restore the backup. Without a backup, what is stored here cannot be read any more.
+        </p>
+      </details>
+    </Frame>
+  );
+}
