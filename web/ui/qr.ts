@@ -2,9 +2,9 @@
 import encodeQR from "qr";
 import decodeQR from "qr/decode.js";
 
-/** The modules of a code, row by row, without a quiet zone. */
+/** The modules of a code, row by row, with the four light ones around it that readers need. */
 export function modulesOf(text: string): boolean[][] {
-  return encodeQR(text, "raw", { ecc: "medium", border: 0 });
+  return encodeQR(text, "raw", { ecc: "medium", border: 4 });
 }
 
 /** What the code in a picture (RGBA) holds, null if there is none that can be read. */

@@ -8,7 +8,7 @@ function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   return new Intl.DateTimeFormat(LANGUAGE, "hour" in options && hourCycle ? { ...options, hourCycle } : options);
 }
 
-const clockFormat = format({ hour: "2-digit", minute: "2-digit" });
+const clockFormat = format({ hour: hourCycle?.startsWith("h1") === true ? "numeric" : "2-digit", minute: "2-digit" });
 const weekdayFormat = format({ weekday: "short" });
 const dateFormat = format({ day: "numeric", month: "short" });
 const yearFormat = format({ day: "numeric", month: "short", year: "numeric" });

@@ -135,12 +135,12 @@ export function Composer({ who }: { readonly who: Conversation }) {
 function Timer({ last, onChoose }: { readonly last: number | null; onChoose(last: number | null): void }) {
   return (
     <Menu label="How long texts last" icon="timer" isOn={last !== null} opens="up">
-      {(close) => (
+      {() => (
         <fieldset class="lasting">
           <legend>New texts disappear after</legend>
           {LASTS.map(([ms, word]) => (
             <label key={word}>
-              <input type="radio" name="lasting" checked={ms === last} onChange={() => onChoose(ms)} onClick={close} />
+              <input type="radio" name="lasting" checked={ms === last} onChange={() => onChoose(ms)} />
               {word}
             </label>
           ))}

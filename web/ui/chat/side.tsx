@@ -19,9 +19,10 @@ export function Side() {
   return (
     <div class="side">
       <header class="top">
-        <button type="button" class="myself" aria-label="My id and link" onClick={() => (panel.value = { at: "me" })}>
+        <button type="button" class="myself" onClick={() => (panel.value = { at: "me" })}>
           <Avatar id={who?.userId ?? ""} label={who?.name ?? ""} />
           <strong><bdi>{plainName(who?.name ?? "")}</bdi></strong>
+          <span class="sr">: my id and link</span>
         </button>
         <button type="button" class="round" aria-label="Settings" title="Settings" onClick={() => (panel.value = { at: "settings" })}>
           <Icon name="gear" />

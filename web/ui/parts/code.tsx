@@ -11,7 +11,7 @@ function loadCodes(): Promise<{ modulesOf: typeof modulesOf; readCode: typeof re
 /** One path of squares for the dark modules. */
 function pathOf(modules: readonly (readonly boolean[])[]): string {
   return modules
-    .flatMap((row, y) => row.map((isDark, x) => (isDark ? `M${x + 4} ${y + 4}h1v1h-1z` : "")))
+    .flatMap((row, y) => row.map((isDark, x) => (isDark ? `M${x} ${y}h1v1h-1z` : "")))
     .join("");
 }
 
@@ -23,7 +23,7 @@ export function Code({ text, label }: { readonly text: string; readonly label: s
     void loadCodes().then((codes) => {
       if (!isCurrent) return;
       const modules = codes.modulesOf(text);
-      setDrawn({ path: pathOf(modules), size: modules.length + 8 });
+      setDrawn({ path: pathOf(modules), size: modules.length });
     });
     return () => {
       isCurrent = false;

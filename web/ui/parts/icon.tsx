@@ -41,7 +41,7 @@ export function Icon({ name }: { readonly name: IconName }) {
 export function Ghost() {
   return (
     <svg class="ghost" viewBox="20 18 60 64" aria-hidden="true" focusable="false">
-      <path d="M28 46a22 22 0 0 1 44 0V77.5q-3.7 0-7.3-4.5t-7.4 4.5-7.3-4.5-7.3 4.5-7.4-4.5-7.3 4.5Z" />
+      <path d="M28 46a22 22 0 0 1 44 0V77.5c-2.7 0-4.6-9-7.3-9s-4.7 9-7.4 9-4.6-9-7.3-9-4.6 9-7.3 9-4.7-9-7.4-9-4.6 9-7.3 9Z" />
       <ellipse cx="42" cy="45" rx="3.4" ry="4.6" />
       <ellipse cx="58" cy="45" rx="3.4" ry="4.6" />
     </svg>

@@ -1,0 +1,91 @@
+/** The page with its made worker in a real Chromium, under the headers that the relay sends. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { extname, join, normalize } from "node:path";
+import { type Browser, chromium } from "playwright-core";
+
+declare const PROJECT: string;
+
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' blob:",
+  "connect-src 'self' ws: wss:",
+  "manifest-src 'self'",
+  "worker-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types phantom",
+].join("; ");
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".css": "text/css",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".png": "image/png",
+  ".svg": "image/svg+xml",
+  ".webmanifest": "application/manifest+json",
+};
+
+/** Where a Chromium is, null if nowhere. */
+export function chromiumPath(): string | null {
+  const named = process.env["PHANTOM_CHROMIUM"];
+  const usual = ["/usr/bin/chromium", "/usr/bin/chromium-headless-shell"];
+  return [...(named === undefined ? [] : [named]), ...usual].find((path) => existsSync(path)) ?? null;
+}
+
+async function answerFrom(folder: string, path: string): Promise<{ type: string; body: Buffer } | null> {
+  const name = normalize(path === "/" ? "/index.html" : path);
+  try {
+    return { type: TYPES[extname(name)] ?? "application/octet-stream", body: await readFile(join(folder, name)) };
+  } catch {
+    return null;
+  }
+}
+
+async function serve(folder: string): Promise<Server> {
+  const server = createServer((request, response) => {
+    void answerFrom(folder, new URL(request.url ?? "/", "http://localhost").pathname).then((found) => {
+      const headers = { "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer" };
+      response.writeHead(found === null ? 404 : 200, { ...headers, "Content-Type": found?.type ?? "text/plain" });
+      response.end(found?.body);
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return server;
+}
+
+/** A browser, the address of the page, and how to end both. */
+export interface Stage {
+  readonly browser: Browser;
+  readonly url: string;
+  readonly folder: string;
+  close(): Promise<void>;
+}
+
+/** Builds the page with the made worker, serves it on loopback, starts Chromium. */
+export async function openStage(executablePath: string): Promise<Stage> {
+  const folder = await mkdtemp(join(tmpdir(), "phantom-page-"));
+  const made = spawnSync(process.execPath, ["build.mjs", folder, "--worker", "tests/ui/fake_worker.ts"], { cwd: join(PROJECT, "web") });
+  if (made.status !== 0) throw new Error(made.stderr.toString());
+  const server = await serve(folder);
+  const isRoot = process.getuid?.() === 0;
+  const browser = await chromium.launch({ executablePath, args: isRoot ? ["--no-sandbox"] : [] });
+  return {
+    browser,
+    folder,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    async close() {
+      await browser.close();
+      server.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}

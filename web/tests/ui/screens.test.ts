@@ -1,0 +1,83 @@
+// Every screen in light, dark, 320 pixels and right to left: axe finds nothing, nothing is wider than the window, and the
+// page does nothing that its policy forbids. PHANTOM_SCREENSHOTS=folder keeps pictures; PHANTOM_SCREENS=regexp picks some.
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { Page } from "playwright-core";
+import { chromiumPath, openStage, type Stage } from "./browser.ts";
+import { SCREENS } from "./screens.ts";
+
+declare const PROJECT: string;
+
+const MODES = {
+  light: { viewport: { width: 1100, height: 760 }, colorScheme: "light", direction: "ltr" },
+  dark: { viewport: { width: 1100, height: 760 }, colorScheme: "dark", direction: "ltr" },
+  narrow: { viewport: { width: 320, height: 640 }, colorScheme: "light", direction: "ltr" },
+  rtl: { viewport: { width: 1100, height: 760 }, colorScheme: "light", direction: "rtl" },
+} as const;
+
+const pictures = process.env["PHANTOM_SCREENSHOTS"];
+const wanted = new RegExp(process.env["PHANTOM_SCREENS"] ?? "");
+const executable = chromiumPath();
+
+interface Finding {
+  readonly id: string;
+  readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[];
+}
+
+/** What axe finds of WCAG 2.2, A and AA. */
+async function findings(page: Page): Promise<readonly string[]> {
+  const found: readonly Finding[] = await page.evaluate(async () => {
+    const { axe: checker } = window as unknown as { axe: { run(at: Document, how: object): Promise<{ violations: Finding[] }> } };
+    const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+    return (await checker.run(document, { runOnly: tags, resultTypes: ["violations"] })).violations;
+  });
+  return found.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary ?? ""}`));
+}
+
+describe("screens", { skip: executable === null && "there is no Chromium" }, () => {
+  let stage: Stage;
+  let axe: string;
+
+  before(async () => {
+    stage = await openStage(executable ?? "");
+    axe = await readFile(join(PROJECT, "web/node_modules/axe-core/axe.min.js"), "utf8");
+    if (pictures !== undefined) await mkdir(pictures, { recursive: true });
+  });
+  after(() => stage.close());
+
+  for (const screen of SCREENS.filter(({ name }) => wanted.test(name))) {
+    test(screen.name, async () => {
+      const context = await stage.browser.newContext({ viewport: MODES.light.viewport, reducedMotion: "reduce" });
+      try {
+        const page = await context.newPage();
+        page.setDefaultTimeout(30_000);
+        const faults: string[] = [];
+        page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
+        page.on("pageerror", (error) => faults.push(String(error)));
+        await page.goto(`${stage.url}?${screen.query}`);
+        await screen.act(page);
+        await page.evaluate(axe);
+        for (const mode of Object.keys(MODES) as (keyof typeof MODES)[]) {
+          await wear(page, mode);
+          if (pictures !== undefined) await page.screenshot({ path: join(pictures, `${screen.name}-${mode}.png`) });
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+          assert.ok(wide <= 0, `${wide} pixels wider than the window in ${mode}`);
+          assert.deepEqual(await findings(page), [], mode);
+        }
+        assert.deepEqual(faults, []);
+      } finally {
+        await context.close();
+      }
+    });
+  }
+});
+
+/** Changes how the page is looked at. */
+async function wear(page: Page, mode: keyof typeof MODES): Promise<void> {
+  const { viewport, colorScheme, direction } = MODES[mode];
+  await page.emulateMedia({ colorScheme });
+  await page.setViewportSize(viewport);
+  await page.evaluate((dir) => (document.documentElement.dir = dir), direction);
+}

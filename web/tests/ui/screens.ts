@@ -1,0 +1,213 @@
+/** Every screen: which made story leads to it, and what one does to see it. */
+import type { Page } from "playwright-core";
+
+export interface Screen {
+  readonly name: string;
+  readonly query: string;
+  /** Something to wait for, and to do. */
+  act(page: Page): Promise<unknown>;
+}
+
+const heading = (name: string | RegExp) => (page: Page) => page.getByRole("heading", { name, level: 1 }).waitFor();
+const press = (page: Page, name: string | RegExp) => page.getByRole("button", { name, exact: typeof name === "string" }).click();
+
+/** Opens a conversation of the list. */
+export async function openTalk(page: Page, name: string): Promise<void> {
+  await page.getByRole("navigation").getByRole("button", { name }).first().click();
+  await page.getByRole("log").waitFor();
+}
+
+async function inMenu(page: Page, entry: string): Promise<void> {
+  await openTalk(page, "Bob");
+  await press(page, "More");
+  await press(page, entry);
+}
+
+const list = (page: Page) => page.getByRole("navigation", { name: "Conversations" }).waitFor();
+
+export const SCREENS: readonly Screen[] = [
+  { name: "first-run", query: "scene=first-run", act: heading(/^Phantom at/) },
+  {
+    name: "first-run-filled",
+    query: "scene=first-run#c=ph1abcdefghijkl&n=Bob",
+    async act(page) {
+      await page.getByRole("textbox", { name: "Your name" }).fill("Alice");
+      await page.getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles");
+      await page.getByText("This page is code from").click();
+    },
+  },
+  {
+    name: "restore",
+    query: "scene=first-run",
+    async act(page) {
+      await press(page, "I have a backup file");
+      await heading("Restore a backup")(page);
+    },
+  },
+  {
+    name: "first-run-refused",
+    query: "scene=first-run&fail=create",
+    async act(page) {
+      await page.getByRole("textbox", { name: "Your name" }).fill("Alice");
+      await page.getByRole("textbox", { name: "Passphrase" }).fill("password1");
+      await press(page, "Start");
+      await page.getByText("on purpose").waitFor();
+    },
+  },
+  {
+    name: "locked",
+    query: "scene=locked",
+    async act(page) {
+      await page.getByRole("textbox", { name: "Passphrase" }).fill("wrong");
+      await press(page, "Unlock");
+      await page.getByText("This is not the passphrase").waitFor();
+    },
+  },
+  { name: "working", query: "scene=working", act: heading("Making your keys …") },
+  { name: "evicted", query: "scene=evicted", act: heading("This browser has deleted your keys") },
+  {
+    name: "evicted-sure",
+    query: "scene=evicted",
+    async act(page) {
+      await press(page, "Start anew");
+    },
+  },
+  { name: "elsewhere", query: "scene=elsewhere", act: heading("Open in another tab") },
+  { name: "insecure", query: "scene=insecure", act: heading("This address is not safe") },
+  { name: "newer-profile", query: "scene=newer-profile", act: heading("Stored by a newer version") },
+  { name: "deleted", query: "scene=deleted", act: heading("Your account is deleted") },
+  { name: "empty", query: "scene=empty", act: list },
+  { name: "list", query: "scene=chat", act: list },
+  {
+    name: "list-offline-full",
+    query: "offline=1&full=1",
+    async act(page) {
+      await page.getByText("No connection.").waitFor();
+    },
+  },
+  {
+    name: "search",
+    query: "saved=1",
+    async act(page) {
+      await page.getByRole("searchbox", { name: "Search people and texts" }).fill("the");
+      await page.getByRole("heading", { name: "Texts" }).waitFor();
+    },
+  },
+  { name: "conversation", query: "saved=1", act: (page) => openTalk(page, "Bob") },
+  {
+    name: "conversation-writing",
+    query: "saved=1",
+    async act(page) {
+      await openTalk(page, "Amélie");
+      await page.getByRole("textbox", { name: "Write to Amélie" }).fill("First line\nsecond line\nand a third one that is longer than the others");
+      await press(page, "Burn after reading");
+      await press(page, "How long texts last");
+      await page.getByRole("radio", { name: "1 day" }).check();
+      await press(page, "How long texts last");
+    },
+  },
+  {
+    name: "burning",
+    query: "saved=1",
+    async act(page) {
+      await openTalk(page, "Bob");
+      await page.getByRole("button", { name: "Read once" }).click();
+      await page.getByText("4711").waitFor();
+    },
+  },
+  { name: "conversation-arabic", query: "saved=1", act: (page) => openTalk(page, "ليلى") },
+  { name: "conversation-failed", query: "saved=1", act: (page) => openTalk(page, "Dave") },
+  { name: "conversation-blocked", query: "saved=1", act: (page) => openTalk(page, "Наталья") },
+  { name: "conversation-older", query: "saved=1", act: (page) => openTalk(page, "Old") },
+  {
+    name: "finder",
+    query: "saved=1",
+    async act(page) {
+      await openTalk(page, "Bob");
+      await press(page, "Search here");
+      await page.getByRole("searchbox", { name: "Search in this conversation" }).fill("the");
+      await page.getByText(/^1 of/).waitFor();
+    },
+  },
+  {
+    name: "more",
+    query: "saved=1",
+    async act(page) {
+      await openTalk(page, "Bob");
+      await press(page, "More");
+    },
+  },
+  { name: "request", query: "saved=1", act: (page) => openTalk(page, "Wants to write") },
+  {
+    name: "warning",
+    query: "saved=1",
+    async act(page) {
+      await list(page);
+      await page.evaluate(() => {
+        const notice = { code: "paused", text: "3 messages wait; the relay accepts the next one in 20 s." };
+        new BroadcastChannel("fake").postMessage({ update: { kind: "warning", peer: "Bob+/=", notice } });
+      });
+      await page.getByText("3 messages wait").waitFor();
+    },
+  },
+  { name: "new", query: "saved=1", act: (page) => press(page, "New conversation") },
+  {
+    name: "new-invited",
+    query: "saved=1#c=ph1abcdefghijkl&n=Bob",
+    act: (page) => page.getByRole("heading", { name: "Add this contact?" }).waitFor(),
+  },
+  {
+    name: "me",
+    query: "saved=1",
+    async act(page) {
+      await press(page, /my id and link/);
+      await page.locator("svg.code path + path").waitFor();
+    },
+  },
+  {
+    name: "verify",
+    query: "saved=1",
+    async act(page) {
+      await openTalk(page, "Amélie");
+      await press(page, "Compare");
+      await page.locator("svg.code path + path").waitFor();
+    },
+  },
+  {
+    name: "verify-changed",
+    query: "saved=1",
+    async act(page) {
+      await openTalk(page, "Dave");
+      await press(page, "Compare");
+      await page.locator("svg.code path + path").waitFor();
+    },
+  },
+  { name: "settings", query: "", act: (page) => press(page, "Settings") },
+  {
+    name: "backup",
+    query: "",
+    async act(page) {
+      await press(page, "Save a backup");
+      await page.getByRole("dialog").getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles hanging");
+    },
+  },
+  {
+    name: "delete",
+    query: "",
+    async act(page) {
+      await press(page, "Settings");
+      await press(page, "Delete account");
+    },
+  },
+  {
+    name: "keys",
+    query: "",
+    async act(page) {
+      await list(page);
+      await page.keyboard.press("F1");
+    },
+  },
+  { name: "rename", query: "saved=1", act: (page) => inMenu(page, "Rename") },
+  { name: "block", query: "saved=1", act: (page) => inMenu(page, "Block") },
+  { name: "remove", query: "saved=1", act: (page) => inMenu(page, "Remove") },
+];
