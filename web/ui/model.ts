@@ -4,6 +4,7 @@ import type { Api, Connection, Conversation, Item, Me, Notice, Settings, Stage, 
 import { type Block, itemsOf, oldest, withItems, withOlder } from "./log.ts";
 import { labelOf } from "./names.ts";
 import { isSeen, notifyOf } from "./notify.ts";
+import { askToKeep, remember, remembered } from "./remember.ts";
 import { sentenceOf } from "./remote.ts";
 import { count } from "./times.ts";
 
@@ -92,7 +93,7 @@ export async function begin(calls: Api): Promise<void> {
   }
   const { href } = location;
   const page = href.split("#")[0] ?? href;
-  const found = await calls.begin({ relay: relayUrl(page), page, isSecure: true });
+  const found = await calls.begin({ relay: relayUrl(page), page, isSecure: true, remembered: remembered() });
   await enter(found);
 }
 
@@ -109,6 +110,8 @@ let asked = 0;
 
 async function enter(next: Stage): Promise<void> {
   if (next.at !== "open") {
+    // Also after "start anew": there is no profile any more that could be missed.
+    if (next.at === "deleted" || next.at === "first-run") remember(null);
     batch(() => {
       stage.value = next;
       if (next.at !== "working") close();
@@ -124,8 +127,8 @@ async function enter(next: Stage): Promise<void> {
     api().conversations(),
   ]);
   if (turn !== asked) return;
+  takeMe(who);
   batch(() => {
-    me.value = who;
     settings.value = wish;
     connection.value = link;
     people.value = new Map(all.map((one) => [one.peer, one]));
@@ -134,6 +137,13 @@ async function enter(next: Stage): Promise<void> {
     if (invited !== null) panel.value = { at: "new", ...invited };
     invitation.value = null;
   });
+}
+
+function takeMe(who: Me): void {
+  me.value = who;
+  remember(who.userId);
+  if (who.isKept !== false) return;
+  askToKeep().then(async () => (me.value = await api().me()), () => undefined);
 }
 
 /** Somebody's link was opened: it is asked about before anything is added, once there is a profile. */
@@ -163,7 +173,7 @@ export function apply(update: Update): void {
       void enter(update.stage);
       return;
     case "me":
-      me.value = update.me;
+      takeMe(update.me);
       return;
     case "connection":
       connection.value = update.connection;

@@ -175,12 +175,17 @@ function useDraft(peer: string): (text: string) => void {
 
 /** As high as its text, until the style's limit. */
 function useGrowing(box: { readonly current: HTMLTextAreaElement | null }, text: string): void {
-  useLayoutEffect(() => {
+  function grow(): void {
     const area = box.current;
     if (area === null) return;
     area.style.height = "auto";
     area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`;
-  }, [text]);
+  }
+  useLayoutEffect(grow, [text]);
+  useEffect(() => {
+    addEventListener("resize", grow);
+    return () => removeEventListener("resize", grow);
+  }, []);
 }
 
 let toldAt = 0;

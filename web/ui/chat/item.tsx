@@ -69,7 +69,8 @@ function Body({ item, label }: { readonly item: Text; readonly label: string }) 
   }
 }
 
-function goneWord(item: Text): string {
+/** What stands in the place of a text that is gone. */
+export function goneWord(item: Text): string {
   if (item.burns || item.mark === "burned") return "Burned after reading";
   return item.expiresAt !== null || item.mark === "expired" ? "Disappeared" : "Erased";
 }

@@ -270,12 +270,16 @@ function lastBefore(blocks: readonly Block[], key: number): number | null {
   return blocks.find((block) => block.key === key - 1)?.items.at(-1)?.at ?? null;
 }
 
-/** How many texts of the other side stand behind the divider. */
+/** How many texts of the other side stand behind the divider, up to one's own answer. */
 function newSince(log: OpenLog): number {
   const { newFrom } = log;
   if (newFrom === null) return 0;
   let many = 0;
-  for (const item of itemsOf(log.blocks)) if (item.position >= newFrom && !item.isMine) many += 1;
+  for (const item of itemsOf(log.blocks)) {
+    if (item.position < newFrom) continue;
+    if (item.isMine) break;
+    many += 1;
+  }
   return many;
 }
 

@@ -1,7 +1,8 @@
+import { useState } from "preact/hooks";
 import type { Conversation } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
-import { Refusal } from "../parts/field.tsx";
+import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, fetchOpened, openLog } from "../model.ts";
 import { itemsOf } from "../log.ts";
@@ -13,6 +14,16 @@ export function Request({ who }: { readonly who: Conversation }) {
   const action = useAction();
   const label = labelOf(who);
   const log = openLog.value;
+  const [name, setName] = useState("");
+  async function accept(): Promise<void> {
+    await api().acceptRequest({ peer: who.peer });
+    if (name.trim() !== "") await api().renameContact({ peer: who.peer, name: name.trim() });
+    await fetchOpened(who.peer);
+  }
+  async function block(): Promise<void> {
+    await api().block({ peer: who.peer, isBlocked: true });
+    history.back();
+  }
   return (
     <section class="conversation" aria-label={`Message request of ${label}`}>
       <header class="head">
@@ -35,34 +46,11 @@ export function Request({ who }: { readonly who: Conversation }) {
           Somebody you have not added wrote to you. They do not learn that you looked. Names can be made up: accept only if
           you know who it is.
         </p>
+        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="If you accept. Only you see it." />
         <Refusal text={action.fault} />
         <div class="buttons">
-          <button
-            type="button"
-            class="primary"
-            disabled={action.isBusy}
-            onClick={() =>
-              void action.run(async () => {
-                await api().acceptRequest({ peer: who.peer });
-                await fetchOpened(who.peer);
-              })
-            }
-          >
-            Accept
-          </button>
-          <button
-            type="button"
-            class="danger"
-            disabled={action.isBusy}
-            onClick={() =>
-              void action.run(async () => {
-                await api().block({ peer: who.peer, isBlocked: true });
-                history.back();
-              })
-            }
-          >
-            Block
-          </button>
+          <button type="button" class="primary" disabled={action.isBusy} onClick={() => void action.run(accept)}>Accept</button>
+          <button type="button" class="danger" disabled={action.isBusy} onClick={() => void action.run(block)}>Block</button>
           <button type="button" onClick={() => history.back()}>Not now</button>
         </div>
       </div>

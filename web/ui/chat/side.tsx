@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import type { Conversation, Found } from "../../api.ts";
+import type { Conversation, Found, Item } from "../../api.ts";
 import { Avatar } from "../parts/avatar.tsx";
 import { useNow } from "../parts/clock.ts";
 import { Icon } from "../parts/icon.tsx";
@@ -7,6 +7,7 @@ import { api, me, open, openPeer, ordered, panel, people, target } from "../mode
 import { labelOf, plainName } from "../names.ts";
 import { count, short } from "../times.ts";
 import { Banners } from "./banners.tsx";
+import { goneWord } from "./item.tsx";
 import { MarkOf } from "./mark.tsx";
 
 const SEARCH_MS = 200;
@@ -113,24 +114,29 @@ function Preview({ who }: { readonly who: Conversation }) {
   if (who.trust === "changed") return <em class="bad">New key: compare or accept it</em>;
   if (who.presence.status === "typing") return <em class="good">Typing …</em>;
   if (last?.mark === "failed") return <em class="bad">Not sent: {last.fault}</em>;
-  if (who.draft !== "" && openPeer.value !== who.peer) return <><em class="bad">Draft: </em><bdi>{lineOf(who.draft)}</bdi></>;
+  if (who.draft !== "" && openPeer.value !== who.peer) return <><em class="bad draft">Draft:</em><bdi>{lineOf(who.draft)}</bdi></>;
   if (who.isRequest) return <em>Wants to write to you</em>;
   if (last === null) return <em>No texts yet</em>;
   return (
     <>
       {last.mark !== null && <MarkOf mark={last.mark} />}
-      {WORDS[last.kind] === null ? <bdi>{lineOf(last.text)}</bdi> : <em>{WORDS[last.kind]}</em>}
+      {last.kind === "text" ? <bdi>{lineOf(last.text)}</bdi> : <em>{insteadOf(last)}</em>}
     </>
   );
 }
 
-const WORDS = {
-  text: null,
-  covered: "Burns after reading",
-  newer: "Sent with a newer version",
-  unreadable: "Waiting for it to be sent again",
-  gone: "Erased",
-} as const;
+function insteadOf(last: Item): string {
+  switch (last.kind) {
+    case "covered":
+      return "Burns after reading";
+    case "newer":
+      return "Sent with a newer version";
+    case "unreadable":
+      return "Waiting for it to be sent again";
+    default:
+      return goneWord(last);
+  }
+}
 
 function lineOf(text: string): string {
   return text.slice(0, 120).replace(/\s+/g, " ");
@@ -185,7 +191,7 @@ function FoundRow({ found: { peer, item }, onDone }: { readonly found: Found; on
         <span class="name"><bdi>{label}</bdi></span>
         <time dateTime={new Date(item.at).toISOString()}>{short(item.at, now)}</time>
         <span class="preview">
-          {item.isMine && "You: "}
+          {item.isMine && <em class="draft">You:</em>}
           <bdi>{lineOf(item.text)}</bdi>
         </span>
       </button>

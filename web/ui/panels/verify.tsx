@@ -45,10 +45,8 @@ export function Verify({ peer }: { readonly peer: string }) {
           {seen === "scanning" && (
             <Scanner label="Picture of the camera" onFound={(text) => setSeen(text === number.code ? "same" : "other")} />
           )}
-          <div role="status">
+          <div role="alert" class="refusal-room">
             {seen === "same" && <p class="note good"><Icon name="verified" />The codes are the same. Confirm it below.</p>}
-          </div>
-          <div role="alert">
             {seen === "other" && (
               <p class="note bad">
                 The codes differ. If you scanned the code of this conversation on the device of {label}, somebody may be in

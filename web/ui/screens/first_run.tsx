@@ -39,7 +39,7 @@ export function FirstRun() {
           hint="Only the people you write to see it."
           isRequired
           hasFocus
-          autocomplete="nickname"
+          autocomplete="username"
           maxLength={64}
         />
         <Passphrase

@@ -19,6 +19,8 @@ export function Locked({ name }: { readonly name: string }) {
           void action.run(() => api().unlock({ passphrase, stay }));
         }}
       >
+        {/* For programs that keep passphrases: whose this is. */}
+        <input type="text" autocomplete="username" value={name} hidden readOnly />
         <Passphrase label="Passphrase" value={passphrase} onValue={setPassphrase} hasFocus />
         <Check label="Stay signed in here" isOn={stay} onChange={setStay} hint={STAY} />
         <Refusal text={action.fault} />
