@@ -8,7 +8,7 @@
 import { webcrypto } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { exportProfile, putContent, readFile } from "../../core/client/backup.ts";
+import { contentOf, exportContent, putContent, readFile } from "../../core/client/backup.ts";
 import { ConversationIndex } from "../../core/client/conversation_index.ts";
 import { Messenger } from "../../core/client/messenger.ts";
 import * as records from "../../core/client/records.ts";
@@ -175,7 +175,7 @@ const COMMANDS: Readonly<Record<string, (core: Core, given: Given) => unknown>> 
   loseSessions: ({ messenger, vault }, { peer }) =>
     vault.transaction((tx) => messenger.stores.conversations.forget(tx, String(peer))),
   flush: ({ messenger }) => messenger.flush(),
-  export: ({ vault }, { to }) => writeFileSync(String(to), exportProfile(vault, PASSPHRASE, random)),
+  export: ({ vault }, { to }) => writeFileSync(String(to), exportContent(contentOf(vault), PASSPHRASE, random)),
   deleteAccount: ({ messenger }) => messenger.deleteAccount(),
 };
 
