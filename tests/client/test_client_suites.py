@@ -26,6 +26,8 @@ from phantom_messenger.client import link, records
 from phantom_messenger.client.key_exchanges import WEAK_AGAIN_MS
 from phantom_messenger.client.records import ContactRecord, Strength
 from phantom_messenger.client.status import WarningEvent
+from phantom_messenger.crypto.keys import KeyPair
+from phantom_messenger.wire import frames
 from support.people import Frame
 from support.simulated import MINUTE, SECOND
 
@@ -310,6 +312,33 @@ def test_peer_whose_program_is_older_again_is_written_to_in_suite_1_once_the_use
     assert imported.read_all() == ["before the warning", "nothing goes in suite 1 yet"], "they count as lost"
 
 
+@pytest.mark.parametrize(("wait", "told"), [(MINUTE, []), (DAY, ["downgrade"])])
+def test_message_that_may_be_from_before_the_first_in_suite_2_is_no_downgrade(
+    town: Town, wait: int, told: list[str]
+) -> None:
+    alice, bob = newcomer(town, "alice"), old(town, "bob")
+    acquaint(alice, bob)
+    knows_no_better(alice, bob)
+    knows_no_better(bob, alice)
+    alice.cut()
+    bob.send(alice, "from before")
+    settle(bob)
+    bob.kill()
+    bob.login()
+    alice.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]
+    alice.login()
+    alice.send(bob, "in suite 2")
+    pass_time(5 * SECOND, alice, bob)
+    assert suites_of(alice) == [2]
+    pass_time(wait, alice, step=MINUTE, reconnect=True)
+    if alice.is_connected:
+        alice.cut()
+    alice.tamper = None
+    alice.login()
+    assert alice.read_all() == ["from before"]
+    assert [code for code in alice.troubles() if code != "older"] == told
+
+
 def without_suite_2(frame: Frame) -> list[Frame]:
     """What a program can read that does not know suite 2."""
     is_message = frame["type"] == "MESSAGE"
@@ -367,6 +396,29 @@ def test_each_sign_of_suite_2_raises_the_floor_for_good(tmp_path: Path, how: str
     assert alice.book.get(bob.id).floor is Strength.SUITE_2
     alice.vault.close()
     bob.vault.close()
+
+
+@pytest.mark.parametrize("is_smaller", [True, False])
+def test_session_of_suite_1_is_used_as_soon_as_it_is_allowed_if_the_peer_wrote_in_it_last(
+    tmp_path: Path, is_smaller: bool
+) -> None:
+    alice, bob = Party(tmp_path, "alice"), Party(tmp_path, "bob")
+    bob.allow_older(alice)
+    bob.begin(alice, dated=False)
+    frame = bob.write(alice, "in suite 1")
+    pairs = (KeyPair.from_private(alice.random(32)) for _ in range(1_000))
+    rival = bob.sessions(alice)[0].id
+    alice.begin_with(bob, bob.bundle(), next(pair for pair in pairs if (pair.public < rival) is is_smaller))
+    assert alice.read(frame).is_weak
+    assert suite_in(alice.write(bob, "in suite 2")) == 2
+    alice.allow_older(bob)
+    assert suite_in(alice.write(bob, "in suite 1")) == 1
+    alice.vault.close()
+    bob.vault.close()
+
+
+def suite_in(frame: frames.RoutedMessage) -> int:
+    return base64.b64decode(frame.payload.encrypted)[0]
 
 
 # --- a relay that wants suite 1 ---------------------------------------------------

@@ -115,7 +115,13 @@ class SeededSystem:
 
 
 def simulate(
-    seed: int, folder: Path, *, traced: bool = False, checks_answers: bool = True, faults: Sequence[str] = FAULTS
+    seed: int,
+    folder: Path,
+    *,
+    traced: bool = False,
+    checks_answers: bool = True,
+    faults: Sequence[str] = FAULTS,
+    has_old: bool = False,
 ) -> Outcome:
     """Run one seed.
 
@@ -125,6 +131,7 @@ def simulate(
         traced: print each event.
         checks_answers: whether ``accepted`` before the commit is a fault by itself.
         faults: what may break, if chance takes it for this run.
+        has_old: one of the programs knows suite 1 alone, and is upgraded amid the run.
 
     Raises:
         Violation: it has shown a fault.
@@ -134,6 +141,8 @@ def simulate(
         patch.setattr(vault, "os", SeededSystem(seed))
         run = Run(seed, folder, stack, faults, traced=traced)
         run.ledger.checks_answers = checks_answers
+        if has_old:
+            run.make_one_old(seed)
         try:
             run.live()
             run.heal()
@@ -173,6 +182,20 @@ class Run:
             stack.callback(device.close)
             self.devices.append(device)
         self.size = chance.choice((0, 0, 900))
+        self._old: DevicePart | None = None
+        self._upgrade_at = STEPS
+
+    def make_one_old(self, seed: int) -> None:
+        """Let one have a program that knows suite 1 alone, as everybody's users allow, until some step."""
+        chance = random.Random(f"{seed} old")  # noqa: S311 - the same in every run, which it does not change otherwise
+        old = self._old = chance.choice(self.devices)
+        self._upgrade_at = chance.randrange(STEPS // 4, STEPS)
+        old.be_old()
+        self.ledger.old.add(old.id)
+        for other in self.devices:
+            if other is not old:
+                old.messenger.contacts.allow_older(other.id)
+                other.messenger.contacts.allow_older(old.id)
 
     def _listen(self, stack: ExitStack) -> None:
         log, errors = logging.getLogger("phantom.relay"), Errors(self.ledger)
@@ -187,8 +210,10 @@ class Run:
             for other in self.devices:
                 if one is not other and self.setting.likely(0.7):
                     one.add(other)
-        for _ in range(STEPS):
+        for step in range(STEPS):
             self._pass(self._gap())
+            if step == self._upgrade_at and self._old is not None:
+                self._old.upgrade()
             if self.setting.likely(self.rate):
                 self._break(self.chance.choice(self.faults))
             else:

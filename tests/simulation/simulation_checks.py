@@ -259,6 +259,10 @@ class Ledger:
         self._receipts: dict[str, Sent] = {}
         """Messages that carry receipts, by their ids: what they say is seen by what senders know."""
         self._added: set[tuple[str, str]] = set()
+        self.old: set[str] = set()
+        """Whose program knew suite 1 alone when the run began."""
+        self._in_suite_2: set[tuple[str, str]] = set()
+        """Who has encrypted in suite 2, and for whom."""
 
     def wrong(self, what: str) -> None:
         """A fault was found."""
@@ -316,6 +320,20 @@ class Ledger:
         text.done = True
         text.read = text.read or read
         self._setting.note(f"{self.called(text)} is {'read' if read else 'handled'}")
+
+    def sealed(self, user: str, peer: str, suite: int) -> None:
+        """Something was encrypted."""
+        about = f"{self.names[user]} encrypts for {self.names[peer]} in suite {suite}"
+        if suite == 2:
+            if not {user, peer}.isdisjoint(self.old) and (user, peer) not in self._in_suite_2:
+                self._setting.happened("suite 2 after an upgrade")
+            self._in_suite_2.add((user, peer))
+        elif {user, peer}.isdisjoint(self.old):
+            self.wrong(f"{about}, and both know suite 2")
+        elif (user, peer) in self._in_suite_2:
+            self.wrong(f"{about} after suite 2")
+        else:
+            self._setting.happened("suite 1 with an old program")
 
     # --- what the store does --------------------------------------------------------
 
@@ -461,7 +479,9 @@ class Ledger:
                     self.wrong(f"{self.called(text)} is told as {event.state}, and is {text.most}")
             case WarningEvent():
                 self._setting.happened(f"trouble: {event.code}")
-                if event.code not in EXPLAINED:
+                # What was written before the upgrade, by somebody whom the old program has never seen.
+                is_from_before = event.code == "older" and user in self.old
+                if event.code not in EXPLAINED and not is_from_before:
                     self.wrong(f"{self.names[user]} has trouble: {event.code}: {event.message}")
             case _:
                 pass

@@ -6,18 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+from msgspec.structs import replace
 from simulation_checks import Ledger
 from simulation_network import Closed, Gone, Item, Opened, Setting, Wire
 from simulation_relay import RelayPart
 
-from phantom_messenger.client import records
+from phantom_messenger.client import link, records
 from phantom_messenger.client.connect import OPEN_TIMEOUT
 from phantom_messenger.client.connection_loop import FIRST_BACKOFF, LONGEST_BACKOFF
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.records import ReceivedRecord
+from phantom_messenger.client.records import OutboxRecord, ReceivedRecord
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.wire.frames import Feature
 from support.simulated import HOST, SECOND
 
 KEY: Final = Secret("a random key of a keyring", stretched=False)
@@ -51,6 +54,7 @@ class DevicePart:
         self.loses_logins = False
         self.has_full_disk = False
         self.dies_unsent = False
+        self.is_old = self._was_old = False
         self.wire: Wire | None = None
         self._is_open = self._was_online = False
         self._reason = ""
@@ -79,16 +83,32 @@ class DevicePart:
             boot=f"boot {self.boots} of {self.name}",
             strangers="accept",
         )
+        if self._was_old and not self.is_old:
+            self._was_old = False
+            self._find_old_contacts()
+        self._watch_seals()
         self._position = 0
         self._bound = FIRST_BACKOFF
         self.is_running = True
         self._dial_in(0)
 
+    def _watch_seals(self) -> None:
+        """Let the ledger hear in which suite something is encrypted."""
+        messenger = self.messenger
+        genuine = messenger._stores.conversations.seal
+
+        def seal(tx: Any, state: Any, entry: OutboxRecord, *rest: Any) -> OutboxRecord:
+            done = genuine(tx, state, entry, *rest)
+            self._ledger.sealed(messenger.user_id, entry.peer, done.sealed[0])
+            return done
+
+        messenger._stores.conversations.seal = seal  # type: ignore[method-assign, assignment] # of this messenger alone
+
     def kill(self, *, silently: bool) -> None:
         """The program dies; if ``silently``, its machine with it, and nobody is told."""
         setting = self._setting
-        link = self.messenger._link
-        if link is not None and link._outgoing:
+        open_link = self.messenger._link
+        if open_link is not None and open_link._outgoing:
             setting.happened("device killed with frames unsent")
         for entry in self.messenger._stores.outbox._in_flight.values():
             what = "receipt" if entry.text is None else "text"
@@ -110,6 +130,24 @@ class DevicePart:
         self.is_running = self.dies_unsent = self.has_full_disk = False
         self.life += 1
         self._setting.after(self._setting.while_(), lambda life=self.life: self.restart(life))  # type: ignore[misc]
+
+    def be_old(self) -> None:
+        """The program knows suite 1 alone, until ``upgrade``."""
+        self.is_old = self._was_old = True
+
+    def upgrade(self) -> None:
+        """The program gives way to one that knows suite 2."""
+        self.is_old = False
+        self._setting.happened("program upgraded", self.name)
+        if self.is_running:
+            self.kill(silently=False)
+
+    def _find_old_contacts(self) -> None:
+        """The contacts are as a program wrote them that knew suite 1 alone."""
+        book = self.messenger._stores.book
+        with self.vault.transaction() as tx:
+            for user_id in book.user_ids():
+                book.put(tx, replace(book.get(user_id), suite=0, newest=0, allows_older=False, asked_at=None))
 
     def restart(self, life: int) -> None:
         """Somebody starts the program again, unless it runs."""
@@ -199,7 +237,10 @@ class DevicePart:
                     fault = self._setting.chance.choice(("half-open", "reset", "silence"))
                     self._setting.happened("login broken off")
                     self._setting.after(self._setting.chance.randint(0, 400), lambda: self.break_wire(wire, fault))
-                self.messenger.connected(HOST)
+                with pytest.MonkeyPatch.context() as patch:
+                    if self.is_old:
+                        patch.setattr(link, "FEATURES", [Feature.ACK])
+                    self.messenger.connected(HOST)
                 self._tick(wire)
             case Gone():
                 self.lose("the connection was lost" if self._is_open else "connection refused")
@@ -246,8 +287,8 @@ class DevicePart:
         wire, setting = self.wire, self._setting
         if wire is None:
             return
-        link = self.messenger._link
-        if self.dies_unsent and link is not None and link._outgoing:
+        open_link = self.messenger._link
+        if self.dies_unsent and open_link is not None and open_link._outgoing:
             self.kill(silently=False)
         elif self.messenger.is_lost:
             self.lose(self._reason)

@@ -86,7 +86,7 @@ def run_seed(seed: int, folder: Path) -> Counter[str]:
     place = folder / str(seed)
     place.mkdir()
     try:
-        return simulate(seed, place).counts
+        return simulate(seed, place, has_old=seed >= FIRST_WITH_OLD).counts
     except Violation as violation:
         raise AssertionError(f"seed {seed}: {violation}; see its events with: make replay SEED={seed}") from violation
     finally:
@@ -117,7 +117,21 @@ def test_replayed_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     seed = replayed()
     assert seed is not None
     with capsys.disabled():
-        simulate(seed, folder, traced=True)
+        simulate(seed, folder, traced=True, has_old=FIRST_WITH_OLD <= seed < SAME.start)
+
+
+FIRST_WITH_OLD: Final = 500_000
+RUNS_WITH_OLD: Final = seeds(24, 600)
+
+
+@pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")
+def test_no_run_shows_a_fault_in_which_one_program_is_old_and_then_upgraded(folder: Path) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(FIRST_WITH_OLD, FIRST_WITH_OLD + RUNS_WITH_OLD):
+        counts += run_seed(seed, folder)
+    assert counts["program upgraded"] == RUNS_WITH_OLD
+    assert counts["suite 1 with an old program"] > 4 * RUNS_WITH_OLD
+    assert counts["suite 2 after an upgrade"] > RUNS_WITH_OLD
 
 
 SAME: Final = range(900_000, 900_000 + seeds(4, 40))

@@ -18,7 +18,7 @@ from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.receiving import Receiving
-from phantom_messenger.client.records import OutboxRecord
+from phantom_messenger.client.records import ContactRecord, OutboxRecord, Strength
 from phantom_messenger.client.sending import Sending, SendRefused
 from phantom_messenger.client.status import DeliveryState, Event, WarningEvent
 from phantom_messenger.client.vault import Transaction, Vault
@@ -267,6 +267,11 @@ def test_text_that_is_acknowledged_before_it_is_kept_is_lost(folder: Path, monke
 
     monkeypatch.setattr(Receiving, "_message", message)
     finds(folder, "by somebody who does not have it|exception")
+
+
+def test_floor_that_does_not_rise_lets_suite_1_follow_suite_2(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ContactRecord, "floor", Strength.SUITE_1)
+    finds(folder, "in suite 1 after suite 2", has_old=True)
 
 
 def test_texts_that_are_all_under_way_at_once_change_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

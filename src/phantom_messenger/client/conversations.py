@@ -31,6 +31,7 @@ from phantom_messenger.crypto.errors import (
 from phantom_messenger.crypto.handshake import HandshakeHeader
 from phantom_messenger.crypto.keys import KeyPair, OwnIdentity, PeerIdentity
 from phantom_messenger.crypto.prekeys import PreKeyBundle
+from phantom_messenger.crypto.session2 import Session2
 from phantom_messenger.crypto.suites import AnyParsed, AnySession, suite_of
 from phantom_messenger.wire import codec, frames, signing
 
@@ -45,6 +46,9 @@ MAX_STRANGER_SKIPPED_KEYS: Final = 50
 
 MAX_TRIES: Final = 3
 """Sessions that a message is tried on, if its header does not say which one it is of."""
+
+UNANSWERED_MS: Final = 86_400_000
+"""For how long somebody who writes in suite 1 is believed not to know yet of the session of suite 2 with them."""
 
 S = TypeVar("S", bound=AnySession)
 
@@ -76,6 +80,7 @@ class Opened(NamedTuple):
     ``late``: one that was written after it has come before it. ``is_new``: it began a session.
     ``is_known``: its sender has the key that the user knows. ``strength``: of its session. ``is_weak``: that is one
     that nothing may be sent in. ``has_fallen``: it is in suite 1, and its sender had written in suite 2 before.
+    ``lags``: it is in suite 1, and its sender may not know yet that suite 2 was begun with them.
     """
 
     content: Text | Receipt | Newer
@@ -85,6 +90,7 @@ class Opened(NamedTuple):
     strength: Strength
     is_weak: bool
     has_fallen: bool
+    lags: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +290,10 @@ class Conversations:
         contact = self._note_key(tx, contact, after.peer.public, in_use=in_use, seen=strength)
         late = (message.header.dh, message.header.n) in before.ratchet.mkskipped
         is_known = contact.key == after.peer.public
-        has_fallen = strength < Strength.SUITE_2 and any(_was_read_in(one) for one in sessions)
-        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen)
+        later = [one for one in sessions if isinstance(one, Session2)]
+        has_fallen = strength < Strength.SUITE_2 and any(one.ratchet.ckr is not None for one in later)
+        lags = strength is Strength.SUITE_1 and bool(later) and all(_may_be_unknown(one, now) for one in later)
+        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen, lags)
 
     def check(self, frame: frames.RoutedMessage) -> None:
         """Whether a message is signed by its sender: all that is done for a stranger's.
@@ -407,9 +415,9 @@ def strength_of(one: AnySession) -> Strength:
     return Strength.CLASSICAL if one.classical else Strength.SUITE_1
 
 
-def _was_read_in(one: AnySession) -> bool:
-    """Whether its peer has written in a session, and it is of suite 2."""
-    return suite_of(one) == session2.SUITE and one.ratchet.ckr is not None
+def _may_be_unknown(one: Session2, now: int) -> bool:
+    """Whether a session was begun here lately, and the peer has not written in it."""
+    return one.ratchet.ckr is None and 0 <= now - one.kem.at < UNANSWERED_MS
 
 
 def _candidates(message: AnyParsed, sessions: list[AnySession]) -> list[AnySession]:

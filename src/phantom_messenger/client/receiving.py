@@ -170,7 +170,7 @@ class Receiving:
         peer = self._stores.book.contact(sender)
         if opened.is_new and peer.trust is Trust.CHANGED:
             yield notices.key_changed(peer)
-        if opened.is_weak and (opened.is_new or self._has_fallen(sender, opened)):
+        if opened.is_weak and not opened.lags and (opened.is_new or self._has_fallen(sender, opened)):
             yield notices.weak_session(peer, opened.strength, had_better=record.had(opened.strength))
         elif opened.is_new:
             yield from notices.allowed_session(peer, record.floor)
