@@ -5,8 +5,9 @@
 
 import { type ListedPerson, type People, peopleOf } from "./crypto/base.ts";
 import { playContent, playRead2, playRefused2, playWritten2 } from "./crypto/play_content.ts";
+import { playDeliveries } from "./crypto/play_open.ts";
 import { Play, type Transcript } from "./crypto/play_ratchet.ts";
-import { OF_A_CLIENT, type RefusedCase, playRefused } from "./crypto/play_refused.ts";
+import { playRefused } from "./crypto/play_refused.ts";
 import { playHandshake, playIdentity, playLength, playPadding, playPerson, playSafety } from "./crypto/play_small.ts";
 import {
   type Refusal,
@@ -77,6 +78,8 @@ const PLAYERS: Readonly<Record<ListName, Player>> = {
   "padding.json/lengths": (one: Parameters<typeof playLength>[0]) => playLength(one),
   "safety-numbers.json/cases": playSafety,
   "content.json/contents": playContent,
+  "content.json/conversations": (one: Parameters<typeof playDeliveries>[1], { people }: Ground) =>
+    playDeliveries(people, one),
   "content-2.json/contents": playWritten2,
   "content-2.json/read": playRead2,
   "content-2.json/refused": playRefused2,
@@ -91,14 +94,6 @@ const PLAYERS: Readonly<Record<ListName, Player>> = {
   "suite2-bodies.json/controls": (one: Refusal, { people }: Ground) => playRefusal2(people, one),
   "suite2-ratchet.json/transcripts": (one: Transcript2, { people }: Ground) => playTranscript2(people, one),
 };
-
-/** Lists that need a whole client. */
-const LISTS_OF_A_CLIENT: ReadonlySet<ListName> = new Set<ListName>(["content.json/conversations"]);
-
-/** Whether a case is played here, or where a whole client is tested. */
-export function isOfAClient(list: ListName, listed: object): boolean {
-  return LISTS_OF_A_CLIENT.has(list) || (list.startsWith("refused.json/") && OF_A_CLIENT.has((listed as RefusedCase).operation));
-}
 
 /** Every list of cases in the files, whether somebody plays it or not. */
 export function listsIn(files: Files): ReadonlyMap<ListName, readonly object[]> {
@@ -122,9 +117,7 @@ export function casesOf(files: Files): readonly Case[] {
       (files["refused.json"]["conversations"] as readonly Transcript[]).map((one) => [one.name, one]),
     ),
   };
-  return [...listsIn(files)].flatMap(([list, cases]) =>
-    cases.filter((listed) => !isOfAClient(list, listed)).map((listed) => caseOf(list, listed, ground)),
-  );
+  return [...listsIn(files)].flatMap(([list, cases]) => cases.map((listed) => caseOf(list, listed, ground)));
 }
 
 function caseOf(list: ListName, listed: object, ground: Ground): Case {

@@ -9,6 +9,7 @@ import * as session from "../../core/crypto/session.ts";
 import { decodeClient } from "../../core/wire/codec.ts";
 import { RequestError } from "../../core/wire/codes.ts";
 import { Differs, type People, answerOf, endOf, member, raw, repeated, same } from "./base.ts";
+import { playOpen } from "./play_open.ts";
 import { Play, type Transcript } from "./play_ratchet.ts";
 import { type ListedBundle, bundleOf } from "./play_small.ts";
 
@@ -26,10 +27,8 @@ export interface Ground {
   readonly conversations: ReadonlyMap<string, Transcript>;
 }
 
-/** Operations that need a whole client: they are played where that is tested. */
-export const OF_A_CLIENT: ReadonlySet<string> = new Set(["open"]);
-
 export function playRefused({ operation, input, expect }: RefusedCase, ground: Ground): void {
+  if (operation === "open") return same(playOpen(ground.people, input), expect, "end");
   const act = OPERATIONS[operation];
   if (act === undefined) throw new Differs(`there is no operation ${operation}`);
   if (expect.error === "Refused") return same(reasonOf(() => act(input, ground)), expect.reason, "reason");
