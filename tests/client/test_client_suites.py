@@ -205,6 +205,17 @@ def test_friends_of_before_go_on_in_suite_1_and_ask_once_a_day(town: Town) -> No
     assert alice.troubles() == []
 
 
+def test_relay_that_keeps_no_dates_is_not_asked_for_any(town: Town) -> None:
+    alice, bob = old_friends(town)
+    with older():  # the relay says to nobody that it keeps them
+        alice.login()
+        bob.login()
+    alice.send(bob, "hello again")
+    pass_time(5 * SECOND, alice, bob)
+    assert bob.read_all() == ["hello again"]
+    assert alice.frames_sent("KEY_EXCHANGE_INIT") == []
+
+
 @pytest.mark.parametrize("first", ["alice", "bob", "both"])
 def test_upgrade_amid_a_conversation_loses_and_doubles_nothing(town: Town, first: str) -> None:
     alice, bob = old_friends(town)

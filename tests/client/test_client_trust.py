@@ -174,9 +174,11 @@ def test_what_the_user_allowed_for_one_key_is_not_allowed_for_the_next(town: Tow
     other = taken_over(town, alice, bob)
     other.send(alice, "I am bob, really")
     pass_time(3 * SECOND, alice, other)
+    assert alice.messenger._stores.book.get(bob.id).newest > 0, "of the first key"
     alice.messenger.contacts.accept("bob")
     record = alice.messenger._stores.book.get(bob.id)
     assert (record.key, record.floor) == (other.messenger._identity.peer.public, Strength.SUITE_2)
+    assert record.newest == 0
 
 
 def test_change_is_still_known_after_a_restart(town: Town) -> None:
