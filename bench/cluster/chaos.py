@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -266,8 +265,7 @@ def main() -> int:
         "--controls", action="store_true", help="instead, see that messages are lost without the protections"
     )
     given = parser.parse_args()
-    for number in console.ENDING:
-        signal.signal(number, console.interrupt)
+    console.catch_signals()
     try:
         return _main(given)
     except ClusterError as error:

@@ -37,17 +37,27 @@ def show(text: str) -> None:
     print(text, flush=True)
 
 
-def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End, once: a second Ctrl-C must not leave half of it running."""
+def catch_signals() -> None:
+    """Have each signal that ends a program raise ``KeyboardInterrupt``, once: a second must not leave half running."""
+    for number in ENDING:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
+def raise_if_interrupted() -> None:
+    """Raise ``KeyboardInterrupt`` again: one that was raised in a finalizer has been printed and nothing else."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+
+
 def run(whole: Whole) -> int:
     """Start it, look after it, and end it when told to; the exit status."""
-    for number in ENDING:
-        signal.signal(number, interrupt)
+    catch_signals()
     try:
         return _run(whole)
     finally:
@@ -56,7 +66,7 @@ def run(whole: Whole) -> int:
 
 def _run(whole: Whole) -> int:
     try:
-        whole.start(show)
+        whole.start(_show_step)
     except ClusterError as error:
         print(error, file=sys.stderr)
         return 1
@@ -71,11 +81,17 @@ def _run(whole: Whole) -> int:
     return 0
 
 
+def _show_step(text: str) -> None:
+    raise_if_interrupted()
+    show(text)
+
+
 def watch(whole: Whole) -> None:
     """Look after it for ever."""
     for line in whole.ready():
         show(line)
     while True:
+        raise_if_interrupted()
         for line in whole.attend():
             show(line)
         time.sleep(LOOK_SECONDS)

@@ -17,12 +17,17 @@ from support.waiting import eventually
 
 PORTS = 15
 TOY = """
-import sys, time
+import os, signal, sys, time
 from pathlib import Path
 from cluster import console, processes
 from cluster.programs import ClusterError
 
 KINDS = sys.argv[2:]
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # what a handler raises here is printed, and forgotten
 
 class Toy:
     def start(self, progress):
@@ -31,11 +36,17 @@ class Toy:
         progress("starting")
         if "starts slowly" in KINDS:
             time.sleep(1000)
+        if "swallows it while it starts" in KINDS:
+            Swallows()
+            progress("further")
+            time.sleep(1000)
         if "does not start" in KINDS:
             raise ClusterError("there is no toy")
     def ready(self):
         return ["ready"]
     def attend(self):
+        if "swallows it" in KINDS:
+            Swallows()
         if "breaks" in KINDS:
             raise OSError("broken")
         return ["attended"]
@@ -156,6 +167,15 @@ def test_second_interrupt_leaves_nothing_running(start_toy: Start) -> None:
     toy.signal(signal.SIGINT)
     toy.wait_for("stopping")
     assert end(toy, signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(("kind", "status"), [("swallows it", 0), ("swallows it while it starts", 130)])
+def test_interrupt_that_a_finalizer_swallows_is_not_lost(start_toy: Start, kind: str, status: int) -> None:
+    toy = start_toy(kind)
+    toy.wait_for("starting")
+    processes = toy.processes()
+    assert toy.wait() == status
+    assert left(processes) == []
 
 
 def test_what_breaks_ends_with_all_processes(start_toy: Start) -> None:
