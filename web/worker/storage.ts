@@ -9,7 +9,7 @@
  * origin does not, so the page keeps another one in `localStorage` (see `begin` in `api.ts`).
  */
 import { deleteDB, openDB } from "idb";
-import type { DBSchema, IDBPDatabase } from "idb";
+import type { DBSchema, IDBPDatabase, IDBPTransaction, StoreNames } from "idb";
 import { VaultDamaged, VaultError } from "../core/client/errors.ts";
 import type { Batch, StoredRecord, VaultLock } from "../core/client/vault.ts";
 
@@ -78,67 +78,53 @@ export class Storage {
 
   /** All records of the profile; from now on, this is the place where it may be changed. */
   async open(): Promise<StoredRecord[]> {
-    return this.#write(async () => {
-      const tx = this.#db.transaction(["meta", "records"], "readwrite", { durability: "strict" });
+    const [opening, stored] = await this.#write(["meta", "records"], async (tx) => {
       const profile = await tx.objectStore("meta").get("profile");
       if (profile === undefined) {
-        tx.abort();
         throw new VaultDamaged("this browser has deleted what it kept; restore a backup");
       }
-      const opening = profile.opening + 1;
-      await tx.objectStore("meta").put({ ...profile, opening }, "profile");
-      const stored = await tx.objectStore("records").getAll();
-      await tx.done;
-      this.#opening = opening;
-      return stored;
+      const after = { ...profile, opening: profile.opening + 1 };
+      await tx.objectStore("meta").put(after, "profile");
+      return [after.opening, await tx.objectStore("records").getAll()] as const;
     });
+    this.#opening = opening;
+    return stored;
   }
 
   /** Store a new profile, and its marker; there must be none. */
   async create(profile: Omit<Profile, "opening">, batch: Batch): Promise<void> {
-    await this.#write(async () => {
-      const tx = this.#db.transaction(["meta", "records", "keys"], "readwrite", { durability: "strict" });
+    await this.#write(["meta", "records", "keys"], async (tx) => {
       const records = tx.objectStore("records");
       await records.clear();
       await tx.objectStore("keys").clear();
-      for (const put of batch.puts) {
-        void records.put(put, [put.kind, put.name]);
-      }
+      await Promise.all(batch.puts.map((put) => records.put(put, [put.kind, put.name])));
       await tx.objectStore("meta").put({ ...profile, opening: 0 }, "profile");
-      await tx.done;
     });
     await setMarker(profile.userId);
   }
 
   /** Store a batch, on disk when this resolves. Throws VaultFull, TakenOver, or another VaultError; nothing is stored then. */
   async commit(batch: Batch): Promise<void> {
-    await this.#write(async () => {
-      const tx = this.#db.transaction(["meta", "records"], "readwrite", { durability: "strict" });
+    await this.#write(["meta", "records"], async (tx) => {
       const profile = await tx.objectStore("meta").get("profile");
       if (profile?.opening !== this.#opening) {
-        tx.abort();
         throw new TakenOver("this profile was opened elsewhere");
       }
       const records = tx.objectStore("records");
-      for (const { kind, name } of batch.deletes) {
-        void records.delete([kind, name]);
-      }
-      for (const put of batch.puts) {
-        void records.put(put, [put.kind, put.name]);
-      }
-      await tx.done;
+      await Promise.all([
+        ...batch.deletes.map(({ kind, name }) => records.delete([kind, name])),
+        ...batch.puts.map((put) => records.put(put, [put.kind, put.name])),
+      ]);
     });
   }
 
   /** Change what is stored without a passphrase. */
   async changeProfile(changes: Partial<Pick<Profile, "name" | "lock">>): Promise<void> {
-    await this.#write(async () => {
-      const tx = this.#db.transaction("meta", "readwrite", { durability: "strict" });
-      const profile = await tx.store.get("profile");
+    await this.#write(["meta"], async (tx) => {
+      const profile = await tx.objectStore("meta").get("profile");
       if (profile !== undefined) {
-        await tx.store.put({ ...profile, ...changes }, "profile");
+        await tx.objectStore("meta").put({ ...profile, ...changes }, "profile");
       }
-      await tx.done;
     });
   }
 
@@ -149,10 +135,9 @@ export class Storage {
 
   /** Store what opens the profile without a passphrase, or, if null, forget it. */
   async keepStayKey(stay: StayKey | null): Promise<void> {
-    await this.#write(async () => {
-      const tx = this.#db.transaction("keys", "readwrite", { durability: "strict" });
-      await (stay === null ? tx.store.delete("stay") : tx.store.put(stay, "stay"));
-      await tx.done;
+    await this.#write(["keys"], async (tx) => {
+      const keys = tx.objectStore("keys");
+      await (stay === null ? keys.delete("stay") : keys.put(stay, "stay"));
     });
   }
 
@@ -167,12 +152,35 @@ export class Storage {
     this.#db.close();
   }
 
-  async #write<T>(action: () => Promise<T>): Promise<T> {
+  /** Carry out a transaction that is on disk, whole, when this resolves; nothing of it is if it rejects. */
+  async #write<N extends StoreNames<Schema>, T>(
+    names: N[],
+    action: (tx: IDBPTransaction<Schema, N[], "readwrite">) => Promise<T>,
+  ): Promise<T> {
     try {
-      return await action();
+      const tx = this.#db.transaction(names, "readwrite", { durability: "strict" });
+      const done = tx.done;
+      done.catch(() => undefined); // it is awaited below, if nothing else fails before
+      try {
+        const result = await action(tx);
+        await done;
+        return result;
+      } catch (error) {
+        abort(tx);
+        throw error;
+      }
     } catch (error) {
       throw error instanceof VaultError ? error : translated(error);
     }
+  }
+}
+
+/** End a transaction without a trace, if it has not ended by itself. */
+function abort(tx: { abort(): void }): void {
+  try {
+    tx.abort();
+  } catch {
+    // It has: that is why this is done.
   }
 }
 

@@ -1,0 +1,255 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import type { Conversation, Item } from "../../api.ts";
+import { writtenId } from "../../core/client/ids.ts";
+import { someId } from "../client/support.ts";
+import { begin, clearDisk, created, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
+import type { Tab } from "./support.ts";
+
+const BOB = someId(66);
+
+beforeEach(() => clearDisk());
+
+async function conversation({ api }: Tab, peer: string): Promise<Conversation | undefined> {
+  return (await api.conversations()).find((one) => one.peer === peer);
+}
+
+async function items({ api }: Tab, peer: string): Promise<readonly Item[]> {
+  return (await api.items({ peer, before: null, limit: 100 })).items;
+}
+
+async function lockedAgain(one: Tab): Promise<void> {
+  await one.api.lock();
+  assert.equal(one.stage()?.at, "locked");
+}
+
+test("a first run makes a profile, and the page hears how far it is", async () => {
+  const one = tab();
+  assert.deepEqual(await begin(one), { at: "first-run" });
+  assert.equal(await fault(one.api.conversations()), "usage");
+  assert.equal(await fault(one.api.create({ name: "Alice", passphrase: "", stay: false })), "usage");
+  assert.deepEqual(one.stage(), { at: "first-run" });
+  await one.api.create({ name: " Alice ", passphrase: "secret words", stay: false });
+  const stages = one.updates.flatMap((update) => (update.kind === "stage" ? [update.stage] : []));
+  assert.ok(stages.some((stage) => stage.at === "working" && stage.what === "creating" && stage.progress === 1));
+  assert.deepEqual(one.stage(), { at: "open" });
+  const me = await one.api.me();
+  assert.deepEqual([me.name, me.isKept, me.backupAt, me.staysSignedIn], ["Alice", null, null, false]);
+  assert.equal(me.writtenId, writtenId(me.userId));
+  assert.equal(me.link, `${PAGE}#c=${me.writtenId}&n=Alice`);
+  await lockedAgain(one);
+});
+
+test("a locked profile opens with its passphrase alone, and everything is as it was", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const me = await one.api.me();
+  await one.api.add({ who: BOB, name: "Bob" });
+  await one.api.send({ peer: BOB, text: "kept", burn: false, expiresIn: null });
+  await one.api.draft({ peer: BOB, text: "half a" });
+  await lockedAgain(one);
+  assert.equal(await fault(one.api.items({ peer: BOB, before: null, limit: 9 })), "usage");
+  const again = tab();
+  assert.deepEqual(await begin(again), { at: "locked", name: "Alice", userId: me.userId });
+  assert.equal(await fault(again.api.unlock({ passphrase: "secret word", stay: false })), "wrong-passphrase");
+  assert.equal(again.stage()?.at, "locked");
+  await again.api.unlock({ passphrase: "secret words", stay: false });
+  const found = await conversation(again, BOB);
+  assert.deepEqual([found?.name, found?.draft, found?.last?.text, found?.last?.mark], ["Bob", "half a", "kept", "waiting"]);
+  await lockedAgain(again);
+});
+
+test("who stays signed in opens without a passphrase, until they lock it", async () => {
+  const one = tab();
+  await begin(one);
+  await one.api.create({ name: "Alice", passphrase: "secret words", stay: true });
+  assert.equal((await one.api.me()).staysSignedIn, true);
+  const again = tab({ locks: fakeLocks() });
+  assert.deepEqual(await begin(again), { at: "open" });
+  await lockedAgain(again);
+  assert.equal((await begin(tab())).at, "locked");
+});
+
+test("a message is stored before it is shown, and what is refused is not", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const who = `${PAGE}#c=${writtenId(BOB)}&n=${encodeURIComponent("Bob \u00d6")}`;
+  assert.equal(await one.api.add({ who, name: "" }), BOB);
+  assert.equal((await conversation(one, BOB))?.name, "Bob \u00d6");
+  one.updates.length = 0;
+  const sent = await one.api.send({ peer: BOB, text: "hello", burn: false, expiresIn: 60_000 });
+  assert.deepEqual([sent.kind, sent.text, sent.mark, sent.isMine], ["text", "hello", "waiting", true]);
+  await until("updates", () => one.updates.some((update) => update.kind === "items" && update.peer === BOB));
+  const told = one.updates.find((update) => update.kind === "conversations");
+  assert.deepEqual(told?.kind === "conversations" && told.changed.map((changed) => changed.last?.text), ["hello"]);
+  const long = "x".repeat(40_001);
+  assert.equal(await fault(one.api.send({ peer: BOB, text: long, burn: false, expiresIn: null })), "too-long");
+  assert.equal(await fault(one.api.send({ peer: "nobody", text: "a", burn: false, expiresIn: null })), "usage");
+  assert.equal(await fault(one.api.add({ who: `${writtenId(BOB).slice(0, -1)}q`, name: "X" })), "usage");
+  assert.deepEqual((await items(one, BOB)).map((item) => item.text), ["hello"]);
+  await lockedAgain(one);
+});
+
+test("pages of a conversation, and a search in it", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: BOB, name: "Bob" });
+  for (let number = 0; number < 150; number += 1) {
+    await one.api.send({ peer: BOB, text: `text ${number} ${number % 50 === 0 ? "Caf\u00e9" : ""}`, burn: false, expiresIn: null });
+  }
+  const last = await one.api.items({ peer: BOB, before: null, limit: 100 });
+  const first = await one.api.items({ peer: BOB, before: last.items[0]?.position ?? null, limit: 100 });
+  assert.deepEqual([last.items.length, last.hasOlder, first.items.length, first.hasOlder], [100, true, 50, false]);
+  const texts = [...first.items, ...last.items].map((item) => Number(item.text.split(" ")[1]));
+  assert.deepEqual(texts, [...Array(150).keys()]);
+  const found = await one.api.search({ text: "CAFE\u0301", peer: null, limit: 10 });
+  assert.deepEqual(found.map(({ item }) => item.text.split(" ")[1]), ["100", "50", "0"]);
+  assert.equal((await one.api.search({ text: "caf", peer: BOB, limit: 2 })).length, 2);
+  assert.deepEqual(await one.api.search({ text: " ", peer: null, limit: 2 }), []);
+  await lockedAgain(one);
+});
+
+test("a second tab waits until the profile is taken over, and the first can store nothing more", async () => {
+  const locks = fakeLocks();
+  const [one, two] = [tab({ locks }), tab({ locks })];
+  await created(one, "Alice");
+  await begin(two);
+  await two.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual(two.stage(), { at: "elsewhere" });
+  await one.api.add({ who: BOB, name: "Bob" });
+  await two.api.takeOver();
+  assert.deepEqual(two.stage(), { at: "open" });
+  await until("the first tab gives way", () => one.stage()?.at === "elsewhere");
+  assert.equal(await fault(one.api.add({ who: BOB, name: "Robert" })), "usage");
+  assert.equal((await conversation(two, BOB))?.name, "Bob");
+  await one.api.takeOver();
+  await until("the second tab gives way", () => two.stage()?.at === "elsewhere");
+  assert.equal((await conversation(one, BOB))?.name, "Bob");
+  await lockedAgain(one);
+});
+
+test("even without locks, whoever has opened the profile last is the only one who changes it", async () => {
+  const [one, two] = [tab(), tab()];
+  await created(one, "Alice");
+  await begin(two);
+  await two.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual(two.stage(), { at: "open" });
+  await assert.rejects(one.api.add({ who: BOB, name: "Bob" }));
+  await until("the first tab gives way", () => one.stage()?.at === "elsewhere");
+  assert.equal(await conversation(two, BOB), undefined);
+  await lockedAgain(two);
+});
+
+test("keys that the browser has deleted are missed, and a new identity is begun knowingly", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const { userId } = await one.api.me();
+  await lockedAgain(one);
+  await clearDisk(["phantom"]);
+  const again = tab();
+  assert.deepEqual(await begin(again), { at: "evicted", userId });
+  assert.deepEqual(await begin(tab()), { at: "evicted", userId });
+  await clearDisk();
+  const all = tab();
+  assert.deepEqual(await begin(all, userId), { at: "evicted", userId });
+  await all.api.forget();
+  assert.deepEqual(all.stage(), { at: "first-run" });
+  await all.api.create({ name: "Alice", passphrase: "secret words", stay: false });
+  assert.notEqual((await all.api.me()).userId, userId);
+  await lockedAgain(all);
+});
+
+test("a backup brings everything back but what burns and expires, and drafts", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const me = await one.api.me();
+  await one.api.add({ who: BOB, name: "Bob" });
+  for (const [text, burn, expiresIn] of [["plain", false, null], ["burns", true, null], ["expires", false, 60_000]] as const) {
+    await one.api.send({ peer: BOB, text, burn, expiresIn });
+  }
+  await one.api.settings({ typing: false });
+  one.updates.length = 0;
+  const file = await one.api.backup({ passphrase: "of the file" });
+  assert.ok(((await one.api.me()).backupAt ?? 0) > 0);
+  assert.ok(one.updates.some((update) => update.kind === "me" && update.me.backupAt !== null));
+  assert.deepEqual(one.stage(), { at: "open" });
+  assert.equal(await fault(one.api.restore({ file, filePassphrase: "of the file", passphrase: "new", name: "A", stay: false })), "usage");
+  await lockedAgain(one);
+  await clearDisk();
+  const again = tab();
+  await begin(again);
+  const given = { file, passphrase: "new", name: "Alice", stay: false };
+  assert.equal(await fault(again.api.restore({ ...given, filePassphrase: "another" })), "wrong-passphrase");
+  assert.equal(await fault(again.api.restore({ ...given, file: file.slice(7), filePassphrase: "of the file" })), "damaged");
+  assert.deepEqual(again.stage(), { at: "first-run" });
+  await again.api.restore({ ...given, filePassphrase: "of the file" });
+  assert.equal((await again.api.me()).userId, me.userId);
+  assert.deepEqual(await again.api.settings({}), { readReceipts: true, typing: false, presence: true });
+  const found = (await items(again, BOB)).map((item) => [item.kind, item.text, item.mark]);
+  assert.deepEqual(found, [["text", "plain", "waiting"], ["gone", "", "failed"], ["gone", "", "failed"]]);
+  await lockedAgain(again);
+});
+
+test("a disk that is full is said, loses nothing, and is said to be no more", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: BOB, name: "Bob" });
+  await one.api.send({ peer: BOB, text: "kept", burn: false, expiresIn: null });
+  const { put } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.put = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  try {
+    assert.equal(await fault(one.api.send({ peer: BOB, text: "lost", burn: false, expiresIn: null })), "storage-full");
+    assert.ok(one.updates.some((update) => update.kind === "storage" && update.isFull));
+  } finally {
+    IDBObjectStore.prototype.put = put;
+  }
+  await until("it can be stored again", async () => {
+    try {
+      return await one.api.send({ peer: BOB, text: "later", burn: false, expiresIn: null });
+    } catch {
+      return null;
+    }
+  });
+  assert.deepEqual((await items(one, BOB)).map((item) => item.text), ["kept", "later"]);
+  await until("it is said", () => one.updates.some((update) => update.kind === "storage" && !update.isFull));
+  await lockedAgain(one);
+});
+
+test("contacts: names, blocks, and removal with what was said", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: writtenId(BOB), name: "Bob" });
+  assert.equal(await fault(one.api.add({ who: someId(67), name: "B\u043eb" })), "usage");
+  await one.api.renameContact({ peer: BOB, name: "Robert" });
+  assert.equal((await conversation(one, BOB))?.name, "Robert");
+  assert.equal(await one.api.safetyNumber({ peer: BOB }), null);
+  await one.api.send({ peer: BOB, text: "hello", burn: false, expiresIn: null });
+  assert.equal((await conversation(one, BOB))?.notice?.code, "no-key");
+  await one.api.block({ peer: BOB, isBlocked: true });
+  assert.equal((await conversation(one, BOB))?.isBlocked, true);
+  assert.equal(await fault(one.api.send({ peer: BOB, text: "no", burn: false, expiresIn: null })), "usage");
+  const [failed] = await items(one, BOB);
+  assert.deepEqual([failed?.mark, (failed?.fault ?? "") !== ""], ["failed", true]);
+  await one.api.block({ peer: BOB, isBlocked: false });
+  await one.api.sendAgain({ peer: BOB, id: failed?.id ?? "" });
+  assert.deepEqual((await items(one, BOB)).map((item) => [item.mark, item.position]), [["waiting", failed?.position]]);
+  one.updates.length = 0;
+  await one.api.removeContact({ peer: BOB, history: true });
+  await until("it is said", () => one.updates.some((update) => update.kind === "conversations" && update.removed.includes(BOB)));
+  assert.equal(await conversation(one, BOB), undefined);
+  assert.deepEqual(await items(one, BOB), []);
+  await lockedAgain(one);
+});
+
+test("an insecure page, and a profile of a newer version, are not touched", async () => {
+  const one = tab();
+  assert.deepEqual(await one.api.begin({ relay: "ws://10.0.0.1/ws", page: PAGE, isSecure: false }), { at: "insecure" });
+  const request = indexedDB.open("phantom", 9);
+  const db = await new Promise<IDBDatabase>((resolve) => {
+    request.onsuccess = () => resolve(request.result);
+  });
+  db.close();
+  assert.deepEqual(await begin(tab()), { at: "newer-profile" });
+});
