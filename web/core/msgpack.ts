@@ -1,8 +1,8 @@
 /**
  * MessagePack that no two readers can read differently (encryption.md, "Content").
  *
- * Refused, at any depth: a key twice, a key that is no text, floats, extension types, text that is not UTF-8, and nesting
- * without end. Integers, texts and containers may have any of their forms.
+ * Refused, at any depth: a key twice, a key that is no text, floats, extension types, text that is not UTF-8, and
+ * nesting without end. Integers, texts and containers may have any of their forms.
  */
 
 import { encode as encodePack } from "@msgpack/msgpack";

@@ -1,6 +1,6 @@
 /**
- * The vectors of `protocol/vectors/` as cases that can be played in Node and in a browser: the files' contents come in as
- * parsed JSON, and nothing here reads a disk.
+ * The vectors of `protocol/vectors/` as cases that can be played in Node and in a browser: the files' contents come in
+ * as parsed JSON, and nothing here reads a disk.
  */
 
 import { type ListedPerson, type People, peopleOf } from "./crypto/base.ts";
@@ -173,7 +173,7 @@ function other(value: unknown): unknown {
   const text = String(value);
   // Not the lowest bits: X25519 clears them in a private key. Nor the end: the second half of a KEM key's seed is only
   // used for ciphertexts that are wrong.
-  if (isHex(text)) return `${(Number.parseInt(text.slice(0, 2), 16) ^ 8).toString(16).padStart(2, "0")}${text.slice(2)}`;
+  if (isHex(text)) return (Number.parseInt(text.slice(0, 2), 16) ^ 8).toString(16).padStart(2, "0") + text.slice(2);
   const place = Math.floor(text.length / 2);
   return `${text.slice(0, place)}${text[place] === "1" ? "2" : "1"}${text.slice(place + 1)}`;
 }

@@ -1,9 +1,9 @@
 /**
  * User ids as people copy them: bech32m, in which no wrong or swapped character passes (encryption.md, "Identity").
  *
- * Base64, the form of the protocol, has no checksum, and its `+` and `/` end a double click. The written form is bech32m
- * (BIP 350 over BIP 173): the human-readable part `ph`, the 32 bytes, six characters of checksum. It guards against slips
- * of the hand, not against people: it is no cryptography.
+ * Base64, the form of the protocol, has no checksum, and its `+` and `/` end a double click. The written form is
+ * bech32m (BIP 350 over BIP 173): the human-readable part `ph`, the 32 bytes, six characters of checksum. It guards
+ * against slips of the hand, not against people: it is no cryptography.
  */
 
 import { compare, concat } from "../bytes.ts";

@@ -1,5 +1,6 @@
 /**
- * The body of a message of suite 2: the content, encrypted once under a key of its own (encryption.md, "Head and body").
+ * The body of a message of suite 2: the content, encrypted once under a key of its own (encryption.md, "Head and
+ * body").
  *
  * A body is `suite || commitment || AES-256-GCM(body key, content) || zeros`, and says nothing of who may read it: its
  * 32-byte key travels in a head for each recipient. The commitment fixes the key: AES-GCM alone would let a sender make

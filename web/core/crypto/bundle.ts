@@ -1,9 +1,9 @@
 /**
  * Bundles of suite 2: the lasting prekeys of a user, signed together and dated (encryption.md, "Bundle").
  *
- * In suite 1 each prekey is signed alone, so that a relay can leave out the KEM key, combine keys of different times, and
- * hand out old ones for ever. Here one signature covers everything but the one-time keys, and the time. Of the last-resort
- * KEM prekey it covers the hash: so whoever gets a one-time one needs no more of the other than that.
+ * In suite 1 each prekey is signed alone, so that a relay can leave out the KEM key, combine keys of different times,
+ * and hand out old ones for ever. Here one signature covers everything but the one-time keys, and the time. Of the
+ * last-resort KEM prekey it covers the hash: so whoever gets a one-time one needs no more of the other than that.
  */
 
 import { concat } from "../bytes.ts";

@@ -28,7 +28,9 @@ const NO_SALT = new Uint8Array(32);
 /** Bytes of a handshake header without a KEM ciphertext. */
 export const HANDSHAKE_BYTES = 76;
 
-/** What the responder needs, repeated with every message until it has answered. Ids are 0 where there is no such key. */
+/**
+ * What the responder needs, repeated with every message until it has answered. Ids are 0 where there is no such key.
+ */
 export interface HandshakeHeader {
   readonly identity: PeerIdentity;
   readonly ephemeral: Uint8Array;

@@ -1,8 +1,9 @@
 /**
  * The handshake of suite 2: PQXDH with ML-KEM-768, from a dated bundle, and never without a KEM.
  *
- * It differs from suite 1 in its labels, in what it accepts as a bundle, and in that there is no X3DH alone. Both suites
- * may use the same prekeys: what comes out of the same Diffie-Hellman results and KEM secrets differs by the labels.
+ * It differs from suite 1 in its labels, in what it accepts as a bundle, and in that there is no X3DH alone. Both
+ * suites may use the same prekeys: what comes out of the same Diffie-Hellman results and KEM secrets differs by the
+ * labels.
  */
 
 import { type Random, concat, utf8 } from "../bytes.ts";

@@ -15,7 +15,9 @@ import { HEADER_BYTES, type RatchetHeader, decodeHeader } from "./ratchet.ts";
 
 export { SUITE };
 
-/** What all messages of a sending chain carry: nothing, the handshake header, an offered KEM key, or the answer to one. */
+/**
+ * What all messages of a sending chain carry: nothing, the handshake header, an offered KEM key, or the answer to one.
+ */
 export type Part =
   | { readonly kind: "nothing" }
   | { readonly kind: "handshake"; readonly header: HandshakeHeader }

@@ -1,8 +1,8 @@
 /**
  * The Double Ratchet (Signal, revision 1, section 3), as pure functions over a state that never changes.
  *
- * Names are the specification's: root key, sending and receiving chain, message keys, `PN`, `N`, skipped message keys. A
- * function returns a new state; what it was given stays, so a message that fails to authenticate changes nothing.
+ * Names are the specification's: root key, sending and receiving chain, message keys, `PN`, `N`, skipped message keys.
+ * A function returns a new state; what it was given stays, so a message that fails to authenticate changes nothing.
  */
 
 import { type Random, concat, isEqual, readU32, toHex, u32, utf8 } from "../bytes.ts";
@@ -51,7 +51,9 @@ export function decodeHeader(data: Uint8Array): RatchetHeader {
   return { dh: data.slice(0, 32), pn: readU32(data, 32), n: readU32(data, 36) };
 }
 
-/** A skipped message key: of the peer's ratchet key `dh` and number `n`; `at` is when it was skipped (persistent ms). */
+/**
+ * A skipped message key: of the peer's ratchet key `dh` and number `n`; `at` is when it was skipped (persistent ms).
+ */
 export interface Skipped {
   readonly dh: Uint8Array;
   readonly n: number;

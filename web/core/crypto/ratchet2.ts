@@ -1,12 +1,12 @@
 /**
  * The ratchet of suite 2: the Double Ratchet of suite 1 with ML-KEM-768 in its root now and then (encryption.md).
  *
- * The shape is that of Apple's PQ3: at intervals one side offers a fresh KEM key, the other answers with a ciphertext, and
- * the secret goes into the root key beside the Diffie-Hellman result.
+ * The shape is that of Apple's PQ3: at intervals one side offers a fresh KEM key, the other answers with a ciphertext,
+ * and the secret goes into the root key beside the Diffie-Hellman result.
  *
- * Sending chains of the two sides strictly alternate, and every message of a chain carries the same part. So an offer in
- * one of my chains has reached whoever begins the next chain of the peer, and that chain must carry the answer. At most
- * one offer is open, loss and reordering need no special case, and who breaks the rule is refused.
+ * Sending chains of the two sides strictly alternate, and every message of a chain carries the same part. So an offer
+ * in one of my chains has reached whoever begins the next chain of the peer, and that chain must carry the answer. At
+ * most one offer is open, loss and reordering need no special case, and who breaks the rule is refused.
  */
 
 import { NO_BYTES, type Random, concat, utf8 } from "../bytes.ts";
@@ -97,8 +97,8 @@ export function startResponder(secret: Uint8Array, own: KeyPair, now: number): S
  * Double Ratchet section 3.5 with a KEM: the states afterwards, and the key of the body.
  *
  * @param associatedData Of the session.
- * @param given `random` is asked for 32 bytes if the peer has taken a ratchet step, and then for 32 if that offers a KEM
- * key, or for 64 if an offer is due.
+ * @param given `random` is asked for 32 bytes if the peer has taken a ratchet step, and then for 32 if that offers a
+ * KEM key, or for 64 if an offer is due.
  * @throws UndecryptableMessage It does not authenticate, its key is gone, it jumps too far, or it carries another part
  * than a new chain must carry here.
  * @throws InvalidKey The peer's ratchet key contributes nothing, or the KEM key that it offers is malformed.

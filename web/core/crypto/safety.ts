@@ -1,8 +1,8 @@
 /**
  * Safety numbers: 60 digits that two users compare to be sure that nobody is in the middle.
  *
- * Derived as Signal does (libsignal `fingerprint`, version 0): an iterated SHA-512 over key and stable id for each side,
- * the two halves sorted.
+ * Derived as Signal does (libsignal `fingerprint`, version 0): an iterated SHA-512 over key and stable id for each
+ * side, the two halves sorted.
  */
 
 import { concat, u16 } from "../bytes.ts";

@@ -1,9 +1,10 @@
 /**
- * Canonical JSON (RFC 8785, JCS). Signatures cover canonical text, so two programs must never write one value in two ways.
+ * Canonical JSON (RFC 8785, JCS). Signatures cover canonical text, so two programs must never write one value in two
+ * ways.
  */
 
 import { Reason, RequestError } from "./codes.ts";
-import { type Json, depth, exact, parse } from "./json.ts";
+import { type Json, type JsonObject, depth, exact, parse } from "./json.ts";
 import { MAX_DEPTH } from "./limits.ts";
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -20,7 +21,7 @@ export function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${(value as readonly Json[]).map((item) => canonical(item)).join(",")}]`;
   if (typeof value !== "object") throw new RequestError(Reason.JSON);
   // Names are ordered as arrays of UTF-16 code units, which is how JavaScript compares strings.
-  const members = Object.entries(value as Readonly<Record<string, Json>>).sort(([one], [other]) => (one < other ? -1 : 1));
+  const members = Object.entries(value as JsonObject).sort(([one], [other]) => (one < other ? -1 : 1));
   return `{${members.map(([name, member]) => `${written(name)}:${canonical(member)}`).join(",")}}`;
 }
 

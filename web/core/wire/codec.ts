@@ -1,8 +1,8 @@
 /**
  * Texts to frames and back.
  *
- * `decodeRelay` is what a client uses; `decodeClient`, what a relay would say, is here so that this client can judge its
- * own frames in tests. Both return a frame that is valid in form, or throw `RequestError`.
+ * `decodeRelay` is what a client uses; `decodeClient`, what a relay would say, is here so that this client can judge
+ * its own frames in tests. Both return a frame that is valid in form, or throw `RequestError`.
  */
 
 import { utf8 } from "../bytes.ts";

@@ -1,8 +1,9 @@
 /**
  * Every frame of the protocol (phantom.md, "Frames"): its shape, and the type that follows from it.
  *
- * A frame is the plain JSON object that is on the wire; what is absent there is absent here. Frames called `Routed…` are
- * what the relay passes on. Frames that share a `type` are told apart by direction, in `CLIENT_SHAPES` and `RELAY_SHAPES`.
+ * A frame is the plain JSON object that is on the wire; what is absent there is absent here. Frames called `Routed…`
+ * are what the relay passes on. Frames that share a `type` are told apart by direction, in `CLIENT_SHAPES` and
+ * `RELAY_SHAPES`.
  */
 
 import {
@@ -128,7 +129,11 @@ const auth = object({
 /** Client to relay: who I am, and the proof. */
 export type Auth = Of<typeof auth>;
 
-const authSuccess = unsigned("AUTH_SUCCESS", { features: optional(list(text())), serverTime: number, sessionId: text() });
+const authSuccess = unsigned("AUTH_SUCCESS", {
+  features: optional(list(text())),
+  serverTime: number,
+  sessionId: text(),
+});
 /** Relay to client: you are logged in. */
 export type AuthSuccess = Of<typeof authSuccess>;
 
@@ -204,7 +209,9 @@ const preKeyPublish = signed("PREKEY_PUBLISH", {
   replace: optional(boolean),
   signedPreKey: signedPart,
 });
-/** Client to relay: prekeys to hand out while I am offline; with `replace` the one-time keys replace those there are. */
+/**
+ * Client to relay: prekeys to hand out while I am offline; with `replace` the one-time keys replace those there are.
+ */
 export type PreKeyPublish = Of<typeof preKeyPublish>;
 
 const preKeyStatusQuery = bare("PREKEY_STATUS");

@@ -33,6 +33,10 @@ interface Optional<T> extends Shape<T> {
   readonly isOptional: true;
 }
 
+interface Present<T> extends Shape<T> {
+  readonly isOptional: false;
+}
+
 export type Fields = Readonly<Record<string, Shape<unknown>>>;
 
 /** The type of the values of a shape. */
@@ -46,7 +50,7 @@ export type ObjectOf<F extends Fields> = Flat<
   { readonly [K in Exclude<keyof F, OptionalNames<F>>]: Of<F[K]> } & { readonly [K in OptionalNames<F>]?: Of<F[K]> }
 >;
 
-function shape<T>(check: Check): Shape<T> & { readonly isOptional: false } {
+function shape<T>(check: Check): Present<T> {
   return { check, isOptional: false };
 }
 
@@ -60,14 +64,14 @@ export function optional<T>(inner: Shape<T>): Optional<T> {
 }
 
 /** A value of a shape, or null. */
-export function orNull<T>(inner: Shape<T>): Shape<T | null> & { readonly isOptional: false } {
+export function orNull<T>(inner: Present<T>): Shape<T | null> {
   return shape((value, path, pending) => {
     if (value !== null) inner.check(value, path, pending);
   });
 }
 
 /** An integer, written as one. */
-export function integer(least: number, most: number): Shape<number> & { readonly isOptional: false } {
+export function integer(least: number, most: number): Present<number> {
   return shape((value, path) => {
     if (typeof value !== "number" || value < least || value > most) throw wrong(path);
   });
@@ -78,7 +82,7 @@ export const boolean = shape<boolean>((value, path) => {
 });
 
 /** A text of so many characters (code points). */
-export function text(least = 0, most = Number.POSITIVE_INFINITY): Shape<string> & { readonly isOptional: false } {
+export function text(least = 0, most = Number.POSITIVE_INFINITY): Present<string> {
   return shape((value, path) => {
     if (typeof value !== "string") throw wrong(path);
     if (least === 0 && most === Number.POSITIVE_INFINITY) return;
@@ -88,14 +92,14 @@ export function text(least = 0, most = Number.POSITIVE_INFINITY): Shape<string> 
 }
 
 /** A text that matches a pattern as a whole. */
-export function matching(pattern: RegExp): Shape<string> & { readonly isOptional: false } {
+export function matching(pattern: RegExp): Present<string> {
   return shape((value, path) => {
     if (typeof value !== "string" || !pattern.test(value)) throw wrong(path);
   });
 }
 
 /** One of some words. */
-export function word<W extends string>(...words: readonly W[]): Shape<W> & { readonly isOptional: false } {
+export function word<W extends string>(...words: readonly W[]): Present<W> {
   const known: ReadonlySet<Read> = new Set<Read>(words);
   return shape((value, path) => {
     if (!known.has(value)) throw wrong(path);
@@ -103,7 +107,7 @@ export function word<W extends string>(...words: readonly W[]): Shape<W> & { rea
 }
 
 /** Base64 of so many bytes. */
-export function base64(least: number, most: number = least): Shape<string> & { readonly isOptional: false } {
+export function base64(least: number, most: number = least): Present<string> {
   const chars = [least, most].map((bytes) => Math.ceil(bytes / 3) * 4);
   const [shortest = 0, longest = 0] = chars;
   return shape((value, path, pending) => {
@@ -113,7 +117,7 @@ export function base64(least: number, most: number = least): Shape<string> & { r
 }
 
 /** An array of at most so many items. */
-export function list<T>(item: Shape<T>, most = Number.POSITIVE_INFINITY): Shape<readonly T[]> & { readonly isOptional: false } {
+export function list<T>(item: Shape<T>, most = Number.POSITIVE_INFINITY): Present<readonly T[]> {
   return shape((value, path, pending) => {
     if (!isList(value) || value.length > most) throw wrong(path);
     for (const [index, one] of value.entries()) item.check(one, `${path}[${index}]`, pending);
@@ -126,12 +130,12 @@ export const anyObject = shape<{ readonly [name: string]: Json }>((value, path) 
 });
 
 /** An object with these members and no others. */
-export function object<F extends Fields>(fields: F): Shape<ObjectOf<F>> & { readonly isOptional: false } {
+export function object<F extends Fields>(fields: F): Present<ObjectOf<F>> {
   return shape(membersOf(fields, false));
 }
 
 /** An object with these members, and others that are not looked at. */
-export function open<F extends Fields>(fields: F): Shape<ObjectOf<F>> & { readonly isOptional: false } {
+export function open<F extends Fields>(fields: F): Present<ObjectOf<F>> {
   return shape(membersOf(fields, true));
 }
 

@@ -1,8 +1,14 @@
 /** What plays vectors stands on: comparing, hex, listed randomness, and the users of `prekeys.json`. No Node in it. */
 
-import { type Random, fromHex, isEqual, toHex } from "../../core/bytes.ts";
+import { NO_BYTES, type Random, fromHex, toHex } from "../../core/bytes.ts";
 import { CryptoError, UnknownPreKey } from "../../core/crypto/errors.ts";
-import { type Agreement, type HandshakeHeader, type Ids, type NamedPreKeys, respond } from "../../core/crypto/handshake.ts";
+import {
+  type Agreement,
+  type HandshakeHeader,
+  type Ids,
+  type NamedPreKeys,
+  respond,
+} from "../../core/crypto/handshake.ts";
 import { respond as respond2 } from "../../core/crypto/handshake2.ts";
 import { OwnIdentity, keyPairFrom } from "../../core/crypto/keys.ts";
 import {
@@ -14,7 +20,6 @@ import {
   makeSignedPreKey,
 } from "../../core/crypto/prekeys.ts";
 import { sha256 } from "../../core/crypto/primitives.ts";
-import { NO_BYTES } from "../../core/bytes.ts";
 
 export { fromHex, toHex };
 
@@ -112,7 +117,7 @@ interface ListedKem {
 export interface ListedPerson {
   readonly name: string;
   readonly expect: {
-    readonly identity: { readonly seed: string; readonly public: string; readonly x25519_private: string; readonly x25519_public: string };
+    readonly identity: Readonly<Record<"seed" | "public" | "x25519_private" | "x25519_public", string>>;
     readonly user_id: string;
     readonly signed_prekey: ListedKey;
     readonly one_time_prekey: ListedKey;
@@ -133,6 +138,11 @@ export interface Person {
 }
 
 export type People = ReadonlyMap<string, Person>;
+
+/** A signed prekey of which only the key matters. */
+export function signedPreKey(id: number, secret: string): SignedPreKey {
+  return { id, pair: keyPairFrom(raw(secret)), signature: NO_BYTES };
+}
 
 export function personOf({ expect }: ListedPerson): Person {
   const identity = new OwnIdentity(raw(expect.identity.seed));
@@ -185,9 +195,4 @@ export function answerOf(person: Person, header: HandshakeHeader, ids: Ids, suit
   };
   if (suite === 1 || kem === null) return respond(person.identity, header, { ...named, ...ids });
   return respond2(person.identity, header, { ...named, kemPrekey: kem, ...ids });
-}
-
-/** Whether two lists of byte strings hold the same. */
-export function isSameList(one: readonly Uint8Array[], other: readonly Uint8Array[]): boolean {
-  return one.length === other.length && one.every((bytes, index) => isEqual(bytes, other[index] ?? NO_BYTES));
 }

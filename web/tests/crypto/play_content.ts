@@ -63,7 +63,9 @@ export function playWritten2(given: Written2): void {
   same(decodeMap(encoded), content, "members");
 }
 
-export function playRead2(given: Content2Case & { readonly encoded: string; readonly expect: { readonly said: Listed } }): void {
+export function playRead2(
+  given: Content2Case & { readonly encoded: string; readonly expect: { readonly said: Listed } },
+): void {
   same(saidIn(given, raw(given.encoded)), given.expect.said, "read");
 }
 

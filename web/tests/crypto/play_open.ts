@@ -1,4 +1,6 @@
-/** Plays what needs the sessions of a whole client: `open` of `refused.json`, and the conversations of `content.json`. */
+/**
+ * Plays what needs the sessions of a whole client: `open` of `refused.json`, and the conversations of `content.json`.
+ */
 
 import { AddressBook } from "../../core/client/address_book.ts";
 import type { Said } from "../../core/client/content.ts";
@@ -32,7 +34,8 @@ class Device {
     const random = unwatched();
     this.#vault = newVault(new Uint8Array(32).fill(7), random);
     const prekeys = new PreKeyStore(this.#vault, person.identity, random);
-    this.#conversations = new Conversations(this.#vault, new AddressBook(this.#vault), person.identity, prekeys, random);
+    const book = new AddressBook(this.#vault);
+    this.#conversations = new Conversations(this.#vault, book, person.identity, prekeys, random);
     const kept = [
       ["signed", person.signed.id, person.signed.pair.private],
       ["one-time", person.oneTime.id, person.oneTime.pair.private],

@@ -52,7 +52,10 @@ interface Send extends Step {
   readonly content: string;
   readonly nonce: string;
   readonly message: string;
-  readonly expect: Readonly<Record<"session" | "plaintext" | "dh" | "mk" | "message_key" | "aad" | "ciphertext" | "bytes", string>> & {
+  readonly expect: {
+    readonly session: string;
+    readonly plaintext: string;
+    readonly bytes: string;
     readonly pn: number;
     readonly n: number;
     readonly state: State;
@@ -210,7 +213,7 @@ export class Play {
       try {
         this.#play(step, this.sides[step.by]);
       } catch (error) {
-        throw new Differs(`step ${number} (${step.op}): ${error instanceof Error ? error.message : ""}`, { cause: error });
+        throw new Differs(`step ${number} (${step.op}): ${String(error)}`, { cause: error });
       }
     }
   }

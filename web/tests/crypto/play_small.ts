@@ -19,7 +19,7 @@ import { grouped, safetyNumber } from "../../core/crypto/safety.ts";
 import { USER_ID } from "../../core/labels.ts";
 import { encodeBase64 } from "../../core/wire/base64.ts";
 import { certifiedUserId, kemPrekeyBytes, signedPrekeyBytes } from "../../core/wire/signing.ts";
-import { type ListedPerson, listed, personOf, raw, rawOrNull, same, sha256Hex, toHex } from "./base.ts";
+import { type ListedPerson, listed, personOf, raw, rawOrNull, same, sha256Hex, signedPreKey } from "./base.ts";
 
 interface IdentityCase {
   readonly seed: string;
@@ -139,7 +139,12 @@ export function checkHandshake(header: HandshakeHeader, agreement: Agreement, ex
 }
 
 interface HandshakeCase {
-  readonly initiator: { readonly seed: string; readonly user_id: string; readonly ephemeral_private: string; readonly kem_m: string | null };
+  readonly initiator: {
+    readonly seed: string;
+    readonly user_id: string;
+    readonly ephemeral_private: string;
+    readonly kem_m: string | null;
+  };
   readonly responder: {
     readonly seed: string;
     readonly user_id: string;
@@ -167,7 +172,7 @@ export function playHandshake({ initiator: one, responder: other, bundle: given,
   same(rest.length, 0, "what is behind a header");
   const secret = other.one_time_prekey_private;
   const named = {
-    signedPrekey: { id: given.signed_prekey_id, pair: keyPairFrom(raw(other.signed_prekey_private)), signature: raw("") },
+    signedPrekey: signedPreKey(given.signed_prekey_id, other.signed_prekey_private),
     oneTimePrekey: secret === null ? null : { id: given.one_time_prekey_id, pair: keyPairFrom(raw(secret)) },
     kemPrekey:
       other.kem_prekey_seed === null ? null : makeKemPreKey(responder, given.kem_prekey_id, raw(other.kem_prekey_seed)),
@@ -209,5 +214,3 @@ export function playSafety({ own, peer, expect }: SafetyCase): void {
   same(safetyNumber(other, one), expect.digits, "digits from the other side");
   same(grouped(expect.digits).join(" "), expect.shown, "groups");
 }
-
-export { toHex };

@@ -46,5 +46,6 @@ function firstOfEachList(all: readonly Case[]): readonly Case[] {
 /** Some of them, spread over all, the last one too. */
 function some<T>(all: readonly T[]): readonly T[] {
   if (all.length <= CHANGES) return all;
-  return all.filter((_, index) => Math.floor((index * CHANGES) / all.length) !== Math.floor(((index + 1) * CHANGES) / all.length));
+  const group = (index: number): number => Math.floor((index * CHANGES) / all.length);
+  return all.filter((_, index) => group(index) !== group(index + 1));
 }
