@@ -12,7 +12,7 @@ import { random } from "../client/support.ts";
 export const COST = { memoryKib: 64, passes: 1, lanes: 1 };
 
 export const PAGE = "http://127.0.0.1:8080/";
-const RELAY = process.env["PHANTOM_RELAY"] ?? "ws://127.0.0.1:9/ws";
+export const RELAY = process.env["PHANTOM_RELAY"] ?? "ws://127.0.0.1:9/ws";
 
 /** Locks as a browser has them, of one origin. */
 export function fakeLocks(): Locks {
