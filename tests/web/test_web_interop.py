@@ -8,11 +8,15 @@ from typing import Any, Final
 
 import pytest
 from web_peers import Person, SdkPerson, WebPerson, agree, meet, older, program, settled, until
+from web_stories import Story
 
 from phantom_messenger.client import content2
+from support.amounts import replayed, seeds
 from support.relay_process import RelayProcess
 
 PATIENCE: Final = 100.0
+AT_ONCE: Final = 3
+"""Conversations that are played side by side: most of their time they wait."""
 
 KINDS_OF_TEXT: Final = {
     "plain": "hello",
@@ -475,3 +479,23 @@ def test_blocked_user_is_not_heard(pair: Pair) -> None:
             assert [line.text for line in await web.history(sdk.id)] == ["hello", "here again"]
 
     run(main())
+
+
+# --- from seeds -------------------------------------------------------------------
+
+
+@pytest.mark.timeout(7_200)
+def test_random_conversations_end_with_one_history(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
+    chosen = replayed()
+    left = iter(range(seeds(6, 1_000)) if chosen is None else [chosen])
+
+    async def play() -> None:
+        for seed in left:
+            await Story(seed, made, tmp_path / f"{seed}", relay).play()
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(play())
+
+    asyncio.run(main())

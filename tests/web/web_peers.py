@@ -7,8 +7,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import shutil
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,11 +16,10 @@ import pytest
 from phantom_messenger import Client
 from phantom_messenger.client import link
 from phantom_messenger.client.status import WarningEvent
+from support.node import node
 from support.relay_process import RelayProcess
 from support.sdk_clients import PASSPHRASE
 
-WEB = Path(__file__).parents[2] / "web"
-LEAST_NODE = (20, 19)
 FILE_PASSPHRASE = "battery staple"
 PATIENCE = 60.0
 
@@ -37,17 +34,8 @@ class Line(NamedTuple):
 
 def program(folder: Path) -> Path:
     """The browser's client as a program, made of the sources; skips without Node or what it is made with."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("the browser's client needs Node")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    if tuple(int(part) for part in version.strip().lstrip("v").split(".")[:2]) < LEAST_NODE:
-        pytest.skip("the browser's client needs Node 20.19 or later")
-    if not (WEB / "node_modules" / "esbuild").exists():
-        pytest.skip("'make web/node_modules/.made' installs what the browser's client is made with")
     made = folder / "peer.mjs"
-    bundle = [node, "test.mjs", "--bundle", "tests/interop/peer.ts", str(made)]
-    done = subprocess.run(bundle, cwd=WEB, capture_output=True, text=True, check=False)
+    done = node("test.mjs", "--bundle", "tests/interop/peer.ts", str(made))
     assert done.returncode == 0, done.stderr
     return made
 
@@ -125,7 +113,7 @@ class WebPerson:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        while line := await process.stdout.readline():
+        while (line := await process.stdout.readline()).endswith(b"\n"):  # the last one may be cut off
             said = json.loads(line)
             if "event" in said:
                 self.events.append(said["event"])
@@ -149,12 +137,23 @@ class WebPerson:
 
     async def do(self, what: str, **given: Any) -> Any:
         """Tell it to do something; ConnectionError if it dies meanwhile."""
+        if self.is_dead:
+            raise ConnectionError("the program has ended")
         assert self._process is not None
         assert self._process.stdin is not None
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._process.stdin.write(json.dumps({"id": number, "do": what, **given}).encode() + b"\n")
         return await asyncio.wait_for(answer, PATIENCE)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process has ended."""
+        return (
+            self._reader is None
+            or self._reader.done()
+            or (self._process is not None and bool(self._process.returncode))
+        )
 
     async def died(self) -> None:
         """Wait until it has died, as it was told to."""
