@@ -157,7 +157,7 @@ export class Contacts {
   }
 }
 
-/** A contact whose key the user has judged: an offered one is theirs from now on. */
+/** A contact whose key the user has judged: an offered one is theirs from now on, and of somebody new. */
 function settled(record: ContactRecord, trust: Trust): ContactRecord {
   if (record.offered.length === 0) {
     return { ...record, trust };
@@ -168,6 +168,8 @@ function settled(record: ContactRecord, trust: Trust): ContactRecord {
     key: record.offered,
     offered: NO_BYTES,
     classical: record.offeredClassical,
+    allowsClassical: false,
+    allowsOlder: false,
     suite: 1,
     newest: 0,
   };

@@ -49,6 +49,9 @@ export const MAX_STRANGER_SKIPPED_KEYS = 50;
 /** Sessions that a message is tried on, if its header does not say which one it is of. */
 export const MAX_TRIES = 3;
 
+/** For how long somebody who writes in suite 1 is believed not to know yet of the session of suite 2 with them. */
+export const UNANSWERED_MS = 86_400_000;
+
 /** Ids of this length certify their key; others are claimed, and bound to the first key that was seen. */
 export const CERTIFIED_ID_BYTES = 32;
 
@@ -86,6 +89,8 @@ export interface Opened {
   readonly isWeak: boolean;
   /** It is in suite 1, and its sender had written in suite 2 before. */
   readonly hasFallen: boolean;
+  /** It is in suite 1, and its sender may not know yet that suite 2 was begun with them. */
+  readonly lags: boolean;
 }
 
 /** How many sessions, and how many skipped keys, are kept of a user. */
@@ -276,14 +281,14 @@ export class Conversations {
     const content = contentSuites.decode(plaintext, ends, after.suite);
     // Who asks for something again has lost the other sessions, perhaps also the one that would win.
     const isAsking = content.kind === "receipt" && content.undecryptable.length > 0;
-    const current = sessions[0] ?? before;
-    const isFirst = isAsking || !stays(current, before, floorOf(contact));
+    const isFirst = isAsking || !stays(inUseOf(sessions, floorOf(contact)) ?? before, before);
     sessions = renewed(sessions, before, after, isFirst);
     this.#store(tx, state, sessions);
     const strength = strengthOf(after);
     const isWeak = strength < floorOf(contact);
-    const inUse = sessions.find((one) => strengthOf(one) >= floorOf(contact)) ?? after;
+    const inUse = inUseOf(sessions, floorOf(contact));
     contact = this.#noteKey(tx, contact, after.peer.public, { inUse, seen: strength });
+    const later = sessions.filter((one) => one.suite === session2.SUITE);
     return {
       content,
       late: before.ratchet.mkskipped.has(skippedName(message.header)),
@@ -291,7 +296,8 @@ export class Conversations {
       isKnown: isEqual(contact.key, after.peer.public),
       strength,
       isWeak,
-      hasFallen: strength < Strength.SUITE_2 && sessions.some(wasReadIn),
+      hasFallen: strength < Strength.SUITE_2 && later.some((one) => one.ratchet.ckr !== null),
+      lags: strength === Strength.SUITE_1 && later.length > 0 && later.every((one) => mayBeUnknown(one, now)),
     };
   }
 
@@ -415,9 +421,9 @@ export function strengthOf(one: AnySession): Strength {
   return one.classical ? Strength.CLASSICAL : Strength.SUITE_1;
 }
 
-/** Whether its peer has written in a session, and it is of suite 2. */
-function wasReadIn(one: AnySession): boolean {
-  return one.suite === session2.SUITE && one.ratchet.ckr !== null;
+/** Whether a session was begun here lately, and the peer has not written in it. */
+function mayBeUnknown(one: session2.Session2, now: number): boolean {
+  return one.ratchet.ckr === null && now >= one.kem.at && now - one.kem.at < UNANSWERED_MS;
 }
 
 /** The sessions that a message can be of: the one that its header names, or else a few that may follow. */
@@ -487,23 +493,32 @@ function checkCertified(peer: string, identity: PeerIdentity): void {
 }
 
 /**
- * Whether `current` is the one to stay, although `other` is the last that was read in.
+ * The first that is as safe as it must be; the first of all if none is, or null.
  *
- * Of one suite it does if both sides began at once: both then hold both sessions, and the one with the smaller id
- * (ephemeral key) is used by both, without a further message. Suite 1 never takes the place of suite 2, unless the user
- * has said that the peer's program knows no better.
+ * Weaker ones that were read in since are passed over, and keep their place: they are in use at once if the user says
+ * that the peer's program knows no better.
  */
-function stays(current: AnySession, other: AnySession, floor: Strength): boolean {
-  if (current.suite !== other.suite) {
-    return current.suite > other.suite && floor === Strength.SUITE_2;
-  }
-  return current.initiated && pendingOf(current) !== null && compare(current.id, other.id) < 0;
+function inUseOf(sessions: readonly AnySession[], floor: Strength): AnySession | null {
+  return sessions.find((one) => strengthOf(one) >= floor) ?? sessions[0] ?? null;
+}
+
+/**
+ * Whether both sides began at once and `current` is the one to stay, although `other` was read in last.
+ *
+ * Both then hold both sessions; the one with the smaller id (ephemeral key) is used by both, without a further message.
+ */
+function stays(current: AnySession, other: AnySession): boolean {
+  const isRival = current.suite === other.suite && current.initiated && pendingOf(current) !== null;
+  return isRival && compare(current.id, other.id) < 0;
 }
 
 /** Where a session that a peer began belongs: first, unless the one in use stays. */
 function ordered(fresh: AnySession, sessions: readonly AnySession[], floor: Strength): readonly AnySession[] {
-  const [first, ...rest] = sessions;
-  return first !== undefined && stays(first, fresh, floor) ? [first, fresh, ...rest] : [fresh, ...sessions];
+  const current = inUseOf(sessions, floor);
+  if (current !== null && stays(current, fresh)) {
+    return [current, fresh, ...sessions.filter((one) => one !== current)];
+  }
+  return [fresh, ...sessions];
 }
 
 /** The sessions with one renewed, in its place or first. */

@@ -41,6 +41,8 @@ export class KeyExchanges {
   private readonly requests = new Map<string, string>();
   /** Users of whom the relay gave weaker keys than must be, or old ones: when they are asked for again. */
   private readonly weakUntil = new Map<string, number>();
+  /** What of that was said of these users; until better keys come, or the user does something. */
+  private readonly told = new Map<string, Set<string>>();
   /** Users whose changed key was told. */
   private readonly warned = new Set<string>();
   /** Users who have lost the session that one writes to them in. */
@@ -67,7 +69,7 @@ export class KeyExchanges {
   /** Something about this user has changed: try again at once. */
   reset(peer: string): void {
     this.warned.delete(peer);
-    this.weakUntil.delete(peer);
+    this.noLongerWeak(peer);
   }
 
   /** What was begun for this user is of no use any more. */
@@ -177,6 +179,7 @@ export class KeyExchanges {
       return [notices.wrongBundle(contact, error.message)];
     }
     this.pauses.accepted(peer);
+    this.noLongerWeak(peer);
     if (!begins) {
       return [];
     }
@@ -186,9 +189,20 @@ export class KeyExchanges {
 
   /** Keys have come that are not good enough now: ask again later, and say so the first time. */
   private putOff(warning: WarningEvent, peer: string, now: Moment): Event[] {
-    const isKnown = this.weakUntil.has(peer);
     this.weakUntil.set(peer, now.monotonic + WEAK_AGAIN_MS);
-    return isKnown ? [] : [warning];
+    const told = this.told.get(peer) ?? new Set();
+    this.told.set(peer, told);
+    if (told.has(warning.code)) {
+      return [];
+    }
+    told.add(warning.code);
+    return [warning];
+  }
+
+  /** This user may be asked for at once, and what is wrong then is news. */
+  private noLongerWeak(peer: string): void {
+    this.weakUntil.delete(peer);
+    this.told.delete(peer);
   }
 
   /** Note that the relay has seen the exchange, and begin a session if there is a bundle for that. */

@@ -85,8 +85,16 @@ export function weakSession(
   strength: Strength,
   { hadBetter }: { readonly hadBetter: boolean },
 ): WarningEvent {
-  const lack = strength === Strength.CLASSICAL ? "has no post-quantum protection" : "is in the older encryption";
-  const text = `a message from ${labelOf(peer)} ${lack}; nothing is sent to them that way`;
+  const isClassical = strength === Strength.CLASSICAL;
+  const lack = isClassical ? "has no post-quantum protection" : "is in the older encryption";
+  let text = `a message from ${labelOf(peer)} ${lack}; nothing is sent to them that way`;
+  if (hadBetter) {
+    // Of others the bundle says it, when they are written to; here there may be a session that they have lost.
+    const again = isClassical ? `${lack} any more` : `${lack} again`;
+    text =
+      `a message from ${labelOf(peer)} ${again}, by an older program or an attack: nothing is sent to them that way ` +
+      "until you allow older encryption";
+  }
   return warning(peer, weakCode(strength, hadBetter), text);
 }
 

@@ -1,7 +1,7 @@
 /** One's own prekeys: made, published, renewed, and erased when used up or old. */
 import { NO_BYTES } from "../bytes.ts";
 import type { Random } from "../bytes.ts";
-import { MAX_BUNDLE_AHEAD_MS } from "../crypto/bundle.ts";
+import { MAX_BUNDLE_AGE_MS, MAX_BUNDLE_AHEAD_MS } from "../crypto/bundle.ts";
 import { UnknownPreKey } from "../crypto/errors.ts";
 import type { HandshakeHeader, NamedPreKeys } from "../crypto/handshake.ts";
 import { keyPairFrom } from "../crypto/keys.ts";
@@ -100,6 +100,12 @@ export class PreKeyStore {
   /** Whether the last date is so far in the future that nobody accepts it. */
   isAhead(wall: number): boolean {
     return this.lastDate() > wall + MAX_BUNDLE_AHEAD_MS;
+  }
+
+  /** Whether the last date is so long ago, though keys are renewed each week, that a clock was wrong then. */
+  isLate(wall: number): boolean {
+    const last = this.lastDate();
+    return last > 0 && last < wall - MAX_BUNDLE_AGE_MS / 2;
   }
 
   /** Whether the relay should get a publication, given what it says it has and whether it keeps dates. */

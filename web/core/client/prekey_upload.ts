@@ -79,7 +79,8 @@ export class PreKeyUpload {
       oneTime = kem = 0;
     }
     const has = { oneTime, kem, signedId, lastResortId: payload.lastResortKemPreKeyId ?? null };
-    const isDue = replace || this.prekeys.due(has, { now: now.persistent, takesDates: this.takesDates });
+    const isLate = this.takesDates && this.prekeys.isLate(now.wall);
+    const isDue = replace || isLate || this.prekeys.due(has, { now: now.persistent, takesDates: this.takesDates });
     this.confirmed = !isDue;
     if (isDue && this.left > 0) {
       this.left -= 1;

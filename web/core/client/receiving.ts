@@ -206,7 +206,7 @@ export class Receiving {
     if (opened.isNew && peer.trust === "changed") {
       events.push(notices.keyChanged(peer));
     }
-    if (opened.isWeak && (opened.isNew || this.hasFallen(sender, opened))) {
+    if (opened.isWeak && !opened.lags && (opened.isNew || this.hasFallen(sender, opened))) {
       events.push(notices.weakSession(peer, opened.strength, { hadBetter: hadBetter(record, opened.strength) }));
     } else if (opened.isNew) {
       events.push(...notices.allowedSession(peer, floorOf(record)));
