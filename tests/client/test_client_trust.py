@@ -196,12 +196,13 @@ def test_change_is_still_known_after_a_restart(town: Town) -> None:
 
 
 def claimed_parties(tmp_path: Path) -> tuple[Party, Party, Party]:
-    """Alice, and two who claim the same id."""
+    """Alice, and two who claim the same id; the other one's prekeys are older than Bob's."""
     alice, bob, other = (Party(tmp_path, name) for name in ("alice", "bob", "other"))
     for party in (bob, other):
         party.raw_id = party.conversations._own_id = party.prekeys._own_id = CLAIMED
         party.id = base64.b64encode(CLAIMED).decode()
-        party.published = publication_of(party.prekeys, one_time=95, kem=22, now=0, made_at=MADE_AT)
+        made_at = MADE_AT - (party is other)
+        party.published = publication_of(party.prekeys, one_time=95, kem=22, now=0, made_at=made_at)
     return alice, bob, other
 
 
