@@ -350,6 +350,40 @@ def test_message_that_may_be_from_before_the_first_in_suite_2_is_no_downgrade(
     assert [code for code in alice.troubles() if code != "older"] == told
 
 
+def test_who_writes_in_suite_1_again_is_reported_once(town: Town) -> None:
+    alice, bob = old_friends(town)
+    copy = bob.backup()
+    bob.login()
+    bob.cut()
+    alice.login()
+    for text in ("asks", "in suite 2"):
+        alice.send(bob, text)
+        pass_time(5 * SECOND, alice)
+    bob.login()
+    bob.send(alice, "in suite 2, too")
+    pass_time(5 * SECOND, alice, bob)
+    assert alice.read_all() == ["in suite 2, too"]
+    assert set(suites_of(bob)) == {2}
+    bob.restore(copy)
+    bob.tamper = without_suite_2
+    with older():
+        bob.login()
+    for number in range(3):
+        bob.send(alice, f"{number} of the old program")
+        pass_time(5 * SECOND, alice, bob)
+    assert len(alice.read_all()) == 3
+    assert alice.troubles() == ["downgrade"]
+
+
+def test_file_holds_what_was_seen_and_allowed_and_not_when_it_was_asked_for(town: Town, tmp_path: Path) -> None:
+    alice, bob = town.devices("alice", "bob")
+    record = ContactRecord(user_id=bob.id, name="bob", key=b"key", suite=2, newest=7, allows_older=True, asked_at=5)
+    with alice.vault.transaction() as tx:
+        alice.messenger._stores.book.put(tx, record)
+    moved(alice, tmp_path / "file")
+    assert record_of(alice, bob) == replace(record, post_quantum=True, asked_at=None)
+
+
 def without_suite_2(frame: Frame) -> list[Frame]:
     """What a program can read that does not know suite 2."""
     is_message = frame["type"] == "MESSAGE"
