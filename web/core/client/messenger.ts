@@ -24,6 +24,8 @@ import { newMessageId } from "./message_ids.ts";
 import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
 import { SOON_MS } from "./pacing.ts";
+import { AMOUNTS } from "./prekey_store.ts";
+import type { Amounts } from "./prekey_store.ts";
 import { PreKeyUpload } from "./prekey_upload.ts";
 import { Presence } from "./presence.ts";
 import { Receiving } from "./receiving.ts";
@@ -58,6 +60,8 @@ export interface Surroundings {
   readonly boot?: string;
   /** "ask" if what strangers write waits until the user lets them in. */
   readonly strangers?: "ask" | "accept";
+  /** How many prekeys are published. */
+  readonly amounts?: Amounts;
 }
 
 /** The core of the client. */
@@ -96,7 +100,10 @@ export class Messenger {
     this.identity = new OwnIdentity(record.seed);
     this.userId = encodeBase64(this.identity.peer.userId);
     this.clock = new ExpiryClock(vault, { wall, sinceBoot: given.sinceBoot ?? monotonic, boot: given.boot ?? "" });
-    this.stores = storesOf(vault, this.identity, random, { asks: given.strangers !== "accept" });
+    this.stores = storesOf(vault, this.identity, random, {
+      asks: given.strangers !== "accept",
+      amounts: given.amounts ?? AMOUNTS,
+    });
     this.contacts = new Contacts(vault, this.stores.book, {
       ownId: this.userId,
       ownKey: this.identity.peer.public,

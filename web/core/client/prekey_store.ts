@@ -15,12 +15,18 @@ import * as records from "./records.ts";
 import { PreKeyRecord } from "./records.ts";
 import type { Transaction, Vault } from "./vault.ts";
 
-export const ONE_TIME_TARGET = 100;
-/** One-time prekeys at the relay; KEM keys are 1.7 KB each on the wire, so fewer of them. */
-export const KEM_TARGET = 25;
+/** How many one-time prekeys of a sort are published, and below how many at the relay it gets more. */
+export interface Amount {
+  readonly target: number;
+  readonly refillBelow: number;
+}
 
-export const REFILL_BELOW = 25;
-export const KEM_REFILL_BELOW = 10;
+/** KEM keys are 1.7 KB each on the wire, so fewer of them. */
+export const AMOUNTS = { oneTime: { target: 100, refillBelow: 25 }, kem: { target: 25, refillBelow: 10 } } as const;
+
+/** The amounts of both sorts. */
+export type Amounts = Readonly<Record<keyof typeof AMOUNTS, Amount>>;
+
 const DAY_MS = 86_400_000;
 
 /** How old a signed prekey gets; a thief of the device reads handshakes no older than twice that. */
@@ -67,6 +73,7 @@ export class PreKeyStore {
     private readonly vault: Vault,
     private readonly identity: OwnIdentity,
     private readonly random: Random,
+    private readonly amounts: Amounts = AMOUNTS,
   ) {}
 
   /** Whether the relay has prekeys whose private halves are not here: a backup was restored, say. */
@@ -121,8 +128,8 @@ export class PreKeyStore {
       signed.id !== has.signedId ||
       lastResort.id !== has.lastResortId ||
       isOld(signed, given.now) ||
-      has.oneTime < REFILL_BELOW ||
-      has.kem < KEM_REFILL_BELOW
+      has.oneTime < this.amounts.oneTime.refillBelow ||
+      has.kem < this.amounts.kem.refillBelow
     );
   }
 
@@ -146,12 +153,14 @@ export class PreKeyStore {
       return [this.renewed(tx, "signed", now), this.renewed(tx, "last-resort", now)] as const;
     });
     const oneTime: PreKey[] = [];
-    for (const some of this.fresh("one-time", Math.max(0, ONE_TIME_TARGET - given.oneTime), now, MADE_AT_ONCE)) {
+    const wanted = Math.max(0, this.amounts.oneTime.target - given.oneTime);
+    for (const some of this.fresh("one-time", wanted, now, MADE_AT_ONCE)) {
       oneTime.push(...some.map(oneTimeOf));
       yield;
     }
     const kem: KemPreKey[] = [];
-    for (const some of this.fresh("kem", Math.max(0, KEM_TARGET - given.kem), now, KEM_MADE_AT_ONCE)) {
+    const wantedKem = Math.max(0, this.amounts.kem.target - given.kem);
+    for (const some of this.fresh("kem", wantedKem, now, KEM_MADE_AT_ONCE)) {
       kem.push(...some.map((record) => makeKemPreKey(this.identity, record.id, record.private)));
       yield;
     }

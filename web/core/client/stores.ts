@@ -8,7 +8,8 @@ import { Conversations } from "./conversations.ts";
 import { History } from "./history.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
-import { PreKeyStore } from "./prekey_store.ts";
+import { AMOUNTS, PreKeyStore } from "./prekey_store.ts";
+import type { Amounts } from "./prekey_store.ts";
 import { Receipts } from "./receipts.ts";
 import { Recovery } from "./recovery.ts";
 import { Requests } from "./requests.ts";
@@ -36,19 +37,20 @@ export interface Stores {
  * @param vault open, with an identity
  * @param identity the one in it
  * @param asks whether what strangers write waits until the user lets them in
+ * @param amounts how many prekeys are published
  */
 export function storesOf(
   vault: Vault,
   identity: OwnIdentity,
   random: Random,
-  { asks }: { readonly asks: boolean },
+  { asks, amounts = AMOUNTS }: { readonly asks: boolean; readonly amounts?: Amounts },
 ): Stores {
   const index = new ConversationIndex(vault);
   const book = new AddressBook(vault);
   const outbox = new Outbox(vault);
   const acks = new Acks(vault);
   const recovery = new Recovery(vault);
-  const prekeys = new PreKeyStore(vault, identity, random);
+  const prekeys = new PreKeyStore(vault, identity, random, amounts);
   const conversations = new Conversations(vault, book, identity, prekeys, random);
   const receipts = new Receipts(vault, outbox);
   const inbox = new Inbox(vault, { conversations, acks, receipts, recovery });
