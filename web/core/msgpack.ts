@@ -5,8 +5,7 @@
  * nesting without end. Integers, texts and containers may have any of their forms.
  */
 
-import { encode as encodePack } from "@msgpack/msgpack";
-import { fromUtf8 } from "./bytes.ts";
+import { fromUtf8, utf8 } from "./bytes.ts";
 
 /** A value as it is read; an integer beyond 2^53-1 is a bigint. */
 export type Packed = null | boolean | number | bigint | string | Uint8Array | readonly Packed[] | PackedMap;
@@ -25,7 +24,9 @@ export const MAX_DEPTH = 8;
 
 /** Writes a value; members of a map stand in the order of the object, integers in their shortest form. */
 export function pack(value: Packed): Uint8Array {
-  return encodePack(value);
+  const writer = new Writer();
+  writer.value(value);
+  return writer.done();
 }
 
 /**
@@ -164,6 +165,108 @@ class Reader {
     const at = this.#at;
     if (size > this.#encoded.length - at) throw new MalformedPack("it is cut short");
     this.#at = at + size;
+    return at;
+  }
+}
+
+const FIRST_BYTES = 256;
+
+class Writer {
+  #bytes = new Uint8Array(FIRST_BYTES);
+  #view = new DataView(this.#bytes.buffer);
+  #at = 0;
+
+  done(): Uint8Array {
+    return this.#bytes.slice(0, this.#at);
+  }
+
+  value(value: Packed): void {
+    if (value === null) {
+      this.#byte(0xc0);
+    } else if (typeof value === "boolean") {
+      this.#byte(value ? 0xc3 : 0xc2);
+    } else if (typeof value === "number" || typeof value === "bigint") {
+      this.#integer(value);
+    } else if (typeof value === "string") {
+      const bytes = utf8(value);
+      this.#length(bytes.length, { short: 0xa0, most: 31, codes: [0xd9, 0xda, 0xdb] });
+      this.#append(bytes);
+    } else if (value instanceof Uint8Array) {
+      this.#length(value.length, { short: 0, most: -1, codes: [0xc4, 0xc5, 0xc6] });
+      this.#append(value);
+    } else if (isMap(value)) {
+      const members = Object.entries(value);
+      this.#length(members.length, { short: 0x80, most: 15, codes: [null, 0xde, 0xdf] });
+      for (const [name, member] of members) {
+        this.value(name);
+        this.value(member);
+      }
+    } else {
+      this.#length(value.length, { short: 0x90, most: 15, codes: [null, 0xdc, 0xdd] });
+      for (const one of value) this.value(one);
+    }
+  }
+
+  #integer(value: number | bigint): void {
+    if (typeof value === "bigint" || value > 0xffff_ffff || value < -0x8000_0000) {
+      const whole = BigInt(value);
+      this.#byte(whole < 0n ? 0xd3 : 0xcf);
+      const at = this.#room(8);
+      this.#view.setBigUint64(at, BigInt.asUintN(64, whole));
+    } else if (value >= 0) {
+      this.#length(value, { short: 0, most: 0x7f, codes: [0xcc, 0xcd, 0xce] });
+    } else if (value >= -32) {
+      this.#byte(value & 0xff);
+    } else {
+      const size = value >= -0x80 ? 1 : value >= -0x8000 ? 2 : 4;
+      this.#byte(size === 1 ? 0xd0 : size === 2 ? 0xd1 : 0xd2);
+      this.#unsigned(value >>> 0, size);
+    }
+  }
+
+  /** What stands before something: a byte that holds the length, or a code and the length behind it. */
+  #length(
+    length: number,
+    form: { readonly short: number; readonly most: number; readonly codes: readonly [number | null, number, number] },
+  ): void {
+    const [one, two, four] = form.codes;
+    if (length <= form.most) {
+      this.#byte(form.short | length);
+    } else if (one !== null && length <= 0xff) {
+      this.#byte(one);
+      this.#byte(length);
+    } else {
+      const isShort = length <= 0xffff;
+      this.#byte(isShort ? two : four);
+      this.#unsigned(length, isShort ? 2 : 4);
+    }
+  }
+
+  #byte(value: number): void {
+    const at = this.#room(1);
+    this.#bytes[at] = value;
+  }
+
+  #unsigned(value: number, size: 1 | 2 | 4): void {
+    const at = this.#room(size);
+    for (let index = 0; index < size; index += 1) this.#bytes[at + index] = value >>> (8 * (size - 1 - index));
+  }
+
+  #append(bytes: Uint8Array): void {
+    const at = this.#room(bytes.length);
+    this.#bytes.set(bytes, at);
+  }
+
+  /** Goes on by so many bytes; returns where they begin. */
+  #room(size: number): number {
+    const at = this.#at;
+    this.#at += size;
+    if (this.#at > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#at, 2 * this.#bytes.length));
+      larger.set(this.#bytes);
+      this.#bytes = larger;
+      this.#view = new DataView(larger.buffer);
+    }
     return at;
   }
 }

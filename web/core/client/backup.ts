@@ -6,11 +6,11 @@
  * twice, and no thief of the file reads what the relay or the network kept; and messages that burn or expire, for a file
  * cannot forget. After an import conversations recover.
  */
-import { decode, encode } from "@msgpack/msgpack";
 import { concat, isEqual, NO_BYTES, readU32, u32, utf8 } from "../bytes.ts";
 import type { Random } from "../bytes.ts";
 import { UndecryptableMessage } from "../crypto/errors.ts";
 import { argon2id, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
+import { pack, unpack } from "../msgpack.ts";
 import { BackupError, UsageError, WrongPassphrase } from "./errors.ts";
 import * as passphrases from "./passphrase.ts";
 import { int, list, recordType, withDefault } from "./record_types.ts";
@@ -95,7 +95,7 @@ export function sealContent(
   const { memoryKib, passes, lanes } = cost;
   const header = concat(MAGIC, new Uint8Array([VERSION]), u32(memoryKib), u32(passes), u32(lanes), salt);
   const key = argon2id(words, { salt, ...cost, onProgress: progress });
-  const plain = encode(Content.write(content));
+  const plain = pack(Content.write(content));
   const padded = new Uint8Array(Math.ceil((plain.length + 1) / STEP_BYTES) * STEP_BYTES);
   padded.set(plain);
   padded[plain.length] = PADDING;
@@ -180,7 +180,7 @@ function unsealed(
 function parsed(plain: Uint8Array): Content {
   let content: Content | null = null;
   try {
-    content = Content.read(decode(plain.subarray(0, plain.findLastIndex((byte) => byte !== 0))));
+    content = Content.read(unpack(plain.subarray(0, plain.findLastIndex((byte) => byte !== 0))));
   } catch {
     // It is said below: nothing else can be done about it.
   }

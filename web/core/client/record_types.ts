@@ -6,11 +6,13 @@
  * are missing.
  */
 
+import type { Packed, PackedMap } from "../msgpack.ts";
+
 /** One member: how it is read, and written. */
 export interface Field<T> {
   /** Throws a TypeError if it is not of this type. */
   read(raw: unknown): T;
-  write(value: T): unknown;
+  write(value: T): Packed;
 }
 
 /** A member that may be missing. */
@@ -36,7 +38,7 @@ export interface RecordType<T, G = T> {
   /** A record, with defaults for what is not given. */
   make(given: G): T;
   /** What MessagePack can write. */
-  write(value: T): Readonly<Record<string, unknown>>;
+  write(value: T): PackedMap;
   /** Undo `write`; throws a TypeError if it is no such record. */
   read(raw: unknown): T;
 }
@@ -63,7 +65,7 @@ export function recordType<F extends Fields>(fields: F): RecordType<ValueOf<F>, 
       return made as ValueOf<F>;
     },
     write(value) {
-      const map: Record<string, unknown> = {};
+      const map: Record<string, Packed> = {};
       const values = value as Readonly<Record<string, unknown>>;
       for (const { name, stored, field, fallback } of members) {
         if (!(fallback?.isOmitted === true && values[name] === null)) {
@@ -97,7 +99,7 @@ function isDefault(field: Field<unknown>): field is DefaultField<unknown> {
   return "fallback" in field;
 }
 
-function primitive<T>(is: (raw: unknown) => raw is T, what: string): Field<T> {
+function primitive<T extends Packed>(is: (raw: unknown) => raw is T, what: string): Field<T> {
   return {
     read(raw) {
       if (!is(raw)) {

@@ -8,11 +8,11 @@
  *
  * Records of a kind keep the order in which they were first put.
  */
-import { decode, encode } from "@msgpack/msgpack";
 import { concat, utf8 } from "../bytes.ts";
 import type { Random } from "../bytes.ts";
 import { UndecryptableMessage } from "../crypto/errors.ts";
 import { argon2id, hkdf, hmacSha256, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
+import { pack, unpack } from "../msgpack.ts";
 import { encodeBase64 } from "../wire/base64.ts";
 import { VaultDamaged, WrongPassphrase } from "./errors.ts";
 import * as passphrases from "./passphrase.ts";
@@ -464,7 +464,7 @@ export class Vault {
 
   #sealedOf(kind: string, hashed: string, entry: Entry): Uint8Array {
     if (entry.sealed === null) {
-      const plain = encode(entry.kind?.type.write(entry.value));
+      const plain = pack(entry.kind?.type.write(entry.value) ?? null);
       const nonce = this.#random(NONCE_BYTES);
       entry.sealed = concat(nonce, seal(this.#records, nonce, plain, associated(kind, hashed)));
       if (entry.kind?.isCached !== true) {
@@ -496,7 +496,7 @@ export class Vault {
     }
     let value: T;
     try {
-      value = kind.type.read(decode(plain));
+      value = kind.type.read(unpack(plain));
     } catch {
       throw new VaultDamaged("a part of what this browser keeps cannot be read; restore a backup");
     }
