@@ -30,7 +30,7 @@ export function Item({ item, label, isTight = false, isLatest = false, isFound =
       {...(item.isMine ? { "aria-live": "off" as const } : {})}
       {...(item.isUnread && item.kind !== "covered" ? { "data-unread": "" } : {})}
     >
-      <div class={`bubble ${item.kind}`}>
+      <div class="bubble">
         <span class="sr">{item.isMine ? "You: " : <><bdi>{label}</bdi>: </>}</span>
         {shown === undefined ? <Body item={item} label={label} /> : <Burning id={item.id} text={shown.text} until={shown.until} />}
         <span class="meta">

@@ -1,0 +1,384 @@
+// How the page behaves, in a real Chromium with the made worker.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import type { BrowserContext, Page } from "playwright-core";
+import { chromiumPath, openStage, type Stage } from "./browser.ts";
+import { openTalk } from "./screens.ts";
+
+const executable = chromiumPath();
+
+const say = (page: Page, name: string, text: string, burns = false) =>
+  page.evaluate((command) => new BroadcastChannel("fake").postMessage(command), { say: name, text, burns });
+
+/** How far a text is from the upper edge of the log, in pixels; null if it is not in the document. */
+const topOf = (page: Page, text: string) =>
+  page.evaluate((sought) => {
+    const log = document.querySelector("[role=log]");
+    const found = [...document.querySelectorAll("[role=listitem] .text")].find((one) => one.textContent?.startsWith(sought) === true);
+    if (log === null || found === undefined) return null;
+    return found.getBoundingClientRect().top - log.getBoundingClientRect().top;
+  }, text);
+
+const log = (page: Page) => page.getByRole("log");
+const items = (page: Page) => log(page).getByRole("listitem");
+
+describe("the page", { skip: executable === null && "there is no Chromium" }, () => {
+  let stage: Stage;
+  let context: BrowserContext;
+  let page: Page;
+  let faults: string[];
+
+  async function load(query: string): Promise<void> {
+    await page.goto(`${stage.url}?${query}`);
+  }
+
+  before(async () => {
+    stage = await openStage(executable ?? "");
+  });
+  after(() => stage.close());
+  beforeEach(async () => {
+    context = await stage.browser.newContext({ viewport: { width: 1000, height: 700 } });
+    page = await context.newPage();
+    page.setDefaultTimeout(30_000);
+    faults = [];
+    page.on("pageerror", (error) => faults.push(String(error)));
+  });
+  afterEach(async () => {
+    await context.close();
+    assert.deepEqual(faults, []);
+  });
+
+  test("everything of a first day is done by keyboard alone", async () => {
+    const keys = page.keyboard;
+    const reach = async (role: "button" | "textbox", name: string | RegExp) => {
+      const goal = page.getByRole(role, { name, exact: typeof name === "string" });
+      await goal.waitFor();
+      for (let tabs = 0; tabs < 40; tabs++) {
+        if (await goal.evaluate((element) => element === document.activeElement)) return;
+        await keys.press("Tab");
+      }
+      assert.fail(`${String(name)} cannot be reached`);
+    };
+    await load("scene=first-run&pace=50");
+    await reach("textbox", "Your name");
+    await keys.type("Alice");
+    await reach("textbox", "Passphrase");
+    await keys.type("seven green bottles");
+    await reach("button", "Start");
+    await keys.press("Enter");
+    await reach("button", "New conversation");
+    await keys.press("Enter");
+    await page.getByRole("dialog").waitFor();
+    await reach("textbox", "Contact id or link");
+    await keys.type("ph1abcdefghijkl");
+    await reach("textbox", "What you call them");
+    await keys.type("Carol");
+    await keys.press("Enter");
+    await page.getByRole("textbox", { name: "Write to Carol" }).waitFor();
+    await keys.type("Good morning");
+    await keys.press("Enter");
+    await items(page).filter({ hasText: "Good morning" }).filter({ hasText: "read" }).waitFor();
+    await reach("button", "Compare");
+    await keys.press("Enter");
+    await page.getByRole("dialog").waitFor();
+    await keys.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute("aria-label")), "Compare");
+    await keys.press("Escape");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "composer");
+  });
+
+  test("keys lead to other conversations, the search and the list of keys", async () => {
+    await load("");
+    await openTalk(page, "Amélie");
+    await page.keyboard.press("Alt+ArrowDown");
+    await page.getByRole("textbox", { name: "Write to Bob" }).waitFor();
+    await page.keyboard.press("Alt+ArrowUp");
+    await page.getByRole("textbox", { name: "Write to Amélie" }).waitFor();
+    await page.keyboard.press("Alt+u");
+    await page.getByRole("textbox", { name: "Write to Bob" }).waitFor();
+    await page.keyboard.press("Control+k");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "search");
+    await page.keyboard.press("Control+f");
+    await page.getByRole("searchbox", { name: "Search in this conversation" }).waitFor();
+    await page.keyboard.press("Escape");
+    await log(page).focus();
+    await page.keyboard.press("h");
+    assert.equal(await page.getByRole("textbox", { name: "Write to Bob" }).inputValue(), "h");
+    await page.keyboard.press("F1");
+    await page.getByRole("dialog", { name: "Keys" }).waitFor();
+  });
+
+  test("Enter sends and Shift with Enter does not, nor Enter while a word is being composed", async () => {
+    await load("saved=1");
+    await openTalk(page, "Amélie");
+    const box = page.getByRole("textbox", { name: "Write to Amélie" });
+    await box.fill("one");
+    await box.press("Shift+Enter");
+    await box.pressSequentially("two");
+    await box.evaluate((element) => element.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true })));
+    assert.equal(await box.inputValue(), "one\ntwo");
+    await box.press("Enter");
+    await items(page).filter({ hasText: "one" }).waitFor();
+    assert.equal(await box.inputValue(), "");
+  });
+
+  test("a draft stays with its conversation", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("textbox", { name: "Write to Bob" }).fill("for Bob alone");
+    await openTalk(page, "Amélie");
+    assert.equal(await page.getByRole("textbox", { name: "Write to Amélie" }).inputValue(), "");
+    await page.getByRole("navigation").getByText("for Bob alone").waitFor();
+    await openTalk(page, "Bob");
+    assert.equal(await page.getByRole("textbox", { name: "Write to Bob" }).inputValue(), "for Bob alone");
+  });
+
+  test("a text that was refused goes back to where it was written", async () => {
+    await load("saved=1&fail=send");
+    await openTalk(page, "Bob");
+    const box = page.getByRole("textbox", { name: "Write to Bob" });
+    await box.fill("do not lose me");
+    await box.press("Enter");
+    await page.getByRole("alert").filter({ hasText: "on purpose" }).waitFor();
+    assert.equal(await box.inputValue(), "do not lose me");
+  });
+
+  test("a text that is too long is told so before it is sent", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("textbox", { name: "Write to Bob" }).fill("ä".repeat(20_001));
+    await page.getByRole("alert").filter({ hasText: "too long" }).waitFor();
+    assert.ok(await page.getByRole("button", { name: "Send" }).isDisabled());
+  });
+
+  test("texts are read once they were seen, and a covered one only when it is opened", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("separator", { name: "3 new texts" }).waitFor();
+    await page.getByRole("navigation").getByRole("button", { name: /^Bob.* 1 new/ }).waitFor();
+    await page.getByRole("button", { name: "Read once" }).click();
+    await items(page).filter({ hasText: "4711" }).waitFor();
+    await page.getByRole("button", { name: "Done" }).click();
+    await items(page).filter({ hasText: "4711" }).waitFor({ state: "detached" });
+    await page.getByRole("separator", { name: /new texts/ }).waitFor();
+    await openTalk(page, "Amélie");
+    await openTalk(page, "Bob");
+    assert.equal(await page.getByRole("separator").count(), 0);
+  });
+
+  test("a new text below what is seen is not read, and does not move what is seen", async () => {
+    await load("saved=1&long=300");
+    await openTalk(page, "Long");
+    await log(page).evaluate((box) => (box.scrollTop = box.scrollHeight / 2));
+    await page.getByRole("button", { name: "To the newest text" }).waitFor();
+    const top = await log(page).evaluate((box) => box.scrollTop);
+    await say(page, "Long", "down here");
+    await page.getByRole("navigation").getByRole("button", { name: /^Long.*1 new/ }).waitFor();
+    await page.waitForTimeout(1500);
+    await page.getByRole("navigation").getByRole("button", { name: /^Long.*1 new/ }).waitFor();
+    assert.equal(await log(page).evaluate((box) => box.scrollTop), top);
+    await page.getByRole("button", { name: "To the newest text" }).click();
+    await page.getByRole("navigation").getByRole("button", { name: /^Long.*1 new/ }).waitFor({ state: "detached" });
+  });
+
+  test("what burns counts down, and can be seen longer", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("button", { name: "Read once" }).click();
+    await page.getByText(/gone in \d+ s/).waitFor();
+    await page.getByRole("button", { name: "30 s more" }).click();
+    await page.getByText(/gone in [34]\d s/).waitFor();
+  });
+
+  test("screen readers hear new texts of the other side once, and nothing else of the log", async () => {
+    await load("saved=1&long=200&pace=100");
+    await openTalk(page, "Long");
+    await say(page, "Long", "spoken");
+    await items(page).filter({ hasText: "spoken" }).waitFor();
+    await page.getByRole("textbox", { name: "Write to Long" }).fill("mine");
+    await page.keyboard.press("Enter");
+    await items(page).filter({ hasText: "mine" }).filter({ hasText: "read" }).waitFor();
+    const live = await page.evaluate(() => {
+      const nearest = (text: string) => {
+        const found = [...document.querySelectorAll("[role=listitem]")].find((one) => one.textContent?.includes(text) === true);
+        return found?.closest("[aria-live]")?.getAttribute("aria-live");
+      };
+      const blocks = [...document.querySelectorAll("[role=log] [data-block]")].map((one) => one.getAttribute("aria-live"));
+      return { spoken: nearest("spoken"), mine: nearest("mine"), blocks };
+    });
+    assert.equal(live.spoken, "polite");
+    assert.equal(live.mine, "off");
+    assert.ok(live.blocks.length > 1);
+    assert.deepEqual([...new Set(live.blocks.slice(0, -1))], ["off"]);
+    assert.equal(await page.getByText("spoken", { exact: true }).count(), 1 + (await page.getByRole("navigation").getByText("spoken", { exact: true }).count()));
+  });
+
+  test("of 5,000 texts a few are in the document, and the place is kept while older ones come", async () => {
+    await load("saved=1&long=5000");
+    await openTalk(page, "Long");
+    await page.getByText(/^5000: /).first().waitFor();
+    let drawn = 0;
+    for (let step = 0; step < 30; step++) {
+      await log(page).evaluate((box) => (box.scrollTop -= 900));
+      await page.waitForTimeout(30);
+      drawn = Math.max(drawn, await items(page).count());
+    }
+    assert.ok(drawn < 250, `${drawn} texts are drawn`);
+    const seen = await page.evaluate(() => {
+      const edge = document.querySelector("[role=log]")?.getBoundingClientRect().top ?? 0;
+      const first = [...document.querySelectorAll("[role=listitem]")].find((one) => one.getBoundingClientRect().top > edge + 50);
+      return first?.querySelector(".text")?.textContent ?? "";
+    });
+    const top = await topOf(page, seen);
+    await page.waitForTimeout(500);
+    assert.equal(await topOf(page, seen), top);
+    assert.ok(Number(seen.split(":")[0]) < 4800, `only at ${seen}`);
+  });
+
+  test("a frame of scrolling through 5,000 texts costs less than a 60th of a second of processor time, and they fit in 60 MB", async () => {
+    await load("saved=1&long=5000");
+    await openTalk(page, "Long");
+    await page.getByText(/^5000: /).first().waitFor();
+    const tools = await context.newCDPSession(page);
+    await tools.send("Performance.enable", { timeDomain: "threadTicks" });
+    const busy = async () => {
+      const { metrics } = await tools.send("Performance.getMetrics");
+      return metrics.find(({ name }) => name === "TaskDuration")?.value ?? 0;
+    };
+    const begun = await busy();
+    const frames = await page.evaluate(async () => {
+      const box = document.querySelector("[role=log]");
+      let many = 0;
+      while (box !== null && many < 3000 && document.querySelector(".beginning") === null) {
+        await new Promise(requestAnimationFrame);
+        box.scrollTop -= 250;
+        many += 1;
+      }
+      return many;
+    });
+    const cost = ((await busy()) - begun) / frames;
+    await tools.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await tools.send("Runtime.getHeapUsage");
+    process.stdout.write(`# ${frames} frames of ${(cost * 1000).toFixed(2)} ms, ${(usedSize / 1e6).toFixed(1)} MB\n`);
+    assert.ok(frames > 500 && cost < 1 / 60, `${frames} frames of ${cost * 1000} ms`);
+    assert.ok(usedSize < 60e6, `${usedSize} bytes`);
+  });
+
+  test("a text that was found is shown, however far back it is", async () => {
+    await load("saved=1&long=5000");
+    await openTalk(page, "Long");
+    await page.getByRole("button", { name: "Search here" }).click();
+    await page.getByRole("searchbox", { name: "Search in this conversation" }).fill("123: ");
+    await page.getByText(/of \d+ texts/).waitFor();
+    for (let times = 0; times < 4; times++) await page.getByRole("button", { name: "Older" }).click();
+    await page.locator(".item.found").filter({ hasText: "123: " }).last().waitFor();
+    const found = page.locator(".item.found");
+    await found.waitFor();
+    await page.waitForFunction(() => {
+      const box = document.querySelector("[role=log]")?.getBoundingClientRect();
+      const item = document.querySelector(".item.found")?.getBoundingClientRect();
+      return box !== undefined && item !== undefined && item.top >= box.top && item.bottom <= box.bottom;
+    });
+    assert.match(await found.innerText(), /^\d*123: |\n\d*123: /);
+  });
+
+  test("an invitation is asked about, and leaves the address", async () => {
+    await load("saved=1#c=ph1abcdefghijkl&n=Carol");
+    await page.getByRole("dialog", { name: "Add this contact?" }).waitFor();
+    assert.equal(new URL(page.url()).hash, "");
+    assert.equal(await page.getByRole("navigation").getByText("Carol").count(), 0);
+    await page.getByRole("button", { name: "Add", exact: true }).click();
+    await page.getByRole("textbox", { name: "Write to Carol" }).waitFor();
+  });
+
+  test("an invitation survives the first run", async () => {
+    await load("scene=first-run#c=ph1abcdefghijkl&n=Carol");
+    await page.getByRole("textbox", { name: "Your name" }).fill("Alice");
+    await page.getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles");
+    await page.getByRole("button", { name: "Start" }).click();
+    await page.getByRole("dialog", { name: "Add this contact?" }).waitFor();
+  });
+
+  test("a short outage is not worth a word, a longer one is told with the next try in seconds", async () => {
+    await load("saved=1");
+    await page.getByRole("navigation").waitFor();
+    const away = (ago: number) =>
+      page.evaluate((since) => {
+        const connection = { state: "offline", reason: "", since: Date.now() - since, nextTryAt: Date.now() + 20_000, waiting: 2 };
+        new BroadcastChannel("fake").postMessage({ update: { kind: "connection", connection } });
+      }, ago);
+    await away(0);
+    await page.waitForTimeout(700);
+    assert.equal(await page.getByText("No connection.").count(), 0);
+    await away(3000);
+    await page.getByText(/Next try in (1\d|20) s/).waitFor();
+    await page.getByText("2 texts wait here.").waitFor();
+    await page.getByRole("button", { name: "Try now" }).click();
+    await page.getByText("No connection.").waitFor({ state: "detached" });
+  });
+
+  test("another tab can be taken over, and deleted keys are never replaced without a word", async () => {
+    await load("scene=elsewhere");
+    await page.getByRole("button", { name: "Use it here" }).click();
+    await page.getByRole("navigation", { name: "Conversations" }).waitFor();
+    await load("scene=evicted");
+    await page.getByRole("button", { name: "Start anew" }).click();
+    await page.getByText("You will have a new id").waitFor();
+    await page.getByRole("button", { name: "Start anew with a new id" }).click();
+    await page.getByRole("heading", { name: /^Phantom at/ }).waitFor();
+  });
+
+  test("nothing of a profile stays on the page when it is locked", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByRole("button", { name: "Lock now" }).click();
+    await page.getByRole("heading", { name: /^Welcome back/ }).waitFor();
+    assert.equal(await page.getByText("Did you get the keys").count(), 0);
+    assert.equal(await page.getByText("Bob").count(), 0);
+  });
+
+  test("a backup is a file of the browser", async () => {
+    await load("");
+    await page.getByRole("button", { name: "Save a backup" }).click();
+    await page.getByRole("dialog").getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles");
+    const download = page.waitForEvent("download");
+    await page.getByRole("dialog").getByRole("button", { name: "Save a backup" }).click();
+    assert.match((await download).suggestedFilename(), /^phantom-\d{4}-\d\d-\d\d\.backup$/);
+    await page.getByRole("heading", { name: "The backup is saved" }).waitFor();
+  });
+
+  test("the browser itself forbids the page to make code or elements from strings", async () => {
+    await load("");
+    await page.getByRole("navigation").waitFor();
+    const refused = await page.evaluate(() => {
+      const tries = [
+        () => (document.body.innerHTML = "<b>x</b>"),
+        () => new Worker("assets/other.js"),
+        () => (window as unknown as { trustedTypes: { createPolicy(name: string, rules: object): unknown } }).trustedTypes.createPolicy("other", {}),
+      ];
+      return tries.map((attempt) => {
+        try {
+          attempt();
+          return "allowed";
+        } catch {
+          return "refused";
+        }
+      });
+    });
+    assert.deepEqual(refused, ["refused", "refused", "refused"]);
+  });
+
+  test("on a phone, 'back' leads from a conversation to the list", async () => {
+    await page.setViewportSize({ width: 360, height: 640 });
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    assert.ok(await page.getByRole("navigation").isHidden());
+    await page.goBack();
+    await page.getByRole("navigation").waitFor();
+    await openTalk(page, "Bob");
+    await page.getByRole("button", { name: "Back to the list" }).click();
+    await page.getByRole("navigation").waitFor();
+  });
+});

@@ -1,0 +1,100 @@
+// The page's parts that need no browser.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Item } from "../../api.ts";
+import { invitationIn } from "../../ui/invitation.ts";
+import { BLOCK, type Block, blocksOf, itemsOf, oldest, withItems, withOlder } from "../../ui/log.ts";
+import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
+import { strengthOf } from "../../ui/strength.ts";
+import { modulesOf, readCode } from "../../ui/qr.ts";
+
+function text(position: number, changed: Partial<Item> = {}): Item {
+  const usual = { isMine: false, kind: "text", text: "", at: position, mark: null, burns: false, expiresAt: null, isUnread: false, fault: "" } as const;
+  return { id: `id-${position}`, peer: "p", position, ...usual, ...changed };
+}
+
+const texts = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => text(from + index));
+const positions = (blocks: readonly Block[]) => [...itemsOf(blocks)].map((item) => item.position);
+
+test("pages of any size become blocks with consecutive keys, in order", () => {
+  for (const many of [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7]) {
+    const blocks = blocksOf(texts(0, many), 10);
+    assert.deepEqual(positions(blocks), texts(0, many).map((item) => item.position));
+    assert.ok(blocks.every((block, index) => block.key === (blocks[0]?.key ?? 0) + index && block.items.length <= BLOCK));
+    if (many > 0) assert.equal(blocks.at(-1)?.key, 10);
+  }
+});
+
+test("an older page comes before, without doubles, and leaves the blocks behind it as they are", () => {
+  const newer = withOlder([], texts(50, 100));
+  const both = withOlder(newer, texts(10, 60));
+  assert.deepEqual(positions(both), texts(10, 100).map((item) => item.position));
+  assert.deepEqual(both.slice(-newer.length), newer);
+  assert.ok(newer.every((block) => both.includes(block)));
+  assert.equal(oldest(both), 10);
+});
+
+test("a changed text makes one new block", () => {
+  const before = withOlder([], texts(0, 3 * BLOCK));
+  const after = withItems(before, [text(BLOCK + 3, { text: "changed" })], false);
+  assert.equal(after.filter((block) => !before.includes(block)).length, 1);
+  assert.equal([...itemsOf(after)].find((item) => item.position === BLOCK + 3)?.text, "changed");
+});
+
+test("new texts go to the end, late ones to their place, and those older than what is loaded wait for their page", () => {
+  let blocks = withOlder([], texts(100, 100 + BLOCK));
+  blocks = withItems(blocks, [text(300), text(301)], true);
+  blocks = withItems(blocks, [text(250), text(50)], true);
+  assert.deepEqual(positions(blocks), [...texts(100, 100 + BLOCK).map((item) => item.position), 250, 300, 301]);
+  assert.deepEqual(positions(withItems(blocks, [text(50)], false))[0], 50);
+  assert.deepEqual(positions(withItems([], [text(7)], false)), [7]);
+});
+
+test("a text that was moved stands once, at its new position", () => {
+  const blocks = withItems(withOlder([], texts(0, 5)), [text(9, { id: "id-2" })], false);
+  assert.equal([...itemsOf(blocks)].filter((item) => item.id === "id-2").length, 1);
+});
+
+test("names hide nothing: what turns the direction of writing is shown as its code point", () => {
+  assert.equal(plainName("Bob\u202egnp"), "Bob<U+202E>gnp");
+  assert.equal(plainName("a\u200bb\u2066c"), "a<U+200B>b<U+2066>c");
+  for (const name of ["Zoë", "ליאור", "👩‍👧", "নাম"]) assert.equal(plainName(name), name);
+});
+
+test("who has no name is called by a short form of the id", () => {
+  const writtenId = "ph1abcdefghijklmnopqrstuvwxyz";
+  assert.equal(labelOf({ name: "", writtenId }), shortId(writtenId));
+  assert.ok(shortId(writtenId).length < 18);
+  assert.equal(initialOf("«émile»"), "É");
+  assert.equal(initialOf("…"), "?");
+  assert.equal(hueOf("abc"), hueOf("abc"));
+});
+
+test("links invite by what is behind '#', in both forms of an id", () => {
+  assert.deepEqual(invitationIn("#c=ph1abc&n=Bob%20B"), { who: "ph1abc", name: "Bob B" });
+  assert.deepEqual(invitationIn("#c=a%2Bb/c%3D"), { who: "a+b/c=", name: "" });
+  assert.deepEqual(invitationIn("#c=a+b/c="), { who: "a+b/c=", name: "" });
+  for (const other of ["", "#", "#n=Bob", "#c=", "#section"]) assert.equal(invitationIn(other), null);
+});
+
+test("the word for a passphrase rises with what it takes to guess it", () => {
+  assert.equal(strengthOf("  "), null);
+  for (const weak of ["a", "12345678", "password123", "aaaaaaaaaaaaaaaaaaaaaaaa", "abcdefghijk", "Sommer22"]) assert.equal(strengthOf(weak), "weak", weak);
+  for (const fair of ["seven green bottles", "kZ8!mq2x"]) assert.equal(strengthOf(fair), "fair", fair);
+  for (const strong of ["correct horse battery staple and more", "xK9#mQ2$vL7!pR4&wT"]) assert.equal(strengthOf(strong), "strong", strong);
+});
+
+test("a code that was drawn can be read", () => {
+  const text = `https://relay.example.org/#c=ph1${"x".repeat(58)}&n=%D0%9D`;
+  const modules = modulesOf(text);
+  const scale = 4;
+  const size = modules.length * scale;
+  const data = new Uint8ClampedArray(size * size * 4).fill(255);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      if (modules[Math.floor(y / scale)]?.[Math.floor(x / scale)] === true) data.fill(0, (y * size + x) * 4, (y * size + x) * 4 + 3);
+    }
+  }
+  assert.equal(readCode({ width: size, height: size, data }), text);
+  assert.equal(readCode({ width: size, height: size, data: data.fill(255) }), null);
+});
