@@ -3,7 +3,7 @@
 //   node build.mjs [FOLDER] [--worker ENTRY]     another folder; another worker (tests play the screens with a made one)
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
@@ -70,12 +70,39 @@ async function manifest() {
   return "manifest.webmanifest";
 }
 
+/**
+ * The page in chunks: `app` and what it shares with others, and what is loaded later. Each chunk gets its name after those
+ * that it names itself; esbuild leaves no circles.
+ */
+async function pageChunks(define) {
+  const result = await build({ ...options, entryPoints: { app: "ui/main.tsx" }, splitting: true, outdir: "made", define });
+  metafiles.push(result.metafile);
+  const texts = new Map(result.outputFiles.map(({ path, text }) => [relative(here, path), text]));
+  const done = new Map();
+  async function finish(path) {
+    if (done.has(path)) return done.get(path);
+    let text = texts.get(path);
+    const imports = result.metafile.outputs[path].imports.filter(({ external }) => !external);
+    for (const { path: other } of imports) {
+      const { url } = await finish(other);
+      text = text.replaceAll(`./${basename(other)}`, url.replace("assets/", "./"));
+    }
+    const bytes = Buffer.from(text);
+    const stem = basename(path, ".js").split("-")[0];
+    const shared = imports.filter(({ kind }) => kind === "import-statement").map(({ path: other }) => done.get(other));
+    done.set(path, { url: await asset(stem, "js", bytes), integrity: integrityOf(bytes), shared });
+    return done.get(path);
+  }
+  return finish("made/app.js");
+}
+
 const worker = await asset("worker", "js", await bundle(given.values.worker));
 const codes = await asset("qr", "js", await bundle("ui/qr.ts"));
-const page = await bundle("ui/main.tsx", {
+const page = await pageChunks({
   WORKER_URL: JSON.stringify(worker),
   QR_URL: JSON.stringify(codes.replace("assets/", "./")),
 });
+const preloads = page.shared.map(({ url, integrity }) => `<link rel="modulepreload" href="${url}" integrity="${integrity}" />`);
 const style = await bundle("ui/style.css");
 
 const index = Object.entries({
@@ -84,8 +111,9 @@ const index = Object.entries({
   MANIFEST: await manifest(),
   STYLE: await asset("style", "css", style),
   STYLE_INTEGRITY: integrityOf(style),
-  APP: await asset("app", "js", page),
-  APP_INTEGRITY: integrityOf(page),
+  SHARED: preloads.join("\n    "),
+  APP: page.url,
+  APP_INTEGRITY: page.integrity,
 }).reduce((text, [name, value]) => text.replace(`%${name}%`, value), await readFile(join(here, "ui", "index.html"), "utf8"));
 await writeFile(join(out, "index.html"), index);
 await writeFile(join(out, "LICENSES.txt"), await licencesOf(packagesIn(metafiles), here));

@@ -23,7 +23,7 @@ BUDGET: Final = 100 * 1_024
 PAGE_BUDGET: Final = 35 * 1_024
 """The same without the worker."""
 
-LAZY: Final = re.compile(r"assets/qr\.|\.png$|LICENSES\.txt$")
+LAZY: Final = re.compile(r"assets/(qr|panels)\.|\.png$|LICENSES\.txt$")
 """What is fetched when it is needed, or by the system that installs the page."""
 
 

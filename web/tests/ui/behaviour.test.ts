@@ -2,10 +2,9 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type { BrowserContext, Page } from "playwright-core";
-import { chromiumPath, openStage, type Stage } from "./browser.ts";
+import { openStage, SKIP, type Stage } from "./browser.ts";
 import { openTalk } from "./screens.ts";
 
-const executable = chromiumPath();
 
 const say = (page: Page, name: string, text: string, burns = false) =>
   page.evaluate((command) => new BroadcastChannel("fake").postMessage(command), { say: name, text, burns });
@@ -22,7 +21,7 @@ const topOf = (page: Page, text: string) =>
 const log = (page: Page) => page.getByRole("log");
 const items = (page: Page) => log(page).getByRole("listitem");
 
-describe("the page", { skip: executable === null && "there is no Chromium" }, () => {
+describe("the page", { skip: SKIP }, () => {
   let stage: Stage;
   let context: BrowserContext;
   let page: Page;
@@ -33,7 +32,7 @@ describe("the page", { skip: executable === null && "there is no Chromium" }, ()
   }
 
   before(async () => {
-    stage = await openStage(executable ?? "");
+    stage = await openStage();
   });
   after(() => stage.close());
   beforeEach(async () => {

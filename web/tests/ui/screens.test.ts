@@ -5,7 +5,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Page } from "playwright-core";
-import { chromiumPath, openStage, type Stage } from "./browser.ts";
+import { openStage, SKIP, type Stage } from "./browser.ts";
 import { SCREENS } from "./screens.ts";
 
 declare const PROJECT: string;
@@ -19,7 +19,6 @@ const MODES = {
 
 const pictures = process.env["PHANTOM_SCREENSHOTS"];
 const wanted = new RegExp(process.env["PHANTOM_SCREENS"] ?? "");
-const executable = chromiumPath();
 
 interface Finding {
   readonly id: string;
@@ -36,12 +35,12 @@ async function findings(page: Page): Promise<readonly string[]> {
   return found.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary ?? ""}`));
 }
 
-describe("screens", { skip: executable === null && "there is no Chromium" }, () => {
+describe("screens", { skip: SKIP }, () => {
   let stage: Stage;
   let axe: string;
 
   before(async () => {
-    stage = await openStage(executable ?? "");
+    stage = await openStage();
     axe = await readFile(join(PROJECT, "web/node_modules/axe-core/axe.min.js"), "utf8");
     if (pictures !== undefined) await mkdir(pictures, { recursive: true });
   });

@@ -1,10 +1,37 @@
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { Ghost } from "../parts/icon.tsx";
-import { opened, openPeer, panel, people, spoken } from "../model.ts";
-import { Panels } from "../panels/panels.tsx";
+import { opened, openPeer, panel, people, spoken, warn } from "../model.ts";
+import type { Panels } from "../panels/panels.tsx";
 import { Conversation } from "./conversation.tsx";
 import { Request } from "./request.tsx";
 import { Side } from "./side.tsx";
 import { Warnings } from "./warnings.tsx";
+
+/** A moment in which nobody waits for anything yet, in milliseconds. */
+const QUIET_MS = 300;
+
+/** What lies over the conversations is a chunk of its own: nobody needs it to begin. */
+const panels = signal<typeof Panels | null>(null);
+
+async function loadPanels(): Promise<void> {
+  panels.value ??= (await import("../panels/panels.tsx")).Panels;
+}
+
+function Over() {
+  const isWanted = panel.value !== null;
+  useEffect(() => {
+    if (panels.value !== null) return undefined;
+    const fail = () => {
+      if (isWanted) warn(null, { code: "refused", text: "A part of this page could not be loaded. Try again once there is a connection." });
+      panel.value = null;
+    };
+    const timer = setTimeout(() => void loadPanels().catch(fail), isWanted ? 0 : QUIET_MS);
+    return () => clearTimeout(timer);
+  }, [isWanted]);
+  const Loaded = panels.value;
+  return Loaded === null ? null : <Loaded />;
+}
 
 /** Two columns where there is room, else the list or the conversation. */
 export function Main() {
@@ -17,7 +44,7 @@ export function Main() {
       </main>
       <Warnings />
       <p class="sr" role="status">{spoken.value}</p>
-      <Panels />
+      <Over />
     </div>
   );
 }

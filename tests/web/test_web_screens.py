@@ -1,0 +1,22 @@
+"""The page's screens and how it behaves, in a real Chromium, with a worker that invents its people.
+
+PHANTOM_SCREENSHOTS=FOLDER keeps a picture of every screen in light, dark, 320 pixels and right to left.
+"""
+
+import pytest
+
+from support.node import chromium, run_web_tests
+
+
+@pytest.mark.timeout(900)
+def test_every_screen_is_accessible_in_light_dark_narrow_and_right_to_left() -> None:
+    printed = run_web_tests("tests/ui/screens.test.ts", PHANTOM_CHROMIUM=chromium())
+    assert "# skipped 0" in printed
+    assert "# fail 0" in printed
+
+
+@pytest.mark.timeout(900)
+def test_page_behaves_as_its_tests_say() -> None:
+    printed = run_web_tests("tests/ui/parts.test.ts", "tests/ui/behaviour.test.ts", PHANTOM_CHROMIUM=chromium())
+    assert "# skipped 0" in printed
+    assert "# fail 0" in printed
