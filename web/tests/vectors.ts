@@ -113,11 +113,13 @@ export function listsIn(files: Files): ReadonlyMap<ListName, readonly object[]> 
 export function casesOf(files: Files): readonly Case[] {
   const ground: Ground = {
     people: peopleOf(files["prekeys.json"] as unknown as { readonly people: readonly ListedPerson[] }),
-    conversations: new Map(
-      (files["refused.json"]["conversations"] as readonly Transcript[]).map((one) => [one.name, one]),
-    ),
+    conversations: named(files["refused.json"]["conversations"] as readonly Transcript[]),
   };
   return [...listsIn(files)].flatMap(([list, cases]) => cases.map((listed) => caseOf(list, listed, ground)));
+}
+
+function named<T extends { readonly name: string }>(all: readonly T[]): ReadonlyMap<string, T> {
+  return new Map(all.map((one) => [one.name, one]));
 }
 
 function caseOf(list: ListName, listed: object, ground: Ground): Case {

@@ -83,13 +83,14 @@ export function finish(authenticated: Uint8Array, sealed: Uint8Array): Uint8Arra
 /**
  * Takes a message (head and body) apart.
  *
- * @throws UnknownSuite Made by another version.
+ * @throws UnknownSuite Made by another version, by its first byte; the rest is not looked at.
  * @throws InvalidMessage Cut short, with a part that does not exist, or badly ended.
  */
 export function parse(message: Uint8Array): Parsed2 {
   const [suite, kind] = message;
-  if (suite === undefined || kind === undefined) throw new InvalidMessage("a message is cut short");
+  if (suite === undefined) throw new InvalidMessage("a message is empty");
   if (suite !== SUITE) throw new UnknownSuite(`suite ${suite} is not known here`);
+  if (kind === undefined) throw new InvalidMessage("a message is cut short");
   const size = PART_BYTES[kind];
   if (size === undefined) throw new InvalidMessage("a message has an unknown part");
   const headerStarts = PART_STARTS + size;

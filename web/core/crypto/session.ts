@@ -64,13 +64,14 @@ export interface Parsed {
 /**
  * Parses a message.
  *
- * @throws UnknownSuite Made by another version.
+ * @throws UnknownSuite Made by another version, by its first byte; the rest is not looked at.
  * @throws InvalidMessage Cut short, or with flags that do not exist.
  */
 export function parse(message: Uint8Array): Parsed {
   const [suite, flags] = message;
-  if (suite === undefined || flags === undefined) throw new InvalidMessage("a message is cut short");
+  if (suite === undefined) throw new InvalidMessage("a message is empty");
   if (suite !== SUITE) throw new UnknownSuite(`suite ${suite} is not known here`);
+  if (flags === undefined) throw new InvalidMessage("a message is cut short");
   if (flags > (HAS_HANDSHAKE | HAS_KEM) || flags === HAS_KEM) throw new InvalidMessage("a message has unknown flags");
   let rest: Uint8Array = message.slice(2);
   let handshake: HandshakeHeader | null = null;

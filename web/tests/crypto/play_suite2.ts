@@ -203,6 +203,19 @@ const OPERATIONS: Readonly<Record<string, (input: unknown, people: People) => un
 type Name = "alice" | "bob";
 const OTHER = { alice: "bob", bob: "alice" } as const;
 
+/** How a message arrives: as it was sent, or as it was changed on the way. */
+export interface Flipped {
+  readonly bytes?: string;
+  /** As it was sent, but for the bits `mask` of the byte `at`. */
+  readonly flipped?: { readonly at: number; readonly mask: number };
+}
+
+export function arrived({ bytes, flipped }: Flipped, sent: Uint8Array): Uint8Array {
+  if (bytes !== undefined) return raw(bytes);
+  if (flipped === undefined) return sent;
+  return sent.map((byte, at) => (at === flipped.at ? byte ^ flipped.mask : byte));
+}
+
 interface State2 extends State {
   readonly part: number;
 }
@@ -234,10 +247,10 @@ type Step2 = { readonly by: Name } & (
   | ({
       readonly op: "receive";
       readonly message: string;
-      readonly bytes?: string;
       readonly now: number;
       readonly expect: { readonly error?: string; readonly plaintext_sha256: string; readonly state: State2 };
-    } & Drawn)
+    } & Drawn &
+      Flipped)
   | { readonly op: "copy"; readonly as: string }
   | { readonly op: "restore"; readonly from: string; readonly expect: { readonly state: State2 } }
   | { readonly op: "forget"; readonly now: number; readonly expect: { readonly state: State2 } }
@@ -351,7 +364,7 @@ class Play2 {
 
   #receive(step: Op<"receive">): void {
     const { expect } = step;
-    const message = step.bytes === undefined ? member(this.#messages, step.message) : raw(step.bytes);
+    const message = arrived(step, member(this.#messages, step.message));
     const before = this.#dumped();
     // An offer is answered with m, or a seed is drawn for an own one; never both.
     const given = { random: listed(step.ratchet_private, step.kem_m, step.offer_seed), now: step.now };
@@ -385,7 +398,7 @@ class Play2 {
 }
 
 /** What the relay hands out of somebody's prekeys for suite 2. */
-function datedBundle(own: Person, oneTime: boolean, oneTimeKem: boolean): DatedBundle {
+export function datedBundle(own: Person, oneTime: boolean, oneTimeKem: boolean): DatedBundle {
   const lastResort = own.kems["last-resort"];
   const kem = oneTimeKem ? own.kems["one-time"] : lastResort;
   const unsigned: DatedBundle = {
