@@ -97,9 +97,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    DELETE FROM handouts AS h WHERE h.target = hand_out.target AND h.at <= now - 3600000;
+    DELETE FROM handouts WHERE ctid = ANY (ARRAY(SELECT h.ctid FROM handouts AS h
+        WHERE h.target = hand_out.target AND h.at <= now - 3600000 FOR UPDATE SKIP LOCKED));
     SELECT count(*) AS of_all, count(*) FILTER (WHERE h.requester = to_) AS of_one INTO taken
-        FROM handouts AS h WHERE h.target = hand_out.target;
+        FROM handouts AS h WHERE h.target = hand_out.target AND h.at > now - 3600000;
     IF taken.of_all < most_of_target AND taken.of_one < most_of_requester THEN
         SELECT t.id, t.key INTO handed.one_time_id, handed.one_time_key FROM take_one_time(target, 1::smallint) AS t;
         SELECT t.id, t.key, t.signature INTO handed.kem_id, handed.kem_key, handed.kem_signature
@@ -145,6 +146,8 @@ BEGIN
     END IF;
 END $$;
 
+-- Those that somebody else is changing are left for the next time, for nobody waits in a circle then.
 CREATE FUNCTION forget_handouts(now bigint) RETURNS void LANGUAGE sql AS $$
-    DELETE FROM handouts WHERE at <= now - 3600000;
+    DELETE FROM handouts WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM handouts WHERE at <= now - 3600000 FOR UPDATE SKIP LOCKED));
 $$;

@@ -310,6 +310,8 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Those that somebody else is changing are left for the next time, for nobody waits in a circle then.
 CREATE FUNCTION forget_tombstones(now bigint) RETURNS void LANGUAGE sql AS $$
-    DELETE FROM tombstones WHERE until <= now;
+    DELETE FROM tombstones WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM tombstones WHERE until <= now FOR UPDATE SKIP LOCKED));
 $$;

@@ -71,10 +71,15 @@ BEGIN
         ON CONFLICT (account) DO UPDATE SET relay = excluded.relay, connected_at = excluded.connected_at,
             presence = excluded.presence, has_ended = false, absence_seen = false
             WHERE s.connected_at < excluded.connected_at;
+    -- What somebody else is changing is looked at the next time: nobody is waited for, least of all in a circle.
     UPDATE sessions AS s SET presence = o.presence, has_ended = false
-        FROM unnest(ids, shown) AS o (id, presence) JOIN accounts AS a ON a.user_id = o.id
-        WHERE s.account = a.account AND s.relay = own_relay AND (s.presence <> o.presence OR s.has_ended);
-    UPDATE accounts SET active_on = now / 86400000 WHERE user_id = ANY (ids) AND active_on <> now / 86400000;
+        FROM (SELECT e.account, n.presence FROM unnest(ids, shown) AS n (id, presence)
+            JOIN accounts AS a ON a.user_id = n.id JOIN sessions AS e USING (account)
+            WHERE e.relay = own_relay AND (e.presence <> n.presence OR e.has_ended)
+            FOR UPDATE OF e SKIP LOCKED) AS o
+        WHERE s.account = o.account;
+    UPDATE accounts SET active_on = now / 86400000 WHERE account IN (SELECT account FROM accounts
+        WHERE user_id = ANY (ids) AND active_on <> now / 86400000 FOR NO KEY UPDATE SKIP LOCKED);
     SELECT coalesce(array_agg(o.id) FILTER (WHERE s.relay <> own_relay OR p.relay IS NOT NULL), '{}'),
         coalesce(array_agg(o.id) FILTER (WHERE o.pushed < m.seq AND EXISTS (SELECT FROM items AS i
             WHERE i.recipient = a.account AND i.seq > o.pushed AND (i.expires_at IS NULL OR i.expires_at > now))), '{}')
@@ -120,9 +125,14 @@ BEGIN
             DELETE FROM sessions AS s WHERE s.account IN (SELECT l.account FROM lost_relays() AS d (relay)
                 JOIN sessions AS l USING (relay) LIMIT 500 FOR UPDATE OF l SKIP LOCKED)
             RETURNING s.account, s.presence, s.has_ended
+        ), held AS MATERIALIZED (
+            SELECT a.account FROM accounts AS a
+                WHERE a.account IN (SELECT l.account FROM lost AS l WHERE l.presence <> 'offline')
+                ORDER BY a.account FOR NO KEY UPDATE
         ), seen_last AS (
-            UPDATE accounts AS a SET last_seen = CASE WHEN l.has_ended THEN a.last_seen ELSE seen END FROM lost AS l
-            WHERE a.account = l.account AND l.presence <> 'offline' RETURNING a.account, a.user_id, a.last_seen
+            UPDATE accounts AS a SET last_seen = CASE WHEN l.has_ended THEN a.last_seen ELSE seen END
+            FROM lost AS l JOIN held USING (account)
+            WHERE a.account = l.account RETURNING a.account, a.user_id, a.last_seen
         )
         SELECT u.user_id, contacts_of(u.account), coalesce(u.last_seen, seen) FROM seen_last AS u;
 END $$;
