@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.relay.commands import Command, CommandFailed
+from phantom_messenger.relay.commands import Actor, Command, CommandFailed, ReadMailbox
 from phantom_messenger.relay.load import LEAST_LOAD, MOST_LOAD, LoadGauge
 from phantom_messenger.relay.pipeline import (
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_WAITING,
     MAX_WAITING_BYTES,
+    READS_AHEAD,
     Pipeline,
     Steps,
 )
@@ -29,6 +30,12 @@ class Put(Command[Any], frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         return self.bytes
+
+
+class Read(ReadMailbox, frozen=True, kw_only=True):
+    """A page is read; its result is given with it."""
+
+    result: Any
 
 
 class Disk:
@@ -73,6 +80,11 @@ class Bench:
             number = self._count
             self._count += 1
             self.pipeline.run(self.steps(Put(result=number, bytes=size)))
+
+    def read(self, *results: Any) -> None:
+        for result in results:
+            command = Read(actor=Actor("user", "key"), after=0, max_bytes=1, now=0, result=result)
+            self.pipeline.run(self.steps(command))
 
     def steps(self, command: Any) -> Steps:
         """One command, whose result is noted."""
@@ -140,6 +152,33 @@ def test_jobs_for_which_there_was_no_time_come_first_in_the_next_batch(bench: Be
     bench.finish()
     assert bench.disk.batches == [10, 9, 5, 1]
     assert bench.results == list(range(13))
+
+
+def test_reading_on_goes_ahead_of_what_waits(bench: Bench) -> None:
+    bench.store(1)
+    bench.turns.run()
+    bench.store(3)
+    bench.read("first page", "another one's")
+    bench.finish()
+    assert bench.disk.batches == [1, 2, 3]
+    assert bench.results == [0, "first page", "another one's", 1, 2, 3]
+
+
+def test_those_who_read_on_and_on_keep_nobody_waiting_for_long(bench: Bench) -> None:
+    bench.store(1)
+    bench.turns.run()
+    bench.read(*["page"] * 3 * READS_AHEAD)
+    bench.store(1)
+    bench.finish()
+    assert bench.results == [0, *["page"] * READS_AHEAD, 1, *["page"] * 2 * READS_AHEAD]
+
+
+def test_pages_for_which_there_was_no_time_are_read_next(bench: Bench) -> None:
+    bench.disk.most = 2
+    bench.read(1, 2, 3)
+    bench.finish()
+    assert bench.disk.batches == [3, 1]
+    assert bench.results == [1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [0, 64 * 1024], ids=["many", "big"])

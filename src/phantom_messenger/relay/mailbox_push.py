@@ -12,7 +12,7 @@ from msgspec import UNSET
 from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.other_relays import OtherRelays
-from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER, PAGE
+from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER
 from phantom_messenger.relay.pipeline import NotCurrentError, Pipeline, Steps
 from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.records import Item, ItemKind, Page
@@ -89,21 +89,26 @@ class MailboxPush:
             self._pipeline.run(self._fetch(session))
 
     def _fetch(self, session: Session) -> Steps:
+        """Page after page, as long as the client takes them: the next one is asked for before anything else is."""
         cursor = session.cursor
         cursor.fetching = True
         try:
-            page: Page = yield ReadMailbox(
-                actor=session.actor, after=cursor.last_pushed, max_bytes=PAGE, now=self._clock.persistent_ms()
-            )
+            while not cursor.caught_up and (level := session.outbox.level()) < LOW_WATER:
+                cursor.is_outdated = False
+                page: Page = yield ReadMailbox(
+                    actor=session.actor,
+                    after=cursor.last_pushed,
+                    max_bytes=HIGH_WATER - level,
+                    now=self._clock.persistent_ms(),
+                )
+                if session.state is not State.OPEN:
+                    return
+                self.push_page(session, page)
+                cursor.caught_up = page.complete and not cursor.is_outdated
+                session.outbox.flush()
         except CommandFailed:
             return  # the next tick tries again
         except NotCurrentError as gone:
             self._replies.reply_failure(session, gone, UNSET)
-            return
         finally:
             cursor.fetching = False
-        if session.state is State.OPEN:
-            self.push_page(session, page)
-            if cursor.is_outdated:
-                cursor.is_outdated = False
-                self.look(session)

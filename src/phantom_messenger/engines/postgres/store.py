@@ -49,6 +49,9 @@ from phantom_messenger.wire.frames import Status
 MAX_BATCH: Final = 512
 """Commands in one transaction."""
 
+LEAST_BATCH: Final = 64
+"""So many are not divided however slow the database seems: what takes long may take as long for one of them."""
+
 _DIAL_SECONDS: Final = 1.0
 """Between two attempts to connect; commands fail at once meanwhile."""
 
@@ -96,6 +99,13 @@ _LATER: Final = (
 )
 
 
+_STANDBYS: Final = "SELECT current_setting('synchronous_standby_names')"
+_TAKEN: Final = Statement("SELECT (extract(epoch FROM clock_timestamp() - now()) * 1000)::float8")
+"""How many milliseconds the transaction has taken so far."""
+
+_LEAST_MS: Final = 0.01
+"""That a command takes."""
+
 _ALONE: Final = (commands.Expire, commands.FindIdleAccounts)
 """What takes more than one round trip, and is a transaction of its own."""
 _LATER_FAULTS: Final = {Fault.NOT_KEPT, Fault.RIGHTS, Fault.NEWER}
@@ -141,6 +151,7 @@ class PostgresStore:
         self._fault: Fault | None = None
         """Why the database cannot be used, as the log has it."""
         self._ms_a_command = 0.1
+        """Without the commit: that takes as long for one as for many."""
         try:
             self._connection: psycopg.Connection[Row] | None = self._connect()
         except (psycopg.Error, schema.NewerSchema) as error:
@@ -205,18 +216,20 @@ class PostgresStore:
         results: list[Any] = []
         deadline = None if budget_ms is None else time.monotonic() + budget_ms / 1_000
         while len(results) < len(commands):
-            begun = time.monotonic()
-            count = MAX_BATCH if deadline is None else max(1, int((deadline - begun) * 1_000 / self._ms_a_command))
-            batch = commands[len(results) : len(results) + min(count, MAX_BATCH)]
+            count = MAX_BATCH if deadline is None else self._count_until(deadline)
+            batch = commands[len(results) : len(results) + count]
             results += self._run_batch(batch)
             if self._is_failing and not self._is_full:  # the database is away: so it is for the others
                 rest = len(commands) - len(results)
                 return results + [results[-1]] * rest if isinstance(results[-1], CommandFailed) else results
-            taken = (time.monotonic() - begun) * 1_000 / len(batch)
-            self._ms_a_command += (taken - self._ms_a_command) / 8
             if deadline is not None and time.monotonic() >= deadline:
                 break
         return results
+
+    def _count_until(self, deadline: float) -> int:
+        """How many commands are begun in what is left of the time."""
+        left = (deadline - time.monotonic()) * 1_000
+        return min(MAX_BATCH, max(LEAST_BATCH, int(left / self._ms_a_command))) if left > 0 else 1
 
     def scrub(self) -> bool:
         """See ``relay.ports.Store``."""
@@ -352,10 +365,13 @@ class PostgresStore:
     ) -> list[Any]:
         planned = [calls.call(group.kind, group.members, self._setting) for group in groups]
         begin = self._begin(sessions, (command for group in groups for command in group.members))
-        answers = self._in_one_transaction(
-            connection, [begin, *(statement for each in planned for statement in each.statements)]
-        )[1:]
+        statements = [begin, *(statement for each in planned for statement in each.statements)]
         results: list[Any] = [None] * sum(len(group.members) for group in groups)
+        is_timed = len(results) >= LEAST_BATCH  # what all transactions take tells too much of a few
+        answers = self._in_one_transaction(connection, [*statements, _TAKEN] if is_timed else statements)[1:]
+        if is_timed:
+            [(taken,)] = answers.pop()
+            self._ms_a_command += (max(taken / len(results), _LEAST_MS) - self._ms_a_command) / 4
         for group, each in zip(groups, planned, strict=True):
             own, answers = answers[: len(each.statements)], answers[len(each.statements) :]
             for position, result in zip(group.positions, each.results(own), strict=True):
@@ -398,18 +414,19 @@ class PostgresStore:
                 connection.execute("BEGIN")
                 cursors = [connection.execute(one.query, one.parameters, binary=True) for one in statements]
                 end = connection.execute("COMMIT")
-                after = connection.execute("SELECT current_setting('synchronous_standby_names')")
+                after = None if self._durability is Durability.SINGLE else connection.execute(_STANDBYS)
         except BaseException:
             with contextlib.suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
             raise
-        if end.statusmessage != "COMMIT" or self._warnings or not self._is_kept(after.fetchone()):
+        if end.statusmessage != "COMMIT" or self._warnings or not self._is_kept(after):
             raise _NotKept
         return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
-    def _is_kept(self, names: Row | None) -> bool:
+    def _is_kept(self, names: "psycopg.Cursor[Row] | None") -> bool:
         """Whether standbys were waited for: who waits is let go, without a word, when their names are taken away."""
-        return self._durability is Durability.SINGLE or bool(names and names[0])
+        row = names and names.fetchone()
+        return self._durability is Durability.SINGLE or bool(row and row[0])
 
     # --- commands that take more than one round trip --------------------------------------
 
@@ -431,7 +448,7 @@ class PostgresStore:
                 ([row[0] for row in found], [row[1] for row in found], command.now),
             ).fetchall()
             receipts = self._tell_expired(connection, gone, command)
-        after = connection.execute("SELECT current_setting('synchronous_standby_names')").fetchone()
+        after = connection.execute(_STANDBYS)
         if self._warnings or not self._is_kept(after):
             raise _NotKept
         return Expired(len(gone), receipts)
