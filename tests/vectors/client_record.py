@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import msgspec
 from kyber_py.ml_kem import ML_KEM_768
+from msgspec import UNSET
 
 from phantom_messenger.client import bundles, prekey_store, records
 from phantom_messenger.client.messenger import Messenger
@@ -25,7 +26,8 @@ from phantom_messenger.client.status import (
     WarningEvent,
 )
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto import padding, session
+from phantom_messenger.crypto import padding, session, session2
+from phantom_messenger.crypto.suites import AnySession
 
 Json = dict[str, Any]
 Facts = dict[tuple[str, str], Json]
@@ -46,32 +48,50 @@ FACTS: Final[dict[str, type[records.Record]]] = {
 
 
 @contextmanager
-def watched(draw: Draw, encrypted: list[Json]) -> Iterator[None]:
-    """Have the library's own randomness drawn from ``draw``, and note what is encrypted."""
-    start, encrypt = session.start, session.encrypt
+def watched(draw: Draw, encrypted: list[Json], *, suite: int) -> Iterator[None]:
+    """Have the library's own randomness drawn from ``draw``, and note what is encrypted.
+
+    Args:
+        draw: takes a size and a purpose.
+        encrypted: gets what is.
+        suite: the greatest that the client knows.
+    """
 
     def encapsulate(public: bytes) -> tuple[bytes, bytes]:
         shared, ciphertext = ML_KEM_768._encaps_internal(public, draw(32, "kem_m"))
         return bytes(shared), bytes(ciphertext)
 
-    def noted(chosen: session.Session, plaintext: bytes, random: Any) -> tuple[session.Session, bytes]:
-        after, message = encrypt(chosen, plaintext, random)
-        encrypted.append({"message": message, "content": msgspec.msgpack.decode(padding.unpad(plaintext))})
-        return after, message
+    def drawing(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **named: function(*given, encapsulate=encapsulate, **named)
 
-    with ExitStack() as stack:
-        for module, name, value in (
-            (session, "start", lambda *given, **named: start(*given, encapsulate=encapsulate, **named)),
-            (session, "encrypt", noted),
-            # A client that knows suite 1 alone: it looks at no date, and needs none.
+    def noting(encrypt: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(chosen: AnySession, plaintext: bytes, random: Any) -> tuple[AnySession, bytes]:
+            after, message = encrypt(chosen, plaintext, random)
+            encrypted.append({"message": message, "padded": plaintext})
+            return after, message
+
+        return noted
+
+    changes: list[tuple[Any, str, Any]] = [
+        (session, "start", drawing(session.start)),
+        (session, "encrypt", noting(session.encrypt)),
+        (session2, "start", drawing(session2.start)),
+        (session2, "encrypt", noting(session2.encrypt)),
+        (session2, "decrypt", drawing(session2.decrypt)),
+        (prekey_store, "ONE_TIME_TARGET", ONE_TIME),
+        (prekey_store, "REFILL_BELOW", 1),
+        (prekey_store, "KEM_TARGET", KEMS),
+        (prekey_store, "KEM_REFILL_BELOW", 1),
+    ]
+    if suite == session.SUITE:
+        # It looks at no date, and needs none.
+        changes += [
             (bundles, "_dated", lambda _: None),
             (ContactRecord, "floor", property(_floor_of_suite_1)),
             (ContactRecord, "may_learn", lambda *_: False),
-            (prekey_store, "ONE_TIME_TARGET", ONE_TIME),
-            (prekey_store, "REFILL_BELOW", 1),
-            (prekey_store, "KEM_TARGET", KEMS),
-            (prekey_store, "KEM_REFILL_BELOW", 1),
-        ):
+        ]
+    with ExitStack() as stack:
+        for module, name, value in changes:
             stack.enter_context(patch.object(module, name, value))
         yield
 
@@ -82,11 +102,12 @@ def _floor_of_suite_1(record: ContactRecord) -> Strength:
 
 def sends(texts: list[str], encrypted: list[Json]) -> list[Json]:
     """The frames that were sent, each with what is encrypted in it."""
-    contents = {msgspec.json.encode(one["message"]).decode().strip('"'): one["content"] for one in encrypted}
+    written = {msgspec.json.encode(one["message"]).decode().strip('"'): one["padded"] for one in encrypted}
     found = []
     for text in texts:
-        content = contents.get(json.loads(text).get("payload", {}).get("encrypted", ""))
-        found.append({"text": text, **({} if content is None else {"content": shown(content)})})
+        padded = written.get(json.loads(text).get("payload", {}).get("encrypted", ""))
+        content = {} if padded is None else {"content": shown(msgspec.msgpack.decode(padding.unpad(padded)))}
+        found.append({"text": text, **content})
     return found
 
 
@@ -115,8 +136,8 @@ def tells(events: list[Event]) -> list[Json]:
     return found
 
 
-def facts(vault: Vault) -> Facts:
-    """What a client has stored of texts, receipts and people."""
+def facts(vault: Vault, *, suite: int) -> Facts:
+    """What a client has stored of texts, receipts and people; ``suite``: the greatest that it knows."""
     found: Facts = {}
     for kind, type_ in FACTS.items():
         for _, record in vault.all(kind, type_):
@@ -126,7 +147,9 @@ def facts(vault: Vault) -> Facts:
                     value = {"state": str(DeliveryState(record.state)), "text": record.text}
                     found["sent", record.message_id] = value
                 case records.ReceivedRecord():
-                    found["received", record.message_id] = {"text": record.text, "read": record.read}
+                    value = {"text": record.text, "read": record.read}
+                    whole = record.newer
+                    found["received", record.message_id] = value | ({} if whole is UNSET else {"newer": whole.hex()})
                 case records.UnreadableRecord():
                     found["unreadable", record.message_id] = {"asked": record.times}
                 case records.ReceiptRecord():
@@ -141,6 +164,8 @@ def facts(vault: Vault) -> Facts:
                         "public": record.key.hex(),
                         "blocked": record.blocked,
                     }
+                    if suite == session2.SUITE:
+                        value |= {"suite": record.suite, "newest": record.newest, "may_be_older": record.allows_older}
                     found["person", record.user_id] = value
     return found
 
@@ -175,6 +200,8 @@ def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
             messenger.mark_read(step["user_id"], step["message"])
         case "accept":
             messenger.contacts.let_in(step["user_id"])
+        case "allow-older":
+            messenger.contacts.allow_older(step["user_id"])
         case "block":
             messenger.block(step["user_id"])
         case "lose-sessions":

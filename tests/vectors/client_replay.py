@@ -17,9 +17,11 @@ class Part:
         steps: all of the scene's.
         name: whose part it is.
         path: of its vault.
+        suite: the greatest that it knows.
     """
 
-    def __init__(self, steps: list[Json], name: str, path: Path) -> None:
+    def __init__(self, steps: list[Json], name: str, path: Path, *, suite: int) -> None:
+        self._suite = suite
         self._steps = [step for step in steps if step["client"] == name]
         self._path = path
         self._at = self._began = self._steps[0]["at"]
@@ -34,7 +36,7 @@ class Part:
         vault = Vault(self._path, KEY)
         try:
             self._begin(first)
-            with watched(self._draw, self._encrypted):
+            with watched(self._draw, self._encrypted, suite=self._suite):
                 messenger = Messenger(
                     vault,
                     wall=lambda: self._at,
@@ -55,6 +57,7 @@ class Part:
         self._encrypted.clear()
 
     def _draw(self, size: int, purpose: str) -> bytes:
+        assert self._draws, "something is drawn that is not listed"
         drawn = self._draws.popleft()
         value = bytes.fromhex(drawn["value"])
         assert len(value) == size
@@ -62,7 +65,7 @@ class Part:
         return value
 
     def _compare(self, step: Json, messenger: Messenger, vault: Vault) -> None:
-        before, self._facts = self._facts, facts(vault)
+        before, self._facts = self._facts, facts(vault, suite=self._suite)
         found = {
             "sends": sends(messenger.drain(), self._encrypted),
             "stores": changes(before, self._facts),

@@ -1,211 +1,15 @@
-"""Makes ``clients.json``: conversations of whole clients over a simulated relay, written down step by step."""
+"""Makes ``clients.json``: conversations of whole clients that know suite 1, over a simulated relay."""
 
 import base64
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
-from client_record import Facts, Json, changes, facts, lose_sessions, sends, tells, watched
-from client_samples import KEY, MEMORY, Device, Town, pass_time, settle, without_field
-from maker_base import drawn, file_of, named
+from client_samples import pass_time, settle, without_field
+from maker_base import Json, file_of
+from maker_scene import Play, Scene, played
 
-from phantom_messenger.client.messenger import Messenger
-from phantom_messenger.client.records import OutboxRecord
-from phantom_messenger.client.vault import Vault
 from phantom_messenger.wire import signing
 from support.people import Frame, canonical
-from support.simulated import SECOND, World
-
-PURPOSES: Final = {
-    "_identity_of": "identity seed",
-    "Messenger.send_text": "message id",
-    "Batching._put": "message id of a receipt",
-    "KeyExchanges.want": "ephemeral key",
-    "PreKeyStore._make": "prekey",
-    "encapsulate": "kem_m",
-    "start": "ratchet key",
-    "_dh_ratchet": "ratchet key",
-    "encrypt": "nonce",
-}
-"""Whose call draws what."""
-
-
-class Recorded(Messenger):
-    """A client that writes down all it lives through."""
-
-    step: Callable[[Json], Any]
-
-    def connected(self, audience: str) -> None:
-        with self.step({"do": "connect", "audience": audience}):
-            super().connected(audience)
-
-    def disconnected(
-        self, code: int | None, reason: str, *, retry_after: float | None = None, busy: bool = False
-    ) -> bool:
-        with self.step({"do": "disconnect", "code": code}):
-            return super().disconnected(code, reason, retry_after=retry_after, busy=busy)
-
-    def receive(self, text: str | bytes) -> None:
-        with self.step({"do": "receive", "text": text}):
-            super().receive(text)
-
-    def tick(self) -> None:
-        with self.step({"do": "tick"}):
-            super().tick()
-
-    def send_text(self, peer: str, text: str, *, burn: bool = False, expires_in: int | None = None) -> OutboxRecord:
-        with self.step(
-            {"do": "write", "user_id": peer, "body": text, "burn_after_read": burn, "expires_in": expires_in}
-        ):
-            return super().send_text(peer, text, burn=burn, expires_in=expires_in)
-
-    def block(self, peer: str) -> None:
-        with self.step({"do": "block", "user_id": peer}):
-            super().block(peer)
-
-    def mark_read(self, sender: str, message_id: str) -> None:
-        with self.step({"do": "read", "user_id": sender, "message": message_id}):
-            super().mark_read(sender, message_id)
-
-
-class Witness(Device):
-    """A device whose client is recorded."""
-
-    def __init__(self, scene: "Scene", name: str) -> None:
-        self.scene = scene
-        self._draws: list[Json] = []
-        self._encrypted: list[Json] = []
-        self._facts: Facts = {}
-        self._counts = 0
-        super().__init__(scene.town.world, scene.town.folder / name, name)
-
-    def _start(self, path: Path) -> None:
-        self.vault = Vault(path, KEY)
-        with self.step({"do": "open"}):
-            self.messenger = Recorded(
-                self.vault,
-                wall=self.world.clock.wall_ms,
-                monotonic=self.world.clock.monotonic_ms,
-                random=lambda size: self._draw(size, ""),
-            )
-            self.messenger.step = self.step
-
-    def _draw(self, size: int, purpose: str) -> bytes:
-        self._counts += 1
-        value = drawn(f"clients/{self.scene.name}/{self.name}/{self._counts}", size)
-        self._draws.append({"purpose": purpose or _purpose(), "value": value.hex()})
-        return value
-
-    @contextmanager
-    def step(self, done: Json) -> Iterator[None]:
-        """One step of this client; what comes of it is written down."""
-        self._draws.clear()
-        self._encrypted.clear()
-        with watched(self._draw, self._encrypted):
-            yield
-        texts, events = self.messenger.drain(), self.messenger.drain_events()
-        self.up += texts
-        self.events += events
-        before, self._facts = self._facts, facts(self.vault)
-        expect = {
-            "sends": sends(texts, self._encrypted),
-            "stores": changes(before, self._facts),
-            "tells": tells(events),
-        }
-        if done["do"] == "tick" and not any(expect.values()):
-            return
-        self.scene.steps.append(
-            {
-                "client": self.name,
-                "at": self.world.clock.wall_ms(),
-                **done,
-                "randomness": list(self._draws),
-                "expect": {name: value for name, value in expect.items() if value},
-            }
-        )
-
-    def add(self, other: "Witness") -> None:
-        """Give the other one's id a name."""
-        with self.step({"do": "add", "contact": other.name, "user_id": other.id}):
-            self.messenger.contacts.add(other.name, other.id)
-
-    def accept(self, other: "Witness") -> None:
-        """Let a stranger in."""
-        with self.step({"do": "accept", "user_id": other.id}):
-            self.messenger.contacts.let_in(other.id)
-
-    def forget_sessions(self, other: "Witness") -> None:
-        """The disk has lost the sessions with somebody."""
-        with self.step({"do": "lose-sessions", "user_id": other.id}):
-            lose_sessions(self.messenger, self.vault, other.id)
-
-    def write(self, other: "Witness", text: str, **options: Any) -> str:
-        """Send a text; its message id."""
-        return self.messenger.send_text(other.id, text, **options).message_id
-
-
-class Scene:
-    """A conversation in the making."""
-
-    def __init__(self, name: str, description: str, folder: Path) -> None:
-        self.name, self.description = name, description
-        self.steps: list[Json] = []
-        self.world = World()
-        self.town = Town(self.world, folder)
-        self.people: list[Witness] = []
-
-    def person(self, name: str) -> Witness:
-        """Somebody whose client has not connected yet."""
-        self.people.append(Witness(self, name))
-        return self.people[-1]
-
-    def friends(self) -> tuple[Witness, Witness]:
-        """Alice and Bob, who have added each other, are online and have exchanged a text each."""
-        alice, bob = self.person("alice"), self.person("bob")
-        alice.login()
-        bob.login()
-        alice.add(bob)
-        bob.add(alice)
-        settle(alice, bob)
-        alice.write(bob, "hello")
-        settle(alice, bob)
-        bob.write(alice, "hello yourself")
-        settle(alice, bob)
-        pass_time(3 * SECOND, alice, bob)
-        return alice, bob
-
-    def listed(self) -> Json:
-        """All of it."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "clients": [{"name": one.name, "user_id": one.id} for one in self.people],
-            "steps": self.steps,
-        }
-
-    def close(self) -> None:
-        """End it."""
-        for one in self.people:
-            one.close()
-        self.town.close()
-        self.world.close()
-
-
-def _purpose() -> str:
-    frame = sys._getframe(2)
-    for _ in range(4):
-        if found := PURPOSES.get(frame.f_code.co_qualname):
-            return found
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    raise LookupError(frame.f_code.co_qualname)
-
-
-# --- the scenes -------------------------------------------------------------------
+from support.simulated import SECOND
 
 
 def first_contact(scene: Scene) -> None:
@@ -391,7 +195,7 @@ def two_warnings(scene: Scene) -> None:
     settle(alice, bob)
 
 
-SCENES: Final[dict[str, tuple[str, Callable[[Scene], None]]]] = {
+SCENES: Final[dict[str, tuple[str, Play]]] = {
     "first-contact": ("two who have added each other write for the first time, and read", first_contact),
     "both-at-once": ("both begin a session at once", both_at_once),
     "healing": ("Bob has lost his sessions, asks for what he cannot read, and gets it again", healing),
@@ -409,16 +213,7 @@ SCENES: Final[dict[str, tuple[str, Callable[[Scene], None]]]] = {
 
 def clients_json() -> Json:
     """The whole file."""
-    found = []
-    for name, (description, play) in SCENES.items():
-        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-            scene = Scene(name, description, Path(folder))
-            try:
-                play(scene)
-                found.append(scene.listed())
-            finally:
-                scene.close()
     return file_of(
         "Conversations of whole clients over a relay: what each gets, sends, stores and tells its user.",
-        scenes=named(found),
+        scenes=played(SCENES, suite=1),
     )

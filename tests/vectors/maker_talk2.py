@@ -90,6 +90,15 @@ def described_state(state: Session2) -> Json:
     return found
 
 
+def _change(sent: bytes, arrived: bytes) -> Json:
+    """What was done to a message on its way: bits of one byte, or all of it."""
+    if len(sent) == len(arrived):
+        places = [place for place, (one, other) in enumerate(zip(sent, arrived, strict=True)) if one != other]
+        if len(places) == 1:
+            return {"flipped": {"at": places[0], "mask": sent[places[0]] ^ arrived[places[0]]}}
+    return {"bytes": arrived.hex()}
+
+
 class Draws:
     """Randomness of a reader, and what of it was drawn."""
 
@@ -221,7 +230,7 @@ class Talk2:
         draws = Draws(self._label("drawn"))
         step: Json = {"op": "receive", "by": who, "message": name, "now": self.now}
         if changed is not None:
-            step["bytes"] = changed.hex()
+            step |= _change(self.messages[name], changed)
         try:
             plaintext = self._read(who, message, draws)
         except CryptoError as error:

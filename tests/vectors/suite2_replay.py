@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from vector_replay import OTHER, Json, Person, Watched, encapsulation, raw
+from vector_replay import OTHER, Json, Person, Watched, arrived, encapsulation, raw
 
 from phantom_messenger.crypto import body, handshake2, head, padding, primitives, ratchet, session2
 from phantom_messenger.crypto.bundle import DatedBundle
@@ -281,7 +281,7 @@ class Play2:
         assert_state(self.state[who], expect["state"])
 
     def _receive(self, step: Json, who: str, expect: Json) -> None:
-        message = raw(step["bytes"]) if "bytes" in step else self._messages[step["message"]]
+        message = arrived(step, self._messages[step["message"]])
         before = {name: session2.dump(state) for name, state in self.state.items()}
         error = None
         try:

@@ -15,7 +15,7 @@ from vector_controls import spoilt
 from vector_reference import ed25519_public, message_key, u32, x25519_public
 from vector_reference import padded as padded_in_suite_1
 from vector_reference2 import Bundle, Owner, Rejected, Session, pad, unpad
-from vector_replay import OTHER, Json, raw, vectors
+from vector_replay import OTHER, Json, arrived, raw, vectors
 
 HANDSHAKES: Final = vectors("suite2-handshakes.json")
 BODIES: Final = vectors("suite2-bodies.json")
@@ -229,7 +229,7 @@ class Talk:
         self.compare(who, expect)
 
     def receive(self, step: Json, who: str, expect: Json) -> None:
-        message = raw(step["bytes"]) if "bytes" in step else self.messages[step["message"]]
+        message = arrived(step, self.messages[step["message"]])
         draws, before, found = Watched(step), deepcopy(self.sessions), list[bytes]()
         error = error_of(lambda: found.append(self.read(who, message, draws, step["now"])))
         assert error == expect.get("error")

@@ -40,6 +40,14 @@ def raw(text: str | None) -> bytes:
     return b"" if text is None else bytes.fromhex(text)
 
 
+def arrived(step: Json, sent: bytes) -> bytes:
+    """The message of a ``receive``, as it was sent or as it was changed on the way."""
+    if "flipped" in step:
+        at, mask = step["flipped"]["at"], step["flipped"]["mask"]
+        return sent[:at] + bytes((sent[at] ^ mask,)) + sent[at + 1 :]
+    return raw(step["bytes"]) if "bytes" in step else sent
+
+
 def encapsulation(m: str | None) -> Callable[[bytes], tuple[bytes, bytes]]:
     """ML-KEM with its 32 random bytes given."""
 
