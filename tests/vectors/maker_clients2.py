@@ -11,8 +11,7 @@ from client_samples import DATED_FIELDS, DAY, pass_time, settle, with_field, wit
 from maker_base import Json, drawn, file_of, flipped
 from maker_scene import Play, Scene, Witness, played
 
-from phantom_messenger.client.content import Ends, Receipt, Text
-from phantom_messenger.client.content_suites import LEAST_PADDED
+from phantom_messenger.client.content import LEAST_PADDED, Ends, Receipt, Text
 from phantom_messenger.crypto import body, padding, primitives
 from phantom_messenger.engines.sqlite import prekeys
 from phantom_messenger.labels import KEM_PREKEY, prekey_bundle
