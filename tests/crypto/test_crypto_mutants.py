@@ -87,12 +87,14 @@ def test_initiator_that_has_heard_nothing_refuses_a_reply_that_counts_earlier_on
     ("message", "error"),
     [
         (b"", InvalidMessage),
-        (b"\2", InvalidMessage),
+        (b"\1", InvalidMessage),
+        (b"\2", UnknownSuite),
+        (b"\0", UnknownSuite),
         (b"\2\0", UnknownSuite),
         (b"\1\0", InvalidMessage),
     ],
 )
-def test_two_bytes_are_enough_to_tell_another_suite(message: bytes, error: type[Exception]) -> None:
+def test_one_byte_is_enough_to_tell_another_suite(message: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         session.parse(message)
 

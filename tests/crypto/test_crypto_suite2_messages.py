@@ -221,6 +221,8 @@ def test_what_has_not_the_form_of_a_body_is_refused(bad: bytes) -> None:
     [
         (b"", InvalidMessage),
         (b"\2", InvalidMessage),
+        (b"\1", UnknownSuite),
+        (b"\3", UnknownSuite),
         (b"\1\0", UnknownSuite),
         (b"\3\0", UnknownSuite),
         (b"\2\0", InvalidMessage),

@@ -261,7 +261,7 @@ def test_plain_http_is_answered_as_printed(relays: Relays, row: list[str]) -> No
     request, status, body = row
     words = request.split()
     if words[0] == "any":
-        words = ["POST", "/health"]
+        words = ["POST", "/health" if words[1] == "other" else "/anything-else"]
     path = words[1] if words[1].startswith("/") else "/anything-else"
     with RawSocket(relays.usual.address) as raw:
         if status == "101":

@@ -174,7 +174,7 @@ def padded(members: Any) -> bytes:
 
 
 def with_members(**changes: Any) -> Write:
-    """The text with other members; those that are None are left out."""
+    """The text with other members; those that are None are left out, but for ``extra``, which is there and nil."""
     return lambda members: padded(
         {name: value for name, value in {**members, **changes}.items() if value is not None or name == "extra"}
     )

@@ -104,13 +104,15 @@ def parse(message: bytes) -> Parsed:
     """Take a message (head and body) apart.
 
     Raises:
-        UnknownSuite: made by another version.
+        UnknownSuite: made by another version, by its first byte; the rest is not looked at.
         InvalidMessage: cut short, with a part that does not exist, or badly ended.
     """
-    if len(message) < _PART_STARTS:
-        raise InvalidMessage("a message is cut short")
+    if not message:
+        raise InvalidMessage("a message is empty")
     if message[0] != SUITE:
         raise UnknownSuite(f"suite {message[0]} is not known here")
+    if len(message) < _PART_STARTS:
+        raise InvalidMessage("a message is cut short")
     kind = message[1]
     if kind not in _PART_BYTES:
         raise InvalidMessage("a message has an unknown part")

@@ -56,14 +56,16 @@ def parse(message: bytes) -> Parsed:
     """Parse a message.
 
     Raises:
-        UnknownSuite: made by another version.
+        UnknownSuite: made by another version, by its first byte; the rest is not looked at.
         InvalidMessage: cut short or with flags that do not exist.
     """
+    if not message:
+        raise InvalidMessage("a message is empty")
+    if message[0] != SUITE:
+        raise UnknownSuite(f"suite {message[0]} is not known here")
     if len(message) < 2:  # noqa: PLR2004 - suite and flags
         raise InvalidMessage("a message is cut short")
-    suite, flags = message[0], message[1]
-    if suite != SUITE:
-        raise UnknownSuite(f"suite {suite} is not known here")
+    flags = message[1]
     if flags not in (0, HAS_HANDSHAKE, HAS_HANDSHAKE | HAS_KEM):
         raise InvalidMessage("a message has unknown flags")
     rest = message[2:]
