@@ -4,34 +4,21 @@ Each scenario of ``full_disk.py`` runs in a mount namespace of its own, so that 
 """
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import full_disk
 import pytest
 
 from support.amounts import amount
+from support.mounts import own_mounts
 
 MOUNT = 'mount -t tmpfs -o size=4m phantom-test "$1" && shift && exec "$@"'
 
 Play = Callable[..., subprocess.CompletedProcess[str]]
 """``play(scenario, *options)``"""
-
-
-def own_mounts() -> Sequence[str]:
-    """The command that runs another one where it may mount."""
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare: apt install util-linux")
-    user = ["unshare", "--user", "--map-root-user", "--mount"]
-    command = ["unshare", "--mount"] if os.geteuid() == 0 else user
-    for tried in (command, user):
-        mounting = [*tried, "mount", "-t", "tmpfs", "phantom-test", "/mnt"]
-        if subprocess.run(mounting, capture_output=True, timeout=20, check=False).returncode == 0:
-            return tried
-    pytest.skip("needs a mount of its own: run as root, or allow unprivileged user namespaces")
 
 
 @pytest.fixture

@@ -77,6 +77,8 @@ class Fault(StrEnum):
     DISK_FULL = "disk-full"
     CONNECTIONS_FULL = "connections-full"
     LOGIN_REFUSED = "login-refused"
+    CERTIFICATE = "certificate"
+    NO_TLS = "no-tls"
     NOT_THERE = "not-there"
     RIGHTS = "rights"
     NEWER = "newer-version"
@@ -89,6 +91,10 @@ class BeingCopied(psycopg.OperationalError):
 
 
 _FAULTS: Final[tuple[tuple[str, Fault], ...]] = (
+    ("certificate verify failed", Fault.CERTIFICATE),
+    ("root certificate", Fault.CERTIFICATE),
+    ("server certificate", Fault.CERTIFICATE),
+    ("does not support ssl", Fault.NO_TLS),
     ("read-only", Fault.READ_ONLY),
     ("hot standby", Fault.READ_ONLY),
     ("too many connections", Fault.CONNECTIONS_FULL),
@@ -99,7 +105,7 @@ _FAULTS: Final[tuple[tuple[str, Fault], ...]] = (
     ("pg_hba.conf", Fault.LOGIN_REFUSED),
     ("does not exist", Fault.NOT_THERE),
 )
-"""What a server that refuses a connection says; the library has no code for it."""
+"""What is said of a connection that is refused, by either side; the library has no code for it."""
 
 _HIDDEN: Final = (
     errors.InsufficientPrivilege,
@@ -214,6 +220,15 @@ _SENTENCES: Final[dict[Fault, tuple[type[StoreError], str]]] = {
     Fault.LOGIN_REFUSED: (
         StoreUnusable,
         "{place} refuses the user or the password; see pg_hba.conf of the server, and {called}",
+    ),
+    Fault.CERTIFICATE: (
+        StoreUnusable,
+        "{place} is not to be trusted ({error}); in {called}, sslrootcert must name the file of the authority that has"
+        " signed its certificate, and the host must be the one that this is for",
+    ),
+    Fault.NO_TLS: (
+        StoreUnusable,
+        "{place} has no TLS, which sslmode in {called} asks for: set ssl = on at the server, with a certificate",
     ),
     Fault.NOT_THERE: (StoreUnusable, "{place} or its user does not exist; make them: docs/cluster.md says how"),
     Fault.RIGHTS: (
