@@ -64,6 +64,7 @@ class Person(Protocol):
     async def requests(self) -> list[str]: ...
     async def offline(self) -> None: ...
     async def online(self) -> None: ...
+    async def is_online(self) -> bool: ...
     async def is_done(self) -> bool: ...
     async def lose_sessions(self, peer: str) -> None: ...
     async def export_to(self, path: Path) -> None: ...
@@ -95,7 +96,7 @@ class WebPerson:
     async def start(self, file: Path | None = None) -> None:
         """Start it; of an exported file, if one is named."""
         restored = [] if file is None else [str(file), FILE_PASSPHRASE]
-        flags = ["--enable-source-maps", "--experimental-websocket", "--no-warnings"]
+        flags = ["--experimental-websocket", "--no-warnings"]
         self._process = await asyncio.create_subprocess_exec(
             "node",
             *flags,
@@ -208,6 +209,9 @@ class WebPerson:
     async def online(self) -> None:
         await self.do("online")
 
+    async def is_online(self) -> bool:
+        return bool((await self.do("status"))["isOnline"])
+
     async def is_done(self) -> bool:
         found = await self.do("status")
         return bool(found["isOnline"] and found["isPublished"] and not found["waiting"] + found["pendingReceipts"])
@@ -297,6 +301,9 @@ class SdkPerson:
         if not self._is_online:
             self._is_online = True
             self.client._loop.start()
+
+    async def is_online(self) -> bool:
+        return self.client._messenger.is_online
 
     async def is_done(self) -> bool:
         it = self.client._messenger

@@ -54,6 +54,7 @@ class Story:
         """Play it, and compare what both sides have in the end."""
         try:
             await asyncio.gather(self.web.start(), self.sdk.start())
+            await until(self._is_known, lambda: "the relay does not know both")
             await self._meet()
             for _ in range(STEPS):
                 await self._revive()
@@ -113,6 +114,10 @@ class Story:
     def _differences(self) -> str:
         web, sdk = self._seen
         return f"web: {web}\nsdk: {sdk}"
+
+    async def _is_known(self) -> bool:
+        """Whether both have logged in: whoever is not known to the relay yet is asked for again after 30 seconds."""
+        return await self.web.is_online() and await self.sdk.is_online()
 
     async def _meet(self) -> None:
         """From either side, or both at once, with or without having published anything."""
