@@ -65,7 +65,7 @@ export function callsOn(ports: CallPorts): ProfileCalls {
     conversations: () => loop.call((core): readonly Conversation[] => ports.changesOf(core).conversations()),
     items: ({ peer, before, limit }) =>
       loop.call(({ messenger }): Page => {
-        if (messenger.stores.requests.holds(peer)) {
+        if (view.isRequest(messenger.stores, peer)) {
           return { items: [], hasOlder: false }; // a stranger's are shown by `peek` alone
         }
         return view.pageOf(messenger.stores, peer, messenger.now(), { before, limit });

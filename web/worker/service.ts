@@ -148,7 +148,10 @@ export class Service {
   }
 
   async #create({ name, passphrase, stay }: Parameters<Api["create"]>[0]): Promise<void> {
-    const storage = this.#unusedStorage();
+    if (this.#stage.at !== "first-run") {
+      throw new Refused("usage", "there is or was a profile in this browser; restore a backup, or begin anew knowingly");
+    }
+    const storage = this.#openStorage();
     const checked = checkedName(name);
     await this.#working("creating", async (progress) => {
       const { random, cost } = this.#platform;
@@ -478,7 +481,7 @@ export class Service {
     return this.#storage;
   }
 
-  /** For a new profile, where there is none. */
+  /** To restore a profile into, where there is none. */
   #unusedStorage(): Storage {
     if (this.#stage.at !== "first-run" && this.#stage.at !== "evicted") {
       throw new Refused("usage", "there is a profile in this browser already");

@@ -108,7 +108,7 @@ export class Changes {
     const byPeer = new Map<string, Item[]>();
     for (const { peer, id, isMine } of this.#items.values()) {
       const item = view.itemById(stores, peer, id, isMine, now) ?? this.#gap(peer, id, isMine, now.wall);
-      if (item !== null && !stores.requests.holds(peer)) {
+      if (item !== null && !view.isRequest(stores, peer)) {
         byPeer.set(peer, [...(byPeer.get(peer) ?? []), item]);
       }
     }

@@ -58,26 +58,30 @@ export function peersOf(stores: Stores): string[] {
 /** Whether there is anything of a user to be seen. */
 export function isListed(stores: Stores, peer: string): boolean {
   const record = stores.book.get(peer);
-  const isRequest = stores.requests.waiting(peer) > 0;
-  return isKnown(record) || record.blocked || isRequest || stores.vault.has(records.PAGE, peer);
+  return isKnown(record) || record.blocked || isRequest(stores, peer) || stores.vault.has(records.PAGE, peer);
+}
+
+/** Whether what a stranger has written waits to be accepted: nothing of it is shown but by `peek`. */
+export function isRequest(stores: Stores, peer: string): boolean {
+  return stores.requests.waiting(peer) > 0 && stores.requests.holds(peer) && !stores.book.isBlocked(peer);
 }
 
 /** A conversation as it is now. */
 export function conversationOf(stores: Stores, peer: string, now: Moment, passing: Passing): Conversation {
   const record = stores.book.get(peer);
   const contact = stores.book.contact(peer);
-  const isRequest = stores.requests.holds(peer) && !record.blocked;
+  const isAsking = isRequest(stores, peer);
   return {
     peer,
     writtenId: writtenId(peer),
     name: record.name === "" ? "" : oneLine(record.name),
     trust: contact.trust,
-    isRequest,
+    isRequest: isAsking,
     isBlocked: record.blocked,
     allowsOlder: record.allowsOlder || record.allowsClassical,
-    unread: isRequest ? stores.requests.waiting(peer) : stores.inbox.unread(peer),
+    unread: isAsking ? stores.requests.waiting(peer) : stores.inbox.unread(peer),
     draft: stores.vault.find(records.DRAFT, peer)?.text ?? "",
-    last: isRequest ? null : lastOf(stores, peer, now),
+    last: isAsking ? null : lastOf(stores, peer, now),
     presence: passing.presence.get(peer) ?? UNKNOWN,
     notice: noticeOf(stores, record, contact, passing),
   };
@@ -232,7 +236,7 @@ function isOver(expiresAt: number | null, now: Moment): boolean {
  */
 export function* search(stores: Stores, text: string, peer: string | null, now: Moment): Generator<Item | null> {
   const wanted = comparable(text);
-  const peers = peer === null ? peersOf(stores).filter((one) => !stores.requests.holds(one)) : [peer];
+  const peers = peer === null ? peersOf(stores).filter((one) => !isRequest(stores, one)) : [peer];
   for (const one of peers) {
     for (const entry of stores.history.newest(one)) {
       const item = itemOf(stores, entry, now);

@@ -152,6 +152,7 @@ test("keys that the browser has deleted are missed, and a new identity is begun 
   await clearDisk();
   const all = tab();
   assert.deepEqual(await begin(all, userId), { at: "evicted", userId });
+  assert.equal(await fault(all.api.create({ name: "Alice", passphrase: "secret words", stay: false })), "usage");
   await all.api.forget();
   assert.deepEqual(all.stage(), { at: "first-run" });
   await all.api.create({ name: "Alice", passphrase: "secret words", stay: false });
@@ -235,6 +236,9 @@ test("contacts: names, blocks, and removal with what was said", async () => {
   await one.api.block({ peer: BOB, isBlocked: false });
   await one.api.sendAgain({ peer: BOB, id: failed?.id ?? "" });
   assert.deepEqual((await items(one, BOB)).map((item) => [item.mark, item.position]), [["waiting", failed?.position]]);
+  await one.api.removeContact({ peer: BOB, history: false });
+  const stranger = await conversation(one, BOB);
+  assert.deepEqual([stranger?.name, stranger?.isRequest, (await items(one, BOB)).length], ["", false, 1]);
   one.updates.length = 0;
   await one.api.removeContact({ peer: BOB, history: true });
   await until("it is said", () => one.updates.some((update) => update.kind === "conversations" && update.removed.includes(BOB)));
