@@ -67,10 +67,12 @@ class Ordeal:
     of their device. A text whose writer went back to a time before it is lost with that writer's own copy.
     """
 
+    device: type[FaultyDevice] = FaultyDevice
+
     def __init__(self, town: Town, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - the same in every run
         self.world = town.world
-        self.people = [FaultyDevice(town.world, town.folder / f"{name}-{seed}", name) for name in ("one", "other")]
+        self.people = [self.device(town.world, town.folder / f"{name}-{seed}", name) for name in ("one", "other")]
         self.written: dict[str, dict[str, str]] = {device.id: {} for device in self.people}
         self.got: dict[str, dict[str, str]] = {device.id: {} for device in self.people}
         self.faults: list[str] = []
