@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,12 +24,13 @@ from several_ledger import SeveralLedger
 
 from cluster import console, processes
 from cluster.aside import Aside
-from cluster.chaos_faults import FAULTS, PARTITIONS, Fault, Scene
+from cluster.chaos_faults import FAULTS, PARTITIONS, UPDATE, Fault, Scene
 from cluster.claims import hold
 from cluster.network import Network
 from cluster.nodes import Cluster
 from cluster.programs import PATRONI, REQUIREMENTS, ClusterError, Pinned, install
 from cluster.settings import CHOSEN_STANDBY, NO_STANDBY, QUORUM, Replication
+from support import older_version
 from support.relay_process import SERVE, RelayProcess, patched
 
 PROGRAMS: Final = Path(".cluster") / "programs"
@@ -212,11 +214,30 @@ def run(names: Sequence[str], network: Network | None) -> list[Row]:
 
 def broken(scene: Scene, name: str, fault: str = "") -> Row:
     """What comes of a fault, shown."""
-    row = play(scene, name, ALL[fault or name])
+    return shown(play(scene, name, ALL[fault or name]))
+
+
+def shown(row: Row) -> Row:
+    """Show what came of a fault."""
     console.show(str(row))
     for kind, said in row.found.items():
         console.show(f"    {kind}: {said}")
     return row
+
+
+def run_update(commit: str) -> Row:
+    """Relays of this commit, updated to what is here.
+
+    Raises:
+        ClusterError: there is no such commit.
+    """
+    with tempfile.TemporaryDirectory(prefix="phantom-older-") as folder:
+        older = older_version.unpack(commit, Path(folder)) if commit else None
+        if older is None:
+            raise ClusterError("there is no such older version in the history of the repository")
+        console.show(f"from {commit}")
+        with scene_of(Control(patch=older), None) as scene:
+            return shown(play(scene, "update-relays", UPDATE))
 
 
 def run_controls() -> bool:
@@ -264,6 +285,14 @@ def main() -> int:
     parser.add_argument(
         "--controls", action="store_true", help="instead, see that messages are lost without the protections"
     )
+    parser.add_argument(
+        "--update",
+        nargs="?",
+        const=older_version.before_the_tables_changed() or "",
+        metavar="COMMIT",
+        help="instead, begin with relays of this commit, by default the one before the tables were last changed, and"
+        " update them",
+    )
     given = parser.parse_args()
     console.catch_signals()
     try:
@@ -283,6 +312,8 @@ def main() -> int:
 def _main(given: argparse.Namespace) -> int:
     if given.controls:
         return 0 if run_controls() else 1
+    if given.update is not None:
+        return 0 if run_update(given.update).is_good else 1
     names = choose(given.only)
     rows = run(names, network_for(names))
     console.show("")

@@ -9,7 +9,7 @@ from typing import Final
 from cluster import etcd, processes
 from cluster.network import Machine, cut
 from cluster.nodes import Cluster, Node
-from support.relay_process import RelayProcess
+from support.relay_process import SERVE, RelayProcess
 
 SWITCHOVER, STANDBY, POSTMASTER, NODE = 5.0, 3.0, 15.0, 30.0
 """Seconds, at most, in which nothing is accepted."""
@@ -84,6 +84,13 @@ def roll_relays(scene: Scene) -> None:
             raise RuntimeError(f"a relay that was told to end did so with {status}")
         relay.restart()
         time.sleep(1)
+
+
+def update_relays(scene: Scene) -> None:
+    """Relays of an older version end, one after another, and are started in the version of today."""
+    for relay in scene.relays:
+        relay.command = SERVE
+    roll_relays(scene)
 
 
 def kill_postmaster(scene: Scene) -> None:
@@ -261,6 +268,7 @@ FAULTS: Final = {
     "pause-primary": Fault(pause_primary, NODE),
     "kill-late": Fault(kill_late, NODE),
 }
+UPDATE: Final = Fault(update_relays, STANDBY, closes=GOING_AWAY)
 PARTITIONS: Final = {
     "cut-relay": Fault(cut_relay, STANDBY),
     "cut-answers": Fault(cut_answers, STANDBY),

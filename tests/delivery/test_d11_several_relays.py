@@ -10,18 +10,22 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Final
 
+import psycopg
 import pytest
 import several_crowd
 from crowd import Crowd, alive, befriend, quiet_port
 from several_crowd import Place
 from several_ledger import SeveralLedger
 
+from support import older_version
 from support.amounts import amount, replayed
 from support.people import Person
 from support.postgres_server import PostgresServer, programs
-from support.relay_process import StartRelay, patched
+from support.relay_process import SERVE, StartRelay, patched
 
 LOG: Final = logging.getLogger(__name__)
 SEED: Final = replayed() or 11
@@ -32,6 +36,7 @@ GIVEN_UP_SECONDS: Final = 12.0
 WORTH: Final = 60
 """Messages that are accepted before each fault, and again after it."""
 
+GOING_AWAY: Final = 1001
 BUNDLES: Final = 12
 """That people must have had in the end."""
 
@@ -63,9 +68,11 @@ class Scene:
 
     def __init__(self, server: PostgresServer, start_relay: StartRelay, patch: str | None = None) -> None:
         self.server = server
-        store = server.make_database()
+        self.store = server.make_database()
         command = {} if patch is None else {"command": patched(patch)}
-        self.relays = [start_relay("--limits", "off", "--store", store, port=quiet_port(), **command) for _ in range(2)]
+        self.relays = [
+            start_relay("--limits", "off", "--store", self.store, port=quiet_port(), **command) for _ in range(2)
+        ]
         self.place = Place([relay.url for relay in self.relays], SeveralLedger())
 
     def run(self, faults: Sequence[Fault]) -> SeveralLedger:
@@ -113,6 +120,13 @@ class Scene:
             assert relay.stop(signal.SIGTERM) == 0
             relay.restart()
 
+    def update(self, number: int) -> None:
+        """Start a relay again, in the version of today."""
+        relay = self.relays[number]
+        assert relay.stop(signal.SIGTERM) == 0
+        relay.command = SERVE
+        relay.restart()
+
 
 def test_nothing_is_lost_doubled_or_out_of_order_whatever_fails(
     start_server: Callable[..., PostgresServer], start_relay: StartRelay
@@ -126,6 +140,30 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_fails(
     assert ledger.verdict() == {}, said
     assert ledger.put_off, f"the database was never away; {said}"
     assert ledger.handed, said
+
+
+def test_nothing_is_lost_or_doubled_when_relays_are_updated_one_after_another(
+    start_server: Callable[..., PostgresServer], start_relay: StartRelay, tmp_path: Path
+) -> None:
+    """From the version before the tables were last changed: the first relay of today changes them under the other."""
+    commit = older_version.before_the_tables_changed()
+    older = None if commit is None else older_version.unpack(commit, tmp_path / "older")
+    if older is None:
+        pytest.skip("the history of the repository is not here: updates from an older version")
+    scene = Scene(start_server(), start_relay, older)
+    before = applied_migrations(scene)
+    ledger = scene.run([partial(scene.update, 0), partial(scene.update, 1)])
+    assert applied_migrations(scene) > before
+    said = f"seed {SEED}, from {commit}, accepted {ledger.accepted}, closed with {ledger.closings}"
+    LOG.info(said)
+    assert ledger.verdict() == {}, said
+    assert set(ledger.closings) == {GOING_AWAY}, said
+
+
+def applied_migrations(scene: Scene) -> int:
+    with psycopg.connect(scene.store) as connection:
+        row = connection.execute("SELECT count(*) FROM phantom.migrations").fetchone()
+        return int(row[0]) if row else 0
 
 
 COMMITS_ARE_NOT_SYNCED: Final = """
