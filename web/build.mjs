@@ -17,7 +17,7 @@ const options = {
   absWorkingDir: here,
   bundle: true,
   charset: "utf8",
-  external: ["./qr.*.js"],
+  external: ["./qr.*.js", "./core.*.js"],
   format: "esm",
   legalComments: "none", // LICENSES.txt has the licences
   metafile: true,
@@ -96,7 +96,8 @@ async function pageChunks(define) {
   return finish("made/app.js");
 }
 
-const worker = await asset("worker", "js", await bundle(given.values.worker));
+const core = await asset("core", "js", await bundle("worker/core.ts"));
+const worker = await asset("worker", "js", await bundle(given.values.worker, { CORE_URL: JSON.stringify(core.replace("assets/", "./")) }));
 const codes = await asset("qr", "js", await bundle("ui/qr.ts"));
 const page = await pageChunks({
   WORKER_URL: JSON.stringify(worker),

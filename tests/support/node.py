@@ -26,7 +26,7 @@ def missing() -> str:
     version = re.match(r"v(\d+)\.", subprocess.run([node, "--version"], capture_output=True, text=True).stdout)  # noqa: PLW1510
     if version is None or int(version[1]) < _LEAST:
         return f"Node is older than {_LEAST}"
-    if not (WEB / "node_modules" / "esbuild").is_dir() and not _installed():
+    if not _installed() and not (WEB / "node_modules" / "esbuild").is_dir():
         return "what the page is built with cannot be installed ('make web/node_modules/.made')"
     return ""
 

@@ -1,38 +1,59 @@
-/** The worker's messages: calls in, results and updates out. */
-import type { FromWorker, ToWorker } from "../api.ts";
-import { COST } from "../core/client/vault.ts";
-import { sinceStart } from "./clocks.ts";
+/** The worker's messages: calls in, results and updates out. Until it is needed, the core is not loaded (`first.ts`). */
+import type { Api, Fault, FromWorker, Stage, ToWorker } from "../api.ts";
 import { faultOf } from "./faults.ts";
-import { Service } from "./service.ts";
-import { dial } from "./socket.ts";
+import { firstStage } from "./first.ts";
+import type { Service } from "./service.ts";
+
+/** Where `core.ts` is, as seen from here. */
+declare const CORE_URL: string;
+
+type Beginning = Parameters<Api["begin"]>[0];
+
+const NOT_LOADED: Fault = {
+  code: "offline",
+  text: "A part of this page could not be loaded. Nothing is lost: see whether you are online, and load the page again.",
+};
+
+let beginning: Beginning | null = null;
+let service: Promise<Service> | null = null;
 
 const post = (message: FromWorker): void => self.postMessage(message);
-const awake = (): number => performance.now();
 
-const service = new Service({
-  post: (update) => post({ update }),
-  locks: navigator.locks,
-  dial,
-  random: (size) => crypto.getRandomValues(new Uint8Array(size)),
-  wall: () => Date.now(),
-  monotonic: () => Math.round(awake()),
-  sinceStart: sinceStart({ wall: () => Date.now(), awake }),
-  chance: () => Math.random(),
-  isOnline: () => navigator.onLine,
-  isKept: async () => (await navigator.storage?.persisted?.()) ?? null,
-  cost: COST,
-});
+/** The core, which has begun. */
+function core(): Promise<Service> {
+  service ??= load().catch((error: unknown) => {
+    service = null;
+    throw error;
+  });
+  return service;
+}
 
-self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  const { id, call, given } = data;
-  service.call(call, given).then(
+async function load(): Promise<Service> {
+  const { start } = await (import(CORE_URL) as Promise<typeof import("./core.ts")>).catch(() => Promise.reject(NOT_LOADED));
+  const made = start((update) => post({ update }));
+  if (beginning !== null) await made.call("begin", beginning);
+  return made;
+}
+
+async function answer(call: string, given: unknown): Promise<unknown> {
+  if (call === "begin" && service === null) {
+    beginning = given as Beginning;
+    const stage: Stage | null = await firstStage(beginning);
+    if (stage !== null) return stage;
+  }
+  return (await core()).call(call, given);
+}
+
+function isFault(error: unknown): error is Fault {
+  return typeof error === "object" && error !== null && "code" in error && "text" in error;
+}
+
+self.addEventListener("message", ({ data: { id, call, given } }: MessageEvent<ToWorker>) => {
+  answer(call, given).then(
     (result) => post({ id, result }),
     (error: unknown) => post({ id, fault: isFault(error) ? error : faultOf(error) }),
   );
 });
-self.addEventListener("online", () => service.suspect());
-self.addEventListener("offline", () => service.suspect());
-
-function isFault(error: unknown): error is ReturnType<typeof faultOf> {
-  return typeof error === "object" && error !== null && "code" in error && "text" in error;
+for (const event of ["online", "offline"]) {
+  self.addEventListener(event, () => void service?.then((made) => made.suspect()));
 }
