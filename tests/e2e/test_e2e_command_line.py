@@ -11,6 +11,7 @@ from e2e_people import NOWHERE, meet, meet_offline
 from phantom_messenger.client.ids import plain_id
 from support.command_line import Running, phantom
 from support.relay_process import RelayProcess, StartRelay
+from support.sdk_clients import opened
 
 
 @pytest.fixture
@@ -298,3 +299,17 @@ def test_name_of_a_contact_cannot_be_taken_twice(friends: Path) -> None:
     refused = phantom(friends, "contacts", "add", "-p", "carol", "x", bob)
     assert refused.returncode == 2
     assert "already" in refused.stderr
+
+
+def test_weaker_encryption_is_allowed_for_one_contact_in_so_many_words(home: Path) -> None:
+    meet_offline(home)
+    older = phantom(home, "contacts", "accept", "-p", "alice", "bob", "--older")
+    assert older.stdout == "messages to bob are sent in the older encryption until bob has a newer program\n"
+    classical = phantom(home, "contacts", "accept", "-p", "alice", "bob", "--classical")
+    assert classical.stdout == (
+        "messages to bob are sent without post-quantum protection until bob offers a key for it\n"
+    )
+    alice = opened(home, "alice", NOWHERE)
+    record = alice._messenger._stores.book.get(alice.contacts.find("bob").user_id)
+    assert (record.allows_older, record.allows_classical) == (True, True)
+    alice.close()
