@@ -257,3 +257,26 @@ def test_page_comes_over_tls_too(start_relay: StartRelay, tmp_path: Path) -> Non
         assert found.headers["Strict-Transport-Security"] == "max-age=31536000"
         connection.close()
     assert relay.doubts == []
+
+
+def test_intro_names_the_page_if_there_is_one(start_relay: StartRelay) -> None:
+    relay = start_relay("--intro")
+    found = read_until(relay, "Stop the relay")
+    assert f"Open http://127.0.0.1:{relay.port}/ in a browser" in found
+    without = start_relay("--intro", "--web", "off")
+    found = read_until(without, "Stop the relay")
+    assert "in a browser" not in found
+    assert f"phantom init -p alice --server {without.url}" in found
+
+
+def read_until(relay: RelayProcess, words: str) -> str:
+    """What a relay prints, up to the line that begins with these words."""
+    process = relay._process
+    assert process is not None
+    assert process.stdout is not None
+    found = ""
+    for line in process.stdout:
+        found += line
+        if line.startswith(words):
+            return found
+    raise AssertionError(found)
