@@ -3,12 +3,20 @@
 import json
 import os
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 
+from phantom_messenger.web.export import for_relay
+from phantom_messenger.web.files import load
+from phantom_messenger.web.headers import security_headers
 from support.command_line import PASSPHRASE, QUICK
 from support.node import chromium, run_web_tests
 from support.relay_process import StartRelay
+from support.web_server import Table, serving, table_of
+
+BACKUP_PASSPHRASE: Final = "seven green bottles"
 
 
 @pytest.mark.timeout(900)
@@ -22,9 +30,29 @@ def test_people_with_browsers_at_a_real_relay(start_relay: StartRelay, tmp_path:
         PHANTOM_CLI=json.dumps(QUICK),
         PHANTOM_HOME=str(tmp_path / "home"),
         PHANTOM_PASSPHRASE=PASSPHRASE,
-        PHANTOM_EXPORT_PASSPHRASE="seven green bottles",
+        PHANTOM_EXPORT_PASSPHRASE=BACKUP_PASSPHRASE,
         PYTHONPATH=os.pathsep.join(map(str, (Path(__file__).parents[1], os.environ.get("PYTHONPATH", "")))),
     )
     assert "# fail 0" in printed
     assert "# skipped 0" in printed
     assert [line for line in relay.doubts if "any-name" not in line and "limits-off" not in line] == []
+
+
+@pytest.mark.timeout(900)
+def test_page_of_another_host_talks_to_its_relay(start_relay: StartRelay) -> None:
+    browser = chromium()
+    table: Table = {}
+    with serving(table) as page:
+        relay = start_relay("--limits", "off", "--web", "off", "--allowed-origins", page.rstrip("/"))
+        table |= table_of(for_relay(load(), relay.url), security_headers(f"ws://{urlsplit(relay.url).netloc}"))
+        for file in load():
+            table[file.path].fields["Content-Type"] = file.media_type
+        printed = run_web_tests(
+            "tests/journeys/journeys.test.ts",
+            PHANTOM_CHROMIUM=browser,
+            PHANTOM_RELAY=relay.url,
+            PHANTOM_PAGE=page,
+            PHANTOM_JOURNEYS="two browsers chat",
+        )
+    assert "# pass 1" in printed
+    assert [line for line in relay.doubts if "limits-off" not in line] == []

@@ -1,6 +1,6 @@
 // People with browsers at a real relay, which serves them the page: what they do, and what they see. Only with
 // PHANTOM_RELAY, the relay's URL; PHANTOM_CLI, a JSON list, is the command line, for journeys with it; PHANTOM_JOURNEYS=regexp
-// picks some.
+// picks some; PHANTOM_PAGE is the page's address if not the relay serves it.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, describe, test, type TestContext } from "node:test";
@@ -31,7 +31,7 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
 
   before(async () => {
     line = await openLine(new URL((relay ?? "").replace(/^ws/, "http")));
-    url = `http://${line.host}/`;
+    url = process.env["PHANTOM_PAGE"] ?? `http://${line.host}/`;
     const root = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
     const args = ["--host-resolver-rules=MAP relay.test 127.0.0.1", ...root];
     browser = await chromium.launch({ executablePath: CHROMIUM, args });
