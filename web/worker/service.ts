@@ -392,11 +392,12 @@ export class Service {
   }
 
   async #lock(): Promise<void> {
+    // First what must not fail: whoever locks is safe even if the disk has failed.
+    await this.#stop();
+    this.#key = null;
     const storage = this.#openStorage();
     const profile = await storage.profile();
     await this.#keepStay(null, false);
-    await this.#stop();
-    this.#key = null;
     if (profile !== null) {
       this.#become({ at: "locked", name: profile.name, userId: profile.userId });
     }

@@ -1,5 +1,6 @@
 /** A worker in Node: fake-indexeddb for the disk, locks in memory, and calls as the page makes them. */
 import "fake-indexeddb/auto";
+import { after } from "node:test";
 import type { Api, Fault, Stage, Update } from "../../api.ts";
 import { dial as realDial } from "../../worker/socket.ts";
 import type { Dial } from "../../worker/socket.ts";
@@ -7,6 +8,11 @@ import { Service } from "../../worker/service.ts";
 import { sinceStart } from "../../worker/clocks.ts";
 import type { Locks } from "../../worker/locks.ts";
 import { random } from "../client/support.ts";
+
+const services: Service[] = [];
+
+// A worker goes on trying to connect, and Node waits for whoever has something to do.
+after(() => Promise.allSettled(services.map((service) => service.call("lock", undefined))));
 
 /** Costs next to nothing. */
 export const COST = { memoryKib: 64, passes: 1, lanes: 1 };
@@ -74,6 +80,7 @@ export function tab({ locks = fakeLocks(), isOnline = false, isKept = false } = 
     isKept: () => Promise.resolve(isKept),
     cost: COST,
   });
+  services.push(service);
   const call = async (name: string, given: unknown): Promise<unknown> =>
     structuredClone(await service.call(name, structuredClone(given)));
   const api = new Proxy({} as Api, { get: (_, name) => (given: unknown) => call(String(name), given) });
