@@ -1,43 +1,48 @@
+import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Stage } from "../api.ts";
-import { isBroken, stage } from "./model.ts";
 import { Main } from "./chat/main.tsx";
+import { isBroken, stage } from "./model.ts";
 import { FirstRun } from "./screens/first_run.tsx";
 import { Locked } from "./screens/locked.tsx";
 import { Broken, Deleted, Elsewhere, Evicted, Insecure, Newer, Working } from "./screens/stages.tsx";
 
-/**
- * The screen for what the worker can do at the moment. While the worker does something slow, the screen from which it was
- * asked for stays, unseen: with what was typed there, and with why it was refused, if it is.
- */
+type Resting = Exclude<Stage, { at: "working" }>;
+
+/** The screen for what the worker can do at the moment. */
 export function App() {
-  const now = stage.value;
-  const asked = useRef<Stage | null>(null);
+  const resting = useRef<Resting | null>(null);
   const focused = useRef<Element | null>(null);
-  const isCovered = now?.at === "working" && now.what !== "saving"; // a backup's dialog says itself that it is being saved
-  if (now?.at !== "working") asked.current = now;
-  if (isCovered) focused.current ??= document.activeElement;
+  const now = stage.value;
+  const isWorking = now?.at === "working";
+  if (now !== null && now.at !== "working") resting.current = now;
   useLayoutEffect(() => {
-    if (isCovered || !(focused.current instanceof HTMLElement)) return;
-    focused.current.focus();
-    focused.current = null;
-  }, [isCovered]);
+    if (isWorking) focused.current = document.activeElement;
+    else if (focused.current instanceof HTMLElement) {
+      focused.current.focus();
+      focused.current = null;
+    }
+  }, [isWorking]);
   if (isBroken.value) return <Broken />;
+  // What was entered stays: the work may be refused, as with a wrong passphrase.
   return (
     <>
-      <div class="asked" hidden={isCovered}>{screenOf(asked.current)}</div>
-      {isCovered && <Working {...now} />}
+      {isWorking && <Working {...now} />}
+      <div class="resting" hidden={isWorking}>
+        {screenOf(resting.current)}
+      </div>
     </>
   );
 }
 
-function screenOf(now: Stage | null) {
-  if (now === null) return <main class="frame" aria-busy="true" />;
-  switch (now.at) {
+function screenOf(at: Resting | null): ComponentChildren {
+  switch (at?.at) {
+    case undefined:
+      return <main class="frame" aria-busy="true" />;
     case "first-run":
       return <FirstRun />;
     case "locked":
-      return <Locked name={now.name} />;
+      return <Locked name={at.name} />;
     case "evicted":
       return <Evicted />;
     case "elsewhere":
@@ -46,8 +51,6 @@ function screenOf(now: Stage | null) {
       return <Insecure />;
     case "newer-profile":
       return <Newer />;
-    case "working":
-      return null;
     case "deleted":
       return <Deleted />;
     case "open":

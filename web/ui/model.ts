@@ -109,6 +109,8 @@ function relayUrl(page: string): string {
 let asked = 0;
 
 async function enter(next: Stage): Promise<void> {
+  // A backup is made while everything stays on the screen.
+  if (next.at === "working" && next.what === "saving" && stage.value?.at === "open") return;
   if (next.at !== "open") {
     // Also after "start anew": there is no profile any more that could be missed.
     if (next.at === "deleted" || next.at === "first-run") remember(null);

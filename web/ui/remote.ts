@@ -1,5 +1,6 @@
 /** The worker as the page sees it: calls that are answered once, and updates. */
 import type { Api, Fault, FromWorker, ToWorker, Update } from "../api.ts";
+import { sentence } from "./sentences.ts";
 
 declare const WORKER_URL: string;
 
@@ -71,5 +72,5 @@ export function callsOf(worker: Worker, onUpdate: (update: Update) => void, onBr
 /** The sentence of what a call was refused with. */
 export function sentenceOf(error: unknown): string {
   const text = typeof error === "object" && error !== null && "text" in error ? error.text : null;
-  return typeof text === "string" && text !== "" ? text : BROKEN.text;
+  return typeof text === "string" && text !== "" ? sentence(text) : BROKEN.text;
 }

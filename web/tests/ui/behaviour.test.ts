@@ -328,6 +328,19 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("heading", { name: /^Phantom at/ }).waitFor();
   });
 
+  test("after a wrong passphrase, one is told so where one was, and what was typed is there", async () => {
+    await load("scene=locked");
+    const box = page.getByRole("textbox", { name: "Passphrase" });
+    await box.fill("wrong");
+    await box.press("Enter");
+    await page.getByRole("alert").filter({ hasText: "This is not the passphrase" }).waitFor();
+    assert.equal(await box.inputValue(), "wrong");
+    assert.ok(await box.evaluate((element) => element === document.activeElement));
+    await box.fill("correct horse");
+    await box.press("Enter");
+    await page.getByRole("navigation", { name: "Conversations" }).waitFor();
+  });
+
   test("nothing of a profile stays on the page when it is locked", async () => {
     await load("saved=1");
     await openTalk(page, "Bob");

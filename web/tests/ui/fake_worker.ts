@@ -114,9 +114,14 @@ function stageOf(): Stage {
   }
 }
 
-async function openAfter(what: "opening" | "creating" | "restoring"): Promise<void> {
+/** Works for a while, as the worker does; a refusal leads back to where one was. */
+async function openAfter(what: "opening" | "creating" | "restoring", refusal?: Fault): Promise<void> {
   tell({ kind: "stage", stage: { at: "working", what, progress: null } });
   await wait(150);
+  if (refusal !== undefined) {
+    tell({ kind: "stage", stage: stageOf() });
+    throw refusal;
+  }
   tell({ kind: "stage", stage: { at: "open" } });
 }
 
@@ -145,9 +150,8 @@ const api: Api = {
     await openAfter("creating");
   },
   async unlock(given) {
-    await wait(50);
-    if (given.passphrase !== passphrase) refuse("wrong-passphrase", "This is not the passphrase. Try again.");
-    await openAfter("opening");
+    const isWrong = given.passphrase !== passphrase;
+    await openAfter("opening", isWrong ? { code: "wrong-passphrase", text: "This is not the passphrase. Try again." } : undefined);
   },
   async restore({ name }) {
     me = { ...me, name };
@@ -158,11 +162,14 @@ const api: Api = {
     tell({ kind: "stage", stage: { at: "first-run" } });
   },
   async lock() {
+    query.set("scene", "locked");
     tell({ kind: "stage", stage: { at: "locked", name: me.name, userId: me.userId } });
   },
   async backup() {
+    tell({ kind: "stage", stage: { at: "working", what: "saving", progress: null } });
     await wait(100);
     me = { ...me, backupAt: Date.now() };
+    tell({ kind: "stage", stage: { at: "open" } });
     tell({ kind: "me", me });
     return new Uint8Array([1, 2, 3]);
   },

@@ -78,5 +78,8 @@ async function wear(page: Page, mode: keyof typeof MODES): Promise<void> {
   const { viewport, colorScheme, direction } = MODES[mode];
   await page.emulateMedia({ colorScheme });
   await page.setViewportSize(viewport);
-  await page.evaluate((dir) => (document.documentElement.dir = dir), direction);
+  await page.evaluate(async (dir) => {
+    document.documentElement.dir = dir;
+    for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
+  }, direction);
 }

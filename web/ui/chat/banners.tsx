@@ -1,6 +1,7 @@
 import { Icon } from "../parts/icon.tsx";
-import { useNow } from "../parts/clock.ts";
+import { minute, useNow } from "../parts/clock.ts";
 import { api, attempt, connection, isFull, me, ordered, panel } from "../model.ts";
+import { sentence } from "../sentences.ts";
 import { count, secondsUntil } from "../times.ts";
 
 /** Shorter outages are not worth a word. */
@@ -39,7 +40,7 @@ function Offline() {
       <Icon name="offline" />
       <div>
         <p>
-          <strong>No connection.</strong> {reason}{" "}
+          <strong>No connection.</strong> {sentence(reason)}{" "}
           {waiting > 0 ? `${count(waiting, "text")} ${waiting === 1 ? "waits" : "wait"} here.` : "Texts wait here."}
         </p>
         {canTry && (
@@ -55,7 +56,7 @@ function Offline() {
 }
 
 function BackupReminder() {
-  const now = useNow(60_000);
+  const now = minute.value;
   const who = me.value;
   if (who === null || ordered.value.length === 0 || panel.value !== null) return null;
   if (who.backupAt !== null && now - who.backupAt < OLD_BACKUP_MS) return null;

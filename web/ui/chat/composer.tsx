@@ -69,7 +69,8 @@ export function Composer({ who }: { readonly who: Conversation }) {
   }
 
   function onKey(event: KeyboardEvent): void {
-    if (event.key !== "Enter" || event.isComposing || event.altKey || event.metaKey) return;
+    // Safari ends the composing before it tells of the key that ended it, under the code 229.
+    if (event.key !== "Enter" || event.isComposing || event.keyCode === 229 || event.altKey || event.metaKey) return;
     if (look.value.enterSends === (event.shiftKey || event.ctrlKey)) return;
     event.preventDefault();
     send();

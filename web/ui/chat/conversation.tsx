@@ -3,12 +3,13 @@ import { useEffect, useState } from "preact/hooks";
 import type { Conversation as Talk } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
-import { useNow } from "../parts/clock.ts";
+import { minute } from "../parts/clock.ts";
 import { Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { api, attempt, openLog, panel, target } from "../model.ts";
 import { labelOf } from "../names.ts";
+import { sentence } from "../sentences.ts";
 import { moment } from "../times.ts";
 import { Composer } from "./composer.tsx";
 import { Finder, isFinding } from "./finder.tsx";
@@ -80,7 +81,7 @@ function Head({ who }: { readonly who: Talk }) {
 }
 
 function Presence({ who }: { readonly who: Talk }) {
-  const now = useNow(60_000);
+  const now = minute.value;
   const { status, lastSeen } = who.presence;
   if (status === "online" || status === "typing") return <span>online</span>;
   if (status === "idle") return <span>away</span>;
@@ -134,7 +135,7 @@ function NoticeOf({ who }: { readonly who: Talk }) {
     <div class="banner notice">
       <Icon name="alert" />
       <div>
-        <p>{notice.text}</p>
+        <p>{sentence(notice.text)}</p>
         <Refusal text={action.fault} />
         {canAllow && (
           <p class="next">

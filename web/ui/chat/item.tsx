@@ -4,6 +4,7 @@ import { useAction } from "../parts/action.ts";
 import { useNow } from "../parts/clock.ts";
 import { Icon } from "../parts/icon.tsx";
 import { api, attempt, keep, uncover, uncovered } from "../model.ts";
+import { sentence } from "../sentences.ts";
 import { clock, count, moment, secondsUntil } from "../times.ts";
 import { MarkOf } from "./mark.tsx";
 
@@ -113,7 +114,7 @@ function Burning({ id, text, until }: { readonly id: string; readonly text: stri
 function Failed({ item }: { readonly item: Text }) {
   return (
     <p class="fault">
-      {item.fault}{" "}
+      {sentence(item.fault)}{" "}
       <button type="button" class="small" onClick={() => attempt(api().sendAgain({ peer: item.peer, id: item.id }))}>Try again</button>
     </p>
   );

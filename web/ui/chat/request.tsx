@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Conversation } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
@@ -15,6 +15,11 @@ export function Request({ who }: { readonly who: Conversation }) {
   const label = labelOf(who);
   const log = openLog.value;
   const [name, setName] = useState("");
+  const shown = useRef(who.unread);
+  useEffect(() => {
+    if (who.unread !== shown.current) void fetchOpened(who.peer);
+    shown.current = who.unread;
+  }, [who.unread]);
   async function accept(): Promise<void> {
     await api().acceptRequest({ peer: who.peer });
     if (name.trim() !== "") await api().renameContact({ peer: who.peer, name: name.trim() });

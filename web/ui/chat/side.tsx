@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Conversation, Found, Item } from "../../api.ts";
 import { Avatar } from "../parts/avatar.tsx";
-import { useNow } from "../parts/clock.ts";
+import { minute } from "../parts/clock.ts";
 import { Icon } from "../parts/icon.tsx";
 import { api, me, open, openPeer, ordered, panel, people, target } from "../model.ts";
 import { labelOf, plainName } from "../names.ts";
@@ -76,7 +76,7 @@ function All() {
 }
 
 function Row({ who }: { readonly who: Conversation }) {
-  const now = useNow(60_000);
+  const now = minute.value;
   const label = labelOf(who);
   const isOpen = openPeer.value === who.peer;
   const status = who.presence.status;
@@ -173,7 +173,7 @@ function Results({ sought, onDone }: { readonly sought: string; onDone(): void }
 }
 
 function FoundRow({ found: { peer, item }, onDone }: { readonly found: Found; onDone(): void }) {
-  const now = useNow(0);
+  const now = minute.value;
   const who = people.value.get(peer);
   const label = who === undefined ? "" : labelOf(who);
   return (

@@ -1,6 +1,7 @@
 import { Icon } from "../parts/icon.tsx";
 import { people, type Warning, warnings } from "../model.ts";
 import { labelOf } from "../names.ts";
+import { sentence } from "../sentences.ts";
 
 /** Sentences that the worker wants its user to read; each stays until it is closed. */
 export function Warnings() {
@@ -18,7 +19,7 @@ function Shown({ warning }: { readonly warning: Warning }) {
       <Icon name="alert" />
       <p>
         {who !== undefined && <strong><bdi>{labelOf(who)}</bdi>: </strong>}
-        {warning.notice.text}
+        {sentence(warning.notice.text)}
       </p>
       <button
         type="button"

@@ -1,3 +1,4 @@
+import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 
 /** The present time, again every `every` milliseconds; 0 stops it. */
@@ -11,3 +12,7 @@ export function useNow(every: number): number {
   }, [every]);
   return now;
 }
+
+/** The present time to within a minute, for everything that says "yesterday". */
+export const minute = signal(Date.now());
+setInterval(() => (minute.value = Date.now()), 60_000);
