@@ -25,7 +25,7 @@ from simulation_relay import Death, Errors, RelayPart
 
 from phantom_messenger.client import prekey_store, vault
 from phantom_messenger.engines.sqlite import stranger_quota
-from phantom_messenger.relay import mailbox_push, prekey_status
+from phantom_messenger.relay import mailbox_push, outbox, prekey_status
 from phantom_messenger.relay.handlers import login
 from support.simulated import HOUR, MINUTE, SECOND
 
@@ -94,9 +94,9 @@ def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
         (prekey_store, "KEM_REFILL_BELOW", 1),
         (prekey_status, "LOW_PREKEYS", 1),
         (login, "PAGE", 2_000),
-        (mailbox_push, "PAGE", 2_000),
         (mailbox_push, "HIGH_WATER", 2_500),
-        (mailbox_push, "LOW_WATER", 1_200),
+        (outbox, "HIGH_WATER", 2_500),
+        (outbox, "LOW_WATER", 1_200),
         (stranger_quota, "MAX_BACKLOG", 14),
         (stranger_quota, "MAX_STRANGERS_BACKLOG", 10),
         (stranger_quota, "MAX_STRANGER_BACKLOG", 6),

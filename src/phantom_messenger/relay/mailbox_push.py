@@ -12,7 +12,7 @@ from msgspec import UNSET
 from phantom_messenger.relay.commands import CommandFailed, ReadMailbox
 from phantom_messenger.relay.hub import Hub
 from phantom_messenger.relay.other_relays import OtherRelays
-from phantom_messenger.relay.outbox import HIGH_WATER, LOW_WATER
+from phantom_messenger.relay.outbox import HIGH_WATER
 from phantom_messenger.relay.pipeline import NotCurrentError, Pipeline, Steps
 from phantom_messenger.relay.ports import Clock
 from phantom_messenger.relay.records import Item, ItemKind, Page
@@ -85,7 +85,7 @@ class MailboxPush:
     def catch_up(self, session: Session) -> None:
         """Fetch the next page if the session is behind its mailbox and its client can take it."""
         cursor = session.cursor
-        if not cursor.caught_up and not cursor.fetching and session.outbox.level() < LOW_WATER:
+        if not cursor.caught_up and not cursor.fetching and session.outbox.room():
             self._pipeline.run(self._fetch(session))
 
     def _fetch(self, session: Session) -> Steps:
@@ -93,12 +93,12 @@ class MailboxPush:
         cursor = session.cursor
         cursor.fetching = True
         try:
-            while not cursor.caught_up and (level := session.outbox.level()) < LOW_WATER:
+            while not cursor.caught_up and (room := session.outbox.room()):
                 cursor.is_outdated = False
                 page: Page = yield ReadMailbox(
                     actor=session.actor,
                     after=cursor.last_pushed,
-                    max_bytes=HIGH_WATER - level,
+                    max_bytes=room,
                     now=self._clock.persistent_ms(),
                 )
                 if session.state is not State.OPEN:

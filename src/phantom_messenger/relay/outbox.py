@@ -14,7 +14,7 @@ LOW_WATER: Final = 65_536
 """Bytes below which the mailbox is read on."""
 
 PAGE: Final = HIGH_WATER - LOW_WATER
-"""Bytes of a mailbox that are read at once."""
+"""Bytes of a mailbox that are read with a login."""
 
 OVERFLOW: Final = 1_048_576
 """Bytes of answers that a client may leave unread before it is cut."""
@@ -57,6 +57,11 @@ class Outbox:
     def level(self) -> int:
         """Bytes that are on their way here or in the socket's buffer."""
         return self._bytes + self._connection.buffered()
+
+    def room(self) -> int:
+        """How many bytes of the mailbox may be read for it now; 0 until the client has taken most of what it has."""
+        level = self.level()
+        return HIGH_WATER - level if level < LOW_WATER else 0
 
     def overflows(self) -> bool:
         """Whether the client has left too much unread."""
