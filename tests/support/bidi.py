@@ -1,0 +1,138 @@
+"""Firefox, driven by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/): as much of it as the tests need."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+_LISTENS: Final = "WebDriver BiDi listening on "
+_PATIENCE: Final = 120.0
+
+_TOOLS: Final = """
+const shown = (find) => new Promise((done, fail) => {
+  const until = Date.now() + 60000;
+  const look = () => {
+    const found = find();
+    if (found) done(found);
+    else if (Date.now() > until) fail(new Error(`not there: ${find} in: ${document.body.innerText.slice(0, 500)}`));
+    else setTimeout(look, 50);
+  };
+  look();
+});
+const nameOf = (element) => element.ariaLabel ?? element.labels?.[0]?.textContent.trim() ?? element.textContent.trim();
+const all = (kind) => [...document.querySelectorAll(kind)].filter((one) => one.checkVisibility());
+const named = (kind, name) => all(kind).find((one) => nameOf(one).includes(name));
+const press = async (name) => (await shown(() => named("button", name))).click();
+const write = async (name, text) => {
+  const box = await shown(() => named("input, textarea", name));
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(box), "value").set.call(box, text);
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  await new Promise((done) => setTimeout(done, 100));
+};
+"""
+"""What scripts may use: ``shown``, ``all``, ``named``, ``press`` and ``write``, which wait for what they are about."""
+
+
+class Tab:
+    """A tab of a browser profile of its own."""
+
+    def __init__(self, firefox: "Firefox", context: str) -> None:
+        self._firefox = firefox
+        self._context = context
+
+    async def go(self, url: str) -> None:
+        """Open an address."""
+        await self._firefox.call("browsingContext.navigate", context=self._context, url=url, wait="complete")
+
+    async def run(self, script: str) -> Any:
+        """Run the body of an async function in the page; what it returns has to be a text."""
+        found = await self._firefox.call(
+            "script.evaluate",
+            expression=f"(async () => {{ {_TOOLS} {script} }})()",
+            target={"context": self._context},
+            awaitPromise=True,
+        )
+        assert found["type"] == "success", found["exceptionDetails"]["text"]
+        return found["result"].get("value")
+
+
+class Firefox:
+    """A browser; ``errors`` is what its pages have complained about."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Any]] = {}
+        self.errors: list[str] = []
+
+    async def listen(self) -> None:
+        """Take what the browser sends, until it ends."""
+        async for text in self._socket:
+            found = json.loads(text)
+            if found["type"] == "event":
+                if found["params"].get("level") == "error":
+                    self.errors.append(str(found["params"].get("text")))
+            else:
+                self._open.pop(found["id"]).set_result(found)
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """Carry out a command."""
+        number = next(self._numbers)
+        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        found = await asyncio.wait_for(answer, _PATIENCE)
+        assert found["type"] == "success", found
+        return found["result"]
+
+    async def tab(self) -> Tab:
+        """A new browser profile, and a tab in it."""
+        user = (await self.call("browser.createUserContext"))["userContext"]
+        made = await self.call("browsingContext.create", type="tab", userContext=user)
+        return Tab(self, made["context"])
+
+
+def _program() -> str:
+    found = shutil.which("firefox-esr") or shutil.which("firefox")
+    if found is None:
+        pytest.skip("there is no Firefox")
+    return found
+
+
+@contextlib.asynccontextmanager
+async def firefox() -> AsyncIterator[Firefox]:
+    """Start Firefox, without a window; skips if there is none."""
+    program = _program()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *("--headless", "--no-remote", "--profile", folder, "--remote-debugging-port", "0", "about:blank"),
+            env={**os.environ, "HOME": folder},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stderr is not None
+            async with asyncio.timeout(_PATIENCE):
+                while _LISTENS not in (line := (await process.stderr.readline()).decode()):
+                    assert line, "Firefox has ended"
+            drained = asyncio.create_task(process.stderr.read())
+            url = f"{line.partition(_LISTENS)[2].strip()}/session"
+            async with connect(url, max_size=None, proxy=None) as socket:
+                found = Firefox(socket)
+                listening = asyncio.create_task(found.listen())
+                await found.call("session.new", capabilities={})
+                await found.call("session.subscribe", events=["log.entryAdded"])
+                yield found
+                listening.cancel()
+            drained.cancel()
+        finally:
+            process.terminate()
+            await process.wait()
