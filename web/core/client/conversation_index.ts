@@ -65,6 +65,11 @@ export class ConversationIndex {
     }
   }
 
+  /** With whom there is a conversation, in no order. */
+  peers(): string[] {
+    return [...this.#vault.all(records.PAGE)].map(([, { peer }]) => peer);
+  }
+
   /** Where a message stands, or null. */
   position(peer: string, messageId: string, isMine: boolean): number | null {
     return this.#find(peer, (isMine ? SENT : RECEIVED) + messageId);
@@ -73,7 +78,7 @@ export class ConversationIndex {
   /** Forget a conversation. */
   erase(tx: Transaction, peer: string): void {
     for (let number = this.#lastPage(peer).number - 1; number >= 0; number -= 1) {
-      tx.delete(records.PAGE, older(peer, number));
+      tx.delete(records.FULL_PAGE, older(peer, number));
     }
     tx.delete(records.PAGE, peer);
   }
@@ -81,10 +86,10 @@ export class ConversationIndex {
   #enter(tx: Transaction, peer: string, entry: string): void {
     const page = this.#lastPage(peer);
     if (page.messages.length < PAGE) {
-      tx.put(records.PAGE, peer, { number: page.number, messages: [...page.messages, entry] });
+      tx.put(records.PAGE, peer, { ...page, messages: [...page.messages, entry] });
     } else {
-      tx.put(records.PAGE, older(peer, page.number), page);
-      tx.put(records.PAGE, peer, { number: page.number + 1, messages: [entry] });
+      tx.put(records.FULL_PAGE, older(peer, page.number), page);
+      tx.put(records.PAGE, peer, { peer, number: page.number + 1, messages: [entry] });
     }
   }
 
@@ -99,7 +104,11 @@ export class ConversationIndex {
     const last = this.#lastPage(peer);
     const page = number === last.number ? last : this.#page(peer, number);
     const messages = page.messages.map((entry, offset) => (offset === position % PAGE ? "" : entry));
-    tx.put(records.PAGE, number === last.number ? peer : older(peer, number), { number, messages });
+    if (number === last.number) {
+      tx.put(records.PAGE, peer, { peer, number, messages });
+    } else {
+      tx.put(records.FULL_PAGE, older(peer, number), { peer, number, messages });
+    }
   }
 
   #find(peer: string, entry: string): number | null {
@@ -120,11 +129,11 @@ export class ConversationIndex {
     if (found === null && this.#vault.has(records.PAGE, peer)) {
       throw new VaultDamaged("a conversation in this browser is damaged; restore a backup");
     }
-    return found ?? { number: 0, messages: [] };
+    return found ?? { peer, number: 0, messages: [] };
   }
 
   #page(peer: string, number: number): PageRecord {
-    return this.#vault.find(records.PAGE, older(peer, number)) ?? { number, messages: [] };
+    return this.#vault.find(records.FULL_PAGE, older(peer, number)) ?? { peer, number, messages: [] };
   }
 }
 

@@ -299,7 +299,7 @@ export const RecoveryRecord = recordType({ at: list(int) });
 export type RecoveryRecord = RecordOf<typeof RecoveryRecord>;
 
 /** A page of a conversation, see `conversation_index.ts`. `messages`: its entries in order, '' for one that is gone. */
-export const PageRecord = recordType({ number: int, messages: list(text) });
+export const PageRecord = recordType({ peer: text, number: int, messages: list(text) });
 export type PageRecord = RecordOf<typeof PageRecord>;
 
 /** A number. */
@@ -372,8 +372,10 @@ export const SETTINGS = kindOf("settings", SettingsRecord);
 export const REQUEST = kindOf("request", RequestRecord);
 /** `OLD_KEYS`/'': the position of the contact whose old keys were looked for last. */
 export const OLD_KEYS = kindOf("old-keys", IntValue);
-/** `PAGE`/user id: the newest page of a conversation, which is not full yet; '<user id> <number>': an older one. */
+/** `PAGE`/user id: the newest page of a conversation, which is not full yet. */
 export const PAGE = kindOf("page", PageRecord, { isCached: true });
+/** `FULL_PAGE`/'<user id> <number>': an older page of a conversation. */
+export const FULL_PAGE = kindOf("full-page", PageRecord, { isCached: true });
 /** `DRAFT`/user id. */
 export const DRAFT = kindOf("draft", DraftRecord);
 /** `ME`/''. */

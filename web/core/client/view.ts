@@ -51,7 +51,7 @@ const MARKS: Readonly<Record<number, Mark>> = {
 
 /** The user ids of all conversations, in no order. */
 export function peersOf(stores: Stores): string[] {
-  const all = new Set([...stores.book.userIds(), ...stores.requests.senders()]);
+  const all = new Set([...stores.book.userIds(), ...stores.requests.senders(), ...stores.index.peers()]);
   return [...all].filter((peer) => isListed(stores, peer));
 }
 

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
-import { beforeEach, test } from "node:test";
+import { afterEach, beforeEach, test } from "node:test";
 import type { Conversation, Item } from "../../api.ts";
 import { writtenId } from "../../core/client/ids.ts";
 import { someId } from "../client/support.ts";
-import { begin, clearDisk, created, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
+import { begin, clearDisk, closeAll, created, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
 import type { Tab } from "./support.ts";
 
 const BOB = someId(66);
 
 beforeEach(() => clearDisk());
+afterEach(() => closeAll());
 
 async function conversation({ api }: Tab, peer: string): Promise<Conversation | undefined> {
   return (await api.conversations()).find((one) => one.peer === peer);

@@ -60,6 +60,15 @@ export interface Tab {
   readonly clocks: { wall: number };
 }
 
+const open: Api[] = [];
+
+/** Close all tabs, so that nothing goes on that keeps the process alive. */
+export async function closeAll(): Promise<void> {
+  for (const api of open.splice(0)) {
+    await api.lock().catch(() => undefined);
+  }
+}
+
 /** Open a tab. All of one test share the disk; of one origin, the locks. */
 export function tab({ locks = fakeLocks(), isOnline = false, isKept = false } = {}): Tab {
   const updates: Update[] = [];
@@ -84,6 +93,7 @@ export function tab({ locks = fakeLocks(), isOnline = false, isKept = false } = 
   const call = async (name: string, given: unknown): Promise<unknown> =>
     structuredClone(await service.call(name, structuredClone(given)));
   const api = new Proxy({} as Api, { get: (_, name) => (given: unknown) => call(String(name), given) });
+  open.push(api);
   const stage = (): Stage | null => {
     const last = updates.findLast((update) => update.kind === "stage");
     return last?.kind === "stage" ? last.stage : null;
