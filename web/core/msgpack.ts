@@ -22,7 +22,11 @@ export class MalformedPack extends Error {
 /** Maps and arrays inside each other, the outermost counted: as in frames, and no stack is used up by a peer. */
 export const MAX_DEPTH = 8;
 
-/** Writes a value; members of a map stand in the order of the object, integers in their shortest form. */
+/**
+ * Writes a value; members of a map stand in the order of the object, integers in their shortest form.
+ *
+ * @throws Error A number is not an integer within ±(2^53-1).
+ */
 export function pack(value: Packed): Uint8Array {
   const writer = new Writer();
   writer.value(value);
@@ -208,6 +212,8 @@ class Writer {
   }
 
   #integer(value: number | bigint): void {
+    // A fraction would be cut off without a word, and no reader takes a float.
+    if (typeof value === "number" && !Number.isSafeInteger(value)) throw new Error("only integers are written");
     if (typeof value === "bigint" || value > 0xffff_ffff || value < -0x8000_0000) {
       const whole = BigInt(value);
       this.#byte(whole < 0n ? 0xd3 : 0xcf);

@@ -27,3 +27,9 @@ test("what is written is read again, whatever its length", () => {
     assert.deepEqual(unpack(pack(value)), [value[0], value[1], value[2], Object.assign(Object.create(null), map)]);
   }
 });
+
+test("what is no exact integer is not written", () => {
+  for (const value of [0.5, 127.5, 1e6 + 0.5, 2 ** 53, -1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    assert.throws(() => pack([value]), /only integers/, String(value));
+  }
+});

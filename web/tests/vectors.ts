@@ -9,6 +9,7 @@ import { playDeliveries } from "./crypto/play_open.ts";
 import { Play, type Transcript } from "./crypto/play_ratchet.ts";
 import { playRefused } from "./crypto/play_refused.ts";
 import { playHandshake, playIdentity, playLength, playPadding, playPerson, playSafety } from "./crypto/play_small.ts";
+import { type SessionsTranscript, playSessions2 } from "./crypto/play_sessions2.ts";
 import {
   type Refusal,
   type Transcript2,
@@ -37,6 +38,7 @@ export const FILES = [
   "suite2-handshakes.json",
   "suite2-bodies.json",
   "suite2-ratchet.json",
+  "suite2-sessions.json",
 ] as const;
 export type FileName = (typeof FILES)[number];
 
@@ -93,6 +95,7 @@ const PLAYERS: Readonly<Record<ListName, Player>> = {
   "suite2-bodies.json/refused": (one: Refusal, { people }: Ground) => playRefusal2(people, one),
   "suite2-bodies.json/controls": (one: Refusal, { people }: Ground) => playRefusal2(people, one),
   "suite2-ratchet.json/transcripts": (one: Transcript2, { people }: Ground) => playTranscript2(people, one),
+  "suite2-sessions.json/transcripts": (one: SessionsTranscript, { people }: Ground) => playSessions2(people, one),
 };
 
 /** Every list of cases in the files, whether somebody plays it or not. */
