@@ -25,8 +25,10 @@ from recovery_faults import FaultyDevice
 from phantom_messenger.client import link, records
 from phantom_messenger.client.key_exchanges import WEAK_AGAIN_MS
 from phantom_messenger.client.records import ContactRecord, Strength
+from phantom_messenger.client.sessions import MAX_SESSION_AGE_MS
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.crypto.keys import KeyPair
+from phantom_messenger.crypto.suites import suite_of
 from phantom_messenger.wire import frames
 from support.people import Frame
 from support.simulated import MINUTE, SECOND
@@ -458,6 +460,23 @@ def test_session_of_suite_1_is_used_as_soon_as_it_is_allowed_if_the_peer_wrote_i
     assert suite_in(alice.write(bob, "in suite 2")) == 2
     alice.allow_older(bob)
     assert suite_in(alice.write(bob, "in suite 1")) == 1
+    alice.vault.close()
+    bob.vault.close()
+
+
+def test_session_in_use_stays_though_a_weaker_one_was_read_in_last(tmp_path: Path) -> None:
+    alice, bob = Party(tmp_path, "alice"), Party(tmp_path, "bob")
+    bob.allow_older(alice)
+    bob.begin(alice, dated=False)
+    frame = bob.write(alice, "in suite 1")
+    alice.begin(bob)
+    alice.read(frame)
+    before = alice.sessions(bob)
+    assert [suite_of(one) for one in before] == [1, 2]
+    for now in (DAY, DAY + MAX_SESSION_AGE_MS + 1):
+        with alice.vault.transaction() as tx:
+            alice.conversations.forget_old(tx, bob.id, now)
+    assert alice.sessions(bob) == before
     alice.vault.close()
     bob.vault.close()
 

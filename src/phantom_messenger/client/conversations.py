@@ -327,7 +327,9 @@ class Conversations:
 
     def forget_old(self, tx: Transaction, peer: str, now: int) -> None:
         """Erase keys with a peer that are too old to be kept."""
-        self._sessions.forget_old(tx, peer, now)
+        state = self.load(peer)
+        sending = state.sending
+        self._sessions.forget_old(tx, state.stored, now, in_use=None if sending is None else sending.id)
 
     def forget(self, tx: Transaction, peer: str) -> None:
         """Erase all sessions with a peer."""

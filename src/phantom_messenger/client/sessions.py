@@ -141,16 +141,24 @@ class Sessions:
             self._drop(tx, peer, identity)
         tx.delete(records.SESSIONS, peer)
 
-    def forget_old(self, tx: Transaction, peer: str, now: int) -> None:
-        """Erase skipped keys, and sessions, that are too old to be kept."""
-        before = self.load(peer)
-        index = before.index
+    def forget_old(self, tx: Transaction, before: StoredSessions, now: int, *, in_use: bytes | None) -> None:
+        """Erase skipped keys, and sessions, that are too old to be kept.
+
+        Args:
+            tx: stores what is left.
+            before: the sessions with a peer as they were loaded.
+            now: milliseconds of persistent time.
+            in_use: the session that is sent with, which stays; weaker ones may stand before it.
+        """
+        peer, index = before.peer, before.index
         kept = [suites.forget_old(found, now) for found in before.all]
         if index.sessions or any(one is not other for one, other in zip(kept, before.all, strict=True)):
             self.put(tx, before, kept, most=len(kept), most_skipped=sum(len(one.ratchet.mkskipped) for one in kept))
             index = self.load(peer).index
         # A session is dated when it is first seen not to be in use; a time to come is that of a clock that was wrong.
-        since = [0, *(at if 0 < at <= now else now for at in index.since[1:])][: len(index.ids)]
+        dated = dict(zip(index.ids[1:], index.since[1:], strict=False))
+        dated = {identity: at if 0 < at <= now else now for identity, at in dated.items() if identity != in_use}
+        since = [dated.get(identity, 0) for identity in index.ids]
         old = {identity for identity, at in zip(index.ids, since, strict=True) if at and now - at > MAX_SESSION_AGE_MS}
         for identity in old:
             self._drop(tx, peer, identity)
