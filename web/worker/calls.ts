@@ -1,4 +1,6 @@
-/** The calls of `api.ts` on an open profile: each is one step of the core, answered once what it has changed is stored. */
+/**
+ * The calls of `api.ts` on an open profile: each is one step of the core, answered once what it has changed is stored.
+ */
 import type { Api, Conversation, Found, Item, Me, Page, SafetyNumber, Settings } from "../api.ts";
 import { grouped } from "../core/crypto/safety.ts";
 import { NoKeyYet, UnknownContact } from "../core/client/errors.ts";
@@ -230,8 +232,8 @@ function openOnce({ messenger, vault }: Core, peer: string, id: string): string 
 function add(messenger: Messenger, who: string, given: string): string {
   const invitation = view.invitationOf(who);
   const name = given.trim() === "" ? invitation.name : given;
-  const { userId } = messenger.contacts.add(name.trim() === "" ? nameFor(messenger, invitation.who) : name, invitation.who);
-  return userId;
+  const shown = name.trim() === "" ? nameFor(messenger, invitation.who) : name;
+  return messenger.contacts.add(shown, invitation.who).userId;
 }
 
 /** A name for somebody who was given none: what there is, or the beginning of the id. */

@@ -1,10 +1,10 @@
 /**
  * The clocks of a device, as far as a browser shows them.
  *
- * `performance.now()` cannot be set by anybody, but on most systems it stands still while the device sleeps, and nothing
- * names the start of the machine. So the worker notices by the wall clock: where that has gone ahead by much more than
- * `performance.now()`, the device has slept (or somebody has set the clock: then what expires does so early, on this
- * device alone, as after a reboot). A wall clock that was set back changes nothing.
+ * `performance.now()` cannot be set by anybody, but on most systems it stands still while the device sleeps, and
+ * nothing names the start of the machine. So the worker notices by the wall clock: where that has gone ahead by much
+ * more than `performance.now()`, the device has slept (or somebody has set the clock: then what expires does so early,
+ * on this device alone, as after a reboot). A wall clock that was set back changes nothing.
  */
 
 /** A difference between the two clocks that is smaller is a clock that is being corrected. */

@@ -1,4 +1,6 @@
-/** The worker's messages: calls in, results and updates out. Until it is needed, the core is not loaded (`first.ts`). */
+/**
+ * The worker's messages: calls in, results and updates out. Until it is needed, the core is not loaded (`first.ts`).
+ */
 import type { Api, Fault, FromWorker, Stage, ToWorker } from "../api.ts";
 import { faultOf } from "./faults.ts";
 import { firstStage } from "./first.ts";

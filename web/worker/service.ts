@@ -1,8 +1,8 @@
 /**
  * The whole worker but its messages: what stage the profile is at, and the calls of `api.ts`.
  *
- * A profile is open in one place at a time (`locks.ts`, and the numbers of `storage.ts`). While it is, a `Loop` runs its
- * core; nothing is told to the page that is not stored.
+ * A profile is open in one place at a time (`locks.ts`, and the numbers of `storage.ts`). While it is, a `Loop` runs
+ * its core; nothing is told to the page that is not stored.
  */
 import type { Api, Stage, Update } from "../api.ts";
 import { contentOf, exportContent, putContent, readFile } from "../core/client/backup.ts";
@@ -149,7 +149,7 @@ export class Service {
 
   async #create({ name, passphrase, stay }: Parameters<Api["create"]>[0]): Promise<void> {
     if (this.#stage.at !== "first-run") {
-      throw new Refused("usage", "there is or was a profile in this browser; restore a backup, or begin anew knowingly");
+      throw new Refused("usage", "there is or was a profile in this browser; restore a backup, or begin anew");
     }
     const storage = this.#openStorage();
     const checked = checkedName(name);

@@ -1,9 +1,9 @@
 /**
  * What is on the browser's disk: the records of one profile, what opens it, and a marker that there was one.
  *
- * A batch is stored in one strict transaction: all of it is on disk when it resolves, or nothing. Whoever has opened the
- * profile last is the only one that can write: each opening takes a number, and each transaction looks at it first. So a
- * tab from which the profile was taken over can store nothing more, whatever it was about to do.
+ * A batch is stored in one strict transaction: all of it is on disk when it resolves, or nothing. Whoever has opened
+ * the profile last is the only one that can write: each opening takes a number, and each transaction looks at it first.
+ * So a tab from which the profile was taken over can store nothing more, whatever it was about to do.
  *
  * The marker is a database of its own. A browser that clears a single database leaves it; one that clears the whole
  * origin does not, so the page keeps another one in `localStorage` (see `begin` in `api.ts`).
@@ -103,7 +103,10 @@ export class Storage {
     await setMarker(profile.userId);
   }
 
-  /** Store a batch, on disk when this resolves. Throws VaultFull, TakenOver, or another VaultError; nothing is stored then. */
+  /**
+   * Store a batch, on disk when this resolves. Throws VaultFull, TakenOver, or another VaultError; nothing is stored
+   * then.
+   */
   async commit(batch: Batch): Promise<void> {
     await this.#write(["meta", "records"], async (tx) => {
       const profile = await tx.objectStore("meta").get("profile");

@@ -3,8 +3,8 @@
  *
  * It is the same file that the command line writes and reads. It holds the identity, contacts and history, and messages
  * and receipts that still wait to be sent. Never in it: sessions and prekeys, so that no key and nonce can be used
- * twice, and no thief of the file reads what the relay or the network kept; and messages that burn or expire, for a file
- * cannot forget. After an import conversations recover.
+ * twice, and no thief of the file reads what the relay or the network kept; and messages that burn or expire, for a
+ * file cannot forget. After an import conversations recover.
  */
 import { concat, isEqual, NO_BYTES, readU32, u32, utf8 } from "../bytes.ts";
 import type { Random } from "../bytes.ts";

@@ -1,9 +1,9 @@
 /**
  * Users who are blocked, and contacts who are removed.
  *
- * It takes effect here at once: what a blocked user sends is dropped unread. The relay gets BLOCK, again and again until
- * it has said that it is so, over restarts too. Removing somebody tells it `blocked` and then not: so it forgets that we
- * ever wrote to them, and they are a stranger again.
+ * It takes effect here at once: what a blocked user sends is dropped unread. The relay gets BLOCK, again and again
+ * until it has said that it is so, over restarts too. Removing somebody tells it `blocked` and then not: so it forgets
+ * that we ever wrote to them, and they are a stranger again.
  */
 import { ErrorCode } from "../wire/codes.ts";
 import type { BlockDone, ErrorFrame } from "../wire/frames.ts";

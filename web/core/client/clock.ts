@@ -1,9 +1,9 @@
 /**
  * Persistent time: a clock that survives restarts, whatever is done to the wall clock.
  *
- * What is to expire in an hour expires after an hour of the device that keeps it, not when somebody sets a clock. In one
- * run of the worker, its own monotonic clock shows how much has passed (see `worker/clocks.ts` for which one that is, and
- * for time in which the device slept). Between runs, and after a reboot, only the wall clock is left to go by.
+ * What is to expire in an hour expires after an hour of the device that keeps it, not when somebody sets a clock. In
+ * one run of the worker, its own monotonic clock shows how much has passed (see `worker/clocks.ts` for which one that
+ * is, and for time in which the device slept). Between runs, and after a reboot, only the wall clock is left to go by.
  */
 
 /** One moment on all clocks, kept so that persistent time goes on after a restart. All times are milliseconds. */

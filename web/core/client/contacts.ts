@@ -47,7 +47,9 @@ export class Contacts {
     return this.#book.everybody();
   }
 
-  /** The contact with this name or user id (in either form); throws UnknownContact, or InvalidUserId for a slip in one. */
+  /**
+   * The contact with this name or user id (in either form); throws UnknownContact, or InvalidUserId for a slip in one.
+   */
   find(who: string): Contact {
     const userId = plainId(who);
     const found = who === "" ? "" : (this.#book.named(who) ?? userId);

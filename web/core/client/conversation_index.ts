@@ -1,8 +1,8 @@
 /**
  * Which messages were exchanged with whom, in pages: so a conversation opens without reading the others.
  *
- * A message is entered in the transaction that stores it, and never moves: its position in the conversation is its place
- * in the pages. One that could not be decrypted is entered as well, and is in its place when it comes readable.
+ * A message is entered in the transaction that stores it, and never moves: its position in the conversation is its
+ * place in the pages. One that could not be decrypted is entered as well, and is in its place when it comes readable.
  */
 import { VaultDamaged } from "./errors.ts";
 import * as records from "./records.ts";

@@ -172,8 +172,8 @@ export class Conversations {
   /**
    * Start a session with the owner of a bundle, and use it from now on: of suite 2 if the bundle is dated.
    *
-   * Throws ChangedKey if a claimed id has another key than before (`noteOffered` it); WeakBundle if the session would be
-   * weaker than it must be with this peer; StaleBundle if the bundle is not of this time, or older than one that was
+   * Throws ChangedKey if a claimed id has another key than before (`noteOffered` it); WeakBundle if the session would
+   * be weaker than it must be with this peer; StaleBundle if the bundle is not of this time, or older than one that was
    * used before; another CryptoError if it is not this peer's, or not in order.
    *
    * @param ephemeral fresh, for this session alone
@@ -452,8 +452,8 @@ function signedBytes(frame: RoutedMessage): Uint8Array {
 /**
  * Before any work: the envelope is signed by somebody with whom there is a session, or begins one; returns who that is.
  *
- * Throws InvalidSignature if it is not (nobody's message was lost), UndecryptableMessage if nothing is known to check it
- * with.
+ * Throws InvalidSignature if it is not (nobody's message was lost), UndecryptableMessage if nothing is known to check
+ * it with.
  */
 function checkSignature(state: PeerState, message: AnyParsed, signature: string, signed: Uint8Array): PeerIdentity {
   const raw = fromBase64(signature);

@@ -1,8 +1,8 @@
 /**
  * The device's persistent clock, by which messages expire and keys age, kept in its vault.
  *
- * No peer and no relay can move it, and setting the wall clock does not. It starts at about the milliseconds since 1970,
- * and is never shown: what people see of a time is the wall clock's.
+ * No peer and no relay can move it, and setting the wall clock does not. It starts at about the milliseconds since
+ * 1970, and is never shown: what people see of a time is the wall clock's.
  */
 import { resumed } from "./clock.ts";
 import type { ClockSnapshot } from "./clock.ts";
@@ -14,8 +14,8 @@ import type { Transaction, Vault } from "./vault.ts";
 export const KEEP_MS = 3_600_000;
 
 /**
- * How far the wall clock may drift from persistent time before the moment is kept again, so that after a restart a clock
- * that was set is not mistaken for time that has passed.
+ * How far the wall clock may drift from persistent time before the moment is kept again, so that after a restart a
+ * clock that was set is not mistaken for time that has passed.
  */
 export const STEP_MS = 2_000;
 

@@ -1,8 +1,8 @@
 /**
  * What was said with somebody, sent and received, in the order in which it came to this device.
  *
- * Each record is decrypted when it is asked for, the newest first, and no more of them than were asked for: a profile of
- * years opens as fast as a new one.
+ * Each record is decrypted when it is asked for, the newest first, and no more of them than were asked for: a profile
+ * of years opens as fast as a new one.
  */
 import type { ConversationIndex } from "./conversation_index.ts";
 import * as records from "./records.ts";

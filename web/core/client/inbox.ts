@@ -1,4 +1,6 @@
-/** Received messages: stored before they are acknowledged, unread until the user has seen them, gone when it is time. */
+/**
+ * Received messages: stored before they are acknowledged, unread until the user has seen them, gone when it is time.
+ */
 import { InvalidMessage } from "../crypto/errors.ts";
 import type { RoutedMessage } from "../wire/frames.ts";
 import type { Acks } from "./acks.ts";

@@ -120,8 +120,8 @@ export function unknownUser(peer: Contact): WarningEvent {
   const text =
     peer.key === null
       ? `the relay does not know ${who} yet; messages wait until they have connected once`
-      : `the relay does not know ${who} any more: the account was deleted, or moved to another relay; messages wait in` +
-        " case it comes back";
+      : `the relay does not know ${who} any more: the account was deleted, or moved to another relay; messages wait ` +
+        "in case it comes back";
   return warning(peer, "unknown-user", text);
 }
 
@@ -163,14 +163,14 @@ export function resent(peer: Contact, count: number): WarningEvent {
 /** A message cannot be decrypted. */
 export function unreadable(
   peer: Contact,
-  { isKnown, isRecoverable, isNewer }: { readonly isKnown: boolean; readonly isRecoverable: boolean; readonly isNewer: boolean },
+  given: { readonly isKnown: boolean; readonly isRecoverable: boolean; readonly isNewer: boolean },
 ): WarningEvent {
   let [code, what] = ["unreadable", "cannot be decrypted; accept them to ask for it again"];
-  if (isNewer) {
+  if (given.isNewer) {
     [code, what] = ["newer", "needs a newer version; reload this page"];
-  } else if (!isRecoverable) {
+  } else if (!given.isRecoverable) {
     what = "cannot be decrypted; ask for it again";
-  } else if (isKnown) {
+  } else if (given.isKnown) {
     [code, what] = ["waiting", "cannot be decrypted: waiting for it to be sent again"];
   }
   return warning(peer, code, `a message from ${labelOf(peer)} ${what}`);

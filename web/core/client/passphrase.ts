@@ -22,8 +22,8 @@ export function chosen(text: string, what: string): Uint8Array {
  * What may have been meant when something is opened, most likely first.
  *
  * The form above; then, for what was made before it was asked for: as it was given, without the line end, and as some
- * keyboards give it, decomposed (NFD). Mostly all are the same, and there is one to try. Throws a UsageError if it is no
- * text.
+ * keyboards give it, decomposed (NFD). Mostly all are the same, and there is one to try. Throws a UsageError if it is
+ * no text.
  */
 export function candidates(text: string, what: string): Uint8Array[] {
   const line = lineOf(text);

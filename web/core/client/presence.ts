@@ -1,8 +1,8 @@
 /**
  * What others may learn of what this user does: presence, typing, and when to stay silent.
  *
- * What the user wants to be shown as holds over connections: a session that is to look absent begins so, with the feature
- * `absent` of AUTH.
+ * What the user wants to be shown as holds over connections: a session that is to look absent begins so, with the
+ * feature `absent` of AUTH.
  */
 import type { Presence as PresenceFrame, PresenceStatus } from "../wire/frames.ts";
 import { conversationId } from "./ids.ts";

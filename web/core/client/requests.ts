@@ -1,9 +1,9 @@
 /**
  * Message requests: what strangers write waits undecrypted, and nobody is notified, until the user accepts it.
  *
- * Requests are acknowledged to the relay, so that strangers do not fill the mailbox; so each is stored before that. What
- * is kept is bounded. What was not kept is sent again by its sender's program, which sees that it was passed over once a
- * later message was answered; but a request that was looked at and then gave way is lost for good.
+ * Requests are acknowledged to the relay, so that strangers do not fill the mailbox; so each is stored before that.
+ * What is kept is bounded. What was not kept is sent again by its sender's program, which sees that it was passed over
+ * once a later message was answered; but a request that was looked at and then gave way is lost for good.
  */
 import { fromUtf8, NO_BYTES, utf8 } from "../bytes.ts";
 import { CryptoError } from "../crypto/errors.ts";

@@ -13,11 +13,14 @@ const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;
 
 /**
  * Characters of the category Cf that may be shown: soft hyphen; marks of direction, which turn nothing beyond their
- * neighbours; spaces of no width and joiners, in Khmer, Thai, Persian, Indic scripts and emoji; signs under numbers; how
- * hieroglyphs are arranged.
+ * neighbours; spaces of no width and joiners, in Khmer, Thai, Persian, Indic scripts and emoji; signs under numbers;
+ * how hieroglyphs are arranged.
  */
-const FORMATS =
-  /[\u00ad\u061c\u200e\u200f\u200b\u200c\u200d\u2060\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}\u{13430}-\u{1343f}]/u;
+const FORMATS = new RegExp(
+  "[\\u00ad\\u061c\\u200e\\u200f\\u200b\\u200c\\u200d\\u2060\\u0600-\\u0605\\u06dd\\u070f\\u0890\\u0891\\u08e2" +
+    "\\u{110bd}\\u{110cd}\\u{13430}-\\u{1343f}]",
+  "u",
+);
 
 /** White space, and what nobody sees: Unicode's Default_Ignorable_Code_Point, and the empty Braille sign. */
 const BLANK = /^[\s\p{Default_Ignorable_Code_Point}\u2800\ufff0-\ufff8]*$/u;
@@ -46,7 +49,7 @@ function shownOf(text: string): string {
   const isFlag = (_: string, index: number): boolean => index % 2 === 1;
   return text
     .split(FLAG)
-    .map((part, index) => (isFlag(part, index) ? part : [...part].map((one) => (isShown(one) ? one : code(one))).join("")))
+    .flatMap((part, index) => (isFlag(part, index) ? part : [...part].map((one) => (isShown(one) ? one : code(one)))))
     .join("");
 }
 

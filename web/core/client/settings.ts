@@ -6,9 +6,9 @@ import type { Vault } from "./vault.ts";
 /**
  * What others may learn.
  *
- * `readReceipts`: that one has read a message, or read and burned it. `typing`: that one is typing. `presence`: that one
- * is online; without it one appears offline, and delivery receipts are sent only when one writes to the sender, or reads
- * the message while read receipts are on.
+ * `readReceipts`: that one has read a message, or read and burned it. `typing`: that one is typing. `presence`: that
+ * one is online; without it one appears offline, and delivery receipts are sent only when one writes to the sender, or
+ * reads the message while read receipts are on.
  */
 export type Settings = SettingsRecord;
 

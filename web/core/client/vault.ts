@@ -136,7 +136,9 @@ interface Shelf {
   readonly dues: Map<string, number>;
 }
 
-/** Called within the transaction that changes a record. `value`: null if it was removed. `isNew`: there was none before. */
+/**
+ * Called within the transaction that changes a record. `value`: null if it was removed. `isNew`: there was none before.
+ */
 export type Watcher<T> = (tx: Transaction, name: string, value: T | null, isNew: boolean) => void;
 
 /** Changes that are all made, or none of them; what `Vault.transaction` gives. */

@@ -96,5 +96,6 @@ test("what a contact's program was seen with decides what may be sent", () => {
   const newer = seenWith(older, Strength.SUITE_2, { key: KEY, classical: false });
   assert.deepEqual([newer.suite, newer.allowsOlder, floorOf(newer)], [2, false, Strength.SUITE_2]);
   assert.deepEqual([hadBetter(newer, Strength.SUITE_1), hadBetter(fresh, Strength.SUITE_1)], [true, false]);
-  assert.deepEqual([mayLearn(older, 5), mayLearn({ ...older, askedAt: 5 }, 6), mayLearn(newer, 5)], [true, false, false]);
+  const asked = { ...older, askedAt: 5 };
+  assert.deepEqual([mayLearn(older, 5), mayLearn(asked, 6), mayLearn(newer, 5)], [true, false, false]);
 });
