@@ -8,6 +8,7 @@ import type { Api, Stage, Update } from "../api.ts";
 import { contentOf, exportContent, putContent, readFile } from "../core/client/backup.ts";
 import type { Content } from "../core/client/backup.ts";
 import { ConversationIndex } from "../core/client/conversation_index.ts";
+import { VaultDamaged } from "../core/client/errors.ts";
 import { Messenger } from "../core/client/messenger.ts";
 import { checkedName } from "../core/client/names.ts";
 import * as records from "../core/client/records.ts";
@@ -173,7 +174,13 @@ export class Service {
       throw new Refused("usage", "there is nothing to unlock");
     }
     await this.#working("opening", async (progress) => {
-      const key = openLock(profile.lock, passphrase, progress);
+      let key: Uint8Array;
+      try {
+        key = openLock(profile.lock, passphrase, progress);
+      } catch (error) {
+        this.#missKeys(error, profile.userId);
+        return;
+      }
       await this.#keepStay(key, stay);
       await this.#open(key, { steal: false });
     });
@@ -233,10 +240,20 @@ export class Service {
       this.#run(held, await this.#openCore());
     } catch (error) {
       held.release();
-      throw error;
+      this.#missKeys(error, profile.userId);
+      return;
     }
     void held.lost.then(() => this.#lose());
     this.#become({ at: "open" });
+  }
+
+  /** Keys that cannot be read are as good as deleted. Any other error is thrown again. */
+  #missKeys(error: unknown, userId: string): void {
+    if (!(error instanceof VaultDamaged)) {
+      throw error;
+    }
+    this.#key = null;
+    this.#become({ at: "evicted", userId });
   }
 
   #run(held: Held, core: Core): void {
@@ -280,6 +297,10 @@ export class Service {
     this.#changes = new Changes(vault, messenger, this.#passing, (update) => this.#post(update));
     this.#changes.changedAll();
     this.#hadNobody = messenger.stores.book.size === 0;
+    if (vault.unreadable > 0) {
+      const text = "A part of what this browser kept is damaged and left out. A backup may have it.";
+      this.#post({ kind: "warning", peer: null, notice: { code: "damaged", text } });
+    }
     return { vault, messenger };
   }
 

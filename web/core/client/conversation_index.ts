@@ -4,9 +4,8 @@
  * A message is entered in the transaction that stores it, and never moves: its position in the conversation is its
  * place in the pages. One that could not be decrypted is entered as well, and is in its place when it comes readable.
  */
-import { VaultDamaged } from "./errors.ts";
 import * as records from "./records.ts";
-import type { PageRecord } from "./records.ts";
+import type { PageRecord, ReceivedRecord, UnreadableRecord } from "./records.ts";
 import type { Transaction, Vault } from "./vault.ts";
 
 /** Messages of a page: some 3 KB, of which one is written for each conversation in which something is said. */
@@ -29,6 +28,9 @@ export class ConversationIndex {
 
   constructor(vault: Vault) {
     this.#vault = vault;
+    if (this.peers().length < vault.count(records.PAGE)) {
+      vault.transaction((tx) => this.#makeAgain(tx));
+    }
     vault.watch(records.SENT, (tx, _, sent, isNew) => {
       if (sent !== null && isNew) {
         this.#enter(tx, sent.peer, SENT + sent.messageId);
@@ -83,6 +85,24 @@ export class ConversationIndex {
     tx.delete(records.PAGE, peer);
   }
 
+  /** A page is damaged: all are made again of the messages that there are, in the order in which they were put. */
+  #makeAgain(tx: Transaction): void {
+    tx.deleteKind(records.PAGE);
+    tx.deleteKind(records.FULL_PAGE);
+    const found: { readonly position: number; readonly peer: string; readonly entry: string }[] = [];
+    for (const [position, { peer, messageId }] of this.#vault.all(records.SENT)) {
+      found.push({ position, peer, entry: SENT + messageId });
+    }
+    for (const kind of [records.RECEIVED, records.UNREADABLE] as const) {
+      for (const [position, { sender, messageId }] of this.#vault.all<ReceivedRecord | UnreadableRecord>(kind)) {
+        found.push({ position, peer: sender, entry: RECEIVED + messageId });
+      }
+    }
+    for (const { peer, entry } of found.sort((one, other) => one.position - other.position)) {
+      this.#enter(tx, peer, entry);
+    }
+  }
+
   #enter(tx: Transaction, peer: string, entry: string): void {
     const page = this.#lastPage(peer);
     if (page.messages.length < PAGE) {
@@ -125,11 +145,7 @@ export class ConversationIndex {
 
   /** The page that is not full yet. */
   #lastPage(peer: string): PageRecord {
-    const found = this.#vault.find(records.PAGE, peer);
-    if (found === null && this.#vault.has(records.PAGE, peer)) {
-      throw new VaultDamaged("a conversation in this browser is damaged; restore a backup");
-    }
-    return found ?? { peer, number: 0, messages: [] };
+    return this.#vault.find(records.PAGE, peer) ?? { peer, number: 0, messages: [] };
   }
 
   #page(peer: string, number: number): PageRecord {

@@ -12,6 +12,9 @@ import type { Vault } from "./vault.ts";
  */
 export type Settings = SettingsRecord;
 
+/** Those of somebody whose settings are damaged: nobody is told what they may not want to be told. */
+const SILENT: Settings = { readReceipts: false, typing: false, presence: false };
+
 /** The settings, stored. */
 export class SettingsStore {
   #current: Settings;
@@ -19,7 +22,8 @@ export class SettingsStore {
 
   constructor(vault: Vault) {
     this.#vault = vault;
-    this.#current = vault.get(records.SETTINGS, "") ?? SettingsRecord.make({});
+    const otherwise = vault.has(records.SETTINGS, "") ? SILENT : SettingsRecord.make({});
+    this.#current = vault.find(records.SETTINGS, "") ?? otherwise;
   }
 
   get current(): Settings {

@@ -173,6 +173,13 @@ export class Transaction {
     }
   }
 
+  /** Remove all records of a kind; nobody who watches it is told. */
+  deleteKind(kind: AnyKind): void {
+    for (const hashed of this.#vault.hashedOf(kind)) {
+      this.#undo.push(this.#vault.remove(kind, hashed));
+    }
+  }
+
   /** Call something once all is done, and not if it fails: what is in memory elsewhere follows what is here. */
   onCommit(action: () => void): void {
     this.#onCommit.push(action);
@@ -374,6 +381,11 @@ export class Vault {
     const dues = this.#shelves.get(kind.kind)?.dues ?? new Map<string, number>();
     const found = [...dues].filter(([, due]) => due <= now);
     return found.sort(([, one], [, other]) => one - other).map(([hashed]) => hashed);
+  }
+
+  /** For transactions: hashed names of all records of a kind. */
+  hashedOf(kind: AnyKind): string[] {
+    return this.#snapshot(kind).map(([hashed]) => hashed);
   }
 
   /** For transactions: put a record, and say how to undo it. */

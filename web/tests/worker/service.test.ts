@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import type { Conversation, Item } from "../../api.ts";
+import { openDB } from "idb";
 import { writtenId } from "../../core/client/ids.ts";
+import { Storage, VaultFull } from "../../worker/storage.ts";
 import { someId } from "../client/support.ts";
 import { begin, clearDisk, closeAll, created, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
 import type { Tab } from "./support.ts";
@@ -249,6 +251,95 @@ test("contacts: names, blocks, and removal with what was said", async () => {
   assert.equal(await conversation(one, BOB), undefined);
   assert.deepEqual(await items(one, BOB), []);
   await lockedAgain(one);
+});
+
+/** Change each record of a kind on the disk. */
+async function damage(kind: string): Promise<void> {
+  const db = await openDB("phantom");
+  const tx = db.transaction("records", "readwrite");
+  for (const record of (await tx.store.getAll()) as { kind: string; name: string; value: Uint8Array }[]) {
+    if (record.kind === kind) {
+      record.value[20] = (record.value[20] ?? 0) ^ 1;
+      await tx.store.put(record, [record.kind, record.name]);
+    }
+  }
+  await tx.done;
+  db.close();
+}
+
+test("a damaged page is made again of the messages, and damaged settings tell nobody anything", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: BOB, name: "Bob" });
+  for (const text of ["one", "two", "three"]) {
+    await one.api.send({ peer: BOB, text, burn: false, expiresIn: null });
+  }
+  await one.api.settings({ typing: true, presence: false });
+  await lockedAgain(one);
+  await damage("page");
+  await damage("settings");
+  const again = tab();
+  await begin(again);
+  await again.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual((await items(again, BOB)).map((item) => item.text), ["one", "two", "three"]);
+  assert.deepEqual(await again.api.settings({}), { readReceipts: false, typing: false, presence: false });
+  assert.ok(again.updates.some((update) => update.kind === "warning" && update.notice.code === "damaged"));
+});
+
+test("an identity that cannot be read is as good as deleted: a backup is asked for", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const { userId } = await one.api.me();
+  const file = await one.api.backup({ passphrase: "of the file" });
+  await lockedAgain(one);
+  await damage("identity");
+  const again = tab();
+  await begin(again);
+  await again.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual(again.stage(), { at: "evicted", userId });
+  await again.api.restore({ file, filePassphrase: "of the file", passphrase: "new", name: "Alice", stay: false });
+  assert.equal((await again.api.me()).userId, userId);
+});
+
+test("nothing is told or answered before it is stored, and nothing of it if it is not", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: BOB, name: "Bob" });
+  const { commit } = Storage.prototype;
+  let open = (): void => undefined;
+  let isGood = true;
+  const gate = (): Promise<void> => new Promise((resolve) => (open = resolve));
+  let waits = gate();
+  Storage.prototype.commit = async function (this: Storage, batch) {
+    await waits;
+    if (!isGood) {
+      throw new VaultFull("full");
+    }
+    await commit.call(this, batch);
+  };
+  try {
+    one.updates.length = 0;
+    let answers = 0;
+    const sent = one.api.send({ peer: BOB, text: "first", burn: false, expiresIn: null }).then(() => (answers += 1));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.deepEqual([answers, one.updates.filter((update) => update.kind === "items")], [0, []]);
+    open();
+    await sent;
+    await until("it is told", () => one.updates.some((update) => update.kind === "items"));
+    one.updates.length = 0;
+    waits = gate();
+    isGood = false;
+    const failed = fault(one.api.send({ peer: BOB, text: "second", burn: false, expiresIn: null }));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    open();
+    assert.equal(await failed, "storage-full");
+  } finally {
+    Storage.prototype.commit = commit;
+    open();
+  }
+  const texts = await until("it can be stored again", async () => items(one, BOB).catch(() => null));
+  assert.deepEqual(texts.map((item) => item.text), ["first"]);
+  assert.deepEqual(one.updates.filter((update) => update.kind === "items"), []);
 });
 
 test("an insecure page, and a profile of a newer version, are not touched", async () => {
