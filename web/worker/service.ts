@@ -18,13 +18,14 @@ import type { Batch, Cost, Progress, Vault } from "../core/client/vault.ts";
 import { callsOn, meOf } from "./calls.ts";
 import type { CallPorts, ProfileCalls } from "./calls.ts";
 import { faultOf, Refused } from "./faults.ts";
+import { firstStage } from "./first.ts";
 import { hold } from "./locks.ts";
 import type { Held, Locks } from "./locks.ts";
 import { Loop } from "./loop.ts";
 import type { Core, Step } from "./loop.ts";
 import type { Dial } from "./socket.ts";
 import { openStay, wrapForStay } from "./stay.ts";
-import { marker, NewerProfile, openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
+import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
 import { Changes, PassingState, TYPING_MS } from "./updates.ts";
 
@@ -122,26 +123,18 @@ export class Service {
     }
     this.#relay = given.relay;
     this.#page = given.page;
-    if (!given.isSecure) {
-      return this.#become({ at: "insecure" });
+    const first = await firstStage(given);
+    if (first?.at === "insecure" || first?.at === "newer-profile") {
+      return this.#become(first);
     }
-    try {
-      this.#storage = await openStorage();
-    } catch (error) {
-      if (error instanceof NewerProfile) {
-        return this.#become({ at: "newer-profile" });
-      }
-      throw error;
-    }
-    const profile = await this.#storage.profile();
-    if (profile === null) {
-      const userId = (await marker()) ?? given.remembered ?? null;
-      return this.#become(userId === null ? { at: "first-run" } : { at: "evicted", userId });
+    this.#storage = await openStorage();
+    if (first !== null) {
+      return this.#become(first);
     }
     const stay = await this.#storage.stayKey();
     const key = stay === null ? null : await openStay(stay);
     if (key === null) {
-      return this.#become({ at: "locked", name: profile.name, userId: profile.userId });
+      throw new Refused("usage", "this profile was locked in another tab; load the page again");
     }
     this.#stays = true;
     await this.#open(key, { steal: false });
