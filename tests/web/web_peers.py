@@ -21,7 +21,7 @@ from support.relay_process import RelayProcess
 from support.sdk_clients import PASSPHRASE
 
 FILE_PASSPHRASE = "battery staple"
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Line(NamedTuple):

@@ -84,7 +84,9 @@ const CLOSED = "this profile was closed";
 export class Loop {
   private core: Core | null = null;
   private inputs: Input[] = [];
+  /** A connection, or an attempt to make one. */
   private socket: Socket | null = null;
+  private isConnected = false;
   /** When to connect next; null while there is a connection, or if the relay does not want this client. */
   private dialAt: number | null = 0;
   private tickAt = 0;
@@ -139,9 +141,13 @@ export class Loop {
     });
   }
 
-  /** The user wants to connect now, whatever the relay has asked for. */
+  /**
+   * The user wants to connect now, whatever the relay has asked for.
+   *
+   * An attempt that is under way is given up for a new one: it may have begun without a network, and take its time.
+   */
   retryNow(): void {
-    if (this.socket === null && this.core?.messenger.isDeleted !== true) {
+    if (!this.isConnected && this.core?.messenger.isDeleted !== true) {
       this.dialAt = this.ports.monotonic();
       this.bound = FIRST_BACKOFF_MS;
       this.wake();
@@ -151,7 +157,8 @@ export class Loop {
   /** The network has come or gone, or the device was asleep: see at once whether the connection still lives. */
   suspect(): void {
     this.put({ take: ({ messenger }) => messenger.check(), stored: nothing, failed: nothing });
-    if (this.dialAt !== null && (this.core?.messenger.retryAfter ?? null) === null) {
+    const isWanted = this.dialAt !== null || this.socket !== null;
+    if (isWanted && (this.core?.messenger.retryAfter ?? null) === null) {
       this.retryNow();
     }
   }
@@ -294,7 +301,11 @@ export class Loop {
         failed: nothing,
       });
     const socket = this.ports.dial(url, {
-      opened: () => put((messenger) => messenger.connected(audienceOf(url))),
+      opened: () =>
+        put((messenger) => {
+          this.isConnected = true;
+          messenger.connected(audienceOf(url));
+        }),
       received: (message) => put((messenger) => messenger.receive(message)),
       closed: (code, reason, wasOpen) =>
         put((messenger) => {
@@ -308,6 +319,7 @@ export class Loop {
   private leave(): void {
     this.socket?.leave();
     this.socket = null;
+    this.isConnected = false;
   }
 
   /** The connection is gone, or could not be made. */

@@ -219,3 +219,19 @@ test("a stopped loop answers nobody", async () => {
     /was closed/,
   );
 });
+
+test("whoever wants to connect at once does not wait for an attempt that hangs", async () => {
+  const world = new World();
+  world.loop.start(world.open());
+  await world.until(() => world.ends.length === 1);
+  const [hanging] = world.ends;
+  world.loop.retryNow();
+  await world.until(() => world.ends.length === 2);
+  hanging?.opened();
+  await world.login();
+  await world.until(() => world.loop.connection.state === "online");
+  world.loop.retryNow();
+  await world.loop.call(() => null);
+  assert.equal(world.ends.length, 2);
+  await world.loop.stop();
+});
