@@ -14,11 +14,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 _LISTENS: Final = "WebDriver BiDi listening on "
-_PATIENCE: Final = 120.0
+_PATIENCE: Final = 240.0
 
 _TOOLS: Final = """
 const shown = (find) => new Promise((done, fail) => {
-  const until = Date.now() + 60000;
+  const until = Date.now() + 230000;
   const look = () => {
     const found = find();
     if (found) done(found);

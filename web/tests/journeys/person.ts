@@ -39,7 +39,7 @@ export class Person {
   }
 
   watch(page: Page): void {
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(240_000);
     // What a line that is cut leads to is no fault of the page.
     const isOfTheLine = (text: string) => /WebSocket connection to|ERR_CONNECTION|ERR_EMPTY_RESPONSE/.test(text);
     page.on("console", (message) => message.type() === "error" && !isOfTheLine(message.text()) && this.faults.push(message.text()));
