@@ -7,7 +7,7 @@ import pytest
 from judged_frames import judged
 
 from support.amounts import amount, seeds
-from support.node import run_web_tests
+from support.node import chromium, run_web_tests
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +17,11 @@ def test_the_core_passes_its_tests() -> None:
     printed = run_web_tests()
     assert "# fail 0" in printed
     assert "no case is skipped" in printed
+
+
+@pytest.mark.timeout(900)
+def test_vectors_are_played_in_chromium() -> None:
+    assert "# pass 1" in run_web_tests("tests/crypto/chromium.test.ts", PHANTOM_CHROMIUM=chromium())
 
 
 @pytest.mark.timeout(900)

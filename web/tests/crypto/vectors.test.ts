@@ -1,15 +1,11 @@
 /** Every vector that judges wire and crypto, played in Node. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { FILES, type Case, type Files, casesOf, listsIn, spoilt } from "../vectors.ts";
+import { FILES, type Case, casesOf, listsIn, spoilt } from "../vectors.ts";
+import { filesOnDisk } from "./files.ts";
 
-declare const PROJECT: string;
-
-const read = (name: string): Record<string, unknown> =>
-  JSON.parse(readFileSync(`${PROJECT}/protocol/vectors/${name}`, "utf8")) as Record<string, unknown>;
-const files = Object.fromEntries(FILES.map((name) => [name, read(name)])) as unknown as Files;
+const files = filesOnDisk();
 const cases = casesOf(files);
 
 /** How many values of a case are changed, one at a time: each change costs a whole play. */

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { build } from "esbuild";
+import { chromium } from "playwright-core";
+import { CHROMIUM, SKIP } from "../ui/browser.ts";
+import { casesOf, FILES, type Files } from "../vectors.ts";
+import { filesOnDisk } from "./files.ts";
+import type { Played } from "./in_browser.ts";
+
+declare const PROJECT: string;
+
+test("the vectors are played in Chromium, too", { skip: SKIP }, async () => {
+  const entry = join(PROJECT, "web", "tests", "crypto", "in_browser.ts");
+  const made = await build({ entryPoints: [entry], bundle: true, format: "iife", target: "chrome120", write: false });
+  const files = filesOnDisk();
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  try {
+    const page = await browser.newPage();
+    await page.addScriptTag({ content: made.outputFiles[0]?.text ?? "" });
+    const play = (given: Files): Played => (globalThis as unknown as { played: (files: Files) => Played }).played(given);
+    const { count, wrong } = await page.evaluate(play, files);
+    assert.deepEqual(wrong, []);
+    assert.equal(count, casesOf(files).length);
+    // A control: another expectation goes red there.
+    const [first, ...rest] = files["padding.json"]["contents"] as readonly object[];
+    const few = {
+      ...Object.fromEntries(FILES.map((name) => [name, {}])),
+      "prekeys.json": files["prekeys.json"],
+      "refused.json": { conversations: [] },
+      "padding.json": { contents: [{ ...first, expect: { padded: "00" } }, ...rest] },
+    } as unknown as Files;
+    const spoilt = await page.evaluate(play, few);
+    assert.equal(spoilt.wrong.length, 1);
+  } finally {
+    await browser.close();
+  }
+});
