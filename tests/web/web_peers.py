@@ -194,7 +194,7 @@ class WebPerson:
 
     async def history(self, peer: str) -> list[Line]:
         found = await self.do("history", peer=peer)
-        return [Line(one["id"], one["isMine"], one["text"]) for one in found]
+        return [Line(one["id"], one["isMine"], one["text"]) for one in found if "isUnreadable" not in one]
 
     async def state(self, peer: str, message_id: str) -> str:
         found = await self.do("history", peer=peer)
