@@ -345,6 +345,36 @@ def test_process_is_killed_while_it_receives(pair: Pair, point: str, times: int)
     run(main())
 
 
+def test_disk_that_forgets_is_noticed(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
+    """The control: of a client that acknowledges what it has not stored, the histories differ once it was killed."""
+    forgetful = tmp_path / "forgetful.mjs"
+    stored = "store(path, batch);"
+    assert made.read_text().count(stored) == 1
+    forgetful.write_text(
+        made.read_text()
+        .replace(stored, f"if (!forgets) {stored}")
+        .replace("var isOffline", "var forgets = false;\nsetTimeout(() => { forgets = true; }, 4000);\nvar isOffline")
+    )
+
+    async def main() -> None:
+        web, sdk = WebPerson(forgetful, tmp_path, relay), SdkPerson(tmp_path / "home", relay)
+        await web.start()
+        await sdk.start()
+        await settled(web, sdk)
+        await meet(web, sdk)
+        await asyncio.sleep(5)
+        await sdk.send(web.id, "forgotten")
+        await agree(web, sdk, texts=1)
+        await web.kill()
+        await web.start()
+        with pytest.raises(AssertionError):
+            await agree(web, sdk, patience=3)
+        await web.kill()
+        await sdk.close()
+
+    run(main())
+
+
 # --- restored ---------------------------------------------------------------------
 
 

@@ -350,7 +350,9 @@ async def meet(one: Person, other: Person) -> None:
     await other.add("other", one.id)
 
 
-async def agree(one: Person, other: Person, *, texts: int | None = None, ordered: bool = True) -> None:
+async def agree(
+    one: Person, other: Person, *, texts: int | None = None, ordered: bool = True, patience: float = PATIENCE
+) -> None:
     """Wait until both have the same history: each text once, and, if ``ordered``, in the order of its writer."""
     order: Callable[[list[Any]], list[Any]] = list if ordered else sorted
     seen: list[list[Line]] = [[], []]
@@ -360,7 +362,7 @@ async def agree(one: Person, other: Person, *, texts: int | None = None, ordered
         mine, theirs = seen
         return all(order(_of(mine, mine=who)) == order(_of(theirs, mine=not who)) for who in (True, False))
 
-    await until(is_same, lambda: f"{seen[0]}\n\n{seen[1]}")
+    await until(is_same, lambda: f"{seen[0]}\n\n{seen[1]}", patience)
     assert texts in {None, len(seen[0])}
     for lines in seen:
         assert len({line.id for line in lines}) == len(lines), "a text is there twice"
