@@ -22,13 +22,13 @@ async def write(client: Client, other: str) -> None:
     """Send each line of the input, until it ends."""
     while line := await asyncio.to_thread(sys.stdin.readline):
         await client.send(other, line.rstrip("\n"))
-    await client.flush(10)
+    await client.flush(60)
 
 
 async def main(name: str, url: str, home: str, passphrase: str, other: str) -> None:
     """Talk."""
     async with Client.open(name, server=url, home=home, passphrase=passphrase) as client:
-        await client.wait_online(20)
+        await client.wait_online(60)
         print("online", flush=True)  # noqa: T201 - this is its output
         reading = asyncio.create_task(read(client))
         await write(client, other)

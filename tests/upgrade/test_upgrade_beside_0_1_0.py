@@ -29,14 +29,14 @@ from phantom_messenger.crypto.suites import suite_of
 from support.relay_process import RelayProcess, environment, patched
 from support.sdk_clients import PASSPHRASE
 
-pytestmark = pytest.mark.usefixtures("real_passphrases")
+pytestmark = [pytest.mark.usefixtures("real_passphrases"), pytest.mark.timeout(600)]
 
 FROZEN: Final = "b2c4bea0e8802ddd775dd68cb1d1ed633e65fabc"
 """The commit with the files of 0.1.0: its source is that of 0.1.0, and the next one changes the protocol."""
 
 REPOSITORY: Final = Path(__file__).parents[2]
 PROGRAM: Final = Path(__file__).with_name("beside_program.py")
-PATIENCE: Final = 30.0
+PATIENCE: Final = 90.0
 NEVER_LEARNS: Final = """
 from phantom_messenger.client.conversations import PeerState
 PeerState.begins_with = lambda self, _: self.sending is None
