@@ -1,10 +1,12 @@
 /**
- * One step at a time: something comes in, the core takes it, what has changed is stored, frames leave, and the page hears.
+ * One step at a time: something comes in, the core takes it, what has changed is stored, frames leave, and the page
+ * hears.
  *
- * Nothing leaves and nobody hears before it is stored. If it cannot be stored, or the core fails, the core is thrown away
- * with the connection, and another one is made of what is stored: it is never ahead of it for anybody outside.
+ * Nothing leaves and nobody hears before it is stored. If it cannot be stored, or the core fails, the core is thrown
+ * away with the connection, and another one is made of what is stored: it is never ahead of it for anybody outside.
  *
- * What comes in while something is stored waits, and is taken together: a backlog of texts is stored in few transactions.
+ * What comes in while something is stored waits, and is taken together: a backlog of texts is stored in few
+ * transactions.
  */
 import type { Connection } from "../api.ts";
 import { audienceOf } from "../core/wire/names.ts";

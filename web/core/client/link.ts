@@ -46,8 +46,8 @@ export type LinkState = "waiting" | "authenticating" | "open" | "failed";
 /**
  * AUTH_FAILURE has come, or a relay that this client cannot talk to.
  *
- * `code` is `details.reason`, '' if the relay does not say; `retryAfter` milliseconds, if it was named. `isFinal`: it is
- * this identity that is refused, and nothing passes; null if the relay does not tell.
+ * `code` is `details.reason`, '' if the relay does not say; `retryAfter` milliseconds, if it was named. `isFinal`: it
+ * is this identity that is refused, and nothing passes; null if the relay does not tell.
  */
 export interface LoginFailed {
   readonly kind: "login-failed";

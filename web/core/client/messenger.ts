@@ -2,9 +2,9 @@
  * A whole client, without input, output or time of its own: the parts together, and what applications ask of them.
  *
  * Fed with what a connection brings and with the passing of time, drained of texts to send and of events. What a step
- * has changed in the vault must be stored before the texts are sent and before anybody hears of the events. If it cannot
- * be stored, or a step throws anything else than a `UsageError`, the messenger is to be thrown away, and another one
- * made of what is stored.
+ * has changed in the vault must be stored before the texts are sent and before anybody hears of the events. If it
+ * cannot be stored, or a step throws anything else than a `UsageError`, the messenger is to be thrown away, and another
+ * one made of what is stored.
  */
 import type { Random } from "../bytes.ts";
 import { OwnIdentity } from "../crypto/keys.ts";

@@ -13,8 +13,8 @@ const AT_ODDS: ReadonlySet<number> = new Set<number>(
 );
 
 /**
- * How long to stay away from a relay that is at odds with this client, or does not know its own name: twice as long each
- * time. It passes only when somebody repairs it.
+ * How long to stay away from a relay that is at odds with this client, or does not know its own name: twice as long
+ * each time. It passes only when somebody repairs it.
  */
 export const FIRST_LATE_MS = 60_000;
 export const LONGEST_LATE_MS = 300_000;

@@ -2,8 +2,8 @@
  * Messages that could not be decrypted: what may be asked for again, how often, and with how many new sessions.
  *
  * A device that was restored from a backup, or whose files were damaged, has lost the keys of messages that are under
- * way. It begins a new session and asks for them by their ids; the other side sends them again. Both are bounded, so that
- * nobody can be made to work for ever.
+ * way. It begins a new session and asks for them by their ids; the other side sends them again. Both are bounded, so
+ * that nobody can be made to work for ever.
  */
 import { VaultDamaged } from "./errors.ts";
 import * as records from "./records.ts";

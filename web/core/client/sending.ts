@@ -1,8 +1,8 @@
 /**
  * What leaves a client, and when: messages and receipts, below the relay's limits.
  *
- * Messages to one peer leave one at a time, each after the one before was accepted: so they arrive in order even when the
- * relay refuses one for a while.
+ * Messages to one peer leave one at a time, each after the one before was accepted: so they arrive in order even when
+ * the relay refuses one for a while.
  */
 import type { Random } from "../bytes.ts";
 import type { OwnIdentity } from "../crypto/keys.ts";

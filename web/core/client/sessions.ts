@@ -1,8 +1,8 @@
 /**
  * The sessions with each peer on disk: what a message costs to store does not grow with what a peer has sent before.
  *
- * A session is a record of its own, and its skipped keys are another one beside it, written only when they have changed.
- * A small record says which sessions there are, the one in use first.
+ * A session is a record of its own, and its skipped keys are another one beside it, written only when they have
+ * changed. A small record says which sessions there are, the one in use first.
  */
 import { concat, isEqual, u32 } from "../bytes.ts";
 import { InvalidMessage } from "../crypto/errors.ts";

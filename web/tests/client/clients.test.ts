@@ -128,7 +128,7 @@ function undated(step: Step): Step {
     return step;
   }
   const { payload, ...rest } = JSON.parse(step.text) as { readonly payload: object };
-  const { bundleSignature: _, lastResortKemPreKey: __, madeAt: ___, ...left } = payload as Readonly<Record<string, unknown>>;
+  const { bundleSignature: _, lastResortKemPreKey: __, madeAt: ___, ...left } = payload as Record<string, unknown>;
   return { ...step, text: JSON.stringify({ ...rest, payload: left }) };
 }
 

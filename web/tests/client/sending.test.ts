@@ -90,8 +90,8 @@ function frame(type: string, payload: object, id?: string): string {
 
 function greeting(given: object = {}): string {
   const limits = { backlog: 1, encryptedChars: 1, messageBytes: 1, messagesPerMinute: 60, metadataBytes: 1 };
-  const payload = { challenge: someId(7), connectionId: "x", limits, protocolVersion: 1, serverName: "", serverTime: 5 };
-  return frame("CONNECTION_ACK", { ...payload, ...given });
+  const relay = { connectionId: "x", limits, protocolVersion: 1, serverName: "", serverTime: 5 };
+  return frame("CONNECTION_ACK", { ...relay, challenge: someId(7), ...given });
 }
 
 function loggedIn(): Link {
@@ -153,10 +153,11 @@ test("the relay's time counts where it refuses a signed frame of one's own, and 
   const details = { reason: "clock", serverTime: 77_000_000 };
   one.receive(frame("ERROR", { code: 1001, details, message: "" }, "99"), 0);
   assert.equal(one.offset, before);
-  const id = one.sendSigned({ type: "ACCOUNT_DELETE", payload: { audience: "relay.test", challenge: someId(7) } }, 0);
+  const signed = { type: "ACCOUNT_DELETE", payload: { audience: "relay.test", challenge: someId(7) } } as const;
+  const id = one.sendSigned(signed, 0);
   one.receive(frame("ERROR", { code: 1001, details: { ...details, reason: "rate" }, message: "" }, id), 0);
   assert.equal(one.offset, before);
-  const again = one.sendSigned({ type: "ACCOUNT_DELETE", payload: { audience: "relay.test", challenge: someId(7) } }, 0);
+  const again = one.sendSigned(signed, 0);
   one.receive(frame("ERROR", { code: 1001, details, message: "" }, again), 0);
   assert.equal(one.relayTime(0), 77_000_000);
 });

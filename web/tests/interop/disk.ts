@@ -1,4 +1,4 @@
-/** A store of records in one file: each batch is a line, so that all of it is there or nothing. For processes that die. */
+/** A store of records in one file, for processes that die: each batch is a line, so that all of it is there or nothing. */
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import type { Batch, StoredRecord } from "../../core/client/vault.ts";
 

@@ -1,9 +1,9 @@
 /**
  * The browser's client as a process: the worker's loop and the core, with a file in place of IndexedDB.
  *
- * Run it as `node peer.js PATH URL [FILE PASSPHRASE]`; of an exported file, a new profile is made. It is told what to do
- * by lines of JSON, {"id": 1, "do": "send", ...}, and answers each by a line with that id. What happens by itself is a
- * line {"event": ...}.
+ * Run it as `node peer.js PATH URL [FILE PASSPHRASE]`; of an exported file, a new profile is made. It is told what to
+ * do by lines of JSON, {"id": 1, "do": "send", ...}, and answers each by a line with that id. What happens by itself is
+ * a line {"event": ...}.
  */
 import { webcrypto } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -177,7 +177,10 @@ const COMMANDS: Readonly<Record<string, (core: Core, given: Given) => unknown>> 
   loseSessions: ({ messenger, vault }, { peer }) =>
     vault.transaction((tx) => messenger.stores.conversations.forget(tx, String(peer))),
   flush: ({ messenger }) => messenger.flush(),
-  export: ({ vault }, { to }) => writeFileSync(String(to), exportContent(contentOf(vault), PASSPHRASE, random, { cost: CHEAP })),
+  export: ({ vault }, { to }) => {
+    const file = exportContent(contentOf(vault), PASSPHRASE, random, { cost: CHEAP });
+    writeFileSync(String(to), file);
+  },
   deleteAccount: ({ messenger }) => messenger.deleteAccount(),
 };
 
@@ -220,7 +223,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const given = JSON.parse(line) as Given;
   void obey(given).then(
     (result) => say({ id: given["id"], result: result ?? null }),
-    (error: unknown) => say({ id: given["id"], error: error instanceof Error ? `${error.name}: ${error.message}` : "" }),
+    (error: unknown) => say({ id: given["id"], error: String(error) }),
   );
 }
 process.exit(0);
