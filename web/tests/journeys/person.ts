@@ -79,7 +79,9 @@ export class Person {
   /** One's id and link, as one would copy them. */
   async me(): Promise<{ readonly id: string; readonly link: string }> {
     await this.button(/my id and link/).click();
-    const texts = await this.page.getByRole("dialog").locator("dd").allTextContents();
+    const described = this.page.getByRole("dialog").locator("dd");
+    await described.filter({ hasText: "ph1" }).first().waitFor();
+    const texts = await described.allTextContents();
     await this.page.keyboard.press("Escape");
     const id = texts.find((text) => text.startsWith("ph1"));
     const link = texts.find((text) => text.startsWith("http"));
