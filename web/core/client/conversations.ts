@@ -315,7 +315,7 @@ export class Conversations {
 
   /** Erase keys with a peer that are too old to be kept. */
   forgetOld(tx: Transaction, peer: string, now: number): void {
-    this.#sessions.forgetOld(tx, peer, now);
+    this.#sessions.forgetOld(tx, peer, now, this.load(peer).sending?.id ?? null);
   }
 
   /** Erase all sessions with a peer. */

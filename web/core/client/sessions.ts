@@ -168,8 +168,13 @@ export class Sessions {
     tx.delete(records.SESSIONS, peer);
   }
 
-  /** Erase skipped keys, and sessions, that are too old to be kept. */
-  forgetOld(tx: Transaction, peer: string, now: number): void {
+  /**
+   * Erase skipped keys, and sessions, that are too old to be kept.
+   *
+   * @param now persistent time, in milliseconds
+   * @param inUse the id of the session that is sent with, which stays; weaker ones may stand before it
+   */
+  forgetOld(tx: Transaction, peer: string, now: number, inUse: Uint8Array | null): void {
     const before = this.load(peer);
     const all = before.all;
     const kept = all.map((found) => suites.forgetOld(found, now));
@@ -181,7 +186,8 @@ export class Sessions {
     // A session is dated when it is first seen not to be in use; a time to come is that of a clock that was wrong.
     const dated = index.ids.map((id, place) => {
       const at = index.since[place] ?? 0;
-      return { id, at: place === 0 ? 0 : at > 0 && at <= now ? at : now };
+      const isKept = place === 0 || (inUse !== null && isEqual(id, inUse));
+      return { id, at: isKept ? 0 : at > 0 && at <= now ? at : now };
     });
     const isOld = ({ at }: { readonly at: number }): boolean => at > 0 && now - at > MAX_SESSION_AGE_MS;
     for (const { id } of dated.filter(isOld)) {
