@@ -4,7 +4,7 @@ import * as session from "../../core/crypto/session.ts";
 import * as session2 from "../../core/crypto/session2.ts";
 import type { AnySession } from "../../core/crypto/suites.ts";
 
-const NOW = 1_770_000_000_000;
+export const NOW = 1_770_000_000_000;
 let drawn = 0;
 export const random = (size: number): Uint8Array => {
   drawn += 1;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { decrypt, dump, encrypt, load, parse, pendingOf } from "../../core/crypto/suites.ts";
 import { type Packed, pack, unpack } from "../../core/msgpack.ts";
-import { begun, random } from "./begun.ts";
+import { NOW, begun, random } from "./begun.ts";
 
 test("a stored session is the same session", () => {
   for (const one of begun) {
