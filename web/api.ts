@@ -67,7 +67,7 @@ export interface Conversation {
   /** A stranger who has written, and was not let in. */
   readonly isRequest: boolean;
   readonly isBlocked: boolean;
-  /** Whether the user has allowed older encryption with this peer. */
+  /** Whether the user has allowed all older encryption with this peer: no weaker one is left to be asked about. */
   readonly allowsOlder: boolean;
   readonly unread: number;
   readonly draft: string;
@@ -168,9 +168,11 @@ export interface Api {
   add(given: { who: string; name: string }): Promise<string>;
   renameContact(given: { peer: string; name: string }): Promise<void>;
   safetyNumber(given: { peer: string }): Promise<SafetyNumber | null>;
-  verify(given: { peer: string; isSame: boolean }): Promise<void>;
+  /** `code`: of the number that was compared; refused if it is another one by now. */
+  verify(given: { peer: string; code: string; isSame: boolean }): Promise<void>;
   acceptKey(given: { peer: string }): Promise<void>;
-  allowOlder(given: { peer: string }): Promise<void>;
+  /** `notice`: what the user has read; refused if something else is to be decided by now. */
+  allowOlder(given: { peer: string; notice: Notice }): Promise<void>;
   /** What a stranger has written; nobody is told. */
   peek(given: { peer: string }): Promise<readonly Item[]>;
   acceptRequest(given: { peer: string }): Promise<void>;

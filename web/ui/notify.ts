@@ -1,4 +1,4 @@
-/** What is heard and seen outside the page when somebody writes: never a text that burns. */
+/** What is heard and seen outside the page when somebody writes: never a text that burns or disappears. */
 import { effect, type ReadonlySignal } from "@preact/signals";
 import type { Conversation, Item } from "../api.ts";
 import { look } from "./look.ts";
@@ -16,7 +16,7 @@ export function notifyOf(who: Conversation, came: readonly Item[], onClick: () =
   if (sound) chime();
   if (notify === "off" || isSeen() || !("Notification" in window) || Notification.permission !== "granted") return;
   const last = came.at(-1);
-  const body = notify === "text" && last?.kind === "text" && !last.burns ? last.text.slice(0, 200) : "New message";
+  const body = notify === "text" && last?.kind === "text" && !last.burns && last.expiresAt === null ? last.text.slice(0, 200) : "New message";
   try {
     const shown = new Notification(name, { body, tag: who.peer, icon: document.querySelector<HTMLLinkElement>('link[rel="icon"]')?.href ?? "" });
     shown.onclick = () => {

@@ -34,7 +34,7 @@ export function startWorker(): Worker {
 
 const BROKEN: Fault = {
   code: "internal",
-  text: "Something went wrong inside this page. Load it again; what you have sent is stored.",
+  text: "Something went wrong in this page. Reload it; what you have sent is saved.",
 };
 
 /**

@@ -1,7 +1,7 @@
 /**
  * The calls of `api.ts` on an open profile: each is one step of the core, answered once what it has changed is stored.
  */
-import type { Api, Conversation, Found, Item, Me, Page, SafetyNumber, Settings } from "../api.ts";
+import type { Api, Conversation, Found, Item, Me, Notice, Page, SafetyNumber, Settings } from "../api.ts";
 import { grouped } from "../core/crypto/safety.ts";
 import { NoKeyYet, UnknownContact } from "../core/client/errors.ts";
 import { shortId, writtenId } from "../core/client/ids.ts";
@@ -102,12 +102,12 @@ export function callsOn(ports: CallPorts): ProfileCalls {
         messenger.contacts.add(name, peer);
       }),
     safetyNumber: ({ peer }) => loop.call(({ messenger }) => safetyNumber(messenger, peer)),
-    verify: ({ peer, isSame }) => loop.call((core) => verify(ports, core, peer, isSame)),
+    verify: ({ peer, code, isSame }) => loop.call((core) => verify(ports, core, peer, { code, isSame })),
     acceptKey: ({ peer }) =>
       loop.call(({ messenger }) => {
         messenger.contacts.accept(peer);
       }),
-    allowOlder: ({ peer }) => loop.call((core) => allowOlder(ports, core, peer)),
+    allowOlder: ({ peer, notice }) => loop.call((core) => allowOlder(ports, core, peer, notice)),
     peek: ({ peer }) =>
       loop.call(({ messenger }): readonly Item[] =>
         messenger.look(peer).map(({ messageId }) => itemOf(messenger, peer, messageId, false)),
@@ -197,7 +197,7 @@ function itemOf(messenger: Messenger, peer: string, id: string, isMine: boolean)
 function sendAgain({ messenger, vault }: Core, peer: string, id: string): void {
   const sent = messenger.stores.outbox.sent(id, peer);
   if (sent === null || sent.text === null || sent.state !== DeliveryState.FAILED) {
-    throw new Refused("usage", "this message cannot be sent again; copy its text and send it anew");
+    throw new Refused("usage", "this message cannot be sent again; copy its text into a new one");
   }
   const { messageId, text, burn, expiresIn, madeAt } = sent;
   vault.transaction((tx) => {
@@ -254,21 +254,33 @@ function safetyNumber(messenger: Messenger, peer: string): SafetyNumber | null {
   }
 }
 
-function verify(ports: CallPorts, core: Core, peer: string, isSame: boolean): void {
+/** What was compared counts, and not what the relay or the peer has put in its place meanwhile. */
+function verify(
+  ports: CallPorts,
+  core: Core,
+  peer: string,
+  { code, isSame }: { readonly code: string; readonly isSame: boolean },
+): void {
+  if (isSame && safetyNumber(core.messenger, peer)?.code !== code) {
+    throw new Refused("key-changed", "the safety number has just changed; compare the new one");
+  }
   const label = labelOf(core.messenger.contacts.of(peer));
   core.messenger.contacts.setTrust(peer, isSame ? "verified" : "unverified");
   if (isSame) {
     ports.passing.notices.delete(peer);
   } else {
-    const text = `The numbers differ: somebody may be between you and ${label}. Don't write anything secret.`;
+    const text = `The numbers differ: someone may be intercepting your texts with ${label}. Do not write anything secret.`;
     ports.passing.notices.set(peer, { code: "differs", text });
   }
   ports.changesOf(core).changed(peer);
 }
 
-/** What the notice at the conversation asks for. */
-function allowOlder(ports: CallPorts, core: Core, peer: string): void {
-  const code = ports.passing.notices.get(peer)?.code;
+/** What the notice at the conversation asks for: the one that the user has read, not one that came meanwhile. */
+function allowOlder(ports: CallPorts, core: Core, peer: string, read: Notice): void {
+  const { code, text } = ports.passing.notices.get(peer) ?? { code: "", text: "" };
+  if (code !== read.code || text !== read.text) {
+    throw new Refused("usage", "the notice has just changed; read it again before you decide");
+  }
   ports.passing.notices.delete(peer);
   const { contacts, stores } = core.messenger;
   if (code === "classical" || stores.book.get(peer).allowsOlder) {

@@ -37,7 +37,7 @@ export function faultOf(error: unknown): Fault {
   if (error instanceof errors.VaultError) {
     return { code: "internal", text: sentence(error.message) };
   }
-  return { code: "internal", text: "Something failed that should not; what was stored is kept. Reload the page." };
+  return { code: "internal", text: "An internal error occurred. Nothing that was stored is lost. Reload this page." };
 }
 
 /** With a capital letter and a full stop, as a page shows it. */

@@ -35,7 +35,7 @@ export const SLEPT_MS = 10_000;
 /** Times of the next attempt that differ by less are shown as the same. */
 const SAME_MS = 100;
 
-const FAILED = "something failed that should not; what you wrote is kept";
+const FAILED = "an internal error occurred; what you wrote is saved";
 
 /** A client that was made of what is stored. */
 export interface Core {

@@ -13,7 +13,7 @@ type Beginning = Parameters<Api["begin"]>[0];
 
 const NOT_LOADED: Fault = {
   code: "offline",
-  text: "A part of this page could not be loaded. Nothing is lost: see whether you are online, and load the page again.",
+  text: "Part of this page could not be loaded. Nothing is lost: check your connection, then reload this page.",
 };
 
 let beginning: Beginning | null = null;

@@ -79,6 +79,8 @@ export class Service {
   #isLost = false;
   #isFull = false;
   #hadNobody = true;
+  /** The user id of a profile that is there and cannot be opened: another one may take its place. */
+  #lost: string | null = null;
   #onDeleted = (): void => undefined;
   readonly #own: Omit<Api, keyof ProfileCalls> = {
     begin: (given) => this.#begin(given),
@@ -134,7 +136,7 @@ export class Service {
     const stay = await this.#storage.stayKey();
     const key = stay === null ? null : await openStay(stay);
     if (key === null) {
-      throw new Refused("usage", "this profile was locked in another tab; load the page again");
+      throw new Refused("usage", "this profile was locked in another tab; reload this page");
     }
     this.#stays = true;
     await this.#open(key, { steal: false });
@@ -143,7 +145,7 @@ export class Service {
 
   async #create({ name, passphrase, stay }: Parameters<Api["create"]>[0]): Promise<void> {
     if (this.#stage.at !== "first-run") {
-      throw new Refused("usage", "there is or was a profile in this browser; restore a backup, or begin anew");
+      throw new Refused("usage", "there is or was a profile in this browser; restore a backup, or start over");
     }
     const storage = this.#openStorage();
     const checked = checkedName(name);
@@ -154,7 +156,7 @@ export class Service {
       const vault = newVault(key, random);
       const { userId } = this.#messengerOn(vault);
       putName(vault, checked, this.#platform.wall());
-      await storage.create({ userId, name: checked, lock }, vault.takeBatch());
+      await storage.create({ userId, name: checked, lock }, vault.takeBatch(), this.#lost);
       await this.#keepStay(key, stay);
       await this.#open(key, { steal: false });
     });
@@ -192,7 +194,7 @@ export class Service {
       restoreInto(vault, content);
       putName(vault, checked, wall());
       const { userId } = this.#messengerOn(vault);
-      await storage.create({ userId, name: checked, lock }, vault.takeBatch());
+      await storage.create({ userId, name: checked, lock }, vault.takeBatch(), this.#lost);
       await this.#keepStay(key, stay);
       await this.#open(key, { steal: false });
     });
@@ -220,7 +222,7 @@ export class Service {
     const storage = this.#openStorage();
     const profile = await storage.profile();
     if (profile === null) {
-      throw new Refused("damaged", "this browser has deleted what it kept; load the page again");
+      throw new Refused("damaged", "this browser has deleted its data; reload this page");
     }
     this.#key = key;
     const held = await hold(this.#platform.locks, profile.userId, { steal });
@@ -237,6 +239,7 @@ export class Service {
       return;
     }
     void held.lost.then(() => this.#lose());
+    this.#lost = null;
     this.#become({ at: "open" });
   }
 
@@ -246,6 +249,7 @@ export class Service {
       throw error;
     }
     this.#key = null;
+    this.#lost = userId;
     this.#become({ at: "evicted", userId });
   }
 
@@ -291,7 +295,7 @@ export class Service {
     this.#changes.changedAll();
     this.#hadNobody = messenger.stores.book.size === 0;
     if (vault.unreadable > 0) {
-      const text = "A part of what this browser kept is damaged and left out. A backup may have it.";
+      const text = "Part of what this browser stored is damaged and was left out. You may find it in a backup.";
       this.#post({ kind: "warning", peer: null, notice: { code: "damaged", text } });
     }
     return { vault, messenger };
@@ -435,14 +439,14 @@ export class Service {
 
   async #deleteAccount(): Promise<void> {
     const { loop } = this.#isRunning();
-    const offline = new Refused("offline", "the relay cannot be reached now, and nothing was deleted; try again");
+    const unsure = "the relay has not confirmed that it deleted your account; reload this page, then try again";
     const deleted = new Promise<void>((resolve, reject) => {
       this.#onDeleted = resolve;
-      setTimeout(() => reject(offline), DELETE_MS);
+      setTimeout(() => reject(new Refused("offline", unsure)), DELETE_MS);
     });
     deleted.catch(() => undefined);
     if (!(await loop.call(({ messenger }) => messenger.deleteAccount()))) {
-      throw offline;
+      throw new Refused("offline", "the relay cannot be reached right now, so nothing was deleted; try again later");
     }
     await deleted;
     await this.#stop();
@@ -491,7 +495,7 @@ export class Service {
 
   #openStorage(): Storage {
     if (this.#storage === null) {
-      throw new Refused("usage", "the page has not begun; load it again");
+      throw new Refused("usage", "this page is not ready yet; reload it");
     }
     return this.#storage;
   }

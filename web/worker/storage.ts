@@ -81,7 +81,7 @@ export class Storage {
     const [opening, stored] = await this.#write(["meta", "records"], async (tx) => {
       const profile = await tx.objectStore("meta").get("profile");
       if (profile === undefined) {
-        throw new VaultDamaged("this browser has deleted what it kept; restore a backup");
+        throw new VaultDamaged("this browser has deleted its data; restore a backup");
       }
       const after = { ...profile, opening: profile.opening + 1 };
       await tx.objectStore("meta").put(after, "profile");
@@ -91,14 +91,23 @@ export class Storage {
     return stored;
   }
 
-  /** Store a new profile, and its marker; there must be none. */
-  async create(profile: Omit<Profile, "opening">, batch: Batch): Promise<void> {
+  /**
+   * Store a new profile, and its marker. Throws a VaultError if there is one already, which another tab may just have
+   * made.
+   *
+   * @param lost the user id of a profile that cannot be opened any more, and may be replaced; null if there is none
+   */
+  async create(profile: Omit<Profile, "opening">, batch: Batch, lost: string | null): Promise<void> {
     await this.#write(["meta", "records", "keys"], async (tx) => {
+      const found = await tx.objectStore("meta").get("profile");
+      if (found !== undefined && found.userId !== lost) {
+        throw new VaultError("another tab has just set up Phantom in this browser; reload this page");
+      }
       const records = tx.objectStore("records");
       await records.clear();
       await tx.objectStore("keys").clear();
       await Promise.all(batch.puts.map((put) => records.put(put, [put.kind, put.name])));
-      await tx.objectStore("meta").put({ ...profile, opening: 0 }, "profile");
+      await tx.objectStore("meta").put({ ...profile, opening: (found?.opening ?? -1) + 1 }, "profile");
     });
     await setMarker(profile.userId);
   }
@@ -202,7 +211,7 @@ export async function openStorage(): Promise<Storage> {
     return new Storage(db);
   } catch (error) {
     if (error instanceof DOMException && error.name === "VersionError") {
-      throw new NewerProfile("what this browser keeps was written by a newer version of this page; reload it");
+      throw new NewerProfile("the data in this browser was saved by a newer version of this page; reload it");
     }
     throw translated(error);
   }
@@ -242,5 +251,5 @@ function translated(error: unknown): VaultError {
     return new VaultFull("this browser's storage is full; free some space on this device");
   }
   const why = error instanceof Error ? error.message : String(error);
-  return new VaultError(`this browser cannot store what it has to (${why}); reload the page`);
+  return new VaultError(`this browser cannot store your data (${why}); reload this page`);
 }

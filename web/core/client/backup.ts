@@ -114,7 +114,7 @@ export function sealContent(
  */
 export function readFile(file: Uint8Array, passphrase: string, progress: Progress = () => undefined): Content {
   if (passphrase === "") {
-    throw new UsageError("the file needs a passphrase; use the one that it was written with");
+    throw new UsageError("the file needs a passphrase; enter the one that it was saved with");
   }
   const cost = costOf(file);
   const header = file.subarray(0, HEADER_BYTES);
@@ -141,7 +141,7 @@ function costOf(file: Uint8Array): Cost {
   }
   const version = file[MAGIC.length] ?? 0;
   if (version > VERSION) {
-    throw new BackupError("this file was written by a newer version; update this page, then try again");
+    throw new BackupError("this file was saved by a newer version; reload this page, then try again");
   }
   if (file.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES) {
     throw new BackupError("this file is incomplete; use another copy");
@@ -156,7 +156,7 @@ function costOf(file: Uint8Array): Cost {
     throw new BackupError("this file is damaged; use another copy");
   }
   if (!isAllowed(cost)) {
-    throw new BackupError("this file takes more memory or time to open than is allowed; use another copy of it");
+    throw new BackupError("this file asks for more memory or time than is allowed; use another copy");
   }
   return cost;
 }
@@ -185,7 +185,7 @@ function parsed(plain: Uint8Array): Content {
     // It is said below: nothing else can be done about it.
   }
   if (content === null || !isUsable(content)) {
-    throw new BackupError("this file is of a version that this page does not know; update it, then try again");
+    throw new BackupError("this file was saved by a version that this page does not know; reload this page, then try again");
   }
   return content;
 }

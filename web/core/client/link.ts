@@ -12,6 +12,7 @@ import { Feature } from "../wire/frames.ts";
 import type { AuthFailure, ClientFrame, ConnectionAck, ErrorFrame, RelayFrame, SignedFrame } from "../wire/frames.ts";
 import { RATES, type RateClass } from "../wire/limits.ts";
 import { envelopeBytes } from "../wire/signing.ts";
+import { LAST_TIME_MS } from "./content.ts";
 
 /** Quiet time after which PING is sent: well below the relay's idle timeout and that of most NATs. */
 export const PING_MS = 25_000;
@@ -203,6 +204,9 @@ export class Link {
     if (this.state !== "waiting") {
       return [{ kind: "frame", frame }];
     }
+    if (serverTime > LAST_TIME_MS) {
+      return this.lose(STRANGE); // no calendar has it, and what is added to it could not be written
+    }
     this.setClock(serverTime, now);
     this.isLimited = limits.messagesPerMinute !== null;
     this.messagesPerMinute = limits.messagesPerMinute || this.messagesPerMinute;
@@ -307,7 +311,7 @@ export class Link {
       return;
     }
     const time = details["serverTime"];
-    const isTime = typeof time === "number" && Number.isSafeInteger(time) && time >= 0;
+    const isTime = typeof time === "number" && Number.isSafeInteger(time) && time >= 0 && time <= LAST_TIME_MS;
     if (details["reason"] === "clock" && isTime) {
       this.setClock(time, now);
     }

@@ -50,8 +50,8 @@ export class PauseNotices {
       return [];
     }
     this.#pausedAt = now;
-    const what = waiting === 1 ? "1 message waits" : `${waiting} messages wait`;
-    return [warning(null, "paused", `rate-limited: ${what}; the relay accepts the next one in ${span(wait)}`)];
+    const what = waiting === 1 ? "1 message is waiting" : `${waiting} messages are waiting`;
+    return [warning(null, "paused", `you are sending faster than the relay allows: ${what}; the next one goes out in ${span(wait)}`)];
   }
 }
 
@@ -68,13 +68,13 @@ export function weakBundle(
   { hadBetter }: { readonly hadBetter: boolean },
 ): WarningEvent {
   const who = labelOf(peer);
-  let lack = `offers no newer keys of ${who}, because their program or the relay is older or it hides them`;
+  let lack = `offers no newer keys for ${who}, because their program or the relay is outdated, or the relay is hiding them`;
   if (strength === Strength.CLASSICAL) {
     lack = hadBetter ? "no longer offers a post-quantum key" : "offers no post-quantum key";
   } else if (hadBetter) {
-    lack = `no longer offers the newer keys of ${who}`;
+    lack = `no longer offers the newer keys for ${who}`;
   }
-  const attack = hadBetter ? ", which can be an attack" : "";
+  const attack = hadBetter ? ", which could be an attack" : "";
   const text = `the relay ${lack}${attack}: nothing is sent to ${who} until you allow older encryption`;
   return warning(peer, weakCode(strength, hadBetter), text);
 }
@@ -86,13 +86,13 @@ export function weakSession(
   { hadBetter }: { readonly hadBetter: boolean },
 ): WarningEvent {
   const isClassical = strength === Strength.CLASSICAL;
-  const lack = isClassical ? "has no post-quantum protection" : "is in the older encryption";
+  const lack = isClassical ? "has no post-quantum protection" : "uses the older encryption";
   let text = `a message from ${labelOf(peer)} ${lack}; nothing is sent to them that way`;
   if (hadBetter) {
     // Of others the bundle says it, when they are written to; here there may be a session that they have lost.
-    const again = isClassical ? `${lack} any more` : `${lack} again`;
+    const again = isClassical ? "no longer has post-quantum protection" : "uses the older encryption again";
     text =
-      `a message from ${labelOf(peer)} ${again}, by an older program or an attack: nothing is sent to them that way ` +
+      `a message from ${labelOf(peer)} ${again}, because of an older program or an attack: nothing is sent to them that way ` +
       "until you allow older encryption";
   }
   return warning(peer, weakCode(strength, hadBetter), text);
@@ -144,8 +144,8 @@ export function wrongBundle(peer: Contact, reason: string): WarningEvent {
 /** The relay has handed out prekeys that are signed, but not of this time. */
 export function staleBundle(peer: Contact): WarningEvent {
   const text =
-    `the keys that the relay has of ${labelOf(peer)} are too old, or from the future: check this device's clock; ` +
-    "if it is right, theirs is wrong, or they have not been online for months, or the relay holds back newer keys";
+    `the keys that the relay has for ${labelOf(peer)} are too old or dated in the future: check this device's clock; ` +
+    "if it is right, their clock is wrong, they have not been online for months, or the relay holds back newer keys";
   return warning(peer, "stale-keys", text);
 }
 
@@ -156,7 +156,7 @@ export function late(peer: Contact): WarningEvent {
 
 /** A peer could not read messages of ours. */
 export function resent(peer: Contact, count: number): WarningEvent {
-  const what = count === 1 ? "1 message of yours; it is" : `${count} messages of yours; they are`;
+  const what = count === 1 ? "1 of your messages; it is being" : `${count} of your messages; they are being`;
   return warning(peer, "resent", `${labelOf(peer)} could not read ${what} sent again`);
 }
 
@@ -178,19 +178,19 @@ export function unreadable(
 
 /** The relay mixes up its mailboxes. */
 export function misdirected(): WarningEvent {
-  const text = "the relay delivers messages that are for somebody else; tell its operator";
+  const text = "the relay is delivering messages meant for someone else; tell its operator";
   return warning(null, "misdirected", text);
 }
 
 /** The relay accepts no more blocked users. */
 export function blocksFull(): WarningEvent {
-  const text = "the relay accepts no more blocked users; what they send is dropped unread on this device";
+  const text = "the relay cannot block any more users; this device discards their messages unread";
   return warning(null, "block", text);
 }
 
 /** The relay has rejected the prekeys; `reason` is its sentence. */
 export function prekeysRefused(reason: string): WarningEvent {
-  return warning(null, "prekeys", `the relay rejected the prekeys: ${oneLine(reason)}`);
+  return warning(null, "prekeys", `the relay rejected this device's new keys: ${oneLine(reason)}`);
 }
 
 /** The relay's clock is this many milliseconds ahead of this device's. */

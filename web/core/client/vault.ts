@@ -87,7 +87,7 @@ export function openLock(lock: VaultLock, passphrase: string, progress: Progress
   const { salt, cost, wrapped } = lock;
   const isWhole = salt.length === SALT_BYTES && wrapped.length === NONCE_BYTES + KEY_BYTES + TAG_BYTES;
   if (!isWhole || !isAllowed(cost)) {
-    throw new VaultDamaged("what this browser keeps is damaged; restore a backup");
+    throw new VaultDamaged("the data in this browser is damaged; restore a backup");
   }
   for (const words of passphrases.candidates(passphrase, "this browser")) {
     const key = unsealed(argon2id(words, { salt, ...cost, onProgress: progress }), wrapped, LOCK);
@@ -506,13 +506,13 @@ export class Vault {
     }
     const plain = entry.sealed && unsealed(this.#records, entry.sealed, associated(kind.kind, hashed));
     if (plain === null) {
-      throw new VaultDamaged("a part of what this browser keeps is damaged; restore a backup");
+      throw new VaultDamaged("a part of the data in this browser is damaged; restore a backup");
     }
     let value: T;
     try {
       value = kind.type.read(unpack(plain));
     } catch {
-      throw new VaultDamaged("a part of what this browser keeps cannot be read; restore a backup");
+      throw new VaultDamaged("part of the data in this browser cannot be read; restore a backup");
     }
     if (kind.isCached) {
       entry.value = value;

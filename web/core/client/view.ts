@@ -78,7 +78,7 @@ export function conversationOf(stores: Stores, peer: string, now: Moment, passin
     trust: contact.trust,
     isRequest: isAsking,
     isBlocked: record.blocked,
-    allowsOlder: record.allowsOlder || record.allowsClassical,
+    allowsOlder: record.allowsClassical,
     unread: isAsking ? stores.requests.waiting(peer) : stores.inbox.unread(peer),
     draft: stores.vault.find(records.DRAFT, peer)?.text ?? "",
     last: isAsking ? null : lastOf(stores, peer, now),
@@ -106,7 +106,7 @@ function noticeOf(stores: Stores, record: ContactRecord, contact: Contact, passi
     return lasting;
   }
   if (record.key.length === 0 && stores.outbox.texts(record.userId) > 0) {
-    return { code: "no-key", text: `waiting for the keys of ${who}; your messages are kept here until then` };
+    return { code: "no-key", text: `waiting for the keys of ${who}; your messages stay here until then` };
   }
   if (stores.recovery.senders().includes(record.userId)) {
     const text = `a message from ${who} cannot be decrypted; their device was asked to send it again`;
@@ -198,7 +198,7 @@ function sentItem(sent: SentRecord, position: number, now: Moment): Item {
     burns: sent.burn,
     expiresAt: sent.expiresAt === null ? null : wallAt(now, sent.expiresAt),
     isUnread: false,
-    fault: isFailed && !isGone ? "It was not sent: the relay does not take it, or it was stopped here." : "",
+    fault: isFailed && !isGone ? "The relay refused it, or it was cancelled here." : "",
   };
 }
 

@@ -161,3 +161,10 @@ test("the relay's time counts where it refuses a signed frame of one's own, and 
   one.receive(frame("ERROR", { code: 1001, details, message: "" }, again), 0);
   assert.equal(one.relayTime(0), 77_000_000);
 });
+
+test("a relay whose clock no calendar has is left before anything is sent to it", () => {
+  const one = link();
+  const [event] = one.receive(greeting({ serverTime: Number.MAX_SAFE_INTEGER }), 0);
+  assert.equal(event?.kind, "lost");
+  assert.deepEqual([one.state, one.drain()], ["failed", []]);
+});

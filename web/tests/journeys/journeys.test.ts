@@ -53,7 +53,7 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
   journey("first run, and the same person after the page was loaded again", async () => {
     const alice = await Person.at(browser, url, "Alice");
     await alice.heading(/^Phantom at 127\.0\.0\.1/).waitFor();
-    await alice.page.getByText("This page is code from").waitFor();
+    await alice.page.getByText("This page runs code from").waitFor();
     await alice.start();
     const { id, link } = await alice.me();
     assert.match(link, new RegExp(`^http://${line.host}/#c=`));

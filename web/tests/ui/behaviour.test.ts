@@ -105,7 +105,7 @@ describe("the page", { skip: SKIP }, () => {
     await page.keyboard.press("h");
     assert.equal(await page.getByRole("textbox", { name: "Write to Bob" }).inputValue(), "h");
     await page.keyboard.press("F1");
-    await page.getByRole("dialog", { name: "Keys" }).waitFor();
+    await page.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor();
   });
 
   test("Enter sends and Shift with Enter does not, nor Enter while a word is being composed", async () => {
@@ -322,9 +322,9 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("button", { name: "Use it here" }).click();
     await page.getByRole("navigation", { name: "Conversations" }).waitFor();
     await load("scene=evicted");
-    await page.getByRole("button", { name: "Start anew" }).click();
-    await page.getByText("You will have a new id").waitFor();
-    await page.getByRole("button", { name: "Start anew with a new id" }).click();
+    await page.getByRole("button", { name: "Start over" }).click();
+    await page.getByText("You will get a new ID").waitFor();
+    await page.getByRole("button", { name: "Start over with a new ID" }).click();
     await page.getByRole("heading", { name: /^Phantom at/ }).waitFor();
   });
 

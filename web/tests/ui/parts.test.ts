@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Item } from "../../api.ts";
+import { addressesIn } from "../../ui/addresses.ts";
 import { invitationIn } from "../../ui/invitation.ts";
 import { BLOCK, type Block, blocksOf, itemsOf, oldest, withItems, withOlder } from "../../ui/log.ts";
 import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
@@ -97,4 +98,22 @@ test("a code that was drawn can be read", () => {
   }
   assert.equal(readCode({ width: size, height: size, data }), text);
   assert.equal(readCode({ width: size, height: size, data: data.fill(255) }), null);
+});
+
+test("addresses of the web can be followed, and nothing else", () => {
+  const found = (given: string) => addressesIn(given).map(({ address }) => address);
+  assert.deepEqual(found("See (https://a.example/x?y=1), or http://b.example."), ["https://a.example/x?y=1", "http://b.example"]);
+  assert.deepEqual(found("javascript:alert(1) data:text/html,x ftp://a.example file:///etc/passwd"), []);
+  assert.deepEqual(found("https://a.example/\u202egpj.exe"), ["https://a.example/"]);
+  assert.deepEqual(addressesIn("at https://a.example").map(({ at }) => at), [3]);
+});
+
+test("a text that is made to be slow is searched for addresses as fast as any other", () => {
+  const spent = (text: string): number => {
+    const before = process.cpuUsage().user;
+    addressesIn(text);
+    return process.cpuUsage().user - before;
+  };
+  // With the square of the length it would be seconds.
+  assert.ok(spent(`https://a.example/${")".repeat(39_000)}x`) < 500_000);
 });

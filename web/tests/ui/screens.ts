@@ -69,7 +69,7 @@ export const SCREENS: readonly Screen[] = [
     name: "evicted-sure",
     query: "scene=evicted",
     async act(page) {
-      await press(page, "Start anew");
+      await press(page, "Start over");
     },
   },
   { name: "elsewhere", query: "scene=elsewhere", act: heading("Open in another tab") },

@@ -352,3 +352,20 @@ test("an insecure page, and a profile of a newer version, are not touched", asyn
   db.close();
   assert.deepEqual(await begin(tab()), { at: "newer-profile" });
 });
+
+test("two tabs that begin at once make one profile, and the second one destroys nothing", async () => {
+  const [one, other] = [tab(), tab()];
+  await begin(one);
+  await begin(other);
+  await one.api.create({ name: "Alice", passphrase: "secret words", stay: false });
+  const { userId } = await one.api.me();
+  assert.equal(await fault(other.api.create({ name: "Bob", passphrase: "other words", stay: false })), "internal");
+  assert.deepEqual(other.stage(), { at: "first-run" });
+  await one.api.send({ peer: BOB, text: "still mine", burn: false, expiresIn: null });
+  await lockedAgain(one);
+  const again = tab();
+  assert.deepEqual(await begin(again), { at: "locked", name: "Alice", userId });
+  await again.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual((await items(again, BOB)).map((item) => item.text), ["still mine"]);
+  await lockedAgain(again);
+});

@@ -153,7 +153,10 @@ async function meet(alice: Browser, bob: Person): Promise<void> {
   const number = await alice.api.safetyNumber({ peer: bob.id });
   assert.deepEqual(number, await bob.browser.api.safetyNumber({ peer: userId }));
   assert.equal(number?.groups.length, 12);
-  await alice.api.verify({ peer: bob.id, isSame: true });
+  const other = [...(number?.code ?? "")].reverse().join("");
+  assert.equal(await fault(alice.api.verify({ peer: bob.id, code: other, isSame: true })), "key-changed");
+  assert.equal((await alice.conversation(bob.id))?.trust, "unverified");
+  await alice.api.verify({ peer: bob.id, code: number?.code ?? "", isSame: true });
   assert.equal((await alice.conversation(bob.id))?.trust, "verified");
 }
 

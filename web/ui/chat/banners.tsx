@@ -18,8 +18,8 @@ export function Banners() {
         <div class="banner bad" role="alert">
           <Icon name="alert" />
           <p>
-            <strong>This browser has no room left.</strong> Nothing is sent or received that cannot be stored. Free some
-            space on this device, then go on.
+            <strong>This browser has run out of space.</strong> Nothing can be sent or received until you free some space on
+            this device.
           </p>
         </div>
       )}
@@ -41,7 +41,7 @@ function Offline() {
       <div>
         <p>
           <strong>No connection.</strong> {sentence(reason)}{" "}
-          {waiting > 0 ? `${count(waiting, "text")} ${waiting === 1 ? "waits" : "wait"} here.` : "Texts wait here."}
+          {waiting > 0 ? `${count(waiting, "text")} ${waiting === 1 ? "is" : "are"} waiting here.` : "What you write waits here."}
         </p>
         {canTry && (
           <p class="next">
@@ -67,7 +67,7 @@ function BackupReminder() {
       <div>
         <p>
           {who.backupAt === null
-            ? "Your keys are in this browser alone, and browsers can lose them."
+            ? "Your keys exist only in this browser, and browsers can lose them."
             : "Your last backup is more than a month old."}
         </p>
         <p class="next">

@@ -90,7 +90,7 @@ export function Composer({ who }: { readonly who: Conversation }) {
       </div>
       {isTooLong && (
         <p role="alert" class="fault">
-          This text is too long: {Math.ceil(bytes / 1000)} KB, and {MOST_BYTES / 1000} KB is the most. Send it in parts.
+          This text is too long: it has {Math.ceil(bytes / 1000)} KB, and the limit is {MOST_BYTES / 1000} KB. Send it in parts.
         </p>
       )}
       {fault !== "" && <p role="alert" class="fault">{fault}</p>}

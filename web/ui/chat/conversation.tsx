@@ -139,7 +139,7 @@ function NoticeOf({ who }: { readonly who: Talk }) {
         <Refusal text={action.fault} />
         {canAllow && (
           <p class="next">
-            <button type="button" class="small" disabled={action.isBusy} onClick={() => void action.run(() => api().allowOlder({ peer: who.peer }))}>
+            <button type="button" class="small" disabled={action.isBusy} onClick={() => void action.run(() => api().allowOlder({ peer: who.peer, notice }))}>
               Allow older encryption
             </button>
           </p>

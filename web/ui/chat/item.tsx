@@ -4,6 +4,7 @@ import { useAction } from "../parts/action.ts";
 import { useNow } from "../parts/clock.ts";
 import { Icon } from "../parts/icon.tsx";
 import { api, attempt, keep, uncover, uncovered } from "../model.ts";
+import { addressesIn } from "../addresses.ts";
 import { sentence } from "../sentences.ts";
 import { clock, count, moment, secondsUntil } from "../times.ts";
 import { MarkOf } from "./mark.tsx";
@@ -62,9 +63,9 @@ function Body({ item, label }: { readonly item: Text; readonly label: string }) 
     case "covered":
       return <Covered item={item} />;
     case "newer":
-      return <p class="text instead">Sent with a newer version. Load this page again later to read it.</p>;
+      return <p class="text instead">Sent with a newer version. Reload this page later to read it.</p>;
     case "unreadable":
-      return <p class="text instead">Waiting: the device of <bdi>{label}</bdi> was asked to send this again.</p>;
+      return <p class="text instead">This could not be read yet. The device of <bdi>{label}</bdi> was asked to send it again.</p>;
     case "gone":
       return <p class="text instead">{goneWord(item)}</p>;
   }
@@ -85,7 +86,7 @@ function Covered({ item }: { readonly item: Text }) {
         <Icon name="flame" />
         <span>
           <strong>Read once</strong>
-          <small>It is erased on both sides then.</small>
+          <small>It is then erased on both sides.</small>
         </span>
       </button>
       {action.fault !== "" && <p role="alert" class="fault">{action.fault}</p>}
@@ -120,18 +121,13 @@ function Failed({ item }: { readonly item: Text }) {
   );
 }
 
-const LINK = /https?:\/\/[^\s<>"'\u2028-\u202e\u2066-\u2069]+/giu;
-const BEHIND = /[.,:;!?)\]}»”’]+$/u;
-
-/** A text in which addresses can be followed. */
+/** A text in which addresses can be followed. They read from left to right, whatever stands before them. */
 function linked(text: string): ComponentChildren {
   const parts: ComponentChildren[] = [];
   let end = 0;
-  for (const match of text.matchAll(LINK)) {
-    const address = match[0].replace(BEHIND, "");
-    if (!URL.canParse(address)) continue;
-    parts.push(text.slice(end, match.index), <a href={address} target="_blank" rel="noopener noreferrer">{address}</a>);
-    end = match.index + address.length;
+  for (const { at, address } of addressesIn(text)) {
+    parts.push(text.slice(end, at), <a href={address} dir="ltr" target="_blank" rel="noopener noreferrer">{address}</a>);
+    end = at + address.length;
   }
   return parts.length === 0 ? text : [...parts, text.slice(end)];
 }

@@ -23,7 +23,7 @@ function Over() {
   useEffect(() => {
     if (panels.value !== null) return undefined;
     const fail = () => {
-      if (isWanted) warn(null, { code: "refused", text: "A part of this page could not be loaded. Try again once there is a connection." });
+      if (isWanted) warn(null, { code: "refused", text: "Part of this page could not be loaded. Check your connection, then try again." });
       panel.value = null;
     };
     const timer = setTimeout(() => void loadPanels().catch(fail), isWanted ? 0 : QUIET_MS);
@@ -55,11 +55,11 @@ function Nobody() {
   return (
     <div class="nobody">
       <Ghost />
-      <h2>{isEmpty ? "Write to somebody" : "Choose a conversation"}</h2>
+      <h2>{isEmpty ? "Write to someone" : "Choose a conversation"}</h2>
       <p>
         {isEmpty
-          ? "Give somebody your link, or enter theirs. Then only the two of you can read what you write."
-          : "Only you and the other side can read what is in it."}
+          ? "Give someone your link, or enter theirs. Then only the two of you can read what you write."
+          : "Only you and the other person can read it."}
       </p>
       {isEmpty && (
         <div class="buttons">

@@ -30,7 +30,7 @@ export function Request({ who }: { readonly who: Conversation }) {
     history.back();
   }
   return (
-    <section class="conversation" aria-label={`Message request of ${label}`}>
+    <section class="conversation" aria-label={`Message request from ${label}`}>
       <header class="head">
         <button type="button" class="round to-list" aria-label="Back to the list" onClick={() => history.back()}>
           <Icon name="back" />
@@ -48,10 +48,10 @@ export function Request({ who }: { readonly who: Conversation }) {
       </div>
       <div class="decide">
         <p>
-          Somebody you have not added wrote to you. They do not learn that you looked. Names can be made up: accept only if
-          you know who it is.
+          Someone you have not added wrote to you. They cannot tell that you looked. Names can be made up, so accept only
+          if you know who it is.
         </p>
-        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="If you accept. Only you see it." />
+        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="If you accept. Only you can see it." />
         <Refusal text={action.fault} />
         <div class="buttons">
           <button type="button" class="primary" disabled={action.isBusy} onClick={() => void action.run(accept)}>Accept</button>

@@ -23,7 +23,7 @@ export function Side() {
         <button type="button" class="myself" onClick={() => (panel.value = { at: "me" })}>
           <Avatar id={who?.userId ?? ""} label={who?.name ?? ""} />
           <strong><bdi>{plainName(who?.name ?? "")}</bdi></strong>
-          <span class="sr">: my id and link</span>
+          <span class="sr">: my ID and link</span>
         </button>
         <button type="button" class="round" aria-label="Settings" title="Settings" onClick={() => (panel.value = { at: "settings" })}>
           <Icon name="gear" />
@@ -70,7 +70,7 @@ function All() {
         </>
       )}
       <ul>{known.map((one) => <Row key={one.peer} who={one} />)}</ul>
-      {known.length === 0 && <p class="empty">There is no conversation yet.</p>}
+      {known.length === 0 && <p class="empty">No conversations yet.</p>}
     </>
   );
 }
@@ -113,7 +113,7 @@ function Preview({ who }: { readonly who: Conversation }) {
   if (who.isBlocked) return <em>Blocked</em>;
   if (who.trust === "changed") return <em class="bad">New key: compare or accept it</em>;
   if (who.presence.status === "typing") return <em class="good">Typing …</em>;
-  if (last?.mark === "failed") return <em class="bad">Not sent: {last.fault}</em>;
+  if (last?.mark === "failed") return <em class="bad">Not sent</em>;
   if (who.draft !== "" && openPeer.value !== who.peer) return <><em class="bad draft">Draft:</em><bdi>{lineOf(who.draft)}</bdi></>;
   if (who.isRequest) return <em>Wants to write to you</em>;
   if (last === null) return <em>No texts yet</em>;
@@ -167,7 +167,7 @@ function Results({ sought, onDone }: { readonly sought: string; onDone(): void }
       <ul>{named.map((one) => <Row key={one.peer} who={one} />)}</ul>
       {found !== null && found.length > 0 && <h2>Texts</h2>}
       <ul>{found?.map((one) => <FoundRow key={`${one.peer} ${one.item.id}`} found={one} onDone={onDone} />)}</ul>
-      {found !== null && many === 0 && <p class="empty">Nothing was found.</p>}
+      {found !== null && many === 0 && <p class="empty">Nothing found.</p>}
     </>
   );
 }

@@ -31,8 +31,8 @@ export function Backup() {
       {isSaved ? (
         <>
           <p role="status">
-            Your browser has put the file where downloads go. Move it to another device or a stick: it does not help if it
-            is lost together with this one.
+            Your browser has saved the file with your downloads. Move it to another device or a USB stick, so that you do
+            not lose both at once.
           </p>
           <div class="buttons">
             <button type="button" class="primary" onClick={closePanel}>Done</button>
@@ -46,15 +46,15 @@ export function Backup() {
           }}
         >
           <p>
-            One encrypted file with your keys, contacts and texts. With it and its passphrase you can go on in another
-            browser, or with the command line, if this browser loses them.
+            One encrypted file with your keys, contacts and texts. If this browser loses them, you can use the file and its
+            passphrase to continue in another browser or on the command line.
           </p>
           {last !== null && <p class="hint">Last saved: {moment(last, Date.now())}.</p>}
           <Passphrase
             label="Passphrase"
             value={passphrase}
             onValue={setPassphrase}
-            hint="For the file. It can be the one of this browser; nobody can reset it."
+            hint="For this file. It can be the same as this browser’s. Nobody can reset it for you."
             isNew
             hasFocus
           />

@@ -27,8 +27,8 @@ export function Rename({ peer }: ContactProps) {
           });
         }}
       >
-        <Field label="What you call them" value={name} onValue={setName} isRequired hasFocus maxLength={64} hint="Only you see it." />
-        <p class="hint">Their id: <span class="mono">{who.writtenId}</span></p>
+        <Field label="What you call them" value={name} onValue={setName} isRequired hasFocus maxLength={64} hint="Only you can see it." />
+        <p class="hint">Their ID: <span class="mono">{who.writtenId}</span></p>
         <Refusal text={action.fault} />
         <div class="buttons">
           <button type="submit" class="primary" disabled={action.isBusy}>Save</button>
@@ -46,7 +46,7 @@ export function BlockPanel({ peer }: ContactProps) {
   if (who === undefined) return null;
   return (
     <Dialog title={`Block ${labelOf(who)}?`}>
-      <p>What they write does not reach you any more, and they do not see when you are online. They are not told.</p>
+      <p>What they write will no longer reach you, and they will not see when you are online. They are not told.</p>
       <Refusal text={action.fault} />
       <div class="buttons">
         <button
@@ -76,8 +76,8 @@ export function Remove({ peer }: ContactProps) {
   if (who === undefined) return null;
   return (
     <Dialog title={`Remove ${labelOf(who)}?`}>
-      <p>They leave your contacts. If they write again, it is a message request.</p>
-      <Check label="Erase what you have written to each other" isOn={history} onChange={setHistory} hint="Here; what they have stays with them." />
+      <p>They are removed from your contacts. If they write again, you get a message request.</p>
+      <Check label="Erase what you have written to each other" isOn={history} onChange={setHistory} hint="Only here: they keep what they have." />
       <Refusal text={action.fault} />
       <div class="buttons">
         <button

@@ -10,9 +10,9 @@ export function DeleteAccount() {
   const action = useAction();
   return (
     <Dialog title="Delete account">
-      <p>The relay erases everything that it stores of you, and this browser erases your keys, contacts and texts.</p>
-      <p>Nobody can undo it. People you wrote to keep what they have, and can no longer reach you under this id.</p>
-      <Check label="I know that this cannot be undone" isOn={isSure} onChange={setSure} />
+      <p>The relay erases everything it stores about you, and this browser erases your keys, contacts and texts.</p>
+      <p>Nobody can undo this. People you wrote to keep what they have, but can no longer reach you under this ID.</p>
+      <Check label="I understand that this cannot be undone" isOn={isSure} onChange={setSure} />
       <Refusal text={action.fault} />
       <div class="buttons">
         <button

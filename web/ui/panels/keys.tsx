@@ -18,7 +18,7 @@ export function Keys() {
     [["F1"], "this list"],
   ];
   return (
-    <Dialog title="Keys">
+    <Dialog title="Keyboard shortcuts">
       <dl class="keys">
         {keys.map(([names, what]) => (
           <div key={what}>
@@ -27,7 +27,7 @@ export function Keys() {
           </div>
         ))}
       </dl>
-      <p class="hint">Any letter goes to the text box.</p>
+      <p class="hint">Type any letter to move to the text box.</p>
     </Dialog>
   );
 }

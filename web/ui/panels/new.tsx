@@ -10,8 +10,9 @@ import { plainName } from "../names.ts";
 /** Adds a contact: by what was typed, scanned, or came with a link; a link never adds anybody by itself. */
 export function NewConversation({ who: given, name: givenName }: { readonly who: string; readonly name: string }) {
   const isInvited = given !== "";
+  const theirName = plainName(givenName);
   const [who, setWho] = useState(given);
-  const [name, setName] = useState(plainName(givenName));
+  const [name, setName] = useState(theirName);
   const [isScanning, setScanning] = useState(false);
   const action = useAction();
   async function add(): Promise<void> {
@@ -23,8 +24,9 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
     <Dialog title={isInvited ? "Add this contact?" : "New conversation"}>
       {isInvited && (
         <p class="note">
-          You opened a link of somebody who calls themselves <strong><bdi>{name === "" ? "nothing" : name}</bdi></strong>.
-          Add them only if you know who gave it to you: anybody can make such a link.
+          You opened a link from someone who{" "}
+          {theirName === "" ? "gives no name" : <>goes by <strong><bdi>{theirName}</bdi></strong></>}. Add them only if
+          you know who gave you the link: anyone can make one.
         </p>
       )}
       <form
@@ -34,23 +36,23 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
         }}
       >
         <Field
-          label="Contact id or link"
+          label="Contact ID or link"
           value={who}
           onValue={setWho}
           isRequired
           hasFocus={!isInvited}
-          hint={isInvited ? undefined : "They find theirs under their name, at the top of their list."}
+          hint={isInvited ? undefined : "They can find it by clicking their own name, at the top of their list."}
         />
         {isScanning && (
           <Scanner
-            label="Picture of the camera"
+            label="Camera picture"
             onFound={(text) => {
               setWho(text);
               setScanning(false);
             }}
           />
         )}
-        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="Only you see it." hasFocus={isInvited} />
+        <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="Only you can see it." hasFocus={isInvited} />
         <Refusal text={action.fault} />
         <div class="buttons">
           <button type="submit" class="primary" disabled={action.isBusy}>Add</button>

@@ -22,7 +22,7 @@ export function SettingsPanel() {
       <LookPart />
       <Relay />
       <Part title="Delete account">
-        <p class="hint">Erases what the relay and this browser have of you.</p>
+        <p class="hint">Erases everything the relay and this browser store about you.</p>
         <button type="button" class="danger" onClick={() => (panel.value = { at: "delete" })}>Delete account</button>
       </Part>
     </Dialog>
@@ -55,9 +55,9 @@ function You() {
       >
         <Field label="Your name" value={name} onValue={setName} isRequired maxLength={64} />
         <Refusal text={action.fault} />
-        {name.trim() !== who.name && <button type="submit" disabled={action.isBusy || name.trim() === ""}>Save the name</button>}
+        {name.trim() !== who.name && <button type="submit" disabled={action.isBusy || name.trim() === ""}>Save name</button>}
       </form>
-      <p class="hint">Your id: <span class="mono">{who.writtenId}</span></p>
+      <p class="hint">Your ID: <span class="mono">{who.writtenId}</span></p>
       <div class="buttons">
         <Copy text={who.link} label="Copy my link" />
         <button type="button" onClick={() => (panel.value = { at: "me" })}>Show my code</button>
@@ -85,8 +85,8 @@ function Browser() {
     <Part title="This browser">
       <dl class="facts">
         <dt>Stays signed in</dt>
-        <dd>{who.staysSignedIn ? "yes: whoever can copy what this browser stores can be you" : "no: it asks for the passphrase"}</dd>
-        <dt>The browser promised to keep your data</dt>
+        <dd>{who.staysSignedIn ? "yes: anyone who can copy this browser’s data could pose as you" : "no: you enter your passphrase each time"}</dd>
+        <dt>Your browser has promised to keep your data</dt>
         <dd>{kept}</dd>
       </dl>
       <Refusal text={action.fault} />
@@ -96,9 +96,9 @@ function Browser() {
 }
 
 const OTHERS: readonly (readonly [keyof Settings, string, string])[] = [
-  ["readReceipts", "Tell when I have read a text", "Without it, you do not see it of others either."],
-  ["typing", "Tell when I am typing", ""],
-  ["presence", "Tell when I am online", ""],
+  ["readReceipts", "Show when I have read a text", "If this is off, you do not see it for others either."],
+  ["typing", "Show when I am typing", ""],
+  ["presence", "Show when I am online", ""],
 ];
 
 function Others() {
@@ -137,7 +137,7 @@ function Notifications() {
         options={[["off", "Nothing"], ["name", "The name"], ["text", "Name and text"]]}
         onChoose={(notify) => void choose(notify)}
       />
-      {isRefused && <Refusal text="This browser does not allow it. Allow notifications for this page in its settings." />}
+      {isRefused && <Refusal text="Your browser does not allow this. Allow notifications for this page in its settings." />}
       <Check
         label="Play a sound"
         isOn={look.value.sound}
@@ -153,15 +153,15 @@ function Notifications() {
 function LookPart() {
   const { theme, size, direction, enterSends } = look.value;
   return (
-    <Part title="Look and keys">
+    <Part title="Appearance and keyboard">
       <Choice
         label="Colours"
         value={theme}
-        options={[["system", "As the system"], ["light", "Light"], ["dark", "Dark"]]}
+        options={[["system", "System"], ["light", "Light"], ["dark", "Dark"]]}
         onChoose={(next) => prefer({ theme: next })}
       />
       <Choice
-        label="Size of letters"
+        label="Text size"
         value={size}
         options={[["small", "Small"], ["normal", "Normal"], ["large", "Large"]]}
         onChoose={(next) => prefer({ size: next })}
@@ -176,9 +176,9 @@ function LookPart() {
         label="Enter sends"
         isOn={enterSends}
         onChange={(next) => prefer({ enterSends: next })}
-        hint="Shift and Enter makes a new line; without this, the other way round."
+        hint="Shift+Enter then starts a new line. If this is off, it is the other way round."
       />
-      <button type="button" onClick={() => (panel.value = { at: "keys" })}>All keys</button>
+      <button type="button" onClick={() => (panel.value = { at: "keys" })}>Keyboard shortcuts</button>
     </Part>
   );
 }
@@ -199,7 +199,7 @@ function Relay() {
         <dd class="mono">{PROGRAM}</dd>
       </dl>
       <p class="hint">
-        The program comes from <strong>{location.host}</strong> at each load. Compare it with the release:{" "}
+        This program comes from <strong>{location.host}</strong> every time the page loads. Check it against the release:{" "}
         <code>phantom web verify {location.origin}</code>
       </p>
     </Part>

@@ -21,21 +21,27 @@ export function Verify({ peer }: { readonly peer: string }) {
   const label = labelOf(who);
   const decide = (isSame: boolean) =>
     void action.run(async () => {
-      await api().verify({ peer, isSame });
+      try {
+        await api().verify({ peer, code: number?.code ?? "", isSame });
+      } catch (error) {
+        setSeen("nothing");
+        setNumber(await api().safetyNumber({ peer }));
+        throw error;
+      }
       closePanel();
     });
   return (
     <Dialog title={`Is this really ${label}?`} isWide>
       {who.trust === "changed" && (
         <p class="note">
-          The key of <bdi>{label}</bdi> has changed since you last wrote. Compare again: by phone, or when you meet, not
-          in this conversation.
+          <bdi>{label}</bdi> has a different key than when you last wrote. Compare again by phone or in person, not in this
+          conversation.
         </p>
       )}
-      {number === null && <p>There is no key of <bdi>{label}</bdi> yet. It comes as soon as they have been online once.</p>}
+      {number === null && <p>There is no key for <bdi>{label}</bdi> yet. It arrives once they have been online.</p>}
       {number !== null && number !== undefined && (
         <>
-          <p>Compare with <bdi>{label}</bdi>, by phone or face to face. Both must see the same sixty digits:</p>
+          <p>Compare with <bdi>{label}</bdi> by phone or face to face. You must both see the same sixty digits:</p>
           <div class="verify">
             <ol class="number" dir="ltr" aria-label="Safety number">
               {number.groups.map((group, index) => <li key={index}>{group}</li>)}
@@ -43,14 +49,14 @@ export function Verify({ peer }: { readonly peer: string }) {
             <Code text={number.code} label="Safety number as a QR code" />
           </div>
           {seen === "scanning" && (
-            <Scanner label="Picture of the camera" onFound={(text) => setSeen(text === number.code ? "same" : "other")} />
+            <Scanner label="Camera picture" onFound={(text) => setSeen(text === number.code ? "same" : "other")} />
           )}
           <div role="alert" class="refusal-room">
-            {seen === "same" && <p class="note good"><Icon name="verified" />The codes are the same. Confirm it below.</p>}
+            {seen === "same" && <p class="note good"><Icon name="verified" />The codes match. Confirm it below.</p>}
             {seen === "other" && (
               <p class="note bad">
-                The codes differ. If you scanned the code of this conversation on the device of {label}, somebody may be in
-                between: do not write.
+                The codes differ. If you scanned the code for this conversation on the device of <bdi>{label}</bdi>, someone may be
+                intercepting your texts: do not write.
               </p>
             )}
           </div>
@@ -70,7 +76,7 @@ export function Verify({ peer }: { readonly peer: string }) {
         )}
         <button type="button" onClick={closePanel}>Not now</button>
       </div>
-      {who.trust === "unverified" && <p class="hint">You can write without it; they stay “not verified”.</p>}
+      {who.trust === "unverified" && <p class="hint">You can write without comparing; they stay “not verified”.</p>}
     </Dialog>
   );
 }

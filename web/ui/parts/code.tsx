@@ -46,13 +46,10 @@ interface ScannerProps {
 /** How often a picture of the camera is looked at, in milliseconds. */
 const LOOK_MS = 150;
 
-const REFUSED = "There is no camera that this page may use. Allow it in the browser, or type or paste instead.";
+const REFUSED = "This page cannot use a camera. Allow it in your browser’s settings, or type or paste the code instead.";
 
-async function openCamera(video: HTMLVideoElement): Promise<MediaStream> {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
-  video.srcObject = stream;
-  await video.play();
-  return stream;
+function openCamera(): Promise<MediaStream> {
+  return navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
 }
 
 /** Shows what the camera sees until there is a code in it. Pictures never leave this page. */
@@ -79,13 +76,17 @@ export function Scanner({ label, onFound }: ScannerProps) {
       onFound(found);
     };
     const start = async (): Promise<void> => {
-      if (video.current === null) return;
-      stream = await openCamera(video.current);
       const { readCode: read } = await loadCodes();
-      if (isOver) stop();
-      else await look(new OffscreenCanvas(1, 1), read);
+      stream = await openCamera();
+      if (isOver || video.current === null) return stop();
+      video.current.srcObject = stream;
+      await video.current.play();
+      await look(new OffscreenCanvas(1, 1), read);
     };
-    start().catch(() => setFault(REFUSED));
+    start().catch(() => {
+      stop(); // whatever has failed, the camera does not stay on
+      setFault(REFUSED);
+    });
     return stop;
   }, []);
   if (fault !== "") return <p role="alert" class="refusal">{fault}</p>;

@@ -86,7 +86,7 @@ export function Passphrase({ label, value, onValue, hint, isNew = false, hasFocu
       {isNew && (
         <p class={`strength ${strength ?? "none"}`} role="status">
           <span class="bars" aria-hidden="true" />
-          {strength === null ? "Several words are easier to keep in mind than one with signs." : `Strength: ${strength}`}
+          {strength === null ? "A few unrelated words are easier to remember than one word full of symbols." : `Strength: ${strength}`}
         </p>
       )}
       {hint !== undefined && <p class="hint" id={`${id}h`}>{hint}</p>}

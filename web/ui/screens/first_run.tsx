@@ -6,7 +6,7 @@ import { plainName } from "../names.ts";
 import { Frame, Honesty } from "./frame.tsx";
 import { Restore } from "./restore.tsx";
 
-export const STAY = "Whoever can copy what this browser has stored can then be you. Without it, the passphrase is asked each time.";
+export const STAY = "Anyone who can copy this browser’s data could then pose as you. If this is off, you enter your passphrase each time.";
 
 /** Who is here for the first time: a name and a passphrase, or a backup. */
 export function FirstRun() {
@@ -22,8 +22,8 @@ export function FirstRun() {
       <p class="lead">Messages that only you and the people you write to can read.</p>
       {invited !== null && (
         <p class="note">
-          <strong><bdi>{invited.name === "" ? "Somebody" : plainName(invited.name)}</bdi></strong> gave you a link to write
-          to them. You are asked about it after this step.
+          <strong><bdi>{invited.name === "" ? "Someone" : plainName(invited.name)}</bdi></strong> gave you a link to
+          start a conversation. You decide about it after this step.
         </p>
       )}
       <form
@@ -36,7 +36,7 @@ export function FirstRun() {
           label="Your name"
           value={name}
           onValue={setName}
-          hint="Only the people you write to see it."
+          hint="Only people you write to can see it."
           isRequired
           hasFocus
           autocomplete="username"
@@ -46,7 +46,7 @@ export function FirstRun() {
           label="Passphrase"
           value={passphrase}
           onValue={setPassphrase}
-          hint="It encrypts what this browser keeps. Nobody can reset it."
+          hint="It encrypts everything this browser stores. Nobody can reset it for you."
           isNew
         />
         <Check label="Stay signed in here" isOn={stay} onChange={setStay} hint={STAY} />

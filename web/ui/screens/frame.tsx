@@ -23,19 +23,19 @@ export function Frame({ title, children, focusHeading = false }: { readonly titl
 export function Honesty({ host }: { readonly host: string }) {
   return (
     <details class="honesty">
-      <summary>This page is code from {host}. What that means</summary>
+      <summary>This page runs code from {host}: what that means</summary>
       <p>
-        Your texts are encrypted on this device, with keys that never leave it. But the program that does it comes from{" "}
-        <strong>{host}</strong> each time this page is loaded. Whoever runs that server, or breaks into it, could send
-        you another program that reads along, and you would not see it.
+        Your texts are encrypted on this device, with keys that never leave it. But the program that does this comes from{" "}
+        <strong>{host}</strong> every time you load this page. Anyone who runs that server, or breaks into it, could send
+        you a different program that reads your texts, and you would not notice.
       </p>
       <p>
-        So use this page if you trust the people who run <strong>{host}</strong>. If you must not trust them, use the
-        command line, which you install once and can check.
+        So use this page if you trust the people who run <strong>{host}</strong>. If you cannot trust them, use the
+        command-line program, which you install once and can check.
       </p>
       <p>
-        Anybody can compare what a server sends with the released program: <code>phantom web verify</code> does it. It
-        shows what that server sent to whoever asked, at that moment.
+        Anyone can check what a server sends against the released program, with <code>phantom web verify</code>. It shows
+        only what that server sent to whoever asked, at that moment.
       </p>
     </details>
   );

@@ -29,11 +29,11 @@ export function Locked({ name }: { readonly name: string }) {
         </div>
       </form>
       <details class="honesty">
-        <summary>I have forgotten it</summary>
+        <summary>I forgot my passphrase</summary>
         <p>
-          Nobody can reset it: not this page, and not the people who run {location.host}. If you have a backup file and
-          know its passphrase, delete the data of {location.host} in the settings of your browser, load this page again
-          and restore the backup. Without a backup, what is stored here cannot be read any more.
+          Nobody can reset it: neither this page nor the people who run {location.host}. If you have a backup file and
+          know its passphrase, clear the data of {location.host} in your browser’s settings, reload this page and
+          restore the backup. Without a backup, what is stored here can no longer be read.
         </p>
       </details>
     </Frame>

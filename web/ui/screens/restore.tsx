@@ -22,8 +22,8 @@ export function Restore({ onBack }: { onBack(): void }) {
   return (
     <Frame title="Restore a backup" focusHeading>
       <p class="lead">
-        A file that you saved here, or made with <code>phantom export</code>. Go on with it in one place only: two
-        copies of the same keys disturb each other.
+        Choose a file that you saved here, or made with <code>phantom export</code>. Use it in one place only: two
+        copies of the same keys get in each other’s way.
       </p>
       <form
         onSubmit={(event) => {
@@ -41,7 +41,7 @@ export function Restore({ onBack }: { onBack(): void }) {
           label="New passphrase for this browser"
           value={passphrase}
           onValue={setPassphrase}
-          hint="It can be the same one."
+          hint="It can be the same as the file’s."
           isNew
         />
         <Check label="Stay signed in here" isOn={stay} onChange={setStay} hint={STAY} />

@@ -12,7 +12,7 @@ export function Elsewhere() {
   const action = useAction();
   return (
     <Frame title="Open in another tab" focusHeading>
-      <p class="lead">Phantom is used in one tab at a time, so that no text is lost or sent twice.</p>
+      <p class="lead">Phantom can be open in only one tab at a time, so that no text is lost or sent twice.</p>
       <Refusal text={action.fault} />
       <div class="buttons">
         <button type="button" class="primary" disabled={action.isBusy} onClick={() => void action.run(() => api().takeOver())}>
@@ -31,23 +31,24 @@ export function Evicted() {
   return (
     <Frame title="This browser has deleted your keys" focusHeading>
       <p class="lead">
-        Browsers do that when space is short, or when somebody clears the data of websites. Without the keys, nothing
-        that was stored here can be read, and nobody can bring them back but a backup.
+        Browsers do this when space runs low, or when someone clears website data. Without your keys, nothing that was
+        stored here can be read, and only a backup can bring them back.
       </p>
       <Refusal text={action.fault} />
       {at === "asked" ? (
         <div class="buttons">
           <button type="button" class="primary" onClick={() => setAt("restoring")}>Restore a backup</button>
-          <button type="button" onClick={() => setAt("sure")}>Start anew</button>
+          <button type="button" onClick={() => setAt("sure")}>Start over</button>
         </div>
       ) : (
         <>
           <p class="note">
-            You will have a new id. The people you write to see a new person, and have to be given the new id by you.
+            You will get a new ID. To the people you write to, you will be someone new, and you will have to give them
+            your new ID.
           </p>
           <div class="buttons">
             <button type="button" class="danger" disabled={action.isBusy} onClick={() => void action.run(() => api().forget())}>
-              Start anew with a new id
+              Start over with a new ID
             </button>
             <button type="button" onClick={() => setAt("asked")}>Back</button>
           </div>
@@ -62,12 +63,12 @@ export function Insecure() {
   return (
     <Frame title="This address is not safe" focusHeading>
       <p class="lead">
-        This page came over a connection that anybody on the way can read and change. Nothing that it encrypts would be
-        safe, so it does nothing.
+        This page was loaded over a connection that others can read and change. Nothing that it encrypts would be safe,
+        so it has stopped here.
       </p>
       <p>
-        Open <strong>https://{location.host}</strong> instead. If you run this relay yourself and try it on your own
-        machine, open <strong>http://localhost:{location.port || "80"}</strong> there.
+        Open <strong>https://{location.host}</strong> instead. If you run this relay yourself and are trying it out on
+        your own machine, open <strong>http://localhost:{location.port || "80"}</strong> there.
       </p>
     </Frame>
   );
@@ -76,13 +77,13 @@ export function Insecure() {
 /** What is stored was written by a newer version. */
 export function Newer() {
   return (
-    <Frame title="Stored by a newer version" focusHeading>
+    <Frame title="Saved by a newer version" focusHeading>
       <p class="lead">
-        What this browser keeps was written by a newer version of this page. Nothing was changed. Load the page again;
-        if this stays, the relay serves an older version than before: ask the people who run {location.host}.
+        The data in this browser was saved by a newer version of this page. Nothing has been changed. Reload the page.
+        If you still see this, the server has gone back to an older version: ask the people who run {location.host}.
       </p>
       <div class="buttons">
-        <button type="button" class="primary" onClick={() => location.reload()}>Load again</button>
+        <button type="button" class="primary" onClick={() => location.reload()}>Reload</button>
       </div>
     </Frame>
   );
@@ -100,7 +101,7 @@ export function Working({ what, progress }: Extract<Stage, { at: "working" }>) {
   return (
     <Frame title={WORKING[what]} focusHeading>
       <progress aria-label={WORKING[what]} {...(progress === null ? {} : { value: progress, max: 1 })} />
-      <p class="hint">This takes a few seconds: it makes guessing the passphrase slow for others.</p>
+      <p class="hint">This takes a few seconds on purpose: it slows down anyone who tries to guess the passphrase.</p>
     </Frame>
   );
 }
@@ -108,13 +109,13 @@ export function Working({ what, progress }: Extract<Stage, { at: "working" }>) {
 /** The account is gone. */
 export function Deleted() {
   return (
-    <Frame title="Your account is deleted" focusHeading>
+    <Frame title="Your account has been deleted" focusHeading>
       <p class="lead">
-        The relay has erased what it stored of you, and this browser has erased your keys and texts. What others have
-        received from you stays with them.
+        The relay has erased what it stored about you, and this browser has erased your keys and texts. Other people
+        keep what you have sent them.
       </p>
       <div class="buttons">
-        <button type="button" onClick={() => location.reload()}>Begin anew</button>
+        <button type="button" onClick={() => location.reload()}>Start over</button>
       </div>
     </Frame>
   );
@@ -124,9 +125,9 @@ export function Deleted() {
 export function Broken() {
   return (
     <Frame title="Something went wrong" focusHeading>
-      <p class="lead">This page has stopped because of a fault in it. What you have written is stored.</p>
+      <p class="lead">This page has stopped because of an error. What you have sent is saved.</p>
       <div class="buttons">
-        <button type="button" class="primary" onClick={() => location.reload()}>Load again</button>
+        <button type="button" class="primary" onClick={() => location.reload()}>Reload</button>
       </div>
     </Frame>
   );

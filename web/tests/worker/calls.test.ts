@@ -1,0 +1,67 @@
+/** What a user decides is what was read, whatever has come meanwhile. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Notice } from "../../api.ts";
+import { Messenger } from "../../core/client/messenger.ts";
+import { newKey, newVault } from "../../core/client/vault.ts";
+import { callsOn } from "../../worker/calls.ts";
+import type { CallPorts } from "../../worker/calls.ts";
+import { Loop } from "../../worker/loop.ts";
+import { Changes, PassingState } from "../../worker/updates.ts";
+import { random, someId } from "../client/support.ts";
+import { noDial, PAGE } from "./support.ts";
+
+const BOB = someId(66);
+
+test("older encryption is allowed by the notice that was read, once, and nothing weaker", async () => {
+  const vault = newVault(newKey(random), random);
+  const monotonic = (): number => Math.round(performance.now());
+  const messenger = new Messenger(vault, { wall: Date.now, monotonic, random });
+  const passing = new PassingState();
+  const core = { vault, messenger, changes: new Changes(vault, messenger, passing, () => undefined) };
+  const loop = new Loop({
+    open: () => Promise.resolve(core),
+    commit: () => Promise.resolve(),
+    told: () => undefined,
+    troubled: (error) => assert.fail(String(error)),
+    dial: noDial,
+    monotonic,
+    wall: Date.now,
+    chance: () => 1,
+    isOnline: () => false,
+  });
+  const ports: CallPorts = {
+    loop,
+    passing,
+    page: PAGE,
+    changesOf: () => core.changes,
+    isKept: () => Promise.resolve(null),
+    staysSignedIn: () => false,
+    renamed: () => Promise.resolve(),
+    monotonic,
+  };
+  loop.start(core);
+  const { allowOlder } = callsOn(ports);
+  const allowed = (): readonly boolean[] => {
+    const { allowsOlder, allowsClassical } = messenger.stores.book.get(BOB);
+    return [allowsOlder, allowsClassical];
+  };
+  messenger.contacts.add("Bob", BOB);
+  const older: Notice = { code: "older", text: "the relay offers no newer keys" };
+  const classical: Notice = { code: "classical", text: "the relay offers no post-quantum key" };
+
+  passing.notices.set(BOB, classical); // it has come while the other one was read
+  await assert.rejects(allowOlder({ peer: BOB, notice: older }), { message: /has just changed/ });
+  assert.deepEqual(allowed(), [false, false]);
+
+  passing.notices.set(BOB, older);
+  await allowOlder({ peer: BOB, notice: older });
+  assert.deepEqual(allowed(), [true, false]);
+  await assert.rejects(allowOlder({ peer: BOB, notice: older }), { message: /has just changed/ }); // a second click
+  assert.deepEqual(allowed(), [true, false]);
+
+  passing.notices.set(BOB, classical);
+  await allowOlder({ peer: BOB, notice: classical });
+  assert.deepEqual(allowed(), [true, true]);
+  await loop.stop();
+});
