@@ -131,6 +131,24 @@ def test_reader_of_a_little_is_waited_for_though_all_was_written(run: Run, monke
 
 
 @LOOPS
+@pytest.mark.parametrize("size", [60_000, len(LARGE)])
+def test_client_that_closes_its_half_and_reads_nothing_leaves_nothing_with_the_system(run: Run, size: int) -> None:
+    """Otherwise its place would be free at once, and what was written for it nobody's."""
+
+    async def main() -> None:
+        served = Served()
+        served._page = Page([PageFile("/large.js", "large.js", LARGE[:size])])
+        async with served.client() as opened:
+            await until(lambda: served.half_open == 1)
+            opened.shutdown(socket.SHUT_WR)
+            await until(lambda: served.half_open == 0)
+            with pytest.raises(ConnectionResetError):
+                await everything(opened)
+
+    run(main())
+
+
+@LOOPS
 @pytest.mark.parametrize("extra", [b"x", REQUEST * 3])
 def test_what_comes_behind_the_request_is_discarded(run: Run, extra: bytes) -> None:
     async def main() -> None:

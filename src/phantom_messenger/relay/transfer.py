@@ -75,7 +75,12 @@ class Transfer(asyncio.BufferedProtocol):
         self._on_closed()
 
     def eof_received(self) -> bool:
-        """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more."""
+        """See ``asyncio.BufferedProtocol``: a client that has closed its half gets nothing more.
+
+        Nor does the system keep what it has not taken: see ``_close_when_taken``.
+        """
+        if self._transport is not None:
+            tcp.abort(self._transport)
         return False
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
