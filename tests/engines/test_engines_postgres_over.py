@@ -128,11 +128,14 @@ def test_account_that_is_gone_is_told_apart(stores: list[PostgresStore]) -> None
     assert here.run([other]) == [ACCOUNT_GONE]
 
 
-def test_where_somebody_was_is_forgotten_after_an_hour(stores: list[PostgresStore], url: str) -> None:
+@pytest.mark.parametrize("is_back", [False, True], ids=["away", "connected again"])
+def test_where_somebody_was_is_forgotten_after_an_hour(stores: list[PostgresStore], url: str, *, is_back: bool) -> None:
     here, there = stores
     alice = StoreUser(here, "alice")
     log_in(there, alice, NEW)
     leave(there, alice)
+    if is_back:
+        log_in(there, alice, NEW + 1)
     with psycopg.connect(url, autocommit=True) as connection:
 
         def kept(minutes: int) -> list[Any]:
@@ -143,6 +146,8 @@ def test_where_somebody_was_is_forgotten_after_an_hour(stores: list[PostgresStor
 
         assert kept(59) == [(NEW,)]
         assert kept(61) == []
+    if is_back:
+        assert here.run([of(alice.message(alice, "1"), OLD)]) == [SESSION_OVER]
 
 
 def test_what_waits_for_a_login_elsewhere_is_of_a_session_that_is_over(stores: list[PostgresStore], url: str) -> None:

@@ -117,9 +117,6 @@ BEGIN
     END IF;
     DELETE FROM relays WHERE relay IN (SELECT relay FROM relays WHERE relay <> own_relay
         AND seen_at < clock_timestamp() - interval '15 seconds' FOR UPDATE SKIP LOCKED);
-    DELETE FROM past_sessions WHERE account IN (SELECT p.account FROM past_sessions AS p
-        WHERE p.ended_at < clock_timestamp() - interval '1 hour'
-            AND NOT EXISTS (SELECT FROM sessions AS s WHERE s.account = p.account) LIMIT 5000 FOR UPDATE SKIP LOCKED);
     RETURN QUERY
         WITH lost AS (
             DELETE FROM sessions AS s WHERE s.account IN (SELECT l.account FROM lost_relays() AS d (relay)
@@ -135,6 +132,9 @@ BEGIN
             WHERE a.account = l.account RETURNING a.account, a.user_id, a.last_seen
         )
         SELECT u.user_id, contacts_of(u.account), coalesce(u.last_seen, seen) FROM seen_last AS u;
+    -- Last, so that nobody is waited for with these. Whoever is connected again has a session that is newer.
+    DELETE FROM past_sessions WHERE account IN (SELECT account FROM past_sessions
+        WHERE ended_at < clock_timestamp() - interval '1 hour' LIMIT 5000 FOR UPDATE SKIP LOCKED);
 END $$;
 
 -- All transactions with lower numbers have ended, of those that can change something here: not the ones that are known to
