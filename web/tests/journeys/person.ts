@@ -78,7 +78,7 @@ export class Person {
 
   /** One's id and link, as one would copy them. */
   async me(): Promise<{ readonly id: string; readonly link: string }> {
-    await this.button(/my id and link/).click();
+    await this.button(/my ID and link/).click();
     const described = this.page.getByRole("dialog").locator("dd");
     await described.filter({ hasText: "ph1" }).first().waitFor();
     const texts = await described.allTextContents();
@@ -91,7 +91,7 @@ export class Person {
 
   async add(who: string, name: string): Promise<void> {
     await this.button("New conversation").click();
-    await this.box("Contact id or link").fill(who);
+    await this.box("Contact ID or link").fill(who);
     await this.box("What you call them").fill(name);
     await this.button("Add").click();
     await this.box(`Write to ${name}`).waitFor();

@@ -68,7 +68,7 @@ describe("the page", { skip: SKIP }, () => {
     await reach("button", "New conversation");
     await keys.press("Enter");
     await page.getByRole("dialog").waitFor();
-    await reach("textbox", "Contact id or link");
+    await reach("textbox", "Contact ID or link");
     await keys.type("ph1abcdefghijkl");
     await reach("textbox", "What you call them");
     await keys.type("Carol");
@@ -312,7 +312,7 @@ describe("the page", { skip: SKIP }, () => {
     assert.equal(await page.getByText("No connection.").count(), 0);
     await away(3000);
     await page.getByText(/Next try in (1\d|20) s/).waitFor();
-    await page.getByText("2 texts wait here.").waitFor();
+    await page.getByText("2 texts are waiting here.").waitFor();
     await page.getByRole("button", { name: "Try now" }).click();
     await page.getByText("No connection.").waitFor({ state: "detached" });
   });

@@ -33,7 +33,7 @@ export const SCREENS: readonly Screen[] = [
     async act(page) {
       await page.getByRole("textbox", { name: "Your name" }).fill("Alice");
       await page.getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles");
-      await page.getByText("This page is code from").click();
+      await page.getByText("This page runs code from").click();
     },
   },
   {
@@ -74,8 +74,8 @@ export const SCREENS: readonly Screen[] = [
   },
   { name: "elsewhere", query: "scene=elsewhere", act: heading("Open in another tab") },
   { name: "insecure", query: "scene=insecure", act: heading("This address is not safe") },
-  { name: "newer-profile", query: "scene=newer-profile", act: heading("Stored by a newer version") },
-  { name: "deleted", query: "scene=deleted", act: heading("Your account is deleted") },
+  { name: "newer-profile", query: "scene=newer-profile", act: heading("Saved by a newer version") },
+  { name: "deleted", query: "scene=deleted", act: heading("Your account has been deleted") },
   { name: "empty", query: "scene=empty", act: list },
   { name: "list", query: "scene=chat", act: list },
   {
@@ -160,7 +160,7 @@ export const SCREENS: readonly Screen[] = [
     name: "me",
     query: "saved=1",
     async act(page) {
-      await press(page, /my id and link/);
+      await press(page, /my ID and link/);
       await page.locator("svg.code path + path").waitFor();
     },
   },
