@@ -127,6 +127,8 @@ CHANGES: Final[dict[str, tuple[Change, str]]] = {
     ),
     "no isolation": (with_field("Cross-Origin-Opener-Policy", None), f"without Cross-Origin-Opener-Policy: {OTHERS}"),
     "a camera for all": (with_field("Permissions-Policy", "camera=*"), f"with Permissions-Policy camera=*: {OTHERS}"),
+    "a style": (with_field("Link", "</x.css>; rel=stylesheet"), "with Link </x.css>; rel=stylesheet: "),
+    "a loss": (with_field("Clear-Site-Data", '"storage"'), 'with Clear-Site-Data "storage": '),
     "a way out": (with_field("Refresh", "0; https://evil.test/"), "with Refresh 0; https://evil.test/"),
 }
 

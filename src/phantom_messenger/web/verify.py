@@ -13,8 +13,8 @@ from phantom_messenger.web.fetch import Fetched, NotFetched
 from phantom_messenger.web.files import PageFile
 
 _OK: Final = 200
-_NEVER_SENT: Final = ("Refresh",)
-"""Fields of no file of ours that make a browser show something else."""
+_NEVER_SENT: Final = ("Clear-Site-Data", "Link", "Refresh")
+"""Fields of no file of ours that make a browser forget its keys, apply another style, or show something else."""
 
 
 class Outcome(StrEnum):
