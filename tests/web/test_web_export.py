@@ -129,7 +129,7 @@ http {{
   include /etc/nginx/mime.types; access_log off;
   client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
   uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{ listen 127.0.0.1:{port}; include {folder}/out/nginx.conf; }}
+  server {{ listen 127.0.0.1:{port}; include "{folder}/the page/nginx.conf"; }}
 }}
 """
 
@@ -142,7 +142,7 @@ def as_nginx(folder: Path, port: int) -> list[str]:
 
 def as_caddy(folder: Path, port: int) -> list[str]:
     name = program("caddy")
-    site = (folder / "out/Caddyfile").read_text()
+    site = (folder / "the page/Caddyfile").read_text()
     (folder / "whole").write_text(f"{{\nadmin off\nauto_https off\n}}\nhttp://127.0.0.1:{port} {{\n{site}}}\n")
     return [name, "run", "--adapter", "caddyfile", "--config", str(folder / "whole")]
 
@@ -153,7 +153,7 @@ def test_page_that_others_serve_with_these_settings_is_the_same(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     port = free_port()
-    assert run("export", str(tmp_path / "out"), "--relay", RELAY).exit_code == 0
+    assert run("export", str(tmp_path / "the page"), "--relay", RELAY).exit_code == 0
     with running(command(tmp_path, port), port):
         found = run("verify", f"http://127.0.0.1:{port}/", "--relay", RELAY)
         assert found.exit_code == 0, found.stdout

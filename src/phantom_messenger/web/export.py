@@ -34,6 +34,11 @@ def _naming(index: PageFile, relay: str) -> PageFile:
     return replace(index, content=content)
 
 
+def _quoted(folder: str) -> str:
+    """As one word in the settings of either server, also with spaces in it."""
+    return '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def nginx(folder: str, connect: str) -> str:
     """What nginx needs in the ``server`` of the page.
 
@@ -46,7 +51,7 @@ def nginx(folder: str, connect: str) -> str:
     common = "".join(f'    add_header {name} "{value}" always;\n' for name, value in fields.items())
     return (
         "# For a server block with TLS.\n"
-        f"root {folder};\n"
+        f"root {_quoted(folder)};\n"
         "gzip on;\n"
         f"gzip_types {_TEXTS};\n"
         "gzip_vary on;\n\n"
@@ -63,7 +68,7 @@ def caddy(folder: str, connect: str) -> str:
     common = "".join(f'\t{name} "{value}"\n' for name, value in fields.items())
     return (
         "# For the block of a site.\n"
-        f"root * {folder}\n"
+        f"root * {_quoted(folder)}\n"
         "encode gzip\n"
         f"header {{\n{common}}}\n"
         f'header /assets/* Cache-Control "{FOREVER}"\n'
