@@ -81,6 +81,8 @@ export class Service {
   #hadNobody = true;
   /** The user id of a profile that is there and cannot be opened: another one may take its place. */
   #lost: string | null = null;
+  /** How often the profile had been locked when it was opened here. */
+  #locks = 0;
   #onDeleted = (): void => undefined;
   readonly #own: Omit<Api, keyof ProfileCalls> = {
     begin: (given) => this.#begin(given),
@@ -205,6 +207,12 @@ export class Service {
     if (this.#stage.at !== "elsewhere" || key === null) {
       throw new Refused("usage", "there is nothing to take over");
     }
+    const profile = await this.#openStorage().profile();
+    if (profile !== null && (profile.locks ?? 0) !== this.#locks) {
+      this.#key = null; // whoever has locked it there means it here, too
+      this.#become({ at: "locked", name: profile.name, userId: profile.userId });
+      return;
+    }
     await this.#open(key, { steal: true });
   }
 
@@ -225,6 +233,7 @@ export class Service {
       throw new Refused("damaged", "this browser has deleted its data; reload this page");
     }
     this.#key = key;
+    this.#locks = profile.locks ?? 0;
     const held = await hold(this.#platform.locks, profile.userId, { steal });
     if (held === null) {
       this.#become({ at: "elsewhere" });
@@ -417,6 +426,7 @@ export class Service {
     const profile = await storage.profile();
     await this.#keepStay(null, false);
     if (profile !== null) {
+      await storage.changeProfile({ locks: (profile.locks ?? 0) + 1 });
       this.#become({ at: "locked", name: profile.name, userId: profile.userId });
     }
   }

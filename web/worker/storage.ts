@@ -27,6 +27,8 @@ export interface Profile {
   readonly lock: VaultLock;
   /** Rises each time that somebody opens it to write. */
   readonly opening: number;
+  /** Rises each time that somebody locks it; absent if nobody has. */
+  readonly locks?: number;
 }
 
 /** A vault key wrapped by a key that no script can read. */
@@ -131,7 +133,7 @@ export class Storage {
   }
 
   /** Change what is stored without a passphrase. */
-  async changeProfile(changes: Partial<Pick<Profile, "name" | "lock">>): Promise<void> {
+  async changeProfile(changes: Partial<Pick<Profile, "name" | "lock" | "locks">>): Promise<void> {
     await this.#write(["meta"], async (tx) => {
       const profile = await tx.objectStore("meta").get("profile");
       if (profile !== undefined) {

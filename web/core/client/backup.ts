@@ -11,7 +11,9 @@ import type { Random } from "../bytes.ts";
 import { UndecryptableMessage } from "../crypto/errors.ts";
 import { argon2id, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
 import { pack, unpack } from "../msgpack.ts";
+import { LAST_TIME_MS } from "./content.ts";
 import { BackupError, UsageError, WrongPassphrase } from "./errors.ts";
+import { decodedId } from "./ids.ts";
 import * as passphrases from "./passphrase.ts";
 import { int, list, recordType, withDefault } from "./record_types.ts";
 import type { RecordOf } from "./record_types.ts";
@@ -190,10 +192,20 @@ function parsed(plain: Uint8Array): Content {
   return content;
 }
 
-/** Whether a profile of it could be opened: the words in it are those that this program knows. */
+/**
+ * Whether a profile of it could be opened: the words in it are those that this program knows, ids are ids, and every
+ * calendar has its times. It may be somebody else's file, and one bad record would stop each start.
+ */
 function isUsable(content: Content): boolean {
+  const { blocks, contacts, inbox, outbox, receipts, received, requests, sent, unanswered } = content;
+  const people = [...blocks, ...contacts].map((one) => one.userId);
+  const peers = [...outbox, ...sent, ...unanswered].map((one) => one.peer);
+  const senders = [...inbox, ...receipts, ...received, ...requests].map((one) => one.sender);
+  const times = [...[...outbox, ...sent].map((one) => one.madeAt), ...received.map((one) => one.receivedAt)];
   return (
     content.identity.seed.length === KEY_BYTES &&
+    [...people, ...peers, ...senders].every((id) => decodedId(id).length > 0) &&
+    [...times, ...requests.map((one) => one.since)].every((at) => at >= 0 && at <= LAST_TIME_MS) &&
     content.contacts.every((contact) => TRUSTS.includes(contact.trust)) &&
     content.sent.every((sent) => STATES.includes(sent.state)) &&
     content.receipts.every((receipt) => STATUSES.includes(receipt.status))

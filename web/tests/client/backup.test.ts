@@ -139,3 +139,23 @@ test("a file of the SDK is read and written again", { skip: given === undefined 
   const vault = imported(read);
   writeFileSync(`${given ?? ""}.again`, exportContent(contentOf(vault), "of the page", random, { cost: COST }));
 });
+
+test("a file with ids that are none, or times that no calendar has, is refused before it becomes a profile", () => {
+  const content = readFile(file, vector.passphrase);
+  const [sent] = content.sent;
+  const [contact] = content.contacts;
+  assert.ok(sent !== undefined && contact !== undefined);
+  const words = chosen(vector.passphrase, "it");
+  const given = { salt: fromHex(vector.salt), nonce: fromHex(vector.nonce), cost: COST };
+  const read = (changed: Partial<Content>): Content =>
+    readFile(sealContent({ ...content, ...changed }, words, given), vector.passphrase);
+  assert.deepEqual(read({}), content);
+  for (const changed of [
+    { sent: [{ ...sent, madeAt: Number.MAX_SAFE_INTEGER }] },
+    { sent: [{ ...sent, madeAt: -1 }] },
+    { sent: [{ ...sent, peer: "not base64" }] },
+    { contacts: [{ ...contact, userId: "" }] },
+  ]) {
+    assert.throws(() => read(changed), BackupError);
+  }
+});

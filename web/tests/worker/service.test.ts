@@ -369,3 +369,19 @@ test("two tabs that begin at once make one profile, and the second one destroys 
   assert.deepEqual((await items(again, BOB)).map((item) => item.text), ["still mine"]);
   await lockedAgain(again);
 });
+
+test("a profile that was locked is locked in every tab: who takes it over needs the passphrase again", async () => {
+  const locks = fakeLocks();
+  const [one, other] = [tab({ locks }), tab({ locks })];
+  await created(one, "Alice");
+  await begin(other);
+  await other.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual(other.stage(), { at: "elsewhere" });
+  await lockedAgain(one);
+  await other.api.takeOver();
+  assert.equal(other.stage()?.at, "locked");
+  assert.equal(await fault(other.api.conversations()), "usage");
+  await other.api.unlock({ passphrase: "secret words", stay: false });
+  assert.deepEqual(other.stage(), { at: "open" });
+  await lockedAgain(other);
+});
