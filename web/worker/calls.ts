@@ -4,7 +4,7 @@
 import type { Api, Conversation, Found, Item, Me, Notice, Page, SafetyNumber, Settings } from "../api.ts";
 import { grouped } from "../core/crypto/safety.ts";
 import { NoKeyYet, UnknownContact } from "../core/client/errors.ts";
-import { shortId, writtenId } from "../core/client/ids.ts";
+import { plainId, shortId, writtenId } from "../core/client/ids.ts";
 import { checkedName } from "../core/client/names.ts";
 import * as records from "../core/client/records.ts";
 import { MeRecord, OutboxRecord } from "../core/client/records.ts";
@@ -238,7 +238,8 @@ function add(messenger: Messenger, who: string, given: string): string {
 
 /** A name for somebody who was given none: what there is, or the beginning of the id. */
 function nameFor(messenger: Messenger, who: string): string {
-  const { name, userId } = messenger.contacts.find(who);
+  const userId = plainId(who);
+  const { name } = messenger.contacts.of(userId);
   return name === "" ? shortId(userId).replace("…", "") : name;
 }
 

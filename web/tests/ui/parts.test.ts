@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Item } from "../../api.ts";
 import { addressesIn } from "../../ui/addresses.ts";
+import { lineOf } from "../../ui/excerpt.ts";
 import { invitationIn } from "../../ui/invitation.ts";
 import { BLOCK, type Block, blocksOf, itemsOf, oldest, withItems, withOlder } from "../../ui/log.ts";
 import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
@@ -116,4 +117,13 @@ test("a text that is made to be slow is searched for addresses as fast as any ot
   };
   // With the square of the length it would be seconds.
   assert.ok(spent(`https://a.example/${")".repeat(39_000)}x`) < 500_000);
+});
+
+test("a line of a list shows the beginning of a text, or the place that was sought", () => {
+  assert.equal(lineOf("first\n\nsecond"), "first second");
+  assert.equal(lineOf("The train leaves at nine", "TRAIN"), "The train leaves at nine");
+  assert.equal(lineOf("The train leaves from the other\nplatform at nine", "Platform"), "…the other platform at nine");
+  assert.equal(lineOf(`${"x".repeat(5000)}needle`, "needle"), "…needle");
+  assert.equal(lineOf("what was found by another spelling", "elsewhere"), "what was found by another spelling");
+  assert.equal(lineOf(`find${" long".repeat(9000)}`, "find").length, 120);
 });

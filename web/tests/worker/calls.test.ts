@@ -13,7 +13,8 @@ import { noDial, PAGE } from "./support.ts";
 
 const BOB = someId(66);
 
-test("older encryption is allowed by the notice that was read, once, and nothing weaker", async () => {
+/** The calls on a new profile that has no relay. */
+function profile() {
   const vault = newVault(newKey(random), random);
   const monotonic = (): number => Math.round(performance.now());
   const messenger = new Messenger(vault, { wall: Date.now, monotonic, random });
@@ -41,7 +42,12 @@ test("older encryption is allowed by the notice that was read, once, and nothing
     monotonic,
   };
   loop.start(core);
-  const { allowOlder } = callsOn(ports);
+  return { messenger, passing, loop, calls: callsOn(ports) };
+}
+
+test("older encryption is allowed by the notice that was read, once, and nothing weaker", async () => {
+  const { messenger, passing, loop, calls } = profile();
+  const { allowOlder } = calls;
   const allowed = (): readonly boolean[] => {
     const { allowsOlder, allowsClassical } = messenger.stores.book.get(BOB);
     return [allowsOlder, allowsClassical];
@@ -63,5 +69,20 @@ test("older encryption is allowed by the notice that was read, once, and nothing
   passing.notices.set(BOB, classical);
   await allowOlder({ peer: BOB, notice: classical });
   assert.deepEqual(allowed(), [true, true]);
+  await loop.stop();
+});
+
+test("what is neither an id nor a link is refused as that, with a name and without", async () => {
+  const { messenger, loop, calls } = profile();
+  messenger.contacts.add("Bob", BOB);
+  for (const who of ["bob", "Bob", "https://chat.example.org/", "https://chat.example.org/#c=ph1q329&n=Bob"]) {
+    for (const name of ["", "Robert"]) {
+      await assert.rejects(calls.add({ who, name }), { message: /not a user ID or a link to one/i });
+    }
+  }
+  const peer = await calls.add({ who: someId(67), name: "" });
+  assert.match(messenger.contacts.of(peer).name, /^ph1[a-z0-9]{8}$/);
+  assert.equal(await calls.add({ who: BOB, name: "" }), BOB);
+  assert.equal(messenger.contacts.of(BOB).name, "Bob");
   await loop.stop();
 });

@@ -3,6 +3,7 @@ import type { Conversation, Found, Item } from "../../api.ts";
 import { Avatar } from "../parts/avatar.tsx";
 import { minute } from "../parts/clock.ts";
 import { Icon } from "../parts/icon.tsx";
+import { lineOf } from "../excerpt.ts";
 import { api, me, open, openPeer, ordered, panel, people, target } from "../model.ts";
 import { labelOf, plainName } from "../names.ts";
 import { count, short } from "../times.ts";
@@ -138,10 +139,6 @@ function insteadOf(last: Item): string {
   }
 }
 
-function lineOf(text: string): string {
-  return text.slice(0, 120).replace(/\s+/g, " ");
-}
-
 function Results({ sought, onDone }: { readonly sought: string; onDone(): void }) {
   const [found, setFound] = useState<readonly Found[] | null>(null);
   useEffect(() => {
@@ -166,13 +163,21 @@ function Results({ sought, onDone }: { readonly sought: string; onDone(): void }
       {named.length > 0 && <h2>People</h2>}
       <ul>{named.map((one) => <Row key={one.peer} who={one} />)}</ul>
       {found !== null && found.length > 0 && <h2>Texts</h2>}
-      <ul>{found?.map((one) => <FoundRow key={`${one.peer} ${one.item.id}`} found={one} onDone={onDone} />)}</ul>
+      <ul>
+        {found?.map((one) => <FoundRow key={`${one.peer} ${one.item.id}`} found={one} sought={sought} onDone={onDone} />)}
+      </ul>
       {found !== null && many === 0 && <p class="empty">Nothing found.</p>}
     </>
   );
 }
 
-function FoundRow({ found: { peer, item }, onDone }: { readonly found: Found; onDone(): void }) {
+interface FoundProps {
+  readonly found: Found;
+  readonly sought: string;
+  onDone(): void;
+}
+
+function FoundRow({ found: { peer, item }, sought, onDone }: FoundProps) {
   const now = minute.value;
   const who = people.value.get(peer);
   const label = who === undefined ? "" : labelOf(who);
@@ -192,7 +197,7 @@ function FoundRow({ found: { peer, item }, onDone }: { readonly found: Found; on
         <time dateTime={new Date(item.at).toISOString()}>{short(item.at, now)}</time>
         <span class="preview">
           {item.isMine && <em class="draft">You:</em>}
-          <bdi>{lineOf(item.text)}</bdi>
+          <bdi>{lineOf(item.text, sought)}</bdi>
         </span>
       </button>
     </li>
