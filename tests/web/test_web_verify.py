@@ -3,7 +3,9 @@
 import gzip
 import json
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -219,11 +221,24 @@ def test_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"{LARGE.name} sends more than a page can have" in found.stdout
 
 
-def test_slow_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "WHOLE_SECONDS", -1.0)
-    found = verified(lambda _: None)
+@pytest.mark.parametrize(
+    "part", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nx"]
+)
+def test_answer_that_goes_on_and_on_is_given_up(monkeypatch: pytest.MonkeyPatch, part: bytes) -> None:
+    """No silence in it is long, and it may never come to a body."""
+    monkeypatch.setattr(fetch, "WHOLE_SECONDS", 0.5)
+
+    def drip(request: BaseHTTPRequestHandler) -> None:
+        if request.path == CODE.path:
+            with suppress(OSError):
+                for _ in range(200):
+                    request.wfile.write(part)
+                    time.sleep(0.02)
+
+    with serving(table_of(FILES), drip) as url:
+        found = verify(url)
     assert found.exit_code == 1
-    assert "does not answer in time" in found.stdout
+    assert f"{CODE.name} does not answer in time" in found.stdout
 
 
 @pytest.mark.parametrize(

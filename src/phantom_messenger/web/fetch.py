@@ -1,8 +1,11 @@
 """Files of a page, fetched from whoever serves it, as a browser would: nothing is followed, and nothing is endless."""
 
 import http.client
-import time
+import socket
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -76,9 +79,11 @@ class Site:
             NotFetched: see there.
         """
         try:
-            self._connection.request("GET", self._folder + path, headers=_AS_A_BROWSER)
-            with self._connection.getresponse() as response:
-                content = _read(response)
+            self._connection.connect()
+            with _limited(self._connection.sock):
+                self._connection.request("GET", self._folder + path, headers=_AS_A_BROWSER)
+                with self._connection.getresponse() as response:
+                    content = _read(response)
         except TimeoutError:
             raise NotFetched("does not answer in time") from None
         except OSError as error:
@@ -90,14 +95,40 @@ class Site:
         return Fetched(response.status, tuple(response.getheaders()), _unpacked(response, content))
 
 
+@contextmanager
+def _limited(opened: socket.socket) -> Iterator[None]:
+    """Cut a connection that goes on for too long, however short each silence is; it may be one header after another.
+
+    Raises:
+        TimeoutError: it was cut.
+    """
+    is_cut = threading.Event()
+
+    def cut() -> None:
+        is_cut.set()
+        with suppress(OSError):
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)  # below TLS, which another thread is reading from
+
+    timer = threading.Timer(WHOLE_SECONDS, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException, NotFetched):
+        if not is_cut.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if is_cut.is_set():
+        raise TimeoutError
+
+
 def _read(response: http.client.HTTPResponse) -> bytes:
-    until, content = time.monotonic() + WHOLE_SECONDS, b""
+    content = b""
     while part := response.read1(_PIECE):
         content += part
         if len(content) > MAX_BYTES:
             raise NotFetched("sends more than a page can have")
-        if time.monotonic() > until:
-            raise NotFetched("does not answer in time")
     expected = response.getheader("Content-Length")
     if expected is not None and expected != str(len(content)):
         raise NotFetched("ends in the middle of an answer")
