@@ -187,7 +187,7 @@ function parsed(plain: Uint8Array): Content {
     // It is said below: nothing else can be done about it.
   }
   if (content === null || !isUsable(content)) {
-    throw new BackupError("this file was saved by a version that this page does not know; reload this page, then try again");
+    throw new BackupError("this file is of a version that this page does not know; reload this page, then try again");
   }
   return content;
 }

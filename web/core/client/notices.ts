@@ -51,7 +51,8 @@ export class PauseNotices {
     }
     this.#pausedAt = now;
     const what = waiting === 1 ? "1 message is waiting" : `${waiting} messages are waiting`;
-    return [warning(null, "paused", `you are sending faster than the relay allows: ${what}; the next one goes out in ${span(wait)}`)];
+    const text = `you are sending faster than the relay allows: ${what}; the next one goes out in ${span(wait)}`;
+    return [warning(null, "paused", text)];
   }
 }
 
@@ -68,14 +69,14 @@ export function weakBundle(
   { hadBetter }: { readonly hadBetter: boolean },
 ): WarningEvent {
   const who = labelOf(peer);
-  let lack = `offers no newer keys for ${who}, because their program or the relay is outdated, or the relay is hiding them`;
+  let lack = `offers no newer keys for ${who}: their program or the relay is outdated, or the relay is hiding them`;
   if (strength === Strength.CLASSICAL) {
     lack = hadBetter ? "no longer offers a post-quantum key" : "offers no post-quantum key";
   } else if (hadBetter) {
     lack = `no longer offers the newer keys for ${who}`;
   }
   const attack = hadBetter ? ", which could be an attack" : "";
-  const text = `the relay ${lack}${attack}: nothing is sent to ${who} until you allow older encryption`;
+  const text = `the relay ${lack}${attack}; nothing is sent to ${who} until you allow older encryption`;
   return warning(peer, weakCode(strength, hadBetter), text);
 }
 
@@ -92,8 +93,8 @@ export function weakSession(
     // Of others the bundle says it, when they are written to; here there may be a session that they have lost.
     const again = isClassical ? "no longer has post-quantum protection" : "uses the older encryption again";
     text =
-      `a message from ${labelOf(peer)} ${again}, because of an older program or an attack: nothing is sent to them that way ` +
-      "until you allow older encryption";
+      `a message from ${labelOf(peer)} ${again}, because of an older program or an attack: nothing is sent to them ` +
+      "that way until you allow older encryption";
   }
   return warning(peer, weakCode(strength, hadBetter), text);
 }

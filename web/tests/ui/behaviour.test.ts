@@ -291,6 +291,13 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("textbox", { name: "Write to Carol" }).waitFor();
   });
 
+  test("a link does not rename somebody who has a name here", async () => {
+    await load("saved=1#c=Bob%2B/=&n=Mallory");
+    const dialog = page.getByRole("dialog", { name: "Add this contact?" });
+    await dialog.getByText("Mallory").waitFor();
+    assert.equal(await dialog.getByRole("textbox", { name: "What you call them" }).inputValue(), "Bob");
+  });
+
   test("an invitation survives the first run", async () => {
     await load("scene=first-run#c=ph1abcdefghijkl&n=Carol");
     await page.getByRole("textbox", { name: "Your name" }).fill("Alice");

@@ -4,7 +4,7 @@ import { Scanner } from "../parts/code.tsx";
 import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
-import { api, open, panel } from "../model.ts";
+import { api, open, panel, people } from "../model.ts";
 import { plainName } from "../names.ts";
 
 /** Adds a contact: by what was typed, scanned, or came with a link; a link never adds anybody by itself. */
@@ -12,7 +12,9 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
   const isInvited = given !== "";
   const theirName = plainName(givenName);
   const [who, setWho] = useState(given);
-  const [name, setName] = useState(theirName);
+  const known = [...people.value.values()].find((one) => isInvited && [one.writtenId, one.peer].includes(given));
+  // A link does not rename somebody who has a name here already.
+  const [name, setName] = useState(known !== undefined && known.name !== "" ? known.name : theirName);
   const [isScanning, setScanning] = useState(false);
   const action = useAction();
   async function add(): Promise<void> {
