@@ -441,7 +441,9 @@ export class Service {
         const me = vault.get(records.ME, "") ?? MeRecord.make({ name: "" });
         vault.transaction((tx) => tx.put(records.ME, "", { ...me, backupAt: wall() }));
       });
-      this.#become({ at: "open" });
+      if (this.#stage.at === "working") {
+        this.#become({ at: "open" });
+      }
       await this.#tellMe();
       return file;
     });
@@ -482,7 +484,10 @@ export class Service {
         }
       });
     } catch (error) {
-      this.#become(before);
+      // Not if it was taken over or locked meanwhile.
+      if (this.#stage.at === "working") {
+        this.#become(before);
+      }
       throw error;
     }
   }

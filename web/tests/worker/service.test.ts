@@ -385,3 +385,22 @@ test("a profile that was locked is locked in every tab: who takes it over needs 
   assert.deepEqual(other.stage(), { at: "open" });
   await lockedAgain(other);
 });
+
+test("a profile that is taken over while a backup is made is not open here again", async () => {
+  const locks = fakeLocks();
+  const [one, other] = [tab({ locks }), tab({ locks })];
+  await created(one, "Alice");
+  await begin(other);
+  await other.api.unlock({ passphrase: "secret words", stay: false });
+  const { commit } = Storage.prototype;
+  Storage.prototype.commit = async function (batch) {
+    Storage.prototype.commit = commit;
+    await other.api.takeOver();
+    return commit.call(this, batch);
+  };
+  await assert.rejects(one.api.backup({ passphrase: "words of the file" }));
+  await until("the first tab gives way", () => one.stage()?.at === "elsewhere");
+  await one.api.takeOver();
+  assert.deepEqual(one.stage(), { at: "open" });
+  await lockedAgain(one);
+});
