@@ -306,6 +306,19 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("dialog", { name: "Add this contact?" }).waitFor();
   });
 
+  test("a notice says once whom it is about", async () => {
+    await load("saved=1");
+    await page.getByRole("navigation").waitFor();
+    for (const text of ["Bob could not read 1 of your messages; it is being sent again", "the disk is full"]) {
+      await page.evaluate((notice) => {
+        new BroadcastChannel("fake").postMessage({ update: { kind: "warning", peer: "Bob+/=", notice } });
+      }, { code: text.slice(0, 5), text });
+    }
+    await page.getByText("Bob: The disk is full.").waitFor();
+    const told = await page.getByRole("alert").getByRole("paragraph").allInnerTexts();
+    assert.deepEqual(told, ["Bob could not read 1 of your messages; it is being sent again.", "Bob: The disk is full."]);
+  });
+
   test("a short outage is not worth a word, a longer one is told with the next try in seconds", async () => {
     await load("saved=1");
     await page.getByRole("navigation").waitFor();

@@ -122,7 +122,8 @@ test("a text that is made to be slow is searched for addresses as fast as any ot
 test("a line of a list shows the beginning of a text, or the place that was sought", () => {
   assert.equal(lineOf("first\n\nsecond"), "first second");
   assert.equal(lineOf("The train leaves at nine", "TRAIN"), "The train leaves at nine");
-  assert.equal(lineOf("The train leaves from the other\nplatform at nine", "Platform"), "…the other platform at nine");
+  assert.equal(lineOf("The train leaves from the other\nplatform at nine", "Platform"), "…other platform at nine");
+  assert.equal(lineOf("written while the relay is away", "away"), "…the relay is away");
   assert.equal(lineOf(`${"x".repeat(5000)}needle`, "needle"), "…needle");
   assert.equal(lineOf("what was found by another spelling", "elsewhere"), "what was found by another spelling");
   assert.equal(lineOf(`find${" long".repeat(9000)}`, "find").length, 120);

@@ -14,12 +14,14 @@ export function Warnings() {
 
 function Shown({ warning }: { readonly warning: Warning }) {
   const who = people.value.get(warning.peer ?? "");
+  const label = who === undefined ? "" : labelOf(who);
+  const { text } = warning.notice;
   return (
     <div class="warning">
       <Icon name="alert" />
       <p>
-        {who !== undefined && <strong><bdi>{labelOf(who)}</bdi>: </strong>}
-        {sentence(warning.notice.text)}
+        {!text.includes(label) && <strong><bdi>{label}</bdi>: </strong>}
+        {sentence(text)}
       </p>
       <button
         type="button"
