@@ -9,7 +9,7 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web web-test clean
+.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web web-test clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-several: $(VENV)/.dev ## Measure several relays on one PostgreSQL database
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
+
+bench-page: $(VENV)/.dev web/node_modules/.made ## Measure the page in the browser (needs Node 20 and Chromium; two minutes)
+	@$(BIN)/python bench/page.py $(ARGS)
 
 cores: $(VENV)/.dev ## Start a relay for each core on ws://127.0.0.1:8080/ws, with a database of their own, until Ctrl-C
 	@exec env PYTHONPATH=bench $(BIN)/python -m cluster.cores $(ARGS)
