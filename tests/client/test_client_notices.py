@@ -33,29 +33,29 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         notices.weak_bundle(BOB, Strength.CLASSICAL, had_better=False),
         BOB,
         "classical",
-        "the relay offers no post-quantum key: nothing is sent to bob until you allow it with"
+        "the relay offers no post-quantum key; nothing is sent to bob until you allow it with"
         " 'phantom contacts accept bob --classical'",
     ),
     "no post-quantum key any more": (
         notices.weak_bundle(NAMELESS, Strength.CLASSICAL, had_better=True),
         NAMELESS,
         "downgrade",
-        "the relay no longer offers a post-quantum key, which can be an attack: nothing is sent to id of bob…"
-        " until you allow it with 'phantom contacts accept id of bob --classical'",
+        "the relay no longer offers a post-quantum key, which can be an attack; nothing is sent to id"
+        " of bob… until you allow it with 'phantom contacts accept id of bob --classical'",
     ),
     "no newer keys": (
         notices.weak_bundle(BOB, Strength.SUITE_1, had_better=False),
         BOB,
         "older",
-        "the relay offers no newer keys of bob, because their program or the relay is older or it hides them: nothing"
-        " is sent to bob until you allow it with 'phantom contacts accept bob --older'",
+        "the relay offers no newer keys for bob: their program or the relay is outdated, or the relay is hiding them;"
+        " nothing is sent to bob until you allow it with 'phantom contacts accept bob --older'",
     ),
     "no newer keys any more": (
         notices.weak_bundle(NAMELESS, Strength.SUITE_1, had_better=True),
         NAMELESS,
         "downgrade",
-        "the relay no longer offers the newer keys of id of bob…, which can be an attack: nothing is sent to id of bob…"
-        " until you allow it with 'phantom contacts accept id of bob --older'",
+        "the relay no longer offers the newer keys for id of bob…, which can be an attack; nothing is sent to id"
+        " of bob… until you allow it with 'phantom contacts accept id of bob --older'",
     ),
     "keys of another time": (
         notices.stale_bundle(BOB),

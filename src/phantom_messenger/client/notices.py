@@ -67,11 +67,12 @@ def weak_bundle(peer: Contact, strength: Strength, *, had_better: bool) -> Warni
     if strength is Strength.CLASSICAL:
         lack = "no longer offers a post-quantum key" if had_better else "offers no post-quantum key"
     elif had_better:
-        lack = f"no longer offers the newer keys of {peer.label}"
+        lack = f"no longer offers the newer keys for {peer.label}"
     else:
-        lack = f"offers no newer keys of {peer.label}, because their program or the relay is older or it hides them"
+        who = peer.label
+        lack = f"offers no newer keys for {who}: their program or the relay is outdated, or the relay is hiding them"
     attack = ", which can be an attack" if had_better else ""
-    what = f"the relay {lack}{attack}: nothing is sent to {peer.label} until you allow it with"
+    what = f"the relay {lack}{attack}; nothing is sent to {peer.label} until you allow it with"
     code = _weak_code(strength, had_better=had_better)
     return _warning(peer, code, f"{what} '{_allowing(peer, strength)}'")
 

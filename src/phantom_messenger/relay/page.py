@@ -47,11 +47,12 @@ class Page:
 
     Args:
         files: what there is; nothing if the relay serves no page.
-        is_tls: whether the relay speaks TLS itself.
+        is_https: whether it is the host's own site, TLS on port 443. Browsers then use TLS for every port of that
+            host (RFC 6797 section 8.3), which is not for a relay on another port to decide.
     """
 
-    def __init__(self, files: Iterable[PageFile] = (), *, is_tls: bool = False) -> None:
-        common = {**security_headers(), **({"Strict-Transport-Security": HSTS} if is_tls else {})}
+    def __init__(self, files: Iterable[PageFile] = (), *, is_https: bool = False) -> None:
+        common = {**security_headers(), **({"Strict-Transport-Security": HSTS} if is_https else {})}
         self._variants = {file.path: _variants(file, common) for file in files}
 
     def answer(self, request: Request) -> FileAnswer | Answer | None:

@@ -25,6 +25,7 @@ from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
 from phantom_messenger.relay.websocket import WebSocketConnection
 from phantom_messenger.web import files as web
+from phantom_messenger.wire.names import DEFAULT_PORTS
 
 TICK_SECONDS: Final = 1.0
 SCRUB_SECONDS: Final = 20.0
@@ -155,7 +156,8 @@ class RelayServer:
             kept_limits=limits,
             link=self._link,
         )
-        self._page = Page(web.load() if config.web else (), is_tls=config.tls_cert is not None)
+        is_https = config.tls_cert is not None and config.port == DEFAULT_PORTS["wss"]
+        self._page = Page(web.load() if config.web else (), is_https=is_https)
         self._gate = ConnectionGate(config, _room())
         self._partial_messages = PartialMessages()
         self._listener: Listener | None = None

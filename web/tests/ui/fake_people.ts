@@ -114,7 +114,7 @@ export const PEOPLE: readonly Conversation[] = [
   person("Old", {
     notice: {
       code: "older",
-      text: "The relay offers no newer keys of Old, because their program or the relay is older or it hides them: nothing is sent until you allow older encryption.",
+      text: "The relay offers no newer keys for Old: their program or the relay is outdated, or the relay is hiding them; nothing is sent until you allow older encryption.",
     },
   }),
 ];
