@@ -11,6 +11,7 @@ import { ConversationIndex } from "../core/client/conversation_index.ts";
 import { VaultDamaged } from "../core/client/errors.ts";
 import { Messenger } from "../core/client/messenger.ts";
 import { checkedName } from "../core/client/names.ts";
+import { NOT_DELETED } from "../core/client/notices.ts";
 import * as records from "../core/client/records.ts";
 import { MeRecord } from "../core/client/records.ts";
 import { makeLock, newKey, newVault, openLock, openVault } from "../core/client/vault.ts";
@@ -29,7 +30,7 @@ import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
 import { Changes, PassingState, TYPING_MS } from "./updates.ts";
 
-/** How long the relay may take to delete an account. */
+/** How long a user waits for the relay to delete the account, before they hear that it takes longer. */
 export const DELETE_MS = 10_000;
 
 /** What surrounds the worker. */
@@ -51,6 +52,8 @@ export interface Platform {
   readonly isKept: () => Promise<boolean | null>;
   /** What new passphrases cost to open. */
   readonly cost: Cost;
+  /** How long the call that deletes the account waits for the relay; milliseconds. */
+  readonly deleteMs?: number;
 }
 
 /** A profile that is in use here. */
@@ -83,7 +86,8 @@ export class Service {
   #lost: string | null = null;
   /** How often the profile had been locked when it was opened here. */
   #locks = 0;
-  #onDeleted = (): void => undefined;
+  /** Ends the call that waits for the account to be deleted, if one does. */
+  #endDeleting = (_error: unknown): void => undefined;
   readonly #own: Omit<Api, keyof ProfileCalls> = {
     begin: (given) => this.#begin(given),
     create: (given) => this.#create(given),
@@ -347,6 +351,8 @@ export class Service {
     for (const event of events) {
       if (event.kind === "presence" && event.status === "typing") {
         this.#endTyping(event.peer.userId, event.lastSeen);
+      } else if (event.kind === "warning" && event.code === NOT_DELETED) {
+        this.#endDeleting(new Refused("offline", event.message));
       }
     }
     this.#flush();
@@ -359,7 +365,7 @@ export class Service {
     this.#changes.flush();
     const { messenger } = this.#changes;
     if (messenger.isDeleted) {
-      this.#onDeleted();
+      void this.#deleted();
     }
     if (this.#hadNobody && messenger.stores.book.size > 0) {
       this.#hadNobody = false;
@@ -451,21 +457,35 @@ export class Service {
 
   async #deleteAccount(): Promise<void> {
     const { loop } = this.#isRunning();
-    const unsure = "the relay has not confirmed that it deleted your account; reload this page, then try again";
-    const deleted = new Promise<void>((resolve, reject) => {
-      this.#onDeleted = resolve;
-      setTimeout(() => reject(new Refused("offline", unsure)), DELETE_MS);
-    });
-    deleted.catch(() => undefined);
+    const unsure =
+      "the relay has not confirmed yet that it deleted your account; once it does, everything is deleted here, too";
+    this.#endDeleting(new Refused("offline", unsure)); // of an earlier call
+    const ended = new Promise<unknown>((resolve) => (this.#endDeleting = resolve));
     if (!(await loop.call(({ messenger }) => messenger.deleteAccount()))) {
       throw new Refused("offline", "the relay cannot be reached right now, so nothing was deleted; try again later");
     }
-    await deleted;
-    await this.#stop();
-    await this.#openStorage().destroy();
-    this.#storage = null;
-    this.#key = null;
-    this.#become({ at: "deleted" });
+    const late = setTimeout(() => this.#endDeleting(new Refused("offline", unsure)), this.#platform.deleteMs ?? DELETE_MS);
+    const error = await ended;
+    clearTimeout(late);
+    if (error !== null) {
+      throw error;
+    }
+  }
+
+  /** The relay has confirmed that the account is deleted, whoever still waits for it: nothing stays here. */
+  async #deleted(): Promise<void> {
+    try {
+      await this.#stop();
+      await this.#openStorage().destroy();
+      this.#storage = null;
+      this.#key = null;
+      this.#become({ at: "deleted" });
+      this.#endDeleting(null);
+    } catch (error) {
+      this.#endDeleting(error);
+      const { code, text } = faultOf(error);
+      this.#post({ kind: "warning", peer: null, notice: { code, text } });
+    }
   }
 
   // --- parts --------------------------------------------------------------------

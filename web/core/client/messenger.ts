@@ -386,9 +386,8 @@ export class Messenger {
     if (link === null) {
       return false;
     }
-    this.reconnecting.isDeleting = true;
     const payload = { audience: link.audience, challenge: link.challenge };
-    link.sendSigned({ type: "ACCOUNT_DELETE", payload }, this.given.monotonic());
+    this.reconnecting.deletion = link.sendSigned({ type: "ACCOUNT_DELETE", payload }, this.given.monotonic());
     return true;
   }
 
@@ -417,10 +416,14 @@ export class Messenger {
    */
   disconnected(code: number | null, reason: string): boolean {
     const isIn = this.isOnline;
+    const wasDeleting = this.reconnecting.deletion !== null;
     this.link = null;
     this.sending.disconnected();
     const [again, events] = this.reconnecting.disconnected({ code, reason, isIn });
     this.events.push(...events);
+    if (wasDeleting && !this.isDeleted) {
+      this.events.push(notices.notDeleted());
+    }
     return again;
   }
 
@@ -557,6 +560,11 @@ export class Messenger {
   /** Each part knows its own requests. */
   private refused(error: ErrorFrame): void {
     const now = this.now();
+    if (error.id !== undefined && error.id === this.reconnecting.deletion) {
+      this.reconnecting.deletion = null;
+      this.events.push(notices.notDeleted());
+      return;
+    }
     const refusal = this.sending.refused(error, now);
     if (refusal !== null) {
       if (refusal.failed !== null) {

@@ -8,6 +8,9 @@ import type { Contact, WarningEvent } from "./status.ts";
 /** Shorter pauses for a limit are not worth a warning. */
 export const NOTICED_PAUSE_MS = 3_000;
 
+/** The code of `notDeleted`. */
+export const NOT_DELETED = "not-deleted";
+
 /** How often a user is warned about something that goes on. */
 export const WARN_AGAIN_MS = 60_000;
 
@@ -181,6 +184,12 @@ export function unreadable(
 export function misdirected(): WarningEvent {
   const text = "the relay is delivering messages meant for someone else; tell its operator";
   return warning(null, "misdirected", text);
+}
+
+/** The relay was asked to delete the account, and has refused, or the connection has ended before it was done. */
+export function notDeleted(): WarningEvent {
+  const text = "the relay has not confirmed that it deleted your account, and nothing was deleted here; try again";
+  return warning(null, NOT_DELETED, text);
 }
 
 /** The relay accepts no more blocked users. */

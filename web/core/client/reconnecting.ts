@@ -41,8 +41,8 @@ export interface Ended {
 export class Reconnecting {
   /** Milliseconds to stay away, if more than after any outage: the relay has asked for it, or is at odds. */
   retryAfter: number | null = null;
-  /** Whether the relay was asked to forget this identity. */
-  isDeleting = false;
+  /** The request that the relay forget this identity, on this connection; null if it was not asked. */
+  deletion: string | null = null;
   /** Whether it has confirmed that it did. */
   isDeleted = false;
   private late = 0;
@@ -106,10 +106,11 @@ export class Reconnecting {
   disconnected({ code, reason, isIn }: Ended): readonly [boolean, readonly ConnectionEvent[]] {
     // Before the login such a close is somebody's on the way, or for a login that came too late.
     const isReplaced = isIn && code === CloseCode.POLICY_VIOLATION;
-    this.isDeleted = code === CloseCode.NORMAL && this.isDeleting;
+    this.isDeleted = code === CloseCode.NORMAL && this.deletion !== null;
     if (code !== null && AT_ODDS.has(code) && this.retryAfter === null && !this.isRefused) {
       this.retryAfter = this.later();
     }
+    this.deletion = null; // only the connection on which it was asked for confirms it
     const events: ConnectionEvent[] = [];
     if (isReplaced) {
       const why = "the same identity logged in elsewhere";
@@ -118,8 +119,8 @@ export class Reconnecting {
       events.push(this.offline(oneLine(reason), code === CloseCode.RATE_LIMITED));
     }
     this.isReported = false;
-    // Once the relay was asked to forget this identity, logging in would bring it back.
-    return [!(isReplaced || this.isDeleting || this.isRefused), events];
+    // Once the relay has forgotten this identity, logging in would bring it back.
+    return [!(isReplaced || this.isDeleted || this.isRefused), events];
   }
 
   private later(): number {

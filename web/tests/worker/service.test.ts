@@ -5,7 +5,7 @@ import { openDB } from "idb";
 import { writtenId } from "../../core/client/ids.ts";
 import { Storage, VaultFull } from "../../worker/storage.ts";
 import { someId } from "../client/support.ts";
-import { begin, clearDisk, closeAll, created, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
+import { begin, clearDisk, closeAll, created, FakeRelay, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
 import type { Tab } from "./support.ts";
 
 const BOB = someId(66);
@@ -404,3 +404,46 @@ test("a profile that is taken over while a backup is made is not open here again
   assert.deepEqual(one.stage(), { at: "open" });
   await lockedAgain(one);
 });
+
+async function deleting(deleteMs?: number): Promise<{ one: Tab; relay: FakeRelay; deletion: Promise<string> }> {
+  const relay = new FakeRelay();
+  const one = tab({ dial: relay.dial, ...(deleteMs === undefined ? {} : { deleteMs }) });
+  await created(one, "Alice");
+  await until("online", async () => (await one.api.connection()).state === "online");
+  const deletion = fault(one.api.deleteAccount());
+  deletion.catch(() => undefined);
+  await until("it is asked for", () => relay.heard.some(({ type }) => type === "ACCOUNT_DELETE"));
+  return { one, relay, deletion };
+}
+
+test("an account is deleted whenever the relay confirms it, and nothing stays here", async () => {
+  const { one, relay, deletion } = await deleting(20);
+  assert.equal(await deletion, "offline");
+  assert.deepEqual(one.stage(), { at: "open" });
+  relay.end.closed(1000, "", true);
+  await until("it is deleted", () => one.stage()?.at === "deleted");
+  assert.equal(relay.ends.length, 1);
+  assert.deepEqual(await begin(tab()), { at: "first-run" });
+});
+
+for (const how of ["ends", "refuses"] as const) {
+  test(`a deletion that the relay ${how === "ends" ? "does not confirm" : "refuses"} is said, and the client goes on`, async () => {
+    const { one, relay, deletion } = await deleting();
+    const asked = relay.heard.find(({ type }) => type === "ACCOUNT_DELETE");
+    if (how === "ends") {
+      relay.end.closed(1001, "", true);
+    } else {
+      relay.say("ERROR", { code: "RATE_LIMIT", message: "too many" }, asked?.id);
+    }
+    assert.equal(await deletion, "offline");
+    const codes = one.updates.flatMap((update) => (update.kind === "warning" ? [update.notice.code] : []));
+    assert.deepEqual(codes, ["not-deleted"]);
+    if (how === "refuses") {
+      relay.end.closed(1000, "", true); // of something else: it confirms nothing any more
+    }
+    await until("it connects again", () => relay.ends.length === 2);
+    await until("online", async () => (await one.api.connection()).state === "online");
+    assert.deepEqual(one.stage(), { at: "open" });
+    await lockedAgain(one);
+  });
+}

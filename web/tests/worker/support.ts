@@ -3,11 +3,11 @@ import "fake-indexeddb/auto";
 import { after } from "node:test";
 import type { Api, Fault, Stage, Update } from "../../api.ts";
 import { dial as realDial } from "../../worker/socket.ts";
-import type { Dial } from "../../worker/socket.ts";
+import type { Dial, SocketEnd } from "../../worker/socket.ts";
 import { Service } from "../../worker/service.ts";
 import { sinceStart } from "../../worker/clocks.ts";
 import type { Locks } from "../../worker/locks.ts";
-import { random } from "../client/support.ts";
+import { random, someId } from "../client/support.ts";
 
 const services: Service[] = [];
 
@@ -52,6 +52,53 @@ export const noDial: Dial = (_, end) => {
   return { send: () => undefined, leave: () => clearTimeout(timer) };
 };
 
+/** A relay that lets everybody in, and otherwise does what a test says. */
+export class FakeRelay {
+  /** The types of what came, and the ids of the requests. */
+  readonly heard: { readonly type: string; readonly id: string }[] = [];
+  readonly ends: SocketEnd[] = [];
+
+  readonly dial: Dial = (_, end) => {
+    this.ends.push(end);
+    const timer = setTimeout(() => {
+      end.opened();
+      const limits = {
+        backlog: 1000,
+        encryptedChars: 61440,
+        messageBytes: 65536,
+        messagesPerMinute: null,
+        metadataBytes: 1024,
+      };
+      this.say("CONNECTION_ACK", {
+        challenge: someId(1),
+        connectionId: "x",
+        limits,
+        protocolVersion: 1,
+        serverName: "phantom",
+        serverTime: Date.now(),
+      });
+      this.say("AUTH_SUCCESS", { features: ["suite2"], serverTime: Date.now(), sessionId: "x" }, "1");
+    }, 1);
+    return {
+      send: (text) => void this.heard.push(JSON.parse(text) as { type: string; id: string }),
+      leave: () => clearTimeout(timer),
+    };
+  };
+
+  /** The connection that was made last. */
+  get end(): SocketEnd {
+    const end = this.ends.at(-1);
+    if (end === undefined) {
+      throw new Error("nobody has connected");
+    }
+    return end;
+  }
+
+  say(type: string, payload: object, id?: string): void {
+    this.end.received(JSON.stringify({ ...(id === undefined ? {} : { id }), payload, timestamp: Date.now(), type }));
+  }
+}
+
 /** A tab: its calls, and what its worker has told. */
 export interface Tab {
   readonly api: Api;
@@ -70,7 +117,13 @@ export async function closeAll(): Promise<void> {
 }
 
 /** Open a tab. All of one test share the disk; of one origin, the locks. */
-export function tab({ locks = fakeLocks(), isOnline = false, isKept = false } = {}): Tab {
+export function tab({
+  locks = fakeLocks(),
+  isOnline = false,
+  isKept = false,
+  dial = null as Dial | null,
+  deleteMs = 10_000,
+} = {}): Tab {
   const updates: Update[] = [];
   const clocks = { wall: 0 };
   const wall = (): number => Date.now() + clocks.wall;
@@ -79,7 +132,8 @@ export function tab({ locks = fakeLocks(), isOnline = false, isKept = false } = 
     // As `postMessage` does it.
     post: (update) => void updates.push(structuredClone(update)),
     locks,
-    dial: isOnline ? realDial : noDial,
+    dial: dial ?? (isOnline ? realDial : noDial),
+    deleteMs,
     random,
     wall,
     monotonic: () => Math.round(awake()),
