@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import random
+from urllib.parse import quote
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_id_that_was_copied_with_its_surroundings_or_in_capitals_is_read(user_id
     written = written_id(user_id)
     assert plain_id(f" {written}\n") == plain_id(written.upper()) == user_id
     assert looks_written(written)
+
+
+@pytest.mark.parametrize("form", ["https://chat.example.org/#c={}&n=Alice", " http://127.0.0.1:8080/#n=A%20B&c={}\n"])
+def test_link_of_the_page_is_read_as_the_id_in_it(form: str) -> None:
+    for user_id in SOME:
+        assert plain_id(form.format(written_id(user_id))) == user_id
+        assert plain_id(form.format(quote(user_id, safe=""))) == user_id
+    with pytest.raises(InvalidUserId, match="wrong character"):
+        plain_id(form.format(written_id(SOME[0])[:-1] + "b"))
+    assert plain_id("https://chat.example.org/#n=Alice") == "https://chat.example.org/#n=Alice"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ Open {page} in a browser, and once more in another browser or a private window: 
 """
 
 INTRO = """
-Or on the command line: in a second terminal, create two users who know each other (each command asks for a passphrase,
+{begin} a second terminal, create two users who know each other (each command asks for a passphrase,
 unless your system has a keyring or PHANTOM_PASSPHRASE is set):
 
   alias phantom=$PWD/.venv/bin/phantom
@@ -46,7 +46,8 @@ def _setting(name: str) -> click.Option:
 def _intro(url: str, *, has_page: bool) -> str:
     """What to do with a relay that has just been started."""
     page = PAGE.format(page="http" + url.removeprefix("ws").removesuffix(WEBSOCKET_PATH) + "/") if has_page else ""
-    return page + INTRO.format(url=url, here=Path.cwd())
+    begin = "Or on the command line: in" if has_page else "In"
+    return page + INTRO.format(begin=begin, url=url, here=Path.cwd())
 
 
 @click.command(short_help="Run a relay.", params=[_setting(name) for name in (*SETTINGS, *REPLACED)])

@@ -9,6 +9,7 @@ hand, not against people: it is no cryptography.
 import base64
 import re
 from typing import Final
+from urllib.parse import unquote
 
 from phantom_messenger.client.errors import InvalidUserId
 from phantom_messenger.wire.base64_text import decode_base64
@@ -28,6 +29,9 @@ _LENGTH: Final = len(PREFIX) + 1 + -(-ID_BYTES * 8 // _BITS) + _CHECKSUM
 
 _MEANT: Final = re.compile(rf"{PREFIX}1[0-9A-Za-z]{{30,}}\Z", re.IGNORECASE)
 """What can only have been meant as a written id, right or wrong: no name is so long without a space."""
+
+_LINK: Final = re.compile(r"https?://\S*#(?:\S*&)?c=(?P<id>[^&\s]+)\S*", re.IGNORECASE)
+"""What the page in the browser gives out: its address, and behind ``#`` the id as ``c`` and the name as ``n``."""
 
 _SHOWN: Final = 11
 """Characters of a written id that stand for a stranger."""
@@ -55,11 +59,13 @@ def looks_written(text: str) -> bool:
 
 
 def plain_id(text: str) -> str:
-    """The base64 of a user id in either form; a text that is no written id comes back as it is.
+    """The base64 of a user id in either form or in a link; a text that is no written id comes back as it is.
 
     Raises:
         InvalidUserId: it was meant as a written id and has a wrong, missing or superfluous character.
     """
+    if link := _LINK.fullmatch(text.strip()):
+        text = unquote(link["id"])
     if not looks_written(text.strip()):
         return text
     text = text.strip()
