@@ -16,6 +16,8 @@ import { LOST, outage } from "../core/client/outages.ts";
 import { quoted } from "../core/client/reconnecting.ts";
 import type { Event } from "../core/client/status.ts";
 import type { Batch, Vault } from "../core/client/vault.ts";
+import * as notices from "../core/client/notices.ts";
+import { Aside } from "./aside.ts";
 import type { Dial, Socket } from "./socket.ts";
 
 /** The wait before the n-th attempt to connect is drawn from 0 to the n-th bound (full jitter); milliseconds. */
@@ -74,6 +76,8 @@ export interface LoopPorts {
 /** Something that has come in, for the core. */
 interface Input {
   readonly take: (core: Core) => void;
+  /** The message of the relay that it is. */
+  readonly message?: string;
   /** All that it has changed is stored, and frames have left. */
   readonly stored: () => void;
   readonly failed: (error: unknown) => void;
@@ -86,6 +90,9 @@ const CLOSED = "this profile was closed";
 export class Loop {
   private core: Core | null = null;
   private inputs: Input[] = [];
+  private readonly aside = new Aside();
+  /** What the page is to hear once the step is stored. */
+  private said: Event[] = [];
   /** A connection, or an attempt to make one. */
   private socket: Socket | null = null;
   private isConnected = false;
@@ -266,6 +273,9 @@ export class Loop {
         input.take(core);
       } catch (error) {
         if (!(error instanceof UsageError)) {
+          if (input.message !== undefined) {
+            this.aside.failed(input.message);
+          }
           throw error;
         }
         taken.pop();
@@ -292,8 +302,9 @@ export class Loop {
     this.wasOnline = false;
     messenger.dialling();
     // What a connection says that was left meanwhile is not for the client any more.
-    const put = (take: (messenger: Messenger) => void): void =>
+    const put = (take: (messenger: Messenger) => void, message?: string): void =>
       this.put({
+        ...(message === undefined ? {} : { message }),
         take: (core) => {
           if (this.socket === socket) {
             take(core.messenger);
@@ -308,7 +319,10 @@ export class Loop {
           this.isConnected = true;
           messenger.connected(audienceOf(url));
         }),
-      received: (message) => put((messenger) => messenger.receive(message)),
+      received: (message) =>
+        typeof message === "string"
+          ? put((messenger) => this.receive(messenger, message), message)
+          : put((messenger) => messenger.receive(message)),
       closed: (code, reason, wasOpen) =>
         put((messenger) => {
           const why = reason === "" ? LOST : quoted(reason);
@@ -316,6 +330,16 @@ export class Loop {
         }),
     });
     this.socket = socket;
+  }
+
+  private receive(messenger: Messenger, message: string): void {
+    const held = this.aside.holds(message);
+    if (held === "news") {
+      this.said.push(notices.setAside());
+    }
+    if (held === false) {
+      messenger.receive(message);
+    }
   }
 
   private leave(): void {
@@ -337,7 +361,7 @@ export class Loop {
   /** The page hears what has happened. */
   private tell(messenger: Messenger): void {
     this.wasOnline = this.wasOnline || messenger.isOnline;
-    const events = messenger.drainEvents();
+    const events = [...messenger.drainEvents(), ...this.said.splice(0)];
     const said = events.findLast((event) => event.kind === "connection");
     this.show(said?.state ?? this.shown.state, said?.reason ?? this.shown.reason, messenger.waitingFor(), events);
   }

@@ -464,7 +464,8 @@ export class Service {
     if (!(await loop.call(({ messenger }) => messenger.deleteAccount()))) {
       throw new Refused("offline", "the relay cannot be reached right now, so nothing was deleted; try again later");
     }
-    const late = setTimeout(() => this.#endDeleting(new Refused("offline", unsure)), this.#platform.deleteMs ?? DELETE_MS);
+    const tooLate = (): void => this.#endDeleting(new Refused("offline", unsure));
+    const late = setTimeout(tooLate, this.#platform.deleteMs ?? DELETE_MS);
     const error = await ended;
     clearTimeout(late);
     if (error !== null) {

@@ -192,6 +192,13 @@ export function notDeleted(): WarningEvent {
   return warning(null, NOT_DELETED, text);
 }
 
+/** The client fails at something that the relay delivers. */
+export function setAside(): WarningEvent {
+  const text =
+    "a message cannot be processed and stays at the relay; when there is a newer version of this page, reload it to try again";
+  return warning(null, "aside", text);
+}
+
 /** The relay accepts no more blocked users. */
 export function blocksFull(): WarningEvent {
   const text = "the relay cannot block any more users; this device discards their messages unread";

@@ -21,6 +21,10 @@ class World {
   readonly troubles: unknown[] = [];
   ends: SocketEnd[] = [];
   isFull = false;
+  /** At what the client fails whenever it comes. */
+  poison: string | null = null;
+  /** What the client was given. */
+  readonly given: string[] = [];
   chance = 0;
   readonly loop: Loop;
 
@@ -53,6 +57,14 @@ class World {
     const monotonic = (): number => Math.round(performance.now());
     const messenger = new Messenger(vault, { wall: Date.now, monotonic, random });
     messenger.setServer(URL);
+    const receive = messenger.receive.bind(messenger);
+    messenger.receive = (text) => {
+      this.given.push(String(text));
+      if (this.poison !== null && String(text).includes(this.poison)) {
+        throw new RangeError("a mistake of ours");
+      }
+      receive(text);
+    };
     return { vault, messenger };
   }
 
@@ -233,5 +245,44 @@ test("whoever wants to connect at once does not wait for an attempt that hangs",
   world.loop.retryNow();
   await world.loop.call(() => null);
   assert.equal(world.ends.length, 2);
+  await world.loop.stop();
+});
+
+test("a message at which the client fails again and again is left at the relay, and the rest goes on", async () => {
+  const world = await online();
+  world.poison = "poison";
+  const payload = {
+    encryptedContent: "poison",
+    messageId: "m1",
+    recipientId: someId(1),
+    senderId: someId(2),
+  };
+  for (let time = 1; time <= 3; time += 1) {
+    world.say("MESSAGE", payload);
+    await world.until(() => world.troubles.length === time);
+    world.happened.length = 0;
+    await world.until(() => world.happened.includes("dial"));
+    await world.login();
+  }
+  const poisoned = (): number => world.given.filter((text) => text.includes("poison")).length;
+  const warnings = (): readonly string[] =>
+    world.steps.flatMap(({ events }) => events.flatMap((event) => (event.kind === "warning" ? [event.code] : [])));
+  assert.deepEqual([poisoned(), warnings()], [3, []]);
+
+  world.say("MESSAGE", payload);
+  await world.until(() => warnings().length > 0);
+  world.end.closed(1001, "", true);
+  world.happened.length = 0;
+  await world.until(() => world.happened.includes("dial"));
+  await world.login();
+  world.say("MESSAGE", payload); // on another connection, once more
+  world.say("PRESENCE", { status: "online", userId: someId(2) });
+  await world.until(() => world.given.some((text) => text.includes("PRESENCE")));
+  await world.loop.call(() => null);
+  assert.deepEqual([poisoned(), warnings(), world.troubles.length], [3, ["aside"], 3]);
+  assert.equal(world.loop.connection.state, "online");
+
+  world.say("MESSAGE", { ...payload, messageId: "m2" }); // another one is tried
+  await world.until(() => world.troubles.length === 4);
   await world.loop.stop();
 });

@@ -427,7 +427,8 @@ test("an account is deleted whenever the relay confirms it, and nothing stays he
 });
 
 for (const how of ["ends", "refuses"] as const) {
-  test(`a deletion that the relay ${how === "ends" ? "does not confirm" : "refuses"} is said, and the client goes on`, async () => {
+  const does = how === "ends" ? "does not confirm" : "refuses";
+  test(`a deletion that the relay ${does} is said, and the client goes on`, async () => {
     const { one, relay, deletion } = await deleting();
     const asked = relay.heard.find(({ type }) => type === "ACCOUNT_DELETE");
     if (how === "ends") {
