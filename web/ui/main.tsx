@@ -6,7 +6,9 @@ import { onKey } from "./keys.ts";
 import { wearLook } from "./look.ts";
 import { api, apply, begin, invite, isBroken, leave, openPeer, stage, unreadTexts } from "./model.ts";
 import { countOutside } from "./notify.ts";
+import { Guard } from "./parts/guard.tsx";
 import { callsOf, startWorker } from "./remote.ts";
+import { Broken } from "./screens/stages.tsx";
 
 function fail(): void {
   isBroken.value = true;
@@ -26,5 +28,5 @@ addEventListener("popstate", () => openPeer.value !== null && leave());
 document.addEventListener("keydown", onKey);
 document.addEventListener("visibilitychange", tellPresence);
 const root = document.getElementById("app");
-if (root !== null) render(<App />, root);
+if (root !== null) render(<Guard of={stage} instead={<Broken />}><App /></Guard>, root);
 begin(callsOf(startWorker(), apply, fail)).catch(fail);

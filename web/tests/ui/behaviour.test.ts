@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type { BrowserContext, Page } from "playwright-core";
 import { openStage, SKIP, type Stage } from "./browser.ts";
+import { item, person } from "./fake_people.ts";
 import { openTalk } from "./screens.ts";
 
 
@@ -120,6 +121,43 @@ describe("the page", { skip: SKIP }, () => {
     await box.press("Enter");
     await items(page).filter({ hasText: "one" }).waitFor();
     assert.equal(await box.inputValue(), "");
+  });
+
+  test("what cannot be drawn is said in its place, and the rest of the page goes on", async () => {
+    // No calendar has such a day.
+    const never = 9e20;
+    const update = (given: object) =>
+      page.evaluate((one) => new BroadcastChannel("fake").postMessage({ update: one }), given);
+    const fault = page.getByText("This could not be shown.");
+    const text = item("Bob+/=", 1000, { id: "00000000-0000-4000-8000-999999999999", text: "From never", at: never });
+    const seen = (lastSeen: number | null) => {
+      const bob = person("Bob", { presence: { status: "offline", lastSeen } });
+      return update({ kind: "conversations", changed: [bob], removed: [] });
+    };
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await items(page).filter({ hasText: "And call me when you are there." }).waitFor();
+
+    await update({ kind: "items", peer: "Bob+/=", items: [text], incoming: [] });
+    await items(page).filter({ has: fault }).waitFor();
+    await items(page).filter({ hasText: "And call me when you are there." }).waitFor();
+    await update({ kind: "items", peer: "Bob+/=", items: [{ ...text, at: Date.now() }], incoming: [] });
+    await items(page).filter({ hasText: "From never" }).waitFor();
+    await fault.waitFor({ state: "detached" });
+
+    await seen(never);
+    await page.getByRole("main").filter({ has: fault }).waitFor();
+    await page.getByRole("navigation").getByText("Amélie").waitFor();
+    await seen(null);
+    await page.getByRole("textbox", { name: "Write to Bob" }).waitFor();
+
+    const me = { name: "Alice", userId: "Alice+/=", writtenId: "ph1alice", link: "", relay: "" };
+    await update({ kind: "me", me: { ...me, backupAt: never, isKept: null, staysSignedIn: false } });
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByRole("alert").filter({ has: fault }).waitFor();
+    await page.getByRole("button", { name: "Close this notice" }).click();
+    await page.getByRole("button", { name: "New conversation" }).click();
+    await page.getByRole("dialog").waitFor();
   });
 
   test("a draft stays with its conversation", async () => {

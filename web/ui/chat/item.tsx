@@ -2,6 +2,7 @@ import type { ComponentChildren } from "preact";
 import type { Item as Text } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
 import { useNow } from "../parts/clock.ts";
+import { Guard, NotShown } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, attempt, keep, uncover, uncovered } from "../model.ts";
 import { addressesIn } from "../addresses.ts";
@@ -21,7 +22,15 @@ interface ItemProps {
 }
 
 /** One text. New ones of the other side are spoken by the log around it; one's own are not. */
-export function Item({ item, label, isTight = false, isLatest = false, isFound = false }: ItemProps) {
+export function Item(given: ItemProps) {
+  return (
+    <Guard of={given.item} instead={<div role="listitem" class="item" data-id={given.item.id}><NotShown /></div>}>
+      <Shown {...given} />
+    </Guard>
+  );
+}
+
+function Shown({ item, label, isTight = false, isLatest = false, isFound = false }: ItemProps) {
   const shown = uncovered.value.get(item.id);
   const classes = ["item", item.isMine ? "mine" : "theirs", isTight ? "tight" : "", isFound ? "found" : ""];
   return (

@@ -10,6 +10,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Block, itemsOf } from "../log.ts";
 import { loadOlder, loadTo, markRead, type OpenLog, target } from "../model.ts";
 import { isSeen } from "../notify.ts";
+import { Guard } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { dayHeading, dayOf } from "../times.ts";
 import { Item, newWord } from "./item.tsx";
@@ -227,7 +228,8 @@ interface BlockProps {
 
 /** A run of texts: of one day, and on one side of the divider. */
 interface Run {
-  readonly heading: string | null;
+  /** When its day begins with it. */
+  readonly day: number | null;
   readonly isNew: boolean;
   readonly items: readonly Block["items"][number][];
 }
@@ -244,7 +246,7 @@ function BlockOf({ block, log, label, isNewest, found }: BlockProps) {
     <div data-block={block.key} class="block" aria-live={isNewest ? "polite" : "off"}>
       {runsOf(block, before, log.newFrom).map((run) => (
         <Fragment key={run.items[0]?.id}>
-          {run.heading !== null && <h3 class="day"><span>{run.heading}</span></h3>}
+          {run.day !== null && <Guard of={run.day}><Day at={run.day} /></Guard>}
           {run.isNew && <div class="new" role="separator" aria-label={newWord(many)}><span>{newWord(many)}</span></div>}
           <div role="list">
             {run.items.map((item, index) => (
@@ -264,6 +266,10 @@ function BlockOf({ block, log, label, isNewest, found }: BlockProps) {
   );
   memory.current = { key, drawn };
   return drawn;
+}
+
+function Day({ at }: { readonly at: number }) {
+  return <h3 class="day"><span>{dayHeading(at, Date.now())}</span></h3>;
 }
 
 function lastBefore(blocks: readonly Block[], key: number): number | null {
@@ -288,14 +294,13 @@ function isTight(before: Block["items"][number] | undefined, item: Block["items"
 }
 
 function runsOf(block: Block, before: number | null, newFrom: number | null): Run[] {
-  const now = Date.now();
-  const runs: { heading: string | null; isNew: boolean; items: Block["items"][number][] }[] = [];
+  const runs: { day: number | null; isNew: boolean; items: Block["items"][number][] }[] = [];
   let day = before === null ? null : dayOf(before);
   for (const item of block.items) {
     const isNew = item.position === newFrom;
     const isNextDay = dayOf(item.at) !== day;
     if (isNextDay || isNew || runs.length === 0) {
-      runs.push({ heading: isNextDay ? dayHeading(item.at, now) : null, isNew, items: [] });
+      runs.push({ day: isNextDay ? item.at : null, isNew, items: [] });
     }
     runs.at(-1)?.items.push(item);
     day = dayOf(item.at);

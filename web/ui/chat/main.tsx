@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { Guard } from "../parts/guard.tsx";
 import { Ghost } from "../parts/icon.tsx";
 import { opened, openPeer, panel, people, spoken, warn } from "../model.ts";
 import type { Panels } from "../panels/panels.tsx";
@@ -30,7 +31,15 @@ function Over() {
     return () => clearTimeout(timer);
   }, [isWanted]);
   const Loaded = panels.value;
-  return Loaded === null ? null : <Loaded />;
+  return Loaded === null ? null : <Guard of={panel.value} instead={<NoPanel />}><Loaded /></Guard>;
+}
+
+function NoPanel() {
+  useEffect(() => {
+    warn(null, { code: "refused", text: "This could not be shown." });
+    panel.value = null;
+  }, []);
+  return null;
 }
 
 /** Two columns where there is room, else the list or the conversation. */
@@ -40,7 +49,11 @@ export function Main() {
     <div class={openPeer.value === null ? "main at-list" : "main at-conversation"}>
       <Side />
       <main class="stage">
-        {who === null ? <Nobody /> : who.isRequest ? <Request key={who.peer} who={who} /> : <Conversation key={who.peer} who={who} />}
+        {who === null ? (
+          <Nobody />
+        ) : (
+          <Guard key={who.peer} of={who}>{who.isRequest ? <Request who={who} /> : <Conversation who={who} />}</Guard>
+        )}
       </main>
       <Warnings />
       <p class="sr" role="status">{spoken.value}</p>

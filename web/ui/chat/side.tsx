@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Conversation, Found, Item } from "../../api.ts";
 import { Avatar } from "../parts/avatar.tsx";
 import { minute } from "../parts/clock.ts";
+import { Guard } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { lineOf } from "../excerpt.ts";
 import { api, me, open, openPeer, ordered, panel, people, target } from "../model.ts";
@@ -77,34 +78,36 @@ function All() {
 }
 
 function Row({ who }: { readonly who: Conversation }) {
+  return <li><Guard of={who}><Person who={who} /></Guard></li>;
+}
+
+function Person({ who }: { readonly who: Conversation }) {
   const now = minute.value;
   const label = labelOf(who);
   const isOpen = openPeer.value === who.peer;
   const status = who.presence.status;
   return (
-    <li>
-      <button
-        type="button"
-        class={isOpen ? "row open" : "row"}
-        aria-current={isOpen ? "true" : undefined}
-        onClick={() => void open(who.peer)}
-      >
-        <Avatar id={who.peer} label={label} isOnline={status === "online" || status === "typing"} />
-        <span class="name">
-          <bdi>{label}</bdi>
-          {who.trust === "verified" && <Icon name="verified" />}
-          {who.trust === "verified" && <span class="sr">, verified</span>}
+    <button
+      type="button"
+      class={isOpen ? "row open" : "row"}
+      aria-current={isOpen ? "true" : undefined}
+      onClick={() => void open(who.peer)}
+    >
+      <Avatar id={who.peer} label={label} isOnline={status === "online" || status === "typing"} />
+      <span class="name">
+        <bdi>{label}</bdi>
+        {who.trust === "verified" && <Icon name="verified" />}
+        {who.trust === "verified" && <span class="sr">, verified</span>}
+      </span>
+      {who.last !== null && <time dateTime={new Date(who.last.at).toISOString()}>{short(who.last.at, now)}</time>}
+      <span class="preview"><Preview who={who} /></span>
+      {who.unread > 0 && !who.isBlocked && (
+        <span class="count">
+          {who.unread}
+          <span class="sr"> new</span>
         </span>
-        {who.last !== null && <time dateTime={new Date(who.last.at).toISOString()}>{short(who.last.at, now)}</time>}
-        <span class="preview"><Preview who={who} /></span>
-        {who.unread > 0 && !who.isBlocked && (
-          <span class="count">
-            {who.unread}
-            <span class="sr"> new</span>
-          </span>
-        )}
-      </button>
-    </li>
+      )}
+    </button>
   );
 }
 
