@@ -9,20 +9,19 @@ import { type Browser, chromium } from "playwright-core";
 
 declare const PROJECT: string;
 
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' blob:",
-  "connect-src 'self' ws: wss:",
-  "manifest-src 'self'",
-  "worker-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types phantom",
-].join("; ");
+/** The file that says them, by itself: it needs nothing of the package around it. */
+const PRINT_HEADERS = `
+import json, runpy, sys
+print(json.dumps(runpy.run_path(sys.argv[1])["security_headers"]()))
+`;
+
+/** What the relay sends with every file of the page. */
+function headersOfRelay(): Record<string, string> {
+  const file = join(PROJECT, "src/phantom_messenger/web/headers.py");
+  const printed = spawnSync("python3", ["-c", PRINT_HEADERS, file], { encoding: "utf8" });
+  if (printed.status !== 0) throw new Error(`python3 could not print the headers: ${printed.stderr}`);
+  return JSON.parse(printed.stdout) as Record<string, string>;
+}
 
 const TYPES: Readonly<Record<string, string>> = {
   ".css": "text/css",
@@ -49,9 +48,9 @@ async function answerFrom(folder: string, path: string): Promise<{ type: string;
 }
 
 async function serve(folder: string): Promise<Server> {
+  const headers = headersOfRelay();
   const server = createServer((request, response) => {
     void answerFrom(folder, new URL(request.url ?? "/", "http://localhost").pathname).then((found) => {
-      const headers = { "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer" };
       response.writeHead(found === null ? 404 : 200, { ...headers, "Content-Type": found?.type ?? "text/plain" });
       response.end(found?.body);
     });
