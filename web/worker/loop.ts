@@ -421,6 +421,9 @@ export class Loop {
     } catch (error) {
       this.failAll(error);
       this.ports.troubled(error);
+      if (this.isStopped) {
+        return;
+      }
       await this.sleep(this.pause);
       this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
     }

@@ -269,7 +269,7 @@ export class Service {
   #run(held: Held, core: Core): void {
     const { dial, monotonic, wall, chance, isOnline, isKept } = this.#platform;
     const loop = new Loop({
-      open: () => this.#openCore(),
+      open: () => this.#reopenCore(core.messenger.userId),
       commit: (batch) => this.#commit(batch),
       told: (step) => this.#told(step),
       troubled: (error) => this.#troubled(error),
@@ -294,6 +294,19 @@ export class Service {
     };
     this.#running = { loop, held, ports, calls: callsOn(ports) };
     loop.start(core);
+  }
+
+  /** A core in the place of one that has failed. If what is stored cannot be read any more, a backup is asked for. */
+  async #reopenCore(userId: string): Promise<Core> {
+    try {
+      return await this.#openCore();
+    } catch (error) {
+      if (error instanceof VaultDamaged && this.#running !== null) {
+        void this.#stop();
+        this.#missKeys(error, userId);
+      }
+      throw error;
+    }
   }
 
   /** A core made of what is stored. */
@@ -388,6 +401,9 @@ export class Service {
 
   #troubled(error: unknown): void {
     this.#changes = null; // of a core that is thrown away
+    if (this.#running === null) {
+      return; // the stage says it
+    }
     if (error instanceof VaultFull && !this.#isFull) {
       this.#isFull = true;
       this.#post({ kind: "storage", isFull: true });

@@ -448,3 +448,23 @@ for (const how of ["ends", "refuses"] as const) {
     await lockedAgain(one);
   });
 }
+
+test("an identity that cannot be read any more, while the page is open, leads to a backup", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const { userId } = await one.api.me();
+  const file = await one.api.backup({ passphrase: "of the file" });
+  await damage("identity");
+  const { commit } = Storage.prototype;
+  Storage.prototype.commit = () => {
+    Storage.prototype.commit = commit;
+    return Promise.reject(new VaultFull("full")); // whatever makes the client begin anew
+  };
+  assert.equal(await fault(one.api.add({ who: BOB, name: "Bob" })), "storage-full");
+  await until("a backup is asked for", () => one.stage()?.at === "evicted");
+  assert.deepEqual(one.stage(), { at: "evicted", userId });
+  assert.deepEqual(one.updates.filter((update) => update.kind === "warning" && update.notice.code === "internal"), []);
+  await one.api.restore({ file, filePassphrase: "of the file", passphrase: "new", name: "Alice", stay: false });
+  assert.equal((await one.api.me()).userId, userId);
+  await lockedAgain(one);
+});
