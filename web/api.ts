@@ -64,6 +64,8 @@ export interface Conversation {
   /** '' for a stranger. */
   readonly name: string;
   readonly trust: Trust;
+  /** While `trust` is "changed": the new key that the user is to judge, base64; else ''. */
+  readonly newKey: string;
   /** A stranger who has written, and was not let in. */
   readonly isRequest: boolean;
   readonly isBlocked: boolean;
@@ -170,7 +172,8 @@ export interface Api {
   safetyNumber(given: { peer: string }): Promise<SafetyNumber | null>;
   /** `code`: of the number that was compared; refused if it is another one by now. */
   verify(given: { peer: string; code: string; isSame: boolean }): Promise<void>;
-  acceptKey(given: { peer: string }): Promise<void>;
+  /** `key`: the `newKey` that the user has seen; refused if it is another one by now. */
+  acceptKey(given: { peer: string; key: string }): Promise<void>;
   /** `notice`: what the user has read; refused if something else is to be decided by now. */
   allowOlder(given: { peer: string; notice: Notice }): Promise<void>;
   /** What a stranger has written; nobody is told. */

@@ -103,10 +103,7 @@ export function callsOn(ports: CallPorts): ProfileCalls {
       }),
     safetyNumber: ({ peer }) => loop.call(({ messenger }) => safetyNumber(messenger, peer)),
     verify: ({ peer, code, isSame }) => loop.call((core) => verify(ports, core, peer, { code, isSame })),
-    acceptKey: ({ peer }) =>
-      loop.call(({ messenger }) => {
-        messenger.contacts.accept(peer);
-      }),
+    acceptKey: ({ peer, key }) => loop.call((core) => acceptKey(core, peer, key)),
     allowOlder: ({ peer, notice }) => loop.call((core) => allowOlder(ports, core, peer, notice)),
     peek: ({ peer }) =>
       loop.call(({ messenger }): readonly Item[] =>
@@ -274,6 +271,15 @@ function verify(
     ports.passing.notices.set(peer, { code: "differs", text });
   }
   ports.changesOf(core).changed(peer);
+}
+
+/** The key that the user has been told of, and not one that came meanwhile. */
+function acceptKey({ messenger }: Core, peer: string, key: string): void {
+  const now = view.newKeyOf(messenger.contacts.of(peer));
+  if (now !== "" && now !== key) {
+    throw new Refused("key-changed", "their key has just changed once more; decide about the new one");
+  }
+  messenger.contacts.accept(peer);
 }
 
 /** What the notice at the conversation asks for: the one that the user has read, not one that came meanwhile. */

@@ -2,6 +2,7 @@
  * What a user sees of a profile: values of `api.ts`, made of the stores each time. Nothing here is stored or counted.
  */
 import type { Conversation, Item, Mark, Notice, Page } from "../../api.ts";
+import { encodeBase64 } from "../wire/base64.ts";
 import { folded } from "./names.ts";
 import type { HistoryEntry } from "./history.ts";
 import { writtenId } from "./ids.ts";
@@ -76,6 +77,7 @@ export function conversationOf(stores: Stores, peer: string, now: Moment, passin
     writtenId: writtenId(peer),
     name: record.name === "" ? "" : oneLine(record.name),
     trust: contact.trust,
+    newKey: newKeyOf(contact),
     isRequest: isAsking,
     isBlocked: record.blocked,
     allowsOlder: record.allowsClassical,
@@ -85,6 +87,11 @@ export function conversationOf(stores: Stores, peer: string, now: Moment, passin
     presence: passing.presence.get(peer) ?? UNKNOWN,
     notice: noticeOf(stores, record, contact, passing),
   };
+}
+
+/** The key that the user is to judge, base64; '' if there is none. */
+export function newKeyOf(contact: Contact): string {
+  return contact.trust === "changed" && contact.key !== null ? encodeBase64(contact.key) : "";
 }
 
 function lastOf(stores: Stores, peer: string, now: Moment): Item | null {

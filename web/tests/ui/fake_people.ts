@@ -90,6 +90,7 @@ export function person(name: string, changed: Partial<Conversation> = {}): Conve
     writtenId: writtenId(name),
     name,
     trust: "unverified",
+    newKey: "",
     isRequest: false,
     isBlocked: false,
     allowsOlder: false,
@@ -108,7 +109,7 @@ export const PEOPLE: readonly Conversation[] = [
   person("Amélie", { presence: { status: "typing", lastSeen: NOW } }),
   person("ليلى حداد", { presence: { status: "offline", lastSeen: NOW - 40 * MINUTE } }),
   person("Σοφία", { draft: "Θα σου γράψω αύριο" }),
-  person("Dave", { trust: "changed", notice: { code: "key-changed", text: "Dave has a new key." } }),
+  person("Dave", { trust: "changed", newKey: "b25l", notice: { code: "key-changed", text: "Dave has a new key." } }),
   person("Наталья", { isBlocked: true }),
   person("דוד", { trust: "verified" }),
   person("Old", {

@@ -86,3 +86,26 @@ test("what is neither an id nor a link is refused as that, with a name and witho
   assert.equal(messenger.contacts.of(BOB).name, "Bob");
   await loop.stop();
 });
+
+test("a new key is accepted as it was seen: another one that came meanwhile is refused, and shown", async () => {
+  const { messenger, loop, calls } = profile();
+  messenger.contacts.add("Bob", BOB);
+  const offer = (byte: number): Promise<void> =>
+    loop.call(({ vault }) => {
+      const record = { ...messenger.stores.book.get(BOB), key: new Uint8Array(32).fill(1), trust: "changed" as const };
+      const offered = new Uint8Array(32).fill(byte);
+      vault.transaction((tx) => messenger.stores.book.put(tx, { ...record, offered }));
+    });
+  const shown = async (): Promise<string> => (await calls.conversations()).find(({ peer }) => peer === BOB)?.newKey ?? "";
+  assert.equal(await shown(), "");
+  await offer(2);
+  const seen = await shown();
+  assert.equal(seen, someId(2));
+  await offer(3);
+  await assert.rejects(calls.acceptKey({ peer: BOB, key: seen }), { code: "key-changed" });
+  assert.deepEqual([messenger.contacts.of(BOB).trust, await shown()], ["changed", someId(3)]);
+  await calls.acceptKey({ peer: BOB, key: await shown() });
+  assert.deepEqual([messenger.contacts.of(BOB).trust, await shown()], ["unverified", ""]);
+  assert.deepEqual(messenger.contacts.of(BOB).key, new Uint8Array(32).fill(3));
+  await loop.stop();
+});

@@ -189,7 +189,7 @@ function Below({ who }: { readonly who: Talk }) {
       <Refusal text={action.fault} />
       <div class="buttons">
         <button type="button" class="primary" onClick={() => (panel.value = { at: "verify", peer })}>Compare</button>
-        <button type="button" disabled={action.isBusy} onClick={() => void action.run(() => api().acceptKey({ peer }))}>Accept</button>
+        <button type="button" disabled={action.isBusy} onClick={() => void action.run(() => api().acceptKey({ peer, key: who.newKey }))}>Accept</button>
       </div>
     </div>
   );
