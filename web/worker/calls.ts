@@ -267,7 +267,8 @@ function verify(
   if (isSame) {
     ports.passing.notices.delete(peer);
   } else {
-    const text = `The numbers differ: someone may be intercepting your texts with ${label}. Do not write anything secret.`;
+    const risk = `someone may be intercepting your texts with ${label}`;
+    const text = `The numbers differ: ${risk}. Do not write anything secret.`;
     ports.passing.notices.set(peer, { code: "differs", text });
   }
   ports.changesOf(core).changed(peer);

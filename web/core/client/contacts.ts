@@ -8,6 +8,7 @@ import { ContactExists, InvalidUserId, NoKeyYet, UnknownContact } from "./errors
 import { isUserId, plainId } from "./ids.ts";
 import { checkedName } from "./names.ts";
 import type { ContactRecord } from "./records.ts";
+import { isolated } from "./sanitize.ts";
 import { labelOf } from "./status.ts";
 import type { Contact, Trust } from "./status.ts";
 import type { Vault } from "./vault.ts";
@@ -76,11 +77,11 @@ export class Contacts {
     const name = checkedName(given);
     const owner = this.#book.named(name);
     if (owner !== null && owner !== userId) {
-      throw new ContactExists(`'${name}' is already another contact; choose another name`);
+      throw new ContactExists(`'${isolated(name)}' is already another contact; choose another name`);
     }
     const twin = this.#book.alike(name).find(([other]) => other !== userId);
     if (twin !== undefined) {
-      throw new ContactExists(`'${name}' looks like your contact '${twin[1]}'; choose another name`);
+      throw new ContactExists(`'${isolated(name)}' looks like your contact '${isolated(twin[1])}'; choose another name`);
     }
     return this.#store({ ...this.#book.get(userId), name });
   }

@@ -40,6 +40,11 @@ export function oneLine(text: string): string {
   return shown + (characters.length > MAX_LINE ? "…" : "");
 }
 
+/** A name as a part of a sentence, whose direction of writing it does not turn: between FSI and PDI (UAX 9). */
+export function isolated(text: string): string {
+  return `\u2068${oneLine(text)}\u2069`;
+}
+
 /** Whether there is nothing to see in a text. */
 export function isBlank(text: string): boolean {
   return BLANK.test(text);

@@ -1,5 +1,6 @@
 /** What an application sees: values that hold no secret. */
 import { shortId } from "./ids.ts";
+import { isolated } from "./sanitize.ts";
 
 /** How far a message has come; a later state implies the earlier ones, except for the last two. */
 export const DeliveryState = {
@@ -41,9 +42,9 @@ export interface Contact {
   readonly blocked: boolean;
 }
 
-/** The name of a contact, or the start of the user id. */
+/** The name of a contact, or the start of the user id, as a part of a sentence. */
 export function labelOf(contact: Contact): string {
-  return contact.name || shortId(contact.userId);
+  return isolated(contact.name || shortId(contact.userId));
 }
 
 /** A message has arrived. */

@@ -4,7 +4,9 @@ import { UsageError } from "../../core/client/errors.ts";
 import { writtenId } from "../../core/client/ids.ts";
 import { checkedName, folded, skeleton } from "../../core/client/names.ts";
 import { candidates, chosen } from "../../core/client/passphrase.ts";
+import * as notices from "../../core/client/notices.ts";
 import { isBlank, oneLine } from "../../core/client/sanitize.ts";
+import type { Contact } from "../../core/client/status.ts";
 import { someId } from "./support.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -49,4 +51,21 @@ test("passphrases are the bytes that encryption.md gives", () => {
   for (const bad of ["", "\n", "a\u0007b", "a\ud800"]) {
     assert.throws(() => chosen(bad, "it"), UsageError);
   }
+});
+
+test("a name does not turn the sentence that it stands in, and cannot leave its place", () => {
+  const contact = (name: string): Contact => ({
+    name,
+    userId: someId(66),
+    trust: "changed",
+    key: null,
+    classical: false,
+    blocked: false,
+  });
+  const name = "\u05d3\u05d5\u05d3";
+  assert.match(notices.keyChanged(contact(name)).message, new RegExp(`^\u2068${name}\u2069 has a new key`));
+  assert.match(notices.backlog(contact(name)).message, new RegExp(`of \u2068${name}\u2069 is full`));
+  assert.match(notices.keyChanged(contact("")).message, /^\u2068ph1[^\u2068\u2069]*\u2069 has a new key/);
+  const sly = notices.keyChanged(contact("a\u2069\u202eb")).message;
+  assert.deepEqual(sly.match(/[\u202a-\u202e\u2066-\u2069]/g), ["\u2068", "\u2069"]);
 });

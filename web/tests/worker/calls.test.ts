@@ -96,7 +96,10 @@ test("a new key is accepted as it was seen: another one that came meanwhile is r
       const offered = new Uint8Array(32).fill(byte);
       vault.transaction((tx) => messenger.stores.book.put(tx, { ...record, offered }));
     });
-  const shown = async (): Promise<string> => (await calls.conversations()).find(({ peer }) => peer === BOB)?.newKey ?? "";
+  const shown = async (): Promise<string> => {
+    const all = await calls.conversations();
+    return all.find(({ peer }) => peer === BOB)?.newKey ?? "";
+  };
   assert.equal(await shown(), "");
   await offer(2);
   const seen = await shown();
