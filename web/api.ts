@@ -157,6 +157,8 @@ export interface Api {
   send(given: { peer: string; text: string; burn: boolean; expiresIn: number | null }): Promise<Item>;
   /** Once more for one that failed. */
   sendAgain(given: { peer: string; id: string }): Promise<void>;
+  /** Erases a text of one's own that failed or still waits; refused if it may have left. */
+  removeItem(given: { peer: string; id: string }): Promise<void>;
   /** The user has seen these. */
   read(given: { peer: string; ids: readonly string[] }): Promise<void>;
   /** Uncovers a text that burns: it is erased here and at its sender's once this was answered. */

@@ -80,6 +80,7 @@ export function callsOn(ports: CallPorts): ProfileCalls {
         return itemOf(messenger, peer, messageId, true);
       }),
     sendAgain: ({ peer, id }) => loop.call((core) => sendAgain(core, peer, id)),
+    removeItem: ({ peer, id }) => loop.call((core) => removeItem(core, peer, id)),
     read: ({ peer, ids }) => loop.call((core) => read(core, peer, ids)),
     openOnce: ({ peer, id }) => loop.call((core) => openOnce(core, peer, id)),
     draft: ({ peer, text }) =>
@@ -202,6 +203,14 @@ function sendAgain({ messenger, vault }: Core, peer: string, id: string): void {
     messenger.stores.outbox.put(tx, OutboxRecord.make({ messageId, peer, text, burn, expiresIn, madeAt }));
   });
   messenger.contactChanged(peer);
+}
+
+function removeItem({ messenger, vault }: Core, peer: string, id: string): void {
+  const { outbox } = messenger.stores;
+  const sent = outbox.sent(id, peer);
+  if (sent === null || !vault.transaction((tx) => outbox.erase(tx, sent))) {
+    throw new Refused("usage", "this message may have been sent already");
+  }
 }
 
 /** Those that burn are read by `openOnce` alone. */

@@ -201,6 +201,19 @@ export class Outbox {
     tx.put(records.SENT, sent.messageId, sent, due === null ? {} : { due });
   }
 
+  /** Erase a message of one's own that failed, or that waits and cannot have left; false if it is neither. */
+  erase(tx: Transaction, sent: SentRecord): boolean {
+    const isWaiting = sent.state === DeliveryState.QUEUED && this.isOpen(sent.messageId);
+    if (!isWaiting && sent.state !== DeliveryState.FAILED) {
+      return false;
+    }
+    this.remove(tx, sent.messageId, sent.peer, { isOver: true });
+    this.stopWaiting(tx, sent);
+    // It was never read, so nobody has burned it.
+    this.putSent(tx, { ...sent, state: DeliveryState.FAILED, text: null, burn: false });
+    return true;
+  }
+
   /** It was answered, or nothing will come. */
   private stopWaiting(tx: Transaction, sent: SentRecord): void {
     tx.delete(records.UNANSWERED, sent.messageId);

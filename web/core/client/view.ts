@@ -201,7 +201,7 @@ function sentItem(sent: SentRecord, position: number, now: Moment): Item {
     kind: isGone ? "gone" : "text",
     text: isGone ? "" : (sent.text ?? ""),
     at: sent.madeAt,
-    mark: isGone && sent.state < DeliveryState.BURNED ? "expired" : (MARKS[sent.state] ?? "waiting"),
+    mark: isGone && isFailed ? null : isGone && sent.state < DeliveryState.BURNED ? "expired" : (MARKS[sent.state] ?? "waiting"),
     burns: sent.burn,
     expiresAt: sent.expiresAt === null ? null : wallAt(now, sent.expiresAt),
     isUnread: false,

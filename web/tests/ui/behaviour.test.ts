@@ -160,6 +160,19 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("dialog").waitFor();
   });
 
+  test("a text of one's own that waits or failed can be deleted", async () => {
+    await load("saved=1");
+    await openTalk(page, "Amélie");
+    const waiting = items(page).filter({ hasText: "On my way" });
+    await waiting.getByRole("button", { name: "Delete" }).click();
+    await items(page).filter({ hasText: "Erased" }).waitFor();
+    assert.equal(await waiting.count(), 0);
+    assert.equal(await items(page).getByRole("button", { name: "Delete" }).count(), 0);
+    await openTalk(page, "Dave");
+    await items(page).filter({ hasText: "Which platform?" }).getByRole("button", { name: "Delete" }).click();
+    await items(page).filter({ hasText: "Erased" }).waitFor();
+  });
+
   test("a draft stays with its conversation", async () => {
     await load("saved=1");
     await openTalk(page, "Bob");

@@ -220,6 +220,10 @@ const api: Api = {
     const failed = talkOf(peer).find((one) => one.id === id);
     if (failed !== undefined) put({ ...failed, mark: "waiting", fault: "" });
   },
+  async removeItem({ peer, id }) {
+    const sent = talkOf(peer).find((one) => one.id === id);
+    if (sent !== undefined) put({ ...sent, kind: "gone", text: "", mark: null, fault: "" });
+  },
   async read({ peer, ids }) {
     for (const one of talkOf(peer)) if (ids.includes(one.id)) put({ ...one, isUnread: false });
   },

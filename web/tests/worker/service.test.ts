@@ -94,6 +94,31 @@ test("a message is stored before it is shown, and what is refused is not", async
   await lockedAgain(one);
 });
 
+test("a text of one's own that failed or waits can be deleted, and does not leave any more", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: BOB, name: "Bob" });
+  const [first, second] = [await write(one, "waits"), await write(one, "fails")];
+  await one.api.removeItem({ peer: BOB, id: first.id });
+  assert.equal((await one.api.connection()).waiting, 1);
+  await one.api.block({ peer: BOB, isBlocked: true });
+  await one.api.block({ peer: BOB, isBlocked: false });
+  assert.equal((await items(one, BOB))[1]?.mark, "failed");
+  await one.api.removeItem({ peer: BOB, id: second.id });
+  assert.deepEqual((await items(one, BOB)).map(({ kind, text, mark, burns }) => [kind, text, mark, burns]), [
+    ["gone", "", null, false],
+    ["gone", "", null, false],
+  ]);
+  assert.equal(await fault(one.api.sendAgain({ peer: BOB, id: second.id })), "usage");
+  assert.equal(await fault(one.api.removeItem({ peer: BOB, id: "00000000-0000-4000-8000-000000000000" })), "usage");
+  assert.deepEqual(await one.api.search({ text: "waits", peer: null, limit: 10 }), []);
+  await lockedAgain(one);
+});
+
+function write(one: ReturnType<typeof tab>, text: string): Promise<Item> {
+  return one.api.send({ peer: BOB, text, burn: true, expiresIn: null });
+}
+
 test("pages of a conversation, and a search in it", async () => {
   const one = tab();
   await created(one, "Alice");

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import type { Item as Text } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
-import { useNow } from "../parts/clock.ts";
+import { minute, useNow } from "../parts/clock.ts";
 import { Guard, NotShown } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, attempt, keep, uncover, uncovered } from "../model.ts";
@@ -9,6 +9,9 @@ import { addressesIn } from "../addresses.ts";
 import { sentence } from "../sentences.ts";
 import { clock, count, moment, secondsUntil } from "../times.ts";
 import { MarkOf } from "./mark.tsx";
+
+/** So long a text waits before it can be deleted, in milliseconds. */
+const WAITS_MS = 10_000;
 
 interface ItemProps {
   readonly item: Text;
@@ -52,6 +55,7 @@ function Shown({ item, label, isTight = false, isLatest = false, isFound = false
         </span>
       </div>
       {item.mark === "failed" && <Failed item={item} />}
+      {item.mark === "waiting" && <Waiting item={item} />}
     </div>
   );
 }
@@ -125,9 +129,19 @@ function Failed({ item }: { readonly item: Text }) {
   return (
     <p class="fault">
       {sentence(item.fault)}{" "}
-      <button type="button" class="small" onClick={() => attempt(api().sendAgain({ peer: item.peer, id: item.id }))}>Try again</button>
+      <button type="button" class="small" onClick={() => attempt(api().sendAgain({ peer: item.peer, id: item.id }))}>Try again</button>{" "}
+      <Delete item={item} />
     </p>
   );
+}
+
+/** One that has waited for some time; most are sent at once. */
+function Waiting({ item }: { readonly item: Text }) {
+  return minute.value - item.at < WAITS_MS ? null : <p><Delete item={item} /></p>;
+}
+
+function Delete({ item: { peer, id } }: { readonly item: Text }) {
+  return <button type="button" class="small" onClick={() => attempt(api().removeItem({ peer, id }))}>Delete</button>;
 }
 
 /** A text in which addresses can be followed. They read from left to right, whatever stands before them. */
