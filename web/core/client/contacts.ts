@@ -81,7 +81,8 @@ export class Contacts {
     }
     const twin = this.#book.alike(name).find(([other]) => other !== userId);
     if (twin !== undefined) {
-      throw new ContactExists(`'${isolated(name)}' looks like your contact '${isolated(twin[1])}'; choose another name`);
+      const other = isolated(twin[1]);
+      throw new ContactExists(`'${isolated(name)}' looks like your contact '${other}'; choose another name`);
     }
     return this.#store({ ...this.#book.get(userId), name });
   }

@@ -195,7 +195,7 @@ export function notDeleted(): WarningEvent {
 /** The client fails at something that the relay delivers. */
 export function setAside(): WarningEvent {
   const text =
-    "a message cannot be processed and stays at the relay; reload this page when there is a newer version, to try again";
+    "a message cannot be processed and stays at the relay; reload this page later to try it again";
   return warning(null, "aside", text);
 }
 
