@@ -143,6 +143,9 @@ export interface Api {
   forget(): Promise<void>;
   lock(): Promise<void>;
   backup(given: { passphrase: string }): Promise<Uint8Array>;
+  changePassphrase(given: { current: string; passphrase: string }): Promise<void>;
+  /** Whether this browser opens the profile without a passphrase from now on. */
+  staySignedIn(given: { stay: boolean }): Promise<Me>;
   deleteAccount(): Promise<void>;
 
   me(): Promise<Me>;

@@ -40,7 +40,17 @@ export interface CallPorts {
 /** The calls that need an open profile, but those that end it or take long. */
 export type ProfileCalls = Omit<
   Api,
-  "begin" | "create" | "unlock" | "restore" | "takeOver" | "forget" | "lock" | "backup" | "deleteAccount"
+  | "begin"
+  | "create"
+  | "unlock"
+  | "restore"
+  | "takeOver"
+  | "forget"
+  | "lock"
+  | "backup"
+  | "changePassphrase"
+  | "staySignedIn"
+  | "deleteAccount"
 >;
 
 /** Make them. */

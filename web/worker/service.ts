@@ -4,7 +4,7 @@
  * A profile is open in one place at a time (`locks.ts`, and the numbers of `storage.ts`). While it is, a `Loop` runs
  * its core; nothing is told to the page that is not stored.
  */
-import type { Api, Stage, Update } from "../api.ts";
+import type { Api, Me, Stage, Update } from "../api.ts";
 import { contentOf, exportContent, putContent, readFile } from "../core/client/backup.ts";
 import type { Content } from "../core/client/backup.ts";
 import { ConversationIndex } from "../core/client/conversation_index.ts";
@@ -25,6 +25,7 @@ import type { Held, Locks } from "./locks.ts";
 import { Loop } from "./loop.ts";
 import type { Core, Step } from "./loop.ts";
 import type { Dial } from "./socket.ts";
+import { changePassphrase } from "./passphrase.ts";
 import { openStay, wrapForStay } from "./stay.ts";
 import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
@@ -97,6 +98,8 @@ export class Service {
     forget: () => this.#forget(),
     lock: () => this.#lock(),
     backup: (given) => this.#backup(given),
+    changePassphrase: (given) => this.#changePassphrase(given),
+    staySignedIn: (given) => this.#staySignedIn(given),
     deleteAccount: () => this.#deleteAccount(),
   };
 
@@ -469,6 +472,17 @@ export class Service {
       await this.#tellMe();
       return file;
     });
+  }
+
+  async #changePassphrase(given: Parameters<Api["changePassphrase"]>[0]): Promise<void> {
+    this.#isRunning();
+    await changePassphrase(this.#openStorage(), given, this.#platform);
+  }
+
+  async #staySignedIn({ stay }: Parameters<Api["staySignedIn"]>[0]): Promise<Me> {
+    const { ports } = this.#isRunning();
+    await this.#keepStay(this.#key, stay);
+    return meOf(ports);
   }
 
   async #deleteAccount(): Promise<void> {

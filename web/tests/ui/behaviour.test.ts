@@ -422,6 +422,24 @@ describe("the page", { skip: SKIP }, () => {
     assert.equal(await page.getByText("Bob").count(), 0);
   });
 
+  test("in the settings, the passphrase is changed, and one chooses to stay signed in", async () => {
+    await load("saved=1");
+    await page.getByRole("button", { name: "Settings" }).click();
+    const stay = page.getByRole("checkbox", { name: "Stay signed in" });
+    assert.equal(await stay.isChecked(), false);
+    await stay.click();
+    assert.equal(await stay.isChecked(), true);
+    await page.getByRole("button", { name: "Change passphrase" }).click();
+    const [now, next] = ["Passphrase now", "New passphrase"].map((name) => page.getByRole("textbox", { name }));
+    await now?.fill("wrong");
+    await next?.fill("seven green bottles");
+    await next?.press("Enter");
+    await page.getByRole("alert").filter({ hasText: "This is not the passphrase" }).waitFor();
+    await now?.fill("correct horse");
+    await now?.press("Enter");
+    await page.getByText("Your passphrase is changed.").waitFor();
+  });
+
   test("a backup is a file of the browser", async () => {
     await load("");
     await page.getByRole("button", { name: "Save a backup" }).click();

@@ -173,6 +173,14 @@ const api: Api = {
     tell({ kind: "me", me });
     return new Uint8Array([1, 2, 3]);
   },
+  async changePassphrase(given) {
+    if (given.current !== passphrase) refuse("wrong-passphrase", "This is not the passphrase. Try again.");
+    passphrase = given.passphrase;
+  },
+  async staySignedIn({ stay }) {
+    me = { ...me, staysSignedIn: stay };
+    return me;
+  },
   async deleteAccount() {
     tell({ kind: "stage", stage: { at: "deleted" } });
   },

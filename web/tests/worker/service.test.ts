@@ -74,6 +74,26 @@ test("who stays signed in opens without a passphrase, until they lock it", async
   assert.equal((await begin(tab())).at, "locked");
 });
 
+test("the passphrase is changed by who knows it, and staying signed in begins and ends when it is wished", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  const stays = async (stay: boolean): Promise<boolean> => (await one.api.staySignedIn({ stay })).staysSignedIn;
+  assert.equal(await stays(true), true);
+  const storage = await openDB("phantom");
+  assert.notEqual(await storage.get("keys", "stay"), undefined);
+  assert.equal(await stays(false), false);
+  assert.equal(await storage.get("keys", "stay"), undefined);
+  storage.close();
+  const change = (current: string) => one.api.changePassphrase({ current, passphrase: "other words" });
+  assert.equal(await fault(change("not the words")), "wrong-passphrase");
+  await change("secret words");
+  await one.api.lock();
+  assert.equal(await fault(one.api.unlock({ passphrase: "secret words", stay: false })), "wrong-passphrase");
+  await one.api.unlock({ passphrase: "other words", stay: false });
+  assert.equal((await one.api.me()).name, "Alice");
+  await one.api.lock();
+});
+
 test("a message is stored before it is shown, and what is refused is not", async () => {
   const one = tab();
   await created(one, "Alice");

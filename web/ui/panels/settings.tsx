@@ -6,6 +6,7 @@ import { Copy } from "../parts/copy.tsx";
 import { Dialog } from "../parts/dialog.tsx";
 import { Check, Choice, Field, Refusal } from "../parts/field.tsx";
 import { api, attempt, connection, me, panel, settings } from "../model.ts";
+import { ChangePassphrase } from "./passphrase.tsx";
 import { type Look, look, prefer } from "../look.ts";
 import { chime, mayNotify } from "../notify.ts";
 import { moment } from "../times.ts";
@@ -80,12 +81,20 @@ function Browser() {
   const who = me.value;
   const action = useAction();
   if (who === null) return null;
+  async function change(stay: boolean): Promise<void> {
+    me.value = await api().staySignedIn({ stay });
+  }
   const kept = who.isKept === null ? "not asked yet" : who.isKept ? "yes" : "no: save a backup";
   return (
     <Part title="This browser">
+      <Check
+        label="Stay signed in"
+        isOn={who.staysSignedIn}
+        onChange={(stay) => attempt(change(stay))}
+        hint="Anyone who can copy this browser’s data could then pose as you. If this is off, you enter your passphrase."
+      />
+      <ChangePassphrase />
       <dl class="facts">
-        <dt>Stays signed in</dt>
-        <dd>{who.staysSignedIn ? "yes: anyone who can copy this browser’s data could pose as you" : "no: you enter your passphrase each time"}</dd>
         <dt>Your browser has promised to keep your data</dt>
         <dd>{kept}</dd>
       </dl>
