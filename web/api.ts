@@ -73,6 +73,8 @@ export interface Conversation {
   readonly allowsOlder: boolean;
   readonly unread: number;
   readonly draft: string;
+  /** How long new texts last, in milliseconds; null: they stay. */
+  readonly expiresIn: number | null;
   readonly last: Item | null;
   readonly presence: { readonly status: "online" | "typing" | "idle" | "offline" | "unknown"; readonly lastSeen: number | null };
   readonly notice: Notice | null;
@@ -167,6 +169,8 @@ export interface Api {
   /** Uncovers a text that burns: it is erased here and at its sender's once this was answered. */
   openOnce(given: { peer: string; id: string }): Promise<string>;
   draft(given: { peer: string; text: string }): Promise<void>;
+  /** New texts of this conversation last for so long. */
+  lasting(given: { peer: string; expiresIn: number | null }): Promise<void>;
   typing(given: { peer: string }): Promise<void>;
   presence(given: { status: "online" | "idle" | "offline" }): Promise<void>;
   watch(given: { peer: string }): Promise<void>;

@@ -103,6 +103,8 @@ export function callsOn(ports: CallPorts): ProfileCalls {
           }
         }),
       ),
+    lasting: ({ peer, expiresIn }) =>
+      loop.call(({ vault }) => vault.transaction((tx) => tx.put(records.LASTING, peer, { peer, expiresIn }))),
     typing: ({ peer }) => loop.call(({ messenger }) => messenger.tellTyping(peer)),
     presence: ({ status }) => loop.call(({ messenger }) => messenger.tellPresence(status)),
     watch: ({ peer }) => loop.call(({ messenger }) => messenger.askPresence(peer)),

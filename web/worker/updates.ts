@@ -183,7 +183,7 @@ export class Changes {
     for (const kind of [records.RECEIVED, records.INBOX, records.REQUEST]) {
       vault.watch<unknown>(kind, (_, name) => this.#named(name));
     }
-    for (const kind of [records.CONTACT, records.DRAFT, records.PAGE]) {
+    for (const kind of [records.CONTACT, records.DRAFT, records.LASTING, records.PAGE]) {
       vault.watch<unknown>(kind, (_, peer) => this.#peers.add(peer));
     }
     vault.watch(records.OUTBOX, (_, __, entry) => {

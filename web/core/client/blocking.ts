@@ -79,6 +79,7 @@ export class Blocking {
       conversations.forget(tx, peer);
       tx.delete(records.RECOVERY, peer);
       tx.delete(records.DRAFT, peer);
+      tx.delete(records.LASTING, peer);
       if (history) {
         this.#stores.history.erase(tx, peer);
       }

@@ -318,6 +318,10 @@ export type Seen = RecordOf<typeof Seen>;
 export const DraftRecord = recordType({ peer: text, text: text });
 export type DraftRecord = RecordOf<typeof DraftRecord>;
 
+/** How long new texts of a conversation last, in milliseconds. */
+export const LastingRecord = recordType({ peer: text, expiresIn: never });
+export type LastingRecord = RecordOf<typeof LastingRecord>;
+
 /** What this browser alone knows of its user: the own name, and when a backup was last saved. */
 export const MeRecord = recordType({ name: text, backupAt: never, madeAt: zero });
 export type MeRecord = RecordOf<typeof MeRecord>;
@@ -378,6 +382,8 @@ export const PAGE = kindOf("page", PageRecord, { isCached: true });
 export const FULL_PAGE = kindOf("full-page", PageRecord, { isCached: true });
 /** `DRAFT`/user id. */
 export const DRAFT = kindOf("draft", DraftRecord);
+/** `LASTING`/user id. */
+export const LASTING = kindOf("lasting", LastingRecord);
 /** `ME`/''. */
 export const ME = kindOf("me", MeRecord, { isCached: true });
 

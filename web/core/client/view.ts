@@ -83,6 +83,7 @@ export function conversationOf(stores: Stores, peer: string, now: Moment, passin
     allowsOlder: record.allowsClassical,
     unread: isAsking ? stores.requests.waiting(peer) : stores.inbox.unread(peer),
     draft: stores.vault.find(records.DRAFT, peer)?.text ?? "",
+    expiresIn: stores.vault.find(records.LASTING, peer)?.expiresIn ?? null,
     last: isAsking ? null : lastOf(stores, peer, now),
     presence: passing.presence.get(peer) ?? UNKNOWN,
     notice: noticeOf(stores, record, contact, passing),

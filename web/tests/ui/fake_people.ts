@@ -96,6 +96,7 @@ export function person(name: string, changed: Partial<Conversation> = {}): Conve
     allowsOlder: false,
     unread: 0,
     draft: "",
+    expiresIn: null,
     last: null,
     presence: { status: "unknown", lastSeen: null },
     notice: null,

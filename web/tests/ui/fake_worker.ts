@@ -244,6 +244,9 @@ const api: Api = {
   async draft({ peer, text }) {
     change(peer, { draft: text });
   },
+  async lasting({ peer, expiresIn }) {
+    change(peer, { expiresIn });
+  },
   async typing() {},
   async presence() {},
   async watch() {},

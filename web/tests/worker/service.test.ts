@@ -114,6 +114,21 @@ test("a message is stored before it is shown, and what is refused is not", async
   await lockedAgain(one);
 });
 
+test("how long texts of a conversation last is remembered, until the conversation is removed", async () => {
+  const one = tab();
+  await created(one, "Alice");
+  await one.api.add({ who: BOB, name: "Bob" });
+  assert.equal((await conversation(one, BOB))?.expiresIn, null);
+  await one.api.lasting({ peer: BOB, expiresIn: 60_000 });
+  await one.api.lock();
+  await one.api.unlock({ passphrase: "secret words", stay: false });
+  assert.equal((await conversation(one, BOB))?.expiresIn, 60_000);
+  await one.api.removeContact({ peer: BOB, history: true });
+  await one.api.add({ who: BOB, name: "Bob" });
+  assert.equal((await conversation(one, BOB))?.expiresIn, null);
+  await lockedAgain(one);
+});
+
 test("a text of one's own that failed or waits can be deleted, and does not leave any more", async () => {
   const one = tab();
   await created(one, "Alice");

@@ -25,9 +25,6 @@ const LASTS: readonly (readonly [number | null, string])[] = [
   [28 * 24 * HOUR_MS, "4 weeks"],
 ];
 
-/** How long texts of each conversation last, until the page is closed: it is seen above the text box. */
-const lasting = new Map<string, number | null>();
-
 const encoder = new TextEncoder();
 
 /** Where texts are written. It belongs to one conversation, with its draft. */
@@ -37,7 +34,7 @@ export function Composer({ who }: { readonly who: Conversation }) {
   const box = useRef<HTMLTextAreaElement>(null);
   const [text, setText] = useState(who.draft);
   const [burn, setBurn] = useState(false);
-  const [last, setLast] = useState(lasting.get(peer) ?? null);
+  const [last, setLast] = useState(who.expiresIn);
   const [fault, setFault] = useState("");
   const keepDraft = useDraft(peer);
   const bytes = text.length > MOST_BYTES / 4 ? encoder.encode(text).length : 0;
@@ -98,7 +95,7 @@ export function Composer({ who }: { readonly who: Conversation }) {
         <Timer
           last={last}
           onChoose={(next) => {
-            lasting.set(peer, next);
+            attempt(api().lasting({ peer, expiresIn: next }));
             setLast(next);
           }}
         />
