@@ -184,6 +184,18 @@ describe("the page", { skip: SKIP }, () => {
     assert.equal(await page.getByRole("textbox", { name: "Write to Bob" }).inputValue(), "for Bob alone");
   });
 
+  test("how long new texts last stays with its conversation", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("button", { name: "How long texts last" }).click();
+    await page.getByRole("radio", { name: "1 hour" }).check();
+    await page.getByText("Disappears after 1 hour").waitFor();
+    await openTalk(page, "Amélie");
+    assert.equal(await page.getByText("Disappears after").count(), 0);
+    await openTalk(page, "Bob");
+    await page.getByText("Disappears after 1 hour").waitFor();
+  });
+
   test("a text that was refused goes back to where it was written", async () => {
     await load("saved=1&fail=send");
     await openTalk(page, "Bob");
