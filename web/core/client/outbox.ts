@@ -209,8 +209,8 @@ export class Outbox {
     }
     this.remove(tx, sent.messageId, sent.peer, { isOver: true });
     this.stopWaiting(tx, sent);
-    // It was never read, so nobody has burned it.
-    this.putSent(tx, { ...sent, state: DeliveryState.FAILED, text: null, burn: false });
+    // It was never read, so nobody has burned it, and its time was not over.
+    this.putSent(tx, { ...sent, state: DeliveryState.FAILED, text: null, burn: false, expiresIn: null, expiresAt: null });
     return true;
   }
 

@@ -194,6 +194,8 @@ export function placeholder(
 function sentItem(sent: SentRecord, position: number, now: Moment): Item {
   const isGone = sent.text === null || isOver(sent.expiresAt, now);
   const isFailed = sent.state === DeliveryState.FAILED;
+  // One that burns or expires, and was not sent before a backup was made, has failed as well: that is said.
+  const isDeleted = isGone && isFailed && !sent.burn && sent.expiresIn === null;
   return {
     id: sent.messageId,
     peer: sent.peer,
@@ -202,7 +204,7 @@ function sentItem(sent: SentRecord, position: number, now: Moment): Item {
     kind: isGone ? "gone" : "text",
     text: isGone ? "" : (sent.text ?? ""),
     at: sent.madeAt,
-    mark: isGone && isFailed ? null : isGone && sent.state < DeliveryState.BURNED ? "expired" : (MARKS[sent.state] ?? "waiting"),
+    mark: isDeleted ? null : isGone && sent.state < DeliveryState.BURNED ? "expired" : (MARKS[sent.state] ?? "waiting"),
     burns: sent.burn,
     expiresAt: sent.expiresAt === null ? null : wallAt(now, sent.expiresAt),
     isUnread: false,
