@@ -1,6 +1,5 @@
 /** Keys that work everywhere on the page. */
-import { isFinding } from "./chat/finder.tsx";
-import { open, openPeer, ordered, panel, stage } from "./model.ts";
+import { isFinding, open, openPeer, ordered, panel, stage } from "./model.ts";
 
 function focusOn(id: string): void {
   document.getElementById(id)?.focus();

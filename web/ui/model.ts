@@ -57,6 +57,8 @@ export const people = signal<ReadonlyMap<string, Conversation>>(new Map());
 export const isFull = signal(false);
 export const panel = signal<Panel | null>(null);
 export const invitation = signal<Invitation | null>(null);
+/** Whether the open conversation is being searched. */
+export const isFinding = signal(false);
 export const openPeer = signal<string | null>(null);
 export const openLog = signal<OpenLog | null>(null);
 /** A text of the open conversation to go to. */

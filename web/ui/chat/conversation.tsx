@@ -7,12 +7,12 @@ import { minute } from "../parts/clock.ts";
 import { Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { Menu } from "../parts/menu.tsx";
-import { api, attempt, openLog, panel, target } from "../model.ts";
+import { api, attempt, isFinding, openLog, panel, target } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { sentence } from "../sentences.ts";
 import { moment } from "../times.ts";
 import { Composer } from "./composer.tsx";
-import { Finder, isFinding } from "./finder.tsx";
+import { useLater } from "./later.ts";
 import { Log } from "./log.tsx";
 
 /** Typing is shown for so long after it was told. */
@@ -32,13 +32,18 @@ export function Conversation({ who }: { readonly who: Talk }) {
   return (
     <section class="conversation" aria-label={`Conversation with ${label}`}>
       <Head who={who} />
-      {isFinding.value && <Finder peer={who.peer} />}
+      {isFinding.value && <Find peer={who.peer} />}
       <NoticeOf who={who} />
       {log?.peer === who.peer ? <Log log={log} label={label} /> : <div class="log-room" aria-busy="true" />}
       <Typing who={who} />
       <Below who={who} />
     </section>
   );
+}
+
+function Find({ peer }: { readonly peer: string }) {
+  const Finder = useLater()?.Finder;
+  return Finder === undefined ? null : <Finder peer={peer} />;
 }
 
 function Head({ who }: { readonly who: Talk }) {

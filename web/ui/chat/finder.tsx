@@ -1,15 +1,11 @@
-import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Found } from "../../api.ts";
 import { Icon } from "../parts/icon.tsx";
-import { api, target } from "../model.ts";
+import { api, isFinding, target } from "../model.ts";
 import { count } from "../times.ts";
 
 const SEARCH_MS = 250;
 const MOST_FOUND = 200;
-
-/** Whether the open conversation is being searched. */
-export const isFinding = signal(false);
 
 /** Searches one conversation, from the newest text to the oldest. */
 export function Finder({ peer }: { readonly peer: string }) {

@@ -1,37 +1,34 @@
-import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { Conversation as Talk } from "../../api.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Ghost } from "../parts/icon.tsx";
 import { opened, openPeer, panel, people, spoken, warn } from "../model.ts";
-import type { Panels } from "../panels/panels.tsx";
 import { Conversation } from "./conversation.tsx";
-import { Request } from "./request.tsx";
+import { later, loadLater, useLater, warnOfLater } from "./later.ts";
 import { Side } from "./side.tsx";
 import { Warnings } from "./warnings.tsx";
 
 /** A moment in which nobody waits for anything yet, in milliseconds. */
 const QUIET_MS = 300;
 
-/** What lies over the conversations is a chunk of its own: nobody needs it to begin. */
-const panels = signal<typeof Panels | null>(null);
-
-async function loadPanels(): Promise<void> {
-  panels.value ??= (await import("../panels/panels.tsx")).Panels;
-}
-
 function Over() {
   const isWanted = panel.value !== null;
   useEffect(() => {
-    if (panels.value !== null) return undefined;
+    if (later.value !== null) return undefined;
     const fail = () => {
-      if (isWanted) warn(null, { code: "refused", text: "Part of this page could not be loaded. Check your connection, then try again." });
+      if (isWanted) warnOfLater();
       panel.value = null;
     };
-    const timer = setTimeout(() => void loadPanels().catch(fail), isWanted ? 0 : QUIET_MS);
+    const timer = setTimeout(() => void loadLater().catch(fail), isWanted ? 0 : QUIET_MS);
     return () => clearTimeout(timer);
   }, [isWanted]);
-  const Loaded = panels.value;
-  return Loaded === null ? null : <Guard of={panel.value} instead={<NoPanel />}><Loaded /></Guard>;
+  const Loaded = later.value?.Panels;
+  return Loaded === undefined ? null : <Guard of={panel.value} instead={<NoPanel />}><Loaded /></Guard>;
+}
+
+function Stranger({ who }: { readonly who: Talk }) {
+  const Request = useLater()?.Request;
+  return Request === undefined ? null : <Request who={who} />;
 }
 
 function NoPanel() {
@@ -52,7 +49,7 @@ export function Main() {
         {who === null ? (
           <Nobody />
         ) : (
-          <Guard key={who.peer} of={who}>{who.isRequest ? <Request who={who} /> : <Conversation who={who} />}</Guard>
+          <Guard key={who.peer} of={who}>{who.isRequest ? <Stranger who={who} /> : <Conversation who={who} />}</Guard>
         )}
       </main>
       <Warnings />

@@ -8,6 +8,9 @@ import { NewConversation } from "./new.tsx";
 import { SettingsPanel } from "./settings.tsx";
 import { Verify } from "./verify.tsx";
 
+export { Finder } from "../chat/finder.tsx";
+export { Request } from "../chat/request.tsx";
+
 /** What lies over the conversations at the moment. */
 export function Panels() {
   const now = panel.value;
