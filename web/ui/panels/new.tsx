@@ -38,7 +38,7 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
         }}
       >
         <Field
-          label="Contact ID or link"
+          label="Contact id or link"
           value={who}
           onValue={setWho}
           isRequired
