@@ -53,7 +53,7 @@ cores: $(VENV)/.dev ## Start a relay for each core on ws://127.0.0.1:8080/ws, wi
 cluster: $(VENV)/.dev ## Start three relays on three database nodes here, until Ctrl-C; rm -r .cluster begins anew
 	@exec env PYTHONPATH=bench $(BIN)/python -m cluster $(ARGS)
 
-cluster-chaos: $(VENV)/.dev ## Break each part of such a cluster under load (20 to 25 minutes; as root, networks too): ARGS="--only cut-primary"
+cluster-chaos: $(VENV)/.dev ## Break each part of such a cluster under load (17 to 25 minutes; as root, networks too): ARGS="--only cut-primary"
 	@PYTHONPATH=bench:tests:tests/delivery $(BIN)/python -m cluster.chaos $(ARGS)
 
 autobahn: $(VENV)/.dev ## Run the Autobahn suite on both ends, and measure the WebSocket layer (a minute)
