@@ -130,9 +130,9 @@ PROFILE_FAULTS: dict[str, tuple[apsw.Error, type[VaultError], str]] = {
 
 async def why_offline(client: Client) -> str:
     """What is said when it loses its connection: its next attempt, which may follow at once, says nothing yet."""
-    async for event in client.events():
-        if isinstance(event, ConnectionEvent) and event.state is ConnectionState.OFFLINE:
-            return event.reason
+    async for told in client.events():
+        if isinstance(told, ConnectionEvent) and told.state is ConnectionState.OFFLINE:
+            return told.reason
     raise AssertionError("events end with an error only")
 
 
