@@ -10,11 +10,11 @@ import type { Random } from "../bytes.ts";
 import { OwnIdentity } from "../crypto/keys.ts";
 import { encodeBase64 } from "../wire/base64.ts";
 import type { ErrorFrame, PresenceStatus } from "../wire/frames.ts";
-import { MAX_EXPIRES_IN_MS } from "../wire/limits.ts";
 import { Blocking } from "./blocking.ts";
+import { ClockCheck } from "./clock_check.ts";
 import { Contacts } from "./contacts.ts";
-import { checkLength, timeOf } from "./content.ts";
-import { InvalidUserId, KeyChanged, UsageError, VaultDamaged } from "./errors.ts";
+import { timeOf } from "./content.ts";
+import { VaultDamaged } from "./errors.ts";
 import { ExpiryClock } from "./expiry.ts";
 import * as housekeeping from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
@@ -25,7 +25,6 @@ import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
 import { SOON_MS } from "./pacing.ts";
 import { AMOUNTS } from "./prekey_store.ts";
-import type { Amounts } from "./prekey_store.ts";
 import { PreKeyUpload } from "./prekey_upload.ts";
 import { Presence } from "./presence.ts";
 import { Receiving } from "./receiving.ts";
@@ -35,34 +34,16 @@ import { OutboxRecord, SentRecord } from "./records.ts";
 import type { IdentityRecord, ReceivedRecord } from "./records.ts";
 import { Sending } from "./sending.ts";
 import type { Settings } from "./settings.ts";
-import { DeliveryState, labelOf } from "./status.ts";
+import { DeliveryState } from "./status.ts";
 import type { Event } from "./status.ts";
 import { storesOf } from "./stores.ts";
 import type { Stores } from "./stores.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { checkText } from "./text_check.ts";
 import type { Vault } from "./vault.ts";
-
-/** How far this machine's clock may be from the relay's without a warning: signed frames may be 5 minutes off. */
-export const CLOCK_WARNING_MS = 180_000;
 
 /** For how long prekeys are made at each time; nobody is to notice. */
 export const PUBLISH_MS = 5;
-
-/** The clocks and the randomness of a device. */
-export interface Surroundings {
-  /** Milliseconds since 1970, however wrong. */
-  readonly wall: () => number;
-  /** Milliseconds that never go back. */
-  readonly monotonic: () => number;
-  readonly random: Random;
-  /** Milliseconds since the machine was started, those in which it slept included; as `monotonic` if it is missing. */
-  readonly sinceBoot?: () => number;
-  /** What names this start of the machine, '' if unknown. */
-  readonly boot?: string;
-  /** "ask" if what strangers write waits until the user lets them in. */
-  readonly strangers?: "ask" | "accept";
-  /** How many prekeys are published. */
-  readonly amounts?: Amounts;
-}
 
 /** The core of the client. */
 export class Messenger {
@@ -80,11 +61,10 @@ export class Messenger {
   private readonly blocking: Blocking;
   private readonly preKeyUpload: PreKeyUpload;
   private readonly reconnecting = new Reconnecting();
+  private readonly clockCheck = new ClockCheck();
   private relay: string;
   private events: Event[] = [];
   private link: Link | null = null;
-  /** How far the relay's clock was ahead when the user was last warned of it. */
-  private clockWarned: number | null = null;
 
   /**
    * @param vault open; gets an identity if it has none
@@ -230,8 +210,8 @@ export class Messenger {
     given: { readonly burn?: boolean; readonly expiresIn?: number | null } = {},
   ): OutboxRecord {
     const { burn = false, expiresIn = null } = given;
-    this.checkText(peer, text, expiresIn);
     const { book, outbox } = this.stores;
+    checkText(book, this.userId, { peer, text, expiresIn });
     const now = this.now();
     const messageId = newMessageId(this.given.random);
     const said = { messageId, peer, text, burn, expiresIn, madeAt: timeOf(now.wall) };
@@ -251,29 +231,6 @@ export class Messenger {
     this.sending.visibility.show(peer);
     this.sendPending();
     return entry;
-  }
-
-  private checkText(peer: string, text: string, expiresIn: number | null): void {
-    if (peer === this.userId) {
-      throw new InvalidUserId("this is your own ID; ask your contact for theirs");
-    }
-    if (!this.stores.book.canBe(peer, this.userId)) {
-      throw new InvalidUserId("this is not the ID of another user; ask them for their link or ID");
-    }
-    if (/\p{Surrogate}/u.test(text)) {
-      throw new UsageError("the message contains half a character (a lone surrogate); remove it");
-    }
-    checkLength(text);
-    if (expiresIn !== null && !(expiresIn >= 1 && expiresIn <= MAX_EXPIRES_IN_MS)) {
-      throw new UsageError("a message can expire after 1 millisecond to 365 days; choose a time in between");
-    }
-    const contact = this.stores.book.contact(peer);
-    if (contact.blocked) {
-      throw new UsageError(`${labelOf(contact)} is blocked; unblock them first`);
-    }
-    if (contact.trust === "changed") {
-      throw new KeyChanged(`the key of ${labelOf(contact)} has changed; compare or accept it, then send again`);
-    }
   }
 
   /** How far a message of one's own has come. */
@@ -533,22 +490,11 @@ export class Messenger {
 
   private loggedIn(link: Link): void {
     this.events.push(this.reconnecting.loggedIn());
-    this.warnOfClock(link);
+    this.events.push(...this.clockCheck.compared(link.offset));
     this.housekeeping.hasten(); // what has expired meanwhile is erased now
     this.preKeyUpload.connected(this.given.monotonic(), { takesDates: link.relayFeatures.has("suite2") });
     this.stores.acks.connected();
     this.blocking.connected();
-  }
-
-  /** When this machine's clock and the relay's differ; nothing else hangs on it but what is signed. */
-  private warnOfClock(link: Link): void {
-    const ahead = link.offset;
-    if (Math.abs(ahead) < CLOCK_WARNING_MS) {
-      this.clockWarned = null;
-    } else if (this.clockWarned === null || Math.abs(ahead - this.clockWarned) >= CLOCK_WARNING_MS) {
-      this.clockWarned = ahead;
-      this.events.push(notices.clock(ahead));
-    }
   }
 
   /** Go on with a publication of prekeys, if one is being made. */
