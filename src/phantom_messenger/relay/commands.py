@@ -14,16 +14,51 @@ Permissions are asked inside the store, in the transaction that acts on them: se
 
 All times are milliseconds. ``now`` is persistent time (see ``clock``), by which mail ages; ``wall_ms`` is the wall
 clock, which peers are shown.
+
+What a command is at all stands in ``relay.command``, and those that no user asks for in ``relay.upkeep_commands``; all
+of it can be imported from here.
 """
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from phantom_messenger.clock import ClockSnapshot
-from phantom_messenger.relay.records import Bundle, Item, KeptLimits, NewItem, Page, PreKeyCounts, Publication
+from phantom_messenger.relay.command import (  # noqa: F401 - and passed on
+    ACCOUNT_GONE,
+    SESSION_OVER,
+    AccountGone,
+    Actor,
+    Command,
+    CommandFailed,
+    SessionOver,
+    UserCommand,
+)
+from phantom_messenger.relay.records import Bundle, Item, NewItem, Page, PreKeyCounts, Publication
+from phantom_messenger.relay.upkeep_commands import (  # noqa: F401 - and passed on
+    Barrier,
+    CheckedSessions,
+    CheckSessions,
+    DeleteIdleAccount,
+    EndSession,
+    FindIdleAccounts,
+    ForgetHandouts,
+    GoneUser,
+    IdleAccounts,
+    KeepRelay,
+    LoadClock,
+    OwnSession,
+    RecordActivity,
+    SaveClock,
+    SaveLimits,
+    SeeContacts,
+    SeenPresence,
+    SeenUser,
+    SeePresence,
+    ShareClock,
+    TakeLimits,
+)
 from phantom_messenger.wire.frames import PresenceStatus, Status
 
 KEEP_REMOVED_MS: Final = 600_000
@@ -37,74 +72,6 @@ MESSAGE_OVERHEAD: Final = 512
 
 EXCHANGE_BYTES: Final = 4_096
 """About what a key exchange frame takes in the store."""
-
-R = TypeVar("R")
-
-
-class Command(Struct, Generic[R], frozen=True, kw_only=True):
-    """Base of all commands; ``R`` is the type of the result."""
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it stores, or 1 if it stores none but counts as load; 0 if it does not count."""
-        return 0
-
-
-class Actor(NamedTuple):
-    """The account on whose behalf a command is run, as its session knows it."""
-
-    user_id: str
-    public_key: str
-    """Base64."""
-    is_unsigned: bool = False
-    """The login has not proved the key; such an account is gone as soon as somebody has proved it."""
-    connected_at: int | None = None
-    """When the connection was made, persistent time; None if it does not matter where the user is now."""
-
-    @property
-    def account(self) -> tuple[str, str, bool]:
-        """What tells the account."""
-        return self.user_id, self.public_key, self.is_unsigned
-
-
-class UserCommand(Command[R], Generic[R], frozen=True, kw_only=True):
-    """A command that is run for a logged-in user."""
-
-    actor: Actor
-
-
-class AccountGone(Enum):
-    """The type of ``ACCOUNT_GONE``."""
-
-    ACCOUNT_GONE = "account gone"
-
-
-ACCOUNT_GONE: Final = AccountGone.ACCOUNT_GONE
-"""The result of a ``UserCommand`` that was not run: the session's account does not exist any more."""
-
-
-class SessionOver(Enum):
-    """The type of ``SESSION_OVER``."""
-
-    SESSION_OVER = "session over"
-
-
-SESSION_OVER: Final = SessionOver.SESSION_OVER
-"""The result of a ``UserCommand`` that was not run: its session has been replaced at another relay."""
-
-
-class CommandFailed(Exception):
-    """A command could not be run, and nothing of it was stored.
-
-    Args:
-        error: what went wrong.
-        is_out_of_space: the disk is full or broken, or too much is waiting: it may succeed later.
-    """
-
-    def __init__(self, error: Exception, *, is_out_of_space: bool) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.is_out_of_space = is_out_of_space
 
 
 class MessageName(Struct, frozen=True):
@@ -468,161 +435,6 @@ class AskPresence(UserCommand[KnownPresence], frozen=True, kw_only=True):
     def size(self) -> int:
         """See ``Command``."""
         return 1
-
-
-# --- several relays on one store ---------------------------------------------------------------------------
-
-
-class OwnSession(NamedTuple):
-    """A session of a relay that shares its store with others."""
-
-    user_id: str
-    connected_at: int
-    presence: PresenceStatus
-    last_pushed: int | None
-    """The seq up to which its mailbox was sent; None if the rest is being read anyway."""
-
-
-class EndSession(Command[None], frozen=True, kw_only=True):
-    """A user who looked absent is not connected any more."""
-
-    user_id: str
-
-
-class CheckedSessions(NamedTuple):
-    """What has happened to sessions of a relay without its knowing."""
-
-    replaced: list[str]
-    """Users who have logged in at another relay since."""
-    behind: list[str]
-    """Users for whom something is stored that was not sent."""
-
-
-class CheckSessions(Command[CheckedSessions], frozen=True, kw_only=True):
-    """Compare sessions of this relay with the store, which learns of those that it has forgotten."""
-
-    sessions: Sequence[OwnSession]
-    now: int
-
-
-class SeenUser(NamedTuple):
-    """What a user shows, whom this relay may have to tell its own users of."""
-
-    user_id: str
-    status: PresenceStatus | None
-    """None: nobody is to be told, for the user is at this relay, or has just left another one."""
-    last_seen: int | None
-    watchers: list[str]
-    """Users of this relay who may see it."""
-
-
-class SeenPresence(NamedTuple):
-    """What has changed, for all that a relay was told of it."""
-
-    since: int
-    """For the next look."""
-    is_new: bool
-    """Changes may have been forgotten before this relay has seen them."""
-    users: list[SeenUser]
-
-
-class SeePresence(Command[SeenPresence], frozen=True, kw_only=True):
-    """Find what has changed of what users show at other relays."""
-
-    since: int
-    """From the look before; all changes below it have been seen."""
-
-
-class SeeContacts(Command[list[SeenUser]], frozen=True, kw_only=True):
-    """Find what contacts of some users of this relay show, changed or not; who is not among them is offline."""
-
-    users: Sequence[str]
-
-
-class GoneUser(NamedTuple):
-    """Somebody who was connected to a relay that has died, and is not connected to another one."""
-
-    user_id: str
-    contacts: list[str]
-    last_seen: int
-
-
-class KeepRelay(Command[list[GoneUser]], frozen=True, kw_only=True):
-    """This relay is alive; whose relay has died is told to one of the others, once, some hundred users at a time."""
-
-    last_seen: int
-    """What counts as that for those who were there, wall clock, rounded by the caller."""
-
-
-# --- upkeep ------------------------------------------------------------------------------------------------
-
-
-class IdleAccounts(NamedTuple):
-    """Accounts that nobody has used for long, and whether there may be more."""
-
-    users: list[str]
-    is_more: bool
-
-
-class FindIdleAccounts(Command[IdleAccounts], frozen=True, kw_only=True):
-    """Look at ``limit`` accounts; each call continues where the last one ended.
-
-    An idle account was last active days before ``active_before``, and its mailbox is empty.
-    """
-
-    active_before: int
-    limit: int
-    now: int
-
-
-class DeleteIdleAccount(Command[bool], frozen=True, kw_only=True):
-    """Delete an account if it is still idle, a bounded part at a time; False if there is more to delete."""
-
-    user_id: str
-    active_before: int
-
-
-class RecordActivity(Command[None], frozen=True, kw_only=True):
-    """The user is here; kept to the day."""
-
-    user_id: str
-    now: int
-
-
-class ForgetHandouts(Command[None], frozen=True, kw_only=True):
-    """Forget who was given prekeys more than an hour ago."""
-
-    now: int
-
-
-class SaveClock(Command[None], frozen=True, kw_only=True):
-    """Keep a moment from which persistent time continues after a restart, in place of the one before."""
-
-    snapshot: ClockSnapshot
-
-
-class ShareClock(Command[int], frozen=True, kw_only=True):
-    """Report this relay's persistent time, and learn how far the relays on the store have come."""
-
-    snapshot: ClockSnapshot
-
-
-class LoadClock(Command[ClockSnapshot | None], frozen=True, kw_only=True):
-    """The last moment kept; None if there is none, or it is corrupt."""
-
-
-class SaveLimits(Command[None], frozen=True, kw_only=True):
-    """Keep what counts towards the limits, in place of what was kept before."""
-
-    limits: KeptLimits
-
-
-class TakeLimits(Command[KeptLimits | None], frozen=True, kw_only=True):
-    """What was kept last, which is then deleted; None if there is nothing, or it is corrupt."""
-
-
-class Barrier(Command[None], frozen=True, kw_only=True):
-    """Does nothing; its result says that everything before it is on disk."""
 
 
 AnyCommand: TypeAlias = (

@@ -7,39 +7,57 @@ covers the frame without itself, ``seq`` and ``senderId``.
 An instance that ``wire.codec`` decoded is valid as far as the frame alone can tell: shape,
 sizes and base64 are right. Frames named ``Routed…`` are what the relay passes on. Frames that
 share a ``type`` are told apart by direction, in ``CLIENT_FRAMES`` and ``RELAY_FRAMES``.
+
+The frames about keys are in ``wire.key_frames``, what all frames are made of is in ``wire.envelope``; all of it can be
+imported from here.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from phantom_messenger.wire import limits
-
-Base64 = Annotated[str, Meta(min_length=4)]
-Key32 = Annotated[str, Meta(min_length=44, max_length=44)]
-"""32 bytes in base64: a public key, an ephemeral key, a challenge, a hash."""
-KemKey = Annotated[str, Meta(min_length=1580, max_length=1580)]
-"""An ML-KEM-768 encapsulation key: 1,184 bytes in base64."""
-Signature = Annotated[str, Meta(min_length=88, max_length=88)]
-"""An Ed25519 signature: 64 bytes in base64."""
-UserId = Annotated[str, Meta(min_length=24, max_length=88)]
-"""16 to 64 bytes in base64."""
-MessageId = Annotated[
-    str, Meta(pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
-]
-"""A UUID as RFC 9562 writes it."""
-EnvelopeId = Annotated[str, Meta(pattern=rf"^[\x21-\x7e]{{1,{limits.MAX_ID_CHARS}}}\Z")]
-ConversationId = Annotated[str, Meta(pattern=rf"^[\x20-\x7e]{{1,{limits.MAX_CONVERSATION_CHARS}}}\Z")]
-Integer = Annotated[int, Meta(ge=0, le=limits.MAX_SAFE_INTEGER)]
-PreKeyId = Annotated[int, Meta(ge=1, le=2**32 - 1)]
-Audience = Annotated[str, Meta(min_length=1, max_length=261)]
-"""host[:port]: a domain name has at most 253 characters, a port five."""
-
-
-P = TypeVar("P")
-"""The payload of an envelope."""
+from phantom_messenger.wire.envelope import (  # noqa: F401 - and passed on
+    Audience,
+    Base64,
+    ConversationId,
+    Empty,
+    EnvelopeId,
+    Frame,
+    Integer,
+    KemKey,
+    Key32,
+    MessageId,
+    Part,
+    PreKeyId,
+    Signature,
+    Signed,
+    Unsigned,
+    UserId,
+    WithoutPayload,
+)
+from phantom_messenger.wire.key_frames import (  # noqa: F401 - and passed on
+    KemPreKeyPart,
+    KeyExchangeInit,
+    KeyExchangeInitPayload,
+    KeyExchangeResponse,
+    KeyExchangeResponsePayload,
+    LastResortPart,
+    OfferedBundle,
+    OneTimePreKeyPart,
+    PreKeyPublish,
+    PreKeyPublishPayload,
+    PreKeyStatus,
+    PreKeyStatusPayload,
+    PreKeyStatusQuery,
+    RoutedKeyExchangeInit,
+    RoutedKeyExchangeInitPayload,
+    RoutedKeyExchangeResponse,
+    RoutedKeyExchangeResponsePayload,
+    SignedPreKeyPart,
+)
 
 
 class Status(StrEnum):
@@ -76,48 +94,10 @@ ANNOUNCED: Final = (Feature.SUITE2,)
 """Features that a relay which knows them says so in AUTH_SUCCESS: only to a client that has them, and of which older
 clients know nothing."""
 
-
-class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """A JSON object inside a frame."""
-
-
-class Empty(_Part, frozen=True, kw_only=True):
-    """The payload ``{}``."""
-
-
-class Frame(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """The common base of all frames; each adds its ``type``."""
-
-
-class _Unsigned(Frame, Generic[P], frozen=True, kw_only=True):
-    """An envelope that nobody signs."""
-
-    id: EnvelopeId | UnsetType = UNSET
-    payload: P
-    timestamp: Integer
-
-
-class _WithoutPayload(Frame, frozen=True, kw_only=True):
-    """An envelope that says everything by its type."""
-
-    id: EnvelopeId | UnsetType = UNSET
-    payload: Empty | UnsetType = UNSET
-    timestamp: Integer
-
-
-class _Signed(Frame, Generic[P], frozen=True, kw_only=True):
-    """An envelope that its sender signs."""
-
-    id: EnvelopeId | UnsetType = UNSET
-    payload: P
-    signature: Signature
-    timestamp: Integer
-
-
 # --- connection and login ---------------------------------------------------------
 
 
-class LimitsPart(_Part, frozen=True, kw_only=True):
+class LimitsPart(Part, frozen=True, kw_only=True):
     """The limits of this relay, for a client to show or obey."""
 
     backlog: Integer
@@ -127,7 +107,7 @@ class LimitsPart(_Part, frozen=True, kw_only=True):
     metadata_bytes: Integer
 
 
-class ConnectionAckPayload(_Part, frozen=True, kw_only=True):
+class ConnectionAckPayload(Part, frozen=True, kw_only=True):
     """See ``ConnectionAck``."""
 
     challenge: Key32
@@ -147,7 +127,7 @@ class ConnectionAck(Frame, frozen=True, kw_only=True):
     type: Literal["CONNECTION_ACK"] = "CONNECTION_ACK"
 
 
-class AuthPayload(_Part, frozen=True, kw_only=True):
+class AuthPayload(Part, frozen=True, kw_only=True):
     """See ``Auth``."""
 
     audience: Audience | UnsetType = UNSET
@@ -167,7 +147,7 @@ class Auth(Frame, frozen=True, kw_only=True):
     type: Literal["AUTH"] = "AUTH"
 
 
-class AuthSuccessPayload(_Part, frozen=True, kw_only=True):
+class AuthSuccessPayload(Part, frozen=True, kw_only=True):
     """See ``AuthSuccess``."""
 
     features: list[str] | UnsetType = UNSET
@@ -175,13 +155,13 @@ class AuthSuccessPayload(_Part, frozen=True, kw_only=True):
     session_id: str
 
 
-class AuthSuccess(_Unsigned[AuthSuccessPayload], frozen=True, kw_only=True):
+class AuthSuccess(Unsigned[AuthSuccessPayload], frozen=True, kw_only=True):
     """Relay to client: you are logged in."""
 
     type: Literal["AUTH_SUCCESS"] = "AUTH_SUCCESS"
 
 
-class AuthFailurePayload(_Part, frozen=True, kw_only=True):
+class AuthFailurePayload(Part, frozen=True, kw_only=True):
     """See ``AuthFailure``."""
 
     code: Integer
@@ -190,199 +170,23 @@ class AuthFailurePayload(_Part, frozen=True, kw_only=True):
     retry_after: Integer | UnsetType = UNSET
 
 
-class AuthFailure(_Unsigned[AuthFailurePayload], frozen=True, kw_only=True):
+class AuthFailure(Unsigned[AuthFailurePayload], frozen=True, kw_only=True):
     """Relay to client: the login failed, and the connection closes."""
 
     type: Literal["AUTH_FAILURE"] = "AUTH_FAILURE"
 
 
-class AccountDeletePayload(_Part, frozen=True, kw_only=True):
+class AccountDeletePayload(Part, frozen=True, kw_only=True):
     """See ``AccountDelete``; both as in this connection's AUTH, so that it is valid on no other."""
 
     audience: Audience
     challenge: Key32
 
 
-class AccountDelete(_Signed[AccountDeletePayload], frozen=True, kw_only=True):
+class AccountDelete(Signed[AccountDeletePayload], frozen=True, kw_only=True):
     """Client to relay: delete my account. Answered by close 1000 once that is on disk."""
 
     type: Literal["ACCOUNT_DELETE"] = "ACCOUNT_DELETE"
-
-
-# --- key exchange -----------------------------------------------------------------
-
-
-class OfferedBundle(_Part, frozen=True, kw_only=True):
-    """The initiator's own prekeys, offered with its KEY_EXCHANGE_INIT."""
-
-    one_time_pre_key: Key32 | UnsetType = UNSET
-    signature: Signature
-    signed_pre_key: Key32
-
-
-class KeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
-    """See ``KeyExchangeInit``."""
-
-    ephemeral_key: Key32
-    identity_key: Key32
-    pre_key_bundle: OfferedBundle | UnsetType = UNSET
-    target_id: UserId
-
-
-class KeyExchangeInit(_Signed[KeyExchangeInitPayload], frozen=True, kw_only=True):
-    """Client to relay: I want to talk to ``targetId``."""
-
-    type: Literal["KEY_EXCHANGE_INIT"] = "KEY_EXCHANGE_INIT"
-
-
-class RoutedKeyExchangeInitPayload(_Part, frozen=True, kw_only=True):
-    """``KeyExchangeInitPayload`` with the sender added, in alphabetical order."""
-
-    ephemeral_key: Key32
-    identity_key: Key32
-    pre_key_bundle: OfferedBundle | UnsetType = UNSET
-    sender_id: UserId
-    target_id: UserId
-
-
-class RoutedKeyExchangeInit(Frame, frozen=True, kw_only=True):
-    """Relay to target: another user wants to talk to you."""
-
-    id: EnvelopeId | UnsetType = UNSET
-    payload: RoutedKeyExchangeInitPayload
-    seq: Integer | UnsetType = UNSET
-    signature: Signature
-    timestamp: Integer
-    type: Literal["KEY_EXCHANGE_INIT"] = "KEY_EXCHANGE_INIT"
-
-
-class LastResortPart(_Part, frozen=True, kw_only=True):
-    """The hash of the ML-KEM-768 prekey that serves when no one-time key is left; ``bundleSignature`` covers it."""
-
-    digest: Key32
-    id: PreKeyId
-
-
-class KeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
-    """See ``KeyExchangeResponse``."""
-
-    bundle_signature: Signature | UnsetType = UNSET
-    identity_key: Key32
-    kem_pre_key: KemKey | UnsetType = UNSET
-    kem_pre_key_id: PreKeyId | UnsetType = UNSET
-    kem_pre_key_signature: Signature | UnsetType = UNSET
-    last_resort_kem_pre_key: LastResortPart | UnsetType = UNSET
-    made_at: Integer | UnsetType = UNSET
-    one_time_pre_key: Key32 | UnsetType = UNSET
-    one_time_pre_key_id: PreKeyId | UnsetType = UNSET
-    pre_key_signature: Signature
-    signed_pre_key: Key32
-    signed_pre_key_id: PreKeyId | UnsetType = UNSET
-    target_id: UserId
-
-
-class KeyExchangeResponse(_Signed[KeyExchangeResponsePayload], frozen=True, kw_only=True):
-    """Client to relay: my prekeys, for the user who asked."""
-
-    type: Literal["KEY_EXCHANGE_RESPONSE"] = "KEY_EXCHANGE_RESPONSE"
-
-
-class RoutedKeyExchangeResponsePayload(_Part, frozen=True, kw_only=True):
-    """``KeyExchangeResponsePayload`` with the sender added; from the store it has no ``targetId``."""
-
-    bundle_signature: Signature | UnsetType = UNSET
-    identity_key: Key32
-    kem_pre_key: KemKey | UnsetType = UNSET
-    kem_pre_key_id: PreKeyId | UnsetType = UNSET
-    kem_pre_key_signature: Signature | UnsetType = UNSET
-    last_resort_kem_pre_key: LastResortPart | UnsetType = UNSET
-    made_at: Integer | UnsetType = UNSET
-    one_time_pre_key: Key32 | UnsetType = UNSET
-    one_time_pre_key_id: PreKeyId | UnsetType = UNSET
-    pre_key_signature: Signature
-    sender_id: UserId
-    signed_pre_key: Key32
-    signed_pre_key_id: PreKeyId | UnsetType = UNSET
-    target_id: UserId | UnsetType = UNSET
-
-
-class RoutedKeyExchangeResponse(Frame, frozen=True, kw_only=True):
-    """Relay to initiator: the target's prekeys, from the target itself (signed) or from the store (not signed)."""
-
-    id: EnvelopeId | UnsetType = UNSET
-    payload: RoutedKeyExchangeResponsePayload
-    seq: Integer | UnsetType = UNSET
-    signature: Signature | UnsetType = UNSET
-    timestamp: Integer
-    type: Literal["KEY_EXCHANGE_RESPONSE"] = "KEY_EXCHANGE_RESPONSE"
-
-
-class SignedPreKeyPart(_Part, frozen=True, kw_only=True):
-    """A signed X25519 prekey."""
-
-    id: PreKeyId
-    key: Key32
-    signature: Signature
-
-
-class OneTimePreKeyPart(_Part, frozen=True, kw_only=True):
-    """A one-time X25519 prekey."""
-
-    id: PreKeyId
-    key: Key32
-
-
-class KemPreKeyPart(_Part, frozen=True, kw_only=True):
-    """A signed ML-KEM-768 prekey."""
-
-    id: PreKeyId
-    key: KemKey
-    signature: Signature
-
-
-class PreKeyPublishPayload(_Part, frozen=True, kw_only=True):
-    """See ``PreKeyPublish``; ``audience`` and ``challenge`` as in this connection's AUTH."""
-
-    audience: Audience
-    bundle_signature: Signature | UnsetType = UNSET
-    challenge: Key32
-    kem_pre_keys: Annotated[list[KemPreKeyPart], Meta(max_length=limits.MAX_KEM_PREKEYS_PER_PUBLISH)]
-    last_resort_kem_pre_key: KemPreKeyPart | UnsetType = UNSET
-    made_at: Integer | UnsetType = UNSET
-    one_time_pre_keys: Annotated[list[OneTimePreKeyPart], Meta(max_length=limits.MAX_ONE_TIME_PREKEYS)]
-    replace: bool | UnsetType = UNSET
-    signed_pre_key: SignedPreKeyPart
-
-
-class PreKeyPublish(_Signed[PreKeyPublishPayload], frozen=True, kw_only=True):
-    """Client to relay: prekeys to hand out while I am offline.
-
-    One-time keys are added to those that are stored; with ``replace`` they replace them.
-    """
-
-    type: Literal["PREKEY_PUBLISH"] = "PREKEY_PUBLISH"
-
-
-class PreKeyStatusQuery(_WithoutPayload, frozen=True, kw_only=True):
-    """Client to relay: how many of my prekeys are left?"""
-
-    type: Literal["PREKEY_STATUS"] = "PREKEY_STATUS"
-
-
-class PreKeyStatusPayload(_Part, frozen=True, kw_only=True):
-    """See ``PreKeyStatus``."""
-
-    highest_pre_key_id: PreKeyId | UnsetType = UNSET
-    kem_pre_keys: Integer
-    last_resort_kem_pre_key_id: PreKeyId | UnsetType = UNSET
-    one_time_pre_keys: Integer
-    signed_pre_key_id: PreKeyId | UnsetType = UNSET
-
-
-class PreKeyStatus(_Unsigned[PreKeyStatusPayload], frozen=True, kw_only=True):
-    """Relay to client: how many are left; also sent unasked when fewer than ten of a kind are."""
-
-    type: Literal["PREKEY_STATUS"] = "PREKEY_STATUS"
 
 
 # --- messages ---------------------------------------------------------------------
@@ -395,7 +199,7 @@ class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
     expires_in: Annotated[int, Meta(ge=1, le=limits.MAX_EXPIRES_IN_MS)] | None = None
 
 
-class MessagePayload(_Part, frozen=True, kw_only=True):
+class MessagePayload(Part, frozen=True, kw_only=True):
     """See ``Message``. ``metadata`` is kept as canonical JSON text."""
 
     conversation_id: ConversationId
@@ -410,7 +214,7 @@ class MessagePayload(_Part, frozen=True, kw_only=True):
         return Metadata() if self.metadata is UNSET else _METADATA.decode(self.metadata)
 
 
-class Message(_Signed[MessagePayload], frozen=True, kw_only=True):
+class Message(Signed[MessagePayload], frozen=True, kw_only=True):
     """Client to relay: an encrypted message."""
 
     type: Literal["MESSAGE"] = "MESSAGE"
@@ -433,7 +237,7 @@ class RoutedMessage(Frame, frozen=True, kw_only=True):
     type: Literal["MESSAGE"] = "MESSAGE"
 
 
-class MessageAckPayload(_Part, frozen=True, kw_only=True):
+class MessageAckPayload(Part, frozen=True, kw_only=True):
     """See ``MessageAck``."""
 
     message_id: MessageId | UnsetType = UNSET
@@ -443,7 +247,7 @@ class MessageAckPayload(_Part, frozen=True, kw_only=True):
     timestamp: Integer | UnsetType = UNSET
 
 
-class MessageAck(_Unsigned[MessageAckPayload], frozen=True, kw_only=True):
+class MessageAck(Unsigned[MessageAckPayload], frozen=True, kw_only=True):
     """Client to relay: what I did with a message, named by sender and id.
 
     With ``seq`` instead of these two, and status ``delivered``, it confirms another item of
@@ -453,7 +257,7 @@ class MessageAck(_Unsigned[MessageAckPayload], frozen=True, kw_only=True):
     type: Literal["MESSAGE_ACK"] = "MESSAGE_ACK"
 
 
-class ReceiptPayload(_Part, frozen=True, kw_only=True):
+class ReceiptPayload(Part, frozen=True, kw_only=True):
     """See ``Receipt``."""
 
     message_id: MessageId
@@ -475,20 +279,20 @@ class Receipt(Frame, frozen=True, kw_only=True):
 # --- blocking ---------------------------------------------------------------------
 
 
-class BlockPayload(_Part, frozen=True, kw_only=True):
+class BlockPayload(Part, frozen=True, kw_only=True):
     """See ``Block`` and ``BlockDone``."""
 
     blocked: bool
     user_id: UserId
 
 
-class Block(_Unsigned[BlockPayload], frozen=True, kw_only=True):
+class Block(Unsigned[BlockPayload], frozen=True, kw_only=True):
     """Client to relay: block ``userId``, or unblock."""
 
     type: Literal["BLOCK"] = "BLOCK"
 
 
-class BlockDone(_Unsigned[BlockPayload], frozen=True, kw_only=True):
+class BlockDone(Unsigned[BlockPayload], frozen=True, kw_only=True):
     """Relay to client: done, and on disk."""
 
     type: Literal["BLOCK"] = "BLOCK"
@@ -497,7 +301,7 @@ class BlockDone(_Unsigned[BlockPayload], frozen=True, kw_only=True):
 # --- presence, errors, health -----------------------------------------------------
 
 
-class PresencePayload(_Part, frozen=True, kw_only=True):
+class PresencePayload(Part, frozen=True, kw_only=True):
     """See ``Presence``."""
 
     conversation_id: ConversationId | UnsetType = UNSET
@@ -505,13 +309,13 @@ class PresencePayload(_Part, frozen=True, kw_only=True):
     user_id: UserId | UnsetType = UNSET
 
 
-class Presence(_Unsigned[PresencePayload], frozen=True, kw_only=True):
+class Presence(Unsigned[PresencePayload], frozen=True, kw_only=True):
     """Client to relay: my own presence (``status``), or a question about that of ``userId``."""
 
     type: Literal["PRESENCE"] = "PRESENCE"
 
 
-class PresenceNoticePayload(_Part, frozen=True, kw_only=True):
+class PresenceNoticePayload(Part, frozen=True, kw_only=True):
     """See ``PresenceNotice``."""
 
     conversation_id: ConversationId | UnsetType = UNSET
@@ -520,13 +324,13 @@ class PresenceNoticePayload(_Part, frozen=True, kw_only=True):
     user_id: UserId
 
 
-class PresenceNotice(_Unsigned[PresenceNoticePayload], frozen=True, kw_only=True):
+class PresenceNotice(Unsigned[PresenceNoticePayload], frozen=True, kw_only=True):
     """Relay to client: the presence of a contact."""
 
     type: Literal["PRESENCE"] = "PRESENCE"
 
 
-class ErrorPayload(_Part, frozen=True, kw_only=True):
+class ErrorPayload(Part, frozen=True, kw_only=True):
     """See ``Error``."""
 
     code: Integer
@@ -535,19 +339,19 @@ class ErrorPayload(_Part, frozen=True, kw_only=True):
     retry_after: Integer | UnsetType = UNSET
 
 
-class Error(_Unsigned[ErrorPayload], frozen=True, kw_only=True):
+class Error(Unsigned[ErrorPayload], frozen=True, kw_only=True):
     """Relay to client: the request with this ``id`` was refused."""
 
     type: Literal["ERROR"] = "ERROR"
 
 
-class Ping(_WithoutPayload, frozen=True, kw_only=True):
+class Ping(WithoutPayload, frozen=True, kw_only=True):
     """Client to relay: are you there?"""
 
     type: Literal["PING"] = "PING"
 
 
-class Pong(_WithoutPayload, frozen=True, kw_only=True):
+class Pong(WithoutPayload, frozen=True, kw_only=True):
     """Relay to client: I am."""
 
     type: Literal["PONG"] = "PONG"
