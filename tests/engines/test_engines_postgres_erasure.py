@@ -344,3 +344,15 @@ def test_relay_that_is_paused_in_its_round_leaves_it_to_another(
     thread.join(PATIENCE)
     paused.close()
     other.close()
+
+
+def test_round_that_has_ended_holds_up_no_other(server: PostgresServer) -> None:
+    """A server ends a session a moment after its client has gone: what it had locked stays locked until then."""
+    url = server.make_database()
+    store = PostgresStore(url)
+    with psycopg.connect(url, autocommit=True) as other:
+        for turn in range(40):
+            store.erase()
+            assert other.execute("SELECT pg_try_advisory_lock(2, 0)").fetchone() == (True,), turn
+            other.execute("SELECT pg_advisory_unlock(2, 0)")
+    store.close()

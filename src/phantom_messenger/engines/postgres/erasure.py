@@ -104,16 +104,22 @@ class Erasure:
             row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK).fetchone()
             if not row or not row[0]:
                 return
-            self._round += 1
-            changed = self._changed(connection)
-            self._is_log_due = self._is_log_due or bool(changed)
-            news = {self._write_anew(connection, part, deleted) for part, deleted in changed.items()}
-            for event in (Event.LOG_KEPT, Event.ERASURE_LATE):
-                if event in news:
-                    log(event)
-            if self._is_log_due:
-                self._end_log(connection)
-                self._is_log_due = False
+            self._run_alone(connection)
+            # The server would end the session, and with it the lock, a moment later: a round could find it taken by
+            # the one before.
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", _LOCK)
+
+    def _run_alone(self, connection: "psycopg.Connection[Any]") -> None:
+        self._round += 1
+        changed = self._changed(connection)
+        self._is_log_due = self._is_log_due or bool(changed)
+        news = {self._write_anew(connection, part, deleted) for part, deleted in changed.items()}
+        for event in (Event.LOG_KEPT, Event.ERASURE_LATE):
+            if event in news:
+                log(event)
+        if self._is_log_due:
+            self._end_log(connection)
+            self._is_log_due = False
 
     def _changed(self, connection: "psycopg.Connection[Any]") -> dict[int, int]:
         """Parts from which something was deleted since they were written anew, and how often; all, at first."""
