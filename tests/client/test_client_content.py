@@ -1,11 +1,11 @@
 import base64
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
 
 from phantom_messenger.client import content, content1
-from phantom_messenger.client.content import MAX_RECEIPTS, MAX_TEXT_BYTES
+from phantom_messenger.client.content import LAST_TIME_MS, MAX_RECEIPTS, MAX_TEXT_BYTES
 from phantom_messenger.client.content1 import Receipt, Text
 from phantom_messenger.client.errors import MessageTooLong
 from phantom_messenger.crypto import padding, session
@@ -148,6 +148,14 @@ def test_field_that_stands_twice_is_refused_in_any_form_of_a_map(form: bytes, tw
         assert content1.decode(written) == made()
 
 
+def test_field_that_stands_256_times_more_is_refused() -> None:
+    plain = msgspec.msgpack.encode(WRITTEN)
+    pair = msgspec.msgpack.encode("body") + msgspec.msgpack.encode("")
+    head = b"\xde" + (len(WRITTEN) + 256).to_bytes(2)
+    with pytest.raises(InvalidMessage, match="twice"):
+        content1.decode(padding.pad(head + plain[1:] + pair * 256))
+
+
 def test_control_the_library_alone_takes_the_last_of_two() -> None:
     plain = msgspec.msgpack.encode(WRITTEN)
     pair = msgspec.msgpack.encode("body") + msgspec.msgpack.encode("another")
@@ -231,3 +239,20 @@ def test_content_without_padding_is_refused() -> None:
     for bare in (b"", msgspec.msgpack.encode(WRITTEN), bytes(256)):
         with pytest.raises(InvalidMessage):
             content1.decode(bare)
+
+
+ENDS: Final = content.Ends(sender=b"s" * 32, sender_key=b"k" * 32, recipient=b"r" * 32, recipient_key=b"l" * 32)
+
+
+@pytest.mark.parametrize("status", ["delivered", "read", "burned", "undecryptable"])
+def test_receipt_says_of_each_message_what_its_sender_has_said(status: str) -> None:
+    told = content.Receipt(sent_at=1_750_000_000_000, **{status: [NUMBER]})
+    assert content1.said(content1.decode(content1.encode(content1.of(told, ENDS))), ENDS) == told
+
+
+@pytest.mark.parametrize(
+    ("clock", "written"),
+    [(-1, 0), (0, 0), (1, 1), (LAST_TIME_MS, LAST_TIME_MS), (LAST_TIME_MS + 1, LAST_TIME_MS)],
+)
+def test_time_of_a_clock_that_shows_anything_can_be_written(clock: int, written: int) -> None:
+    assert content.time_of(clock) == written

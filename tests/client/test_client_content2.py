@@ -307,3 +307,10 @@ def test_every_first_byte_is_judged_alike_by_two_readers() -> None:
 )
 def test_control_both_readers_see_each_fault(written: bytes, what: str) -> None:
     assert (accepted(written), is_clear(written)) == (False, False), what
+
+
+def test_what_this_version_knows_changes_with_each_kind_and_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert content2.known() == ["2", "receipt", "text"]
+    monkeypatch.setattr(content2, "VERSION", 3)
+    monkeypatch.setitem(content2.KINDS, "picture", content2.TextFields)
+    assert content2.known() == ["3", "picture", "receipt", "text"]

@@ -5,7 +5,7 @@ from typing import Final
 
 from client_samples import pass_time, settle, without_field
 from maker_base import Json, file_of
-from maker_scene import Play, Scene, played
+from maker_scene import Play, Scene, Witness, played
 
 from phantom_messenger.wire import signing
 from support.people import Frame, canonical
@@ -40,8 +40,28 @@ def both_at_once(scene: Scene) -> None:
     pass_time(3 * SECOND, alice, bob)
 
 
+def greetings(scene: Scene) -> None:
+    alice, bob = scene.person("alice"), scene.person("bob")
+    alice.login()
+    bob.login()
+    alice.add(bob)
+    bob.add(alice)
+    settle(alice, bob)
+    alice.write(bob, "hello")
+    settle(alice, bob)
+    bob.write(alice, "hello yourself")
+    settle(alice, bob)
+    pass_time(3 * SECOND, alice, bob)
+
+
+def friends(scene: Scene) -> tuple[Witness, Witness]:
+    """Alice and Bob after ``greetings``."""
+    alice, bob = scene.go_on("greetings", greetings)
+    return alice, bob
+
+
 def healing(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    alice, bob = friends(scene)
     bob.forget_sessions(alice)
     alice.write(bob, "can you read this?")
     settle(alice, bob)
@@ -49,7 +69,7 @@ def healing(scene: Scene) -> None:
 
 
 def again(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    alice, bob = friends(scene)
     kept: list[Frame] = []
 
     def keep(frame: Frame) -> list[Frame]:
@@ -68,7 +88,7 @@ def again(scene: Scene) -> None:
 
 
 def accepted_late(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    alice, bob = friends(scene)
     held: list[Frame] = []
 
     def hold(frame: Frame) -> list[Frame]:
@@ -88,7 +108,7 @@ def accepted_late(scene: Scene) -> None:
 
 
 def for_another(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    alice, bob = friends(scene)
     carol = scene.person("carol")
     carol.login()
     carol.add(bob)
@@ -110,7 +130,7 @@ def for_another(scene: Scene) -> None:
 
 
 def burning(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    alice, bob = friends(scene)
     number = alice.write(bob, "burn me", burn=True)
     alice.write(bob, "gone in ten seconds", expires_in=10 * SECOND)
     settle(alice, bob)
@@ -133,7 +153,9 @@ def stranger(scene: Scene) -> None:
 
 
 def blocked(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    # Not after the scene ``greetings``: with the keys that are drawn here, Bob goes on in a session of his own.
+    greetings(scene)
+    alice, bob = scene.people
     bob.messenger.block(alice.id)
     settle(alice, bob)
     alice.write(bob, "are you there?")
@@ -185,7 +207,7 @@ def passed_on(scene: Scene) -> None:
 
 
 def two_warnings(scene: Scene) -> None:
-    alice, bob = scene.friends()
+    alice, bob = friends(scene)
     warning: Json = {
         "payload": {"kemPreKeys": 0, "oneTimePreKeys": 0},
         "timestamp": scene.world.clock.wall_ms(),
@@ -197,6 +219,7 @@ def two_warnings(scene: Scene) -> None:
 
 SCENES: Final[dict[str, tuple[str, Play]]] = {
     "first-contact": ("two who have added each other write for the first time, and read", first_contact),
+    "greetings": ("two who have added each other write a text each; others go on after it", greetings),
     "both-at-once": ("both begin a session at once", both_at_once),
     "healing": ("Bob has lost his sessions, asks for what he cannot read, and gets it again", healing),
     "again": ("a message comes twice", again),

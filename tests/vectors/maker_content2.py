@@ -1,5 +1,6 @@
 """Makes the vectors of content 2: what is written, what is only read, and what must be refused."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,14 @@ def more(members: Json, *pairs: bytes) -> bytes:
 def with_value(encoded: bytes) -> bytes:
     """A text with an unknown field that has this value."""
     return more(text(), b"\xa1x" + encoded)
+
+
+def listed(encoded: bytes) -> Json:
+    """A content, with the bytes of a long text that are one character over and over listed once."""
+    if run := re.search(rb"([^\x80-\xbf][\x80-\xbf]{0,3})\1{1000,}", encoded):
+        repeated = {"at": run.start(), "bytes": run[1].hex(), "times": len(run[0]) // len(run[1])}
+        return {"encoded": (encoded[: run.start()] + encoded[run.end() :]).hex(), "repeated": repeated}
+    return {"encoded": encoded.hex()}
 
 
 # --- what is written --------------------------------------------------------------
@@ -197,11 +206,11 @@ def _read() -> list[Json]:
     }
     return [
         *(
-            {**_sender(name, description), "encoded": encoded.hex(), "expect": {"said": said}}
+            {**_sender(name, description), **listed(encoded), "expect": {"said": said}}
             for name, (description, encoded, said) in rows.items()
         ),
         *(
-            {**_sender(name, description), "sender": own.hex(), "encoded": encoded.hex(), "expect": {"said": HELLO}}
+            {**_sender(name, description), "sender": own.hex(), **listed(encoded), "expect": {"said": HELLO}}
             for name, (description, own, encoded) in claimed.items()
         ),
     ]
@@ -353,7 +362,7 @@ def content2_json() -> Json:
             [
                 {
                     **_sender(name, description),
-                    "encoded": encoded.hex(),
+                    **listed(encoded),
                     "expect": {"error": "InvalidMessage"},
                 }
                 for name, (description, encoded) in refused.items()

@@ -9,14 +9,14 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from client_record import Facts, Json, changes, facts, lose_sessions, sends, tells, watched
-from client_samples import KEY, MEMORY, Device, Town, pass_time, settle
+from client_samples import KEY, MEMORY, Device, Town
 from maker_base import drawn, named
 
 from phantom_messenger.client import content_suites, link
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import OutboxRecord
 from phantom_messenger.client.vault import Vault
-from support.simulated import SECOND, World
+from support.simulated import World
 
 PURPOSES: Final = {
     "_identity_of": "identity seed",
@@ -204,21 +204,6 @@ class Scene:
         self.label = self.name
         self.steps.clear()
         return self.people
-
-    def friends(self, *listed: str) -> tuple[Witness, Witness]:
-        """Alice and Bob, who have added each other, are online and have exchanged a text each."""
-        alice, bob = (self.person(name, listed=name in (listed or ("alice", "bob"))) for name in ("alice", "bob"))
-        alice.login()
-        bob.login()
-        alice.add(bob)
-        bob.add(alice)
-        settle(alice, bob)
-        alice.write(bob, "hello")
-        settle(alice, bob)
-        bob.write(alice, "hello yourself")
-        settle(alice, bob)
-        pass_time(3 * SECOND, alice, bob)
-        return alice, bob
 
     def listed(self) -> Json:
         """All of it."""

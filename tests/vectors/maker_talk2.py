@@ -1,6 +1,7 @@
 """A conversation in suite 2 that is written down step by step, as a transcript."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from maker_base import NOW, PEOPLE, Json, Person, drawn, encapsulated
@@ -130,13 +131,24 @@ class Talk2:
         self.messages: dict[str, bytes] = {}
         self.now = NOW
         self._copies: dict[str, Session2] = {}
+        self._label_name = name
+        self._before: str | None = None
+        self._steps_before = 0
 
     def transcript(self) -> Json:
-        """All of it."""
-        return {"name": self.name, "description": self.description, "steps": self.steps}
+        """All of it, but what another transcript lists."""
+        after = {} if self._before is None else {"after": self._before}
+        steps = self.steps[self._steps_before :]
+        return {"name": self.name, "description": self.description, **after, "steps": steps}
+
+    def go_on(self, name: str, make: Callable[["Talk2"], None]) -> None:
+        """Begin after the end of another transcript, whose steps are listed there."""
+        own, self._label_name = self._label_name, name
+        make(self)
+        self._label_name, self._before, self._steps_before = own, name, len(self.steps)
 
     def _label(self, purpose: str) -> str:
-        return f"suite 2/{self.name}/step {len(self.steps)}/{purpose}"
+        return f"suite 2/{self._label_name}/step {len(self.steps)}/{purpose}"
 
     def start(self, who: str = "alice", *, one_time: bool = True, one_time_kem: bool = True) -> None:
         """Begin the session with the other one's bundle."""

@@ -7,7 +7,7 @@ import maker_points as points
 from maker_base import Json, drawn, file_of, flipped, named
 from maker_talk2 import Talk2
 
-from phantom_messenger.crypto import primitives
+from phantom_messenger.crypto import head, primitives
 from phantom_messenger.crypto.head import HEAD_BYTES, KemCiphertext, KemKey, PartKind
 from phantom_messenger.crypto.ratchet import MAX_SKIPPED_AGE_MS
 from phantom_messenger.crypto.ratchet2 import OFFER_AFTER_MESSAGES, OFFER_AFTER_MS
@@ -17,18 +17,26 @@ FOREIGN_KEY: Final = primitives.kem_public(drawn("suite 2/foreign KEM key", 64))
 Make = Callable[[Talk2], None]
 
 
-def _greeted(talk: Talk2) -> None:
-    """A message each way."""
+def _greetings(talk: Talk2) -> None:
     talk.start()
     talk.deliver("alice", "hello")
     talk.deliver("bob", "hello yourself")
 
 
-def _offered(talk: Talk2) -> None:
-    """Bob has an offer open, which Alice has not seen."""
+def _greeted(talk: Talk2) -> None:
+    """A message each way."""
+    talk.go_on("greetings", _greetings)
+
+
+def _a_week_later(talk: Talk2) -> None:
     _greeted(talk)
     talk.now += OFFER_AFTER_MS
     talk.deliver("alice", "a week later")
+
+
+def _offered(talk: Talk2) -> None:
+    """Bob has an offer open, which Alice has not seen."""
+    talk.go_on("a-week-later", _a_week_later)
 
 
 def _one_message(talk: Talk2) -> None:
@@ -238,11 +246,8 @@ def _wrong_forms(talk: Talk2) -> None:
 
 def _rules(talk: Talk2) -> None:
     """Parts that a chain may not have."""
-    talk.start()
-    hello = talk.state["alice"].kem.carried
-    answer = KemCiphertext(bytes(1_088))
-    talk.deliver("alice", "hello")
-    talk.deliver("bob", "hello yourself")
+    _greeted(talk)
+    hello, answer = head.parse(talk.messages["hello"]).handshake, KemCiphertext(bytes(1_088))
     talk.send("alice", "text")
     for part in (hello, answer):
         talk.receive("bob", "text", talk.carrying("alice", part))
@@ -330,10 +335,8 @@ def _bad_ratchet_keys(talk: Talk2) -> None:
 
 def _known_chain(talk: Talk2) -> None:
     """Authentic messages of a chain that is known already, with other parts: they are of no account."""
-    talk.start()
-    hello = talk.state["alice"].kem.carried
-    talk.deliver("alice", "hello")
-    talk.deliver("bob", "hello yourself")
+    _greeted(talk)
+    hello = head.parse(talk.messages["hello"]).handshake
     skipped = talk.send("alice", "skipped")
     talk.deliver("alice", "text")
     for number, part in enumerate((KemKey(FOREIGN_KEY), KemKey(b"\xff" * 1_184), KemCiphertext(bytes(1_088)), hello)):
@@ -415,6 +418,8 @@ def _forgotten(talk: Talk2) -> None:
 
 TALKS: Final[list[tuple[str, str, Make]]] = [
     ("one-message", "a first message", _one_message),
+    ("greetings", "a message each way; others go on after it", _greetings),
+    ("a-week-later", "and another one after seven days: an offer is due", _a_week_later),
     ("least", "no one-time keys: the last-resort KEM prekey", _least),
     ("handshake-repeated", "the first chain repeats the handshake header, a later one does not", _handshake_repeated),
     ("turns", "some turns without a KEM step", _turns),

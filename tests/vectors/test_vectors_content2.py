@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 from content_samples import is_clear
-from vector_replay import Json, raw, vectors
+from vector_replay import Json, encoded_in, raw, vectors
 from vector_small_replay import said_in
 
 from phantom_messenger.client import content2, strict_map
@@ -19,7 +19,7 @@ NAMES: Final = [case["name"] for case in REFUSED]
 
 def refused(case: Json) -> bool:
     try:
-        said_in(case, raw(case["encoded"]))
+        said_in(case, encoded_in(case))
     except InvalidMessage:
         return True
     return False
@@ -37,7 +37,7 @@ def test_there_are_more_refusals_than_good_cases() -> None:
 
 @pytest.mark.parametrize("case", READ, ids=lambda case: case["name"])
 def test_it_is_read(case: Json) -> None:
-    assert said_in(case, raw(case["encoded"])) == case["expect"]["said"]
+    assert said_in(case, encoded_in(case)) == case["expect"]["said"]
 
 
 @pytest.mark.parametrize("case", READ, ids=lambda case: case["name"])
@@ -45,7 +45,7 @@ def test_control_another_sender_or_another_reading_goes_red(case: Json) -> None:
     for name in ("sender", "sender_key"):
         assert refused({**case, name: "00" * 32})
     said = case["expect"]["said"]
-    assert said_in(case, raw(case["encoded"])) != {**said, "sentAt": said["sentAt"] + 1}
+    assert said_in(case, encoded_in(case)) != {**said, "sentAt": said["sentAt"] + 1}
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case["name"])
@@ -54,15 +54,15 @@ def test_it_is_refused(case: Json) -> None:
 
 
 def test_second_reader_agrees_on_the_form_of_all_of_them() -> None:
-    good = [case["expect"]["encoded"] for case in LISTED["contents"]] + [case["encoded"] for case in READ]
-    assert all(is_clear(raw(encoded)) for encoded in good)
+    good = [raw(case["expect"]["encoded"]) for case in LISTED["contents"]] + [encoded_in(case) for case in READ]
+    assert all(is_clear(encoded) for encoded in good)
     for case in REFUSED:
         try:
-            strict_map.decode(raw(case["encoded"]))
+            strict_map.decode(encoded_in(case))
         except InvalidMessage:
-            assert not is_clear(raw(case["encoded"])), case["name"]
+            assert not is_clear(encoded_in(case)), case["name"]
         else:
-            assert is_clear(raw(case["encoded"])), case["name"]
+            assert is_clear(encoded_in(case)), case["name"]
 
 
 # --- controls: the code is another one --------------------------------------------

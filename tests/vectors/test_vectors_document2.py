@@ -15,11 +15,11 @@ from vector_controls import spoilt
 from vector_reference import ed25519_public, message_key, u32, x25519_public
 from vector_reference import padded as padded_in_suite_1
 from vector_reference2 import Bundle, Owner, Rejected, Session, pad, unpad
-from vector_replay import OTHER, Json, arrived, raw, vectors
+from vector_replay import OTHER, Json, arrived, encoded_in, raw, transcripts, vectors
 
 HANDSHAKES: Final = vectors("suite2-handshakes.json")
 BODIES: Final = vectors("suite2-bodies.json")
-TRANSCRIPTS: Final = vectors("suite2-ratchet.json")["transcripts"]
+TRANSCRIPTS: Final = transcripts("suite2-ratchet.json")
 CONTENTS: Final = vectors("content-2.json")
 KEYS: Final = {one["name"]: one["expect"] for one in vectors("prekeys.json")["people"]}
 MADE_AT: Final = 1_770_000_000_000
@@ -131,7 +131,7 @@ def play_content(case: Json) -> None:
 
 def do_read(case: Json) -> Json:
     """What a listed content says."""
-    return content.read(raw(case["encoded"]), raw(case["sender"]), raw(case["sender_key"]))
+    return content.read(encoded_in(case), raw(case["sender"]), raw(case["sender_key"]))
 
 
 def play_read(case: Json) -> None:

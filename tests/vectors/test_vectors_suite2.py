@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from suite2_replay import Play2, Refusals2, play_body, play_handshake, play_length, respond
 from vector_controls import spoilt
-from vector_replay import Json, people, raw, vectors
+from vector_replay import Json, people, raw, transcripts, vectors
 
 from phantom_messenger.crypto import body, bundle, handshake2, ratchet, ratchet2
 from phantom_messenger.crypto.handshake import HandshakeHeader
@@ -17,7 +17,7 @@ from phantom_messenger.crypto.handshake import HandshakeHeader
 EVERYBODY: Final = people(vectors("prekeys.json"))
 HANDSHAKES: Final = vectors("suite2-handshakes.json")
 BODIES: Final = vectors("suite2-bodies.json")
-TRANSCRIPTS: Final = vectors("suite2-ratchet.json")["transcripts"]
+TRANSCRIPTS: Final = transcripts("suite2-ratchet.json")
 REFUSED: Final = [*HANDSHAKES["refused"], *BODIES["refused"]]
 SMALL: Final = [
     *((play_handshake, case) for case in HANDSHAKES["cases"]),

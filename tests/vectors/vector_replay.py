@@ -35,6 +35,17 @@ def vectors(name: str) -> Json:
     return found
 
 
+def transcripts(name: str) -> list[Json]:
+    """The transcripts of a file, each with all of its steps."""
+    found: dict[str, Json] = {}
+    for one in vectors(name)["transcripts"]:
+        before = found[one["after"]]["steps"] if "after" in one else []
+        whole = {**one, "steps": [*before, *one["steps"]]}
+        whole.pop("after", None)
+        found[one["name"]] = whole
+    return list(found.values())
+
+
 def raw(text: str | None) -> bytes:
     """Bytes in hex; none where there are none."""
     return b"" if text is None else bytes.fromhex(text)
@@ -46,6 +57,15 @@ def arrived(step: Json, sent: bytes) -> bytes:
         at, mask = step["flipped"]["at"], step["flipped"]["mask"]
         return sent[:at] + bytes((sent[at] ^ mask,)) + sent[at + 1 :]
     return raw(step["bytes"]) if "bytes" in step else sent
+
+
+def encoded_in(case: Json) -> bytes:
+    """What a recipient gets, where a long run of the same bytes may be listed apart."""
+    encoded = raw(case["encoded"])
+    if "repeated" not in case:
+        return encoded
+    at, run = case["repeated"]["at"], raw(case["repeated"]["bytes"]) * case["repeated"]["times"]
+    return encoded[:at] + run + encoded[at:]
 
 
 def encapsulation(m: str | None) -> Callable[[bytes], tuple[bytes, bytes]]:

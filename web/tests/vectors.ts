@@ -103,9 +103,26 @@ export function listsIn(files: Files): ReadonlyMap<ListName, readonly object[]> 
   const all = FILES.flatMap((file) =>
     Object.entries(files[file])
       .filter((entry): entry is [string, object[]] => Array.isArray(entry[1]))
-      .map(([list, cases]) => [`${file}/${list}`, cases] as const),
+      .map(([list, cases]) => [`${file}/${list}`, whole(cases as readonly Continued[])] as const),
   );
   return new Map(all);
+}
+
+interface Continued {
+  readonly name: string;
+  /** The transcript whose steps come first; it stands before this one. */
+  readonly after?: string;
+  readonly steps: readonly object[];
+}
+
+/** The cases, each transcript with all of its steps. */
+function whole(cases: readonly Continued[]): readonly object[] {
+  const found = new Map<string, Continued>();
+  for (const { after, ...one } of cases) {
+    const steps = after === undefined ? one.steps : [...(found.get(after)?.steps ?? []), ...one.steps];
+    found.set(one.name, { ...one, steps });
+  }
+  return [...found.values()];
 }
 
 /**

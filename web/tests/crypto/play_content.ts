@@ -63,14 +63,22 @@ export function playWritten2(given: Written2): void {
   same(decodeMap(encoded), content, "members");
 }
 
-export function playRead2(
-  given: Content2Case & { readonly encoded: string; readonly expect: { readonly said: Listed } },
-): void {
-  same(saidIn(given, raw(given.encoded)), given.expect.said, "read");
+interface Read2 extends Content2Case {
+  readonly encoded: string;
+  /** A run of the same bytes that is left out of `encoded`. */
+  readonly repeated?: { readonly at: number; readonly bytes: string; readonly times: number };
 }
 
-export function playRefused2(
-  given: Content2Case & { readonly encoded: string; readonly expect: { readonly error: string } },
-): void {
-  same(errorOf(() => saidIn(given, raw(given.encoded))), given.expect.error, "error");
+function encodedIn({ encoded, repeated }: Read2): Uint8Array {
+  if (repeated === undefined) return raw(encoded);
+  const { at, bytes, times } = repeated;
+  return raw(encoded.slice(0, 2 * at) + bytes.repeat(times) + encoded.slice(2 * at));
+}
+
+export function playRead2(given: Read2 & { readonly expect: { readonly said: Listed } }): void {
+  same(saidIn(given, encodedIn(given)), given.expect.said, "read");
+}
+
+export function playRefused2(given: Read2 & { readonly expect: { readonly error: string } }): void {
+  same(errorOf(() => saidIn(given, encodedIn(given))), given.expect.error, "error");
 }
