@@ -1,4 +1,4 @@
-"""protocol/encryption.md names every label, limit and size that the code uses, and no other."""
+"""protocol/encryption.md names every limit and size that the code uses, and no other; labels, all of protocol/."""
 
 import ast
 import re
@@ -23,6 +23,7 @@ from phantom_messenger.wire import limits
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENT: Final = (ROOT / "protocol/encryption.md").read_text()
+DOCUMENTS: Final = "\n".join(path.read_text() for path in sorted((ROOT / "protocol").glob("*.md")))
 SOURCES: Final = sorted((ROOT / "src/phantom_messenger").rglob("*.py"))
 DAY_MS: Final = 86_400_000
 
@@ -44,14 +45,14 @@ def labels_in(document: str) -> set[str]:
 
 
 def test_labels_are_those_of_the_code() -> None:
-    assert labels_in(DOCUMENT) == labels_in_code()
+    assert labels_in(DOCUMENTS) == labels_in_code()
     assert len(labels_in_code()) >= 13
 
 
 @pytest.mark.parametrize("old", ['"phantom/1 ratchet root\\n"', '"phantom/1 PQXDH X25519 SHA-256 ML-KEM-768\\n"'])
 def test_control_label_that_differs_is_noticed(old: str) -> None:
-    assert old in DOCUMENT
-    assert labels_in(DOCUMENT.replace(old, old.replace("phantom/1 ", "phantom/1  x"))) != labels_in_code()
+    assert old in DOCUMENTS
+    assert labels_in(DOCUMENTS.replace(old, old.replace("phantom/1 ", "phantom/1  x"))) != labels_in_code()
 
 
 def test_every_label_ends_with_a_line_feed_and_is_the_beginning_of_no_other() -> None:
