@@ -64,7 +64,8 @@ def encoded_in(case: Json) -> bytes:
     encoded = raw(case["encoded"])
     if "repeated" not in case:
         return encoded
-    at, run = case["repeated"]["at"], raw(case["repeated"]["bytes"]) * case["repeated"]["times"]
+    at: int = case["repeated"]["at"]
+    run = b"".join([raw(case["repeated"]["bytes"])] * case["repeated"]["times"])
     return encoded[:at] + run + encoded[at:]
 
 
