@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -30,6 +31,8 @@ const shown = (find) => new Promise((done, fail) => {
 const nameOf = (element) => element.ariaLabel ?? element.labels?.[0]?.textContent.trim() ?? element.textContent.trim();
 const all = (kind) => [...document.querySelectorAll(kind)].filter((one) => one.checkVisibility());
 const named = (kind, name) => all(kind).find((one) => nameOf(one).includes(name));
+const exact = (kind, name) => all(kind).find((one) => nameOf(one) === name);
+const text = (pattern, kind = "body") => all(kind).find((one) => pattern.test(one.innerText));
 const press = async (name) => (await shown(() => named("button", name))).click();
 const write = async (name, text) => {
   const box = await shown(() => named("input, textarea", name));
@@ -38,7 +41,16 @@ const write = async (name, text) => {
   await new Promise((done) => setTimeout(done, 100));
 };
 """
-"""What scripts may use: ``shown``, ``all``, ``named``, ``press`` and ``write``, which wait for what they are about."""
+"""What scripts may use: ``press`` and ``write`` wait for what they are about; ``shown`` waits for anything that
+``all``, ``named``, ``exact`` and ``text`` find."""
+
+_PREFERENCES: Final = """
+user_pref("browser.download.folderList", 2);
+user_pref("browser.download.dir", "{}");
+user_pref("browser.download.useDownloadDir", true);
+user_pref("browser.download.alwaysOpenPanel", false);
+"""
+"""Where downloads go, without a question."""
 
 
 class Tab:
@@ -63,12 +75,23 @@ class Tab:
         assert found["type"] == "success", found["exceptionDetails"]["text"]
         return found["result"].get("value")
 
+    async def choose_file(self, selector: str, file: Path) -> None:
+        """Put a file into the one field for files that a selector finds."""
+        found = await self._firefox.call(
+            "browsingContext.locateNodes", context=self._context, locator={"type": "css", "value": selector}
+        )
+        [field] = found["nodes"]
+        await self._firefox.call(
+            "input.setFiles", context=self._context, element={"sharedId": field["sharedId"]}, files=[str(file)]
+        )
+
 
 class Firefox:
-    """A browser; ``errors`` is what its pages have complained about."""
+    """A browser; ``errors`` is what its pages have complained about, ``downloads`` the folder of what was saved."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, downloads: Path) -> None:
         self._socket = socket
+        self.downloads = downloads
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[Any]] = {}
         self.errors: list[str] = []
@@ -106,11 +129,20 @@ def _program() -> str:
     return found
 
 
+def _prepared(folder: Path) -> Path:
+    """Make a browser profile of a folder; returns where its downloads go."""
+    downloads = folder / "saved"
+    downloads.mkdir()
+    (folder / "user.js").write_text(_PREFERENCES.format(downloads))
+    return downloads
+
+
 @contextlib.asynccontextmanager
 async def firefox() -> AsyncIterator[Firefox]:
     """Start Firefox, without a window; skips if there is none."""
     program = _program()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        downloads = _prepared(Path(folder))
         process = await asyncio.create_subprocess_exec(
             program,
             *("--headless", "--no-remote", "--profile", folder, "--remote-debugging-port", "0", "about:blank"),
@@ -126,7 +158,7 @@ async def firefox() -> AsyncIterator[Firefox]:
             drained = asyncio.create_task(process.stderr.read())
             url = f"{line.partition(_LISTENS)[2].strip()}/session"
             async with connect(url, max_size=None, proxy=None) as socket:
-                found = Firefox(socket)
+                found = Firefox(socket, downloads)
                 listening = asyncio.create_task(found.listen())
                 await found.call("session.new", capabilities={})
                 await found.call("session.subscribe", events=["log.entryAdded"])
