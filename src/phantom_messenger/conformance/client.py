@@ -59,6 +59,7 @@ class Client:
         self.hello = hello
         self.features: list[str] = []
         self.patience = socket.target.patience
+        self._has_asked_in = False
         self._ahead_ms: int = hello["payload"]["serverTime"] - time.time_ns() // 1_000_000
         self._count = 0
 
@@ -70,7 +71,7 @@ class Client:
     @property
     def is_in(self) -> bool:
         """Whether it is logged in."""
-        return self.socket.has_logged_in and self.socket.closed is None
+        return self.socket.has_logged_in and not self.socket.is_left and self.socket.closed is None
 
     @property
     def binding(self) -> Frame:
@@ -104,6 +105,7 @@ class Client:
 
     async def send_frame(self, frame: Frame) -> None:
         """Send a frame as it is."""
+        self._has_asked_in |= frame.get("type") == "AUTH"
         await self.socket.send_text(wire.canonical(frame))
 
     def claim(self, **members: Any) -> Frame:
@@ -182,6 +184,15 @@ class Client:
         while (status := await self.take("PREKEY_STATUS")).get("id") != name:
             pass  # a warning that few were left
         return status
+
+    async def settle(self) -> None:
+        """Wait until a login that was sent is answered: as long as it is not, it can still make an account."""
+        if not self._has_asked_in:
+            return
+        until = asyncio.get_running_loop().time() + self.patience
+        while not self.socket.has_logged_in and self.socket.closed is None:
+            if not await self.socket.news(until):
+                return
 
     # --- what must come -----------------------------------------------------------
 

@@ -100,6 +100,7 @@ class Socket:
         closed: how it ended; None while it is open.
         errors: how many ERROR frames came.
         has_logged_in: whether AUTH_SUCCESS came.
+        is_left: whether a close frame was sent, after which the relay ignores what comes.
     """
 
     def __init__(self, target: Target, source: str | None = None) -> None:
@@ -110,6 +111,7 @@ class Socket:
         self.closed: Closed | None = None
         self.errors = 0
         self.has_logged_in = False
+        self.is_left = False
         self._source = source
         self._takes_loose = False
         self._reader: asyncio.StreamReader | None = None
@@ -309,6 +311,7 @@ class Socket:
             await self.drop()
             return
         if self.closed is None:
+            self.is_left = True
             await self.send_raw(wire.ws_frame(wire.CLOSE, code.to_bytes(2, "big")))
             await asyncio.wait({self._reading}, timeout=_LEAVE_SECONDS)
         await self.drop()

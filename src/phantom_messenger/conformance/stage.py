@@ -119,22 +119,28 @@ class Accounts:
         idle, self._idle = self._idle, []
         await self.delete([client.id for client, _ in idle])
 
-    async def _delete(self, clients: Sequence[Client]) -> None:
+    async def _delete(self, clients: list[Client]) -> None:
         """Delete the account that these have logged in to, or tried to."""
-        client = next((client for client in clients if client.is_in), None)
-        is_new = client is None
-        if client is None:
-            client = await connect(self.target, self.addresses.new(), clients[0].identity)
+        await asyncio.gather(*(client.settle() for client in clients))
+        client = next((client for client in reversed(clients) if client.is_in), None)
         try:
-            if is_new:
+            if client is None:
+                client = await connect(self.target, self.addresses.new(), clients[0].identity)
+                clients.append(client)
                 await client.send("AUTH", client.claim())
                 await client.expect("AUTH_SUCCESS")
             client.forget()
             await client.send("ACCOUNT_DELETE", client.binding)
             await client.closes(1000)
-        finally:
-            for each in (client, *clients):
-                await each.socket.drop()
+        except (Failure, UnreachableError):
+            await _drop(clients)
+            raise
+        await _drop(clients)  # not if it was interrupted: what is on its way there is waited for when it is tried again
+
+
+async def _drop(clients: Sequence[Client]) -> None:
+    for client in clients:
+        await client.socket.drop()
 
 
 async def connect(target: Target, source: str | None, identity: Identity | None = None, **fields: str) -> Client:
@@ -335,6 +341,7 @@ class Stage:
         """Close what was opened, and delete the accounts."""
         if self._borrowed is not None:
             self._accounts.lend(*self._borrowed)
+        await asyncio.gather(*(client.settle() for client in self._clients))
         for client in self._clients:
             if client.is_in and client.id not in self._users:  # although the case did not expect it
                 self._noted(client)
