@@ -10,6 +10,7 @@ ENVELOPE: Final = b"phantom/1 envelope\n"
 SIGNED_PREKEY: Final = b"phantom/1 signed-prekey\n"
 KEM_PREKEY: Final = b"phantom/1 kem-prekey\n"
 PREKEY_BUNDLE: Final = b"phantom/1 prekey-bundle 2\n"
+GROUP_CHANGE: Final = b"phantom/1 group-change\n"
 USER_ID: Final = b"phantom/1 user-id\n"
 
 

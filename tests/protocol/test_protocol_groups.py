@@ -1,0 +1,67 @@
+"""protocol/groups.md names the fields, ops and limits that the code uses, and no other."""
+
+import re
+from pathlib import Path
+from typing import Final, get_args
+
+import msgspec
+import pytest
+
+from phantom_messenger.client import content
+from phantom_messenger.client.groups import change, link, state
+from phantom_messenger.client.groups.chain import Verdict
+from phantom_messenger.wire import limits
+
+DOCUMENT: Final = (Path(__file__).parents[2] / "protocol/groups.md").read_text()
+LIMITS: Final = {
+    "MAX_MEMBERS": state.MAX_MEMBERS,
+    "MAX_ADMINS": state.MAX_ADMINS,
+    "MAX_CHANGE_BYTES": change.MAX_CHANGE_BYTES,
+    "MAX_OPS": change.MAX_OPS,
+    "MAX_NAME_BYTES": change.MAX_NAME_BYTES,
+    "MAX_AHEAD": state.MAX_AHEAD,
+    "DIGIT_ROUNDS": state.DIGIT_ROUNDS,
+}
+
+
+def test_limits_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+) \|", DOCUMENT, re.MULTILINE)
+    assert {name: int(value.replace(",", "")) for name, value in rows} == LIMITS
+
+
+def test_ops_are_those_of_the_code() -> None:
+    table = DOCUMENT[DOCUMENT.index("| `op` | fields |") : DOCUMENT.index("`role`, `invite` and `write` are")]
+    written = {
+        name: set(re.findall(r"`(\w+)`", fields))
+        for name, fields in re.findall(r"^\| `(\w+)` \| ([^|]*) \|", table, re.MULTILINE)
+        if name != "op"
+    }
+    assert written == {op.__struct_config__.tag: set(op.__struct_fields__) for op in get_args(change.Op)}
+
+
+def test_fields_of_a_change_are_those_of_the_code() -> None:
+    table = DOCUMENT[DOCUMENT.index("| field | value |") : DOCUMENT.index("| `op` | fields |")]
+    written = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)))
+    assert written == [found.encode_name for found in msgspec.structs.fields(change._Signed)]
+
+
+def test_verdicts_are_those_of_the_code() -> None:
+    table = DOCUMENT[DOCUMENT.index("| a change | verdict |") : DOCUMENT.index('"The one there" is')]
+    cells = re.findall(r"^\| [^|]* \| ([a-z, ]+)[^|]*\|", table, re.MULTILINE)[1:]
+    assert {word for cell in cells for word in re.findall(r"\w+", cell)} >= {verdict.value for verdict in Verdict}
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"0 to {content.LAST_TIME_MS:,}",
+        f"`ms`: 0 to {limits.MAX_EXPIRES_IN_MS:,}",
+        f"its length is not 65 to {change.MAX_CHANGE_BYTES:,}",
+        f"others not 1 to {state.MAX_AHEAD:,} above",
+        f"then {state.DIGIT_ROUNDS:,} times",
+        f"more than {state.MAX_MEMBERS} members, no admin or more than {state.MAX_ADMINS}",
+        f"(at most {link.MAX_USES} times) and until when (at most {link.MAX_LIFE_MS // 86_400_000} days)",
+    ],
+)
+def test_sizes_are_those_of_the_code(sentence: str) -> None:
+    assert sentence in " ".join(DOCUMENT.split())
