@@ -89,9 +89,10 @@ export interface Item {
   readonly isMine: boolean;
   /**
    * text: `text` is it. covered: burns when it is opened (`openOnce`). newer: sent with a newer version. unreadable: its
-   * sender was asked for it again. gone: burned, expired or removed.
+   * sender is asked for it again. broken: it cannot be read, and nobody is asked for it. gone: burned, expired or
+   * removed.
    */
-  readonly kind: "text" | "covered" | "newer" | "unreadable" | "gone";
+  readonly kind: "text" | "covered" | "newer" | "unreadable" | "broken" | "gone";
   readonly text: string;
   readonly at: number;
   /** Of one's own only. */

@@ -40,7 +40,7 @@ export function withItems(blocks: readonly Block[], changed: readonly Item[], ha
 function withItem(blocks: readonly Block[], item: Item, hasOlder: boolean): readonly Block[] {
   const last = blocks.at(-1);
   if (last === undefined) return hasOlder ? blocks : [{ key: 0, items: [item] }];
-  const same = blocks.findIndex((block) => block.items.some(({ id }) => id === item.id));
+  const same = blocks.findIndex((block) => block.items.some((one) => isSame(one, item)));
   if (same >= 0) return blocks.map((block, index) => (index === same ? replaced(block, item) : block)).filter(isFilled);
   if (item.position > (last.items.at(-1)?.position ?? -1)) {
     if (last.items.length >= BLOCK) return [...blocks, { key: last.key + 1, items: [item] }];
@@ -52,7 +52,7 @@ function withItem(blocks: readonly Block[], item: Item, hasOlder: boolean): read
 }
 
 function replaced(block: Block, item: Item): Block {
-  const items = block.items.map((one) => (one.id === item.id ? item : one));
+  const items = block.items.map((one) => (isSame(one, item) ? item : one));
   return { ...block, items: items.toSorted((a, b) => a.position - b.position) };
 }
 
@@ -62,6 +62,11 @@ function inserted(block: Block, item: Item): Block {
 
 function isFilled(block: Block): boolean {
   return block.items.length > 0;
+}
+
+/** Whether two are of the same text: ids are their author's, so the other side may choose one of ours. */
+function isSame(one: Item, other: Item): boolean {
+  return one.id === other.id && one.isMine === other.isMine;
 }
 
 /** All items, oldest first. */

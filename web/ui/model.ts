@@ -206,7 +206,7 @@ function changedPeople(changed: readonly Conversation[], removed: readonly strin
 
 function applyItems(peer: string, items: readonly Item[], incoming: readonly string[]): void {
   const log = openLog.value;
-  const came = items.filter((item) => incoming.includes(item.id));
+  const came = items.filter((item) => !item.isMine && incoming.includes(item.id));
   if (log?.peer === peer) {
     const isAway = !isSeen() && log.newFrom === null;
     const newFrom = isAway ? (came[0]?.position ?? null) : log.newFrom;

@@ -13,7 +13,7 @@ import { audienceOf } from "../core/wire/names.ts";
 import { UsageError, VaultError } from "../core/client/errors.ts";
 import type { Messenger } from "../core/client/messenger.ts";
 import { LOST, outage } from "../core/client/outages.ts";
-import { quoted } from "../core/client/reconnecting.ts";
+import { quoted } from "../core/client/sanitize.ts";
 import type { Event } from "../core/client/status.ts";
 import type { Batch, Vault } from "../core/client/vault.ts";
 import * as notices from "../core/client/notices.ts";
@@ -31,12 +31,20 @@ export const LONGEST_PAUSE_MS = 60_000;
 /** How long what has come in is taken together before it is stored, so that calls are answered soon. */
 export const STEP_MS = 40;
 
+/**
+ * What may wait here of what the relay has sent: more than two mailboxes hold. A browser takes whatever comes, so a
+ * relay that sends more is left; what was not acknowledged comes again.
+ */
+export const MOST_WAITING_CHARS = 64 * 2 ** 20;
+export const MOST_WAITING = 20_000;
+
 /** A timer that is late by so much has slept. */
 export const SLEPT_MS = 10_000;
 
 /** Times of the next attempt that differ by less are shown as the same. */
 const SAME_MS = 100;
 
+const FLOOD = "the relay sends more than this device can take";
 const FAILED = "an internal error occurred; what you wrote is saved";
 
 /** A client that was made of what is stored. */
@@ -89,7 +97,11 @@ const CLOSED = "this profile was closed";
 /** Runs a client until it is stopped. */
 export class Loop {
   private core: Core | null = null;
-  private inputs: Input[] = [];
+  /** What the page asks for goes before what the relay sends, so that no relay can keep its user waiting. */
+  private readonly calls: Input[] = [];
+  private readonly arrived: Input[] = [];
+  /** Of the messages that have arrived and wait. */
+  private waitingChars = 0;
   private readonly aside = new Aside();
   /** What the page is to hear once the step is stored. */
   private said: Event[] = [];
@@ -185,13 +197,25 @@ export class Loop {
     });
   }
 
-  private put(input: Input): void {
+  private put(input: Input, queue = this.calls): void {
     if (this.isStopped) {
       input.failed(new VaultError(CLOSED));
       return;
     }
-    this.inputs.push(input);
+    queue.push(input);
     this.wake();
+  }
+
+  /** The next that waits; what has arrived is counted off. */
+  private next(): Input | undefined {
+    const input = this.calls.shift() ?? this.arrived.shift();
+    this.waitingChars -= input?.message?.length ?? 0;
+    return input;
+  }
+
+  /** Whether no more of what arrives may wait here. */
+  private get isFlooded(): boolean {
+    return this.arrived.length >= MOST_WAITING || this.waitingChars >= MOST_WAITING_CHARS;
   }
 
   private async run(): Promise<void> {
@@ -212,7 +236,7 @@ export class Loop {
     const now = this.ports.monotonic();
     this.tickAt = Math.max(this.quietUntil, Math.min(this.tickAt, now + messenger.nextTick()));
     const wait = Math.min(this.tickAt, this.dialAt ?? Infinity) - now;
-    if (this.inputs.length > 0 || wait <= 0 || this.isStopped) {
+    if (this.calls.length + this.arrived.length > 0 || wait <= 0 || this.isStopped) {
       return;
     }
     const due = this.ports.wall() + wait;
@@ -264,7 +288,7 @@ export class Loop {
     const { messenger } = core;
     const end = this.ports.monotonic() + STEP_MS;
     do {
-      const input = this.inputs.shift();
+      const input = this.next();
       if (input === undefined) {
         break;
       }
@@ -302,8 +326,8 @@ export class Loop {
     this.wasOnline = false;
     messenger.dialling();
     // What a connection says that was left meanwhile is not for the client any more.
-    const put = (take: (messenger: Messenger) => void, message?: string): void =>
-      this.put({
+    const put = (take: (messenger: Messenger) => void, message?: string): void => {
+      const input: Input = {
         ...(message === undefined ? {} : { message }),
         take: (core) => {
           if (this.socket === socket) {
@@ -312,7 +336,15 @@ export class Loop {
         },
         stored: nothing,
         failed: nothing,
-      });
+      };
+      this.waitingChars += message?.length ?? 0;
+      this.put(input, this.arrived);
+      if (this.isFlooded && this.socket === socket) {
+        socket.leave();
+        this.forgetArrived();
+        this.drop(FLOOD);
+      }
+    };
     const socket = this.ports.dial(url, {
       opened: () =>
         put((messenger) => {
@@ -342,7 +374,12 @@ export class Loop {
     }
   }
 
+  private forgetArrived(): void {
+    this.arrived.length = this.waitingChars = 0;
+  }
+
   private leave(): void {
+    this.forgetArrived();
     this.socket?.leave();
     this.socket = null;
     this.isConnected = false;
@@ -409,7 +446,7 @@ export class Loop {
   }
 
   private failAll(error: unknown): void {
-    for (const input of this.inputs.splice(0)) {
+    for (const input of this.calls.splice(0)) {
       input.failed(error);
     }
   }

@@ -79,6 +79,8 @@ export class Service {
   #running: Running | null = null;
   #changes: Changes | null = null;
   #passing = new PassingState();
+  /** What ends the typing of contacts. */
+  readonly #typing = new Map<string, ReturnType<typeof setTimeout>>();
   #isCommitting = false;
   #isLost = false;
   #isFull = false;
@@ -393,13 +395,16 @@ export class Service {
   #endTyping(peer: string, lastSeen: number | null): void {
     const { presence } = this.#passing;
     const typing = presence.get(peer);
-    setTimeout(() => {
+    clearTimeout(this.#typing.get(peer)); // one clock a contact, however often it is said
+    const clock = setTimeout(() => {
+      this.#typing.delete(peer);
       if (typing !== undefined && presence.get(peer) === typing) {
         presence.set(peer, { status: "online", lastSeen });
         this.#changes?.changed(peer);
         this.#flush();
       }
     }, TYPING_MS);
+    this.#typing.set(peer, clock);
   }
 
   #troubled(error: unknown): void {

@@ -1,7 +1,13 @@
 /** The WebSocket to the relay: opened, fed, and left; one end of it hears of each thing once. */
 
+import { CloseCode } from "../core/wire/codes.ts";
+import { MAX_TRANSPORT_BYTES } from "../core/wire/limits.ts";
+
 /** Milliseconds until a relay that does not answer is given up. */
 export const OPEN_MS = 10_000;
+
+/** Bytes that may wait for a relay that reads nothing; then it is left. */
+export const MOST_UNREAD_BYTES = 16 * 2 ** 20;
 
 /** Close codes that a browser makes up: there was no close frame, or none with a code. */
 const NO_CODE: ReadonlySet<number> = new Set([1005, 1006, 1015]);
@@ -55,15 +61,27 @@ export const dial: Dial = (url, end) => {
     }
   });
   socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
-    if (!isOver) {
-      end.received(data instanceof ArrayBuffer ? new Uint8Array(data) : String(data));
+    if (isOver) {
+      return;
     }
+    const message = data instanceof ArrayBuffer ? new Uint8Array(data) : String(data);
+    if (message.length > MAX_TRANSPORT_BYTES) {
+      over(CloseCode.MESSAGE_TOO_BIG, "");
+      socket.close();
+      return;
+    }
+    end.received(message);
   });
   socket.addEventListener("close", ({ code, reason }) => over(NO_CODE.has(code) ? null : code, reason));
   return {
     send: (text) => {
-      if (socket.readyState === WebSocket.OPEN) {
-        socket.send(text); // else `closed` is on its way, and what is lost is sent again
+      if (socket.readyState !== WebSocket.OPEN) {
+        return; // `closed` is on its way, and what is lost is sent again
+      }
+      socket.send(text);
+      if (socket.bufferedAmount > MOST_UNREAD_BYTES) {
+        over(null, "");
+        socket.close();
       }
     },
     leave: () => {

@@ -66,6 +66,9 @@ export class Changes {
   #happened(event: Event): void {
     switch (event.kind) {
       case "message":
+        if (this.#passing.notices.get(event.peer.userId)?.code === "unknown-user") {
+          this.#passing.notices.delete(event.peer.userId); // they are there
+        }
         this.#push(event.peer.userId, event.messageId);
         break;
       case "request":

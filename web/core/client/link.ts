@@ -13,6 +13,7 @@ import type { AuthFailure, ClientFrame, ConnectionAck, ErrorFrame, RelayFrame, S
 import { RATES, type RateClass } from "../wire/limits.ts";
 import { envelopeBytes } from "../wire/signing.ts";
 import { LAST_TIME_MS } from "./content.ts";
+import { quoted } from "./sanitize.ts";
 
 /** Quiet time after which PING is sent: well below the relay's idle timeout and that of most NATs. */
 export const PING_MS = 25_000;
@@ -47,8 +48,9 @@ export type LinkState = "waiting" | "authenticating" | "open" | "failed";
 /**
  * AUTH_FAILURE has come, or a relay that this client cannot talk to.
  *
- * `code` is `details.reason`, '' if the relay does not say; `retryAfter` milliseconds, if it was named. `isFinal`: it
- * is this identity that is refused, and nothing passes; null if the relay does not tell.
+ * `reason` is a sentence for people, in which the relay's words are quoted; `code` is `details.reason`, '' if the relay
+ * does not say; `retryAfter` milliseconds, if it was named. `isFinal`: it is this identity that is refused, and nothing
+ * passes; null if the relay does not tell.
  */
 export interface LoginFailed {
   readonly kind: "login-failed";
@@ -152,6 +154,9 @@ export class Link {
   /** A message has come from the relay; binary ones it never sends. */
   receive(text: string | Uint8Array, now: number): LinkEvent[] {
     this.heardAt = now;
+    if (this.state === "failed") {
+      return []; // it is being left
+    }
     if (typeof text !== "string") {
       return this.lose(STRANGE);
     }
@@ -168,19 +173,14 @@ export class Link {
   }
 
   private received(frame: RelayFrame, now: number): LinkEvent[] {
+    if (this.state !== "open") {
+      return this.receivedEarly(frame, now);
+    }
     switch (frame.type) {
       case "CONNECTION_ACK":
-        return this.greeted(frame, now);
       case "AUTH_SUCCESS":
-        if (this.state !== "authenticating") {
-          return [{ kind: "frame", frame }];
-        }
-        this.state = "open";
-        this.relayFeatures = new Set(frame.payload.features ?? []);
-        return [{ kind: "logged-in" }];
       case "AUTH_FAILURE":
-        this.state = "failed";
-        return [refusal(frame)];
+        return []; // of a login that is through
       case "PONG":
         this.pingedAt = null;
         return frame.id !== undefined && /^[0-9]+$/.test(frame.id)
@@ -194,15 +194,32 @@ export class Link {
     }
   }
 
+  /** Before the login is through, nothing counts but what belongs to it; behind its end, nothing. */
+  private receivedEarly(frame: RelayFrame, now: number): LinkEvent[] {
+    if (frame.type === "CONNECTION_ACK" && this.state === "waiting") {
+      return this.greeted(frame, now);
+    }
+    if (frame.type === "AUTH_FAILURE" && this.state !== "failed") {
+      this.state = "failed";
+      return [refusal(frame)];
+    }
+    if (this.state === "authenticating" && frame.type === "AUTH_SUCCESS") {
+      this.state = "open";
+      this.relayFeatures = new Set(frame.payload.features ?? []);
+      return [{ kind: "logged-in" }];
+    }
+    if (this.state === "authenticating" && frame.type === "ERROR") {
+      this.takeClock(frame, now);
+    }
+    return [];
+  }
+
   private greeted(frame: ConnectionAck, now: number): LinkEvent[] {
     const { challenge, limits, protocolVersion, serverTime } = frame.payload;
     if (protocolVersion !== PROTOCOL_VERSION) {
       this.state = "failed";
       const reason = `the relay speaks version ${protocolVersion} of the protocol; update this program`;
       return [{ kind: "login-failed", reason, code: "version", retryAfter: null, isFinal: true }];
-    }
-    if (this.state !== "waiting") {
-      return [{ kind: "frame", frame }];
     }
     if (serverTime > LAST_TIME_MS) {
       return this.lose(STRANGE); // no calendar has it, and what is added to it could not be written
@@ -334,5 +351,5 @@ function refusal(frame: AuthFailure): LoginFailed {
   const code = typeof found === "string" ? found : "";
   const wait = payload.retryAfter ?? (payload.code === ErrorCode.RATE_LIMITED ? LIMITED_MS : null);
   const isFinal = code === "" && wait === null ? null : OF_THIS_IDENTITY.has(code);
-  return { kind: "login-failed", reason: payload.reason, code, retryAfter: wait, isFinal };
+  return { kind: "login-failed", reason: quoted(payload.reason), code, retryAfter: wait, isFinal };
 }

@@ -1,7 +1,7 @@
 /** Every warning that a user can get, in one place; one that goes on is repeated now and then. */
 import { span } from "./pacing.ts";
 import { Strength } from "./records.ts";
-import { oneLine } from "./sanitize.ts";
+import { quoted } from "./sanitize.ts";
 import { labelOf } from "./status.ts";
 import type { Contact, WarningEvent } from "./status.ts";
 
@@ -137,7 +137,7 @@ export function backlog(peer: Contact): WarningEvent {
 
 /** The relay has rejected a message for good; `reason` is its sentence. */
 export function refused(peer: Contact, reason: string): WarningEvent {
-  return warning(peer, "refused", `the relay rejected a message to ${labelOf(peer)}: ${oneLine(reason)}`);
+  return warning(peer, "refused", `the relay rejected a message to ${labelOf(peer)}: ${quoted(reason)}`);
 }
 
 /** The relay has handed out prekeys that are not this user's. */
@@ -207,7 +207,7 @@ export function blocksFull(): WarningEvent {
 
 /** The relay has rejected the prekeys; `reason` is its sentence. */
 export function prekeysRefused(reason: string): WarningEvent {
-  return warning(null, "prekeys", `the relay rejected this device's new keys: ${oneLine(reason)}`);
+  return warning(null, "prekeys", `the relay rejected this device's new keys: ${quoted(reason)}`);
 }
 
 /** The relay's clock is this many milliseconds ahead of this device's. */

@@ -81,6 +81,11 @@ export class Outbox {
     return hidden.map((one) => one.messageId);
   }
 
+  /** Whether an entry is still to be accepted. */
+  waits(messageId: string): boolean {
+    return this.queue.get(messageId) !== null;
+  }
+
   /** Whether an entry waits and is not encrypted yet. */
   isOpen(messageId: string): boolean {
     const entry = this.queue.get(messageId);

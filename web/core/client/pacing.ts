@@ -152,6 +152,11 @@ export class Pacing {
     this.pausePeer(peer, now + wait);
   }
 
+  /** Whether the relay has said that it does not know this user. */
+  isUnknown(peer: string): boolean {
+    return this.unknown.has(peer);
+  }
+
   /** Ask for this user at once. */
   resetPeer(peer: string): void {
     this.peers.delete(peer);

@@ -37,6 +37,12 @@ export const KEEP_RETIRED_MS = 7 * DAY_MS;
 /** How long a one-time prekey that the relay has no more waits for the first message made with it. */
 export const KEEP_HANDED_OUT_MS = 90 * DAY_MS;
 
+/**
+ * One-time prekeys of a sort that are kept although the relay has been given others: the newest. A relay that says at
+ * each login that all are gone would have more made and kept each time.
+ */
+export const MAX_KEPT = 500;
+
 /** Ids beyond this are only counted: a clock that was wrong once must not use up all ids. */
 export const LAST_CLOCK_ID = 0xf000_0000;
 
@@ -323,10 +329,11 @@ export class PreKeyStore {
     const found = this.all();
     for (const sort of ["one-time", "kem"] as const) {
       const published = found.filter((record) => record.sort === sort && record.published);
-      const oldestFirst = published.sort((one, other) => one.id - other.id);
-      // The relay keeps so many of a kind, the newest: it cannot hand these out any more.
-      for (const record of oldestFirst.slice(0, -MAX_ONE_TIME_PREKEYS)) {
-        if (now - record.madeAt > KEEP_HANDED_OUT_MS) {
+      const newestFirst = published.sort((one, other) => other.id - one.id);
+      for (const [place, record] of newestFirst.entries()) {
+        // The relay keeps so many of a kind, the newest: it cannot hand the others out any more.
+        const isHandedOut = place >= MAX_ONE_TIME_PREKEYS;
+        if (place >= MAX_KEPT || (isHandedOut && now - record.madeAt > KEEP_HANDED_OUT_MS)) {
           this.delete(tx, record);
         }
       }

@@ -13,6 +13,11 @@ export const QUERY_MS = 6 * 3_600_000;
 /** Publications on one connection: the first may hold keys that the relay has already, the second none. */
 export const MOST_AT_ONCE = 2;
 
+/** Publications in an hour, over all connections: a relay can name any reason for one. */
+export const MOST_AN_HOUR = 20;
+
+const HOUR_MS = 3_600_000;
+
 /** Longer than the time over which the relay counts. */
 export const MINUTE_MS = 61_000;
 
@@ -31,6 +36,8 @@ export class PreKeyUpload {
   private queryAt = 0;
   private query = "";
   private left = MOST_AT_ONCE;
+  /** When publications of the last hour were begun. */
+  private begunAt: readonly number[] = [];
   private takesDates = false;
   /** Whether the relay has refused a date: it has a later one, which is replaced with all that it has. */
   private isOutdated = false;
@@ -70,11 +77,13 @@ export class PreKeyUpload {
     const { payload } = frame;
     const signedId = payload.signedPreKeyId ?? null;
     const highestId = payload.highestPreKeyId ?? null;
+    this.begunAt = this.begunAt.filter((at) => now.monotonic - at < HOUR_MS);
+    const mayPublish = this.left > 0 && this.begunAt.length < MOST_AN_HOUR;
     const isAhead = this.takesDates && this.prekeys.isAhead(now.wall);
     const replace = this.prekeys.isBehind({ signedId, highestId }) || isAhead || this.isOutdated;
     let oneTime = payload.oneTimePreKeys;
     let kem = payload.kemPreKeys;
-    if (replace && this.left > 0) {
+    if (replace && mayPublish) {
       this.prekeys.catchUp(highestId, now.persistent);
       oneTime = kem = 0;
     }
@@ -82,8 +91,9 @@ export class PreKeyUpload {
     const isLate = this.takesDates && this.prekeys.isLate(now.wall);
     const isDue = replace || isLate || this.prekeys.due(has, { now: now.persistent, takesDates: this.takesDates });
     this.confirmed = !isDue;
-    if (isDue && this.left > 0) {
+    if (isDue && mayPublish) {
       this.left -= 1;
+      this.begunAt = [...this.begunAt, now.monotonic];
       const madeAt = this.takesDates ? this.prekeys.date(now.wall) : 0;
       this.beingMade = { steps: this.prekeys.publication({ oneTime, kem, now: now.persistent, madeAt }), replace };
     }

@@ -203,6 +203,7 @@ export class Receiving {
     const record = this.stores.book.get(sender);
     const peer = this.stores.book.contact(sender);
     const events: Event[] = [];
+    this.sending.exists(sender);
     if (opened.isNew && peer.trust === "changed") {
       events.push(notices.keyChanged(peer));
     }
@@ -348,8 +349,8 @@ export class Receiving {
 
   private presence(link: Link, frame: PresenceNotice, now: Moment): Event[] {
     const { lastSeen, status, userId } = frame.payload;
-    if (this.stores.book.isBlocked(userId)) {
-      return [];
+    if (!this.stores.book.isKnown(userId) || this.stores.book.isBlocked(userId)) {
+      return []; // a relay tells of contacts
     }
     // No honest relay has seen the future.
     const isSeen = lastSeen !== undefined && lastSeen <= link.relayTime(now.monotonic);

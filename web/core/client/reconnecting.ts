@@ -19,12 +19,16 @@ const AT_ODDS: ReadonlySet<number> = new Set<number>(
 export const FIRST_LATE_MS = 60_000;
 export const LONGEST_LATE_MS = 300_000;
 
-const REFUSALS: Readonly<Record<string, string>> = {
-  audience: "the relay does not answer to the host name you used; ask its operator for the right address",
-  rate: "there were too many logins from here",
-  overload: "the relay is overloaded",
-  storage: "the relay cannot store logins at the moment",
-};
+const REFUSALS: ReadonlyMap<string, string> = new Map([
+  ["audience", "the relay does not answer to the host name you used; ask its operator for the right address"],
+  ["rate", "there were too many logins from here"],
+  ["overload", "the relay is overloaded"],
+  ["storage", "the relay cannot store logins at the moment"],
+  ["identity", "the relay says that your ID belongs to another key"],
+  ["signature", "the relay does not accept this device's signature"],
+  ["key", "the relay does not accept this device's key"],
+  ["unsigned", "the relay says that the login was not signed"],
+]);
 const BUSY: ReadonlySet<string> = new Set(["rate", "overload", "storage", "quota"]);
 
 /** How a connection has ended, or could not be made. */
@@ -88,14 +92,15 @@ export class Reconnecting {
   /** Only a refusal of this identity is the end; of a relay that names no reason, one that never let it in. */
   loginFailed(event: LoginFailed): ConnectionEvent {
     this.isRefused = event.isFinal ?? !this.wasIn;
+    const reason = REFUSALS.get(event.code) ?? event.reason;
     if (this.isRefused) {
-      return { kind: "connection", state: "refused", reason: oneLine(event.reason), busy: false, retryAfter: null };
+      return { kind: "connection", state: "refused", reason, busy: false, retryAfter: null };
     }
     const isBusy = BUSY.has(event.code) || event.retryAfter !== null;
     const wait = event.retryAfter;
     this.retryAfter = wait === null ? this.later() : asked(wait, wait, LONGEST_LOGIN_MS);
     this.isReported = true;
-    return this.offline(REFUSALS[event.code] ?? quoted(event.reason), isBusy);
+    return this.offline(reason, isBusy);
   }
 
   /**
@@ -133,9 +138,4 @@ export class Reconnecting {
     const why = wait === null || wait === 0 ? reason : `${reason}; retrying in ${span(wait)}`;
     return { kind: "connection", state: "offline", reason: why, busy, retryAfter: wait };
   }
-}
-
-/** What a relay gives as its reason, as a part of a sentence. */
-export function quoted(text: string): string {
-  return `the relay said '${oneLine(text).replace(/\.+$/, "")}'`;
 }

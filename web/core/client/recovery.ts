@@ -104,6 +104,11 @@ export class Recovery {
     }
   }
 
+  /** Whether a message of this user is asked for again, or will be. */
+  awaits(sender: string): boolean {
+    return this.of(sender).some((record) => record.curable);
+  }
+
   /** Whose messages could not be read. */
   senders(): string[] {
     return [...this.unreadable].filter(([, found]) => found.size > 0).map(([sender]) => sender);

@@ -6,8 +6,14 @@
  * conversations are isolated by the page instead, and shown as they are.
  */
 
-/** Characters of a sentence of a relay that are shown. */
+/** Characters of a name or a sentence that are shown. */
 export const MAX_LINE = 300;
+
+/** Characters of a relay's own words that are shown. */
+export const MAX_QUOTED = 160;
+
+/** What looks like the end of a quotation; within a word it is an apostrophe. */
+const QUOTES = /\B['"`´′″‚„\p{Pi}\p{Pf}]|['"`´′″‚„\p{Pi}\p{Pf}]\B/gu;
 
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;
 
@@ -43,6 +49,14 @@ export function oneLine(text: string): string {
 /** A name as a part of a sentence, whose direction of writing it does not turn: between FSI and PDI (UAX 9). */
 export function isolated(text: string): string {
   return `\u2068${oneLine(text)}\u2069`;
+}
+
+/** What a relay says, as a part of a sentence: its words, and seen to be its words to the last. */
+export function quoted(text: string): string {
+  const characters = [...text];
+  const said = characters.slice(0, MAX_QUOTED).join("").replace(QUOTES, "");
+  const line = oneLine(said).replace(/[.\s]+$/, "");
+  return `the relay said '${line}${characters.length > MAX_QUOTED ? "…" : ""}'`;
 }
 
 /** Whether there is nothing to see in a text. */

@@ -257,7 +257,17 @@ export class Sending {
     }
     this.answered(error.id);
     this.stores.outbox.refused(entry);
+    if (!this.stores.outbox.waits(entry.messageId)) {
+      return { events: [], failed: null }; // the relay has taken it, or its recipient has it
+    }
     return this.messageRefused(entry, error, now);
+  }
+
+  /** A message of this user was decrypted: whatever the relay says, they exist. */
+  exists(peer: string): void {
+    if (this.pacing.isUnknown(peer)) {
+      this.pacing.resetPeer(peer);
+    }
   }
 
   private messageRefused(entry: OutboxRecord, error: ErrorFrame, now: Moment): SendRefused {

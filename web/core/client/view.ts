@@ -116,8 +116,8 @@ function noticeOf(stores: Stores, record: ContactRecord, contact: Contact, passi
   if (record.key.length === 0 && stores.outbox.texts(record.userId) > 0) {
     return { code: "no-key", text: `waiting for the keys of ${who}; your messages stay here until then` };
   }
-  if (stores.recovery.senders().includes(record.userId)) {
-    const text = `a message from ${who} cannot be decrypted; their device was asked to send it again`;
+  if (stores.recovery.awaits(record.userId)) {
+    const text = `a message from ${who} cannot be decrypted; their device is asked to send it again`;
     return { code: "waiting", text };
   }
   return null;
@@ -162,7 +162,7 @@ export function itemOf(stores: Stores, entry: HistoryEntry, now: Moment): Item {
       return receivedItem(stores, entry.record, entry.position, now);
     case "unreadable":
       return placeholder(entry.record.sender, entry.record.messageId, entry.position, {
-        kind: "unreadable",
+        kind: entry.record.curable ? "unreadable" : "broken",
         at: wallAt(now, entry.record.at),
       });
   }
@@ -173,7 +173,7 @@ export function placeholder(
   peer: string,
   id: string,
   position: number,
-  { kind, at }: { readonly kind: "unreadable" | "gone"; readonly at: number },
+  { kind, at }: { readonly kind: "unreadable" | "broken" | "gone"; readonly at: number },
 ): Item {
   return {
     id,

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Messenger } from "../../core/client/messenger.ts";
 import type { Batch, StoredRecord } from "../../core/client/vault.ts";
 import { openVault } from "../../core/client/vault.ts";
-import { Loop } from "../../worker/loop.ts";
+import { Loop, MOST_WAITING } from "../../worker/loop.ts";
 import type { Core, Step } from "../../worker/loop.ts";
 import type { SocketEnd } from "../../worker/socket.ts";
 import { random, someId } from "./support.ts";
@@ -284,5 +284,40 @@ test("a message at which the client fails again and again is left at the relay, 
 
   world.say("MESSAGE", { ...payload, messageId: "m2" }); // another one is tried
   await world.until(() => world.troubles.length === 4);
+  await world.loop.stop();
+});
+
+test("a relay that floods a client is left, and keeps no call waiting", async () => {
+  const world = await online();
+  world.chance = 0.5;
+  const error = { code: 1001, details: { reason: "field" }, message: "x".repeat(100) };
+  for (let number = 0; number < MOST_WAITING - 10; number += 1) {
+    world.say("ERROR", error, "99");
+  }
+  const before = world.given.length;
+  const given = await world.loop.call(() => world.given.length);
+  assert.equal(given, before, "a call goes before what the relay sends");
+  const [{ length: dialled }] = [world.ends];
+  for (let number = 0; number < MOST_WAITING; number += 1) {
+    world.say("ERROR", error, "99");
+  }
+  await world.until(() => world.loop.connection.state === "offline");
+  assert.match(world.loop.connection.reason, /sends more than this device can take/);
+  assert.ok(world.given.length < before + MOST_WAITING, "what waited is gone");
+  await world.until(() => world.ends.length > dialled);
+  await world.login();
+  await world.until(() => world.loop.connection.state === "online");
+  await world.loop.stop();
+});
+
+test("a mailbox of the largest size comes through", async () => {
+  const world = await online();
+  const payload = { code: 1001, message: "x".repeat(40_000) };
+  for (let number = 0; number < 1_000; number += 1) {
+    world.say("ERROR", payload, "99");
+  }
+  const before = world.given.length;
+  await world.until(() => world.given.length === before + 1_000);
+  assert.equal(world.loop.connection.state, "online");
   await world.loop.stop();
 });

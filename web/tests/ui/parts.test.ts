@@ -57,6 +57,14 @@ test("a text that was moved stands once, at its new position", () => {
   assert.equal([...itemsOf(blocks)].filter((item) => item.id === "id-2").length, 1);
 });
 
+test("a text of the other side with the id of one of one's own takes no place of it", () => {
+  const mine = text(3, { id: "id", isMine: true, text: "I agree" });
+  const blocks = withItems(withOlder([], [text(2), mine]), [text(4, { id: "id", text: "forged" })], false);
+  assert.deepEqual([...itemsOf(blocks)].map((item) => item.text), ["", "I agree", "forged"]);
+  const changed = withItems(blocks, [{ ...mine, mark: "read" }], false);
+  assert.deepEqual([...itemsOf(changed)].map((item) => item.mark), [null, "read", null]);
+});
+
 test("names hide nothing: what turns the direction of writing is shown as its code point", () => {
   assert.equal(plainName("Bob\u202egnp"), "Bob<U+202E>gnp");
   assert.equal(plainName("a\u200bb\u2066c"), "a<U+200B>b<U+2066>c");

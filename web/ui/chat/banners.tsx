@@ -34,7 +34,8 @@ function Offline() {
   const now = useNow(isAway ? 500 : 0);
   if (!isAway || now - link.since < QUIET_MS) return <div role="status" />;
   const { state, reason, nextTryAt, waiting } = link;
-  const canTry = state === "connecting" || state === "offline";
+  // Else only its user lets it connect again.
+  const isTried = state === "connecting" || state === "offline";
   return (
     <div class="banner" role="status">
       <Icon name="offline" />
@@ -43,13 +44,15 @@ function Offline() {
           <strong>No connection.</strong> {sentence(reason)}{" "}
           {waiting > 0 ? `${count(waiting, "text")} ${waiting === 1 ? "is" : "are"} waiting here.` : "What you write waits here."}
         </p>
-        {canTry && (
-          <p class="next">
-            {/* Counting down is for the eye alone: a screen reader would speak every second. */}
-            <span aria-hidden="true">{nextTryAt === null ? "Trying …" : `Next try in ${secondsUntil(nextTryAt, now)} s`}</span>
-            <button type="button" class="small" onClick={() => attempt(api().retryNow())}>Try now</button>
-          </p>
-        )}
+        <p class="next">
+          {/* Counting down is for the eye alone: a screen reader would speak every second. */}
+          <span aria-hidden="true">
+            {nextTryAt !== null ? `Next try in ${secondsUntil(nextTryAt, now)} s` : isTried ? "Trying …" : ""}
+          </span>
+          <button type="button" class="small" onClick={() => attempt(api().retryNow())}>
+            {state === "replaced" ? "Use it here" : isTried ? "Try now" : "Try again"}
+          </button>
+        </p>
       </div>
     </div>
   );

@@ -34,7 +34,7 @@ export function Item(given: ItemProps) {
 }
 
 function Shown({ item, label, isTight = false, isLatest = false, isFound = false }: ItemProps) {
-  const shown = uncovered.value.get(item.id);
+  const shown = item.isMine ? undefined : uncovered.value.get(item.id);
   const classes = ["item", item.isMine ? "mine" : "theirs", isTight ? "tight" : "", isFound ? "found" : ""];
   return (
     <div
@@ -78,7 +78,9 @@ function Body({ item, label }: { readonly item: Text; readonly label: string }) 
     case "newer":
       return <p class="text instead">Sent with a newer version. Reload this page later to read it.</p>;
     case "unreadable":
-      return <p class="text instead">This could not be read yet. The device of <bdi>{label}</bdi> was asked to send it again.</p>;
+      return <p class="text instead">This could not be read yet. The device of <bdi>{label}</bdi> is asked to send it again.</p>;
+    case "broken":
+      return <p class="text instead">This cannot be read here: it is from a newer version, or was changed or made up on its way. Ask <bdi>{label}</bdi>.</p>;
     case "gone":
       return <p class="text instead">{goneWord(item)}</p>;
   }

@@ -104,7 +104,7 @@ export function Log({ log, label }: LogProps) {
     void loadTo(found.position).then(() => {
       const block = blockAt(latest.current.blocks, found.position);
       if (block === null) return;
-      place.goTo = `[data-id="${CSS.escape(found.id)}"]`;
+      place.goTo = ".found";
       setRange(around(block));
       settle();
     });
@@ -120,11 +120,11 @@ export function Log({ log, label }: LogProps) {
           {!log.hasOlder && <p class="beginning">This is where it begins. Only the two of you can read it.</p>}
           <Space key="above" height={heightOf(log.blocks, heights, -Infinity, (drawn[0]?.key ?? lastKey) - 1)} />
           {drawn.map((block) => (
-            <BlockOf key={block.key} block={block} log={log} label={label} isNewest={false} found={found?.id ?? null} />
+            <BlockOf key={block.key} block={block} log={log} label={label} isNewest={false} found={found?.position ?? null} />
           ))}
           <Space key="below" height={heightOf(log.blocks, heights, (drawn.at(-1)?.key ?? lastKey) + 1, lastKey - 1)} />
           {log.blocks.slice(-1).map((block) => (
-            <BlockOf key={block.key} block={block} log={log} label={label} isNewest found={found?.id ?? null} />
+            <BlockOf key={block.key} block={block} log={log} label={label} isNewest found={found?.position ?? null} />
           ))}
         </div>
       </div>
@@ -223,7 +223,8 @@ interface BlockProps {
   readonly log: OpenLog;
   readonly label: string;
   readonly isNewest: boolean;
-  readonly found: string | null;
+  /** Its position. */
+  readonly found: number | null;
 }
 
 /** A run of texts: of one day, and on one side of the divider. */
@@ -245,18 +246,18 @@ function BlockOf({ block, log, label, isNewest, found }: BlockProps) {
   const drawn = (
     <div data-block={block.key} class="block" aria-live={isNewest ? "polite" : "off"}>
       {runsOf(block, before, log.newFrom).map((run) => (
-        <Fragment key={run.items[0]?.id}>
+        <Fragment key={run.items[0]?.position}>
           {run.day !== null && <Guard of={run.day}><Day at={run.day} /></Guard>}
           {run.isNew && <div class="new" role="separator" aria-label={newWord(many)}><span>{newWord(many)}</span></div>}
           <div role="list">
             {run.items.map((item, index) => (
               <Item
-                key={item.id}
+                key={keyOf(item)}
                 item={item}
                 label={label}
                 isTight={isTight(run.items[index - 1], item)}
                 isLatest={item.id === latest}
-                isFound={item.id === found}
+                isFound={item.position === found}
               />
             ))}
           </div>
@@ -266,6 +267,11 @@ function BlockOf({ block, log, label, isNewest, found }: BlockProps) {
   );
   memory.current = { key, drawn };
   return drawn;
+}
+
+/** Ids are their author's: the other side may choose one of ours. */
+function keyOf(item: Block["items"][number]): string {
+  return `${item.isMine ? "mine" : "theirs"} ${item.id}`;
 }
 
 function Day({ at }: { readonly at: number }) {

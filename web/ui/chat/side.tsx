@@ -137,6 +137,8 @@ function insteadOf(last: Item): string {
       return "Sent with a newer version";
     case "unreadable":
       return "Waiting for it to be sent again";
+    case "broken":
+      return "Cannot be read";
     default:
       return goneWord(last);
   }
@@ -167,7 +169,7 @@ function Results({ sought, onDone }: { readonly sought: string; onDone(): void }
       <ul>{named.map((one) => <Row key={one.peer} who={one} />)}</ul>
       {found !== null && found.length > 0 && <h2>Texts</h2>}
       <ul>
-        {found?.map((one) => <FoundRow key={`${one.peer} ${one.item.id}`} found={one} sought={sought} onDone={onDone} />)}
+        {found?.map((one) => <FoundRow key={`${one.peer} ${one.item.position}`} found={one} sought={sought} onDone={onDone} />)}
       </ul>
       {found !== null && many === 0 && <p class="empty">Nothing found.</p>}
     </>

@@ -1,0 +1,197 @@
+/** A relay that lies, to whole clients: nothing wrong is believed, kept without bound, or said in the page's own words. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as records from "../../core/client/records.ts";
+import { DeliveryState } from "../../core/client/status.ts";
+import * as view from "../../core/client/view.ts";
+import { quoted, MAX_QUOTED } from "../../core/client/sanitize.ts";
+import { someId } from "./support.ts";
+import { Town } from "./town.ts";
+import type { Frame, Person } from "./town.ts";
+
+const PASSING: view.Passing = { presence: new Map(), notices: new Map() };
+
+/** The kinds of what is shown of a conversation, the oldest first. */
+function shown({ messenger }: Person, peer: Person): string[] {
+  const { items } = view.pageOf(messenger.stores, peer.id, messenger.now(), { before: null, limit: 100 });
+  return items.map((item) => item.kind);
+}
+
+const isMessage = ({ type }: Frame): boolean => type === "MESSAGE";
+
+test("friends talk", () => {
+  const [alice, bob] = new Town().friends();
+  const { messageId } = alice.messenger.sendText(bob.id, "how are you?");
+  alice.town.pass(10_000);
+  assert.deepEqual(bob.received(), ["how are you?"]);
+  assert.equal(alice.messenger.stateOf(messageId), DeliveryState.DELIVERED);
+  assert.deepEqual([alice.warnings, bob.warnings], [[], []]);
+});
+
+test("of a message that the relay has made up nobody is said to be asked for it", () => {
+  const town = new Town();
+  const [alice, bob] = town.friends();
+  bob.tamper = (frame) => {
+    const messageId = "00000000-0000-4000-8000-000000000000";
+    return isMessage(frame) ? [{ ...frame, payload: { ...frame.payload, messageId } }] : [frame];
+  };
+  alice.messenger.sendText(bob.id, "one");
+  town.pass(10_000);
+  assert.deepEqual(shown(bob, alice).slice(2), ["broken"]);
+  const { notice } = view.conversationOf(bob.messenger.stores, alice.id, bob.messenger.now(), PASSING);
+  assert.equal(notice, null);
+  // The control: what was lost here is asked for, and that is said.
+  bob.tamper = (frame) => [frame];
+  bob.vault.transaction((tx) => bob.messenger.stores.conversations.forget(tx, alice.id));
+  alice.messenger.sendText(bob.id, "two");
+  alice.turn();
+  assert.deepEqual(shown(bob, alice).slice(2), ["broken", "unreadable"]);
+  const asked = view.conversationOf(bob.messenger.stores, alice.id, bob.messenger.now(), PASSING).notice;
+  assert.match(asked?.text ?? "", /asked to send it again/);
+});
+
+test("presence is heard of contacts alone", () => {
+  const [alice, bob] = new Town().friends();
+  for (let number = 0; number < 50; number += 1) {
+    alice.hear("PRESENCE", { status: "typing", userId: someId(number) });
+  }
+  alice.hear("PRESENCE", { status: "typing", userId: bob.id });
+  alice.turn();
+  assert.deepEqual(
+    alice.events.map((event) => (event.kind === "presence" ? event.peer.userId : event.kind)),
+    [bob.id],
+  );
+});
+
+test("an error for a message that its recipient has is not believed", () => {
+  const town = new Town();
+  const [alice, bob] = town.friends();
+  // The relay delivers, does not say so, and says later that there is no such user.
+  const held: Frame[] = [];
+  alice.tamper = (frame) => (frame.type === "MESSAGE_ACK" ? (held.push(frame), []) : [frame]);
+  const { messageId } = alice.messenger.sendText(bob.id, "are you there?");
+  town.pass(10_000);
+  assert.deepEqual(bob.received(), ["are you there?"]);
+  assert.equal(alice.messenger.stateOf(messageId), DeliveryState.DELIVERED);
+  const id = held[0]?.id ?? "";
+  for (const code of [1004, 1001]) {
+    alice.hear("ERROR", { code, details: { reason: "user" }, message: "No such user." }, { id });
+  }
+  town.settle();
+  assert.deepEqual(alice.warnings, []);
+  alice.tamper = (frame) => [frame];
+  const next = alice.messenger.sendText(bob.id, "again").messageId;
+  town.settle();
+  assert.equal(alice.messenger.stateOf(next), DeliveryState.ACCEPTED, "nothing keeps it back");
+});
+
+test("whoever writes exists, whatever the relay has said: what waited for them leaves at once", () => {
+  const town = new Town();
+  const [alice, bob] = town.friends();
+  alice.tamper = (frame) => {
+    const isAnswer = frame.type === "MESSAGE_ACK" && frame.id !== undefined;
+    return isAnswer ? [{ ...frame, payload: { code: 1004, details: { reason: "user" }, message: "" }, type: "ERROR" }] : [frame];
+  };
+  const { messageId } = alice.messenger.sendText(bob.id, "one");
+  town.settle();
+  assert.deepEqual(alice.warnings, ["unknown-user"]);
+  alice.tamper = (frame) => [frame];
+  assert.equal(alice.messenger.stateOf(messageId), DeliveryState.QUEUED);
+  alice.messenger.tick();
+  town.settle();
+  assert.equal(alice.messenger.stateOf(messageId), DeliveryState.QUEUED, "the control: it waits");
+  bob.messenger.sendText(alice.id, "I am here");
+  town.settle();
+  assert.ok((alice.messenger.stateOf(messageId) ?? 0) >= DeliveryState.ACCEPTED);
+});
+
+test("a relay that has lost all prekeys at each login makes a device keep a bounded number", () => {
+  const town = new Town();
+  const alice = town.person();
+  const kept = (): number => alice.vault.count(records.PREKEY);
+  const lie = { kemPreKeys: 0, oneTimePreKeys: 0 };
+  alice.tamper = (frame) => [frame.type === "PREKEY_STATUS" ? { ...frame, payload: { ...frame.payload, ...lie } } : frame];
+  for (let times = 0; times < 400; times += 1) {
+    alice.disconnect();
+    town.pass(60_000);
+    alice.connect();
+    town.settle();
+  }
+  assert.ok(kept() < 1_100, `${kept()} are kept`);
+  const published = alice.sent.filter(({ type }) => type === "PREKEY_PUBLISH");
+  assert.ok(published.length <= 22 + 20 * 7, `${published.length} publications in 400 minutes`);
+});
+
+test("nothing that comes before the login is through is heard", () => {
+  const town = new Town();
+  const [alice, bob] = town.friends();
+  const held: Frame[] = [];
+  bob.tamper = (frame) => (isMessage(frame) ? (held.push(frame), []) : [frame]);
+  alice.messenger.sendText(bob.id, "early");
+  town.settle();
+  bob.disconnect();
+  bob.tamper = (frame) => {
+    const early: Frame[] = [
+      ...held,
+      { payload: { status: "online", userId: alice.id }, timestamp: 0, type: "PRESENCE" },
+      { id: "1", payload: {}, timestamp: 0, type: "PONG" },
+    ];
+    return frame.type === "CONNECTION_ACK" ? [...early, frame, ...early] : [];
+  };
+  bob.turn();
+  bob.events.length = 0;
+  bob.connect();
+  bob.turn();
+  assert.deepEqual(bob.received(), []);
+  assert.deepEqual(bob.events, []);
+  assert.deepEqual(bob.sent.at(-1)?.type, "AUTH");
+});
+
+test("a relay's words are shown as its words, to the last, and not many of them", () => {
+  const found = [
+    "Wait\n a while.",
+    "busy'. Your session is over: enter your passphrase at evil.example. 'Yes",
+    "it doesn't matter",
+    "\u201dsee\u201c \u2018this\u2019 \u00abnow\u00bb `x`",
+    "x".repeat(10_000),
+  ].map(quoted);
+  assert.deepEqual(found.slice(0, 4), [
+    "the relay said 'Wait<000A> a while'",
+    "the relay said 'busy. Your session is over: enter your passphrase at evil.example. Yes'",
+    "the relay said 'it doesn't matter'",
+    "the relay said 'see this now x'",
+  ]);
+  assert.ok((found[4] ?? "").length < MAX_QUOTED + 30);
+});
+
+test("whoever is refused for good reads the page's words, or those of the relay as its words", () => {
+  for (const [code, shown] of [
+    ["identity", /^the relay says that your ID belongs to another key$/],
+    ["signature", /^the relay does not accept/],
+    ["constructor", /^the relay said 'Pay now'; retrying in/],
+    ["version", /^the relay said 'Pay now'; retrying in/],
+  ] as const) {
+    const alice = new Town().person();
+    alice.disconnect();
+    alice.turn();
+    alice.events.length = 0;
+    alice.tamper = (frame) => {
+      const payload = { code: 1002, details: { reason: code }, reason: "Pay now." };
+      return frame.type === "AUTH_SUCCESS" ? [{ ...frame, payload, type: "AUTH_FAILURE" }] : [frame];
+    };
+    alice.connect();
+    alice.town.settle();
+    const [event] = alice.events;
+    assert.match(event?.kind === "connection" ? event.reason : "", shown);
+  }
+});
+
+test("a refused message is told with the relay's words as its words", () => {
+  const [alice, bob] = new Town().friends();
+  const payload = { code: 1006, message: "too long. Reload the page at evil.example!" };
+  alice.tamper = (frame) => (frame.type === "MESSAGE_ACK" ? [{ ...frame, payload, type: "ERROR" }] : [frame]);
+  alice.messenger.sendText(bob.id, "one");
+  alice.town.settle();
+  const [warning] = alice.events.filter((event) => event.kind === "warning");
+  assert.match(warning?.message ?? "", /: the relay said 'too long. Reload the page at evil.example!'$/);
+});
