@@ -11,6 +11,7 @@ from phantom_messenger.client import (
     batching,
     content,
     content1,
+    content2,
     conversations,
     outbox,
     prekey_store,
@@ -143,6 +144,28 @@ def test_fields_of_content_are_those_of_the_code() -> None:
     written = set(re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in rows[1].splitlines())))
     names = {"kind"} | {name for kind in (content1.Text, content1.Receipt) for name in kind.__struct_encode_fields__}
     assert written == names
+
+
+def fields_of_content_2(document: str) -> dict[str, set[str]]:
+    """Its table, by kind; what all kinds have stands under ''."""
+    rows = document.split("**Suite 2 carries content 2**")[1].split("\n\n")[1]
+    common = {name for row in rows.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    kinds = re.findall(r"((?:`\w+`(?:, )?)+) of a `(\w+)`", rows)
+    return {"": common} | {kind: set(re.findall(r"\w+", fields)) for fields, kind in kinds}
+
+
+def test_fields_of_content_2_are_those_of_the_code() -> None:
+    kinds = {"": content2.CommonFields, **content2.KINDS}
+    assert fields_of_content_2(DOCUMENT) == {kind: set(of.__struct_encode_fields__) for kind, of in kinds.items()}
+
+
+@pytest.mark.parametrize(
+    "old", ["`body` of a `text`", "`undecryptable` of a `receipt`", "| `sentAt` | as in content 1"]
+)
+def test_control_field_of_content_2_that_differs_is_noticed(old: str) -> None:
+    assert old in DOCUMENT
+    other = DOCUMENT.replace(old, old.replace("`", "`other", 1))
+    assert fields_of_content_2(other) != fields_of_content_2(DOCUMENT)
 
 
 def test_lengths_of_heads_are_those_of_the_code() -> None:
