@@ -1,14 +1,14 @@
 """Makes the transcripts of several sessions of suite 2: which one a message belongs to, and which one is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 from unittest.mock import patch
 
 from client_samples import MEMORY
-from maker_base import ALICE, BOB, MALLORY, NOW, PEOPLE, Json, Person, drawn, encapsulated, file_of, named
-from maker_talk2 import OTHER, dated_bundle, sha256
+from maker_base import ALICE, BOB, MALLORY, NOW, PEOPLE, Json, Person, drawn, encapsulated, file_of, flipped, named
+from maker_talk2 import OTHER, change_of, dated_bundle, sha256
 from vector_session_side import Owner, Side
 
 from phantom_messenger.crypto import session2
@@ -103,7 +103,9 @@ class Talk:
     def receive(self, who: str, name: str, changed: bytes | None = None, signer: Person | None = None) -> None:
         """Read a message, as it was sent or as it was changed on the way."""
         message = self._messages[name] if changed is None else changed
-        given: Json = {"message": name, "now": self.now} | ({} if changed is None else {"bytes": changed.hex()})
+        given: Json = {"message": name, "now": self.now}
+        if changed is not None:
+            given |= change_of(self._messages[name], changed)
         signing = PEOPLE[OTHER[who]] if signer is None else signer
         try:
             read, plaintext = self.sides[who].read(message, signing.identity, self.now)
@@ -113,6 +115,11 @@ class Talk:
         else:
             expect = {"session": self._labels[read], "plaintext_sha256": sha256(plaintext)}
         self._add("receive", who, given, expect)
+
+    def receive_changed(self, who: str, name: str, places: Sequence[int]) -> None:
+        """Read a message again and again, each time with a bit changed at another place."""
+        for place in places:
+            self.receive(who, name, flipped(self._messages[name], place, 4))
 
     def deliver(self, who: str, *names: str) -> None:
         """Write messages, which the other one reads in order."""
@@ -125,6 +132,13 @@ class Talk:
         """The disk has lost all sessions; what else it knows is there."""
         self.sides[who].lose_sessions()
         self._add("lose-sessions", who, {}, {})
+
+
+FIELDS: Final = (0, 1, 2, 37, 38, 41, 42, 53, 54, 86, 101, 102, 103, 134, 135, 662)
+"""A byte, or two, of each field of a message with a short text, whose head carries nothing."""
+
+FIRST_FIELDS: Final = (2, 34, 69, 73, 77, 78, 1_165, 1_166, 1_201, 1_205, 1_206, 1_218, 1_265, 1_266, 1_267, 1_826)
+"""The same of a message that begins a session."""
 
 
 # --- the transcripts ------------------------------------------------------------------
@@ -214,6 +228,27 @@ def _another_key(talk: Talk) -> None:
     talk.deliver("alice", "a2")
 
 
+def _changed(talk: Talk) -> None:
+    """Whichever of three sessions a message is of, with another byte it is read in none, and nothing changes."""
+    for number in (1, 2, 3):
+        talk.start(f"s{number}")
+        talk.deliver("alice", f"a{number}")
+        talk.send("bob", f"b{number}")
+    for name in ("b1", "b2", "b3"):
+        talk.receive_changed("alice", name, FIELDS)
+        talk.receive("alice", name)
+
+
+def _changed_first(talk: Talk) -> None:
+    """A first message with another byte begins no session beside the one that is there."""
+    talk.start("s1")
+    talk.deliver("alice", "a1")
+    talk.start("s2")
+    talk.send("alice", "a2")
+    talk.receive_changed("bob", "a2", FIRST_FIELDS)
+    talk.receive("bob", "a2")
+
+
 def _jump(count: int) -> Callable[[Talk], None]:
     def play(talk: Talk) -> None:
         talk.start("s1")
@@ -252,6 +287,9 @@ TRANSCRIPTS: Final[list[Make]] = [
     ("seen-before", "a handshake that was seen before begins no second session", _seen_before, "", CERTIFIED),
     ("another-key", "a key that does not fit the certified id", _another_key, "", CERTIFIED),
     ("another-key-claimed", "the same with ids that certify nothing", _another_key, "", SHORT_IDS),
+    ("changed", "messages of three sessions, one bit changed in each field", _changed, "", CERTIFIED),
+    ("changed-first", "a message that begins a second session, the same", _changed_first, "", CERTIFIED),
+    ("changed-first-claimed", "the same with ids that certify nothing", _changed_first, "", SHORT_IDS),
     ("jump", "120 messages ahead, in the second session that it is tried on", _jump(120), "", CERTIFIED),
     ("jump-too-far", "129: together more than 256", _jump(129), "", CERTIFIED),
 ]

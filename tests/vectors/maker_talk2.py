@@ -91,7 +91,7 @@ def described_state(state: Session2) -> Json:
     return found
 
 
-def _change(sent: bytes, arrived: bytes) -> Json:
+def change_of(sent: bytes, arrived: bytes) -> Json:
     """What was done to a message on its way: bits of one byte, or all of it."""
     if len(sent) == len(arrived):
         places = [place for place, (one, other) in enumerate(zip(sent, arrived, strict=True)) if one != other]
@@ -242,7 +242,7 @@ class Talk2:
         draws = Draws(self._label("drawn"))
         step: Json = {"op": "receive", "by": who, "message": name, "now": self.now}
         if changed is not None:
-            step |= _change(self.messages[name], changed)
+            step |= change_of(self.messages[name], changed)
         try:
             plaintext = self._read(who, message, draws)
         except CryptoError as error:
