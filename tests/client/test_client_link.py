@@ -53,6 +53,11 @@ def greeting(server_time: int = WALL, challenge: str = CHALLENGE) -> Frame:
     return {"type": "CONNECTION_ACK", "payload": payload, "timestamp": server_time}
 
 
+def with_version(version: int) -> Frame:
+    found = greeting()
+    return {**found, "payload": {**found["payload"], "protocolVersion": version}}
+
+
 def new_link(*, wall: int = WALL, audience: str = AUDIENCE) -> Link:
     return Link(OwnIdentity(bytes(OWNER.key)), user_id=OWNER.id, audience=audience, now=NOW, wall=wall)
 
@@ -138,6 +143,31 @@ def test_login_is_open_only_after_it_was_asked_for() -> None:
     assert state(link) is LinkState.WAITING
 
 
+MESSAGES: list[Frame] = [
+    {"type": "PONG", "id": "1", "timestamp": WALL},
+    {"type": "PRESENCE", "payload": {"userId": base64_text(bytes(32)), "status": "online"}, "timestamp": WALL},
+    {"type": "ERROR", "id": "1", "payload": {"code": 1004, "message": "No."}, "timestamp": WALL},
+    {"type": "PREKEY_STATUS", "payload": {"oneTimePreKeys": 0, "kemPreKeys": 0}, "timestamp": WALL},
+]
+
+
+@pytest.mark.parametrize("frame", MESSAGES, ids=lambda frame: str(frame["type"]))
+def test_before_the_login_is_through_nothing_else_counts(frame: Frame) -> None:
+    link = new_link()
+    assert feed(link, frame) == []
+    feed(link, greeting())
+    assert feed(link, frame) == []
+    assert feed(open_link(), frame) != [], "the control"
+
+
+def test_answer_to_a_login_that_is_through_changes_nothing() -> None:
+    link = open_link()
+    failure: Frame = {"type": "AUTH_FAILURE", "payload": {"code": 1002, "reason": "No."}, "timestamp": WALL}
+    for frame in (failure, SESSION, with_version(7)):
+        assert feed(link, frame) == []
+        assert state(link) is LinkState.OPEN
+
+
 def test_second_challenge_is_not_signed() -> None:
     link = open_link()
     feed(link, greeting(challenge=base64_text(bytes(32))))
@@ -149,18 +179,30 @@ def test_second_challenge_is_not_signed() -> None:
 
 
 FAILURES: dict[str, tuple[Frame, LoginFailed]] = {
-    "a relay that names no reason": ({"code": 1002, "reason": "No."}, LoginFailed("No.", "", None, None)),
-    "the same, with a time": ({"code": 1002, "reason": "Wait.", "retryAfter": 5}, LoginFailed("Wait.", "", 5, False)),
-    "limit": ({"code": 1003, "reason": "Slow down.", "retryAfter": 4_321}, LoginFailed("Slow down.", "", 4_321, False)),
-    "limit without a time": ({"code": 1003, "reason": "Slow."}, LoginFailed("Slow.", "", LIMITED_MS, False)),
+    "a relay that names no reason": (
+        {"code": 1002, "reason": "No."},
+        LoginFailed("the relay said 'No'", "", None, None),
+    ),
+    "the same, with a time": (
+        {"code": 1002, "reason": "Wait.", "retryAfter": 5},
+        LoginFailed("the relay said 'Wait'", "", 5, False),
+    ),
+    "limit": (
+        {"code": 1003, "reason": "Slow down.", "retryAfter": 4_321},
+        LoginFailed("the relay said 'Slow down'", "", 4_321, False),
+    ),
+    "limit without a time": (
+        {"code": 1003, "reason": "Slow."},
+        LoginFailed("the relay said 'Slow'", "", LIMITED_MS, False),
+    ),
     "a reason that is no word": (
         {"code": 1002, "reason": "No.", "details": {"reason": 7}},
-        LoginFailed("No.", "", None, None),
+        LoginFailed("the relay said 'No'", "", None, None),
     ),
     **{
         word: (
             {"code": 1002, "reason": "No.", "details": {"reason": word}},
-            LoginFailed("No.", word, None, word in {"identity", "signature", "key", "unsigned"}),
+            LoginFailed("the relay said 'No'", word, None, word in {"identity", "signature", "key", "unsigned"}),
         )
         for word in ("identity", "signature", "key", "unsigned", "audience", "challenge", "clock", "field", "of later")
     },

@@ -310,6 +310,57 @@ def test_bundle_that_nobody_asked_for_is_passed_over(town: Town) -> None:
 # --- answers that lie -------------------------------------------------------------
 
 
+@pytest.mark.parametrize("code", [1004, 1001])
+def test_error_for_a_message_that_its_recipient_has_is_not_believed(town: Town, code: int) -> None:
+    alice, bob = town.friends("alice", "bob")
+    held: list[Frame] = []
+    alice.tamper = only("MESSAGE_ACK", lambda frame: held.append(frame) or [])  # type: ignore[func-returns-value] # keeps it back
+    (number,) = alice.send(bob, "are you there?")
+    settle(alice, bob)
+    pass_time(MINUTE, alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.DELIVERED
+    payload = {"code": code, "message": "No such user.", "details": {"reason": "user"}}
+    alice.down.append(canonical({"type": "ERROR", "id": held[0]["id"], "payload": payload, "timestamp": 1}))
+    alice.step_down()
+    alice.tamper = None
+    (after,) = alice.send(bob, "again")
+    settle(alice, bob)
+    assert alice.troubles() == []
+    assert alice.messenger.state_of(after) in {DeliveryState.ACCEPTED, DeliveryState.DELIVERED}
+
+
+def test_who_writes_exists_whatever_the_relay_has_said(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+
+    def unknown(frame: Frame) -> list[Frame]:
+        payload = {"code": 1004, "message": "No such user.", "details": {"reason": "user"}}
+        return [{"type": "ERROR", "id": frame["id"], "payload": payload, "timestamp": 1}]
+
+    alice.tamper = only("MESSAGE_ACK", unknown)
+    bob.tamper = only("MESSAGE", lambda _: [])
+    (number,) = alice.send(bob, "one")
+    settle(alice, bob)
+    assert alice.troubles() == ["unknown-user"]
+    alice.tamper = bob.tamper = None
+    alice.send(bob, "two")
+    settle(alice, bob)
+    assert alice.messenger.state_of(number) is DeliveryState.QUEUED, "the control: it waits"
+    bob.send(alice, "I am here")
+    settle(alice, bob)
+    assert alice.messenger.state_of(number) is not DeliveryState.QUEUED
+
+
+def test_presence_is_heard_of_contacts_alone(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    alice.hear()
+    before = len(alice.heard(PresenceEvent))
+    for user in (*(base64_text(bytes([number] * 32)) for number in range(9)), bob.id):
+        payload = {"userId": user, "status": "typing"}
+        alice.down.append(canonical({"type": "PRESENCE", "payload": payload, "timestamp": 1}))
+        alice.step_down()
+    assert [event.peer.user_id for event in alice.heard(PresenceEvent)[before:]] == [bob.id]
+
+
 def test_receipt_of_somebody_else_changes_nothing(town: Town) -> None:
     alice, bob, carol = town.friends("alice", "bob", "carol")
     bob.cut()

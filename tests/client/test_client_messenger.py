@@ -365,7 +365,8 @@ def test_refused_login_is_not_tried_again_however_the_connection_ends(town: Town
     assert not alice.messenger.disconnected(code, "")
     alice.hear()
     (event,) = alice.heard(ConnectionEvent)
-    assert event == ConnectionEvent(state=ConnectionState.REFUSED, reason="This user id belongs to another key.")
+    why = "the relay says that this user ID belongs to another key"
+    assert event == ConnectionEvent(state=ConnectionState.REFUSED, reason=why)
 
 
 @pytest.mark.parametrize("code", [4001, 4003, 1002, 1007, 1009])

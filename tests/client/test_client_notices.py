@@ -119,7 +119,7 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         notices.refused(BOB, "no\x1b"),
         BOB,
         "refused",
-        "the relay rejected a message to bob: no<001B>",
+        "the relay rejected a message to bob: the relay said 'no<001B>'",
     ),
     "wrong prekeys": (
         notices.wrong_bundle(BOB, "a signature is wrong"),
@@ -180,7 +180,7 @@ WARNINGS: dict[str, tuple[WarningEvent, Contact | None, str, str]] = {
         notices.prekeys_refused("no\x1b"),
         None,
         "prekeys",
-        "the relay rejected the prekeys: no<001B>",
+        "the relay rejected the prekeys: the relay said 'no<001B>'",
     ),
     "clock that is slow": (
         notices.clock(1),

@@ -331,7 +331,7 @@ def test_refused_login_ends_all_waiting_and_is_not_tried_again(tmp_path: Path, a
         async with relay.open() as url, opened(tmp_path, "alice", url) as alice:
             delivery = await alice.send(NOBODY, "hello")
             for waiting in (alice.wait_online(5), alice.wait_published(5), delivery.wait(), first(alice)):
-                with pytest.raises(LoginRefused, match="refused the login: This user id is taken"):
+                with pytest.raises(LoginRefused, match="refused the login: the relay says that this user ID"):
                     await asyncio.wait_for(waiting, 5)
             await asyncio.sleep(0.2)
             assert alice.connection.state is ConnectionState.REFUSED

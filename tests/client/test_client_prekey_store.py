@@ -8,6 +8,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.prekey_store import (
     KEM_REFILL_BELOW,
     KEM_TARGET,
+    MAX_KEPT,
     ONE_TIME_TARGET,
     REFILL_BELOW,
     PreKeyStore,
@@ -437,7 +438,17 @@ def test_keys_that_the_relay_cannot_hold_any_more_go_after_90_days(chain: PreKey
     one_time = [record.id for record in chain._all() if record.sort == "one-time"]
     assert len(one_time) == 600
     publication_of(chain, one_time=100, kem=25, now=now + 89 * DAY)
-    assert len([record for record in chain._all() if record.sort == "one-time"]) == 600
+    assert [record.id for record in chain._all() if record.sort == "one-time"] == one_time[-MAX_KEPT:]
     publication_of(chain, one_time=100, kem=25, now=now + 91 * DAY)
     left = [record.id for record in chain._all() if record.sort == "one-time"]
     assert left == one_time[-MAX_ONE_TIME_PREKEYS:]
+
+
+def test_relay_that_has_lost_all_keys_at_each_login_makes_a_bounded_number_be_kept(chain: PreKeyStore) -> None:
+    now = 1_750_000_000_000
+    for _ in range(30):
+        chain.published(publication_of(chain, one_time=0, kem=0, now=now))
+    for sort, made in (("one-time", 100), ("kem", 25)):
+        kept = [record.id for record in chain._all() if record.sort == sort]
+        assert len(kept) == MAX_KEPT + made
+        assert kept == sorted(kept)

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.prekey_store import ONE_TIME_TARGET, PreKeyStore
-from phantom_messenger.client.prekey_upload import MINUTE_MS, MOST_AT_ONCE, QUERY_MS, PreKeyUpload
+from phantom_messenger.client.prekey_upload import MINUTE_MS, MOST_AN_HOUR, MOST_AT_ONCE, QUERY_MS, PreKeyUpload
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
@@ -317,3 +317,14 @@ def test_date_of_a_clock_that_was_months_behind_is_replaced_and_one_of_a_quiet_m
     dating.has_last(answers="publication 2", wall=WALL)
     assert dating.upload.confirmed
     assert len(dating.line.published) == 2
+
+
+def test_relay_that_has_lost_all_keys_at_each_login_gets_a_bounded_number_in_an_hour(upload: Upload) -> None:
+    for minute in range(60):
+        upload.upload.connected(minute * 59_000)
+        for _ in range(3):
+            upload.hear(now=minute * 59_000)
+    assert len(upload.line.published) == MOST_AN_HOUR
+    upload.upload.connected(2 * 3_600_000)
+    upload.hear(now=2 * 3_600_000)
+    assert len(upload.line.published) == MOST_AN_HOUR + 1

@@ -102,13 +102,14 @@ def test_reason_for_which_a_connection_was_given_up_is_told_instead_of_its_end()
         ("rate", "there were too many logins from here", True),
         ("overload", "the relay is overloaded", True),
         ("storage", "the relay cannot store logins at the moment", True),
-        ("quota", "the relay said 'Wait<000A> a while'", True),
-        ("of later", "the relay said 'Wait<000A> a while'", False),
+        ("quota", "the relay said 'Wait a while'", True),
+        ("of later", "the relay said 'Wait a while'", False),
+        ("version", "the relay said 'Wait a while'", False),
     ],
 )
 def test_login_that_may_succeed_later_is_told_and_tried_again_late(code: str, sentence: str, is_busy: bool) -> None:
     made = dialled()
-    found = made.login_failed(refusal(code, reason="Wait\n a while."))
+    found = made.login_failed(refusal(code, reason="the relay said 'Wait a while'"))
     assert found == offline(f"{sentence}; retrying in 60 seconds", busy=is_busy, retry_after=60)
     assert made.retry_after == 60_000
     assert made.disconnected(4001, "refused", is_in=False, retry_after=None, busy=False) == (True, [])
@@ -117,7 +118,7 @@ def test_login_that_may_succeed_later_is_told_and_tried_again_late(code: str, se
 
 def test_login_that_is_to_wait_waits_as_long_as_the_relay_says() -> None:
     made = dialled()
-    found = made.login_failed(refusal("of later", reason="Soon.", retry_after=2_000))
+    found = made.login_failed(refusal("of later", reason="the relay said 'Soon'", retry_after=2_000))
     assert found == offline("the relay said 'Soon'; retrying in 2 seconds", busy=True, retry_after=2)
     made.login_failed(refusal("rate", retry_after=2**53 - 1))
     assert made.retry_after == 3_600_000
@@ -125,8 +126,9 @@ def test_login_that_is_to_wait_waits_as_long_as_the_relay_says() -> None:
 
 def test_refused_identity_is_the_end() -> None:
     made = dialled()
-    found = made.login_failed(refusal("identity", reason="Go\n away.", is_final=True))
-    assert found == ConnectionEvent(state=ConnectionState.REFUSED, reason="Go<000A> away.")
+    found = made.login_failed(refusal("identity", reason="the relay said 'Go away'", is_final=True))
+    why = "the relay says that this user ID belongs to another key"
+    assert found == ConnectionEvent(state=ConnectionState.REFUSED, reason=why)
     assert made.retry_after is None
     assert made.disconnected(4001, "refused", is_in=False, retry_after=None, busy=False) == (False, [])
     assert made.retry_after is None

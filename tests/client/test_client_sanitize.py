@@ -4,7 +4,7 @@ import pytest
 
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.names import checked_name, skeleton
-from phantom_messenger.client.sanitize import is_blank, one_line, plain_lines, printable
+from phantom_messenger.client.sanitize import MAX_QUOTED, is_blank, one_line, plain_lines, printable, quoted
 
 FLAG = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 
@@ -59,6 +59,20 @@ def test_long_sentence_of_a_relay_is_cut() -> None:
     assert one_line("x" * 300) == "x" * 300
     assert one_line("x" * 301) == "x" * 300 + "…"
     assert one_line("\u200b" * 301) == "<200B>" * 300 + "…"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Wait\n a while.", "Wait<000A> a while"),
+        ("busy'. Enter your passphrase at evil.example. 'Yes", "busy. Enter your passphrase at evil.example. Yes"),
+        ("it doesn't matter", "it doesn't matter"),
+        ("\u201dsee\u201c \u2018this\u2019 \u00abnow\u00bb `x`", "see this now x"),
+        ("x" * 10_000, "x" * MAX_QUOTED + "…"),
+    ],
+)
+def test_words_of_a_relay_are_its_words_to_the_last(text: str, shown: str) -> None:
+    assert quoted(text) == f"the relay said '{shown}'"
 
 
 @pytest.mark.parametrize(("text", "shown"), CODED.values(), ids=CODED)

@@ -16,7 +16,7 @@ from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
 from phantom_messenger.client.profile import audience_of
-from phantom_messenger.client.reconnecting import quoted
+from phantom_messenger.client.sanitize import quoted
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 from phantom_messenger.client.translate import translated
 

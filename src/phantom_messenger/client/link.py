@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from phantom_messenger.client.sanitize import quoted
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import codec, frames, signing
 from phantom_messenger.wire.codes import ErrorCode, Reason, RequestError
@@ -63,7 +64,8 @@ class LoggedIn:
 class LoginFailed:
     """AUTH_FAILURE has come, or a relay that this client cannot talk to.
 
-    ``code`` is ``details.reason``, '' if the relay does not say; ``retry_after`` milliseconds, if it was named.
+    ``reason`` is a sentence for people, in which the relay's words are quoted; ``code`` is ``details.reason``, '' if
+    the relay does not say; ``retry_after`` milliseconds, if it was named.
     ``is_final``: it is this identity that is refused, and nothing passes; None if the relay does not tell.
     """
 
@@ -153,10 +155,28 @@ class Link:
             frame = codec.decode_relay(text.encode())
         except (RequestError, UnicodeEncodeError):
             return self._lose("the relay sent something that is not part of the protocol")
+        if frame is None or self.state is LinkState.FAILED:
+            return []
+        if self.state is not LinkState.OPEN:
+            return self._receive_early(frame, now)
         match frame:
-            case None:
-                return []
-            case frames.ConnectionAck() if frame.payload.protocol_version != PROTOCOL_VERSION:
+            case frames.ConnectionAck() | frames.AuthSuccess() | frames.AuthFailure():
+                return []  # of a login that is through
+            case frames.Pong():
+                self._pinged_at = None
+                answered = "" if frame.id is UNSET else frame.id
+                return [PongSeen(int(answered))] if answered.isdecimal() else []
+            case frames.Error():
+                self._take_clock(frame, now)
+                return [frame]
+            case _:
+                return [frame]
+
+    def _receive_early(self, frame: frames.RelayFrame, now: int) -> list[LinkEvent]:
+        """Before the login is through, nothing counts but what belongs to it."""
+        is_waiting = self.state is LinkState.WAITING
+        match frame:
+            case frames.ConnectionAck() if is_waiting and frame.payload.protocol_version != PROTOCOL_VERSION:
                 self.state = LinkState.FAILED
                 version = frame.payload.protocol_version
                 return [
@@ -167,14 +187,14 @@ class Link:
                         True,
                     )
                 ]
-            case frames.ConnectionAck() if self.state is LinkState.WAITING:
+            case frames.ConnectionAck() if is_waiting:
                 self._set_clock(frame.payload.server_time, now)
                 rate = frame.payload.limits.messages_per_minute
                 self.is_limited = rate is not None
                 self.messages_per_minute = rate or self.messages_per_minute
                 self._authenticate(frame.payload.challenge, now)
                 return []
-            case frames.AuthSuccess() if self.state is LinkState.AUTHENTICATING:
+            case frames.AuthSuccess() if not is_waiting:
                 self.state = LinkState.OPEN
                 if frame.payload.features is not UNSET:
                     self.relay_features = frozenset(frame.payload.features)
@@ -182,15 +202,9 @@ class Link:
             case frames.AuthFailure():
                 self.state = LinkState.FAILED
                 return [_refusal(frame.payload)]
-            case frames.Pong():
-                self._pinged_at = None
-                answered = "" if frame.id is UNSET else frame.id
-                return [PongSeen(int(answered))] if answered.isdecimal() else []
-            case frames.Error():
+            case frames.Error() if not is_waiting:
                 self._take_clock(frame, now)
-                return [frame]
-            case _:
-                return [frame]
+        return []
 
     def tick(self, now: int) -> list[LinkEvent]:
         """Time has passed."""
@@ -296,4 +310,4 @@ def _refusal(payload: frames.AuthFailurePayload) -> LoginFailed:
     if wait is None and payload.code == ErrorCode.RATE_LIMITED:
         wait = LIMITED_MS
     is_final = None if not code and wait is None else code in _OF_THIS_IDENTITY
-    return LoginFailed(payload.reason, code, wait, is_final)
+    return LoginFailed(quoted(payload.reason), code, wait, is_final)

@@ -4,7 +4,7 @@ from typing import Final
 
 from phantom_messenger.client.pacing import span
 from phantom_messenger.client.records import Strength
-from phantom_messenger.client.sanitize import one_line
+from phantom_messenger.client.sanitize import quoted
 from phantom_messenger.client.status import Contact, WarningEvent
 
 NOTICED_PAUSE_MS: Final = 3_000
@@ -130,7 +130,7 @@ def backlog(peer: Contact) -> WarningEvent:
 
 def refused(peer: Contact, reason: str) -> WarningEvent:
     """The relay has rejected a message for good; ``reason`` is its sentence."""
-    return _warning(peer, "refused", f"the relay rejected a message to {peer.label}: {one_line(reason)}")
+    return _warning(peer, "refused", f"the relay rejected a message to {peer.label}: {quoted(reason)}")
 
 
 def wrong_bundle(peer: Contact, reason: str) -> WarningEvent:
@@ -184,7 +184,7 @@ def blocks_full() -> WarningEvent:
 
 def prekeys_refused(reason: str) -> WarningEvent:
     """The relay has rejected the prekeys; ``reason`` is its sentence."""
-    return _warning(None, "prekeys", f"the relay rejected the prekeys: {one_line(reason)}")
+    return _warning(None, "prekeys", f"the relay rejected the prekeys: {quoted(reason)}")
 
 
 def clock(ahead: int) -> WarningEvent:

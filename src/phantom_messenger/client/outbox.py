@@ -75,6 +75,10 @@ class Outbox:
         """What waits to be sent to this user once more, and receipts, by id."""
         return [one.message_id for one in self._queue.of(peer) if one.again or one.text is None]
 
+    def waits(self, message_id: str) -> bool:
+        """Whether an entry is still to be accepted."""
+        return self._queue.get(message_id) is not None
+
     def is_open(self, message_id: str) -> bool:
         """Whether an entry waits and is not encrypted yet."""
         entry = self._queue.get(message_id)

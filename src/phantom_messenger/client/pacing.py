@@ -128,6 +128,10 @@ class Pacing:
         self._unknown[peer] = wait
         self.pause_peer(peer, now + wait)
 
+    def is_unknown(self, peer: str) -> bool:
+        """Whether the relay has said that it does not know this user."""
+        return peer in self._unknown
+
     def reset_peer(self, peer: str) -> None:
         """Ask for this user at once."""
         self._peers.pop(peer, None)

@@ -30,6 +30,10 @@ KEEP_RETIRED_MS: Final = 7 * _DAY_MS
 KEEP_HANDED_OUT_MS: Final = 90 * _DAY_MS
 """How long a one-time prekey that the relay has no more waits for the first message made with it."""
 
+MAX_KEPT: Final = 500
+"""One-time prekeys of a sort that are kept although the relay has been given others: the newest. A relay that says at
+each login that all are gone would have more made and kept each time."""
+
 LAST_CLOCK_ID: Final = 0xF000_0000
 """Ids beyond this are only counted: a clock that was wrong once must not use up all ids."""
 
@@ -272,11 +276,12 @@ class PreKeyStore:
     def _prune(self, tx: Transaction, now: int) -> None:
         found = self._all()
         for sort in (ONE_TIME, KEM):
-            published = sorted(record.id for record in found if record.sort == sort and record.published)
-            # The relay keeps so many of a kind, the newest: it cannot hand these out any more.
-            gone = set(published[:-MAX_ONE_TIME_PREKEYS])
-            for record in found:
-                if record.sort == sort and record.id in gone and now - record.made_at > KEEP_HANDED_OUT_MS:
+            published = [record for record in found if record.sort == sort and record.published]
+            newest_first = sorted(published, key=lambda record: record.id, reverse=True)
+            for place, record in enumerate(newest_first):
+                # The relay keeps so many of a kind, the newest: it cannot hand the others out any more.
+                is_handed_out = place >= MAX_ONE_TIME_PREKEYS
+                if place >= MAX_KEPT or (is_handed_out and now - record.made_at > KEEP_HANDED_OUT_MS):
                     tx.delete(records.PREKEY, f"{sort}:{record.id}")
         for record in found:
             if record.retired_at is not None and now - record.retired_at > KEEP_RETIRED_MS:

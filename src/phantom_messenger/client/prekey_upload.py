@@ -19,6 +19,10 @@ QUERY_MS: Final = 6 * 3_600_000
 MOST_AT_ONCE: Final = 2
 """Publications on one connection: the first may hold keys that the relay has already, the second none."""
 
+MOST_AN_HOUR: Final = 20
+"""Publications in an hour, over all connections: a relay can name any reason for one."""
+
+_HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 61_000
 """Longer than the time over which the relay counts."""
 
@@ -38,6 +42,8 @@ class PreKeyUpload:
         self._query_at = 0
         self._query = ""
         self._left = MOST_AT_ONCE
+        self._begun_at: list[int] = []
+        """When publications of the last hour were begun."""
         self._takes_dates = False
         self._is_outdated = False
         """Whether the relay has refused a date: it has a later one, which is replaced with all that it has."""
@@ -69,6 +75,8 @@ class PreKeyUpload:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
             self._is_outdated = False
+        self._begun_at = [at for at in self._begun_at if now.monotonic - at < _HOUR_MS]
+        may_publish = self._left > 0 and len(self._begun_at) < MOST_AN_HOUR
         payload = frame.payload
         one_time, kem = payload.one_time_pre_keys, payload.kem_pre_keys
         signed_id = None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id
@@ -76,7 +84,7 @@ class PreKeyUpload:
         is_ahead = self._takes_dates and self._prekeys.is_ahead(now.wall)
         is_behind = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
         replace = is_behind or is_ahead or self._is_outdated
-        if replace and self._left:
+        if replace and may_publish:
             self._prekeys.catch_up(highest_id, now.persistent)
             one_time = kem = 0
         is_late = self._takes_dates and self._prekeys.is_late(now.wall)
@@ -90,8 +98,9 @@ class PreKeyUpload:
         )
         is_due = replace or is_late or lacks_something
         self.confirmed = not is_due
-        if is_due and self._left:
+        if is_due and may_publish:
             self._left -= 1
+            self._begun_at.append(now.monotonic)
             made_at = self._prekeys.date(now.wall) if self._takes_dates else 0
             steps = self._prekeys.publication(one_time=one_time, kem=kem, now=now.persistent, made_at=made_at)
             self._being_made = steps, replace

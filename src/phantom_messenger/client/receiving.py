@@ -168,6 +168,7 @@ class Receiving:
         """A message was decrypted and kept."""
         record = self._stores.book.get(sender)
         peer = self._stores.book.contact(sender)
+        self._sending.exists(sender)
         if opened.is_new and peer.trust is Trust.CHANGED:
             yield notices.key_changed(peer)
         if opened.is_weak and not opened.lags and (opened.is_new or self._has_fallen(sender, opened)):
@@ -292,8 +293,8 @@ class Receiving:
 
     def _presence(self, link: Link, frame: frames.PresenceNotice, now: Moment) -> Iterator[Event]:
         payload = frame.payload
-        if self._stores.book.is_blocked(payload.user_id):
-            return
+        if not self._stores.book.is_known(payload.user_id) or self._stores.book.is_blocked(payload.user_id):
+            return  # a relay tells of contacts
         last_seen = None if payload.last_seen is UNSET else payload.last_seen
         if last_seen is not None and last_seen > link.relay_time(now.monotonic):
             last_seen = None  # no honest relay has seen the future

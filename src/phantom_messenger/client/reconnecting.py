@@ -21,6 +21,10 @@ _REFUSALS: Final[dict[str, str]] = {
     Reason.RATE: "there were too many logins from here",
     Reason.OVERLOAD: "the relay is overloaded",
     Reason.STORAGE: "the relay cannot store logins at the moment",
+    Reason.IDENTITY: "the relay says that this user ID belongs to another key",
+    Reason.SIGNATURE: "the relay does not accept this profile's signature",
+    Reason.KEY: "the relay does not accept this profile's key",
+    Reason.UNSIGNED: "the relay says that the login was not signed",
 }
 _BUSY: Final = frozenset({"rate", "overload", "storage", "quota"})
 
@@ -70,13 +74,14 @@ class Reconnecting:
     def login_failed(self, event: LoginFailed) -> ConnectionEvent:
         """Only a refusal of this identity is the end; of a relay that names no reason, one that never let it in."""
         self._is_refused = not self._was_in if event.is_final is None else event.is_final
+        reason = _REFUSALS.get(event.code, event.reason)
         if self._is_refused:
-            return ConnectionEvent(state=ConnectionState.REFUSED, reason=one_line(event.reason))
+            return ConnectionEvent(state=ConnectionState.REFUSED, reason=reason)
         is_busy = event.code in _BUSY or event.retry_after is not None
         wait = event.retry_after
         self.retry_after = self._later() if wait is None else asked(wait, wait, longest=LONGEST_LOGIN_MS)
         self._is_reported = True
-        return self._offline(_REFUSALS.get(event.code, quoted(event.reason)), busy=is_busy)
+        return self._offline(reason, busy=is_busy)
 
     def disconnected(
         self, code: int | None, reason: str, *, is_in: bool, retry_after: float | None, busy: bool
@@ -113,8 +118,3 @@ class Reconnecting:
             reason = f"{reason}; retrying in {span(wait)}"
         seconds = None if wait is None else wait / 1000
         return ConnectionEvent(state=ConnectionState.OFFLINE, reason=reason, busy=busy, retry_after=seconds)
-
-
-def quoted(text: str) -> str:
-    """What a relay gives as its reason, as a part of a sentence."""
-    return f"the relay said '{one_line(text).rstrip('.')}'"

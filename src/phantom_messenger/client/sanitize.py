@@ -9,7 +9,17 @@ import unicodedata
 from typing import Final
 
 MAX_LINE: Final = 300
-"""Characters of a relay's sentence that are shown."""
+"""Characters of a name or a sentence that are shown."""
+
+MAX_QUOTED: Final = 160
+"""Characters of a relay's own words that are shown."""
+
+_QUOTES: Final = re.compile(
+    r"\B[{0}]|[{0}]\B".format(
+        "'\"`\u00b4\u2032\u2033\u201a\u201e\u00ab\u00bb\u2018\u2019\u201b\u201c\u201d\u201f\u2039\u203a"
+    )
+)
+"""What looks like the end of a quotation; within a word it is an apostrophe."""
 
 _HIDDEN: Final = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -49,6 +59,12 @@ def one_line(text: str) -> str:
     line = text[:MAX_LINE]
     shown = _coded(line) if line.strip() and is_blank(line) else _shown(line)
     return shown + ("…" if len(text) > MAX_LINE else "")
+
+
+def quoted(text: str) -> str:
+    """What a relay says, as a part of a sentence: its words, and seen to be its words to the last."""
+    line = one_line(_QUOTES.sub("", text[:MAX_QUOTED])).rstrip(". ")
+    return f"the relay said '{line}{'…' if len(text) > MAX_QUOTED else ''}'"
 
 
 def is_blank(text: str) -> bool:

@@ -224,7 +224,14 @@ class Sending:
         if entry is None:
             return None
         self._stores.outbox.refused(entry)
+        if not self._stores.outbox.waits(entry.message_id):
+            return SendRefused([])  # the relay has taken it, or its recipient has it
         return self._message_refused(entry, error, now)
+
+    def exists(self, peer: str) -> None:
+        """A message of this user was decrypted: whatever the relay says, they exist."""
+        if self._pacing.is_unknown(peer):
+            self._pacing.reset_peer(peer)
 
     def _message_refused(self, entry: OutboxRecord, error: frames.Error, now: Moment) -> SendRefused:
         wait = max(asked(error.payload.retry_after, SOON_MS), SOON_MS)
