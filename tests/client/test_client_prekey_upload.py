@@ -13,7 +13,8 @@ from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.prekey_store import ONE_TIME_TARGET, PreKeyStore
 from phantom_messenger.client.prekey_upload import MINUTE_MS, MOST_AN_HOUR, MOST_AT_ONCE, QUERY_MS, PreKeyUpload
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.crypto.handshake import HandshakeHeader
+from phantom_messenger.crypto.keys import OwnIdentity, PeerIdentity
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 
@@ -132,12 +133,43 @@ def test_what_is_missing_is_published_and_then_confirmed(upload: Upload) -> None
 
 
 @pytest.mark.parametrize("answers", ["", "query 1", "publication 2"])
-def test_publication_that_was_not_answered_may_be_published_again(upload: Upload, answers: str) -> None:
+def test_publication_that_never_arrived_is_made_of_the_same_keys_again(upload: Upload, answers: str) -> None:
+    upload.hear()
+    upload.hear(answers=answers)
+    assert upload.line.published[1] == upload.line.published[0]
+
+
+@pytest.mark.parametrize("answers", ["", "query 1", "publication 2"])
+def test_publication_that_arrived_and_was_not_answered_is_not_made_again(upload: Upload, answers: str) -> None:
     upload.hear()
     upload.has_last(answers=answers)
     assert upload.upload.confirmed
-    first = upload.line.published[0].one_time_pre_keys[0].id
-    assert publication_of(upload.store, one_time=0, kem=0, now=at(0).persistent).one_time[0].id == first
+    last = max(key.id for key in upload.line.published[0].kem_pre_keys)
+    assert publication_of(upload.store, one_time=0, kem=0, now=at(0).persistent).one_time[0].id > last
+
+
+def test_key_whose_publication_was_not_answered_still_opens_what_was_begun_with_it(dating: Upload) -> None:
+    """The device died before the answer, its clock was set back, and so the relay refuses its next date."""
+    dating.hear(wall=WALL + 60_000)
+    first = dating.line.published[0]
+    dating.upload.connected(0, takes_dates=True)
+    dating.has_last(one_time=99, kem=24)
+    outdated(dating, "publication 2")
+    dating.upload.tick(dating.line, 1_000)
+    dating.has_last(one_time=99, kem=24, now=1_000)
+    assert dating.line.published[-1].replace is True
+    begun = HandshakeHeader(
+        identity=PeerIdentity(bytes(32)),
+        ephemeral=bytes(32),
+        signed_prekey_id=first.signed_pre_key.id,
+        one_time_prekey_id=first.one_time_pre_keys[0].id,
+        kem_prekey_id=first.kem_pre_keys[0].id,
+        kem_ciphertext=bytes(1088),
+    )
+    signed, one_time, kem = dating.store.named_in(begun)
+    assert (signed.id, one_time and one_time.id) == (begun.signed_prekey_id, begun.one_time_prekey_id)
+    assert kem is not None
+    assert kem.id == begun.kem_prekey_id
 
 
 def test_relay_that_has_what_is_lost_here_gets_all_anew_twice_at_most_until_it_is_asked_again(upload: Upload) -> None:

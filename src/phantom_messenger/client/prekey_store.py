@@ -95,16 +95,24 @@ class PreKeyStore:
         except UnknownPreKey:
             return True
 
+    def note_highest(self, highest_id: int | None) -> None:
+        """Take what is not above the relay's highest id for published, for it is never published again.
+
+        Its publication was perhaps stored, and only not confirmed: somebody may begin a session with such a key.
+        """
+        found = [] if highest_id is None else [record for record in self._unpublished() if record.id <= highest_id]
+        if found:
+            with self._vault.transaction() as tx:
+                for record in found:
+                    self._put(tx, replace(record, published=True))
+
     def catch_up(self, highest_id: int | None, now: int) -> None:
-        """Count on behind all ids that were published; unpublished one-time keys with lower ids go."""
+        """Count on behind all ids that were published."""
         # A relay that claims an id of the far future would use up all of them.
         if highest_id is None or highest_id > now // 1000 + MAX_AHEAD:
             highest_id = 0
         with self._vault.transaction() as tx:
             tx.put(records.LAST_PREKEY_ID, "", IntValue(max(self._last_id(), highest_id)))
-            for record in self._all():
-                if record.sort in {ONE_TIME, KEM} and not record.published:
-                    tx.delete(records.PREKEY, f"{record.sort}:{record.id}")
 
     def date(self, wall: int) -> int:
         """The date of what is signed now, by the wall clock: it never falls, unless a clock was wrong by a day."""
@@ -214,6 +222,9 @@ class PreKeyStore:
     def _all(self) -> list[PreKeyRecord]:
         return [record for _, record in self._vault.all(records.PREKEY, PreKeyRecord)]
 
+    def _unpublished(self) -> list[PreKeyRecord]:
+        return [record for record in self._all() if record.sort in {ONE_TIME, KEM} and not record.published]
+
     def _current(self, sort: str) -> PreKeyRecord | None:
         found = [record for record in self._all() if record.sort == sort and record.retired_at is None]
         return found[-1] if found else None
@@ -241,7 +252,7 @@ class PreKeyStore:
 
     def _fresh(self, sort: str, count: int, now: int, *, at_once: int) -> Iterator[list[PreKeyRecord]]:
         """So many that are not published, some at a time: those that are there, and then new ones."""
-        waiting = [record for record in self._all() if record.sort == sort and not record.published][:count]
+        waiting = [record for record in self._unpublished() if record.sort == sort][:count]
         for start in range(0, count, at_once):
             some = waiting[start : start + at_once]
             with self._vault.transaction() as tx:

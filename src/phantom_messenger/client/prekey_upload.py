@@ -81,6 +81,7 @@ class PreKeyUpload:
         one_time, kem = payload.one_time_pre_keys, payload.kem_pre_keys
         signed_id = None if payload.signed_pre_key_id is UNSET else payload.signed_pre_key_id
         highest_id = None if payload.highest_pre_key_id is UNSET else payload.highest_pre_key_id
+        self._prekeys.note_highest(highest_id)
         is_ahead = self._takes_dates and self._prekeys.is_ahead(now.wall)
         is_behind = self._prekeys.is_behind(signed_id=signed_id, highest_id=highest_id)
         replace = is_behind or is_ahead or self._is_outdated

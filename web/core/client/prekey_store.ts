@@ -90,19 +90,27 @@ export class PreKeyStore {
     return given.signedId !== null && this.find("signed", given.signedId) === null;
   }
 
-  /** Count on behind all ids that were published; unpublished one-time keys with lower ids go. */
+  /**
+   * Take what is not above the relay's highest id for published, for it is never published again: its publication was
+   * perhaps stored, and only not confirmed, and somebody may begin a session with such a key.
+   */
+  noteHighest(highestId: number | null): void {
+    const found = this.unpublished().filter((record) => record.id <= (highestId ?? 0));
+    if (found.length > 0) {
+      this.vault.transaction((tx) => {
+        for (const record of found) {
+          this.put(tx, { ...record, published: true });
+        }
+      });
+    }
+  }
+
+  /** Count on behind all ids that were published. */
   catchUp(highestId: number | null, now: number): void {
     // A relay that claims an id of the far future would use up all of them.
     const isPlausible = highestId !== null && highestId <= Math.floor(now / 1000) + MAX_AHEAD;
     const value = Math.max(this.lastId(), isPlausible ? highestId : 0);
-    this.vault.transaction((tx) => {
-      tx.put(records.LAST_PREKEY_ID, "", { value });
-      for (const record of this.all()) {
-        if ((record.sort === "one-time" || record.sort === "kem") && !record.published) {
-          this.delete(tx, record);
-        }
-      }
-    });
+    this.vault.transaction((tx) => tx.put(records.LAST_PREKEY_ID, "", { value }));
   }
 
   /** The date of what is signed now, by the wall clock: it never falls, unless a clock was wrong by a day. */
@@ -235,6 +243,10 @@ export class PreKeyStore {
     return [...this.vault.all(records.PREKEY)].map(([, record]) => record);
   }
 
+  private unpublished(): PreKeyRecord[] {
+    return this.all().filter((record) => (record.sort === "one-time" || record.sort === "kem") && !record.published);
+  }
+
   private current(sort: Sort): PreKeyRecord | null {
     return this.all().findLast((record) => record.sort === sort && record.retiredAt === null) ?? null;
   }
@@ -274,7 +286,7 @@ export class PreKeyStore {
 
   /** So many that are not published, some at a time: those that are there, and then new ones. */
   private *fresh(sort: Sort, count: number, now: number, atOnce: number): Generator<PreKeyRecord[], void, void> {
-    const waiting = this.all().filter((record) => record.sort === sort && !record.published).slice(0, count);
+    const waiting = this.unpublished().filter((record) => record.sort === sort).slice(0, count);
     for (let start = 0; start < count; start += atOnce) {
       const some = waiting.slice(start, start + atOnce);
       this.vault.transaction((tx) => {

@@ -77,6 +77,7 @@ export class PreKeyUpload {
     const { payload } = frame;
     const signedId = payload.signedPreKeyId ?? null;
     const highestId = payload.highestPreKeyId ?? null;
+    this.prekeys.noteHighest(highestId);
     this.begunAt = this.begunAt.filter((at) => now.monotonic - at < HOUR_MS);
     const mayPublish = this.left > 0 && this.begunAt.length < MOST_AN_HOUR;
     const isAhead = this.takesDates && this.prekeys.isAhead(now.wall);
