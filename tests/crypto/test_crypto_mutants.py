@@ -80,6 +80,23 @@ def test_initiator_that_has_heard_nothing_refuses_a_reply_that_counts_earlier_on
     pair.alice.receive((header, ciphertext))
 
 
+def test_reach_is_the_number_of_keys_that_reading_skips() -> None:
+    pair = start()
+    first = pair.alice.send_many(3)
+    assert [ratchet.reach(pair.bob.state, header) for header, _ in first] == [0, 1, 2]
+    assert ratchet.reach(pair.bob.state, replace(first[0][0], pn=1)) is None  # there was no chain before
+    pair.bob.receive(first[0])
+    pair.alice.receive(pair.bob.send())
+    second = pair.alice.send_many(4)
+    # Two at the end of the first chain, and those before it in the second.
+    assert [ratchet.reach(pair.bob.state, header) for header, _ in second] == [2, 3, 4, 5]
+    assert ratchet.reach(pair.bob.state, replace(second[0][0], pn=0)) is None  # fewer than came
+    pair.bob.receive(second[2])
+    assert len(pair.bob.state.mkskipped) == 4
+    assert [ratchet.reach(pair.bob.state, header) for header, _ in second] == [0, 0, None, 0]
+    assert [ratchet.reach(pair.bob.state, header) for header, _ in first] == [None, 0, 0]
+
+
 # --- session ----------------------------------------------------------------------
 
 
