@@ -149,6 +149,7 @@ def test_field_that_stands_twice_is_refused_in_any_form_of_a_map(form: bytes, tw
 
 
 def test_field_that_stands_256_times_more_is_refused() -> None:
+    """As many as its two bytes are read wrong with; of a number in four bytes 2^24 would do, and fit no message."""
     plain = msgspec.msgpack.encode(WRITTEN)
     pair = msgspec.msgpack.encode("body") + msgspec.msgpack.encode("")
     head = b"\xde" + (len(WRITTEN) + 256).to_bytes(2)
