@@ -85,7 +85,7 @@ describe("the page", { skip: SKIP }, () => {
     await keys.press("Enter");
     await page.getByRole("dialog").waitFor();
     await keys.press("Escape");
-    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await page.locator("dialog").waitFor({ state: "detached" }); // and not closed alone, which has no role either
     await focus('[aria-label="Compare"]');
     await keys.press("Escape");
     await focus("#composer");
@@ -110,6 +110,51 @@ describe("the page", { skip: SKIP }, () => {
     assert.equal(await page.getByRole("textbox", { name: "Write to Bob" }).inputValue(), "h");
     await page.keyboard.press("F1");
     await page.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor();
+  });
+
+  /** Waits until something is in the document, and says whether it had the focus at that very moment. */
+  async function begins(selector: string, key: string): Promise<boolean> {
+    await page.evaluate((sought) => {
+      const seen = new Promise<boolean>((done) => {
+        new MutationObserver((_, observer) => {
+          const found = document.querySelector(sought);
+          if (found === null) return;
+          observer.disconnect();
+          done(found === document.activeElement);
+        }).observe(document.body, { childList: true, subtree: true });
+      });
+      Object.assign(window, { seen });
+    }, selector);
+    await page.keyboard.press(key);
+    return page.evaluate(() => (window as unknown as { seen: Promise<boolean> }).seen);
+  }
+
+  test("what is typed as soon as something is shown goes there", async () => {
+    await load("saved=1");
+    await openTalk(page, "Amélie");
+    assert.ok(await begins('[aria-label="Write to Bob"]', "Alt+ArrowDown"));
+    assert.ok(await begins("[type=search][aria-label='Search in this conversation']", "Control+f"));
+    await page.keyboard.press("Escape");
+    await focus("#composer");
+    await page.getByRole("button", { name: "New conversation" }).focus();
+    assert.ok(await begins("dialog[open] input", "Enter"));
+  });
+
+  test("what a dialog has covered gets the focus back, however the dialog is closed", async () => {
+    await load("saved=1");
+    const button = page.getByRole("button", { name: "Settings" });
+    for (const close of [
+      () => page.keyboard.press("Escape"),
+      () => page.getByRole("dialog").getByRole("button", { name: "Close" }).click(),
+      () => page.mouse.click(5, 5),
+    ]) {
+      await button.focus();
+      await page.keyboard.press("Enter");
+      await page.getByRole("dialog").waitFor();
+      await close();
+      await page.locator("dialog").waitFor({ state: "detached" });
+      assert.ok(await button.evaluate((element) => element === document.activeElement), String(close));
+    }
   });
 
   test("Enter sends and Shift with Enter does not, nor Enter while a word is being composed", async () => {

@@ -41,7 +41,7 @@ export function Composer({ who }: { readonly who: Conversation }) {
   const isTooLong = bytes > MOST_BYTES;
 
   useGrowing(box, text);
-  useEffect(() => box.current?.focus({ preventScroll: true }), []);
+  useLayoutEffect(() => box.current?.focus({ preventScroll: true }), []);
 
   function change(next: string): void {
     setText(next);

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Found } from "../../api.ts";
 import { Icon } from "../parts/icon.tsx";
 import { api, isFinding, target } from "../model.ts";
@@ -14,7 +14,7 @@ export function Finder({ peer }: { readonly peer: string }) {
   const [at, setAt] = useState(0);
   const input = useRef<HTMLInputElement>(null);
   const text = sought.trim();
-  useEffect(() => input.current?.focus(), []);
+  useLayoutEffect(() => input.current?.focus(), []);
 
   function go(to: number, all: readonly Found[]): void {
     const { item } = all[to] ?? {};

@@ -20,8 +20,11 @@ export function Dialog({ title, children, isWide = false }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useLayoutEffect(() => {
     const before = document.activeElement;
-    element.current?.showModal();
+    const opened = element.current;
+    opened?.showModal();
+    opened?.querySelector<HTMLElement>("[data-begin]")?.focus();
     return () => {
+      opened?.close(); // as long as it is open, nothing below it can have the focus
       if (before instanceof HTMLElement && before.isConnected) before.focus();
     };
   }, []);
@@ -30,8 +33,14 @@ export function Dialog({ title, children, isWide = false }: DialogProps) {
       ref={element}
       class={isWide ? "panel wide" : "panel"}
       aria-labelledby={id}
-      onClose={closePanel}
-      onMouseDown={(event) => event.target === element.current && closePanel()}
+      // "close" comes a moment later, and a key that is pressed meanwhile would be lost. A file's "cancel" comes here too.
+      onCancel={(event) => event.target === element.current && closePanel()}
+      onClose={() => element.current !== null && closePanel()}
+      onMouseDown={(event) => {
+        if (event.target !== element.current) return;
+        event.preventDefault(); // it would take the focus to where it is
+        closePanel();
+      }}
     >
       <div class="inside">
         <header>

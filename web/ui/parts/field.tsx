@@ -1,5 +1,5 @@
 import type { ComponentChildren, RefObject } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { strengthOf } from "../strength.ts";
 
 interface FieldProps {
@@ -16,7 +16,8 @@ interface FieldProps {
 /** The field of a form in which one begins. */
 function useFocus(hasFocus: boolean): RefObject<HTMLInputElement | null> {
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Before anything is painted: what is typed from then on belongs here.
+  useLayoutEffect(() => {
     if (hasFocus) input.current?.focus();
   }, []);
   return input;
@@ -32,6 +33,7 @@ export function Field({ label, value, onValue, hint, isRequired = false, hasFocu
       <input
         ref={input}
         id={id}
+        data-begin={hasFocus || undefined}
         type="text"
         dir="auto"
         value={value}
@@ -70,6 +72,7 @@ export function Passphrase({ label, value, onValue, hint, isNew = false, hasFocu
         <input
           ref={input}
           id={id}
+          data-begin={hasFocus || undefined}
           {...(isShown ? { type: "text" as const } : { type: "password" as const })}
           value={value}
           required
