@@ -17,7 +17,6 @@ from phantom_messenger import Client
 from phantom_messenger.client import link
 from phantom_messenger.client.status import WarningEvent
 from support.node import node
-from support.relay_process import RelayProcess
 from support.sdk_clients import PASSPHRASE
 
 FILE_PASSPHRASE = "battery staple"
@@ -46,6 +45,12 @@ async def until(what: Callable[[], Awaitable[bool]], why: Callable[[], object], 
     while not await what():
         assert asyncio.get_running_loop().time() < end, why()
         await asyncio.sleep(0.05)
+
+
+class HasUrl(Protocol):
+    """A relay, of whatever sort."""
+
+    url: str
 
 
 class Person(Protocol):
@@ -80,7 +85,7 @@ class WebPerson:
         relay: where to.
     """
 
-    def __init__(self, made: Path, folder: Path, relay: RelayProcess) -> None:
+    def __init__(self, made: Path, folder: Path, relay: HasUrl) -> None:
         self._made = made
         self.path = folder / "profile"
         self._relay = relay
@@ -231,7 +236,7 @@ class SdkPerson:
         relay: where to.
     """
 
-    def __init__(self, home: Path, relay: RelayProcess) -> None:
+    def __init__(self, home: Path, relay: HasUrl) -> None:
         self._home = home
         self._relay = relay
         self.id = ""
