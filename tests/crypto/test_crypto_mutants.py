@@ -3,7 +3,9 @@
 The mutants that still survive change nothing that can be seen. HKDF takes no salt, 32 and 33 zeros for the same, and
 HMAC another case of the hash's name. A key that is exactly p is refused as contributing nothing, too. Python assumes
 big-endian. A time that is now becomes now. Nothing is skipped if nothing is to be skipped, and no chain is dropped if
-none is old. 1 is HAS_HANDSHAKE, which is set already.
+none is old. 1 is HAS_HANDSHAKE, which is set already. Old keys are forgotten in the ratchet, which both suites have
+alike, so either suite's function does it for both. Among what judges contents (``make mutants PACKAGE=content``), a
+number of fields in four bytes could be read without the first: none that needs it fits a message.
 """
 
 import crypto_samples as samples
