@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sending_desk import RATE, Desk, Refusal, asked, at, codes, ids, whole
 
 from phantom_messenger.client import records
-from phantom_messenger.client.key_exchanges import EXCHANGE_MS, WEAK_AGAIN_MS
+from phantom_messenger.client.key_exchanges import EXCHANGE_MS, FIRST_EXCHANGE_MS, WEAK_AGAIN_MS
 from phantom_messenger.client.receipts import UNDECRYPTABLE
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import Trust
@@ -37,21 +37,26 @@ def stranger(desk: Desk) -> str:
     return user_id
 
 
-def test_prekeys_are_asked_for_once_and_again_after_twenty_seconds(desk: Desk, stranger: str) -> None:
+def test_prekeys_are_asked_for_once_and_again_each_time_later(desk: Desk, stranger: str) -> None:
     (frame,) = desk.send(100)
     assert asked([frame]) == [stranger]
     assert base64.b64decode(frame.payload.identity_key) == desk.sending.exchanges._identity.peer.public
     assert len(base64.b64decode(frame.payload.ephemeral_key)) == 32
-    assert desk.send(99 + EXCHANGE_MS) == []
-    assert len(desk.send(100 + EXCHANGE_MS)) == 1
+    now = 100
+    for patience in (FIRST_EXCHANGE_MS, 4_000, 8_000, 16_000, EXCHANGE_MS, EXCHANGE_MS):
+        assert desk.sending.waits(now) == [patience]
+        assert desk.send(now + patience - 1) == []
+        now += patience
+        assert len(desk.send(now)) == 1
     desk.sending.disconnected()
-    assert len(desk.send(100 + EXCHANGE_MS)) == 1
+    assert len(desk.send(now)) == 1
+    assert desk.sending.waits(now) == [FIRST_EXCHANGE_MS]
     desk.sending.drop(stranger)
-    assert len(desk.send(100 + EXCHANGE_MS)) == 1
+    assert len(desk.send(now)) == 1
 
 
 EXCHANGES = {
-    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 30_000),
+    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 2_000),
     "rate": Refusal(RATE, "rate", 5_000, ["paused"], 5_000),
     "rate, a moment": Refusal(RATE, "rate", 0, [], 1_000),
     "rate, no time named": Refusal(RATE, "rate", UNSET, ["paused"], EXCHANGE_MS),

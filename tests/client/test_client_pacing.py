@@ -100,15 +100,16 @@ def test_user_is_left_alone_until_the_time_has_come_or_something_has_changed() -
 
 
 def test_unknown_user_is_asked_for_each_time_later() -> None:
-    pacing, waits = Pacing(), []
-    for _ in range(4):
-        pacing.unknown_peer("bob", 1_000)
+    pacing, waits, told = Pacing(), [], []
+    for _ in range(8):
+        told.append(pacing.unknown_peer("bob", 1_000))
         waits += pacing.waits(1_000)
-    assert waits == [30_000, 60_000, 120_000, 120_000]
+    assert waits == [2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 120_000, 120_000]
+    assert told == [True, False, False, False, False, True, True, True]
     pacing.disconnected()
     assert not pacing.may_reach("bob", 120_999)
     pacing.reset_peer("bob")
-    pacing.unknown_peer("bob", 1_000)
-    assert pacing.waits(1_000) == [30_000]
+    assert pacing.unknown_peer("bob", 1_000)
+    assert pacing.waits(1_000) == [2_000]
     pacing.reset()
     assert pacing.waits(0) == []

@@ -125,7 +125,7 @@ REFUSALS = {
     "full mailbox, no time named": Refusal(RATE, "backlog", UNSET, ["backlog"], 1_000),
     "rate": Refusal(RATE, "rate", 5_000, ["paused"], 5_000),
     "rate, a moment": Refusal(RATE, "rate", 0, [], 1_000),
-    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 30_000),
+    "unknown user": Refusal(ErrorCode.USER_NOT_FOUND, "user", UNSET, ["unknown-user"], 2_000),
     "full disk": Refusal(ErrorCode.INTERNAL_ERROR, "storage", 2_000, ["storage"], 2_000),
     "clock": Refusal(INVALID, "clock", 9_000, [], 1_000),
     "for good": Refusal(INVALID, "field", UNSET, ["refused"], 0),

@@ -14,7 +14,7 @@ from phantom_messenger.client.conversations import ChangedKey, PeerState, WeakBu
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.notices import WARN_AGAIN_MS, PauseNotices
-from phantom_messenger.client.pacing import SOON_MS, Pacing, asked, reason_of
+from phantom_messenger.client.pacing import SOON_MS, WRONG_KEYS_MS, Pacing, asked, reason_of
 from phantom_messenger.client.status import Contact, Event, WarningEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.crypto.errors import CryptoError, StaleBundle
@@ -28,16 +28,27 @@ from phantom_messenger.wire.limits import RateClass
 EXCHANGE_MS: Final = 20_000
 """How long a key exchange may stay unanswered before it is begun again."""
 
+FIRST_EXCHANGE_MS: Final = 2_000
+"""The same at first; it doubles. Somebody who begins at the same moment has published nothing yet."""
+
 WEAK_AGAIN_MS: Final = 600_000
 """How long to wait before asking again for the keys of somebody of whom the relay gave weaker ones, or old ones."""
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A KEY_EXCHANGE_INIT under way; ``recovers``: for what could not be read, although there is a session."""
+    """A KEY_EXCHANGE_INIT under way.
+
+    Args:
+        ephemeral: a key pair of its own.
+        since: monotonic milliseconds.
+        patience: how many of them it may stay unanswered.
+        recovers: it is for what could not be read, although there is a session.
+    """
 
     ephemeral: KeyPair
     since: int
+    patience: int
     recovers: bool
 
 
@@ -81,6 +92,11 @@ class KeyExchanges:
         """What was under way will not be answered."""
         self._under_way.clear()
         self._requests.clear()
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until each exchange under way is begun again, if it is not answered."""
+        waits = (one.since + one.patience - now for one in self._under_way.values())
+        return [wait for wait in waits if wait > 0]
 
     def reset(self, peer: str) -> None:
         """Something about this user has changed: try again at once."""
@@ -127,7 +143,7 @@ class KeyExchanges:
     def want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> bool:
         """Ask for the prekeys of a user, as soon as that may be; whether they are asked for now."""
         exchange = self._under_way.get(peer)
-        if exchange is not None and now.monotonic - exchange.since < EXCHANGE_MS:
+        if exchange is not None and now.monotonic - exchange.since < exchange.patience:
             exchange.recovers = exchange.recovers or recovers
             return False
         if (
@@ -137,7 +153,8 @@ class KeyExchanges:
         ):
             return False
         ephemeral = KeyPair.from_private(self._random(32))
-        self._under_way[peer] = Exchange(ephemeral, now.monotonic, recovers)
+        patience = FIRST_EXCHANGE_MS if exchange is None else min(2 * exchange.patience, EXCHANGE_MS)
+        self._under_way[peer] = Exchange(ephemeral, now.monotonic, patience, recovers)
         payload = frames.KeyExchangeInitPayload(
             ephemeral_key=base64.b64encode(ephemeral.public).decode(),
             identity_key=base64.b64encode(self._identity.peer.public).decode(),
@@ -168,7 +185,7 @@ class KeyExchanges:
             return self._put_off(notices.stale_bundle(contact), peer, now)
         except CryptoError as error:
             if exchange.recovers or state.sending is None:
-                self._pacing.unknown_peer(peer, now.monotonic)
+                self._pacing.unknown_peer(peer, now.monotonic, WRONG_KEYS_MS)
             return [notices.wrong_bundle(contact, str(error))]
         self._pauses.accepted(peer)
         self._no_longer_weak(peer)
@@ -231,8 +248,8 @@ class KeyExchanges:
         self._under_way.pop(peer, None)
         wait = max(asked(error.payload.retry_after, EXCHANGE_MS), SOON_MS)
         if error.payload.code == ErrorCode.USER_NOT_FOUND:
-            self._pacing.unknown_peer(peer, now.monotonic)
-            return [notices.unknown_user(self._stores.book.contact(peer))]
+            is_news = self._pacing.unknown_peer(peer, now.monotonic)
+            return [notices.unknown_user(self._stores.book.contact(peer))] if is_news else []
         if error.payload.code == ErrorCode.RATE_LIMITED and reason_of(error) != "backlog":
             self._pacing.pause(RateClass.KEY_EXCHANGE, now.monotonic + wait)
         else:

@@ -15,8 +15,11 @@ from phantom_messenger.wire.limits import RATE_WINDOW_MS, RateClass
 PACE_SPAN_MS: Final = RATE_WINDOW_MS + 1_000
 """Window of one's own: a second more than the relay's, for what the network does to intervals."""
 
-UNKNOWN_USER_MS: Final = 30_000
-"""How long to wait before asking again for somebody whom the relay does not know."""
+UNKNOWN_USER_MS: Final = 2_000
+"""How long to wait before asking again for somebody whom the relay does not know: they may be about to log in."""
+
+WRONG_KEYS_MS: Final = 30_000
+"""The same for somebody of whom it gives wrong keys; after a wait like this, the user is told again of either."""
 
 LONGEST_UNKNOWN_USER_MS: Final = 120_000
 """Longest such wait; it doubles, so that absent people do not use up what others need."""
@@ -122,11 +125,13 @@ class Pacing:
         for peer in [peer for peer in self._peers if peer not in self._unknown]:
             del self._peers[peer]
 
-    def unknown_peer(self, peer: str, now: int) -> None:
-        """The relay does not know this user: ask again later, each time later."""
-        wait = min(2 * self._unknown.get(peer, UNKNOWN_USER_MS // 2), LONGEST_UNKNOWN_USER_MS)
+    def unknown_peer(self, peer: str, now: int, at_least: int = UNKNOWN_USER_MS) -> bool:
+        """The relay does not know this user: ask again later, each time later; whether that is to be told."""
+        before = self._unknown.get(peer)
+        wait = max(min(2 * (before or 0), LONGEST_UNKNOWN_USER_MS), at_least)
         self._unknown[peer] = wait
         self.pause_peer(peer, now + wait)
+        return before is None or before >= WRONG_KEYS_MS
 
     def is_unknown(self, peer: str) -> bool:
         """Whether the relay has said that it does not know this user."""

@@ -102,7 +102,7 @@ class Sending:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        return self._pacing.waits(now) + self._batching.waits(now)
+        return self._pacing.waits(now) + self._batching.waits(now) + self.exchanges.waits(now)
 
     def may_send(self, link: Link, rate: RateClass, now: int) -> bool:
         """Count a frame of a class, unless the relay would refuse it now."""
@@ -243,8 +243,8 @@ class Sending:
             case ErrorCode.RATE_LIMITED:
                 return self._pause(entry.peer, wait, now.monotonic)
             case ErrorCode.USER_NOT_FOUND if entry.text is not None:
-                self._pacing.unknown_peer(entry.peer, now.monotonic)
-                return SendRefused([notices.unknown_user(peer)])
+                is_news = self._pacing.unknown_peer(entry.peer, now.monotonic)
+                return SendRefused([notices.unknown_user(peer)] if is_news else [])
             case ErrorCode.INTERNAL_ERROR:
                 self._pacing.pause(RateClass.MESSAGE, now.monotonic + wait)
                 return SendRefused(list(self._pauses.storage(peer, now.monotonic)))

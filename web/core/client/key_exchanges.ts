@@ -15,7 +15,7 @@ import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
 import { WARN_AGAIN_MS } from "./notices.ts";
 import type { PauseNotices } from "./notices.ts";
-import { asked, reasonOf, SOON_MS } from "./pacing.ts";
+import { asked, reasonOf, SOON_MS, WRONG_KEYS_MS } from "./pacing.ts";
 import type { Pacing } from "./pacing.ts";
 import { floorOf, mayLearn } from "./records.ts";
 import type { Contact, Event, WarningEvent } from "./status.ts";
@@ -24,6 +24,9 @@ import type { Stores } from "./stores.ts";
 /** How long a key exchange may stay unanswered before it is begun again. */
 export const EXCHANGE_MS = 20_000;
 
+/** The same at first; it doubles. Somebody who begins at the same moment has published nothing yet. */
+export const FIRST_EXCHANGE_MS = 2_000;
+
 /** How long to wait before asking again for the keys of somebody of whom the relay gave weaker ones, or old ones. */
 export const WEAK_AGAIN_MS = 600_000;
 
@@ -31,6 +34,8 @@ export const WEAK_AGAIN_MS = 600_000;
 interface Exchange {
   readonly ephemeral: KeyPair;
   readonly since: number;
+  /** How long it may stay unanswered. */
+  readonly patience: number;
   readonly recovers: boolean;
 }
 
@@ -64,6 +69,11 @@ export class KeyExchanges {
   disconnected(): void {
     this.underWay.clear();
     this.requests.clear();
+  }
+
+  /** Milliseconds until each exchange under way is begun again, if it is not answered. */
+  waits(now: number): number[] {
+    return [...this.underWay.values()].map((one) => one.since + one.patience - now).filter((wait) => wait > 0);
   }
 
   /** Something about this user has changed: try again at once. */
@@ -123,7 +133,7 @@ export class KeyExchanges {
   want(link: Link, peer: string, now: Moment, given: { readonly recovers?: boolean } = {}): boolean {
     const recovers = given.recovers === true;
     const exchange = this.underWay.get(peer);
-    if (exchange !== undefined && now.monotonic - exchange.since < EXCHANGE_MS) {
+    if (exchange !== undefined && now.monotonic - exchange.since < exchange.patience) {
       this.underWay.set(peer, { ...exchange, recovers: exchange.recovers || recovers });
       return false;
     }
@@ -135,7 +145,8 @@ export class KeyExchanges {
       return false;
     }
     const ephemeral = keyPairFrom(this.random(32));
-    this.underWay.set(peer, { ephemeral, since: now.monotonic, recovers });
+    const patience = exchange === undefined ? FIRST_EXCHANGE_MS : Math.min(2 * exchange.patience, EXCHANGE_MS);
+    this.underWay.set(peer, { ephemeral, since: now.monotonic, patience, recovers });
     const payload = {
       ephemeralKey: encodeBase64(ephemeral.public),
       identityKey: encodeBase64(this.identity.peer.public),
@@ -174,7 +185,7 @@ export class KeyExchanges {
         throw error;
       }
       if (exchange.recovers || state.sending === null) {
-        this.pacing.unknownPeer(peer, now.monotonic);
+        this.pacing.unknownPeer(peer, now.monotonic, WRONG_KEYS_MS);
       }
       return [notices.wrongBundle(contact, error.message)];
     }
@@ -247,8 +258,8 @@ export class KeyExchanges {
     this.underWay.delete(peer);
     const wait = Math.max(asked(error.payload.retryAfter, EXCHANGE_MS), SOON_MS);
     if (error.payload.code === ErrorCode.USER_NOT_FOUND) {
-      this.pacing.unknownPeer(peer, now.monotonic);
-      return [notices.unknownUser(this.stores.book.contact(peer))];
+      const isNews = this.pacing.unknownPeer(peer, now.monotonic);
+      return isNews ? [notices.unknownUser(this.stores.book.contact(peer))] : [];
     }
     if (error.payload.code === ErrorCode.RATE_LIMITED && reasonOf(error) !== "backlog") {
       this.pacing.pause("KEY_EXCHANGE", now.monotonic + wait);

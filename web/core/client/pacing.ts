@@ -11,8 +11,11 @@ import { Window } from "./rate_window.ts";
 /** Window of one's own: a second more than the relay's, for what the network does to intervals. */
 export const PACE_SPAN_MS = RATE_WINDOW_MS + 1_000;
 
-/** How long to wait before asking again for somebody whom the relay does not know. */
-export const UNKNOWN_USER_MS = 30_000;
+/** How long to wait before asking again for somebody whom the relay does not know: they may be about to log in. */
+export const UNKNOWN_USER_MS = 2_000;
+
+/** The same for somebody of whom it gives wrong keys; after a wait like this, the user is told again of either. */
+export const WRONG_KEYS_MS = 30_000;
 
 /** Longest such wait; it doubles, so that absent people do not use up what others need. */
 export const LONGEST_UNKNOWN_USER_MS = 120_000;
@@ -145,11 +148,13 @@ export class Pacing {
     }
   }
 
-  /** The relay does not know this user: ask again later, each time later. */
-  unknownPeer(peer: string, now: number): void {
-    const wait = Math.min(2 * (this.unknown.get(peer) ?? UNKNOWN_USER_MS / 2), LONGEST_UNKNOWN_USER_MS);
+  /** The relay does not know this user: ask again later, each time later; whether that is to be told. */
+  unknownPeer(peer: string, now: number, atLeast = UNKNOWN_USER_MS): boolean {
+    const before = this.unknown.get(peer);
+    const wait = Math.max(Math.min(2 * (before ?? 0), LONGEST_UNKNOWN_USER_MS), atLeast);
     this.unknown.set(peer, wait);
     this.pausePeer(peer, now + wait);
+    return before === undefined || before >= WRONG_KEYS_MS;
   }
 
   /** Whether the relay has said that it does not know this user. */

@@ -104,7 +104,7 @@ export class Sending {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    return [...this.pacing.waits(now), ...this.batching.waits(now)];
+    return [...this.pacing.waits(now), ...this.batching.waits(now), ...this.exchanges.waits(now)];
   }
 
   /** Count a frame of a class, unless the relay would refuse it now. */
@@ -282,8 +282,8 @@ export class Sending {
       return this.pause(entry.peer, wait, now.monotonic);
     }
     if (code === ErrorCode.USER_NOT_FOUND && entry.text !== null) {
-      this.pacing.unknownPeer(entry.peer, now.monotonic);
-      return { events: [notices.unknownUser(peer)], failed: null };
+      const isNews = this.pacing.unknownPeer(entry.peer, now.monotonic);
+      return { events: isNews ? [notices.unknownUser(peer)] : [], failed: null };
     }
     if (code === ErrorCode.INTERNAL_ERROR) {
       this.pacing.pause("MESSAGE", now.monotonic + wait);

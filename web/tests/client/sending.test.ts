@@ -31,14 +31,15 @@ test("the relay's pause of a class ends with its connection, and that of an unkn
   const pacing = new Pacing();
   pacing.pause("MESSAGE", 1_000);
   pacing.pausePeer("busy", 1_000);
-  pacing.unknownPeer("unknown", 0);
+  assert.equal(pacing.unknownPeer("unknown", 0), true, "the user hears of it");
   assert.equal(pacing.maySend("MESSAGE", 999), false);
   pacing.disconnected();
   assert.equal(pacing.maySend("MESSAGE", 0), true);
   assert.equal(pacing.mayReach("busy", 0), true);
   assert.equal(pacing.mayReach("unknown", 1_000), false);
   for (let times = 0; times < 9; times += 1) {
-    pacing.unknownPeer("unknown", 0);
+    const wait = Math.max(...pacing.waits(0));
+    assert.equal(pacing.unknownPeer("unknown", 0), wait >= 30_000, "and again not too soon");
   }
   assert.equal(pacing.mayReach("unknown", LONGEST_UNKNOWN_USER_MS), true);
   pacing.resetPeer("unknown");
