@@ -122,6 +122,35 @@ test("a relay that has lost all prekeys at each login makes a device keep a boun
   assert.ok(published.length <= 22 + 20 * 7, `${published.length} publications in 400 minutes`);
 });
 
+test("a prekey whose publication was not answered still opens what was begun with it, when all are replaced", () => {
+  const town = new Town();
+  const [alice, bob] = [town.person(), town.person()];
+  alice.messenger.contacts.add("Bob", bob.id);
+  alice.vault.transaction((tx) => {
+    for (const [, record] of [...alice.vault.all(records.PREKEY)]) {
+      tx.put(records.PREKEY, `${record.sort}:${record.id}`, { ...record, published: false });
+    }
+  });
+  const last = alice.vault.get(records.LAST_PREKEY_ID, "")?.value ?? 0;
+  alice.tamper = (frame) => (isMessage(frame) ? [] : [frame]);
+  bob.messenger.contacts.add("Alice", alice.id);
+  bob.messenger.sendText(alice.id, "hello");
+  town.settle();
+  alice.disconnect();
+  alice.tamper = (frame) => {
+    const payload = frame.type === "PREKEY_STATUS" ? { ...frame.payload, highestPreKeyId: last + 5 } : frame.payload;
+    return isMessage(frame) ? [] : [{ ...frame, payload }];
+  };
+  alice.connect();
+  town.settle();
+  assert.ok(alice.sent.some(({ type, payload }) => type === "PREKEY_PUBLISH" && payload["replace"] === true));
+  alice.disconnect();
+  alice.tamper = (frame) => [frame];
+  alice.connect();
+  town.settle();
+  assert.deepEqual([alice.received(), alice.warnings], [["hello"], []]);
+});
+
 test("nothing that comes before the login is through is heard", () => {
   const town = new Town();
   const [alice, bob] = town.friends();
