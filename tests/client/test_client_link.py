@@ -9,6 +9,8 @@ from nacl.signing import VerifyKey
 from phantom_messenger.client.link import (
     LIMITED_MS,
     LOGIN_MS,
+    LONGEST_PONG_MS,
+    MOST_UNREAD,
     PING_MS,
     PONG_MS,
     SPEAK_MS,
@@ -141,6 +143,28 @@ def test_login_is_open_only_after_it_was_asked_for() -> None:
     link = new_link()
     feed(link, SESSION)
     assert state(link) is LinkState.WAITING
+
+
+def test_relay_that_says_much_and_answers_no_ping_is_left_in_the_end() -> None:
+    link = open_link()
+    link.ping(NOW)
+    now = NOW
+    while state(link) is LinkState.OPEN and now < NOW + 10 * LONGEST_PONG_MS:
+        now += PONG_MS // 2
+        link.receive(canonical(MESSAGES[1]).decode(), now)
+        assert link.next_tick(now) <= PONG_MS
+        link.tick(now)
+    assert now == NOW + LONGEST_PONG_MS
+
+
+def test_relay_that_reads_nothing_and_goes_on_talking_is_left() -> None:
+    link = open_link()
+    link._outgoing += ["x"] * MOST_UNREAD
+    assert feed(link, MESSAGES[1]) != []
+    link.drain()
+    assert feed(link, MESSAGES[1]) != [], "what was taken counts no more"
+    link._outgoing += ["x"] * (MOST_UNREAD + 1)
+    assert feed(link, MESSAGES[1]) == [Lost("the relay does not read what it is sent")]
 
 
 MESSAGES: list[Frame] = [

@@ -24,6 +24,9 @@ import type { Dial, Socket } from "./socket.ts";
 export const FIRST_BACKOFF_MS = 1_000;
 export const LONGEST_BACKOFF_MS = 30_000;
 
+/** After so long a connection was one: what ends sooner is tried again later each time. */
+export const SETTLED_MS = 10_000;
+
 /** How long to wait before what could not be stored, or has failed, is tried again; twice as long each time. */
 export const FIRST_PAUSE_MS = 1_000;
 export const LONGEST_PAUSE_MS = 60_000;
@@ -114,7 +117,8 @@ export class Loop {
   /** Until when nothing is done that nobody has asked for. */
   private quietUntil = 0;
   private bound = FIRST_BACKOFF_MS;
-  private wasOnline = false;
+  /** Since when this connection's login is through; null if it is not. */
+  private onlineSince: number | null = null;
   private pause = FIRST_PAUSE_MS;
   private isStopped = false;
   private wake: () => void = nothing;
@@ -323,7 +327,7 @@ export class Loop {
     const url = messenger.server;
     this.leave();
     this.dialAt = null;
-    this.wasOnline = false;
+    this.onlineSince = null;
     messenger.dialling();
     // What a connection says that was left meanwhile is not for the client any more.
     const put = (take: (messenger: Messenger) => void, message?: string): void => {
@@ -387,17 +391,19 @@ export class Loop {
 
   /** The connection is gone, or could not be made. */
   private ended(messenger: Messenger, code: number | null, reason: string): void {
-    this.wasOnline = this.wasOnline || messenger.isOnline;
+    const hasSettled = this.onlineSince !== null && this.ports.monotonic() - this.onlineSince >= SETTLED_MS;
     this.leave();
     const again = messenger.disconnected(code, reason);
-    this.bound = this.wasOnline ? FIRST_BACKOFF_MS : Math.min(this.bound * 2, LONGEST_BACKOFF_MS);
+    this.bound = hasSettled ? FIRST_BACKOFF_MS : Math.min(this.bound * 2, LONGEST_BACKOFF_MS);
     const wait = (messenger.retryAfter ?? 0) + this.ports.chance() * this.bound;
     this.dialAt = again ? this.ports.monotonic() + wait : null;
   }
 
   /** The page hears what has happened. */
   private tell(messenger: Messenger): void {
-    this.wasOnline = this.wasOnline || messenger.isOnline;
+    if (messenger.isOnline) {
+      this.onlineSince ??= this.ports.monotonic();
+    }
     const events = [...messenger.drainEvents(), ...this.said.splice(0)];
     const said = events.findLast((event) => event.kind === "connection");
     this.show(said?.state ?? this.shown.state, said?.reason ?? this.shown.reason, messenger.waitingFor(), events);

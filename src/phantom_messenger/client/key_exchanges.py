@@ -161,6 +161,8 @@ class KeyExchanges:
             target_id=peer,
         )
         frame = frames.KeyExchangeInit(payload=payload, signature="", timestamp=0)
+        for request in [request for request, user in self._requests.items() if user == peer]:
+            del self._requests[request]  # it was never answered
         self._requests[link.send_signed(frame, now.monotonic)] = peer
         return True
 

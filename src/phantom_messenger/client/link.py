@@ -28,6 +28,12 @@ SPEAK_MS: Final = 240_000
 PONG_MS: Final = 10_000
 """How long the relay has to say anything before the connection counts as dead."""
 
+LONGEST_PONG_MS: Final = 120_000
+"""How long it may leave a PING unanswered while it says other things: a slow line takes a minute for what is before."""
+
+MOST_UNREAD: Final = 100_000
+"""Frames that wait for a relay that reads nothing: it is left when it says something more."""
+
 LOGIN_MS: Final = 15_000
 LIMITED_MS: Final = 10_000
 """How long to stay away after a login was refused for a limit that does not say how long."""
@@ -149,6 +155,8 @@ class Link:
     def receive(self, text: str | bytes, now: int) -> list[LinkEvent]:
         """A message has come from the relay; binary ones it never sends."""
         self._heard_at = now
+        if len(self._outgoing) > MOST_UNREAD:
+            return self._lose("the relay does not read what it is sent")
         if isinstance(text, bytes):
             return self._lose("the relay sent something that is not part of the protocol")
         try:
@@ -212,19 +220,22 @@ class Link:
             if now - self._started_at >= LOGIN_MS:
                 return self._lose("the relay did not answer the login")
         elif self.state is LinkState.OPEN:
-            if self._pinged_at is not None and now - max(self._pinged_at, self._heard_at) >= PONG_MS:
+            if self._pinged_at is not None and now >= self._pong_until(self._pinged_at):
                 return self._lose("the relay has stopped answering")
             quiet = now - self._heard_at >= PING_MS or now - self._spoke_at >= SPEAK_MS
             if self._pinged_at is None and quiet:
                 self.ping(now)
         return []
 
+    def _pong_until(self, pinged_at: int) -> int:
+        return min(max(pinged_at, self._heard_at) + PONG_MS, pinged_at + LONGEST_PONG_MS)
+
     def next_tick(self, now: int) -> int:
         """Milliseconds until ``tick`` has something to do."""
         if self.state is not LinkState.OPEN:
             return max(0, self._started_at + LOGIN_MS - now)
         if self._pinged_at is not None:
-            return max(0, max(self._pinged_at, self._heard_at) + PONG_MS - now)
+            return max(0, self._pong_until(self._pinged_at) - now)
         return max(0, min(self._heard_at + PING_MS, self._spoke_at + SPEAK_MS) - now)
 
     def may_ping(self, now: int, interval: int) -> bool:

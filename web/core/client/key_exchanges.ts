@@ -152,6 +152,11 @@ export class KeyExchanges {
       identityKey: encodeBase64(this.identity.peer.public),
       targetId: peer,
     };
+    for (const [request, asked] of this.requests) {
+      if (asked === peer) {
+        this.answered(request); // it never was
+      }
+    }
     this.requests.set(link.sendSigned({ type: "KEY_EXCHANGE_INIT", payload }, now.monotonic), peer);
     return true;
   }

@@ -24,6 +24,9 @@ export const SPEAK_MS = 240_000;
 /** How long the relay has to say anything before the connection counts as dead. */
 export const PONG_MS = 10_000;
 
+/** How long it may leave a PING unanswered while it says other things: a slow line takes a minute for what is before. */
+export const LONGEST_PONG_MS = 120_000;
+
 export const LOGIN_MS = 15_000;
 
 /** How long to stay away after a login was refused for a limit that does not say how long. */
@@ -238,7 +241,7 @@ export class Link {
         return this.lose("the relay did not answer the login");
       }
     } else if (this.state === "open") {
-      if (this.pingedAt !== null && now - Math.max(this.pingedAt, this.heardAt) >= PONG_MS) {
+      if (this.pingedAt !== null && now >= this.pongUntil(this.pingedAt)) {
         return this.lose("the relay has stopped answering");
       }
       const isQuiet = now - this.heardAt >= PING_MS || now - this.spokeAt >= SPEAK_MS;
@@ -249,13 +252,17 @@ export class Link {
     return [];
   }
 
+  private pongUntil(pingedAt: number): number {
+    return Math.min(Math.max(pingedAt, this.heardAt) + PONG_MS, pingedAt + LONGEST_PONG_MS);
+  }
+
   /** Milliseconds until `tick` has something to do. */
   nextTick(now: number): number {
     if (this.state !== "open") {
       return Math.max(0, this.startedAt + LOGIN_MS - now);
     }
     if (this.pingedAt !== null) {
-      return Math.max(0, Math.max(this.pingedAt, this.heardAt) + PONG_MS - now);
+      return Math.max(0, this.pongUntil(this.pingedAt) - now);
     }
     return Math.max(0, Math.min(this.heardAt + PING_MS, this.spokeAt + SPEAK_MS) - now);
   }

@@ -5,6 +5,7 @@ import * as records from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import * as view from "../../core/client/view.ts";
 import { quoted, MAX_QUOTED } from "../../core/client/sanitize.ts";
+import { POINTS } from "./evil_frames.ts";
 import { someId } from "./support.ts";
 import { Town } from "./town.ts";
 import type { Frame, Person } from "./town.ts";
@@ -223,4 +224,48 @@ test("a refused message is told with the relay's words as its words", () => {
   alice.town.settle();
   const [warning] = alice.events.filter((event) => event.kind === "warning");
   assert.match(warning?.message ?? "", /: the relay said 'too long. Reload the page at evil.example!'$/);
+});
+
+/** Text of base64 with as many bytes, of one value. */
+function filled(text: unknown, byte: number): string {
+  return Buffer.alloc(Buffer.from(String(text), "base64").length, byte).toString("base64");
+}
+
+test("no bundle, however malformed, is taken, nor keeps the right one from being taken", () => {
+  const town = new Town();
+  const bob = town.person();
+  const alice = town.person();
+  alice.messenger.contacts.add("Bob", bob.id);
+  const keys = ["identityKey", "signedPreKey", "kemPreKey", "bundleSignature", "kemPreKeySignature"];
+  type Change = (payload: Frame["payload"]) => Frame["payload"];
+  const put = (name: string, value: unknown): Change => (payload) => ({ ...payload, [name]: value });
+  const fill = (name: string, byte: number): Change => (payload) => put(name, filled(payload[name], byte))(payload);
+  const changes: Change[] = [
+    ...keys.flatMap((name) => [0, 1, 255].map((byte) => fill(name, byte))),
+    ...["identityKey", "signedPreKey"].flatMap((name) => POINTS.map((point) => put(name, point))),
+    put("signedPreKeyId", 2 ** 32 - 1),
+    // What no signature covers is refused if it is no key; another key is trouble at its owner.
+    fill("oneTimePreKey", 0),
+    put("madeAt", 1),
+    put("madeAt", Number.MAX_SAFE_INTEGER),
+    (payload) => ({ ...payload, lastResortKemPreKey: { digest: filled(payload["signedPreKey"], 1), id: 1 } }),
+  ];
+  alice.messenger.sendText(bob.id, "hello");
+  const stock = structuredClone(bob.published);
+  for (const change of changes) {
+    bob.published = structuredClone(stock);
+    alice.tamper = (frame) => [frame.type === "KEY_EXCHANGE_RESPONSE" ? { ...frame, payload: change(frame.payload) } : frame];
+    alice.messenger.contactChanged(bob.id);
+    town.settle();
+    assert.equal(alice.sent.filter(isMessage).length, 0, change.toString());
+    if (alice.messenger.isLost) {
+      alice.disconnect();
+      alice.connect();
+    }
+    town.settle();
+  }
+  alice.tamper = (frame) => [frame];
+  alice.messenger.contactChanged(bob.id);
+  town.pass(61_000);
+  assert.equal(alice.sent.filter(isMessage).length, 1, "the control: the right one is taken");
 });

@@ -321,3 +321,21 @@ test("a mailbox of the largest size comes through", async () => {
   assert.equal(world.loop.connection.state, "online");
   await world.loop.stop();
 });
+
+test("a relay that ends each connection as soon as it is made is tried again later each time", async () => {
+  const world = await online();
+  world.chance = 0.05;
+  const waits: number[] = [];
+  for (let times = 1; times <= 4; times += 1) {
+    world.end.closed(1001, "", true);
+    await world.until(() => world.loop.connection.state === "offline");
+    const { nextTryAt, since } = world.loop.connection;
+    waits.push((nextTryAt ?? 0) - since);
+    world.happened.length = 0;
+    await world.until(() => world.ends.length === times + 1);
+    await world.login();
+    await world.until(() => world.loop.connection.state === "online");
+  }
+  assert.ok((waits[3] ?? 0) > 4 * (waits[0] ?? Infinity), waits.join());
+  await world.loop.stop();
+});

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { OwnIdentity } from "../../core/crypto/keys.ts";
-import { Link, LOGIN_MS, PING_MS, PONG_MS } from "../../core/client/link.ts";
+import { Link, LOGIN_MS, LONGEST_PONG_MS, PING_MS, PONG_MS } from "../../core/client/link.ts";
 import { Queue } from "../../core/client/outbox_queue.ts";
 import { asked, LONGEST_UNKNOWN_USER_MS, PACE_SPAN_MS, Pacing, span } from "../../core/client/pacing.ts";
 import { OutboxRecord } from "../../core/client/records.ts";
@@ -134,6 +134,17 @@ test("a relay that is silent, speaks another version, or something else, is left
   assert.match(one.drain().join(), /"PING"/);
   assert.deepEqual(one.tick(PING_MS + PONG_MS - 1), []);
   assert.equal(one.tick(PING_MS + PONG_MS)[0]?.kind, "lost");
+});
+
+test("a relay that says much and answers no PING is left in the end", () => {
+  const one = loggedIn();
+  one.tick(PING_MS);
+  let now = PING_MS;
+  for (; one.state === "open" && now < 10 * LONGEST_PONG_MS; now += PONG_MS / 2) {
+    one.receive(frame("ERROR", { code: 1001, message: "" }), now);
+    one.tick(now);
+  }
+  assert.equal(now, PING_MS + LONGEST_PONG_MS + PONG_MS / 2);
 });
 
 test("whether a refused login is final is the relay's to say", () => {

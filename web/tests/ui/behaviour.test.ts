@@ -448,6 +448,44 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByText("No connection.").waitFor({ state: "detached" });
   });
 
+  test("who was replaced by another device can use it here again", async () => {
+    await load("saved=1");
+    await page.getByRole("navigation").waitFor();
+    await page.evaluate(() => {
+      const reason = "the same identity logged in elsewhere";
+      const connection = { state: "replaced", reason, since: Date.now() - 9000, nextTryAt: null, waiting: 0 };
+      new BroadcastChannel("fake").postMessage({ update: { kind: "connection", connection } });
+    });
+    await page.getByText("The same identity logged in elsewhere.").waitFor();
+    assert.equal(await page.getByText(/Trying|Next try/).count(), 0);
+    await page.getByRole("button", { name: "Use it here" }).click();
+    await page.getByText("No connection.").waitFor({ state: "detached" });
+  });
+
+  test("a text of the other side with the id of one of one's own stands beside it, and uncovers nothing there", async () => {
+    await load("saved=1&pace=60000");
+    await openTalk(page, "Bob");
+    await page.getByRole("textbox", { name: "Write to Bob" }).fill("I agree");
+    await page.keyboard.press("Enter");
+    const own = items(page).filter({ hasText: "I agree" });
+    await own.waitFor();
+    const id = await own.getAttribute("data-id");
+    const put = (changed: object) =>
+      page.evaluate((one) => {
+        const update = { kind: "items", peer: "Bob+/=", items: [one], incoming: [] };
+        new BroadcastChannel("fake").postMessage({ update });
+      }, changed);
+    await put({ ...item("Bob+/=", 9_001, { text: "I do not agree" }), id });
+    await items(page).filter({ hasText: "I do not agree" }).waitFor();
+    assert.deepEqual(await items(page).filter({ hasText: /agree/ }).locator(".text").allTextContents(), ["I agree", "I do not agree"]);
+    await page.getByRole("button", { name: "Read once" }).click();
+    const uncovered = items(page).filter({ hasText: "4711" });
+    await uncovered.waitFor();
+    await put({ ...item("Bob+/=", 9_002, { isMine: true, text: "my own" }), id: await uncovered.getAttribute("data-id") });
+    await items(page).filter({ hasText: "my own" }).waitFor();
+    assert.equal(await uncovered.count(), 1);
+  });
+
   test("another tab can be taken over, and deleted keys are never replaced without a word", async () => {
     await load("scene=elsewhere");
     await page.getByRole("button", { name: "Use it here" }).click();
