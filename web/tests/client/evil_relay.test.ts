@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as records from "../../core/client/records.ts";
+import { MAX_MESSAGES, MAX_STRANGERS } from "../../core/client/requests.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import * as view from "../../core/client/view.ts";
 import { quoted, MAX_QUOTED } from "../../core/client/sanitize.ts";
 import { POINTS } from "./evil_frames.ts";
 import { someId } from "./support.ts";
-import { Town } from "./town.ts";
-import type { Frame, Person } from "./town.ts";
+import { Person, Town } from "./town.ts";
+import type { Frame } from "./town.ts";
 
 const PASSING: view.Passing = { presence: new Map(), notices: new Map() };
 
@@ -268,4 +269,31 @@ test("no bundle, however malformed, is taken, nor keeps the right one from being
   alice.messenger.contactChanged(bob.id);
   town.pass(61_000);
   assert.equal(alice.sent.filter(isMessage).length, 1, "the control: the right one is taken");
+});
+
+test("masses of strangers, each with a signature in order, take a bounded place and no work", () => {
+  const town = new Town();
+  const alice = town.person();
+  const before = alice.sent.length;
+  for (let number = 0; number < MAX_STRANGERS + 15; number += 1) {
+    const stranger = new Person(town);
+    town.people.push(stranger);
+    stranger.tamper = (frame) => (frame.type === "PREKEY_STATUS" ? [] : [frame]); // it needs none
+    stranger.connect();
+    for (let text = 0; text < (number === 0 ? MAX_MESSAGES + 5 : 1); text += 1) {
+      stranger.messenger.sendText(alice.id, `buy this ${text}`);
+    }
+    town.settle();
+    stranger.disconnect();
+    town.people.pop();
+  }
+  const { requests, book } = alice.messenger.stores;
+  assert.equal(requests.senders().length, MAX_STRANGERS);
+  assert.ok(requests.listed().every(({ waiting }) => waiting <= MAX_MESSAGES));
+  assert.ok(alice.vault.count(records.REQUEST) <= MAX_STRANGERS + MAX_MESSAGES);
+  for (const kind of [records.RECEIVED, records.SEEN, records.CONTACT, records.SESSION, records.PAGE, records.UNREADABLE, records.RECEIPT]) {
+    assert.equal(alice.vault.count(kind), 0);
+  }
+  assert.equal(book.size, 0);
+  assert.deepEqual([...new Set(alice.sent.slice(before).map(({ type }) => type))], ["MESSAGE_ACK"]);
 });
