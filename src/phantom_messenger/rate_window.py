@@ -29,14 +29,18 @@ class Window:
         self._times = array("q", times)
         self._room = min(limit, _LEAST)
 
-    def wait(self, now: int) -> int:
-        """0 if a request at ``now`` (monotonic milliseconds) is allowed, otherwise milliseconds until one will be."""
+    def wait(self, now: int, count: int = 1) -> int:
+        """0 if a request at ``now`` (monotonic milliseconds) is allowed, otherwise milliseconds until one will be.
+
+        With ``count`` so many requests at once; more than the limit are let through as that many.
+        """
         times = self._times
-        if len(times) < self._room:
+        if len(times) + count <= self._room:
             return 0
         self._cut(now)
-        if len(times) >= self.limit:
-            return times[-self.limit] + self.span - now
+        room = max(self.limit - count, 0)
+        if len(times) > room:
+            return times[-room - 1] + self.span - now
         self._room = min(self.limit, max(_LEAST, 2 * len(times)))
         return 0
 
@@ -46,6 +50,10 @@ class Window:
             return wait
         self._times.append(now)
         return 0
+
+    def add(self, now: int, count: int) -> None:
+        """Count so many requests, for which ``wait`` has found room."""
+        self._times.extend([now] * min(count, self.limit))
 
     def used(self, now: int) -> int:
         """How many requests count at ``now``."""

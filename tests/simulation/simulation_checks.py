@@ -24,7 +24,7 @@ from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, MessageEvent, WarningEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.engines.sqlite import SQLiteStore, tables
-from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem, SQLiteMailboxes
+from phantom_messenger.engines.sqlite.mailboxes import ExpiredItem, Removed, SQLiteMailboxes
 from phantom_messenger.relay.commands import KEEP_REMOVED_MS, AppendRefusal
 from phantom_messenger.relay.records import Item, ItemKind, NewItem
 from support.simulated import SECOND
@@ -98,7 +98,7 @@ class WatchedMailboxes(SQLiteMailboxes):
         self._yielded += [Change("gave way", *row) for row in rows]
         super()._make_way(entry)
 
-    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Removed:
         removed = super().acknowledge(recipient, sender, name, now)
         self._changes.append(Change("taken" if removed else "told", recipient, sender, name))
         return removed

@@ -107,7 +107,7 @@ def test_unsorted_text_is_not_parsed_twice(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(codec, "parse_strictly", lambda _: pytest.fail("parsed again"))
     for name, frame in samples.FULL_CLIENT.items():
         value = dict(reversed(samples.as_json(frame).items()))
-        if name != "MESSAGE":  # its metadata is made canonical
+        if name not in {"MESSAGE", "MESSAGE_MANY"}:  # its metadata is made canonical
             codec.decode_client(json.dumps(value).encode())
 
 

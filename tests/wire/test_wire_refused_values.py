@@ -90,6 +90,14 @@ def test_surrogate_pair_in_metadata_becomes_its_character() -> None:
         (samples.PREKEY_PUBLISH, ("payload", "oneTimePreKeys", 0, "id"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.PREKEY_PUBLISH, ("payload", "replace"), [True, False], [0, 1, "true", [], None]),
         (samples.PREKEY_PUBLISH, ("payload", "madeAt"), [0, 2**53 - 1], [-1, 2**53, "1", None]),
+        (samples.MESSAGE_MANY, ("payload", "group"), [True, False], [0, 1, "true", None]),
+        (samples.MESSAGE_MANY, ("payload", "order", "revision"), [1, 2**32 - 1], [0, -1, 2**32]),
+        (
+            samples.MESSAGE_MANY,
+            ("payload", "order", "writers"),
+            [[samples.ALICE], [samples.ALICE] * 16],
+            [[], [samples.ALICE] * 17],
+        ),
         (samples.KEY_EXCHANGE_RESPONSE, ("payload", "lastResortKemPreKey", "id"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.KEY_EXCHANGE_RESPONSE, ("payload", "kemPreKeyId"), [1, 2**32 - 1], [0, -1, 2**32]),
         (samples.MESSAGE, ("timestamp",), [0, 2**53 - 1], [-1, 2**53]),
@@ -126,12 +134,14 @@ USER_ID_BYTES: Final = (16, 64)
 LENGTHS: Final[dict[str, tuple[int, int]]] = {
     "bundleSignature": SIGNATURE_BYTES,
     "challenge": KEY_BYTES,
+    "deviceList": (1, 2_048),
     "digest": KEY_BYTES,
     "encrypted": (1, 46_080),
     "ephemeralKey": KEY_BYTES,
     "identityKey": KEY_BYTES,
     "kemPreKey": KEM_KEY_BYTES,
     "kemPreKeySignature": SIGNATURE_BYTES,
+    "name": KEY_BYTES,
     "oneTimePreKey": KEY_BYTES,
     "preKeySignature": SIGNATURE_BYTES,
     "publicKey": KEY_BYTES,
@@ -144,8 +154,13 @@ LENGTHS: Final[dict[str, tuple[int, int]]] = {
 }
 """Bytes of each base64 field, fewest and most."""
 
+USERS: Final = {"missing", "targets", "writers"}
+"""Lists of user ids."""
+
 
 def bytes_of(path: Path) -> tuple[int, int] | None:
+    if len(path) > 1 and path[-2] in USERS:
+        return USER_ID_BYTES
     if path and path[-1] == "key":
         return KEM_KEY_BYTES if "kemprekey" in str(path[1]).lower() else KEY_BYTES
     return LENGTHS.get(str(path[-1])) if path else None

@@ -35,6 +35,8 @@ KEM_KEY: Final = base64_of(1184, seed=4)
 SIGNATURE: Final = base64_of(64, seed=5)
 PREKEY_SIGNATURE: Final = base64_of(64, seed=6)
 CIPHERTEXT: Final = base64_of(40, seed=7)
+TRIPLES: Final = base64_of(39, seed=8)
+DEVICE_LIST: Final = base64_of(200, seed=9)
 
 _BUNDLE: Final = frames.OfferedBundle(one_time_pre_key=KEY, signature=PREKEY_SIGNATURE, signed_pre_key=KEY)
 _SIGNED_PREKEY: Final = frames.SignedPreKeyPart(id=1, key=KEY, signature=PREKEY_SIGNATURE)
@@ -93,6 +95,7 @@ PREKEY_PUBLISH: Final = frames.PreKeyPublish(
     payload=frames.PreKeyPublishPayload(
         audience="relay.example:8443",
         challenge=KEY,
+        device_list=DEVICE_LIST,
         kem_pre_keys=[_KEM_PREKEY],
         last_resort_kem_pre_key=_KEM_PREKEY,
         made_at=NOW,
@@ -100,6 +103,24 @@ PREKEY_PUBLISH: Final = frames.PreKeyPublish(
         one_time_pre_keys=[frames.OneTimePreKeyPart(id=4, key=KEY)],
         replace=True,
         signed_pre_key=_SIGNED_PREKEY,
+    ),
+    signature=SIGNATURE,
+    timestamp=NOW,
+)
+
+MESSAGE_MANY: Final = frames.MessageMany(
+    id="m-2",
+    payload=frames.MessageManyPayload(
+        common=TRIPLES,
+        conversation_id="conversation 1",
+        group=True,
+        message_id=MESSAGE_ID,
+        metadata=METADATA,
+        order=frames.OrderPart(name=KEY, revision=2**32 - 1, writers=[ALICE, BOB]),
+        recipients=[
+            frames.ManyRecipientPart(head=TRIPLES, recipient_id=ALICE, signature=SIGNATURE),
+            frames.ManyRecipientPart(head=TRIPLES, recipient_id=BOB, signature=SIGNATURE),
+        ],
     ),
     signature=SIGNATURE,
     timestamp=NOW,
@@ -117,6 +138,10 @@ FULL_CLIENT: Final[dict[str, frames.ClientFrame]] = {
         id="c-1",
         payload=frames.MessageAckPayload(message_id=MESSAGE_ID, sender_id=ALICE, seq=7, status="read", timestamp=NOW),
         timestamp=NOW,
+    ),
+    "MESSAGE_MANY": MESSAGE_MANY,
+    "PREKEY_FETCH": frames.PreKeyFetch(
+        id="f-1", payload=frames.PreKeyFetchPayload(targets=[ALICE, BOB]), timestamp=NOW
     ),
     "PRESENCE": frames.Presence(
         id="s-1",
@@ -160,6 +185,17 @@ LEAST_CLIENT: Final[dict[str, frames.ClientFrame]] = {
         timestamp=NOW,
     ),
     "MESSAGE_ACK": frames.MessageAck(payload=frames.MessageAckPayload(status="delivered"), timestamp=NOW),
+    "MESSAGE_MANY": frames.MessageMany(
+        payload=frames.MessageManyPayload(
+            common=TRIPLES,
+            conversation_id="c",
+            message_id=MESSAGE_ID,
+            recipients=[frames.ManyRecipientPart(recipient_id=BOB, signature=SIGNATURE)],
+        ),
+        signature=SIGNATURE,
+        timestamp=NOW,
+    ),
+    "PREKEY_FETCH": frames.PreKeyFetch(payload=frames.PreKeyFetchPayload(targets=[BOB]), timestamp=NOW),
     "PRESENCE": frames.Presence(payload=frames.PresencePayload(), timestamp=NOW),
     "BLOCK": frames.Block(payload=frames.BlockPayload(blocked=False, user_id=ALICE), timestamp=NOW),
     "PING": frames.Ping(timestamp=NOW),
@@ -198,6 +234,7 @@ ROUTED_KEY_EXCHANGE_RESPONSE: Final = frames.RoutedKeyExchangeResponse(
         last_resort_kem_pre_key=_LAST_RESORT,
         made_at=NOW,
         bundle_signature=PREKEY_SIGNATURE,
+        device_list=DEVICE_LIST,
         one_time_pre_key=KEY,
         one_time_pre_key_id=2,
         pre_key_signature=PREKEY_SIGNATURE,
@@ -215,6 +252,23 @@ RECEIPT: Final = frames.Receipt(
     payload=frames.ReceiptPayload(message_id=MESSAGE_ID, recipient_id=BOB, status=frames.Status.BURNED, timestamp=NOW),
     seq=0,
     timestamp=NOW,
+)
+_STORED_RESPONSE: Final = frames.RoutedKeyExchangeResponsePayload(
+    bundle_signature=PREKEY_SIGNATURE,
+    device_list=DEVICE_LIST,
+    identity_key=KEY,
+    kem_pre_key=KEM_KEY,
+    kem_pre_key_id=1,
+    kem_pre_key_signature=PREKEY_SIGNATURE,
+    last_resort_kem_pre_key=_LAST_RESORT,
+    made_at=NOW,
+    one_time_pre_key=KEY,
+    one_time_pre_key_id=2,
+    pre_key_signature=PREKEY_SIGNATURE,
+    sender_id=BOB,
+    signed_pre_key=KEY,
+    signed_pre_key_id=3,
+    target_id=ALICE,
 )
 _LIMITS: Final = frames.LimitsPart(
     backlog=1000,
@@ -262,6 +316,18 @@ FULL_RELAY: Final[dict[str, frames.RelayFrame]] = {
     ),
     "MESSAGE": ROUTED_MESSAGE,
     "MESSAGE_ACK": RECEIPT,
+    "MANY_RESULT": frames.ManyResult(
+        id="m-2",
+        payload=frames.ManyResultPayload(
+            accepted=199,
+            message_id=MESSAGE_ID,
+            refused=[frames.ManyRefusalPart(code=1003, reason="backlog", recipient_id=BOB, retry_after=60_000)],
+        ),
+        timestamp=NOW,
+    ),
+    "PREKEY_BUNDLES": frames.PreKeyBundles(
+        id="f-1", payload=frames.PreKeyBundlesPayload(bundles=[_STORED_RESPONSE], missing=[ALICE]), timestamp=NOW
+    ),
     "PRESENCE": frames.PresenceNotice(
         id="s-1",
         payload=frames.PresenceNoticePayload(
@@ -335,6 +401,10 @@ LEAST_RELAY: Final[dict[str, frames.RelayFrame]] = {
         ),
         timestamp=NOW,
     ),
+    "MANY_RESULT": frames.ManyResult(
+        payload=frames.ManyResultPayload(accepted=0, message_id=MESSAGE_ID, refused=[]), timestamp=NOW
+    ),
+    "PREKEY_BUNDLES": frames.PreKeyBundles(payload=frames.PreKeyBundlesPayload(bundles=[], missing=[]), timestamp=NOW),
     "PRESENCE": frames.PresenceNotice(
         payload=frames.PresenceNoticePayload(status=frames.PresenceStatus.ONLINE, user_id=ALICE),
         timestamp=NOW,

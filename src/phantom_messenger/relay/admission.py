@@ -1,6 +1,6 @@
 """Who may send what now: load, rates, freshness, and how much may be stored for an address."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -11,11 +11,11 @@ from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.pipeline import AdmittedFrame
 from phantom_messenger.relay.ports import Clock, Randomness
 from phantom_messenger.relay.quota import Quota, Spent
-from phantom_messenger.relay.rules import RULES, State
+from phantom_messenger.relay.rules import RULES, Rule, State
 from phantom_messenger.relay.session import Session
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import Reason, RequestError
-from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS
+from phantom_messenger.wire.limits import CLOCK_TOLERANCE_MS, RateClass
 
 KEY_BYTES: Final = 32
 
@@ -70,12 +70,24 @@ class Admission:
             raise self._overloaded(now)
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.login``.
         key = session.user_id or session.address
-        if not is_login and (wait := self.limiter.acquire(rule.rate, key, now)):
+        if rule.counts_recipients:
+            self._admit_recipients(frame, rule, key, now)
+        elif not is_login and (wait := self.limiter.acquire(rule.rate, key, now)):
             raise RequestError(Reason.RATE, retry_after=wait)
         if rule.signed and abs(frame.timestamp - (wall := self._clock.wall_ms())) > CLOCK_TOLERANCE_MS:
             raise RequestError(Reason.CLOCK, details={"serverTime": wall})
         if is_login:  # a connection has one try: without a proof it costs one signature check and no more
             session.state = State.AUTHENTICATING
+
+    def _admit_recipients(self, frame: frames.ClientFrame, rule: Rule, key: str, now: int) -> None:
+        """Count a frame, and its recipients; or neither."""
+        assert isinstance(frame, frames.MessageMany)  # noqa: S101 - the table says so
+        count, limiter = len(frame.payload.recipients), self.limiter
+        wait = max(limiter.wait(rule.rate, key, now), limiter.wait(RateClass.RECIPIENTS, key, now, count))
+        if wait:
+            raise RequestError(Reason.RATE, retry_after=wait)
+        limiter.acquire(rule.rate, key, now)
+        limiter.count(RateClass.RECIPIENTS, key, now, count)
 
     def mark(self, address: str) -> int:
         """What stands for an address beside what it has stored as a stranger.
@@ -97,6 +109,25 @@ class Admission:
         if wait := self.quota.spend(mark, size, now):
             raise RequestError(Reason.QUOTA, retry_after=wait)
         admitted.spent = Spent(mark, size, now)
+
+    def spend_each(self, admitted: AdmittedFrame, sizes: Sequence[int]) -> list[int]:
+        """As ``spend``, for each of several that can be stored without the others.
+
+        Returns:
+            For each 0, or how long its address has to wait.
+        """
+        mark, now = admitted.session.mark, self._clock.monotonic_ms()
+        waits = [self.quota.spend(mark, size, now) for size in sizes]
+        counted = sum(size for size, wait in zip(sizes, waits, strict=True) if not wait)
+        admitted.spent = Spent(mark, counted + (admitted.spent.size if admitted.spent else 0), now)
+        return waits
+
+    def give_back_part(self, admitted: AdmittedFrame, size: int) -> None:
+        """So many bytes of what was counted for this frame were not stored."""
+        spent = admitted.spent
+        if spent is not None and size:
+            self.quota.give_back(Spent(spent.mark, size, spent.at))
+            admitted.spent = Spent(spent.mark, spent.size - size, spent.at)
 
     def try_spend(self, session: Session, size: int) -> Spent | None:
         """Count bytes that can be left unstored; None if its address has no room for them."""

@@ -5,6 +5,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from phantom_messenger.relay.records import Item
+
 R = TypeVar("R")
 
 
@@ -72,3 +74,21 @@ class CommandFailed(Exception):
         super().__init__(str(error))
         self.error = error
         self.is_out_of_space = is_out_of_space
+
+
+class AppendRefusal(Enum):
+    """Why an item was not put into a mailbox."""
+
+    DUPLICATE = "it is there, or was until a moment ago"
+    FULL = "the mailbox has no room for it"
+    NO_ACCOUNT = "the recipient has no account"
+    SIGNED_ONLY = "it has a loose form, and the recipient's client is not a reference client"
+    UNWANTED = "the recipient has blocked the sender, who must not learn it"
+
+
+class Accepted(Struct, frozen=True):
+    """A message was taken in."""
+
+    item: Item | None
+    """What is to be pushed to the recipient. None if nothing was kept, because the recipient has blocked the sender."""
+    became_contacts: bool

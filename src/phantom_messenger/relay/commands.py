@@ -15,8 +15,8 @@ Permissions are asked inside the store, in the transaction that acts on them: se
 All times are milliseconds. ``now`` is persistent time (see ``clock``), by which mail ages; ``wall_ms`` is the wall
 clock, which peers are shown.
 
-What a command is at all stands in ``relay.command``, and those that no user asks for in ``relay.upkeep_commands``; all
-of it can be imported from here.
+What a command is at all stands in ``relay.command``, those about one message to many in ``relay.many_commands``, and
+those that no user asks for in ``relay.upkeep_commands``; all of it can be imported from here.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,22 @@ from msgspec import Struct
 from phantom_messenger.relay.command import (  # noqa: F401 - and passed on
     ACCOUNT_GONE,
     SESSION_OVER,
+    Accepted,
     AccountGone,
     Actor,
+    AppendRefusal,
     Command,
     CommandFailed,
     SessionOver,
     UserCommand,
+)
+from phantom_messenger.relay.many_commands import (  # noqa: F401 - and passed on
+    AcceptMany,
+    Copy,
+    FetchPreKeys,
+    ForgetOrders,
+    Order,
+    OrderRefusal,
 )
 from phantom_messenger.relay.records import Bundle, Item, NewItem, Page, PreKeyCounts, Publication
 from phantom_messenger.relay.upkeep_commands import (  # noqa: F401 - and passed on
@@ -96,16 +106,6 @@ class StoredReceipt(Struct, frozen=True):
 
     sender: str
     item: Item
-
-
-class AppendRefusal(Enum):
-    """Why an item was not put into a mailbox."""
-
-    DUPLICATE = "it is there, or was until a moment ago"
-    FULL = "the mailbox has no room for it"
-    NO_ACCOUNT = "the recipient has no account"
-    SIGNED_ONLY = "it has a loose form, and the recipient's client is not a reference client"
-    UNWANTED = "the recipient has blocked the sender, who must not learn it"
 
 
 # --- login and account -------------------------------------------------------------------------------------
@@ -211,14 +211,6 @@ class Unblock(UserCommand[None], frozen=True, kw_only=True):
 
 
 # --- messages ----------------------------------------------------------------------------------------------
-
-
-class Accepted(Struct, frozen=True):
-    """A message was taken in."""
-
-    item: Item | None
-    """What is to be pushed to the recipient. None if nothing was kept, because the recipient has blocked the sender."""
-    became_contacts: bool
 
 
 class AcceptMessage(UserCommand[Accepted | AppendRefusal], frozen=True, kw_only=True):
@@ -439,6 +431,7 @@ class AskPresence(UserCommand[KnownPresence], frozen=True, kw_only=True):
 
 AnyCommand: TypeAlias = (
     AcceptMessage
+    | AcceptMany
     | Acknowledge
     | Confirm
     | ReadMailbox
@@ -454,11 +447,13 @@ AnyCommand: TypeAlias = (
     | DeleteIdleAccount
     | EndSession
     | Expire
+    | FetchPreKeys
     | FindDeparture
     | FindIdleAccounts
     | FindTypingWatchers
     | FindWatchers
     | ForgetHandouts
+    | ForgetOrders
     | KeepRelay
     | LoadClock
     | PublishPreKeys

@@ -61,6 +61,7 @@ class Config:
     rate_prekey: int = RATES[RateClass.PREKEY]
     rate_ack: int = RATES[RateClass.ACK]
     rate_block: int = RATES[RateClass.BLOCK]
+    rate_recipients: int = RATES[RateClass.RECIPIENTS]
     connections_per_address: int = MAX_CONNECTIONS_PER_ADDRESS
     mail_days: int = 30
     account_days: int = 365
@@ -73,6 +74,11 @@ class Config:
         if not self.limits:
             return {}
         return {rate: getattr(self, f"rate_{rate.lower()}") for rate in RateClass}
+
+    @property
+    def stores_many(self) -> bool:
+        """Whether its store takes one message to many."""
+        return self.store is None
 
     @property
     def max_connections(self) -> int:
@@ -239,13 +245,14 @@ SETTINGS: Final[dict[str, Setting]] = {
         "additional processes that verify signatures",
     ),
     "rate_auth": Setting(_RATE, "AUTH per minute and user; failed logins and new accounts per minute and address"),
-    "rate_message": Setting(_RATE, "MESSAGE per minute and user"),
-    "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* per minute and user"),
+    "rate_message": Setting(_RATE, "MESSAGE and MESSAGE_MANY per minute and user"),
+    "rate_key_exchange": Setting(_RATE, "KEY_EXCHANGE_* and PREKEY_FETCH per minute and user"),
     "rate_presence": Setting(_RATE, "PRESENCE per minute and user"),
     "rate_ping": Setting(_RATE, "PING per minute and user"),
-    "rate_prekey": Setting(_RATE, "PREKEY_* and ACCOUNT_DELETE per minute and user"),
+    "rate_prekey": Setting(_RATE, "PREKEY_PUBLISH, PREKEY_STATUS and ACCOUNT_DELETE per minute and user"),
     "rate_ack": Setting(_RATE, "MESSAGE_ACK per minute and user"),
     "rate_block": Setting(_RATE, "BLOCK per minute and user"),
+    "rate_recipients": Setting(_RATE, "recipients of MESSAGE_MANY per minute and user"),
     "connections_per_address": Setting(_number(1, 1_000_000), "connections per address"),
     "mail_days": Setting(_number(1, 3_650), "days to keep messages that nobody fetches"),
     "account_days": Setting(_number(1, 36_500), "days after which an unused account without mail is removed"),

@@ -61,13 +61,21 @@ class Limiter:
         window = self._windows[rate].get(key)
         return (self._new_window(rate, key, limit) if window is None else window).acquire(now)
 
-    def wait(self, rate: RateClass, key: str, now: int) -> int:
-        """What ``acquire`` would return; nothing is counted."""
+    def wait(self, rate: RateClass, key: str, now: int, count: int = 1) -> int:
+        """What ``acquire`` would return for so many requests at once; nothing is counted."""
         limit = self._rates.get(rate)
         if limit is None:
             return 0
         window = self._windows[rate].get(key)
-        return (self._new_window(rate, key, limit) if window is None else window).wait(now)
+        return (self._new_window(rate, key, limit) if window is None else window).wait(now, count)
+
+    def count(self, rate: RateClass, key: str, now: int, count: int) -> None:
+        """Count so many requests at once, for which there is room."""
+        limit = self._rates.get(rate)
+        if limit is None:
+            return
+        window = self._windows[rate].get(key)
+        (self._new_window(rate, key, limit) if window is None else window).add(now, count)
 
     def prune(self, now: int) -> None:
         """Forget keys that were quiet for a whole window."""

@@ -18,9 +18,9 @@ class Relation(IntEnum):
     STRANGER = 1
     """The other has never written to the user, or not since a block."""
     REPLIED_TO = 2
-    """The other has once sent the user a MESSAGE or KEY_EXCHANGE."""
+    """The other has once sent the user a MESSAGE or KEY_EXCHANGE, or a MESSAGE_MANY to a group."""
     CONTACT = 3
-    """Each has written to the other."""
+    """Each has written to the other, and not only in a group."""
     OWNER = 4
     """The user is the other."""
 
@@ -49,6 +49,9 @@ class Relations(Protocol):
 
     def has_written(self, sender: str, recipient: str) -> bool:
         """Whether ``sender`` ever wrote to ``recipient``, since the last block between them."""
+
+    def has_written_in_group(self, sender: str, recipient: str) -> bool:
+        """Likewise in a group."""
 
     def contacts(self, user_id: str) -> list[str]:
         """Users who wrote to this one and to whom this one wrote."""
@@ -95,7 +98,7 @@ def is_allowed(action: Action, user: str, other: str, relations: Relations) -> b
         case Relation.STRANGER:
             return not relations.has_blocked(other, user)
         case Relation.REPLIED_TO:
-            return relations.has_written(other, user)
+            return relations.has_written(other, user) or relations.has_written_in_group(other, user)
         case Relation.CONTACT:
             return relations.has_written(other, user) and relations.has_written(user, other)
         case Relation.OWNER:

@@ -13,7 +13,7 @@ changes nothing, and a client that comes back is not kept waiting by its own ack
 """
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -82,6 +82,8 @@ class AdmittedFrame(Struct, eq=False):
     """What it was made from, of a client that knows the reference alone."""
     loose: LooseFrame | None = None
     """``as_sent``, if the strict rules would refuse anything about it."""
+    inner: Sequence[SignatureCheck] = ()
+    """What must verify too: the signatures of the messages that it comes to."""
     spent: Spent | None = None
     """What it counts for its address; given back if it is answered with an error."""
 
@@ -158,6 +160,9 @@ class Pipeline:
         if admitted.check is not None:
             batch.checks.append(admitted.check)
             batch.size += len(admitted.check[2])
+        if admitted.inner:
+            batch.checks += admitted.inner
+            batch.size += sum([len(message) for _, _, message in admitted.inner])
         self._gauge.enter()
 
     def _verify_arrived(self) -> None:
@@ -185,6 +190,9 @@ class Pipeline:
             verdicts = iter(()) if isinstance(found, Exception) else iter(found)
             for admitted in batch.frames:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
+                if admitted.inner and verdict is not found:
+                    inner = [next(verdicts) for _ in admitted.inner]
+                    verdict = verdict and all(inner)
                 self._resume(self._handle(admitted, verdict), None)
             self._gauge.leave(len(batch.frames))
         if self._on_idle is not None:

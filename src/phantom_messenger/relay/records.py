@@ -37,6 +37,8 @@ class NewItem(Struct, frozen=True):
     """A part of ``head`` or ``tail`` that differs if a message was encrypted again."""
     mark: int | None = None
     """For a stranger's item: stands for the address that it came from, without revealing it."""
+    is_group: bool = False
+    """A message to a group: nobody becomes a contact by it, and it leads to no receipt."""
 
 
 class Item(Struct, frozen=True):
@@ -100,6 +102,8 @@ class Publication:
     replace: bool = False
     dating: Dating | None = None
     """Of ``signed`` and ``last_resort_kem``, which is there then."""
+    device_list: str | None = None
+    """In base64; takes the place of the one before it."""
 
     @property
     def highest_id(self) -> int:
@@ -111,7 +115,7 @@ class Publication:
     def size(self) -> int:
         """About how many bytes it takes."""
         keys = [key.key for key in self.one_time] + [key.key for key in self.one_time_kem]
-        return sum(map(len, keys)) + (len(keys) + 2) * KEY_OVERHEAD
+        return sum(map(len, keys)) + (len(keys) + 2) * KEY_OVERHEAD + len(self.device_list or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +143,7 @@ class Bundle:
     left: PreKeyCounts
     dating: Dating | None = None
     last_resort_kem: SignedKey | None = None
+    device_list: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Relay:
         as_sent = None
         try:
             kind = codec.read_kind(text)
-            if reason := REFUSED[session.state].get(kind):  # its contents need not be read
+            reason = REFUSED[session.state].get(kind)
+            if reason and not (reason is Reason.TYPE and session.takes_many):  # its contents need not be read
                 raise RequestError(reason)
             if session.reference is None:
                 decoded = codec.decode_client(text, kind)
@@ -154,7 +155,10 @@ class Relay:
             return
         frame = decoded.frame
         check = _signature_check(session, decoded, as_sent) if RULES[type(frame)].signed else None
-        core.pipeline.submit(AdmittedFrame(session, frame, decoded.signed_text, check, as_sent))
+        admitted = AdmittedFrame(session, frame, decoded.signed_text, check, as_sent)
+        if kind == "MESSAGE_MANY":
+            admitted.inner = _inner_checks(session, frame)
+        core.pipeline.submit(admitted)
 
     def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
         """A binary message has arrived; the protocol has none."""
@@ -239,6 +243,16 @@ class Relay:
             core.replies.close(session, CloseCode.GOING_AWAY, "idle")
         else:
             core.writable(session)
+
+
+def _inner_checks(session: Session, frame: frames.ClientFrame) -> list[SignatureCheck]:
+    """Of the messages that one to many comes to."""
+    assert isinstance(frame, frames.MessageMany)  # noqa: S101 - it was read as one
+    key = session.public_key
+    return [
+        (key, binascii.a2b_base64(part.signature), labels.ENVELOPE + text)
+        for part, text in zip(frame.payload.recipients, codec.expanded(frame), strict=True)
+    ]
 
 
 def _signature_check(session: Session, decoded: codec.Decoded, as_sent: LooseFrame | None) -> SignatureCheck | None:

@@ -36,15 +36,23 @@ class Rule:
     signed: bool
     anyone: bool = False
     sheds: bool = False
+    counts_recipients: bool = False
+    """Its recipients count too: ``RateClass.RECIPIENTS``."""
+    feature: frames.Feature | None = None
+    """The word that a client has to say in AUTH; to others the type is unknown."""
 
 
 RULES: Final[dict[type[frames.Frame], Rule]] = {
     frames.Auth: Rule(rate=RateClass.AUTH, signed=True, anyone=True, sheds=True),
     frames.Ping: Rule(rate=RateClass.PING, signed=False, anyone=True),
     frames.Message: Rule(rate=RateClass.MESSAGE, signed=True, sheds=True),
+    frames.MessageMany: Rule(
+        rate=RateClass.MESSAGE, signed=True, sheds=True, counts_recipients=True, feature=frames.Feature.MANY
+    ),
     frames.MessageAck: Rule(rate=RateClass.ACK, signed=False),
     frames.KeyExchangeInit: Rule(rate=RateClass.KEY_EXCHANGE, signed=True, sheds=True),
     frames.KeyExchangeResponse: Rule(rate=RateClass.KEY_EXCHANGE, signed=True, sheds=True),
+    frames.PreKeyFetch: Rule(rate=RateClass.KEY_EXCHANGE, signed=False, sheds=True, feature=frames.Feature.MANY),
     frames.PreKeyPublish: Rule(rate=RateClass.PREKEY, signed=True, sheds=True),
     frames.PreKeyStatusQuery: Rule(rate=RateClass.PREKEY, signed=False, sheds=True),
     frames.Presence: Rule(rate=RateClass.PRESENCE, signed=False, sheds=True),
@@ -60,8 +68,13 @@ def _refused(state: State) -> dict[str, Reason]:
             found[name] = Reason.NOT_AUTHENTICATED
         elif kind is frames.Auth and state is not State.CONNECTED:
             found[name] = Reason.ALREADY_AUTHENTICATED
+        elif RULES[kind].feature is not None:
+            found[name] = Reason.TYPE
     return found
 
 
 REFUSED: Final[dict[State, dict[str, Reason]]] = {state: _refused(state) for state in State}
-"""By state, the types that are refused whatever they hold: so their contents need not be read."""
+"""By state, the types that are refused whatever they hold: so their contents need not be read.
+
+``TYPE``: to those who have not said the feature.
+"""

@@ -97,6 +97,8 @@ class Session:
         "state",
         "strikes",
         "takes_dates",
+        "takes_devices",
+        "takes_many",
         "unconfirmed",
         "user_id",
     )
@@ -126,6 +128,10 @@ class Session:
         self.acks = False
         self.takes_dates = False
         """Whether its client knows dated prekeys; others would not read a frame that has them."""
+        self.takes_devices = False
+        """Likewise lists of devices."""
+        self.takes_many = False
+        """Whether it may send what the feature ``many`` is needed for."""
         self.reference: ReferenceMode | None = None
         """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE

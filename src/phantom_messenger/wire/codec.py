@@ -24,7 +24,9 @@ from phantom_messenger.wire.canonical import canonical_within, commas, parse_str
 from phantom_messenger.wire.codes import Reason, RequestError
 from phantom_messenger.wire.limits import (
     MAX_DEPTH,
+    MAX_DEVICE_LIST_BYTES,
     MAX_ENCRYPTED_CHARS,
+    MAX_MANY_CHARS,
     MAX_MESSAGE_BYTES,
     MAX_METADATA_BYTES,
     MAX_USER_ID_BYTES,
@@ -79,6 +81,8 @@ _ORIGINAL: Final[dict[type[Struct], tuple[type[Any], type[Struct]]]] = {
     frames.RoutedKeyExchangeResponse: (frames.KeyExchangeResponse, frames.KeyExchangeResponsePayload),
 }
 _BYTES: Final[dict[Any, range]] = {
+    frames.DeviceList: range(1, MAX_DEVICE_LIST_BYTES + 1),
+    frames.Triples: range(3, MAX_ENCRYPTED_CHARS, 3),
     frames.Base64: range(1, MAX_ENCRYPTED_CHARS),
     frames.Key32: range(32, 33),
     frames.KemKey: range(1184, 1185),
@@ -172,6 +176,20 @@ def signed_text(frame: frames.Frame) -> bytes:
     return encode(msgspec.structs.replace(frame, signature=UNSET)) if hasattr(frame, "signature") else encode(frame)
 
 
+def expanded(frame: frames.MessageMany) -> list[bytes]:
+    """The messages that it comes to, one for each recipient in their order: what their inner signatures cover.
+
+    Each is the canonical text of a MESSAGE without ``id`` and ``signature``.
+    """
+    payload = frame.payload
+    conversation = msgspec.json.encode(payload.conversation_id).decode()
+    metadata = "" if payload.metadata is UNSET else f',"metadata":{bytes(payload.metadata).decode()}'
+    start = f'{{"payload":{{"conversationId":{conversation},"encrypted":"'
+    middle = f'{payload.common}","messageId":"{payload.message_id}"{metadata},"recipientId":"'
+    end = f'"}},"timestamp":{frame.timestamp},"type":"MESSAGE"}}'
+    return [f"{start}{part.head or ''}{middle}{part.recipient_id}{end}".encode() for part in payload.recipients]
+
+
 def route(frame: frames.Message | frames.KeyExchangeInit | frames.KeyExchangeResponse, sender_id: str) -> Any:
     """Turn a client's frame into what its recipient gets: with ``senderId``, and a ``seq`` of 0."""
     kind, payload_kind = _ROUTED[type(frame)]
@@ -236,11 +254,36 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
         if payload.metadata is not UNSET:
             payload = msgspec.structs.replace(payload, metadata=Raw(_canonical_metadata(bytes(payload.metadata))))
             frame = msgspec.structs.replace(frame, payload=payload)
+    elif isinstance(frame, frames.MessageMany):
+        frame = msgspec.structs.replace(frame, payload=_checked_many(frame.payload))
+    elif isinstance(frame, frames.PreKeyFetch):
+        _check_different(frame.payload.targets, "payload.targets[{}]")
     written = encode(frame)
     if written != text:
         _check_names(frame, text, written)
     _check_base64(frame, "")
     return frame, written
+
+
+def _checked_many(payload: frames.MessageManyPayload) -> frames.MessageManyPayload:
+    """Sizes of the messages that it comes to, and its recipients; metadata becomes canonical."""
+    common = len(payload.common)
+    sizes = [common + len(part.head or "") for part in payload.recipients]
+    if max(sizes) > MAX_ENCRYPTED_CHARS:
+        raise RequestError(Reason.ENCRYPTED_SIZE, details={"limit": MAX_ENCRYPTED_CHARS})
+    if sum(sizes) > MAX_MANY_CHARS:
+        raise RequestError(Reason.MANY_SIZE, details={"limit": MAX_MANY_CHARS})
+    _check_different([part.recipient_id for part in payload.recipients], "payload.recipients[{}].recipientId")
+    if payload.metadata is UNSET:
+        return payload
+    return msgspec.structs.replace(payload, metadata=Raw(_canonical_metadata(bytes(payload.metadata))))
+
+
+def _check_different(users: list[str], field: str) -> None:
+    """Refuse a user who is named twice."""
+    if len(set(users)) < len(users):
+        again = next(index for index, user in enumerate(users) if user in users[:index])
+        raise RequestError(Reason.FIELD, field=field.format(again))
 
 
 def _check_names(frame: frames.Frame, text: bytes, written: bytes) -> None:
@@ -279,7 +322,7 @@ def _metadata_size() -> RequestError:
 
 def _check_base64(part: Struct, path: str) -> None:
     """Refuse base64 that is not canonical or has the wrong length, anywhere in a frame."""
-    for get, written, length in _plan(type(part)):
+    for get, written, length, of_items in _plan(type(part)):
         value = get(part)
         if value is UNSET:
             continue
@@ -290,27 +333,57 @@ def _check_base64(part: Struct, path: str) -> None:
         elif isinstance(value, Struct):
             _check_base64(value, f"{path}{written}.")
         elif isinstance(value, list):
-            for index, item in enumerate(value):
-                if isinstance(item, Struct):
-                    _check_base64(item, f"{path}{written}[{index}].")
+            _check_list(value, of_items, path + written)
+
+
+def _check_list(items: list[Any], length: range | None, path: str) -> None:
+    """As ``_check_base64``, for parts of which there are several; ``length`` of texts, None if they are no base64."""
+    if items and isinstance(items[0], frames.ManyRecipientPart) and _are_canonical(items):
+        return
+    for index, item in enumerate(items):
+        if isinstance(item, Struct):
+            _check_base64(item, f"{path}[{index}].")
+        elif length is not None and ((raw := decode_base64(item)) is None or len(raw) not in length):
+            raise RequestError(Reason.BASE64, field=f"{path}[{index}]")
+
+
+def _are_canonical(parts: list[frames.ManyRecipientPart]) -> bool:
+    """Whether ``_check_base64`` would find nothing: of 200 recipients, without 200 times its work."""
+    heads = [part.head for part in parts if part.head is not UNSET]
+    together = "".join(heads)
+    if {len(head) & 3 for head in heads} - {0} or "=" in together or decode_base64(together) is None:
+        return False
+    if not _SIGNATURES.fullmatch("".join([part.signature for part in parts])):
+        return False
+    users, most = [part.recipient_id for part in parts], MAX_USER_ID_BYTES
+    return all((raw := decode_base64(user)) is not None and MIN_USER_ID_BYTES <= len(raw) <= most for user in users)
+
+
+_SIGNATURES: Final = re.compile(r"(?:[A-Za-z0-9+/]{85}[AQgw]==)+")
+"""Of 64 bytes each, one behind the other."""
 
 
 @cache
-def _plan(kind: type[Struct]) -> list[tuple[Callable[[Struct], Any], str, range | None]]:
-    """Where in a frame base64 stands (with its length in bytes), and parts that may be absent or several."""
-    return [(attrgetter(name), written, length) for name, written, length in _fields_to_check(kind)]
+def _plan(kind: type[Struct]) -> list[tuple[Callable[[Struct], Any], str, range | None, range | None]]:
+    """Where in a frame base64 stands, or lists of it, with its length in bytes; and parts that may be absent."""
+    return [(attrgetter(name), *where) for name, *where in _fields_to_check(kind)]
 
 
-def _fields_to_check(kind: type[Struct]) -> Iterator[tuple[str, str, range | None]]:
+def _fields_to_check(kind: type[Struct]) -> Iterator[tuple[str, str, range | None, range | None]]:
     for field in msgspec.structs.fields(kind):
-        choices = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
+        choices = _choices(field.type)
         length = next((_BYTES[choice] for choice in choices if choice in _BYTES), None)
         parts = [bare for choice in choices if _is_part(bare := _bare(choice))]
         if parts == [field.type] and get_origin(field.type) is not list:  # always there
-            for name, written, inner in _fields_to_check(field.type):
-                yield f"{field.name}.{name}", f"{field.encode_name}.{written}", inner
+            for name, written, *lengths in _fields_to_check(field.type):
+                yield f"{field.name}.{name}", f"{field.encode_name}.{written}", *lengths
         elif length or parts:
-            yield field.name, field.encode_name, length
+            listed = [get_args(part)[0] for part in parts if get_origin(part) is list]
+            yield field.name, field.encode_name, length, _BYTES.get(listed[0]) if listed else None
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def _bare(annotation: Any) -> Any:

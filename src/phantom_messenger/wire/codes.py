@@ -55,6 +55,7 @@ class Reason(StrEnum):
     BASE64 = "base64"
     CLOCK = "clock"
     OUTDATED = "outdated"
+    ORDER = "order"
     NOT_AUTHENTICATED = "not-authenticated"
     ALREADY_AUTHENTICATED = "already-authenticated"
     SIGNATURE = "signature"
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     CHALLENGE = "challenge"
     AUDIENCE = "audience"
     IDENTITY = "identity"
+    WRITER = "writer"
     RATE = "rate"
     BACKLOG = "backlog"
     QUOTA = "quota"
@@ -74,6 +76,7 @@ class Reason(StrEnum):
     MESSAGE_SIZE = "message-size"
     ENCRYPTED_SIZE = "encrypted-size"
     METADATA_SIZE = "metadata-size"
+    MANY_SIZE = "many-size"
     STORAGE = "storage"
     INTERNAL = "internal"
 
@@ -89,6 +92,7 @@ MEANINGS: Final[dict[Reason, tuple[ErrorCode, str]]] = {
     Reason.BASE64: (ErrorCode.INVALID_MESSAGE, "A field is not canonical base64."),
     Reason.CLOCK: (ErrorCode.INVALID_MESSAGE, "The timestamp is more than 5 minutes from the relay's clock."),
     Reason.OUTDATED: (ErrorCode.INVALID_MESSAGE, "Prekeys of a later date are stored."),
+    Reason.ORDER: (ErrorCode.INVALID_MESSAGE, "This revision is not the next one."),
     Reason.NOT_AUTHENTICATED: (ErrorCode.UNAUTHORIZED, "Authenticate first."),
     Reason.ALREADY_AUTHENTICATED: (ErrorCode.UNAUTHORIZED, "This connection is authenticated already."),
     Reason.SIGNATURE: (ErrorCode.UNAUTHORIZED, "The signature does not verify."),
@@ -100,6 +104,7 @@ MEANINGS: Final[dict[Reason, tuple[ErrorCode, str]]] = {
     Reason.CHALLENGE: (ErrorCode.UNAUTHORIZED, "The challenge is not the one of this connection."),
     Reason.AUDIENCE: (ErrorCode.UNAUTHORIZED, "The audience is not a name of this relay."),
     Reason.IDENTITY: (ErrorCode.UNAUTHORIZED, "This user id belongs to another key."),
+    Reason.WRITER: (ErrorCode.UNAUTHORIZED, "The sender may not write the next revision."),
     Reason.RATE: (ErrorCode.RATE_LIMITED, "Rate limited"),
     Reason.BACKLOG: (ErrorCode.RATE_LIMITED, "The recipient's mailbox is full."),
     Reason.QUOTA: (ErrorCode.RATE_LIMITED, "Too much was stored from this address in a day; send it again later."),
@@ -112,6 +117,7 @@ MEANINGS: Final[dict[Reason, tuple[ErrorCode, str]]] = {
     Reason.MESSAGE_SIZE: (ErrorCode.MESSAGE_TOO_LARGE, "A message may have 65,536 bytes."),
     Reason.ENCRYPTED_SIZE: (ErrorCode.MESSAGE_TOO_LARGE, "'encrypted' may have 61,440 characters."),
     Reason.METADATA_SIZE: (ErrorCode.MESSAGE_TOO_LARGE, "'metadata' may have 1,024 bytes."),
+    Reason.MANY_SIZE: (ErrorCode.MESSAGE_TOO_LARGE, "All 'encrypted' together may have 2,097,152 characters."),
     Reason.STORAGE: (ErrorCode.INTERNAL_ERROR, "The relay cannot store messages now; send it again later."),
     Reason.INTERNAL: (ErrorCode.INTERNAL_ERROR, "The relay failed; send it again later."),
 }

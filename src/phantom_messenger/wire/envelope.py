@@ -3,9 +3,10 @@
 See ``wire.frames``.
 """
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from phantom_messenger.wire import limits
 
@@ -36,6 +37,21 @@ P = TypeVar("P")
 
 class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """A JSON object inside a frame."""
+
+
+class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The two members of ``metadata`` that the protocol knows; others pass through untouched."""
+
+    burn_after_read: bool = False
+    expires_in: Annotated[int, Meta(ge=1, le=limits.MAX_EXPIRES_IN_MS)] | None = None
+
+
+def options_of(metadata: Raw | UnsetType) -> Metadata:
+    """What the protocol knows of a ``metadata`` that was checked."""
+    return Metadata() if metadata is UNSET else _METADATA.decode(metadata)
+
+
+_METADATA: Final = msgspec.json.Decoder(Metadata)
 
 
 class Empty(Part, frozen=True, kw_only=True):

@@ -8,17 +8,15 @@ An instance that ``wire.codec`` decoded is valid as far as the frame alone can t
 sizes and base64 are right. Frames named ``Routed…`` are what the relay passes on. Frames that
 share a ``type`` are told apart by direction, in ``CLIENT_FRAMES`` and ``RELAY_FRAMES``.
 
-The frames about keys are in ``wire.key_frames``, what all frames are made of is in ``wire.envelope``; all of it can be
-imported from here.
+The frames about keys are in ``wire.key_frames``, those of one message to many in ``wire.many_frames``, what all frames
+are made of is in ``wire.envelope``; all of it can be imported from here.
 """
 
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
-from phantom_messenger.wire import limits
 from phantom_messenger.wire.envelope import (  # noqa: F401 - and passed on
     Audience,
     Base64,
@@ -30,6 +28,7 @@ from phantom_messenger.wire.envelope import (  # noqa: F401 - and passed on
     KemKey,
     Key32,
     MessageId,
+    Metadata,
     Part,
     PreKeyId,
     Signature,
@@ -37,8 +36,10 @@ from phantom_messenger.wire.envelope import (  # noqa: F401 - and passed on
     Unsigned,
     UserId,
     WithoutPayload,
+    options_of,
 )
 from phantom_messenger.wire.key_frames import (  # noqa: F401 - and passed on
+    DeviceList,
     KemPreKeyPart,
     KeyExchangeInit,
     KeyExchangeInitPayload,
@@ -57,6 +58,21 @@ from phantom_messenger.wire.key_frames import (  # noqa: F401 - and passed on
     RoutedKeyExchangeResponse,
     RoutedKeyExchangeResponsePayload,
     SignedPreKeyPart,
+)
+from phantom_messenger.wire.many_frames import (  # noqa: F401 - and passed on
+    ManyRecipientPart,
+    ManyRefusalPart,
+    ManyResult,
+    ManyResultPayload,
+    MessageMany,
+    MessageManyPayload,
+    OrderPart,
+    PreKeyBundles,
+    PreKeyBundlesPayload,
+    PreKeyFetch,
+    PreKeyFetchPayload,
+    Revision,
+    Triples,
 )
 
 
@@ -88,9 +104,13 @@ class Feature(StrEnum):
     """Its session starts appearing offline."""
     SUITE2 = "suite2"
     """It knows prekeys that are signed as a whole and dated."""
+    MANY = "many"
+    """It sends one message to many, and fetches the prekeys of several users at once."""
+    DEVICES = "devices"
+    """It knows lists of devices, which come with prekeys."""
 
 
-ANNOUNCED: Final = (Feature.SUITE2,)
+ANNOUNCED: Final = (Feature.SUITE2, Feature.MANY, Feature.DEVICES)
 """Features that a relay which knows them says so in AUTH_SUCCESS: only to a client that has them, and of which older
 clients know nothing."""
 
@@ -192,13 +212,6 @@ class AccountDelete(Signed[AccountDeletePayload], frozen=True, kw_only=True):
 # --- messages ---------------------------------------------------------------------
 
 
-class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The two members of ``metadata`` that the protocol knows; others pass through untouched."""
-
-    burn_after_read: bool = False
-    expires_in: Annotated[int, Meta(ge=1, le=limits.MAX_EXPIRES_IN_MS)] | None = None
-
-
 class MessagePayload(Part, frozen=True, kw_only=True):
     """See ``Message``. ``metadata`` is kept as canonical JSON text."""
 
@@ -211,7 +224,7 @@ class MessagePayload(Part, frozen=True, kw_only=True):
     @property
     def options(self) -> Metadata:
         """The known members of ``metadata``."""
-        return Metadata() if self.metadata is UNSET else _METADATA.decode(self.metadata)
+        return options_of(self.metadata)
 
 
 class Message(Signed[MessagePayload], frozen=True, kw_only=True):
@@ -357,8 +370,6 @@ class Pong(WithoutPayload, frozen=True, kw_only=True):
     type: Literal["PONG"] = "PONG"
 
 
-_METADATA: Final = msgspec.json.Decoder(Metadata)
-
 ClientFrame = (
     Auth
     | AccountDelete
@@ -367,7 +378,9 @@ ClientFrame = (
     | PreKeyPublish
     | PreKeyStatusQuery
     | Message
+    | MessageMany
     | MessageAck
+    | PreKeyFetch
     | Presence
     | Block
     | Ping
@@ -383,6 +396,8 @@ RelayFrame = (
     | PreKeyStatus
     | RoutedMessage
     | Receipt
+    | ManyResult
+    | PreKeyBundles
     | PresenceNotice
     | BlockDone
     | Error
@@ -390,7 +405,7 @@ RelayFrame = (
 )
 """What the relay may send."""
 
-SignedFrame = Auth | AccountDelete | KeyExchangeInit | KeyExchangeResponse | PreKeyPublish | Message
+SignedFrame = Auth | AccountDelete | KeyExchangeInit | KeyExchangeResponse | PreKeyPublish | Message | MessageMany
 RoutedFrame = RoutedKeyExchangeInit | RoutedKeyExchangeResponse | RoutedMessage
 
 CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
@@ -402,6 +417,8 @@ CLIENT_FRAMES: Final[dict[str, type[ClientFrame]]] = {
     "PREKEY_STATUS": PreKeyStatusQuery,
     "MESSAGE": Message,
     "MESSAGE_ACK": MessageAck,
+    "MESSAGE_MANY": MessageMany,
+    "PREKEY_FETCH": PreKeyFetch,
     "PRESENCE": Presence,
     "BLOCK": Block,
     "PING": Ping,
@@ -415,6 +432,8 @@ RELAY_FRAMES: Final[dict[str, type[RelayFrame]]] = {
     "PREKEY_STATUS": PreKeyStatus,
     "MESSAGE": RoutedMessage,
     "MESSAGE_ACK": Receipt,
+    "MANY_RESULT": ManyResult,
+    "PREKEY_BUNDLES": PreKeyBundles,
     "PRESENCE": PresenceNotice,
     "BLOCK": BlockDone,
     "ERROR": Error,

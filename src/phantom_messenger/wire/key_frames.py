@@ -24,6 +24,9 @@ from phantom_messenger.wire.envelope import (
     WithoutPayload,
 )
 
+DeviceList = Annotated[str, Meta(min_length=4, max_length=2732)]
+"""1 to 2,048 bytes in base64, which the relay does not look into."""
+
 
 class OfferedBundle(Part, frozen=True, kw_only=True):
     """The initiator's own prekeys, offered with its KEY_EXCHANGE_INIT."""
@@ -104,6 +107,8 @@ class RoutedKeyExchangeResponsePayload(Part, frozen=True, kw_only=True):
     """``KeyExchangeResponsePayload`` with the sender added; from the store it has no ``targetId``."""
 
     bundle_signature: Signature | UnsetType = UNSET
+    device_list: DeviceList | UnsetType = UNSET
+    """From the store only."""
     identity_key: Key32
     kem_pre_key: KemKey | UnsetType = UNSET
     kem_pre_key_id: PreKeyId | UnsetType = UNSET
@@ -159,6 +164,7 @@ class PreKeyPublishPayload(Part, frozen=True, kw_only=True):
     audience: Audience
     bundle_signature: Signature | UnsetType = UNSET
     challenge: Key32
+    device_list: DeviceList | UnsetType = UNSET
     kem_pre_keys: Annotated[list[KemPreKeyPart], Meta(max_length=limits.MAX_KEM_PREKEYS_PER_PUBLISH)]
     last_resort_kem_pre_key: KemPreKeyPart | UnsetType = UNSET
     made_at: Integer | UnsetType = UNSET

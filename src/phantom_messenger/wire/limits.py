@@ -13,6 +13,12 @@ MAX_MESSAGE_BYTES: Final = 65_536
 MAX_ENCRYPTED_CHARS: Final = 61_440
 """Characters of base64 in ``encrypted`` (reference: 60 KB), that is 46,080 bytes of ciphertext."""
 
+MAX_RECIPIENTS: Final = 200
+"""Recipients of a MESSAGE_MANY: what fits into MAX_MESSAGE_BYTES, and bounds how long a commit takes."""
+
+MAX_MANY_CHARS: Final = 2_097_152
+"""Characters of ``encrypted`` in all the messages that a MESSAGE_MANY comes to: what one commit may store."""
+
 MAX_METADATA_BYTES: Final = 1_024
 """Bytes of the canonical JSON of ``metadata`` (reference: 1 KB)."""
 
@@ -50,6 +56,9 @@ CLOCK_TOLERANCE_MS: Final = 300_000
 
 CHALLENGE_BYTES: Final = 32
 MAX_BACKLOG: Final = 1_000
+MAX_GROUP_BACKLOG: Final = 300
+"""Messages of one sender to a group in a mailbox: a member of many groups is not kept from those of others."""
+
 MAX_STRANGER_BACKLOG: Final = 100
 """How much of a backlog a sender may fill whom the recipient never answered."""
 
@@ -67,6 +76,16 @@ MAX_BLOCKED: Final = 1_000
 
 MAX_ONE_TIME_PREKEYS: Final = 200
 """One-time prekeys of one kind that the relay keeps for a user."""
+
+MAX_DEVICE_LIST_BYTES: Final = 2_048
+"""``deviceList`` of a PREKEY_PUBLISH, decoded: six devices, each with a signature, and a signature over all."""
+
+MAX_FETCH_TARGETS: Final = 20
+"""Users whose prekeys a PREKEY_FETCH asks for: some 100 KB of answer."""
+
+MAX_ORDER_WRITERS: Final = 16
+MAX_ORDER_STEP: Final = 1_024
+"""How far a revision may be ahead of the one that is stored."""
 
 LOW_PREKEYS: Final = 10
 """Below this many one-time prekeys the relay warns with PREKEY_STATUS."""
@@ -90,6 +109,7 @@ class RateClass(StrEnum):
     PREKEY = "PREKEY"
     ACK = "ACK"
     BLOCK = "BLOCK"
+    RECIPIENTS = "RECIPIENTS"
 
 
 RATE_WINDOW_MS: Final = 60_000
@@ -102,8 +122,10 @@ RATES: Final[dict[RateClass, int]] = {
     RateClass.PREKEY: 10,
     RateClass.ACK: 6_000,
     RateClass.BLOCK: 30,
+    RateClass.RECIPIENTS: 6_000,
 }
-"""Requests in any RATE_WINDOW_MS. ACK: reading and answering a full backlog three times stays below it."""
+"""Requests in any RATE_WINDOW_MS. ACK: reading and answering a full backlog three times stays below it. RECIPIENTS:
+those of all MESSAGE_MANY together."""
 
 MAX_CONNECTIONS_PER_ADDRESS: Final = 10
 CONNECTION_TIMEOUT_MS: Final = 30_000

@@ -19,11 +19,15 @@ class Group(NamedTuple):
     users: set[str]
 
 
-def users_of(command: AnyCommand) -> set[str] | None:
+def users_of(command: AnyCommand) -> set[str] | None:  # noqa: PLR0911 - one case a kind
     """All whose account, mailbox or contacts it reads or changes; ``EVERYBODY`` if that is not known."""
     match command:
         case commands.AcceptMessage():
             return {command.actor.user_id, command.recipient}
+        case commands.AcceptMany():
+            return {command.actor.user_id, *(copy.recipient for copy in command.copies)}
+        case commands.FetchPreKeys():
+            return {command.actor.user_id, *command.targets}
         case commands.Acknowledge() | commands.AcknowledgeHidden():
             return {command.actor.user_id, *(name.sender for name in command.messages)}
         case commands.StoreReceipts():
@@ -46,6 +50,7 @@ def users_of(command: AnyCommand) -> set[str] | None:
             commands.Expire()
             | commands.FindIdleAccounts()
             | commands.ForgetHandouts()
+            | commands.ForgetOrders()
             | commands.CheckSessions()
             | commands.SeeContacts()
             | commands.SeePresence()

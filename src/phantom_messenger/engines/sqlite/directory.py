@@ -58,6 +58,7 @@ class SQLiteDirectory:
         self._step = step
         self._accounts: dict[str, Account] = {}
         self._pairs: set[tuple[str, str]] = set()
+        self._group_pairs: set[tuple[str, str]] = set()
         self._noted: set[tuple[str, str, str]] = set()
         self._blocks: dict[int, frozenset[str]] = {}
         self._blocks_size = 0
@@ -67,6 +68,7 @@ class SQLiteDirectory:
         """Forget what is remembered: it may have changed."""
         self._accounts.clear()
         self._pairs.clear()
+        self._group_pairs.clear()
         self._noted.clear()
         self._forget_blocks()
 
@@ -304,6 +306,36 @@ class SQLiteDirectory:
         self._pairs.add((one.user_id, other.user_id))
         return True
 
+    def record_written_in_group(self, sender: str, recipient: str) -> None:
+        """Remember that ``sender`` wrote to ``recipient`` in a group, unless one has blocked the other; idempotent."""
+        if (sender, recipient) in self._group_pairs or self.has_written(sender, recipient):
+            return
+        if self.has_blocked(sender, recipient) or self.has_blocked(recipient, sender):
+            return
+        self._connection.execute(
+            "INSERT INTO written_in_groups (sender, recipient) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (self.account(sender), self.account(recipient)),
+        )
+        self._remember_group_pair(sender, recipient)
+
+    def has_written_in_group(self, sender: str, recipient: str) -> bool:
+        """Whether ``sender`` ever wrote to ``recipient`` in a group; not known if also without one."""
+        if (sender, recipient) in self._group_pairs:
+            return True
+        found = self._connection.execute(
+            "SELECT 1 FROM written_in_groups WHERE sender = ? AND recipient = ?",
+            (self.account(sender), self.account(recipient)),
+        ).get
+        if found is None:
+            return False
+        self._remember_group_pair(sender, recipient)
+        return True
+
+    def _remember_group_pair(self, sender: str, recipient: str) -> None:
+        if len(self._group_pairs) >= MAX_REMEMBERED:
+            self.forget()
+        self._group_pairs.add((sender, recipient))
+
     def block(self, blocker: str, blocked: str) -> bool:
         """Keep a user, who need not have an account yet, away from another one; idempotent.
 
@@ -321,6 +353,9 @@ class SQLiteDirectory:
                 raise apsw.FullError("no room")
             self._connection.execute("INSERT INTO blocks (blocker, blocked) VALUES (?, ?)", (account, blocked))
             self._connection.execute("DELETE FROM written WHERE sender = ? AND recipient = ?", (account, other))
+            self._connection.execute(
+                "DELETE FROM written_in_groups WHERE sender = ? AND recipient = ?", (account, other)
+            )
             self.forget()
         return self._remove_mail("recipient = ? AND kind IN (1, 2, 3) AND sender = ?", (account, blocked))
 

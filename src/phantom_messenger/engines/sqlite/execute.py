@@ -24,6 +24,8 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
             return messages.acknowledge(tables, command)
         case commands.Confirm():
             return messages.confirm(tables, command)
+        case commands.AcceptMany():
+            return messages.accept_many(tables, command)
         case commands.ReadMailbox():
             return tables.mailboxes.read(command.actor.user_id, command.after, command.max_bytes, command.now)
         case commands.LogIn():
@@ -38,12 +40,16 @@ def execute(tables: Tables, command: AnyCommand) -> Any:  # noqa: C901, PLR0911,
             return messages.store_receipts(tables, command)
         case commands.Expire():
             return messages.expire(tables, command)
+        case commands.FetchPreKeys():
+            return keys.fetch_prekeys(tables, command)
         case commands.PublishPreKeys():
             return keys.publish_prekeys(tables, command)
         case commands.CountPreKeys():
             return tables.prekeys.counts(command.actor.user_id)
         case commands.ForgetHandouts():
             return tables.prekeys.forget_handouts(command.now)
+        case commands.ForgetOrders():
+            return tables.orders.forget(command.written_before)
         case commands.FindWatchers():
             return presence.find_watchers(tables, command)
         case commands.FindTypingWatchers():

@@ -2,8 +2,15 @@
 
 from phantom_messenger.engines.sqlite.messages import add_item
 from phantom_messenger.engines.sqlite.tables import Tables
-from phantom_messenger.relay.commands import AppendRefusal, Exchanged, ExchangeKeys, PublishPreKeys, PublishRefusal
-from phantom_messenger.relay.records import PreKeyCounts
+from phantom_messenger.relay.commands import (
+    AppendRefusal,
+    Exchanged,
+    ExchangeKeys,
+    FetchPreKeys,
+    PublishPreKeys,
+    PublishRefusal,
+)
+from phantom_messenger.relay.records import Bundle, PreKeyCounts
 
 
 def exchange_keys(tables: Tables, command: ExchangeKeys) -> Exchanged | AppendRefusal:
@@ -19,6 +26,12 @@ def exchange_keys(tables: Tables, command: ExchangeKeys) -> Exchanged | AppendRe
         return added
     became_contacts = tables.directory.record_written(requester, target, "")
     return Exchanged(None if isinstance(added, AppendRefusal) else added, bundle, became_contacts)
+
+
+def fetch_prekeys(tables: Tables, command: FetchPreKeys) -> list[Bundle | None]:
+    """See ``FetchPreKeys``."""
+    requester, now = command.actor.user_id, command.now
+    return [tables.prekeys.hand_out(target, requester, now) for target in command.targets]
 
 
 def publish_prekeys(tables: Tables, command: PublishPreKeys) -> PreKeyCounts | PublishRefusal:

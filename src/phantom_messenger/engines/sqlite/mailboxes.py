@@ -6,6 +6,7 @@ nothing behind it, is never delivered, and never counts as expired.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -29,11 +30,33 @@ KEEP_QUARANTINED_MS: Final = 7 * 86_400_000
 # Texts as blobs: a corrupt one need not be UTF-8.
 _ROW: Final = (
     "entry, recipient, seq, kind, CAST(sender AS BLOB), CAST(name AS BLOB), expires_at, CAST(text AS BLOB), checksum,"
-    " stored_at"
+    " stored_at, grouped"
 )
 
 _DELETE: Final = "DELETE FROM items WHERE recipient = ? AND kind = ? AND sender = ? AND name = ?"
 _DELETE_QUARANTINED: Final = _DELETE.replace("items", "set_aside")
+
+
+_INSERT: Final = (
+    "INSERT INTO items (recipient, kind, sender, name, seq, expires_at, text, stored_at, mark, checksum)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (recipient, kind, sender, name) DO NOTHING"
+)
+_INSERT_GROUPED: Final = _INSERT.replace("checksum)", "checksum, grouped)").replace("?) ON", "?, 1) ON")
+
+
+class Removed(IntEnum):
+    """What was acknowledged."""
+
+    NOTHING = 0
+    MESSAGE = 1
+    GROUP_MESSAGE = 2
+
+
+_DELETIONS: Final = (
+    (f"{_DELETE} AND grouped IS NULL", Removed.MESSAGE),
+    (_DELETE, Removed.GROUP_MESSAGE),
+    (_DELETE_QUARANTINED, Removed.MESSAGE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +65,7 @@ class Times:
 
     stored_at: int | None
     expires_at: int | None
+    is_group: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,7 @@ class ExpiredItem:
     recipient: str
     name: str
     kind: ItemKind = ItemKind.MESSAGE
+    is_group: bool = False
 
 
 class _Rows(NamedTuple):
@@ -215,25 +240,29 @@ class SQLiteMailboxes:
                 return Page(fresh, complete=rows.complete)
             after = rows.found[-1][2]
 
-    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> bool:
-        """Delete a message, also a quarantined one; False if it is not there."""
+    def acknowledge(self, recipient: str, sender: str, name: str, now: int) -> Removed:
+        """Delete a message, also a quarantined one, of which nobody knows whether it was to a group."""
         identity = (self._directory.account(recipient), ItemKind.MESSAGE, sender, name)
-        for delete in (_DELETE, _DELETE_QUARANTINED):
+        for delete, removed in _DELETIONS:
             self._connection.execute(delete, identity)
             if self._connection.changes():
                 self._recently_deleted.add((recipient, sender, name), now)
-                return True
-        return False
+                return removed
+        return Removed.NOTHING
 
     def times(self, recipient: str, sender: str, name: str) -> Times | None:
         """The times of a message that waits, also of a quarantined one; None if it is not there."""
         found: Any = self._connection.execute(
-            "SELECT stored_at, expires_at FROM items WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4"
-            " UNION ALL SELECT stored_at, expires_at FROM set_aside"
+            "SELECT stored_at, expires_at, grouped FROM items"
+            " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4"
+            " UNION ALL SELECT stored_at, expires_at, NULL FROM set_aside"
             " WHERE recipient = ?1 AND kind = ?2 AND sender = ?3 AND name = ?4 LIMIT 1",
             (self._directory.account(recipient), ItemKind.MESSAGE, sender, name),
         ).fetchone()
-        return None if found is None else Times(*(value if isinstance(value, int) else None for value in found))
+        if found is None:
+            return None
+        stored_at, expires_at = (time if isinstance(time, int) else None for time in found[:2])
+        return Times(stored_at, expires_at, found[2] is not None)
 
     def confirm(self, recipient: str, seqs: Sequence[int]) -> None:
         """Delete receipts and key exchanges by their seqs; a message is left alone."""
@@ -269,7 +298,7 @@ class SQLiteMailboxes:
             self._delete(row[0], rows)
             if item.kind is ItemKind.MESSAGE:
                 self._recently_deleted.add((recipient, item.sender, item.name), now)
-            expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind))
+            expired.append(ExpiredItem(item.sender, recipient, item.name, item.kind, row[10] is not None))
         self._quarantine(corrupt, now)
         # An expiry time before the row was quarantined may be the part that is corrupt.
         self._connection.execute(
@@ -458,8 +487,7 @@ class SQLiteMailboxes:
         seq = self._take_seq(account)
         text = b"%b%d%b" % (item.head, seq, item.tail)
         self._connection.execute(
-            "INSERT INTO items (recipient, kind, sender, name, seq, expires_at, text, stored_at, mark, checksum)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (recipient, kind, sender, name) DO NOTHING",
+            _INSERT_GROUPED if item.is_group else _INSERT,
             (
                 *identity,
                 seq,
@@ -559,7 +587,7 @@ def _sorted(rows: list[Any]) -> tuple[list[Item], list[int]]:
 
 def _item(row: Any) -> Item | None:
     """A row of ``_ROW`` as an item, None if it is not as it was written."""
-    _, recipient, seq, kind, sender, name, expires_at, text, kept, stored_at = row
+    _, recipient, seq, kind, sender, name, expires_at, text, kept, stored_at, _ = row
     try:
         sender, name = sender.decode(), name.decode()
         if checksum(recipient, seq, kind, sender, name, expires_at, text, stored_at) != kept:

@@ -2,9 +2,11 @@
 
 import apsw
 
+from phantom_messenger.engines.sqlite.mailboxes import Removed
 from phantom_messenger.engines.sqlite.tables import Tables
 from phantom_messenger.relay.commands import (
     Accepted,
+    AcceptMany,
     AcceptMessage,
     Acknowledge,
     AcknowledgeHidden,
@@ -14,6 +16,7 @@ from phantom_messenger.relay.commands import (
     Expire,
     Expired,
     MessageName,
+    OrderRefusal,
     StoredReceipt,
     StoreReceipts,
 )
@@ -30,6 +33,27 @@ def accept_message(tables: Tables, command: AcceptMessage) -> Accepted | AppendR
     if isinstance(added, Item):
         return Accepted(added, tables.directory.record_written(sender, recipient, command.conversation_id))
     return Accepted(None, became_contacts=False) if added is AppendRefusal.UNWANTED else added
+
+
+def accept_many(tables: Tables, command: AcceptMany) -> list[Accepted | AppendRefusal] | OrderRefusal:
+    """See ``AcceptMany``."""
+    if command.order is not None and (refused := tables.orders.take(command.order, command.now)) is not None:
+        return refused
+    return [_accept_copy(tables, command, recipient, item) for recipient, item in command.copies]
+
+
+def _accept_copy(tables: Tables, command: AcceptMany, recipient: str, item: NewItem) -> Accepted | AppendRefusal:
+    sender, became_contacts = command.actor.user_id, False
+    added = add_item(tables, recipient, item, is_loose=False, now=command.now)
+    if added is AppendRefusal.UNWANTED:
+        return Accepted(None, became_contacts=False)
+    if isinstance(added, AppendRefusal):
+        return added
+    if item.is_group:
+        tables.directory.record_written_in_group(sender, recipient)
+    else:
+        became_contacts = tables.directory.record_written(sender, recipient, command.conversation_id)
+    return Accepted(added, became_contacts)
 
 
 def add_item(tables: Tables, recipient: str, item: NewItem, *, is_loose: bool, now: int) -> Item | AppendRefusal:
@@ -49,8 +73,10 @@ def acknowledge(tables: Tables, command: Acknowledge) -> list[StoredReceipt]:
     recipient, status = command.actor.user_id, command.status
     receipts: list[StoredReceipt] = []
     for name in command.messages:
-        is_deleted = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, command.now)
-        if command.may_notify and (is_deleted or status is not Status.DELIVERED):
+        removed = tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, command.now)
+        if removed is Removed.GROUP_MESSAGE:
+            continue
+        if command.may_notify and (removed or status is not Status.DELIVERED):
             receipts += _store_receipt(tables, recipient, name, status, wall_ms=command.wall_ms, now=command.now)
     return receipts
 
@@ -63,6 +89,8 @@ def acknowledge_hidden(tables: Tables, command: AcknowledgeHidden) -> list[tuple
         times = tables.mailboxes.times(recipient, name.sender, name.message_id)
         tables.mailboxes.acknowledge(recipient, name.sender, name.message_id, now)
         is_news = times is not None or status is not Status.DELIVERED
+        if times is not None and times.is_group:
+            continue
         if not is_news or not is_allowed(Action.SEE_DELIVERY_STATUS, name.sender, recipient, tables.directory):
             continue
         expires_at = None
@@ -91,7 +119,7 @@ def expire(tables: Tables, command: Expire) -> Expired:
     expired = tables.mailboxes.expire(command.now, command.limit, before=command.stored_before)
     receipts: list[StoredReceipt] = []
     for one in expired:
-        if one.kind is ItemKind.MESSAGE and tables.mailboxes.takes_receipts(one.sender):
+        if one.kind is ItemKind.MESSAGE and not one.is_group and tables.mailboxes.takes_receipts(one.sender):
             name = MessageName(one.sender, one.name)
             try:
                 receipts += _store_receipt(

@@ -63,6 +63,10 @@ class SQLitePreKeys:
                 "INSERT OR REPLACE INTO bundle_signatures (account, made_at, signature) VALUES (?, ?, ?)",
                 (account, publication.dating.made_at, publication.dating.signature),
             )
+        if publication.device_list is not None:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO device_lists (account, list) VALUES (?, ?)", (account, publication.device_list)
+            )
         rows = [(account, X25519, key.id, key.key, "") for key in one_time]
         rows += [(account, ML_KEM, key.id, key.key, key.signature) for key in kem]
         self._connection.executemany(
@@ -123,6 +127,7 @@ class SQLitePreKeys:
             left=self.counts(target),
             dating=dating,
             last_resort_kem=None if dating is None else last_resort,
+            device_list=self._connection.execute("SELECT list FROM device_lists WHERE account = ?", (account,)).get,
         )
 
     def forget_handouts(self, now: int) -> None:

@@ -17,6 +17,7 @@ from phantom_messenger.engines.sqlite.directory import MAX_REMEMBERED
 from phantom_messenger.relay.records import ItemKind, NewItem
 from phantom_messenger.wire.limits import (
     MAX_BACKLOG,
+    MAX_GROUP_BACKLOG,
     MAX_KEY_EXCHANGE_BACKLOG,
     MAX_RECEIPT_BACKLOG,
     MAX_STRANGER_BACKLOG,
@@ -41,6 +42,8 @@ Need = tuple[Key, int]
 _STRANGE: Final = (
     "recipient = ?1 AND mark IS NOT NULL AND NOT EXISTS (SELECT 1 FROM written WHERE written.sender = items.recipient"
     " AND written.recipient = (SELECT account FROM accounts WHERE accounts.user_id = items.sender))"
+    " AND NOT EXISTS (SELECT 1 FROM written_in_groups AS groups WHERE groups.sender = items.recipient"
+    " AND groups.recipient = (SELECT account FROM accounts WHERE accounts.user_id = items.sender))"
 )
 _ITEM_SIZE: Final = f"coalesce(length(text), 0) + {ROW_BYTES}"
 _SIZE: Final = f"coalesce(sum({_ITEM_SIZE}), 0)"
@@ -84,6 +87,8 @@ class StrangerQuota:
                 needs.append(((account, "of one", kind, item.sender), 1))
             if kind is ItemKind.MESSAGE:
                 needs.append(((account, "all", kind, ""), 1))
+            if item.is_group:
+                needs.append(((account, "of groups", kind, item.sender), 1))
             if not known:
                 needs.append(((account, "of strangers", kind, ""), 1))
         if self._most_bytes is not None and not (known and kind is ItemKind.KEY_EXCHANGE):
@@ -142,7 +147,7 @@ class StrangerQuota:
     def _giving_way(self, item: NewItem, needs: list[Need]) -> list[int] | None:
         """The entries that have to be deleted; None if that would not be enough, or would be too many."""
         missing = {key[1]: need - self._measured(key) for key, need in needs}
-        if missing.get("of one", 0) > 0:
+        if missing.get("of one", 0) > 0 or missing.get("of groups", 0) > 0:
             return None
         account = needs[0][0][0]
         sizes: dict[int, int] = {}
@@ -200,6 +205,10 @@ class StrangerQuota:
             case "of one":
                 most = MAX_RECEIPT_BACKLOG if kind == ItemKind.RECEIPT else MAX_STRANGER_BACKLOG
                 return most - self._count("recipient = ?1 AND kind = ?2 AND sender = ?3", account, kind, sender)
+            case "of groups":
+                return MAX_GROUP_BACKLOG - self._count(
+                    "recipient = ?1 AND kind = ?2 AND sender = ?3 AND grouped IS NOT NULL", account, kind, sender
+                )
             case "of strangers":
                 most = MAX_STRANGERS_BACKLOG if kind == ItemKind.MESSAGE else MAX_KEY_EXCHANGE_BACKLOG
                 return most - self._count(f"{_STRANGE} AND kind = ?2", account, kind)

@@ -10,6 +10,7 @@ import msgspec
 from phantom_messenger.clock import ClockSnapshot
 from phantom_messenger.engines.sqlite.directory import SQLiteDirectory
 from phantom_messenger.engines.sqlite.mailboxes import SQLiteMailboxes
+from phantom_messenger.engines.sqlite.orders import SQLiteOrders
 from phantom_messenger.engines.sqlite.prekeys import SQLitePreKeys
 from phantom_messenger.events import Event, log
 from phantom_messenger.relay.records import KeptLimits
@@ -38,6 +39,7 @@ class Tables:
     ) -> None:
         self.connection = connection
         self.directory = SQLiteDirectory(connection, has_room, step_bytes)
+        self.orders = SQLiteOrders(connection, has_room)
         self.prekeys = SQLitePreKeys(connection, self.directory, has_room)
         self.mailboxes = SQLiteMailboxes(connection, self.directory, has_room, step_bytes, mailbox_bytes)
         self.time = SQLiteClockStore(connection)

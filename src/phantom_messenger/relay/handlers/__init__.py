@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from phantom_messenger.relay.commands import CommandFailed
 from phantom_messenger.relay.core import Core
-from phantom_messenger.relay.handlers import account, keys, login, messages, presence
+from phantom_messenger.relay.handlers import account, keys, login, many, messages, presence
 from phantom_messenger.relay.pipeline import AdmittedFrame, NotCurrentError, Steps
 from phantom_messenger.relay.rules import State
 from phantom_messenger.wire import frames
@@ -19,9 +19,11 @@ HANDLERS: Final[dict[type[frames.Frame], Callable[[Core, AdmittedFrame, Any], St
     frames.Auth: login.authenticate,
     frames.Ping: account.ping,
     frames.Message: messages.message,
+    frames.MessageMany: many.message_many,
     frames.MessageAck: messages.message_ack,
     frames.KeyExchangeInit: keys.key_exchange_init,
     frames.KeyExchangeResponse: keys.key_exchange_response,
+    frames.PreKeyFetch: many.prekey_fetch,
     frames.PreKeyPublish: keys.prekey_publish,
     frames.PreKeyStatusQuery: keys.prekey_status,
     frames.Presence: presence.presence,

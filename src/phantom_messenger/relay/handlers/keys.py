@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from phantom_messenger.relay import dated_prekeys, public_keys
@@ -52,19 +53,23 @@ def key_exchange_init(core: Core, admitted: AdmittedFrame, frame: frames.KeyExch
     exchanged = yield from _exchange(core, admitted, target, item, signature, wants_bundle=True)
     bundle = exchanged.bundle
     if bundle is not None:
-        response = _response_from(bundle, target, frame.id, core.clock.wall_ms(), with_date=session.takes_dates)
+        response = frames.RoutedKeyExchangeResponse(
+            id=frame.id, payload=response_payload(session, bundle, target), timestamp=core.clock.wall_ms()
+        )
         core.replies.send(session, response)
     if exchanged.item is not None:
         core.mailboxes.deliver(target, exchanged.item)
-    if bundle is not None and is_low(bundle.left):
-        _warn(core, target, bundle.left)
+    if bundle is not None:
+        warn_if_low(core, target, bundle)
     if exchanged.became_contacts:
         core.presence.announce_new_contacts(session.user_id, target)
 
 
-def _warn(core: Core, target: str, left: PreKeyCounts) -> None:
-    """A user has few one-time keys left: whoever is connected publishes more."""
-    status, session = status_of(left, UNSET, core.clock.wall_ms()), core.hub.of(target)
+def warn_if_low(core: Core, target: str, bundle: Bundle) -> None:
+    """Tell a user who has few one-time keys left behind this bundle: whoever is connected publishes more."""
+    if not is_low(bundle.left):
+        return
+    status, session = status_of(bundle.left, UNSET, core.clock.wall_ms()), core.hub.of(target)
     if session is None:
         core.others.pass_on([target], codec.encode(status))
     else:
@@ -197,6 +202,7 @@ def _checked_publication(core: Core, session: Session, payload: frames.PreKeyPub
         one_time_kem=[SignedKey(part.id, part.key, part.signature) for part in payload.kem_pre_keys],
         replace=payload.replace is True,
         dating=dated_prekeys.of_publication(core, session, payload),
+        device_list=None if payload.device_list is UNSET else payload.device_list,
     )
 
 
@@ -224,9 +230,8 @@ def _check_signatures(
         raise RequestError(Reason.PREKEY_SIGNATURE)
 
 
-def _response_from(
-    bundle: Bundle, target: str, request: Any, now: int, *, with_date: bool
-) -> frames.RoutedKeyExchangeResponse:
+def response_payload(session: Session, bundle: Bundle, target: str) -> frames.RoutedKeyExchangeResponsePayload:
+    """What a client is told of a bundle: what it has said that it knows."""
     payload = frames.RoutedKeyExchangeResponsePayload(
         sender_id=target,
         identity_key=bundle.identity_key,
@@ -239,6 +244,6 @@ def _response_from(
         kem_pre_key_id=UNSET if bundle.kem is None else bundle.kem.id,
         kem_pre_key_signature=UNSET if bundle.kem is None else bundle.kem.signature,
     )
-    if with_date:
-        payload = dated_prekeys.with_date(payload, bundle)
-    return frames.RoutedKeyExchangeResponse(id=request, payload=payload, timestamp=now)
+    if session.takes_devices and bundle.device_list is not None:
+        payload = msgspec.structs.replace(payload, device_list=bundle.device_list)
+    return dated_prekeys.with_date(payload, bundle) if session.takes_dates else payload
