@@ -110,7 +110,7 @@ def test_parts_are_of_whole_triples(place: tuple[Any, ...]) -> None:
 def test_two_parts_together_are_never_base64_that_is_not_canonical() -> None:
     """A head that is none, completed by the next one."""
     value = replaced(JSON, (*RECIPIENTS, 0, "head"), "AAAAA")
-    refusal = refusal_of(decode_client, written(replaced(value, (*RECIPIENTS, 1, "head"), "AAA")))
+    refusal = refusal_of(decode_client, written(replaced(value, (*RECIPIENTS, 1, "head"), "A" * 7)))
     assert (refusal.reason, refusal.details["field"]) == (Reason.BASE64, "payload.recipients[0].head")
 
 
