@@ -88,6 +88,11 @@ ADDED: Final[dict[int, list[str]]] = {
     3: ["INSERT INTO relay_limits VALUES (1, zeroblob(32), X'80', 2546252205)"],
     4: ["INSERT INTO blocks SELECT 2, user_id FROM accounts WHERE account = 3"],
     5: ["INSERT INTO bundle_signatures SELECT account, 1750000020000, signature FROM signed_prekeys WHERE kind = 1"],
+    6: [
+        "INSERT INTO written_in_groups VALUES (3, 1)",
+        "INSERT INTO orders VALUES (zeroblob(32), 7, zeroblob(32), zeroblob(16), 20254)",
+        "INSERT INTO device_lists VALUES (2, 'AAAA')",
+    ],
 }
 """What each later version adds."""
 

@@ -22,6 +22,9 @@ from support.stores import ALICE, BOB, CAROL, NOW, append, bind, key_of, message
 
 PRESENT = len(migrations())
 EARLIER = list(range(1, PRESENT))
+DATED = 5
+"""The version from which on prekeys can be dated."""
+
 KILLS = amount(4, 60)
 BIG = amount(1_500, 20_000)
 """Items of the database whose migration is killed."""
@@ -121,7 +124,7 @@ def test_who_has_written_to_whom_stays(store: SQLiteStore) -> None:
     assert not directory.has_written(BOB, CAROL)
 
 
-def test_prekeys_and_the_hours_limit_stay(store: SQLiteStore) -> None:
+def test_prekeys_and_the_hours_limit_stay(store: SQLiteStore, request: pytest.FixtureRequest) -> None:
     counts = run(store, lambda tx: tx.prekeys.counts(BOB))
     assert (counts.one_time, counts.one_time_kem, counts.signed_id, counts.last_resort_kem_id) == (4, 1, 7, 8)
     bundle = run(store, lambda tx: tx.prekeys.hand_out(BOB, ALICE, NOW + 1))
@@ -131,7 +134,8 @@ def test_prekeys_and_the_hours_limit_stay(store: SQLiteStore) -> None:
     assert bundle is not None
     assert bundle.one_time is not None
     assert bundle.one_time.key == key_text("one-time 11"), "the oldest first"
-    assert (bundle.dating, bundle.last_resort_kem) == (None, None), "nobody has dated them"
+    is_dated = request.node.callspec.params["old"] >= DATED
+    assert (bundle.dating is not None, bundle.last_resort_kem is not None) == (is_dated, is_dated)
 
 
 def test_prekeys_that_were_there_can_be_dated(store: SQLiteStore) -> None:

@@ -183,6 +183,9 @@ class Values:
                 raise Mismatch(f"{path} has the members {sorted(value)} and not {sorted(template)}")
             for name, part in template.items():
                 self.match(part, value[name], f"{path}.{name}")
+        elif isinstance(template, list) and isinstance(value, list) and len(template) == len(value):
+            for index, part in enumerate(template):
+                self.match(part, value[index], f"{path}[{index}]")
         elif type(template) is not type(value) or template != value:
             raise Mismatch(f"{path} is {value!r} and not {template!r}")
 
@@ -193,6 +196,8 @@ class Values:
             Mismatch: a placeholder is new, and its field does not say how to make it.
         """
         if isinstance(template, dict):
+            if not path and template.get("type") == "MESSAGE_MANY":
+                self._sign_copies(template, person)
             found: Frame = {}
             # Signatures last, for they cover their siblings.
             for name in sorted(template, key=lambda name: name.lower().endswith("signature")):
@@ -207,6 +212,20 @@ class Values:
         if template not in self._bound:
             self._bound[template] = _made(path, parent or {}, person)
         return self._bound[template]
+
+    def _sign_copies(self, template: Frame, person: Person) -> None:
+        """Sign what the relay makes of a message to many for each recipient, as far as that is not printed before."""
+        payload = {
+            name: self.fill(part, person, ("payload", name))
+            for name, part in template["payload"].items()
+            if name in {"common", "conversationId", "messageId", "metadata"}
+        }
+        common, sent = payload.pop("common"), self.fill(template["timestamp"], person, ("timestamp",))
+        for printed in template["payload"]["recipients"]:
+            user = self.fill(printed["recipientId"], person)
+            whole = {**payload, "encrypted": printed.get("head", "") + common, "recipientId": user}
+            message = person.signed({"type": "MESSAGE", "timestamp": sent, "payload": whole})
+            self._bound.setdefault(printed["signature"], message["signature"])
 
 
 def _made(path: tuple[str, ...], parent: Frame, person: Person) -> Any:
@@ -230,7 +249,7 @@ def _made(path: tuple[str, ...], parent: Frame, person: Person) -> Any:
             return _signed(person, SIGNED_PREKEY, parent["key"])
         case (*_, "kemPreKey") | (*_, "kemPreKeys" | "lastResortKemPreKey", "key"):
             return base64_text(os.urandom(1_184))
-        case (*_, "key" | "ephemeralKey" | "signedPreKey" | "oneTimePreKey"):
+        case (*_, "key" | "name" | "ephemeralKey" | "signedPreKey" | "oneTimePreKey"):
             return base64_text(os.urandom(32))
         case _:
             raise Mismatch(f"nothing says what {'.'.join(path)} is")

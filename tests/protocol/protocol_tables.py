@@ -87,6 +87,8 @@ def _type(kind: type[frames.Frame]) -> str:
 
 _FORMS: Final[dict[Any, str]] = {
     frames.Base64: "base64",
+    frames.DeviceList: "base64",
+    frames.Triples: "triples",
     frames.Key32: "key",
     frames.KemKey: "kem-key",
     frames.Signature: "signature",
@@ -96,6 +98,8 @@ _FORMS: Final[dict[Any, str]] = {
     frames.ConversationId: "conversation",
     frames.Integer: "integer",
     frames.PreKeyId: "prekey-id",
+    frames.Revision: "revision",
+    frames.RoutedKeyExchangeResponsePayload: "payload of KEY_EXCHANGE_RESPONSE",
     Raw: "metadata",
     str: "text",
     bool: "bool",

@@ -12,7 +12,7 @@ from wire_samples import base64_of, dotted, found, replaced, written
 
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codec import decode_client, encode, expanded
-from phantom_messenger.wire.codes import ErrorCode, Reason
+from phantom_messenger.wire.codes import ErrorCode, Reason, RequestError
 from phantom_messenger.wire.limits import MAX_ENCRYPTED_CHARS, MAX_MANY_CHARS
 from support.costs import instructions
 
@@ -194,7 +194,7 @@ def test_reading_together_finds_what_reading_alone_finds(monkeypatch: pytest.Mon
                         try:
                             decode_client(written(replaced(value, (*RECIPIENTS, index, member), spoilt)))
                             found_answers.append((None, None))
-                        except codec.RequestError as error:
+                        except RequestError as error:
                             found_answers.append((error.reason, error.details.get("field")))
         return found_answers
 

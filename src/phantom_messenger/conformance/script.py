@@ -113,6 +113,9 @@ class Values:
                 )
             for name, part in template.items():
                 self.match(part, value[name], client, f"{path}.{name}")
+        elif isinstance(template, list) and isinstance(value, list) and len(template) == len(value):
+            for index, part in enumerate(template):
+                self.match(part, value[index], client, f"{path}[{index}]")
         elif type(template) is not type(value) or template != value:
             raise Failure(f"{path} is {value!r} and not {template!r}")
 
@@ -121,6 +124,8 @@ class Values:
     def fill(self, template: Any, client: Client, path: tuple[str, ...] = (), parent: Frame | None = None) -> Any:
         """What a client sends; ``path`` and ``parent`` say where the part stands, and what is there already."""
         if isinstance(template, dict):
+            if not path and template.get("type") == "MESSAGE_MANY":
+                self._sign_copies(template, client)
             found: Frame = {}
             # Signatures last: they cover what stands beside them.
             for name in sorted(template, key=lambda name: name.lower().endswith("signature")):
@@ -135,6 +140,20 @@ class Values:
         if isinstance(template, str) and _PLACEHOLDER.fullmatch(template) and template not in self._bound:
             self._bound[template] = _made(path, parent or {}, client)
         return self._bound.get(template, template) if isinstance(template, str) else template
+
+    def _sign_copies(self, template: Frame, client: Client) -> None:
+        """Sign the message that each recipient is to get, as far as its signature is not printed before."""
+        payload = {
+            name: self.fill(part, client, ("payload", name))
+            for name, part in template["payload"].items()
+            if name in {"common", "conversationId", "messageId", "metadata"}
+        }
+        common, sent = payload.pop("common"), self.fill(template["timestamp"], client, ("timestamp",))
+        for printed in template["payload"]["recipients"]:
+            user = self.fill(printed["recipientId"], client)
+            whole = {**payload, "encrypted": printed.get("head", "") + common, "recipientId": user}
+            message = client.identity.signed({"type": "MESSAGE", "timestamp": sent, "payload": whole})
+            self._bound.setdefault(printed["signature"], message["signature"])
 
 
 def _made(path: tuple[str, ...], parent: Frame, client: Client) -> Any:

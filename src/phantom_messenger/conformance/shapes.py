@@ -58,6 +58,12 @@ def _bool(value: Any) -> bool:
 
 
 _key, _signature, _user_id, _kem_key = _bytes(32, 32), _bytes(64, 64), _bytes(16, 64), _bytes(1184, 1184)
+
+
+def _user_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_user_id, value))
+
+
 _any_base64 = _bytes(1, _MOST)
 _uuid = _like(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _id = _like(r"[\x21-\x7e]{1,64}")
@@ -79,10 +85,20 @@ _BUNDLE: Final[Members] = {
 }
 
 _LAST_RESORT: Final[Members] = {"digest": (_MUST, _key), "id": (_MUST, _integer)}
+_REFUSAL: Final[Members] = {
+    "code": (_MUST, _integer),
+    "reason": (_MUST, _text),
+    "recipientId": (_MUST, _user_id),
+    "retryAfter": (_MAY, _integer),
+}
 
 
 def _holds(members: Members) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and not _differences(value, members, "")
+
+
+def _list_of(members: Members) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(_holds(members), value))
 
 
 def _differences(value: Mapping[str, Any], members: Members, path: str) -> str:
@@ -96,6 +112,25 @@ def _differences(value: Mapping[str, Any], members: Members, path: str) -> str:
         elif not form(value[name]):
             return f"{path}{name} is not of its form"
     return ""
+
+
+_RESPONSE: Final[Members] = {
+    "bundleSignature": (_MAY, _signature),
+    "deviceList": (_MAY, _bytes(1, 2_048)),
+    "identityKey": (_MUST, _key),
+    "kemPreKey": (_MAY, _kem_key),
+    "kemPreKeyId": (_MAY, _integer),
+    "kemPreKeySignature": (_MAY, _signature),
+    "lastResortKemPreKey": (_MAY, _holds(_LAST_RESORT)),
+    "madeAt": (_MAY, _integer),
+    "oneTimePreKey": (_MAY, _key),
+    "oneTimePreKeyId": (_MAY, _integer),
+    "preKeySignature": (_MUST, _signature),
+    "senderId": (_MUST, _user_id),
+    "signedPreKey": (_MUST, _key),
+    "signedPreKeyId": (_MAY, _integer),
+    "targetId": (_MAY, _user_id),
+}
 
 
 PAYLOADS: Final[Mapping[str, Members]] = {
@@ -129,22 +164,13 @@ PAYLOADS: Final[Mapping[str, Members]] = {
         "senderId": (_MUST, _user_id),
         "targetId": (_MUST, _user_id),
     },
-    "KEY_EXCHANGE_RESPONSE": {
-        "bundleSignature": (_MAY, _signature),
-        "identityKey": (_MUST, _key),
-        "kemPreKey": (_MAY, _kem_key),
-        "kemPreKeyId": (_MAY, _integer),
-        "kemPreKeySignature": (_MAY, _signature),
-        "lastResortKemPreKey": (_MAY, _holds(_LAST_RESORT)),
-        "madeAt": (_MAY, _integer),
-        "oneTimePreKey": (_MAY, _key),
-        "oneTimePreKeyId": (_MAY, _integer),
-        "preKeySignature": (_MUST, _signature),
-        "senderId": (_MUST, _user_id),
-        "signedPreKey": (_MUST, _key),
-        "signedPreKeyId": (_MAY, _integer),
-        "targetId": (_MAY, _user_id),
+    "KEY_EXCHANGE_RESPONSE": _RESPONSE,
+    "MANY_RESULT": {
+        "accepted": (_MUST, _integer),
+        "messageId": (_MUST, _uuid),
+        "refused": (_MUST, _list_of(_REFUSAL)),
     },
+    "PREKEY_BUNDLES": {"bundles": (_MUST, _list_of(_RESPONSE)), "missing": (_MUST, _user_ids)},
     "MESSAGE": {
         "conversationId": (_MUST, _conversation),
         "encrypted": (_MUST, _any_base64),
@@ -200,6 +226,7 @@ REASONS: Final[Mapping[str, tuple[int, str]]] = {
     "base64": (1001, "A field is not canonical base64."),
     "clock": (1001, "The timestamp is more than 5 minutes from the relay's clock."),
     "outdated": (1001, "Prekeys of a later date are stored."),
+    "order": (1001, "This revision is not the next one."),
     "not-authenticated": (1002, "Authenticate first."),
     "already-authenticated": (1002, "This connection is authenticated already."),
     "signature": (1002, "The signature does not verify."),
@@ -207,6 +234,7 @@ REASONS: Final[Mapping[str, tuple[int, str]]] = {
     "challenge": (1002, "The challenge is not the one of this connection."),
     "audience": (1002, "The audience is not a name of this relay."),
     "identity": (1002, "This user id belongs to another key."),
+    "writer": (1002, "The sender may not write the next revision."),
     "rate": (1003, "Rate limited"),
     "backlog": (1003, "The recipient's mailbox is full."),
     "quota": (1003, "Too much was stored from this address in a day; send it again later."),
@@ -219,12 +247,13 @@ REASONS: Final[Mapping[str, tuple[int, str]]] = {
     "message-size": (1006, "A message may have 65,536 bytes."),
     "encrypted-size": (1006, "'encrypted' may have 61,440 characters."),
     "metadata-size": (1006, "'metadata' may have 1,024 bytes."),
+    "many-size": (1006, "All 'encrypted' together may have 2,097,152 characters."),
     "storage": (1007, "The relay cannot store messages now; send it again later."),
     "internal": (1007, "The relay failed; send it again later."),
 }
 """Code and fixed text of each ``details.reason``."""
 
-_WITH_LIMIT: Final = {"message-size": 65_536, "encrypted-size": 61_440, "metadata-size": 1_024}
+_WITH_LIMIT: Final = {"message-size": 65_536, "encrypted-size": 61_440, "metadata-size": 1_024, "many-size": 2_097_152}
 _UNAUTHORIZED: Final = 1002
 _LOGIN_CODES: Final = {1001, 1002, 1003}
 

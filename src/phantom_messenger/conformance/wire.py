@@ -23,7 +23,15 @@ USER_ID: Final = b"phantom/1 user-id\n"
 
 SIGNATURE_BYTES: Final = 64
 SIGNED: Final = frozenset(
-    {"AUTH", "ACCOUNT_DELETE", "KEY_EXCHANGE_INIT", "KEY_EXCHANGE_RESPONSE", "PREKEY_PUBLISH", "MESSAGE"}
+    {
+        "AUTH",
+        "ACCOUNT_DELETE",
+        "KEY_EXCHANGE_INIT",
+        "KEY_EXCHANGE_RESPONSE",
+        "PREKEY_PUBLISH",
+        "MESSAGE",
+        "MESSAGE_MANY",
+    }
 )
 """Frames that a client signs."""
 

@@ -78,7 +78,7 @@ class Config:
     @property
     def stores_many(self) -> bool:
         """Whether its store takes one message to many."""
-        return self.store is None
+        return not self.store
 
     @property
     def max_connections(self) -> int:

@@ -366,20 +366,20 @@ _SIGNATURES: Final = re.compile(r"(?:[A-Za-z0-9+/]{85}[AQgw]==)+")
 @cache
 def _plan(kind: type[Struct]) -> list[tuple[Callable[[Struct], Any], str, range | None, range | None]]:
     """Where in a frame base64 stands, or lists of it, with its length in bytes; and parts that may be absent."""
-    return [(attrgetter(name), *where) for name, *where in _fields_to_check(kind)]
+    return [(attrgetter(name), written, *lengths) for name, written, lengths in _fields_to_check(kind)]
 
 
-def _fields_to_check(kind: type[Struct]) -> Iterator[tuple[str, str, range | None, range | None]]:
+def _fields_to_check(kind: type[Struct]) -> Iterator[tuple[str, str, tuple[range | None, range | None]]]:
     for field in msgspec.structs.fields(kind):
         choices = _choices(field.type)
         length = next((_BYTES[choice] for choice in choices if choice in _BYTES), None)
         parts = [bare for choice in choices if _is_part(bare := _bare(choice))]
         if parts == [field.type] and get_origin(field.type) is not list:  # always there
-            for name, written, *lengths in _fields_to_check(field.type):
-                yield f"{field.name}.{name}", f"{field.encode_name}.{written}", *lengths
+            for name, written, lengths in _fields_to_check(field.type):
+                yield f"{field.name}.{name}", f"{field.encode_name}.{written}", lengths
         elif length or parts:
             listed = [get_args(part)[0] for part in parts if get_origin(part) is list]
-            yield field.name, field.encode_name, length, _BYTES.get(listed[0]) if listed else None
+            yield field.name, field.encode_name, (length, _BYTES.get(listed[0]) if listed else None)
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

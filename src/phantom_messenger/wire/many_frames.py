@@ -25,7 +25,7 @@ from phantom_messenger.wire.key_frames import RoutedKeyExchangeResponsePayload
 
 Triples = Annotated[str, Meta(min_length=4, description="of a multiple of three bytes")]
 """Base64 of a multiple of 3 bytes: without padding, so that two of them in a row are base64 of both."""
-Revision = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+Revision = Annotated[int, Meta(ge=1, le=2**32 - 1, description="of an order")]
 
 
 class ManyRecipientPart(Part, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from phantom_messenger.conformance.cases.http import http
 from phantom_messenger.conformance.cases.keys import exchange, prekeys
 from phantom_messenger.conformance.cases.limits import errors, limits
 from phantom_messenger.conformance.cases.login import login
+from phantom_messenger.conformance.cases.many import many
 from phantom_messenger.conformance.cases.messages import mailbox, messages
 from phantom_messenger.conformance.cases.presence import presence
 from phantom_messenger.conformance.cases.receipts import receipts
@@ -31,6 +32,7 @@ GROUPS: Final = (
     exchange,
     messages,
     mailbox,
+    many,
     receipts,
     presence,
     blocking,

@@ -277,7 +277,8 @@ def _unsigned(kind: str) -> Play:
 for _kind in ("MESSAGE", "KEY_EXCHANGE_INIT", "KEY_EXCHANGE_RESPONSE", "PREKEY_PUBLISH", "ACCOUNT_DELETE"):
     forms.add(
         f"{_kind.lower().replace('_', '-')}-without-a-signature-is-refused",
-        "must: ACCOUNT_DELETE, KEY_EXCHANGE_INIT, KEY_EXCHANGE_RESPONSE, PREKEY_PUBLISH, MESSAGE; may: AUTH",
+        "must: ACCOUNT_DELETE, KEY_EXCHANGE_INIT, KEY_EXCHANGE_RESPONSE, PREKEY_PUBLISH, MESSAGE, MESSAGE_MANY;"
+        " may: AUTH",
         _unsigned(_kind),
     )
 
