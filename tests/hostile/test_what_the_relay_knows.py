@@ -31,6 +31,8 @@ AGENT: Final = "SomeBodysBrowser/7.1"
 COOKIE: Final = "cookie-of-somebody"
 QUERY: Final = "query-of-somebody"
 CONVERSATION: Final = "conversation-of-carol-and-dave"
+GROUP: Final = "group-of-dave-and-carol"
+DEVICES: Final = base64_text(b"the devices of Carol, as she has signed them")
 METADATA: Final = "metadata-of-dave"
 CIPHERTEXT: Final = base64_text(b"ciphertext of Dave for Eve, who is away")
 SCRUBS: Final = "from phantom_messenger.relay import server\nserver.SCRUB_SECONDS = 0.3"
@@ -116,7 +118,7 @@ def played(relay: RelayProcess, folder: Path) -> Story:
     def connected(person: Person) -> ReferenceClient:
         client = ReferenceClient(f"{relay.url}?{QUERY}", person, headers=headers)
         client.audience = f"127.0.0.1:{relay.port}"
-        return client.login(["ack"])
+        return client.login(["ack", "many", "devices"])
 
     seeds = []
 
@@ -133,7 +135,7 @@ def played(relay: RelayProcess, folder: Path) -> Story:
     connected(eve).close()
     with connected(carol) as at_carol, connected(dave) as at_dave:
         run(sdk())
-        at_carol.send(carol.publish([1, 2]))
+        at_carol.send(carol.publish([1, 2], deviceList=DEVICES))
         at_carol.expect("PREKEY_STATUS")
         exchange = dave.init(carol)
         at_dave.send(exchange)
@@ -141,12 +143,15 @@ def played(relay: RelayProcess, folder: Path) -> Story:
         at_carol.send(carol.presence("idle"))
         at_carol.send(carol.block(eve))
         at_carol.until("BLOCK")
+        at_dave.send(dave.message_many([eve], group=True, order=dave.order(7, dave, carol, name=GROUP)))
+        at_dave.expect("MANY_RESULT")
         message = dave.message(eve, conversation=CONVERSATION, encrypted=CIPHERTEXT, metadata={"of": METADATA})
         at_dave.send(message)
         at_dave.expect("MESSAGE_ACK")
         during = traces(relay)
     with connected(eve) as at_eve:
-        [routed] = [frame for frame in [at_eve.receive()] if frame["type"] == "MESSAGE"]
+        at_eve.send(eve.ack(at_eve.expect("MESSAGE")))
+        routed = at_eve.expect("MESSAGE")
         at_eve.send(eve.ack(routed, "burned"))
         at_eve.send(eve.ping())
         at_eve.until("PONG")
@@ -193,11 +198,15 @@ NEEDLES: Final[dict[str, Look]] = {
     ],
     "signature of a key exchange": lambda story: [story.exchange.encode()],
     "published prekeys": lambda story: [key_text(f"2 of {story.people['carol'].id}").encode()],
+    "list of devices": lambda _: [DEVICES.encode()],
+    "which messages are one, to many": lambda _: [],
     "present, away": lambda _: [],
     "typing": lambda _: [],
 }
 ROWS_OF_THE_DATABASE: Final = {
     "who wrote to whom": "written",
+    "who wrote to whom in a group": "written_in_groups",
+    "who may change a group, and who did last, at which revision": "orders WHERE revision = 7",
     "whom somebody has blocked": "blocks",
     "receipts": "sqlite_schema WHERE name = 'items'",
     "who took whose prekeys": "handouts",

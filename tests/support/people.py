@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from nacl.exceptions import BadSignatureError
@@ -140,6 +141,42 @@ class Person:
             **({} if metadata is None else {"metadata": metadata}),
         }
         return self.signed(self.frame("MESSAGE", payload, **envelope))
+
+    def message_many(
+        self,
+        to: Sequence["Person | str"],
+        *,
+        heads: Sequence[str] = (),
+        common: str = "c2VjcmV0",
+        message_id: str | None = None,
+        conversation: str = "conversation",
+        metadata: Frame | None = None,
+        envelope: Frame | None = None,
+        **payload: Any,
+    ) -> Frame:
+        """MESSAGE_MANY; ``heads`` are for the recipients in their order, '' for none, and may be fewer."""
+        time = self.now()
+        shared: Frame = {"messageId": message_id or self.new_message_id(), "conversationId": conversation}
+        if metadata is not None:
+            shared["metadata"] = metadata
+        recipients = []
+        for person, head in zip_longest(to, heads, fillvalue=""):
+            user = person if isinstance(person, str) else person.id
+            whole = {**shared, "encrypted": head + common, "recipientId": user}
+            message = self.signed({"type": "MESSAGE", "timestamp": time, "payload": whole})
+            part = {"recipientId": user, "signature": message["signature"]}
+            recipients.append({**part, "head": head} if head else part)
+        known = {**shared, "common": common, "recipients": recipients, **payload}
+        return self.signed({**self.frame("MESSAGE_MANY", known), "timestamp": time, **(envelope or {})})
+
+    def order(self, revision: int, *writers: "Person", name: str = "order") -> Frame:
+        """The member ``order`` of a MESSAGE_MANY; this person alone may go on, if no writers are named."""
+        ids = [writer.id for writer in writers or (self,)]
+        return {"name": key_text(name), "revision": revision, "writers": ids}
+
+    def fetch(self, *targets: "Person | str", **envelope: Any) -> Frame:
+        users = [target if isinstance(target, str) else target.id for target in targets]
+        return self.frame("PREKEY_FETCH", {"targets": users}, **envelope)
 
     def ack(self, message: Frame, status: str = "delivered", **envelope: Any) -> Frame:
         """MESSAGE_ACK for a message that was received."""

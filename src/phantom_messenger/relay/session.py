@@ -37,6 +37,8 @@ Written = tuple[ItemKind, int, str, str]
 """Kind, seq, sender and name of an item that was written to a socket, until the client has taken it."""
 
 _COUNTED: Final = {ErrorCode.INVALID_MESSAGE, ErrorCode.MESSAGE_TOO_LARGE}
+_NOBODYS_FAULT: Final = {Reason.CLOCK, Reason.ORDER}
+"""A clock is wrong, or somebody else was first: rates are enough."""
 _COUNTED_TOO: Final = {Reason.ALREADY_AUTHENTICATED}
 """No rate limit counts it: it is rejected by its type alone."""
 
@@ -55,7 +57,7 @@ class Strikes:
             window, code = self.refused, CloseCode.RATE_LIMITED
         elif refused.reason is Reason.SIGNATURE:
             window, code = self.forged, CloseCode.INVALID_MESSAGE
-        elif refused.reason in _COUNTED_TOO or (refused.code in _COUNTED and refused.reason is not Reason.CLOCK):
+        elif refused.reason in _COUNTED_TOO or (refused.code in _COUNTED and refused.reason not in _NOBODYS_FAULT):
             window, code = self.malformed, CloseCode.INVALID_MESSAGE
         else:
             return None
