@@ -6,7 +6,7 @@ See ``wire.frames``.
 from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from phantom_messenger.wire import limits
 
@@ -46,12 +46,7 @@ class Metadata(Struct, frozen=True, kw_only=True, rename="camel"):
     expires_in: Annotated[int, Meta(ge=1, le=limits.MAX_EXPIRES_IN_MS)] | None = None
 
 
-def options_of(metadata: Raw | UnsetType) -> Metadata:
-    """What the protocol knows of a ``metadata`` that was checked."""
-    return Metadata() if metadata is UNSET else _METADATA.decode(metadata)
-
-
-_METADATA: Final = msgspec.json.Decoder(Metadata)
+METADATA: Final = msgspec.json.Decoder(Metadata)
 
 
 class Empty(Part, frozen=True, kw_only=True):

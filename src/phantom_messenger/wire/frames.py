@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from phantom_messenger.wire.envelope import (  # noqa: F401 - and passed on
+    METADATA,
     Audience,
     Base64,
     ConversationId,
@@ -36,7 +37,6 @@ from phantom_messenger.wire.envelope import (  # noqa: F401 - and passed on
     Unsigned,
     UserId,
     WithoutPayload,
-    options_of,
 )
 from phantom_messenger.wire.key_frames import (  # noqa: F401 - and passed on
     DeviceList,
@@ -224,7 +224,7 @@ class MessagePayload(Part, frozen=True, kw_only=True):
     @property
     def options(self) -> Metadata:
         """The known members of ``metadata``."""
-        return options_of(self.metadata)
+        return Metadata() if self.metadata is UNSET else METADATA.decode(self.metadata)
 
 
 class Message(Signed[MessagePayload], frozen=True, kw_only=True):

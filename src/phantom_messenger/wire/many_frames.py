@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from phantom_messenger.wire import limits
 from phantom_messenger.wire.envelope import (
+    METADATA,
     ConversationId,
     Integer,
     Key32,
@@ -19,7 +20,6 @@ from phantom_messenger.wire.envelope import (
     Signed,
     Unsigned,
     UserId,
-    options_of,
 )
 from phantom_messenger.wire.key_frames import RoutedKeyExchangeResponsePayload
 
@@ -60,7 +60,7 @@ class MessageManyPayload(Part, frozen=True, kw_only=True):
     @property
     def options(self) -> Metadata:
         """The known members of ``metadata``."""
-        return options_of(self.metadata)
+        return Metadata() if self.metadata is UNSET else METADATA.decode(self.metadata)
 
 
 class MessageMany(Signed[MessageManyPayload], frozen=True, kw_only=True):

@@ -234,7 +234,10 @@ async def nine_malformed_messages_leave_the_connection_open(stage: Stage) -> Non
     await alice.ping()
 
 
-_TENTH: Final = "the tenth of a kind in a minute closes it: of `rate`, 4002; of `signature`, or 1001 except `clock` and `order`, 4003"
+_TENTH: Final = (
+    "the tenth of a kind in a minute closes it: of `rate`, 4002; of `signature`, or 1001 except `clock` and `order`,"
+    " 4003"
+)
 
 
 @errors.case(_TENTH, reference="WebSocket Close Codes")

@@ -2,7 +2,6 @@
 
 -- 1 if the item was sent to a group. The checksum does not cover it: a wrong one costs a receipt, or sends one.
 ALTER TABLE items ADD COLUMN grouped INTEGER;
-CREATE INDEX items_groups ON items (recipient, sender) WHERE grouped IS NOT NULL;
 
 -- Sender has written to recipient in a group: which makes nobody a contact.
 CREATE TABLE written_in_groups (
