@@ -317,7 +317,7 @@ def relay(data: bytes) -> None:
     world, faults, report = World(Config()), list[BaseException](), vars(core)["report"]
     vars(core)["report"] = faults.append
     try:
-        clients = [world.login("alice"), world.login("bob")]
+        clients = [world.login("alice", features=["many", "devices"]), world.login("bob")]
         for part in data.split(b"\n")[:20]:
             if part:
                 clients[part[0] & 1].send(_filled(part[1:], clients))
@@ -339,16 +339,32 @@ def _filled(text: bytes, clients: list[Client]) -> bytes:
         return text
     if not isinstance(value, dict) or value.get("signature") != "?":
         return text
+    person, frame = clients[0].person, {**value, "timestamp": clients[0].world.clock.wall}
     try:
-        return canonical(clients[0].person.signed({**value, "timestamp": clients[0].world.clock.wall}))
+        if value.get("type") == "MESSAGE_MANY":
+            with suppress(AttributeError, KeyError, TypeError):
+                _sign_copies(person, frame)
+        return canonical(person.signed(frame))
     except (TypeError, ValueError, RecursionError):
         return text
+
+
+def _sign_copies(person: Person, frame: Any) -> None:
+    """Sign what the relay makes of a message to many."""
+    payload = frame["payload"]
+    shared = {name: payload[name] for name in ("conversationId", "messageId", "metadata") if name in payload}
+    for part in payload["recipients"]:
+        whole = {**shared, "encrypted": part.get("head", "") + payload["common"], "recipientId": part["recipientId"]}
+        part["signature"] = person.signed({"type": "MESSAGE", "timestamp": frame["timestamp"], "payload": whole})[
+            "signature"
+        ]
 
 
 def _relay_seeds() -> list[bytes]:
     alice, bob = Person("alice"), Person("bob")
     found = [
         alice.message(bob),
+        alice.message_many([bob, "AAAAAAAAAAAAAAAAAAAAAA=="], heads=["QUJD"], group=True, order=alice.order(1)),
         alice.init(bob),
         alice.response(bob),
         alice.publish([1, 2], [3]),
@@ -363,6 +379,7 @@ def _relay_seeds() -> list[bytes]:
             alice.presence("idle"),
             alice.presence("typing", "conversation"),
             alice.asks_for(bob),
+            alice.fetch(bob, alice),
             alice.confirm(1),
             alice.ack({"payload": {"messageId": alice.new_message_id(), "senderId": bob.id}}),
         )

@@ -10,7 +10,7 @@ from phantom_messenger.relay import relay
 from phantom_messenger.relay.rules import REFUSED
 from phantom_messenger.wire import codec
 from phantom_messenger.wire.frames import CLIENT_FRAMES
-from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_MESSAGE_BYTES
+from phantom_messenger.wire.limits import MAX_EARLY_BYTES, MAX_MESSAGE_BYTES, MAX_RECIPIENTS
 from support.costs import instructions
 from support.people import Person, base64_text, canonical
 from support.simulated import World
@@ -69,6 +69,10 @@ def slow_frames(person: Person, size: int) -> Iterator[tuple[str, bytes]]:
         pad = size - len(frame)
         yield f"{whole['type']}: doubles", frame[:-1] + b',"timestamp":1' * (pad // 14) + b"}"
         yield f"{whole['type']}: white space within", frame[:-1] + b" " * pad + b"}"
+    people = [base64_text(number.to_bytes(16)) for number in range(MAX_RECIPIENTS)]
+    many = canonical(person.message_many(people, heads=["QUJD"] * MAX_RECIPIENTS))
+    yield "MESSAGE_MANY: 200 recipients", many[:size] if size < len(many) else many
+    yield "PREKEY_FETCH: the same target", canonical(person.fetch(*people[:1] * (size // 40)))[:size]
     for name, start in {"type": b'{"type":[', "id": b'{"type":"PING","id":['}.items():
         yield f"{name} of objects", start + b"{}," * ((size - 40) // 3) + b"{}]}"
     yield "brackets", b"[" * size
@@ -81,7 +85,7 @@ def most(world: World, size: int, *, logged_in: bool) -> tuple[float, str]:
     person, found = world.person("somebody"), []
     for name, text in slow_frames(person, size):
         assert len(text) <= size, name
-        client = world.login(person) if logged_in else world.connect(person)
+        client = world.login(person, features=["many"]) if logged_in else world.connect(person)
         found.append((instructions(lambda client=client, text=text: client.put(text)), name))  # type: ignore[misc]
         client.drop()
     return max(found)

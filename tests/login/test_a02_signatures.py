@@ -24,6 +24,7 @@ HELLO: Final = {"payload": {"challenge": base64_text(bytes(32))}}
 FRAMES: Final[dict[str, Frame]] = {
     "AUTH": ALICE.auth(HELLO, "relay.test", features=["ack"]),
     "MESSAGE": ALICE.message(BOB, metadata={"a": [1, "b"]}, id="m-1"),
+    "MESSAGE_MANY": ALICE.message_many([BOB, key_text("x")], heads=["QUJD"], metadata={"a": 1}, group=True),
     "KEY_EXCHANGE_INIT": ALICE.init(BOB),
     "KEY_EXCHANGE_RESPONSE": ALICE.response(BOB, oneTimePreKey=key_text("x")),
     "PREKEY_PUBLISH": ALICE.publish([1, 2], [3], last_resort=True),

@@ -236,6 +236,8 @@ def test_messages_of_a_turn_in_which_the_disk_ran_full_can_all_be_sent_again(wor
 
 FRAMES: dict[str, Callable[[Any], Frame]] = {
     "MESSAGE": lambda me: me.message(me),
+    "MESSAGE_MANY": lambda me: me.message_many([key_text("somebody")]),
+    "PREKEY_FETCH": lambda me: me.fetch(me),
     "MESSAGE_ACK": lambda me: me.confirm(1),
     "KEY_EXCHANGE_INIT": lambda me: me.init(me),
     "KEY_EXCHANGE_RESPONSE": lambda me: me.response(me),
@@ -250,7 +252,7 @@ FRAMES: dict[str, Callable[[Any], Frame]] = {
 
 @pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES)
 def test_full_disk_is_1007_for_whatever_needs_it(world: World, make: Callable[[Any], Frame]) -> None:
-    client = world.login("alice")
+    client = world.login("alice", features=["many"])
     world.writer.full = True
     frame = {**make(client.person), "id": "request-1"}
     answer = client.ask(client.person.signed(frame) if "signature" in frame else frame)
