@@ -83,7 +83,7 @@ class AdmittedFrame(Struct, eq=False):
     loose: LooseFrame | None = None
     """``as_sent``, if the strict rules would refuse anything about it."""
     inner: Sequence[SignatureCheck] = ()
-    """What must verify too: the signatures of the messages that it comes to."""
+    """What must verify too: the signatures of the messages that it comes to. See ``Pipeline.submit_many``."""
     spent: Spent | None = None
     """What it counts for its address; given back if it is answered with an error."""
 
@@ -91,13 +91,25 @@ class AdmittedFrame(Struct, eq=False):
 class VerifyBatch:
     """Frames that arrived in one turn, and what was found of their signatures; None while it is not known."""
 
-    __slots__ = ("checks", "frames", "size", "verdicts")
+    __slots__ = ("checks", "frames", "inner", "size", "verdicts")
 
     def __init__(self) -> None:
         self.frames: list[AdmittedFrame] = []
         self.checks: list[SignatureCheck] = []
+        self.inner: dict[int, int] = {}
+        """How many checks behind this one, in ``checks``, belong to the same frame; of messages to many alone."""
         self.size = 0
         self.verdicts: list[bool] | Exception | None = None
+
+
+    def of_frames(self, verdicts: list[bool]) -> list[bool]:
+        """The verdict on each frame that has a check, where some have ``inner`` ones: whether all of them hold."""
+        found, at = [], 0
+        while at < len(verdicts):
+            end = at + 1 + self.inner.get(at, 0)
+            found.append(all(verdicts[at:end]))
+            at = end
+        return found
 
 
 _Waiting = tuple[Steps, AnyCommand, int]
@@ -160,10 +172,15 @@ class Pipeline:
         if admitted.check is not None:
             batch.checks.append(admitted.check)
             batch.size += len(admitted.check[2])
-        if admitted.inner:
-            batch.checks += admitted.inner
-            batch.size += sum([len(message) for _, _, message in admitted.inner])
         self._gauge.enter()
+
+    def submit_many(self, admitted: AdmittedFrame) -> None:
+        """As ``submit``, for a frame that has ``inner`` checks beside its own."""
+        self.submit(admitted)
+        batch, inner = self._arriving, admitted.inner
+        batch.inner[len(batch.checks) - 1] = len(inner)
+        batch.checks += inner
+        batch.size += sum([len(message) for _, _, message in inner])
 
     def _verify_arrived(self) -> None:
         batch, self._arriving = self._arriving, VerifyBatch()
@@ -187,12 +204,9 @@ class Pipeline:
         while self._batches and (found := self._batches[0].verdicts) is not None:
             batch = self._batches.popleft()
             self._gauge.unverified_bytes -= batch.size
-            verdicts = iter(()) if isinstance(found, Exception) else iter(found)
+            verdicts = iter(()) if isinstance(found, Exception) else iter(batch.of_frames(found) if batch.inner else found)
             for admitted in batch.frames:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
-                if admitted.inner and verdict is not found:
-                    inner = [next(verdicts) for _ in admitted.inner]
-                    verdict = verdict and all(inner)
                 self._resume(self._handle(admitted, verdict), None)
             self._gauge.leave(len(batch.frames))
         if self._on_idle is not None:
