@@ -101,7 +101,6 @@ class VerifyBatch:
         self.size = 0
         self.verdicts: list[bool] | Exception | None = None
 
-
     def of_frames(self, verdicts: list[bool]) -> list[bool]:
         """The verdict on each frame that has a check, where some have ``inner`` ones: whether all of them hold."""
         found, at = [], 0
@@ -204,7 +203,10 @@ class Pipeline:
         while self._batches and (found := self._batches[0].verdicts) is not None:
             batch = self._batches.popleft()
             self._gauge.unverified_bytes -= batch.size
-            verdicts = iter(()) if isinstance(found, Exception) else iter(batch.of_frames(found) if batch.inner else found)
+            if isinstance(found, Exception):
+                verdicts = iter(())
+            else:
+                verdicts = iter(batch.of_frames(found) if batch.inner else found)
             for admitted in batch.frames:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
                 self._resume(self._handle(admitted, verdict), None)
