@@ -13,7 +13,7 @@ changes nothing, and a client that comes back is not kept waiting by its own ack
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -203,9 +203,8 @@ class Pipeline:
         while self._batches and (found := self._batches[0].verdicts) is not None:
             batch = self._batches.popleft()
             self._gauge.unverified_bytes -= batch.size
-            if isinstance(found, Exception):
-                verdicts = iter(())
-            else:
+            verdicts: Iterator[bool] = iter(())
+            if not isinstance(found, Exception):
                 verdicts = iter(batch.of_frames(found) if batch.inner else found)
             for admitted in batch.frames:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)

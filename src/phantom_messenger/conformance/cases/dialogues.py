@@ -93,8 +93,9 @@ class _Performance:
         frame = await (client.next() if is_login else client.take(step.type))
         if frame["type"] == "AUTH_FAILURE" and frame["payload"]["details"].get("reason") == "rate":
             raise _PutOffError(frame["payload"]["retryAfter"])
-        if "many" in step.body["payload"].get("features", []) and "many" not in frame["payload"].get("features", []):
-            raise NotJudgedError("this relay does not know many")
+        if step.type == "AUTH_SUCCESS" and "many" in step.body["payload"].get("features", []):
+            if "many" not in frame["payload"].get("features", []):
+                raise NotJudgedError("this relay does not know many")
         self._values.match(step.body, frame, client)
         sender = frame.get("payload", {}).get("senderId")
         for identity in self._people.values():
