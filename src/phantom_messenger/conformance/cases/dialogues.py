@@ -93,14 +93,19 @@ class _Performance:
         frame = await (client.next() if is_login else client.take(step.type))
         if frame["type"] == "AUTH_FAILURE" and frame["payload"]["details"].get("reason") == "rate":
             raise _PutOffError(frame["payload"]["retryAfter"])
-        if step.type == "AUTH_SUCCESS" and "many" in step.body["payload"].get("features", []):
-            if "many" not in frame["payload"].get("features", []):
-                raise NotJudgedError("this relay does not know many")
+        if step.type == "AUTH_SUCCESS" and "many" in _features(step.body) and "many" not in _features(frame):
+            raise NotJudgedError("this relay does not know many")
         self._values.match(step.body, frame, client)
         sender = frame.get("payload", {}).get("senderId")
         for identity in self._people.values():
             if identity.id == sender and "signature" in frame and not wire.verifies(identity.public, frame):
                 raise Failure("what is passed on is not what its sender has signed")
+
+
+def _features(login: Frame) -> list[str]:
+    """Those that the relay has taken up."""
+    found: list[str] = login["payload"].get("features", [])
+    return found
 
 
 def _as_printed(hello: Frame, printed: Frame) -> Frame:
