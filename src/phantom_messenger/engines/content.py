@@ -27,12 +27,17 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
 
 
-ITEMS: Final = Table("items", ("recipient", "seq", "kind", "sender", "name", "stored_at", "expires_at", "mark", "text"))
+ITEMS: Final = Table(
+    "items", ("recipient", "seq", "kind", "sender", "name", "stored_at", "expires_at", "mark", "text", "grouped")
+)
 """Its rows are given the oldest first."""
 
 TOMBSTONES: Final = Table("tombstones", ("recipient", "sender", "name", "until"))
 """Messages that left a mailbox in the last ten minutes. A relay on a data folder forgets them when it stops: a folder
 has some only as the copy of a database, and until a relay starts on it."""
+
+ORDERS: Final = Table("orders", ("name", "revision", "writers", "last", "written_on"))
+"""What several users change: nothing in it names an account."""
 
 NUMBERS: Final = Table("numbers", ("last_account",))
 """One row: the highest number that an account was ever given."""
@@ -45,11 +50,14 @@ TABLES: Final = (
     Table("mailboxes", ("account", "seq")),
     Table("written", ("entry", "sender", "recipient", "conversation")),
     Table("blocks", ("blocker", "blocked")),
+    Table("written_in_groups", ("sender", "recipient")),
     Table("signed_prekeys", ("account", "kind", "id", "key", "signature")),
     Table("one_time_prekeys", ("entry", "account", "kind", "id", "key", "signature")),
     Table("bundle_signatures", ("account", "made_at", "signature")),
+    Table("device_lists", ("account", "list")),
     Table("prekey_ids", ("account", "kind", "highest")),
     Table("handouts", ("target", "requester", "at")),
+    ORDERS,
     ITEMS,
     TOMBSTONES,
     NUMBERS,

@@ -76,11 +76,6 @@ class Config:
         return {rate: getattr(self, f"rate_{rate.lower()}") for rate in RateClass}
 
     @property
-    def stores_many(self) -> bool:
-        """Whether its store takes one message to many."""
-        return not self.store
-
-    @property
     def max_connections(self) -> int:
         """Connections of one address; 0 when limits are lifted."""
         return self.connections_per_address if self.limits else 0

@@ -143,7 +143,7 @@ class Housekeeping:
             self._is_deleting = False
             if not found.is_more:
                 self._delete_at = core.clock.monotonic_ms() + IDLE_EVERY_MS
-        if not found.is_more and core.config.stores_many:
+        if not found.is_more:
             core.pipeline.run(_alone(ForgetOrders(written_before=before)))
         for user in found.users:
             if core.hub.of(user) is not None:  # has been here all the time

@@ -3,16 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from phantom_messenger.engines.postgres import relay_calls
+from phantom_messenger.engines.postgres import many_calls, relay_calls
+from phantom_messenger.engines.postgres.answers import GONE, REFUSALS, STORED, accepted, bundle_of, counts_of, item_of
 from phantom_messenger.engines.postgres.arrays import Array, Blobs, Flags, Numbers, Texts
 from phantom_messenger.engines.postgres.statements import Call, Row, Setting, Statement, columns, done
 from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import (
     ACCOUNT_GONE,
-    Accepted,
     Actor,
     AnyCommand,
-    AppendRefusal,
     Blocked,
     DeletedAccount,
     DeliveryOutcome,
@@ -25,20 +24,16 @@ from phantom_messenger.relay.commands import (
 )
 from phantom_messenger.relay.receipts import receipt_item
 from phantom_messenger.relay.records import (
-    Bundle,
-    Dating,
     Item,
     ItemKind,
     NewItem,
-    OneTimeKey,
     Page,
-    PreKeyCounts,
-    SignedKey,
 )
 from phantom_messenger.wire.frames import PresenceStatus, Status
 from phantom_messenger.wire.limits import (
     MAX_BACKLOG,
     MAX_BLOCKED,
+    MAX_GROUP_BACKLOG,
     MAX_KEY_EXCHANGE_BACKLOG,
     MAX_ONE_TIME_PREKEYS,
     MAX_RECEIPT_BACKLOG,
@@ -50,16 +45,6 @@ from phantom_messenger.wire.limits import (
 
 DAY_MS: Final = 86_400_000
 
-_REFUSALS: Final = {
-    1: AppendRefusal.DUPLICATE,
-    2: AppendRefusal.FULL,
-    3: AppendRefusal.NO_ACCOUNT,
-    4: AppendRefusal.SIGNED_ONLY,
-}
-"""Outcomes of an item, as the functions number them."""
-_STORED: Final = 0
-_UNWANTED: Final = 5
-_GONE: Final = 6
 _CONFLICTS: Final = {
     1: LoginConflict.NEW,
     2: LoginConflict.TAKEN,
@@ -83,6 +68,7 @@ def bounds(mailbox_bytes: int | None) -> Array:
             MAX_KEY_EXCHANGE_BACKLOG,
             MAX_RECEIPT_BACKLOG,
             mailbox_bytes,
+            MAX_GROUP_BACKLOG,
         ]
     )
 
@@ -110,21 +96,13 @@ def _actors(some: Sequence[Any]) -> tuple[Array, Array, Array]:
     return Texts(users), Texts(keys), Flags(unsigned)
 
 
-def _text_of(item: NewItem, seq: int) -> bytes:
-    return b"%b%d%b" % (item.head, seq, item.tail)
-
-
-def _item(item: NewItem, seq: int) -> Item:
-    return Item(seq, item.kind, item.sender, item.name, _text_of(item, seq), item.expires_at)
-
-
 # --- messages ------------------------------------------------------------------------------------------------
 
 
 def _accept(some: Sequence[commands.AcceptMessage], setting: Setting) -> Call:
     items = [command.item for command in some]
     statement = Statement(
-        "SELECT * FROM accept_messages(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT * FROM accept_messages(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, false, %s)",
         (
             *_actors(some),
             Texts([command.recipient for command in some]),
@@ -142,17 +120,9 @@ def _accept(some: Sequence[commands.AcceptMessage], setting: Setting) -> Call:
     )
 
     def results(rows: list[list[Row]]) -> list[Any]:
-        return [_accepted(item, *row) for item, row in zip(items, rows[0], strict=True)]
+        return [accepted(item, *row) for item, row in zip(items, rows[0], strict=True)]
 
     return Call([statement], results)
-
-
-def _accepted(item: NewItem, outcome: int, seq: int, became_contacts: bool) -> Any:
-    if outcome == _STORED:
-        return Accepted(_item(item, seq), became_contacts)
-    if outcome == _UNWANTED:
-        return Accepted(None, became_contacts=False)
-    return ACCOUNT_GONE if outcome == _GONE else _REFUSALS[outcome]
 
 
 class _Acknowledgement(NamedTuple):
@@ -209,7 +179,7 @@ def _acknowledge(some: Sequence[commands.Acknowledge], setting: Setting) -> Call
             elif seq is not None:
                 each = acknowledgements[number - 1]
                 assert each.receipt is not None  # noqa: S101 - none was asked for without it
-                found[each.command - 1].append(StoredReceipt(each.name.sender, _item(each.receipt, seq)))
+                found[each.command - 1].append(StoredReceipt(each.name.sender, item_of(each.receipt, seq)))
         return found
 
     return Call([_acknowledge_all(some, acknowledgements, setting)], results)
@@ -257,7 +227,7 @@ def store_receipts(command: commands.StoreReceipts, setting: Setting) -> Call:
 
     def results(rows: list[list[Row]]) -> list[Any]:
         stored = zip(command.outcomes, receipts, rows[0], strict=True)
-        return [[StoredReceipt(name.sender, _item(item, row[0])) for (name, _), item, row in stored if row[0]]]
+        return [[StoredReceipt(name.sender, item_of(item, row[0])) for (name, _), item, row in stored if row[0]]]
 
     return Call([statement], results)
 
@@ -324,7 +294,7 @@ def _log_in(command: commands.LogIn, setting: Setting) -> Call:
         page = _page(rows[1])
         assert page is not None  # noqa: S101 - the account was found or made by the statement before
         elsewhere = tuple(zip(others or [], map(PresenceStatus, shown or []), strict=True))
-        return [LoggedIn(page, contacts, _counts(rows[2][0]), elsewhere, PresenceStatus(seen_as))]
+        return [LoggedIn(page, contacts, counts_of(rows[2][0]), elsewhere, PresenceStatus(seen_as))]
 
     return Call(statements, results)
 
@@ -373,17 +343,6 @@ def _delete_idle(command: commands.DeleteIdleAccount, _: Setting) -> Call:
 # --- keys ----------------------------------------------------------------------------------------------------
 
 
-def _counts(row: Row) -> PreKeyCounts:
-    one_time, kem, signed_id, last_resort, highest = row
-    return PreKeyCounts(
-        one_time=one_time,
-        one_time_kem=kem,
-        signed_id=signed_id,
-        last_resort_kem_id=last_resort,
-        highest_id=highest,
-    )
-
-
 def _exchange_keys(command: commands.ExchangeKeys, setting: Setting) -> Call:
     item = command.item
     statement = Statement(
@@ -407,31 +366,14 @@ def _exchange_keys(command: commands.ExchangeKeys, setting: Setting) -> Call:
 
     def results(rows: list[list[Row]]) -> list[Any]:
         outcome, seq, became_contacts, *found = rows[0][0]
-        if outcome == _GONE:
+        if outcome == GONE:
             return [ACCOUNT_GONE]
-        bundle = _bundle(found)
-        if outcome in _REFUSALS and bundle is None:
-            return [_REFUSALS[outcome]]
-        return [Exchanged(_item(item, seq) if outcome == _STORED else None, bundle, became_contacts)]
+        bundle = bundle_of(found)
+        if outcome in REFUSALS and bundle is None:
+            return [REFUSALS[outcome]]
+        return [Exchanged(item_of(item, seq) if outcome == STORED else None, bundle, became_contacts)]
 
     return Call([statement], results)
-
-
-def _bundle(row: Sequence[Any]) -> Bundle | None:
-    identity_key, signed_id, signed_key, signature, one_id, one_key, kem_id, kem_key, kem_signature, *more = row
-    made_at, bundle_signature, last_id, last_key, last_signature, _, *counts = more
-    if identity_key is None:
-        return None
-    is_dated = made_at is not None
-    return Bundle(
-        identity_key=identity_key,
-        signed=SignedKey(signed_id, signed_key, signature),
-        one_time=None if one_id is None else OneTimeKey(one_id, one_key),
-        kem=None if kem_id is None else SignedKey(kem_id, kem_key, kem_signature),
-        left=_counts(tuple(counts)),
-        dating=Dating(made_at, bundle_signature) if is_dated else None,
-        last_resort_kem=SignedKey(last_id, last_key, last_signature) if is_dated else None,
-    )
 
 
 _PUBLISH_REFUSALS: Final = {0: PublishRefusal.FULL, 2: PublishRefusal.OUTDATED}
@@ -446,7 +388,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
     rows += [(_ML_KEM, key.id, key.key, key.signature) for key in wanted.one_time_kem]
     kinds, ids, keys, signatures = columns(rows, 4)
     publishing = Statement(
-        "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "SELECT publish_prekeys(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             *command.actor.account,
             Numbers(kinds),
@@ -459,6 +401,7 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
             MAX_ONE_TIME_PREKEYS,
             None if wanted.dating is None else wanted.dating.made_at,
             None if wanted.dating is None else wanted.dating.signature,
+            wanted.device_list,
         ),
     )
     counting = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor.account,))
@@ -467,14 +410,14 @@ def _publish(command: commands.PublishPreKeys, _: Setting) -> Call:
         [(outcome,)] = rows[0]
         if outcome == _NO_ACCOUNT:
             return [ACCOUNT_GONE]
-        return [_PUBLISH_REFUSALS.get(outcome) or _counts(rows[1][0])]
+        return [_PUBLISH_REFUSALS.get(outcome) or counts_of(rows[1][0])]
 
     return Call([publishing, counting], results)
 
 
 def _count_prekeys(command: commands.CountPreKeys, _: Setting) -> Call:
     statement = Statement("SELECT * FROM count_own_prekeys(%s, %s, %s)", (*command.actor.account,))
-    return Call([statement], lambda rows: [_counts(rows[0][0]) if rows[0] else ACCOUNT_GONE])
+    return Call([statement], lambda rows: [counts_of(rows[0][0]) if rows[0] else ACCOUNT_GONE])
 
 
 def _forget_handouts(command: commands.ForgetHandouts, _: Setting) -> Call:
@@ -487,6 +430,7 @@ _TOGETHER: Final[dict[Any, Callable[[Sequence[Any], Setting], Call]]] = {
     commands.Confirm: _confirm,
 }
 _ALONE: Final[dict[Any, Callable[[Any, Setting], Call]]] = {
+    **many_calls.ALONE,
     **relay_calls.ALONE,
     commands.AcknowledgeHidden: _acknowledge_hidden,
     commands.Block: _block,

@@ -17,6 +17,7 @@ from phantom_messenger.engines.content import (
     ITEMS,
     LIMITS,
     NUMBERS,
+    ORDERS,
     TOMBSTONES,
     Row,
     Table,
@@ -32,18 +33,21 @@ from phantom_messenger.relay.records import KeptLimits
 
 _TYPES: Final = {
     "active_on": "int4",
+    "grouped": "int2",
     "kind": "int2",
     "standing": "int2",
     "text": "bytea",
-    **dict.fromkeys(("user_id", "public_key", "conversation", "blocked", "key", "signature", "name"), "text"),
+    "written_on": "int4",
+    **dict.fromkeys(("last", "writers"), "bytea"),
+    **dict.fromkeys(("user_id", "public_key", "conversation", "blocked", "key", "signature", "name", "list"), "text"),
 }
-"""Of columns that are no ``bigint``; ``sender`` is a number in one table, and a user id in others."""
+"""Of columns that are no ``bigint``; ``sender`` is a number in some tables, and a user id in others."""
 
 _SESSION: Final = (
     "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s';"
     " SET client_encoding = 'UTF8'; SET synchronous_commit = 'on'"
 )
-_EMPTIED: Final = ("tombstones", "sessions", "presence_changes", "relays", "relay_time", "relay_limits")
+_EMPTIED: Final = ("orders", "tombstones", "sessions", "presence_changes", "relays", "relay_time", "relay_limits")
 """What relays may have left in a database without accounts; a copy has its own, or none."""
 
 _COUNTERS: Final = {"written": "entry", "one_time_prekeys": "entry"}
@@ -186,6 +190,8 @@ def _types(table: Table) -> list[str]:
     types = [_TYPES.get(column, "int8") for column in table.columns]
     if table in {ITEMS, TOMBSTONES}:
         types[table.columns.index("sender")] = "text"
+    if table is ORDERS:
+        types[table.columns.index("name")] = "bytea"
     return types
 
 

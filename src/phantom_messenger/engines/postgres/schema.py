@@ -13,8 +13,11 @@ TABLES: Final = "phantom"
 _LOCK: Final = 3, 0
 """The advisory lock of whoever changes tables or functions.
 
-The first number is a class: 1 of user ids, 2 of erasure, 4 of relays at work, 5 of two users.
+The first number is a class: 1 of user ids, 2 of erasure, 4 of relays at work, 5 of two users, 6 of orders.
 """
+
+_ATTEMPTS: Final = 10
+"""Relays at work lock tables in another order than migrations do, each for a moment."""
 
 _FOLDER: Final = files("phantom_messenger.engines.postgres") / "sql"
 
@@ -31,7 +34,7 @@ def migrations() -> list[str]:
 
 def functions() -> str:
     """The text of all functions, those first that others name."""
-    names = ("batches", "items", "presence", "sessions", "messages", "accounts", "keys", "clock")
+    names = ("batches", "items", "presence", "sessions", "messages", "accounts", "keys", "many", "clock")
     return "\n".join((_FOLDER / "functions" / f"{name}.sql").read_text(encoding="utf-8") for name in names)
 
 
@@ -47,6 +50,15 @@ def install(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
         NewerSchema: a newer version has changed the tables.
         psycopg.Error: the user may not make schemas in the database, for instance.
     """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _install(connection)
+        except psycopg.errors.DeadlockDetected:
+            if attempt == _ATTEMPTS - 1:
+                raise
+
+
+def _install(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
     wanted = migrations()
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)

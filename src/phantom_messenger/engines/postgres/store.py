@@ -18,7 +18,7 @@ from psycopg import sql
 
 from phantom_messenger.clock import ClockSnapshot, boot_id, since_boot_ms
 from phantom_messenger.engines.postgres import arrays, calls, schema
-from phantom_messenger.engines.postgres.arrays import Numbers, Texts
+from phantom_messenger.engines.postgres.arrays import Blobs, Numbers, Texts
 from phantom_messenger.engines.postgres.batches import Group, grouped, locked_by, session_of
 from phantom_messenger.engines.postgres.connect import (
     Durability,
@@ -385,14 +385,17 @@ class PostgresStore:
     def _begin(self, sessions: Sequence[Actor], some: Iterable[AnyCommand]) -> Statement:
         users: set[str] = set()
         claimed: set[str] = set()
+        orders: set[bytes] = set()
         for command in some:
             found = locked_by(command)
             users |= found
             if isinstance(command, commands.LogIn):
                 claimed |= found
+            elif isinstance(command, commands.AcceptMany) and command.order is not None:
+                orders.add(command.order.name)
         names, keys, _, connected = columns(sessions, 4)
         return Statement(
-            "SELECT begin_batch(%s, %s, %s, %s, %s, %s, %s)",
+            "SELECT begin_batch(%s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 self._durability,
                 Texts(list(users)),
@@ -401,6 +404,7 @@ class PostgresStore:
                 Texts(names),
                 Texts(keys),
                 Numbers(connected),
+                Blobs(list(orders)),
             ),
         )
 
@@ -467,8 +471,8 @@ class PostgresStore:
                 ),
                 self._setting,
             )
-            for kind, sender, name, recipient in gone
-            if kind == ItemKind.MESSAGE
+            for kind, sender, name, recipient, grouped in gone
+            if kind == ItemKind.MESSAGE and not grouped
         ]
         with connection.pipeline():
             cursors = [

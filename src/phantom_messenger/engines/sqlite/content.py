@@ -38,11 +38,14 @@ _READ: Final = {
     "mailboxes": "SELECT account, seq_limit FROM accounts",
     "written": "SELECT entry, sender, recipient, conversation FROM written",
     "blocks": "SELECT blocker, blocked FROM blocks",
+    "written_in_groups": "SELECT sender, recipient FROM written_in_groups",
     "signed_prekeys": "SELECT account, kind, id, key, signature FROM signed_prekeys",
     "one_time_prekeys": "SELECT entry, account, kind, id, key, signature FROM one_time_prekeys",
     "bundle_signatures": "SELECT account, made_at, signature FROM bundle_signatures",
+    "device_lists": "SELECT account, list FROM device_lists",
     "prekey_ids": "SELECT account, kind, highest FROM prekey_ids",
     "handouts": "SELECT target, requester, at FROM handouts",
+    "orders": "SELECT name, revision, writers, last, written_on FROM orders",
     TOMBSTONES.name: "SELECT recipient, sender, name, until FROM tombstones",
     NUMBERS.name: "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'accounts'),"
     " (SELECT coalesce(max(account), 0) FROM accounts))",
@@ -53,18 +56,22 @@ _WRITE: Final = {
     "mailboxes": "UPDATE accounts SET seq_limit = ?2 WHERE account = ?1",
     "written": "INSERT INTO written (entry, sender, recipient, conversation) VALUES (?, ?, ?, ?)",
     "blocks": "INSERT INTO blocks (blocker, blocked) VALUES (?, ?)",
+    "written_in_groups": "INSERT INTO written_in_groups (sender, recipient) VALUES (?, ?)",
     "signed_prekeys": "INSERT INTO signed_prekeys (account, kind, id, key, signature) VALUES (?, ?, ?, ?, ?)",
     "one_time_prekeys": "INSERT INTO one_time_prekeys (entry, account, kind, id, key, signature)"
     " VALUES (?, ?, ?, ?, ?, ?)",
     "bundle_signatures": "INSERT INTO bundle_signatures (account, made_at, signature) VALUES (?, ?, ?)",
+    "device_lists": "INSERT INTO device_lists (account, list) VALUES (?, ?)",
     "prekey_ids": "INSERT INTO prekey_ids (account, kind, highest) VALUES (?, ?, ?)",
     "handouts": "INSERT INTO handouts (target, requester, at) VALUES (?, ?, ?)",
-    ITEMS.name: "INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, checksum)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "orders": "INSERT INTO orders (name, revision, writers, last, written_on) VALUES (?, ?, ?, ?, ?)",
+    ITEMS.name: "INSERT INTO items"
+    " (recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped, checksum)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     NUMBERS.name: "INSERT INTO sqlite_sequence (name, seq) VALUES ('accounts', ?)",
 }
 _ITEM: Final = (
-    "SELECT entry, recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, checksum FROM items"
+    "SELECT entry, recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped, checksum FROM items"
 )
 _AT_ONCE: Final = 256
 """Items read in one statement."""
@@ -178,14 +185,14 @@ class SQLiteContent:
                 self.damaged.append(entry)
 
     def _sound(self, found: Sequence[Any]) -> Iterator[Row]:
-        for entry, recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, kept in found:
+        for entry, recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped, kept in found:
             try:
                 is_sound = checksum(recipient, seq, kind, sender, name, expires_at, text, stored_at) == kept
             except (TypeError, ValueError, AttributeError):
                 is_sound = False
             if is_sound:
                 at = self._ages_since() if stored_at is None else stored_at
-                yield recipient, seq, kind, sender, name, at, expires_at, mark, text
+                yield recipient, seq, kind, sender, name, at, expires_at, mark, text, grouped
             else:
                 self.damaged.append(entry)
 
@@ -240,7 +247,7 @@ class SQLiteContent:
 
 
 def _with_checksum(row: Row) -> Row:
-    recipient, seq, kind, sender, name, stored_at, expires_at, _, text = row
+    recipient, seq, kind, sender, name, stored_at, expires_at, _, text, _ = row
     return (*row, checksum(recipient, seq, kind, sender, name, expires_at, text, stored_at))
 
 

@@ -93,7 +93,7 @@ def _authenticate(core: Core, admitted: AdmittedFrame, frame: frames.Auth, certi
             if not core.others.is_alone and core.hub.of(frame.payload.user_id) is None:
                 _leave(core, frame, found)
             raise
-    _become_user(core, session, frame)
+    _become_user(session, frame)
     _open(core, session, frame, found)
 
 
@@ -199,7 +199,7 @@ def check_binding(core: Core, session: Session, challenge: str, audience: str) -
         raise RequestError(Reason.AUDIENCE)
 
 
-def _become_user(core: Core, session: Session, frame: frames.Auth) -> None:
+def _become_user(session: Session, frame: frames.Auth) -> None:
     """The connection is this user's from now on."""
     payload = frame.payload
     session.user_id = payload.user_id
@@ -213,8 +213,8 @@ def _become_user(core: Core, session: Session, frame: frames.Auth) -> None:
     features = _features(frame)
     session.acks = Feature.ACK in features
     session.takes_dates = Feature.SUITE2 in features
-    session.takes_devices = Feature.DEVICES in features and core.config.stores_many
-    session.takes_many = Feature.MANY in features and session.reference is None and core.config.stores_many
+    session.takes_devices = Feature.DEVICES in features
+    session.takes_many = Feature.MANY in features and session.reference is None
     if Feature.ABSENT in features:
         session.presence = frames.PresenceStatus.OFFLINE
     if session.reference is not None:

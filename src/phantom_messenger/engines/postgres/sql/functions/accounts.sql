@@ -38,6 +38,12 @@ BEGIN
         DELETE FROM written WHERE sender = other AND recipient = owner;
     END LOOP;
     DELETE FROM tombstones WHERE ctid = ANY (ARRAY(SELECT ctid FROM tombstones WHERE recipient = owner LIMIT 5000));
+    DELETE FROM written_in_groups WHERE ctid = ANY (ARRAY(SELECT ctid FROM written_in_groups
+        WHERE sender = owner LIMIT 5000) || ARRAY(SELECT ctid FROM written_in_groups WHERE recipient = owner LIMIT 5000));
+    IF EXISTS (SELECT FROM written_in_groups WHERE sender = owner)
+        OR EXISTS (SELECT FROM written_in_groups WHERE recipient = owner) THEN
+        RETURN;
+    END IF;
     IF EXISTS (SELECT FROM written WHERE sender = owner) OR EXISTS (SELECT FROM written WHERE recipient = owner)
         OR EXISTS (SELECT FROM tombstones WHERE recipient = owner) THEN
         RETURN;
@@ -127,6 +133,7 @@ BEGIN
             outcome := 0;
             RETURN;
         END IF;
+        -- A trigger forgets that it was in groups.
         INSERT INTO blocks (blocker, blocked) VALUES (owner, other_id);
         DELETE FROM written WHERE sender = owner AND recipient = other;
     END IF;

@@ -1,14 +1,14 @@
 -- Called first in every transaction.
 
 -- Raises an error if the database does not keep what is promised of a commit, and takes all locks of the
--- transaction: of ids, then of mailboxes, then of sessions, each in one order for all relays, so that none waits for
--- another in a circle. Items are numbered under the lock of their mailbox, so the order of numbers is the order of commits:
+-- transaction: of ids, of orders, of mailboxes, then of sessions, each in one order for all relays, so that none waits
+-- for another in a circle. Items are numbered under the lock of their mailbox, so the order of numbers is the order of commits:
 -- whoever reads behind the last number that they have seen misses nothing.
 -- Then it looks whether the sessions for which something is to be done are their users' still, and raises an error that
 -- has the numbers of those that are not: a login elsewhere has waited for those locks, or has been waited for.
 CREATE FUNCTION begin_batch(
     durability text, ids text[], claimed text[], own_relay text DEFAULT '', users text[] DEFAULT '{}',
-    keys text[] DEFAULT '{}', connected bigint[] DEFAULT '{}'
+    keys text[] DEFAULT '{}', connected bigint[] DEFAULT '{}', orders bytea[] DEFAULT '{}'
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     over integer[];
@@ -21,6 +21,10 @@ BEGIN
     END IF;
     -- A space of its own: whoever chooses ids must not meet the locks of relays.
     PERFORM pg_advisory_xact_lock(1, hashtext(id)) FROM (SELECT unnest(claimed) AS id ORDER BY 1) AS c;
+    IF cardinality(orders) > 0 THEN
+        PERFORM pg_advisory_xact_lock(6, o.key)
+            FROM (SELECT DISTINCT hashtext(encode(name, 'hex')) AS key FROM unnest(orders) AS name ORDER BY 1) AS o;
+    END IF;
     PERFORM FROM mailboxes
         WHERE account IN (SELECT account FROM accounts WHERE user_id = ANY (ids))
         ORDER BY account FOR NO KEY UPDATE;
@@ -52,6 +56,12 @@ $$;
 
 CREATE FUNCTION has_written(from_ bigint, to_ bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM written WHERE sender = from_ AND recipient = to_);
+$$;
+
+-- Also if only in a group, which makes nobody a contact.
+CREATE FUNCTION has_written_at_all(from_ bigint, to_ bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT has_written(from_, to_)
+        OR EXISTS (SELECT FROM written_in_groups WHERE sender = from_ AND recipient = to_);
 $$;
 
 -- Of two users, in whichever order, for the advisory lock of those who write to each other for the first time.

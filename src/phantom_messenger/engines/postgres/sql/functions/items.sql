@@ -4,12 +4,12 @@
 --   0 stored   1 duplicate   2 full   3 no account   4 for signed accounts only   5 unwanted   6 actor is gone
 
 -- bounds: messages of all, of one stranger, of all strangers; key exchanges of strangers; receipts of one contact;
--- bytes of all, or none if they are not limited.
+-- bytes of all, or none if they are not limited; messages of one sender to groups.
 
 -- The part of a mailbox that has no room; none if all of them have.
 CREATE FUNCTION full_part(
     mailbox bigint, item_kind smallint, item_sender text, is_known boolean, is_new boolean, more bigint,
-    bounds bigint[]
+    is_grouped boolean, bounds bigint[]
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     held mailboxes%ROWTYPE;
@@ -26,6 +26,10 @@ BEGIN
         IF held.messages_at_most >= bounds[1] THEN
             RETURN 'all';
         END IF;
+    END IF;
+    IF is_new AND is_grouped AND (SELECT count(*) FROM items
+        WHERE recipient = mailbox AND kind = item_kind AND sender = item_sender AND grouped = 1) >= bounds[7] THEN
+        RETURN 'of groups';
     END IF;
     IF bounds[6] IS NOT NULL AND NOT (is_known AND item_kind = 3) AND held.bytes_at_most + more > bounds[6] THEN
         SELECT coalesce(sum(length(text) + 256), 0) INTO held.bytes_at_most FROM items WHERE recipient = mailbox;
@@ -56,6 +60,9 @@ END $$;
 CREATE FUNCTION strange_items(mailbox bigint) RETURNS SETOF items LANGUAGE sql STABLE AS $$
     SELECT * FROM items AS i WHERE i.recipient = mailbox AND i.mark IS NOT NULL AND NOT EXISTS (
         SELECT FROM written AS w JOIN accounts AS a ON a.account = w.recipient
+        WHERE w.sender = mailbox AND a.user_id = i.sender)
+    AND NOT EXISTS (
+        SELECT FROM written_in_groups AS w JOIN accounts AS a ON a.account = w.recipient
         WHERE w.sender = mailbox AND a.user_id = i.sender);
 $$;
 
@@ -80,7 +87,8 @@ $$;
 -- Delete items of other strangers to make room for one from elsewhere, at most 128. Returns whether that was enough; if
 -- not, nothing was deleted.
 CREATE FUNCTION make_room(
-    mailbox bigint, item_kind smallint, item_sender text, item_mark bigint, is_new boolean, more bigint, bounds bigint[]
+    mailbox bigint, item_kind smallint, item_sender text, item_mark bigint, is_new boolean, more bigint,
+    is_grouped boolean, bounds bigint[]
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     held record;
@@ -91,9 +99,13 @@ DECLARE
     one record;
 BEGIN
     SELECT count(*) FILTER (WHERE kind = 1) AS messages, coalesce(sum(length(text) + 256), 0) AS bytes,
-        count(*) FILTER (WHERE kind = item_kind AND sender = item_sender) AS of_one
+        count(*) FILTER (WHERE kind = item_kind AND sender = item_sender) AS of_one,
+        count(*) FILTER (WHERE kind = item_kind AND sender = item_sender AND grouped = 1) AS of_groups
         INTO held FROM items WHERE recipient = mailbox;
     IF is_new AND item_kind < 3 AND held.of_one >= (CASE item_kind WHEN 1 THEN bounds[2] ELSE bounds[5] END) THEN
+        RETURN false;
+    END IF;
+    IF is_new AND is_grouped AND held.of_groups >= bounds[7] THEN
         RETURN false;
     END IF;
     SELECT count(*) FILTER (WHERE kind = item_kind) AS of_kind, coalesce(sum(length(text) + 256), 0) AS bytes
@@ -126,7 +138,7 @@ BEGIN
     DELETE FROM items WHERE recipient = mailbox AND seq = ANY (given);
     -- So many that they are counted again.
     UPDATE mailboxes SET messages_at_most = 1000000000, bytes_at_most = 1000000000000000 WHERE account = mailbox;
-    RETURN full_part(mailbox, item_kind, item_sender, false, is_new, more, bounds) IS NULL;
+    RETURN full_part(mailbox, item_kind, item_sender, false, is_new, more, is_grouped, bounds) IS NULL;
 END $$;
 
 -- Put an item behind all others of a mailbox. A message whose (sender, name) waits with the same content, or left
@@ -134,7 +146,8 @@ END $$;
 -- exchange replaces an older one of its name, or is a duplicate unless may_replace.
 CREATE FUNCTION add_item(
     mailbox bigint, item_kind smallint, item_sender text, item_name text, head bytea, tail bytea, content bytea,
-    item_expires_at bigint, item_mark bigint, is_known boolean, may_replace boolean, now bigint, bounds bigint[],
+    item_expires_at bigint, item_mark bigint, is_known boolean, may_replace boolean, now bigint, is_grouped boolean,
+    bounds bigint[],
     OUT outcome smallint, OUT new_seq bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -159,8 +172,8 @@ BEGIN
         END IF;
         more := greatest(0, size - old.size - 256);
     END IF;
-    IF full_part(mailbox, item_kind, item_sender, is_known, is_new, more, bounds) IS NOT NULL AND
-        (is_known OR NOT make_room(mailbox, item_kind, item_sender, item_mark, is_new, more, bounds)) THEN
+    IF full_part(mailbox, item_kind, item_sender, is_known, is_new, more, is_grouped, bounds) IS NOT NULL AND
+        (is_known OR NOT make_room(mailbox, item_kind, item_sender, item_mark, is_new, more, is_grouped, bounds)) THEN
         outcome := 2;
         RETURN;
     END IF;
@@ -174,10 +187,10 @@ BEGIN
     UPDATE mailboxes SET seq = seq + 1, bytes_at_most = bytes_at_most + size,
         messages_at_most = messages_at_most + CASE WHEN item_kind = 1 AND is_new THEN 1 ELSE 0 END
         WHERE account = mailbox RETURNING seq INTO new_seq;
-    INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, mark, text) VALUES (
+    INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped) VALUES (
         mailbox, new_seq, item_kind, item_sender, item_name, now, item_expires_at,
         CASE WHEN is_known THEN NULL ELSE coalesce(item_mark, 0) END,
-        head || convert_to(new_seq::text, 'UTF8') || tail);
+        head || convert_to(new_seq::text, 'UTF8') || tail, CASE WHEN is_grouped THEN 1 END);
     outcome := 0;
 END $$;
 
@@ -185,7 +198,8 @@ END $$;
 -- it takes as long as for others, and keeps nothing.
 CREATE FUNCTION send_item(
     sender bigint, sender_id text, recipient_id text, item_kind smallint, item_name text, head bytea, tail bytea,
-    content bytea, item_expires_at bigint, item_mark bigint, is_loose boolean, now bigint, bounds bigint[],
+    content bytea, item_expires_at bigint, item_mark bigint, is_loose boolean, now bigint, is_grouped boolean,
+    bounds bigint[],
     OUT outcome smallint, OUT new_seq bigint, OUT mailbox bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -201,7 +215,7 @@ BEGIN
         outcome := 4;
         RETURN;
     END IF;
-    is_known := has_written(mailbox, sender);
+    is_known := has_written_at_all(mailbox, sender);
     IF NOT is_known AND EXISTS (SELECT FROM blocks WHERE blocker = mailbox AND blocked = sender_id) THEN
         IF item_kind <> 1 OR NOT EXISTS (SELECT FROM tombstones AS t
             WHERE t.recipient = mailbox AND t.sender = sender_id AND t.name = item_name AND t.until > now) THEN
@@ -211,7 +225,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT a.outcome, a.new_seq INTO outcome, new_seq FROM add_item(mailbox, item_kind, sender_id, item_name, head,
-        tail, content, item_expires_at, item_mark, is_known, true, now, bounds) AS a;
+        tail, content, item_expires_at, item_mark, is_known, true, now, is_grouped, bounds) AS a;
 END $$;
 
 CREATE FUNCTION discard_item(
@@ -258,3 +272,12 @@ BEGIN
         ORDER BY entry DESC OFFSET 16);
     RETURN is_first AND from_ <> to_ AND has_written(to_, from_);
 END $$;
+
+-- Remember that one has written to another in a group, unless one has blocked the other; this makes nobody a contact.
+CREATE FUNCTION record_written_in_group(from_ bigint, from_id text, to_ bigint, to_id text) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO written_in_groups (sender, recipient) SELECT from_, to_
+        WHERE NOT has_written_at_all(from_, to_) AND NOT EXISTS (SELECT FROM blocks
+            WHERE (blocker = from_ AND blocked = to_id) OR (blocker = to_ AND blocked = from_id))
+        ON CONFLICT DO NOTHING;
+$$;

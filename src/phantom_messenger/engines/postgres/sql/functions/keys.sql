@@ -22,7 +22,8 @@ $$;
 -- been handed out. Outcomes: -1 the actor is gone, 0 they would be too many, 1 done, 2 prekeys of a later date are stored.
 CREATE FUNCTION publish_prekeys(
     user_id text, user_key text, is_unsigned boolean, kinds bigint[], ids bigint[], keys text[], signatures text[],
-    signed_count integer, highest_id bigint, may_replace boolean, most integer, made_at bigint, bundle_signature text
+    signed_count integer, highest_id bigint, may_replace boolean, most integer, made_at bigint, bundle_signature text,
+    device_list text
 ) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     owner bigint := current_account(user_id, user_key, is_unsigned);
@@ -58,6 +59,10 @@ BEGIN
             VALUES (owner, publish_prekeys.made_at, bundle_signature)
             ON CONFLICT (account) DO UPDATE SET made_at = excluded.made_at, signature = excluded.signature;
     END IF;
+    IF device_list IS NOT NULL THEN
+        INSERT INTO device_lists (account, list) VALUES (owner, device_list)
+            ON CONFLICT (account) DO UPDATE SET list = excluded.list;
+    END IF;
     INSERT INTO one_time_prekeys (account, kind, id, key, signature)
         SELECT owner, kinds[u], ids[u], keys[u], signatures[u] FROM unnest(unseen) AS u ORDER BY u;
     INSERT INTO prekey_ids AS p (account, kind, highest)
@@ -77,7 +82,7 @@ $$;
 
 CREATE TYPE bundle AS (identity_key text, signed_id bigint, signed_key text, signed_signature text,
     one_time_id bigint, one_time_key text, kem_id bigint, kem_key text, kem_signature text, made_at bigint, bundle_signature text,
-    last_id bigint, last_key text, last_signature text, counts prekey_counts);
+    last_id bigint, last_key text, last_signature text, device_list text, counts prekey_counts);
 
 -- A bundle of an account whose mailbox is locked; none if it has published nothing. Beyond the hourly limits there
 -- is no one-time key in it. What is signed together is read together.
@@ -87,12 +92,15 @@ DECLARE
     handed bundle;
     taken record;
 BEGIN
-    SELECT a.public_key, s.id, s.key, s.signature, b.made_at, b.signature, l.id, l.key, l.signature
+    SELECT a.public_key, s.id, s.key, s.signature, b.made_at, b.signature, l.id, l.key, l.signature,
+            d.list
         INTO handed.identity_key, handed.signed_id, handed.signed_key, handed.signed_signature,
-            handed.made_at, handed.bundle_signature, handed.last_id, handed.last_key, handed.last_signature
+            handed.made_at, handed.bundle_signature, handed.last_id, handed.last_key, handed.last_signature,
+            handed.device_list
         FROM signed_prekeys AS s JOIN accounts AS a USING (account)
         LEFT JOIN bundle_signatures AS b USING (account)
         LEFT JOIN signed_prekeys AS l ON l.account = s.account AND l.kind = 2
+        LEFT JOIN device_lists AS d ON d.account = s.account
         WHERE s.account = target AND s.kind = 1;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -134,7 +142,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT s.outcome, s.new_seq, s.mailbox INTO outcome, new_seq, target FROM send_item(requester, id, target_id,
-        3::smallint, name, head, tail, NULL, NULL, mark, is_loose, now, bounds) AS s;
+        3::smallint, name, head, tail, NULL, NULL, mark, is_loose, now, false, bounds) AS s;
     IF outcome IN (3, 4) THEN
         RETURN;
     END IF;

@@ -1,11 +1,12 @@
 -- Commands about mailboxes. Arguments that are arrays have one element a command, or a message, in order.
 
 -- Nearly all messages are to somebody who knows the sender, and nothing stands in their way: those are stored by one
--- statement. The others come after them one by one, as do all that stand behind one of them in the same mailbox.
+-- statement. The others come after them one by one, as do all that stand behind one of them in the same mailbox. Those
+-- that are grouped, sent to a group, are copies of one message: no two for one mailbox.
 CREATE FUNCTION accept_messages(
     ids text[], keys text[], unsigned boolean[], recipients text[], names text[], heads bytea[], tails bytea[],
     contents bytea[], expiries bigint[], marks bigint[], conversations text[], loose boolean[], nows bigint[],
-    bounds bigint[]
+    are_grouped boolean, bounds bigint[]
 ) RETURNS TABLE (outcome smallint, new_seq bigint, became_contacts boolean) LANGUAGE plpgsql AS $$
 DECLARE
     seqs bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(ids)]);
@@ -21,9 +22,14 @@ BEGIN
                 r.standing <> 2 AND g.is_loose AS is_refused,
                 row_number() OVER (PARTITION BY r.account, s.account, g.name ORDER BY g.n) AS copy,
                 EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = r.account
-                    AND w.conversation = g.conversation)
-                    AND EXISTS (SELECT FROM written AS w WHERE w.sender = r.account AND w.recipient = s.account)
-                    AS are_known
+                    AND (are_grouped OR w.conversation = g.conversation))
+                    OR are_grouped AND EXISTS (SELECT FROM written_in_groups AS w
+                        WHERE w.sender = s.account AND w.recipient = r.account) AS is_noted,
+                EXISTS (SELECT FROM written AS w WHERE w.sender = r.account AND w.recipient = s.account)
+                    OR EXISTS (SELECT FROM written_in_groups AS w
+                        WHERE w.sender = r.account AND w.recipient = s.account) AS is_known,
+                are_grouped AND (SELECT count(*) FROM items AS i WHERE i.recipient = r.account AND i.kind = 1
+                    AND i.sender = g.id AND i.grouped = 1) >= bounds[7] AS is_one_too_many
             FROM unnest(ids, keys, unsigned, recipients, names, heads, tails, expiries, conversations, loose, nows)
                 WITH ORDINALITY AS g (id, key, is_unsigned, recipient, name, head, tail, expires_at, conversation,
                 is_loose, now, n)
@@ -33,7 +39,7 @@ BEGIN
         ), judged AS MATERIALIZED (
             SELECT g.*, m.seq AS base, m.messages_at_most, m.bytes_at_most,
                 row_number() OVER behind AS rank, sum(g.size) OVER behind AS total,
-                bool_and(g.are_known AND g.copy = 1 AND NOT g.is_refused
+                bool_and(g.is_noted AND g.is_known AND g.copy = 1 AND NOT g.is_refused AND NOT g.is_one_too_many
                     AND NOT EXISTS (SELECT FROM items AS i WHERE i.recipient = g.mailbox AND i.kind = 1
                         AND i.sender = g.id AND i.name = g.name)
                     AND NOT EXISTS (SELECT FROM tombstones AS t WHERE t.recipient = g.mailbox AND t.sender = g.id
@@ -44,9 +50,10 @@ BEGIN
             SELECT * FROM judged AS j WHERE j.is_free AND j.messages_at_most + j.rank <= bounds[1]
                 AND (bounds[6] IS NULL OR j.bytes_at_most + j.total <= bounds[6])
         ), put AS (
-            INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, text)
+            INSERT INTO items (recipient, seq, kind, sender, name, stored_at, expires_at, text, grouped)
             SELECT t.mailbox, t.base + t.rank, 1, t.id, t.name, t.now, t.expires_at,
-                t.head || convert_to((t.base + t.rank)::text, 'UTF8') || t.tail FROM taken AS t
+                t.head || convert_to((t.base + t.rank)::text, 'UTF8') || t.tail,
+                CASE WHEN are_grouped THEN 1 END FROM taken AS t
         ), counted AS (
             UPDATE mailboxes AS m SET seq = m.seq + c.count, messages_at_most = m.messages_at_most + c.count,
                 bytes_at_most = m.bytes_at_most + c.size
@@ -62,11 +69,13 @@ BEGIN
         RETURN;
     END IF;
     -- As record_written does for each; all at once, in one order for all relays.
-    PERFORM pg_advisory_xact_lock(5, p.key) FROM (
-        SELECT DISTINCT pair_key(s.account, r.account) AS key FROM unnest(ids, recipients, seqs)
-            AS g (id, recipient, seq) JOIN accounts AS s ON s.user_id = g.id
-            JOIN accounts AS r ON r.user_id = g.recipient
-        WHERE g.seq IS NULL ORDER BY 1) AS p;
+    IF NOT are_grouped THEN
+        PERFORM pg_advisory_xact_lock(5, p.key) FROM (
+            SELECT DISTINCT pair_key(s.account, r.account) AS key FROM unnest(ids, recipients, seqs)
+                AS g (id, recipient, seq) JOIN accounts AS s ON s.user_id = g.id
+                JOIN accounts AS r ON r.user_id = g.recipient
+            WHERE g.seq IS NULL ORDER BY 1) AS p;
+    END IF;
     FOR n IN 1..cardinality(ids) LOOP
         became_contacts := false;
         new_seq := seqs[n];
@@ -78,8 +87,10 @@ BEGIN
             ELSE
                 SELECT s.outcome, s.new_seq, s.mailbox INTO outcome, new_seq, mailbox FROM send_item(sender, ids[n],
                     recipients[n], 1::smallint, names[n], heads[n], tails[n], contents[n], expiries[n], marks[n],
-                    loose[n], nows[n], bounds) AS s;
-                IF outcome = 0 THEN
+                    loose[n], nows[n], are_grouped, bounds) AS s;
+                IF outcome = 0 AND are_grouped THEN
+                    PERFORM record_written_in_group(sender, ids[n], mailbox, recipients[n]);
+                ELSIF outcome = 0 THEN
                     became_contacts := record_written(sender, ids[n], mailbox, recipients[n], conversations[n]);
                 END IF;
             END IF;
@@ -91,7 +102,7 @@ END $$;
 -- Delete messages that their recipients have received, read or burned, and leave receipts for their senders.
 -- One element of owners, keys and unsigned a command; commands[n] says whose message n is. Returns for each message
 -- that is news its number, when it was stored and was to expire (none if it did not wait), and the receipt's seq; and
--- the negative number of each command whose owner is gone.
+-- the negative number of each command whose owner is gone. What was sent to a group is no news.
 CREATE FUNCTION acknowledge(
     owners text[], keys text[], unsigned boolean[], commands bigint[], senders text[], names text[],
     are_delivered boolean[], notify boolean[], heads bytea[], tails bytea[], nows bigint[], bounds bigint[],
@@ -120,13 +131,13 @@ BEGIN
             SELECT DISTINCT ON (g.owner, g.sender, g.name) g.* FROM given AS g ORDER BY g.owner, g.sender, g.name, g.n
         ) AS g
         WHERE i.recipient = g.owner AND i.kind = g.kind AND i.sender = g.sender AND i.name = g.name
-        RETURNING g.n, g.owner, g.sender, g.name, g.now, i.stored_at, i.expires_at
+        RETURNING g.n, g.owner, g.sender, g.name, g.now, i.stored_at, i.expires_at, i.grouped
     ), remembered AS (
         INSERT INTO tombstones (recipient, sender, name, until)
             SELECT g.owner, g.sender, g.name, g.now + 600000 FROM gone AS g WHERE remembers
             ON CONFLICT (recipient, sender, name) DO UPDATE SET until = excluded.until
     ), new AS (
-        SELECT g.n, g.stored_at, g.expires_at FROM gone AS g
+        SELECT g.n, g.stored_at, g.expires_at FROM gone AS g WHERE g.grouped IS NULL
         UNION ALL
         SELECT g.n, NULL, NULL FROM given AS g WHERE NOT g.is_delivered AND g.n NOT IN (SELECT d.n FROM gone AS d)
     )
@@ -215,7 +226,7 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN (SELECT new_seq FROM add_item(mailbox, 2::smallint, owner_id, message, head, tail, NULL, NULL, NULL, true,
-        NOT is_delivered, now, bounds));
+        NOT is_delivered, now, false, bounds));
 END $$;
 
 -- Who may learn what has become of their messages.
@@ -296,11 +307,11 @@ $$;
 
 -- Delete what find_expired has found, as far as it is still there.
 CREATE FUNCTION delete_expired(recipients bigint[], seqs bigint[], now bigint)
-RETURNS TABLE (kind smallint, sender text, name text, recipient_id text) LANGUAGE plpgsql AS $$
+RETURNS TABLE (kind smallint, sender text, name text, recipient_id text, grouped smallint) LANGUAGE plpgsql AS $$
 BEGIN
     FOR n IN 1..cardinality(seqs) LOOP
         DELETE FROM items AS i WHERE i.recipient = recipients[n] AND i.seq = seqs[n]
-            RETURNING i.kind, i.sender, i.name INTO kind, sender, name;
+            RETURNING i.kind, i.sender, i.name, i.grouped INTO kind, sender, name, grouped;
         CONTINUE WHEN NOT FOUND;
         IF kind = 1 THEN
             PERFORM add_tombstone(recipients[n], sender, name, now);
