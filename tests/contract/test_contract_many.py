@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from phantom_messenger.engines.sqlite import SQLiteStore
 from phantom_messenger.relay.commands import (
     ACCOUNT_GONE,
     Accepted,
@@ -36,12 +35,6 @@ from support.stores import publication
 
 NAME = b"n" * 32
 LIST = "bGlzdA=="
-
-
-@pytest.fixture(autouse=True)
-def _engine_that_can(store: Store) -> None:
-    if not isinstance(store, SQLiteStore):
-        pytest.skip("this engine takes no messages to many")
 
 
 def copy(sender: StoreUser, to: StoreUser | str, name: str, content: str = "", *, group: bool, **more: Any) -> Copy:

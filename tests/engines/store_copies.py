@@ -23,12 +23,15 @@ SQLITE: Final = {
     "mailboxes": "account, seq_limit",
     "written": "entry, sender, recipient, conversation",
     "blocks": "blocker, blocked",
+    "written_in_groups": "sender, recipient",
+    "orders": "name, revision, writers, last, written_on",
+    "device_lists": "account, list",
     "signed_prekeys": "account, kind, id, key, signature",
     "one_time_prekeys": "entry, account, kind, id, key, signature",
     "bundle_signatures": "account, made_at, signature",
     "prekey_ids": "account, kind, highest",
     "handouts": "target, requester, at",
-    "items": "recipient, seq, kind, sender, name, stored_at, expires_at, mark, text",
+    "items": "recipient, seq, kind, sender, name, stored_at, expires_at, mark, text, grouped",
     "relay_limits": "hash_key, times",
 }
 """Columns, in an order that both engines can give."""

@@ -6,24 +6,31 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from phantom_messenger.engines.postgres import PostgresStore, calls
 from phantom_messenger.engines.sqlite import SQLiteStore, stranger_quota
 from phantom_messenger.relay.commands import (
+    AcceptMany,
+    AcceptMessage,
     AcknowledgeHidden,
     AskPresence,
     Block,
+    Copy,
     CountPreKeys,
     Expire,
     Expired,
+    FetchPreKeys,
     FindTypingWatchers,
     FindWatchers,
     LogIn,
     MessageName,
+    Order,
     PublishPreKeys,
     StoreReceipts,
     Unblock,
 )
+from phantom_messenger.relay.many_commands import digest
 from phantom_messenger.relay.ports import Store
 from phantom_messenger.relay.records import Item
 from phantom_messenger.wire.frames import Status
@@ -38,6 +45,7 @@ SMALL = {
     "MAX_STRANGERS_BACKLOG": 6,
     "MAX_RECEIPT_BACKLOG": 5,
     "MAX_KEY_EXCHANGE_BACKLOG": 2,
+    "MAX_GROUP_BACKLOG": 4,
 }
 PEOPLE = ("alice", "bob", "carol", "dave", "erin")
 STATUSES = (Status.DELIVERED, Status.READ, Status.BURNED)
@@ -95,6 +103,8 @@ def _command(  # noqa: C901, PLR0911, PLR0912 - a case a command
     kinds = (
         *(["message"] * 8),
         *(["acknowledge"] * 4),
+        *(["many"] * 4),
+        "fetch",
         *("hidden", "receipts", "exchange", "publish", "count", "block", "unblock", "expire", "read", "login"),
         *("watchers", "typing", "presence"),
     )
@@ -103,6 +113,15 @@ def _command(  # noqa: C901, PLR0911, PLR0912 - a case a command
             return one.message(
                 other, name, content, size=size, mark=mark, expires_at=expires_at, conversation=conversation, now=now
             )
+        case "many":
+            messages = [
+                one.message(to, name, content, size=size, mark=mark, expires_at=expires_at, now=now)
+                for to in chance.sample(people, chance.randrange(6))
+                if to is not one
+            ]
+            return _to_many(chance, people, one, messages, now)
+        case "fetch":
+            return FetchPreKeys(actor=one.actor, targets=[each.id for each in chance.sample(people, 3)], now=now)
         case "acknowledge":
             return _acknowledge(one, names, status, may_notify=chance.random() < 0.9, now=now)
         case "hidden":
@@ -114,7 +133,7 @@ def _command(  # noqa: C901, PLR0911, PLR0912 - a case a command
         case "publish":
             number, kem = chance.randrange(20), chance.randrange(9)
             made_at = NOW + number if kem % 3 else None
-            wanted = publication([number], [kem], made_at=made_at, replace=number == 7)
+            wanted = publication([number], [kem], made_at=made_at, replace=number == 7, device_list=content)
             return PublishPreKeys(actor=one.actor, publication=wanted)
         case "count":
             return CountPreKeys(actor=one.actor)
@@ -142,6 +161,26 @@ def _command(  # noqa: C901, PLR0911, PLR0912 - a case a command
             return FindTypingWatchers(actor=one.actor, conversation_id=conversation)
         case _:
             return AskPresence(actor=one.actor, other=other.id)
+
+
+def _to_many(
+    chance: random.Random, people: list[StoreUser], one: StoreUser, messages: list[AcceptMessage], now: int
+) -> AcceptMany:
+    """One message in place of several, to a group or not; half of them the next revision, or another one."""
+    is_group, order = chance.random() < 0.7, None
+    if chance.random() < 0.5:
+        name = bytes([chance.randrange(3)]) * 32
+        order = Order(
+            name=name,
+            revision=1 + (now - NOW) // 1_000 + chance.randrange(3),
+            author=digest(name, one.id),
+            writers=tuple(digest(name, writer.id) for writer in chance.sample(people, 3)),
+            last=digest(name, one.id, messages[0].item.name if messages else ""),
+        )
+    expires_at = messages[0].item.expires_at if len(messages) == 1 else None  # of two, either may go first
+    items = [structs.replace(each.item, is_group=is_group, expires_at=expires_at) for each in messages]
+    copies = [Copy(each.recipient, item) for each, item in zip(messages, items, strict=True)]
+    return AcceptMany(actor=one.actor, copies=copies, conversation_id=chance.choice("xyz"), order=order, now=now)
 
 
 def _acknowledge(one: StoreUser, names: list[MessageName], status: Status, *, may_notify: bool, now: int) -> Any:

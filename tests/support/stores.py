@@ -104,6 +104,7 @@ def publication(
     last_resort: bool = False,
     made_at: int | None = None,
     replace: bool = False,
+    device_list: str = "",
 ) -> Publication:
     """One whose keys are named by their ids; with ``made_at`` it is dated, and has a last resort."""
 
@@ -116,5 +117,6 @@ def publication(
         one_time=[OneTimeKey(number, key_text(f"one-time {number}")) for number in one_time],
         one_time_kem=[signed("KEM", number) for number in kem],
         replace=replace,
+        device_list=device_list or None,
         dating=None if made_at is None else Dating(made_at, base64_text(made_at.to_bytes(64))),
     )

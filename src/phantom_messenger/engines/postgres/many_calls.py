@@ -59,7 +59,7 @@ def _columns(order: commands.Order) -> tuple[bytes, int, bytes, bytes, bytes]:
 
 def _fetch_prekeys(command: commands.FetchPreKeys, _: Setting) -> Call:
     statement = Statement(
-        "SELECT (handed_out).*, ((handed_out).counts).* FROM fetch_prekeys(%s, %s, %s, %s, %s, %s, %s)",
+        "SELECT b.*, (b.counts).* FROM fetch_prekeys(%s, %s, %s, %s, %s, %s, %s) AS b",
         (
             *command.actor.account,
             Texts(command.targets),

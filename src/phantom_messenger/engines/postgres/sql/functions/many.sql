@@ -2,10 +2,10 @@
 
 -- Store the next revision of an order, whose lock is held, if it may be the next one or is stored already; what
 -- relay.many_commands.judge says. Outcomes; also in many_calls.py: 0 taken, 7 the author may not write,
--- 8 it does not follow the stored one, which is found then.
+-- 8 it does not follow the one that is held.
 CREATE FUNCTION take_order(
     of_name bytea, new_revision bigint, author bytea, new_writers bytea, new_last bytea, most_step integer, now bigint,
-    OUT outcome smallint, OUT found bigint
+    OUT outcome smallint, OUT held bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
     stored orders%ROWTYPE;
@@ -22,7 +22,7 @@ BEGIN
         END IF;
         IF NOT new_revision - stored.revision BETWEEN 1 AND most_step THEN
             outcome := 8;
-            found := stored.revision;
+            held := stored.revision;
             RETURN;
         END IF;
     END IF;
@@ -48,7 +48,7 @@ BEGIN
     IF current_account(id, key, is_unsigned) IS NULL THEN
         outcome := 6;
     ELSIF of_order IS NOT NULL THEN
-        SELECT t.outcome, t.found INTO outcome, new_seq
+        SELECT t.outcome, t.held INTO outcome, new_seq
             FROM take_order(of_order, revision, author, writers, last, most_step, now) AS t;
     END IF;
     RETURN NEXT;
@@ -64,7 +64,7 @@ END $$;
 CREATE FUNCTION fetch_prekeys(
     id text, key text, is_unsigned boolean, targets text[], now bigint, most_of_target integer,
     most_of_requester integer
-) RETURNS TABLE (handed_out bundle) LANGUAGE plpgsql AS $$
+) RETURNS SETOF bundle LANGUAGE plpgsql AS $$
 DECLARE
     requester bigint := current_account(id, key, is_unsigned);
     target text;
@@ -73,9 +73,8 @@ BEGIN
         RETURN;
     END IF;
     FOREACH target IN ARRAY targets LOOP
-        handed_out := hand_out((SELECT account FROM accounts WHERE user_id = target), requester, now, most_of_target,
+        RETURN NEXT hand_out((SELECT account FROM accounts WHERE user_id = target), requester, now, most_of_target,
             most_of_requester);
-        RETURN NEXT;
     END LOOP;
 END $$;
 
