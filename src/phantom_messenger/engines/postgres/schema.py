@@ -1,5 +1,6 @@
 """Tables and functions in the database: made by the first relay that comes, and by each version for itself."""
 
+import contextlib
 import hashlib
 from importlib.resources import files
 from typing import Final
@@ -50,12 +51,11 @@ def install(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
         NewerSchema: a newer version has changed the tables.
         psycopg.Error: the user may not make schemas in the database, for instance.
     """
-    for attempt in range(_ATTEMPTS):
-        try:
-            return _install(connection)
-        except psycopg.errors.DeadlockDetected:
-            if attempt == _ATTEMPTS - 1:
-                raise
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(psycopg.errors.DeadlockDetected):
+            _install(connection)
+            return
+    _install(connection)
 
 
 def _install(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
