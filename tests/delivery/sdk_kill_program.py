@@ -1,7 +1,8 @@
 """An application of the SDK, to be killed: it sends numbered texts and notes what it gets.
 
 Each line of its journal is on disk before it goes on, and is printed too. Run it as
-``sdk_kill_program.py HOME URL PEER JOURNAL [finish] [fault]``.
+``sdk_kill_program.py HOME URL PEER JOURNAL [finish] [fault] [many:USER]``; with ``many`` each text goes to PEER and to
+this user, as one message to many.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from phantom_messenger import Client, Delivery
-from phantom_messenger.client import records
+from phantom_messenger.client import content2, records
+from phantom_messenger.client.content import Ends, Text
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import WarningEvent
 from phantom_messenger.client.vault import Transaction
@@ -40,7 +42,20 @@ class Journal:
         print(line, flush=True)  # noqa: T201 - for whoever decides when it is to be killed
 
 
-async def send_all(me: Client, peer: str, journal: Journal) -> None:
+async def send_one(me: Client, peer: str, text: str, others: list[str]) -> Delivery:
+    """Send a text: to one, or to many."""
+    if not others:
+        return await me.send(peer, text)
+    identity = me._messenger._identity.peer
+    said = content2.encode(Text(sent_at=1, body=text), Ends(identity.user_id, identity.public, b"", b""))
+    number = me._messenger.many.send([peer, *others], said, conversation_id="many")
+    delivery = me._hub.track(number, me.contacts.find(peer))
+    me._changed()
+    await asyncio.sleep(0)
+    return delivery
+
+
+async def send_all(me: Client, peer: str, journal: Journal, others: list[str]) -> None:
     """Send numbered texts without end; a number is tried once."""
     told = set()
 
@@ -51,7 +66,7 @@ async def send_all(me: Client, peer: str, journal: Journal) -> None:
     while True:
         for _ in range(BURST):
             journal.note("try", journal.next)
-            delivery = await me.send(peer, f"a {journal.next}")
+            delivery = await send_one(me, peer, f"a {journal.next}", others)
             journal.note("sent", journal.next, delivery.message_id)
             told.add(asyncio.create_task(tell(delivery)))
             journal.next += 1
@@ -91,7 +106,8 @@ async def main(home: str, url: str, peer: str, journal_file: str, *modes: str) -
     async with Client.open("alice", server=url, home=home, passphrase=PASSPHRASE) as me:
         hearing = asyncio.create_task(hear_troubles(me, journal))
         receiving = asyncio.create_task(receive_all(me, journal))
-        working = finish(me, journal) if "finish" in modes else send_all(me, peer, journal)
+        others = [mode.removeprefix("many:") for mode in modes if mode.startswith("many:")]
+        working = finish(me, journal) if "finish" in modes else send_all(me, peer, journal, others)
         await asyncio.wait({receiving, asyncio.create_task(working)}, return_when=asyncio.FIRST_COMPLETED)
         if receiving.done():
             receiving.result()
@@ -107,7 +123,7 @@ def forget_the_outbox() -> None:
     put = Transaction.put
 
     def forgetful(tx: Transaction, kind: str, name: str, value: object, *, due: int | None = None) -> None:
-        if kind != records.OUTBOX:
+        if kind not in {records.OUTBOX, records.COPIES}:
             put(tx, kind, name, value, due=due)
 
     Transaction.put = forgetful  # type: ignore[method-assign, assignment] # a fault of its own

@@ -126,8 +126,9 @@ async def living(*arguments: str) -> AsyncIterator[Life]:
             await process.communicate()
 
 
-async def tell(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tuple[list[str], Bob]:
+async def tell(home: Path, relay: RelayProcess, kills: int, *modes: str) -> tuple[list[str], Bob]:
     """Kill the program so many times, then let it finish: its journal, and what Bob has."""
+    faults = [mode for mode in modes if not mode.startswith("many:")]
     chance = random.Random(SEED)  # noqa: S311 - the same in every run
     async with opened(home, "alice", relay) as alice, opened(home, "bob", relay) as client:
         await alice.wait_published(PATIENCE)
@@ -138,7 +139,7 @@ async def tell(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tup
         alice_id, bob = alice.user_id, Bob(client, patience=1.0 if faults else PATIENCE)
         await alice._loop.stop()
         alice.close()
-        arguments = (str(home), relay.url, client.user_id, str(home / "journal"), *faults)
+        arguments = (str(home), relay.url, client.user_id, str(home / "journal"), *modes)
         sending = asyncio.create_task(bob.send_all(alice_id))
         receiving = asyncio.create_task(bob.receive_all())
         hearing = asyncio.create_task(bob.hear_troubles())
@@ -225,6 +226,31 @@ def run(usual: Path, relay: RelayProcess, kills: int, *faults: str) -> tuple[lis
         return asyncio.run(asyncio.wait_for(tell(Path(home), relay, kills, *faults), RUN_SECONDS))
 
 
+async def tell_many(home: Path, relay: RelayProcess, kills: int, *faults: str) -> tuple[list[str], Bob, list[str]]:
+    """As ``tell``; each text goes to Carol, too, who is away meanwhile. What she has in the end."""
+    async with opened(home, "alice", relay) as alice, opened(home, "carol", relay) as carol:
+        await alice.wait_published(PATIENCE)
+        await carol.wait_published(PATIENCE)
+        carol.contacts.add("alice", alice.user_id)  # a stranger has 100 places in a mailbox
+        await carol.wait_key("alice", PATIENCE)
+        carol_id = carol.user_id
+    journal, bob = await tell(home, relay, kills, f"many:{carol_id}", *faults)
+    texts: list[str] = []
+    async with opened(home, "carol", relay) as carol:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(bob.patience):
+                async for message in carol.messages():
+                    texts.append(message.text)
+                    if message.text == bob.got[-1][1]:
+                        break
+    return journal, bob, texts
+
+
+def run_many(usual: Path, relay: RelayProcess, kills: int, *faults: str) -> tuple[list[str], Bob, list[str]]:
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else usual) as home:
+        return asyncio.run(asyncio.wait_for(tell_many(Path(home), relay, kills, *faults), RUN_SECONDS))
+
+
 # --- the promise ------------------------------------------------------------------
 
 
@@ -233,6 +259,14 @@ def test_killed_program_loses_and_doubles_nothing(tmp_path: Path, relay: RelayPr
     left_later = check(journal, bob)
     assert len(lives(journal)) == KILLS + 1
     assert left_later > 0, "no text was under way when the program was killed"
+
+
+def test_killed_program_that_writes_to_many_loses_and_doubles_nothing_for_any_of_them(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    journal, bob, texts = run_many(tmp_path, relay, KILLS)
+    assert check(journal, bob) > 0, "no text was under way when the program was killed"
+    assert texts == [text for _, text in bob.got]
 
 
 def test_second_program_is_told_that_the_profile_is_in_use(tmp_path: Path, relay: RelayProcess) -> None:
@@ -252,6 +286,12 @@ def test_second_program_is_told_that_the_profile_is_in_use(tmp_path: Path, relay
 
 def test_outbox_in_memory_alone_is_caught(tmp_path: Path, relay: RelayProcess) -> None:
     journal, bob = run(tmp_path, relay, 2, "forget-the-outbox")
+    with pytest.raises(AssertionError, match="lost"):
+        check(journal, bob)
+
+
+def test_copies_in_memory_alone_are_caught(tmp_path: Path, relay: RelayProcess) -> None:
+    journal, bob, _ = run_many(tmp_path, relay, 2, "forget-the-outbox")
     with pytest.raises(AssertionError, match="lost"):
         check(journal, bob)
 

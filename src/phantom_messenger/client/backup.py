@@ -20,14 +20,17 @@ from msgspec import UNSET
 from phantom_messenger.client import passphrase as passphrases
 from phantom_messenger.client import records, vault
 from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
+from phantom_messenger.client.many.store import due_of, unsealed
 from phantom_messenger.client.profile import is_there
 from phantom_messenger.client.receipts import KEEP_MS, UNDECRYPTABLE
 from phantom_messenger.client.records import (
     BlockRecord,
     ContactRecord,
+    CopiesRecord,
     IdentityRecord,
     InboxRecord,
     IntValue,
+    ManyRecord,
     NewerRecord,
     OutboxRecord,
     ReceiptRecord,
@@ -77,6 +80,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     settings: SettingsRecord = SettingsRecord()
     blocks: list[BlockRecord] = []
     requests: list[RequestRecord] = []
+    many: list[ManyRecord] = []
+    copies: list[CopiesRecord] = []
 
     def __repr__(self) -> str:
         return "Content(...)"
@@ -214,6 +219,8 @@ def _gather(opened: Vault) -> Content:
     last = opened.find(records.LAST_PREKEY_ID, "", IntValue)
     received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
     there = {(text.sender, text.message_id) for text in received if text.is_there}
+    many = [one for one in every(records.MANY, ManyRecord) if not one.burn and one.expires_in is None]
+    kept = {one.message_id for one in many}
     return Content(
         identity=identity,
         last_prekey_id=0 if last is None else last.value,
@@ -231,6 +238,8 @@ def _gather(opened: Vault) -> Content:
         blocks=every(records.BLOCK, BlockRecord),
         settings=opened.get(records.SETTINGS, "", SettingsRecord) or SettingsRecord(),
         requests=every(records.REQUEST, RequestRecord),
+        many=many,
+        copies=[unsealed(one) for one in every(records.COPIES, CopiesRecord) if one.message_id in kept],
     )
 
 
@@ -271,6 +280,10 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
             tx.put(records.NEWER, name, NewerRecord(message_id=received.message_id, sender=received.sender))
     for entry in content.outbox:
         tx.put(records.OUTBOX, entry.message_id, entry)
+    for message in content.many:
+        tx.put(records.MANY, message.message_id, message)
+    for copies in content.copies:
+        tx.put(records.COPIES, copies.message_id, copies, due=due_of(copies))
     for unanswered in content.unanswered:
         tx.put(records.UNANSWERED, unanswered.message_id, unanswered)
     for marker in content.inbox:
@@ -338,6 +351,8 @@ def _is_usable(content: Content) -> bool:
         len(content.identity.seed) == primitives.KEY_BYTES
         and all(contact.trust in _TRUSTS for contact in content.contacts)
         and all(sent.state in _STATES for sent in content.sent)
+        and all(copy.state in _STATES for one in content.copies for copy in one.copies)
+        and {one.message_id for one in content.many} == {one.message_id for one in content.copies}
         and all(told.status in _STATUSES for told in content.receipts)
     )
 

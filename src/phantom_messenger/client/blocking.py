@@ -87,6 +87,7 @@ class Blocking:
 
     def _drop(self, tx: Transaction, peer: str) -> None:
         self._stores.outbox.drop(tx, peer)
+        self._stores.many.drop(tx, peer)
         self._stores.receipts.drop(tx, peer)
         self._stores.recovery.drop(tx, peer)
         self._stores.requests.drop_all(tx, peer)

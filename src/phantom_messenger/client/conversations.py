@@ -114,6 +114,15 @@ class PeerState:
                 return found
         return None
 
+    @property
+    def sending_to_many(self) -> Session2 | None:
+        """As ``sending``, of suite 2: the only one that has bodies which others can read, too."""
+        for found in self.stored:
+            is_usable = found.ratchet.cks is not None and self.contact.key in {b"", found.peer.public}
+            if isinstance(found, Session2) and is_usable:
+                return found
+        return None
+
     def begins_with(self, bundle: PreKeyBundle) -> bool:
         """Whether a session is to begin with these keys: there is none, or it would be of a later suite."""
         current = self.sending
@@ -252,6 +261,21 @@ class Conversations:
         most, most_skipped = state.budget
         self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
         return msgspec.structs.replace(entry, sealed=message, key=chosen.peer.public)
+
+    def seal_head(self, tx: Transaction, state: PeerState, chosen: Session2, key: bytes, sealed_body: bytes) -> bytes:
+        """Encrypt the key of a body for one of those who are to read it.
+
+        Args:
+            tx: stores the result, too.
+            state: of this recipient.
+            chosen: one of the sessions in it: ``sending_to_many``.
+            key: of the body.
+            sealed_body: as it is sent.
+        """
+        after, head = session2.encrypt_head(chosen, key, sealed_body, self._random)
+        most, most_skipped = state.budget
+        self._sessions.renew(tx, state.stored, chosen, after, most=most, most_skipped=most_skipped)
+        return head
 
     def open(self, tx: Transaction, frame: frames.RoutedMessage, signed_text: bytes, now: int) -> Opened:
         """Decrypt a message.

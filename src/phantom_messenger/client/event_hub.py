@@ -45,7 +45,7 @@ class EventHub:
         self.connection = NOT_CONNECTED_YET
         self.failure: PhantomError | None = None
         self.not_stored: VaultError | None = None
-        self._deliveries: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
+        self._deliveries: weakref.WeakValueDictionary[tuple[str, str], Delivery] = weakref.WeakValueDictionary()
         self._awaited: set[Delivery] = set()
         self._queues: list[EventQueue] = []
         self._changed = asyncio.Event()
@@ -58,7 +58,7 @@ class EventHub:
     def track(self, message_id: str, peer: Contact) -> Delivery:
         """The delivery of a message that has just been queued; kept up to date as long as somebody holds it."""
         delivery = Delivery(message_id, peer, DeliveryState.QUEUED, waited=self._awaited)
-        self._deliveries[message_id] = delivery
+        self._deliveries[message_id, peer.user_id] = delivery
         if self.failure is not None:
             delivery.fail(self.failure)
         return delivery
@@ -74,9 +74,9 @@ class EventHub:
                 _log.log(logging.INFO if is_good else logging.WARNING, "%s%s", state, f": {reason}" if reason else "")
             case WarningEvent(code=code):
                 _log.warning("warning: %s", code)  # the message can name users
-            case DeliveryEvent(message_id=message_id, state=reached):
-                if message_id in self._deliveries:
-                    self._deliveries[message_id].advance(reached)
+            case DeliveryEvent(message_id=message_id, peer=peer, state=reached):
+                if (message_id, peer.user_id) in self._deliveries:
+                    self._deliveries[message_id, peer.user_id].advance(reached)
             case _:
                 pass
         self._put(event)

@@ -82,6 +82,7 @@ class Housekeeping:
             self._clock.keep(tx)
             stores.inbox.forget_expired(tx, now.persistent)
             stores.outbox.forget_expired(tx, now.persistent)
+            stores.many.forget_expired(tx, now.persistent)
             stores.recovery.forget(tx, now.persistent)
             stores.requests.forget(tx, now.persistent)
             stores.receipts.forget(tx, now.persistent)

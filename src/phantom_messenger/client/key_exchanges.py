@@ -23,7 +23,7 @@ from phantom_messenger.crypto.prekeys import PreKeyBundle
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.frames import Feature
-from phantom_messenger.wire.limits import RateClass
+from phantom_messenger.wire.limits import MAX_FETCH_TARGETS, RateClass
 
 EXCHANGE_MS: Final = 20_000
 """How long a key exchange may stay unanswered before it is begun again."""
@@ -37,19 +37,23 @@ WEAK_AGAIN_MS: Final = 600_000
 
 @dataclass(slots=True)
 class Exchange:
-    """A KEY_EXCHANGE_INIT under way.
+    """A KEY_EXCHANGE_INIT or PREKEY_FETCH under way.
 
     Args:
         ephemeral: a key pair of its own.
         since: monotonic milliseconds.
         patience: how many of them it may stay unanswered.
         recovers: it is for what could not be read, although there is a session.
+        introduces: the relay learns by it that we write to them.
+        to_many: it is for a message to many, so a session of suite 1 is not enough.
     """
 
     ephemeral: KeyPair
     since: int
     patience: int
     recovers: bool
+    introduces: bool = True
+    to_many: bool = False
 
 
 class KeyExchanges:
@@ -81,6 +85,10 @@ class KeyExchanges:
         """Users by the request that is under way."""
         self._weak_until: dict[str, int] = {}
         """Users of whom the relay gave weaker keys than must be, or old ones: when they are asked for again."""
+        self._fetches: dict[str, list[str]] = {}
+        """The same, of those who were asked for together."""
+        self._older_until: dict[str, int] = {}
+        """Users of whom the relay gave no keys of suite 2: when they are asked for again for a message to many."""
         self._told: dict[str, set[str]] = {}
         """Of which of these users what was said of that; until better keys come, or the user does something."""
         self._warned: set[str] = set()
@@ -92,6 +100,7 @@ class KeyExchanges:
         """What was under way will not be answered."""
         self._under_way.clear()
         self._requests.clear()
+        self._fetches.clear()
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each exchange under way is begun again, if it is not answered."""
@@ -101,6 +110,7 @@ class KeyExchanges:
     def reset(self, peer: str) -> None:
         """Something about this user has changed: try again at once."""
         self._warned.discard(peer)
+        self._older_until.pop(peer, None)
         self._no_longer_weak(peer)
 
     def drop(self, peer: str) -> None:
@@ -142,21 +152,58 @@ class KeyExchanges:
 
     def want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> bool:
         """Ask for the prekeys of a user, as soon as that may be; whether they are asked for now."""
+        return self._want(link, peer, now, recovers=recovers) is not None
+
+    def want_for_many(self, link: Link, peers: list[str], now: Moment) -> None:
+        """Ask for the prekeys of users to whom there is a message to many: together, if the relay knows how."""
+        peers = [peer for peer in peers if now.monotonic >= self._older_until.get(peer, now.monotonic)]
+        if Feature.MANY not in link.relay_features:
+            for peer in peers:
+                exchange = self._want(link, peer, now)
+                if exchange is not None:
+                    exchange.to_many = True
+            return
+        asked_for = [peer for peer in peers if self._may_ask(peer, now) and not self.is_under_way(peer, now)]
+        for start in range(0, len(asked_for), MAX_FETCH_TARGETS):
+            if not self._pacing.acquire(RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic):
+                return
+            targets = asked_for[start : start + MAX_FETCH_TARGETS]
+            for peer in targets:
+                self._began(peer, now, is_fetch=True)
+            frame = frames.PreKeyFetch(payload=frames.PreKeyFetchPayload(targets=targets), timestamp=0)
+            self._fetches[link.send(frame, now.monotonic)] = targets
+
+    def is_under_way(self, peer: str, now: Moment) -> bool:
+        """Whether a user's prekeys were asked for, and may still come."""
         exchange = self._under_way.get(peer)
-        if exchange is not None and now.monotonic - exchange.since < exchange.patience:
-            exchange.recovers = exchange.recovers or recovers
-            return False
-        if (
-            now.monotonic < self._weak_until.get(peer, now.monotonic)
-            or not self._pacing.may_reach(peer, now.monotonic)
-            or not self._pacing.acquire(RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic)
-        ):
-            return False
+        return exchange is not None and now.monotonic - exchange.since < exchange.patience
+
+    def _may_ask(self, peer: str, now: Moment) -> bool:
+        is_weak = now.monotonic < self._weak_until.get(peer, now.monotonic)
+        return not is_weak and self._pacing.may_reach(peer, now.monotonic)
+
+    def _began(self, peer: str, now: Moment, *, recovers: bool = False, is_fetch: bool = False) -> Exchange:
+        """Note that a user is asked for their prekeys; the more patiently, the more often it was in vain."""
+        before = self._under_way.get(peer)
+        patience = FIRST_EXCHANGE_MS if before is None else min(2 * before.patience, EXCHANGE_MS)
         ephemeral = KeyPair.from_private(self._random(32))
-        patience = FIRST_EXCHANGE_MS if exchange is None else min(2 * exchange.patience, EXCHANGE_MS)
-        self._under_way[peer] = Exchange(ephemeral, now.monotonic, patience, recovers)
+        exchange = Exchange(ephemeral, now.monotonic, patience, recovers, introduces=not is_fetch, to_many=is_fetch)
+        self._under_way[peer] = exchange
+        return exchange
+
+    def _want(self, link: Link, peer: str, now: Moment, *, recovers: bool = False) -> Exchange | None:
+        """Ask for the prekeys of one user; None if that is not to be now, or was done already."""
+        exchange = self._under_way.get(peer)
+        if exchange is not None and self.is_under_way(peer, now):
+            exchange.recovers = exchange.recovers or recovers
+            return None
+        if not self._may_ask(peer, now) or not self._pacing.acquire(
+            RateClass.KEY_EXCHANGE, link.limit(RateClass.KEY_EXCHANGE), now.monotonic
+        ):
+            return None
+        exchange = self._began(peer, now, recovers=recovers)
         payload = frames.KeyExchangeInitPayload(
-            ephemeral_key=base64.b64encode(ephemeral.public).decode(),
+            ephemeral_key=base64.b64encode(exchange.ephemeral.public).decode(),
             identity_key=base64.b64encode(self._identity.peer.public).decode(),
             target_id=peer,
         )
@@ -164,7 +211,23 @@ class KeyExchanges:
         for request in [request for request, user in self._requests.items() if user == peer]:
             del self._requests[request]  # it was never answered
         self._requests[link.send_signed(frame, now.monotonic)] = peer
-        return True
+        return exchange
+
+    def fetched(self, frame: frames.PreKeyBundles, now: Moment) -> list[Event]:
+        """Prekeys of several peers have come; of one whom nobody asked for, nothing follows."""
+        targets = [] if frame.id is UNSET else self._fetches.pop(frame.id, [])
+        events: list[Event] = []
+        for payload in frame.payload.bundles:
+            if payload.sender_id in targets:
+                events += self.receive(payload, now)
+        for peer in frame.payload.missing:
+            is_asked = peer in targets and self._under_way.pop(peer, None) is not None
+            if is_asked and self._pacing.unknown_peer(peer, now.monotonic):
+                events.append(notices.unknown_user(self._stores.book.contact(peer)))
+        for peer in targets:  # those whom the answer passes over
+            if self._under_way.pop(peer, None) is not None:
+                self._pacing.unknown_peer(peer, now.monotonic)
+        return events
 
     def receive(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:
         """Prekeys of a peer have come."""
@@ -186,15 +249,24 @@ class KeyExchanges:
         except StaleBundle:
             return self._put_off(notices.stale_bundle(contact), peer, now)
         except CryptoError as error:
-            if exchange.recovers or state.sending is None:
+            if exchange.recovers or exchange.to_many or state.sending is None:
                 self._pacing.unknown_peer(peer, now.monotonic, WRONG_KEYS_MS)
             return [notices.wrong_bundle(contact, str(error))]
         self._pauses.accepted(peer)
         self._no_longer_weak(peer)
-        if not begins:
-            return []
-        self._to_renew.discard(peer)
-        return list(notices.allowed_session(self._stores.book.contact(peer), self._stores.book.get(peer).floor))
+        events: list[Event] = []
+        if begins:
+            self._to_renew.discard(peer)
+            events += notices.allowed_session(self._stores.book.contact(peer), self._stores.book.get(peer).floor)
+        if exchange.to_many and bundle.dated is None:
+            events += self._too_old(peer, now)
+        return events
+
+    def _too_old(self, peer: str, now: Moment) -> list[WarningEvent]:
+        """No message to many can go to this user: ask again later, and say so the first time."""
+        is_news = peer not in self._older_until
+        self._older_until[peer] = now.monotonic + WEAK_AGAIN_MS
+        return [notices.too_old(self._stores.book.contact(peer))] if is_news else []
 
     def _put_off(self, warning: WarningEvent, peer: str, now: Moment) -> list[Event]:
         """Keys have come that are not good enough now: ask again later, and say so the first time."""
@@ -226,7 +298,8 @@ class KeyExchanges:
                 )
             if exchange.recovers:
                 self._stores.recovery.began(tx, peer, now.persistent, now.monotonic)
-            self._stores.book.introduced(tx, peer)
+            if exchange.introduces:
+                self._stores.book.introduced(tx, peer)
 
     def _offered(self, payload: frames.RoutedKeyExchangeResponsePayload, now: Moment) -> list[Event]:
         """Another key has come under a claimed id: the user must look at it first."""
@@ -244,6 +317,8 @@ class KeyExchanges:
 
     def refused(self, error: frames.Error, now: Moment) -> list[Event] | None:
         """An error has come; None if it was for none of these."""
+        if error.id in self._fetches:
+            return self._fetch_refused(self._fetches.pop(error.id), error, now)
         peer = None if error.id is UNSET else self._requests.pop(error.id, None)
         if peer is None:
             return None
@@ -258,3 +333,12 @@ class KeyExchanges:
             self._pacing.pause_peer(peer, now.monotonic + wait)
         waiting = self._stores.outbox.texts(peer)
         return list(self._pauses.refused(peer, waiting, wait, now.monotonic))
+
+    def _fetch_refused(self, peers: list[str], error: frames.Error, now: Moment) -> list[Event]:
+        """Nobody's prekeys have come: what is wrong is with the question, or with the relay."""
+        wait = max(asked(error.payload.retry_after, EXCHANGE_MS), SOON_MS)
+        self._pacing.pause(RateClass.KEY_EXCHANGE, now.monotonic + wait)
+        for peer in peers:
+            self._under_way.pop(peer, None)
+        waiting = self._stores.many.count()
+        return list(self._pauses.refused(peers[0], waiting, wait, now.monotonic))

@@ -46,7 +46,7 @@ _OF_THIS_IDENTITY: Final = frozenset({Reason.IDENTITY, Reason.SIGNATURE, Reason.
 MAX_SIGNED: Final = 1_000
 """Signed frames remembered whose refusal may bring the relay's time."""
 
-FEATURES: Final[list[str]] = [Feature.ACK, Feature.SUITE2]
+FEATURES: Final[list[str]] = [Feature.ACK, Feature.SUITE2, Feature.MANY]
 
 F = TypeVar("F", bound=frames.SignedFrame)
 
@@ -266,6 +266,16 @@ class Link:
         self._push(self._signed(msgspec.structs.replace(frame, id=request, timestamp=self.relay_time(now))), now)
         return request
 
+    def send_many(self, frame: frames.MessageMany, now: int) -> str:
+        """As ``send_signed``; what each recipient gets of it is signed, too."""
+        frame = msgspec.structs.replace(frame, timestamp=self.relay_time(now))
+        recipients = [
+            msgspec.structs.replace(part, signature=self._signature(text))
+            for part, text in zip(frame.payload.recipients, codec.expanded(frame), strict=True)
+        ]
+        payload = msgspec.structs.replace(frame.payload, recipients=recipients)
+        return self.send_signed(msgspec.structs.replace(frame, payload=payload), now)
+
     def _authenticate(self, challenge: str, now: int) -> None:
         self.state = LinkState.AUTHENTICATING
         self.challenge = challenge
@@ -284,8 +294,10 @@ class Link:
         )
 
     def _signed(self, frame: F) -> F:
-        signature = self._identity.sign(signing.envelope_bytes(codec.signed_text(frame)))
-        return msgspec.structs.replace(frame, signature=base64.b64encode(signature).decode())
+        return msgspec.structs.replace(frame, signature=self._signature(codec.signed_text(frame)))
+
+    def _signature(self, text: bytes) -> str:
+        return base64.b64encode(self._identity.sign(signing.envelope_bytes(text))).decode()
 
     def _push(self, frame: Any, now: int) -> None:
         self._spoke_at = now

@@ -18,6 +18,7 @@ from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.housekeeping import Housekeeping
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
+from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.prekey_upload import PreKeyUpload
 from phantom_messenger.client.presence import Presence
@@ -88,6 +89,16 @@ class Messenger:
         )
         self._sending = Sending(self._stores, self._identity, random)
         self._receiving = Receiving(self._stores, self._sending, self.user_id)
+        self.many = Outgoing(
+            self._stores,
+            self._sending.many,
+            random,
+            own_id=self.user_id,
+            moment=self._now,
+            open_link=lambda: self._open_link,
+            send_pending=self._send_pending,
+        )
+        """Takes messages to many."""
         self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._blocking = Blocking(self._stores, self._sending)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
@@ -160,12 +171,12 @@ class Messenger:
 
     def waiting_for(self, peer: str | None) -> int:
         """How many messages wait in the outbox; for one user, if one is named."""
-        return self._stores.outbox.texts(peer)
+        return self._stores.outbox.texts(peer) + self._stores.many.count(peer)
 
     @property
     def waiting(self) -> int:
-        """How many messages wait in the outbox."""
-        return self._stores.outbox.texts()
+        """How many messages wait in the outbox; one to many counts once."""
+        return self.waiting_for(None)
 
     @property
     def pending_receipts(self) -> int:

@@ -110,6 +110,15 @@ def _weak_code(strength: Strength, *, had_better: bool) -> str:
     return "classical" if strength is Strength.CLASSICAL else "older"
 
 
+def too_old(peer: Contact) -> WarningEvent:
+    """Somebody has no keys of suite 2, and is one of those to whom a message to many goes."""
+    what = (
+        f"what you send to several people at once cannot reach {peer.label}: their program or the relay is outdated; "
+        "it waits until it can"
+    )
+    return _warning(peer, "older", what)
+
+
 def unknown_user(peer: Contact) -> WarningEvent:
     """The relay does not know whom a message is for."""
     if peer.key is None:

@@ -5,6 +5,7 @@ recipient has said so, end to end encrypted: the relay is not believed when it s
 ``read`` or ``burned``. Until then it can be sent again.
 """
 
+from collections.abc import Container
 from typing import Final
 
 import msgspec
@@ -34,12 +35,17 @@ _RANK: Final = {
 class Outbox:
     """What waits to be accepted, and what was sent. Times are milliseconds of the device's persistent clock.
 
+    As a container, it holds those users to whom nothing else may be sent now: a message is in flight to them, or is
+    encrypted and waits, so that what is encrypted later must leave later.
+
     Args:
-        vault: holds it.
+        vault: holds them.
+        busy: the same of what is not here: those to whom nothing of this may be sent now.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, busy: Container[str] = ()) -> None:
         self._vault = vault
+        self._busy = busy
         self._queue = Queue()
         found = [entry for _, entry in vault.all(records.OUTBOX, OutboxRecord)]
         resent = sorted((entry for entry in found if entry.again), key=self._position)
@@ -52,6 +58,9 @@ class Outbox:
         """Ids of messages by recipient, in the order in which they were accepted."""
         for _, marker in vault.all(records.UNANSWERED, UnansweredRecord):
             self._unanswered.setdefault(marker.peer, {})[marker.message_id] = None
+
+    def __contains__(self, peer: object) -> bool:
+        return peer in self._in_flight or (isinstance(peer, str) and self._queue.is_sealed(peer))
 
     # --- what waits ---------------------------------------------------------------
 
@@ -69,7 +78,7 @@ class Outbox:
 
     def is_waiting_for(self, peer: str) -> bool:
         """Whether anything waits for this user, or is in flight to them."""
-        return bool(self._queue.of(peer)) or peer in self._in_flight
+        return bool(self._queue.of(peer)) or peer in self._in_flight or peer in self._busy
 
     def to_resend(self, peer: str) -> list[str]:
         """What waits to be sent to this user once more, and receipts, by id."""
@@ -86,7 +95,7 @@ class Outbox:
 
     def ready(self) -> list[OutboxRecord]:
         """The first entry for each user to whom nothing is in flight, receipts behind messages."""
-        found = self._queue.firsts(busy=self._in_flight)
+        found = [entry for entry in self._queue.firsts(busy=self._in_flight) if entry.peer not in self._busy]
         return sorted(found, key=lambda entry: entry.text is None and not entry.again)
 
     def put(self, tx: Transaction, entry: OutboxRecord, *, first: bool = False) -> None:

@@ -40,6 +40,11 @@ class Queue:
         """Everything that waits."""
         return [self._entries[name] for name in sorted(self._turns, key=self._turns.__getitem__)]
 
+    def is_sealed(self, user: str) -> bool:
+        """Whether the first entry for a user is encrypted."""
+        turn = self._first(user)
+        return turn is not None and bool(self._entries[turn[1]].sealed)
+
     def put(self, entry: OutboxRecord, *, first: bool = False) -> None:
         """Add an entry, or what has become of one that waits.
 
@@ -79,14 +84,21 @@ class Queue:
     def firsts(self, *, busy: Container[str]) -> list[OutboxRecord]:
         """The first entry for each user who is not busy, in the order of their turns."""
         found: list[tuple[int, str]] = []
-        for user, turns in list(self._by_user.items()):
-            while turns and self._turns.get(turns[0][1]) != turns[0][0]:
-                heapq.heappop(turns)
-            if not turns:
-                del self._by_user[user]
-            elif user not in busy:
-                found.append(turns[0])
+        for user in list(self._by_user):
+            turn = self._first(user)
+            if turn is not None and user not in busy:
+                found.append(turn)
         return [self._entries[name] for _, name in sorted(found)]
+
+    def _first(self, user: str) -> tuple[int, str] | None:
+        """Turn and id of the first entry for a user."""
+        turns = self._by_user.get(user)
+        while turns and self._turns.get(turns[0][1]) != turns[0][0]:
+            heapq.heappop(turns)
+        if turns:
+            return turns[0]
+        self._by_user.pop(user, None)
+        return None
 
     def _give_turn(self, entry: OutboxRecord, turn: int) -> None:
         self._turns[entry.message_id] = turn

@@ -104,6 +104,24 @@ class Pacing:
             self._full_until[rate] = now + wait
         return not wait
 
+    def acquire_several(self, rate: RateClass, limit: int | None, count: int, now: int) -> bool:
+        """As ``acquire``, for so many at once, or none of them; more than ``limit`` never fit."""
+        if not self.may_send(rate, now):
+            return False
+        if limit is None:
+            return True
+        window = self._windows.get(rate)
+        if window is None or window.limit != limit:
+            window = self._windows[rate] = Window(limit, PACE_SPAN_MS)
+        counting = window.counting(now)
+        lacking = count - (limit - len(counting))
+        if lacking > 0:
+            self._full_until[rate] = counting[min(lacking, len(counting)) - 1] + PACE_SPAN_MS if counting else now
+            return False
+        for _ in range(count):
+            window.acquire(now)
+        return True
+
     def free(self, rate: RateClass, limit: int | None, now: int) -> int:
         """How many frames of a class may still be sent in this minute, of ``limit``."""
         window = self._windows.get(rate)

@@ -75,6 +75,10 @@ class Receiving:
                 self._confirm(link, frame.seq, now)
             case frames.RoutedKeyExchangeInit():
                 self._confirm(link, frame.seq, now)
+            case frames.ManyResult():
+                yield from self._sending.many.result(frame, now)
+            case frames.PreKeyBundles():
+                yield from self._sending.exchanges.fetched(frame, now)
             case frames.PresenceNotice():
                 yield from self._presence(link, frame, now)
             case _:
@@ -233,6 +237,7 @@ class Receiving:
         stores.outbox.mark_presumed_lost(sender, stores.outbox.overtaken(sender, answered), now.monotonic)
         if receipt.undecryptable:
             stores.outbox.unseal(tx, sender)
+            stores.many.unseal(tx, sender)
         events: list[Event] = []
         for state, message_ids in (
             (DeliveryState.DELIVERED, receipt.delivered),
@@ -240,8 +245,9 @@ class Receiving:
             (DeliveryState.BURNED, receipt.burned),
         ):
             for message_id in message_ids:
-                sent = stores.outbox.sent(message_id, sender)
-                if sent is not None:
+                if stores.many.has(message_id):
+                    events += self._sending.many.follow(tx, message_id, sender, state, now)
+                elif (sent := stores.outbox.sent(message_id, sender)) is not None:
                     events += self._advance(tx, sent, state, now)
         for message_id in receipt.undecryptable:
             if stores.receipts.may_resend(tx, sender, message_id):
@@ -251,7 +257,9 @@ class Receiving:
     def resend(self, tx: Transaction, peer: str, message_ids: list[str], now: Moment) -> list[Event]:
         """Put messages back into the outbox that their recipient could not read, or never got."""
         contact = self._stores.book.contact(peer)
-        count = self._stores.outbox.resend(tx, peer, message_ids, now.persistent, contact.key or b"")
+        stores, key = self._stores, contact.key or b""
+        count = stores.outbox.resend(tx, peer, message_ids, now.persistent, key)
+        count += stores.many.resend(tx, peer, message_ids, now.persistent, key)
         return [notices.resent(contact, count)] if count else []
 
     def _relay_receipt(self, link: Link, frame: frames.Receipt, now: Moment) -> Iterator[Event]:
@@ -259,6 +267,11 @@ class Receiving:
         payload, stores = frame.payload, self._stores
         self._sending.answered(frame.id)
         state = DeliveryState[payload.status.name]
+        if stores.many.waiting(payload.message_id) is not None:
+            if state is DeliveryState.ACCEPTED:
+                yield from self._sending.many.accepted(payload.message_id, [payload.recipient_id], now)
+            self._confirm(link, frame.seq, now)
+            return
         sent = stores.outbox.sent(payload.message_id, payload.recipient_id)
         events: list[Event] = []
         with stores.vault.transaction() as tx:

@@ -37,6 +37,8 @@ INBOX_PAGE: Final = "inbox-page"
 INDEXED: Final = "all-indexed"
 INDEXED_WITHOUT_INBOX: Final = "indexed"
 OLD_KEYS: Final = "old-keys"
+MANY: Final = "many"
+COPIES: Final = "copies"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -224,6 +226,61 @@ class SentRecord(Record, frozen=True, kw_only=True):
     expires_at: int | None = None
     resends: int = 0
     key: bytes = b""
+
+
+class OrderRecord(Record, frozen=True, kw_only=True):
+    """The next revision of something that several users change: see ``wire.frames.OrderPart``; ``name`` is 32 bytes."""
+
+    name: bytes
+    revision: int
+    writers: list[str]
+
+
+class ManyRecord(Record, frozen=True, kw_only=True):
+    """``MANY``/message id: a message to many, kept so that it can be sent again to each of them.
+
+    ``content``: content 2, without padding. ``key``: 32 bytes, of the one body that it is encrypted in. ``group``: the
+    relay is told so. ``purpose``: which part of the client sends it. ``order``: what it brings the next revision of.
+    """
+
+    message_id: str
+    conversation_id: str
+    content: bytes
+    key: bytes
+    group: bool = False
+    purpose: str = ""
+    order: OrderRecord | None = None
+    burn: bool = False
+    expires_in: int | None = None
+
+
+class CopyRecord(Record, frozen=True, array_like=True):
+    """What becomes of a message to many for one of them.
+
+    ``state``: a ``DeliveryState``. ``waits``: it is to be sent, for the first time or again. ``head``: encrypted for
+    them, b'' until it is and once it has left. ``key``: of whom it was encrypted for. ``resends``: as of a message.
+    """
+
+    peer: str
+    state: int = 0
+    waits: bool = True
+    head: bytes = b""
+    key: bytes = b""
+    resends: int = 0
+
+
+class CopiesRecord(Record, frozen=True, kw_only=True):
+    """``COPIES``/message id: the copies of a ``MANY``, which goes with them.
+
+    ``at``: when the relay accepted a copy last, or when the message was written, in persistent time. ``ordered``: the
+    relay has stored its revision. ``expires_at``: when it is erased because its time is over, in persistent time.
+    """
+
+    message_id: str
+    copies: list[CopyRecord]
+    at: int
+    ordered: bool = False
+    expires_at: int | None = None
 
 
 class ReceivedRecord(Record, frozen=True, kw_only=True):

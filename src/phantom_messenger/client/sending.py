@@ -17,17 +17,18 @@ from phantom_messenger.client.batching import Batching
 from phantom_messenger.client.conversations import PeerState, conversation_id
 from phantom_messenger.client.key_exchanges import KeyExchanges
 from phantom_messenger.client.link import Link
+from phantom_messenger.client.many.sending import SendingMany
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.notices import PauseNotices
-from phantom_messenger.client.pacing import SOON_MS, Pacing, asked, reason_of
+from phantom_messenger.client.pacing import Pacing
 from phantom_messenger.client.records import OutboxRecord
+from phantom_messenger.client.refusals import Refusal, Refusals
 from phantom_messenger.client.status import Event, Trust, WarningEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.client.visibility import Visibility
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
-from phantom_messenger.wire.codes import ErrorCode
 from phantom_messenger.wire.limits import RateClass
 
 _KEEP_OF_CLASS: Final = 5
@@ -59,6 +60,8 @@ class Sending:
         self.visibility = Visibility(stores.outbox)
         self.exchanges = KeyExchanges(stores, identity, self._pacing, self._pauses, random)
         self._batching = Batching(stores, self._pacing, self.visibility, random)
+        self._refusals = Refusals(stores, self._pacing, self._pauses)
+        self.many = SendingMany(stores, self._pacing, self.exchanges, self._refusals, self.visibility)
         self._requests: dict[str, OutboxRecord] = {}
         """Entries by the request that is under way."""
 
@@ -66,6 +69,7 @@ class Sending:
         """What was under way will not be answered."""
         self._requests.clear()
         self.exchanges.disconnected()
+        self.many.disconnected()
         self._stores.outbox.disconnected()
         self._pacing.disconnected()
 
@@ -102,7 +106,8 @@ class Sending:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        return self._pacing.waits(now) + self._batching.waits(now) + self.exchanges.waits(now)
+        waits = self._pacing.waits(now) + self._batching.waits(now)
+        return waits + self.exchanges.waits(now) + self.many.waits(now)
 
     def may_send(self, link: Link, rate: RateClass, now: int) -> bool:
         """Count a frame of a class, unless the relay would refuse it now."""
@@ -125,8 +130,9 @@ class Sending:
         if self._pacing.may_send(RateClass.MESSAGE, now.monotonic):
             for entry in self._stores.outbox.ready():
                 yield from self._send_entry(link, entry, now)
+        yield from self.many.send(link, now)
         wait = self._pacing.until(RateClass.MESSAGE) - now.monotonic
-        yield from self._pauses.paused(self._stores.outbox.texts(), wait, now.monotonic)
+        yield from self._pauses.paused(self._stores.outbox.texts() + self._stores.many.count(), wait, now.monotonic)
         self._introduce(link, now)
 
     def _introduce(self, link: Link, now: Moment) -> None:
@@ -212,12 +218,16 @@ class Sending:
 
     def answered(self, request: Any) -> None:
         """A request was answered directly, so it will not be refused."""
+        self.many.answered(request)
         if request is not UNSET:
             self._requests.pop(request, None)
 
     def refused(self, error: frames.Error, now: Moment) -> SendRefused | None:
         """An error has come; None if it was for none of these."""
         events = self.exchanges.refused(error, now)
+        if events is not None:
+            return SendRefused(events)
+        events = self.many.refused(error, now)
         if events is not None:
             return SendRefused(events)
         entry = None if error.id is UNSET else self._requests.pop(error.id, None)
@@ -234,31 +244,15 @@ class Sending:
             self._pacing.reset_peer(peer)
 
     def _message_refused(self, entry: OutboxRecord, error: frames.Error, now: Moment) -> SendRefused:
-        wait = max(asked(error.payload.retry_after, SOON_MS), SOON_MS)
-        peer = self._stores.book.contact(entry.peer)
-        match error.payload.code:
-            case ErrorCode.RATE_LIMITED if reason_of(error) == "backlog":
-                self._pacing.pause_peer(entry.peer, now.monotonic + wait)
-                return SendRefused([notices.backlog(peer)])
-            case ErrorCode.RATE_LIMITED:
-                return self._pause(entry.peer, wait, now.monotonic)
-            case ErrorCode.USER_NOT_FOUND if entry.text is not None:
-                is_news = self._pacing.unknown_peer(entry.peer, now.monotonic)
-                return SendRefused([notices.unknown_user(peer)] if is_news else [])
-            case ErrorCode.INTERNAL_ERROR:
-                self._pacing.pause(RateClass.MESSAGE, now.monotonic + wait)
-                return SendRefused(list(self._pauses.storage(peer, now.monotonic)))
-            case ErrorCode.INVALID_MESSAGE if reason_of(error) == "clock":
-                return self._pause(entry.peer, SOON_MS, now.monotonic)
-            case _ if entry.text is not None and not entry.again:
-                return SendRefused([notices.refused(peer, error.payload.message)], failed=entry)
-            case _:
-                self._give_up(entry)
-                return SendRefused([])
-
-    def _pause(self, peer: str, wait: int, now: int) -> SendRefused:
-        self._pacing.pause(RateClass.MESSAGE, now + wait)
-        return SendRefused(list(self._pauses.refused(peer, self._stores.outbox.texts(peer), wait, now)))
+        refusal = Refusal.of(error)
+        events = self._refusals.judge(entry.peer, refusal, now, waits_for_user=entry.text is not None)
+        if events is not None:
+            return SendRefused(events)
+        if entry.text is not None and not entry.again:
+            contact = self._stores.book.contact(entry.peer)
+            return SendRefused([notices.refused(contact, refusal.message)], failed=entry)
+        self._give_up(entry)
+        return SendRefused([])
 
     def _give_up(self, entry: OutboxRecord) -> None:
         """Nobody is there to hear a receipt; and a message that was sent again had been accepted once."""

@@ -11,6 +11,7 @@ from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.history import History
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.inbox_index import InboxIndex
+from phantom_messenger.client.many.store import ManyStore
 from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.receipts import Receipts
@@ -30,6 +31,7 @@ class Stores:
     conversations: Conversations
     acks: Acks
     outbox: Outbox
+    many: ManyStore
     receipts: Receipts
     recovery: Recovery
     inbox: Inbox
@@ -47,7 +49,8 @@ class Stores:
             random: a source of random bytes.
             asks: whether what strangers write waits until the user lets them in.
         """
-        book, outbox, acks, recovery = AddressBook(vault), Outbox(vault), Acks(vault), Recovery(vault)
+        many = ManyStore(vault)
+        book, outbox, acks, recovery = AddressBook(vault), Outbox(vault, many), Acks(vault), Recovery(vault)
         prekeys = PreKeyStore(vault, identity, random)
         conversations = Conversations(vault, book, identity, prekeys, random)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
@@ -60,6 +63,7 @@ class Stores:
             conversations=conversations,
             acks=acks,
             outbox=outbox,
+            many=many,
             receipts=receipts,
             recovery=recovery,
             inbox=inbox,

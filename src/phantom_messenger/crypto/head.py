@@ -80,18 +80,31 @@ class Parsed(msgspec.Struct, frozen=True):
         return associated_data + self.authenticated + primitives.sha256(self.body)
 
 
+_KINDS: Final[dict[type[HandshakeHeader | KemKey | KemCiphertext | None], PartKind]] = {
+    type(None): PartKind.NOTHING,
+    HandshakeHeader: PartKind.HANDSHAKE,
+    KemKey: PartKind.KEM_KEY,
+    KemCiphertext: PartKind.KEM_CIPHERTEXT,
+}
+
+
+def length(part: Part) -> int:
+    """How many bytes a head with this part has."""
+    return HEAD_BYTES[_KINDS[type(part)]]
+
+
 def begin(part: Part) -> bytes:
     """Suite, part and the part's bytes."""
     match part:
         case None:
-            kind, data = PartKind.NOTHING, b""
+            data = b""
         case HandshakeHeader():
-            kind, data = PartKind.HANDSHAKE, part.encode()
+            data = part.encode()
         case KemKey():
-            kind, data = PartKind.KEM_KEY, part.public
+            data = part.public
         case KemCiphertext():
-            kind, data = PartKind.KEM_CIPHERTEXT, part.ciphertext
-    return bytes((SUITE, kind)) + data
+            data = part.ciphertext
+    return bytes((SUITE, _KINDS[type(part)])) + data
 
 
 def finish(authenticated: bytes, sealed: bytes) -> bytes:

@@ -1,0 +1,144 @@
+"""Where the parts of the client hand in messages to many: groups, and whoever has several devices."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError, VaultError
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.many.listener import Listener
+from phantom_messenger.client.many.sending import SendingMany
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import ManyRecord, OrderRecord
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto import body
+from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
+
+MAX_SAID_BYTES: Final = body.MAX_PADDED - 1
+"""Longest content of a message to many, in bytes without padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a message to many is sent.
+
+    ``group``: nobody becomes a contact by it, and the relay makes no receipts of it. ``order``: the revision that it
+    brings; if the relay refuses it, the message goes to nobody and is forgotten. ``purpose``: which part of the client
+    it is of, see ``Outgoing.listen``. ``burn``: the recipients' copies go once they were read. ``expires_in``:
+    milliseconds after which relay and recipients erase it, and this device what it keeps to send it again, counted from
+    the first acceptance.
+    """
+
+    group: bool = False
+    order: OrderRecord | None = None
+    purpose: str = ""
+    burn: bool = False
+    expires_in: int | None = None
+
+
+class Outgoing:
+    """Takes messages to many.
+
+    Args:
+        stores: of the profile.
+        sending: sends them.
+        random: a source of random bytes.
+        own_id: one's own user id.
+        moment: what the clocks show.
+        open_link: the connection, if the login is through.
+        send_pending: sends whatever may be sent now.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        sending: SendingMany,
+        random: Callable[[int], bytes],
+        *,
+        own_id: str,
+        moment: Callable[[], Moment],
+        open_link: Callable[[], Link | None],
+        send_pending: Callable[[], None],
+    ) -> None:
+        self._stores = stores
+        self._sending = sending
+        self._random = random
+        self._own_id = own_id
+        self._moment = moment
+        self._open_link = open_link
+        self._send_pending = send_pending
+
+    def listen(self, purpose: str, listener: Listener) -> None:
+        """Tell a part of the client what becomes of the messages of its purpose; before the first connection."""
+        self._sending.listen(purpose, listener)
+
+    def send(
+        self,
+        recipients: Sequence[str],
+        said: bytes,
+        options: Options = Options(),
+        *,
+        conversation_id: str,
+        message_id: str | None = None,
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> str:
+        """Put one message to many into the outbox; on disk when this returns.
+
+        What becomes of each copy is told to the listener of its purpose, or by a ``DeliveryEvent`` for each recipient
+        if it has none.
+
+        Args:
+            recipients: user ids, each once. Those with whom there is a session of suite 2 get it at once, the others
+                once there is one.
+            said: content 2, without padding; at most ``MAX_SAID_BYTES``.
+            options: how it is sent.
+            conversation_id: as the relay and the recipients see it.
+            message_id: a UUID that was not used before; a new one if None.
+            also: stores what else belongs to it, in the same transaction.
+
+        Returns:
+            The message id.
+
+        Raises:
+            InvalidUserId, MessageTooLong, UsageError: it cannot be sent as it is.
+            VaultError: it could not be stored.
+        """
+        message_id = message_id or str(uuid.UUID(bytes=self._random(16), version=4))
+        self._check(recipients, said, message_id, options.expires_in)
+        record = ManyRecord(
+            message_id=message_id,
+            conversation_id=conversation_id,
+            content=said,
+            key=self._random(body.KEY_BYTES),
+            group=options.group,
+            purpose=options.purpose,
+            order=options.order,
+            burn=options.burn,
+            expires_in=options.expires_in,
+        )
+        with self._stores.vault.transaction() as tx:
+            also(tx)
+            self._sending.put(tx, self._open_link(), record, recipients, self._moment())
+        with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
+            self._send_pending()
+        return message_id
+
+    def forget(self, tx: Transaction, message_id: str) -> None:
+        """Erase a message, and send no copy that still waits: it was burned, or its conversation erased."""
+        self._stores.many.remove(tx, message_id)
+
+    def _check(self, recipients: Sequence[str], said: bytes, message_id: str, expires_in: int | None) -> None:
+        if not recipients or len(set(recipients)) != len(recipients):
+            raise UsageError("a message to many has recipients, each of them once")
+        for peer in recipients:
+            if not self._stores.book.can_be(peer, self._own_id):
+                raise InvalidUserId(f"'{peer}' is not the ID of another user")
+        if len(said) > MAX_SAID_BYTES:
+            raise MessageTooLong(f"the content has {len(said):,} bytes, and {MAX_SAID_BYTES:,} is the limit")
+        if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
+            raise UsageError("a message can expire after 1 millisecond to 365 days; choose a time in between")
+        if self._stores.many.has(message_id):
+            raise UsageError("there is a message of this id; take another one")
