@@ -176,6 +176,16 @@ def test_permission_is_what_the_relation_gives(world: World, act: Action, relati
     assert held == (relation >= PERMISSIONS[act].who)
 
 
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("act", Action)
+def test_who_was_answered_in_groups_alone_is_replied_to_and_no_contact(world: World, act: Action, both: bool) -> None:
+    alice, bob = world.login("alice", features=["many"]), world.login("bob", features=["many"])
+    for one, other in ((bob, alice), (alice, bob))[: 1 + both]:
+        one.send(one.person.message_many([other.person], group=True))
+    held = world.peek(lambda tx: is_allowed(act, alice.person.id, bob.person.id, tx.directory))
+    assert held == (PERMISSIONS[act].who <= Relation.REPLIED_TO)
+
+
 def test_no_frame_names_an_owner() -> None:
     """Acts of owners need no check: whose thing it is, the session says."""
     frames_of_owners = (frames.MessageAck, frames.PreKeyPublish, frames.PreKeyStatusQuery, frames.AccountDelete)
@@ -189,6 +199,7 @@ def test_no_frame_names_an_owner() -> None:
         "AccountDelete": set(),
     }
     assert people & payload_fields(frames.Message) == {"recipient_id"}, "the control"
+    assert people & payload_fields(frames.MessageMany) == set(), "its recipients are parts, each judged by itself"
 
 
 def payload_fields(frame: type[frames.Frame]) -> set[str]:

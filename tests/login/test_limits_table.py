@@ -91,6 +91,25 @@ def exactness(relay: RelayProcess, kind: str, count: int, address: str) -> tuple
         return passed, max(off)
 
 
+def test_exactly_6000_recipients_pass_and_the_wait_is_exact(limited: RelayProcess) -> None:
+    others = [Person() for _ in range(200)]
+    headers = {"X-Forwarded-For": "198.51.100.77"}
+    with ReferenceClient(limited.url, headers=headers) as client:
+        client.login(["ack", "many"])
+        window: Window | None = None
+        for _ in range(30):
+            sent = time.monotonic()
+            client.send(client.person.message_many(others))
+            assert len(client.expect("MANY_RESULT")["payload"]["refused"]) == 200, "nobody has an account"
+            window = window or Window(sent, time.monotonic())
+        sent = time.monotonic()
+        client.send(client.person.message_many(others[:1]))
+        answer = client.expect("ERROR")["payload"]
+        assert window is not None
+        assert answer["details"] == {"reason": "rate"}
+        assert window.milliseconds_off(sent, time.monotonic(), answer["retryAfter"]) <= EXACT_MS
+
+
 @pytest.mark.parametrize(("kind", "number"), [(kind, number) for number, kind in enumerate(MAKERS)])
 def test_exactly_so_many_pass_and_the_wait_is_exact(limited: RelayProcess, kind: str, number: int) -> None:
     rate = RATES[RateClass(kind)]
