@@ -1,4 +1,4 @@
-"""A connection is cut after every byte of a dialogue, and all of it still happens exactly once."""
+"""A connection is cut after any byte of a dialogue, and all of it still happens exactly once."""
 
 import asyncio
 import random
@@ -23,9 +23,12 @@ from phantom_messenger.client.vault import Vault
 from support.amounts import LONG, TIMES, amount
 
 SEED = 4
-FRIENDS_STRIDE = amount(120, 1)
-STRANGERS_STRIDE = max(8 // TIMES, 1) if LONG else 720
+FRIENDS_STRIDE = max(16 // TIMES, 1) if LONG else 120
+STRANGERS_STRIDE = max(16 // TIMES, 1) if LONG else 720
 """Bytes from one cut to the next: a first contact takes long."""
+
+AROUND = amount(0, 16)
+"""So many bytes before and behind the end of a step between friends have a cut each: there a frame begins or ends."""
 
 CONTACTS = 100
 """Whom one Bob gets to know, before there is another one: each makes his address book longer."""
@@ -34,7 +37,7 @@ GATHER_MS = 20
 """For receipts: still long enough that what is received and read at once is one message."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
-RUN_SECONDS = amount(110, 14_000)
+RUN_SECONDS = amount(110, 3_600 * TIMES)
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
 
@@ -58,10 +61,11 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, RUN_SECONDS))
 
 
-def offsets(marks: list[int], name: str, stride: int) -> list[int]:
-    """The ends of all steps of a dialogue, and some bytes within them."""
+def offsets(marks: list[int], name: str, stride: int, around: int = 0) -> list[int]:
+    """The ends of all steps of a dialogue with the bytes around them, and some bytes within the steps."""
     start = random.Random(f"{SEED} {name}").randrange(stride)  # noqa: S311 - the same in every run
-    return sorted({*range(start, marks[-1], stride), *marks[:-1]})
+    ends = {place for mark in marks for place in range(mark - around, mark + around + 1)}
+    return sorted(place for place in {*range(start, marks[-1], stride), *ends} if 0 <= place < marks[-1])
 
 
 def victim_of(dialogue: Dialogue, name: str) -> Person:
@@ -72,14 +76,14 @@ def victim_of(dialogue: Dialogue, name: str) -> Person:
 
 
 async def talk_of_friends(folder: Path, name: str) -> None:
-    """Cut somebody's connection at each of these bytes of a round between friends, by turns in four ways."""
+    """Cut somebody's connection at these bytes of a round between friends, by turns in four ways."""
     async with network(folder) as net, net.person("alice") as alice, net.person("bob") as bob:
         dialogue = Dialogue(net, alice, bob)
         await dialogue.befriend(alice, bob)
         await dialogue.befriend(bob, alice)
         victim = victim_of(dialogue, name)
         await dialogue.survey(victim)  # the first round carries a handshake
-        places = offsets(await dialogue.survey(victim), name, FRIENDS_STRIDE)
+        places = offsets(await dialogue.survey(victim), name, FRIENDS_STRIDE, AROUND)
         for count, place in enumerate(places):
             await dialogue.round(victim, place, list(End)[count % 2], live=count // 2 % 2 == 0)
         assert dialogue.cuts > 0.9 * len(places)

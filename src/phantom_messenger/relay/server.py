@@ -23,7 +23,7 @@ from phantom_messenger.relay.records import KeptLimits
 from phantom_messenger.relay.relay import Relay
 from phantom_messenger.relay.upgrade import ConnectionGate, Handshake, Slot
 from phantom_messenger.relay.verify_pool import VerifyPool, default_count
-from phantom_messenger.relay.websocket import WebSocketConnection
+from phantom_messenger.relay.websocket import ReadBudget, WebSocketConnection
 from phantom_messenger.web import files as web
 from phantom_messenger.wire.names import DEFAULT_PORTS
 
@@ -160,6 +160,7 @@ class RelayServer:
         self._page = Page(web.load() if config.web else (), is_https=is_https)
         self._gate = ConnectionGate(config, _room())
         self._partial_messages = PartialMessages()
+        self._reads = ReadBudget()
         self._listener: Listener | None = None
         self._timer: asyncio.Task[None] | None = None
         self._loop.set_exception_handler(self._log_loop_error)
@@ -275,7 +276,7 @@ class RelayServer:
         return Handshake(slot, self._config, self._accept, self._is_ready, self._page)
 
     def _accept(self, address: str, host: str) -> WebSocketConnection:
-        return WebSocketConnection(self._relay, address, host, self._partial_messages)
+        return WebSocketConnection(self._relay, address, host, self._partial_messages, reads=self._reads)
 
     def _is_ready(self) -> bool:
         return self._store.is_healthy

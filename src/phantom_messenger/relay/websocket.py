@@ -44,6 +44,44 @@ _READ_BUFFER: Final = memoryview(bytearray(16_384))
 """One buffer serves all connections: each copies its bytes out before the next one reads."""
 
 
+SMALL_READ: Final = 2_048
+"""Bytes that a connection may always read in a turn of the event loop: most frames are smaller."""
+
+_SMALL_BUFFER: Final = _READ_BUFFER[:SMALL_READ]
+
+READ_BUDGET: Final = 512 * 1_024
+"""Bytes that all connections together may read in a turn of the event loop, beside small reads."""
+
+
+class ReadBudget:
+    """Bounds what is read in one turn of the event loop: nobody waits long behind many who pour large messages.
+
+    When it is spent, each connection reads ``SMALL_READ`` bytes until the turn ends; the rest stays in its socket.
+
+    Args:
+        limit: bytes in a turn.
+
+    Attributes:
+        buffer: where the next read may go.
+    """
+
+    def __init__(self, limit: int = READ_BUDGET) -> None:
+        self._limit = self._left = limit
+        self.buffer = _READ_BUFFER
+
+    def spend(self, count: int) -> None:
+        """So much was read at once."""
+        if self._left == self._limit:
+            asyncio.get_running_loop().call_soon(self._renew)  # runs before the next turn reads anything
+        self._left -= count
+        if self._left <= 0:
+            self.buffer = _SMALL_BUFFER
+
+    def _renew(self) -> None:
+        self._left = self._limit
+        self.buffer = _READ_BUFFER
+
+
 class Receiver(Protocol):
     """What the relay does with what a connection brings."""
 
@@ -72,6 +110,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         host: the Host header.
         partial_messages: bounds what all connections hold of incomplete messages.
         max_fragments: of a message; more closes with 1009.
+        reads: bounds what all connections read in a turn; one of its own if it is None.
     """
 
     def __init__(
@@ -82,12 +121,14 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         partial_messages: PartialMessages,
         *,
         max_fragments: int = MAX_FRAGMENTS,
+        reads: ReadBudget | None = None,
     ) -> None:
         self._receiver = receiver
         self._address = address
         self._host = host
         self._partial_messages = partial_messages
         self._max_fragments = max_fragments
+        self._reads = reads or ReadBudget()
         self._on_closed: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
@@ -134,10 +175,12 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See ``asyncio.BufferedProtocol``."""
-        return _READ_BUFFER
+        return self._reads.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
+        if nbytes > SMALL_READ:
+            self._reads.spend(nbytes)
         self._read(bytes(_READ_BUFFER[:nbytes]))
 
     def eof_received(self) -> bool:
