@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 PHANTOM = Path(sys.executable).with_name("phantom")
 Command = Sequence[str | Path]
 SERVE: Command = (PHANTOM, "serve")
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
 
