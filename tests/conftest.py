@@ -1,6 +1,7 @@
 """Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
 
 import logging
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +27,10 @@ from support.reference_client import Connect, ReferenceClient
 from support.relay_process import RelayProcess, StartRelay
 from support.simulated import MakeWorld, World
 from support.store_user import StoreUser
+
+# Whoever is started in the background of a shell ignores SIGINT, and so would every program that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing about the product.
 settings.register_profile("any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
