@@ -1,6 +1,6 @@
 """The page's screens and how it behaves, in a real Chromium, with a worker that invents its people.
 
-PHANTOM_SCREENSHOTS=FOLDER keeps a picture of every screen in light, dark, 320 pixels and right to left.
+PHANTOM_SCREENSHOTS=FOLDER keeps a picture of every screen in light, dark, 320 pixels, right to left and forced colours.
 """
 
 import pytest
@@ -9,7 +9,7 @@ from support.node import chromium, run_web_tests
 
 
 @pytest.mark.timeout(900)
-def test_every_screen_is_accessible_in_light_dark_narrow_and_right_to_left() -> None:
+def test_every_screen_is_accessible_in_each_mode() -> None:
     printed = run_web_tests("tests/ui/screens.test.ts", PHANTOM_CHROMIUM=chromium())
     assert "# skipped 0" in printed
     assert "# fail 0" in printed

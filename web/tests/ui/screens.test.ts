@@ -1,5 +1,6 @@
-// Every screen in light, dark, 320 pixels and right to left: axe finds nothing, nothing is wider than the window, and the
-// page does nothing that its policy forbids. PHANTOM_SCREENSHOTS=folder keeps pictures; PHANTOM_SCREENS=regexp picks some.
+// Every screen in light, dark, 320 pixels, right to left and the few colours of a system with high contrast: axe finds
+// nothing, nothing is wider than the window, and the page does nothing that its policy forbids.
+// PHANTOM_SCREENSHOTS=folder keeps pictures; PHANTOM_SCREENS=regexp picks some.
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ const MODES = {
   dark: { viewport: { width: 1100, height: 760 }, colorScheme: "dark", direction: "ltr" },
   narrow: { viewport: { width: 320, height: 640 }, colorScheme: "light", direction: "ltr" },
   rtl: { viewport: { width: 1100, height: 760 }, colorScheme: "light", direction: "rtl" },
+  forced: { viewport: { width: 1100, height: 760 }, colorScheme: "dark", direction: "ltr" },
 } as const;
 
 const pictures = process.env["PHANTOM_SCREENSHOTS"];
@@ -85,7 +87,7 @@ describe("screens", { skip: SKIP }, () => {
 /** Changes how the page is looked at. */
 async function wear(page: Page, mode: keyof typeof MODES): Promise<void> {
   const { viewport, colorScheme, direction } = MODES[mode];
-  await page.emulateMedia({ colorScheme });
+  await page.emulateMedia({ colorScheme, forcedColors: mode === "forced" ? "active" : "none" });
   await page.setViewportSize(viewport);
   await page.evaluate(async (dir) => {
     document.documentElement.dir = dir;
