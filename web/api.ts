@@ -138,7 +138,10 @@ export interface Api {
   begin(given: { relay: string; page: string; isSecure: boolean; remembered?: string | null }): Promise<Stage>;
   create(given: { name: string; passphrase: string; stay: boolean }): Promise<void>;
   unlock(given: { passphrase: string; stay: boolean }): Promise<void>;
-  /** Opens an exported file, of this page or of the command line, as this browser's profile. */
+  /**
+   * Opens an exported file, of this page or of the command line, as this browser's profile. `name`: '' for the one in
+   * the file.
+   */
   restore(given: { file: Uint8Array; filePassphrase: string; passphrase: string; name: string; stay: boolean }): Promise<void>;
   /** Takes the profile over from another tab. */
   takeOver(): Promise<void>;

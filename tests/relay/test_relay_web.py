@@ -236,6 +236,24 @@ def test_web_off_serves_no_page(without: RelayProcess) -> None:
             assert (found.status, found.body) == (404, b'{"error": "not found"}\n')
 
 
+def test_web_off_answers_people_with_a_sentence(without: RelayProcess, relay: RelayProcess) -> None:
+    accepts = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    for method in ("GET", "HEAD"):
+        with RawSocket(without.address) as raw:
+            raw.send(f"{method} / HTTP/1.1\r\nHost: x\r\n{accepts}\r\n\r\n".encode())
+            found = raw.response(bodiless=method == "HEAD")
+            assert found.status == 404
+            assert "\r\nContent-Type: text/plain; charset=utf-8\r\n" in found.head
+            assert found.body.startswith(
+                b"" if method == "HEAD" else b"This is a relay of Phantom Messenger. It serves no"
+            )
+            assert raw.is_at_end()
+    for address, path in ((without.address, "/nowhere"), (relay.address, "/nowhere"), (without.address, "/health")):
+        with RawSocket(address) as raw:
+            raw.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n{accepts}\r\n\r\n".encode())
+            assert b"relay of Phantom" not in raw.response().body
+
+
 def test_page_may_connect_to_the_relay_that_served_it(relay: RelayProcess) -> None:
     for host in ("127.0.0.1", "localhost"):
         here = f"{host}:{relay.port}"

@@ -29,7 +29,10 @@ Table = dict[str, Served]
 def table_of(files: Iterable[PageFile], fields: Mapping[str, str] | None = None) -> Table:
     """A table that serves these files as it should."""
     given = security_headers() if fields is None else fields
-    return {file.path: Served(file.content, fields=dict(given), is_packed=True) for file in files}
+    return {
+        file.path: Served(file.content, fields={**given, "Content-Type": file.media_type}, is_packed=True)
+        for file in files
+    }
 
 
 @contextmanager

@@ -60,8 +60,6 @@ def test_page_of_another_host_talks_to_its_relay(start_relay: StartRelay) -> Non
     with serving(table) as page:
         relay = start_relay("--limits", "off", "--web", "off", "--allowed-origins", page.rstrip("/"))
         table |= table_of(for_relay(load(), relay.url), security_headers(f"ws://{urlsplit(relay.url).netloc}"))
-        for file in load():
-            table[file.path].fields["Content-Type"] = file.media_type
         printed = run_web_tests(
             "tests/journeys/journeys.test.ts",
             PHANTOM_CHROMIUM=browser,

@@ -90,6 +90,15 @@ def with_field(name: str, value: str | None) -> Change:
     return change
 
 
+def with_type(path: str, value: str | None) -> Change:
+    def change(table: Table) -> None:
+        del table[path].fields["Content-Type"]
+        if value is not None:
+            table[path].fields["Content-Type"] = value
+
+    return change
+
+
 FIELDS: Final = security_headers()
 OTHERS: Final = f"LICENSES.txt and {len(FILES) - 1} other files"
 POLICY: Final = FIELDS["Content-Security-Policy"]
@@ -131,6 +140,15 @@ CHANGES: Final[dict[str, tuple[Change, str]]] = {
     "a camera for all": (with_field("Permissions-Policy", "camera=*"), f"with Permissions-Policy camera=*: {OTHERS}"),
     "a style": (with_field("Link", "</x.css>; rel=stylesheet"), "with Link </x.css>; rel=stylesheet: "),
     "a loss": (with_field("Clear-Site-Data", '"storage"'), 'with Clear-Site-Data "storage": '),
+    "text instead of a page": (
+        with_type("/", "text/plain; charset=utf-8"),
+        "with Content-Type text/plain; charset=utf-8: index.html",
+    ),
+    "no type": (with_type(CODE.path, None), f"without Content-Type: {CODE.name}"),
+    "another reading": (
+        with_type("/", "text/html; Charset=UTF-7"),
+        "with Content-Type text/html; Charset=UTF-7: index.html",
+    ),
     "a way out": (with_field("Refresh", "0; https://evil.test/"), "with Refresh 0; https://evil.test/"),
 }
 
@@ -141,6 +159,20 @@ def test_difference_is_named(change: Change, said: str) -> None:
     assert found.exit_code == 1
     assert f"\n  {said}" in found.stdout
     assert len(found.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("/", "text/html"),
+        ("/", 'Text/HTML;charset="UTF-8"'),
+        (CODE.path, "application/javascript"),
+        (CODE.path, "application/x-javascript; charset=utf-8"),
+    ],
+)
+def test_type_that_browsers_treat_alike_is_the_same(path: str, value: str) -> None:
+    found = verified(with_type(path, value))
+    assert (found.exit_code, found.stderr) == (0, "")
 
 
 def test_policy_that_a_proxy_adds_makes_it_no_weaker() -> None:

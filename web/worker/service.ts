@@ -5,9 +5,7 @@
  * its core; nothing is told to the page that is not stored.
  */
 import type { Api, Me, Stage, Update } from "../api.ts";
-import { contentOf, exportContent, putContent, readFile } from "../core/client/backup.ts";
-import type { Content } from "../core/client/backup.ts";
-import { ConversationIndex } from "../core/client/conversation_index.ts";
+import { contentOf, exportContent } from "../core/client/backup.ts";
 import { VaultDamaged } from "../core/client/errors.ts";
 import { Messenger } from "../core/client/messenger.ts";
 import { checkedName } from "../core/client/names.ts";
@@ -26,6 +24,7 @@ import { Loop } from "./loop.ts";
 import type { Core, Step } from "./loop.ts";
 import type { Dial } from "./socket.ts";
 import { changePassphrase } from "./passphrase.ts";
+import { profileOf, putName, within } from "./restoring.ts";
 import { openStay, wrapForStay } from "./stay.ts";
 import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
@@ -194,18 +193,11 @@ export class Service {
 
   async #restore(given: Parameters<Api["restore"]>[0]): Promise<void> {
     const storage = this.#unusedStorage();
-    const { file, filePassphrase, passphrase, name, stay } = given;
-    const checked = checkedName(name);
+    const { stay } = given;
     await this.#working("restoring", async (progress) => {
-      const content = readFile(file, filePassphrase, (share) => progress(share / 2));
-      const { random, wall, cost } = this.#platform;
-      const key = newKey(random);
-      const lock = makeLock(key, passphrase, random, { progress: (share) => progress((1 + share) / 2), cost });
-      const vault = newVault(key, random);
-      restoreInto(vault, content);
-      putName(vault, checked, wall());
+      const { key, lock, vault, name } = profileOf(given, this.#platform, within(progress, 0, 0.6));
       const { userId } = this.#messengerOn(vault);
-      await storage.create({ userId, name: checked, lock }, vault.takeBatch(), this.#lost);
+      await storage.create({ userId, name, lock }, vault.takeBatch(within(progress, 0.6, 1)), this.#lost);
       await this.#keepStay(key, stay);
       await this.#open(key, { steal: false });
     });
@@ -592,15 +584,4 @@ export class Service {
     }
     return this.#changes;
   }
-}
-
-/** All of a file, into an empty vault. */
-function restoreInto(vault: Vault, content: Content): void {
-  // It enters the messages into pages as they come; the client that is opened on what is stored has one of its own.
-  new ConversationIndex(vault);
-  vault.transaction((tx) => putContent(tx, content, null));
-}
-
-function putName(vault: Vault, name: string, madeAt: number): void {
-  vault.transaction((tx) => tx.put(records.ME, "", MeRecord.make({ name, madeAt })));
 }

@@ -12,11 +12,15 @@ from http import HTTPStatus
 from typing import Final
 
 from phantom_messenger.relay.http import Answer, Request, not_allowed, response_head
-from phantom_messenger.web.files import PageFile
+from phantom_messenger.web.files import INDEX, PageFile
 from phantom_messenger.web.headers import ASK_FIRST, FOREVER, HSTS, security_headers
 
 _ETAG_CHARS: Final = 32
 _OF_CONTENT: Final = {"Content-Type", "Content-Length", "Content-Encoding"}
+_NO_PAGE: Final = (
+    b"This is a relay of Phantom Messenger. It serves no page for browsers: ask the people who run it for the address "
+    b"of theirs, or write with the command line, 'phantom'.\n"
+)
 _NOT_ACCEPTABLE: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*", re.ASCII)
 
 
@@ -59,13 +63,26 @@ class Page:
         """Answer a request, or return None if its path is not one of the page's."""
         variants = self._variants.get(request.path)
         if variants is None:
-            return None
+            is_missed = not self._variants and request.path == INDEX and "text/html" in request.words("accept")
+            return _no_page(request) if is_missed and request.method in {"GET", "HEAD"} else None
         if request.method not in {"GET", "HEAD"}:
             return not_allowed("GET, HEAD")
         variant = variants[-1 if _accepts_gzip(request) else 0]
         if _has(request, variant.tag):
             return FileAnswer(HTTPStatus.NOT_MODIFIED, _without_content(variant.fields), b"")
         return FileAnswer(HTTPStatus.OK, variant.fields, b"" if request.method == "HEAD" else variant.body)
+
+
+def _no_page(request: Request) -> FileAnswer:
+    """For somebody who opens the address of a relay without a page: a sentence instead of JSON."""
+    fields = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(_NO_PAGE)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "close",
+    }
+    return FileAnswer(HTTPStatus.NOT_FOUND, fields, b"" if request.method == "HEAD" else _NO_PAGE)
 
 
 def _variants(file: PageFile, common: Mapping[str, str]) -> tuple[_Variant, ...]:

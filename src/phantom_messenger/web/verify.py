@@ -3,6 +3,7 @@
 It shows what was sent to whoever asked, at that moment. To others, or later, something else may be sent.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,13 @@ from phantom_messenger.web.files import PageFile
 _OK: Final = 200
 _NEVER_SENT: Final = ("Clear-Site-Data", "Link", "Refresh")
 """Fields of no file of ours that make a browser forget its keys, apply another style, or show something else."""
+
+_SAME_TYPES: Final = {
+    "application/javascript": "text/javascript",
+    "application/x-javascript": "text/javascript",
+    "image/vnd.microsoft.icon": "image/x-icon",
+}
+"""Other words that servers have for types of ours; browsers treat them alike."""
 
 
 class Outcome(StrEnum):
@@ -73,7 +81,7 @@ def _compared(get: Callable[[str], Fetched], file: PageFile, fields: Mapping[str
     if found.status != _OK:
         where = "".join(f", to {place}" for place in found.values("Location"))
         return FileResult(file.name, file.digest, Outcome.MISSING, detail=f"is not there (HTTP {found.status}{where})")
-    odd = tuple(_odd_fields(found, fields))
+    odd = (*_odd_fields(found, fields), *_odd_type(found, file))
     if found.content == file.content:
         return FileResult(file.name, file.digest, Outcome.SAME, fields=odd)
     at = _first_difference(found.content, file.content)
@@ -93,6 +101,16 @@ def _odd_fields(found: Fetched, fields: Mapping[str, str]) -> Iterable[tuple[str
     for name in _NEVER_SENT:
         for value in found.values(name):
             yield name, value
+
+
+def _odd_type(found: Fetched, file: PageFile) -> Iterable[tuple[str, str]]:
+    """A type, or a reading of its bytes as text, that a browser would treat otherwise than ours."""
+    values = found.values("Content-Type")
+    kind, _, rest = ", ".join(values).lower().partition(";")
+    kind = _SAME_TYPES.get(kind.strip(), kind.strip())
+    charsets = [part.strip().strip('"') for part in re.findall(r"charset\s*=([^;]*)", rest)]
+    if kind != file.media_type.partition(";")[0] or any(charset != "utf-8" for charset in charsets):
+        yield "Content-Type", ", ".join(values)
 
 
 def _first_difference(one: bytes, other: bytes) -> int:

@@ -2,7 +2,7 @@
  * Export and import: a profile in one file, encrypted with a passphrase; protocol/encryption.md, Exported file.
  *
  * It is the same file that the command line writes and reads. It holds the identity, contacts and history, and messages
- * and receipts that still wait to be sent. Never in it: sessions and prekeys, so that no key and nonce can be used
+ * and receipts that still wait to be sent; of the page, the own name, drafts, and how long new texts last. Never in it: sessions and prekeys, so that no key and nonce can be used
  * twice, and no thief of the file reads what the relay or the network kept; and messages that burn or expire, for a
  * file cannot forget. After an import conversations recover.
  */
@@ -11,21 +11,24 @@ import type { Random } from "../bytes.ts";
 import { UndecryptableMessage } from "../crypto/errors.ts";
 import { argon2id, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
 import { pack, unpack } from "../msgpack.ts";
+import { MAX_EXPIRES_IN_MS } from "../wire/limits.ts";
 import { LAST_TIME_MS } from "./content.ts";
 import { BackupError, UsageError, WrongPassphrase } from "./errors.ts";
 import { decodedId } from "./ids.ts";
 import * as passphrases from "./passphrase.ts";
-import { int, list, recordType, withDefault } from "./record_types.ts";
+import { int, list, orMissing, recordType, text, withDefault } from "./record_types.ts";
 import type { RecordOf } from "./record_types.ts";
 import * as records from "./records.ts";
 import {
   BlockRecord,
   ContactRecord,
+  DraftRecord,
   erased,
   hadKem,
   IdentityRecord,
   InboxRecord,
   isThere,
+  LastingRecord,
   OutboxRecord,
   ReceiptRecord,
   ReceivedRecord,
@@ -69,6 +72,10 @@ export const Content = recordType({
   settings: withDefault(SettingsRecord, SettingsRecord.make({})),
   blocks: withDefault(list(BlockRecord), []),
   requests: withDefault(list(RequestRecord), []),
+  // What the page alone has; missing if there is nothing of it, and passed over by the command line.
+  name: orMissing(text),
+  drafts: orMissing(list(DraftRecord)),
+  lasting: orMissing(list(LastingRecord)),
 });
 export type Content = RecordOf<typeof Content>;
 
@@ -198,14 +205,16 @@ function parsed(plain: Uint8Array): Content {
  */
 function isUsable(content: Content): boolean {
   const { blocks, contacts, inbox, outbox, receipts, received, requests, sent, unanswered } = content;
+  const [drafts, lasting] = [content.drafts ?? [], content.lasting ?? []];
   const people = [...blocks, ...contacts].map((one) => one.userId);
-  const peers = [...outbox, ...sent, ...unanswered].map((one) => one.peer);
+  const peers = [...outbox, ...sent, ...unanswered, ...drafts, ...lasting].map((one) => one.peer);
   const senders = [...inbox, ...receipts, ...received, ...requests].map((one) => one.sender);
   const times = [...[...outbox, ...sent].map((one) => one.madeAt), ...received.map((one) => one.receivedAt)];
   return (
     content.identity.seed.length === KEY_BYTES &&
     [...people, ...peers, ...senders].every((id) => decodedId(id).length > 0) &&
     [...times, ...requests.map((one) => one.since)].every((at) => at >= 0 && at <= LAST_TIME_MS) &&
+    lasting.every(({ expiresIn }) => expiresIn === null || (expiresIn >= 1 && expiresIn <= MAX_EXPIRES_IN_MS)) &&
     content.contacts.every((contact) => TRUSTS.includes(contact.trust)) &&
     content.sent.every((sent) => STATES.includes(sent.state)) &&
     content.receipts.every((receipt) => STATUSES.includes(receipt.status))
@@ -236,7 +245,14 @@ export function contentOf(vault: Vault): Content {
     settings: vault.get(records.SETTINGS, "") ?? SettingsRecord.make({}),
     blocks: every(records.BLOCK),
     requests: every(records.REQUEST),
+    name: vault.get(records.ME, "")?.name ?? null,
+    drafts: some(every(records.DRAFT)),
+    lasting: some(every(records.LASTING)),
   };
+}
+
+function some<T>(found: readonly T[]): readonly T[] | null {
+  return found.length === 0 ? null : found;
 }
 
 /** Without its text if that is to go. */
@@ -276,6 +292,12 @@ export function putContent(tx: Transaction, content: Content, server: string | n
   for (const waits of content.requests) {
     // Its keys have stayed behind: it is asked for again once its sender was let in.
     tx.put(records.REQUEST, records.key(waits.sender, waits.messageId), waits, { due: waits.due });
+  }
+  for (const draft of content.drafts ?? []) {
+    tx.put(records.DRAFT, draft.peer, draft);
+  }
+  for (const lasting of content.lasting ?? []) {
+    tx.put(records.LASTING, lasting.peer, lasting);
   }
 }
 

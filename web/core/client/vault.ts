@@ -119,6 +119,9 @@ export function isAllowed({ memoryKib, passes, lanes }: Cost): boolean {
   return isPossible && memoryKib <= MAX_COST.memoryKib && passes <= MAX_COST.passes && lanes <= MAX_COST.lanes;
 }
 
+/** After so many records it is told how far a batch is. */
+const PROGRESS_STEP = 256;
+
 /** One record in memory: sealed, or as a value that is not sealed yet, or both. */
 interface Entry {
   readonly position: number;
@@ -269,11 +272,15 @@ export class Vault {
     return result;
   }
 
-  /** What was changed since the last call, sealed; within no transaction. */
-  takeBatch(): Batch {
+  /** What was changed since the last call, sealed; within no transaction. `progress` is told what share is. */
+  takeBatch(progress: Progress = () => undefined): Batch {
     const puts: StoredRecord[] = [];
     const deletes: Pick<StoredRecord, "kind" | "name">[] = [];
+    const all = this.#changed.size;
     for (const { kind, name } of this.#changed.values()) {
+      if (puts.length % PROGRESS_STEP === PROGRESS_STEP - 1) {
+        progress((puts.length + deletes.length) / all);
+      }
       const entry = this.#shelf(kind).entries.get(name);
       if (entry === undefined) {
         deletes.push({ kind, name });

@@ -115,6 +115,19 @@ test("what is no such file, is damaged, or asks for too much is refused", () => 
   assert.throws(() => readFile(file, "another"), WrongPassphrase);
 });
 
+test("what the page alone has is in the file: own name, drafts, how long texts last; or there is no such member", () => {
+  const content = readFile(file, vector.passphrase);
+  const peer = content.contacts[0]?.userId ?? "";
+  assert.deepEqual([content.name, content.drafts, content.lasting], [null, null, null]);
+  const bare = Content.write(content);
+  assert.deepEqual(["name", "drafts", "lasting"].filter((member) => member in bare), []);
+  const more = { name: "Alice", drafts: [{ peer, text: "not finished" }], lasting: [{ peer, expiresIn: 60_000 }] };
+  const vault = imported({ ...content, ...more });
+  vault.transaction((tx) => tx.put(records.ME, "", records.MeRecord.make({ name: "Alice" })));
+  const again = readFile(exportContent(contentOf(vault), "other", random, { cost: COST }), "other");
+  assert.deepEqual([again.name, again.drafts, again.lasting], [more.name, more.drafts, more.lasting]);
+});
+
 test("content with unknown words is refused, and with unknown members read", () => {
   const words = chosen("it", "it");
   const content = readFile(file, vector.passphrase);
@@ -137,6 +150,13 @@ const given = process.env["PHANTOM_EXPORTED"];
 test("a file of the SDK is read and written again", { skip: given === undefined ? "there is no file" : false }, () => {
   const read = readFile(readFileSync(given ?? ""), "of the SDK");
   const vault = imported(read);
+  // What the page alone has is passed over by the SDK.
+  const peer = read.contacts[0]?.userId ?? "";
+  vault.transaction((tx) => {
+    tx.put(records.DRAFT, peer, { peer, text: "a draft" });
+    tx.put(records.LASTING, peer, { peer, expiresIn: 60_000 });
+    tx.put(records.ME, "", records.MeRecord.make({ name: "Alice" }));
+  });
   writeFileSync(`${given ?? ""}.again`, exportContent(contentOf(vault), "of the page", random, { cost: COST }));
 });
 
@@ -155,6 +175,9 @@ test("a file with ids that are none, or times that no calendar has, is refused b
     { sent: [{ ...sent, madeAt: -1 }] },
     { sent: [{ ...sent, peer: "not base64" }] },
     { contacts: [{ ...contact, userId: "" }] },
+    { drafts: [{ peer: "", text: "a draft" }] },
+    { lasting: [{ peer: contact.userId, expiresIn: 0 }] },
+    { lasting: [{ peer: contact.userId, expiresIn: Number.MAX_SAFE_INTEGER }] },
   ]) {
     assert.throws(() => read(changed), BackupError);
   }

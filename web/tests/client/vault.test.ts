@@ -41,6 +41,17 @@ test("what is stored opens again, in its order, and a record that was put again 
   assert.equal(again.hasChanged, false);
 });
 
+test("how far a large batch is, is told while it is sealed, and of a small one nothing", () => {
+  const vault = newVault(KEY, random);
+  const shares: number[] = [];
+  put(vault, "a", 1);
+  vault.takeBatch((share) => shares.push(share));
+  assert.equal(shares.length, 0);
+  for (let number = 0; number < 1_000; number += 1) put(vault, `${number}`, number);
+  assert.equal(vault.takeBatch((share) => shares.push(share)).puts.length, 1_000);
+  assert.deepEqual(shares, [0.255, 0.511, 0.767]);
+});
+
 test("a batch holds what has changed, once, and nothing in clear", () => {
   const vault = newVault(KEY, random);
   const text = "a secret that stands nowhere";

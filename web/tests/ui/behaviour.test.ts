@@ -417,6 +417,23 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("dialog", { name: "Add this contact?" }).waitFor();
   });
 
+  test("an invitation is not lost while the profile is locked", async () => {
+    await load("scene=locked#c=ph1abcdefghijkl&n=Carol");
+    await page.getByText("gave you a link to start a conversation").waitFor();
+  });
+
+  test("a link of another page is spoken of, and can be added", async () => {
+    await load("saved=1");
+    await page.getByRole("button", { name: "New conversation" }).click();
+    const box = page.getByRole("textbox", { name: "Contact id or link" });
+    const hint = page.getByRole("dialog").getByRole("status").filter({ hasText: "both use the same relay" });
+    await box.fill(`${new URL("/", page.url()).href}#c=ph1abcdefghijkl`);
+    assert.equal(await hint.count(), 0);
+    await box.fill("https://other.example/#c=ph1abcdefghijkl");
+    await hint.filter({ hasText: "other.example" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: "Add" }).isEnabled(), true);
+  });
+
   test("a notice says once whom it is about", async () => {
     await load("saved=1");
     await page.getByRole("navigation").waitFor();

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { Item } from "../../api.ts";
 import { addressesIn } from "../../ui/addresses.ts";
 import { lineOf } from "../../ui/excerpt.ts";
-import { invitationIn } from "../../ui/invitation.ts";
+import { invitationIn, otherHost } from "../../ui/invitation.ts";
 import { BLOCK, type Block, blocksOf, itemsOf, oldest, withItems, withOlder } from "../../ui/log.ts";
 import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
 import { strengthOf } from "../../ui/strength.ts";
@@ -85,6 +85,14 @@ test("links invite by what is behind '#', in both forms of an id", () => {
   assert.deepEqual(invitationIn("#c=a%2Bb/c%3D"), { who: "a+b/c=", name: "" });
   assert.deepEqual(invitationIn("#c=a+b/c="), { who: "a+b/c=", name: "" });
   for (const other of ["", "#", "#n=Bob", "#c=", "#section"]) assert.equal(invitationIn(other), null);
+});
+
+test("a link of another page is told from one of this, and from everything else", () => {
+  const here = "https://chat.example/";
+  assert.equal(otherHost(" https://other.example:8443/#c=ph1abc&n=Bob ", here), "other.example:8443");
+  for (const same of ["https://chat.example/#c=ph1abc", "HTTPS://CHAT.example:443/x#c=ph1abc", "ph1abc", "https://other.example/", "https://", "", "phantom:#c=ph1abc"]) {
+    assert.equal(otherHost(same, here), null, same);
+  }
 });
 
 test("the word for a passphrase rises with what it takes to guess it", () => {

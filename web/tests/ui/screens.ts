@@ -63,6 +63,7 @@ export const SCREENS: readonly Screen[] = [
       await page.getByText("This is not the passphrase").waitFor();
     },
   },
+  { name: "locked-invited", query: "scene=locked#c=ph1abcdefghijkl&n=Bob", act: heading(/^Welcome back/) },
   { name: "working", query: "scene=working", act: heading("Making your keys …") },
   { name: "evicted", query: "scene=evicted", act: heading("This browser has deleted your keys") },
   {
@@ -151,6 +152,14 @@ export const SCREENS: readonly Screen[] = [
     },
   },
   { name: "new", query: "saved=1", act: (page) => press(page, "New conversation") },
+  {
+    name: "new-elsewhere",
+    query: "saved=1",
+    async act(page) {
+      await press(page, "New conversation");
+      await page.getByRole("textbox", { name: "Contact id or link" }).fill("https://other.example/#c=ph1abcdefghijkl&n=Bob");
+    },
+  },
   {
     name: "new-invited",
     query: "saved=1#c=ph1abcdefghijkl&n=Bob",

@@ -225,7 +225,7 @@ test("keys that the browser has deleted are missed, and a new identity is begun 
   await lockedAgain(all);
 });
 
-test("a backup brings everything back but what burns and expires, and drafts", async () => {
+test("a backup brings everything back but what burns and expires", async () => {
   const one = tab();
   await created(one, "Alice");
   const me = await one.api.me();
@@ -233,6 +233,8 @@ test("a backup brings everything back but what burns and expires, and drafts", a
   await one.api.send({ peer: BOB, text: "plain", burn: false, expiresIn: null });
   await one.api.send({ peer: BOB, text: "burns", burn: true, expiresIn: null });
   await one.api.send({ peer: BOB, text: "expires", burn: false, expiresIn: 60_000 });
+  await one.api.draft({ peer: BOB, text: "not finished" });
+  await one.api.lasting({ peer: BOB, expiresIn: 3_600_000 });
   await one.api.settings({ typing: false });
   one.updates.length = 0;
   const file = await one.api.backup({ passphrase: "of the file" });
@@ -248,8 +250,11 @@ test("a backup brings everything back but what burns and expires, and drafts", a
   assert.equal(await fault(again.api.restore({ ...given, filePassphrase: "another" })), "wrong-passphrase");
   assert.equal(await fault(again.api.restore({ ...given, file: file.slice(7) })), "damaged");
   assert.deepEqual(again.stage(), { at: "first-run" });
-  await again.api.restore(given);
-  assert.equal((await again.api.me()).userId, me.userId);
+  await again.api.restore({ ...given, name: "" });
+  const { userId, name } = await again.api.me();
+  assert.deepEqual([userId, name], [me.userId, "Alice"], "the name is that of the file");
+  const [talk] = await again.api.conversations();
+  assert.deepEqual([talk?.draft, talk?.expiresIn], ["not finished", 3_600_000]);
   assert.deepEqual(await again.api.settings({}), { readReceipts: true, typing: false, presence: true });
   const found = (await items(again, BOB)).map((item) => [item.kind, item.text, item.mark]);
   assert.deepEqual(found, [["text", "plain", "waiting"], ["gone", "", "failed"], ["gone", "", "failed"]]);

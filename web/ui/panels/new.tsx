@@ -5,7 +5,23 @@ import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, open, panel, people } from "../model.ts";
+import { otherHost } from "../invitation.ts";
 import { plainName } from "../names.ts";
+
+/** A link of another page: whoever has only the one relay is not found at the other. */
+function Elsewhere({ who }: { readonly who: string }) {
+  const host = otherHost(who, location.href);
+  return (
+    <div role="status" class="refusal-room">
+      {host !== null && (
+        <p class="note">
+          This link is from <strong>{host}</strong>, and you are at <strong>{location.host}</strong>. You reach each other
+          only if both use the same relay. If your texts stay “waiting”, open the link itself in your browser.
+        </p>
+      )}
+    </div>
+  );
+}
 
 /** Adds a contact: by what was typed, scanned, or came with a link; a link never adds anybody by itself. */
 export function NewConversation({ who: given, name: givenName }: { readonly who: string; readonly name: string }) {
@@ -45,6 +61,7 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
           hasFocus={!isInvited}
           hint={isInvited ? undefined : "They can find it by clicking their own name, at the top of their list."}
         />
+        <Elsewhere who={who} />
         {isScanning && (
           <Scanner
             label="Camera picture"

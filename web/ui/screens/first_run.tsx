@@ -1,9 +1,8 @@
 import { useState } from "preact/hooks";
 import { useAction } from "../parts/action.ts";
 import { Check, Field, Passphrase, Refusal } from "../parts/field.tsx";
-import { api, invitation } from "../model.ts";
-import { plainName } from "../names.ts";
-import { Frame, Honesty } from "./frame.tsx";
+import { api } from "../model.ts";
+import { Frame, Honesty, Invited } from "./frame.tsx";
 import { Restore } from "./restore.tsx";
 
 export const STAY = "Anyone who can copy this browser’s data could then pose as you. If this is off, you enter your passphrase each time.";
@@ -15,17 +14,11 @@ export function FirstRun() {
   const [stay, setStay] = useState(false);
   const [isRestoring, setRestoring] = useState(false);
   const action = useAction();
-  const invited = invitation.value;
   if (isRestoring) return <Restore onBack={() => setRestoring(false)} />;
   return (
     <Frame title={`Phantom at ${location.host}`}>
       <p class="lead">Messages that only you and the people you write to can read.</p>
-      {invited !== null && (
-        <p class="note">
-          <strong><bdi>{invited.name === "" ? "Someone" : plainName(invited.name)}</bdi></strong> gave you a link to
-          start a conversation. You decide about it after this step.
-        </p>
-      )}
+      <Invited />
       <form
         onSubmit={(event) => {
           event.preventDefault();

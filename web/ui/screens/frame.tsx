@@ -1,6 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Ghost } from "../parts/icon.tsx";
+import { invitation } from "../model.ts";
+import { plainName } from "../names.ts";
 
 /** A screen with one matter: the mark, a heading, and what there is to do. */
 export function Frame({ title, children, focusHeading = false }: { readonly title: string; readonly children: ComponentChildren; readonly focusHeading?: boolean }) {
@@ -16,6 +18,18 @@ export function Frame({ title, children, focusHeading = false }: { readonly titl
         {children}
       </div>
     </main>
+  );
+}
+
+/** Whoever comes with a link sees that it is not lost, before there is a profile to add anybody to. */
+export function Invited() {
+  const invited = invitation.value;
+  if (invited === null) return null;
+  return (
+    <p class="note">
+      <strong><bdi>{invited.name === "" ? "Someone" : plainName(invited.name)}</bdi></strong> gave you a link to start a
+      conversation. You decide about it after this step.
+    </p>
   );
 }
 

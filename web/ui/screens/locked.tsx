@@ -4,7 +4,7 @@ import { Check, Passphrase, Refusal } from "../parts/field.tsx";
 import { api } from "../model.ts";
 import { plainName } from "../names.ts";
 import { STAY } from "./first_run.tsx";
-import { Frame } from "./frame.tsx";
+import { Frame, Invited } from "./frame.tsx";
 
 /** The profile is here, and encrypted. */
 export function Locked({ name }: { readonly name: string }) {
@@ -13,6 +13,7 @@ export function Locked({ name }: { readonly name: string }) {
   const action = useAction();
   return (
     <Frame title={name === "" ? "Welcome back" : `Welcome back, ${plainName(name)}`}>
+      <Invited />
       <form
         onSubmit={(event) => {
           event.preventDefault();

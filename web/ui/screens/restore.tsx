@@ -36,7 +36,14 @@ export function Restore({ onBack }: { onBack(): void }) {
           <input id={id} type="file" required onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)} />
         </div>
         <Passphrase label="Passphrase of the file" value={filePassphrase} onValue={setFilePassphrase} />
-        <Field label="Your name" value={name} onValue={setName} isRequired autocomplete="nickname" maxLength={64} />
+        <Field
+          label="Your name"
+          value={name}
+          onValue={setName}
+          autocomplete="nickname"
+          maxLength={64}
+          hint="If it is to be another one than in the file. Files of the command line hold none."
+        />
         <Passphrase
           label="New passphrase for this browser"
           value={passphrase}

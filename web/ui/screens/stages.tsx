@@ -101,7 +101,10 @@ export function Working({ what, progress }: Extract<Stage, { at: "working" }>) {
   return (
     <Frame title={WORKING[what]} focusHeading>
       <progress aria-label={WORKING[what]} {...(progress === null ? {} : { value: progress, max: 1 })} />
-      <p class="hint">This takes a few seconds on purpose: it slows down anyone who tries to guess the passphrase.</p>
+      <p class="hint">
+        This takes a few seconds on purpose: it slows down anyone who tries to guess the passphrase.
+        {what === "restoring" && " A backup with many texts takes longer."}
+      </p>
     </Frame>
   );
 }

@@ -1,0 +1,60 @@
+/** A profile made of a backup. */
+import type { Api } from "../api.ts";
+import { putContent, readFile } from "../core/client/backup.ts";
+import type { Content } from "../core/client/backup.ts";
+import { ConversationIndex } from "../core/client/conversation_index.ts";
+import { checkedName } from "../core/client/names.ts";
+import * as records from "../core/client/records.ts";
+import { MeRecord } from "../core/client/records.ts";
+import { makeLock, newKey, newVault } from "../core/client/vault.ts";
+import type { Cost, Progress, Vault, VaultLock } from "../core/client/vault.ts";
+import { Refused } from "./faults.ts";
+
+/** What there is of it; nothing is stored yet. */
+export interface Restored {
+  readonly key: Uint8Array;
+  readonly lock: VaultLock;
+  readonly vault: Vault;
+  readonly name: string;
+}
+
+/** What it is made with. */
+export interface Means {
+  readonly random: (size: number) => Uint8Array;
+  readonly wall: () => number;
+  readonly cost: Cost;
+}
+
+/** Progress that is shown as a part, between two shares, of something longer. */
+export function within(progress: Progress, from: number, to: number): Progress {
+  return (share) => progress(from + (to - from) * share);
+}
+
+/** Open a file, and make a profile of it with a passphrase of its own. Takes seconds. Throws as `readFile` does. */
+export function profileOf(given: Parameters<Api["restore"]>[0], means: Means, progress: Progress): Restored {
+  const asked = given.name === "" ? null : checkedName(given.name);
+  const content = readFile(given.file, given.filePassphrase, within(progress, 0, 0.5));
+  const name = asked ?? nameIn(content);
+  const { random, cost } = means;
+  const key = newKey(random);
+  const lock = makeLock(key, given.passphrase, random, { progress: within(progress, 0.5, 1), cost });
+  const vault = newVault(key, random);
+  // It enters the messages into pages as they come; the client that is opened on what is stored has one of its own.
+  new ConversationIndex(vault);
+  vault.transaction((tx) => putContent(tx, content, null));
+  putName(vault, name, means.wall());
+  return { key, lock, vault, name };
+}
+
+/** The own name that a file holds; those of the command line hold none. */
+function nameIn({ name }: Content): string {
+  if (name === null) {
+    throw new Refused("usage", "this file does not hold your name: enter it");
+  }
+  return checkedName(name);
+}
+
+/** Note the own name in a new profile. */
+export function putName(vault: Vault, name: string, madeAt: number): void {
+  vault.transaction((tx) => tx.put(records.ME, "", MeRecord.make({ name, madeAt })));
+}
