@@ -434,6 +434,24 @@ describe("the page", { skip: SKIP }, () => {
     assert.equal(await page.getByRole("button", { name: "Add" }).isEnabled(), true);
   });
 
+  test("a very long text has a 'Show all' instead of growing for ever", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await say(page, "Bob", Array.from({ length: 39_000 / 2 }, (_, line) => (line % 1_000 === 0 ? `${line}` : "")).join("\n"));
+    const bubble = page.getByRole("log").getByRole("listitem").last();
+    const whole = bubble.getByRole("button", { name: "Show all" });
+    await whole.waitFor();
+    const height = async () => (await bubble.boundingBox())?.height ?? 0;
+    const before = await height();
+    assert.ok(before < 1_500, `${before} pixels`);
+    await whole.click();
+    await bubble.getByText("19000").waitFor();
+    assert.ok((await height()) > 100_000);
+    await bubble.getByRole("button", { name: "Show less" }).click();
+    await whole.waitFor();
+    assert.equal(await height(), before);
+  });
+
   test("a notice says once whom it is about", async () => {
     await load("saved=1");
     await page.getByRole("navigation").waitFor();

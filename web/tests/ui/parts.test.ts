@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Item } from "../../api.ts";
 import { addressesIn } from "../../ui/addresses.ts";
-import { lineOf } from "../../ui/excerpt.ts";
+import { beginningOf, lineOf } from "../../ui/excerpt.ts";
 import { invitationIn, otherHost } from "../../ui/invitation.ts";
 import { BLOCK, type Block, blocksOf, itemsOf, oldest, withItems, withOlder } from "../../ui/log.ts";
 import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
@@ -85,6 +85,14 @@ test("links invite by what is behind '#', in both forms of an id", () => {
   assert.deepEqual(invitationIn("#c=a%2Bb/c%3D"), { who: "a+b/c=", name: "" });
   assert.deepEqual(invitationIn("#c=a+b/c="), { who: "a+b/c=", name: "" });
   for (const other of ["", "#", "#n=Bob", "#c=", "#section"]) assert.equal(invitationIn(other), null);
+});
+
+test("of a very long text the beginning is shown: so many lines, or characters, and no half ones", () => {
+  for (const whole of ["", "short", "a".repeat(4_000), "line\n".repeat(39)]) assert.equal(beginningOf(whole), null);
+  assert.equal(beginningOf("\n".repeat(39_000)), "\n".repeat(39));
+  assert.equal(beginningOf("a".repeat(4_001)), "a".repeat(4_000));
+  assert.equal(beginningOf(`${"a".repeat(3_999)}\u{1f44b}`), "a".repeat(3_999));
+  assert.equal(beginningOf(`${"a".repeat(9_000)}${"\n".repeat(90)}`)?.length, 4_000);
 });
 
 test("a link of another page is told from one of this, and from everything else", () => {

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 import type { Item as Text } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
 import { minute, useNow } from "../parts/clock.ts";
@@ -6,6 +7,7 @@ import { Guard, NotShown } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, attempt, keep, uncover, uncovered } from "../model.ts";
 import { addressesIn } from "../addresses.ts";
+import { beginningOf } from "../excerpt.ts";
 import { sentence } from "../sentences.ts";
 import { clock, count, moment, secondsUntil } from "../times.ts";
 import { MarkOf } from "./mark.tsx";
@@ -72,7 +74,7 @@ function Small({ icon, word }: { readonly icon: "flame" | "timer"; readonly word
 function Body({ item, label }: { readonly item: Text; readonly label: string }) {
   switch (item.kind) {
     case "text":
-      return <p class={isBig(item.text) ? "text big" : "text"} dir="auto">{linked(item.text)}</p>;
+      return <Words text={item.text} />;
     case "covered":
       return <Covered item={item} />;
     case "newer":
@@ -90,6 +92,22 @@ function Body({ item, label }: { readonly item: Text; readonly label: string }) 
 export function goneWord(item: Text): string {
   if (item.burns || item.mark === "burned") return "Burned after reading";
   return item.expiresAt !== null || item.mark === "expired" ? "Disappeared" : "Erased";
+}
+
+/** What was written; of a very long text the beginning, until more is wanted. */
+function Words({ text }: { readonly text: string }) {
+  const [isWhole, setWhole] = useState(false);
+  const beginning = beginningOf(text);
+  return (
+    <>
+      <p class={isBig(text) ? "text big" : "text"} dir="auto">{linked(beginning === null || isWhole ? text : `${beginning} …`)}</p>
+      {beginning !== null && (
+        <button type="button" class="small" aria-expanded={isWhole} onClick={() => setWhole(!isWhole)}>
+          {isWhole ? "Show less" : "Show all"}
+        </button>
+      )}
+    </>
+  );
 }
 
 function Covered({ item }: { readonly item: Text }) {
@@ -116,7 +134,7 @@ function Burning({ id, text, until }: { readonly id: string; readonly text: stri
   if (left === 0) queueMicrotask(() => keep(id, null));
   return (
     <div class="burning">
-      <p class="text" dir="auto">{text}</p>
+      <Words text={text} />
       <p class="left">
         <Icon name="flame" />
         <span aria-hidden="true">gone in {left} s</span>
