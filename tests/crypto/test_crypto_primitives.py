@@ -71,6 +71,14 @@ def test_keys_of_speccheck_with_a_component_of_small_order_agree_on_nothing() ->
 # --- Ed25519 ----------------------------------------------------------------------
 
 
+def test_signatures_are_judged_without_the_cofactor() -> None:
+    """Those with a component of small order in key or R, which verifiers with the cofactor take; the page's, too."""
+    every = json.loads((Path(__file__).parent / "ed25519_cofactor.json").read_bytes())
+    judged = {case["name"]: verifies(*(raw(case[part]) for part in ("key", "signature", "message"))) for case in every}
+    assert judged == {case["name"]: case["verifies"] for case in every}
+    assert sum(judged.values()) == 5
+
+
 def test_universal_signature_of_the_identity_point_never_verifies() -> None:
     universal = IDENTITY_POINT + bytes(32)
     for number in range(100):

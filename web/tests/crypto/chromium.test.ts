@@ -5,7 +5,8 @@ import { build } from "esbuild";
 import { chromium } from "playwright-core";
 import { CHROMIUM, SKIP } from "../ui/browser.ts";
 import { casesOf, FILES, type Files } from "../vectors.ts";
-import { filesOnDisk } from "./files.ts";
+import type { SignatureCase } from "./cofactor.ts";
+import { filesOnDisk, signaturesOnDisk } from "./files.ts";
 import type { Played } from "./in_browser.ts";
 
 declare const PROJECT: string;
@@ -22,6 +23,12 @@ test("the vectors are played in Chromium, too", { skip: SKIP }, async () => {
     const { count, wrong } = await page.evaluate(play, files);
     assert.deepEqual(wrong, []);
     assert.equal(count, casesOf(files).length);
+    const judge = (given: readonly SignatureCase[]): readonly string[] =>
+      (globalThis as unknown as { misjudged: (cases: readonly SignatureCase[]) => readonly string[] }).misjudged(given);
+    const signatures = signaturesOnDisk();
+    assert.deepEqual(await page.evaluate(judge, signatures), []);
+    const turned = signatures.map((one) => ({ ...one, verifies: !one.verifies }));
+    assert.equal((await page.evaluate(judge, turned)).length, signatures.length, "a control");
     // A control: another expectation goes red there.
     const [first, ...rest] = files["padding.json"]["contents"] as readonly object[];
     const few = {

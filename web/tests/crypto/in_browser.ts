@@ -1,5 +1,6 @@
 /** What Chromium runs: all vectors, of files that the page is given. */
 import { type Files, casesOf } from "../vectors.ts";
+import { misjudged } from "./cofactor.ts";
 
 /** What was played, and what differed. */
 export interface Played {
@@ -20,4 +21,4 @@ function played(files: Files): Played {
   return { count: cases.length, wrong };
 }
 
-Object.assign(globalThis, { played });
+Object.assign(globalThis, { played, misjudged });

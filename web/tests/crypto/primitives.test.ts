@@ -16,6 +16,8 @@ import {
   sha512,
   unseal,
 } from "../../core/crypto/primitives.ts";
+import { misjudged, type SignatureCase } from "./cofactor.ts";
+import { signaturesOnDisk } from "./files.ts";
 
 const { Point } = ed25519;
 const seed = new Uint8Array(32).fill(5);
@@ -47,6 +49,14 @@ test("a signature with a point of small order in R is refused, although the libr
   assert.ok(ed25519.verify(signature, message, key, { zip215: false }));
   assert.throws(() => ed25519Verify(key, signature, message), InvalidSignature);
   ed25519Verify(key, ed25519Sign(seed, message), message);
+});
+
+test("signatures are judged without the cofactor, as the SDK judges them; the library judges many otherwise", () => {
+  const cases = signaturesOnDisk();
+  assert.deepEqual(misjudged(cases), []);
+  const library = ({ key, signature, message: signed }: SignatureCase): boolean =>
+    ed25519.verify(fromHex(signature), fromHex(signed), fromHex(key), { zip215: false });
+  assert.equal(cases.filter((one) => library(one) !== one.verifies).length, 8);
 });
 
 test("a signature is of its message, its key and its length", () => {
