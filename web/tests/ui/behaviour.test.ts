@@ -452,6 +452,59 @@ describe("the page", { skip: SKIP }, () => {
     assert.equal(await height(), before);
   });
 
+  test("in the background a text is told as its user wants it, and never one that burns", async () => {
+    await context.grantPermissions(["notifications"]);
+    await page.addInitScript(() => {
+      const told: (readonly [string, string | undefined])[] = [];
+      const Real = Notification;
+      // The browser's own, and a list of what it was given: without a desktop nothing is seen, or even allowed.
+      window.Notification = class extends Real {
+        static override readonly permission = "granted";
+        constructor(title: string, options?: NotificationOptions) {
+          super(title, options);
+          told.push([title, options?.body]);
+        }
+      };
+      const isSeen = () => sessionStorage.getItem("away") === null;
+      document.hasFocus = isSeen;
+      Object.assign(window, { told });
+    });
+    const away = (is: boolean) => page.evaluate((now) => (now ? sessionStorage.setItem("away", "") : sessionStorage.removeItem("away")), is);
+    const choose = async (name: string) => {
+      await page.getByRole("button", { name: "Settings" }).click();
+      await page.getByRole("radio", { name, exact: true }).check();
+      await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+    };
+    // One after the other: the count in the list shows that a text has come.
+    const count = page.getByRole("navigation").getByRole("button", { name: "Bob" }).locator(".count");
+    let unread = 3;
+    const hears = async (text: string, isBurning = false) => {
+      await say(page, "Bob", text, isBurning);
+      unread += 1;
+      await count.filter({ hasText: `${unread}` }).waitFor();
+    };
+    await load("saved=1");
+    await page.getByRole("navigation").waitFor();
+    await away(true);
+    await hears("nobody has asked for it");
+    await choose("The name");
+    await hears("a secret");
+    await away(false);
+    await hears("it is seen anyway");
+    await away(true);
+    await choose("Name and text");
+    await hears("lunch?");
+    await hears("burns", true);
+    const heard = () => page.evaluate(() => (window as unknown as { told: readonly unknown[] }).told);
+    let told = await heard();
+    for (let looks = 0; looks < 200 && told.length < 3; looks++) {
+      await page.waitForTimeout(50);
+      told = await heard();
+    }
+    assert.deepEqual(told, [["Bob", "New message"], ["Bob", "lunch?"], ["Bob", "New message"]]);
+    assert.match(await page.title(), /^\(\d+\) Phantom$/);
+  });
+
   test("a notice says once whom it is about", async () => {
     await load("saved=1");
     await page.getByRole("navigation").waitFor();
