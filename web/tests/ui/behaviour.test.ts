@@ -4,11 +4,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import type { BrowserContext, Page } from "playwright-core";
 import { openStage, SKIP, type Stage } from "./browser.ts";
 import { item, person } from "./fake_people.ts";
-import { openTalk } from "./screens.ts";
-
-
-const say = (page: Page, name: string, text: string, burns = false) =>
-  page.evaluate((command) => new BroadcastChannel("fake").postMessage(command), { say: name, text, burns });
+import { openTalk, say } from "./screens.ts";
 
 /** How far a text is from the upper edge of the log, in pixels; null if it is not in the document. */
 const topOf = (page: Page, text: string) =>
@@ -415,94 +411,6 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByRole("textbox", { name: "Passphrase" }).fill("seven green bottles");
     await page.getByRole("button", { name: "Start" }).click();
     await page.getByRole("dialog", { name: "Add this contact?" }).waitFor();
-  });
-
-  test("an invitation is not lost while the profile is locked", async () => {
-    await load("scene=locked#c=ph1abcdefghijkl&n=Carol");
-    await page.getByText("gave you a link to start a conversation").waitFor();
-  });
-
-  test("a link of another page is spoken of, and can be added", async () => {
-    await load("saved=1");
-    await page.getByRole("button", { name: "New conversation" }).click();
-    const box = page.getByRole("textbox", { name: "Contact id or link" });
-    const hint = page.getByRole("dialog").getByRole("status").filter({ hasText: "both use the same relay" });
-    await box.fill(`${new URL("/", page.url()).href}#c=ph1abcdefghijkl`);
-    assert.equal(await hint.count(), 0);
-    await box.fill("https://other.example/#c=ph1abcdefghijkl");
-    await hint.filter({ hasText: "other.example" }).waitFor();
-    assert.equal(await page.getByRole("button", { name: "Add" }).isEnabled(), true);
-  });
-
-  test("a very long text has a 'Show all' instead of growing for ever", async () => {
-    await load("saved=1");
-    await openTalk(page, "Bob");
-    await say(page, "Bob", Array.from({ length: 39_000 / 2 }, (_, line) => (line % 1_000 === 0 ? `${line}` : "")).join("\n"));
-    const bubble = page.getByRole("log").getByRole("listitem").last();
-    const whole = bubble.getByRole("button", { name: "Show all" });
-    await whole.waitFor();
-    const height = async () => (await bubble.boundingBox())?.height ?? 0;
-    const before = await height();
-    assert.ok(before < 1_500, `${before} pixels`);
-    await whole.click();
-    await bubble.getByText("19000").waitFor();
-    assert.ok((await height()) > 100_000);
-    await bubble.getByRole("button", { name: "Show less" }).click();
-    await whole.waitFor();
-    assert.equal(await height(), before);
-  });
-
-  test("in the background a text is told as its user wants it, and never one that burns", async () => {
-    await context.grantPermissions(["notifications"]);
-    await page.addInitScript(() => {
-      const told: (readonly [string, string | undefined])[] = [];
-      const Real = Notification;
-      // The browser's own, and a list of what it was given: without a desktop nothing is seen, or even allowed.
-      window.Notification = class extends Real {
-        static override readonly permission = "granted";
-        constructor(title: string, options?: NotificationOptions) {
-          super(title, options);
-          told.push([title, options?.body]);
-        }
-      };
-      const isSeen = () => sessionStorage.getItem("away") === null;
-      document.hasFocus = isSeen;
-      Object.assign(window, { told });
-    });
-    const away = (is: boolean) => page.evaluate((now) => (now ? sessionStorage.setItem("away", "") : sessionStorage.removeItem("away")), is);
-    const choose = async (name: string) => {
-      await page.getByRole("button", { name: "Settings" }).click();
-      await page.getByRole("radio", { name, exact: true }).check();
-      await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
-    };
-    // One after the other: the count in the list shows that a text has come.
-    const count = page.getByRole("navigation").getByRole("button", { name: "Bob" }).locator(".count");
-    let unread = 3;
-    const hears = async (text: string, isBurning = false) => {
-      await say(page, "Bob", text, isBurning);
-      unread += 1;
-      await count.filter({ hasText: `${unread}` }).waitFor();
-    };
-    await load("saved=1");
-    await page.getByRole("navigation").waitFor();
-    await away(true);
-    await hears("nobody has asked for it");
-    await choose("The name");
-    await hears("a secret");
-    await away(false);
-    await hears("it is seen anyway");
-    await away(true);
-    await choose("Name and text");
-    await hears("lunch?");
-    await hears("burns", true);
-    const heard = () => page.evaluate(() => (window as unknown as { told: readonly unknown[] }).told);
-    let told = await heard();
-    for (let looks = 0; looks < 200 && told.length < 3; looks++) {
-      await page.waitForTimeout(50);
-      told = await heard();
-    }
-    assert.deepEqual(told, [["Bob", "New message"], ["Bob", "lunch?"], ["Bob", "New message"]]);
-    assert.match(await page.title(), /^\(\d+\) Phantom$/);
   });
 
   test("a notice says once whom it is about", async () => {

@@ -17,6 +17,11 @@ export async function openTalk(page: Page, name: string): Promise<void> {
   await page.getByRole("log").waitFor();
 }
 
+/** Lets somebody write. */
+export async function say(page: Page, name: string, text: string, burns = false): Promise<void> {
+  await page.evaluate((command) => new BroadcastChannel("fake").postMessage(command), { say: name, text, burns });
+}
+
 async function inMenu(page: Page, entry: string): Promise<void> {
   await openTalk(page, "Bob");
   await press(page, "More");
