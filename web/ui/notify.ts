@@ -9,11 +9,18 @@ export function isSeen(): boolean {
   return document.hasFocus() && document.visibilityState === "visible";
 }
 
+const QUIET_MS = 1000;
+let chimedAt = -QUIET_MS;
+
 /** Tells that texts have come, as its user wants it; a click calls `onClick`. */
 export function notifyOf(who: Conversation, came: readonly Item[], onClick: () => void): void {
   const name = labelOf(who);
   const { notify, sound } = look.value;
-  if (sound) chime();
+  // A flood of texts is one tone a second.
+  if (sound && performance.now() - chimedAt > QUIET_MS) {
+    chimedAt = performance.now();
+    chime();
+  }
   if (notify === "off" || isSeen() || !("Notification" in window) || Notification.permission !== "granted") return;
   const last = came.at(-1);
   const body = notify === "text" && last?.kind === "text" && !last.burns && last.expiresAt === null ? last.text.slice(0, 200) : "New message";

@@ -444,6 +444,30 @@ describe("the page", { skip: SKIP }, () => {
     await page.getByText("No connection.").waitFor({ state: "detached" });
   });
 
+  test("a flood of texts is one tone a second", async () => {
+    await page.addInitScript(() => {
+      localStorage.setItem("phantom:look", JSON.stringify({ sound: true }));
+      const heard = { times: [] as number[] };
+      Object.assign(window, {
+        heard,
+        OscillatorNode: class extends OscillatorNode {
+          override start(when?: number): void {
+            heard.times.push(performance.now());
+            super.start(when);
+          }
+        },
+      });
+    });
+    await load("saved=1");
+    await page.getByRole("navigation").waitFor();
+    for (let times = 0; times < 40; times += 1) await say(page, "Bob", `flood ${times}`);
+    await page.getByRole("navigation").getByRole("button", { name: /^Bob.*flood 39/ }).waitFor();
+    const times = await page.evaluate(() => (window as unknown as { heard: { times: number[] } }).heard.times);
+    const beginnings = times.filter((_, place) => place % 2 === 0); // a tone is two
+    assert.ok(beginnings.length > 0);
+    assert.ok(beginnings.every((at, place) => place === 0 || at - (beginnings[place - 1] ?? 0) > 950), beginnings.join());
+  });
+
   test("who was replaced by another device can use it here again", async () => {
     await load("saved=1");
     await page.getByRole("navigation").waitFor();
