@@ -52,7 +52,7 @@ class PostgresServer:
         lines = [f"{name} = '{value}'\n" for name, value in {**small, **settings}.items()]
         with (self.data / "postgresql.conf").open("a") as file:
             file.writelines(lines)
-        self.start()
+        self._begin()
 
     def _settle(self) -> None:
         """A folder and a port of its own."""
@@ -76,6 +76,20 @@ class PostgresServer:
             cwd=self.folder,
             **self._whom,
         )
+
+    def _begin(self) -> None:
+        """Start it for the first time; on another port, if somebody has taken the one that was free a moment ago."""
+        while True:
+            try:
+                self.start()
+            except subprocess.CalledProcessError:
+                log = self.folder / "log"
+                if "Address already in use" not in log.read_text():
+                    raise
+                log.unlink()
+                self.port = _free_port()
+            else:
+                return
 
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1"
@@ -148,7 +162,7 @@ class StandbyServer(PostgresServer):
         self._run("pg_basebackup", "-D", self.data, *whence, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"unix_socket_directories = '{self.folder}'\n")
-        self.start()
+        self._begin()
 
     def catch_up(self, primary: PostgresServer) -> None:
         """Wait until it has done all that the primary has done by now."""
