@@ -31,6 +31,8 @@ from reference_frames import read_frames
 from vector_reference2 import Rejected
 
 from phantom_messenger.client import content, content1, content2, strict_map
+from phantom_messenger.client.groups import contents as group_contents
+from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link
 from phantom_messenger.crypto import head, session, session2
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
@@ -233,9 +235,13 @@ def contents(data: bytes) -> None:
     try:
         said = content2.decode(data, _ENDS)
     except InvalidMessage:
-        assert expected is None
+        assert expected is None or (expected.get("newer") and members["kind"] in group_contents.KINDS)
         return
     assert expected is not None
+    if isinstance(said, GroupSaid):  # known here, and to the second reader a kind of a later version
+        ends = {"sender": _ENDS.sender, "sender_key": _ENDS.sender_key}
+        assert content2.decode(content2.encode_for_group(said, **ends), _ENDS) == said
+        return
     assert expected.get("newer", False) is isinstance(said, content.Newer)
     assert all(getattr(said, name) == expected[name] for name in expected.keys() & {"body", *vector_content2.RECEIPTS})
     if isinstance(said, content.Newer):

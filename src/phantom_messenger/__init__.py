@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         VaultInUse,
         WrongPassphrase,
     )
+    from phantom_messenger.client.group_front import GroupMessage, Groups
+    from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupMember
     from phantom_messenger.client.history import HistoryEntry
     from phantom_messenger.client.ids import plain_id, written_id
     from phantom_messenger.client.requests import MessageRequest
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
         DeliveryEvent,
         DeliveryState,
         Event,
+        GroupEvent,
+        GroupMessageEvent,
+        GroupNews,
         MessageEvent,
         PresenceEvent,
         RequestEvent,
@@ -89,6 +94,8 @@ _PLACES = {
         "WrongPassphrase",
     ),
     "delivery": ("Delivery", "Message"),
+    "group_front": ("GroupMessage", "Groups"),
+    "groups.views": ("GroupEntry", "GroupInfo", "GroupMember"),
     "history": ("HistoryEntry",),
     "ids": ("plain_id", "written_id"),
     "requests": ("MessageRequest",),
@@ -100,6 +107,9 @@ _PLACES = {
         "DeliveryEvent",
         "DeliveryState",
         "Event",
+        "GroupEvent",
+        "GroupMessageEvent",
+        "GroupNews",
         "MessageEvent",
         "PresenceEvent",
         "RequestEvent",
@@ -126,6 +136,14 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryState",
     "Event",
+    "GroupEntry",
+    "GroupEvent",
+    "GroupInfo",
+    "GroupMember",
+    "GroupMessage",
+    "GroupMessageEvent",
+    "GroupNews",
+    "Groups",
     "HistoryEntry",
     "InvalidUserId",
     "KeyChanged",

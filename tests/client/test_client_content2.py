@@ -27,6 +27,8 @@ from phantom_messenger.client.content import (
     Receipt,
     Text,
 )
+from phantom_messenger.client.groups import contents
+from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.crypto import padding
 from phantom_messenger.crypto.errors import InvalidMessage
 from support.amounts import amount
@@ -36,7 +38,7 @@ AT: Final = TEXT["sentAt"]
 pack = msgspec.msgpack.encode
 
 
-def decode(members: Any) -> Text | Receipt | Newer:
+def decode(members: Any) -> Text | Receipt | Newer | GroupSaid:
     return content2.decode(pack(members), ENDS)
 
 
@@ -310,7 +312,8 @@ def test_control_both_readers_see_each_fault(written: bytes, what: str) -> None:
 
 
 def test_what_this_version_knows_changes_with_each_kind_and_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert content2.known() == ["2", "receipt", "text"]
+    of_groups = sorted(contents.KINDS)
+    assert content2.known() == ["2", *of_groups, "receipt", "text"]
     monkeypatch.setattr(content2, "VERSION", 3)
     monkeypatch.setitem(content2.KINDS, "picture", content2.TextFields)
-    assert content2.known() == ["3", "picture", "receipt", "text"]
+    assert content2.known() == ["3", *of_groups, "picture", "receipt", "text"]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from phantom_messenger.client import content
-from phantom_messenger.client.groups import change, link, state
+from phantom_messenger.client.groups import arrivals, change, contents, duties, link, state, store
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.wire import limits
 
@@ -51,6 +51,18 @@ def test_verdicts_are_those_of_the_code() -> None:
     assert {word for cell in cells for word in re.findall(r"\w+", cell)} >= {verdict.value for verdict in Verdict}
 
 
+def test_contents_are_those_of_the_code() -> None:
+    section = DOCUMENT[
+        DOCUMENT.index("| kind | fields besides the common ones |") : DOCUMENT.index("* **`n`** is counted")
+    ]
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([^|]*) \|", section, re.MULTILINE)
+    written = {
+        kind: {name for name in re.findall(r"`(\w+)`", cell) if name not in {"text", "receipt"}} for kind, cell in rows
+    }
+    known = {kind: set(of.__struct_encode_fields__) - {"sentAt"} for kind, of in contents.KINDS.items()}
+    assert written == known
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -60,6 +72,13 @@ def test_verdicts_are_those_of_the_code() -> None:
         f"others not 1 to {state.MAX_AHEAD:,} above",
         f"then {state.DIGIT_ROUNDS:,} times",
         f"more than {state.MAX_MEMBERS} members, no admin or more than {state.MAX_ADMINS}",
+        f"array of at most {contents.MAX_CHANGES}, together at most {contents.MAX_CHANGES_BYTES:,} bytes",
+        f"waits {duties.ASK_AFTER_MS // 1000} s for the changes to come",
+        f"other members after {duties.ASK_AGAIN_MS // 1000} s each",
+        f"gathered for at least {duties.GATHER_MS // 1000} s",
+        f"the last {store.KEPT_STEPS:,} changes",
+        f"caught up: at most {store.MAX_HELD} of a group",
+        f"in groups of up to {arrivals.MAX_TOLD} members",
         f"(at most {link.MAX_USES} times) and until when (at most {link.MAX_LIFE_MS // 86_400_000} days)",
     ],
 )

@@ -26,16 +26,15 @@ from phantom_messenger.cli.common import (
     run,
     sentence,
 )
-from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.keys import chat_keys
-from phantom_messenger.cli.listen import message_line
 from phantom_messenger.cli.status_line import StatusLine
+from phantom_messenger.cli.talk import Talk, talk_with
 from phantom_messenger.cli.times import Duration, moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.sanitize import is_blank, plain_lines
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState, Contact
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 
 HELP = """(Enter sends; Alt-Enter starts a new line; Ctrl-C clears the line; Ctrl-Z suspends; Ctrl-D leaves)
 (/burn TEXT sends a message that is deleted on their side after it has been read)
@@ -57,7 +56,7 @@ SHOWN_BEFORE = 20
 @profile_option
 @reports_errors
 def chat(who: str, profile: str) -> None:
-    """Chat with WHO, a contact's name or a user ID. Type /help for more; Ctrl-D leaves.
+    """Chat with WHO, a contact's name, a user ID or a group. Type /help for more; Ctrl-D leaves.
 
     Without a terminal, each line of standard input is sent as a message.
     """
@@ -66,50 +65,48 @@ def chat(who: str, profile: str) -> None:
 
 
 async def _chat(client: Client, who: str, flag: str) -> None:
-    contact = client.contacts.find(who)
+    talk = talk_with(client, who)
     async with client:
-        status = StatusLine(contact, flag)
+        status = StatusLine(talk.contact, flag)
         interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
         session: PromptSession[str] | None = None
         if interactive:
             session = PromptSession(key_bindings=chat_keys(), multiline=True, enable_suspend=True, erase_when_done=True)
         tasks = [
-            asyncio.create_task(_print_messages(client, contact)),
+            asyncio.create_task(_print_messages(talk)),
             asyncio.create_task(_print_events(client, status, session)),
-            asyncio.create_task(_ask_presence(client, who)),
+            asyncio.create_task(_ask_presence(client, talk)),
         ]
         try:
             if session is not None:
                 with patch_stdout():
-                    await _type(client, who, status, session, flag)
+                    await _type(client, talk, status, session, flag)
             else:
-                await _pipe(client, who)
-            await _leave(client, who, FLUSH_SECONDS if session is None else 2.0)
+                await _pipe(talk)
+            await _leave(client, talk, FLUSH_SECONDS if session is None else 2.0)
         finally:
             for task in tasks:
                 task.cancel()
 
 
-async def _type(client: Client, who: str, status: StatusLine, session: "PromptSession[str]", flag: str) -> None:
+async def _type(client: Client, talk: Talk, status: StatusLine, session: "PromptSession[str]", flag: str) -> None:
     last_typing = 0.0
 
     def on_change(_: object) -> None:
         nonlocal last_typing
         if session.default_buffer.text and time.monotonic() - last_typing >= TYPING_EVERY:
             last_typing = time.monotonic()
-            client.set_typing(who)
+            talk.typing()
 
     session.default_buffer.on_text_changed += on_change
-    contact = client.contacts.find(who)
-    for entry in client.history(who, limit=SHOWN_BEFORE):
-        if not entry.is_waiting:  # that one is about to be printed, and marked as read
-            click.echo(history_line(entry, contact))
-    if any(one.contact.user_id == contact.user_id for one in client.requests()):
-        begin = short_id(contact.user_id).removesuffix("…")
+    for line in talk.past(SHOWN_BEFORE):
+        click.echo(line)
+    if any(one.contact.user_id == talk.contact.user_id for one in client.requests()):
+        begin = short_id(talk.contact.user_id).removesuffix("…")
         click.echo(
             f"(their messages wait for you to accept them: phantom requests show{flag} {begin}; writing accepts them)"
         )
-    click.echo(f"talking with {one_line(contact.label)}; Enter sends, Ctrl-D leaves, /help shows more")
+    click.echo(f"talking with {talk.label}; Enter sends, Ctrl-D leaves, /help shows more")
     with session.app.input.raw_mode():  # between two prompts too: Ctrl-C is a key there, not the end of the program
         while True:
             try:
@@ -118,11 +115,11 @@ async def _type(client: Client, who: str, status: StatusLine, session: "PromptSe
                 )
             except (EOFError, KeyboardInterrupt):
                 return
-            if line.strip() and not await _do(client, who, status, plain_lines(line)):
+            if line.strip() and not await _do(talk, status, plain_lines(line)):
                 return
 
 
-async def _do(client: Client, who: str, status: StatusLine, line: str) -> bool:
+async def _do(talk: Talk, status: StatusLine, line: str) -> bool:
     """Send a line, or do what it asks for; returns whether to go on."""
     try:
         order = parse_line(line)
@@ -131,7 +128,7 @@ async def _do(client: Client, who: str, status: StatusLine, line: str) -> bool:
         elif order is None:
             return False
         else:
-            sent = await client.send(who, order.text, burn_after_read=order.burn, expires_in=order.expires_in)
+            sent = await talk.send(order.text, burn=order.burn, expires_in=order.expires_in)
             status.sent(sent.message_id)
             marks = [mark for mark, is_set in (("burns", order.burn), ("expires", order.expires_in)) if is_set]
             mark = f" ({', '.join(marks)})" if marks else ""
@@ -185,7 +182,7 @@ def own_line(text: str, mark: str = "") -> str:
     return f"{moment(time.time_ns() // 1_000_000)} you{mark}: {shown}"
 
 
-async def _pipe(client: Client, who: str) -> None:
+async def _pipe(talk: Talk) -> None:
     """Send the lines of standard input until it ends; what arrives is printed meanwhile."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue(MAX_LINES)
@@ -206,13 +203,13 @@ async def _pipe(client: Client, who: str) -> None:
         is_first = False
         if not is_blank(text):
             try:
-                await client.send(who, text)
+                await talk.send(text, burn=False, expires_in=None)
             except UsageError as error:
                 click.echo(f"phantom: a line was not sent: {error}", err=True)
 
 
-async def _leave(client: Client, who: str, patience: float) -> None:
-    waiting = await client.flush(patience, who=who)
+async def _leave(client: Client, talk: Talk, patience: float) -> None:
+    waiting = await client.flush(patience, who=talk.waiting())
     if waiting:
         click.echo(
             f"phantom: {count(waiting, 'message')} not sent yet; delivery continues the next time you connect", err=True
@@ -220,13 +217,13 @@ async def _leave(client: Client, who: str, patience: float) -> None:
     await client.flush_receipts()
 
 
-async def _print_messages(client: Client, contact: Contact) -> None:
+async def _print_messages(talk: Talk) -> None:
     while True:
         try:
-            async for message in client.messages(sender=contact.user_id):
-                click.echo(message_line(message))
+            async for line, mark_read in talk.incoming():
+                click.echo(line)
                 sys.stdout.flush()
-                await message.mark_read()
+                await mark_read()
         except VaultError as error:  # a full disk, say: what was not marked is handed out again when there is room
             click.echo(f"({error})", err=True)
             await asyncio.sleep(RETRY_SECONDS)
@@ -241,11 +238,11 @@ async def _print_events(client: Client, status: StatusLine, session: "PromptSess
             session.app.invalidate()
 
 
-async def _ask_presence(client: Client, who: str) -> None:
+async def _ask_presence(client: Client, talk: Talk) -> None:
     """Ask at every login: what was known before an outage may be wrong after it."""
     events = client.events()
     await client.wait_online()
-    client.ask_presence(who)
+    talk.ask_presence()
     async for event in events:
         if isinstance(event, ConnectionEvent) and event.state is ConnectionState.ONLINE:
-            client.ask_presence(who)
+            talk.ask_presence()

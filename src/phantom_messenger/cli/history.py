@@ -6,20 +6,11 @@ from typing import Any
 import click
 
 from phantom_messenger.cli.common import one_line, open_client, printable, profile_option, reports_errors
+from phantom_messenger.cli.group_lines import MARKS, group_history_row, group_line, is_group
 from phantom_messenger.cli.listen import NEWER
 from phantom_messenger.cli.times import Since, moment
 from phantom_messenger.client.history import HistoryEntry
-from phantom_messenger.client.status import Contact, DeliveryState
-
-MARKS = {
-    DeliveryState.QUEUED: "waiting",
-    DeliveryState.ACCEPTED: "sent",
-    DeliveryState.DELIVERED: "delivered",
-    DeliveryState.READ: "read",
-    DeliveryState.BURNED: "burned",
-    DeliveryState.EXPIRED: "expired",
-    DeliveryState.FAILED: "failed",
-}
+from phantom_messenger.client.status import Contact
 
 
 @click.command(short_help="Show past messages with a contact.")
@@ -33,20 +24,28 @@ MARKS = {
 def history(  # noqa: PLR0917 - click passes them by name
     who: str, profile: str, since: float | None, search: str | None, limit: int | None, as_json: bool
 ) -> None:
-    """Show past messages with WHO, a contact's name or a user ID.
+    """Show past messages with WHO, a contact's name, a user ID or a group.
 
     Nobody is notified that you looked. A message that burns is shown once, by 'phantom listen' or 'phantom chat'.
     """
     client = open_client(profile)
     try:
-        contact = client.contacts.find(who)
-        found = client.history(who, since=since, search=search, limit=limit)
+        if is_group(client, who):
+            info = client.groups.find(who)
+            texts = client.groups.history(who, since=since, search=search, limit=limit)
+            label = info.label
+            lines = [json.dumps(group_history_row(one, info.group)) if as_json else group_line(one) for one in texts]
+        else:
+            contact = client.contacts.find(who)
+            found = client.history(who, since=since, search=search, limit=limit)
+            label = contact.label
+            lines = [json.dumps(history_row(one, contact)) if as_json else history_line(one, contact) for one in found]
     finally:
         client.close()
-    for entry in found:
-        click.echo(json.dumps(history_row(entry, contact)) if as_json else history_line(entry, contact))
-    if not found and not as_json:
-        nothing = "no matching messages" if since or search else f"no messages with {one_line(contact.label)} yet"
+    for line in lines:
+        click.echo(line)
+    if not lines and not as_json:
+        nothing = "no matching messages" if since or search else f"no messages with {one_line(label)} yet"
         click.echo(nothing, err=True)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import click
@@ -20,15 +21,19 @@ from phantom_messenger.cli.common import (
     run,
     sentence,
 )
+from phantom_messenger.cli.group_lines import group_message_line, group_message_row
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.delivery import Message
+from phantom_messenger.client.group_front import GroupMessage
 from phantom_messenger.client.ids import short_id
 from phantom_messenger.client.status import (
     ConnectionEvent,
     ConnectionState,
     DeliveryEvent,
     Event,
+    GroupEvent,
+    GroupMessageEvent,
     MessageEvent,
     PresenceEvent,
     RequestEvent,
@@ -65,20 +70,54 @@ async def _listen(client: Client, flag: str, *, as_json: bool, count: int | None
             requests = counted(waiting, "message request")
             click.echo(f"phantom: you have {requests} from strangers; see: phantom requests{flag}", err=True)
         watcher = asyncio.create_task(_watch(client, flag, as_json=as_json, with_events=with_events))
-        left = count
+        printer = _Printer(count, as_json=as_json)
+        readers = {
+            asyncio.create_task(printer.persons(client.messages())),
+            asyncio.create_task(printer.groups(client.groups.messages())),
+        }
         try:
-            async for message in client.messages():
-                click.echo(json.dumps(message_row(message)) if as_json else message_line(message))
-                sys.stdout.flush()
-                await message.mark_read()
-                if left is not None:
-                    left -= 1
-                    if not left:
-                        break
+            done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
+            for reader in done:
+                reader.result()
         finally:
-            watcher.cancel()
-            await asyncio.wait({watcher})
+            for task in (watcher, *readers):
+                task.cancel()
+            await asyncio.gather(watcher, *readers, return_exceptions=True)  # what has ended one, ends the other too
         await client.flush_receipts()
+
+
+class _Printer:
+    """Prints what arrives, and marks it as read; returns after ``count`` messages, if that is not None."""
+
+    def __init__(self, count: int | None, *, as_json: bool) -> None:
+        self._left = count
+        self._as_json = as_json
+
+    async def persons(self, messages: AsyncIterator[Message]) -> None:
+        async for message in messages:
+            line = json.dumps(message_row(message)) if self._as_json else message_line(message)
+            if await self._print(line, message.mark_read):
+                return
+
+    async def groups(self, messages: AsyncIterator[GroupMessage]) -> None:
+        async for message in messages:
+            line = (
+                json.dumps(group_message_row(message))
+                if self._as_json
+                else group_message_line(message, names_group=True)
+            )
+            if await self._print(line, message.mark_read):
+                return
+
+    async def _print(self, line: str, mark_read: Callable[[], Awaitable[None]]) -> bool:
+        """Whether that was the last one."""
+        if self._left == 0:
+            return True
+        click.echo(line)
+        sys.stdout.flush()
+        self._left = None if self._left is None else self._left - 1
+        await mark_read()
+        return self._left == 0
 
 
 async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool) -> None:
@@ -92,7 +131,7 @@ async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool)
             if event.peer.user_id not in strangers:
                 strangers.add(event.peer.user_id)  # one line for a stranger, however much they write
                 click.echo(f"phantom: {request_line(event, flag)}", err=True)
-        elif isinstance(event, WarningEvent):
+        elif isinstance(event, WarningEvent | GroupEvent):
             click.echo(f"phantom: {sentence(event.message)}", err=True)
         elif isinstance(event, ConnectionEvent):
             # One line for an outage, however often the client retries.
@@ -155,6 +194,12 @@ def event_row(event: Event) -> dict[str, Any]:
             return {"type": "connection", "state": str(event.state), "reason": event.reason}
         case RequestEvent():
             return {"type": "request", "sender": event.peer.user_id, "waiting": event.waiting}
+        case GroupMessageEvent():
+            return {"type": "group-arrived", "id": event.message_id, "group": event.group, "sender": event.peer.user_id}
+        case GroupEvent():
+            by = None if event.by is None else event.by.user_id
+            row = {"type": "group", "group": event.group, "name": event.name, "news": str(event.news)}
+            return {**row, "by": by, "message": event.message}
         case WarningEvent():
             user_id = None if event.peer is None else event.peer.user_id
             return {"type": "warning", "code": event.code, "userId": user_id, "message": event.message}

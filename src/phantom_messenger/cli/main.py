@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "listen": "listen:listen",
     "chat": "chat:chat",
     "history": "history:history",
+    "groups": "group_commands:groups",
     "settings": "settings:settings",
     "export": "export:export",
     "import": "export:import_",

@@ -17,6 +17,7 @@ from phantom_messenger.cli.common import (
     run,
     sentence,
 )
+from phantom_messenger.cli.talk import talk_with
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.content import MAX_TEXT_BYTES
@@ -83,7 +84,7 @@ def send(  # noqa: PLR0917 - click passes them by name
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Send TEXT to WHO, a contact's name or a user ID. If TEXT is '-', it is read from standard input."""
+    """Send TEXT to WHO, a contact's name, a user ID or a group. If TEXT is '-', it is read from standard input."""
     if text == "-":
         try:
             stdin = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_TEXT_BYTES + 2)
@@ -126,13 +127,13 @@ async def _send(
     loop = asyncio.get_running_loop()
     deadline = Deadline(loop.time() + (timeout or TIMEOUT), may_grow=timeout is None)
     async with client:
-        peer = client.contacts.find(who).user_id
-        obstacle = asyncio.create_task(_obstacle(client, peer, deadline))
+        talk = talk_with(client, who)
+        obstacle = asyncio.create_task(_obstacle(client, talk.contact.user_id, deadline))
         tasks: set[asyncio.Task[Any]] = {obstacle}
         delivery = None
         try:
             await asyncio.sleep(0)  # so that it sees every event
-            delivery = await client.send(who, text, burn_after_read=burn, expires_in=expires)
+            delivery = await talk.send(text, burn=burn, expires_in=expires)
             arrival = asyncio.create_task(delivery.wait(wait))
             tasks.add(arrival)
             while (left := deadline.until - loop.time()) > 0:

@@ -14,6 +14,8 @@ from phantom_messenger.client.status import (
     DeliveryEvent,
     DeliveryState,
     Event,
+    GroupEvent,
+    GroupMessageEvent,
     MessageEvent,
     PresenceEvent,
     RequestEvent,
@@ -86,6 +88,10 @@ class StatusLine:
                 return self._warning(event)
             case RequestEvent():
                 return request_line(event, self._flag)
+            case GroupEvent():
+                return one_line(event.message)
+            case GroupMessageEvent():
+                return ""
 
     def show(self) -> str:
         """The line itself."""

@@ -4,7 +4,7 @@ It is asked many times for each message and read once, when the profile is opene
 nothing that is done for one contact costs more with many.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -26,6 +26,8 @@ class AddressBook:
     """
 
     def __init__(self, vault: Vault) -> None:
+        self.fellows: Container[str] = ()
+        """Who is in a group with this user: they may learn that we are there, known or not."""
         self._load(record for _, record in vault.all(records.CONTACT, ContactRecord))
 
     def everybody(self) -> list[Contact]:
@@ -62,7 +64,8 @@ class AddressBook:
     def may_notify(self, user_id: str) -> bool:
         """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
         record = self.get(user_id)
-        return record.is_known and not record.blocked and record.trust != Trust.CHANGED
+        is_known = record.is_known or user_id in self.fellows
+        return is_known and not record.blocked and record.trust != Trust.CHANGED
 
     def is_known(self, user_id: str) -> bool:
         """Whether the user has added them, written to them or let them in; else they are a stranger."""

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from phantom_messenger.client import passphrase as passphrases
 from phantom_messenger.client import records, vault
 from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
+from phantom_messenger.client.groups import copying
+from phantom_messenger.client.groups.copying import GroupCopy
 from phantom_messenger.client.many.store import due_of, unsealed
 from phantom_messenger.client.profile import is_there
 from phantom_messenger.client.receipts import KEEP_MS, UNDECRYPTABLE
@@ -82,6 +84,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     requests: list[RequestRecord] = []
     many: list[ManyRecord] = []
     copies: list[CopiesRecord] = []
+    groups: list[GroupCopy] | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return "Content(...)"
@@ -240,6 +243,7 @@ def _gather(opened: Vault) -> Content:
         requests=every(records.REQUEST, RequestRecord),
         many=many,
         copies=[unsealed(one) for one in every(records.COPIES, CopiesRecord) if one.message_id in kept],
+        groups=copying.gather(opened) or UNSET,
     )
 
 
@@ -284,6 +288,8 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         tx.put(records.MANY, message.message_id, message)
     for copies in content.copies:
         tx.put(records.COPIES, copies.message_id, copies, due=due_of(copies))
+    if content.groups is not UNSET:
+        copying.put(tx, content.groups)
     for unanswered in content.unanswered:
         tx.put(records.UNANSWERED, unanswered.message_id, unanswered)
     for marker in content.inbox:
@@ -354,6 +360,7 @@ def _is_usable(content: Content) -> bool:
         and all(copy.state in _STATES for one in content.copies for copy in one.copies)
         and {one.message_id for one in content.many} == {one.message_id for one in content.copies}
         and all(told.status in _STATUSES for told in content.receipts)
+        and (content.groups is UNSET or all(one.is_usable for one in content.groups))
     )
 
 

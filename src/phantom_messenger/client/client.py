@@ -28,6 +28,7 @@ from phantom_messenger.client.errors import (
     UsageError,
 )
 from phantom_messenger.client.event_hub import EventHub
+from phantom_messenger.client.group_front import Groups
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer
@@ -42,7 +43,6 @@ from phantom_messenger.wire.frames import PresenceStatus
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 
 _YEAR_SECONDS: Final = MAX_EXPIRES_IN_MS // 1000
-
 _log: Final = logging.getLogger("phantom_messenger")
 
 
@@ -50,8 +50,8 @@ _log: Final = logging.getLogger("phantom_messenger")
 class Client:
     """A user of a relay: ``async with Client.open(...) as me`` connects, and stays connected.
 
-    Use it from one event loop and its thread. What changes the profile is synced to disk before the method returns:
-    a few milliseconds for a message on an SSD, during which the event loop waits.
+    ``groups``: see ``Groups``. Use it from one event loop and its thread. What changes the profile is synced to disk
+    before the method returns: a few milliseconds for a message on an SSD, during which the event loop waits.
     """
 
     def __init__(self, vault: Vault, server: str | None, strangers: str = "ask") -> None:
@@ -75,6 +75,7 @@ class Client:
         self._hub = EventHub()
         self._loop = ConnectionLoop(self._messenger, self._hub)
         self._closed = False
+        self.groups = Groups(self._messenger, self._hub, self._changed, self._raise_if_closed)
 
     # --- opening and closing ------------------------------------------------------
 
@@ -367,7 +368,7 @@ class Client:
         await asyncio.sleep(0)  # a program that sends many must not hold up its own connection
         self._raise_if_closed()
         contact = self.contacts.find(who)
-        if expires_in is not None and not (isinstance(expires_in, int | float) and 0 < expires_in <= _YEAR_SECONDS):
+        if not (expires_in is None or (isinstance(expires_in, int | float) and 0 < expires_in <= _YEAR_SECONDS)):
             raise UsageError("expires_in is a number of seconds, at most a year of them")
         lifetime = None if expires_in is None else max(1, round(expires_in * 1000))
         entry = self._messenger.send_text(contact.user_id, text, burn=burn_after_read, expires_in=lifetime)
@@ -475,8 +476,7 @@ class Client:
             VaultError: it could not be stored.
         """
         contact = self.contacts.find(who)
-        found = self._messenger.look(contact.user_id)
-        peer = self.contacts.of(contact.user_id)
+        found, peer = self._messenger.look(contact.user_id), self.contacts.of(contact.user_id)
         return [Message(self._shown(record), peer, lambda _: None, self.send) for record in found]
 
     def accept(self, who: str) -> Contact:

@@ -19,6 +19,8 @@ from phantom_messenger.client.content import (
     Receipt,
     Text,
 )
+from phantom_messenger.client.groups import contents
+from phantom_messenger.client.groups.contents import GroupChanges, GroupSaid, GroupText
 from phantom_messenger.crypto.errors import InvalidMessage
 
 VERSION: Final = 2
@@ -55,24 +57,36 @@ class ReceiptFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     undecryptable: _MessageIds = []
 
 
-KINDS: Final[dict[str, type[TextFields | ReceiptFields]]] = {"text": TextFields, "receipt": ReceiptFields}
+KINDS: Final[dict[str, type[TextFields | ReceiptFields | GroupSaid]]] = {
+    "text": TextFields,
+    "receipt": ReceiptFields,
+    **contents.KINDS,
+}
 """The kinds of this version."""
 
 
 def encode(said: Text | Receipt, ends: Ends) -> bytes:
     """Encode (MessagePack), without padding."""
-    common = CommonFields(
-        kind="text" if isinstance(said, Text) else "receipt",
-        version=VERSION,
-        sent_at=said.sent_at,
-        sender=ends.sender,
-        sender_key=ends.sender_key,
-    )
+    kind = "text" if isinstance(said, Text) else "receipt"
     fields = msgspec.convert(said, TextFields if isinstance(said, Text) else ReceiptFields, from_attributes=True)
-    return msgspec.msgpack.encode({**msgspec.to_builtins(common, builtin_types=_BYTES), **msgspec.to_builtins(fields)})
+    return _encoded(kind, fields, sent_at=said.sent_at, sender=ends.sender, sender_key=ends.sender_key)
 
 
-def decode(plain: bytes, ends: Ends) -> Text | Receipt | Newer:
+def encode_for_group(said: GroupSaid, *, sender: bytes, sender_key: bytes) -> bytes:
+    """Encode what is said about a group, without padding: one content for all who are to have it."""
+    return _encoded(contents.KIND_OF[type(said)], said, sent_at=said.sent_at, sender=sender, sender_key=sender_key)
+
+
+def _encoded(kind: str, fields: msgspec.Struct, *, sent_at: int, sender: bytes, sender_key: bytes) -> bytes:
+    common = CommonFields(kind=kind, version=VERSION, sent_at=sent_at, sender=sender, sender_key=sender_key)
+    members = {
+        **msgspec.to_builtins(common, builtin_types=_BYTES),
+        **msgspec.to_builtins(fields, builtin_types=_BYTES),
+    }
+    return msgspec.msgpack.encode(members)
+
+
+def decode(plain: bytes, ends: Ends) -> Text | Receipt | Newer | GroupSaid:
     """What is said in a content without padding.
 
     Raises:
@@ -90,7 +104,7 @@ def known() -> list[str]:
     return [str(VERSION), *sorted(KINDS)]
 
 
-def read_again(whole: bytes) -> Text | Receipt | Newer:
+def read_again(whole: bytes) -> Text | Receipt | Newer | GroupSaid:
     """What was kept because it was not known, and was the named sender's.
 
     Raises:
@@ -100,16 +114,28 @@ def read_again(whole: bytes) -> Text | Receipt | Newer:
     return _said(_converted(members, CommonFields), members, whole)
 
 
-def _said(common: CommonFields, members: dict[str, Any], plain: bytes) -> Text | Receipt | Newer:
+def _said(common: CommonFields, members: dict[str, Any], plain: bytes) -> Text | Receipt | Newer | GroupSaid:
     kind = KINDS.get(common.kind) if common.version == VERSION else None
     if kind is None:
         return Newer(sent_at=common.sent_at, whole=plain)
     fields = _converted(members, kind)
+    if isinstance(fields, GroupSaid):
+        return _checked(fields)
     if isinstance(fields, TextFields):
         if len(fields.body.encode()) > MAX_TEXT_BYTES:
             raise InvalidMessage("the text is longer than that of a message may be")
         return Text(sent_at=common.sent_at, body=fields.body)
     return Receipt(sent_at=common.sent_at, **msgspec.structs.asdict(fields))
+
+
+def _checked(said: GroupSaid) -> GroupSaid:
+    """What is said about a group, if all of it is within its bounds."""
+    is_long = (isinstance(said, GroupText) and len(said.body.encode()) > MAX_TEXT_BYTES) or (
+        isinstance(said, GroupChanges) and sum(map(len, said.changes)) > contents.MAX_CHANGES_BYTES
+    )
+    if is_long:
+        raise InvalidMessage("the content about a group is longer than it may be")
+    return said
 
 
 T = TypeVar("T", bound=msgspec.Struct)

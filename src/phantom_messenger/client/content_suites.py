@@ -4,6 +4,7 @@ from typing import Final
 
 from phantom_messenger.client import content1, content2
 from phantom_messenger.client.content import LEAST_PADDED, Ends, Newer, Receipt, Text
+from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.crypto import body, padding, session
 
 FIRST_SUITE: Final = session.SUITE
@@ -17,7 +18,7 @@ def encode(said: Text | Receipt, ends: Ends, *, suite: int) -> bytes:
     return padding.pad(content2.encode(said, ends), LEAST_PADDED, body.MAX_PADDED)
 
 
-def decode(padded: bytes, ends: Ends, *, suite: int) -> Text | Receipt | Newer:
+def decode(padded: bytes, ends: Ends, *, suite: int) -> Text | Receipt | Newer | GroupSaid:
     """What a message says that was decrypted in a session of a suite.
 
     Args:

@@ -16,6 +16,7 @@ import msgspec
 from phantom_messenger.client import content_suites, records
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.content import Ends, Newer, Receipt, Text
+from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen, Strength
 from phantom_messenger.client.sessions import Sessions, StoredSessions
@@ -80,10 +81,11 @@ class Opened(NamedTuple):
     ``late``: one that was written after it has come before it. ``is_new``: it began a session.
     ``is_known``: its sender has the key that the user knows. ``strength``: of its session. ``is_weak``: that is one
     that nothing may be sent in. ``has_fallen``: it is in suite 1, and its sender had written in suite 2 before.
-    ``lags``: it is in suite 1, and its sender may not know yet that suite 2 was begun with them.
+    ``lags``: it is in suite 1, and its sender may not know yet that suite 2 was begun with them. ``payload``: of the
+    frame that it came in.
     """
 
-    content: Text | Receipt | Newer
+    content: Text | Receipt | Newer | GroupSaid
     late: bool
     is_new: bool
     is_known: bool
@@ -91,6 +93,7 @@ class Opened(NamedTuple):
     is_weak: bool
     has_fallen: bool
     lags: bool
+    payload: frames.RoutedMessagePayload
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +320,7 @@ class Conversations:
         later = [one for one in sessions if isinstance(one, Session2)]
         has_fallen = strength < Strength.SUITE_2 and any(one.ratchet.ckr is not None for one in later)
         lags = strength is Strength.SUITE_1 and bool(later) and all(_may_be_unknown(one, now) for one in later)
-        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen, lags)
+        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen, lags, frame.payload)
 
     def check(self, frame: frames.RoutedMessage) -> None:
         """Whether a message is signed by its sender: all that is done for a stranger's.

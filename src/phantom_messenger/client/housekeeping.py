@@ -81,6 +81,7 @@ class Housekeeping:
         with stores.vault.transaction() as tx:
             self._clock.keep(tx)
             stores.inbox.forget_expired(tx, now.persistent)
+            stores.groups.forget_expired(tx, now.persistent)
             stores.outbox.forget_expired(tx, now.persistent)
             stores.many.forget_expired(tx, now.persistent)
             stores.recovery.forget(tx, now.persistent)

@@ -12,12 +12,13 @@ from phantom_messenger.client.content import Newer, Receipt, Text
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.errors import VaultDamaged
+from phantom_messenger.client.groups.contents import GroupSaid, GroupText
 from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.records import InboxRecord, KnownKindsRecord, NewerRecord, ReceivedRecord, Seen
 from phantom_messenger.client.recovery import Recovery
 from phantom_messenger.client.vault import Transaction, Vault
-from phantom_messenger.crypto.errors import InvalidMessage
+from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
 from phantom_messenger.wire import codec, frames
 
 KEEP_SEEN_RECEIPTS_MS: Final = 90 * 86_400_000
@@ -85,7 +86,9 @@ class Inbox:
         sender, message_id = frame.payload.sender_id, frame.payload.message_id
         name = records.key(sender, message_id)
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
-        if isinstance(opened.content, Receipt):
+        if isinstance(opened.content, GroupText):
+            tx.put(records.SEEN, name, Seen(now))
+        elif isinstance(opened.content, Receipt | GroupSaid):
             tx.put(records.SEEN, name, Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
         else:
             self._put(tx, frame, opened.content, now if came is None else came, wall)
@@ -124,6 +127,8 @@ class Inbox:
             CryptoError: it cannot be read.
         """
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
+        if isinstance(opened.content, GroupSaid):
+            raise UndecryptableMessage("what is said about a group waits until its sender is let in")
         if not isinstance(opened.content, Receipt):
             self._put(tx, frame, opened.content, came, wall)
         tx.put(records.SEEN, records.key(frame.payload.sender_id, frame.payload.message_id), Seen(now))

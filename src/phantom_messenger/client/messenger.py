@@ -15,6 +15,7 @@ from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultDamaged, VaultError
 from phantom_messenger.client.expiry import ExpiryClock
+from phantom_messenger.client.groups.groups import Groups
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.housekeeping import Housekeeping
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
@@ -99,6 +100,19 @@ class Messenger:
             send_pending=self._send_pending,
         )
         """Takes messages to many."""
+        self.groups = Groups(
+            self._stores,
+            self.many,
+            self._identity,
+            random,
+            moment=self._now,
+            follow=self._sending.many.follow,
+            is_hidden=lambda: self.presence.looks_absent,
+            tells_read=lambda: self.presence.settings.read_receipts,
+            report=self._report,
+        )
+        """The groups of this user."""
+        self._receiving.groups = self.groups.arrivals
         self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._blocking = Blocking(self._stores, self._sending)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
@@ -310,6 +324,8 @@ class Messenger:
     def flush(self) -> None:
         """Send receipts at once: the program is about to exit."""
         self._sending.flush()
+        self.groups.flush()
+        self.groups.step()
         self._send_pending()
 
     def tell_presence(self, status: frames.PresenceStatus) -> None:
@@ -441,6 +457,7 @@ class Messenger:
     def tick(self) -> None:
         """Time has passed."""
         self._report(self._housekeeping.tick(self._now()))
+        self.groups.step()
         if self._link is not None:
             self._handle(self._link, self._link.tick(self._monotonic()))
         if (link := self._open_link) is not None:
@@ -455,7 +472,12 @@ class Messenger:
             times.append(self._link.next_tick(now))
             times += [self._prekey_upload.wait(now)] if self.is_online else []
             times += [wait for wait in (self._stores.acks.wait(now),) if wait is not None]
-        times += self._sending.waits(now) + self._blocking.waits(now) + self._housekeeping.waits(now)
+        times += (
+            self.groups.waits(now)
+            + self._sending.waits(now)
+            + self._blocking.waits(now)
+            + self._housekeeping.waits(now)
+        )
         return max(10, min(times))
 
     # --- in one place -------------------------------------------------------------
@@ -485,6 +507,8 @@ class Messenger:
                     self._refused(event)
                 case _:
                     self._report(self._receiving.receive(link, event, self._now()))
+        with suppress(VaultError):  # what is to be done for groups is on disk, and looked at again
+            self.groups.step()
         self._send_pending()
 
     def _logged_in(self, link: Link) -> None:

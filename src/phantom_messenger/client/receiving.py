@@ -13,6 +13,8 @@ from phantom_messenger.client import notices
 from phantom_messenger.client.batching import receipt_entry
 from phantom_messenger.client.content import Receipt
 from phantom_messenger.client.conversations import Opened
+from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ContactRecord, SentRecord, Strength
@@ -47,6 +49,8 @@ class Receiving:
         self._stores = stores
         self._sending = sending
         self._user_id = user_id
+        self.groups: Arrivals | None = None
+        """What takes in what is said about groups."""
         self._is_relay_wrong = False
         """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._fallen: set[str] = set()
@@ -109,25 +113,52 @@ class Receiving:
         stores, sender, message_id = self._stores, frame.payload.sender_id, frame.payload.message_id
         if stores.book.is_blocked(sender):
             pass
-        elif stores.requests.holds(sender):
+        elif stores.requests.holds(sender) and not self._is_about_group(frame):
             # A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
-            if stores.requests.receive(frame, now.persistent, now.wall):
-                yield RequestEvent(peer=stores.book.contact(sender), waiting=stores.requests.waiting(sender))
+            yield from self._request(frame, now)
         else:
-            yield from self.open_requests(sender, now)
+            if not stores.requests.holds(sender):
+                yield from self.open_requests(sender, now)
             if stores.inbox.has_seen(sender, message_id):
                 self._acknowledge_again(sender, message_id, now.persistent)
             else:
                 try:
                     with stores.vault.transaction() as tx:
                         opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
+                        self._check_stranger(sender, opened)
                         events = self._follow(tx, sender, opened, now)
+                except _OfStranger:
+                    yield from self._request(frame, now)
+                    self._confirm_message(link, sender, message_id, now)
+                    return
                 except CryptoError as error:
                     yield from self._unreadable(link, sender, message_id, error, now)
                     return
                 yield from events
                 yield from self._opened(sender, message_id, opened)
         self._confirm_message(link, sender, message_id, now)
+
+    def _request(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event]:
+        """A stranger's message waits."""
+        stores, sender = self._stores, frame.payload.sender_id
+        if stores.requests.receive(frame, now.persistent, now.wall):
+            yield RequestEvent(peer=stores.book.contact(sender), waiting=stores.requests.waiting(sender))
+
+    def _is_about_group(self, frame: frames.RoutedMessage) -> bool:
+        """Whether a stranger's message may be about a group of this user."""
+        return self.groups is not None and self.groups.expects(frame)
+
+    def _check_stranger(self, sender: str, opened: Opened) -> None:
+        """Of a stranger nothing is taken in but what is about a group of this user.
+
+        Raises:
+            _OfStranger: it waits, as what strangers write does.
+        """
+        if not self._stores.requests.holds(sender):
+            return
+        said = opened.content
+        if not isinstance(said, GroupSaid) or self.groups is None or not self.groups.concerns(said):
+            raise _OfStranger
 
     def _confirm_message(self, link: Link, sender: str, message_id: str, now: Moment) -> None:
         """The relay need not keep it."""
@@ -179,6 +210,8 @@ class Receiving:
             yield notices.weak_session(peer, opened.strength, had_better=record.had(opened.strength))
         elif opened.is_new:
             yield from notices.allowed_session(peer, record.floor)
+        if isinstance(opened.content, GroupSaid):
+            return
         if isinstance(opened.content, Receipt):
             if opened.is_weak and opened.content.undecryptable:
                 self._sending.exchanges.renew(sender)
@@ -229,7 +262,12 @@ class Receiving:
     # --- what became of our messages ----------------------------------------------
 
     def _follow(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> list[Event]:
-        """What a receipt of their recipient changes; of one whose key is another than the known one, nothing."""
+        """What a receipt of their recipient changes, or what is said about a group.
+
+        Of one whose key is another than the known one, nothing.
+        """
+        if isinstance(opened.content, GroupSaid) and opened.is_known and self.groups is not None:
+            return self.groups.receive(tx, opened.payload, opened.content, now)
         if not isinstance(opened.content, Receipt) or not opened.is_known:
             return []
         receipt, stores = opened.content, self._stores
@@ -313,6 +351,10 @@ class Receiving:
             last_seen = None  # no honest relay has seen the future
         peer = self._stores.book.contact(payload.user_id)
         yield PresenceEvent(peer=peer, status=payload.status.value, last_seen=last_seen)
+
+
+class _OfStranger(Exception):
+    """A stranger's message is about no group of this user."""
 
 
 def _is_recoverable(error: CryptoError) -> bool:

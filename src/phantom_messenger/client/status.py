@@ -143,4 +143,61 @@ class RequestEvent:
     waiting: int
 
 
-Event = RequestEvent | MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | WarningEvent
+class GroupNews(StrEnum):
+    """What has happened to a group."""
+
+    INVITED = "invited"
+    """Somebody has added this user, who has not accepted yet."""
+    JOINED = "joined"
+    """A member has accepted, or this user is in by a link."""
+    CHANGED = "changed"
+    """Members, roles, name, timer or rights are others than before."""
+    LEFT = "left"
+    """A member has said that they leave."""
+    REMOVED = "removed"
+    """This user is no member any more."""
+    CLOSED = "closed"
+    """The group has ended."""
+    FORKED = "forked"
+    """Somebody knows another history of the group than this device: nothing is sent to it."""
+    NEWER = "newer"
+    """A newer version has changed the group in a way that this one does not know: nothing is sent to it."""
+    REFUSED = "refused"
+    """What this user wanted to change was not possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupEvent:
+    """Something has happened to a group.
+
+    ``group``: its id. ``name``: its name. ``by``: who has done it, if that is known. ``message``: a sentence to be
+    shown.
+    """
+
+    group: str
+    name: str
+    news: GroupNews
+    by: Contact | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMessageEvent:
+    """A text to a group has arrived and is on disk; ``Client.groups.messages`` hands it out."""
+
+    message_id: str
+    group: str
+    name: str
+    peer: Contact
+
+
+Event = (
+    RequestEvent
+    | MessageEvent
+    | DeliveryEvent
+    | PresenceEvent
+    | ConnectionEvent
+    | WarningEvent
+    | GroupEvent
+    | GroupMessageEvent
+)

@@ -8,6 +8,7 @@ from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations
+from phantom_messenger.client.groups.store import GroupStore
 from phantom_messenger.client.history import History
 from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.inbox_index import InboxIndex
@@ -32,6 +33,7 @@ class Stores:
     acks: Acks
     outbox: Outbox
     many: ManyStore
+    groups: GroupStore
     receipts: Receipts
     recovery: Recovery
     inbox: Inbox
@@ -49,8 +51,9 @@ class Stores:
             random: a source of random bytes.
             asks: whether what strangers write waits until the user lets them in.
         """
-        many = ManyStore(vault)
+        many, groups = ManyStore(vault), GroupStore(vault)
         book, outbox, acks, recovery = AddressBook(vault), Outbox(vault, many), Acks(vault), Recovery(vault)
+        book.fellows = groups.fellows
         prekeys = PreKeyStore(vault, identity, random)
         conversations = Conversations(vault, book, identity, prekeys, random)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
@@ -64,6 +67,7 @@ class Stores:
             acks=acks,
             outbox=outbox,
             many=many,
+            groups=groups,
             receipts=receipts,
             recovery=recovery,
             inbox=inbox,

@@ -131,6 +131,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ops: tuple[Op, ...] | None
     encoded: bytes
 
+    def __repr__(self) -> str:
+        return f"Change(revision={self.revision})"
+
     @property
     def digest(self) -> bytes:
         """The 32 bytes by which a head names it."""
@@ -186,6 +189,16 @@ def read(encoded: bytes) -> Change:
         author.verify(signature, labels.GROUP_CHANGE + signed)
     except CryptoError:
         raise RefusedChange("signature") from None
+    return _change(common, ops, encoded)
+
+
+def read_own(encoded: bytes) -> Change:
+    """Read a change that was checked before, and kept by this client."""
+    common, ops = _parsed(strict_map.decode(encoded[:-_SIGNATURE_BYTES]))
+    return _change(common, ops, encoded)
+
+
+def _change(common: _Common, ops: tuple[Op, ...] | None, encoded: bytes) -> Change:
     return Change(
         group=common.group,
         revision=common.revision,

@@ -260,6 +260,15 @@ class ManyStore:
             self.failed(tx, message_id, [peer])
         tx.on_commit(lambda: self.landed([peer]))
 
+    def withdraw(self, tx: Transaction, conversation_id: str, peers: Iterable[str], *, but: str) -> None:
+        """Send these users nothing of a conversation any more that still waits, except messages of one purpose."""
+        gone = list(peers)
+        for message in list(self._waiting.values()):
+            if message.record.conversation_id == conversation_id and message.record.purpose != but:
+                waiting = [peer for peer in gone if peer in message.copies and message.copies[peer].waits]
+                if waiting:
+                    self.failed(tx, message.id, waiting)
+
     def remove(self, tx: Transaction, message_id: str) -> None:
         """Forget a message, whatever has become of it; idempotent."""
         tx.delete(records.MANY, message_id)

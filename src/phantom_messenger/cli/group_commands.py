@@ -1,0 +1,319 @@
+"""``phantom groups``: make groups, invite, join, and change them."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from phantom_messenger.cli.common import (
+    confirmed,
+    count,
+    one_line,
+    open_client,
+    print_qr,
+    profile_flag,
+    profile_option,
+    reports_errors,
+    run,
+    shell_word,
+)
+from phantom_messenger.cli.groups import Group
+from phantom_messenger.cli.times import Duration
+from phantom_messenger.client.client import Client
+from phantom_messenger.client.errors import RelayError
+from phantom_messenger.client.groups.views import GroupInfo
+from phantom_messenger.client.groups.words import lasting
+from phantom_messenger.client.ids import written_id
+
+PATIENCE: Final = 8.0
+"""Seconds for which a change waits for the relay; after that it goes on with the next command that connects."""
+
+
+@click.group(cls=Group, invoke_without_command=True, short_help="Make groups, invite to them, and change them.")
+@profile_option
+@click.pass_context
+def groups(context: click.Context, profile: str) -> None:
+    """List your groups; make, join, change and leave them.
+
+    Write to a group with 'phantom chat GROUP' or 'phantom send GROUP TEXT'.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(list_groups, profile=profile, as_json=False)
+    else:
+        context.default_map = {context.invoked_subcommand: {"profile": profile}}
+
+
+@groups.command("list", short_help="List your groups.")
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@reports_errors
+def list_groups(profile: str, as_json: bool) -> None:
+    """List your groups, and invitations to others."""
+    client = open_client(profile)
+    found = client.groups.all()
+    for info in found:
+        click.echo(json.dumps(group_row(info)) if as_json else group_summary(info))
+    if not found and not as_json:
+        flag = profile_flag(profile)
+        click.echo(f"no groups yet; make one with: phantom groups create{flag} NAME WHO...", err=True)
+
+
+@groups.command(short_help="Make a group.")
+@click.argument("name")
+@click.argument("who", nargs=-1)
+@profile_option
+@reports_errors
+def create(name: str, who: tuple[str, ...], profile: str) -> None:
+    """Make the group NAME, and invite WHO: names of contacts or user IDs."""
+    client = open_client(profile)
+
+    def change() -> str:
+        info = client.groups.create(name, who)
+        return info.group
+
+    changed(client, change, f"made the group {one_line(name)}")
+
+
+@groups.command(short_help="Invite people, or make a link.")
+@click.argument("group")
+@click.argument("who", nargs=-1)
+@profile_option
+@click.option("--admin", is_flag=True, help="they can change the group, too")
+@click.option("--link", "as_link", is_flag=True, help="print a link (and a QR code) with which somebody can join")
+@click.option(
+    "--uses", type=click.IntRange(1, 100), default=1, show_default=True, help="how many people a link lets in"
+)
+@click.option(
+    "--days", type=click.FloatRange(0, 30, min_open=True), default=7.0, show_default=True, help="a link's life"
+)
+@reports_errors
+def invite(  # noqa: PLR0917 - click passes them by name
+    group: str, who: tuple[str, ...], profile: str, admin: bool, as_link: bool, uses: int, days: float
+) -> None:
+    """Invite WHO, names of contacts or user IDs, to GROUP; or print a link with --link."""
+    client = open_client(profile)
+    if as_link:
+        link = client.groups.link(group, uses=uses, days=days)
+        print_qr(link, error="l")
+        click.echo(link)
+        return
+    if not who:
+        raise click.UsageError("name whom to invite, or make a link with --link")
+    changed(client, lambda: client.groups.invite(group, who, role="admin" if admin else "member"), "invited")
+
+
+@groups.command(short_help="Join a group by a link.")
+@click.argument("link")
+@profile_option
+@reports_errors
+def join(link: str, profile: str) -> None:
+    """Ask to be added to the group of LINK ('phantom:join?...'; put it in quotes)."""
+    client = open_client(profile)
+
+    def change() -> None:
+        client.groups.join(link)
+
+    done = "asked to be added; you are in as soon as the admin's program has answered"
+    changed(client, change, done)
+
+
+@groups.command(short_help="Accept an invitation.")
+@click.argument("group")
+@profile_option
+@reports_errors
+def accept(group: str, profile: str) -> None:
+    """Accept the invitation to GROUP."""
+    client = open_client(profile)
+    chat = f"phantom chat{profile_flag(profile)} {shell_word(group)}"
+    done = f"you are in {one_line(group)}; write with: {chat}"
+    run(_changed(client, lambda: client.groups.accept(group), done, awaits=group))
+
+
+@groups.command(short_help="Leave a group, or decline an invitation.")
+@click.argument("group")
+@profile_option
+@click.option("--forget", is_flag=True, help="also erase what was said in it")
+@click.option("--yes", is_flag=True, help="do not ask for confirmation")
+@reports_errors
+def leave(group: str, profile: str, forget: bool, yes: bool) -> None:
+    """Leave GROUP: nothing is sent to it, or taken in, any more."""
+    client = open_client(profile)
+    info = client.groups.find(group)
+    is_live = info.relation in {"invited", "member"}
+    if not yes and not confirmed(f"Leave {one_line(info.label)}{' and erase it' if forget else ''}?", err=True):
+        raise click.Abort
+    if is_live or not forget:
+        changed(client, lambda: client.groups.leave(info.group), f"left {one_line(info.label)}")
+    if forget:
+        (open_client(profile) if is_live else client).groups.forget(info.group)
+
+
+@groups.command(short_help="Show who is in a group.")
+@click.argument("group")
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@reports_errors
+def members(group: str, profile: str, as_json: bool) -> None:
+    """Show who is in GROUP, and 20 digits that are the same for all who know the same members."""
+    client = open_client(profile)
+    info = client.groups.find(group)
+    for member in info.members:
+        name = "you" if member.is_you else one_line(member.contact.label)
+        if as_json:
+            row = {"userId": member.contact.user_id, "name": member.contact.name, "role": member.role}
+            click.echo(json.dumps({"type": "member", **row, "you": member.is_you, "joined": member.has_joined}))
+        else:
+            marks = [member.role if member.role == "admin" else "", "" if member.has_joined else "invited"]
+            mark = ", ".join(mark for mark in marks if mark)
+            click.echo(f"{name}{f' ({mark})' if mark else ''}  {written_id(member.contact.user_id)}")
+    digits = client.groups.digits(group)
+    if as_json:
+        click.echo(json.dumps({"type": "group-digits", "digits": digits, "revision": info.revision}))
+    else:
+        click.echo(f"digits: {digits}  (compare them with any member: they are the same if you see the same group)")
+
+
+@groups.command(short_help="Remove members.")
+@click.argument("group")
+@click.argument("who", nargs=-1, required=True)
+@profile_option
+@reports_errors
+def remove(group: str, who: tuple[str, ...], profile: str) -> None:
+    """Remove WHO from GROUP: they can read nothing that is written from then on."""
+    client = open_client(profile)
+    changed(client, lambda: client.groups.remove(group, who), "removed")
+
+
+@groups.command(short_help="Make somebody an admin, or a member.")
+@click.argument("group")
+@click.argument("who")
+@click.argument("role", type=click.Choice(["admin", "member"]))
+@profile_option
+@reports_errors
+def role(group: str, who: str, role: str, profile: str) -> None:
+    """Give WHO, who is in GROUP, the ROLE admin or member."""
+    client = open_client(profile)
+    changed(client, lambda: client.groups.set_role(group, who, role), f"{one_line(who)} is now: {role}")
+
+
+@groups.command(short_help="Give a group another name.")
+@click.argument("group")
+@click.argument("name")
+@profile_option
+@reports_errors
+def rename(group: str, name: str, profile: str) -> None:
+    """Call GROUP by another NAME, for everybody."""
+    client = open_client(profile)
+    changed(client, lambda: client.groups.rename(group, name), "renamed")
+
+
+@groups.command(short_help="Let texts expire.")
+@click.argument("group")
+@click.argument("time", type=Duration())
+@profile_option
+@reports_errors
+def timer(group: str, time: float, profile: str) -> None:
+    """Have texts that are written to GROUP from now on expire after TIME: 30s, 10m, 1h, 7d."""
+    client = open_client(profile)
+    changed(client, lambda: client.groups.set_timer(group, time), "texts that are written from now on expire")
+
+
+@groups.command(short_help="Say who may write and invite.")
+@click.argument("group")
+@profile_option
+@click.option("--write", type=click.Choice(["admin", "member"]), help="who may write, at least")
+@click.option("--invite", "inviting", type=click.Choice(["admin", "member"]), help="who may have others invited")
+@reports_errors
+def rights(group: str, profile: str, write: str | None, inviting: str | None) -> None:
+    """Say who may write to GROUP, and who may have others invited."""
+    client = open_client(profile)
+    changed(client, lambda: client.groups.set_rights(group, write=write, invite=inviting), "changed")
+
+
+@groups.command(short_help="End a group for everybody.")
+@click.argument("group")
+@profile_option
+@click.option("--yes", is_flag=True, help="do not ask for confirmation")
+@reports_errors
+def close(group: str, profile: str, yes: bool) -> None:
+    """End GROUP: nobody can write to it any more."""
+    client = open_client(profile)
+    if not yes and not confirmed(f"Close {one_line(client.groups.find(group).label)} for everybody?", err=True):
+        raise click.Abort
+    changed(client, lambda: client.groups.close(group), "closed")
+
+
+@groups.command("go-on", short_help="Write again to a group with two histories.")
+@click.argument("group")
+@profile_option
+@reports_errors
+def go_on(group: str, profile: str) -> None:
+    """Write to GROUP again although somebody knows another history of it, with the members shown by 'members'."""
+    open_client(profile).groups.go_on(group)
+    click.echo("texts go to the members that 'phantom groups members' shows")
+
+
+def changed(client: Client, change: Callable[[], Any], done: str) -> None:
+    """Make a change, connect, and wait a while until the relay has it."""
+    run(_changed(client, change, done))
+
+
+async def _changed(client: Client, change: Callable[[], Any], done: str, *, awaits: str = "") -> None:
+    """``awaits``: a group that may not be known yet, because its invitation waits at the relay."""
+    waits = False
+    async with client:
+        if awaits and not client.groups.has(awaits):
+            with contextlib.suppress(RelayError):
+                await client.wait_online(PATIENCE)
+                await client.groups.wait_known(awaits, PATIENCE)
+        change()
+        try:
+            await client.wait_online(PATIENCE)
+            waits = not await client.groups.settled(PATIENCE) or bool(await client.flush(PATIENCE))
+        except RelayError:
+            waits = True
+    later = "; the relay will be told the next time you connect, for example with: phantom listen" if waits else ""
+    click.echo(done + later)
+
+
+def group_summary(info: GroupInfo) -> str:
+    """A group as one line."""
+    is_in = info.relation == "member"
+    parts = [count(len(info.members), "member")] if is_in or info.relation == "invited" else []
+    if info.relation == "invited" and info.inviter is not None:
+        parts.append(f"{one_line(info.inviter.label)} invites you: phantom groups accept {shell_word(info.label)}")
+    elif not is_in:
+        parts.append(info.relation)
+    if info.is_admin and is_in:
+        parts.append("you are an admin")
+    if info.timer:
+        parts.append(f"texts expire after {lasting(info.timer)}")
+    if info.unread:
+        parts.append(f"{info.unread:,} unread")
+    if info.doubt == "forked":
+        parts.append("somebody knows another history of it")
+    elif info.doubt:
+        parts.append("a newer version has changed it")
+    return f"{one_line(info.label)}: {', '.join(parts)}"
+
+
+def group_row(info: GroupInfo) -> dict[str, Any]:
+    """A group as documented JSON."""
+    return {
+        "type": "group",
+        "group": info.group,
+        "name": info.name,
+        "relation": info.relation,
+        "doubt": info.doubt or None,
+        "behind": info.is_behind,
+        "admin": info.is_admin,
+        "members": [member.contact.user_id for member in info.members],
+        "timer": info.timer,
+        "invite": info.invite,
+        "write": info.write,
+        "muted": info.muted,
+        "unread": info.unread,
+        "revision": info.revision,
+    }

@@ -1,0 +1,76 @@
+"""Texts to groups as users and programs see them."""
+
+from typing import Any, Final
+
+from phantom_messenger.cli.common import one_line, printable
+from phantom_messenger.cli.times import moment
+from phantom_messenger.client.client import Client
+from phantom_messenger.client.group_front import GroupMessage
+from phantom_messenger.client.groups.views import GroupEntry
+from phantom_messenger.client.status import DeliveryState
+
+MARKS: Final = {
+    DeliveryState.QUEUED: "waiting",
+    DeliveryState.ACCEPTED: "sent",
+    DeliveryState.DELIVERED: "delivered",
+    DeliveryState.READ: "read",
+    DeliveryState.BURNED: "burned",
+    DeliveryState.EXPIRED: "expired",
+    DeliveryState.FAILED: "failed",
+}
+
+
+def is_group(client: Client, who: str) -> bool:
+    """Whether a word of the command line means a group: a contact of that name comes first."""
+    is_contact = any(contact.name == who for contact in client.contacts.everybody())
+    return not is_contact and client.groups.has(who)
+
+
+def group_line(entry: GroupEntry) -> str:
+    """A past text to a group as a user sees it; further lines are indented."""
+    name = "you" if entry.is_own else one_line(entry.sender.label)
+    state = " (unread)" if entry.state is None else f" ({MARKS[entry.state]})"
+    mark = state if entry.is_own or entry.is_waiting else ""
+    text = "[expired]" if entry.text is None else printable(entry.text).replace("\n", "\n        ")
+    return f"{moment(entry.sent_at)} {name}{mark}: {text}"
+
+
+def group_message_line(message: GroupMessage, *, names_group: bool = False) -> str:
+    """A received text to a group as a user sees it; ``names_group``: which one it is to be said."""
+    group = f" in {one_line(message.group.label)}" if names_group else ""
+    text = printable(message.text).replace("\n", "\n        ")
+    return f"{moment(message.sent_at)} {one_line(message.contact.label)}{group}: {text}"
+
+
+def group_message_row(message: GroupMessage) -> dict[str, Any]:
+    """A received text to a group as documented JSON; times in milliseconds since 1970."""
+    return {
+        "type": "group-message",
+        "id": message.id,
+        "group": message.group.group,
+        "groupName": message.group.name,
+        "sender": message.sender,
+        "name": message.contact.name,
+        "text": message.text,
+        "sentAt": message.sent_at,
+        "receivedAt": message.received_at,
+        "expiresAt": message.expires_at,
+    }
+
+
+def group_history_row(entry: GroupEntry, group: str) -> dict[str, Any]:
+    """A past text to a group as documented JSON; times in milliseconds since 1970."""
+    return {
+        "type": "group-history",
+        "id": entry.message_id,
+        "group": group,
+        "sender": entry.sender.user_id,
+        "name": entry.sender.name,
+        "own": entry.is_own,
+        "text": entry.text,
+        "sentAt": entry.sent_at,
+        "keptAt": entry.kept_at,
+        "state": None if entry.state is None else str(entry.state),
+        "waiting": entry.is_waiting,
+        "expiresAt": entry.expires_at,
+    }

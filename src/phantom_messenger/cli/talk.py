@@ -1,0 +1,136 @@
+"""A conversation as commands see it: with a person, or with a group."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from phantom_messenger.cli.common import one_line
+from phantom_messenger.cli.group_lines import group_line, group_message_line, is_group
+from phantom_messenger.cli.history import history_line
+from phantom_messenger.cli.listen import message_line
+from phantom_messenger.client.client import Client
+from phantom_messenger.client.delivery import Delivery
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.status import Contact
+
+Incoming = tuple[str, Callable[[], Awaitable[None]]]
+"""A line to be printed, and what marks it as read."""
+
+
+class Talk(Protocol):
+    """What a chat does with the other side.
+
+    ``contact``: the other side; a group stands in the place of a contact. ``label``: how it is called.
+    """
+
+    contact: Contact
+    label: str
+
+    async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:
+        """Write."""
+
+    def past(self, limit: int) -> list[str]:
+        """The last lines that were read or written."""
+
+    def incoming(self) -> AsyncIterator[Incoming]:
+        """What arrives."""
+
+    def typing(self) -> None:
+        """Say that one is writing."""
+
+    def ask_presence(self) -> None:
+        """Ask what the other side is doing."""
+
+    def waiting(self) -> str | None:
+        """Whose messages wait to be sent; None: anybody's."""
+
+
+class PersonTalk:
+    """With a person; see ``Talk``.
+
+    Args:
+        client: open.
+        who: a contact's name or a user id.
+    """
+
+    def __init__(self, client: Client, who: str) -> None:
+        self._client = client
+        self._who = who
+        self.contact = client.contacts.find(who)
+        self.label = one_line(self.contact.label)
+
+    async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:
+        """See ``Talk``."""
+        return await self._client.send(self._who, text, burn_after_read=burn, expires_in=expires_in)
+
+    def past(self, limit: int) -> list[str]:
+        """See ``Talk``."""
+        found = self._client.history(self._who, limit=limit)
+        # What waits is about to be printed, and marked as read.
+        return [history_line(entry, self.contact) for entry in found if not entry.is_waiting]
+
+    async def incoming(self) -> AsyncIterator[Incoming]:
+        """See ``Talk``."""
+        async for message in self._client.messages(sender=self.contact.user_id):
+            yield message_line(message), message.mark_read
+
+    def typing(self) -> None:
+        """See ``Talk``."""
+        self._client.set_typing(self._who)
+
+    def ask_presence(self) -> None:
+        """See ``Talk``."""
+        self._client.ask_presence(self._who)
+
+    def waiting(self) -> str | None:
+        """See ``Talk``."""
+        return self._who
+
+
+class GroupTalk:
+    """With a group; see ``Talk``.
+
+    Args:
+        client: open.
+        group: its name or id.
+    """
+
+    def __init__(self, client: Client, group: str) -> None:
+        self._client = client
+        self._group = client.groups.find(group).group
+        self.contact = client.groups.contact(group)
+        self.label = f"{one_line(client.groups.find(group).label)} (group)"
+
+    async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:
+        """See ``Talk``."""
+        if burn or expires_in is not None:
+            raise UsageError("texts to a group neither burn nor expire by themselves; see 'phantom groups timer'")
+        return await self._client.groups.send(self._group, text)
+
+    def past(self, limit: int) -> list[str]:
+        """See ``Talk``."""
+        found = self._client.groups.history(self._group, limit=limit)
+        return [group_line(entry) for entry in found if not entry.is_waiting]
+
+    async def incoming(self) -> AsyncIterator[Incoming]:
+        """See ``Talk``."""
+        async for message in self._client.groups.messages(self._group):
+            yield group_message_line(message), message.mark_read
+
+    def typing(self) -> None:
+        """See ``Talk``; groups are not told."""
+
+    def ask_presence(self) -> None:
+        """See ``Talk``; groups are not asked."""
+
+    def waiting(self) -> str | None:
+        """See ``Talk``."""
+        return None
+
+
+def talk_with(client: Client, who: str) -> Talk:
+    """A conversation with a contact, or with a group if no contact has this name.
+
+    Raises:
+        UnknownContact: there is neither.
+    """
+    return GroupTalk(client, who) if is_group(client, who) else PersonTalk(client, who)

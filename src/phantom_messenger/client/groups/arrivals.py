@@ -1,0 +1,482 @@
+"""What arrives about groups: changes are judged, texts kept, and what others want is done if they may want it.
+
+Everything here happens in the transaction that keeps what has arrived. What is to be sent because of it is left to
+``duties``.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from phantom_messenger.client.content import time_of
+from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
+from phantom_messenger.client.groups.change import Add, Op, Remove
+from phantom_messenger.client.groups.contents import (
+    GroupAsk,
+    GroupChange,
+    GroupChanges,
+    GroupHello,
+    GroupJoin,
+    GroupLeave,
+    GroupPropose,
+    GroupReceipt,
+    GroupSaid,
+    GroupText,
+)
+from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.speaking import CHANGE
+from phantom_messenger.client.groups.state import Role, conversation_of
+from phantom_messenger.client.groups.store import (
+    CLOSED,
+    FORKED,
+    INVITED,
+    LEFT,
+    MAX_INVITATIONS,
+    MAX_MISSING,
+    MEMBER,
+    NEWER,
+    REMOVED,
+    Group,
+    packed_ops,
+    raw_of,
+    written,
+)
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import (
+    GroupHeldRecord,
+    GroupRecord,
+    GroupTextRecord,
+    GroupToldRecord,
+    SenderCount,
+)
+from phantom_messenger.client.status import (
+    Contact,
+    DeliveryState,
+    Event,
+    GroupEvent,
+    GroupMessageEvent,
+    GroupNews,
+    WarningEvent,
+)
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.errors import InvalidMessage
+from phantom_messenger.wire import frames
+
+MAX_TOLD: Final = 32
+"""In larger groups nobody is told that a text has arrived, only that it was read."""
+
+MAX_WISHES: Final = 50
+
+Follow = Callable[[Transaction, str, str, DeliveryState, Moment], list[Event]]
+
+
+class Arrivals:
+    """Takes in what others say about groups.
+
+    Args:
+        stores: of the profile.
+        duties: does what follows, later.
+        follow: notes how far the copy of a message to many has come.
+        own_id: this user's id.
+    """
+
+    def __init__(self, stores: Stores, duties: Duties, follow: Follow, own_id: str) -> None:
+        self._stores = stores
+        self._store = stores.groups
+        self._duties = duties
+        self._follow = follow
+        self._own_id = own_id
+        self._own = raw_of(own_id)
+
+    def expects(self, frame: frames.RoutedMessage) -> bool:
+        """Whether a message of a stranger may be about a group of this user: then it does not wait as a request."""
+        conversation = frame.payload.conversation_id
+        return self._store.of_conversation(conversation) is not None or self._store.is_of_token(conversation)
+
+    def concerns(self, said: GroupSaid) -> bool:
+        """Whether it is about a group of this user, or a link of theirs: a stranger may say nothing else."""
+        if isinstance(said, GroupJoin):
+            return True
+        group = self._store.get(written(said.group))  # type: ignore[attr-defined]
+        return group is not None and group.is_live
+
+    def receive(
+        self, tx: Transaction, payload: frames.RoutedMessagePayload, said: GroupSaid, now: Moment
+    ) -> list[Event]:
+        """Take in what somebody says about a group; what is of no concern says nothing.
+
+        Args:
+            tx: stores what follows from it.
+            payload: of the frame that it came in; its sender is believed.
+            said: what they say.
+            now: this moment.
+        """
+        sender = payload.sender_id
+        if isinstance(said, GroupJoin):
+            return self._join(tx, sender, said, now)
+        group = self._store.get(written(said.group))  # type: ignore[attr-defined]
+        if isinstance(said, GroupChange) and (group is None or group.record.relation in {LEFT, REMOVED}):
+            return self._invited(tx, group, sender, said)
+        if group is None or not group.is_live:
+            return []
+        match said:
+            case GroupChange():
+                return self._take(tx, group, [said.change], sender, now)
+            case GroupChanges():
+                return self._take(tx, group, said.changes, sender, now)
+            case GroupText():
+                return self._text(tx, group, payload.message_id, payload.options.expires_in, sender, said, now)
+            case _ if raw_of(sender) not in group.state.members:
+                return []
+            case _:
+                return self._of_member(tx, group, sender, said, now)
+
+    def _of_member(self, tx: Transaction, group: Group, sender: str, said: GroupSaid, now: Moment) -> list[Event]:
+        match said:
+            case GroupHello():
+                return self._hello(tx, group, sender, said, now)
+            case GroupReceipt():
+                return self._receipts(tx, sender, said, now)
+            case GroupAsk():
+                self._duties.asked(group.id, sender, said.since, now)
+                return []
+            case GroupLeave():
+                return self._leaves(tx, group, sender)
+            case GroupPropose() if group.state.may_invite(raw_of(sender)):
+                self._wish(tx, group, Add(person=said.person, role="member"))
+                return []
+            case _:
+                return []
+
+    # --- invitations ------------------------------------------------------------------
+
+    def _invited(self, tx: Transaction, before: Group | None, sender: str, said: GroupChange) -> list[Event]:
+        try:
+            chain = Chain.joined(said.state, said.base, said.change)
+        except InvalidMessage:
+            return []
+        author = chain.steps[-1].change.author
+        is_ours = chain.state.group == said.group and self._own in chain.state.members
+        if not is_ours or written(author) != sender or chain.state.is_closed:
+            return []
+        is_wanted = self._store.take_join(tx, sender)
+        if not is_wanted and self._store.invitations() >= MAX_INVITATIONS:
+            return []
+        record = GroupRecord(
+            group=said.group,
+            number=self._store.new_number() if before is None else before.record.number,
+            relation=MEMBER if is_wanted else INVITED,
+            state=b"",
+            digest=b"",
+            inviter=sender,
+            ordered=chain.state.revision,
+        )
+        group = self._store.put(tx, Group(record, chain), afresh=True)
+        if is_wanted:
+            tx.on_commit(lambda: self._duties.greet(group.id))
+            return [self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now")]
+        who = self._contact(sender)
+        said_so = f"{who.label} invites you to {self._title(group)}"
+        return [self._event(group, GroupNews.INVITED, sender, said_so)]
+
+    def _join(self, tx: Transaction, sender: str, said: GroupJoin, now: Moment) -> list[Event]:
+        token = self._store.token(said.token, now.persistent)
+        group = None if token is None else self._store.get(token.group)
+        if token is None or group is None or group.record.relation != MEMBER:
+            return []
+        person = raw_of(sender)
+        if group.state.members.get(self._own) is not Role.ADMIN or person in group.state.members:
+            return []
+        self._store.put_token(tx, replace(token, uses=token.uses - 1))
+        self._wish(tx, group, Add(person=person, role="member"))
+        return []
+
+    # --- changes ----------------------------------------------------------------------
+
+    def _take(self, tx: Transaction, group: Group, encoded: list[bytes], sender: str, now: Moment) -> list[Event]:
+        """Judge changes in a row, then what was held back for want of them."""
+        events: list[Event] = []
+        start, before = group.chain.head, set(group.people)
+        for one in encoded:
+            group, verdict = self._judge(group, one, sender, events)
+            if verdict is Verdict.BEHIND:
+                self._hold_change(tx, group, one, sender, now)
+        if group.chain.head != start:
+            group = self._take_held(tx, group, events, now)
+        self._withdraw(tx, group, before)
+        self._store.put(tx, group)
+        return events
+
+    def _withdraw(self, tx: Transaction, group: Group, before: set[str]) -> None:
+        """Who is no member any more is sent nothing that still waits for them, but the changes themselves."""
+        gone = before - set(group.people)
+        if gone:
+            conversation = written(conversation_of(group.record.group))
+            self._stores.many.withdraw(tx, conversation, sorted(gone), but=CHANGE)
+
+    def take_own(self, tx: Transaction, group: Group, encoded: bytes) -> list[Event]:
+        """A change of this user that the relay has put in order."""
+        events: list[Event] = []
+        before = set(group.people)
+        group, verdict = self._judge(group, encoded, self._own_id, events)
+        if verdict not in {Verdict.APPLIED, Verdict.KNOWN}:  # the relay has told others something else
+            group = self._doubt(group, FORKED, "", events)
+        self._withdraw(tx, group, before)
+        self._store.put(tx, group)
+        return events
+
+    def _judge(self, group: Group, encoded: bytes, sender: str, events: list[Event]) -> tuple[Group, Verdict]:
+        judged = group.chain.judge(encoded)
+        match judged.verdict:
+            case Verdict.APPLIED:
+                group = self._applied(group, judged.chain, events)
+            case Verdict.FORK:
+                group = self._doubt(group, FORKED, sender, events)
+            case Verdict.NEWER:
+                group = self._doubt(group, NEWER, sender, events)
+            case _:
+                pass
+        return group, judged.verdict
+
+    def _applied(self, group: Group, chain: Chain, events: list[Event]) -> Group:
+        step = chain.steps[-1]
+        record, state = group.record, chain.state
+        absent = {written(op.person) for op in step.change.ops or () if isinstance(op, Add)} | set(record.absent)
+        is_admin = state.members.get(self._own) is Role.ADMIN
+        relation = record.relation
+        if self._own not in state.members:
+            relation = REMOVED
+        elif state.is_closed:
+            relation = CLOSED
+        after = Group(
+            replace(
+                record,
+                relation=relation,
+                doubt="" if record.doubt == FORKED else record.doubt,
+                rival="" if record.doubt == FORKED else record.rival,
+                ordered=max(record.ordered, state.revision),
+                absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
+                wishes=record.wishes if is_admin and relation == MEMBER else [],
+            ),
+            chain,
+        )
+        self._duties.caught_up(after.id, state.revision)
+        message = words.done(step.change, self._label)
+        news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
+        events.append(self._event(after, news, written(step.change.author), message))
+        return after
+
+    def _doubt(self, group: Group, doubt: str, rival: str, events: list[Event]) -> Group:
+        """Nothing is sent any more, until that is cleared up."""
+        if group.record.doubt == doubt:
+            return group
+        after = group.with_record(doubt=doubt, rival=rival)
+        title, who = self._title(group), self._contact(rival).label if rival else "the relay"
+        if doubt == FORKED:
+            message = f"{who} knows another history of {title} than you; compare its digits with the others"
+            events.append(self._event(after, GroupNews.FORKED, rival, message))
+        else:
+            message = f"a newer version has changed {title}; update this program to write to it again"
+            events.append(self._event(after, GroupNews.NEWER, rival, message))
+        return after
+
+    def _hold_change(self, tx: Transaction, group: Group, encoded: bytes, sender: str, now: Moment) -> None:
+        record = GroupHeldRecord(group=group.id, at=now.persistent, sender=sender, change=encoded)
+        self._store.hold(tx, record)
+        self._duties.behind(group.id, sender, group.state.revision + 1, now)
+
+    def _take_held(self, tx: Transaction, group: Group, events: list[Event], now: Moment) -> Group:
+        """What came too early may be in time now."""
+        waiting = self._store.held(group.id)
+        is_new = True
+        while is_new:
+            is_new = False
+            for one in [one for one in waiting if one.change]:
+                group, verdict = self._judge(group, one.change, one.sender, events)
+                if verdict is not Verdict.BEHIND:
+                    waiting.remove(one)
+                    is_new = is_new or verdict is Verdict.APPLIED
+        self._store.drop_held(tx, group.id)
+        for one in waiting:
+            if one.change:
+                self._store.hold(tx, one)
+            else:
+                group = self._held_text(tx, group, one, events, now)
+        return group
+
+    # --- texts ------------------------------------------------------------------------
+
+    def _text(  # noqa: PLR0917 - what a text comes with
+        self,
+        tx: Transaction,
+        group: Group,
+        message_id: str,
+        expires_in: int | None,
+        sender: str,
+        said: GroupText,
+        now: Moment,
+    ) -> list[Event]:
+        events: list[Event] = []
+        person = raw_of(sender)
+        standing = group.chain.compare(said.revision, said.head)
+        if standing is Standing.AHEAD:
+            self._duties.behind(group.id, sender, said.revision, now)
+        if person not in group.state.members:
+            if standing is Standing.AHEAD:
+                self._hold_text(tx, group, message_id, expires_in, sender, said, now)
+            return events
+        if standing is Standing.FORK:
+            group = self._store.put(tx, self._doubt(group, FORKED, sender, events))
+        if group.state.may_write(person):
+            self._keep(tx, group, message_id, expires_in, sender, said, now, events)
+        return events
+
+    def _hold_text(  # noqa: PLR0917 - as ``_text``
+        self,
+        tx: Transaction,
+        group: Group,
+        message_id: str,
+        expires_in: int | None,
+        sender: str,
+        said: GroupText,
+        now: Moment,
+    ) -> None:
+        record = GroupHeldRecord(
+            group=group.id,
+            at=now.persistent,
+            sender=sender,
+            message_id=message_id,
+            content=said.body.encode(),
+            sent_at=said.sent_at,
+            revision=said.revision,
+            head=said.head,
+            n=said.n,
+            expires_in=expires_in,
+        )
+        self._store.hold(tx, record)
+
+    def _held_text(
+        self, tx: Transaction, group: Group, held: GroupHeldRecord, events: list[Event], now: Moment
+    ) -> Group:
+        said = GroupText(
+            group=group.record.group,
+            revision=held.revision,
+            head=held.head,
+            n=held.n,
+            body=held.content.decode(),
+            sent_at=held.sent_at,
+        )
+        if (
+            group.chain.compare(said.revision, said.head) is Standing.FORK
+            and raw_of(held.sender) in group.state.members
+        ):
+            group = self._doubt(group, FORKED, held.sender, events)
+        if group.state.may_write(raw_of(held.sender)):
+            self._keep(tx, group, held.message_id, held.expires_in, held.sender, said, now, events)
+        elif group.chain.compare(said.revision, said.head) is Standing.AHEAD:
+            self._store.hold(tx, held)
+        return group
+
+    def _keep(  # noqa: PLR0917 - as ``_text``
+        self,
+        tx: Transaction,
+        group: Group,
+        message_id: str,
+        expires_in: int | None,
+        sender: str,
+        said: GroupText,
+        now: Moment,
+        events: list[Event],
+    ) -> None:
+        expires_at = None if expires_in is None else now.persistent + expires_in
+        record = GroupTextRecord(
+            message_id=message_id,
+            sender=sender,
+            text=said.body,
+            sent_at=said.sent_at,
+            kept_at=time_of(now.wall),
+            expires_at=expires_at,
+        )
+        self._store.put_text(tx, group, record)
+        self._store.hand_out(tx, group.id, sender, message_id)
+        gone = self._count(tx, group, sender, said.n)
+        if group.record.relation != MEMBER:
+            return
+        peer = self._contact(sender)
+        if len(group.state.members) <= MAX_TOLD:
+            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
+            self._store.tell(tx, told)
+        if gone:
+            message = words.missing(gone, peer.label, self._title(group))
+            events.append(WarningEvent(peer=peer, code="missing", message=message))
+        event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
+        events.append(event)
+
+    def _count(self, tx: Transaction, group: Group, sender: str, n: int) -> int:
+        """Note the number of a text; how many before it have not come, as far as that is news."""
+        counts = self._store.counts(group.id)
+        known = counts.others.get(sender)
+        if known is None:
+            after, gone = SenderCount(n), 0
+        elif n > known.last:
+            gone = n - known.last - 1
+            first = max(known.last + 1, n - MAX_MISSING)
+            after = SenderCount(n, [*known.missing, *range(first, n)][-MAX_MISSING:])
+        else:
+            after, gone = SenderCount(known.last, [one for one in known.missing if one != n]), 0
+        self._store.put_counts(tx, group.id, replace(counts, others={**counts.others, sender: after}))
+        return gone
+
+    # --- what else members say ----------------------------------------------------------
+
+    def _hello(self, tx: Transaction, group: Group, sender: str, said: GroupHello, now: Moment) -> list[Event]:
+        events: list[Event] = []
+        standing = group.chain.compare(said.revision, said.head)
+        if standing is Standing.FORK:
+            group = self._doubt(group, FORKED, sender, events)
+        elif standing is Standing.AHEAD:
+            self._duties.behind(group.id, sender, said.revision, now)
+        if sender in group.record.absent:
+            group = group.with_record(absent=[one for one in group.record.absent if one != sender])
+            message = f"{self._contact(sender).label} has joined {self._title(group)}"
+            events.append(self._event(group, GroupNews.JOINED, sender, message))
+        self._store.put(tx, group)
+        return events if group.record.relation == MEMBER else []
+
+    def _receipts(self, tx: Transaction, sender: str, said: GroupReceipt, now: Moment) -> list[Event]:
+        events: list[Event] = []
+        for state, message_ids in ((DeliveryState.DELIVERED, said.delivered), (DeliveryState.READ, said.read)):
+            for message_id in message_ids:
+                if self._stores.many.has(message_id):
+                    events += self._follow(tx, message_id, sender, state, now)
+        return events
+
+    def _leaves(self, tx: Transaction, group: Group, sender: str) -> list[Event]:
+        self._wish(tx, group, Remove(person=raw_of(sender)))
+        message = f"{self._contact(sender).label} has left {self._title(group)}"
+        return [self._event(group, GroupNews.LEFT, sender, message)]
+
+    def _wish(self, tx: Transaction, group: Group, op: Op) -> None:
+        """An admin's client does what a member may ask for."""
+        is_admin = group.state.members.get(self._own) is Role.ADMIN
+        if is_admin and group.record.relation == MEMBER and len(group.record.wishes) < MAX_WISHES:
+            self._store.put(tx, group.with_record(wishes=[*group.record.wishes, packed_ops([op])]))
+
+    # --- words ------------------------------------------------------------------------
+
+    def _contact(self, user_id: str) -> Contact:
+        return self._stores.book.contact(user_id)
+
+    def _label(self, person: bytes) -> str:
+        return "you" if person == self._own else self._contact(written(person)).label
+
+    @staticmethod
+    def _title(group: Group) -> str:
+        return words.title(group.state.name)
+
+    def _event(self, group: Group, news: GroupNews, by: str, message: str) -> GroupEvent:
+        who = self._contact(by) if by and by != self._own_id else None
+        return GroupEvent(group=group.id, name=group.state.name, news=news, by=who, message=message)

@@ -1,0 +1,196 @@
+"""What a client does for its groups by itself, when it is time: asks for what it lacks, answers, and reports receipts.
+
+Nothing here must survive: what is lost with the program is asked for again. Times are monotonic milliseconds unless
+stated.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from phantom_messenger.client.groups.contents import (
+    MAX_CHANGES,
+    MAX_CHANGES_BYTES,
+    MAX_RECEIPTS,
+    GroupAsk,
+    GroupChanges,
+    GroupHello,
+    GroupReceipt,
+)
+from phantom_messenger.client.groups.speaking import Speaking
+from phantom_messenger.client.groups.store import MEMBER, Group
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import GroupToldRecord
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+
+ASK_AFTER_MS: Final = 5_000
+"""How long changes that are missing are waited for, before somebody is asked."""
+
+ASK_AGAIN_MS: Final = 60_000
+MAX_ASKS: Final = 10
+ANSWER_AGAIN_MS: Final = 10_000
+"""How often one member is answered."""
+
+GATHER_MS: Final = 5_000
+"""How long receipts of a group are gathered: else each text would cost each member a message."""
+
+
+@dataclass
+class Lack:
+    """A group whose changes up to ``revision`` are missing, since when, and who has them."""
+
+    since: int
+    revision: int
+    whom: list[str]
+    asks: int = 0
+    due: int = field(default=0)
+
+
+class Duties:
+    """Does it.
+
+    Args:
+        stores: of the profile.
+        speaking: says things.
+        own_id: this user's id.
+        is_hidden: whether this user appears offline, and tells nobody anything by itself.
+    """
+
+    def __init__(self, stores: Stores, speaking: Speaking, own_id: str, is_hidden: Callable[[], bool]) -> None:
+        self._stores = stores
+        self._store = stores.groups
+        self._speaking = speaking
+        self._own_id = own_id
+        self._is_hidden = is_hidden
+        self._lacks: dict[str, Lack] = {}
+        self._to_answer: dict[tuple[str, str], int] = {}
+        """Who has asked, in which group, and from which revision on."""
+        self._answered: dict[tuple[str, str], int] = {}
+        self._to_greet: dict[str, None] = {}
+        self._receipts_due: dict[str, int] = {}
+        self._is_flushing = False
+
+    # --- what is noted --------------------------------------------------------------
+
+    def asked(self, group: str, sender: str, since: int, now: Moment) -> None:
+        """A member lacks changes."""
+        last = self._answered.get((group, sender))
+        if last is None or now.monotonic - last >= ANSWER_AGAIN_MS:
+            self._to_answer[group, sender] = since
+
+    def behind(self, group: str, whom: str, revision: int, now: Moment) -> None:
+        """Somebody knows changes that are not known here."""
+        lack = self._lacks.setdefault(group, Lack(now.monotonic, revision, [], due=now.monotonic + ASK_AFTER_MS))
+        lack.revision = max(lack.revision, revision)
+        if whom not in lack.whom:
+            lack.whom.append(whom)
+
+    def caught_up(self, group: str, revision: int) -> None:
+        """Changes up to a revision are known."""
+        lack = self._lacks.get(group)
+        if lack is not None and revision >= lack.revision:
+            del self._lacks[group]
+
+    def is_behind(self, group: str) -> bool:
+        """Whether changes are missing."""
+        return group in self._lacks
+
+    def greet(self, group: str) -> None:
+        """Say to all members that one is there."""
+        self._to_greet[group] = None
+
+    def flush(self) -> None:
+        """Gather receipts no longer: the program is about to leave."""
+        self._is_flushing = True
+
+    # --- what is done ---------------------------------------------------------------
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until each thing that waits for a time."""
+        times = [lack.due for lack in self._lacks.values()] + list(self._receipts_due.values())
+        return [max(0, at - now) for at in times]
+
+    def step(self, now: Moment) -> None:
+        """Do what is due."""
+        for group in list(self._to_greet):
+            del self._to_greet[group]
+            self._greet(group, now)
+        for (name, sender), since in list(self._to_answer.items()):
+            del self._to_answer[name, sender]
+            self._answer(name, sender, since, now)
+        for name, lack in list(self._lacks.items()):
+            if now.monotonic >= lack.due:
+                self._ask(name, lack, now)
+        self._tell(now)
+
+    def _others(self, group: Group) -> list[str]:
+        return [person for person in group.people if person != self._own_id]
+
+    def _greet(self, name: str, now: Moment) -> None:
+        group = self._store.get(name)
+        if group is None or group.record.relation != MEMBER or not self._others(group):
+            return
+        hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head)
+        self._speaking.say(group.record.group, self._others(group), hello, now)
+
+    def _answer(self, name: str, sender: str, since: int, now: Moment) -> None:
+        group = self._store.get(name)
+        if group is None or group.record.relation != MEMBER or sender not in group.people:
+            return
+        found = group.chain.since(since, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
+        if not found:
+            return
+        self._answered[name, sender] = now.monotonic
+        self._speaking.say(group.record.group, [sender], GroupChanges(group=group.record.group, changes=found), now)
+
+    def _ask(self, name: str, lack: Lack, now: Moment) -> None:
+        group = self._store.get(name)
+        if group is None or not group.is_live or lack.asks >= MAX_ASKS:
+            del self._lacks[name]
+            return
+        others = self._others(group)
+        whom = (lack.whom + [one for one in others if one not in lack.whom])[lack.asks % max(1, len(others))]
+        lack.asks += 1
+        lack.due = now.monotonic + ASK_AGAIN_MS
+        asking = GroupAsk(group=group.record.group, since=group.state.revision)
+        self._speaking.say(group.record.group, [whom], asking, now)
+
+    # --- receipts -------------------------------------------------------------------
+
+    def _tell(self, now: Moment) -> None:
+        waiting: dict[str, list[GroupToldRecord]] = {}
+        for told in self._store.told():
+            waiting.setdefault(told.group, []).append(told)
+        self._receipts_due = {name: self._receipts_due.get(name, now.monotonic + GATHER_MS) for name in waiting}
+        if self._is_hidden():
+            self._receipts_due.clear()
+            return
+        for name, found in waiting.items():
+            if self._is_flushing or now.monotonic >= self._receipts_due[name]:
+                del self._receipts_due[name]
+                self._tell_group(name, found[:MAX_RECEIPTS], now)
+        self._is_flushing = False
+
+    def _tell_group(self, name: str, found: list[GroupToldRecord], now: Moment) -> None:
+        group = self._store.get(name)
+
+        def forget(tx: Transaction) -> None:
+            for told in found:
+                self._store.was_told(tx, told)
+
+        if group is None or group.record.relation != MEMBER:
+            with self._stores.vault.transaction() as tx:
+                forget(tx)
+            return
+        senders = {told.sender for told in found} & set(group.people)
+        if not senders:
+            with self._stores.vault.transaction() as tx:
+                forget(tx)
+            return
+        receipt = GroupReceipt(
+            group=group.record.group,
+            delivered=[told.message_id for told in found if told.status == "delivered"],
+            read=[told.message_id for told in found if told.status == "read"],
+        )
+        self._speaking.say(group.record.group, sorted(senders), receipt, now, also=forget)

@@ -1,0 +1,590 @@
+"""Everything that a user does with groups, without I/O: on disk when a method returns, sent as soon as may be."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from phantom_messenger.client import content
+from phantom_messenger.client.errors import UnknownContact, UsageError
+from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals, Follow
+from phantom_messenger.client.groups.chain import Chain
+from phantom_messenger.client.groups.change import (
+    MAX_NAME_BYTES,
+    MAX_OPS,
+    Add,
+    Close,
+    Op,
+    Remove,
+    SetName,
+    SetRights,
+    SetRole,
+    SetTimer,
+    write,
+)
+from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupPropose, GroupText
+from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BYTES, JoinLink
+from phantom_messenger.client.groups.orders import Orders
+from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
+from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
+from phantom_messenger.client.groups.store import (
+    INVITED,
+    LEFT,
+    MEMBER,
+    Group,
+    packed_ops,
+    raw_of,
+    written,
+)
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupMember
+from phantom_messenger.client.ids import is_user_id
+from phantom_messenger.client.many.outgoing import Outgoing
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.names import normal_name
+from phantom_messenger.client.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
+from phantom_messenger.client.status import Contact, DeliveryEvent, DeliveryState, Event, Trust
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.keys import OwnIdentity
+from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
+
+_ROLES: Final = {Role.MEMBER: "member", Role.ADMIN: "admin"}
+_RANK: Final = {
+    DeliveryState.QUEUED: 0,
+    DeliveryState.ACCEPTED: 1,
+    DeliveryState.EXPIRED: 1,
+    DeliveryState.DELIVERED: 2,
+    DeliveryState.READ: 3,
+    DeliveryState.BURNED: 3,
+}
+
+
+class Groups:
+    """The groups of a profile.
+
+    Args:
+        stores: of the profile.
+        outgoing: takes messages to many.
+        identity: this user's.
+        random: a source of random bytes.
+        moment: what the clocks show.
+        follow: notes how far the copy of a message to many has come.
+        is_hidden: whether this user appears offline.
+        tells_read: whether others may learn what this user has read.
+        report: tells the application.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        outgoing: Outgoing,
+        identity: OwnIdentity,
+        random: Callable[[int], bytes],
+        *,
+        moment: Callable[[], Moment],
+        follow: Follow,
+        is_hidden: Callable[[], bool],
+        tells_read: Callable[[], bool],
+        report: Callable[[Iterable[Event]], None],
+    ) -> None:
+        self._stores = stores
+        self._store = stores.groups
+        self._outgoing = outgoing
+        self._identity = identity
+        self._own = identity.peer.user_id
+        self._own_id = written(self._own)
+        self._random = random
+        self._moment = moment
+        self._tells_read = tells_read
+        self._report = report
+        self._speaking = Speaking(outgoing, identity)
+        self._duties = Duties(stores, self._speaking, self._own_id, is_hidden)
+        self.arrivals = Arrivals(stores, self._duties, follow, self._own_id)
+        self._orders = Orders(stores, self._speaking, self.arrivals, identity, self._new_id)
+        self._is_stepping = False
+        outgoing.listen(CHANGE, self._orders)
+        outgoing.listen(TEXT, self)
+
+    def _new_id(self) -> str:
+        return str(uuid.UUID(bytes=self._random(16), version=4))
+
+    # --- time -------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Do what is due; whoever is told of something sent comes back here, and nothing is done twice."""
+        if self._is_stepping or not len(self._store):
+            return
+        self._is_stepping = True
+        try:
+            now = self._moment()
+            self._report(self._orders.step(now))
+            self._duties.step(now)
+        finally:
+            self._is_stepping = False
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until each thing that waits for a time."""
+        return self._orders.waits(now) + self._duties.waits(now)
+
+    def flush(self) -> None:
+        """Send receipts at once: the program is about to leave."""
+        self._duties.flush()
+
+    # --- looking ------------------------------------------------------------------------
+
+    def all(self) -> list[GroupInfo]:
+        """All groups, the oldest first."""
+        return [self._info(group) for group in self._store.all()]
+
+    def find(self, who: str) -> GroupInfo:
+        """A group by its id, or by its name if no other has that name.
+
+        Raises:
+            UnknownContact: there is none.
+            UsageError: there are several.
+        """
+        return self._info(self._found(who))
+
+    def has(self, who: str) -> bool:
+        """Whether there is a group of this id or name."""
+        return self._store.get(who) is not None or bool(self._named(who))
+
+    def _named(self, who: str) -> list[Group]:
+        wanted = normal_name(who)
+        return [group for group in self._store.all() if wanted and normal_name(group.state.name) == wanted]
+
+    def _found(self, who: str) -> Group:
+        group = self._store.get(who)
+        if group is not None:
+            return group
+        found = self._named(who)
+        if len(found) > 1:
+            live = [group for group in found if group.is_live]
+            if len(live) != 1:
+                raise UsageError(f"several groups are called '{who}'; name one by its ID ('phantom groups list')")
+            found = live
+        if not found:
+            raise UnknownContact(f"there is no group '{who}'; 'phantom groups list' shows yours")
+        return found[0]
+
+    def _info(self, group: Group) -> GroupInfo:
+        record, state = group.record, group.state
+        members = tuple(
+            GroupMember(
+                contact=self._stores.book.contact(written(person)),
+                role=_ROLES[role],
+                is_you=person == self._own,
+                has_joined=written(person) not in record.absent,
+            )
+            for person, role in state.members.items()
+        )
+        return GroupInfo(
+            group=group.id,
+            name=state.name,
+            relation=record.relation,
+            doubt=record.doubt,
+            is_behind=self._duties.is_behind(group.id),
+            inviter=self._stores.book.contact(record.inviter) if record.inviter else None,
+            members=members,
+            timer=state.timer,
+            invite=_ROLES[state.invite],
+            write=_ROLES[state.write],
+            muted=record.muted,
+            unread=self._store.waiting(group.id) if record.relation != INVITED else 0,
+            revision=state.revision,
+        )
+
+    @property
+    def wanted(self) -> int:
+        """How many changes of this user wait to be put in order."""
+        return sum(len(group.record.wishes) for group in self._store.all() if group.record.relation == MEMBER)
+
+    def digits(self, who: str) -> str:
+        """The digits of a group's head, for members to compare."""
+        return digits_of(self._found(who).chain.head)
+
+    # --- changing -----------------------------------------------------------------------
+
+    def create(self, name: str, people: Sequence[str]) -> str:
+        """Make a group, and have people added to it; its id.
+
+        Raises:
+            UsageError: it cannot be made like this.
+        """
+        self._check_people(people)
+        if len(people) >= MAX_MEMBERS:
+            raise UsageError(f"a group has at most {MAX_MEMBERS} members")
+        group = self._random(32)
+        start = Chain(GroupState(group=group))
+        ops: list[Op] = [Add(person=self._own, role="admin"), SetName(text=_checked_name(name))]
+        at = content.time_of(self._moment().wall)
+        change = write(self._identity, group=group, revision=1, previous=start.head, at=at, ops=ops)
+        chain = start.judge(change.encoded).chain
+        record = GroupRecord(
+            group=group,
+            number=self._store.new_number(),
+            relation=MEMBER,
+            state=b"",
+            digest=b"",
+            wishes=[packed_ops(part) for part in _parts(_added(people, "member"))],
+        )
+        with self._stores.vault.transaction() as tx:
+            self._store.put(tx, Group(record, chain))
+        self.step()
+        return written(group)
+
+    def accept(self, who: str) -> None:
+        """Accept an invitation."""
+        group = self._found(who)
+        if group.record.relation != INVITED:
+            raise UsageError(f"you are not invited to {words.title(group.state.name)}")
+        with self._stores.vault.transaction() as tx:
+            self._store.put(tx, group.with_record(relation=MEMBER))
+        self._duties.greet(group.id)
+        self.step()
+
+    def add(self, who: str, people: Sequence[str], role: str = "member") -> None:
+        """Have people added; a member who is no admin asks the admins to do so."""
+        self._check_people(people)
+        group = self._changeable(who)
+        if self._is_admin(group):
+            self._want(group, _added(people, role))
+            return
+        if role != "member" or not group.state.may_invite(self._own):
+            raise UsageError(f"only admins add {'admins' if role == 'admin' else 'members'} to this group; ask one")
+        admins = [written(person) for person in group.state.admins]
+        for person in people:
+            proposal = GroupPropose(group=group.record.group, person=raw_of(person))
+            self._speaking.say(group.record.group, admins, proposal, self._moment())
+
+    def remove(self, who: str, people: Sequence[str]) -> None:
+        """Have people removed."""
+        self._check_people(people)
+        self._want(self._administered(who), [Remove(person=raw_of(person)) for person in people])
+
+    def set_role(self, who: str, person: str, role: str) -> None:
+        """Make somebody an admin, or a member."""
+        group = self._administered(who)
+        if raw_of(person) not in group.state.members:
+            raise UsageError("they are no member of this group; add them first")
+        self._want(group, [SetRole(person=raw_of(person), role=_checked_role(role))])
+
+    def rename(self, who: str, name: str) -> None:
+        """Give a group another name."""
+        self._want(self._administered(who), [SetName(text=_checked_name(name))])
+
+    def set_timer(self, who: str, milliseconds: int) -> None:
+        """Have texts that are written from now on expire; 0: not any more."""
+        if not 0 <= milliseconds <= MAX_EXPIRES_IN_MS:
+            raise UsageError("texts can expire after at most 365 days; 0 lets them stay")
+        self._want(self._administered(who), [SetTimer(ms=milliseconds)])
+
+    def set_rights(self, who: str, *, invite: str | None, write: str | None) -> None:
+        """Say who may have others added, and who may write: 'member' or 'admin'; None: as now."""
+        group = self._administered(who)
+        now_invite, now_write = _ROLES[group.state.invite], _ROLES[group.state.write]
+        rights = SetRights(invite=_checked_role(invite or now_invite), write=_checked_role(write or now_write))
+        self._want(group, [rights])
+
+    def close(self, who: str) -> None:
+        """End a group, for everybody."""
+        self._want(self._administered(who), [Close()])
+
+    def _want(self, group: Group, ops: list[Op]) -> None:
+        """Put it behind what is wanted already, and go on."""
+        parts = _parts(ops)
+        if len(group.record.wishes) + len(parts) > MAX_WISHES:
+            raise UsageError("many changes of this group still wait to be sent; wait for them first")
+        wishes = [*group.record.wishes, *(packed_ops(part) for part in parts)]
+        with self._stores.vault.transaction() as tx:
+            self._store.put(tx, group.with_record(wishes=wishes))
+        self.step()
+
+    def leave(self, who: str) -> None:
+        """Leave a group, or decline an invitation: nothing is sent to it, or taken in, any more.
+
+        Raises:
+            UsageError: you are its last admin, and others are there.
+        """
+        group = self._found(who)
+        if not group.is_live:
+            raise UsageError(f"you are no member of {words.title(group.state.name)}")
+        others = [written(person) for person in group.state.admins if person != self._own]
+        if not others and len(group.state.members) > 1:
+            raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")
+
+        def note(tx: Transaction) -> None:
+            self._store.put(tx, group.with_record(relation=LEFT, wishes=[], flying=b"", carrier=""))
+            if group.record.carrier:
+                self._speaking.forget(tx, group.record.carrier)
+
+        if others:
+            leaving = GroupLeave(group=group.record.group)
+            self._speaking.say(group.record.group, others, leaving, self._moment(), also=note)
+        else:
+            with self._stores.vault.transaction() as tx:
+                note(tx)
+
+    def forget(self, who: str) -> None:
+        """Erase a group that one has left, with all that was said in it."""
+        group = self._found(who)
+        if group.is_live:
+            raise UsageError("leave this group first")
+        with self._stores.vault.transaction() as tx:
+            self._store.erase(tx, group)
+
+    def mute(self, who: str, *, muted: bool) -> None:
+        """Note whether the user wants to be told of texts."""
+        group = self._found(who)
+        with self._stores.vault.transaction() as tx:
+            self._store.put(tx, group.with_record(muted=muted))
+
+    def go_on(self, who: str) -> None:
+        """Write to a group again whose history is in doubt, with the members that are known here."""
+        group = self._found(who)
+        with self._stores.vault.transaction() as tx:
+            self._store.put(tx, group.with_record(doubt="", rival=""))
+        self.step()
+
+    # --- links --------------------------------------------------------------------------
+
+    def link(self, who: str, server: str, *, uses: int = 1, life: int = 7 * 86_400_000) -> str:
+        """A link with which others ask to be added.
+
+        Args:
+            who: the group.
+            server: the relay's URL.
+            uses: how many people it serves.
+            life: milliseconds for which it serves.
+        """
+        group = self._administered(who)
+        if not 1 <= uses <= MAX_USES or not 1 <= life <= MAX_LIFE_MS:
+            raise UsageError(f"a link serves 1 to {MAX_USES} times, and at most 30 days")
+        token = self._random(TOKEN_BYTES)
+        until = self._moment().persistent + life
+        with self._stores.vault.transaction() as tx:
+            self._store.put_token(tx, GroupTokenRecord(group=group.id, token=token, uses=uses, until=until))
+        return JoinLink(server, self._own_id, token).text
+
+    def join(self, link: JoinLink) -> None:
+        """Ask to be added; the invitation that comes is accepted."""
+        if link.admin == self._own_id:
+            raise UsageError("this is a link of your own; give it to others")
+        now = self._moment()
+
+        def note(tx: Transaction) -> None:
+            self._stores.book.admit(tx, link.admin)
+            self._store.put_join(tx, link.admin, now.persistent)
+
+        self._speaking.say(link.token, [link.admin], GroupJoin(token=link.token), now, also=note)
+
+    # --- texts --------------------------------------------------------------------------
+
+    def send_text(self, who: str, text: str) -> str:
+        """Write to a group; the message id.
+
+        Raises:
+            UsageError, MessageTooLong: it cannot be sent.
+        """
+        group = self._changeable(who)
+        try:
+            content.check_length(text)
+        except UnicodeEncodeError:
+            raise UsageError("the message contains half a character (a lone surrogate); remove it") from None
+        if not group.state.may_write(self._own):
+            raise UsageError("only admins write to this group")
+        others = [person for person in group.people if person != self._own_id]
+        if not others:
+            raise UsageError("nobody else is in this group yet")
+        now, state = self._moment(), group.state
+        counts = self._store.counts(group.id)
+        message_id = self._new_id()
+        said = GroupText(
+            group=group.record.group, revision=state.revision, head=group.chain.head, n=counts.own + 1, body=text
+        )
+        record = GroupTextRecord(
+            message_id=message_id,
+            sender="",
+            text=text,
+            sent_at=content.time_of(now.wall),
+            kept_at=content.time_of(now.wall),
+            expires_in=state.timer or None,
+        )
+
+        def keep(tx: Transaction) -> None:
+            self._store.put_text(tx, group, record)
+            self._store.put_counts(tx, group.id, replace(counts, own=said.n))
+
+        return self._speaking.say(
+            group.record.group,
+            others,
+            said,
+            now,
+            purpose=TEXT,
+            expires_in=state.timer or None,
+            message_id=message_id,
+            also=keep,
+        )
+
+    def next_text(self, after: int, who: str | None) -> tuple[int, GroupInfo, GroupEntry] | None:
+        """The first text behind a position that was not handled; of a group, if one is named."""
+        name = None if who is None else self._found(who).id
+        now = self._moment()
+        found = self._store.next(after, name, now.persistent)
+        if found is None:
+            return None
+        position, group, record = found
+        return position, self._info(group), self._entry(group, record, now)
+
+    def history(
+        self, who: str, *, since: int | None = None, search: str | None = None, limit: int | None = None
+    ) -> list[GroupEntry]:
+        """What was said in a group, oldest first; arguments as ``History.with_peer``."""
+        group, now = self._found(who), self._moment()
+        if group.record.relation == INVITED:
+            return []
+        wanted = None if search is None else normal_name(search).casefold()
+        found: list[GroupEntry] = []
+        for record in self._store.texts(group):
+            entry = self._entry(group, record, now)
+            is_wanted = wanted is None or (entry.text is not None and wanted in normal_name(entry.text).casefold())
+            if is_wanted and (since is None or entry.kept_at >= since):
+                found.append(entry)
+                if limit is not None and len(found) >= limit:
+                    break
+        return found[: limit if limit is not None else None][::-1]
+
+    def _entry(self, group: Group, record: GroupTextRecord, now: Moment) -> GroupEntry:
+        is_over = record.expires_at is not None and record.expires_at <= now.persistent
+        is_own = not record.sender
+        return GroupEntry(
+            message_id=record.message_id,
+            sender=self._stores.book.contact(record.sender or self._own_id),
+            is_own=is_own,
+            text=None if is_over else record.text,
+            sent_at=record.sent_at,
+            kept_at=record.kept_at,
+            expires_at=None if record.expires_at is None else now.wall_at(record.expires_at),
+            state=DeliveryState(record.state) if is_own else None,
+            is_waiting=not is_own and self._store.is_waiting(group.id, record.sender, record.message_id),
+        )
+
+    def handled(self, group: str, sender: str, message_id: str) -> None:
+        """The application is done with a text."""
+        with self._stores.vault.transaction() as tx:
+            self._store.handled(tx, group, sender, message_id)
+
+    def mark_read(self, group: str, sender: str, message_id: str) -> None:
+        """The user has read a text: it is handled, and its sender is told if that is allowed. Idempotent."""
+        found = self._store.get(group)
+        record = None if found is None else self._store.text(found, sender, message_id)
+        if found is None or record is None or record.read:
+            return
+        with self._stores.vault.transaction() as tx:
+            self._store.put_text(tx, found, replace(record, read=True))
+            self._store.handled(tx, group, sender, message_id)
+            if self._tells_read() and found.record.relation == MEMBER:
+                told = GroupToldRecord(group=group, sender=sender, message_id=message_id, status="read")
+                self._store.tell(tx, told)
+
+    def progress(self, message_id: str) -> dict[str, DeliveryState]:
+        """How far an own text has come with each member, by user id; nothing once that is 30 days ago."""
+        message = self._stores.many.get(message_id)
+        return {} if message is None else {peer: DeliveryState(one.state) for peer, one in message.copies.items()}
+
+    # --- what becomes of texts ------------------------------------------------------------
+
+    def advanced(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState, now: Moment) -> list[Event]:
+        """See ``Listener``."""
+        del peer, state
+        message = self._stores.many.get(message_id)
+        group = None if message is None else self._store.any_of_conversation(message.record.conversation_id)
+        record = None if group is None else self._store.text(group, "", message_id)
+        if message is None or group is None or record is None:
+            return []
+        reached = _least([DeliveryState(copy.state) for copy in message.copies.values()])
+        expires_at = record.expires_at
+        if expires_at is None and record.expires_in is not None and reached is not DeliveryState.QUEUED:
+            expires_at = now.persistent + record.expires_in
+        if reached == record.state and expires_at == record.expires_at:
+            return []
+        self._store.put_text(tx, group, replace(record, state=int(reached), expires_at=expires_at))
+        if reached == record.state:
+            return []
+        return [DeliveryEvent(message_id=message_id, peer=contact_of(group.id, group.state.name), state=reached)]
+
+    def ordered(self, *_: object) -> list[Event]:
+        """See ``Listener``; texts have no order."""
+        return []
+
+    # --- checks -------------------------------------------------------------------------
+
+    def _changeable(self, who: str) -> Group:
+        group = self._found(who)
+        title = words.title(group.state.name)
+        if group.record.relation == INVITED:
+            raise UsageError(f"accept the invitation to {title} first: 'phantom groups accept'")
+        if group.record.relation != MEMBER:
+            raise UsageError(f"you are no member of {title} any more")
+        if group.record.doubt == "forked":
+            raise UsageError(f"{title} has two histories; compare 'phantom groups members' with the others first")
+        if group.record.doubt:
+            raise UsageError(f"a newer version has changed {title}; update this program first")
+        return group
+
+    def _administered(self, who: str) -> Group:
+        group = self._changeable(who)
+        if not self._is_admin(group):
+            raise UsageError("only admins can do that; ask one of them")
+        return group
+
+    def _is_admin(self, group: Group) -> bool:
+        return group.state.members.get(self._own) is Role.ADMIN
+
+    def _check_people(self, people: Sequence[str]) -> None:
+        for person in people:
+            if not is_user_id(person):
+                raise UsageError("only users with an ID that certifies their key can be in a group")
+            if person == self._own_id:
+                raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave'")
+
+
+def contact_of(group: str, name: str) -> Contact:
+    """A group in the place of a contact, in events."""
+    return Contact(name=name, user_id=group, trust=Trust.UNVERIFIED, key=None)
+
+
+def _least(states: list[DeliveryState]) -> DeliveryState:
+    """How far a text has come with all: accepted as soon as it is for one, and what all have reached beyond that."""
+    known = [state for state in states if state is not DeliveryState.FAILED]
+    if not known:
+        return DeliveryState.FAILED
+    least = min(_RANK[state] for state in known)
+    if least >= _RANK[DeliveryState.DELIVERED]:
+        return DeliveryState.READ if least >= _RANK[DeliveryState.READ] else DeliveryState.DELIVERED
+    return DeliveryState.ACCEPTED if any(_RANK[state] for state in known) else DeliveryState.QUEUED
+
+
+def _added(people: Iterable[str], role: str) -> list[Op]:
+    return [Add(person=raw_of(person), role=_checked_role(role)) for person in dict.fromkeys(people)]
+
+
+def _parts(ops: list[Op]) -> list[list[Op]]:
+    """Ops in changes that are not too large."""
+    return [ops[at : at + MAX_OPS] for at in range(0, len(ops), MAX_OPS)]
+
+
+def _checked_role(role: str) -> str:
+    if role not in _ROLES.values():
+        raise UsageError(f"'{role}' is no role; there are 'admin' and 'member'")
+    return role
+
+
+def _checked_name(name: str) -> str:
+    name = normal_name(name)
+    if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+        raise UsageError(f"the name of a group has 1 to {MAX_NAME_BYTES} bytes")
+    return name

@@ -1,0 +1,189 @@
+"""Changes of this user on their way: signed anew from the newest state, until the relay has put one in order.
+
+One change of a group is under way at a time. The relay stores it for everybody or for nobody; if somebody else was
+first, what is still to be said is said again once theirs has been read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from phantom_messenger.client.content import time_of
+from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups.change import Add, Change, RefusedChange
+from phantom_messenger.client.groups.contents import GroupChange
+from phantom_messenger.client.groups.speaking import CHANGE, Speaking
+from phantom_messenger.client.groups.state import MAX_AHEAD, GroupState, Role, order_of, still_to_say
+from phantom_messenger.client.groups.store import MEMBER, Group, unpacked_ops, written
+from phantom_messenger.client.many.listener import OrderDenied, Ordered, OrderRefused, OrderStale, OrderTaken
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import OrderRecord
+from phantom_messenger.client.status import DeliveryState, Event, GroupEvent, GroupNews
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.keys import OwnIdentity
+
+TRY_AGAIN_MS: Final = 2_000
+"""When a change is tried again whose place was taken, if the one that took it does not come."""
+
+
+class Orders:
+    """Has this user's changes put in order; listens to what becomes of them.
+
+    Args:
+        stores: of the profile.
+        speaking: sends them.
+        arrivals: takes them up.
+        identity: signs them.
+        random: a source of random bytes.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        speaking: Speaking,
+        arrivals: Arrivals,
+        identity: OwnIdentity,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._stores = stores
+        self._store = stores.groups
+        self._speaking = speaking
+        self._arrivals = arrivals
+        self._identity = identity
+        self._own = identity.peer.user_id
+        self._new_id = new_id
+        self._not_before: dict[str, tuple[int, int]] = {}
+        """When a group is tried again, in monotonic milliseconds, unless its revision has risen above the second."""
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until each thing that waits for a time."""
+        return [max(0, at - now) for at, _ in self._not_before.values()]
+
+    def step(self, now: Moment) -> list[Event]:
+        """Send what may be sent now."""
+        events: list[Event] = []
+        for group in self._store.all():
+            if group.record.wishes and not group.record.carrier and self._is_time(group, now):
+                events += self._go_on(group, now)
+        return events
+
+    def _is_time(self, group: Group, now: Moment) -> bool:
+        if group.record.relation != MEMBER or group.record.doubt:
+            return False
+        at, revision = self._not_before.get(group.id, (0, 0))
+        if now.monotonic < at and group.state.revision <= revision:
+            return False
+        self._not_before.pop(group.id, None)
+        return True
+
+    def _go_on(self, group: Group, now: Moment) -> list[Event]:
+        """Sign what is wanted first, and send it."""
+        ops = still_to_say(unpacked_ops(group.record.wishes[0]), group.state)
+        if not ops or group.state.members.get(self._own) is not Role.ADMIN:
+            return self._drop_wish(group, "")
+        revision = max(group.state.revision, min(group.record.ordered, group.state.revision + MAX_AHEAD - 1)) + 1
+        try:
+            change = changes.write(
+                self._identity,
+                group=group.record.group,
+                revision=revision,
+                previous=group.chain.head,
+                at=time_of(now.wall),
+                ops=ops,
+            )
+            after = group.state.after(change)
+        except RefusedChange as refused:
+            return self._drop_wish(group, _WHY.get(refused.code, "it is not possible"))
+        people = {*group.state.members, *after.members} - {self._own}
+        if not people:
+            return self._apply_alone(group, change)
+        self._send(group, change, after, [written(person) for person in sorted(people)], now)
+        return []
+
+    def _apply_alone(self, group: Group, change: Change) -> list[Event]:
+        """Nobody else is there to be told, or to be in the way."""
+        with self._stores.vault.transaction() as tx:
+            return self._arrivals.take_own(tx, _without_wish(group), change.encoded)
+
+    def _send(self, group: Group, change: Change, after: GroupState, people: list[str], now: Moment) -> None:
+        adds = any(isinstance(op, Add) for op in change.ops or ())
+        said = GroupChange(
+            group=group.record.group,
+            change=change.encoded,
+            state=group.state.encode() if adds else b"",
+            base=group.chain.digest if adds else b"",
+        )
+        order = OrderRecord(
+            name=order_of(group.record.group),
+            revision=change.revision,
+            writers=[written(person) for person in after.admins] or [written(self._own)],
+        )
+        carrier = self._new_id()
+
+        def note(tx: Transaction) -> None:
+            self._store.put(tx, group.with_record(flying=change.encoded, carrier=carrier))
+
+        self._speaking.say(
+            group.record.group, people, said, now, purpose=CHANGE, order=order, message_id=carrier, also=note
+        )
+
+    def _drop_wish(self, group: Group, why: str) -> list[Event]:
+        """It is done already, or cannot be done; ``why``: '' if nobody need know."""
+        with self._stores.vault.transaction() as tx:
+            self._store.put(tx, _without_wish(group))
+        return [self._refused(group, why)] if why else []
+
+    def _refused(self, group: Group, why: str) -> GroupEvent:
+        message = f"{words.title(group.state.name)} could not be changed: {why}"
+        return GroupEvent(group=group.id, name=group.state.name, news=GroupNews.REFUSED, by=None, message=message)
+
+    # --- what becomes of them ---------------------------------------------------------
+
+    def advanced(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState, now: Moment) -> list[Event]:
+        """See ``Listener``; of a change only its order counts."""
+        del tx, message_id, peer, state, now
+        return []
+
+    def ordered(
+        self, tx: Transaction, message_id: str, outcome: Ordered, peers: Sequence[str], now: Moment
+    ) -> list[Event]:
+        """See ``Listener``."""
+        del peers
+        group = next((one for one in self._store.all() if one.record.carrier == message_id), None)
+        if group is None:
+            return []
+        encoded = group.record.flying
+        landed = group.with_record(flying=b"", carrier="")
+        match outcome:
+            case OrderTaken():
+                return self._arrivals.take_own(tx, _without_wish(landed), encoded)
+            case OrderStale(revision=revision):
+                known = max(landed.record.ordered, revision or 0)
+                self._store.put(tx, landed.with_record(ordered=known))
+                at = now.monotonic + TRY_AGAIN_MS
+                tx.on_commit(lambda: self._wait(group.id, at, group.state.revision))
+                return []
+            case OrderDenied():
+                self._store.put(tx, _without_wish(landed))
+                return [self._refused(group, "the relay knows other admins than you do")]
+            case OrderRefused(reason=reason):
+                self._store.put(tx, _without_wish(landed))
+                return [self._refused(group, reason)]
+
+    def _wait(self, group: str, at: int, revision: int) -> None:
+        self._not_before[group] = (at, revision)
+
+
+_WHY: Final = {
+    "bounds": "a group has at most 100 members, and from 1 to 16 admins",
+    "closed": "it is closed",
+    "author": "you are no admin of it",
+}
+
+
+def _without_wish(group: Group) -> Group:
+    return Group(replace(group.record, wishes=group.record.wishes[1:]), group.chain)

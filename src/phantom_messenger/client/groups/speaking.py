@@ -1,0 +1,95 @@
+"""Sends contents about groups: one body for all who are to have it."""
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from phantom_messenger.client import content2
+from phantom_messenger.client.content import time_of
+from phantom_messenger.client.groups.contents import GroupSaid
+from phantom_messenger.client.groups.state import conversation_of
+from phantom_messenger.client.many.outgoing import Options, Outgoing
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.records import OrderRecord
+from phantom_messenger.client.status import Event
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.keys import OwnIdentity
+
+TEXT: Final = "group-text"
+CHANGE: Final = "group-change"
+QUIET: Final = "group-quiet"
+"""Purposes of messages to many: of the first two something is heard, of the last nothing."""
+
+
+class Quiet:
+    """Listens to what nobody need hear of: see ``Listener``."""
+
+    def advanced(self, *_: object) -> list[Event]:
+        """The copy for a recipient has come further."""
+        return []
+
+    def ordered(self, *_: object) -> list[Event]:
+        """There is no order."""
+        return []
+
+
+class Speaking:
+    """Says something about a group to some of its members.
+
+    Args:
+        outgoing: takes messages to many.
+        identity: this user's.
+    """
+
+    def __init__(self, outgoing: Outgoing, identity: OwnIdentity) -> None:
+        self._outgoing = outgoing
+        self._identity = identity
+        outgoing.listen(QUIET, Quiet())
+
+    def say(
+        self,
+        about: bytes,
+        recipients: Sequence[str],
+        said: GroupSaid,
+        now: Moment,
+        *,
+        purpose: str = QUIET,
+        order: OrderRecord | None = None,
+        expires_in: int | None = None,
+        message_id: str | None = None,
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> str:
+        """Put it into the outbox; on disk when this returns.
+
+        Args:
+            about: what the conversation id is made of: the group, or the token of a link.
+            recipients: user ids.
+            said: what is said; its time is filled in.
+            now: this moment.
+            purpose: who hears of it.
+            order: the revision that it brings.
+            expires_in: milliseconds.
+            message_id: a UUID, if it is known already.
+            also: stores what belongs to it, in the same transaction.
+
+        Returns:
+            The message id.
+        """
+        own = self._identity.peer
+        whole = content2.encode_for_group(
+            replace(said, sent_at=time_of(now.wall)), sender=own.user_id, sender_key=own.public
+        )
+        return self._outgoing.send(
+            recipients,
+            whole,
+            Options(group=True, order=order, purpose=purpose, expires_in=expires_in),
+            conversation_id=base64.b64encode(conversation_of(about)).decode(),
+            message_id=message_id,
+            also=also,
+        )
+
+    def forget(self, tx: Transaction, message_id: str) -> None:
+        """Erase a message, and send no copy that still waits."""
+        self._outgoing.forget(tx, message_id)

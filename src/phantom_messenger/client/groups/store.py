@@ -1,0 +1,393 @@
+"""The groups of a profile, on disk: what they are, what was said in them, and what is still to be said.
+
+Chains are held in memory, and follow the disk when a transaction is through. Times are milliseconds of the device's
+persistent clock.
+"""
+
+import base64
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from phantom_messenger.client import records
+from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups.chain import Chain, Step
+from phantom_messenger.client.groups.state import GroupState, conversation_of
+from phantom_messenger.client.records import (
+    GroupCountsRecord,
+    GroupHeldRecord,
+    GroupInboxRecord,
+    GroupJoinRecord,
+    GroupRecord,
+    GroupStepRecord,
+    GroupTextRecord,
+    GroupTokenRecord,
+    GroupToldRecord,
+    Seen,
+    group_texts,
+)
+from phantom_messenger.client.vault import Transaction, Vault
+
+KEPT_STEPS: Final = 1_000
+"""Changes of a group that are kept, to judge by and to answer who asks."""
+
+MAX_HELD: Final = 40
+"""Contents of a group that came too early and are kept."""
+
+HELD_MS: Final = 86_400_000
+MAX_INVITATIONS: Final = 50
+"""Groups to which a user can be invited at once; further ones are not shown."""
+
+MAX_MISSING: Final = 200
+"""Numbers of texts of one member that are remembered as missing."""
+
+KEEP_JOINS_MS: Final = 30 * 86_400_000
+
+INVITED, MEMBER, LEFT, REMOVED, CLOSED = "invited", "member", "left", "removed", "closed"
+RELATIONS: Final = frozenset({INVITED, MEMBER, LEFT, REMOVED, CLOSED})
+FORKED, NEWER = "forked", "newer"
+
+
+def written(raw: bytes) -> str:
+    """Bytes in base64: how groups and users are named outside of contents."""
+    return base64.b64encode(raw).decode()
+
+
+def raw_of(text: str) -> bytes:
+    """The bytes of a user id; they need not be 32."""
+    return base64.b64decode(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as it is known here."""
+
+    record: GroupRecord
+    chain: Chain
+
+    @property
+    def id(self) -> str:
+        """Its id in base64."""
+        return written(self.record.group)
+
+    @property
+    def state(self) -> GroupState:
+        """What it is now."""
+        return self.chain.state
+
+    @property
+    def people(self) -> list[str]:
+        """User ids of all members."""
+        return [written(person) for person in self.state.members]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what comes for it is taken in."""
+        return self.record.relation in {INVITED, MEMBER}
+
+    def with_record(self, **changed: object) -> "Group":
+        """The same with other fields of its record."""
+        return replaced(self, record=replace(self.record, **changed))
+
+
+class Fellows:
+    """Everybody who is in a group with this user, as a container of user ids."""
+
+    def __init__(self, groups: dict[str, Group]) -> None:
+        self._groups = groups
+
+    def __contains__(self, user_id: object) -> bool:
+        if not isinstance(user_id, str) or not self._groups:
+            return False
+        person = raw_of(user_id)
+        return any(group.record.relation == MEMBER and person in group.state.members for group in self._groups.values())
+
+
+class GroupStore:
+    """All groups of a profile.
+
+    Args:
+        vault: holds them.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._groups: dict[str, Group] = {}
+        self._conversations: dict[str, str] = {}
+        """Groups by the conversation ids of their messages."""
+        for _, record in vault.all(records.GROUP, GroupRecord):
+            self._set(self._loaded(record))
+        self._tokens = {one.token: one for _, one in vault.all(records.GROUP_LINK, GroupTokenRecord)}
+        self._may_tell = vault.has_kind(records.GROUP_TOLD)
+        """Whether there may be receipts to be sent: so that nobody looks on the disk for nothing."""
+        self.fellows: Container[str] = Fellows(self._groups)
+        """Who is in a group with this user."""
+
+    def _loaded(self, record: GroupRecord) -> Group:
+        group = written(record.group)
+        steps: list[Step] = []
+        for revision in record.steps:
+            found = self._vault.find(records.GROUP_STEP, _step_name(group, revision), GroupStepRecord)
+            if found is None:
+                steps.clear()  # what is before a hole is of no use
+                continue
+            before = GroupState.decode(found.before) if found.before else GroupState(group=record.group)
+            steps.append(Step(changes.read_own(found.change), before, found.base))
+        return Group(record, Chain(GroupState.decode(record.state), record.digest, tuple(steps)))
+
+    def _set(self, group: Group) -> None:
+        self._groups[group.id] = group
+        self._conversations[written(conversation_of(group.record.group))] = group.id
+
+    # --- groups ---------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def all(self) -> list[Group]:
+        """All of them, the oldest first."""
+        return list(self._groups.values())
+
+    def get(self, group: str) -> Group | None:
+        """One of them, by its id."""
+        return self._groups.get(group)
+
+    def of_conversation(self, conversation_id: str) -> Group | None:
+        """The group whose messages have this conversation id, if it takes in what comes."""
+        found = self._groups.get(self._conversations.get(conversation_id, ""))
+        return found if found is not None and found.is_live else None
+
+    def any_of_conversation(self, conversation_id: str) -> Group | None:
+        """The group whose messages have this conversation id, whatever it is to this user."""
+        return self._groups.get(self._conversations.get(conversation_id, ""))
+
+    def is_of_token(self, conversation_id: str) -> bool:
+        """Whether messages of this conversation id may ask to be added by a link of this user."""
+        return any(conversation_id == written(conversation_of(token)) for token in self._tokens)
+
+    def new_number(self) -> int:
+        """The number of the next group."""
+        return max((group.record.number for group in self._groups.values()), default=0) + 1
+
+    def put(self, tx: Transaction, group: Group, *, afresh: bool = False) -> Group:
+        """Store a group as it is now, with the steps that its chain has gained.
+
+        Args:
+            tx: stores it.
+            group: as it is now.
+            afresh: it was left before and is another one now: nothing of what is known of it stays but texts.
+        """
+        chain = group.chain.without_steps_before(KEPT_STEPS)
+        kept = [step.change.revision for step in chain.steps]
+        record = replace(group.record, state=chain.state.encode(), digest=chain.digest, steps=kept)
+        before = self._groups.get(group.id)
+        had = set() if before is None else set(before.record.steps)
+        if afresh:
+            self._forget_steps(tx, group.id, had)
+            self.drop_held(tx, group.id)
+            tx.delete(records.GROUP_COUNTS, group.id)
+            had = set()
+        for step in chain.steps:
+            if step.change.revision not in had:
+                state = step.before.encode() if step.before.revision else b""
+                stored = GroupStepRecord(change=step.change.encoded, before=state, base=step.base)
+                tx.put(records.GROUP_STEP, _step_name(group.id, step.change.revision), stored)
+        self._forget_steps(tx, group.id, had - set(kept))
+        tx.put(records.GROUP, group.id, record)
+        after = Group(record, chain)
+        tx.on_commit(lambda: self._set(after))
+        return after
+
+    @staticmethod
+    def _forget_steps(tx: Transaction, group: str, revisions: set[int]) -> None:
+        for revision in revisions:
+            tx.delete(records.GROUP_STEP, _step_name(group, revision))
+
+    def invitations(self) -> int:
+        """To how many groups this user is invited."""
+        return sum(1 for group in self._groups.values() if group.record.relation == INVITED)
+
+    def erase(self, tx: Transaction, group: Group) -> None:
+        """Forget a group, and all that was said in it."""
+        tx.delete(records.GROUP, group.id)
+        tx.delete(records.GROUP_COUNTS, group.id)
+        self._forget_steps(tx, group.id, set(group.record.steps))
+        self.drop_held(tx, group.id)
+        for marker in self._inbox(group.id):
+            tx.delete(records.GROUP_INBOX, _text_name(marker.sender, marker.message_id, group.id))
+        for told in self.told(group.id):
+            tx.delete(records.GROUP_TOLD, _text_name(told.sender, told.message_id, group.id))
+        tx.delete_some(group_texts(group.record.number), -1)
+        tx.on_commit(lambda: self._unset(group.id))
+
+    def _unset(self, group: str) -> None:
+        found = self._groups.pop(group, None)
+        if found is not None:
+            self._conversations.pop(written(conversation_of(found.record.group)), None)
+
+    # --- numbers of texts -------------------------------------------------------------
+
+    def counts(self, group: str) -> GroupCountsRecord:
+        """How many texts of whom there were."""
+        return self._vault.find(records.GROUP_COUNTS, group, GroupCountsRecord) or GroupCountsRecord()
+
+    def put_counts(self, tx: Transaction, group: str, counts: GroupCountsRecord) -> None:
+        """Store them."""
+        tx.put(records.GROUP_COUNTS, group, counts)
+
+    # --- texts ------------------------------------------------------------------------
+
+    def put_text(self, tx: Transaction, group: Group, record: GroupTextRecord) -> None:
+        """Store a text as it is now."""
+        due = None if record.text is None else record.expires_at
+        tx.put(group_texts(group.record.number), records.key(record.sender, record.message_id), record, due=due)
+
+    def hand_out(self, tx: Transaction, group: str, sender: str, message_id: str) -> None:
+        """A text waits for the application."""
+        marker = GroupInboxRecord(group=group, sender=sender, message_id=message_id)
+        tx.put(records.GROUP_INBOX, _text_name(sender, message_id, group), marker)
+
+    def text(self, group: Group, sender: str, message_id: str) -> GroupTextRecord | None:
+        """A text; ``sender``: '' for an own one."""
+        return self._vault.find(group_texts(group.record.number), records.key(sender, message_id), GroupTextRecord)
+
+    def texts(self, group: Group) -> Iterator[GroupTextRecord]:
+        """All that was said, the newest first."""
+        return self._vault.newest(group_texts(group.record.number), GroupTextRecord)
+
+    def _inbox(self, group: str) -> list[GroupInboxRecord]:
+        found = (marker for _, marker in self._vault.all(records.GROUP_INBOX, GroupInboxRecord))
+        return [marker for marker in found if marker.group == group]
+
+    def next(self, after: int, group: str | None, now: int) -> tuple[int, Group, GroupTextRecord] | None:
+        """The first text behind a position that was not handled, of a group if one is named."""
+        for position, marker in self._vault.oldest(records.GROUP_INBOX, GroupInboxRecord, after=after):
+            found = self._groups.get(marker.group)
+            if found is None or found.record.relation == INVITED or group not in {None, marker.group}:
+                continue
+            text = self.text(found, marker.sender, marker.message_id)
+            if text is not None and text.text is not None and not (text.expires_at and text.expires_at <= now):
+                return position, found, text
+        return None
+
+    def is_waiting(self, group: str, sender: str, message_id: str) -> bool:
+        """Whether a text was not handled yet."""
+        return self._vault.has(records.GROUP_INBOX, _text_name(sender, message_id, group))
+
+    def waiting(self, group: str) -> int:
+        """How many texts of a group were not handled yet."""
+        return len(self._inbox(group))
+
+    def handled(self, tx: Transaction, group: str, sender: str, message_id: str) -> None:
+        """A text is not handed out again."""
+        tx.delete(records.GROUP_INBOX, _text_name(sender, message_id, group))
+
+    def forget_expired(self, tx: Transaction, now: int) -> None:
+        """Erase the texts whose time has come, and what is too old to be of use."""
+        for group in self._groups.values():
+            for record in self._vault.overdue(group_texts(group.record.number), now, GroupTextRecord):
+                self.put_text(tx, group, replace(record, text=None))
+        tx.delete_due(records.GROUP_HELD, now)
+        tx.delete_due(records.GROUP_JOIN, now)
+        for token in [one for one in self._tokens.values() if one.until <= now]:
+            self.drop_token(tx, token)
+
+    # --- receipts ---------------------------------------------------------------------
+
+    def tell(self, tx: Transaction, record: GroupToldRecord) -> None:
+        """A sender is to learn what became of a text; in place of what was to be told before."""
+        tx.put(records.GROUP_TOLD, _text_name(record.sender, record.message_id, record.group), record)
+        self._may_tell = True
+
+    def told(self, group: str | None = None) -> list[GroupToldRecord]:
+        """What is to be told."""
+        if not self._may_tell:
+            return []
+        found = [one for _, one in self._vault.all(records.GROUP_TOLD, GroupToldRecord)]
+        self._may_tell = bool(found)
+        return found if group is None else [one for one in found if one.group == group]
+
+    def was_told(self, tx: Transaction, record: GroupToldRecord) -> None:
+        """It is on its way."""
+        tx.delete(records.GROUP_TOLD, _text_name(record.sender, record.message_id, record.group))
+
+    # --- what came too early ------------------------------------------------------------
+
+    def hold(self, tx: Transaction, record: GroupHeldRecord) -> None:
+        """Keep it, if there is room."""
+        if len(self.held(record.group)) < MAX_HELD:
+            tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
+
+    def held(self, group: str) -> list[GroupHeldRecord]:
+        """What is kept, in the order in which it came."""
+        found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
+        return [one for one in found if one.group == group]
+
+    def drop_held(self, tx: Transaction, group: str) -> None:
+        """Keep nothing of it any more."""
+        for one in self.held(group):
+            tx.delete(records.GROUP_HELD, f"{group} {_held_name(one)}")
+
+    # --- links ------------------------------------------------------------------------
+
+    def put_token(self, tx: Transaction, record: GroupTokenRecord) -> None:
+        """Store a link's token."""
+        tx.put(records.GROUP_LINK, written(record.token), record)
+        tx.on_commit(lambda: self._tokens.__setitem__(record.token, record))
+
+    def token(self, token: bytes, now: int) -> GroupTokenRecord | None:
+        """A token that still serves."""
+        found = self._tokens.get(token)
+        return found if found is not None and found.uses > 0 and found.until > now else None
+
+    def drop_token(self, tx: Transaction, record: GroupTokenRecord) -> None:
+        """A token serves no more."""
+        tx.delete(records.GROUP_LINK, written(record.token))
+        tx.on_commit(lambda: self._drop_token(record.token))
+
+    def _drop_token(self, token: bytes) -> None:
+        self._tokens.pop(token, None)
+
+    def put_join(self, tx: Transaction, admin: str, now: int) -> None:
+        """This user has opened a link of an admin: an invitation of theirs is accepted when it comes."""
+        tx.put(records.GROUP_JOIN, admin, GroupJoinRecord(admin=admin, at=now), due=now + KEEP_JOINS_MS)
+
+    def take_join(self, tx: Transaction, admin: str) -> bool:
+        """Whether there was such a link; it serves once."""
+        has_one = self._vault.has(records.GROUP_JOIN, admin)
+        if has_one:
+            tx.delete(records.GROUP_JOIN, admin)
+        return has_one
+
+    def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
+        """The id of a content that is not shown is remembered for a while against duplicates."""
+        tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
+
+
+def _held_name(record: GroupHeldRecord) -> str:
+    """What is kept is named by what it is, so that it is kept once."""
+    if record.change:
+        return written(changes.read_own(record.change).digest)
+    return records.key(record.sender, record.message_id)
+
+
+def _step_name(group: str, revision: int) -> str:
+    return f"{group} {revision}"
+
+
+def _text_name(sender: str, message_id: str, group: str) -> str:
+    return f"{group} {records.key(sender, message_id)}"
+
+
+def packed_ops(ops: list[changes.Op]) -> bytes:
+    """Ops as they are kept in a wish."""
+    return msgspec.msgpack.encode(ops)
+
+
+def unpacked_ops(encoded: bytes) -> list[changes.Op]:
+    """Ops of a wish."""
+    return msgspec.msgpack.decode(encoded, type=list[changes.Op])

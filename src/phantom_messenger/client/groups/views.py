@@ -1,0 +1,76 @@
+"""Groups as applications see them: frozen values that hold no secret."""
+
+from dataclasses import dataclass
+
+from phantom_messenger.client.status import Contact, DeliveryState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMember:
+    """Somebody in a group.
+
+    ``contact``: what is known of them; of yourself, only the id. ``role``: 'admin' or 'member'. ``is_you``: whether
+    that is you. ``has_joined``: False of somebody who was added and has not said yet that they accept.
+    """
+
+    contact: Contact
+    role: str
+    is_you: bool
+    has_joined: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupInfo:
+    """A group.
+
+    ``group``: its id, in base64. ``name``: '' if it has none. ``relation``: what you are to it: 'invited', 'member',
+    'left', 'removed' or 'closed'. ``doubt``: '' or why nothing can be sent to it: 'forked' or 'newer'. ``is_behind``:
+    changes of it are missing, and asked for. ``inviter``: who has added you, None if you have created it.
+    ``timer``: milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may, 'member' or
+    'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed.
+    """
+
+    group: str
+    name: str
+    relation: str
+    doubt: str
+    is_behind: bool
+    inviter: Contact | None
+    members: tuple[GroupMember, ...]
+    timer: int
+    invite: str
+    write: str
+    muted: bool
+    unread: int
+    revision: int
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether you may change it."""
+        return any(one.is_you and one.role == "admin" for one in self.members)
+
+    @property
+    def label(self) -> str:
+        """Its name, or the start of its id."""
+        return self.name or f"{self.group[:8]}…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupEntry:
+    """A past text to a group, or what is left of one.
+
+    ``sender``: who has written it; of an own one, yourself. ``text``: None if it has expired. ``sent_at``: when it was
+    written, as its sender says; ``kept_at``: when this device got it; ``expires_at``: when it is erased, or None; all
+    in milliseconds since 1970. ``state``: of an own one, how far it has come with all; else None. ``is_waiting``: it
+    was not handled yet.
+    """
+
+    message_id: str
+    sender: Contact
+    is_own: bool
+    text: str | None
+    sent_at: int
+    kept_at: int
+    expires_at: int | None
+    state: DeliveryState | None
+    is_waiting: bool

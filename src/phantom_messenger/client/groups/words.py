@@ -1,0 +1,72 @@
+"""What people are told about groups, in sentences."""
+
+from collections.abc import Callable
+
+from phantom_messenger.client.groups.change import (
+    Add,
+    Change,
+    Close,
+    Op,
+    Remove,
+    SetName,
+    SetRights,
+    SetRole,
+    SetTimer,
+)
+from phantom_messenger.client.sanitize import one_line
+
+_SECOND_MS = 1_000
+_UNITS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (_SECOND_MS, "second"))
+
+
+def title(name: str) -> str:
+    """How a group is called."""
+    return f"'{one_line(name)}'" if name else "a group without a name"
+
+
+def done(change: Change, label: Callable[[bytes], str]) -> str:
+    """What a change does.
+
+    Args:
+        change: of a version that is known.
+        label: how a person is called.
+    """
+    said = [_done(op, label) for op in change.ops or ()]
+    who = label(change.author)
+    return f"{who} {'have' if who == 'you' else 'has'} {_listed(said)}"
+
+
+def _done(op: Op, label: Callable[[bytes], str]) -> str:
+    match op:
+        case Add():
+            return f"added {label(op.person)}{' as an admin' if op.role == 'admin' else ''}"
+        case Remove():
+            return f"removed {label(op.person)}"
+        case SetRole():
+            return f"made {label(op.person)} {'an admin' if op.role == 'admin' else 'a member'}"
+        case SetName():
+            return f"called the group {title(op.text)}"
+        case SetTimer():
+            return f"let texts expire after {lasting(op.ms)}" if op.ms else "let texts stay"
+        case SetRights():
+            who = {"member": "members", "admin": "admins"}
+            return f"let {who[op.write]} write and {who[op.invite]} invite"
+        case Close():
+            return "closed the group"
+
+
+def lasting(milliseconds: int) -> str:
+    """A time in the largest unit that fits it."""
+    size, unit = next((one for one in _UNITS if milliseconds % one[0] == 0), (1, "millisecond"))
+    count = milliseconds // size
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def _listed(said: list[str]) -> str:
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+def missing(count: int, who: str, group: str) -> str:
+    """Texts of a member have not come."""
+    texts, verb = ("text", "is") if count == 1 else ("texts", "are")
+    return f"{count:,} {texts} of {who} to {group} {verb} missing"

@@ -1,0 +1,80 @@
+"""Whole clients in groups: what tests make them say, and what they see."""
+
+from pathlib import Path
+
+from client_samples import KEY, WORDS, Device, pass_time, settle
+
+from phantom_messenger.client.backup import import_profile
+from phantom_messenger.client.groups.views import GroupInfo
+from phantom_messenger.client.status import GroupEvent, GroupNews
+from support.simulated import SECOND
+
+
+def info(device: Device, name: str = "Tea") -> GroupInfo:
+    """The group as this device knows it."""
+    return device.messenger.groups.find(name)
+
+
+def names(device: Device, name: str = "Tea") -> set[str]:
+    """User ids of the members."""
+    return {member.contact.user_id for member in info(device, name).members}
+
+
+def said(device: Device, name: str = "Tea") -> list[str | None]:
+    """What was said in the group, oldest first."""
+    return [entry.text for entry in device.messenger.groups.history(name)]
+
+
+def write(device: Device, *texts: str, group: str = "Tea") -> list[str]:
+    """Write to the group; the message ids."""
+    return [device.messenger.groups.send_text(group, text) for text in texts]
+
+
+def unread(device: Device, group: str | None = None) -> list[str]:
+    """Read everything that waits; the texts."""
+    found, position = [], 0
+    while (following := device.messenger.groups.next_text(position, group)) is not None:
+        position, about, entry = following
+        device.messenger.groups.mark_read(about.group, entry.sender.user_id, entry.message_id)
+        found.append(entry.text or "")
+    return found
+
+
+def news(device: Device) -> list[GroupNews]:
+    """What has happened to groups, as the device has told it."""
+    return [event.news for event in device.heard(GroupEvent)]
+
+
+def digits(*devices: Device, name: str = "Tea") -> set[str]:
+    """The digits that these devices show."""
+    return {device.messenger.groups.digits(name) for device in devices}
+
+
+def group_of(*devices: Device, name: str = "Tea", admins: int = 1) -> None:
+    """The first makes a group with the others, who accept; so many of them are admins."""
+    first, *others = devices
+    first.messenger.groups.create(name, [other.id for other in others])
+    settle(*devices)
+    for other in others:
+        other.messenger.groups.accept(name)
+        settle(*devices)
+    for other in others[: admins - 1]:
+        first.messenger.groups.set_role(name, other.id, "admin")
+        settle(*devices)
+    pass_time(10 * SECOND, *devices)
+    for device in devices:
+        device.events.clear()
+        assert len(info(device, name).members) == len(devices)
+
+
+def restored(device: Device, file: Path) -> Device:
+    """The device's owner imports an exported file, and goes on with that."""
+    if device.is_connected:
+        device.cut()
+    path = device.folder / "restored.vault"
+    device.vault.close()
+    import_profile(file, WORDS, path, KEY)
+    device._lives += 1
+    device._start(path)
+    device.events.clear()
+    return device

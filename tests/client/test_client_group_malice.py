@@ -1,0 +1,317 @@
+"""Groups against those who can do most to them: the relay, a member, an admin, and losses at any moment."""
+
+from collections.abc import Callable
+
+import pytest
+from client_samples import Device, Town, pass_time, settle, with_field
+from group_people import digits, group_of, info, names, news, said, unread, write
+
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups.change import Add, Op, Remove, SetName
+from phantom_messenger.client.groups.contents import GroupChange, GroupText
+from phantom_messenger.client.groups.speaking import CHANGE
+from phantom_messenger.client.groups.state import order_of
+from phantom_messenger.client.groups.store import Group, raw_of
+from phantom_messenger.client.records import OrderRecord
+from phantom_messenger.client.status import GroupNews, WarningEvent
+from support.people import Frame
+from support.simulated import MINUTE, SECOND
+
+
+def known(device: Device, name: str = "Tea") -> Group:
+    group = device.messenger._stores.groups.get(info(device, name).group)
+    assert group is not None
+    return group
+
+
+def signed(device: Device, *ops: Op, name: str = "Tea") -> changes.Change:
+    """A change that follows what the device knows, signed by it whether it may or not."""
+    group = known(device, name)
+    return changes.write(
+        device.messenger._identity,
+        group=group.record.group,
+        revision=group.state.revision + 1,
+        previous=group.chain.head,
+        at=1,
+        ops=ops,
+    )
+
+
+def tell(device: Device, to: list[Device], said_: GroupChange | GroupText, order: OrderRecord | None = None) -> None:
+    """Say something that the device's own client would not."""
+    messenger = device.messenger
+    messenger.groups._speaking.say(
+        said_.group, [other.id for other in to], said_, messenger._now(), order=order, purpose=CHANGE if order else ""
+    )
+
+
+def dropping(kind: str, count: int) -> tuple[Callable[[Frame], list[Frame]], list[Frame]]:
+    """A relay that keeps the first so many frames of a type to itself; and those that it kept."""
+    kept: list[Frame] = []
+
+    def tamper(frame: Frame) -> list[Frame]:
+        if frame["type"] != kind or len(kept) >= count:
+            return [frame]
+        kept.append(frame)
+        return []
+
+    return tamper, kept
+
+
+# --- the relay ----------------------------------------------------------------------
+
+
+def test_relay_that_keeps_a_change_back_is_noticed_and_it_is_asked_for(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    cleo.tamper, kept = dropping("MESSAGE", 1)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    settle(ada, ben, cleo)
+    assert len(kept) == 1
+    write(ben, "nice name", group="Coffee")
+    settle(ada, ben, cleo)
+    assert info(cleo).is_behind
+    pass_time(10 * SECOND, ada, ben, cleo)
+    assert info(cleo, "Coffee").revision == 3
+    assert not info(cleo, "Coffee").is_behind
+    assert unread(cleo) == ["nice name"]
+
+
+def test_text_of_a_newcomer_waits_for_the_change_that_lets_them_in(town: Town) -> None:
+    ada, ben, cleo, dan = town.friends("ada", "ben", "cleo", "dan")
+    group_of(ada, ben, cleo)
+    cleo.tamper, _ = dropping("MESSAGE", 1)
+    ada.messenger.groups.add("Tea", [dan.id])
+    settle(ada, ben, cleo, dan)
+    dan.messenger.groups.accept("Tea")
+    write(dan, "hello, I am new")
+    settle(ada, ben, cleo, dan)
+    assert unread(cleo) == []
+    pass_time(20 * SECOND, ada, ben, cleo, dan)
+    assert names(cleo) == {ada.id, ben.id, cleo.id, dan.id}
+    assert unread(cleo) == ["hello, I am new"]
+
+
+def test_relay_that_shows_two_histories_is_noticed_with_the_first_text(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+
+    def lies(frame: Frame) -> list[Frame]:
+        """Ben's change is refused, and he is told that it was stored."""
+        if frame["type"] != "ERROR":
+            return [frame]
+        request = next(sent for sent in ben.sent if sent["id"] == frame["id"])
+        payload = {"accepted": 2, "messageId": request["payload"]["messageId"], "refused": []}
+        return [{"type": "MANY_RESULT", "id": frame["id"], "payload": payload, "timestamp": frame["timestamp"]}]
+
+    hidden, _ = dropping("MESSAGE", 1)
+    ben.tamper = lambda frame: [one for kept in hidden(frame) for one in lies(kept)]
+    ada.messenger.groups.rename("Tea", "Coffee")
+    settle(ada, cleo)
+    ben.messenger.groups.rename("Tea", "Cocoa")
+    settle(ada, ben, cleo)
+    assert len(digits(ada, cleo, name="Coffee") | digits(ben, name="Cocoa")) == 2
+    write(ben, "which tea?", group="Cocoa")
+    settle(ada, ben, cleo)
+    for device in (ada, cleo):
+        assert news(device)[-1] is GroupNews.FORKED
+        assert info(device, "Coffee").doubt == "forked"
+        with pytest.raises(UsageError, match="two histories"):
+            write(device, "so?", group="Coffee")
+    ada.messenger.groups.go_on("Coffee")
+    ada.messenger.groups.remove("Coffee", [ben.id])
+    settle(ada, cleo)
+    assert info(cleo, "Coffee").doubt == ""
+    write(cleo, "without him, then", group="Coffee")
+    settle(ada, cleo)
+    assert said(ada, "Coffee")[-1] == "without him, then"
+
+
+def test_relay_that_loses_texts_is_noticed_with_the_next_one(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    write(ada, "one")
+    settle(ada, ben)
+    ben.tamper, kept = dropping("MESSAGE", 3)
+    write(ada, "two", "three", "four")
+    settle(ada, ben)
+    assert len(kept) == 3
+    write(ada, "five")
+    settle(ada, ben)
+    (warning,) = ben.heard(WarningEvent)
+    assert warning.code == "missing"
+    assert warning.message == "3 texts of ada to 'Tea' are missing"
+    ben.tamper = None
+    ben.cut()
+    ben.login()
+    settle(ada, ben)
+    assert sorted(unread(ben)) == sorted(["one", "two", "three", "four", "five"])
+
+
+def test_relay_cannot_put_a_text_into_another_group(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    group_of(ada, ben, name="Work")
+    conversations = [known(ada, name).record.group for name in ("Tea", "Work")]
+    assert len(set(conversations)) == 2
+
+    def moved(frame: Frame) -> list[Frame]:
+        return [with_field(frame, conversationId="somewhere else")] if frame["type"] == "MESSAGE" else [frame]
+
+    ben.tamper = moved
+    write(ada, "for tea")
+    settle(ada, ben)
+    assert said(ben) == said(ben, "Work") == []
+
+
+# --- a member -----------------------------------------------------------------------
+
+
+def test_member_changes_nothing_and_says_nothing_for_others(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    head = digits(ada, ben, cleo)
+    for op in (SetName(text="Ben's"), Remove(person=raw_of(ada.id)), Add(person=bytes(32), role="admin")):
+        change = signed(ben, op)
+        tell(ben, [ada, cleo], GroupChange(group=change.group, change=change.encoded))
+    settle(ada, ben, cleo)
+    assert digits(ada, ben, cleo) == head
+    order = OrderRecord(name=order_of(known(ben).record.group), revision=3, writers=[ben.id])
+    change = signed(ben, SetName(text="Ben's"))
+    tell(ben, [ada, cleo], GroupChange(group=change.group, change=change.encoded), order)
+    settle(ada, ben, cleo)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    settle(ada, ben, cleo)
+    assert info(cleo, "Coffee").revision == 3
+
+
+def test_member_who_names_another_head_is_reported_and_shown(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    group = known(ben).record.group
+    tell(ben, [ada], GroupText(group=group, revision=2, head=bytes(32), n=1, body="another head"))
+    settle(ada, ben, cleo)
+    assert news(ada) == [GroupNews.FORKED]
+    assert said(ada) == ["another head"]
+
+
+def test_stranger_who_knows_a_group_says_nothing_in_it(town: Town) -> None:
+    ada, ben, eve = town.friends("ada", "ben", "eve")
+    group_of(ada, ben)
+    group = known(ada)
+    text = GroupText(group=group.record.group, revision=group.state.revision, head=group.chain.head, n=1, body="hi")
+    tell(eve, [ada, ben], text)
+    change = changes.write(
+        eve.messenger._identity,
+        group=group.record.group,
+        revision=group.state.revision + 1,
+        previous=group.chain.head,
+        at=1,
+        ops=[Add(person=raw_of(eve.id), role="admin")],
+    )
+    tell(eve, [ada, ben], GroupChange(group=change.group, change=change.encoded))
+    pass_time(MINUTE, ada, ben, eve, step=5 * SECOND)
+    assert said(ada) == said(ben) == []
+    assert names(ada) == names(ben) == {ada.id, ben.id}
+    assert info(ada).doubt == info(ben).doubt == ""
+
+
+# --- an admin -----------------------------------------------------------------------
+
+
+def test_garbage_of_an_admin_is_skipped_by_all_and_the_group_goes_on(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    group = known(ben).record.group
+    order = OrderRecord(name=order_of(group), revision=4, writers=[ada.id, ben.id])
+    tell(ben, [ada, cleo], GroupChange(group=group, change=b"garbage" * 20), order)
+    settle(ada, ben, cleo)
+    assert {info(device).revision for device in (ada, ben, cleo)} == {3}
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(10 * SECOND, ada, ben, cleo)
+    assert {info(device, "Coffee").revision for device in (ada, ben, cleo)} == {5}
+    assert len(digits(ada, ben, cleo, name="Coffee")) == 1
+
+
+def test_admin_who_lies_to_a_newcomer_is_noticed_with_the_first_text_of_another(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben)
+    group = known(ada)
+    lied = changes.write(
+        ada.messenger._identity,
+        group=group.record.group,
+        revision=group.state.revision + 1,
+        previous=group.chain.head,
+        at=1,
+        ops=[Add(person=raw_of(cleo.id), role="member"), SetName(text="Lies")],
+    )
+    state = group.state.encode()
+    tell(ada, [cleo], GroupChange(group=lied.group, change=lied.encoded, state=state, base=group.chain.digest))
+    ada.messenger.groups.add("Tea", [cleo.id])
+    settle(ada, ben, cleo)
+    cleo.messenger.groups.accept("Lies")
+    write(ben, "welcome")
+    settle(ada, ben, cleo)
+    assert GroupNews.FORKED in news(cleo)
+
+
+def test_invitation_whose_state_its_author_never_had_is_none(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben)
+    change = signed(ada, Add(person=raw_of(cleo.id), role="member"))
+    group = known(ada)
+    other = changes.write(
+        ada.messenger._identity,
+        group=group.record.group,
+        revision=3,
+        previous=bytes(31) + b"1",
+        at=1,
+        ops=[Add(person=raw_of(cleo.id), role="member")],
+    )
+    state, base = group.state.encode(), group.chain.digest
+    tell(ada, [cleo], GroupChange(group=change.group, change=other.encoded, state=state, base=base))
+    tell(ada, [cleo], GroupChange(group=change.group, change=change.encoded, state=state, base=bytes(32)))
+    tell(ben, [cleo], GroupChange(group=change.group, change=change.encoded, state=state, base=base))
+    settle(ada, ben, cleo)
+    assert cleo.messenger.groups.all() == []
+
+
+# --- losses -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", range(8))
+def test_admin_who_dies_leaves_a_change_with_everybody_or_with_nobody(town: Town, frames: int) -> None:
+    ada, ben, cleo, dan = town.friends("ada", "ben", "cleo", "dan")
+    group_of(ada, ben, cleo, admins=2)
+    ada.messenger.groups.add("Tea", [dan.id])
+    for _ in range(frames):
+        for device in (ada, ben):
+            device.fetch()
+        _ = ada.step_up() or ada.step_down() or ben.step_down()
+    ada.kill()
+    settle(ben, cleo, dan)
+    assert len({(info(device).revision, *sorted(names(device))) for device in (ben, cleo)}) == 1
+    ben.messenger.groups.rename("Tea", "Coffee")
+    ada.login()
+    everybody = (ada, ben, cleo, dan)
+    pass_time(20 * SECOND, *everybody)
+    assert len(digits(*everybody, name="Coffee")) == 1
+    assert all(names(device, "Coffee") == {one.id for one in everybody} for device in everybody)
+    assert not [device for device in everybody if GroupNews.FORKED in news(device)]
+
+
+@pytest.mark.parametrize("frames", range(8))
+def test_writer_who_dies_has_each_text_read_once_by_each(town: Town, frames: int) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    write(ada, "one", "two", "three")
+    for _ in range(frames):
+        for device in (ada, ben):
+            device.fetch()
+        _ = ada.step_up() or ada.step_down() or ben.step_down()
+    ada.kill()
+    ada.login()
+    pass_time(20 * SECOND, ada, ben, cleo)
+    assert unread(ben) == unread(cleo) == ["one", "two", "three"]
+    assert not ben.heard(WarningEvent)

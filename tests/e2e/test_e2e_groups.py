@@ -1,0 +1,89 @@
+"""Groups on the command line, at a real relay."""
+
+import json
+from pathlib import Path
+
+import pytest
+from e2e_people import meet
+
+from support.command_line import Running, phantom
+from support.relay_process import StartRelay
+from support.waiting import eventually
+
+
+@pytest.fixture
+def home(tmp_path: Path, start_relay: StartRelay) -> Path:
+    """Where Alice and Bob have profiles and know each other."""
+    folder = tmp_path / "home"
+    meet(folder, start_relay("--limits", "off"))
+    return folder
+
+
+def rows(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_group_from_its_beginning_to_its_end(home: Path) -> None:
+    made = phantom(home, "groups", "create", "-p", "alice", "Tea", "bob")
+    assert (made.returncode, made.stdout, made.stderr) == (0, "made the group Tea\n", "")
+    accepted = phantom(home, "groups", "accept", "-p", "bob", "Tea")
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    assert accepted.stdout == "you are in Tea; write with: phantom chat -p bob Tea\n"
+    sent = phantom(home, "send", "-p", "alice", "Tea", "hello, all")
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert sent.stdout.startswith("accepted: ")
+    heard = phantom(home, "listen", "-p", "bob", "--json", "--count", "1")
+    (row,) = rows(heard.stdout)
+    assert (row["type"], row["groupName"], row["name"], row["text"]) == ("group-message", "Tea", "alice", "hello, all")
+    past = phantom(home, "history", "-p", "bob", "Tea")
+    assert past.stdout.endswith(" alice: hello, all\n")
+    listed = phantom(home, "groups", "-p", "alice")
+    assert listed.stdout == "Tea: 2 members, you are an admin\n"
+    mine, yours = (phantom(home, "groups", "members", "-p", name, "Tea").stdout for name in ("alice", "bob"))
+    assert mine.splitlines()[-1] == yours.splitlines()[-1]
+    assert mine.splitlines()[-1].startswith("digits: ")
+    assert phantom(home, "groups", "rename", "-p", "alice", "Tea", "Coffee").stdout == "renamed\n"
+    assert phantom(home, "groups", "role", "-p", "alice", "Coffee", "bob", "admin").returncode == 0
+    assert phantom(home, "groups", "leave", "-p", "alice", "--yes", "Coffee").stdout == "left Coffee\n"
+    (row,) = rows(phantom(home, "groups", "list", "-p", "alice", "--json").stdout)
+    assert (row["name"], row["relation"]) == ("Coffee", "left")
+
+
+def test_chat_in_a_group_of_two_programs(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
+    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
+    alice, bob = Running(home, "chat", "-p", "alice", "Tea"), Running(home, "chat", "-p", "bob", "Tea")
+    alice.type("one")
+    assert bob.wait_for(1)[0].endswith(" alice: one")
+    bob.type("two")
+    assert alice.wait_for(1)[0].endswith(" bob: two")
+    assert (alice.finish(), bob.finish()) == (0, 0)
+
+
+def test_link_lets_somebody_in(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea").returncode == 0
+    link = phantom(home, "groups", "invite", "-p", "alice", "Tea", "--link").stdout.splitlines()[-1]
+    assert link.startswith("phantom:join?v=1&")
+    alice = Running(home, "listen", "-p", "alice")
+    asked = phantom(home, "groups", "join", "-p", "bob", link)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert eventually(lambda: "phantom: you have added bob" in alice.errors)
+    assert alice.stop() == 0
+    assert phantom(home, "send", "-p", "alice", "Tea", "welcome").returncode == 0
+    (row,) = rows(phantom(home, "listen", "-p", "bob", "--json", "--count", "1").stdout)
+    assert (row["groupName"], row["text"]) == ("Tea", "welcome")
+    assert phantom(home, "groups", "list", "-p", "alice").stdout == "Tea: 2 members, you are an admin\n"
+
+
+def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
+    for arguments, said in (
+        (("groups", "rename", "-p", "bob", "None", "x"), "phantom: there is no group 'None'"),
+        (("groups", "invite", "-p", "alice", "Tea"), "phantom groups invite: name whom to invite"),
+        (("groups", "join", "-p", "bob", "nonsense"), "phantom: this is not an invitation to a group"),
+        (("send", "-p", "alice", "--burn", "Tea", "x"), "phantom: texts to a group neither burn nor expire"),
+    ):
+        done = phantom(home, *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith(said), done.stderr
+        assert len(done.stderr.splitlines()) == 1
