@@ -418,3 +418,19 @@ def test_groups_of_one_name_are_told_apart_by_id(town: Town) -> None:
     assert ada.messenger.groups.find(one).group == one
     ada.messenger.groups.leave(other)
     assert ada.messenger.groups.find("Tea").group == one
+
+
+def test_invitation_of_a_stranger_waits_as_a_request(town: Town) -> None:
+    ada, ben = (town.device(name, strangers="ask").login() for name in ("ada", "ben"))
+    ada.messenger.groups.create("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben)
+    assert ben.messenger.groups.all() == []
+    assert [request.contact.user_id for request in ben.messenger.requests()] == [ada.id]
+    assert ben.messenger.look(ada.id) == []
+    ben.messenger.contacts.let_in(ada.id)
+    settle(ada, ben)
+    assert info(ben).relation == "invited"
+    ben.messenger.groups.accept("Tea")
+    write(ada, "hello, stranger")
+    pass_time(10 * SECOND, ada, ben)
+    assert unread(ben) == ["hello, stranger"]

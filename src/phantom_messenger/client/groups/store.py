@@ -291,6 +291,7 @@ class GroupStore:
         for group in self._groups.values():
             for record in self._vault.overdue(group_texts(group.record.number), now, GroupTextRecord):
                 self.put_text(tx, group, replace(record, text=None))
+                self.handled(tx, group.id, record.sender, record.message_id)
         tx.delete_due(records.GROUP_HELD, now)
         tx.delete_due(records.GROUP_JOIN, now)
         for token in [one for one in self._tokens.values() if one.until <= now]:
