@@ -33,7 +33,7 @@ class Story:
         device = self.chance.choice(self.people)
         match self.chance.randrange(9):
             case 0:
-                device.cut() if device.is_connected else device.login()  # type: ignore[func-returns-value]
+                device.cut() if device.is_connected else device.login()
             case 1:
                 device.kill()
             case 2 | 3:
