@@ -33,7 +33,7 @@ class Story:
         device = self.chance.choice(self.people)
         match self.chance.randrange(9):
             case 0:
-                device.cut() if device.is_connected else device.login()
+                device.cut() if device.is_connected else self.login(device)
             case 1:
                 device.kill()
             case 2 | 3:
@@ -44,6 +44,11 @@ class Story:
                     self.written.append(device.name)
             case _:
                 self.move()
+
+    def login(self, device: Device) -> None:
+        """Later than the last one: the relay lets each address log in ten times a minute."""
+        device.world.clock.advance(7 * SECOND)
+        device.login()
 
     def change(self, device: Device) -> None:
         groups: Groups = device.messenger.groups
@@ -74,7 +79,7 @@ class Story:
         """Everybody is there again, and everything is said."""
         for device in self.people:
             if not device.is_connected:
-                device.login()
+                self.login(device)
         settle(*self.people)
         write(self.people[0], "is everybody there?", group=self.group)
         pass_time(90 * SECOND, *self.people, step=3 * SECOND, reconnect=True)
