@@ -477,6 +477,26 @@ def test_recipient_who_lost_everything_gets_it_again(town: Town) -> None:
     assert reached(alice, number)["bob"] == [ACCEPTED, DELIVERED, READ]
 
 
+@pytest.mark.parametrize("kills", [False, True], ids=["", "killed"])
+def test_what_is_sent_again_keeps_its_order_and_goes_before_the_rest(town: Town, kills: bool) -> None:
+    alice, bob, carol = town.friends("alice", "bob", "carol")
+    numbers = to_many(alice, [bob, carol], "one", "two", "three")
+    settle(alice, bob, carol)
+    alice.cut()
+    (four,) = to_many(alice, [bob, carol], "four")
+    store, key = alice.messenger._stores.many, alice.messenger._stores.book.get(bob.id).key
+    with alice.vault.transaction() as tx:
+        assert store.resend(tx, bob.id, [numbers[2], numbers[0], "unknown", numbers[0]], 0, key) == 2
+    if kills:
+        alice.kill()
+    alice.sent.clear()
+    alice.login()
+    settle(alice, bob, carol)
+    frames = [frame["payload"] for frame in alice.frames_sent("MESSAGE_MANY")]
+    of_bob = [one["messageId"] for one in frames if bob.id in [to["recipientId"] for to in one["recipients"]]]
+    assert of_bob == [numbers[0], numbers[2], four]
+
+
 def test_sender_who_moved_sends_what_waited(town: Town) -> None:
     alice, bob, carol = town.friends("alice", "bob", "carol")
     alice.cut()

@@ -104,9 +104,19 @@ class ManyStore:
                 record = vault.find(records.MANY, stored.message_id, ManyRecord)
                 if record is not None:
                     self._apply(ManyMessage.of(record, stored))
+        turns = {name: turn for turn, name in enumerate(self._waiting)}
+        self._queues = {peer: self._in_turn(peer, queue, turns) for peer, queue in self._queues.items()}
 
     def __contains__(self, peer: object) -> bool:
         return peer in self._in_flight or peer in self._sealed
+
+    def _in_turn(self, peer: str, queue: Iterable[str], turns: Mapping[str, int]) -> dict[str, None]:
+        """The messages for a user as they were written, those that are sent again before the others."""
+
+        def place(message_id: str) -> tuple[bool, int]:
+            return not self._waiting[message_id].copies[peer].resends, turns[message_id]
+
+        return dict.fromkeys(sorted(queue, key=place))
 
     # --- what waits ---------------------------------------------------------------
 
@@ -234,7 +244,8 @@ class ManyStore:
             How many will be sent again.
         """
         count = 0
-        for message_id in dict.fromkeys(message_ids):
+        # Each goes before what waits, so the oldest comes last.
+        for message_id in sorted(set(message_ids), key=lambda name: (-self._vault.position(records.MANY, name), name)):
             message = self.get(message_id)
             copy = None if message is None else message.copies.get(peer)
             if message is None or copy is None or copy.waits or copy.resends >= MAX_RESENDS:
