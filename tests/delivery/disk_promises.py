@@ -219,7 +219,7 @@ def acknowledge(user: str, sender: str, name: str, now: int = NOW) -> Task:
         if (result is True) != (known is not None):
             raise Broken(f"{name} was there: {known is not None}, acknowledged: {result}")
 
-    return Task(lambda tx: tx.mailboxes.acknowledge(user, sender, name, now), enter)
+    return Task(lambda tx: bool(tx.mailboxes.acknowledge(user, sender, name, now)), enter)
 
 
 def confirm(user: str, seq: int) -> Task:

@@ -338,7 +338,7 @@ def test_seq_is_not_given_again_when_the_mailbox_was_emptied(box: SQLiteStore) -
             for job in (appending(message(f"{turn} {number}")), acknowledging(f"{turn} {number}"))
         ]
         results = box.run_work(jobs)
-        assert all(results[1::2])
+        assert all(result is True for result in results[1::2])
         seen += [item.seq for item in results[::2]]
     assert seen == sorted(set(seen))
     assert len(seen) == 2_500

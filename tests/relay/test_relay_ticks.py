@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phantom_messenger.clock import ClockSnapshot
-from phantom_messenger.relay.commands import AnyCommand, Expire, FindIdleAccounts, ForgetHandouts, SaveClock
+from phantom_messenger.relay.commands import AnyCommand, Expire, FindIdleAccounts, ForgetHandouts, ForgetOrders, SaveClock
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.outbox import OVERFLOW, STALL_MS, Outbox
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, IDLE_TIMEOUT_MS
@@ -46,7 +46,7 @@ def test_chores_are_done_as_often_as_they_are_due(
         started = world.clock.wall
         ticks(world, HOUR + 1_000)
     kinds = Counter(type(command) for command in noted)
-    assert kinds == {Expire: 3_601, SaveClock: 60, ForgetHandouts: 60, FindIdleAccounts: 2}
+    assert kinds == {Expire: 3_601, SaveClock: 60, ForgetHandouts: 60, FindIdleAccounts: 2, ForgetOrders: 2}
     assert [line.split(":")[0] for line in caplog.messages] == ["status"] * 60
     saved = [command.snapshot.wall for command in noted if isinstance(command, SaveClock)]
     assert saved == [started + number * MINUTE for number in range(1, 61)]

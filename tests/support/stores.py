@@ -68,7 +68,7 @@ def appending(item: NewItem, to: str = BOB, *, known: bool = True, now: int = NO
 
 
 def acknowledging(name: str, sender: str = ALICE, user: str = BOB, *, now: int = NOW) -> Work:
-    return lambda tx: tx.mailboxes.acknowledge(user, sender, name, now)
+    return lambda tx: bool(tx.mailboxes.acknowledge(user, sender, name, now))
 
 
 def failing(*jobs: Work, error: Exception | None = None) -> Work:
