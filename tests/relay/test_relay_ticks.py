@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from phantom_messenger.clock import ClockSnapshot
-from phantom_messenger.relay.commands import AnyCommand, Expire, FindIdleAccounts, ForgetHandouts, ForgetOrders, SaveClock
+from phantom_messenger.relay.commands import (
+    AnyCommand,
+    Expire,
+    FindIdleAccounts,
+    ForgetHandouts,
+    ForgetOrders,
+    SaveClock,
+)
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.outbox import OVERFLOW, STALL_MS, Outbox
 from phantom_messenger.wire.limits import CONNECTION_TIMEOUT_MS, IDLE_TIMEOUT_MS
