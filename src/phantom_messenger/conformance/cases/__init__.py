@@ -11,7 +11,7 @@ from phantom_messenger.conformance.cases.http import http
 from phantom_messenger.conformance.cases.keys import exchange, prekeys
 from phantom_messenger.conformance.cases.limits import errors, limits
 from phantom_messenger.conformance.cases.login import login
-from phantom_messenger.conformance.cases.many import many
+from phantom_messenger.conformance.cases.many import devices, fetching, many, order
 from phantom_messenger.conformance.cases.messages import mailbox, messages
 from phantom_messenger.conformance.cases.presence import presence
 from phantom_messenger.conformance.cases.receipts import receipts
@@ -33,6 +33,9 @@ GROUPS: Final = (
     messages,
     mailbox,
     many,
+    order,
+    fetching,
+    devices,
     receipts,
     presence,
     blocking,
