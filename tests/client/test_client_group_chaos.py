@@ -47,7 +47,7 @@ class Story:
 
     def login(self, device: Device) -> None:
         """Later than the last one: the relay lets each address log in ten times a minute."""
-        device.world.clock.advance(7 * SECOND)
+        device.world.clock.advance(10 * SECOND)
         device.login()
 
     def change(self, device: Device) -> None:
@@ -81,11 +81,13 @@ class Story:
             if not device.is_connected:
                 self.login(device)
         settle(*self.people)
-        write(self.people[0], "is everybody there?", group=self.group)
         pass_time(90 * SECOND, *self.people, step=3 * SECOND, reconnect=True)
+        with suppress(UsageError):  # all others may have been removed
+            write(self.people[0], "is everybody there?", group=self.group)
+        pass_time(30 * SECOND, *self.people, step=3 * SECOND, reconnect=True)
 
     def members(self) -> list[Device]:
-        return [one for one in self.people if info(one, self.group).relation in {"member", "invited"}]
+        return [one for one in self.people if info(one, self.group).relation == "member"]
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
@@ -99,12 +101,13 @@ def test_group_is_one_in_the_end(make_world: MakeWorld, tmp_path: Path, seed: in
             story.end()
             ada, inside = story.people[0], story.members()
             assert len(digits(*inside, name=story.group)) == 1
-            assert {one.id for one in inside} == names(ada, story.group)
+            assert {one.id for one in inside} <= names(ada, story.group)
+            invited = {one.id for one in story.people if info(one, story.group).relation == "invited"}
+            assert names(ada, story.group) - {one.id for one in inside} <= invited
             assert not [one.name for one in story.people if GroupNews.FORKED in news(one)]
             full = said(ada, story.group)
             assert len(full) == len(set(full))
-            for one in inside:
-                if info(one, story.group).relation == "member":
-                    assert said(one, story.group)[-1] == "is everybody there?"
+            for one in inside if len(names(ada, story.group)) > 1 else []:
+                assert said(one, story.group)[-1] == "is everybody there?"
         finally:
             town.close()

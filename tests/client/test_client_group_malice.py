@@ -10,6 +10,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.change import Add, Op, Remove, SetName
 from phantom_messenger.client.groups.contents import GroupChange, GroupText
+from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.speaking import CHANGE
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import Group, raw_of
@@ -277,6 +278,20 @@ def test_invitation_whose_state_its_author_never_had_is_none(town: Town) -> None
     assert cleo.messenger.groups.all() == []
 
 
+def test_member_who_has_not_heard_of_their_removal_is_told_when_they_speak(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    cleo.tamper, kept = dropping("MESSAGE", 1)
+    ada.messenger.groups.remove("Tea", [cleo.id])
+    settle(ada, ben, cleo)
+    assert len(kept) == 1
+    assert info(cleo).relation == "member"
+    write(cleo, "am I still here?")
+    pass_time(5 * SECOND, ada, ben, cleo)
+    assert info(cleo).relation == "removed"
+    assert said(ada) == said(ben) == []
+
+
 # --- losses -------------------------------------------------------------------------
 
 
@@ -299,6 +314,44 @@ def test_admin_who_dies_leaves_a_change_with_everybody_or_with_nobody(town: Town
     assert len(digits(*everybody, name="Coffee")) == 1
     assert all(names(device, "Coffee") == {one.id for one in everybody} for device in everybody)
     assert not [device for device in everybody if GroupNews.FORKED in news(device)]
+
+
+def lose_an_answer(town: Town) -> tuple[Device, Device, Device]:
+    """Ada's change is stored, and she does not learn of it; Ben changes the group meanwhile, which reaches her late."""
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    ada.tamper, lost = dropping("MANY_RESULT", 1)
+    ada.messenger.groups.rename("Tea", "One")
+    settle(ada, ben, cleo)
+    assert len(lost) == 1
+    ada.cut()
+    ben.messenger.groups.rename("One", "Two")
+    settle(ben, cleo)
+    ada.messenger.groups.set_timer("Tea", MINUTE)
+    ada.tamper, late = dropping("MESSAGE", 1)
+    ada.login()
+    assert len(late) == 1
+    return ada, ben, cleo
+
+
+def test_admin_who_does_not_learn_that_a_change_was_stored_divides_nothing(town: Town) -> None:
+    ada, ben, cleo = lose_an_answer(town)
+    pass_time(30 * SECOND, ada, ben, cleo)
+    assert len(digits(ada, name=known_name(ada)) | digits(ben, cleo, name=known_name(ben))) == 1
+    assert {info(device, known_name(device)).timer for device in (ada, ben, cleo)} == {MINUTE}
+
+
+def test_control_admin_who_does_not_ask_first_divides_the_group(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Duties, "knows_all", lambda *_: True)
+    ada, ben, cleo = lose_an_answer(town)
+    pass_time(30 * SECOND, ada, ben, cleo)
+    assert len(digits(ada, name=known_name(ada)) | digits(ben, cleo, name=known_name(ben))) == 2
+
+
+def known_name(device: Device) -> str:
+    """The id of the one group that a device knows."""
+    (group,) = device.messenger.groups.all()
+    return group.group
 
 
 @pytest.mark.parametrize("frames", range(8))

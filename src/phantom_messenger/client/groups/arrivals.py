@@ -126,9 +126,14 @@ class Arrivals:
             case GroupChange():
                 return self._take(tx, group, [said.change], sender, now)
             case GroupChanges():
+                if raw_of(sender) in group.state.members:
+                    self._duties.answered(group.id)
                 return self._take(tx, group, said.changes, sender, now)
             case GroupText():
                 return self._text(tx, group, payload.message_id, payload.options.expires_in, sender, said, now)
+            case GroupHello() if raw_of(sender) not in group.state.members:
+                self._duties.tell_removed(group, sender, said.revision, now)
+                return []
             case _ if raw_of(sender) not in group.state.members:
                 return []
             case _:
@@ -246,15 +251,18 @@ class Arrivals:
         record, state = group.record, chain.state
         absent = {written(op.person) for op in step.change.ops or () if isinstance(op, Add)} | set(record.absent)
         is_admin = state.members.get(self._own) is Role.ADMIN
-        relation = record.relation
+        relation, inviter = record.relation, record.inviter
         if self._own not in state.members:
             relation = REMOVED
         elif state.is_closed:
             relation = CLOSED
+        elif relation == REMOVED:  # removed and added again before either was read
+            relation, inviter = INVITED, written(step.change.author)
         after = Group(
             replace(
                 record,
                 relation=relation,
+                inviter=inviter,
                 doubt="" if record.doubt == FORKED else record.doubt,
                 rival="" if record.doubt == FORKED else record.rival,
                 ordered=max(record.ordered, state.revision),
@@ -266,6 +274,8 @@ class Arrivals:
         self._duties.caught_up(after.id, state.revision)
         message = words.done(step.change, self._label)
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
+        if relation != record.relation and relation == INVITED:
+            news = GroupNews.INVITED
         events.append(self._event(after, news, written(step.change.author), message))
         return after
 
@@ -327,6 +337,8 @@ class Arrivals:
         if person not in group.state.members:
             if standing is Standing.AHEAD:
                 self._hold_text(tx, group, message_id, expires_in, sender, said, now)
+            elif standing is Standing.OLDER:
+                self._duties.tell_removed(group, sender, said.revision, now)
             return events
         if standing is Standing.FORK:
             group = self._store.put(tx, self._doubt(group, FORKED, sender, events))

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple, Self
 
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups.change import NONE, Change, RefusedChange
+from phantom_messenger.client.groups.change import NONE, Change, RefusedChange, Remove
 from phantom_messenger.client.groups.state import GroupState, head_of
 
 
@@ -165,17 +165,25 @@ class Chain(NamedTuple):
                 return Standing.OLDER if step.previous == head else Standing.FORK
         return Standing.FORK if self.steps and revision > self.steps[0].before.revision else Standing.UNKNOWN
 
-    def since(self, revision: int, *, most: int) -> list[bytes]:
-        """Changes behind a revision, oldest first, as many as fit into so many bytes."""
+    def since(self, revision: int, *, most: int, until: int = changes.MAX_REVISION) -> list[bytes]:
+        """Changes behind a revision, oldest first, as many as fit into so many bytes; none behind ``until``."""
         found: list[bytes] = []
         for step in self.steps:
-            if step.change.revision <= revision:
+            if not revision < step.change.revision <= until:
                 continue
             most -= len(step.change.encoded)
             if most < 0:
                 break
             found.append(step.change.encoded)
         return found
+
+    def removal_of(self, person: bytes, since: int) -> int | None:
+        """The first revision behind another one whose change has removed a person; None if there is none."""
+        for step in self.steps:
+            ops = step.change.ops or ()
+            if step.change.revision > since and any(isinstance(op, Remove) and op.person == person for op in ops):
+                return step.change.revision
+        return None
 
     def judge_all(self, encoded: Iterable[bytes]) -> "Judged":
         """What comes of several changes in a row: the last verdict that is neither known nor stale."""

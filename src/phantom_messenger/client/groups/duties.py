@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from phantom_messenger.client.groups.change import MAX_REVISION
 from phantom_messenger.client.groups.contents import (
     MAX_CHANGES,
     MAX_CHANGES_BYTES,
@@ -18,7 +19,7 @@ from phantom_messenger.client.groups.contents import (
     GroupReceipt,
 )
 from phantom_messenger.client.groups.speaking import Speaking
-from phantom_messenger.client.groups.store import MEMBER, Group
+from phantom_messenger.client.groups.store import MEMBER, Group, raw_of
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import GroupToldRecord
 from phantom_messenger.client.stores import Stores
@@ -64,20 +65,33 @@ class Duties:
         self._own_id = own_id
         self._is_hidden = is_hidden
         self._lacks: dict[str, Lack] = {}
-        self._to_answer: dict[tuple[str, str], int] = {}
-        """Who has asked, in which group, and from which revision on."""
+        self._to_answer: dict[tuple[str, str], tuple[int, int]] = {}
+        """Who has asked, in which group, and from which revision on; up to which one they may know."""
         self._answered: dict[tuple[str, str], int] = {}
         self._to_greet: dict[str, None] = {}
         self._receipts_due: dict[str, int] = {}
         self._is_flushing = False
+        self._confirmed: dict[str, int] = {}
+        """Up to which revision of the relay a member has said, since, that there is nothing more."""
+        self._doubted: dict[str, int] = {}
+        """Revisions of the relay that are not known here, and for which somebody was asked."""
 
     # --- what is noted --------------------------------------------------------------
 
     def asked(self, group: str, sender: str, since: int, now: Moment) -> None:
         """A member lacks changes."""
+        self._note_question(group, sender, since, MAX_REVISION, now)
+
+    def tell_removed(self, group: Group, sender: str, since: int, now: Moment) -> None:
+        """Somebody speaks who was removed after a revision: they may not know, and are told all up to that."""
+        removed = group.chain.removal_of(raw_of(sender), since)
+        if removed is not None:
+            self._note_question(group.id, sender, since, removed, now)
+
+    def _note_question(self, group: str, sender: str, since: int, until: int, now: Moment) -> None:
         last = self._answered.get((group, sender))
         if last is None or now.monotonic - last >= ANSWER_AGAIN_MS:
-            self._to_answer[group, sender] = since
+            self._to_answer[group, sender] = (since, until)
 
     def behind(self, group: str, whom: str, revision: int, now: Moment) -> None:
         """Somebody knows changes that are not known here."""
@@ -91,6 +105,28 @@ class Duties:
         lack = self._lacks.get(group)
         if lack is not None and revision >= lack.revision:
             del self._lacks[group]
+
+    def answered(self, group: str) -> None:
+        """A member has said which changes there are: what the relay had when they were asked is among them, or void."""
+        if group in self._doubted:
+            self._confirmed[group] = self._doubted.pop(group)
+            self._lacks.pop(group, None)
+
+    def knows_all(self, group: Group, now: Moment) -> bool:
+        """Whether everything is known that the relay has put in order; if not, a member is asked.
+
+        A revision may be missing because it is this device's own, of which it does not know that it was stored: one
+        that goes beyond it without having it would follow a head that the others have left.
+        """
+        ordered = group.record.ordered
+        if group.id in self._lacks:
+            return False
+        if group.state.revision >= ordered or self._confirmed.get(group.id, 0) >= ordered:
+            return True
+        self._doubted[group.id] = ordered
+        self.behind(group.id, self._askable(group)[0], ordered, now)
+        self._lacks[group.id].due = now.monotonic
+        return False
 
     def is_behind(self, group: str) -> bool:
         """Whether changes are missing."""
@@ -116,9 +152,9 @@ class Duties:
         for group in list(self._to_greet):
             del self._to_greet[group]
             self._greet(group, now)
-        for (name, sender), since in list(self._to_answer.items()):
+        for (name, sender), (since, until) in list(self._to_answer.items()):
             del self._to_answer[name, sender]
-            self._answer(name, sender, since, now)
+            self._answer(name, sender, since, until, now)
         for name, lack in list(self._lacks.items()):
             if now.monotonic >= lack.due:
                 self._ask(name, lack, now)
@@ -127,6 +163,10 @@ class Duties:
     def _others(self, group: Group) -> list[str]:
         return [person for person in group.people if person != self._own_id]
 
+    def _askable(self, group: Group) -> list[str]:
+        """All others, those last who have not accepted yet: they do not answer."""
+        return sorted(self._others(group), key=lambda one: one in group.record.absent)
+
     def _greet(self, name: str, now: Moment) -> None:
         group = self._store.get(name)
         if group is None or group.record.relation != MEMBER or not self._others(group):
@@ -134,23 +174,26 @@ class Duties:
         hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head)
         self._speaking.say(group.record.group, self._others(group), hello, now)
 
-    def _answer(self, name: str, sender: str, since: int, now: Moment) -> None:
+    def _answer(self, name: str, sender: str, since: int, until: int, now: Moment) -> None:
         group = self._store.get(name)
-        if group is None or group.record.relation != MEMBER or sender not in group.people:
+        if group is None or group.record.relation != MEMBER:
             return
-        found = group.chain.since(since, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
-        if not found:
+        if sender not in group.people and until == MAX_REVISION:
             return
+        found = group.chain.since(since, until=until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
         self._answered[name, sender] = now.monotonic
-        self._speaking.say(group.record.group, [sender], GroupChanges(group=group.record.group, changes=found), now)
+        answer = GroupChanges(group=group.record.group, changes=found)
+        self._speaking.say(group.record.group, [sender], answer, now)
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)
         if group is None or not group.is_live or lack.asks >= MAX_ASKS:
             del self._lacks[name]
             return
-        others = self._others(group)
+        others = self._askable(group)
         whom = (lack.whom + [one for one in others if one not in lack.whom])[lack.asks % max(1, len(others))]
+        if name in self._doubted:
+            self._doubted[name] = group.record.ordered
         lack.asks += 1
         lack.due = now.monotonic + ASK_AGAIN_MS
         asking = GroupAsk(group=group.record.group, since=group.state.revision)

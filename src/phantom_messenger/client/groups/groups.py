@@ -103,7 +103,7 @@ class Groups:
         self._speaking = Speaking(outgoing, identity)
         self._duties = Duties(stores, self._speaking, self._own_id, is_hidden)
         self.arrivals = Arrivals(stores, self._duties, follow, self._own_id)
-        self._orders = Orders(stores, self._speaking, self.arrivals, identity, self._new_id)
+        self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
         self._is_stepping = False
         outgoing.listen(CHANGE, self._orders)
         outgoing.listen(TEXT, self)

@@ -15,6 +15,7 @@ from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.change import Add, Change, RefusedChange
 from phantom_messenger.client.groups.contents import GroupChange
+from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.speaking import CHANGE, Speaking
 from phantom_messenger.client.groups.state import MAX_AHEAD, GroupState, Role, order_of, still_to_say
 from phantom_messenger.client.groups.store import MEMBER, Group, unpacked_ops, written
@@ -37,15 +38,17 @@ class Orders:
         stores: of the profile.
         speaking: sends them.
         arrivals: takes them up.
+        duties: knows whether something is missing.
         identity: signs them.
-        random: a source of random bytes.
+        new_id: makes the ids of messages.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts it works with
         self,
         stores: Stores,
         speaking: Speaking,
         arrivals: Arrivals,
+        duties: Duties,
         identity: OwnIdentity,
         new_id: Callable[[], str],
     ) -> None:
@@ -53,6 +56,7 @@ class Orders:
         self._store = stores.groups
         self._speaking = speaking
         self._arrivals = arrivals
+        self._duties = duties
         self._identity = identity
         self._own = identity.peer.user_id
         self._new_id = new_id
@@ -78,7 +82,7 @@ class Orders:
         if now.monotonic < at and group.state.revision <= revision:
             return False
         self._not_before.pop(group.id, None)
-        return True
+        return len(group.state.members) == 1 or self._duties.knows_all(group, now)
 
     def _go_on(self, group: Group, now: Moment) -> list[Event]:
         """Sign what is wanted first, and send it."""
