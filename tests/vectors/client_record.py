@@ -14,7 +14,7 @@ import msgspec
 from kyber_py.ml_kem import ML_KEM_768
 from msgspec import UNSET
 
-from phantom_messenger.client import bundles, prekey_store, records
+from phantom_messenger.client import bundles, link, prekey_store, records
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ContactRecord, Strength
 from phantom_messenger.client.status import (
@@ -28,6 +28,7 @@ from phantom_messenger.client.status import (
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import padding, session, session2
 from phantom_messenger.crypto.suites import AnySession
+from phantom_messenger.wire.frames import Feature
 
 Json = dict[str, Any]
 Facts = dict[tuple[str, str], Json]
@@ -82,6 +83,8 @@ def watched(draw: Draw, encrypted: list[Json], *, suite: int) -> Iterator[None]:
         (prekey_store, "REFILL_BELOW", 1),
         (prekey_store, "KEM_TARGET", KEMS),
         (prekey_store, "KEM_REFILL_BELOW", 1),
+        # A client need not know how to write to many.
+        (link, "FEATURES", [word for word in link.FEATURES if word != Feature.MANY]),
     ]
     if suite == session.SUITE:
         # It looks at no date, and needs none.
