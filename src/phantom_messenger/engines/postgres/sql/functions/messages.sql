@@ -21,10 +21,13 @@ BEGIN
                 length(g.head) + length(g.tail) + 256 AS size,
                 r.standing <> 2 AND g.is_loose AS is_refused,
                 row_number() OVER (PARTITION BY r.account, s.account, g.name ORDER BY g.n) AS copy,
-                EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = r.account
-                    AND (are_grouped OR w.conversation = g.conversation))
-                    OR are_grouped AND EXISTS (SELECT FROM written_in_groups AS w
-                        WHERE w.sender = s.account AND w.recipient = r.account) AS is_noted,
+                CASE WHEN are_grouped THEN
+                    EXISTS (SELECT FROM written_in_groups AS w WHERE w.sender = s.account AND w.recipient = r.account)
+                    OR EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = r.account)
+                ELSE
+                    EXISTS (SELECT FROM written AS w WHERE w.sender = s.account AND w.recipient = r.account
+                        AND w.conversation = g.conversation)
+                END AS is_noted,
                 EXISTS (SELECT FROM written AS w WHERE w.sender = r.account AND w.recipient = s.account)
                     OR EXISTS (SELECT FROM written_in_groups AS w
                         WHERE w.sender = r.account AND w.recipient = s.account) AS is_known,
