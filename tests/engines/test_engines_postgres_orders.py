@@ -70,7 +70,7 @@ def test_relays_that_write_to_the_same_mailboxes_agree_on_one_order(url: str, mo
                     known[which] += 1
                     accepted.append(command.copies[0].item.name)
 
-    at_once(*(lambda number=number: write(number) for number in range(len(admins))))  # type: ignore[misc]
+    at_once(*(lambda number=number: write(number) for number in range(len(admins))))
     seen = [reader.names() for reader in readers]
     for which in "01":
         orders = [[name for name in names if name.startswith(which)] for names in seen]
