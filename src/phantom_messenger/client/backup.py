@@ -82,8 +82,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     settings: SettingsRecord = SettingsRecord()
     blocks: list[BlockRecord] = []
     requests: list[RequestRecord] = []
-    many: list[ManyRecord] = []
-    copies: list[CopiesRecord] = []
+    many: list[ManyRecord] | UnsetType = UNSET
+    copies: list[CopiesRecord] | UnsetType = UNSET
     groups: list[GroupCopy] | UnsetType = UNSET
 
     def __repr__(self) -> str:
@@ -241,10 +241,18 @@ def _gather(opened: Vault) -> Content:
         blocks=every(records.BLOCK, BlockRecord),
         settings=opened.get(records.SETTINGS, "", SettingsRecord) or SettingsRecord(),
         requests=every(records.REQUEST, RequestRecord),
-        many=many,
-        copies=[unsealed(one) for one in every(records.COPIES, CopiesRecord) if one.message_id in kept],
+        many=many or UNSET,
+        copies=[unsealed(one) for one in every(records.COPIES, CopiesRecord) if one.message_id in kept] or UNSET,
         groups=copying.gather(opened) or UNSET,
     )
+
+
+M = TypeVar("M", ManyRecord, CopiesRecord)
+
+
+def _there(member: list[M] | UnsetType) -> list[M]:
+    """A member that is left out where it would be empty: files of those who have none are as they always were."""
+    return [] if member is UNSET else member
 
 
 T = TypeVar("T", SentRecord, ReceivedRecord)
@@ -284,9 +292,9 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
             tx.put(records.NEWER, name, NewerRecord(message_id=received.message_id, sender=received.sender))
     for entry in content.outbox:
         tx.put(records.OUTBOX, entry.message_id, entry)
-    for message in content.many:
+    for message in _there(content.many):
         tx.put(records.MANY, message.message_id, message)
-    for copies in content.copies:
+    for copies in _there(content.copies):
         tx.put(records.COPIES, copies.message_id, copies, due=due_of(copies))
     if content.groups is not UNSET:
         copying.put(tx, content.groups)
@@ -357,8 +365,8 @@ def _is_usable(content: Content) -> bool:
         len(content.identity.seed) == primitives.KEY_BYTES
         and all(contact.trust in _TRUSTS for contact in content.contacts)
         and all(sent.state in _STATES for sent in content.sent)
-        and all(copy.state in _STATES for one in content.copies for copy in one.copies)
-        and {one.message_id for one in content.many} == {one.message_id for one in content.copies}
+        and all(copy.state in _STATES for one in _there(content.copies) for copy in one.copies)
+        and {one.message_id for one in _there(content.many)} == {one.message_id for one in _there(content.copies)}
         and all(told.status in _STATUSES for told in content.receipts)
         and (content.groups is UNSET or all(one.is_usable for one in content.groups))
     )
