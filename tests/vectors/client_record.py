@@ -84,7 +84,7 @@ def watched(draw: Draw, encrypted: list[Json], *, suite: int) -> Iterator[None]:
         (prekey_store, "KEM_TARGET", KEMS),
         (prekey_store, "KEM_REFILL_BELOW", 1),
         # A client need not know how to write to many.
-        (link, "FEATURES", [word for word in link.FEATURES if word != Feature.MANY]),
+        (link, "FEATURES", [word for word in link.FEATURES if word not in {Feature.MANY, Feature.DEVICES}]),
     ]
     if suite == session.SUITE:
         # It looks at no date, and needs none.

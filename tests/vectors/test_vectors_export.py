@@ -94,7 +94,8 @@ def members() -> dict[str, set[str]]:
     """The members of each kind of record in the file, from the code."""
     found = {}
     for field in msgspec.structs.fields(Content):
-        kinds = [kind for kind in (field.type, *get_args(field.type)) if isinstance(kind, type)]
+        choices = (field.type, *get_args(field.type))
+        kinds = [kind for one in choices for kind in (one, *get_args(one)) if isinstance(kind, type)]
         for kind in kinds:
             if issubclass(kind, msgspec.Struct):
                 found[field.encode_name] = {inner.encode_name for inner in msgspec.structs.fields(kind)}
