@@ -4,6 +4,7 @@
  * The page calls; the worker answers each call once, and tells on its own what has changed (`Update`). All times are
  * milliseconds since 1970 by this device's clock; user ids are base64 as in frames, `writtenId` is the form for people.
  */
+import type { GroupCalls, GroupsUpdate, InGroup } from "./groups_api.ts";
 
 /** How far a text of one's own has come; the word is what a screen reader says. */
 export type Mark = "waiting" | "sent" | "delivered" | "read" | "burned" | "expired" | "failed";
@@ -90,9 +91,9 @@ export interface Item {
   /**
    * text: `text` is it. covered: burns when it is opened (`openOnce`). newer: sent with a newer version. unreadable: its
    * sender is asked for it again. broken: it cannot be read, and nobody is asked for it. gone: burned, expired or
-   * removed.
+   * removed. event: something that has happened to a group, and `text` is the sentence that says it.
    */
-  readonly kind: "text" | "covered" | "newer" | "unreadable" | "broken" | "gone";
+  readonly kind: "text" | "covered" | "newer" | "unreadable" | "broken" | "gone" | "event";
   readonly text: string;
   readonly at: number;
   /** Of one's own only. */
@@ -102,6 +103,8 @@ export interface Item {
   readonly isUnread: boolean;
   /** Why it was not sent, or ''. */
   readonly fault: string;
+  /** In a group only. */
+  readonly group?: InGroup;
 }
 
 export interface Page {
@@ -129,7 +132,7 @@ export interface Settings {
 }
 
 /** The calls: name, what is passed, what comes back. A refused call rejects with a `Fault`. */
-export interface Api {
+export interface Api extends GroupCalls {
   /**
    * The stage, once at the start; afterwards by updates. `relay` is the ws(s) URL of the relay that served the page.
    * `remembered`: the user id that the page keeps in `localStorage` while there is a profile (from `Me`, until stage
@@ -221,7 +224,8 @@ export type Update =
   /** Changed or new items of a conversation. `incoming`: ids that came from its peer just now. */
   | { readonly kind: "items"; readonly peer: string; readonly items: readonly Item[]; readonly incoming: readonly string[] }
   | { readonly kind: "warning"; readonly peer: string | null; readonly notice: Notice }
-  | { readonly kind: "storage"; readonly isFull: boolean };
+  | { readonly kind: "storage"; readonly isFull: boolean }
+  | GroupsUpdate;
 
 export type ToWorker = { readonly id: number; readonly call: keyof Api; readonly given: unknown };
 export type FromWorker =

@@ -2,6 +2,7 @@
  * The calls of `api.ts` on an open profile: each is one step of the core, answered once what it has changed is stored.
  */
 import type { Api, Conversation, Found, Item, Me, Notice, Page, SafetyNumber, Settings } from "../api.ts";
+import type { GroupCalls } from "../groups_api.ts";
 import { grouped } from "../core/crypto/safety.ts";
 import { NoKeyYet, UnknownContact } from "../core/client/errors.ts";
 import { plainId, shortId, writtenId } from "../core/client/ids.ts";
@@ -37,9 +38,10 @@ export interface CallPorts {
   readonly monotonic: () => number;
 }
 
-/** The calls that need an open profile, but those that end it or take long. */
+/** The calls that need an open profile, but those that end it, take long, or are about groups. */
 export type ProfileCalls = Omit<
   Api,
+  | keyof GroupCalls
   | "begin"
   | "create"
   | "unlock"

@@ -5,6 +5,7 @@
  * its core; nothing is told to the page that is not stored.
  */
 import type { Api, Me, Stage, Update } from "../api.ts";
+import type { GroupCalls } from "../groups_api.ts";
 import { contentOf, exportContent } from "../core/client/backup.ts";
 import { VaultDamaged } from "../core/client/errors.ts";
 import { Messenger } from "../core/client/messenger.ts";
@@ -90,7 +91,7 @@ export class Service {
   #locks = 0;
   /** Ends the call that waits for the account to be deleted, if one does. */
   #endDeleting = (_error: unknown): void => undefined;
-  readonly #own: Omit<Api, keyof ProfileCalls> = {
+  readonly #own: Omit<Api, keyof ProfileCalls | keyof GroupCalls> = {
     begin: (given) => this.#begin(given),
     create: (given) => this.#create(given),
     unlock: (given) => this.#unlock(given),
@@ -115,7 +116,7 @@ export class Service {
       if (!Object.hasOwn(calls, name)) {
         throw new Refused("usage", "the profile is not open");
       }
-      const call = calls[name as keyof Api] as (given: unknown) => Promise<unknown>;
+      const call = calls[name as keyof typeof calls] as (given: unknown) => Promise<unknown>;
       return await call(given);
     } catch (error) {
       throw faultOf(error);
