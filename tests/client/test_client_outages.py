@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from phantom_messenger import Client
 from phantom_messenger.client import connect as dialling
-from phantom_messenger.client import connection_loop
+from phantom_messenger.client import reconnecting
 from phantom_messenger.client.errors import LoginRefused, RelayBusy, RelayUnreachable
 from phantom_messenger.client.outages import _names, outage
 from phantom_messenger.client.status import ConnectionState
@@ -29,8 +29,8 @@ from support.sdk_clients import NOBODY, first, opened, run
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_loop, "FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(connection_loop, "LONGEST_BACKOFF", 0.02)
+    monkeypatch.setattr(reconnecting, "FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(reconnecting, "LONGEST_BACKOFF", 0.02)
 
 
 class Portal:

@@ -1,10 +1,15 @@
 """Whether and when a client connects again, and what it says of a connection that has ended."""
 
+from pathlib import Path
+
 import pytest
 
+from phantom_messenger.client import reconnecting
 from phantom_messenger.client.link import LoginFailed
-from phantom_messenger.client.reconnecting import Reconnecting
+from phantom_messenger.client.reconnecting import FIRST_BACKOFF, SETTLED, Backoff, Reconnecting
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
+from support.relay_process import RelayProcess
+from support.sdk_clients import PATIENCE, event, opened, run
 
 ONLINE = ConnectionEvent(state=ConnectionState.ONLINE, reason="")
 
@@ -159,3 +164,42 @@ def test_login_elsewhere_and_a_deleted_account_end_it() -> None:
     assert (ends, made.is_deleted) == ([False, False], False)
     assert not made.disconnected(1000, "account deleted", is_in=True, retry_after=None, busy=False)[0]
     assert made.is_deleted
+
+
+def test_wait_is_twice_as_long_each_time_until_a_connection_has_lasted() -> None:
+    """The control is the last connection: it has lasted, and the next wait is short again."""
+    backoff, bounds, now = Backoff(), [], 100.0
+    for stands in (None, 0.0, 0.5, SETTLED - 0.1, None, 1.0, 2.0, SETTLED):
+        if stands is not None:
+            backoff.online(now)
+            now += stands
+            backoff.online(now)  # it is told at each step
+        bounds.append(backoff.ended(now))
+    assert bounds == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, FIRST_BACKOFF]
+    assert backoff.ended(now) == 2.0, "the connection before does not count for the next"
+
+
+@pytest.mark.parametrize(("settled", "bounds"), [(3_600.0, [1.0, 2.0, 4.0]), (0.0, [1.0, 1.0, 1.0])])
+def test_relay_that_ends_each_connection_after_the_login_is_dialled_ever_later(
+    tmp_path: Path, relay: RelayProcess, monkeypatch: pytest.MonkeyPatch, settled: float, bounds: list[float]
+) -> None:
+    """With connections that count as lasting at once, as the control, it is dialled as soon each time."""
+    drawn: list[float] = []
+
+    class Chance:
+        def uniform(self, least: float, most: float) -> float:
+            drawn.append(most)
+            return least
+
+    monkeypatch.setattr(reconnecting, "SETTLED", settled)
+    monkeypatch.setattr("phantom_messenger.client.connection_loop.random.SystemRandom", Chance)
+
+    async def main() -> None:
+        async with opened(tmp_path, "alice", relay) as alice:
+            for _ in bounds:
+                await alice.wait_online(PATIENCE)
+                await event(alice, ConnectionEvent, lambda: alice._loop.drop("cut"), state=ConnectionState.OFFLINE)
+            await alice.wait_online(PATIENCE)
+
+    run(main())
+    assert drawn == bounds

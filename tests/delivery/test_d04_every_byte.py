@@ -13,7 +13,7 @@ from client_faults import acknowledge_early
 from cut_dialogue import LATE, PATIENCE, Dialogue, Network, Person, network
 from cutting_proxy import End
 
-from phantom_messenger.client import acks, batching, connection_loop, records
+from phantom_messenger.client import acks, batching, reconnecting, records
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import OutboxRecord
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses of the SDK, so that a cut costs milliseconds."""
-    monkeypatch.setattr(connection_loop, "FIRST_BACKOFF", 0.0)
+    monkeypatch.setattr(reconnecting, "FIRST_BACKOFF", 0.0)
     monkeypatch.setattr(acks, "PING_MS", 0)
     monkeypatch.setattr(batching, "GATHER_STEPS", ((0, GATHER_MS),))
 

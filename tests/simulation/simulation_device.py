@@ -14,9 +14,9 @@ from simulation_relay import RelayPart
 
 from phantom_messenger.client import link, records
 from phantom_messenger.client.connect import OPEN_TIMEOUT
-from phantom_messenger.client.connection_loop import FIRST_BACKOFF, LONGEST_BACKOFF
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.messenger import Messenger
+from phantom_messenger.client.reconnecting import Backoff
 from phantom_messenger.client.records import OutboxRecord, ReceivedRecord
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 from phantom_messenger.client.vault import Secret, Vault
@@ -56,9 +56,9 @@ class DevicePart:
         self.dies_unsent = False
         self.is_old = self._was_old = False
         self.wire: Wire | None = None
-        self._is_open = self._was_online = False
+        self._is_open = False
         self._reason = ""
-        self._bound = FIRST_BACKOFF
+        self._backoff = Backoff()
         self._position = 0
         self._ticks = self._tick_at = 0
         self._path = folder / f"{name}.vault"
@@ -88,7 +88,7 @@ class DevicePart:
             self._find_old_contacts()
         self._watch_seals()
         self._position = 0
-        self._bound = FIRST_BACKOFF
+        self._backoff = Backoff()
         self.is_running = True
         self._dial_in(0)
 
@@ -177,7 +177,7 @@ class DevicePart:
             self._dial_in(self.asleep_until - setting.now)
             return
         wire = self.wire = Wire(setting, self.name, self._relay.at_relay, self._at_device)
-        self._is_open = self._was_online = False
+        self._is_open = False
         self._reason = ""
         setting.after(setting.delay(), lambda: self._relay.dialled(wire, f"address of {self.name}"))
         setting.after(int(OPEN_TIMEOUT * SECOND), lambda: self._give_up(wire))
@@ -223,8 +223,8 @@ class DevicePart:
         if not again:
             self._end()
             return
-        self._bound = FIRST_BACKOFF if self._was_online else min(self._bound * 2, LONGEST_BACKOFF)
-        wait = (self.messenger.retry_after or 0) + self._setting.chance.uniform(0, self._bound) * SECOND
+        bound = self._backoff.ended(self._setting.now / SECOND)
+        wait = (self.messenger.retry_after or 0) + self._setting.chance.uniform(0, bound) * SECOND
         self._dial_in(int(wait))
 
     def _at_device(self, wire: Wire, item: Item) -> None:
@@ -283,7 +283,8 @@ class DevicePart:
     def _changed(self) -> None:
         """As ``client.Client`` does after each call of the messenger."""
         self._hear()
-        self._was_online = self._was_online or self.messenger.is_online
+        if self.messenger.is_online:
+            self._backoff.online(self._setting.now / SECOND)
         wire, setting = self.wire, self._setting
         if wire is None:
             return

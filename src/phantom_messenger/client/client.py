@@ -255,7 +255,7 @@ class Client:
         before = self.server
         self._messenger.set_server(profiles.checked_url(url))
         if before not in {"", self.server}:
-            self._loop.drop("another relay was chosen")
+            self._loop.moved()
             self._changed()
 
     @property

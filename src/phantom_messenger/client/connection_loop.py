@@ -16,13 +16,10 @@ from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
 from phantom_messenger.client.profile import audience_of
+from phantom_messenger.client.reconnecting import Backoff
 from phantom_messenger.client.sanitize import quoted
 from phantom_messenger.client.status import ConnectionEvent, ConnectionState
 from phantom_messenger.client.translate import translated
-
-FIRST_BACKOFF: Final = 1.0
-LONGEST_BACKOFF: Final = 30.0
-"""Seconds; the wait before the n-th attempt is drawn from 0 to the n-th bound (full jitter)."""
 
 DISK_PAUSE: Final = 1.0
 """Seconds before the next attempt to store something that could not be stored."""
@@ -47,7 +44,7 @@ class ConnectionLoop:
         self._is_dropped = asyncio.Event()
         self._drop_reason = ""
         self._tick_at = 0.0
-        self._was_online = False
+        self._backoff = Backoff()
 
     @property
     def is_running(self) -> bool:
@@ -80,7 +77,8 @@ class ConnectionLoop:
             self._hub.publish(event)
             if isinstance(event, ConnectionEvent):
                 self._end_if_final(event)
-        self._was_online = self._was_online or self._messenger.is_online
+        if self._messenger.is_online:
+            self._backoff.online(time.monotonic())
         if self._messenger.is_lost:
             self._is_dropped.set()
         self._has_output.set()
@@ -92,6 +90,11 @@ class ConnectionLoop:
         """Give up the connection, if there is one; another is made."""
         self._drop_reason = reason
         self._is_dropped.set()
+
+    def moved(self) -> None:
+        """Another relay was chosen: leave this one, if there is a connection, and wait for the other as for a first."""
+        self._backoff = Backoff()
+        self.drop("another relay was chosen")
 
     async def _run(self) -> None:
         """Stay connected; and let time pass for what is stored here, even while there is no connection."""
@@ -106,15 +109,13 @@ class ConnectionLoop:
             await _cancel(tasks)
 
     async def _stay_connected(self) -> None:
-        bound = FIRST_BACKOFF
         jitter = random.SystemRandom()
         while True:
             self._messenger.dialling()
             self.changed()
-            self._was_online = False
             if not await self._connect_once(self._messenger.server):
                 return
-            bound = FIRST_BACKOFF if self._was_online else min(bound * 2, LONGEST_BACKOFF)
+            bound = self._backoff.ended(time.monotonic())
             asked = (self._messenger.retry_after or 0) / 1000
             await asyncio.sleep(asked + jitter.uniform(0, bound))
 

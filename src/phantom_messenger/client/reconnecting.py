@@ -16,6 +16,13 @@ LONGEST_LATE_MS: Final = 300_000
 """How long to stay away from a relay that is at odds with this client, or does not know its own name: twice as long
 each time. It passes only when somebody repairs it."""
 
+FIRST_BACKOFF: Final = 1.0
+LONGEST_BACKOFF: Final = 30.0
+"""Seconds; the wait before the n-th attempt is drawn from 0 to the n-th bound (full jitter)."""
+
+SETTLED: Final = 10.0
+"""Seconds after the login for which a connection has to stand: what ends sooner is tried again later each time."""
+
 _REFUSALS: Final[dict[str, str]] = {
     Reason.AUDIENCE: "the relay does not answer to the host name you used; ask its operator for the right address",
     Reason.RATE: "there were too many logins from here",
@@ -27,6 +34,30 @@ _REFUSALS: Final[dict[str, str]] = {
     Reason.UNSIGNED: "the relay says that the login was not signed",
 }
 _BUSY: Final = frozenset({"rate", "overload", "storage", "quota"})
+
+
+class Backoff:
+    """How long to wait before the next attempt: twice as long each time, until a connection has lasted.
+
+    A relay that lets its clients in and closes at once would otherwise be dialled by all of them twice a second.
+    """
+
+    def __init__(self) -> None:
+        self._bound = FIRST_BACKOFF
+        self._online_since: float | None = None
+
+    def online(self, now: float) -> None:
+        """The relay has let this identity in; ``now``, in seconds, may be told again while it stays so."""
+        if self._online_since is None:
+            self._online_since = now
+
+    def ended(self, now: float) -> float:
+        """The connection is gone, or could not be made; returns the seconds that the next wait lasts at most."""
+        if self._online_since is not None and now - self._online_since >= SETTLED:
+            self._bound = FIRST_BACKOFF
+        self._online_since = None
+        bound, self._bound = self._bound, min(self._bound * 2, LONGEST_BACKOFF)
+        return bound
 
 
 class Reconnecting:
