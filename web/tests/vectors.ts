@@ -5,6 +5,17 @@
 
 import { type ListedPerson, type People, peopleOf } from "./crypto/base.ts";
 import { playContent, playRead2, playRefused2, playWritten2 } from "./crypto/play_content.ts";
+import {
+  type LinkCase,
+  type LinkGround,
+  playCode,
+  playFollowing,
+  playLink,
+  playList,
+  playRefusedList,
+  playRouting,
+  playTaking,
+} from "./crypto/play_devices.ts";
 import { playDeliveries } from "./crypto/play_open.ts";
 import { Play, type Transcript } from "./crypto/play_ratchet.ts";
 import { playRefused } from "./crypto/play_refused.ts";
@@ -39,6 +50,7 @@ export const FILES = [
   "suite2-bodies.json",
   "suite2-ratchet.json",
   "suite2-sessions.json",
+  "devices.json",
 ] as const;
 export type FileName = (typeof FILES)[number];
 
@@ -61,6 +73,7 @@ export interface Case {
 interface Ground {
   readonly people: People;
   readonly conversations: ReadonlyMap<string, Transcript>;
+  readonly link: LinkGround;
 }
 
 type Player = (listed: never, ground: Ground) => unknown;
@@ -96,6 +109,13 @@ const PLAYERS: Readonly<Record<ListName, Player>> = {
   "suite2-bodies.json/controls": (one: Refusal, { people }: Ground) => playRefusal2(people, one),
   "suite2-ratchet.json/transcripts": (one: Transcript2, { people }: Ground) => playTranscript2(people, one),
   "suite2-sessions.json/transcripts": (one: SessionsTranscript, { people }: Ground) => playSessions2(people, one),
+  "devices.json/lists": playList,
+  "devices.json/refused": playRefusedList,
+  "devices.json/takings": playTaking,
+  "devices.json/following": playFollowing,
+  "devices.json/codes": playCode,
+  "devices.json/links": (one: LinkCase, { link }: Ground) => playLink(one, link),
+  "devices.json/routings": playRouting,
 };
 
 /** Every list of cases in the files, whether somebody plays it or not. */
@@ -118,11 +138,15 @@ interface Continued {
 /** The cases, each transcript with all of its steps. */
 function whole(cases: readonly Continued[]): readonly object[] {
   const found = new Map<string, Continued>();
-  for (const { after, ...one } of cases) {
-    const steps = after === undefined ? one.steps : [...(found.get(after)?.steps ?? []), ...one.steps];
-    found.set(one.name, { ...one, steps });
-  }
-  return [...found.values()];
+  return cases.map(({ after, ...one }) => {
+    if (after === undefined) {
+      found.set(one.name, one);
+      return one;
+    }
+    const all = { ...one, steps: [...(found.get(after)?.steps ?? []), ...one.steps] };
+    found.set(one.name, all);
+    return all;
+  });
 }
 
 /**
@@ -134,6 +158,7 @@ export function casesOf(files: Files): readonly Case[] {
   const ground: Ground = {
     people: peopleOf(files["prekeys.json"] as unknown as { readonly people: readonly ListedPerson[] }),
     conversations: named(files["refused.json"]["conversations"] as readonly Transcript[]),
+    link: files["devices.json"]["link"] as LinkGround,
   };
   return [...listsIn(files)].flatMap(([list, cases]) => cases.map((listed) => caseOf(list, listed, ground)));
 }
@@ -145,7 +170,7 @@ function named<T extends { readonly name: string }>(all: readonly T[]): Readonly
 function caseOf(list: ListName, listed: object, ground: Ground): Case {
   const player = PLAYERS[list];
   if (player === undefined) throw new Error(`nobody plays ${list}`);
-  const { name } = listed as { readonly name: string };
+  const { name = "" } = listed as { readonly name?: string };
   return { list, name, listed, play: (given) => void player(given as never, ground) };
 }
 
@@ -155,11 +180,15 @@ function caseOf(list: ListName, listed: object, ground: Ground): Case {
 const NAMES: ReadonlySet<string> = new Set(
   "name description op by message session order as from type recipient id operation now".split(" "),
 );
+/** Of `routings`, ids that may be others without anything coming of it: whoever is in no list is like anybody else. */
+const IDS: ReadonlySet<string> = new Set("person device people ids sender to".split(" "));
 const HEX = /^(?:[0-9a-f]{2})+$/;
 
 /** The case with one value changed, for each that a player must look at; `where` says which. */
-export function* spoilt({ listed }: Case): Generator<{ readonly where: string; readonly listed: object }> {
+export function* spoilt({ list, listed }: Case): Generator<{ readonly where: string; readonly listed: object }> {
+  const isRouting = list === "devices.json/routings";
   for (const path of leavesOf(listed, [])) {
+    if (isRouting && path.some((part) => IDS.has(part))) continue;
     const copy = structuredClone(listed) as Record<string, unknown>;
     let place: Record<string, unknown> = copy;
     for (const part of path.slice(0, -1)) place = place[part] as Record<string, unknown>;
