@@ -9,7 +9,7 @@ from group_people import digits, group_of, info, names, news, restored, said, un
 from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.errors import MessageTooLong, UnknownContact, UsageError
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, GroupEvent, GroupMessageEvent, GroupNews
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, GroupEvent, GroupMessageEvent, GroupNews, RequestEvent
 from phantom_messenger.wire.frames import PresenceStatus
 from support.simulated import MINUTE, SECOND
 
@@ -124,6 +124,29 @@ def test_members_leave_and_an_admin_orders_it(town: Town) -> None:
     write(ben, "gone?")
     settle(ada, ben, cleo)
     assert said(cleo) == []
+
+
+def test_what_a_stranger_says_in_a_group_that_was_left_is_no_request(town: Town) -> None:
+    ada, ben, cleo = (town.device(name, strangers="ask").login() for name in ("ada", "ben", "cleo"))
+    for one, other in ((ada, ben), (ada, cleo), (ben, ada), (cleo, ada)):
+        one.messenger.contacts.add(other.name, other.id)
+    group_of(ada, ben, cleo)
+    ada.messenger.groups.set_role("Tea", ben.id, "admin")
+    settle(ada, ben, cleo)
+    ben.cut()
+    write(ben, "I have not heard that Cleo has left")
+    cleo.messenger.groups.leave("Tea")
+    pass_time(5 * SECOND, ada, cleo)
+    ben.login()
+    settle(ada, ben, cleo)
+    assert cleo.heard(RequestEvent) == []
+    assert said(cleo) == []
+    ben.messenger.groups.add("Tea", [cleo.id])
+    pass_time(5 * SECOND, ada, ben, cleo)
+    assert [event.peer.user_id for event in cleo.heard(RequestEvent)] == [ben.id]
+    cleo.messenger.contacts.let_in(ben.id)
+    settle(ada, ben, cleo)
+    assert info(cleo).relation == "invited"
 
 
 def test_last_admin_names_another_one_before_leaving(town: Town) -> None:

@@ -94,14 +94,17 @@ class Arrivals:
     def expects(self, frame: frames.RoutedMessage) -> bool:
         """Whether a message of a stranger may be about a group of this user: then it does not wait as a request."""
         conversation = frame.payload.conversation_id
-        return self._store.of_conversation(conversation) is not None or self._store.is_of_token(conversation)
+        return self._store.any_of_conversation(conversation) is not None or self._store.is_of_token(conversation)
 
     def concerns(self, said: GroupSaid) -> bool:
-        """Whether it is about a group of this user, or a link of theirs: a stranger may say nothing else."""
+        """Whether it is about a group of this user, or a link of theirs: a stranger may say nothing else.
+
+        What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
+        """
         if isinstance(said, GroupJoin):
             return True
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
-        return group is not None and group.is_live
+        return group is not None and (group.is_live or not isinstance(said, GroupChange))
 
     def receive(
         self, tx: Transaction, payload: frames.RoutedMessagePayload, said: GroupSaid, now: Moment

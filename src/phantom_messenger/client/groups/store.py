@@ -156,11 +156,6 @@ class GroupStore:
         """One of them, by its id."""
         return self._groups.get(group)
 
-    def of_conversation(self, conversation_id: str) -> Group | None:
-        """The group whose messages have this conversation id, if it takes in what comes."""
-        found = self._groups.get(self._conversations.get(conversation_id, ""))
-        return found if found is not None and found.is_live else None
-
     def any_of_conversation(self, conversation_id: str) -> Group | None:
         """The group whose messages have this conversation id, whatever it is to this user."""
         return self._groups.get(self._conversations.get(conversation_id, ""))
