@@ -9,7 +9,14 @@ from group_people import digits, group_of, info, names, news, restored, said, un
 from phantom_messenger.client.backup import export_profile
 from phantom_messenger.client.errors import MessageTooLong, UnknownContact, UsageError
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, GroupEvent, GroupMessageEvent, GroupNews, RequestEvent
+from phantom_messenger.client.status import (
+    DeliveryEvent,
+    DeliveryState,
+    GroupEvent,
+    GroupMessageEvent,
+    GroupNews,
+    RequestEvent,
+)
 from phantom_messenger.wire.frames import PresenceStatus
 from support.simulated import MINUTE, SECOND
 

@@ -15,18 +15,23 @@ from kyber_py.ml_kem import ML_KEM_768
 from msgspec import UNSET
 
 from phantom_messenger.client import bundles, link, prekey_store, records
+from phantom_messenger.client.groups.groups import Groups
+from phantom_messenger.client.groups.state import Role
+from phantom_messenger.client.groups.store import GroupStore, written
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.records import ContactRecord, Strength
 from phantom_messenger.client.status import (
     DeliveryEvent,
     DeliveryState,
     Event,
+    GroupEvent,
+    GroupMessageEvent,
     MessageEvent,
     RequestEvent,
     WarningEvent,
 )
 from phantom_messenger.client.vault import Vault
-from phantom_messenger.crypto import padding, session, session2
+from phantom_messenger.crypto import body, padding, session, session2
 from phantom_messenger.crypto.suites import AnySession
 from phantom_messenger.wire.frames import Feature
 
@@ -37,6 +42,8 @@ Draw = Callable[[int, str], bytes]
 ONE_TIME: Final = 3
 KEMS: Final = 2
 """So few prekeys that a publication stays small."""
+
+ROLES: Final = {Role.MEMBER: "member", Role.ADMIN: "admin"}
 
 FACTS: Final[dict[str, type[records.Record]]] = {
     records.SENT: records.SentRecord,
@@ -49,13 +56,14 @@ FACTS: Final[dict[str, type[records.Record]]] = {
 
 
 @contextmanager
-def watched(draw: Draw, encrypted: list[Json], *, suite: int) -> Iterator[None]:
+def watched(draw: Draw, encrypted: list[Json], *, suite: int, many: bool = False) -> Iterator[None]:
     """Have the library's own randomness drawn from ``draw``, and note what is encrypted.
 
     Args:
         draw: takes a size and a purpose.
         encrypted: gets what is.
         suite: the greatest that the client knows.
+        many: whether it knows how to write to many, and so what groups are.
     """
 
     def encapsulate(public: bytes) -> tuple[bytes, bytes]:
@@ -73,6 +81,14 @@ def watched(draw: Draw, encrypted: list[Json], *, suite: int) -> Iterator[None]:
 
         return noted
 
+    def noting_body(seal: Callable[..., bytes]) -> Callable[..., bytes]:
+        def noted(padded: bytes, key: bytes) -> bytes:
+            sealed = seal(padded, key)
+            encrypted.append({"message": sealed, "padded": padded})
+            return sealed
+
+        return noted
+
     changes: list[tuple[Any, str, Any]] = [
         (session, "start", drawing(session.start)),
         (session, "encrypt", noting(session.encrypt)),
@@ -84,8 +100,10 @@ def watched(draw: Draw, encrypted: list[Json], *, suite: int) -> Iterator[None]:
         (prekey_store, "KEM_TARGET", KEMS),
         (prekey_store, "KEM_REFILL_BELOW", 1),
         # A client need not know how to write to many.
-        (link, "FEATURES", [word for word in link.FEATURES if word != Feature.MANY]),
+        (link, "FEATURES", [Feature.ACK, Feature.SUITE2, *([Feature.MANY] if many else [])]),
     ]
+    if many:
+        changes.append((body, "seal", noting_body(body.seal)))
     if suite == session.SUITE:
         # It looks at no date, and needs none.
         changes += [
@@ -108,7 +126,8 @@ def sends(texts: list[str], encrypted: list[Json]) -> list[Json]:
     written = {msgspec.json.encode(one["message"]).decode().strip('"'): one["padded"] for one in encrypted}
     found = []
     for text in texts:
-        padded = written.get(json.loads(text).get("payload", {}).get("encrypted", ""))
+        payload = json.loads(text).get("payload", {})
+        padded = written.get(payload.get("encrypted") or payload.get("common", ""))
         content = {} if padded is None else {"content": shown(msgspec.msgpack.decode(padding.unpad(padded)))}
         found.append({"text": text, **content})
     return found
@@ -118,6 +137,8 @@ def shown(value: Any) -> Any:
     """The same with bytes in hex."""
     if isinstance(value, dict):
         return {name: shown(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shown(member) for member in value]
     return value.hex() if isinstance(value, bytes) else value
 
 
@@ -134,6 +155,10 @@ def tells(events: list[Event]) -> list[Json]:
                 found.append({"event": "request", "waiting": event.waiting})
             case WarningEvent():
                 found.append({"event": "trouble", "word": event.code})
+            case GroupMessageEvent():
+                found.append({"event": "group-text", "group": event.group, "message": event.message_id})
+            case GroupEvent():
+                found.append({"event": f"group-{event.news}", "group": event.group})
             case _:
                 pass
     return found
@@ -170,6 +195,34 @@ def facts(vault: Vault, *, suite: int) -> Facts:
                     if suite == session2.SUITE:
                         value |= {"suite": record.suite, "newest": record.newest, "may_be_older": record.allows_older}
                     found["person", record.user_id] = value
+    return found | group_facts(vault)
+
+
+def group_facts(vault: Vault) -> Facts:
+    """What a client has stored of groups, and of what was said in them."""
+    found: Facts = {}
+    store = GroupStore(vault)
+    for group in store.all():
+        record, state = group.record, group.state
+        found["group", group.id] = {
+            "relation": record.relation,
+            "doubt": record.doubt,
+            "revision": state.revision,
+            "head": group.chain.head.hex(),
+            "title": state.name,
+            "timer": state.timer,
+            "members": {written(person): ROLES[role] for person, role in state.members.items()},
+            "absent": record.absent,
+        }
+        for text in store.texts(group):
+            value: Json = {"from": text.sender, "text": text.text}
+            own = {"state": str(DeliveryState(text.state))}
+            found["group-text", text.message_id] = value | ({"read": text.read} if text.sender else own)
+        counts = store.counts(group.id)
+        for sender, count in counts.others.items():
+            found["group-numbers", sender] = {"last": count.last, "missing": count.missing}
+        for told in store.told(group.id):
+            found["group-to-tell", told.message_id] = {"status": told.status}
     return found
 
 
@@ -209,6 +262,37 @@ def obey(messenger: Messenger, vault: Vault, step: Json) -> None:
             messenger.block(step["user_id"])
         case "lose-sessions":
             lose_sessions(messenger, vault, step["user_id"])
+        case of_group:
+            obey_in_group(messenger.groups, of_group, step)
+
+
+def obey_in_group(groups: Groups, what: str, step: Json) -> None:
+    """As ``obey``, of what a user does with groups."""
+    match what:
+        case "group-create":
+            groups.create(step["title"], step["people"])
+        case "group-accept":
+            groups.accept(step["group"])
+        case "group-write":
+            groups.send_text(step["group"], step["body"])
+        case "group-read":
+            groups.mark_read(step["group"], step["user_id"], step["message"])
+        case "group-add":
+            groups.add(step["group"], step["people"])
+        case "group-remove":
+            groups.remove(step["group"], step["people"])
+        case "group-role":
+            groups.set_role(step["group"], step["user_id"], step["role"])
+        case "group-title":
+            groups.rename(step["group"], step["title"])
+        case "group-timer":
+            groups.set_timer(step["group"], step["expires_in"])
+        case "group-leave":
+            groups.leave(step["group"])
+        case "group-close":
+            groups.close(step["group"])
+        case "group-go-on":
+            groups.go_on(step["group"])
         case unknown:
             raise ValueError(unknown)
 

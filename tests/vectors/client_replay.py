@@ -18,10 +18,12 @@ class Part:
         name: whose part it is.
         path: of its vault.
         suite: the greatest that it knows.
+        many: whether it knows how to write to many.
     """
 
-    def __init__(self, steps: list[Json], name: str, path: Path, *, suite: int) -> None:
+    def __init__(self, steps: list[Json], name: str, path: Path, *, suite: int, many: bool = False) -> None:
         self._suite = suite
+        self._many = many
         self._steps = [step for step in steps if step["client"] == name]
         self._path = path
         self._at = self._began = self._steps[0]["at"]
@@ -36,7 +38,7 @@ class Part:
         vault = Vault(self._path, KEY)
         try:
             self._begin(first)
-            with watched(self._draw, self._encrypted, suite=self._suite):
+            with watched(self._draw, self._encrypted, suite=self._suite, many=self._many):
                 messenger = Messenger(
                     vault,
                     wall=lambda: self._at,

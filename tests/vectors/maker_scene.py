@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
 from client_record import Facts, Json, changes, facts, lose_sessions, sends, tells, watched
@@ -22,7 +22,10 @@ PURPOSES: Final = {
     "_identity_of": "identity seed",
     "Messenger.send_text": "message id",
     "Batching._put": "message id of a receipt",
-    "KeyExchanges.want": "ephemeral key",
+    "Groups.create": "group id",
+    "Groups._new_id": "message id",
+    "Outgoing.send": "message id",
+    "KeyExchanges._began": "ephemeral key",
     "PreKeyStore._make": "prekey",
     "encapsulate": "kem_m",
     "start": "ratchet key",
@@ -119,7 +122,8 @@ class Witness(Device):
         """One step of this client; what comes of it is written down."""
         self._draws.clear()
         self._encrypted.clear()
-        with watched(self._draw, self._encrypted, suite=1 if self.is_old else self.scene.suite), self._otherwise():
+        suite = 1 if self.is_old else self.scene.suite
+        with watched(self._draw, self._encrypted, suite=suite, many=self.scene.many), self._otherwise():
             yield
         texts, events = self.messenger.drain(), self.messenger.drain_events()
         self.up += texts
@@ -179,11 +183,14 @@ class Witness(Device):
         return self.messenger.send_text(other.id, text, **options).message_id
 
 
+Person = TypeVar("Person", bound=Witness)
+
+
 class Scene:
     """A conversation in the making."""
 
-    def __init__(self, name: str, description: str, folder: Path, *, suite: int) -> None:
-        self.name, self.description, self.suite = name, description, suite
+    def __init__(self, name: str, description: str, folder: Path, *, suite: int, many: bool) -> None:
+        self.name, self.description, self.suite, self.many = name, description, suite, many
         self.label = name
         """Of what is drawn."""
         self._before: str | None = None
@@ -194,8 +201,12 @@ class Scene:
 
     def person(self, name: str, *, listed: bool = True) -> Witness:
         """Somebody whose client has not connected yet."""
-        self.people.append(Witness(self, name, listed=listed))
-        return self.people[-1]
+        return self.enter(Witness(self, name, listed=listed))
+
+    def enter(self, somebody: Person) -> Person:
+        """Somebody is in the scene."""
+        self.people.append(somebody)
+        return somebody
 
     def go_on(self, name: str, play: "Play") -> list[Witness]:
         """Begin after the end of another scene, whose steps are listed there; its people."""
@@ -227,7 +238,7 @@ def _purpose(size: int) -> str:
     frame = sys._getframe(2)
     for _ in range(4):
         if found := PURPOSES.get(frame.f_code.co_qualname):
-            return "body key" if (found, size) == ("nonce", 32) else found
+            return "body key" if (found, size) in {("nonce", 32), ("message id", 32)} else found
         if frame.f_back is None:
             break
         frame = frame.f_back
@@ -237,12 +248,12 @@ def _purpose(size: int) -> str:
 Play = Callable[[Scene], None]
 
 
-def played(scenes: Mapping[str, tuple[str, Play]], *, suite: int) -> list[Json]:
+def played(scenes: Mapping[str, tuple[str, Play]], *, suite: int, many: bool = False) -> list[Json]:
     """Scenes by their names, each with its description."""
     found = []
     for name, (description, play) in scenes.items():
         with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-            scene = Scene(name, description, Path(folder), suite=suite)
+            scene = Scene(name, description, Path(folder), suite=suite, many=many)
             try:
                 play(scene)
                 found.append(scene.listed())
