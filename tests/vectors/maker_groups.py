@@ -19,6 +19,7 @@ from phantom_messenger.client.groups.change import (
     Op,
     Remove,
     SetName,
+    SetPicture,
     SetRights,
     SetRole,
     SetTimer,
@@ -113,6 +114,11 @@ class Story:
         }
 
 
+def picture(name: str, size: int = 60) -> bytes:
+    """What passes for a picture: nobody decodes it."""
+    return b"\x89PNG\r\n\x1a\n" + drawn(f"groups/picture/{name}", size - 8)
+
+
 # --- chains -----------------------------------------------------------------------
 
 
@@ -133,6 +139,21 @@ def _members() -> list[Story]:
     self_removed.write("ada", SetName(text="x"), expected=Verdict.SKIPPED, note="she is no admin any more")
     self_removed.write("ben", add("ada"), note="Ben adds her again")
     return [life, alone, self_removed]
+
+
+def _pictures() -> list[Story]:
+    shown = Story("picture", "a group gets a picture, another one, and none").begin(add("ben", "admin"))
+    png, jpeg = picture("png"), b"\xff\xd8\xff" + drawn("groups/picture/jpeg", 9)
+    shown.write("ada", SetPicture(data=png), note="a PNG")
+    shown.write("ben", SetPicture(data=jpeg), SetName(text="Coffee"), note="a JPEG as small as may be, and a name")
+    shown.write("ada", add("cleo"), note="the picture stays")
+    webp = b"RIFF" + drawn("groups/picture/length", 4) + b"WEBP" + drawn("groups/picture/webp", 4_084)
+    shown.write("ada", SetPicture(data=webp), note="a WebP as large as may be")
+    shown.write("ada", SetPicture(data=b""), note="none any more")
+    shown.write("ada", SetPicture(data=b""), note="and still none")
+    member = Story("picture-by-a-member", "a member signs a picture").begin(add("ben"))
+    member.write("ben", SetPicture(data=png), expected=Verdict.SKIPPED)
+    return [shown, member]
 
 
 def _authors() -> list[Story]:
@@ -266,7 +287,7 @@ def _refused() -> list[Json]:
         "twice": ("a field twice", _resigned("ada", bytes((signed[0] + 1,)) + signed[1:] + b"\xa7version\x01")),
         "float": ("a float", _resigned("ada", bytes((signed[0] + 1,)) + signed[1:] + b"\xa1x" + a_float)),
         "unknown-field": ("a field that is not listed", with_field(more=1)),
-        "unknown-op": ("an op that is not listed", with_ops({"op": "picture"})),
+        "unknown-op": ("an op that is not listed", with_ops({"op": "song"})),
         "unknown-role": ("a role that is not listed", with_ops({"op": "role", "person": ben, "role": "owner"})),
         "op-with-more": ("an op with a field that is not listed", with_ops({"op": "close", "why": "x"})),
         "op-with-less": ("an op that lacks a field", with_ops({"op": "add", "person": ben})),
@@ -277,6 +298,12 @@ def _refused() -> list[Json]:
         "long-timer": ("a timer of more than a year", with_ops({"op": "timer", "ms": 31_536_000_001})),
         "negative-timer": ("a timer below 0", with_ops({"op": "timer", "ms": -1})),
         "half-rights": ("rights that name one of the two", with_ops({"op": "rights", "invite": "admin"})),
+        "long-picture": ("a picture of 4,097 bytes", with_ops({"op": "picture", "data": picture("long", 4_097)})),
+        "short-picture": ("a picture of 11 bytes", with_ops({"op": "picture", "data": picture("short", 11)})),
+        "gif": ("a picture of another kind", with_ops({"op": "picture", "data": b"GIF89a" + bytes(20)})),
+        "svg": ("a picture that is a text", with_ops({"op": "picture", "data": b"<svg xmlns='http://www.w3.org/'/>"})),
+        "almost-webp": ("a sound", with_ops({"op": "picture", "data": b"RIFF\x20\x00\x00\x00WAVEfmt " + bytes(16)})),
+        "text-as-picture": ("a picture in base64", with_ops({"op": "picture", "data": "iVBORw0KGgoAAAANSUhEUg=="})),
         "short-person": ("a person of 31 bytes", with_ops({"op": "remove", "person": ben[1:]})),
         "text-as-person": ("a person in base64", with_ops({"op": "remove", "person": "A" * 44})),
         "revision-0": ("revision 0", with_field(revision=0)),
@@ -303,6 +330,10 @@ def _refused() -> list[Json]:
             with_ops({"op": "add", "person": IDS["dan"], "role": "member"}, {"op": "remove", "person": IDS["dan"]}),
         ),
         "two-names": ("two names", with_ops({"op": "name", "text": "a"}, {"op": "name", "text": "b"})),
+        "two-pictures": (
+            "two pictures",
+            with_ops({"op": "picture", "data": picture("one")}, {"op": "picture", "data": b""}),
+        ),
         "two-closes": ("closed twice", with_ops({"op": "close"}, {"op": "close"})),
         "no-admin": ("no admin is left", with_ops({"op": "role", "person": IDS["ada"], "role": "member"})),
     }
@@ -335,10 +366,16 @@ def _states() -> list[Json]:
     good = Story("states", "").begin(add("ben"), SetTimer(ms=1)).chain.state.encode()
     count_at = good.index(b"Tea") + 3
     ada, ben = good[count_at + 1 : count_at + 34], good[count_at + 34 :]
+    shown = b"\2" + good[1:count_at] + drawn("groups/picture name", 32) + good[count_at:]
     cases: dict[str, tuple[str, bytes]] = {
         "good": ("a state", good),
         "empty": ("nothing", b""),
-        "form-2": ("another first byte", b"\2" + good[1:]),
+        "with-picture": ("a state with a picture", shown),
+        "form-0": ("another first byte", b"\0" + good[1:]),
+        "form-3": ("another first byte", b"\3" + shown[1:]),
+        "no-picture": ("form 2 without a picture", b"\2" + good[1:]),
+        "picture-in-form-1": ("form 1 with a picture", b"\1" + shown[1:]),
+        "short-picture": ("a picture's name of 31 bytes", shown[:count_at] + shown[count_at + 1 :]),
         "cut": ("a byte less", good[:-1]),
         "longer": ("a byte more", good + b"\0"),
         "other-order": ("members in another order", good[: count_at + 1] + ben + ada),
@@ -354,7 +391,12 @@ def _states() -> list[Json]:
         "long-timer": ("a timer of more than a year", good[:37] + (31_536_000_001).to_bytes(8) + good[45:]),
     }
     return [
-        {"name": name, "description": said, "state": state.hex(), "expect": {"is_state": name == "good"}}
+        {
+            "name": name,
+            "description": said,
+            "state": state.hex(),
+            "expect": {"is_state": name in {"good", "with-picture"}},
+        }
         for name, (said, state) in cases.items()
     ]
 
@@ -366,9 +408,15 @@ def _invitations() -> list[Json]:
     state, base = before.state.encode(), before.digest
     lied = msgspec.structs.replace(before.state, name="Lie").encode()
     member = story.change("ben", [add("dan")], revision=2, previous=before.head)
+    shown = Story("invitations-picture", "").begin(SetPicture(data=picture("shown")))
+    seen = shown.chain
+    third = shown.write("ada", add("cleo"))
+    unseen = msgspec.structs.replace(seen.state, picture=b"").encode()
     first = Story("invited-first", "").change("ada", [add("ada", "admin"), add("cleo")])
     cases: dict[str, tuple[str, bytes, bytes, bytes]] = {
         "good": ("the state before, and the change that adds somebody", state, base, second.encoded),
+        "picture": ("the state names a picture", seen.state.encode(), seen.digest, third.encoded),
+        "picture-left-out": ("the state lacks the picture", unseen, seen.digest, third.encoded),
         "first": ("the first change needs no state", b"", b"", first.encoded),
         "other-state": ("the state is another one than the author had", lied, base, second.encoded),
         "other-base": ("the digest is another one", state, drawn("groups/base", 32), second.encoded),
@@ -467,7 +515,7 @@ def _names() -> list[Json]:
 
 def groups_json() -> Json:
     """The whole file."""
-    stories = [*_members(), *_authors(), *_places(), *_forks(), *_versions(), *_bounds()]
+    stories = [*_members(), *_pictures(), *_authors(), *_places(), *_forks(), *_versions(), *_bounds()]
     people = [
         {"name": name, "seed": one.seed.hex(), "id": one.peer.user_id.hex(), "key": one.peer.public.hex()}
         for name, one in PEOPLE.items()

@@ -210,9 +210,9 @@ def test_control_other_bounds_go_red(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_control_rules_that_are_not_asked_go_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "_check_clear", lambda _: None)
-    assert red() == {"in-and-out", "two-names", "two-closes"}
+    assert red() == {"in-and-out", "two-names", "two-pictures", "two-closes"}
     monkeypatch.setattr(states, "_fits", lambda _: True)
-    assert red() == {"in-and-out", "two-names", "two-closes", "no-admin"}
+    assert red() == {"in-and-out", "two-names", "two-pictures", "two-closes", "no-admin"}
 
 
 def test_control_authors_that_are_not_asked_go_red(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,13 @@ OPS: Final[dict[str, tuple[str, ...]]] = {
     "name": ("text",),
     "timer": ("ms",),
     "rights": ("invite", "write"),
+    "picture": ("data",),
     "close": (),
 }
 OF_PEOPLE: Final = ("add", "remove", "role")
+
+
+PICTURE: Final = re.compile(rb"(?=.{12,4096}\Z)(\x89PNG\r\n\x1a\n|\xff\xd8\xff|RIFF....WEBP)", re.DOTALL)
 
 
 class Refused(Exception):
@@ -56,12 +60,14 @@ def _is_bytes(value: object) -> bool:
 def _is_op(op: object) -> bool:
     if not isinstance(op, dict) or op.get("op") not in OPS or set(op) != {"op", *OPS[op["op"]]}:
         return False
-    text = op.get("text", "x")
+    text, data = op.get("text", "x"), op.get("data", b"")
     return (
         _is_bytes(op.get("person", NOTHING))
         and all(op.get(name, "member") in ("member", "admin") for name in ("role", "invite", "write"))
         and isinstance(text, str)
         and 1 <= len(text.encode()) <= 128
+        and isinstance(data, bytes)
+        and (not data or PICTURE.match(data) is not None)
         and _is_integer(op.get("ms", 0), 0, 31_536_000_000)
     )
 
@@ -117,12 +123,15 @@ class State:
     write: int = 1
     closed: int = 0
     name: str = ""
+    picture: bytes = b""
     members: dict[bytes, int] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         name = self.name.encode()
-        start = b"\1" + self.group + self.revision.to_bytes(4, "big") + self.timer.to_bytes(8, "big")
-        rest = bytes((self.invite, self.write, self.closed, len(name))) + name + bytes((len(self.members),))
+        form = b"\2" if self.picture else b"\1"
+        start = form + self.group + self.revision.to_bytes(4, "big") + self.timer.to_bytes(8, "big")
+        rest = bytes((self.invite, self.write, self.closed, len(name))) + name + self.picture
+        rest += bytes((len(self.members),))
         return start + rest + b"".join(one + bytes((self.members[one],)) for one in sorted(self.members))
 
     def is_within_bounds(self) -> bool:
@@ -166,6 +175,9 @@ class State:
                 del self.members[op["person"]]
             case "name":
                 self.name = op["text"]
+            case "picture":
+                data = op["data"]
+                self.picture = sha256(b"phantom/1 group-picture\n" + data) if data else b""
             case "timer":
                 self.timer = op["ms"]
             case "rights":
@@ -176,11 +188,12 @@ class State:
 
 def read_state(encoded: bytes) -> State:
     """ "A reader refuses bytes that are not exactly such a state"."""
-    if len(encoded) < 49 or encoded[0] != 1:
+    if len(encoded) < 49 or encoded[0] not in (1, 2):
         raise Refused("state")
     invite, write_right, closed, length = encoded[45:49]
-    people = encoded[49 + length + 1 :]
-    is_whole = len(encoded) > 49 + length and len(people) == 33 * encoded[49 + length]
+    count_at = 49 + length + (32 if encoded[0] == 2 else 0)
+    people = encoded[count_at + 1 :]
+    is_whole = len(encoded) > count_at and len(people) == 33 * encoded[count_at]
     if not is_whole or invite not in (1, 2) or write_right not in (1, 2) or closed > 1 or length > 128:
         raise Refused("state")
     ids = [people[at : at + 32] for at in range(0, len(people), 33)]
@@ -192,8 +205,8 @@ def read_state(encoded: bytes) -> State:
         name = encoded[49 : 49 + length].decode()
     except UnicodeDecodeError:
         raise Refused("state") from None
-    members = dict(zip(ids, roles, strict=True))
-    found = State(encoded[1:33], revision, timer, invite, write_right, closed, name, members)
+    members, picture = dict(zip(ids, roles, strict=True)), encoded[49 + length : count_at]
+    found = State(encoded[1:33], revision, timer, invite, write_right, closed, name, picture, members)
     if not found.is_within_bounds():
         raise Refused("state")
     return found

@@ -12,6 +12,7 @@ import msgspec
 from phantom_messenger import labels
 from phantom_messenger.client import strict_map
 from phantom_messenger.client.content import LAST_TIME_MS
+from phantom_messenger.client.groups import picture
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity, PeerIdentity
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
@@ -91,11 +92,17 @@ class SetRights(_Op, frozen=True, kw_only=True, tag="rights"):
     write: _Rank
 
 
+class SetPicture(_Op, frozen=True, kw_only=True, tag="picture"):
+    """The group has another picture; ``data``: a PNG, JPEG or WebP of at most 4,096 bytes, empty for none."""
+
+    data: bytes
+
+
 class Close(_Op, frozen=True, kw_only=True, tag="close"):
     """The group ends: nobody writes to it, and nothing about it changes any more."""
 
 
-Op = Add | Remove | SetRole | SetName | SetTimer | SetRights | Close
+Op = Add | Remove | SetRole | SetName | SetTimer | SetRights | SetPicture | Close
 
 
 class _Common(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -217,4 +224,6 @@ def _parsed(members: dict[str, Any]) -> tuple[_Common, tuple[Op, ...] | None]:
     ops = msgspec.convert(members, _Signed, builtin_types=_BYTES).ops
     if any(isinstance(op, SetName) and len(op.text.encode()) > MAX_NAME_BYTES for op in ops):
         raise InvalidMessage("the name of the group is longer than it may be")
+    if any(isinstance(op, SetPicture) and op.data and not picture.type_of(op.data) for op in ops):
+        raise InvalidMessage("the picture of the group is none, or larger than it may be")
     return common, tuple(ops)

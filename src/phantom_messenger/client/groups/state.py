@@ -12,6 +12,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
+from phantom_messenger.client.groups import picture
 from phantom_messenger.client.groups.change import (
     ID_BYTES,
     MAX_NAME_BYTES,
@@ -23,6 +24,7 @@ from phantom_messenger.client.groups.change import (
     RefusedChange,
     Remove,
     SetName,
+    SetPicture,
     SetRights,
     SetRole,
     SetTimer,
@@ -40,7 +42,7 @@ MAX_AHEAD: Final = 1_024
 DIGIT_ROUNDS: Final = 100_000
 """How often the head is hashed for people: twenty digits are few, and so each try costs an attacker more."""
 
-_FORM: Final = 1
+_PLAIN, _WITH_PICTURE = 1, 2
 _HEAD: Final = b"phantom/1 group-head\n"
 _DIGITS: Final = b"phantom/1 group-digits\n"
 _CONVERSATION: Final = b"phantom/1 group conversation\n"
@@ -65,7 +67,8 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     """A group after its change ``revision``; before the first one, 0 and no members.
 
     ``group``: 32 bytes. ``timer``: milliseconds after which texts expire, 0: not. ``invite``, ``write``: what one must
-    be for it, at least. ``members``: their role, by raw user id, in the order of the ids.
+    be for it, at least. ``picture``: the name of its picture, 32 bytes, or nothing. ``members``: their role, by raw
+    user id, in the order of the ids.
     """
 
     group: bytes
@@ -75,6 +78,7 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     invite: Role = Role.ADMIN
     write: Role = Role.MEMBER
     is_closed: bool = False
+    picture: bytes = b""
     members: dict[bytes, Role] = {}
 
     def __repr__(self) -> str:
@@ -97,12 +101,13 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
         """The one form of this state, in bytes."""
         name = self.name.encode()
         parts = [
-            bytes((_FORM,)),
+            bytes((_WITH_PICTURE if self.picture else _PLAIN,)),
             self.group,
             self.revision.to_bytes(4),
             self.timer.to_bytes(8),
             bytes((self.invite, self.write, self.is_closed, len(name))),
             name,
+            self.picture,
             bytes((len(self.members),)),
             *(person + bytes((role,)) for person, role in self.members.items()),
         ]
@@ -129,7 +134,8 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
         """What the bytes say; what they say too much, or in another order, shows when they are written again."""
         fixed = 1 + ID_BYTES + 4 + 8
         invite, write, is_closed, length = encoded[fixed : fixed + 4]
-        start = fixed + 4 + length
+        named = fixed + 4 + length
+        start = named + (ID_BYTES if encoded[0] == _WITH_PICTURE else 0)
         people = encoded[start + 1 :]
         members = {
             people[at : at + ID_BYTES]: Role(people[at + ID_BYTES])
@@ -138,11 +144,12 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             group=encoded[1 : 1 + ID_BYTES],
             revision=int.from_bytes(encoded[1 + ID_BYTES : 5 + ID_BYTES]),
-            name=encoded[fixed + 4 : start].decode(),
+            name=encoded[fixed + 4 : named].decode(),
             timer=int.from_bytes(encoded[5 + ID_BYTES : fixed]),
             invite=Role(invite),
             write=Role(write),
             is_closed={0: False, 1: True}.get(is_closed, False),
+            picture=encoded[named:start],
             members=dict(sorted(members.items())),
         )
 
@@ -218,6 +225,8 @@ def _with(state: S, op: Op) -> S:
             return msgspec.structs.replace(state, timer=op.ms)
         case SetRights():
             return msgspec.structs.replace(state, invite=_ROLES[op.invite], write=_ROLES[op.write])
+        case SetPicture():
+            return msgspec.structs.replace(state, picture=picture.name_of(op.data))
         case Close():
             return msgspec.structs.replace(state, is_closed=True)
         case _:

@@ -9,6 +9,7 @@ from phantom_messenger.client.groups.change import (
     Op,
     Remove,
     SetName,
+    SetPicture,
     SetRights,
     SetRole,
     SetTimer,
@@ -51,6 +52,8 @@ def _done(op: Op, label: Callable[[bytes], str]) -> str:
         case SetRights():
             who = {"member": "members", "admin": "admins"}
             return f"let {who[op.write]} write and {who[op.invite]} invite"
+        case SetPicture():
+            return "given the group another picture" if op.data else "taken the group's picture away"
         case Close():
             return "closed the group"
 
