@@ -35,6 +35,14 @@ export interface GroupPerson {
   readonly isMe: boolean;
 }
 
+/** A small picture, as a member has made it. */
+export interface GroupPicture {
+  readonly type: "image/png" | "image/jpeg" | "image/webp";
+  readonly data: Uint8Array;
+  /** Its hash in base64: whether it is another one. */
+  readonly name: string;
+}
+
 export interface GroupMember extends GroupPerson {
   readonly role: Role;
   /** False of somebody who was added and has not said yet that they accept. */
@@ -63,6 +71,10 @@ export interface Group {
   readonly isBehind: boolean;
   /** The user among them, in the order of the ids. */
   readonly members: readonly GroupMember[];
+  /**
+   * Shown as an `<img>` of a blob, never decoded otherwise, and not if it is more than 1,024 pixels wide or high.
+   */
+  readonly picture: GroupPicture | null;
   /** How long new texts last, in milliseconds; null: they stay. */
   readonly expiresIn: number | null;
   /** What one must be, at least, to have others added, and to write. */
@@ -139,6 +151,8 @@ export interface GroupCalls {
   removeFromGroup(given: { group: GroupKey; people: readonly string[] }): Promise<void>;
   changeRole(given: { group: GroupKey; person: string; role: Role }): Promise<void>;
   renameGroup(given: { group: GroupKey; name: string }): Promise<void>;
+  /** A PNG, JPEG or WebP of at most 4,096 bytes, made so small by the page and without what cameras write; null: none. */
+  groupPicture(given: { group: GroupKey; picture: Uint8Array | null }): Promise<void>;
   groupRights(given: { group: GroupKey; invite: Role; write: Role }): Promise<void>;
   groupTimer(given: { group: GroupKey; expiresIn: number | null }): Promise<void>;
   muteGroup(given: { group: GroupKey; isMuted: boolean }): Promise<void>;

@@ -16,6 +16,17 @@ import {
   playRouting,
   playTaking,
 } from "./crypto/play_devices.ts";
+import {
+  type GroupsGround,
+  playChain,
+  playHeads,
+  playInvitation,
+  playJoinLink,
+  playMember,
+  playNames,
+  playRefusedChange,
+  playState,
+} from "./crypto/play_groups.ts";
 import { playDeliveries } from "./crypto/play_open.ts";
 import { Play, type Transcript } from "./crypto/play_ratchet.ts";
 import { playRefused } from "./crypto/play_refused.ts";
@@ -51,6 +62,7 @@ export const FILES = [
   "suite2-ratchet.json",
   "suite2-sessions.json",
   "devices.json",
+  "groups.json",
 ] as const;
 export type FileName = (typeof FILES)[number];
 
@@ -74,6 +86,7 @@ interface Ground {
   readonly people: People;
   readonly conversations: ReadonlyMap<string, Transcript>;
   readonly link: LinkGround;
+  readonly groups: GroupsGround;
 }
 
 type Player = (listed: never, ground: Ground) => unknown;
@@ -116,6 +129,15 @@ const PLAYERS: Readonly<Record<ListName, Player>> = {
   "devices.json/codes": playCode,
   "devices.json/links": (one: LinkCase, { link }: Ground) => playLink(one, link),
   "devices.json/routings": playRouting,
+  "groups.json/people": playMember,
+  "groups.json/names": playNames,
+  "groups.json/chains": (one: Parameters<typeof playChain>[0], { groups }: Ground) => playChain(one, groups),
+  "groups.json/refused": (one: Parameters<typeof playRefusedChange>[0], { groups }: Ground) =>
+    playRefusedChange(one, groups),
+  "groups.json/states": playState,
+  "groups.json/invitations": playInvitation,
+  "groups.json/heads": (one: Parameters<typeof playHeads>[0], { groups }: Ground) => playHeads(one, groups),
+  "groups.json/links": playJoinLink,
 };
 
 /** Every list of cases in the files, whether somebody plays it or not. */
@@ -159,6 +181,10 @@ export function casesOf(files: Files): readonly Case[] {
     people: peopleOf(files["prekeys.json"] as unknown as { readonly people: readonly ListedPerson[] }),
     conversations: named(files["refused.json"]["conversations"] as readonly Transcript[]),
     link: files["devices.json"]["link"] as LinkGround,
+    groups: {
+      members: files["groups.json"]["people"] as GroupsGround["members"],
+      refused: files["groups.json"]["refused"] as GroupsGround["refused"],
+    },
   };
   return [...listsIn(files)].flatMap(([list, cases]) => cases.map((listed) => caseOf(list, listed, ground)));
 }
@@ -182,6 +208,8 @@ const NAMES: ReadonlySet<string> = new Set(
 );
 /** Of `routings`, ids that may be others without anything coming of it: whoever is in no list is like anybody else. */
 const IDS: ReadonlySet<string> = new Set("person device people ids sender to".split(" "));
+/** How heads stand to a group that another wrong head does as well. */
+const ANYTHING_ELSE: ReadonlySet<string> = new Set(["ahead", "fork", "unknown"]);
 const HEX = /^(?:[0-9a-f]{2})+$/;
 
 /** The case with one value changed, for each that a player must look at; `where` says which. */
@@ -202,10 +230,11 @@ function* leavesOf(value: unknown, path: readonly string[]): Generator<readonly 
   if (Array.isArray(value)) {
     for (const [index, one] of value.entries()) yield* leavesOf(one, [...path, String(index)]);
   } else if (typeof value === "object" && value !== null) {
-    const { expect } = value as { readonly expect?: { readonly error?: unknown } };
+    const { expect } = value as { readonly expect?: { readonly error?: unknown } | string };
     for (const [name, one] of Object.entries(value)) {
       // Another wrong input is refused as well: of a refusal only what is expected is changed.
-      const isInput = expect?.error !== undefined && name !== "expect";
+      const isRefused = typeof expect === "string" ? ANYTHING_ELSE.has(expect) : expect?.error !== undefined;
+      const isInput = isRefused && name !== "expect";
       if (!NAMES.has(name) && !isInput) yield* leavesOf(one, [...path, name]);
     }
   } else if (value !== null && value !== "" && (path.includes("expect") || isHex(value))) {
