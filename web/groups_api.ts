@@ -71,9 +71,7 @@ export interface Group {
   readonly isBehind: boolean;
   /** The user among them, in the order of the ids. */
   readonly members: readonly GroupMember[];
-  /**
-   * Shown as an `<img>` of a blob, never decoded otherwise, and not if it is more than 1,024 pixels wide or high.
-   */
+  /** Shown as an `<img>` of a blob, never decoded otherwise, and not if it is more than 1,024 pixels wide or high. */
   readonly picture: GroupPicture | null;
   /** How long new texts last, in milliseconds; null: they stay. */
   readonly expiresIn: number | null;
