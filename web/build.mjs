@@ -71,11 +71,11 @@ async function manifest() {
 }
 
 /**
- * The page in chunks: `app` and what it shares with others, and what is loaded later. Each chunk gets its name after those
- * that it names itself; esbuild leaves no circles.
+ * A program in chunks: the entry and what it shares with others, and what is loaded later. Each chunk gets its name after
+ * those that it names itself; esbuild leaves no circles. `shared`: the name of chunks that have none of their own.
  */
-async function pageChunks(define) {
-  const result = await build({ ...options, entryPoints: { app: "ui/main.tsx" }, splitting: true, outdir: "made", define });
+async function chunksOf(name, entry, { shared, define = {} }) {
+  const result = await build({ ...options, entryPoints: { [name]: entry }, splitting: true, outdir: "made", define });
   metafiles.push(result.metafile);
   const texts = new Map(result.outputFiles.map(({ path, text }) => [relative(here, path), text]));
   const done = new Map();
@@ -88,20 +88,20 @@ async function pageChunks(define) {
       text = text.replaceAll(`./${basename(other)}`, url.replace("assets/", "./"));
     }
     const bytes = Buffer.from(text);
-    const stem = basename(path, ".js").split("-")[0];
-    const shared = imports.filter(({ kind }) => kind === "import-statement").map(({ path: other }) => done.get(other));
-    done.set(path, { url: await asset(stem, "js", bytes), integrity: integrityOf(bytes), shared });
+    const [stem] = basename(path, ".js").split("-");
+    const others = imports.filter(({ kind }) => kind === "import-statement").map(({ path: other }) => done.get(other));
+    done.set(path, { url: await asset(stem === "chunk" ? shared : stem, "js", bytes), integrity: integrityOf(bytes), shared: others });
     return done.get(path);
   }
-  return finish("made/app.js");
+  return finish(`made/${name}.js`);
 }
 
-const core = await asset("core", "js", await bundle("worker/core.ts"));
+const core = (await chunksOf("core", "worker/core.ts", { shared: "shared" })).url;
 const worker = await asset("worker", "js", await bundle(given.values.worker, { CORE_URL: JSON.stringify(core.replace("assets/", "./")) }));
 const codes = await asset("qr", "js", await bundle("ui/qr.ts"));
-const page = await pageChunks({
-  WORKER_URL: JSON.stringify(worker),
-  QR_URL: JSON.stringify(codes.replace("assets/", "./")),
+const page = await chunksOf("app", "ui/main.tsx", {
+  shared: "chunk",
+  define: { WORKER_URL: JSON.stringify(worker), QR_URL: JSON.stringify(codes.replace("assets/", "./")) },
 });
 const preloads = page.shared.map(({ url, integrity }) => `<link rel="modulepreload" href="${url}" integrity="${integrity}" />`);
 const style = await bundle("ui/style.css");

@@ -2,6 +2,7 @@
 import type { Update } from "../api.ts";
 import { COST } from "../core/client/vault.ts";
 import { sinceStart } from "./clocks.ts";
+import { NOT_LOADED, Refused } from "./faults.ts";
 import { Service } from "./service.ts";
 import { dial } from "./socket.ts";
 
@@ -19,6 +20,7 @@ export function start(post: (update: Update) => void): Service {
     chance: () => Math.random(),
     isOnline: () => navigator.onLine,
     isKept: async () => (await navigator.storage?.persisted?.()) ?? null,
+    later: () => import("./later.ts").catch(() => Promise.reject(new Refused("offline", NOT_LOADED))),
     cost: COST,
   });
 }

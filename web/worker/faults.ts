@@ -45,3 +45,7 @@ export function sentence(text: string): string {
   const [first = ""] = text;
   return first.toUpperCase() + text.slice(first.length) + (/[.!?…]$/.test(text) ? "" : ".");
 }
+
+/** What is said if a chunk is missing. */
+export const NOT_LOADED =
+  "Part of this page could not be loaded. Nothing is lost: check your connection, then reload this page.";

@@ -2,7 +2,7 @@
  * The worker's messages: calls in, results and updates out. Until it is needed, the core is not loaded (`first.ts`).
  */
 import type { Api, Fault, FromWorker, Stage, ToWorker } from "../api.ts";
-import { faultOf } from "./faults.ts";
+import { faultOf, NOT_LOADED } from "./faults.ts";
 import { firstStage } from "./first.ts";
 import type { Service } from "./service.ts";
 
@@ -11,9 +11,9 @@ declare const CORE_URL: string;
 
 type Beginning = Parameters<Api["begin"]>[0];
 
-const NOT_LOADED: Fault = {
+const UNLOADED: Fault = {
   code: "offline",
-  text: "Part of this page could not be loaded. Nothing is lost: check your connection, then reload this page.",
+  text: NOT_LOADED,
 };
 
 let beginning: Beginning | null = null;
@@ -31,7 +31,7 @@ function core(): Promise<Service> {
 }
 
 async function load(): Promise<Service> {
-  const { start } = await (import(CORE_URL) as Promise<typeof import("./core.ts")>).catch(() => Promise.reject(NOT_LOADED));
+  const { start } = await (import(CORE_URL) as Promise<typeof import("./core.ts")>).catch(() => Promise.reject(UNLOADED));
   const made = start((update) => post({ update }));
   if (beginning !== null) await made.call("begin", beginning);
   return made;

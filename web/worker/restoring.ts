@@ -4,11 +4,10 @@ import { putContent, readFile } from "../core/client/backup.ts";
 import type { Content } from "../core/client/backup.ts";
 import { ConversationIndex } from "../core/client/conversation_index.ts";
 import { checkedName } from "../core/client/names.ts";
-import * as records from "../core/client/records.ts";
-import { MeRecord } from "../core/client/records.ts";
 import { makeLock, newKey, newVault } from "../core/client/vault.ts";
 import type { Cost, Progress, Vault, VaultLock } from "../core/client/vault.ts";
 import { Refused } from "./faults.ts";
+import { putName, within } from "./new_profile.ts";
 
 /** What there is of it; nothing is stored yet. */
 export interface Restored {
@@ -23,11 +22,6 @@ export interface Means {
   readonly random: (size: number) => Uint8Array;
   readonly wall: () => number;
   readonly cost: Cost;
-}
-
-/** Progress that is shown as a part, between two shares, of something longer. */
-export function within(progress: Progress, from: number, to: number): Progress {
-  return (share) => progress(from + (to - from) * share);
 }
 
 /** Open a file, and make a profile of it with a passphrase of its own. Takes seconds. Throws as `readFile` does. */
@@ -52,9 +46,4 @@ function nameIn({ name }: Content): string {
     throw new Refused("usage", "this file does not hold your name: enter it");
   }
   return checkedName(name);
-}
-
-/** Note the own name in a new profile. */
-export function putName(vault: Vault, name: string, madeAt: number): void {
-  vault.transaction((tx) => tx.put(records.ME, "", MeRecord.make({ name, madeAt })));
 }

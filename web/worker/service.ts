@@ -6,7 +6,6 @@
  */
 import type { Api, Me, Stage, Update } from "../api.ts";
 import type { GroupCalls } from "../groups_api.ts";
-import { contentOf, exportContent } from "../core/client/backup.ts";
 import { VaultDamaged } from "../core/client/errors.ts";
 import { Messenger } from "../core/client/messenger.ts";
 import { checkedName } from "../core/client/names.ts";
@@ -21,11 +20,12 @@ import { faultOf, Refused } from "./faults.ts";
 import { firstStage } from "./first.ts";
 import { hold } from "./locks.ts";
 import type { Held, Locks } from "./locks.ts";
+import type * as later from "./later.ts";
 import { Loop } from "./loop.ts";
 import type { Core, Step } from "./loop.ts";
 import type { Dial } from "./socket.ts";
+import { putName, within } from "./new_profile.ts";
 import { changePassphrase } from "./passphrase.ts";
-import { profileOf, putName, within } from "./restoring.ts";
 import { openStay, wrapForStay } from "./stay.ts";
 import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
@@ -51,6 +51,8 @@ export interface Platform {
   readonly isOnline: () => boolean;
   /** Whether the browser has promised to keep what is stored; null if it does not say. */
   readonly isKept: () => Promise<boolean | null>;
+  /** What is loaded later of the core; rejects if it cannot be. */
+  readonly later: () => Promise<typeof later>;
   /** What new passphrases cost to open. */
   readonly cost: Cost;
   /** How long the call that deletes the account waits for the relay; milliseconds. */
@@ -195,6 +197,7 @@ export class Service {
   async #restore(given: Parameters<Api["restore"]>[0]): Promise<void> {
     const storage = this.#unusedStorage();
     const { stay } = given;
+    const { profileOf } = await this.#platform.later();
     await this.#working("restoring", async (progress) => {
       const { key, lock, vault, name } = profileOf(given, this.#platform, within(progress, 0, 0.6));
       const { userId } = this.#messengerOn(vault);
@@ -457,6 +460,7 @@ export class Service {
   async #backup({ passphrase }: Parameters<Api["backup"]>[0]): Promise<Uint8Array> {
     const { loop } = this.#isRunning();
     const { random, wall, cost } = this.#platform;
+    const { contentOf, exportContent } = await this.#platform.later();
     return this.#working("saving", async (progress) => {
       const content = await loop.call(({ vault }) => contentOf(vault));
       const file = exportContent(content, passphrase, random, { progress, cost });

@@ -7,6 +7,7 @@ import type { Dial, SocketEnd } from "../../worker/socket.ts";
 import { Service } from "../../worker/service.ts";
 import { sinceStart } from "../../worker/clocks.ts";
 import type { Locks } from "../../worker/locks.ts";
+import * as later from "../../worker/later.ts";
 import { random, someId } from "../client/support.ts";
 
 const services: Service[] = [];
@@ -129,6 +130,7 @@ export function tab({
   const wall = (): number => Date.now() + clocks.wall;
   const awake = (): number => performance.now();
   const service = new Service({
+    later: () => Promise.resolve(later),
     // As `postMessage` does it.
     post: (update) => void updates.push(structuredClone(update)),
     locks,
