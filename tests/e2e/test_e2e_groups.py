@@ -75,6 +75,27 @@ def test_link_lets_somebody_in(home: Path) -> None:
     assert phantom(home, "groups", "list", "-p", "alice").stdout == "Tea: 2 members, you are an admin\n"
 
 
+def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> None:
+    data = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    (tmp_path / "tea.png").write_bytes(data)
+    (tmp_path / "large.png").write_bytes(data + bytes(5_000))
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
+    given = phantom(home, "groups", "picture", "-p", "alice", "Tea", str(tmp_path / "tea.png"))
+    assert (given.returncode, given.stdout, given.stderr) == (0, "changed\n", "")
+    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
+    (row,) = rows(phantom(home, "groups", "list", "-p", "bob", "--json").stdout)
+    assert row["picture"] == "image/png"
+    saved = phantom(home, "groups", "picture", "-p", "bob", "Tea", "--save", str(tmp_path / "saved"))
+    assert (saved.returncode, saved.stdout, (tmp_path / "saved").read_bytes()) == (0, "saved: image/png\n", data)
+    again = phantom(home, "groups", "picture", "-p", "bob", "Tea", "--save", str(tmp_path / "saved"))
+    assert (again.returncode, again.stderr) == (1, f"phantom: {tmp_path / 'saved'}: File exists\n")
+    large = phantom(home, "groups", "picture", "-p", "alice", "Tea", str(tmp_path / "large.png"))
+    assert large.stderr == "phantom: a picture of a group is a PNG, JPEG or WebP of at most 4,096 bytes\n"
+    none = phantom(home, "groups", "picture", "-p", "alice", "Tea", "none")
+    assert none.stdout == "the group has none now\n"
+    assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
+
+
 def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
     for arguments, said in (

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -22,7 +23,8 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import RelayError
+from phantom_messenger.client.errors import RelayError, UsageError
+from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.ids import written_id
@@ -209,6 +211,35 @@ def rename(group: str, name: str, profile: str) -> None:
     changed(client, lambda: client.groups.rename(group, name), "renamed")
 
 
+@groups.command(short_help="Give a group a picture, or save it.")
+@click.argument("group")
+@click.argument("file", required=False)
+@profile_option
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="write the group's picture to this file")
+@reports_errors
+def picture(group: str, file: str | None, profile: str, save: Path | None) -> None:
+    """Give GROUP the picture in FILE (PNG, JPEG or WebP, at most 4,096 bytes), or 'none', for everybody."""
+    if (file is None) == (save is None):
+        raise click.UsageError("name a FILE, or 'none'; or save the picture with --save")
+    client = open_client(profile)
+    if file is not None:
+        data = b"" if file == "none" else read_picture(Path(file))
+        changed(client, lambda: client.groups.set_picture(group, data), "changed" if data else "the group has none now")
+    elif save is not None:
+        info = client.groups.find(group)
+        if not info.picture:
+            raise UsageError(f"{one_line(info.label)} has no picture, or it has not come yet")
+        with save.open("xb") as out:
+            out.write(info.picture)
+        click.echo(f"saved: {info.picture_type}")
+
+
+def read_picture(file: Path) -> bytes:
+    """A picture for a group: no more of the file is read than shows that it is too large."""
+    with file.open("rb") as opened:
+        return opened.read(MAX_PICTURE_BYTES + 1)
+
+
 @groups.command(short_help="Let texts expire.")
 @click.argument("group")
 @click.argument("time", type=Duration())
@@ -316,4 +347,5 @@ def group_row(info: GroupInfo) -> dict[str, Any]:
         "muted": info.muted,
         "unread": info.unread,
         "revision": info.revision,
+        "picture": info.picture_type or None,
     }

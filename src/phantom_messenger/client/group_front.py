@@ -198,6 +198,17 @@ class Groups:
         self._core.rename(group, name)
         self._changed()
 
+    def set_picture(self, group: str, data: bytes | None) -> None:
+        """Give the group another picture, or none.
+
+        Args:
+            group: the group.
+            data: a PNG, JPEG or WebP of at most 4,096 bytes, as all members are to get it. It is not decoded: what a
+                camera has written into it goes with it.
+        """
+        self._core.set_picture(group, data or b"")
+        self._changed()
+
     def set_timer(self, group: str, seconds: float) -> None:
         """Have texts that are written from now on expire after so many seconds; 0: they stay."""
         if not math.isfinite(seconds):

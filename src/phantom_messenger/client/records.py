@@ -480,6 +480,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in turn,
     as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is in.
     ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
+    ``picture``: the one that the state names, if it is here.
     """
 
     group: bytes
@@ -497,6 +498,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     carrier: str = ""
     absent: list[str] = []
     muted: bool = False
+    picture: bytes = b""
 
 
 class SenderCount(Record, frozen=True, array_like=True):

@@ -10,9 +10,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from phantom_messenger.client.content import time_of
+from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
-from phantom_messenger.client.groups.change import Add, Op, Remove
+from phantom_messenger.client.groups.change import Add, Change, Op, Remove, SetPicture
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
     GroupChange,
@@ -131,7 +132,7 @@ class Arrivals:
             case GroupChanges():
                 if raw_of(sender) in group.state.members:
                     self._duties.answered(group.id)
-                return self._take(tx, group, said.changes, sender, now)
+                return self._take(tx, group, said.changes, sender, now, picture=said.picture)
             case GroupText():
                 return self._text(tx, group, payload.message_id, payload.options.expires_in, sender, said, now)
             case GroupHello() if raw_of(sender) not in group.state.members:
@@ -149,7 +150,7 @@ class Arrivals:
             case GroupReceipt():
                 return self._receipts(tx, sender, said, now)
             case GroupAsk():
-                self._duties.asked(group.id, sender, said.since, now)
+                self._duties.asked(group.id, sender, said, now)
                 return []
             case GroupLeave():
                 return self._leaves(tx, group, sender)
@@ -181,6 +182,7 @@ class Arrivals:
             digest=b"",
             inviter=sender,
             ordered=chain.state.revision,
+            picture=_picture_after(b"", chain.steps[-1].change),
         )
         group = self._store.put(tx, Group(record, chain), afresh=True)
         if is_wanted:
@@ -204,8 +206,17 @@ class Arrivals:
 
     # --- changes ----------------------------------------------------------------------
 
-    def _take(self, tx: Transaction, group: Group, encoded: list[bytes], sender: str, now: Moment) -> list[Event]:
-        """Judge changes in a row, then what was held back for want of them."""
+    def _take(
+        self,
+        tx: Transaction,
+        group: Group,
+        encoded: list[bytes],
+        sender: str,
+        now: Moment,
+        *,
+        picture: bytes = b"",
+    ) -> list[Event]:
+        """Judge changes in a row, then what was held back for want of them; ``picture``: it may be the group's."""
         events: list[Event] = []
         start, before = group.chain.head, set(group.people)
         for one in encoded:
@@ -214,6 +225,8 @@ class Arrivals:
                 self._hold_change(tx, group, one, sender, now)
         if group.chain.head != start:
             group = self._take_held(tx, group, events, now)
+        if group.lacks_picture and pictures.name_of(picture) == group.state.picture and pictures.type_of(picture):
+            group = group.with_record(picture=picture)
         self._withdraw(tx, group, before)
         self._store.put(tx, group)
         return events
@@ -271,6 +284,7 @@ class Arrivals:
                 ordered=max(record.ordered, state.revision),
                 absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
                 wishes=record.wishes if is_admin and relation == MEMBER else [],
+                picture=_picture_after(record.picture, step.change),
             ),
             chain,
         )
@@ -495,3 +509,8 @@ class Arrivals:
     def _event(self, group: Group, news: GroupNews, by: str, message: str) -> GroupEvent:
         who = self._contact(by) if by and by != self._own_id else None
         return GroupEvent(group=group.id, name=group.state.name, news=news, by=who, message=message)
+
+
+def _picture_after(before: bytes, change: Change) -> bytes:
+    """The picture of a group after a change."""
+    return next((op.data for op in change.ops or () if isinstance(op, SetPicture)), before)

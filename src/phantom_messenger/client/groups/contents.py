@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from phantom_messenger.client.groups.change import ID_BYTES, MAX_CHANGE_BYTES, MAX_REVISION
+from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 
 MAX_CHANGES: Final = 64
 """Changes in one answer."""
@@ -42,10 +43,11 @@ class GroupChange(GroupSaid, frozen=True, kw_only=True, rename="camel"):
 
 
 class GroupChanges(GroupSaid, frozen=True, kw_only=True, rename="camel"):
-    """``group-changes``: what somebody has asked for, oldest first."""
+    """``group-changes``: what somebody has asked for, oldest first; with the picture, if that was asked for."""
 
     group: _Bytes32
     changes: Annotated[list[_Change], msgspec.Meta(max_length=MAX_CHANGES)]
+    picture: Annotated[bytes, msgspec.Meta(max_length=MAX_PICTURE_BYTES)] = b""
 
 
 class GroupText(GroupSaid, frozen=True, kw_only=True, rename="camel"):
@@ -76,10 +78,11 @@ class GroupReceipt(GroupSaid, frozen=True, kw_only=True, omit_defaults=True, ren
 
 
 class GroupAsk(GroupSaid, frozen=True, kw_only=True, rename="camel"):
-    """``group-ask``: its sender has the changes up to revision ``from``, and lacks later ones."""
+    """``group-ask``: its sender has the changes up to revision ``from``, and may lack later ones, or the picture."""
 
     group: _Bytes32
     since: Annotated[int, msgspec.Meta(ge=0, le=MAX_REVISION)] = msgspec.field(name="from")
+    picture: bool = False
 
 
 class GroupLeave(GroupSaid, frozen=True, kw_only=True, rename="camel"):

@@ -6,7 +6,7 @@ stated.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from phantom_messenger.client.groups.change import MAX_REVISION
 from phantom_messenger.client.groups.contents import (
@@ -48,6 +48,14 @@ class Lack:
     due: int = field(default=0)
 
 
+class _Question(NamedTuple):
+    """From which revision on somebody lacks changes, up to which one they may know, and if they lack the picture."""
+
+    since: int
+    until: int
+    picture: bool
+
+
 class Duties:
     """Does it.
 
@@ -65,8 +73,10 @@ class Duties:
         self._own_id = own_id
         self._is_hidden = is_hidden
         self._lacks: dict[str, Lack] = {}
-        self._to_answer: dict[tuple[str, str], tuple[int, int]] = {}
-        """Who has asked, in which group, and from which revision on; up to which one they may know."""
+        self._to_answer: dict[tuple[str, str], _Question] = {}
+        """By group, and who has asked."""
+        self._without_picture: dict[str, Lack] = {}
+        """Groups whose pictures are not here: nothing but the picture waits for that."""
         self._answered: dict[tuple[str, str], int] = {}
         self._to_greet: dict[str, None] = {}
         self._receipts_due: dict[str, int] = {}
@@ -78,20 +88,20 @@ class Duties:
 
     # --- what is noted --------------------------------------------------------------
 
-    def asked(self, group: str, sender: str, since: int, now: Moment) -> None:
-        """A member lacks changes."""
-        self._note_question(group, sender, since, MAX_REVISION, now)
+    def asked(self, group: str, sender: str, said: GroupAsk, now: Moment) -> None:
+        """A member lacks changes, or the picture."""
+        self._note_question(group, sender, _Question(said.since, MAX_REVISION, said.picture), now)
 
     def tell_removed(self, group: Group, sender: str, since: int, now: Moment) -> None:
         """Somebody speaks who was removed after a revision: they may not know, and are told all up to that."""
         removed = group.chain.removal_of(raw_of(sender), since)
         if removed is not None:
-            self._note_question(group.id, sender, since, removed, now)
+            self._note_question(group.id, sender, _Question(since, removed, False), now)
 
-    def _note_question(self, group: str, sender: str, since: int, until: int, now: Moment) -> None:
+    def _note_question(self, group: str, sender: str, question: _Question, now: Moment) -> None:
         last = self._answered.get((group, sender))
         if last is None or now.monotonic - last >= ANSWER_AGAIN_MS:
-            self._to_answer[group, sender] = (since, until)
+            self._to_answer[group, sender] = question
 
     def behind(self, group: str, whom: str, revision: int, now: Moment) -> None:
         """Somebody knows changes that are not known here."""
@@ -144,7 +154,8 @@ class Duties:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        times = [lack.due for lack in self._lacks.values()] + list(self._receipts_due.values())
+        pictures = [lack.due for lack in self._without_picture.values() if lack.asks < MAX_ASKS]
+        times = [lack.due for lack in self._lacks.values()] + pictures + list(self._receipts_due.values())
         return [max(0, at - now) for at in times]
 
     def step(self, now: Moment) -> None:
@@ -152,12 +163,13 @@ class Duties:
         for group in list(self._to_greet):
             del self._to_greet[group]
             self._greet(group, now)
-        for (name, sender), (since, until) in list(self._to_answer.items()):
+        for (name, sender), question in list(self._to_answer.items()):
             del self._to_answer[name, sender]
-            self._answer(name, sender, since, until, now)
+            self._answer(name, sender, question, now)
         for name, lack in list(self._lacks.items()):
             if now.monotonic >= lack.due:
                 self._ask(name, lack, now)
+        self._ask_for_pictures(now)
         self._tell(now)
 
     def _others(self, group: Group) -> list[str]:
@@ -174,15 +186,16 @@ class Duties:
         hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head)
         self._speaking.say(group.record.group, self._others(group), hello, now)
 
-    def _answer(self, name: str, sender: str, since: int, until: int, now: Moment) -> None:
+    def _answer(self, name: str, sender: str, question: _Question, now: Moment) -> None:
         group = self._store.get(name)
         if group is None or group.record.relation != MEMBER:
             return
-        if sender not in group.people and until == MAX_REVISION:
+        if sender not in group.people and question.until == MAX_REVISION:
             return
-        found = group.chain.since(since, until=until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
+        found = group.chain.since(question.since, until=question.until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
         self._answered[name, sender] = now.monotonic
-        answer = GroupChanges(group=group.record.group, changes=found)
+        picture = group.record.picture if question.picture else b""
+        answer = GroupChanges(group=group.record.group, changes=found, picture=picture)
         self._speaking.say(group.record.group, [sender], answer, now)
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
@@ -190,14 +203,27 @@ class Duties:
         if group is None or not group.is_live or lack.asks >= MAX_ASKS:
             del self._lacks[name]
             return
-        others = self._askable(group)
-        whom = (lack.whom + [one for one in others if one not in lack.whom])[lack.asks % max(1, len(others))]
         if name in self._doubted:
             self._doubted[name] = group.record.ordered
+        self._say_ask(group, lack, now, picture=False)
+
+    def _say_ask(self, group: Group, lack: Lack, now: Moment, *, picture: bool) -> None:
+        others = self._askable(group)
+        whom = (lack.whom + [one for one in others if one not in lack.whom])[lack.asks % max(1, len(others))]
         lack.asks += 1
         lack.due = now.monotonic + ASK_AGAIN_MS
-        asking = GroupAsk(group=group.record.group, since=group.state.revision)
+        asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture)
         self._speaking.say(group.record.group, [whom], asking, now)
+
+    def _ask_for_pictures(self, now: Moment) -> None:
+        """Members who were added since it was set did not get it with a change."""
+        for group in self._store.all():
+            if not group.lacks_picture or group.record.relation != MEMBER or not self._others(group):
+                self._without_picture.pop(group.id, None)
+                continue
+            lack = self._without_picture.setdefault(group.id, Lack(now.monotonic, 0, [], due=now.monotonic))
+            if now.monotonic >= lack.due and lack.asks < MAX_ASKS:
+                self._say_ask(group, lack, now, picture=True)
 
     # --- receipts -------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from phantom_messenger.client.groups.change import (
     Op,
     Remove,
     SetName,
+    SetPicture,
     SetRights,
     SetRole,
     SetTimer,
@@ -28,6 +29,7 @@ from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, Grou
 from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BYTES, JoinLink
 from phantom_messenger.client.groups.orders import Orders
+from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES, type_of
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.store import (
@@ -195,6 +197,7 @@ class Groups:
             muted=record.muted,
             unread=self._store.waiting(group.id) if record.relation != INVITED else 0,
             revision=state.revision,
+            picture=record.picture,
         )
 
     @property
@@ -275,6 +278,12 @@ class Groups:
     def rename(self, who: str, name: str) -> None:
         """Give a group another name."""
         self._want(self._administered(who), [SetName(text=_checked_name(name))])
+
+    def set_picture(self, who: str, data: bytes) -> None:
+        """Give a group another picture; empty: none."""
+        if data and not type_of(data):
+            raise UsageError(f"a picture of a group is a PNG, JPEG or WebP of at most {MAX_PICTURE_BYTES:,} bytes")
+        self._want(self._administered(who), [SetPicture(data=data)])
 
     def set_timer(self, who: str, milliseconds: int) -> None:
         """Have texts that are written from now on expire; 0: not any more."""

@@ -89,6 +89,11 @@ class Group:
         """Whether what comes for it is taken in."""
         return self.record.relation in {INVITED, MEMBER}
 
+    @property
+    def lacks_picture(self) -> bool:
+        """Whether it has a picture which is not here."""
+        return bool(self.state.picture) and not self.record.picture
+
     def with_record(self, **changed: object) -> "Group":
         """The same with other fields of its record."""
         return replaced(self, record=replace(self.record, **changed))

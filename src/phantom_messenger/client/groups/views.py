@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from phantom_messenger.client.groups.picture import type_of
 from phantom_messenger.client.status import Contact, DeliveryState
 
 
@@ -27,7 +28,8 @@ class GroupInfo:
     'left', 'removed' or 'closed'. ``doubt``: '' or why nothing can be sent to it: 'forked' or 'newer'. ``is_behind``:
     changes of it are missing, and asked for. ``inviter``: who has added you, None if you have created it.
     ``timer``: milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may, 'member' or
-    'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed.
+    'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed. ``picture``: a PNG,
+    JPEG or WebP that nobody has decoded yet; empty if it has none, or it is not here yet.
     """
 
     group: str
@@ -43,11 +45,17 @@ class GroupInfo:
     muted: bool
     unread: int
     revision: int
+    picture: bytes
 
     @property
     def is_admin(self) -> bool:
         """Whether you may change it."""
         return any(one.is_you and one.role == "admin" for one in self.members)
+
+    @property
+    def picture_type(self) -> str:
+        """Its media type: 'image/png', 'image/jpeg' or 'image/webp'; '' if it has none."""
+        return type_of(self.picture)
 
     @property
     def label(self) -> str:
