@@ -15,7 +15,7 @@ from phantom_messenger.relay.handlers import login
 from phantom_messenger.wire import codec, frames
 from phantom_messenger.wire.codes import RequestError
 from support.people import Frame, canonical
-from support.simulated import HOUR, SECOND
+from support.simulated import HOUR, MINUTE, SECOND
 from support.structs import replace
 
 
@@ -192,7 +192,7 @@ def test_upgrade_publishes_once_more_with_a_date(town: Town, monkeypatch: pytest
     for _ in range(3):
         bob.kill()
         bob.login()
-        pass_time(7 * HOUR, bob)
+        pass_time(7 * HOUR, bob, step=MINUTE)
     first, second = published(bob)
     assert second["madeAt"] > 0
     assert "replace" not in second
