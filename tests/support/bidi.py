@@ -94,6 +94,7 @@ class Firefox:
         self.downloads = downloads
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[Any]] = {}
+        self._users: list[str] = []
         self.errors: list[str] = []
 
     async def listen(self) -> None:
@@ -118,8 +119,14 @@ class Firefox:
     async def tab(self) -> Tab:
         """A new browser profile, and a tab in it."""
         user = (await self.call("browser.createUserContext"))["userContext"]
+        self._users.append(user)
         made = await self.call("browsingContext.create", type="tab", userContext=user)
         return Tab(self, made["context"])
+
+    async def forget(self) -> None:
+        """Delete all browser profiles with their tabs."""
+        while self._users:
+            await self.call("browser.removeUserContext", userContext=self._users.pop())
 
 
 def _program() -> str:

@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from support.amounts import LONG
 from support.bidi import Firefox, Tab, firefox
 from support.relay_process import RelayProcess
 from support.waiting import eventually
@@ -230,15 +231,33 @@ JOURNEYS: Final = {
     one.__name__: one
     for one in (first_run, two_people_write, safety_number, request_and_block, backup_and_restore, reload_and_lock)
 }
+LESS_OFTEN: Final = (first_run, two_people_write, safety_number)
+"""Journeys of ``make test-long`` alone: most of each is a part of another one, and the rest is played in Chromium."""
 
 
-async def walk(journey: Journey, url: str) -> None:
-    async with firefox() as browser:
-        await journey(browser, url)
-        assert browser.errors == []
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    """The event loop in which the browser is spoken to, from one journey to the next."""
+    with asyncio.Runner() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(loop: asyncio.Runner) -> Iterator[Firefox]:
+    """A Firefox for all journeys: it takes as long to start as one of them."""
+    running = firefox()
+    yield loop.run(running.__aenter__())
+    loop.run(running.__aexit__(None, None, None))
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", JOURNEYS)
-def test_journey_in_firefox(name: str, relay: RelayProcess) -> None:
-    asyncio.run(walk(JOURNEYS[name], f"http://127.0.0.1:{relay.port}/"))
+@pytest.mark.parametrize("name", [name for name, one in JOURNEYS.items() if LONG or one not in LESS_OFTEN])
+def test_journey_in_firefox(name: str, loop: asyncio.Runner, browser: Firefox, relay: RelayProcess) -> None:
+    async def walk() -> None:
+        try:
+            await JOURNEYS[name](browser, f"http://127.0.0.1:{relay.port}/")
+        finally:
+            await browser.forget()
+
+    loop.run(walk())
+    assert browser.errors == []
