@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from phantom_messenger.client.client import Client
     from phantom_messenger.client.contacts import Contacts
     from phantom_messenger.client.delivery import Delivery, Message
+    from phantom_messenger.client.devices.front import Devices, OwnDevice
     from phantom_messenger.client.errors import (
         BackupError,
         ClientClosed,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
         GroupEvent,
         GroupMessageEvent,
         GroupNews,
+        LinkingEvent,
+        LinkingStep,
         MessageEvent,
         PresenceEvent,
         RequestEvent,
@@ -96,6 +99,7 @@ _PLACES = {
     "delivery": ("Delivery", "Message"),
     "group_front": ("GroupMessage", "Groups"),
     "groups.views": ("GroupEntry", "GroupInfo", "GroupMember"),
+    "devices.front": ("Devices", "OwnDevice"),
     "history": ("HistoryEntry",),
     "ids": ("plain_id", "written_id"),
     "requests": ("MessageRequest",),
@@ -110,6 +114,8 @@ _PLACES = {
         "GroupEvent",
         "GroupMessageEvent",
         "GroupNews",
+        "LinkingEvent",
+        "LinkingStep",
         "MessageEvent",
         "PresenceEvent",
         "RequestEvent",
@@ -135,6 +141,7 @@ __all__ = [
     "DeliveryEvent",
     "DeliveryFailed",
     "DeliveryState",
+    "Devices",
     "Event",
     "GroupEntry",
     "GroupEvent",
@@ -147,6 +154,8 @@ __all__ = [
     "HistoryEntry",
     "InvalidUserId",
     "KeyChanged",
+    "LinkingEvent",
+    "LinkingStep",
     "LoginRefused",
     "Message",
     "MessageEvent",
@@ -154,6 +163,7 @@ __all__ = [
     "MessageTooLong",
     "NoKeyYet",
     "NoProfile",
+    "OwnDevice",
     "PassphraseNeeded",
     "PhantomError",
     "PresenceEvent",

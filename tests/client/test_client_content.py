@@ -247,7 +247,8 @@ ENDS: Final = content.Ends(sender=b"s" * 32, sender_key=b"k" * 32, recipient=b"r
 
 @pytest.mark.parametrize("status", ["delivered", "read", "burned", "undecryptable"])
 def test_receipt_says_of_each_message_what_its_sender_has_said(status: str) -> None:
-    told = content.Receipt(sent_at=1_750_000_000_000, **{status: [NUMBER]})
+    lists: dict[str, Any] = {status: [NUMBER]}
+    told = content.Receipt(sent_at=1_750_000_000_000, **lists)
     assert content1.said(content1.decode(content1.encode(content1.of(told, ENDS))), ENDS) == told
 
 

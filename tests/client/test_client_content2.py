@@ -25,9 +25,9 @@ from phantom_messenger.client.content import (
     Ends,
     Newer,
     Receipt,
+    Said,
     Text,
 )
-from phantom_messenger.client.groups import contents
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.crypto import padding
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -38,7 +38,7 @@ AT: Final = TEXT["sentAt"]
 pack = msgspec.msgpack.encode
 
 
-def decode(members: Any) -> Text | Receipt | Newer | GroupSaid:
+def decode(members: Any) -> Said | Newer | GroupSaid:
     return content2.decode(pack(members), ENDS)
 
 
@@ -60,7 +60,8 @@ def test_text_comes_back_as_it_was_written(body: str) -> None:
 @pytest.mark.parametrize("status", ["delivered", "read", "burned", "undecryptable"])
 @pytest.mark.parametrize("count", [0, 1, 2, MAX_RECEIPTS])
 def test_receipt_comes_back_as_it_was_written(status: str, count: int) -> None:
-    said = Receipt(sent_at=AT, **{status: [NUMBER] * count})
+    lists: dict[str, Any] = {status: [NUMBER] * count}
+    said = Receipt(sent_at=AT, **lists)
     assert content2.decode(content2.encode(said, ENDS), ENDS) == said
 
 
@@ -312,8 +313,9 @@ def test_control_both_readers_see_each_fault(written: bytes, what: str) -> None:
 
 
 def test_what_this_version_knows_changes_with_each_kind_and_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    of_groups = sorted(contents.KINDS)
-    assert content2.known() == ["2", *of_groups, "receipt", "text"]
+    before = content2.known()
+    assert before == ["2", *sorted(content2.KINDS)]
+    assert {"receipt", "text", "sync-read"} <= set(before)
     monkeypatch.setattr(content2, "VERSION", 3)
     monkeypatch.setitem(content2.KINDS, "picture", content2.TextFields)
-    assert content2.known() == ["3", *of_groups, "picture", "receipt", "text"]
+    assert content2.known() == ["3", *sorted([*before[1:], "picture"])]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -55,7 +56,9 @@ def test_longest_text_fits_a_body_of_suite_2(character: str) -> None:
     text = character * (MAX_TEXT_BYTES // len(character.encode()))
     padded = content_suites.encode(Text(sent_at=1, body=text), ENDS, suite=2)
     assert len(body.open_sealed(body.seal(padded, bytes(32)), bytes(32))) == body.MAX_PADDED
-    lists = {status: ["x" * 36] * MAX_RECEIPTS for status in ("delivered", "read", "burned", "undecryptable")}
+    lists: dict[str, Any] = {
+        status: ["x" * 36] * MAX_RECEIPTS for status in ("delivered", "read", "burned", "undecryptable")
+    }
     assert body.seal(content_suites.encode(Receipt(sent_at=1, **lists), ENDS, suite=2), bytes(32))
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from phantom_messenger.client.devices import device_list, known_list, link_code, linking
+from phantom_messenger.client.devices import device_list, kinds, known_list, link_code, linking
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENT: Final = re.sub(r"\s+", " ", (ROOT / "protocol/devices.md").read_text())
@@ -29,6 +29,10 @@ DAY_MS: Final = 86_400_000
         f"more than {link_code.MAX_CODE_CHARS:,} characters",
         f"`nonce` ({linking.NONCE_BYTES})",
         f"modulo {10**linking.DIGITS:,}: six digits",
+        f"at most {kinds.MAX_LIST_BYTES:,} bytes",
+        f"false if absent), at most {kinds.MAX_CONTACTS}",
+        f"(a `messageId`), at most {kinds.MAX_READ}",
+        f"1 to {kinds.MAX_NAME_CHARS} characters",
     ],
 )
 def test_number_is_that_of_the_code(sentence: str) -> None:
@@ -42,3 +46,31 @@ def test_words_for_small_numbers_are_those_of_the_code() -> None:
     assert "for five minutes" in DOCUMENT
     assert linking.MAX_WRONG == 3
     assert "Wrong digits three times" in DOCUMENT
+
+
+def fields_of_kinds(document: str) -> dict[str, set[str]]:
+    """Of both tables of kinds: their fields, by name."""
+    rows = [row for row in document.splitlines() if row.startswith("|")]
+    found = {}
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+        for place, cell in enumerate(cells[:2]):
+            name = re.fullmatch(r"`((?:sync|link)-[a-z]+)`", cell)
+            if name:
+                fields = cells[place + 1].split(":")[0] if name[1] in PARTS else cells[place + 1]
+                found[name[1]] = set(re.findall(r"`([a-z]+)`", fields))
+    return found
+
+
+PARTS: Final = {"sync-read", "sync-contacts"}
+"""Kinds whose one field is an array of maps, which are described behind it."""
+
+
+def test_fields_of_kinds_are_those_of_the_code() -> None:
+    written = fields_of_kinds((ROOT / "protocol/devices.md").read_text())
+    assert written == {name: set(kind.__struct_encode_fields__) for name, kind in kinds.KINDS.items()}
+
+
+def test_control_field_that_differs_is_noticed() -> None:
+    document = (ROOT / "protocol/devices.md").read_text()
+    assert fields_of_kinds(document.replace("`commitment` (32)", "`commitments` (32)")) != fields_of_kinds(document)

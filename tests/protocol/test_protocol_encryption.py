@@ -19,6 +19,7 @@ from phantom_messenger.client import (
     recovery,
     sessions,
 )
+from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.groups import contents
 from phantom_messenger.crypto import body, bundle, head, padding, primitives, ratchet, ratchet2, safety, session
 from phantom_messenger.wire import limits
@@ -156,9 +157,9 @@ def fields_of_content_2(document: str) -> dict[str, set[str]]:
 
 
 def test_fields_of_content_2_are_those_of_the_code() -> None:
-    own = {kind: of for kind, of in content2.KINDS.items() if kind not in contents.KINDS}  # the others: groups.md
-    kinds = {"": content2.CommonFields, **own}
-    assert fields_of_content_2(DOCUMENT) == {kind: set(of.__struct_encode_fields__) for kind, of in kinds.items()}
+    others = {*contents.KINDS, *kinds.KINDS}  # which stand in groups.md and devices.md
+    here = {"": content2.CommonFields, **{name: of for name, of in content2.KINDS.items() if name not in others}}
+    assert fields_of_content_2(DOCUMENT) == {kind: set(of.__struct_encode_fields__) for kind, of in here.items()}
 
 
 @pytest.mark.parametrize(

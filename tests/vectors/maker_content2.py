@@ -90,7 +90,7 @@ def _sender(name: str, description: str) -> Json:
 
 
 def _said(said: Text | Receipt) -> Json:
-    fields = {name: value for name, value in msgspec.structs.asdict(said).items() if name != "sent_at"}
+    fields = {name: value for name, value in msgspec.structs.asdict(said).items() if name not in {"sent_at", "marks"}}
     return {"kind": "text" if isinstance(said, Text) else "receipt", "sentAt": said.sent_at, **fields}
 
 

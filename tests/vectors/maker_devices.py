@@ -579,7 +579,7 @@ def _routing(name: str, description: str, found: Routing) -> Json:
         "person": found.person.hex(),
         "device": found.device.hex(),
         "usable": [{"person": one.hex(), "ids": [each.hex() for each in ids]} for one, ids in found.usable.items()],
-        "people": sorted(one.hex() for one in found.people),
+        "people": sorted(one.hex() for one in (P, L, T, B, C, M, X) if one in found.people),
         "expect": {
             "person_of": {one.hex(): found.person_of(one).hex() for one in everybody},
             "recipients": {one.hex(): [each.hex() for each in found.recipients(one)] for one in (B, M)},

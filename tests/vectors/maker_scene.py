@@ -19,7 +19,7 @@ from phantom_messenger.client.vault import Vault
 from support.simulated import World
 
 PURPOSES: Final = {
-    "_identity_of": "identity seed",
+    "identity_of": "identity seed",
     "Messenger.send_text": "message id",
     "Batching._put": "message id of a receipt",
     "Groups.create": "group id",

@@ -11,7 +11,7 @@ from vector_small_replay import described
 
 from phantom_messenger.client import content1, prekey_store, records
 from phantom_messenger.client.address_book import AddressBook
-from phantom_messenger.client.content import Ends, Newer, Receipt, Text
+from phantom_messenger.client.content import Ends, Newer, Receipt, Said, Text
 from phantom_messenger.client.conversations import Conversations
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.prekey_store import PreKeyStore
@@ -65,7 +65,7 @@ class Device:
                 record = PreKeyRecord(sort=sort, id=number, private=private, made_at=NOW)
                 tx.put(records.PREKEY, f"{sort}:{number}", record)
 
-    def open(self, text: str, now: int) -> Text | Receipt | Newer | GroupSaid:
+    def open(self, text: str, now: int) -> Said | Newer | GroupSaid:
         """Read a MESSAGE as the relay delivers it."""
         frame = codec.decode_relay(text.encode())
         assert isinstance(frame, frames.RoutedMessage)

@@ -8,7 +8,7 @@ import pytest
 from vector_replay import Json, Watched, assert_handshake, bundle_of, encapsulation, raw
 
 from phantom_messenger.client import content, content1, content2, content_suites
-from phantom_messenger.client.content import LEAST_PADDED, Ends, Newer
+from phantom_messenger.client.content import LEAST_PADDED, NO_MARKS, Ends, Newer
 from phantom_messenger.client.content1 import Receipt, Text
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.errors import InvalidUserId
@@ -216,6 +216,7 @@ def said_in(case: Json, encoded: bytes) -> Json:
         assert found.whole == encoded
         return {"newer": True, "sentAt": found.sent_at}
     fields = msgspec.structs.asdict(found)
+    assert fields.pop("marks") == NO_MARKS
     kind = "text" if "body" in fields else "receipt"
     return {"kind": kind, "sentAt": fields.pop("sent_at"), **fields}
 

@@ -34,6 +34,7 @@ from phantom_messenger.client.status import (
     Event,
     GroupEvent,
     GroupMessageEvent,
+    LinkingEvent,
     MessageEvent,
     PresenceEvent,
     RequestEvent,
@@ -200,6 +201,8 @@ def event_row(event: Event) -> dict[str, Any]:
             by = None if event.by is None else event.by.user_id
             row = {"type": "group", "group": event.group, "name": event.name, "news": str(event.news)}
             return {**row, "by": by, "message": event.message}
+        case LinkingEvent():
+            return {"type": "link", "step": str(event.step), "reason": event.reason}
         case WarningEvent():
             user_id = None if event.peer is None else event.peer.user_id
             return {"type": "warning", "code": event.code, "userId": user_id, "message": event.message}

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "id": "id:show_id",
     "contacts": "contacts:contacts",
     "requests": "requests:requests",
+    "devices": "devices:devices",
     "send": "send:send",
     "listen": "listen:listen",
     "chat": "chat:chat",

@@ -16,6 +16,7 @@ from phantom_messenger.client.status import (
     Event,
     GroupEvent,
     GroupMessageEvent,
+    LinkingEvent,
     MessageEvent,
     PresenceEvent,
     RequestEvent,
@@ -90,7 +91,7 @@ class StatusLine:
                 return request_line(event, self._flag)
             case GroupEvent():
                 return one_line(event.message)
-            case GroupMessageEvent():
+            case GroupMessageEvent() | LinkingEvent():
                 return ""
 
     def show(self) -> str:

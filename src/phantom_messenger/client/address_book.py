@@ -29,10 +29,12 @@ class AddressBook:
         self.fellows: Container[str] = ()
         """Who is in a group with this user: they may learn that we are there, known or not."""
         self._load(record for _, record in vault.all(records.CONTACT, ContactRecord))
+        self.expected: set[str] = set()
+        """Users with whom a device is being linked: they are no strangers, and no contacts."""
 
     def everybody(self) -> list[Contact]:
         """Everybody, in the order in which they came."""
-        return [public(record) for record in self._records.values()]
+        return [public(record) for record in self._records.values() if not record.device_of]
 
     def user_ids(self) -> list[str]:
         """The ids of everybody, in the same order."""
@@ -50,8 +52,13 @@ class AddressBook:
         return self._records.get(user_id) or ContactRecord(user_id=user_id)
 
     def contact(self, user_id: str) -> Contact:
-        """A user, known or not, as applications see them."""
-        return public(self.get(user_id))
+        """A user, known or not, as applications see them; of a device, the person it belongs to."""
+        return public(self.person(user_id))
+
+    def person(self, user_id: str) -> ContactRecord:
+        """The record of a user; of a device, that of the person it belongs to."""
+        record = self.get(user_id)
+        return self.get(record.device_of) if record.device_of else record
 
     def named(self, name: str) -> str | None:
         """The id of the contact with this name."""
@@ -63,17 +70,17 @@ class AddressBook:
 
     def may_notify(self, user_id: str) -> bool:
         """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
-        record = self.get(user_id)
-        is_known = record.is_known or user_id in self.fellows
+        record = self.person(user_id)
+        is_known = self.is_known(user_id) or user_id in self.fellows
         return is_known and not record.blocked and record.trust != Trust.CHANGED
 
     def is_known(self, user_id: str) -> bool:
         """Whether the user has added them, written to them or let them in; else they are a stranger."""
-        return self.get(user_id).is_known
+        return self.person(user_id).is_known or user_id in self.expected
 
     def is_blocked(self, user_id: str) -> bool:
         """Whether what this user sends is dropped unread."""
-        return self.get(user_id).blocked
+        return self.person(user_id).blocked
 
     def blocked(self) -> list[str]:
         """Ids of those whose messages are dropped unread."""
@@ -112,6 +119,8 @@ class AddressBook:
     def introduced(self, tx: Transaction, user_id: str) -> None:
         """The relay has seen us write to this user."""
         record = self.get(user_id)
+        if user_id in self.expected and not record.is_known:
+            return  # it may come to nothing
         if not record.greeted or record.moved:
             self.put(tx, msgspec.structs.replace(record, greeted=True, moved=False))
 

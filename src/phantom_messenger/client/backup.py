@@ -5,6 +5,7 @@ sessions and prekeys, so that no key and nonce can be used twice, and no thief o
 network kept; and messages that burn or expire, for a file cannot forget. After an import conversations recover.
 """
 
+import base64
 import os
 import secrets
 import struct
@@ -29,12 +30,15 @@ from phantom_messenger.client.records import (
     BlockRecord,
     ContactRecord,
     CopiesRecord,
+    DeviceRecord,
+    DevicesRecord,
     IdentityRecord,
     InboxRecord,
     IntValue,
     ManyRecord,
     NewerRecord,
     OutboxRecord,
+    PersonRecord,
     ReceiptRecord,
     ReceivedRecord,
     RequestRecord,
@@ -47,6 +51,7 @@ from phantom_messenger.client.status import DeliveryState, Trust
 from phantom_messenger.client.vault import Secret, Transaction, Vault
 from phantom_messenger.crypto import primitives
 from phantom_messenger.crypto.errors import UndecryptableMessage
+from phantom_messenger.crypto.keys import OwnIdentity
 
 MAGIC: Final = b"phantom/1 backup\n"
 VERSION: Final = 1
@@ -67,6 +72,14 @@ _STATUSES: Final = frozenset({"delivered", "read", "burned", UNDECRYPTABLE})
 _HEADER: Final = struct.Struct(f">{len(MAGIC)}sBIII{SALT_BYTES}s")
 
 
+class DevicesContent(msgspec.Struct, frozen=True, kw_only=True):
+    """In it: whose device this is, the device lists that were taken up, and one's own devices."""
+
+    person: PersonRecord
+    lists: list[DevicesRecord] = []
+    own: list[DeviceRecord] = []
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """What is encrypted: a MessagePack map of the records of ``client.records``."""
 
@@ -85,6 +98,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     many: list[ManyRecord] | UnsetType = UNSET
     copies: list[CopiesRecord] | UnsetType = UNSET
     groups: list[GroupCopy] | UnsetType = UNSET
+    devices: DevicesContent | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return "Content(...)"
@@ -122,7 +136,7 @@ def export_profile(opened: Vault, path: Path, passphrase: str, *, replace: bool 
     cost = (vault.ARGON2_MEMORY_KIB, vault.ARGON2_PASSES, vault.ARGON2_LANES)
     header = _HEADER.pack(MAGIC, VERSION, *cost, salt)
     key = primitives.argon2id(words, salt=salt, memory_kib=cost[0], passes=cost[1], lanes=cost[2])
-    plain = msgspec.msgpack.encode(content) + b"\x80"
+    plain = msgspec.msgpack.encode(msgspec.to_builtins(content, builtin_types=(bytes,))) + b"\x80"
     plain += bytes(-len(plain) % STEP_BYTES)
     sealed = header + nonce + primitives.seal(key, nonce, plain, header)
     if len(sealed) > MAX_FILE_BYTES:
@@ -244,6 +258,7 @@ def _gather(opened: Vault) -> Content:
         many=many or UNSET,
         copies=[unsealed(one) for one in every(records.COPIES, CopiesRecord) if one.message_id in kept] or UNSET,
         groups=copying.gather(opened) or UNSET,
+        devices=_gather_devices(opened, identity),
     )
 
 
@@ -298,6 +313,7 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         tx.put(records.COPIES, copies.message_id, copies, due=due_of(copies))
     if content.groups is not UNSET:
         copying.put(tx, content.groups)
+    _put_devices(tx, content)
     for unanswered in content.unanswered:
         tx.put(records.UNANSWERED, unanswered.message_id, unanswered)
     for marker in content.inbox:
@@ -308,6 +324,33 @@ def _put(tx: Transaction, content: Content, server: str | None) -> None:
         # Its keys have stayed behind: it is asked for again once its sender was let in.
         name = records.key(waits.sender, waits.message_id)
         tx.put(records.REQUEST, name, waits, due=waits.due)
+
+
+def _person_of(identity: IdentityRecord) -> PersonRecord:
+    """Whose device this is if nothing else is known: it is the person."""
+    return PersonRecord(person=base64.b64encode(OwnIdentity(identity.seed).peer.user_id).decode())
+
+
+def _gather_devices(opened: Vault, identity: IdentityRecord) -> DevicesContent | UnsetType:
+    person = opened.get(records.PERSON, "", PersonRecord)
+    lists = [record for _, record in opened.all(records.DEVICES, DevicesRecord)]
+    if not lists:
+        return UNSET
+    return DevicesContent(
+        person=person or _person_of(identity),
+        lists=lists,
+        own=[record for _, record in opened.all(records.DEVICE, DeviceRecord)],
+    )
+
+
+def _put_devices(tx: Transaction, content: Content) -> None:
+    """Of a person's devices. The first one may have signed lists since, so its next one goes far ahead."""
+    found = content.devices or DevicesContent(person=_person_of(content.identity))
+    tx.put(records.PERSON, "", msgspec.structs.replace(found.person, is_restored=True, published=b""))
+    for known in found.lists:
+        tx.put(records.DEVICES, known.person, known)
+    for device in found.own:
+        tx.put(records.DEVICE, device.user_id, device)
 
 
 def _read(path: Path, words: list[bytes]) -> Content:

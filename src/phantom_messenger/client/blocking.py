@@ -77,6 +77,9 @@ class Blocking:
         blocked = self._stores.book.is_blocked(peer)
         with self._vault.transaction() as tx:
             self._drop(tx, peer)
+            for device in self._stores.devices.forget(tx, peer):
+                self._drop(tx, device)
+                self._stores.conversations.forget(tx, device)
             self._stores.book.forget(tx, peer)
             self._stores.conversations.forget(tx, peer)
             tx.delete(records.RECOVERY, peer)

@@ -18,6 +18,7 @@ from phantom_messenger.client.backup import BackupSummary, export_profile, impor
 from phantom_messenger.client.connection_loop import ConnectionLoop
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.delivery import Delivery, Message
+from phantom_messenger.client.devices.front import Devices
 from phantom_messenger.client.errors import (
     ClientClosed,
     NoKeyYet,
@@ -74,10 +75,9 @@ class Client:
             raise
         self._hub = EventHub()
         self._loop = ConnectionLoop(self._messenger, self._hub)
+        self._devices = self._messenger.devices(self._changed)
         self._closed = False
         self.groups = Groups(self._messenger, self._hub, self._changed, self._raise_if_closed)
-
-    # --- opening and closing ------------------------------------------------------
 
     @classmethod
     def open(
@@ -203,6 +203,8 @@ class Client:
         if not self._closed:
             self._closed = True
             self._hub.end(ClientClosed("this client was closed; open it again"))
+            if self._messenger.desk.is_removed:
+                profiles.erase(self._vault)
             self._vault.close()
 
     async def destroy(self, *, local_only: bool = False, timeout: float = 10.0) -> None:
@@ -227,16 +229,12 @@ class Client:
         await self._loop.stop()
         self._closed = True
         self._hub.end(ClientClosed("this identity was destroyed"))
-        path = self._vault.path
-        self._vault.destroy()
-        profiles.forget_secret(path)
-
-    # --- the user and the connection ----------------------------------------------
+        profiles.erase(self._vault)
 
     @property
     def user_id(self) -> str:
         """Your own user id, in base64, to give to others."""
-        return self._messenger.user_id
+        return self._messenger.person
 
     @property
     def server(self) -> str:
@@ -262,6 +260,11 @@ class Client:
     def contacts(self) -> Contacts:
         """The address book."""
         return self._messenger.contacts
+
+    @property
+    def devices(self) -> Devices:
+        """Your devices, if you use several."""
+        return self._devices
 
     @property
     def connection(self) -> ConnectionEvent:
@@ -342,8 +345,6 @@ class Client:
                     self._hub.raise_if_ended()
                 else:
                     yield event
-
-    # --- messages -----------------------------------------------------------------
 
     async def send(
         self, who: str, text: str, *, burn_after_read: bool = False, expires_in: float | None = None
@@ -573,8 +574,6 @@ class Client:
         after = self._messenger.change_settings(**changes)
         self._changed()
         return after
-
-    # --- inside -------------------------------------------------------------------
 
     def _changed(self) -> None:
         self._loop.changed()

@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from phantom_messenger.client.connect import dial
-from phantom_messenger.client.errors import LoginRefused, PhantomError, Replaced, VaultError
+from phantom_messenger.client.errors import ClientClosed, LoginRefused, PhantomError, Replaced, VaultError
 from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import outage
@@ -77,6 +77,8 @@ class ConnectionLoop:
             self._hub.publish(event)
             if isinstance(event, ConnectionEvent):
                 self._end_if_final(event)
+        if self._messenger.desk.is_removed:
+            self._hub.end(ClientClosed("your first device has removed this one, whose profile is erased now"))
         if self._messenger.is_online:
             self._backoff.online(time.monotonic())
         if self._messenger.is_lost:

@@ -46,6 +46,10 @@ class Contacts:
         self._own_key = own_key
         self._owner = owner
 
+    def become(self, own_id: str, own_key: bytes) -> None:
+        """The ids and keys to compare are these: those of the person whose device this is."""
+        self._own_id, self._own_key = own_id, own_key
+
     def everybody(self) -> list[Contact]:
         """All contacts, in the order in which they were met."""
         return self._book.everybody()

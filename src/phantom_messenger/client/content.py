@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.errors import MessageTooLong
 
 MAX_TEXT_BYTES: Final = 40_000
@@ -22,11 +23,33 @@ LAST_TIME_MS: Final = 253_370_764_800_000
 """The first day of the year 9999: later times cannot be shown in every time zone."""
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest device list that the sender knows of its own person: its revision, and its hash (32 bytes)."""
+
+    revision: int
+    hash: bytes
+
+
+class Marks(msgspec.Struct, frozen=True, kw_only=True):
+    """What content 2 says besides, of persons with several devices (protocol/devices.md); None where it says nothing.
+
+    ``to``: raw id of the person whom a text is for. ``device_list``: a list, as bytes.
+    """
+
+    to: bytes | None = None
+    claim: Claim | None = None
+    device_list: bytes | None = None
+
+
+NO_MARKS: Final = Marks()
+
+
 class Text(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a person wrote; ``sent_at`` in milliseconds since 1970, by the sender's clock."""
 
     sent_at: int
     body: str
+    marks: Marks = NO_MARKS
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +64,15 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     read: list[str] = []
     burned: list[str] = []
     undecryptable: list[str] = []
+    marks: Marks = NO_MARKS
+
+
+class BetweenDevices(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that devices say to each other, of one of ``devices.kinds``."""
+
+    sent_at: int
+    said: kinds.Kind
+    marks: Marks = NO_MARKS
 
 
 class Newer(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +80,11 @@ class Newer(msgspec.Struct, frozen=True, kw_only=True):
 
     sent_at: int
     whole: bytes
+    marks: Marks = NO_MARKS
+
+
+Said = Text | Receipt | BetweenDevices
+"""What this version can write."""
 
 
 class Ends(NamedTuple):

@@ -80,8 +80,16 @@ def _entries(plain: bytes) -> int:
 
 def of(said: content.Text | content.Receipt, ends: Ends) -> Text | Receipt:
     """What is said between two ends, as this version writes it."""
-    kind = Text if isinstance(said, content.Text) else Receipt
-    return kind(**msgspec.structs.asdict(said), **ends._asdict())
+    if isinstance(said, content.Text):
+        return Text(sent_at=said.sent_at, body=said.body, **ends._asdict())
+    return Receipt(
+        sent_at=said.sent_at,
+        delivered=said.delivered,
+        read=said.read,
+        burned=said.burned,
+        undecryptable=said.undecryptable,
+        **ends._asdict(),
+    )
 
 
 def said(found: Text | Receipt, ends: Ends) -> content.Text | content.Receipt:

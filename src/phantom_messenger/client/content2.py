@@ -8,17 +8,25 @@ data of the message's head binds it; the sender is, so that one body can go to m
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from phantom_messenger.client import strict_map
 from phantom_messenger.client.content import (
     LAST_TIME_MS,
     MAX_RECEIPTS,
     MAX_TEXT_BYTES,
+    NO_MARKS,
+    BetweenDevices,
+    Claim,
     Ends,
+    Marks,
     Newer,
     Receipt,
+    Said,
     Text,
 )
+from phantom_messenger.client.devices import kinds
+from phantom_messenger.client.devices.kinds import Bytes32, ListBytes
 from phantom_messenger.client.groups import contents
 from phantom_messenger.client.groups.contents import GroupChanges, GroupSaid, GroupText
 from phantom_messenger.crypto.errors import InvalidMessage
@@ -42,6 +50,21 @@ class CommonFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sender_key: bytes
 
 
+class ClaimFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The field ``devices``, see ``content.Claim``."""
+
+    revision: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+    hash: Bytes32
+
+
+class MarksFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The fields of ``content.Marks``, which any kind may have."""
+
+    to: Bytes32 | UnsetType = UNSET
+    devices: ClaimFields | UnsetType = UNSET
+    device_list: ListBytes | UnsetType = UNSET
+
+
 class TextFields(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of kind ``text``."""
 
@@ -57,19 +80,23 @@ class ReceiptFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     undecryptable: _MessageIds = []
 
 
-KINDS: Final[dict[str, type[TextFields | ReceiptFields | GroupSaid]]] = {
+KINDS: Final[dict[str, type[TextFields | ReceiptFields | GroupSaid | kinds.Kind]]] = {
     "text": TextFields,
     "receipt": ReceiptFields,
     **contents.KINDS,
+    **kinds.KINDS,
 }
 """The kinds of this version."""
 
 
-def encode(said: Text | Receipt, ends: Ends) -> bytes:
+def encode(said: Said, ends: Ends) -> bytes:
     """Encode (MessagePack), without padding."""
-    kind = "text" if isinstance(said, Text) else "receipt"
-    fields = msgspec.convert(said, TextFields if isinstance(said, Text) else ReceiptFields, from_attributes=True)
-    return _encoded(kind, fields, sent_at=said.sent_at, sender=ends.sender, sender_key=ends.sender_key)
+    fields: Any = said.said if isinstance(said, BetweenDevices) else said
+    if not isinstance(said, BetweenDevices):
+        fields = msgspec.convert(said, TextFields if isinstance(said, Text) else ReceiptFields, from_attributes=True)
+    return _encoded(
+        _kind_of(said), fields, sent_at=said.sent_at, sender=ends.sender, sender_key=ends.sender_key, marks=said.marks
+    )
 
 
 def encode_for_group(said: GroupSaid, *, sender: bytes, sender_key: bytes) -> bytes:
@@ -77,16 +104,35 @@ def encode_for_group(said: GroupSaid, *, sender: bytes, sender_key: bytes) -> by
     return _encoded(contents.KIND_OF[type(said)], said, sent_at=said.sent_at, sender=sender, sender_key=sender_key)
 
 
-def _encoded(kind: str, fields: msgspec.Struct, *, sent_at: int, sender: bytes, sender_key: bytes) -> bytes:
+def _encoded(
+    kind: str, fields: msgspec.Struct, *, sent_at: int, sender: bytes, sender_key: bytes, marks: Marks = NO_MARKS
+) -> bytes:
     common = CommonFields(kind=kind, version=VERSION, sent_at=sent_at, sender=sender, sender_key=sender_key)
     members = {
         **msgspec.to_builtins(common, builtin_types=_BYTES),
         **msgspec.to_builtins(fields, builtin_types=_BYTES),
     }
+    if marks != NO_MARKS:
+        members |= msgspec.to_builtins(_fields_of(marks), builtin_types=_BYTES)
     return msgspec.msgpack.encode(members)
 
 
-def decode(plain: bytes, ends: Ends) -> Text | Receipt | Newer | GroupSaid:
+def _kind_of(said: Said) -> str:
+    if isinstance(said, BetweenDevices):
+        return kinds.NAMES[type(said.said)]
+    return "text" if isinstance(said, Text) else "receipt"
+
+
+def _fields_of(marks: Marks) -> MarksFields:
+    claim = marks.claim
+    return MarksFields(
+        to=UNSET if marks.to is None else marks.to,
+        devices=UNSET if claim is None else ClaimFields(revision=claim.revision, hash=claim.hash),
+        device_list=UNSET if marks.device_list is None else marks.device_list,
+    )
+
+
+def decode(plain: bytes, ends: Ends) -> Said | Newer | GroupSaid:
     """What is said in a content without padding.
 
     Raises:
@@ -104,7 +150,7 @@ def known() -> list[str]:
     return [str(VERSION), *sorted(KINDS)]
 
 
-def read_again(whole: bytes) -> Text | Receipt | Newer | GroupSaid:
+def read_again(whole: bytes) -> Said | Newer | GroupSaid:
     """What was kept because it was not known, and was the named sender's.
 
     Raises:
@@ -114,18 +160,33 @@ def read_again(whole: bytes) -> Text | Receipt | Newer | GroupSaid:
     return _said(_converted(members, CommonFields), members, whole)
 
 
-def _said(common: CommonFields, members: dict[str, Any], plain: bytes) -> Text | Receipt | Newer | GroupSaid:
+def _said(common: CommonFields, members: dict[str, Any], plain: bytes) -> Said | Newer | GroupSaid:
     kind = KINDS.get(common.kind) if common.version == VERSION else None
     if kind is None:
         return Newer(sent_at=common.sent_at, whole=plain)
     fields = _converted(members, kind)
     if isinstance(fields, GroupSaid):
         return _checked(fields)
+    marks = _marks_in(members)
     if isinstance(fields, TextFields):
         if len(fields.body.encode()) > MAX_TEXT_BYTES:
             raise InvalidMessage("the text is longer than that of a message may be")
-        return Text(sent_at=common.sent_at, body=fields.body)
-    return Receipt(sent_at=common.sent_at, **msgspec.structs.asdict(fields))
+        return Text(sent_at=common.sent_at, body=fields.body, marks=marks)
+    if isinstance(fields, ReceiptFields):
+        return Receipt(sent_at=common.sent_at, **msgspec.structs.asdict(fields), marks=marks)
+    return BetweenDevices(sent_at=common.sent_at, said=fields, marks=marks)
+
+
+def _marks_in(members: dict[str, Any]) -> Marks:
+    """What a content says of devices; most say nothing."""
+    if not _MARKS & members.keys():
+        return NO_MARKS
+    found = _converted(members, MarksFields)
+    claim = None if found.devices is UNSET else Claim(revision=found.devices.revision, hash=found.devices.hash)
+    return Marks(to=found.to or None, claim=claim, device_list=found.device_list or None)
+
+
+_MARKS: Final = {"to", "devices", "deviceList"}
 
 
 def _checked(said: GroupSaid) -> GroupSaid:

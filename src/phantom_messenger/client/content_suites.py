@@ -3,7 +3,7 @@
 from typing import Final
 
 from phantom_messenger.client import content1, content2
-from phantom_messenger.client.content import LEAST_PADDED, Ends, Newer, Receipt, Text
+from phantom_messenger.client.content import LEAST_PADDED, BetweenDevices, Ends, Newer, Said
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.crypto import body, padding, session
 
@@ -11,14 +11,14 @@ FIRST_SUITE: Final = session.SUITE
 """The suite whose messages have content 1; those of later ones have content 2."""
 
 
-def encode(said: Text | Receipt, ends: Ends, *, suite: int) -> bytes:
-    """What is said, as padded content for a session of a suite."""
-    if suite == FIRST_SUITE:
+def encode(said: Said, ends: Ends, *, suite: int) -> bytes:
+    """What is said, as padded content for a session of a suite; devices say nothing to each other in the first."""
+    if suite == FIRST_SUITE and not isinstance(said, BetweenDevices):
         return content1.encode(content1.of(said, ends))
     return padding.pad(content2.encode(said, ends), LEAST_PADDED, body.MAX_PADDED)
 
 
-def decode(padded: bytes, ends: Ends, *, suite: int) -> Text | Receipt | Newer | GroupSaid:
+def decode(padded: bytes, ends: Ends, *, suite: int) -> Said | Newer | GroupSaid:
     """What a message says that was decrypted in a session of a suite.
 
     Args:

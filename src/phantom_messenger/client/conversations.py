@@ -15,7 +15,7 @@ import msgspec
 
 from phantom_messenger.client import content_suites, records
 from phantom_messenger.client.address_book import AddressBook
-from phantom_messenger.client.content import Ends, Newer, Receipt, Text
+from phantom_messenger.client.content import NO_MARKS, Claim, Ends, Marks, Newer, Receipt, Said, Text
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.records import ContactRecord, OutboxRecord, Seen, Strength
@@ -82,10 +82,10 @@ class Opened(NamedTuple):
     ``is_known``: its sender has the key that the user knows. ``strength``: of its session. ``is_weak``: that is one
     that nothing may be sent in. ``has_fallen``: it is in suite 1, and its sender had written in suite 2 before.
     ``lags``: it is in suite 1, and its sender may not know yet that suite 2 was begun with them. ``payload``: of the
-    frame that it came in.
+    frame that it came in. ``key``: the sender's.
     """
 
-    content: Text | Receipt | Newer | GroupSaid
+    content: Said | Newer | GroupSaid
     late: bool
     is_new: bool
     is_known: bool
@@ -94,6 +94,7 @@ class Opened(NamedTuple):
     has_fallen: bool
     lags: bool
     payload: frames.RoutedMessagePayload
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class Conversations:
         identity: one's own.
         prekeys: one's own.
         random: a source of random bytes.
+        claim: what every content says of one's own device list, if there is one.
     """
 
     def __init__(
@@ -157,6 +159,8 @@ class Conversations:
         identity: OwnIdentity,
         prekeys: PreKeyStore,
         random: Callable[[int], bytes],
+        *,
+        claim: Callable[[], Claim | None] = lambda: None,
     ) -> None:
         self._vault = vault
         self._book = book
@@ -164,6 +168,7 @@ class Conversations:
         self._own_id = identity.peer.user_id
         self._prekeys = prekeys
         self._random = random
+        self._claim = claim
         self._sessions = Sessions(vault)
 
     def load(self, peer: str) -> PeerState:
@@ -252,11 +257,13 @@ class Conversations:
         chosen = state.sending
         if chosen is None:
             raise UndecryptableMessage("there is no session with this peer")
-        said: Text | Receipt
+        said: Said
+        claim = self._claim()
+        marks = NO_MARKS if claim is None else Marks(claim=claim)
         if entry.text is None:
-            said = Receipt(sent_at=entry.made_at, **receipts or {})
+            said = receipt_of(entry.made_at, receipts or {}, marks)
         else:
-            said = Text(sent_at=entry.made_at, body=entry.text)
+            said = Text(sent_at=entry.made_at, body=entry.text, marks=marks)
         peer = base64.b64decode(entry.peer)
         ends = Ends(self._own_id, self._identity.peer.public, peer, chosen.peer.public)
         padded = content_suites.encode(said, ends, suite=suite_of(chosen))
@@ -320,7 +327,9 @@ class Conversations:
         later = [one for one in sessions if isinstance(one, Session2)]
         has_fallen = strength < Strength.SUITE_2 and any(one.ratchet.ckr is not None for one in later)
         lags = strength is Strength.SUITE_1 and bool(later) and all(_may_be_unknown(one, now) for one in later)
-        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen, lags, frame.payload)
+        return Opened(
+            found, late, is_new, is_known, strength, is_weak, has_fallen, lags, frame.payload, after.peer.public
+        )
 
     def check(self, frame: frames.RoutedMessage) -> None:
         """Whether a message is signed by its sender: all that is done for a stranger's.
@@ -435,6 +444,18 @@ class Conversations:
     def _store(self, tx: Transaction, state: PeerState, sessions: list[AnySession]) -> None:
         most, most_skipped = state.budget
         self._sessions.put(tx, state.stored, sessions, most=most, most_skipped=most_skipped)
+
+
+def receipt_of(sent_at: int, statuses: dict[str, list[str]], marks: Marks = NO_MARKS) -> Receipt:
+    """What a receipt says: message ids by status."""
+    return Receipt(
+        sent_at=sent_at,
+        delivered=statuses.get("delivered", []),
+        read=statuses.get("read", []),
+        burned=statuses.get("burned", []),
+        undecryptable=statuses.get("undecryptable", []),
+        marks=marks,
+    )
 
 
 def strength_of(one: AnySession) -> Strength:

@@ -8,15 +8,25 @@ from msgspec import UNSET
 
 from phantom_messenger.client import content2, records
 from phantom_messenger.client.acks import Acks
-from phantom_messenger.client.content import Newer, Receipt, Text
+from phantom_messenger.client.content import BetweenDevices, Newer, Receipt, Text
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations, Opened
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.groups.contents import GroupSaid, GroupText
 from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.receipts import Receipts
-from phantom_messenger.client.records import InboxRecord, KnownKindsRecord, NewerRecord, ReceivedRecord, Seen
+from phantom_messenger.client.records import (
+    InboxRecord,
+    KnownKindsRecord,
+    NewerRecord,
+    ReceivedRecord,
+    Seen,
+    SentRecord,
+    SyncRecord,
+)
 from phantom_messenger.client.recovery import Recovery
+from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.crypto.errors import InvalidMessage, UndecryptableMessage
 from phantom_messenger.wire import codec, frames
@@ -42,6 +52,7 @@ class Inbox:
         recovery: what could not be read.
         index: knows up to where the inbox is entered in its index.
         inbox_index: finds what one sender has written.
+        devices: knows whose a message is. ``sender`` is a person below, unless it says otherwise.
     """
 
     def __init__(  # noqa: PLR0917 - the parts it works with
@@ -53,6 +64,7 @@ class Inbox:
         recovery: Recovery,
         index: ConversationIndex,
         inbox_index: InboxIndex,
+        devices: DeviceBook,
     ) -> None:
         self._vault = vault
         self._conversations = conversations
@@ -61,11 +73,15 @@ class Inbox:
         self._recovery = recovery
         self._index = index
         self._inbox_index = inbox_index
+        self._devices = devices
         self._acknowledged_again: dict[str, int] = {}
 
     def has_seen(self, sender: str, message_id: str) -> bool:
-        """Whether a message was received before."""
-        return self._vault.has(records.SEEN, records.key(sender, message_id))
+        """Whether a message of this sender, or of another device of the same person, was received before."""
+        if self._vault.has(records.SEEN, records.key(sender, message_id)):
+            return True
+        whose = self._devices.person_of(sender)
+        return whose != sender and self._vault.has(records.SEEN, records.key(whose, message_id))
 
     def receive(
         self, tx: Transaction, frame: frames.RoutedMessage, now: int, *, wall: int, came: int | None = None
@@ -84,37 +100,79 @@ class Inbox:
             VaultError: it could not be kept.
         """
         sender, message_id = frame.payload.sender_id, frame.payload.message_id
-        name = records.key(sender, message_id)
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
         if isinstance(opened.content, GroupText):
-            tx.put(records.SEEN, name, Seen(now))
-        elif isinstance(opened.content, Receipt | GroupSaid):
-            tx.put(records.SEEN, name, Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
+            tx.put(records.SEEN, records.key(sender, message_id), Seen(now))
+        elif isinstance(opened.content, Receipt | GroupSaid | BetweenDevices):
+            tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + KEEP_SEEN_RECEIPTS_MS)
+        elif self._devices.is_only_expected(sender):
+            raise InvalidMessage("a device that is to be linked has nothing else to say")
+        elif self._devices.is_own(sender):
+            self._put_copy(tx, frame, opened.content, now if came is None else came)
+            tx.put(records.SEEN, records.key(self._devices.person, message_id), Seen(now))
         else:
+            whose = self._whose(sender, opened.content)
             self._put(tx, frame, opened.content, now if came is None else came, wall)
-            self._hand_out(tx, sender, message_id)
-            tx.put(records.SEEN, name, Seen(now))
-            self._receipts.put(tx, sender, message_id, "delivered", now)
+            self._hand_out(tx, whose, message_id)
+            tx.put(records.SEEN, records.key(whose, message_id), Seen(now))
+            self._tell(tx, sender, message_id, "delivered", now)
         self._recovery.readable(tx, sender, message_id)
         return opened
 
+    def _whose(self, sender: str, said: Text | Newer) -> str:
+        """The person whose device has sent something.
+
+        Raises:
+            InvalidMessage: it is for another person than one is.
+        """
+        whose = self._devices.conversation_of(sender, said.marks.to)
+        if whose is None:
+            raise InvalidMessage("a message is for somebody else")
+        return whose
+
+    def _tell(self, tx: Transaction, sender: str, message_id: str, status: str, now: int) -> None:
+        """All devices of a person learn what becomes of a message."""
+        for device in self._devices.told(sender):
+            self._receipts.put(tx, device, message_id, status, now)
+
+    def _put_copy(self, tx: Transaction, frame: frames.RoutedMessage, said: Text | Newer, now: int) -> None:
+        """Something that another own device has sent to somebody."""
+        payload, options = frame.payload, frame.payload.options
+        peer = self._whose(payload.sender_id, said)
+        if not isinstance(said, Text) or self._vault.has(records.SENT, payload.message_id):
+            return  # what a newer version has sent shows once this one is newer, too; and what is here stays
+        expires_at = None if options.expires_in is None else now + options.expires_in
+        sent = SentRecord(
+            message_id=payload.message_id,
+            peer=peer,
+            text=said.body,
+            made_at=said.sent_at,
+            burn=options.burn_after_read,
+            state=int(DeliveryState.ACCEPTED),
+            expires_in=options.expires_in,
+            expires_at=expires_at,
+        )
+        tx.put(records.SENT, sent.message_id, sent, due=expires_at)
+
     def _put(self, tx: Transaction, frame: frames.RoutedMessage, said: Text | Newer, now: int, wall: int) -> None:
         payload, options = frame.payload, frame.payload.options
-        name = records.key(payload.sender_id, payload.message_id)
+        sender = self._devices.person_of(payload.sender_id)
+        name = records.key(sender, payload.message_id)
         expires_at = None if options.expires_in is None else now + options.expires_in
         received = ReceivedRecord(
             message_id=payload.message_id,
-            sender=payload.sender_id,
+            sender=sender,
             text=said.body if isinstance(said, Text) else None,
             sent_at=said.sent_at,
             received_at=wall,
             burn=options.burn_after_read,
             expires_at=expires_at,
             newer=said.whole if isinstance(said, Newer) else UNSET,
+            device=UNSET if sender == payload.sender_id else payload.sender_id,
         )
         tx.put(records.RECEIVED, name, received, due=expires_at)
         if isinstance(said, Newer):
-            tx.put(records.NEWER, name, NewerRecord(message_id=payload.message_id, sender=payload.sender_id))
+            tx.put(records.NEWER, name, NewerRecord(message_id=payload.message_id, sender=sender))
 
     def _hand_out(self, tx: Transaction, sender: str, message_id: str) -> None:
         record = InboxRecord(message_id=message_id, sender=sender)
@@ -129,7 +187,7 @@ class Inbox:
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
         if isinstance(opened.content, GroupSaid):
             raise UndecryptableMessage("what is said about a group waits until its sender is let in")
-        if not isinstance(opened.content, Receipt):
+        if not isinstance(opened.content, Receipt | BetweenDevices):
             self._put(tx, frame, opened.content, came, wall)
         tx.put(records.SEEN, records.key(frame.payload.sender_id, frame.payload.message_id), Seen(now))
 
@@ -141,10 +199,17 @@ class Inbox:
 
     def let_in(self, tx: Transaction, sender: str, message_id: str, now: int) -> bool:
         """A stranger's message that was looked at is handed out now; False if it is gone."""
-        if self.looked_at(sender, message_id, now) is None:
+        found = self.looked_at(sender, message_id, now)
+        if found is None:
             return False
-        self._hand_out(tx, sender, message_id)
-        self._receipts.put(tx, sender, message_id, "delivered", now)
+        whose = self._devices.person_of(sender)
+        if whose != sender:  # a stranger then, a device of somebody now
+            tx.delete(records.RECEIVED, records.key(sender, message_id))
+            after = msgspec.structs.replace(found, sender=whose, device=sender)
+            tx.put(records.RECEIVED, records.key(whose, message_id), after, due=after.expires_at)
+            tx.put(records.SEEN, records.key(whose, message_id), Seen(now))
+        self._hand_out(tx, whose, message_id)
+        self._tell(tx, sender, message_id, "delivered", now)
         return True
 
     def erase(self, tx: Transaction, sender: str, message_id: str) -> None:
@@ -156,7 +221,7 @@ class Inbox:
 
     def due_again(self, sender: str, message_id: str, now: int) -> str:
         """The status with which to acknowledge a message that arrived again, '' if none; not too often."""
-        name = records.key(sender, message_id)
+        name = records.key(self._devices.person_of(sender), message_id)
         if now - self._acknowledged_again.get(name, now - ACKNOWLEDGE_AGAIN_MS) < ACKNOWLEDGE_AGAIN_MS:
             return ""
         received = self._vault.find(records.RECEIVED, name, ReceivedRecord)
@@ -166,7 +231,8 @@ class Inbox:
 
     def acknowledged_again(self, tx: Transaction, sender: str, message_id: str, now: int) -> None:
         """A message that arrived again is acknowledged again: not so soon the next time."""
-        tx.on_commit(lambda: self._note_again(records.key(sender, message_id), now))
+        name = records.key(self._devices.person_of(sender), message_id)
+        tx.on_commit(lambda: self._note_again(name, now))
 
     def _note_again(self, name: str, now: int) -> None:
         self._acknowledged_again.pop(name, None)
@@ -230,15 +296,31 @@ class Inbox:
         if received.newer is not UNSET:
             self.handled(sender, message_id)
             return False
-        after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)
+        device = received.device or sender
         status = "burned" if received.burn else "read"
         with self._vault.transaction() as tx:
-            tx.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
+            self._put_read(tx, received, quiet=quiet)
             if not quiet:
-                self._acks.put(tx, sender, message_id, status)
-                self._receipts.put(tx, sender, message_id, status, now)
-            tx.delete(records.INBOX, name)
+                self._acks.put(tx, device, message_id, status)
+                self._tell(tx, device, message_id, status, now)
+            if self._devices.own_others():
+                tx.put(records.SYNC, name, SyncRecord(message_id=message_id, sender=sender))
         self._inbox_index.handled(sender)
+        return True
+
+    def _put_read(self, tx: Transaction, received: ReceivedRecord, *, quiet: bool) -> None:
+        name = records.key(received.sender, received.message_id)
+        after = msgspec.structs.replace(received, read=True, quiet=quiet, text=None if received.burn else received.text)
+        tx.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
+        tx.delete(records.INBOX, name)
+
+    def read_elsewhere(self, tx: Transaction, sender: str, message_id: str) -> bool:
+        """Another own device has read a message, and told whom it concerns; whether that is news."""
+        received = self._vault.find(records.RECEIVED, records.key(sender, message_id), ReceivedRecord)
+        if received is None or received.read or received.newer is not UNSET:
+            return False
+        self._put_read(tx, received, quiet=False)
+        tx.on_commit(lambda: self._inbox_index.handled(sender))
         return True
 
     def forget_expired(self, tx: Transaction, now: int) -> None:

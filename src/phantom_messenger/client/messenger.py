@@ -13,13 +13,18 @@ from typing import Final
 from phantom_messenger.client import content, housekeeping, notices, records
 from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.contacts import Contacts
-from phantom_messenger.client.errors import InvalidUserId, KeyChanged, UsageError, VaultDamaged, VaultError
+from phantom_messenger.client.content import Text
+from phantom_messenger.client.devices.desk import DeviceDesk
+from phantom_messenger.client.devices.front import Devices
+from phantom_messenger.client.devices.linking_desk import LinkingDesk
+from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.groups.groups import Groups
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.housekeeping import Housekeeping
+from phantom_messenger.client.identity import identity_of
 from phantom_messenger.client.link import Link, LinkEvent, LinkState, LoggedIn, LoginFailed, Lost, PongSeen
-from phantom_messenger.client.many.outgoing import Outgoing
+from phantom_messenger.client.many.outgoing import Options, Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.prekey_upload import PreKeyUpload
 from phantom_messenger.client.presence import Presence
@@ -29,13 +34,14 @@ from phantom_messenger.client.records import IdentityRecord, OutboxRecord, Recei
 from phantom_messenger.client.requests import MessageRequest
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.settings import Settings
-from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, Event, Trust
+from phantom_messenger.client.status import ConnectionEvent, ConnectionState, DeliveryState, Event, LinkingEvent
 from phantom_messenger.client.stores import Stores
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
+from phantom_messenger.client.writing import check_text
 from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.frames import Feature
-from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS, RateClass
+from phantom_messenger.wire.limits import RateClass
 
 CLOCK_WARNING_MS: Final = 180_000
 """How far this machine's clock may be from the relay's without a warning: signed frames may be 5 minutes off."""
@@ -79,7 +85,7 @@ class Messenger:
         self._wall = wall
         self._monotonic = monotonic
         self._random = random
-        record = _identity_of(vault, random)
+        record = identity_of(vault, random)
         self._server = record.server
         self._identity = OwnIdentity(record.seed)
         self.user_id: str = base64.b64encode(self._identity.peer.user_id).decode()
@@ -113,9 +119,17 @@ class Messenger:
         )
         """The groups of this user."""
         self._receiving.groups = self.groups.arrivals
+        self.desk = DeviceDesk(self._stores, self._sending, self.many, self._identity, self._now)
+        """Knows one's devices."""
+        self.linking = LinkingDesk(self._stores, self._sending, self.desk, self._identity, random, self._now)
+        """Links devices."""
+        self._receiving.attach(self.desk, self.linking)
         self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._blocking = Blocking(self._stores, self._sending)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
+        self._prekey_upload.device_list = self.desk.to_publish
+        self._prekey_upload.list_published = self.desk.published
+        self._know_oneself()
         self._reconnecting = Reconnecting()
         self.presence = Presence(vault, self.user_id)
         """What others may learn of what this user does."""
@@ -125,6 +139,20 @@ class Messenger:
         self._link: Link | None = None
         self._clock_warned: int | None = None
         """How far the relay's clock was ahead when the user was last warned of it."""
+
+    @property
+    def person(self) -> str:
+        """One's user id as others see it: that of the first device."""
+        own = self._stores.devices
+        return self.user_id if own.is_first else own.person
+
+    def devices(self, changed: Callable[[], None]) -> Devices:
+        """One's devices, for applications; ``changed`` is called after something was done."""
+        return Devices(self._stores.devices, self.desk, self.linking, server=lambda: self._server, changed=changed)
+
+    def _know_oneself(self) -> None:
+        """On a linked device, others see the person: safety numbers are theirs."""
+        self.contacts.become(self.person, self._stores.devices.person_key)
 
     def _read_newer(self) -> None:
         """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
@@ -224,8 +252,10 @@ class Messenger:
             InvalidUserId, MessageTooLong, UsageError: it cannot be sent as it is.
             KeyChanged: the user must look at the key of this contact first.
         """
-        self._check_text(peer, text, expires_in)
         now, stores = self._now(), self._stores
+        peer = stores.devices.person_of(peer)
+        own = {self.user_id, self.person}
+        check_text(stores.book, peer, text, expires_in, user_id=self.user_id, own=own)
         message_id = str(uuid.UUID(bytes=self._random(16), version=4))
         made_at = content.time_of(now.wall)
         entry = OutboxRecord(
@@ -241,39 +271,29 @@ class Messenger:
             expires_in=expires_in,
         )
         is_new = not stores.book.is_known(peer)
-        with self._vault.transaction() as tx:
+        is_wide = self.desk.is_wide(peer)
+        is_alone = not is_wide or self.desk.goes_alone(peer)
+
+        def keep(tx: Transaction) -> None:
             tx.put(records.SENT, message_id, sent)
-            stores.outbox.put(tx, entry)
+            if is_alone:
+                stores.outbox.put(tx, entry)
             stores.book.admit(tx, peer)
-            if (link := self._open_link) is not None:
+            if is_alone and (link := self._open_link) is not None:
                 self._sending.seal_now(tx, link, entry, now)
+
+        if is_wide:
+            said = Text(sent_at=made_at, body=text)
+            self.desk.send(peer, said, message_id, Options(burn=burn, expires_in=expires_in), also=keep)
+        else:
+            with self._vault.transaction() as tx:
+                keep(tx)
         if is_new:
             self.contact_changed(peer)
-        self._sending.visibility.show(peer)
+        self._show(peer)
         with suppress(VaultError):  # the message is kept; what else could not be stored is tried again
             self._send_pending()
         return entry
-
-    def _check_text(self, peer: str, text: str, expires_in: int | None) -> None:
-        if peer == self.user_id:
-            raise InvalidUserId("this is your own ID; ask your contact for theirs")
-        if not self._stores.book.can_be(peer, self.user_id):
-            raise InvalidUserId(f"'{peer}' is not the ID of another user; ask them for the output of 'phantom id'")
-        try:
-            content.check_length(text)
-        except UnicodeEncodeError:
-            raise UsageError("the message contains half a character (a lone surrogate); remove it") from None
-        if expires_in is not None and not 1 <= expires_in <= MAX_EXPIRES_IN_MS:
-            raise UsageError("a message can expire after 1 millisecond to 365 days; choose a time in between")
-        contact = self._stores.book.contact(peer)
-        who = contact.name or peer
-        if contact.blocked:
-            raise UsageError(f"{contact.label} is blocked; unblock them first with 'phantom contacts unblock {who}'")
-        if contact.trust is Trust.CHANGED:
-            raise KeyChanged(
-                f"the key of {contact.label} has changed; verify it with 'phantom contacts verify {who}'"
-                f" or accept it with 'phantom contacts accept {who}', then send again"
-            )
 
     def state_of(self, message_id: str) -> DeliveryState | None:
         """How far a message of one's own has come."""
@@ -317,9 +337,14 @@ class Messenger:
         quiet = not self.presence.settings.read_receipts
         is_read = self._stores.inbox.mark_read(sender, message_id, self._clock.now(), quiet=quiet)
         if is_read and not quiet:
-            self._sending.visibility.show(sender)
+            self._show(sender)
         with suppress(VaultError):  # it is marked; what else could not be stored is tried again
             self._send_pending()
+
+    def _show(self, person: str) -> None:
+        """Let somebody know that one is there."""
+        for device in self._stores.devices.devices_of(person):
+            self._sending.visibility.show(device)
 
     def flush(self) -> None:
         """Send receipts at once: the program is about to exit."""
@@ -458,6 +483,7 @@ class Messenger:
         """Time has passed."""
         self._report(self._housekeeping.tick(self._now()))
         self.groups.step()
+        self._report(self.desk.tick(self._now(), is_online=self.is_online))
         if self._link is not None:
             self._handle(self._link, self._link.tick(self._monotonic()))
         if (link := self._open_link) is not None:
@@ -472,12 +498,8 @@ class Messenger:
             times.append(self._link.next_tick(now))
             times += [self._prekey_upload.wait(now)] if self.is_online else []
             times += [wait for wait in (self._stores.acks.wait(now),) if wait is not None]
-        times += (
-            self.groups.waits(now)
-            + self._sending.waits(now)
-            + self._blocking.waits(now)
-            + self._housekeeping.waits(now)
-        )
+        times += self._sending.waits(now) + self._blocking.waits(now) + self._housekeeping.waits(now)
+        times += self.groups.waits(now) + self.desk.waits(now)
         return max(10, min(times))
 
     # --- in one place -------------------------------------------------------------
@@ -486,6 +508,8 @@ class Messenger:
         """Tell the application, each as soon as it is true: what comes after may fail."""
         for event in events:
             self._events.append(event)
+            if isinstance(event, LinkingEvent):
+                self._know_oneself()
 
     def _handle(self, link: Link, found: list[LinkEvent]) -> None:
         for event in found:
@@ -515,7 +539,11 @@ class Messenger:
         self._events.append(self._reconnecting.logged_in())
         self._warn_of_clock(link)
         self._housekeeping.hasten()  # what has expired meanwhile is erased now
-        self._prekey_upload.connected(self._monotonic(), takes_dates=Feature.SUITE2 in link.relay_features)
+        self._prekey_upload.connected(
+            self._monotonic(),
+            takes_dates=Feature.SUITE2 in link.relay_features,
+            takes_lists=Feature.DEVICES in link.relay_features,
+        )
         self._stores.acks.connected()
         self._blocking.connected()
 
@@ -551,10 +579,11 @@ class Messenger:
 
     def _send_pending(self) -> None:
         """Send whatever may be sent now."""
-        link = self._open_link
+        link, now = self._open_link, self._now()
+        self.desk.run(link, now)
+        self._report(self.linking.run(link, now))
         if link is None:
             return
-        now = self._now()
         self._prekey_upload.tick(link, now.monotonic)
         announcement = self.presence.to_announce()
         if announcement is not None and self._send_presence(link, announcement, now.monotonic):
@@ -569,15 +598,3 @@ class Messenger:
             return False
         link.send(frame, now)
         return True
-
-
-def _identity_of(vault: Vault, random: Callable[[int], bytes]) -> IdentityRecord:
-    """The identity of a profile; made if it is a new one."""
-    record = vault.get(records.IDENTITY, "", IdentityRecord)
-    if record is None:
-        if not vault.is_unused():
-            raise VaultDamaged(f"{vault.path} has lost its identity; restore it from a backup")
-        record = IdentityRecord(seed=random(32), server="")
-        with vault.transaction() as tx:
-            tx.put(records.IDENTITY, "", record)
-    return record

@@ -203,5 +203,24 @@ def clock(ahead: int) -> WarningEvent:
     return _warning(None, "clock", what)
 
 
+def devices_changed(peer: Contact, added: int, removed: int, *, is_own: bool) -> WarningEvent:
+    """Somebody's devices, or one's own, are others than before."""
+    changes = [f"{count} {word}" for count, word in ((added, "added"), (removed, "removed")) if count]
+    whose = "your devices have" if is_own else f"the devices of {peer.label} have"
+    return _warning(None if is_own else peer, "devices", f"{whose} changed: {' and '.join(changes)}")
+
+
+def devices_forked(peer: Contact, *, is_own: bool) -> WarningEvent:
+    """There are two device lists of one revision: somebody else may have the key."""
+    whose = "yours" if is_own else f"those of {peer.label}"
+    what = f"there are two lists of devices where there can be one, and both are signed as {whose}"
+    return _warning(None if is_own else peer, "devices-forked", f"{what}; somebody else may have the key")
+
+
+def device_removed() -> WarningEvent:
+    """One's person has removed this device."""
+    return _warning(None, "device-removed", "your first device has removed this one; it is of no use any more")
+
+
 def _warning(peer: Contact | None, code: str, message: str) -> WarningEvent:
     return WarningEvent(peer=peer, code=code, message=message)

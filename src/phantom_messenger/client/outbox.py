@@ -189,6 +189,21 @@ class Outbox:
             self._stop_waiting(tx, sent)
         return True
 
+    def advance_copy(self, tx: Transaction, sent: SentRecord, state: DeliveryState, now: int) -> bool:
+        """A message to several devices has come further on one of them; False if that is no news.
+
+        Each copy is waited for and sent again by itself, so nothing else follows from it.
+        """
+        if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
+            return False
+        expires_at = sent.expires_at
+        if expires_at is None and sent.expires_in is not None:
+            expires_at = now + sent.expires_in  # it was accepted just now
+        text = None if state in {DeliveryState.BURNED, DeliveryState.EXPIRED} else sent.text
+        after = msgspec.structs.replace(sent, state=int(state), text=text, expires_at=expires_at)
+        tx.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
+        return True
+
     def _stop_waiting(self, tx: Transaction, sent: SentRecord) -> None:
         """It was answered, or nothing will come."""
         tx.delete(records.UNANSWERED, sent.message_id)

@@ -45,14 +45,29 @@ class PreKeyUpload:
         self._begun_at: list[int] = []
         """When publications of the last hour were begun."""
         self._takes_dates = False
+        self.device_list: Callable[[], bytes | None] = lambda: None
+        """One's own device list, if the relay does not have it."""
+        self.list_published: Callable[[bytes], None] = lambda _: None
+        """Called once it has."""
+        self._list_under_way = b""
+        self._list_asked: bytes | None = None
+        """The list that was new when the relay was asked last."""
+        self._takes_lists = False
         self._is_outdated = False
         """Whether the relay has refused a date: it has a later one, which is replaced with all that it has."""
         self.confirmed = False
         """Whether the relay has said that it has enough."""
 
-    def connected(self, now: int, *, takes_dates: bool = False) -> None:
-        """A login is through: ask. ``takes_dates``: the relay keeps dates of prekeys, others do not know them."""
-        self._takes_dates = takes_dates
+    def connected(self, now: int, *, takes_dates: bool = False, takes_lists: bool = False) -> None:
+        """A login is through: ask.
+
+        Args:
+            now: monotonic.
+            takes_dates: the relay keeps dates of prekeys; others do not know them.
+            takes_lists: the same of device lists.
+        """
+        self._takes_dates, self._takes_lists = takes_dates, takes_lists
+        self._list_asked = None
         self._being_made = self._under_way = None
         self._query_at = now
         self._left = MOST_AT_ONCE
@@ -60,7 +75,9 @@ class PreKeyUpload:
 
     def tick(self, link: Link, now: int) -> None:
         """Ask if it is time."""
-        if now >= self._query_at:
+        wanted = self._list()
+        if now >= self._query_at or (wanted is not None and wanted != self._list_asked):
+            self._list_asked = wanted
             self._query_at = now + QUERY_MS
             self._left = MOST_AT_ONCE
             self._query = link.send(frames.PreKeyStatusQuery(timestamp=0), now)
@@ -75,6 +92,8 @@ class PreKeyUpload:
             self._prekeys.published(self._under_way[1])
             self._under_way = None
             self._is_outdated = False
+            if self._list_under_way:
+                self.list_published(self._list_under_way)
         self._begun_at = [at for at in self._begun_at if now.monotonic - at < _HOUR_MS]
         may_publish = self._left > 0 and len(self._begun_at) < MOST_AN_HOUR
         payload = frame.payload
@@ -97,7 +116,7 @@ class PreKeyUpload:
             now=now.persistent,
             takes_dates=self._takes_dates,
         )
-        is_due = replace or is_late or lacks_something
+        is_due = replace or is_late or lacks_something or self._list() is not None
         self.confirmed = not is_due
         if is_due and may_publish:
             self._left -= 1
@@ -119,8 +138,13 @@ class PreKeyUpload:
         if publication is None:
             self._being_made = steps, replace
             return
-        frame = frames.PreKeyPublish(payload=_payload(publication, link, replace=replace), signature="", timestamp=0)
+        self._list_under_way = self._list() or b""
+        payload = _payload(publication, link, replace=replace, device_list=self._list_under_way)
+        frame = frames.PreKeyPublish(payload=payload, signature="", timestamp=0)
         self._under_way = link.send_signed(frame, now), publication
+
+    def _list(self) -> bytes | None:
+        return self.device_list() if self._takes_lists else None
 
     def refused(self, error: frames.Error, now: int) -> bool:
         """An error has come; whether it was for a publication, and nothing here can mend it."""
@@ -153,12 +177,13 @@ def _next_steps(steps: Generator[None, None, Publication], has_time: Callable[[]
     return None
 
 
-def _payload(publication: Publication, link: Link, *, replace: bool) -> frames.PreKeyPublishPayload:
+def _payload(publication: Publication, link: Link, *, replace: bool, device_list: bytes) -> frames.PreKeyPublishPayload:
     signed, last_resort = publication.signed, publication.last_resort
     return frames.PreKeyPublishPayload(
         audience=link.audience,
         bundle_signature=_text(publication.bundle_signature) if publication.made_at else UNSET,
         challenge=link.challenge,
+        device_list=_text(device_list) if device_list else UNSET,
         kem_pre_keys=[
             frames.KemPreKeyPart(id=key.id, key=_text(key.public), signature=_text(key.signature))
             for key in publication.kem

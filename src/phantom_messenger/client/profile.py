@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from phantom_messenger.client.errors import PassphraseNeeded, UsageError
-from phantom_messenger.client.vault import Secret
+from phantom_messenger.client.vault import Secret, Vault
 from phantom_messenger.wire.names import join_name, normal_host
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -115,6 +115,12 @@ def audience_of(url: str) -> str:
     except ValueError:  # nobody can dial it either
         host = parts.hostname or ""
     return join_name(host, None if parts.port == _DEFAULT_PORTS[parts.scheme] else parts.port)
+
+
+def erase(opened: Vault) -> None:
+    """Delete an open profile, and what opens it."""
+    opened.destroy()
+    forget_secret(opened.path)
 
 
 def _from_keyring(path: Path) -> str | None:

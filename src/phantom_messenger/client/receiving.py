@@ -4,15 +4,18 @@ Everything that must survive is on disk before it is acknowledged. Events are yi
 they are true, so that none is lost if a later step fails: the caller must exhaust the iterator.
 """
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from phantom_messenger.client import notices
 from phantom_messenger.client.batching import receipt_entry
-from phantom_messenger.client.content import Receipt
+from phantom_messenger.client.content import BetweenDevices, Receipt
 from phantom_messenger.client.conversations import Opened
+from phantom_messenger.client.devices.desk import DeviceDesk
+from phantom_messenger.client.devices.linking_desk import LinkingDesk
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link, LinkState
@@ -32,7 +35,13 @@ from phantom_messenger.client.status import (
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto import session
-from phantom_messenger.crypto.errors import CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite
+from phantom_messenger.crypto.errors import (
+    CryptoError,
+    InvalidMessage,
+    UndecryptableMessage,
+    UnknownPreKey,
+    UnknownSuite,
+)
 from phantom_messenger.wire import frames
 
 
@@ -51,10 +60,16 @@ class Receiving:
         self._user_id = user_id
         self.groups: Arrivals | None = None
         """What takes in what is said about groups."""
+        self._desk: DeviceDesk | None = None
+        self._linking: LinkingDesk | None = None
         self._is_relay_wrong = False
         """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._fallen: set[str] = set()
         """Users of whom was said that they write in suite 1 again."""
+
+    def attach(self, desk: DeviceDesk, linking: LinkingDesk) -> None:
+        """Tell of what comes from devices, and of what may be part of linking one."""
+        self._desk, self._linking = desk, linking
 
     def connected(self) -> None:
         """A new connection."""
@@ -76,6 +91,7 @@ class Receiving:
                 if frame.signature is UNSET:
                     self._sending.exchanges.answered(frame.id)  # else the id is the peer's own
                 yield from self._sending.exchanges.receive(frame.payload, now)
+                yield from self._list_came(frame.payload.device_list, now)
                 self._confirm(link, frame.seq, now)
             case frames.RoutedKeyExchangeInit():
                 self._confirm(link, frame.seq, now)
@@ -83,6 +99,8 @@ class Receiving:
                 yield from self._sending.many.result(frame, now)
             case frames.PreKeyBundles():
                 yield from self._sending.exchanges.fetched(frame, now)
+                for bundle in frame.payload.bundles:
+                    yield from self._list_came(bundle.device_list, now)
             case frames.PresenceNotice():
                 yield from self._presence(link, frame, now)
             case _:
@@ -113,6 +131,8 @@ class Receiving:
         stores, sender, message_id = self._stores, frame.payload.sender_id, frame.payload.message_id
         if stores.book.is_blocked(sender):
             pass
+        elif stores.requests.holds(sender) and (offered := self._offer(frame, now)) is not None:
+            yield from offered
         elif stores.requests.holds(sender) and not self._is_about_group(frame):
             # A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
             yield from self._request(frame, now)
@@ -136,6 +156,7 @@ class Receiving:
                     return
                 yield from events
                 yield from self._opened(sender, message_id, opened)
+                yield from self._of_devices(sender, opened, now)
         self._confirm_message(link, sender, message_id, now)
 
     def _request(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event]:
@@ -159,6 +180,44 @@ class Receiving:
         said = opened.content
         if not isinstance(said, GroupSaid) or self.groups is None or not self.groups.concerns(said):
             raise _OfStranger
+
+    def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
+        """What follows from an offer to link this device; None if a stranger's message is none."""
+        linking, stores, sender = self._linking, self._stores, frame.payload.sender_id
+        if linking is None or not linking.listens_to(sender):
+            return None
+        try:
+            with stores.vault.transaction() as tx:
+                opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
+                if not linking.is_link(opened):
+                    raise InvalidMessage("a stranger's message is no offer")
+        except CryptoError:
+            return None
+        return linking.received(sender, opened)
+
+    def _of_devices(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
+        """What a message says of devices, or to this one; devices that are known now may have waited."""
+        if self._desk is None or self._linking is None:
+            return
+        if isinstance(opened.content, GroupSaid):
+            return
+        before = set(self._stores.devices)
+        yield from self._desk.noted(sender, opened, now)
+        yield from self._linking.received(sender, opened)
+        if before != set(self._stores.devices) or opened.content.marks.device_list is not None:
+            yield from self._open_devices(now)
+
+    def _list_came(self, encoded: str | UnsetType, now: Moment) -> Iterator[Event]:
+        """A device list came with prekeys."""
+        if encoded is not UNSET and self._desk is not None:
+            yield from self._desk.list_came(base64.b64decode(encoded), now)
+            yield from self._open_devices(now)
+
+    def _open_devices(self, now: Moment) -> Iterator[Event]:
+        """What waited of strangers who are known as somebody's devices now is received."""
+        for sender in self._stores.requests.senders():
+            if not self._stores.requests.holds(sender):
+                yield from self.open_requests(sender, now)
 
     def _confirm_message(self, link: Link, sender: str, message_id: str, now: Moment) -> None:
         """The relay need not keep it."""
@@ -215,6 +274,8 @@ class Receiving:
         if isinstance(opened.content, Receipt):
             if opened.is_weak and opened.content.undecryptable:
                 self._sending.exchanges.renew(sender)
+            return
+        if isinstance(opened.content, BetweenDevices) or self._stores.devices.is_own(sender):
             return
         yield MessageEvent(message_id=message_id, peer=peer)
         if opened.late:
@@ -283,9 +344,9 @@ class Receiving:
             (DeliveryState.BURNED, receipt.burned),
         ):
             for message_id in message_ids:
-                if stores.many.has(message_id):
+                if stores.many.is_to(message_id, sender):
                     events += self._sending.many.follow(tx, message_id, sender, state, now)
-                elif (sent := stores.outbox.sent(message_id, sender)) is not None:
+                elif (sent := stores.outbox.sent(message_id, stores.devices.person_of(sender))) is not None:
                     events += self._advance(tx, sent, state, now)
         for message_id in receipt.undecryptable:
             if stores.receipts.may_resend(tx, sender, message_id):
@@ -296,7 +357,8 @@ class Receiving:
         """Put messages back into the outbox that their recipient could not read, or never got."""
         contact = self._stores.book.contact(peer)
         stores, key = self._stores, contact.key or b""
-        count = stores.outbox.resend(tx, peer, message_ids, now.persistent, key)
+        single = [one for one in message_ids if not stores.many.is_to(one, peer)]
+        count = stores.outbox.resend(tx, peer, single, now.persistent, key)
         count += stores.many.resend(tx, peer, message_ids, now.persistent, key)
         return [notices.resent(contact, count)] if count else []
 
@@ -305,7 +367,7 @@ class Receiving:
         payload, stores = frame.payload, self._stores
         self._sending.answered(frame.id)
         state = DeliveryState[payload.status.name]
-        if stores.many.waiting(payload.message_id) is not None:
+        if stores.many.waits_for(payload.message_id, payload.recipient_id):
             if state is DeliveryState.ACCEPTED:
                 yield from self._sending.many.accepted(payload.message_id, [payload.recipient_id], now)
             self._confirm(link, frame.seq, now)
@@ -344,8 +406,11 @@ class Receiving:
 
     def _presence(self, link: Link, frame: frames.PresenceNotice, now: Moment) -> Iterator[Event]:
         payload = frame.payload
-        if not self._stores.book.is_known(payload.user_id) or self._stores.book.is_blocked(payload.user_id):
+        book, user_id = self._stores.book, payload.user_id
+        if not book.is_known(user_id) or book.is_blocked(user_id):
             return  # a relay tells of contacts
+        if book.get(user_id).device_of:
+            return  # of somebody with several devices, the first one shows it
         last_seen = None if payload.last_seen is UNSET else payload.last_seen
         if last_seen is not None and last_seen > link.relay_time(now.monotonic):
             last_seen = None  # no honest relay has seen the future

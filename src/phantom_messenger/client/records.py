@@ -47,6 +47,10 @@ GROUP_TOLD: Final = "group-told"
 GROUP_HELD: Final = "group-held"
 GROUP_LINK: Final = "group-link"
 GROUP_JOIN: Final = "group-join"
+DEVICES: Final = "devices"
+PERSON: Final = "person"
+DEVICE: Final = "device"
+SYNC: Final = "sync"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -89,6 +93,8 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     ``newest``: the greatest date of their prekeys that was accepted, in milliseconds since 1970.
     ``allows_older``: the user has said that messages may go in suite 1, until they are seen with suite 2.
     ``asked_at``: when they were last asked for dated prekeys while suite 1 was in use, in persistent time.
+    ``device_of``: of a device that is on a list, the person (user id) it belongs to: what is known of people is known
+    of them, and here stands what is known of the device's key and sessions alone.
     """
 
     user_id: str
@@ -108,6 +114,7 @@ class ContactRecord(Record, frozen=True, kw_only=True):
     newest: int = 0
     allows_older: bool = False
     asked_at: int | None = None
+    device_of: str | UnsetType = UNSET
 
     @property
     def floor(self) -> Strength:
@@ -295,7 +302,7 @@ class ReceivedRecord(Record, frozen=True, kw_only=True):
     """``RECEIVED``/'<sender> <message id>': a message of somebody. ``text`` None when it is gone.
 
     ``quiet``: it was read, and its sender is not to be told so. ``newer``: the content of a message that this version
-    does not know, as it came; ``text`` is None then.
+    does not know, as it came; ``text`` is None then. ``device``: which device of its sender wrote it, if not the first.
     """
 
     message_id: str
@@ -308,6 +315,7 @@ class ReceivedRecord(Record, frozen=True, kw_only=True):
     read: bool = False
     quiet: bool = False
     newer: bytes | UnsetType = UNSET
+    device: str | UnsetType = UNSET
 
     @property
     def is_there(self) -> bool:
@@ -463,6 +471,44 @@ class ClockRecord(Record, frozen=True, kw_only=True):
     since_boot: int
     wall: int
     steady: int
+
+
+class DevicesRecord(Record, frozen=True, kw_only=True):
+    """``DEVICES``/user id of a person: the newest device list that was taken up of them, and its usable devices."""
+
+    person: str
+    encoded: bytes
+    usable: list[str]
+
+
+class PersonRecord(Record, frozen=True, kw_only=True):
+    """``PERSON``/'': that there is more than one device, or was.
+
+    ``person``: user id of the first device. ``published``: hash of the list that the relay has. ``is_restored``: the
+    profile came from a backup, and its person has signed no list since.
+    """
+
+    person: str
+    published: bytes = b""
+    is_restored: bool = False
+
+
+class DeviceRecord(Record, frozen=True, kw_only=True):
+    """``DEVICE``/user id of an own device: what it is called, '' if that is not known here.
+
+    ``silent``: for how many milliseconds this device was connected since something came from that one.
+    """
+
+    user_id: str
+    name: str = ""
+    silent: int = 0
+
+
+class SyncRecord(Record, frozen=True, kw_only=True):
+    """``SYNC``/'<person> <message id>': a message was read here, and the other own devices do not know it."""
+
+    message_id: str
+    sender: str
 
 
 class Seen(msgspec.Struct, frozen=True):

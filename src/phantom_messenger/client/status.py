@@ -191,6 +191,33 @@ class GroupMessageEvent:
     peer: Contact
 
 
+class LinkingStep(StrEnum):
+    """How far the linking of a device has come."""
+
+    ANSWERED = "answered"
+    """On the first device: the digits that the new one shows can be typed."""
+    DIGITS = "digits"
+    """On the new device: the digits are to be shown, and its user asked whether it is to belong to that person."""
+    LINKED = "linked"
+    ENDED = "ended"
+    """It will not be linked; a new code is needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkingEvent:
+    """The linking of a device has gone on.
+
+    ``digits``: six, to be shown. ``person``: whose the device will be or is (user id). ``name``: of the new device.
+    ``reason``: a sentence.
+    """
+
+    step: LinkingStep
+    digits: str = ""
+    person: str = ""
+    name: str = ""
+    reason: str = ""
+
+
 Event = (
     RequestEvent
     | MessageEvent
@@ -200,4 +227,5 @@ Event = (
     | WarningEvent
     | GroupEvent
     | GroupMessageEvent
+    | LinkingEvent
 )

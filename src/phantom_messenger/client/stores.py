@@ -8,6 +8,7 @@ from phantom_messenger.client.acks import Acks
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.groups.store import GroupStore
 from phantom_messenger.client.history import History
 from phantom_messenger.client.inbox import Inbox
@@ -28,6 +29,7 @@ class Stores:
 
     vault: Vault
     book: AddressBook
+    devices: DeviceBook
     prekeys: PreKeyStore
     conversations: Conversations
     acks: Acks
@@ -55,13 +57,15 @@ class Stores:
         book, outbox, acks, recovery = AddressBook(vault), Outbox(vault, many), Acks(vault), Recovery(vault)
         book.fellows = groups.fellows
         prekeys = PreKeyStore(vault, identity, random)
-        conversations = Conversations(vault, book, identity, prekeys, random)
+        devices = DeviceBook(vault, book, identity)
+        conversations = Conversations(vault, book, identity, prekeys, random, claim=devices.claim)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
         index = ConversationIndex(vault, inbox_index)
-        inbox = Inbox(vault, conversations, acks, receipts, recovery, index, inbox_index)
+        inbox = Inbox(vault, conversations, acks, receipts, recovery, index, inbox_index, devices)
         return cls(
             vault=vault,
             book=book,
+            devices=devices,
             prekeys=prekeys,
             conversations=conversations,
             acks=acks,

@@ -3,7 +3,7 @@
 All ids are raw user ids. A person is named by the id of their first device, and most persons have no other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 
@@ -19,7 +19,7 @@ class Routing:
     person: bytes
     device: bytes
     usable: Mapping[bytes, tuple[bytes, ...]]
-    people: frozenset[bytes]
+    people: Container[bytes]
 
     def devices_of(self, person: bytes) -> tuple[bytes, ...]:
         """What a message to a person is encrypted for, their first device first; never one that counts as another's."""

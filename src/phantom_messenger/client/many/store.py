@@ -172,6 +172,16 @@ class ManyStore:
         """Whether there is such a message."""
         return self._vault.has(records.COPIES, message_id)
 
+    def is_to(self, message_id: str, peer: str) -> bool:
+        """Whether there is such a message, with a copy for this user."""
+        found = self.get(message_id)
+        return found is not None and peer in found.copies
+
+    def waits_for(self, message_id: str, peer: str) -> bool:
+        """Whether a copy for this user is of a message of which some copy waits."""
+        found = self._waiting.get(message_id)
+        return found is not None and peer in found.copies
+
     def waiting(self, message_id: str) -> ManyMessage | None:
         """A message of which a copy waits."""
         return self._waiting.get(message_id)

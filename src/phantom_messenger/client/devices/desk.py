@@ -1,0 +1,491 @@
+"""What devices make of messages: to whom they go, what lists say, and how one's own devices are kept in step.
+
+What is to be sent because of something that came is put into the outbox by ``run``, once that step is over.
+"""
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.client import content, content2, notices, records
+from phantom_messenger.client.content import BetweenDevices, Claim, Ends, Marks, Receipt, Said, Text
+from phantom_messenger.client.conversations import Opened, conversation_id
+from phantom_messenger.client.devices import kinds
+from phantom_messenger.client.devices.book import Changed
+from phantom_messenger.client.devices.device_list import LIFE_MS, Device, DeviceList, consent
+from phantom_messenger.client.devices.errors import ForkedList
+from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncHere, SyncRead
+from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups.contents import GroupSaid
+from phantom_messenger.client.link import Link
+from phantom_messenger.client.many.listener import Ordered
+from phantom_messenger.client.many.outgoing import Options, Outgoing
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.names import checked_name
+from phantom_messenger.client.records import DeviceRecord, SyncRecord
+from phantom_messenger.client.sending import Sending
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, Trust
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
+from phantom_messenger.crypto.keys import OwnIdentity
+
+TEXT: Final = "text"
+"""The purpose of messages to several devices."""
+
+AMONG_DEVICES: Final = "devices"
+"""The purpose of what devices say to each other, of which no application hears."""
+
+_AMONG: Final = Options(group=True, purpose=AMONG_DEVICES)
+
+ASK_AGAIN_MS: Final = 3_600_000
+"""How often the list of one person is asked for, or handed back to them."""
+
+GATHER_READ_MS: Final = 1_000
+COUNT_MS: Final = 60_000
+"""How often it is stored for how long own devices were silent."""
+
+
+class _Silent:
+    """Nobody asks what has become of it."""
+
+    def advanced(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState, now: Moment) -> list[Event]:  # noqa: ARG002 - as every listener
+        return []
+
+    def ordered(
+        self,
+        tx: Transaction,  # noqa: ARG002
+        message_id: str,  # noqa: ARG002
+        outcome: Ordered,  # noqa: ARG002
+        peers: Sequence[str],  # noqa: ARG002
+        now: Moment,  # noqa: ARG002
+    ) -> list[Event]:
+        return []
+
+
+class DeviceDesk:
+    """Applies the rules of devices to a profile.
+
+    Args:
+        stores: of the profile.
+        sending: asks for prekeys, and loses what is under way to a device that is gone.
+        outgoing: takes messages to many.
+        identity: of this device.
+        moment: what the clocks show.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        sending: Sending,
+        outgoing: Outgoing,
+        identity: OwnIdentity,
+        moment: Callable[[], Moment],
+    ) -> None:
+        self._stores = stores
+        self._sending = sending
+        self._outgoing = outgoing
+        self._identity = identity
+        self._moment = moment
+        self._todo: list[Callable[[], None]] = []
+        self._wanted: dict[str, int] = {}
+        """Persons whose list was asked for, and when."""
+        self._handed: dict[str, int] = {}
+        self._open: set[str] = set()
+        """Persons whose list is to be asked for."""
+        self._read_since: int | None = None if not stores.vault.has_kind(records.SYNC) else 0
+        self._counted_at: int | None = None
+        self._heard: set[str] = set()
+        """Own devices from which something has come since that was last counted."""
+        self._spoke = 0
+        """For how long this device was connected since it wrote to the first one."""
+        outgoing.listen(TEXT, self)
+        outgoing.listen(AMONG_DEVICES, _Silent())
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether one's person has removed this device."""
+        devices = self._stores.devices
+        return not devices.is_first and devices.own is not None and devices.device not in devices.own_ids()
+
+    # --- texts --------------------------------------------------------------------
+
+    def is_wide(self, peer: str) -> bool:
+        """Whether a message to somebody goes to several devices."""
+        return self._stores.devices.is_wide(peer)
+
+    def send(
+        self, peer: str, text: Text, message_id: str, options: Options, *, also: Callable[[Transaction], None]
+    ) -> None:
+        """Put a message to all devices of somebody, and one's own others, into the outbox.
+
+        Args:
+            peer: the person.
+            text: what is said.
+            message_id: of the message.
+            options: burning and expiry.
+            also: stores what else belongs to it.
+        """
+        devices = self._stores.devices
+        self._say(
+            [*self._of_peer(peer), *devices.own_others()],
+            msgspec.structs.replace(text, marks=self._marks(to=base64.b64decode(peer))),
+            Options(purpose=TEXT, burn=options.burn, expires_in=options.expires_in),
+            peer=peer,
+            message_id=message_id,
+            also=also,
+        )
+
+    def goes_alone(self, peer: str) -> bool:
+        """Whether somebody's own copy goes as a message to one: their program knows suite 1 only, or may."""
+        return self._stores.devices.known(peer) is None and self._stores.book.get(peer).floor < records.Strength.SUITE_2
+
+    def _of_peer(self, peer: str) -> list[str]:
+        return [] if self.goes_alone(peer) else self._stores.devices.devices_of(peer)
+
+    def advanced(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState, now: Moment) -> list[Event]:
+        """The copy of one device has come further: the message is as far as the furthest of its recipient's."""
+        stores = self._stores
+        person = stores.devices.person_of(peer)
+        sent = stores.outbox.sent(message_id, person)
+        if sent is None or (state is DeliveryState.FAILED and peer != person):
+            return []
+        is_news = stores.outbox.advance_copy(tx, sent, state, now.persistent)
+        if state is DeliveryState.ACCEPTED and peer == person:
+            stores.book.introduced(tx, person)
+            self._sending.accepted(person)
+        if state is DeliveryState.BURNED:
+            self._outgoing.forget(tx, message_id)
+        event = DeliveryEvent(message_id=message_id, peer=stores.book.contact(person), state=state)
+        return [event] if is_news else []
+
+    def ordered(
+        self,
+        tx: Transaction,  # noqa: ARG002 - as every listener
+        message_id: str,  # noqa: ARG002
+        outcome: Ordered,  # noqa: ARG002
+        peers: Sequence[str],  # noqa: ARG002
+        now: Moment,  # noqa: ARG002
+    ) -> list[Event]:
+        """Nothing: no message of a person has an order."""
+        return []
+
+    # --- what comes ---------------------------------------------------------------
+
+    def noted(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
+        """Something was received from a user: what it says of devices."""
+        if isinstance(opened.content, GroupSaid):
+            return
+        marks, devices = opened.content.marks, self._stores.devices
+        if not opened.is_known or not (marks is not content.NO_MARKS or devices.is_own(sender)):
+            return
+        self._heard.add(sender)
+        if marks.device_list is not None:
+            yield from self.list_came(marks.device_list, now)
+        whose = devices.person_of(sender)
+        if marks.claim is not None and self._is_of_interest(whose):
+            self._compare(sender, whose, marks.claim, now)
+        if isinstance(opened.content, BetweenDevices) and devices.is_own(sender):
+            self._between(opened.content.said)
+
+    def _is_of_interest(self, person: str) -> bool:
+        """Whether lists of somebody are taken up."""
+        return person == self._stores.devices.person or self._stores.book.may_notify(person)
+
+    def _compare(self, sender: str, person: str, claim: Claim, now: Moment) -> None:
+        """Somebody names the newest list that they know of their person: ask for it, or hand a newer one back."""
+        known = self._stores.devices.known(person)
+        is_behind = known is None or known.newest.revision < claim.revision
+        if is_behind and person != self._stores.devices.device:
+            self._open.add(person)
+        elif known is not None and known.newest.revision > claim.revision and self._may_hand(sender, now):
+            self._todo.append(lambda: self.tell_list(known.newest, [sender]))
+
+    def _may_hand(self, sender: str, now: Moment) -> bool:
+        """Whether somebody may be handed a list back now, which counts."""
+        if now.monotonic - self._handed.get(sender, now.monotonic - ASK_AGAIN_MS) < ASK_AGAIN_MS:
+            return False
+        self._handed[sender] = now.monotonic
+        return True
+
+    def list_came(self, encoded: bytes, now: Moment) -> Iterator[Event]:
+        """A device list has come, from whomever."""
+        stores = self._stores
+        try:
+            person = base64.b64encode(DeviceList.parse(encoded).person).decode()
+            if not self._is_of_interest(person):
+                return
+            before = stores.devices.known(person)
+            with stores.vault.transaction() as tx:
+                changed = stores.devices.take_up(tx, encoded, person=person, wall=now.wall)
+                self._drop(tx, changed.removed)
+        except ForkedList:
+            yield notices.devices_forked(stores.book.contact(person), is_own=person == stores.devices.person)
+            return
+        except CryptoError:
+            return
+        if self.is_removed and before is not stores.devices.known(person):
+            yield notices.device_removed()
+            return
+        yield from self._told(changed)
+
+    def _told(self, changed: Changed) -> Iterator[Event]:
+        devices, contact = self._stores.devices, self._stores.book.contact(changed.person)
+        if changed.added or changed.removed:
+            is_own = changed.person == devices.person
+            yield notices.devices_changed(contact, len(changed.added), len(changed.removed), is_own=is_own)
+
+    def _drop(self, tx: Transaction, gone: Sequence[str]) -> None:
+        """These devices are nobody's any more: nothing is sent to them, and nothing of them can be read."""
+        stores = self._stores
+        for device in gone:
+            if device == stores.devices.device:
+                continue
+            stores.outbox.drop(tx, device)
+            stores.many.drop(tx, device)
+            stores.receipts.drop(tx, device)
+            stores.recovery.drop(tx, device)
+            stores.acks.drop(tx, device)
+            stores.conversations.forget(tx, device)
+            tx.on_commit(lambda device=device: self._sending.drop(device))  # type: ignore[misc]
+
+    def _between(self, said: kinds.Kind) -> None:
+        """One's other device says something."""
+        stores = self._stores
+        match said:
+            case SyncRead():
+                with stores.vault.transaction() as tx:
+                    for one in said.messages:
+                        stores.inbox.read_elsewhere(tx, base64.b64encode(one.sender).decode(), one.id)
+            case SyncContacts():
+                with stores.vault.transaction() as tx:
+                    for person in said.contacts:
+                        self._note_person(tx, person)
+            case _:
+                pass
+
+    def _note_person(self, tx: Transaction, person: KnownPerson) -> None:
+        """Somebody as another own device knows them."""
+        book, user_id = self._stores.book, base64.b64encode(person.id).decode()
+        if user_id in {self._stores.devices.device, self._stores.devices.person}:
+            return
+        before = book.get(user_id)
+        is_usable = _is_name(person.name) and book.named(person.name) in {None, user_id}
+        name = person.name if is_usable else before.name
+        trust = str(Trust.VERIFIED) if person.verified and before.trust != Trust.CHANGED else before.trust
+        after = msgspec.structs.replace(before, name=name, trust=trust, blocked=person.blocked, accepted=True)
+        if after != before:
+            book.put(tx, after)
+
+    # --- what is to be sent -------------------------------------------------------
+
+    def run(self, link: Link | None, now: Moment) -> None:
+        """Put into the outbox what follows from what has come, and ask for lists."""
+        todo, self._todo = self._todo, []
+        for action in todo:
+            action()
+        self._send_read(now)
+        if link is None:
+            return
+        for person in list(self._open):
+            if now.monotonic - self._wanted.get(person, now.monotonic - ASK_AGAIN_MS) < ASK_AGAIN_MS:
+                self._open.discard(person)
+            elif self._sending.exchanges.want(link, person, now):
+                self._wanted[person] = now.monotonic
+                self._open.discard(person)
+
+    def _send_read(self, now: Moment) -> None:
+        """Tell the other own devices what was read here."""
+        if not self._stores.devices.own_others() or not self._stores.vault.has_kind(records.SYNC):
+            return
+        if self._read_since is None:
+            self._read_since = now.monotonic
+        if now.monotonic - self._read_since < GATHER_READ_MS:
+            return
+        self._read_since = None
+        found = [one for _, one in self._stores.vault.all(records.SYNC, SyncRecord)][: kinds.MAX_READ]
+
+        def told(tx: Transaction) -> None:
+            for one in found:
+                tx.delete(records.SYNC, records.key(one.sender, one.message_id))
+
+        read = [
+            kinds.ReadMessage(sender=base64.b64decode(one.sender), id=one.message_id)
+            for one in found
+            if len(base64.b64decode(one.sender)) == kinds.ID_BYTES
+        ]
+        self.say_to_own(SyncRead(messages=read), also=told)
+
+    def waits(self, now: int) -> list[int]:
+        """Milliseconds until there is something to do."""
+        return [] if self._read_since is None else [max(0, self._read_since + GATHER_READ_MS - now)]
+
+    def say_to_own(self, said: kinds.Kind, *, also: Callable[[Transaction], None] = lambda _: None) -> None:
+        """Say something to all other own devices."""
+        self.say(self._stores.devices.own_others(), said, also=also)
+
+    def say(
+        self, recipients: Sequence[str], said: kinds.Kind, *, also: Callable[[Transaction], None] = lambda _: None
+    ) -> None:
+        """Say something to devices."""
+        self._spoke = 0
+        whole = BetweenDevices(sent_at=content.time_of(self._moment().wall), said=said, marks=self._marks())
+        self._say(recipients, whole, _AMONG, peer=self._stores.devices.person, also=also)
+
+    def tell_list(self, found: DeviceList, recipients: Sequence[str]) -> None:
+        """Send a device list: in an empty receipt, which means nothing to programs that know no devices."""
+        marks = msgspec.structs.replace(self._marks(), device_list=found.encoded)
+        said = Receipt(sent_at=content.time_of(self._moment().wall), marks=marks)
+        if recipients:
+            self._say(recipients, said, _AMONG, peer=self._stores.devices.person)
+
+    def _say(
+        self,
+        recipients: Sequence[str],
+        said: Said,
+        options: Options,
+        *,
+        peer: str,
+        message_id: str | None = None,
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> None:
+        own = self._identity.peer
+        encoded = content2.encode(said, Ends(own.user_id, own.public, b"", b""))
+        talk = conversation_id(self._stores.devices.person, peer)
+        self._outgoing.send(recipients, encoded, options, conversation_id=talk, message_id=message_id, also=also)
+
+    def _marks(self, *, to: bytes | None = None) -> Marks:
+        return Marks(to=to, claim=self._stores.devices.claim())
+
+    # --- one's own list -----------------------------------------------------------
+
+    def sign(self, devices: tuple[Device, ...]) -> Changed:
+        """Make the next list of one's own, on the first device; contacts and devices get it with ``spread``.
+
+        Args:
+            devices: all besides the first one.
+
+        Raises:
+            InvalidMessage: this is not the first device, or there are too many.
+        """
+        stores, now, own = self._stores, self._moment(), self._identity
+        if not stores.devices.is_first:
+            raise InvalidMessage("only the first device can add and remove devices")
+        known = stores.devices.own
+        before = None if known is None else known.newest
+        revision, previous = following(before, is_restored=stores.devices.is_restored)
+        person, at = own.peer.user_id, content.time_of(now.wall)
+        first = Device(own.peer.public, at, consent(own, person)) if before is None else before.devices[0]
+        made = DeviceList.sign(
+            own, revision=revision, previous=previous, at=at, until=at + LIFE_MS, devices=(first, *devices)
+        )
+        with stores.vault.transaction() as tx:
+            if before is None:
+                stores.devices.belong(tx, stores.devices.device)
+            else:
+                stores.devices.signed(tx)
+            return stores.devices.take_up(tx, made.encoded, person=stores.devices.device, wall=now.wall)
+
+    def to_publish(self) -> bytes | None:
+        """One's newest list, if the relay does not have it."""
+        found = self._stores.devices.to_publish()
+        return None if found is None else found.encoded
+
+    def published(self, encoded: bytes) -> None:
+        """The relay has a list."""
+        with self._stores.vault.transaction() as tx:
+            self._stores.devices.published(tx, DeviceList.parse(encoded).hash)
+
+    def spread(self, changed: Changed) -> None:
+        """Send one's newest list to all contacts with whom there is a session, and to all own devices."""
+        stores, own = self._stores, self._stores.devices.own
+        if own is None:
+            return
+        contacts = [
+            contact.user_id
+            for contact in stores.book.everybody()
+            if stores.book.may_notify(contact.user_id)
+            and stores.conversations.load(contact.user_id).sending_to_many is not None
+        ]
+        theirs = [device for person in contacts for device in stores.devices.devices_of(person)]
+        self.tell_list(own.newest, [*dict.fromkeys([*stores.devices.own_others(), *theirs, *changed.removed])])
+
+    def renew(self) -> None:
+        """Sign the same devices again.
+
+        Raises:
+            InvalidMessage: this is not the first device, or there is no list.
+        """
+        own = self._stores.devices.own
+        if own is None:
+            raise InvalidMessage("this is your only device")
+        self.spread(self.sign(own.newest.devices[1:]))
+
+    def remove(self, device: str) -> Changed:
+        """Remove one of one's devices, on the first one; everybody is told.
+
+        Raises:
+            InvalidMessage: it is not on the list, or this is not the first device.
+        """
+        own, stores = self._stores.devices.own, self._stores
+        if (
+            own is None
+            or device == stores.devices.device
+            or device not in stores.devices.devices_of(stores.devices.person)
+        ):
+            raise InvalidMessage("this is none of your other devices")
+        left = tuple(one for one in own.newest.devices[1:] if base64.b64encode(one.id).decode() != device)
+        changed = self.sign(left)
+        with stores.vault.transaction() as tx:
+            tx.delete(records.DEVICE, device)
+        self.spread(changed)
+        return changed
+
+    # --- now and then -------------------------------------------------------------
+
+    def tick(self, now: Moment, *, is_online: bool) -> Iterator[Event]:
+        """Renew the list, count how long devices were silent, and say that one is there."""
+        devices = self._stores.devices
+        if devices.own is None:
+            return
+        passed = 0 if self._counted_at is None or not is_online else max(0, now.monotonic - self._counted_at)
+        if self._counted_at is not None and is_online and passed < COUNT_MS:
+            return
+        self._counted_at = now.monotonic if is_online else None
+        if devices.is_first:
+            yield from self._count(min(passed, 2 * COUNT_MS))
+            # After a restore the list may name a device that was removed since: its user is to look at it first.
+            if not devices.is_restored and now.wall - devices.own.newest.at >= RENEW_MS:
+                self.renew()
+            return
+        self._spoke += min(passed, 2 * COUNT_MS)
+        if self._spoke >= HERE_MS:
+            self.say([devices.person], SyncHere())
+
+    def _count(self, passed: int) -> Iterator[Event]:
+        """How long each device was silent while this one was connected; who sleeps too long is removed."""
+        stores, known = self._stores, self._stores.devices.names()
+        asleep: list[str] = []
+        with stores.vault.transaction() as tx:
+            for device in stores.devices.own_others():
+                record = known.get(device, DeviceRecord(user_id=device))
+                silent = passed + (0 if device in self._heard else record.silent)
+                tx.put(records.DEVICE, device, msgspec.structs.replace(record, silent=silent))
+                if silent >= ASLEEP_MS:
+                    asleep.append(device)
+        self._heard.clear()
+        for device in asleep:
+            with suppress(InvalidMessage):
+                yield from self._told(self.remove(device))
+
+
+def _is_name(name: str) -> bool:
+    """Whether a contact may be called so."""
+    try:
+        return checked_name(name) == name
+    except UsageError:
+        return False

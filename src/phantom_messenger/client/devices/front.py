@@ -1,0 +1,180 @@
+"""One's own devices, as applications see and change them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from phantom_messenger.client.devices.book import DeviceBook, text
+from phantom_messenger.client.devices.desk import DeviceDesk
+from phantom_messenger.client.devices.linking_desk import LinkingDesk
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.ids import plain_id, written_id
+from phantom_messenger.client.names import checked_name
+from phantom_messenger.client.translate import guarded
+from phantom_messenger.crypto.errors import CryptoError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDevice:
+    """One of your devices.
+
+    ``user_id``: its own id, in base64; the first one's is yours. ``name``: what it is called, '' if that is not known
+    here. ``added``: when it was linked, in milliseconds since 1970 by the first device's clock. ``is_first``: it links
+    and removes the others. ``is_this``: this one.
+    """
+
+    user_id: str
+    name: str
+    added: int
+    is_first: bool
+    is_this: bool
+
+
+@guarded
+class Devices:
+    """Your devices: see protocol/devices.md. ``LinkingEvent`` tells how linking goes on.
+
+    Args:
+        book: knows them.
+        desk: changes them.
+        linking: links them.
+        server: the relay's URL.
+        changed: to be called after something was done.
+    """
+
+    def __init__(
+        self,
+        book: DeviceBook,
+        desk: DeviceDesk,
+        linking: LinkingDesk,
+        *,
+        server: Callable[[], str],
+        changed: Callable[[], None],
+    ) -> None:
+        self._book = book
+        self._desk = desk
+        self._linking = linking
+        self._server = server
+        self._changed = changed
+
+    def everybody(self) -> list[OwnDevice]:
+        """All devices, the first one first; empty if there never was a second one."""
+        own, names = self._book.own, self._book.names()
+        found = () if own is None else own.newest.devices
+        return [
+            OwnDevice(
+                user_id=(user_id := text(device.id)),
+                name=names[user_id].name if user_id in names else "",
+                added=device.added,
+                is_first=place == 0,
+                is_this=user_id == self._book.device,
+            )
+            for place, device in enumerate(found)
+        ]
+
+    @property
+    def is_linking(self) -> bool:
+        """Whether linking has begun, here, and not ended."""
+        return self._linking.is_open
+
+    def show_code(self, name: str) -> str:
+        """On a new device: the code to give to the first one, as a line or a QR code. It is good for five minutes.
+
+        ``LinkingEvent`` with the step ``digits`` follows; show its digits and ask whether this device is to belong to
+        its ``person``, then ``agree`` or ``cancel``.
+
+        Args:
+            name: what this device is called on the others, 1 to 64 printable characters.
+
+        Raises:
+            UsageError: the profile is in use already, or no relay is known.
+        """
+        if not self._server():
+            raise UsageError("no relay is known; give its URL with 'phantom init --server URL'")
+        code = self._linking.show(self._server(), checked_name(name))
+        self._changed()
+        return code
+
+    def agree(self) -> None:
+        """On a new device: its user agrees that it will belong to the person who was shown.
+
+        Raises:
+            UsageError: nobody was, or it is too late.
+        """
+        self._linking.agree()
+        self._changed()
+
+    def link(self, code: str) -> None:
+        """On the first device: link the new one that shows this code.
+
+        It gets your contacts, and what is sent and received from then on. ``LinkingEvent`` with the step ``answered``
+        follows; ask for the digits that the new device shows, and ``confirm`` them.
+
+        Args:
+            code: as the new device shows it.
+
+        Raises:
+            UsageError: it cannot be linked, or not here.
+        """
+        self._linking.begin(code)
+        self._changed()
+
+    def confirm(self, digits: str) -> bool:
+        """On the first device: the digits that the new one shows; whether they are right. Three wrong ones end it.
+
+        Args:
+            digits: six; spaces do not matter.
+
+        Raises:
+            UsageError: they were wrong three times, or it is too late, or nothing is being linked.
+        """
+        try:
+            return self._linking.type(digits)
+        finally:
+            self._changed()
+
+    def cancel(self) -> None:
+        """On either device: it will not be linked."""
+        self._linking.cancel()
+        self._changed()
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether this first device was restored from a backup, and others may know of later changes than it does."""
+        return self._book.own is not None and self._book.is_first and self._book.is_restored
+
+    def renew(self) -> None:
+        """On a first device that was restored: these are your devices, whatever you have changed since the backup.
+
+        Raises:
+            UsageError: this is not the first device, or the only one.
+        """
+        try:
+            self._desk.renew()
+        except CryptoError as error:
+            raise UsageError(str(error)) from None
+        self._changed()
+
+    def remove(self, device: str) -> OwnDevice:
+        """On the first device: remove another one. Nothing is sent to it any more, and it erases its profile.
+
+        Args:
+            device: its user id, or its name if no other one has that.
+
+        Raises:
+            UsageError: there is no such device, or this is not the first one.
+        """
+        user_id = plain_id(device)
+        found = [one for one in self.everybody() if user_id == one.user_id or (one.name and one.name == device)]
+        if len(found) != 1:
+            raise UsageError(f"there is no device '{device}'; 'phantom devices' lists them")
+        try:
+            self._desk.remove(found[0].user_id)
+        except CryptoError as error:
+            raise UsageError(str(error)) from None
+        self._changed()
+        return found[0]
+
+
+def label(device: OwnDevice) -> str:
+    """How a device is named to people."""
+    return device.name or f"{written_id(device.user_id)[:11]}…"

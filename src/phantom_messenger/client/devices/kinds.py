@@ -1,0 +1,109 @@
+"""The kinds of content that devices of one person, or that are to become one's, say to each other."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+MAX_LIST_BYTES: Final = 2_048
+"""A device list, as the relay keeps it."""
+
+ID_BYTES: Final = 32
+MAX_READ: Final = 200
+MAX_CONTACTS: Final = 100
+"""Contacts in one content: some 15 KB."""
+
+MAX_NAME_CHARS: Final = 64
+
+Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+ListBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LIST_BYTES)]
+MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+
+
+class LinkOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """``link-offer``: the first device has seen the code, and commits itself to its nonce."""
+
+    commitment: Bytes32
+    mac: Bytes32
+
+
+class LinkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``link-answer``: the new device's nonce, and what it is called."""
+
+    nonce: Bytes32
+    mac: Bytes32
+    name: Name
+
+
+class LinkReveal(msgspec.Struct, frozen=True, kw_only=True):
+    """``link-reveal``: the first device's nonce."""
+
+    nonce: Bytes32
+
+
+class LinkConsent(msgspec.Struct, frozen=True, kw_only=True):
+    """``link-consent``: the user of the new device has agreed."""
+
+    consent: Bytes64
+
+
+class LinkDone(msgspec.Struct, frozen=True, kw_only=True):
+    """``link-done``: the list with the new device, and how many people follow in ``sync-contacts``."""
+
+    list: ListBytes
+    people: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class LinkEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """``link-end``: it will not be linked."""
+
+
+class ReadMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was read: ``sender`` is a person (raw id)."""
+
+    sender: Bytes32 = msgspec.field(name="from")
+    id: MessageId
+
+
+class SyncRead(msgspec.Struct, frozen=True, kw_only=True):
+    """``sync-read``: messages that another own device has read."""
+
+    messages: Annotated[list[ReadMessage], msgspec.Meta(max_length=MAX_READ)]
+
+
+class SyncHere(msgspec.Struct, frozen=True, kw_only=True):
+    """``sync-here``: the sender is there."""
+
+
+class KnownPerson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody whom one knows: ``name`` is '' for a person without one; ``verified``: safety numbers were compared."""
+
+    id: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
+    verified: bool = False
+    blocked: bool = False
+
+
+class SyncContacts(msgspec.Struct, frozen=True, kw_only=True):
+    """``sync-contacts``: people as another own device knows them now."""
+
+    contacts: Annotated[list[KnownPerson], msgspec.Meta(max_length=MAX_CONTACTS)]
+
+
+Kind = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd | SyncRead | SyncHere | SyncContacts
+Link = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd
+
+KINDS: Final[dict[str, type[Kind]]] = {
+    "link-offer": LinkOffer,
+    "link-answer": LinkAnswer,
+    "link-reveal": LinkReveal,
+    "link-consent": LinkConsent,
+    "link-done": LinkDone,
+    "link-end": LinkEnd,
+    "sync-read": SyncRead,
+    "sync-here": SyncHere,
+    "sync-contacts": SyncContacts,
+}
+
+NAMES: Final[dict[type[Kind], str]] = {kind: name for name, kind in KINDS.items()}
