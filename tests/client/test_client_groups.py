@@ -156,6 +156,22 @@ def test_what_a_stranger_says_in_a_group_that_was_left_is_no_request(town: Town)
     assert info(cleo).relation == "invited"
 
 
+def test_admin_who_learns_late_that_a_change_was_stored_reads_what_was_said_since(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    ada.tamper = lambda frame: [] if frame["type"] == "MANY_RESULT" else [frame]
+    ada.messenger.groups.create("Tea", [ben.id])
+    settle(ada, ben)
+    ada.tamper = None
+    ada.kill()
+    ben.messenger.groups.accept("Tea")
+    write(ben, "thank you")
+    settle(ben)
+    ada.connect()
+    settle(ada, ben)
+    pass_time(10 * SECOND, ada, ben)
+    assert unread(ada) == ["thank you"]
+
+
 def test_last_admin_names_another_one_before_leaving(town: Town) -> None:
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)

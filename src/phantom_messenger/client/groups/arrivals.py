@@ -238,13 +238,15 @@ class Arrivals:
             conversation = written(conversation_of(group.record.group))
             self._stores.many.withdraw(tx, conversation, sorted(gone), but=CHANGE)
 
-    def take_own(self, tx: Transaction, group: Group, encoded: bytes) -> list[Event]:
-        """A change of this user that the relay has put in order."""
+    def take_own(self, tx: Transaction, group: Group, encoded: bytes, now: Moment) -> list[Event]:
+        """A change of this user that the relay has put in order; what others say in it may have come before."""
         events: list[Event] = []
         before = set(group.people)
         group, verdict = self._judge(group, encoded, self._own_id, events)
         if verdict not in {Verdict.APPLIED, Verdict.KNOWN}:  # the relay has told others something else
             group = self._doubt(group, FORKED, "", events)
+        elif verdict is Verdict.APPLIED:
+            group = self._take_held(tx, group, events, now)
         self._withdraw(tx, group, before)
         self._store.put(tx, group)
         return events
@@ -431,13 +433,13 @@ class Arrivals:
         )
         self._store.put_text(tx, group, record)
         self._store.hand_out(tx, group.id, sender, message_id)
+        if len(group.state.members) <= MAX_TOLD:
+            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
+            self._store.tell(tx, told)
         gone = self._count(tx, group, sender, said.n)
         if group.record.relation != MEMBER:
             return
         peer = self._contact(sender)
-        if len(group.state.members) <= MAX_TOLD:
-            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
-            self._store.tell(tx, told)
         if gone:
             message = words.missing(gone, peer.label, self._title(group))
             events.append(WarningEvent(peer=peer, code="missing", message=message))

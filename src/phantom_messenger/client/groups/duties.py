@@ -19,7 +19,7 @@ from phantom_messenger.client.groups.contents import (
     GroupReceipt,
 )
 from phantom_messenger.client.groups.speaking import Speaking
-from phantom_messenger.client.groups.store import MEMBER, Group, raw_of
+from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import GroupToldRecord
 from phantom_messenger.client.stores import Stores
@@ -230,7 +230,9 @@ class Duties:
     def _tell(self, now: Moment) -> None:
         waiting: dict[str, list[GroupToldRecord]] = {}
         for told in self._store.told():
-            waiting.setdefault(told.group, []).append(told)
+            group = self._store.get(told.group)
+            if group is None or group.record.relation != INVITED:  # whoever has not accepted tells nothing yet
+                waiting.setdefault(told.group, []).append(told)
         self._receipts_due = {name: self._receipts_due.get(name, now.monotonic + GATHER_MS) for name in waiting}
         if self._is_hidden():
             self._receipts_due.clear()

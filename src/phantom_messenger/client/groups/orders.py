@@ -104,14 +104,14 @@ class Orders:
             return self._drop_wish(group, _WHY.get(refused.code, "it is not possible"))
         people = {*group.state.members, *after.members} - {self._own}
         if not people:
-            return self._apply_alone(group, change)
+            return self._apply_alone(group, change, now)
         self._send(group, change, after, [written(person) for person in sorted(people)], now)
         return []
 
-    def _apply_alone(self, group: Group, change: Change) -> list[Event]:
+    def _apply_alone(self, group: Group, change: Change, now: Moment) -> list[Event]:
         """Nobody else is there to be told, or to be in the way."""
         with self._stores.vault.transaction() as tx:
-            return self._arrivals.take_own(tx, _without_wish(group), change.encoded)
+            return self._arrivals.take_own(tx, _without_wish(group), change.encoded, now)
 
     def _send(self, group: Group, change: Change, after: GroupState, people: list[str], now: Moment) -> None:
         adds = any(isinstance(op, Add) for op in change.ops or ())
@@ -164,7 +164,7 @@ class Orders:
         landed = group.with_record(flying=b"", carrier="")
         match outcome:
             case OrderTaken():
-                return self._arrivals.take_own(tx, _without_wish(landed), encoded)
+                return self._arrivals.take_own(tx, _without_wish(landed), encoded, now)
             case OrderStale(revision=revision):
                 known = max(landed.record.ordered, revision or 0)
                 self._store.put(tx, landed.with_record(ordered=known))
