@@ -136,9 +136,16 @@ export interface Api extends GroupCalls {
   /**
    * The stage, once at the start; afterwards by updates. `relay` is the ws(s) URL of the relay that served the page.
    * `remembered`: the user id that the page keeps in `localStorage` while there is a profile (from `Me`, until stage
-   * `deleted` or `forget`), so that it is noticed if the browser has deleted the keys; null if none.
+   * `deleted` or `forget`), so that it is noticed if the browser has deleted the keys; null if none. `isLocking`: the
+   * profile was to be locked and the page was left meanwhile, so it is locked now.
    */
-  begin(given: { relay: string; page: string; isSecure: boolean; remembered?: string | null }): Promise<Stage>;
+  begin(given: {
+    relay: string;
+    page: string;
+    isSecure: boolean;
+    remembered?: string | null;
+    isLocking?: boolean;
+  }): Promise<Stage>;
   create(given: { name: string; passphrase: string; stay: boolean }): Promise<void>;
   unlock(given: { passphrase: string; stay: boolean }): Promise<void>;
   /**

@@ -17,7 +17,7 @@ def test_every_screen_is_accessible_in_each_mode() -> None:
 
 @pytest.mark.timeout(900)
 def test_page_behaves_as_its_tests_say() -> None:
-    tests = ("tests/ui/parts.test.ts", "tests/ui/behaviour.test.ts", "tests/ui/sayings.test.ts")
-    printed = run_web_tests(*tests, PHANTOM_CHROMIUM=chromium())
+    names = ("parts", "keys", "log", "behaviour", "sayings")
+    printed = run_web_tests(*(f"tests/ui/{name}.test.ts" for name in names), PHANTOM_CHROMIUM=chromium())
     assert "# skipped 0" in printed
     assert "# fail 0" in printed

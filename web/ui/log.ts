@@ -1,6 +1,6 @@
 /**
  * The texts of the open conversation, in blocks that do not change: a changed text makes a new block, so that only it is
- * drawn anew. What is loaded reaches without gaps from some text to the newest.
+ * drawn anew. What is loaded is without gaps, and no more than `bounded` leaves: the rest comes again from the worker.
  */
 import type { Item } from "../api.ts";
 
@@ -32,9 +32,39 @@ export function withOlder(blocks: readonly Block[], older: readonly Item[]): rea
   return [...blocksOf(older.filter((item) => item.position < known), first.key - 1), ...blocks];
 }
 
-/** With changed or new items. Those older than what is loaded come with their page. */
-export function withItems(blocks: readonly Block[], changed: readonly Item[], hasOlder: boolean): readonly Block[] {
-  return changed.reduce((found, item) => withItem(found, item, hasOlder), blocks);
+/** With a newer page behind them. */
+export function withNewer(blocks: readonly Block[], newer: readonly Item[]): readonly Block[] {
+  const known = newest(blocks) ?? -1;
+  return newer.reduce((found, item) => (item.position > known ? withItem(found, item, true) : found), blocks);
+}
+
+/** What is not loaded on either side. */
+export interface Beyond {
+  readonly hasOlder: boolean;
+  readonly hasNewer?: boolean;
+}
+
+/** With changed or new items. Those older or newer than what is loaded come with their page. */
+export function withItems(blocks: readonly Block[], changed: readonly Item[], { hasOlder, hasNewer = false }: Beyond): readonly Block[] {
+  const last = hasNewer ? (newest(blocks) ?? -1) : Infinity;
+  return changed.reduce((found, item) => (item.position > last ? found : withItem(found, item, hasOlder)), blocks);
+}
+
+/** The most that is kept. A page of the worker has its place, whatever is in it. */
+const MOST_BLOCKS = 100;
+const MOST_CHARACTERS = 6_000_000;
+const LEAST_BLOCKS = 12;
+
+/** Without what is too much, at the end that nobody looks at. */
+export function bounded(blocks: readonly Block[], drop: "oldest" | "newest"): readonly Block[] {
+  const from = drop === "oldest" ? blocks.toReversed() : blocks;
+  let characters = 0;
+  const end = from.findIndex(({ items }, index) => {
+    for (const { text } of items) characters += text.length;
+    return index >= MOST_BLOCKS || (index >= LEAST_BLOCKS && characters > MOST_CHARACTERS);
+  });
+  if (end < 0) return blocks;
+  return drop === "oldest" ? blocks.slice(-end) : blocks.slice(0, end);
 }
 
 function withItem(blocks: readonly Block[], item: Item, hasOlder: boolean): readonly Block[] {
@@ -72,6 +102,11 @@ function isSame(one: Item, other: Item): boolean {
 /** All items, oldest first. */
 export function* itemsOf(blocks: readonly Block[]): Generator<Item> {
   for (const block of blocks) yield* block.items;
+}
+
+/** The newest position that is loaded, null if nothing is. */
+export function newest(blocks: readonly Block[]): number | null {
+  return blocks.at(-1)?.items.at(-1)?.position ?? null;
 }
 
 /** The oldest position that is loaded, null if nothing is. */

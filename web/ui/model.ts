@@ -1,10 +1,10 @@
 /** Everything that is shown, as signals, and how the worker's updates change it. */
 import { batch, computed, signal } from "@preact/signals";
-import type { Api, Connection, Conversation, Item, Me, Notice, Settings, Stage, Update } from "../api.ts";
-import { type Block, itemsOf, oldest, withItems, withOlder } from "./log.ts";
+import type { Api, Connection, Conversation, Item, Me, Notice, Page, Settings, Stage, Update } from "../api.ts";
+import { type Block, bounded, newest, oldest, withItems, withNewer, withOlder } from "./log.ts";
 import { labelOf } from "./names.ts";
 import { isSeen, notifyOf } from "./notify.ts";
-import { askToKeep, remember, remembered } from "./remember.ts";
+import { askToKeep, isLocking, noteLocking, remember, remembered } from "./remember.ts";
 import { sentenceOf } from "./remote.ts";
 import { count } from "./times.ts";
 
@@ -25,7 +25,11 @@ export interface OpenLog {
   readonly peer: string;
   readonly blocks: readonly Block[];
   readonly hasOlder: boolean;
+  /** Whether there are newer ones than those, as after a long look back. */
+  readonly hasNewer: boolean;
   readonly isLoading: boolean;
+  /** Whether its end is what is looked at, which what draws it says; another object for texts of another place. */
+  readonly view: { isAtEnd: boolean };
   /** Where the divider "new" stands: before the item at this position; null for nowhere. It stays until one leaves. */
   readonly newFrom: number | null;
 }
@@ -45,8 +49,8 @@ export interface Warning {
 
 /** How many texts are fetched at a time. */
 const PAGE = 60;
-/** How many older pages are fetched to find one text. */
-const MOST_PAGES = 400;
+/** How many before a text that was found, and behind it, are fetched with it. */
+const AROUND = 150;
 
 export const stage = signal<Stage | null>(null);
 export const isBroken = signal(false);
@@ -66,6 +70,8 @@ export const target = signal<Target | null>(null);
 export const warnings = signal<readonly Warning[]>([]);
 /** What a screen reader is told of things that happen out of its sight. */
 export const spoken = signal("");
+/** What is being written, by peer: newer than what the worker has told of it. */
+export const drafts = new Map<string, string>();
 /** Texts that burn, while they are seen: the id, and until when. */
 export const uncovered = signal<ReadonlyMap<string, { readonly text: string; readonly until: number }>>(new Map());
 
@@ -95,7 +101,8 @@ export async function begin(calls: Api): Promise<void> {
   }
   const { href } = location;
   const page = href.split("#")[0] ?? href;
-  const found = await calls.begin({ relay: relayUrl(page), page, isSecure: true, remembered: remembered() });
+  const found = await calls.begin({ relay: relayUrl(page), page, isSecure: true, remembered: remembered(), isLocking: isLocking() });
+  if (found.at !== "newer-profile") noteLocking(false);
   await enter(found);
 }
 
@@ -164,10 +171,30 @@ function close(): void {
   connection.value = null;
   people.value = new Map();
   panel.value = null;
-  openPeer.value = null;
-  openLog.value = null;
+  turnTo(null);
   warnings.value = [];
-  uncovered.value = new Map();
+  drafts.clear();
+}
+
+/**
+ * Another conversation is open, or none. What belongs to the open one is reset here, not by what draws it: components end
+ * after the next picture, and a key may have been pressed by then.
+ */
+function turnTo(peer: string | null): void {
+  batch(() => {
+    openPeer.value = peer;
+    openLog.value = null;
+    uncovered.value = new Map();
+    isFinding.value = false;
+    if (target.value?.peer !== peer) target.value = null;
+  });
+}
+
+/** Locks the profile, here and in other tabs. Whoever leaves the page before it is done finds it locked, too. */
+export async function lock(): Promise<void> {
+  noteLocking(true);
+  await api().lock();
+  noteLocking(false);
 }
 
 /** Takes in what the worker tells. */
@@ -210,7 +237,9 @@ function applyItems(peer: string, items: readonly Item[], incoming: readonly str
   if (log?.peer === peer) {
     const isAway = !isSeen() && log.newFrom === null;
     const newFrom = isAway ? (came[0]?.position ?? null) : log.newFrom;
-    openLog.value = { ...log, blocks: withItems(log.blocks, items, log.hasOlder), newFrom };
+    openLog.value = trimmed({ ...log, blocks: withItems(log.blocks, items, log), newFrom }, log.view.isAtEnd ? "oldest" : "newest");
+    const isOwn = items.some((item) => item.isMine && item.position > (newest(log.blocks) ?? -1));
+    if (isOwn && log.hasNewer) void toNewest(); // what one writes is always seen
   }
   const who = people.value.get(peer);
   if (came.length === 0 || who === undefined || who.isBlocked) return;
@@ -238,11 +267,7 @@ export async function open(peer: string): Promise<void> {
   if (openPeer.value === peer) return;
   // "Back" of a phone leads to the list again.
   if (openPeer.value === null) history.pushState({ phantom: "conversation" }, "");
-  batch(() => {
-    openPeer.value = peer;
-    openLog.value = null;
-    uncovered.value = new Map();
-  });
+  turnTo(peer);
   await fetchOpened(peer);
 }
 
@@ -266,45 +291,84 @@ export async function fetchOpened(peer: string): Promise<void> {
 
 function show(peer: string, items: readonly Item[], hasOlder: boolean, newFrom: number | null): void {
   if (openPeer.value !== peer) return;
-  openLog.value = { peer, blocks: withOlder([], items), hasOlder, isLoading: false, newFrom };
+  const blocks = withOlder([], items);
+  openLog.value = { peer, blocks, hasOlder, hasNewer: false, isLoading: false, view: { isAtEnd: true }, newFrom };
+}
+
+/** With no more than is kept. */
+function trimmed(log: OpenLog, drop: "oldest" | "newest"): OpenLog {
+  const blocks = bounded(log.blocks, drop);
+  if (blocks === log.blocks) return log;
+  return drop === "oldest" ? { ...log, blocks, hasOlder: true } : { ...log, blocks, hasNewer: true };
 }
 
 /** Shows the list alone again. */
 export function leave(): void {
-  batch(() => {
-    openPeer.value = null;
-    openLog.value = null;
-    uncovered.value = new Map();
-  });
+  turnTo(null);
 }
 
-/** Fetches the page before what is loaded; whether there was one. */
-export async function loadOlder(limit = PAGE): Promise<boolean> {
-  const log = openLog.value;
-  if (log === null || log.isLoading || !log.hasOlder) return false;
+/** Changes the open log by what was fetched for it; whether that went well, and it is still the same. */
+async function fetched(log: OpenLog, ask: { before: number | null; limit: number }, change: (now: OpenLog, page: Page) => OpenLog): Promise<boolean> {
   openLog.value = { ...log, isLoading: true };
+  const isCurrent = () => openLog.value?.view === log.view;
   try {
-    const { items, hasOlder } = await api().items({ peer: log.peer, before: oldest(log.blocks), limit });
-    const now = openLog.value;
-    if (now?.peer !== log.peer) return false;
-    openLog.value = { ...now, blocks: withOlder(now.blocks, items), hasOlder: hasOlder && items.length > 0, isLoading: false };
-    return items.length > 0;
+    const page = await api().items({ peer: log.peer, ...ask });
+    if (openLog.value === null || !isCurrent()) return false;
+    openLog.value = { ...change(openLog.value, page), isLoading: false };
+    return true;
   } catch (error) {
-    if (openLog.value?.peer === log.peer) openLog.value = { ...openLog.value, isLoading: false, hasOlder: false };
+    if (openLog.value !== null && isCurrent()) openLog.value = { ...openLog.value, isLoading: false, hasOlder: false };
     warn(log.peer, { code: "refused", text: sentenceOf(error) });
     return false;
   }
 }
 
-/** Loads until a position is there; whether it is. */
+/** Fetches the page before what is loaded. */
+export async function loadOlder(): Promise<void> {
+  const log = openLog.value;
+  if (log === null || log.isLoading || !log.hasOlder) return;
+  await fetched(log, { before: oldest(log.blocks), limit: PAGE }, (now, { items, hasOlder }) =>
+    trimmed({ ...now, blocks: withOlder(now.blocks, items), hasOlder: hasOlder && items.length > 0 }, "newest"),
+  );
+}
+
+/** Fetches the page behind what is loaded. */
+export async function loadNewer(): Promise<void> {
+  const log = openLog.value;
+  if (log === null || log.isLoading || !log.hasNewer) return;
+  const last = newest(log.blocks) ?? -1;
+  // Positions are whole numbers: no more texts than this are between.
+  await fetched(log, { before: last + PAGE + 1, limit: PAGE }, (now, { items }) => {
+    if (!items.some(({ position }) => position > last)) return { ...now, hasNewer: false };
+    const blocks = withNewer(now.blocks, items);
+    return trimmed({ ...now, blocks, hasNewer: isBefore(newest(blocks), log.peer) }, "oldest");
+  });
+}
+
+function isBefore(position: number | null, peer: string): boolean {
+  return (position ?? -1) < (people.value.get(peer)?.last?.position ?? -1);
+}
+
+/** Loads the newest texts alone. */
+export async function toNewest(): Promise<void> {
+  const log = openLog.value;
+  if (log === null) return;
+  target.value = null;
+  await fetched(log, { before: null, limit: PAGE }, (now, { items, hasOlder }) => anew(now, items, hasOlder, true));
+}
+
+function anew(log: OpenLog, items: readonly Item[], hasOlder: boolean, isAtEnd: boolean): OpenLog {
+  const blocks = withOlder([], items);
+  const newFrom = isAtEnd ? null : log.newFrom;
+  return { ...log, blocks, hasOlder, hasNewer: isBefore(newest(blocks), log.peer), newFrom, view: { isAtEnd } };
+}
+
+/** Loads what is around a position, unless it is there; whether it is. */
 export async function loadTo(position: number): Promise<boolean> {
-  for (let pages = 0; pages < MOST_PAGES; pages++) {
-    const log = openLog.value;
-    if (log === null) return false;
-    if ((oldest(log.blocks) ?? Infinity) <= position) return true;
-    if (!(await loadOlder(300)) && openLog.value?.isLoading !== true) return false;
-  }
-  return false;
+  const log = openLog.value;
+  if (log === null) return false;
+  if ((oldest(log.blocks) ?? Infinity) <= position && position <= (newest(log.blocks) ?? -1)) return true;
+  return fetched(log, { before: position + AROUND, limit: 2 * AROUND }, (now, { items, hasOlder }) => anew(now, items, hasOlder, false));
 }
 
 /** The user has seen these. */
@@ -325,11 +389,4 @@ export function keep(id: string, shown: { readonly text: string; readonly until:
   if (shown === null) all.delete(id);
   else all.set(id, shown);
   uncovered.value = all;
-}
-
-/** The newest position of the open conversation. */
-export function newest(): number {
-  let last = -1;
-  for (const item of itemsOf(openLog.value?.blocks.slice(-1) ?? [])) last = item.position;
-  return last;
 }

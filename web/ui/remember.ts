@@ -21,6 +21,27 @@ export function remember(userId: string | null): void {
   }
 }
 
+const LOCKING = "phantom:locking";
+
+/** Whether the profile was to be locked, and the page was left before it was done. */
+export function isLocking(): boolean {
+  try {
+    return localStorage.getItem(LOCKING) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Notes at once that the profile is to be locked: the worker ends with the page, whatever it was doing. */
+export function noteLocking(is: boolean): void {
+  try {
+    if (is) localStorage.setItem(LOCKING, "");
+    else localStorage.removeItem(LOCKING);
+  } catch {
+    // As above.
+  }
+}
+
 let wasAsked = false;
 
 /** Asks the browser to keep what this page stores; some ask their user. Once: an answer that is no stays no. */

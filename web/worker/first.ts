@@ -19,6 +19,9 @@ export async function firstStage(given: Parameters<Api["begin"]>[0]): Promise<St
     throw error;
   }
   try {
+    if (given.isLocking === true) {
+      await storage.lock();
+    }
     return await stageOf(storage, given.remembered ?? null);
   } finally {
     storage.close();

@@ -41,6 +41,7 @@ async function answer(call: string, given: unknown): Promise<unknown> {
   if (call === "begin" && service === null) {
     beginning = given as Beginning;
     const stage: Stage | null = await firstStage(beginning);
+    beginning = { ...beginning, isLocking: false }; // it is locked by now
     if (stage !== null) return stage;
   }
   return (await core()).call(call, given);

@@ -449,10 +449,10 @@ export class Service {
     await this.#stop();
     this.#key = null;
     const storage = this.#openStorage();
+    await storage.lock();
+    this.#stays = false;
     const profile = await storage.profile();
-    await this.#keepStay(null, false);
     if (profile !== null) {
-      await storage.changeProfile({ locks: (profile.locks ?? 0) + 1 });
       this.#become({ at: "locked", name: profile.name, userId: profile.userId });
     }
   }

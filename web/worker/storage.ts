@@ -133,7 +133,7 @@ export class Storage {
   }
 
   /** Change what is stored without a passphrase. */
-  async changeProfile(changes: Partial<Pick<Profile, "name" | "lock" | "locks">>): Promise<void> {
+  async changeProfile(changes: Partial<Pick<Profile, "name" | "lock">>): Promise<void> {
     await this.#write(["meta"], async (tx) => {
       const profile = await tx.objectStore("meta").get("profile");
       if (profile !== undefined) {
@@ -152,6 +152,17 @@ export class Storage {
     await this.#write(["keys"], async (tx) => {
       const keys = tx.objectStore("keys");
       await (stay === null ? keys.delete("stay") : keys.put(stay, "stay"));
+    });
+  }
+
+  /** Forget what opens the profile without a passphrase, and let no tab go on that has it open; in one transaction. */
+  async lock(): Promise<void> {
+    await this.#write(["meta", "keys"], async (tx) => {
+      await tx.objectStore("keys").delete("stay");
+      const profile = await tx.objectStore("meta").get("profile");
+      if (profile !== undefined) {
+        await tx.objectStore("meta").put({ ...profile, locks: (profile.locks ?? 0) + 1 }, "profile");
+      }
     });
   }
 

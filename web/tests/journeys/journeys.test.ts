@@ -229,6 +229,22 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
     await Promise.all([alice.leave(), bob.leave()]);
   });
 
+  journey("who stays signed in, locks and leaves the page at once is asked for the passphrase", async () => {
+    const alice = await Person.started(browser, url, "Alice");
+    await alice.button("Settings").click();
+    const stays = alice.page.getByRole("checkbox", { name: "Stay signed in" });
+    await stays.click();
+    await alice.page.waitForFunction(() => document.querySelector<HTMLInputElement>("dialog input[type=checkbox]")?.checked === true);
+    await alice.page.reload();
+    await alice.button("Settings").click(); // nothing was asked
+    await alice.button("Lock now").evaluate((button) => {
+      if (button instanceof HTMLElement) button.click();
+      location.reload();
+    });
+    await alice.heading("Welcome back, Alice").waitFor();
+    await alice.leave();
+  });
+
   journey("an address that is not safe gets no keys", async () => {
     const eve = await Person.at(browser, url.replace("127.0.0.1", "relay.test"), "Eve");
     await eve.heading("This address is not safe").waitFor();

@@ -1,6 +1,6 @@
 /**
  * A worker that knows no cryptography: it answers the calls of `api.ts` with invented people, so that screens can be made
- * and tested without a relay. The page's address says what it plays: `?scene=chat&slow=2000&fail=send&long=5000`.
+ * and tested without a relay. The page's address says what it plays: `?scene=chat&slow=2000&fail=send&never=lock&long=5000`.
  * A test can make things happen: `new BroadcastChannel("fake").postMessage({ say: "Bob", text: "Hello" })`.
  */
 import type { Api, Connection, Conversation, Fault, FromWorker, Item, Me, Settings, Stage, ToWorker, Update } from "../../api.ts";
@@ -137,8 +137,9 @@ async function deliver(sent: Item): Promise<void> {
 }
 
 const api: Omit<Api, keyof GroupCalls> = {
-  async begin({ page, relay }) {
+  async begin({ page, relay, isLocking }) {
     query = new URL(page).searchParams;
+    if (isLocking === true) query.set("scene", "locked");
     me = { ...me, link: `${page.split("?")[0]}#c=${me.writtenId}&n=${me.name}`, relay, backupAt: query.has("saved") ? NOW - 3_600_000 : null };
     if (query.has("offline")) connection = { state: "offline", reason: "", since: NOW - 10_000, nextTryAt: NOW + 60_000, waiting: 1 };
     populate();
@@ -291,6 +292,7 @@ async function answer({ id, call, given }: ToWorker): Promise<void> {
   try {
     const isSlow = query.get("slowly") === call || query.has("slow");
     if (isSlow) await wait(Number(query.get("slow") ?? 1000));
+    if (query.get("never") === call) return;
     if (query.get("fail") === call) refuse("internal", "It did not work, on purpose. Try again.");
     const result: unknown = await (api[call as keyof typeof api] as (given: unknown) => Promise<unknown>)(given);
     port.postMessage({ id, result });

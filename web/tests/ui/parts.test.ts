@@ -5,7 +5,7 @@ import type { Item } from "../../api.ts";
 import { addressesIn } from "../../ui/addresses.ts";
 import { beginningOf, lineOf } from "../../ui/excerpt.ts";
 import { invitationIn, otherHost } from "../../ui/invitation.ts";
-import { BLOCK, type Block, blocksOf, itemsOf, oldest, withItems, withOlder } from "../../ui/log.ts";
+import { BLOCK, type Block, blocksOf, bounded, itemsOf, oldest, withItems, withNewer, withOlder } from "../../ui/log.ts";
 import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
 import { strengthOf } from "../../ui/strength.ts";
 import { modulesOf, readCode } from "../../ui/qr.ts";
@@ -38,30 +38,51 @@ test("an older page comes before, without doubles, and leaves the blocks behind 
 
 test("a changed text makes one new block", () => {
   const before = withOlder([], texts(0, 3 * BLOCK));
-  const after = withItems(before, [text(BLOCK + 3, { text: "changed" })], false);
+  const after = withItems(before, [text(BLOCK + 3, { text: "changed" })], { hasOlder: false });
   assert.equal(after.filter((block) => !before.includes(block)).length, 1);
   assert.equal([...itemsOf(after)].find((item) => item.position === BLOCK + 3)?.text, "changed");
 });
 
 test("new texts go to the end, late ones to their place, and those older than what is loaded wait for their page", () => {
   let blocks = withOlder([], texts(100, 100 + BLOCK));
-  blocks = withItems(blocks, [text(300), text(301)], true);
-  blocks = withItems(blocks, [text(250), text(50)], true);
+  blocks = withItems(blocks, [text(300), text(301)], { hasOlder: true });
+  blocks = withItems(blocks, [text(250), text(50)], { hasOlder: true });
   assert.deepEqual(positions(blocks), [...texts(100, 100 + BLOCK).map((item) => item.position), 250, 300, 301]);
-  assert.deepEqual(positions(withItems(blocks, [text(50)], false))[0], 50);
-  assert.deepEqual(positions(withItems([], [text(7)], false)), [7]);
+  assert.deepEqual(positions(withItems(blocks, [text(50)], { hasOlder: false }))[0], 50);
+  assert.deepEqual(positions(withItems([], [text(7)], { hasOlder: false })), [7]);
+});
+
+test("a newer page comes behind without doubles, and nothing newer comes before it", () => {
+  const blocks = withOlder([], texts(100, 200));
+  assert.deepEqual(positions(withItems(blocks, [text(400), text(150)], { hasOlder: true, hasNewer: true })), positions(blocks));
+  const both = withNewer(blocks, texts(180, 260));
+  assert.deepEqual(positions(both), texts(100, 260).map((item) => item.position));
+  assert.deepEqual(both.map(({ key }) => key), both.map((_, index) => (both[0]?.key ?? 0) + index));
+});
+
+test("what is kept is bounded, in texts and in characters, at the end that is not looked at", () => {
+  const many = withOlder([], texts(0, 10_000));
+  assert.ok(many.length > 300);
+  for (const [drop, first, last] of [["oldest", 7_000, 9_999], ["newest", 0, 2_999]] as const) {
+    const kept = positions(bounded(many, drop));
+    assert.ok(Math.abs((kept[0] ?? 0) - first) <= BLOCK && Math.abs((kept.at(-1) ?? 0) - last) <= BLOCK, `${kept[0]} to ${kept.at(-1)}`);
+    const long = withOlder([], texts(0, 2_000).map((one) => ({ ...one, text: "x".repeat(20_000) })));
+    assert.equal(bounded(long, drop).length, 12);
+  }
+  const few = withOlder([], texts(0, 300));
+  assert.equal(bounded(few, "oldest"), few);
 });
 
 test("a text that was moved stands once, at its new position", () => {
-  const blocks = withItems(withOlder([], texts(0, 5)), [text(9, { id: "id-2" })], false);
+  const blocks = withItems(withOlder([], texts(0, 5)), [text(9, { id: "id-2" })], { hasOlder: false });
   assert.equal([...itemsOf(blocks)].filter((item) => item.id === "id-2").length, 1);
 });
 
 test("a text of the other side with the id of one of one's own takes no place of it", () => {
   const mine = text(3, { id: "id", isMine: true, text: "I agree" });
-  const blocks = withItems(withOlder([], [text(2), mine]), [text(4, { id: "id", text: "forged" })], false);
+  const blocks = withItems(withOlder([], [text(2), mine]), [text(4, { id: "id", text: "forged" })], { hasOlder: false });
   assert.deepEqual([...itemsOf(blocks)].map((item) => item.text), ["", "I agree", "forged"]);
-  const changed = withItems(blocks, [{ ...mine, mark: "read" }], false);
+  const changed = withItems(blocks, [{ ...mine, mark: "read" }], { hasOlder: false });
   assert.deepEqual([...itemsOf(changed)].map((item) => item.mark), [null, "read", null]);
 });
 

@@ -1,34 +1,18 @@
 // What the page says, hints at and holds back, in a real Chromium with the made worker.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { beforeEach, describe, test } from "node:test";
 import type { BrowserContext, Page } from "playwright-core";
-import { openStage, SKIP, type Stage } from "./browser.ts";
+import { SKIP } from "./browser.ts";
+import { setScene } from "./scene.ts";
 import { openTalk, say } from "./screens.ts";
 
 describe("the page says", { skip: SKIP }, () => {
-  let stage: Stage;
-  let context: BrowserContext;
+  const scene = setScene();
+  const { load } = scene;
   let page: Page;
-  let faults: string[];
-
-  async function load(query: string): Promise<void> {
-    await page.goto(`${stage.url}?${query}`);
-  }
-
-  before(async () => {
-    stage = await openStage();
-  });
-  after(() => stage.close());
-  beforeEach(async () => {
-    context = await stage.browser.newContext({ viewport: { width: 1000, height: 700 } });
-    page = await context.newPage();
-    page.setDefaultTimeout(30_000);
-    faults = [];
-    page.on("pageerror", (error) => faults.push(String(error)));
-  });
-  afterEach(async () => {
-    await context.close();
-    assert.deepEqual(faults, []);
+  let context: BrowserContext;
+  beforeEach(() => {
+    ({ page, context } = scene);
   });
 
   test("an invitation is not lost while the profile is locked", async () => {

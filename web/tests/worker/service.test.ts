@@ -5,7 +5,7 @@ import { openDB } from "idb";
 import { writtenId } from "../../core/client/ids.ts";
 import { Storage, VaultFull } from "../../worker/storage.ts";
 import { someId } from "../client/support.ts";
-import { begin, clearDisk, closeAll, created, FakeRelay, fakeLocks, fault, PAGE, tab, until } from "./support.ts";
+import { begin, clearDisk, closeAll, created, FakeRelay, fakeLocks, fault, PAGE, RELAY, tab, until } from "./support.ts";
 import type { Tab } from "./support.ts";
 
 const BOB = someId(66);
@@ -72,6 +72,19 @@ test("who stays signed in opens without a passphrase, until they lock it", async
   assert.deepEqual(await begin(again), { at: "open" });
   await lockedAgain(again);
   assert.equal((await begin(tab())).at, "locked");
+});
+
+test("a profile that was to be locked when the page was left is locked at the next beginning", async () => {
+  const one = tab();
+  await begin(one);
+  await one.api.create({ name: "Alice", passphrase: "secret words", stay: true });
+  const again = tab({ locks: fakeLocks() });
+  const given = { relay: RELAY, page: PAGE, isSecure: true };
+  assert.equal((await again.api.begin({ ...given, isLocking: true })).at, "locked");
+  assert.equal((await begin(tab({ locks: fakeLocks() }))).at, "locked");
+  await again.api.unlock({ passphrase: "secret words", stay: true });
+  assert.equal((await begin(tab({ locks: fakeLocks() }))).at, "open");
+  await lockedAgain(again);
 });
 
 test("the passphrase is changed by who knows it, and staying signed in begins and ends when it is wished", async () => {

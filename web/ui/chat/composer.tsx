@@ -1,6 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Conversation } from "../../api.ts";
-import { api, attempt, settings } from "../model.ts";
+import { api, attempt, drafts, settings } from "../model.ts";
 import { Icon } from "../parts/icon.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { look } from "../look.ts";
@@ -32,7 +32,7 @@ export function Composer({ who }: { readonly who: Conversation }) {
   const { peer } = who;
   const label = labelOf(who);
   const box = useRef<HTMLTextAreaElement>(null);
-  const [text, setText] = useState(who.draft);
+  const [text, setText] = useState(drafts.get(peer) ?? who.draft);
   const [burn, setBurn] = useState(false);
   const [last, setLast] = useState(who.expiresIn);
   const [fault, setFault] = useState("");
@@ -157,7 +157,7 @@ function useDraft(peer: string): (text: string) => void {
     attempt(api().draft({ peer, text: waiting.current.text }));
     waiting.current = null;
   }
-  useEffect(() => {
+  useLayoutEffect(() => {
     addEventListener("pagehide", flush);
     return () => {
       removeEventListener("pagehide", flush);
@@ -165,6 +165,7 @@ function useDraft(peer: string): (text: string) => void {
     };
   }, []);
   return (text) => {
+    drafts.set(peer, text); // whoever is back before the worker has stored it finds it here
     if (waiting.current !== null) clearTimeout(waiting.current.timer);
     waiting.current = { text, timer: window.setTimeout(flush, DRAFT_MS) };
     if (text === "") flush();

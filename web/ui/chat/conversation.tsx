@@ -7,7 +7,7 @@ import { minute } from "../parts/clock.ts";
 import { Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { Menu } from "../parts/menu.tsx";
-import { api, attempt, isFinding, openLog, panel, target } from "../model.ts";
+import { api, attempt, isFinding, openLog, panel } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { sentence } from "../sentences.ts";
 import { moment } from "../times.ts";
@@ -22,19 +22,12 @@ const TYPING_MS = 10_000;
 export function Conversation({ who }: { readonly who: Talk }) {
   const label = labelOf(who);
   const log = openLog.value;
-  useEffect(
-    () => () => {
-      isFinding.value = false;
-      if (target.value?.peer === who.peer) target.value = null;
-    },
-    [],
-  );
   return (
     <section class="conversation" aria-label={`Conversation with ${label}`}>
       <Head who={who} />
       {isFinding.value && <Find peer={who.peer} />}
       <NoticeOf who={who} />
-      {log?.peer === who.peer ? <Log log={log} label={label} /> : <div class="log-room" aria-busy="true" />}
+      {log?.peer === who.peer ? <Log key={log.view} log={log} label={label} /> : <div class="log-room" aria-busy="true" />}
       <Typing who={who} />
       <Below who={who} />
     </section>

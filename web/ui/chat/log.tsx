@@ -1,5 +1,5 @@
 /**
- * A conversation of any length. Of its blocks, only those near what is seen are in the document; the others are a space of
+ * A conversation of any length. Of its blocks that are loaded, only those near what is seen are in the document; the others are a space of
  * their height. The newest block is always there, as it is what a screen reader listens to.
  *
  * Whatever changes above, the text at the upper edge stays where it is (`settle`), unless one is at the end: then the end
@@ -8,7 +8,7 @@
 import { Fragment, type JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Block, itemsOf } from "../log.ts";
-import { loadOlder, loadTo, markRead, type OpenLog, target } from "../model.ts";
+import { loadNewer, loadOlder, loadTo, markRead, type OpenLog, target, toNewest } from "../model.ts";
 import { isSeen } from "../notify.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
@@ -49,7 +49,7 @@ export function Log({ log, label }: LogProps) {
   const latest = useRef(log);
   latest.current = log;
   const heights = useRef(new Map<number, number>()).current;
-  const place = useRef<Place>({ isAtEnd: true, anchor: null, goTo: log.newFrom === null ? null : ".new" }).current;
+  const place = useRef<Place>({ isAtEnd: log.view.isAtEnd, anchor: null, goTo: firstGoal(log) }).current;
   const lastKey = log.blocks.at(-1)?.key ?? 0;
   const [range, setRange] = useState<Range>(() => around(blockAt(log.blocks, log.newFrom) ?? lastKey));
   const [isAway, setAway] = useState(false);
@@ -58,7 +58,7 @@ export function Log({ log, label }: LogProps) {
   function settle(): void {
     const box = scroller.current;
     if (box === null) return;
-    measure(box, heights);
+    measure(box, heights, latest.current.blocks);
     const goal = place.goTo === null ? null : box.querySelector(place.goTo);
     if (goal !== null) {
       place.goTo = null;
@@ -73,17 +73,20 @@ export function Log({ log, label }: LogProps) {
   function look(): void {
     const box = scroller.current;
     if (box === null) return;
-    const { blocks, hasOlder, isLoading } = latest.current;
+    const { blocks, hasOlder, hasNewer, isLoading, view } = latest.current;
     const toEnd = box.scrollHeight - box.scrollTop - box.clientHeight;
-    place.isAtEnd = toEnd < NEAR;
+    place.isAtEnd = view.isAtEnd = toEnd < NEAR && !hasNewer;
     place.anchor = place.isAtEnd ? null : anchorOf(box);
-    setAway(toEnd > box.clientHeight);
+    setAway(hasNewer || toEnd > box.clientHeight);
     const next = rangeAt(blocks, heights, box.scrollTop, box.clientHeight);
     if (place.goTo === null) setRange((now) => (now.from === next.from && now.to === next.to ? now : next));
-    if (hasOlder && !isLoading && box.scrollTop < 1.5 * box.clientHeight) void loadOlder();
+    if (isLoading) return;
+    if (hasOlder && box.scrollTop < 1.5 * box.clientHeight) void loadOlder();
+    else if (hasNewer && toEnd < 1.5 * box.clientHeight) void loadNewer();
   }
 
   function toEnd(): void {
+    if (latest.current.hasNewer) return void toNewest();
     place.isAtEnd = true;
     setRange(around(latest.current.blocks.at(-1)?.key ?? 0));
     settle();
@@ -137,14 +140,19 @@ export function Log({ log, label }: LogProps) {
   );
 }
 
-/** Calls `toEnd` when a text of one's own has come: it is always seen. */
-function useOwn(log: OpenLog, toEnd: () => void): void {
-  const last = log.blocks.at(-1)?.items.at(-1);
-  const known = useRef(last?.id);
+/** Calls `toEnd` when a text of one's own has come behind the newest: it is always seen. */
+function useOwn({ blocks, hasNewer }: OpenLog, toEnd: () => void): void {
+  const last = blocks.at(-1)?.items.at(-1);
+  const known = useRef({ id: last?.id, hasNewer });
   useLayoutEffect(() => {
-    if (last?.isMine === true && last.id !== known.current) toEnd();
-    known.current = last?.id;
-  }, [last?.id]);
+    if (last?.isMine === true && last.id !== known.current.id && !known.current.hasNewer) toEnd();
+    known.current = { id: last?.id, hasNewer };
+  }, [last?.id, hasNewer]);
+}
+
+/** What is gone to when the log is shown: the divider, unless a text is sought. */
+function firstGoal({ newFrom, view }: OpenLog): string | null {
+  return newFrom === null || !view.isAtEnd ? null : ".new";
 }
 
 function around(key: number): Range {
@@ -173,8 +181,10 @@ function guess(block: Block, heights: ReadonlyMap<number, number>): number {
   return heights.get(block.key) ?? block.items.length * GUESS;
 }
 
-/** Notes how high the drawn blocks are. */
-function measure(box: HTMLElement, heights: Map<number, number>): void {
+/** Notes how high the drawn blocks are, and forgets those that are no longer loaded. */
+function measure(box: HTMLElement, heights: Map<number, number>, blocks: readonly Block[]): void {
+  const [first, last] = [blocks[0]?.key ?? 0, blocks.at(-1)?.key ?? 0];
+  for (const key of heights.keys()) if (key < first || key > last) heights.delete(key);
   for (const element of box.querySelectorAll<HTMLElement>("[data-block]")) {
     heights.set(Number(element.dataset["block"]), element.offsetHeight);
   }

@@ -5,7 +5,7 @@ import { useAction } from "../parts/action.ts";
 import { Copy } from "../parts/copy.tsx";
 import { Dialog } from "../parts/dialog.tsx";
 import { Check, Choice, Field, Refusal } from "../parts/field.tsx";
-import { api, attempt, connection, me, panel, settings } from "../model.ts";
+import { api, attempt, connection, lock, me, panel, settings } from "../model.ts";
 import { ChangePassphrase } from "./passphrase.tsx";
 import { type Look, look, prefer } from "../look.ts";
 import { chime, mayNotify } from "../notify.ts";
@@ -99,7 +99,7 @@ function Browser() {
         <dd>{kept}</dd>
       </dl>
       <Refusal text={action.fault} />
-      <button type="button" disabled={action.isBusy} onClick={() => void action.run(() => api().lock())}>Lock now</button>
+      <button type="button" disabled={action.isBusy} onClick={() => void action.run(lock)}>Lock now</button>
     </Part>
   );
 }

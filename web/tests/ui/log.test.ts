@@ -1,0 +1,229 @@
+// How a conversation is read, however long it is, in a real Chromium with the made worker.
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import type { BrowserContext, Page } from "playwright-core";
+import { IS_LONG, SKIP } from "./browser.ts";
+import { item, person } from "./fake_people.ts";
+import { setScene } from "./scene.ts";
+import { openTalk, say } from "./screens.ts";
+
+/** How far a text is from the upper edge of the log, in pixels; null if it is not in the document. */
+const topOf = (page: Page, text: string) =>
+  page.evaluate((sought) => {
+    const log = document.querySelector("[role=log]");
+    const found = [...document.querySelectorAll("[role=listitem] .text")].find((one) => one.textContent?.startsWith(sought) === true);
+    if (log === null || found === undefined) return null;
+    return found.getBoundingClientRect().top - log.getBoundingClientRect().top;
+  }, text);
+
+describe("the log", { skip: SKIP }, () => {
+  const scene = setScene();
+  const { items, load, update } = scene;
+  let page: Page;
+  let context: BrowserContext;
+  const log = () => page.getByRole("log");
+  beforeEach(() => {
+    ({ page, context } = scene);
+  });
+
+  test("texts are read once they were seen, and a covered one only when it is opened", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("separator", { name: "3 new texts" }).waitFor();
+    await page.getByRole("navigation").getByRole("button", { name: /^Bob.* 1 new/ }).waitFor();
+    await page.getByRole("button", { name: "Read once" }).click();
+    await items().filter({ hasText: "4711" }).waitFor();
+    await page.getByRole("button", { name: "Done" }).click();
+    await items().filter({ hasText: "4711" }).waitFor({ state: "detached" });
+    await page.getByRole("separator", { name: /new texts/ }).waitFor();
+    await openTalk(page, "Amélie");
+    await openTalk(page, "Bob");
+    assert.equal(await page.getByRole("separator").count(), 0);
+  });
+
+  test("a new text below what is seen is not read, and does not move what is seen", async () => {
+    await load("saved=1&long=300");
+    await openTalk(page, "Long");
+    await log().evaluate((box) => (box.scrollTop = box.scrollHeight / 2));
+    await page.getByRole("button", { name: "To the newest text" }).waitFor();
+    const top = await log().evaluate((box) => box.scrollTop);
+    await say(page, "Long", "down here");
+    await page.getByRole("navigation").getByRole("button", { name: /^Long.*1 new/ }).waitFor();
+    await page.waitForTimeout(1500);
+    await page.getByRole("navigation").getByRole("button", { name: /^Long.*1 new/ }).waitFor();
+    assert.equal(await log().evaluate((box) => box.scrollTop), top);
+    await page.getByRole("button", { name: "To the newest text" }).click();
+    await page.getByRole("navigation").getByRole("button", { name: /^Long.*1 new/ }).waitFor({ state: "detached" });
+  });
+
+  test("what burns counts down, and can be seen longer", async () => {
+    await load("saved=1");
+    await openTalk(page, "Bob");
+    await page.getByRole("button", { name: "Read once" }).click();
+    await page.getByText(/gone in \d+ s/).waitFor();
+    await page.getByRole("button", { name: "30 s more" }).click();
+    await page.getByText(/gone in [34]\d s/).waitFor();
+  });
+
+  test("screen readers hear new texts of the other side once, and nothing else of the log", async () => {
+    await load("saved=1&long=200&pace=100");
+    await openTalk(page, "Long");
+    await say(page, "Long", "spoken");
+    await items().filter({ hasText: "spoken" }).waitFor();
+    await page.getByRole("textbox", { name: "Write to Long" }).fill("mine");
+    await page.keyboard.press("Enter");
+    await items().filter({ hasText: "mine" }).filter({ hasText: "read" }).waitFor();
+    const live = await page.evaluate(() => {
+      const nearest = (text: string) => {
+        const found = [...document.querySelectorAll("[role=listitem]")].find((one) => one.textContent?.includes(text) === true);
+        return found?.closest("[aria-live]")?.getAttribute("aria-live");
+      };
+      const blocks = [...document.querySelectorAll("[role=log] [data-block]")].map((one) => one.getAttribute("aria-live"));
+      return { spoken: nearest("spoken"), mine: nearest("mine"), blocks };
+    });
+    assert.equal(live.spoken, "polite");
+    assert.equal(live.mine, "off");
+    assert.ok(live.blocks.length > 1);
+    assert.deepEqual([...new Set(live.blocks.slice(0, -1))], ["off"]);
+    assert.equal(await page.getByText("spoken", { exact: true }).count(), 1 + (await page.getByRole("navigation").getByText("spoken", { exact: true }).count()));
+  });
+
+  test("of 5,000 texts a few are in the document, and the place is kept while older ones come", async () => {
+    await load("saved=1&long=5000");
+    await openTalk(page, "Long");
+    await page.getByText(/^5000: /).first().waitFor();
+    let drawn = 0;
+    for (let step = 0; step < 30; step++) {
+      await log().evaluate((box) => (box.scrollTop -= 900));
+      await page.waitForTimeout(30);
+      drawn = Math.max(drawn, await items().count());
+    }
+    assert.ok(drawn < 250, `${drawn} texts are drawn`);
+    const seen = await page.evaluate(() => {
+      const edge = document.querySelector("[role=log]")?.getBoundingClientRect().top ?? 0;
+      const first = [...document.querySelectorAll("[role=listitem]")].find((one) => one.getBoundingClientRect().top > edge + 50);
+      return first?.querySelector(".text")?.textContent ?? "";
+    });
+    const top = await topOf(page, seen);
+    await page.waitForTimeout(500);
+    assert.equal(await topOf(page, seen), top);
+    assert.ok(Number(seen.split(":")[0]) < 4800, `only at ${seen}`);
+  });
+
+  test("a frame of scrolling through 5,000 texts costs less than a 60th of a second of processor time, and they fit in 60 MB", async () => {
+    const texts = IS_LONG ? 5000 : 1000;
+    await load(`saved=1&long=${texts}`);
+    await openTalk(page, "Long");
+    await page.getByText(new RegExp(`^${texts}: `)).first().waitFor();
+    const tools = await context.newCDPSession(page);
+    await tools.send("Performance.enable", { timeDomain: "threadTicks" });
+    const busy = async () => {
+      const { metrics } = await tools.send("Performance.getMetrics");
+      return metrics.find(({ name }) => name === "TaskDuration")?.value ?? 0;
+    };
+    const begun = await busy();
+    const frames = await page.evaluate(async () => {
+      const box = document.querySelector("[role=log]");
+      let many = 0;
+      while (box !== null && many < 3000 && document.querySelector(".beginning") === null) {
+        await new Promise(requestAnimationFrame);
+        box.scrollTop -= 250;
+        many += 1;
+      }
+      return many;
+    });
+    const cost = ((await busy()) - begun) / frames;
+    await tools.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await tools.send("Runtime.getHeapUsage");
+    process.stdout.write(`# ${frames} frames of ${(cost * 1000).toFixed(2)} ms, ${(usedSize / 1e6).toFixed(1)} MB\n`);
+    assert.ok(frames > texts / 10 && cost < 1 / 60, `${frames} frames of ${cost * 1000} ms`);
+    assert.ok(usedSize < 10e6 + 10e3 * texts, `${usedSize} bytes`);
+  });
+
+  test("a text that was found is shown, however far back it is", async () => {
+    await load("saved=1&long=5000");
+    await openTalk(page, "Long");
+    await page.getByRole("button", { name: "Search here" }).click();
+    await page.getByRole("searchbox", { name: "Search in this conversation" }).fill("123: ");
+    await page.getByText(/of \d+ texts/).waitFor();
+    for (let times = 0; times < 4; times++) await page.getByRole("button", { name: "Older" }).click();
+    await page.locator(".item.found").filter({ hasText: "123: " }).last().waitFor();
+    const found = page.locator(".item.found");
+    await found.waitFor();
+    await page.waitForFunction(() => {
+      const box = document.querySelector("[role=log]")?.getBoundingClientRect();
+      const item = document.querySelector(".item.found")?.getBoundingClientRect();
+      return box !== undefined && item !== undefined && item.top >= box.top && item.bottom <= box.bottom;
+    });
+    assert.match(await found.innerText(), /^\d*123: |\n\d*123: /);
+  });
+
+  test("from a text that was found far back one reads on without a gap, and what one writes is seen", async () => {
+    await load("saved=1&long=5000");
+    await openTalk(page, "Long");
+    await page.getByRole("button", { name: "Search here" }).click();
+    await page.getByRole("searchbox", { name: "Search in this conversation" }).fill("4200: ");
+    await page.locator(".item.found").filter({ hasText: /4200: / }).waitFor();
+    const numbers = () =>
+      page.evaluate(() => [...document.querySelectorAll("[role=listitem] .text")].map(({ textContent }) => Number.parseInt(textContent ?? "")));
+    let seen = 4200;
+    while (seen < 4500) {
+      const before = await log().evaluate(async (box) => {
+        const [top, height] = [box.scrollTop, box.scrollHeight];
+        box.scrollTop += 400;
+        for (let frames = 0; frames < 3; frames++) await new Promise(requestAnimationFrame);
+        return box.scrollTop === top ? height : 0;
+      });
+      // At the end of what is loaded: more is on its way.
+      if (before > 0) await page.waitForFunction((height) => (document.querySelector("[role=log]")?.scrollHeight ?? 0) > height, before);
+      const drawn = (await numbers()).filter((number) => number >= seen);
+      assert.ok((drawn[0] ?? 0) <= seen + 1, `${drawn[0]} comes after ${seen}`);
+      for (const number of drawn) if (number === seen + 1) seen = number;
+    }
+    await page.getByRole("button", { name: "End the search" }).click();
+    await page.getByRole("textbox", { name: "Write to Long" }).fill("back at the end");
+    await page.keyboard.press("Enter");
+    await items().filter({ hasText: "back at the end" }).waitFor();
+    await page.getByRole("main").getByText(/^5000: /).waitFor();
+  });
+
+  test("a flood of long texts does not stay in the page, neither at the end nor while one looks back", async () => {
+    await load("saved=1&long=300");
+    await openTalk(page, "Long");
+    await page.getByText(/^300: /).first().waitFor();
+    const tools = await context.newCDPSession(page);
+    const used = async () => {
+      await tools.send("HeapProfiler.collectGarbage");
+      return (await tools.send("Runtime.getHeapUsage")).usedSize;
+    };
+    let position = 1000;
+    const flood = async (until: number) => {
+      await page.evaluate(
+        ([one, from, to]) => {
+          const channel = new BroadcastChannel("fake");
+          for (let at = from; at < to; at += 20) {
+            const places = Array.from({ length: 20 }, (_, index) => at + index + 1);
+            const items = places.map((place) => ({ ...one, id: `flood-${place}`, position: place, text: `${place} `.padEnd(40_000, "x") }));
+            channel.postMessage({ update: { kind: "items", peer: one.peer, items, incoming: [] } });
+          }
+        },
+        [item("Long+/=", 0, {}), position, until] as const,
+      );
+      position = until;
+      const last = item("Long+/=", (position += 1), { text: `end ${position}` });
+      await update({ kind: "conversations", changed: [person("Long", { last })], removed: [] });
+      await update({ kind: "items", peer: "Long+/=", items: [last], incoming: [] });
+      await page.getByRole("navigation").getByText(`end ${position}`).waitFor();
+    };
+    const before = await used();
+    await flood(1600);
+    await items().filter({ hasText: `end ${position}` }).waitFor();
+    const atEnd = (await used()) - before;
+    assert.ok(atEnd < 20e6, `${atEnd} bytes more`); // they are 24 million letters
+    await log().evaluate((box) => (box.scrollTop = box.scrollHeight / 2));
+    await page.getByRole("button", { name: "To the newest text" }).waitFor();
+    await flood(2200);
+    const lookingBack = (await used()) - before;
+    assert.ok(lookingBack < 20e6, `${lookingBack} bytes more`);
+  });
+});
