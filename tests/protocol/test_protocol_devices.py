@@ -30,8 +30,11 @@ DAY_MS: Final = 86_400_000
         f"`nonce` ({linking.NONCE_BYTES})",
         f"modulo {10**linking.DIGITS:,}: six digits",
         f"at most {kinds.MAX_LIST_BYTES:,} bytes",
-        f"false if absent), at most {kinds.MAX_CONTACTS}",
+        f"array of at most {kinds.MAX_CONTACTS} maps",
         f"(a `messageId`), at most {kinds.MAX_READ}",
+        f"`chunks`: 0 to {kinds.MAX_CHUNKS}",
+        f"at most {kinds.MAX_CHUNK_BYTES:,} bytes: zlib",
+        f"A *place* is 1 to\n{kinds.MAX_PLACE_BYTES} bytes",
         f"1 to {kinds.MAX_NAME_CHARS} characters",
     ],
 )
@@ -55,10 +58,10 @@ def fields_of_kinds(document: str) -> dict[str, set[str]]:
     for row in rows:
         cells = [cell.strip() for cell in row.strip("|").split(" | ")]
         for place, cell in enumerate(cells[:2]):
-            name = re.fullmatch(r"`((?:sync|link)-[a-z]+)`", cell)
+            name = re.fullmatch(r"`((?:sync|link|history)-[a-z]+|history)`", cell)
             if name:
                 fields = cells[place + 1].split(":")[0] if name[1] in PARTS else cells[place + 1]
-                found[name[1]] = set(re.findall(r"`([a-z]+)`", fields))
+                found[name[1]] = set(re.findall(r"`([a-zA-Z]+)`", fields))
     return found
 
 

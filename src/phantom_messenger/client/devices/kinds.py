@@ -3,6 +3,9 @@
 from typing import Annotated, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+from phantom_messenger.client.devices.device_list import LAST_TIME_MS
 
 MAX_LIST_BYTES: Final = 2_048
 """A device list, as the relay keeps it."""
@@ -13,11 +16,18 @@ MAX_CONTACTS: Final = 100
 """Contacts in one content: some 15 KB."""
 
 MAX_NAME_CHARS: Final = 64
+MAX_CHUNK_BYTES: Final = 43_000
+MAX_CHUNKS: Final = 16
+"""Chunks of history that are asked for at once."""
+
+MAX_PLACE_BYTES: Final = 64
 
 Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Bytes64 = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 ListBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LIST_BYTES)]
 MessageId = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+Place = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_PLACE_BYTES)]
+Time = Annotated[int, msgspec.Meta(ge=0, le=LAST_TIME_MS)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 
 
@@ -49,10 +59,11 @@ class LinkConsent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkDone(msgspec.Struct, frozen=True, kw_only=True):
-    """``link-done``: the list with the new device, and how many people follow in ``sync-contacts``."""
+    """``link-done``: the list with the new device, how many people follow, and where history begins, if it may ask."""
 
     list: ListBytes
     people: Annotated[int, msgspec.Meta(ge=0)] = 0
+    history: Place | UnsetType = UNSET
 
 
 class LinkEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +88,18 @@ class SyncHere(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownPerson(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody whom one knows: ``name`` is '' for a person without one; ``verified``: safety numbers were compared."""
+    """Somebody whom one knows: ``name`` is '' for a person without one; ``verified``: safety numbers were compared.
+
+    ``at``: when the user has changed any of it, 0 if never. ``removed``: they are no contact any more. What else later
+    versions or other programs keep in step (``lasting``, ``muted``) means nothing here.
+    """
 
     id: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    at: Time = 0
     name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
     verified: bool = False
     blocked: bool = False
+    removed: bool = False
 
 
 class SyncContacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +108,34 @@ class SyncContacts(msgspec.Struct, frozen=True, kw_only=True):
     contacts: Annotated[list[KnownPerson], msgspec.Meta(max_length=MAX_CONTACTS)]
 
 
-Kind = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd | SyncRead | SyncHere | SyncContacts
+class SyncSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``sync-settings``: what others are told, as the user has set it at a time; what is not there stays as it is."""
+
+    at: Time
+    read_receipts: bool | UnsetType = UNSET
+    typing: bool | UnsetType = UNSET
+    presence: bool | UnsetType = UNSET
+
+
+class HistoryAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """``history-ask``: send so many chunks from a place on; 0: nothing more is wanted."""
+
+    place: Place = msgspec.field(name="from")
+    chunks: Annotated[int, msgspec.Meta(ge=0, le=MAX_CHUNKS)]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """``history``: a chunk, see ``chunks``; ``next`` is not there in the last one."""
+
+    place: Place = msgspec.field(name="from")
+    texts: Annotated[bytes, msgspec.Meta(max_length=MAX_CHUNK_BYTES)]
+    next: Place | UnsetType = UNSET
+    left: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | HistoryAsk | History
 Link = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd
+Kind = Link | Sync
 
 KINDS: Final[dict[str, type[Kind]]] = {
     "link-offer": LinkOffer,
@@ -104,6 +147,9 @@ KINDS: Final[dict[str, type[Kind]]] = {
     "sync-read": SyncRead,
     "sync-here": SyncHere,
     "sync-contacts": SyncContacts,
+    "sync-settings": SyncSettings,
+    "history-ask": HistoryAsk,
+    "history": History,
 }
 
 NAMES: Final[dict[type[Kind], str]] = {kind: name for name, kind in KINDS.items()}
