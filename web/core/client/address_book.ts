@@ -1,4 +1,6 @@
 /** Everybody who is known, in memory as in the vault: found by id, by name, and by what a name looks like. */
+import { NOTHING } from "./extension.ts";
+import type { Slot } from "./extension.ts";
 import { isUserId } from "./ids.ts";
 import { normalName, skeleton } from "./names.ts";
 import * as records from "./records.ts";
@@ -17,7 +19,10 @@ export class AddressBook {
   readonly #byLook = new Map<string, Set<string>>();
   readonly #toIntroduce = new Set<string>();
 
-  constructor(vault: Vault) {
+  readonly #slot: Slot;
+
+  constructor(vault: Vault, slot: Slot = { is: NOTHING }) {
+    this.#slot = slot;
     this.#load([...vault.all(records.CONTACT)].map(([, record]) => record));
   }
 
@@ -63,7 +68,8 @@ export class AddressBook {
   /** Whether somebody may learn that we are there: they were added or written to, and have the key we know. */
   mayNotify(userId: string): boolean {
     const record = this.get(userId);
-    return isKnown(record) && !record.blocked && record.trust !== "changed";
+    const isFellow = isKnown(record) || this.#slot.is.mayNotify(userId);
+    return isFellow && !record.blocked && record.trust !== "changed";
   }
 
   /** Whether the user has added them, written to them or let them in; else they are a stranger. */

@@ -92,6 +92,7 @@ export class Blocking {
   #drop(tx: Transaction, peer: string): void {
     const { acks, inbox, outbox, receipts, recovery, requests } = this.#stores;
     outbox.drop(tx, peer);
+    this.#stores.slot.is.drop(tx, peer);
     receipts.drop(tx, peer);
     recovery.drop(tx, peer);
     requests.dropAll(tx, peer);

@@ -66,6 +66,7 @@ export class Housekeeping {
       recovery.forget(tx, now.persistent);
       requests.forget(tx, now.persistent);
       receipts.forget(tx, now.persistent);
+      this.#stores.slot.is.forgetExpired(tx, now.persistent);
       for (const [peer, messageIds] of outbox.presumedLost(now.monotonic)) {
         events.push(...this.#receiving.resend(tx, peer, messageIds, now));
       }

@@ -1,12 +1,13 @@
 /**
  * Received messages: stored before they are acknowledged, unread until the user has seen them, gone when it is time.
  */
-import { InvalidMessage } from "../crypto/errors.ts";
+import { InvalidMessage, UndecryptableMessage } from "../crypto/errors.ts";
 import type { RoutedMessage } from "../wire/frames.ts";
 import type { Acks } from "./acks.ts";
 import type { Newer, Text } from "./content.ts";
 import * as content2 from "./content2.ts";
 import type { Conversations, Opened } from "./conversations.ts";
+import type { Extra, Slot } from "./extension.ts";
 import type { Receipts } from "./receipts.ts";
 import * as records from "./records.ts";
 import { erased, isThere } from "./records.ts";
@@ -33,6 +34,13 @@ export interface InboxParts {
   readonly receipts: Receipts;
   /** What could not be read. */
   readonly recovery: Recovery;
+  /** Knows contents that are not known here. */
+  readonly slot: Slot;
+}
+
+/** A message that was decrypted and kept; `extra`: what it says, if an extension knows that. */
+export interface Arrived extends Opened {
+  readonly extra: Extra | null;
 }
 
 /** The received messages of a profile; times are milliseconds of the device's persistent clock. */
@@ -59,7 +67,8 @@ export class Inbox {
   /**
    * Decrypt a message that was not seen before, and keep it; the caller stores what follows from it as well.
    *
-   * Throws a CryptoError if it cannot be read: undo the transaction.
+   * What an extension knows is not kept here, only that it has come. Throws a CryptoError if it cannot be read: undo
+   * the transaction.
    *
    * @param frame as the relay delivered it
    * @param wall milliseconds since 1970 by the device's clock, to be shown
@@ -70,11 +79,14 @@ export class Inbox {
     frame: RoutedMessage,
     now: number,
     { wall, came = now }: { readonly wall: number; readonly came?: number },
-  ): Opened {
+  ): Arrived {
     const { senderId: sender, messageId } = frame.payload;
     const name = records.key(sender, messageId);
     const opened = this.#parts.conversations.open(tx, frame, now);
-    if (opened.content.kind === "receipt") {
+    const extra = this.#extraIn(opened);
+    if (extra !== null) {
+      tx.put(records.SEEN, name, { at: now }, extra.isBrief ? { due: now + KEEP_SEEN_RECEIPTS_MS } : {});
+    } else if (opened.content.kind === "receipt") {
       tx.put(records.SEEN, name, { at: now }, { due: now + KEEP_SEEN_RECEIPTS_MS });
     } else {
       this.#put(tx, frame, opened.content, { came, wall });
@@ -83,7 +95,11 @@ export class Inbox {
       this.#parts.receipts.put(tx, sender, messageId, "delivered", now);
     }
     this.#parts.recovery.readable(tx, sender, messageId);
-    return opened;
+    return { ...opened, extra };
+  }
+
+  #extraIn({ content }: Opened): Extra | null {
+    return content.kind === "newer" ? this.#parts.slot.is.read(content) : null;
   }
 
   #put(
@@ -132,6 +148,9 @@ export class Inbox {
     times: { readonly came: number; readonly wall: number },
   ): void {
     const opened = this.#parts.conversations.open(tx, frame, now);
+    if (this.#extraIn(opened) !== null) {
+      throw new UndecryptableMessage("this waits until its sender is let in");
+    }
     if (opened.content.kind !== "receipt") {
       this.#put(tx, frame, opened.content, times);
     }

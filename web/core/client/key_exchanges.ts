@@ -30,13 +30,25 @@ export const FIRST_EXCHANGE_MS = 2_000;
 /** How long to wait before asking again for the keys of somebody of whom the relay gave weaker ones, or old ones. */
 export const WEAK_AGAIN_MS = 600_000;
 
-/** A KEY_EXCHANGE_INIT under way; `recovers`: for what could not be read, although there is a session. */
+/**
+ * A KEY_EXCHANGE_INIT or PREKEY_FETCH under way; `recovers`: for what could not be read, although there is a session.
+ * `introduces`: the relay learns by it that we write to them. `toMany`: for a message to many, so that a session of
+ * suite 1 is not enough.
+ */
 interface Exchange {
   readonly ephemeral: KeyPair;
   readonly since: number;
   /** How long it may stay unanswered. */
   readonly patience: number;
   readonly recovers: boolean;
+  readonly introduces: boolean;
+  readonly toMany: boolean;
+}
+
+/** What prekeys are asked for, beside a first session. */
+export interface Wanted {
+  readonly recovers?: boolean;
+  readonly toMany?: boolean;
 }
 
 /** Asks for prekeys, and begins sessions. */
@@ -48,6 +60,8 @@ export class KeyExchanges {
   private readonly weakUntil = new Map<string, number>();
   /** What of that was said of these users; until better keys come, or the user does something. */
   private readonly told = new Map<string, Set<string>>();
+  /** Users of whom the relay gave no keys of suite 2: when they are asked for again for a message to many. */
+  private readonly olderUntil = new Map<string, number>();
   /** Users whose changed key was told. */
   private readonly warned = new Set<string>();
   /** Users who have lost the session that one writes to them in. */
@@ -79,6 +93,7 @@ export class KeyExchanges {
   /** Something about this user has changed: try again at once. */
   reset(peer: string): void {
     this.warned.delete(peer);
+    this.olderUntil.delete(peer);
     this.noLongerWeak(peer);
   }
 
@@ -130,23 +145,19 @@ export class KeyExchanges {
   }
 
   /** Ask for the prekeys of a user, as soon as that may be; whether they are asked for now. */
-  want(link: Link, peer: string, now: Moment, given: { readonly recovers?: boolean } = {}): boolean {
-    const recovers = given.recovers === true;
+  want(link: Link, peer: string, now: Moment, { recovers = false, toMany = false }: Wanted = {}): boolean {
     const exchange = this.underWay.get(peer);
-    if (exchange !== undefined && now.monotonic - exchange.since < exchange.patience) {
+    if (exchange !== undefined && this.isUnderWay(peer, now)) {
       this.underWay.set(peer, { ...exchange, recovers: exchange.recovers || recovers });
       return false;
     }
     if (
-      now.monotonic < (this.weakUntil.get(peer) ?? now.monotonic) ||
-      !this.pacing.mayReach(peer, now.monotonic) ||
+      !this.mayAsk(peer, now, { toMany }) ||
       !this.pacing.acquire("KEY_EXCHANGE", link.limit("KEY_EXCHANGE"), now.monotonic)
     ) {
       return false;
     }
-    const ephemeral = keyPairFrom(this.random(32));
-    const patience = exchange === undefined ? FIRST_EXCHANGE_MS : Math.min(2 * exchange.patience, EXCHANGE_MS);
-    this.underWay.set(peer, { ephemeral, since: now.monotonic, patience, recovers });
+    const ephemeral = this.began(peer, now, { recovers, toMany, introduces: true });
     const payload = {
       ephemeralKey: encodeBase64(ephemeral.public),
       identityKey: encodeBase64(this.identity.peer.public),
@@ -161,6 +172,32 @@ export class KeyExchanges {
     return true;
   }
 
+  /** Whether a user's prekeys were asked for, and may still come. */
+  isUnderWay(peer: string, now: Moment): boolean {
+    const exchange = this.underWay.get(peer);
+    return exchange !== undefined && now.monotonic - exchange.since < exchange.patience;
+  }
+
+  /** Whether a user's prekeys may be asked for now. */
+  mayAsk(peer: string, now: Moment, { toMany }: { readonly toMany: boolean }): boolean {
+    const isDue = (until: ReadonlyMap<string, number>): boolean => now.monotonic >= (until.get(peer) ?? now.monotonic);
+    return isDue(this.weakUntil) && (!toMany || isDue(this.olderUntil)) && this.pacing.mayReach(peer, now.monotonic);
+  }
+
+  /** A user is asked for their prekeys, the more patiently the more often it was in vain; returns a key pair for it. */
+  began(peer: string, now: Moment, what: Pick<Exchange, "recovers" | "toMany" | "introduces">): KeyPair {
+    const before = this.underWay.get(peer);
+    const ephemeral = keyPairFrom(this.random(32));
+    const patience = before === undefined ? FIRST_EXCHANGE_MS : Math.min(2 * before.patience, EXCHANGE_MS);
+    this.underWay.set(peer, { ephemeral, since: now.monotonic, patience, ...what });
+    return ephemeral;
+  }
+
+  /** It was answered, and nothing has come of it; whether it was under way. */
+  ended(peer: string): boolean {
+    return this.underWay.delete(peer);
+  }
+
   /** Prekeys of a peer have come. */
   receive(payload: RoutedKeyExchangeResponse["payload"], now: Moment): Event[] {
     const peer = payload.senderId;
@@ -172,8 +209,10 @@ export class KeyExchanges {
     const contact = this.stores.book.contact(peer);
     const state = this.stores.conversations.load(peer);
     let begins = false;
+    let isOlder = false;
     try {
       const bundle = bundleOf(payload);
+      isOlder = exchange.toMany && bundle.dated === null;
       begins = exchange.recovers || state.beginsWith(bundle);
       this.begin(state, begins ? bundle : null, exchange, now);
     } catch (error) {
@@ -189,18 +228,26 @@ export class KeyExchanges {
       if (!(error instanceof CryptoError)) {
         throw error;
       }
-      if (exchange.recovers || state.sending === null) {
+      if (exchange.recovers || exchange.toMany || state.sending === null) {
         this.pacing.unknownPeer(peer, now.monotonic, WRONG_KEYS_MS);
       }
       return [notices.wrongBundle(contact, error.message)];
     }
     this.pauses.accepted(peer);
     this.noLongerWeak(peer);
+    const events = isOlder ? this.tooOld(peer, now) : [];
     if (!begins) {
-      return [];
+      return events;
     }
     this.renewed.delete(peer);
-    return notices.allowedSession(this.stores.book.contact(peer), floorOf(this.stores.book.get(peer)));
+    return [...notices.allowedSession(this.stores.book.contact(peer), floorOf(this.stores.book.get(peer))), ...events];
+  }
+
+  /** No message to many can go to this user: ask again later, and say so the first time. */
+  private tooOld(peer: string, now: Moment): Event[] {
+    const isNews = !this.olderUntil.has(peer);
+    this.olderUntil.set(peer, now.monotonic + WEAK_AGAIN_MS);
+    return isNews ? [notices.tooOld(this.stores.book.contact(peer))] : [];
   }
 
   /** Keys have come that are not good enough now: ask again later, and say so the first time. */
@@ -232,7 +279,9 @@ export class KeyExchanges {
       if (exchange.recovers) {
         recovery.began(tx, peer, now.persistent, now.monotonic);
       }
-      book.introduced(tx, peer);
+      if (exchange.introduces) {
+        book.introduced(tx, peer);
+      }
     });
   }
 

@@ -94,6 +94,8 @@ export interface LinkStart {
   readonly wall: number;
   /** Whether the session is to begin looking absent. */
   readonly absent?: boolean;
+  /** What this client can do beside `FEATURES`. */
+  readonly features?: readonly string[];
 }
 
 /** A connection. */
@@ -127,7 +129,7 @@ export class Link {
   constructor(identity: OwnIdentity, start: LinkStart) {
     this.identity = identity;
     this.userId = start.userId;
-    this.features = start.absent === true ? [...FEATURES, Feature.ABSENT] : FEATURES;
+    this.features = [...FEATURES, ...(start.features ?? []), ...(start.absent === true ? [Feature.ABSENT] : [])];
     this.audience = start.audience;
     this.startedAt = this.heardAt = this.spokeAt = this.now = start.now;
     this.lastPingAt = start.now - PING_MS;

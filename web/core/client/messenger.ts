@@ -15,6 +15,8 @@ import { ClockCheck } from "./clock_check.ts";
 import { Contacts } from "./contacts.ts";
 import { timeOf } from "./content.ts";
 import { VaultDamaged } from "./errors.ts";
+import { NOTHING } from "./extension.ts";
+import type { Extend } from "./extension.ts";
 import { ExpiryClock } from "./expiry.ts";
 import * as housekeeping from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
@@ -68,11 +70,13 @@ export class Messenger {
 
   /**
    * @param vault open; gets an identity if it has none
+   * @param extend makes its further parts
    * @throws VaultDamaged it has lost its identity
    */
   constructor(
     private readonly vault: Vault,
     private readonly given: Surroundings,
+    extend: Extend = () => NOTHING,
   ) {
     const { monotonic, random, wall } = given;
     const record = identityOf(vault, random);
@@ -97,6 +101,18 @@ export class Messenger {
     this.presence = new Presence(vault, this.userId);
     this.sending.visibility.isAbsent = this.presence.looksAbsent;
     this.readNewer();
+    this.stores.slot.is = extend({
+      stores: this.stores,
+      sending: this.sending,
+      identity: this.identity,
+      ownId: this.userId,
+      random,
+      presence: this.presence,
+      now: () => this.now(),
+      openLink: () => this.openLink,
+      report: (events) => void this.events.push(...events),
+      sendPending: () => this.sendPending(),
+    });
   }
 
   /** Hand out again what an older version could not show; of strangers and of blocked users, nothing. */
@@ -173,7 +189,7 @@ export class Messenger {
 
   /** How many messages wait in the outbox; for one user, if one is named. */
   waitingFor(peer?: string): number {
-    return this.stores.outbox.texts(peer);
+    return this.stores.outbox.texts(peer) + this.stores.slot.is.waiting(peer);
   }
 
   /** How many receipts and acknowledgements the relay does not have yet. */
@@ -265,6 +281,7 @@ export class Messenger {
   /** Send receipts at once: the program is about to exit. */
   flush(): void {
     this.sending.flush();
+    this.stores.slot.is.flush();
     this.sendPending();
   }
 
@@ -361,7 +378,9 @@ export class Messenger {
     this.receiving.connected();
     const absent = this.presence.connected();
     const { monotonic, wall } = this.given;
-    this.link = new Link(this.identity, { userId: this.userId, audience, now: monotonic(), wall: wall(), absent });
+    const { features } = this.stores.slot.is;
+    const start = { userId: this.userId, audience, now: monotonic(), wall: wall(), absent, features };
+    this.link = new Link(this.identity, start);
   }
 
   /**
@@ -419,6 +438,7 @@ export class Messenger {
   /** Time has passed. */
   tick(): void {
     this.events.push(...this.housekeeping.tick(this.now()));
+    this.stores.slot.is.step();
     if (this.link !== null) {
       this.handle(this.link, this.link.tick(this.given.monotonic()));
     }
@@ -468,6 +488,7 @@ export class Messenger {
           break;
       }
     }
+    this.stores.slot.is.step();
     this.sendPending();
   }
 

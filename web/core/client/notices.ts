@@ -129,6 +129,12 @@ export function unknownUser(peer: Contact): WarningEvent {
   return warning(peer, "unknown-user", text);
 }
 
+/** Somebody has no keys of suite 2, and is one of those to whom a message to many goes. */
+export function tooOld(peer: Contact): WarningEvent {
+  const what = `what you send to several people at once cannot reach ${labelOf(peer)}`;
+  return warning(peer, "outdated", `${what}: their program or the relay is outdated; it waits until it can`);
+}
+
 /** A mailbox is full. */
 export function backlog(peer: Contact): WarningEvent {
   const text = `the mailbox of ${labelOf(peer)} is full; the message will be sent when there is room`;

@@ -6,6 +6,7 @@
  * again.
  */
 import { isEqual, NO_BYTES } from "../bytes.ts";
+import type { Slot } from "./extension.ts";
 import { Queue } from "./outbox_queue.ts";
 import * as records from "./records.ts";
 import { OutboxRecord } from "./records.ts";
@@ -42,7 +43,11 @@ export class Outbox {
   /** Ids of messages by recipient, in the order in which they were accepted. */
   private readonly unanswered = new Map<string, Set<string>>();
 
-  constructor(private readonly vault: Vault) {
+  /** @param slot knows to whom nothing of this may be sent now */
+  constructor(
+    private readonly vault: Vault,
+    private readonly slot: Slot,
+  ) {
     const found = [...vault.all(records.OUTBOX)].map(([, entry]) => entry);
     const resent = found.filter((entry) => entry.again).sort((one, other) => this.position(one) - this.position(other));
     for (const entry of [...resent, ...found.filter((one) => !one.again)]) {
@@ -72,7 +77,12 @@ export class Outbox {
 
   /** Whether anything waits for this user, or is in flight to them. */
   isWaitingFor(peer: string): boolean {
-    return this.queue.of(peer).length > 0 || this.flying.has(peer);
+    return this.queue.of(peer).length > 0 || this.flying.has(peer) || this.slot.is.isBusy(peer);
+  }
+
+  /** Whether something is in flight to this user, or encrypted and waits: what is encrypted later must leave later. */
+  isAhead(peer: string): boolean {
+    return this.flying.has(peer) || this.queue.hasSealed(peer);
   }
 
   /** What waits to be sent to this user once more, and receipts, by id. */
@@ -95,7 +105,7 @@ export class Outbox {
   /** The first entry for each user to whom nothing is in flight, receipts behind messages. */
   ready(): OutboxRecord[] {
     const isReceipt = (entry: OutboxRecord): boolean => entry.text === null && !entry.again;
-    const found = this.queue.firsts(this.flying);
+    const found = this.queue.firsts(this.flying).filter(({ peer }) => !this.slot.is.isBusy(peer));
     return [...found.filter((entry) => !isReceipt(entry)), ...found.filter(isReceipt)];
   }
 

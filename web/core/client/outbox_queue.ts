@@ -112,6 +112,11 @@ export class Queue {
     return this.turns.get(entry.messageId) ?? 0;
   }
 
+  /** Whether what is next for a user is encrypted already. */
+  hasSealed(user: string): boolean {
+    return this.sealedHead(user) !== null;
+  }
+
   private sealedHead(user: string): OutboxRecord | null {
     const head = this.entries.get(this.byUser.get(user)?.[0] ?? "");
     return head !== undefined && head.sealed.length > 0 ? head : null;

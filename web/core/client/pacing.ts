@@ -99,8 +99,12 @@ export class Pacing {
     this.held.delete(peer);
   }
 
-  /** Count a frame of a class, of which `limit` a minute are allowed; false, and a pause, if it has to wait. */
-  acquire(rate: RateClass, limit: number | null, now: number): boolean {
+  /**
+   * Count a frame of a class, of which `limit` a minute are allowed; false, and a pause, if it has to wait.
+   *
+   * @param count so many at once, or none of them
+   */
+  acquire(rate: RateClass, limit: number | null, now: number, count = 1): boolean {
     if (!this.maySend(rate, now)) {
       return false;
     }
@@ -112,7 +116,7 @@ export class Pacing {
       window = new Window(limit, PACE_SPAN_MS);
       this.windows.set(rate, window);
     }
-    const wait = window.acquire(now);
+    const wait = window.acquire(now, count);
     if (wait > 0) {
       this.fullUntil.set(rate, now + wait);
     }

@@ -13,13 +13,20 @@ export class Window {
     readonly span: number,
   ) {}
 
-  /** Counts a request at `now` and returns 0 if it is allowed, otherwise the milliseconds until one will be. */
-  acquire(now: number): number {
-    const used = this.used(now);
-    if (used >= this.limit) {
-      return (this.times[used - this.limit] ?? now) + this.span - now;
+  /**
+   * Counts a request at `now` and returns 0 if it is allowed, otherwise the milliseconds until one will be.
+   *
+   * @param several so many at once; more than the limit count as that many
+   */
+  acquire(now: number, several = 1): number {
+    const count = Math.min(several, this.limit);
+    const over = this.used(now) + count - this.limit;
+    if (over > 0) {
+      return (this.times[over - 1] ?? now) + this.span - now;
     }
-    this.times.push(now);
+    for (let index = 0; index < count; index += 1) {
+      this.times.push(now);
+    }
     return 0;
   }
 

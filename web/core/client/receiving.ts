@@ -4,10 +4,11 @@
  * Everything that must survive is in the vault before it is acknowledged. What is returned is true; if something throws
  * anything else than a `CryptoError`, the whole step is to be undone.
  */
+import { NO_BYTES } from "../bytes.ts";
 import { CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite } from "../crypto/errors.ts";
 import type { MessageAck, PresenceNotice, Receipt, RelayFrame, RoutedMessage } from "../wire/frames.ts";
 import { receiptEntry } from "./batching.ts";
-import type { Opened } from "./conversations.ts";
+import type { Arrived } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import type { Moment } from "./moment.ts";
 import * as notices from "./notices.ts";
@@ -20,6 +21,9 @@ import type { Stores } from "./stores.ts";
 import type { Transaction } from "./vault.ts";
 
 const FIRST_SUITE = 1;
+
+/** Undoes what a stranger's message has done: it waits, as what strangers write does. */
+const OF_STRANGER = new Error("it is a stranger's");
 
 /** What the relay's words mean for a message of one's own. */
 const STATES: Readonly<Record<string, DeliveryState>> = {
@@ -75,6 +79,9 @@ export class Receiving {
       case "KEY_EXCHANGE_INIT":
         this.confirm(link, frame.seq, now);
         return [];
+      case "MANY_RESULT":
+      case "PREKEY_BUNDLES":
+        return this.stores.slot.is.receive(frame, now);
       case "PRESENCE":
         return this.presence(link, frame, now);
       default:
@@ -110,28 +117,33 @@ export class Receiving {
   // --- messages -----------------------------------------------------------------
 
   private message(link: Link, frame: RoutedMessage, now: Moment): Event[] {
-    const { book, inbox, requests, vault } = this.stores;
+    const { book, inbox, requests, slot, vault } = this.stores;
     const { messageId, senderId: sender } = frame.payload;
     const events: Event[] = [];
     if (book.isBlocked(sender)) {
       // It is dropped unread.
-    } else if (requests.holds(sender)) {
-      // A stranger's waits here, so that it does not fill the mailbox, and nothing else is done.
-      if (requests.receive(frame, now.persistent, now.wall)) {
-        events.push({ kind: "request", peer: book.contact(sender), waiting: requests.waiting(sender) });
-      }
+    } else if (requests.holds(sender) && !slot.is.expects(frame)) {
+      events.push(...this.request(frame, now));
     } else {
-      events.push(...this.openRequests(sender, now));
+      if (!requests.holds(sender)) {
+        events.push(...this.openRequests(sender, now));
+      }
       if (inbox.hasSeen(sender, messageId)) {
         this.acknowledgeAgain(sender, messageId, now.persistent);
       } else {
         try {
           const [opened, followed] = vault.transaction((tx) => {
             const opened = inbox.receive(tx, frame, now.persistent, { wall: now.wall });
-            return [opened, this.follow(tx, sender, opened, now)] as const;
+            this.checkStranger(sender, opened);
+            return [opened, this.follow(tx, frame, opened, now)] as const;
           });
           events.push(...followed, ...this.opened(sender, messageId, opened));
         } catch (error) {
+          if (error === OF_STRANGER) {
+            events.push(...this.request(frame, now));
+            this.confirmMessage(link, sender, messageId, now);
+            return events;
+          }
           if (!(error instanceof CryptoError)) {
             throw error;
           }
@@ -141,6 +153,22 @@ export class Receiving {
     }
     this.confirmMessage(link, sender, messageId, now);
     return events;
+  }
+
+  /** A stranger's waits here, so that it does not fill the mailbox, and nothing else is done. */
+  private request(frame: RoutedMessage, now: Moment): Event[] {
+    const { book, requests } = this.stores;
+    const sender = frame.payload.senderId;
+    const isNews = requests.receive(frame, now.persistent, now.wall);
+    return isNews ? [{ kind: "request", peer: book.contact(sender), waiting: requests.waiting(sender) }] : [];
+  }
+
+  /** Of a stranger nothing is taken in at once but what is somebody else's business here: a group's. */
+  private checkStranger(sender: string, { extra }: Arrived): void {
+    const { requests, slot } = this.stores;
+    if (requests.holds(sender) && (extra === null || !slot.is.concerns(extra))) {
+      throw OF_STRANGER;
+    }
   }
 
   /** The relay need not keep it. */
@@ -170,7 +198,7 @@ export class Receiving {
       try {
         const [opened, followed] = vault.transaction((tx) => {
           const opened = requests.open(tx, record, now.persistent);
-          return [opened, typeof opened === "boolean" ? [] : this.follow(tx, sender, opened, now)] as const;
+          return [opened, typeof opened === "boolean" ? [] : this.follow(tx, opened.frame, opened, now)] as const;
         });
         events.push(...followed);
         if (typeof opened !== "boolean") {
@@ -199,7 +227,7 @@ export class Receiving {
   }
 
   /** A message was decrypted and kept. */
-  private opened(sender: string, messageId: string, opened: Opened): Event[] {
+  private opened(sender: string, messageId: string, opened: Arrived): Event[] {
     const record = this.stores.book.get(sender);
     const peer = this.stores.book.contact(sender);
     const events: Event[] = [];
@@ -211,6 +239,9 @@ export class Receiving {
       events.push(notices.weakSession(peer, opened.strength, { hadBetter: hadBetter(record, opened.strength) }));
     } else if (opened.isNew) {
       events.push(...notices.allowedSession(peer, floorOf(record)));
+    }
+    if (opened.extra !== null) {
+      return events;
     }
     if (opened.content.kind === "receipt") {
       if (opened.isWeak && opened.content.undecryptable.length > 0) {
@@ -226,7 +257,7 @@ export class Receiving {
   }
 
   /** Whether somebody who has written in suite 2 writes in suite 1 again: once until this program ends. */
-  private hasFallen(sender: string, opened: Opened): boolean {
+  private hasFallen(sender: string, opened: Arrived): boolean {
     const isNews = opened.hasFallen && !this.fallen.has(sender);
     if (isNews) {
       this.fallen.add(sender);
@@ -261,7 +292,12 @@ export class Receiving {
   // --- what became of our messages ----------------------------------------------
 
   /** What a receipt of their recipient changes; of one whose key is another than the known one, nothing. */
-  private follow(tx: Transaction, sender: string, opened: Opened, now: Moment): Event[] {
+  private follow(tx: Transaction, frame: RoutedMessage, opened: Arrived, now: Moment): Event[] {
+    const sender = frame.payload.senderId;
+    const extension = this.stores.slot.is;
+    if (opened.extra !== null && opened.isKnown) {
+      return extension.take(tx, frame, opened.extra, now);
+    }
     if (opened.content.kind !== "receipt" || !opened.isKnown) {
       return [];
     }
@@ -271,6 +307,7 @@ export class Receiving {
     outbox.markPresumedLost(sender, overtaken, now.monotonic);
     if (undecryptable.length > 0) {
       outbox.unseal(tx, sender);
+      extension.unseal(tx, sender);
     }
     const events: Event[] = [];
     for (const [state, messageIds] of [
@@ -279,7 +316,9 @@ export class Receiving {
       [DeliveryState.BURNED, burned],
     ] as const) {
       for (const messageId of messageIds) {
-        const sent = outbox.sent(messageId, sender);
+        const followed = extension.follow(tx, messageId, sender, state, now);
+        events.push(...(followed ?? []));
+        const sent = followed === null ? outbox.sent(messageId, sender) : null;
         if (sent !== null) {
           events.push(...this.advance(tx, sent, state, now));
         }
@@ -297,7 +336,9 @@ export class Receiving {
   resend(tx: Transaction, peer: string, messageIds: readonly string[], now: Moment): Event[] {
     const { book, outbox } = this.stores;
     const contact = book.contact(peer);
-    const count = outbox.resend(tx, peer, messageIds, now.persistent, contact.key);
+    const count =
+      outbox.resend(tx, peer, messageIds, now.persistent, contact.key) +
+      this.stores.slot.is.resend(tx, peer, messageIds, now.persistent, contact.key ?? NO_BYTES);
     return count > 0 ? [notices.resent(contact, count)] : [];
   }
 
@@ -307,6 +348,11 @@ export class Receiving {
     const { messageId, recipientId } = frame.payload;
     this.sending.answered(frame.id);
     const state = STATES[frame.payload.status];
+    const followed = this.stores.slot.is.accepted(messageId, recipientId, now, state === DeliveryState.ACCEPTED);
+    if (followed !== null) {
+      this.confirm(link, frame.seq, now);
+      return followed;
+    }
     const sent = outbox.sent(messageId, recipientId);
     const events = vault.transaction((tx) => {
       if (sent !== null) {

@@ -22,7 +22,7 @@ export interface DefaultField<T> extends Field<T> {
   readonly isOmitted: boolean;
 }
 
-type Fields = Readonly<Record<string, Field<unknown>>>;
+export type Fields = Readonly<Record<string, Field<unknown>>>;
 type Of<F> = F extends Field<infer T> ? T : never;
 type NeededKeys<F> = { [K in keyof F]: F[K] extends DefaultField<unknown> ? never : K }[keyof F];
 type DefaultKeys<F> = { [K in keyof F]: F[K] extends DefaultField<unknown> ? K : never }[keyof F];

@@ -20,7 +20,8 @@ export interface Kind<T> {
 /** A sort of records, whatever they hold. */
 export type AnyKind = Pick<Kind<unknown>, "kind">;
 
-function kindOf<T>(kind: string, type: RecordType<T, never>, { isCached = false } = {}): Kind<T> {
+/** A kind of records. */
+export function kindOf<T>(kind: string, type: RecordType<T, never>, { isCached = false } = {}): Kind<T> {
   return { kind, type, isCached };
 }
 

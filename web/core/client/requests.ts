@@ -10,9 +10,9 @@ import { CryptoError } from "../crypto/errors.ts";
 import { decodeRelay, encode } from "../wire/codec.ts";
 import type { RoutedMessage } from "../wire/frames.ts";
 import type { AddressBook } from "./address_book.ts";
-import type { Conversations, Opened } from "./conversations.ts";
+import type { Conversations } from "./conversations.ts";
 import { optionsOf } from "./inbox.ts";
-import type { Inbox } from "./inbox.ts";
+import type { Arrived, Inbox } from "./inbox.ts";
 import * as records from "./records.ts";
 import type { ReceivedRecord, RequestRecord } from "./records.ts";
 import type { Contact } from "./status.ts";
@@ -131,7 +131,7 @@ export class Requests {
    * Returns what it says, false if it was received before; of a message that had been looked at, whether it is still
    * there to be handed out. Throws a CryptoError if it cannot be read: undo the transaction.
    */
-  open(tx: Transaction, record: RequestRecord, now: number): Opened | boolean {
+  open(tx: Transaction, record: RequestRecord, now: number): (Arrived & { readonly frame: RoutedMessage }) | boolean {
     const frame = frameOf(record);
     const { sender, messageId } = record;
     this.drop(tx, sender, messageId);
@@ -141,7 +141,7 @@ export class Requests {
     if (this.#inbox.hasSeen(sender, messageId)) {
       return false;
     }
-    return this.#inbox.receive(tx, frame, now, { wall: record.since, came: record.at });
+    return { ...this.#inbox.receive(tx, frame, now, { wall: record.since, came: record.at }), frame };
   }
 
   /** Who has written, the one who waits longest first. */

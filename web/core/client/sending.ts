@@ -28,6 +28,13 @@ import { Visibility } from "./visibility.ts";
 /** Frames of a minute that what may be left out leaves to the rest. */
 const KEEP_OF_CLASS = 5;
 
+/** Why the relay does not take something: as an ERROR says it, or a MANY_RESULT of one recipient. */
+export interface Refusal {
+  readonly code: number;
+  readonly reason: string;
+  readonly retryAfter?: number | undefined;
+}
+
 /** What follows from an error of the relay: events, and a message that will never be delivered, if there is one. */
 export interface SendRefused {
   readonly events: readonly Event[];
@@ -39,8 +46,8 @@ export class Sending {
   readonly visibility: Visibility;
   readonly exchanges: KeyExchanges;
   private readonly ownId: string;
-  private readonly pacing = new Pacing();
-  private readonly pauses = new PauseNotices();
+  readonly pacing = new Pacing();
+  readonly pauses = new PauseNotices();
   private readonly batching: Batching;
   /** Entries by the request that is under way. */
   private readonly requests = new Map<string, OutboxRecord>();
@@ -61,6 +68,7 @@ export class Sending {
     this.requests.clear();
     this.exchanges.disconnected();
     this.stores.outbox.disconnected();
+    this.stores.slot.is.disconnected();
     this.pacing.disconnected();
   }
 
@@ -104,7 +112,7 @@ export class Sending {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    return [...this.pacing.waits(now), ...this.batching.waits(now), ...this.exchanges.waits(now)];
+    return [...this.pacing.waits(now), ...this.batching.waits(now), ...this.exchanges.waits(now), ...this.stores.slot.is.waits(now)];
   }
 
   /** Count a frame of a class, unless the relay would refuse it now. */
@@ -137,8 +145,9 @@ export class Sending {
         events.push(...this.sendEntry(link, entry, now));
       }
     }
+    events.push(...this.stores.slot.is.sendPending(link, now));
     const wait = this.pacing.until("MESSAGE") - now.monotonic;
-    events.push(...this.pauses.paused(outbox.texts(), wait, now.monotonic));
+    events.push(...this.pauses.paused(outbox.texts() + this.stores.slot.is.waiting(), wait, now.monotonic));
     this.introduce(link, now);
     return events;
   }
@@ -242,12 +251,13 @@ export class Sending {
   answered(request: string | undefined): void {
     if (request !== undefined) {
       this.requests.delete(request);
+      this.stores.slot.is.answered(request);
     }
   }
 
   /** An error has come; null if it was for none of these. */
   refused(error: ErrorFrame, now: Moment): SendRefused | null {
-    const events = this.exchanges.refused(error, now);
+    const events = this.exchanges.refused(error, now) ?? this.stores.slot.is.refused(error, now);
     if (events !== null) {
       return { events, failed: null };
     }
@@ -271,37 +281,56 @@ export class Sending {
   }
 
   private messageRefused(entry: OutboxRecord, error: ErrorFrame, now: Moment): SendRefused {
-    const { code, message, retryAfter } = error.payload;
-    const wait = Math.max(asked(retryAfter, SOON_MS), SOON_MS);
-    const peer = this.stores.book.contact(entry.peer);
-    if (code === ErrorCode.RATE_LIMITED && reasonOf(error) === "backlog") {
-      this.pacing.pausePeer(entry.peer, now.monotonic + wait);
-      return { events: [notices.backlog(peer)], failed: null };
-    }
-    if (code === ErrorCode.RATE_LIMITED) {
-      return this.pause(entry.peer, wait, now.monotonic);
-    }
-    if (code === ErrorCode.USER_NOT_FOUND && entry.text !== null) {
-      const isNews = this.pacing.unknownPeer(entry.peer, now.monotonic);
-      return { events: isNews ? [notices.unknownUser(peer)] : [], failed: null };
-    }
-    if (code === ErrorCode.INTERNAL_ERROR) {
-      this.pacing.pause("MESSAGE", now.monotonic + wait);
-      return { events: this.pauses.storage(peer, now.monotonic), failed: null };
-    }
-    if (code === ErrorCode.INVALID_MESSAGE && reasonOf(error) === "clock") {
-      return this.pause(entry.peer, SOON_MS, now.monotonic);
+    const refusal = { ...error.payload, reason: reasonOf(error) };
+    const events = this.judge(entry.peer, refusal, now, { waitsForUser: entry.text !== null });
+    if (events !== null) {
+      return { events, failed: null };
     }
     if (entry.text !== null && !entry.again) {
-      return { events: [notices.refused(peer, message)], failed: entry };
+      return { events: [notices.refused(this.stores.book.contact(entry.peer), refusal.message)], failed: entry };
     }
     this.giveUp(entry);
     return { events: [], failed: null };
   }
 
-  private pause(peer: string, wait: number, now: number): SendRefused {
+  /**
+   * Wait for what the relay asks, alike for messages to one and to many.
+   *
+   * @param waitsForUser whether it is to wait for a user whom the relay does not know
+   * @returns what the application is to hear; null if it is refused for good
+   */
+  judge(
+    to: string,
+    { code, reason, retryAfter }: Refusal,
+    now: Moment,
+    { waitsForUser }: { readonly waitsForUser: boolean },
+  ): Event[] | null {
+    const wait = Math.max(asked(retryAfter, SOON_MS), SOON_MS);
+    const peer = this.stores.book.contact(to);
+    if (code === ErrorCode.RATE_LIMITED && reason === "backlog") {
+      this.pacing.pausePeer(to, now.monotonic + wait);
+      return [notices.backlog(peer)];
+    }
+    if (code === ErrorCode.RATE_LIMITED) {
+      return this.pause(to, wait, now.monotonic);
+    }
+    if (code === ErrorCode.USER_NOT_FOUND && waitsForUser) {
+      return this.pacing.unknownPeer(to, now.monotonic) ? [notices.unknownUser(peer)] : [];
+    }
+    if (code === ErrorCode.INTERNAL_ERROR) {
+      this.pacing.pause("MESSAGE", now.monotonic + wait);
+      return this.pauses.storage(peer, now.monotonic);
+    }
+    if (code === ErrorCode.INVALID_MESSAGE && reason === "clock") {
+      return this.pause(to, SOON_MS, now.monotonic);
+    }
+    return null;
+  }
+
+  private pause(peer: string, wait: number, now: number): Event[] {
     this.pacing.pause("MESSAGE", now + wait);
-    return { events: this.pauses.refused(peer, this.stores.outbox.texts(peer), wait, now), failed: null };
+    const waiting = this.stores.outbox.texts(peer) + this.stores.slot.is.waiting(peer);
+    return this.pauses.refused(peer, waiting, wait, now);
   }
 
   /** Nobody is there to hear a receipt; and a message that was sent again had been accepted once. */

@@ -5,6 +5,8 @@ import { Acks } from "./acks.ts";
 import { AddressBook } from "./address_book.ts";
 import { ConversationIndex } from "./conversation_index.ts";
 import { Conversations } from "./conversations.ts";
+import { NOTHING } from "./extension.ts";
+import type { Slot } from "./extension.ts";
 import { History } from "./history.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
@@ -29,6 +31,8 @@ export interface Stores {
   readonly requests: Requests;
   readonly index: ConversationIndex;
   readonly history: History;
+  /** Takes part in what these do, once it is there. */
+  readonly slot: Slot;
 }
 
 /**
@@ -45,15 +49,16 @@ export function storesOf(
   random: Random,
   { asks, amounts = AMOUNTS }: { readonly asks: boolean; readonly amounts?: Amounts },
 ): Stores {
+  const slot: Slot = { is: NOTHING };
   const index = new ConversationIndex(vault);
-  const book = new AddressBook(vault);
-  const outbox = new Outbox(vault);
+  const book = new AddressBook(vault, slot);
+  const outbox = new Outbox(vault, slot);
   const acks = new Acks(vault);
   const recovery = new Recovery(vault);
   const prekeys = new PreKeyStore(vault, identity, random, amounts);
   const conversations = new Conversations(vault, book, identity, prekeys, random);
   const receipts = new Receipts(vault, outbox);
-  const inbox = new Inbox(vault, { conversations, acks, receipts, recovery });
+  const inbox = new Inbox(vault, { conversations, acks, receipts, recovery, slot });
   const requests = new Requests(vault, book, conversations, inbox, { asks });
   const history = new History(vault, index);
   return {
@@ -69,5 +74,6 @@ export function storesOf(
     requests,
     index,
     history,
+    slot,
   };
 }

@@ -10,8 +10,11 @@ import {
   MAX_AUDIENCE_CHARS,
   MAX_ENCRYPTED_CHARS,
   MAX_EXPIRES_IN_MS,
+  MAX_FETCH_TARGETS,
   MAX_KEM_PREKEYS_PER_PUBLISH,
   MAX_ONE_TIME_PREKEYS,
+  MAX_ORDER_WRITERS,
+  MAX_RECIPIENTS,
   MAX_USER_ID_BYTES,
   MIN_USER_ID_BYTES,
 } from "./limits.ts";
@@ -29,6 +32,7 @@ import {
   optional,
   orNull,
   text,
+  triples,
   word,
 } from "./shapes.ts";
 
@@ -55,6 +59,8 @@ export const Feature = {
   ABSENT: "absent",
   /** It knows prekeys that are signed as a whole and dated. */
   SUITE2: "suite2",
+  /** It sends one message to many in one frame. */
+  MANY: "many",
 } as const;
 
 const presenceStatus = word<PresenceStatus>("online", "typing", "idle", "offline");
@@ -195,6 +201,17 @@ const routedKeyExchangeResponse = object({
 /** Relay to initiator: the target's prekeys, from the target itself (signed) or from the store (not signed). */
 export type RoutedKeyExchangeResponse = Of<typeof routedKeyExchangeResponse>;
 
+const preKeyFetch = unsigned("PREKEY_FETCH", { targets: list(userId, MAX_FETCH_TARGETS) });
+/** Client to relay: the prekeys of these users, who are not told. */
+export type PreKeyFetch = Of<typeof preKeyFetch>;
+
+const preKeyBundles = unsigned("PREKEY_BUNDLES", {
+  bundles: list(object({ ...bundleFields, senderId: userId, targetId: optional(userId) })),
+  missing: list(userId),
+});
+/** Relay to client: prekeys from the store, and who has none there. */
+export type PreKeyBundles = Of<typeof preKeyBundles>;
+
 const signedPart = object({ id: preKeyId, key: key32, signature });
 const kemPart = object({ id: preKeyId, key: kemKey, signature });
 
@@ -258,6 +275,28 @@ const routedMessage = object({
 });
 /** Relay to recipient: the sender's envelope with `senderId` and `seq` added. */
 export type RoutedMessage = Of<typeof routedMessage>;
+
+const messageMany = signed("MESSAGE_MANY", {
+  common: triples,
+  conversationId,
+  group: optional(boolean),
+  messageId,
+  metadata: optional(anyObject),
+  order: optional(
+    object({ name: key32, revision: integer(1, 2 ** 32 - 1), writers: list(userId, MAX_ORDER_WRITERS) }),
+  ),
+  recipients: list(object({ head: optional(triples), recipientId: userId, signature }), MAX_RECIPIENTS),
+});
+/** Client to relay: one message for many, of which each gets an ordinary MESSAGE. */
+export type MessageMany = Of<typeof messageMany>;
+
+const manyResult = unsigned("MANY_RESULT", {
+  accepted: number,
+  messageId,
+  refused: list(object({ code: number, reason: text(), recipientId: userId, retryAfter: optional(number) })),
+});
+/** Relay to sender: a MESSAGE_MANY is on disk for all recipients but these. */
+export type ManyResult = Of<typeof manyResult>;
 
 const messageAck = unsigned("MESSAGE_ACK", {
   messageId: optional(messageId),
@@ -336,7 +375,9 @@ export const CLIENT_SHAPES = {
   KEY_EXCHANGE_RESPONSE: keyExchangeResponse,
   PREKEY_PUBLISH: preKeyPublish,
   PREKEY_STATUS: preKeyStatusQuery,
+  PREKEY_FETCH: preKeyFetch,
   MESSAGE: message,
+  MESSAGE_MANY: messageMany,
   MESSAGE_ACK: messageAck,
   PRESENCE: presence,
   BLOCK: block,
@@ -351,7 +392,9 @@ export const RELAY_SHAPES = {
   KEY_EXCHANGE_INIT: routedKeyExchangeInit,
   KEY_EXCHANGE_RESPONSE: routedKeyExchangeResponse,
   PREKEY_STATUS: preKeyStatus,
+  PREKEY_BUNDLES: preKeyBundles,
   MESSAGE: routedMessage,
+  MANY_RESULT: manyResult,
   MESSAGE_ACK: receipt,
   PRESENCE: presenceNotice,
   BLOCK: block,
@@ -364,6 +407,13 @@ export const ANY_SHAPE = open({ id: optional(envelopeId) });
 
 export type ClientFrame = Of<(typeof CLIENT_SHAPES)[keyof typeof CLIENT_SHAPES]>;
 export type RelayFrame = Of<(typeof RELAY_SHAPES)[keyof typeof RELAY_SHAPES]>;
-export type SignedFrame = Auth | AccountDelete | KeyExchangeInit | KeyExchangeResponse | PreKeyPublish | Message;
+export type SignedFrame =
+  | Auth
+  | AccountDelete
+  | KeyExchangeInit
+  | KeyExchangeResponse
+  | PreKeyPublish
+  | Message
+  | MessageMany;
 export type RoutedFrame = RoutedKeyExchangeInit | RoutedKeyExchangeResponse | RoutedMessage;
 export type Frame = ClientFrame | RelayFrame;

@@ -4,6 +4,12 @@
 export const MAX_MESSAGE_BYTES = 65_536;
 /** Characters of base64 in `encrypted`, that is 46,080 bytes of ciphertext. */
 export const MAX_ENCRYPTED_CHARS = 61_440;
+/** `recipients` of a MESSAGE_MANY, and characters of `encrypted` that it comes to. */
+export const MAX_RECIPIENTS = 200;
+export const MAX_MANY_CHARS = 2_097_152;
+/** `writers` of an order, and `targets` of a PREKEY_FETCH. */
+export const MAX_ORDER_WRITERS = 16;
+export const MAX_FETCH_TARGETS = 20;
 /** Bytes of the canonical JSON of `metadata`. */
 export const MAX_METADATA_BYTES = 1_024;
 /** Nesting of JSON; deeper input only serves to exhaust a parser's stack. */
@@ -30,7 +36,7 @@ export const LOW_PREKEYS = 10;
 export const MAX_KEM_PREKEYS_PER_PUBLISH = 30;
 
 /** What a limit counts in a sliding minute. */
-export type RateClass = "AUTH" | "MESSAGE" | "KEY_EXCHANGE" | "PRESENCE" | "PING" | "PREKEY" | "ACK" | "BLOCK";
+export type RateClass = "AUTH" | "MESSAGE" | "KEY_EXCHANGE" | "PRESENCE" | "PING" | "PREKEY" | "ACK" | "BLOCK" | "RECIPIENTS";
 
 export const RATE_WINDOW_MS = 60_000;
 /** Requests in any `RATE_WINDOW_MS`. */
@@ -43,6 +49,7 @@ export const RATES: Readonly<Record<RateClass, number>> = {
   PREKEY: 10,
   ACK: 6_000,
   BLOCK: 30,
+  RECIPIENTS: 6_000,
 };
 
 /** From the WebSocket handshake to AUTH_SUCCESS. */

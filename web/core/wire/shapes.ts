@@ -116,6 +116,12 @@ export function base64(least: number, most: number = least): Present<string> {
   });
 }
 
+/** Base64 of a multiple of three bytes: two of them in a row are base64 of both. */
+export const triples = shape<string>((value, path, pending) => {
+  if (typeof value !== "string" || value === "" || value.endsWith("=")) throw wrong(path);
+  pending.push({ path, text: value, least: 3, most: Number.POSITIVE_INFINITY });
+});
+
 /** An array of at most so many items. */
 export function list<T>(item: Shape<T>, most = Number.POSITIVE_INFINITY): Present<readonly T[]> {
   return shape((value, path, pending) => {

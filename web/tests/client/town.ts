@@ -3,10 +3,19 @@
  */
 import { createHash } from "node:crypto";
 import { Messenger } from "../../core/client/messenger.ts";
+import type { Extend } from "../../core/client/extension.ts";
 import type { Event } from "../../core/client/status.ts";
 import { newVault } from "../../core/client/vault.ts";
 import type { Vault } from "../../core/client/vault.ts";
+import { decodeClient, encode } from "../../core/wire/codec.ts";
+import type { MessageMany } from "../../core/wire/frames.ts";
 import { random, someId } from "./support.ts";
+
+interface Order {
+  readonly revision: number;
+  readonly writers: readonly string[];
+  readonly messageId: string;
+}
 
 const KEY = new Uint8Array(32).fill(5);
 const AMOUNTS = { oneTime: { target: 3, refillBelow: 2 }, kem: { target: 2, refillBelow: 1 } };
@@ -44,14 +53,13 @@ export class Person {
   readonly mailbox: Frame[] = [];
   isOnline = false;
 
-  constructor(readonly town: Town) {
+  constructor(
+    readonly town: Town,
+    extend?: Extend,
+  ) {
     const { clock } = town;
-    this.messenger = new Messenger(this.vault, {
-      wall: () => clock.wall,
-      monotonic: () => clock.monotonic,
-      random,
-      amounts: AMOUNTS,
-    });
+    const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, amounts: AMOUNTS };
+    this.messenger = new Messenger(this.vault, given, extend);
     this.messenger.setServer("ws://relay.test/ws");
   }
 
@@ -116,11 +124,17 @@ export class Person {
 export class Town {
   readonly clock = { wall: 1_800_000_000_000, monotonic: 1_000_000 };
   readonly people: Person[] = [];
+  /** What the relay says that it knows. */
+  features: readonly string[] = ["suite2", "many"];
+  /** Why the relay does not take a message to many for somebody, by user. */
+  readonly refusals = new Map<string, { readonly code: number; readonly reason: string }>();
+  /** The last revision of each order, and who may write the next one. */
+  readonly orders = new Map<string, Order>();
   #seq = 0;
 
-  /** Somebody who is online and has published prekeys. */
-  person(): Person {
-    const person = new Person(this);
+  /** Somebody who is online and has published prekeys; `extend`: with further parts. */
+  person(extend?: Extend): Person {
+    const person = new Person(this, extend);
     this.people.push(person);
     person.connect();
     this.settle();
@@ -167,7 +181,7 @@ export class Town {
     switch (type) {
       case "AUTH":
         from.key = String(payload["publicKey"]);
-        from.hear("AUTH_SUCCESS", { features: ["suite2"], serverTime: this.clock.wall, sessionId: "x" }, { id });
+        from.hear("AUTH_SUCCESS", { features: this.features, serverTime: this.clock.wall, sessionId: "x" }, { id });
         for (const one of from.mailbox) from.get(one);
         break;
       case "PING":
@@ -184,7 +198,14 @@ export class Town {
         this.#handOut(from, String(payload["targetId"]), id);
         break;
       case "MESSAGE":
+        this.#accept(from, frame);
         this.#pass(from, frame);
+        break;
+      case "MESSAGE_MANY":
+        this.#passMany(from, frame as unknown as MessageMany);
+        break;
+      case "PREKEY_FETCH":
+        this.#handOutMany(from, payload["targets"] as readonly string[], id);
         break;
       case "MESSAGE_ACK":
         acknowledge(from, payload);
@@ -206,11 +227,57 @@ export class Town {
     to.hear("KEY_EXCHANGE_RESPONSE", bundleOf(found, published), { id });
   }
 
+  #handOutMany(to: Person, targets: readonly string[], id: string): void {
+    const found = targets.map((target) => this.#find(target));
+    const bundles = found.flatMap((one) => (one?.published ? [bundleOf(one, one.published)] : []));
+    const missing = targets.filter((_, index) => !found[index]?.published);
+    to.hear("PREKEY_BUNDLES", { bundles, missing }, { id });
+  }
+
+  /** A MESSAGE for each of them, as MESSAGE_MANY says. */
+  #passMany(from: Person, frame: MessageMany): void {
+    decodeClient(encode(frame)); // it has the form that a relay asks for
+    const { id = "", payload, timestamp } = frame;
+    const { common, group: _, order, recipients, ...rest } = payload;
+    const refused = order === undefined ? null : this.#refusedOrder(from.id, payload.messageId, order);
+    if (refused !== null) {
+      from.hear("ERROR", refused, { id });
+      return;
+    }
+    const parts = recipients.flatMap(({ recipientId }) => {
+      const refusal = this.refusals.get(recipientId);
+      return refusal === undefined ? [] : [{ ...refusal, recipientId }];
+    });
+    const result = { accepted: recipients.length - parts.length, messageId: payload.messageId, refused: parts };
+    from.hear("MANY_RESULT", result, { id });
+    for (const { head = "", recipientId, signature } of recipients) {
+      if (!this.refusals.has(recipientId)) {
+        const one = { ...rest, encrypted: head + common, recipientId };
+        this.#pass(from, { payload: one, signature, timestamp, type: "MESSAGE" });
+      }
+    }
+  }
+
+  #refusedOrder(from: string, messageId: string, order: NonNullable<MessageMany["payload"]["order"]>): Frame["payload"] | null {
+    const { name, revision, writers } = order;
+    const stored = this.orders.get(name);
+    if (stored !== undefined && stored.messageId === messageId && stored.revision === revision) return null;
+    if (!(stored?.writers ?? writers).includes(from)) return { code: 1002, details: { reason: "writer" }, message: "No." };
+    if (stored !== undefined && revision <= stored.revision) {
+      return { code: 1001, details: { reason: "order", revision: stored.revision }, message: "Too late." };
+    }
+    this.orders.set(name, { revision, writers, messageId });
+    return null;
+  }
+
+  #accept(from: Person, { id, payload }: Frame): void {
+    const { messageId, recipientId } = payload;
+    const accepted = { messageId, recipientId, status: "accepted", timestamp: this.clock.wall };
+    from.hear("MESSAGE_ACK", accepted, id === undefined ? {} : { id });
+  }
+
   #pass(from: Person, frame: Frame): void {
-    const { messageId, recipientId } = frame.payload;
-    const to = this.#find(recipientId);
-    const payload = { messageId, recipientId, status: "accepted", timestamp: this.clock.wall };
-    from.hear("MESSAGE_ACK", payload, frame.id === undefined ? {} : { id: frame.id });
+    const to = this.#find(frame.payload["recipientId"]);
     const routed = { ...frame, payload: { ...frame.payload, senderId: from.id }, seq: (this.#seq += 1) };
     to?.mailbox.push(routed);
     to?.get(routed);

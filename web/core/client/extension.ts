@@ -1,0 +1,128 @@
+/**
+ * What further parts of a client do: messages to many, groups. They are loaded apart, so the core asks them through
+ * this, and does well without: `NOTHING` takes part in nothing.
+ *
+ * A transaction that is given is the one that stores what has caused the call: what follows is stored with it.
+ */
+import type { OwnIdentity } from "../crypto/keys.ts";
+import type { Random } from "../bytes.ts";
+import type { ErrorFrame, ManyResult, PreKeyBundles, RoutedMessage } from "../wire/frames.ts";
+import type { Newer } from "./content.ts";
+import type { Link } from "./link.ts";
+import type { Moment } from "./moment.ts";
+import type { Presence } from "./presence.ts";
+import type { Sending } from "./sending.ts";
+import type { DeliveryState, Event } from "./status.ts";
+import type { Stores } from "./stores.ts";
+import type { Transaction } from "./vault.ts";
+
+/** A content of a kind that the core does not know, and an extension does. */
+export interface Extra {
+  readonly kind: string;
+  /** Whether a late copy of it does no harm, so that its id need not be remembered for ever. */
+  readonly isBrief: boolean;
+}
+
+/** The further parts of a client. */
+export interface Extension {
+  /** What AUTH says that this client can do besides. */
+  readonly features: readonly string[];
+
+  /** Whether nothing else may be sent to a user now. */
+  isBusy(peer: string): boolean;
+  /** How many messages wait; for one user, if one is named. */
+  waiting(peer?: string): number;
+  /** Send whatever may be sent now. */
+  sendPending(link: Link, now: Moment): Event[];
+  /** Answers that the core knows nothing of. */
+  receive(frame: ManyResult | PreKeyBundles, now: Moment): Event[];
+  /** The relay says how far a copy has come, as of a message to one; null if it is of nothing that waits here. */
+  accepted(messageId: string, recipient: string, now: Moment, isAccepted: boolean): Event[] | null;
+  /** A request was answered directly, so it will not be refused. */
+  answered(request: string): void;
+  /** An error has come; null if it was for none of ours. */
+  refused(error: ErrorFrame, now: Moment): Event[] | null;
+  disconnected(): void;
+  /** This user is written to no more. */
+  drop(tx: Transaction, peer: string): void;
+
+  /**
+   * A content that the core does not know; null if it is not known here either.
+   *
+   * @throws InvalidMessage It is of a kind that is known, and not as that must be.
+   */
+  read(said: Newer): Extra | null;
+  /** Whether a stranger's message may be something that does not wait as a request. */
+  expects(frame: RoutedMessage): boolean;
+  /** Whether it is: once it has been read. */
+  concerns(said: Extra): boolean;
+  /** Take in what somebody says, whose key is the known one. */
+  take(tx: Transaction, frame: RoutedMessage, said: Extra, now: Moment): Event[];
+
+  /** A recipient has said how far a message has come; null if there is no such message. */
+  follow(tx: Transaction, messageId: string, peer: string, state: DeliveryState, now: Moment): Event[] | null;
+  /** What waits for this user was encrypted for a session that is gone. */
+  unseal(tx: Transaction, peer: string): void;
+  /** Send again what a user could not read; how much. */
+  resend(tx: Transaction, peer: string, messageIds: readonly string[], now: number, key: Uint8Array): number;
+
+  /** Whether somebody may learn that we are there, though they are no contact. */
+  mayNotify(peer: string): boolean;
+  forgetExpired(tx: Transaction, now: number): void;
+  /** Milliseconds until each thing that waits for a time. */
+  waits(now: number): number[];
+  /** Do what is due. */
+  step(): void;
+  /** Gather nothing any longer: the program is about to leave. */
+  flush(): void;
+}
+
+/** None. */
+export const NOTHING: Extension = {
+  features: [],
+  isBusy: () => false,
+  waiting: () => 0,
+  sendPending: () => [],
+  receive: () => [],
+  accepted: () => null,
+  answered: () => undefined,
+  refused: () => null,
+  disconnected: () => undefined,
+  drop: () => undefined,
+  read: () => null,
+  expects: () => false,
+  concerns: () => false,
+  take: () => [],
+  follow: () => null,
+  unseal: () => undefined,
+  resend: () => 0,
+  mayNotify: () => false,
+  forgetExpired: () => undefined,
+  waits: () => [],
+  step: () => undefined,
+  flush: () => undefined,
+};
+
+/** Where the stores find the extension, which is made of them. */
+export interface Slot {
+  is: Extension;
+}
+
+/** What an extension is made of. */
+export interface ExtensionPorts {
+  readonly stores: Stores;
+  readonly sending: Sending;
+  readonly identity: OwnIdentity;
+  readonly ownId: string;
+  readonly random: Random;
+  readonly presence: Presence;
+  readonly now: () => Moment;
+  /** The connection, if the login is through. */
+  readonly openLink: () => Link | null;
+  readonly report: (events: readonly Event[]) => void;
+  /** Send whatever may be sent now. */
+  readonly sendPending: () => void;
+}
+
+/** Makes the further parts of a client. */
+export type Extend = (ports: ExtensionPorts) => Extension;

@@ -1,0 +1,102 @@
+/** Where the parts of the client hand in messages to many: groups, and whoever has several devices. */
+import * as body from "../../crypto/body.ts";
+import { MAX_EXPIRES_IN_MS } from "../../wire/limits.ts";
+import { InvalidUserId, MessageTooLong, UsageError } from "../errors.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import { isUserId } from "../ids.ts";
+import { newMessageId } from "../message_ids.ts";
+import type { Transaction } from "../vault.ts";
+import type { Listener } from "./listener.ts";
+import { ManyRecord } from "./records.ts";
+import type { OrderRecord } from "./records.ts";
+import type { SendingMany } from "./sending.ts";
+import type { ManyStore } from "./store.ts";
+
+/** Longest content of a message to many, in bytes without padding. */
+export const MAX_SAID_BYTES = body.MAX_PADDED - 1;
+
+/** A message to many, and how it is sent. */
+export interface ToMany {
+  /** User ids, each once. Those with whom there is no session of suite 2 get it once there is one. */
+  readonly recipients: readonly string[];
+  /** Content 2, without padding; at most `MAX_SAID_BYTES`. */
+  readonly said: Uint8Array;
+  /** As the relay and the recipients see it. */
+  readonly conversationId: string;
+  /** A UUID that was not used before; a new one if it is missing. */
+  readonly messageId?: string;
+  /** Nobody becomes a contact by it, and the relay makes no receipts of it. */
+  readonly group?: boolean;
+  /** The revision that it brings; if the relay refuses it, the message goes to nobody and is forgotten. */
+  readonly order?: OrderRecord | null;
+  /** Which part of the client it is of, see `listen`. */
+  readonly purpose: string;
+  /** The recipients' copies go once they were read. */
+  readonly burn?: boolean;
+  /** Milliseconds after which all erase it, counted from the first acceptance. */
+  readonly expiresIn?: number | null;
+  /** Stores what else belongs to it, in the same transaction. */
+  readonly also?: (tx: Transaction) => void;
+}
+
+/** Takes messages to many. */
+export class Outgoing {
+  readonly #ports: ExtensionPorts;
+  readonly #store: ManyStore;
+  readonly #sending: SendingMany;
+
+  constructor(ports: ExtensionPorts, store: ManyStore, sending: SendingMany) {
+    this.#ports = ports;
+    this.#store = store;
+    this.#sending = sending;
+  }
+
+  /** Tell a part of the client what becomes of the messages of its purpose; before the first connection. */
+  listen(purpose: string, listener: Listener): void {
+    this.#sending.listen(purpose, listener);
+  }
+
+  /**
+   * Put one message to many into the outbox, and send what may be sent; returns the message id.
+   *
+   * @throws InvalidUserId, MessageTooLong, UsageError it cannot be sent as it is
+   */
+  sendMany(given: ToMany): string {
+    const { now, openLink, random, sendPending, stores } = this.#ports;
+    const { also, recipients, said, ...rest } = given;
+    const messageId = given.messageId ?? newMessageId(random);
+    this.#check(given, messageId);
+    const record = ManyRecord.make({ ...rest, messageId, content: said, key: random(32) });
+    stores.vault.transaction((tx) => {
+      also?.(tx);
+      this.#sending.put(tx, openLink(), record, recipients, now());
+    });
+    sendPending();
+    return messageId;
+  }
+
+  /** Erase a message, and send no copy that still waits: it was burned, or its conversation erased. */
+  forget(tx: Transaction, messageId: string): void {
+    this.#store.remove(tx, messageId);
+  }
+
+  #check({ expiresIn = null, recipients, said }: ToMany, messageId: string): void {
+    const { ownId, stores } = this.#ports;
+    if (recipients.length === 0 || new Set(recipients).size !== recipients.length) {
+      throw new UsageError("a message to many has recipients, each of them once");
+    }
+    const wrong = recipients.find((peer) => peer === ownId || !(isUserId(peer) || stores.book.has(peer)));
+    if (wrong !== undefined) {
+      throw new InvalidUserId(`'${wrong}' is not the ID of another user`);
+    }
+    if (said.length > MAX_SAID_BYTES) {
+      throw new MessageTooLong(`this is too long by ${said.length - MAX_SAID_BYTES} bytes; shorten it`);
+    }
+    if (expiresIn !== null && (expiresIn < 1 || expiresIn > MAX_EXPIRES_IN_MS)) {
+      throw new UsageError("a message can expire after 1 millisecond to 365 days; choose a time in between");
+    }
+    if (this.#store.has(messageId)) {
+      throw new UsageError("there is a message of this id; take another one");
+    }
+  }
+}

@@ -1,0 +1,209 @@
+/** One message to many: one body, a head for each, in as few frames as may be, and what the relay says of it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as content2 from "../../core/client/content2.ts";
+import { manyOf } from "../../core/client/many/main.ts";
+import type { Many } from "../../core/client/many/main.ts";
+import type { Ordered } from "../../core/client/many/listener.ts";
+import { packed } from "../../core/client/many/packing.ts";
+import { ManyStore } from "../../core/client/many/store.ts";
+import { DeliveryState } from "../../core/client/status.ts";
+import { fromBase64 } from "../../core/wire/base64.ts";
+import { Town } from "./town.ts";
+import type { Frame, Person } from "./town.ts";
+
+const PURPOSE = "test";
+const CONVERSATION = "a conversation of many";
+
+/** Somebody who can write to many, and what was heard of it. */
+class Author {
+  readonly heard: string[] = [];
+  readonly outcomes: Ordered[] = [];
+  #many: Many | null = null;
+  readonly person: Person;
+
+  constructor(town: Town) {
+    this.person = town.person((ports) => {
+      this.#many = manyOf(ports);
+      return this.#many.extension;
+    });
+    this.many.outgoing.listen(PURPOSE, {
+      advanced: (_, id, peer, state) => {
+        this.heard.push(`${id.slice(0, 4)} ${this.person.town.people.findIndex((one) => one.id === peer)} ${state}`);
+        return [];
+      },
+      ordered: (_, __, outcome) => {
+        this.outcomes.push(outcome);
+        return [];
+      },
+    });
+  }
+
+  get many(): Many {
+    assert.ok(this.#many !== null);
+    return this.#many;
+  }
+
+  /** A text to these, as one of two people is. */
+  write(people: readonly Person[], text: string, more: Partial<Parameters<Many["outgoing"]["sendMany"]>[0]> = {}): string {
+    const own = fromBase64(this.person.id);
+    const senderKey = fromBase64(this.person.key);
+    const none = new Uint8Array();
+    const ends = { sender: own, senderKey, recipient: none, recipientKey: none };
+    const said = content2.encode({ kind: "text", sentAt: 1, body: text }, ends);
+    const recipients = people.map(({ id }) => id);
+    return this.many.outgoing.sendMany({ recipients, said, conversationId: CONVERSATION, purpose: PURPOSE, ...more });
+  }
+}
+
+function framesOf(person: Person, type: string): Frame[] {
+  return person.sent.filter((frame) => frame.type === type);
+}
+
+/** An author, and readers who have let them in. */
+function townOf(readers: number): [Author, Person[], Town] {
+  const town = new Town();
+  const author = new Author(town);
+  const people = Array.from({ length: readers }, () => town.person());
+  for (const one of people) {
+    one.messenger.contacts.add("Author", author.person.id);
+  }
+  town.settle();
+  return [author, people, town];
+}
+
+test("a message to many is asked for, encrypted and sent once, and each reads it once", () => {
+  const [author, people, town] = townOf(5);
+  author.write(people, "hello all");
+  town.settle();
+  assert.deepEqual(people.map((one) => one.received()), people.map(() => ["hello all"]));
+  assert.equal(framesOf(author.person, "PREKEY_FETCH").length, 1);
+  const [frame, ...others] = framesOf(author.person, "MESSAGE_MANY");
+  assert.deepEqual(others, []);
+  assert.equal((frame?.payload["recipients"] as unknown[]).length, 5);
+  assert.equal(framesOf(author.person, "MESSAGE").length, 0);
+  town.pass(10_000);
+  const states = author.heard.map((line) => line.split(" ").slice(1).join(" "));
+  assert.deepEqual(states, [...[1, 2, 3, 4, 5].map((n) => `${n} 1`), ...[1, 2, 3, 4, 5].map((n) => `${n} 2`)]);
+});
+
+test("messages to many arrive in the order in which they were written, and so do those to one", () => {
+  const [author, people, town] = townOf(2);
+  const [first] = people as [Person];
+  author.write(people, "1");
+  author.person.messenger.sendText(first.id, "2");
+  author.write(people, "3");
+  author.person.messenger.sendText(first.id, "4");
+  town.pass(5_000);
+  const received = first.received();
+  const of = (some: readonly string[]): string[] => received.filter((text) => some.includes(text));
+  assert.deepEqual([of(["1", "3"]), of(["2", "4"])], [["1", "3"], ["2", "4"]]);
+});
+
+test("a relay that does not know it gets a MESSAGE for each", () => {
+  const [author, people, town] = townOf(3);
+  town.features = ["suite2"];
+  author.person.disconnect();
+  author.person.connect();
+  town.settle();
+  author.write(people, "singly");
+  town.pass(3_000);
+  assert.deepEqual(people.map((one) => one.received()), people.map(() => ["singly"]));
+  assert.equal(framesOf(author.person, "MESSAGE_MANY").length, 0);
+  assert.equal(framesOf(author.person, "MESSAGE").length, 3);
+});
+
+test("whom the relay refuses gets it later, or never, and the others at once", () => {
+  const [author, people, town] = townOf(3);
+  const [one, two, three] = people as [Person, Person, Person];
+  town.refusals.set(two.id, { code: 1003, reason: "backlog" });
+  town.refusals.set(three.id, { code: 1006, reason: "encrypted-size" });
+  author.write(people, "hello");
+  town.settle();
+  assert.deepEqual(people.map((person) => person.received().length), [1, 0, 0]);
+  assert.deepEqual(author.person.warnings.sort(), ["backlog", "refused"]);
+  assert.equal(author.many.store.count(), 1);
+  town.refusals.clear();
+  town.pass(60_000);
+  assert.deepEqual(people.map((person) => person.received().length), [1, 1, 0]);
+  assert.equal(author.many.store.count(), 0);
+  assert.ok(author.heard.some((line) => line.endsWith(`3 ${DeliveryState.FAILED}`)));
+  assert.ok(one.received().length === 1);
+});
+
+test("what was sent and not answered is sent again under its id, with the same heads", () => {
+  const [author, people, town] = townOf(2);
+  author.write(people, "first");
+  town.settle();
+  author.person.tamper = (frame) => (frame.type === "MANY_RESULT" ? [] : [frame]); // the answer is lost
+  author.write(people, "again");
+  town.settle();
+  author.person.tamper = (frame) => [frame];
+  author.person.disconnect();
+  author.person.connect();
+  town.pass(2_000);
+  const [, sent, again] = framesOf(author.person, "MESSAGE_MANY");
+  assert.deepEqual(headsOf(again), headsOf(sent));
+  assert.equal(again?.payload["messageId"], sent?.payload["messageId"]);
+  assert.deepEqual(people.map((one) => one.received()), [["first", "again"], ["first", "again"]]);
+  assert.equal(author.many.store.count(), 0);
+});
+
+function headsOf(frame: Frame | undefined): unknown[] {
+  return (frame?.payload["recipients"] as { readonly head: string }[]).map(({ head }) => head);
+}
+
+test("what waits is found again when a profile is opened", () => {
+  const [author, people] = townOf(2);
+  author.person.disconnect();
+  const id = author.write(people, "later");
+  assert.equal(author.many.store.count(), 1);
+  const opened = new ManyStore(author.person.vault);
+  assert.deepEqual([opened.count(), opened.count(people[0]?.id), opened.waiting(id) !== null], [1, 1, true]);
+});
+
+test("who could not read it gets it again; and nobody else who asks", () => {
+  const [author, people, town] = townOf(2);
+  const [one, two] = people as [Person, Person];
+  const id = author.write([one], "once more");
+  town.settle();
+  const { vault } = author.person;
+  const key = fromBase64(one.key);
+  const again = (peer: Person, by: Uint8Array): number =>
+    vault.transaction((tx) => author.many.store.resend(tx, peer.id, [id], 0, by));
+  assert.equal(again(two, fromBase64(two.key)), 0);
+  assert.equal(again(one, fromBase64(two.key)), 0, "the control: another key than it was encrypted for");
+  assert.equal(again(one, key), 1);
+  town.pass(2_000);
+  assert.equal(author.many.store.count(), 0);
+});
+
+test("the relay stores a revision for all, or refuses it for all", () => {
+  const [author, people, town] = townOf(2);
+  const order = { name: new Uint8Array(32).fill(7), revision: 1, writers: [author.person.id] };
+  author.write(people, "revision 1", { order });
+  town.settle();
+  author.write(people, "revision 1, too", { order });
+  town.settle();
+  author.write(people, "revision 2", { order: { ...order, revision: 2, writers: [people[0]?.id ?? ""] } });
+  town.settle();
+  author.write(people, "revision 3", { order: { ...order, revision: 3 } });
+  town.settle();
+  const expected = [{ is: "taken" }, { is: "stale", revision: 1 }, { is: "taken" }, { is: "denied" }];
+  assert.deepEqual(author.outcomes, expected);
+  assert.deepEqual(people.map((one) => one.received()), people.map(() => ["revision 1", "revision 2"]));
+  assert.equal(author.many.store.count(), 0);
+});
+
+test("recipients are divided by count, size and what the frame comes to", () => {
+  const all = (count: number, head: number): [number, { head: number; recipient: number }][] =>
+    Array.from({ length: count }, (_, index) => [index, { head, recipient: 44 }]);
+  const sizes = (count: number, head: number, common: number): number[] =>
+    packed(all(count, head), { fixed: 500 + common, common }).map((frame) => frame.length);
+  assert.deepEqual(sizes(450, 0, 400), [200, 200, 50]);
+  assert.deepEqual(sizes(300, 140, 400), [200, 100]);
+  assert.deepEqual(sizes(30, 3_000, 400), [20, 10]);
+  assert.deepEqual(sizes(60, 140, 59_440), [17, 17, 17, 9]);
+  assert.deepEqual(sizes(2, 70_000, 400), [1, 1], "one who does not fit alone stands alone");
+  assert.deepEqual(packed([], { fixed: 1, common: 1 }), []);
+});
