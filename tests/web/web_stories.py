@@ -220,12 +220,16 @@ class Story:
             await one.lose_sessions(other.id)
 
     async def _restore(self) -> None:
-        """The browser's profile is exported, deleted, and imported; what is under way meanwhile is asked for again."""
+        """The browser's profile is exported, deleted, and imported; what is under way meanwhile is asked for again.
+
+        It is offline meanwhile: what it received and answered after the backup would be lost, as it is with everybody.
+        """
         if self._disasters < DISASTERS_AT_MOST and not self._away:
             self._disasters += 1
             self._is_mixed = self._is_restored = True
             self.told.append("web is restored")
             await settled(self.web, self.sdk)
+            await self.web.offline()
             file = self.folder / "file"
             await self.web.export_to(file)
             await self.web.kill()
