@@ -1,4 +1,4 @@
-"""What the operating system still holds of what was written to a socket."""
+"""What the operating system and asyncio hold of a connection's bytes."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,9 @@ import struct
 import sys
 import termios
 from typing import Final
+
+TLS_HELD: Final = 16_384
+"""Encrypted bytes, a record's worth, at which asyncio's TLS takes no more out of a socket that is not read."""
 
 _DISCARD: Final = struct.pack("ii", 1, 0)
 
@@ -25,3 +28,12 @@ def abort(transport: asyncio.Transport) -> None:
     with contextlib.suppress(OSError):  # closed already
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
     transport.abort()
+
+
+def bound_tls(transport: asyncio.Transport) -> bool:
+    """Keep asyncio from holding 256 KiB of what a client has sent over TLS; whether there is TLS."""
+    if transport.get_extra_info("ssl_object") is None:
+        return False
+    # asyncio documents it for streams of its own only; the transport of each TLS connection has it.
+    transport.set_read_buffer_limits(TLS_HELD, 0)  # type: ignore[attr-defined]
+    return True

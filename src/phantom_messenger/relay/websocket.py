@@ -57,6 +57,7 @@ class ReadBudget:
     """Bounds what is read in one turn of the event loop: nobody waits long behind many who pour large messages.
 
     When it is spent, each connection reads ``SMALL_READ`` bytes until the turn ends; the rest stays in its socket.
+    asyncio's TLS comes more than once in a turn, for what has arrived and for what was left, so it is paused then.
 
     Args:
         limit: bytes in a turn.
@@ -67,19 +68,30 @@ class ReadBudget:
 
     def __init__(self, limit: int = READ_BUDGET) -> None:
         self._limit = self._left = limit
+        self._paused: list[Callable[[], None]] = []
         self.buffer = _READ_BUFFER
 
-    def spend(self, count: int) -> None:
-        """So much was read at once."""
+    def spend(self, count: int) -> bool:
+        """So much was read at once; whether there was something left to spend."""
+        if self._left <= 0:
+            return False
         if self._left == self._limit:
             asyncio.get_running_loop().call_soon(self._renew)  # runs before the next turn reads anything
         self._left -= count
         if self._left <= 0:
             self.buffer = _SMALL_BUFFER
+        return True
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call this when the next turn begins."""
+        self._paused.append(go_on)
 
     def _renew(self) -> None:
         self._left = self._limit
         self.buffer = _READ_BUFFER
+        paused, self._paused = self._paused, []
+        for go_on in paused:
+            go_on()
 
 
 class Receiver(Protocol):
@@ -131,6 +143,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._reads = reads or ReadBudget()
         self._on_closed: Callable[[], None] = lambda: None
         self._transport: asyncio.Transport | None = None
+        self._is_tls = False
         self._session: Session | None = None
         self._response = b""
         # The frame that is being read: its header, how much is missing, and what is there.
@@ -163,6 +176,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """
         self._transport = transport
         self._on_closed = on_closed
+        self._is_tls = tcp.bound_tls(transport)
         transport.set_protocol(self)
         self._response = response
         self._session = self._receiver.connect(self, address=self._address, host=self._host)
@@ -179,8 +193,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
-        if nbytes > SMALL_READ:
-            self._reads.spend(nbytes)
+        if nbytes >= SMALL_READ and not self._reads.spend(nbytes) and self._is_tls:
+            self._wait_for_turn()
         self._read(bytes(_READ_BUFFER[:nbytes]))
 
     def eof_received(self) -> bool:
@@ -375,6 +389,16 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         else:
             # RFC 6455 section 8.1
             self._fail(CloseCode.INVALID_TEXT, "invalid UTF-8")
+
+    def _wait_for_turn(self) -> None:
+        """Read no more in this turn."""
+        self._stop_reading()
+        self._reads.wait(self._read_on)
+
+    def _read_on(self) -> None:
+        is_read = not self._is_full and self._may_discard >= 0
+        if is_read and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _stop_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
