@@ -96,6 +96,48 @@ def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> No
     assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
 
 
+def test_muted_group_stays_unread_until_it_is_looked_at(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
+    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
+    muted = phantom(home, "groups", "mute", "-p", "bob", "Tea")
+    assert muted.stdout == "muted Tea; to read it, run: phantom chat -p bob Tea\n"
+    assert phantom(home, "send", "-p", "alice", "Tea", "in the group").returncode == 0
+    assert phantom(home, "send", "-p", "alice", "bob", "to you").returncode == 0
+    heard = phantom(home, "listen", "-p", "bob", "--json", "--count", "1")
+    assert [row["text"] for row in rows(heard.stdout)] == ["to you"]
+    assert phantom(home, "groups", "-p", "bob").stdout == "Tea: 2 members, 1 unread, muted\n"
+    assert phantom(home, "groups", "unmute", "-p", "bob", "Tea").stdout == "Tea is not muted any more\n"
+    heard = phantom(home, "listen", "-p", "bob", "--json", "--count", "1")
+    assert [row["text"] for row in rows(heard.stdout)] == ["in the group"]
+
+
+def test_invitation_of_a_stranger_is_shown_before_anything_is_accepted(tmp_path: Path, start_relay: StartRelay) -> None:
+    relay = start_relay("--limits", "off")
+    for name in ("alice", "bob"):
+        assert phantom(tmp_path, "init", "-p", name, "--server", relay.url).returncode == 0
+    alice, bob = (phantom(tmp_path, "id", "-p", name).stdout.split()[0] for name in ("alice", "bob"))
+    assert phantom(tmp_path, "groups", "create", "-p", "alice", "Tea", bob).returncode == 0
+    listener = Running(tmp_path, "listen", "-p", "bob")
+    assert eventually(lambda: any("message request" in line for line in listener.errors))
+    assert listener.stop() == 0
+    shown = phantom(tmp_path, "requests", "show", "-p", "bob", alice)
+    said = "invites you to 'Tea' (2 members, you included; none of them is a contact of yours)"
+    assert shown.stdout.splitlines() == [f"from {alice}:", said]
+    assert shown.stderr.splitlines() == [
+        f"to accept, run: phantom requests accept -p bob {alice[:11]} NAME",
+        "its members learn nothing before you also run: phantom groups accept -p bob Tea",
+    ]
+    (row,) = rows(phantom(tmp_path, "requests", "show", "-p", "bob", "--json", alice).stdout)
+    assert (row["type"], row["name"], row["members"], row["admins"], row["known"]) == (
+        *("group-invitation", "Tea"),
+        *(2, 1, []),
+    )
+    assert phantom(tmp_path, "groups", "list", "-p", "bob").stdout == ""
+    assert phantom(tmp_path, "requests", "accept", "-p", "bob", alice, "alice").returncode == 0
+    listed = phantom(tmp_path, "groups", "list", "-p", "bob").stdout
+    assert listed == "Tea: 2 members, alice invites you: phantom groups accept Tea\n"
+
+
 def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
     assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
     for arguments, said in (

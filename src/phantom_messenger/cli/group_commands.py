@@ -263,6 +263,26 @@ def rights(group: str, profile: str, write: str | None, inviting: str | None) ->
     changed(client, lambda: client.groups.set_rights(group, write=write, invite=inviting), "changed")
 
 
+@groups.command(short_help="Leave a group's texts unread.")
+@click.argument("group")
+@profile_option
+@reports_errors
+def mute(group: str, profile: str) -> None:
+    """Have 'listen' leave the texts to GROUP unread; 'chat' shows them. Nobody else learns of it."""
+    open_client(profile).groups.mute(group)
+    click.echo(f"muted {one_line(group)}; to read it, run: phantom chat{profile_flag(profile)} {shell_word(group)}")
+
+
+@groups.command(short_help="Hear a group again.")
+@click.argument("group")
+@profile_option
+@reports_errors
+def unmute(group: str, profile: str) -> None:
+    """Have 'listen' print the texts to GROUP again, and those that wait."""
+    open_client(profile).groups.mute(group, muted=False)
+    click.echo(f"{one_line(group)} is not muted any more")
+
+
 @groups.command(short_help="End a group for everybody.")
 @click.argument("group")
 @profile_option
@@ -323,6 +343,8 @@ def group_summary(info: GroupInfo) -> str:
         parts.append(f"texts expire after {lasting(info.timer)}")
     if info.unread:
         parts.append(f"{info.unread:,} unread")
+    if info.muted:
+        parts.append("muted")
     if info.doubt == "forked":
         parts.append("somebody knows another history of it")
     elif info.doubt:

@@ -57,7 +57,7 @@ NEWER: Final = "[sent with a newer version of Phantom; update this program to re
 def listen(profile: str, as_json: bool, count: int | None, with_events: bool, accept_strangers: bool) -> None:
     """Print messages as they arrive, and notify their senders that they were read. Ctrl-C stops.
 
-    Messages from strangers wait until you accept them: see 'phantom requests'.
+    Messages from strangers wait until you accept them: see 'phantom requests'. Texts to muted groups stay unread.
     """
     client = open_client(profile, strangers="accept" if accept_strangers else "ask")
     flag = profile_flag(profile)
@@ -74,7 +74,7 @@ async def _listen(client: Client, flag: str, *, as_json: bool, count: int | None
         printer = _Printer(count, as_json=as_json)
         readers = {
             asyncio.create_task(printer.persons(client.messages())),
-            asyncio.create_task(printer.groups(client.groups.messages())),
+            asyncio.create_task(printer.groups(client.groups.messages(muted=False))),
         }
         try:
             done, _ = await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)

@@ -1,17 +1,28 @@
 """``phantom requests``: messages from strangers, and whether to accept them."""
 
 import json
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from phantom_messenger.cli.common import count, one_line, open_client, profile_flag, profile_option, reports_errors, run
+from phantom_messenger.cli.common import (
+    count,
+    one_line,
+    open_client,
+    profile_flag,
+    profile_option,
+    reports_errors,
+    run,
+    shell_word,
+)
 from phantom_messenger.cli.contacts import apply_change
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.listen import message_line, message_row
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import UnknownContact
+from phantom_messenger.client.groups.invitations import told
+from phantom_messenger.client.groups.views import GroupInvitation
 from phantom_messenger.client.ids import short_id, written_id
 
 LEAST: Final = 6
@@ -67,16 +78,36 @@ def show(who: str, profile: str, as_json: bool) -> None:
     try:
         user_id = _meant(client, who)
         found = client.peek(user_id)
+        groups = client.groups.invitations_of(user_id)
     finally:
         client.close()
     if not as_json:
         click.echo(f"from {written_id(user_id)}:")
     for message in found:
         click.echo(json.dumps(message_row(message)) if as_json else message_line(message, burns="burns"))
+    for one in groups:
+        click.echo(json.dumps(invitation_row(one)) if as_json else told(one))
     if not as_json:
-        unreadable = "" if found else "nothing can be read yet; "
+        unreadable = "" if found or groups else "nothing can be read yet; "
         accept_it = f"phantom requests accept{profile_flag(profile)} {_beginning(user_id)} NAME"
         click.echo(f"{unreadable}to accept, run: {accept_it}", err=True)
+        if groups:
+            join = f"phantom groups accept{profile_flag(profile)} {shell_word(groups[0].name or groups[0].group)}"
+            click.echo(f"its members learn nothing before you also run: {join}", err=True)
+
+
+def invitation_row(invitation: GroupInvitation) -> dict[str, Any]:
+    """A stranger's invitation to a group as documented JSON."""
+    return {
+        "type": "group-invitation",
+        "group": invitation.group,
+        "name": invitation.name,
+        "by": invitation.inviter.user_id,
+        "members": invitation.members,
+        "admins": invitation.admins,
+        "known": [contact.user_id for contact in invitation.known],
+        "timer": invitation.timer,
+    }
 
 
 @requests.command(short_help="Accept a stranger's messages.")

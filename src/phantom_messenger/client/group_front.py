@@ -11,7 +11,7 @@ from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.event_hub import EventHub
 from phantom_messenger.client.groups.groups import contact_of
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.views import GroupEntry, GroupInfo
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import Contact, DeliveryState
 from phantom_messenger.client.translate import guarded
@@ -91,6 +91,16 @@ class Groups:
         """A group by its name or id."""
         return self._core.find(group)
 
+    def invitations_of(self, who: str) -> list[GroupInvitation]:
+        """To which groups a stranger invites whose messages wait as a request (``Client.requests``).
+
+        Nobody is notified. Once the stranger is accepted, each is a group of ``all`` that waits to be accepted.
+
+        Args:
+            who: a user id.
+        """
+        return self._core.invitations_of(self._contacts.find(who).user_id)
+
     def has(self, group: str) -> bool:
         """Whether there is a group of this name or id."""
         return self._core.has(group)
@@ -164,7 +174,7 @@ class Groups:
         return self._contacts.of(found.admin)
 
     def mute(self, group: str, *, muted: bool = True) -> GroupInfo:
-        """Note whether you want to be told of texts; applications keep to it."""
+        """Note whether you want to be told of texts; applications keep to it. Nobody else learns of it."""
         return self._done(group, lambda: self._core.mute(group, muted=muted))
 
     def go_on(self, group: str) -> GroupInfo:
@@ -253,17 +263,18 @@ class Groups:
         """How far a text of yours has come with each member, by user id; nothing after 30 days."""
         return self._core.progress(message_id)
 
-    async def messages(self, group: str | None = None) -> AsyncIterator[GroupMessage]:
+    async def messages(self, group: str | None = None, *, muted: bool = True) -> AsyncIterator[GroupMessage]:
         """Received texts to groups, oldest first, without end; as ``Client.messages``.
 
         Args:
             group: only texts to this one; the others stay for later.
+            muted: whether also texts to muted groups; else they stay for later.
         """
         position = 0
         while True:
             await asyncio.sleep(0)
             self._check()
-            found = self._core.next_text(position, group)
+            found = self._core.next_text(position, group, muted=muted)
             if found is None:
                 self._hub.raise_if_ended()
                 await self._hub.change()

@@ -41,6 +41,14 @@ MAX_ACKNOWLEDGED_AGAIN: Final = 1_000
 """Messages of which it is remembered that they were acknowledged again."""
 
 
+class AboutGroup(UndecryptableMessage):
+    """What a stranger says about a group, which waits until they are let in: nothing is kept of its decryption."""
+
+    def __init__(self, said: GroupSaid) -> None:
+        super().__init__("what is said about a group waits until its sender is let in")
+        self.said = said
+
+
 class Inbox:
     """The received messages of a profile; times are milliseconds of the device's persistent clock.
 
@@ -182,11 +190,12 @@ class Inbox:
         """Decrypt and keep a stranger's message, and hand it to nobody yet.
 
         Raises:
+            AboutGroup: it is about a group; roll back.
             CryptoError: it cannot be read.
         """
         opened = self._conversations.open(tx, frame, codec.signed_text(codec.original(frame)), now)
         if isinstance(opened.content, GroupSaid):
-            raise UndecryptableMessage("what is said about a group waits until its sender is let in")
+            raise AboutGroup(opened.content)
         if not isinstance(opened.content, Receipt | BetweenDevices):
             self._put(tx, frame, opened.content, came, wall)
         tx.put(records.SEEN, records.key(frame.payload.sender_id, frame.payload.message_id), Seen(now))

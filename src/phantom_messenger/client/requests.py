@@ -14,7 +14,8 @@ import msgspec
 from phantom_messenger.client import records
 from phantom_messenger.client.address_book import AddressBook
 from phantom_messenger.client.conversations import Conversations, Opened
-from phantom_messenger.client.inbox import Inbox
+from phantom_messenger.client.groups.contents import GroupSaid
+from phantom_messenger.client.inbox import AboutGroup, Inbox
 from phantom_messenger.client.records import ReceivedRecord, RequestRecord
 from phantom_messenger.client.status import Contact
 from phantom_messenger.client.vault import Transaction, Vault
@@ -38,6 +39,10 @@ class MessageRequest:
     contact: Contact
     waiting: int
     since: int
+
+
+class _NotAboutGroup(Exception):
+    """Nothing of it is to stay."""
 
 
 class Requests:
@@ -109,6 +114,23 @@ class Requests:
                     self._opened(tx, record)
         found = [self._inbox.looked_at(sender, record.message_id, now) for record in self.of(sender)]
         return [text for text in found if text is not None]
+
+    def about_groups(self, sender: str, now: int) -> list[GroupSaid]:
+        """What a stranger says about groups; all of it goes on waiting, and nobody is notified."""
+        found: list[GroupSaid] = []
+        for record in self.of(sender):
+            frame = codec.decode_relay(record.frame) if record.frame else None
+            if not isinstance(frame, frames.RoutedMessage):
+                continue
+            try:
+                with self._vault.transaction() as tx:
+                    self._inbox.look(tx, frame, now, came=record.at, wall=record.since)
+                    raise _NotAboutGroup
+            except AboutGroup as about:
+                found.append(about.said)
+            except (CryptoError, _NotAboutGroup):
+                continue
+        return found
 
     def open(self, tx: Transaction, record: RequestRecord, now: int) -> Opened | bool:
         """Receive what waited of somebody who is no stranger any more, and let it wait no longer.

@@ -305,7 +305,7 @@ class Arrivals:
         after = group.with_record(doubt=doubt, rival=rival)
         title, who = self._title(group), self._contact(rival).label if rival else "the relay"
         if doubt == FORKED:
-            message = f"{who} knows another history of {title} than you; compare its digits with the others"
+            message = words.forked(who, title)
             events.append(self._event(after, GroupNews.FORKED, rival, message))
         else:
             message = f"a newer version has changed {title}; update this program to write to it again"

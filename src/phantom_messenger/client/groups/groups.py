@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client import content
 from phantom_messenger.client.errors import UnknownContact, UsageError
-from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups import invitations, words
 from phantom_messenger.client.groups.arrivals import MAX_WISHES, Arrivals, Follow
 from phantom_messenger.client.groups.chain import Chain
 from phantom_messenger.client.groups.change import (
@@ -30,6 +30,7 @@ from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BYTES, JoinLink
 from phantom_messenger.client.groups.orders import Orders
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES, type_of
+from phantom_messenger.client.groups.reach import reached_by_all
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.store import (
@@ -41,7 +42,7 @@ from phantom_messenger.client.groups.store import (
     raw_of,
     written,
 )
-from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupMember
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
@@ -54,14 +55,6 @@ from phantom_messenger.crypto.keys import OwnIdentity
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
 
 _ROLES: Final = {Role.MEMBER: "member", Role.ADMIN: "admin"}
-_RANK: Final = {
-    DeliveryState.QUEUED: 0,
-    DeliveryState.ACCEPTED: 1,
-    DeliveryState.EXPIRED: 1,
-    DeliveryState.DELIVERED: 2,
-    DeliveryState.READ: 3,
-    DeliveryState.BURNED: 3,
-}
 
 
 class Groups:
@@ -204,6 +197,10 @@ class Groups:
     def wanted(self) -> int:
         """How many changes of this user wait to be put in order."""
         return sum(len(group.record.wishes) for group in self._store.all() if group.record.relation == MEMBER)
+
+    def invitations_of(self, stranger: str) -> list[GroupInvitation]:
+        """To which groups somebody invites whose messages wait as a request; nobody is notified."""
+        return invitations.of_stranger(self._stores, stranger, self._own, self._moment())
 
     def digits(self, who: str) -> str:
         """The digits of a group's head, for members to compare."""
@@ -438,11 +435,11 @@ class Groups:
             also=keep,
         )
 
-    def next_text(self, after: int, who: str | None) -> tuple[int, GroupInfo, GroupEntry] | None:
+    def next_text(self, after: int, who: str | None, *, muted: bool = True) -> tuple[int, GroupInfo, GroupEntry] | None:
         """The first text behind a position that was not handled; of a group, if one is named."""
         name = None if who is None else self._found(who).id
         now = self._moment()
-        found = self._store.next(after, name, now.persistent)
+        found = self._store.next(after, name, now.persistent, muted=muted)
         if found is None:
             return None
         position, group, record = found
@@ -514,7 +511,7 @@ class Groups:
         record = None if group is None else self._store.text(group, "", message_id)
         if message is None or group is None or record is None:
             return []
-        reached = _least([DeliveryState(copy.state) for copy in message.copies.values()])
+        reached = reached_by_all([DeliveryState(copy.state) for copy in message.copies.values()])
         expires_at = record.expires_at
         if expires_at is None and record.expires_in is not None and reached is not DeliveryState.QUEUED:
             expires_at = now.persistent + record.expires_in
@@ -564,17 +561,6 @@ class Groups:
 def contact_of(group: str, name: str) -> Contact:
     """A group in the place of a contact, in events."""
     return Contact(name=name, user_id=group, trust=Trust.UNVERIFIED, key=None)
-
-
-def _least(states: list[DeliveryState]) -> DeliveryState:
-    """How far a text has come with all: accepted as soon as it is for one, and what all have reached beyond that."""
-    known = [state for state in states if state is not DeliveryState.FAILED]
-    if not known:
-        return DeliveryState.FAILED
-    least = min(_RANK[state] for state in known)
-    if least >= _RANK[DeliveryState.DELIVERED]:
-        return DeliveryState.READ if least >= _RANK[DeliveryState.READ] else DeliveryState.DELIVERED
-    return DeliveryState.ACCEPTED if any(_RANK[state] for state in known) else DeliveryState.QUEUED
 
 
 def _added(people: Iterable[str], role: str) -> list[Op]:

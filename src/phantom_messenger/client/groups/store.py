@@ -263,11 +263,22 @@ class GroupStore:
         found = (marker for _, marker in self._vault.all(records.GROUP_INBOX, GroupInboxRecord))
         return [marker for marker in found if marker.group == group]
 
-    def next(self, after: int, group: str | None, now: int) -> tuple[int, Group, GroupTextRecord] | None:
-        """The first text behind a position that was not handled, of a group if one is named."""
+    def next(
+        self, after: int, group: str | None, now: int, *, muted: bool = True
+    ) -> tuple[int, Group, GroupTextRecord] | None:
+        """The first text behind a position that was not handled, of a group if one is named.
+
+        Args:
+            after: the position.
+            group: its id, or None for all.
+            now: persistent time.
+            muted: whether also of groups that are muted.
+        """
         for position, marker in self._vault.oldest(records.GROUP_INBOX, GroupInboxRecord, after=after):
             found = self._groups.get(marker.group)
             if found is None or found.record.relation == INVITED or group not in {None, marker.group}:
+                continue
+            if found.record.muted and not muted:
                 continue
             text = self.text(found, marker.sender, marker.message_id)
             if text is not None and text.text is not None and not (text.expires_at and text.expires_at <= now):

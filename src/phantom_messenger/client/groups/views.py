@@ -64,6 +64,24 @@ class GroupInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupInvitation:
+    """What a stranger's invitation to a group says, before anything of theirs was let in.
+
+    ``group``: its id, in base64. ``name``: '' if it has none. ``members``: how many there are, with you; ``admins``:
+    how many of them can change it. ``known``: those who are contacts of yours. ``timer``: milliseconds after which
+    texts expire, 0 if they stay.
+    """
+
+    group: str
+    name: str
+    inviter: Contact
+    members: int
+    admins: int
+    known: tuple[Contact, ...]
+    timer: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupEntry:
     """A past text to a group, or what is left of one.
 

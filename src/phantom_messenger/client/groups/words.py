@@ -34,7 +34,7 @@ def done(change: Change, label: Callable[[bytes], str]) -> str:
     """
     said = [_done(op, label) for op in change.ops or ()]
     who = label(change.author)
-    return f"{who} {'have' if who == 'you' else 'has'} {_listed(said)}"
+    return f"{who} {'have' if who == 'you' else 'has'} {listed(said)}"
 
 
 def _done(op: Op, label: Callable[[bytes], str]) -> str:
@@ -65,8 +65,17 @@ def lasting(milliseconds: int) -> str:
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
 
 
-def _listed(said: list[str]) -> str:
-    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+def listed(said: list[str]) -> str:
+    """Several things in a row; '' if there are none."""
+    return f"{', '.join(said[:-1])} and {said[-1]}" if said[1:] else "".join(said)
+
+
+def forked(who: str, group: str) -> str:
+    """Somebody has another group under the same name."""
+    return (
+        f"{who} has been told other changes of {group} than you, so its members may not be who you think, and nothing"
+        f" is sent to it now; compare the digits of 'phantom groups members' with {who} and the others"
+    )
 
 
 def missing(count: int, who: str, group: str) -> str:
