@@ -27,6 +27,13 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.duties import Duties
+from phantom_messenger.client.groups.records import (
+    GroupHeldRecord,
+    GroupRecord,
+    GroupTextRecord,
+    GroupToldRecord,
+    SenderCount,
+)
 from phantom_messenger.client.groups.speaking import CHANGE
 from phantom_messenger.client.groups.state import Role, conversation_of
 from phantom_messenger.client.groups.store import (
@@ -45,13 +52,6 @@ from phantom_messenger.client.groups.store import (
     written,
 )
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.records import (
-    GroupHeldRecord,
-    GroupRecord,
-    GroupTextRecord,
-    GroupToldRecord,
-    SenderCount,
-)
 from phantom_messenger.client.status import (
     Contact,
     DeliveryState,

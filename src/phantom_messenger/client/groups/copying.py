@@ -6,8 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
-from phantom_messenger.client.groups.store import RELATIONS, written
-from phantom_messenger.client.records import (
+from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
     GroupInboxRecord,
     GroupRecord,
@@ -15,6 +14,7 @@ from phantom_messenger.client.records import (
     GroupTextRecord,
     group_texts,
 )
+from phantom_messenger.client.groups.store import RELATIONS, written
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 

@@ -18,10 +18,10 @@ from phantom_messenger.client.groups.contents import (
     GroupHello,
     GroupReceipt,
 )
+from phantom_messenger.client.groups.records import GroupToldRecord
 from phantom_messenger.client.groups.speaking import Speaking
 from phantom_messenger.client.groups.store import INVITED, MEMBER, Group, raw_of
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.records import GroupToldRecord
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 

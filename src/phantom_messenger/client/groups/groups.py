@@ -31,6 +31,7 @@ from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BY
 from phantom_messenger.client.groups.orders import Orders
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES, type_of
 from phantom_messenger.client.groups.reach import reached_by_all
+from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
 from phantom_messenger.client.groups.store import (
@@ -47,7 +48,6 @@ from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
-from phantom_messenger.client.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
 from phantom_messenger.client.status import Contact, DeliveryEvent, DeliveryState, Event, Trust
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction

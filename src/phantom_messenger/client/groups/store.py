@@ -16,8 +16,7 @@ from msgspec.structs import replace
 from phantom_messenger.client import records
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.chain import Chain, Step
-from phantom_messenger.client.groups.state import GroupState, conversation_of
-from phantom_messenger.client.records import (
+from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
     GroupHeldRecord,
     GroupInboxRecord,
@@ -27,9 +26,10 @@ from phantom_messenger.client.records import (
     GroupTextRecord,
     GroupTokenRecord,
     GroupToldRecord,
-    Seen,
     group_texts,
 )
+from phantom_messenger.client.groups.state import GroupState, conversation_of
+from phantom_messenger.client.records import Seen
 from phantom_messenger.client.vault import Transaction, Vault
 
 KEPT_STEPS: Final = 1_000

@@ -1,0 +1,132 @@
+"""What is kept of groups: values of the vault, under the kinds and names that their docstrings begin with.
+
+The kinds are named in ``client.records``, with all others.
+"""
+
+import msgspec
+
+from phantom_messenger.client.records import Record
+
+
+class GroupRecord(Record, frozen=True, kw_only=True):
+    """``GROUP``/id of the group in base64.
+
+    ``number``: names the kind of its texts, see ``group_texts``. ``relation``: invited, member, left, removed or
+    closed. ``state``, ``digest``: see ``client.groups``. ``steps``: revisions of the changes that are kept.
+    ``doubt``: '' or why nothing is sent: forked or newer; ``rival``: by whom. ``inviter``: who has added this user.
+    ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in turn,
+    as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is in.
+    ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
+    ``picture``: the one that the state names, if it is here.
+    """
+
+    group: bytes
+    number: int
+    relation: str
+    state: bytes
+    digest: bytes
+    steps: list[int] = msgspec.field(default_factory=list)
+    doubt: str = ""
+    rival: str = ""
+    inviter: str = ""
+    ordered: int = 0
+    wishes: list[bytes] = msgspec.field(default_factory=list)
+    flying: bytes = b""
+    carrier: str = ""
+    absent: list[str] = msgspec.field(default_factory=list)
+    muted: bool = False
+    picture: bytes = b""
+
+
+class SenderCount(Record, frozen=True, array_like=True):
+    """How many texts of a member there must be: the last number, and numbers before it that have not come."""
+
+    last: int
+    missing: list[int] = msgspec.field(default_factory=list)
+
+
+class GroupCountsRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_COUNTS``/id of the group: texts of this user, and of the others by user id."""
+
+    own: int = 0
+    others: dict[str, SenderCount] = msgspec.field(default_factory=dict)
+
+
+class GroupStepRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_STEP``/'<group> <revision>': a change that was taken up; the state before it, and what led to that."""
+
+    change: bytes
+    before: bytes
+    base: bytes
+
+
+class GroupTextRecord(Record, frozen=True, kw_only=True):
+    """``group_texts``/'<sender> <message id>': a text to a group. ``sender``: '' for this user's own.
+
+    ``kept_at``: when this device got it, for display. ``state``: of an own one, a ``DeliveryState``. Else as
+    ``RECEIVED``.
+    """
+
+    message_id: str
+    sender: str
+    text: str | None
+    sent_at: int
+    kept_at: int
+    expires_at: int | None = None
+    expires_in: int | None = None
+    read: bool = False
+    state: int = 0
+
+
+class GroupInboxRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_INBOX``/'<group> <sender> <message id>': a text to a group that the application has not handled yet."""
+
+    group: str
+    sender: str
+    message_id: str
+
+
+class GroupToldRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_TOLD``/as ``GROUP_INBOX``: a receipt that its sender is still to be sent; ``status``: as ``RECEIPT``."""
+
+    group: str
+    sender: str
+    message_id: str
+    status: str
+
+
+class GroupHeldRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_HELD``/'<group> <name>': what came too early: a change, or a text of its ``sender`` (``content``)."""
+
+    group: str
+    at: int
+    sender: str = ""
+    change: bytes = b""
+    message_id: str = ""
+    content: bytes = b""
+    sent_at: int = 0
+    revision: int = 0
+    head: bytes = b""
+    n: int = 0
+    expires_in: int | None = None
+
+
+class GroupTokenRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_LINK``/token in base64: a link that others may open; ``until`` in persistent time."""
+
+    group: str
+    token: bytes
+    uses: int
+    until: int
+
+
+class GroupJoinRecord(Record, frozen=True, kw_only=True):
+    """``GROUP_JOIN``/user id of an admin: this user has opened a link of theirs; ``at`` in persistent time."""
+
+    admin: str
+    at: int
+
+
+def group_texts(number: int) -> str:
+    """The kind of a group's texts: one for each group, so that they are found without those of others."""
+    return f"group-text-{number}"
