@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .phantom/relay
-LONG := tests/web tests/relay/test_relay_many_model.py tests/relay/test_relay_many_order.py tests/relay/test_relay_web_transfer.py tests/relay/test_relay_several.py tests/relay/test_relay_several_outside.py tests/bench/test_bench_cluster.py tests/conformance tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_content2.py tests/client/test_client_devices.py tests/client/test_client_several_devices.py tests/client/test_client_erasure_at_rest.py tests/client/test_client_group_chaos.py tests/client/test_client_group_rules.py tests/client/test_client_losses.py tests/client/test_client_recovery.py tests/client/test_client_upgrades.py
+LONG := tests/web tests/relay/test_relay_many_model.py tests/relay/test_relay_many_order.py tests/relay/test_relay_web_transfer.py tests/relay/test_relay_several.py tests/relay/test_relay_several_outside.py tests/bench/test_bench_cluster.py tests/conformance tests/delivery tests/simulation tests/engines tests/crypto tests/wire tests/client/test_client_content2.py tests/client/test_client_devices.py tests/client/test_client_several_devices.py tests/client/test_client_devices_history.py tests/client/test_client_devices_in_step.py tests/client/test_client_erasure_at_rest.py tests/client/test_client_group_chaos.py tests/client/test_client_group_rules.py tests/client/test_client_losses.py tests/client/test_client_recovery.py tests/client/test_client_upgrades.py
 # These judge times and costs: they have the machine for themselves.
 LONG_ALONE := tests/hostile tests/client/test_client_costs.py tests/client/test_client_turns.py
 LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all: -r

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 from client_samples import KEY, WORDS, Device, Town, pass_time
+from device_samples import RELAY, Family, last, link, said, two_and_two, two_of_alice
 
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.devices.device_list import Device as ListedDevice
@@ -20,53 +21,16 @@ from phantom_messenger.crypto.keys import OwnIdentity
 from support.amounts import amount
 
 NOBODY: Final = "vmnP7t0JDBPvNpyhTkNuN8VYGxsJnJ8aMTjXo5GlhKg="
-Family = tuple[Device, Device, Device]
-RELAY: Final = "wss://relay.test/ws"
-
-
-def last(device: Device) -> LinkingEvent:
-    return device.heard(LinkingEvent)[-1]
-
-
-def link(first: Device, new: Device, *others: Device) -> None:
-    """Make one of them the other's device, as their users do it."""
-    code = new.messenger.linking.show(RELAY, "laptop")
-    first.messenger.linking.begin(code)
-    pass_time(1_000, first, new, *others)
-    assert last(first).step is LinkingStep.ANSWERED
-    assert last(new).step is LinkingStep.DIGITS
-    assert last(new).person == first.id
-    assert first.messenger.linking.type(last(new).digits)
-    new.messenger.linking.agree()
-    pass_time(3_000, first, new, *others)
-    assert last(new).step is LinkingStep.LINKED
 
 
 @pytest.fixture
 def family(town: Town) -> Family:
-    """Alice's phone and laptop, and Bob."""
-    alice, laptop, bob = town.device("alice"), town.device("laptop", strangers="ask"), town.device("bob")
-    for device in (alice, laptop, bob):
-        device.login()
-    alice.messenger.contacts.add("bob", bob.id)
-    bob.messenger.contacts.add("alice", alice.id)
-    alice.send(bob, "before")
-    bob.send(alice, "too")
-    pass_time(2_000, alice, laptop, bob)
-    bob.read_all()
-    alice.read_all()
-    link(alice, laptop, bob)
-    return alice, laptop, bob
+    return two_of_alice(town)
 
 
 def test_device_is_linked_and_knows_people(family: Family) -> None:
     _, laptop, bob = family
     assert laptop.messenger.contacts.find("bob").user_id == bob.id
-
-
-def said(device: Device, peer: Device) -> list[tuple[bool, str | None]]:
-    """A conversation as it shows, oldest first: whether one has written it, and the text."""
-    return [(one.is_own, one.text) for one in device.messenger.history(peer.id)]
 
 
 def test_text_reaches_all_devices_of_both_and_shows_as_the_persons(family: Family) -> None:
@@ -162,21 +126,6 @@ def test_all_devices_have_the_same_texts_each_once_whoever_dies(town: Town, seed
         assert sorted(entry.message_id for entry in found) == sorted(expected), one.name
         assert all(entry.text == expected[entry.message_id] for entry in found)
         assert all(entry.is_own is (entry.text.split()[0] in own) for entry in found if entry.text)
-
-
-def two_and_two(town: Town) -> tuple[Device, Device, Device, Device]:
-    """Alice and Bob with two devices each, who have written to each other."""
-    alice, bob = town.device("alice").login(), town.device("bob").login()
-    laptop, tablet = (town.device(name, strangers="ask").login() for name in ("laptop", "tablet"))
-    alice.messenger.contacts.add("bob", bob.id)
-    bob.messenger.contacts.add("alice", alice.id)
-    alice.send(bob, "hello")
-    bob.send(alice, "hello yourself")
-    pass_time(2_000, alice, laptop, bob, tablet)
-    link(alice, laptop, bob, tablet)
-    link(bob, tablet, alice, laptop)
-    pass_time(5_000, alice, laptop, bob, tablet)
-    return alice, laptop, bob, tablet
 
 
 # --- removal (D4) ------------------------------------------------------------------

@@ -34,7 +34,7 @@ DAY_MS: Final = 86_400_000
         f"(a `messageId`), at most {kinds.MAX_READ}",
         f"`chunks`: 0 to {kinds.MAX_CHUNKS}",
         f"at most {kinds.MAX_CHUNK_BYTES:,} bytes: zlib",
-        f"A *place* is 1 to\n{kinds.MAX_PLACE_BYTES} bytes",
+        f"A *place* is 1 to {kinds.MAX_PLACE_BYTES} bytes",
         f"1 to {kinds.MAX_NAME_CHARS} characters",
     ],
 )

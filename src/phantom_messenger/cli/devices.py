@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import platform
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
 import click
@@ -30,6 +31,8 @@ from phantom_messenger.client.status import Event, LinkingEvent, LinkingStep
 
 ONLINE_SECONDS = 20.0
 LINK_SECONDS = 300.0
+QUIET_SECONDS = 150.0
+SHOW_SECONDS = 3.0
 
 
 @click.group(cls=Group, invoke_without_command=True, short_help="Use several devices: list, link and remove them.")
@@ -80,21 +83,24 @@ def list_devices(profile: str, as_json: bool) -> None:
 @profile_option
 @click.option("--name", default=platform.node, help="what the new device is called; its host name if not given")
 @click.option("--no-qr", is_flag=True, help="show the code as a line only")
+@click.option("--no-history", is_flag=True, help="with CODE: do not hand over what was said before")
 @reports_errors
-def link(code: str | None, profile: str, name: str, no_qr: bool) -> None:
+def link(code: str | None, profile: str, name: str, no_qr: bool, no_history: bool) -> None:
     """Link a new device: run it there without CODE, and on your first device with the CODE that the new one shows.
 
-    The new device gets your contacts, and everything that is sent and received from then on; not what was said before.
+    The new device gets your contacts and settings, what was said before, but for what burns or expires, and everything
+    that is sent and received from then on.
     """
     client = open_client(profile)
     if code is None:
         run(_show(client, name[:64] or "device", has_qr=not no_qr))
         return
-    click.echo("The new device will send and receive as you, and see all your contacts.", err=True)
+    sees = "all your contacts" if no_history else "all your contacts, and what was said so far"
+    click.echo(f"The new device will send and receive as you, and see {sees}.", err=True)
     click.echo("Only go on if you are holding it, and its code was shown by 'phantom devices link' just now.", err=True)
     if not confirmed("Link it?", err=True):
         raise click.Abort
-    run(_link(client, code))
+    run(_link(client, code, history=not no_history))
 
 
 async def _show(client: Client, name: str, *, has_qr: bool) -> None:
@@ -117,15 +123,16 @@ async def _show(client: Client, name: str, *, has_qr: bool) -> None:
             client.devices.agree()
             await _next(events)
             click.echo("linked; to read and write, run: phantom listen, phantom send")
+            await _hand_over(events, lambda: client.devices.is_history_coming)
         await client.flush(ONLINE_SECONDS)
 
 
-async def _link(client: Client, code: str) -> None:
+async def _link(client: Client, code: str, *, history: bool) -> None:
     """On the first device."""
     async with client:
         await client.wait_online(ONLINE_SECONDS)
         async with contextlib.aclosing(cast("AsyncGenerator[Event, None]", client.events())) as events:
-            client.devices.link(code)
+            client.devices.link(code, history=history)
             answered = await _next(events)
             click.echo(f"'{one_line(answered.name)}' has answered.", err=True)
             is_right = False
@@ -138,6 +145,7 @@ async def _link(client: Client, code: str) -> None:
                 click.echo("waiting for the new device: answer the question that it asks", err=True)
                 await _next(events)
             click.echo(f"linked '{one_line(answered.name)}'")
+            await _hand_over(events, lambda: client.devices.is_history_going)
         await client.flush(ONLINE_SECONDS)
 
 
@@ -149,11 +157,30 @@ async def _next(events: "AsyncGenerator[Event, None]") -> LinkingEvent:
     """
     async with asyncio.timeout(LINK_SECONDS):
         async for event in events:
-            if isinstance(event, LinkingEvent):
+            if isinstance(event, LinkingEvent) and event.step not in {LinkingStep.HISTORY, LinkingStep.COMPLETE}:
                 if event.step is LinkingStep.ENDED:
                     raise UsageError(event.reason)
                 return event
     raise UsageError("the new device was not linked in time; begin again")
+
+
+async def _hand_over(events: "AsyncGenerator[Event, None]", goes_on: Callable[[], bool]) -> None:
+    """Wait until what was said before is on the new device, and show how far it is."""
+    shown = time.monotonic()
+    while goes_on():
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                event = await anext(events)
+        except (TimeoutError, StopAsyncIteration):
+            click.echo("phantom: the other device is silent; it goes on when both are connected again", err=True)
+            return
+        if not isinstance(event, LinkingEvent):
+            continue
+        if event.step is LinkingStep.COMPLETE:
+            click.echo(f"{event.texts:,} messages from before", err=True)
+        elif event.step is LinkingStep.HISTORY and time.monotonic() - shown >= SHOW_SECONDS:
+            shown = time.monotonic()
+            click.echo(f"{event.texts:,} messages from before, about {event.left:,} to go", err=True)
 
 
 @devices.command(short_help="Remove one of your devices.")

@@ -202,7 +202,8 @@ def event_row(event: Event) -> dict[str, Any]:
             row = {"type": "group", "group": event.group, "name": event.name, "news": str(event.news)}
             return {**row, "by": by, "message": event.message}
         case LinkingEvent():
-            return {"type": "link", "step": str(event.step), "reason": event.reason}
+            row = {"type": "link", "step": str(event.step), "reason": event.reason}
+            return {**row, "texts": event.texts, "left": event.left}
         case WarningEvent():
             user_id = None if event.peer is None else event.peer.user_id
             return {"type": "warning", "code": event.code, "userId": user_id, "message": event.message}

@@ -4,7 +4,7 @@ It is asked many times for each message and read once, when the profile is opene
 nothing that is done for one contact costs more with many.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
@@ -31,6 +31,8 @@ class AddressBook:
         self._load(record for _, record in vault.all(records.CONTACT, ContactRecord))
         self.expected: set[str] = set()
         """Users with whom a device is being linked: they are no strangers, and no contacts."""
+        self.follow: Callable[[Transaction, ContactRecord, ContactRecord], None] | None = None
+        """Is told of each change, as it was and as it is; the other own devices are to know."""
 
     def everybody(self) -> list[Contact]:
         """Everybody, in the order in which they came."""
@@ -102,6 +104,8 @@ class AddressBook:
         tx.put(records.CONTACT, record.user_id, record)
         self._set(record)
         tx.on_rollback(lambda: self._drop(record.user_id) if before is None else self._set(before))
+        if self.follow is not None:
+            self.follow(tx, before or ContactRecord(user_id=record.user_id), record)
 
     def delete(self, tx: Transaction, user_id: str) -> None:
         """Forget a user."""
@@ -109,6 +113,8 @@ class AddressBook:
         tx.delete(records.CONTACT, user_id)
         self._drop(user_id)
         tx.on_rollback(lambda: self._load(before.values()))
+        if self.follow is not None and user_id in before:
+            self.follow(tx, before[user_id], ContactRecord(user_id=user_id))
 
     def admit(self, tx: Transaction, user_id: str) -> None:
         """They are no stranger any more."""

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from phantom_messenger.client import passphrase as passphrases
-from phantom_messenger.client import records, vault
+from phantom_messenger.client import past, records, vault
 from phantom_messenger.client.errors import BackupError, ProfileExists, UsageError, VaultError, WrongPassphrase
 from phantom_messenger.client.groups import copying
 from phantom_messenger.client.groups.copying import GroupCopy
@@ -234,7 +234,8 @@ def _gather(opened: Vault) -> Content:
     if identity is None:
         raise BackupError("the profile has no identity yet; create it with 'phantom init'")
     last = opened.find(records.LAST_PREKEY_ID, "", IntValue)
-    received = [_kept(text) for text in every(records.RECEIVED, ReceivedRecord)]
+    before = past.everything(opened)
+    received = [_kept(text) for text in (*before.received, *every(records.RECEIVED, ReceivedRecord))]
     there = {(text.sender, text.message_id) for text in received if text.is_there}
     many = [one for one in every(records.MANY, ManyRecord) if not one.burn and one.expires_in is None]
     kept = {one.message_id for one in many}
@@ -242,7 +243,7 @@ def _gather(opened: Vault) -> Content:
         identity=identity,
         last_prekey_id=0 if last is None else last.value,
         contacts=every(records.CONTACT, ContactRecord),
-        sent=[_kept(text) for text in every(records.SENT, SentRecord)],
+        sent=[_kept(text) for text in (*before.sent, *every(records.SENT, SentRecord))],
         received=received,
         outbox=[
             msgspec.structs.replace(entry, sealed=b"")

@@ -52,15 +52,19 @@ class Blocking:
     def block(self, peer: str) -> None:
         """Keep a user away. What waits for them is dropped, and what they sent and nobody has looked at."""
         with self._vault.transaction() as tx:
-            self._stores.book.set_blocked(tx, peer, blocked=True)
-            self._drop(tx, peer)
-            self._want(tx, peer, [True])
+            self.set(tx, peer, blocked=True)
 
     def unblock(self, peer: str) -> None:
         """Keep a user away no longer; they are who they were, and to the relay a stranger."""
         with self._vault.transaction() as tx:
-            self._stores.book.set_blocked(tx, peer, blocked=False)
-            self._want(tx, peer, [False])
+            self.set(tx, peer, blocked=False)
+
+    def set(self, tx: Transaction, peer: str, *, blocked: bool) -> None:
+        """Do either in a transaction."""
+        self._stores.book.set_blocked(tx, peer, blocked=blocked)
+        if blocked:
+            self._drop(tx, peer)
+        self._want(tx, peer, [blocked])
 
     def moved(self, tx: Transaction) -> None:
         """Another relay was chosen, which knows of nobody who is kept away."""
@@ -74,19 +78,23 @@ class Blocking:
             peer: user id.
             history: erase what was said, too.
         """
-        blocked = self._stores.book.is_blocked(peer)
         with self._vault.transaction() as tx:
-            self._drop(tx, peer)
-            for device in self._stores.devices.forget(tx, peer):
-                self._drop(tx, device)
-                self._stores.conversations.forget(tx, device)
-            self._stores.book.forget(tx, peer)
-            self._stores.conversations.forget(tx, peer)
-            tx.delete(records.RECOVERY, peer)
-            if history:
-                self._stores.history.erase(tx, peer)
-            if not blocked:
-                self._want(tx, peer, [True, False])
+            self.forget(tx, peer, history=history)
+
+    def forget(self, tx: Transaction, peer: str, *, history: bool) -> None:
+        """Remove a user in a transaction; arguments as ``remove``."""
+        blocked = self._stores.book.is_blocked(peer)
+        self._drop(tx, peer)
+        for device in self._stores.devices.forget(tx, peer):
+            self._drop(tx, device)
+            self._stores.conversations.forget(tx, device)
+        self._stores.book.forget(tx, peer)
+        self._stores.conversations.forget(tx, peer)
+        tx.delete(records.RECOVERY, peer)
+        if history:
+            self._stores.history.erase(tx, peer)
+        if not blocked:
+            self._want(tx, peer, [True, False])
 
     def _drop(self, tx: Transaction, peer: str) -> None:
         self._stores.outbox.drop(tx, peer)

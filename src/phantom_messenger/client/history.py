@@ -7,7 +7,7 @@ profile of years opens as fast as a new one.
 import heapq
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,6 +15,7 @@ from phantom_messenger.client import records
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.past import Past
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
@@ -51,11 +52,13 @@ class History:
     Args:
         vault: holds what was sent and received.
         index: of conversations.
+        past: what was said before this device was linked.
     """
 
-    def __init__(self, vault: Vault, index: ConversationIndex) -> None:
+    def __init__(self, vault: Vault, index: ConversationIndex, past: Past) -> None:
         self._vault = vault
         self._index = index
+        self._past = past
 
     def with_peer(
         self, peer: str, now: Moment, *, since: int | None = None, search: str | None = None, limit: int | None = None
@@ -91,6 +94,7 @@ class History:
             if received.sender == peer:
                 tx.delete(records.RECEIVED, records.key(peer, received.message_id))
         self._index.erase(tx, peer)
+        self._past.erase(tx, peer)
 
     def _found(
         self, entries: Iterator[HistoryEntry], since: int | None, wanted: str | None, limit: int | None
@@ -109,9 +113,16 @@ class History:
         Raises:
             VaultDamaged: the index of what is up to the position ``indexed`` cannot be read.
         """
-        sent = (self._of_sent(one, now) for one in self._sent(peer, indexed))
-        received = (self._of_received(one, now) for one in self._received(peer, indexed))
-        return heapq.merge(sent, received, key=lambda entry: entry.kept_at, reverse=True)
+        yield from self._in_turn(self._sent(peer, indexed), self._received(peer, indexed), now)
+        for page in self._past.of(peer):
+            yield from self._in_turn(page.sent, page.received, now)
+
+    def _in_turn(
+        self, sent: Iterable[SentRecord], received: Iterable[ReceivedRecord], now: Moment
+    ) -> Iterator[HistoryEntry]:
+        own = (self._of_sent(one, now) for one in sent)
+        others = (self._of_received(one, now) for one in received)
+        return heapq.merge(own, others, key=lambda entry: entry.kept_at, reverse=True)
 
     def _sent(self, peer: str, indexed: int) -> Iterator[SentRecord]:
         yield from (one for one in self._vault.newest(records.SENT, SentRecord, above=indexed) if one.peer == peer)

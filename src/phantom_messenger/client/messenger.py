@@ -14,9 +14,8 @@ from phantom_messenger.client import content, housekeeping, notices, records
 from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.content import Text
-from phantom_messenger.client.devices.desk import DeviceDesk
 from phantom_messenger.client.devices.front import Devices
-from phantom_messenger.client.devices.linking_desk import LinkingDesk
+from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.expiry import ExpiryClock
 from phantom_messenger.client.groups.groups import Groups
@@ -119,22 +118,30 @@ class Messenger:
         )
         """The groups of this user."""
         self._receiving.groups = self.groups.arrivals
-        self.desk = DeviceDesk(self._stores, self._sending, self.many, self._identity, self._now)
-        """Knows one's devices."""
-        self.linking = LinkingDesk(self._stores, self._sending, self.desk, self._identity, random, self._now)
-        """Links devices."""
-        self._receiving.attach(self.desk, self.linking)
-        self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._blocking = Blocking(self._stores, self._sending)
+        self.presence = Presence(vault, self.user_id)
+        """What others may learn of what this user does."""
+        self._sending.visibility.is_absent = self.presence.looks_absent
+        self._device_parts = parts = DeviceParts(
+            self._stores,
+            self._sending,
+            self.many,
+            self._identity,
+            self._blocking,
+            self.presence,
+            random=random,
+            moment=self._now,
+            changed=self._changed_elsewhere,
+        )
+        self.desk, self.linking, self.handover = parts.desk, parts.linking, parts.handover
+        self._receiving.attach(parts)
+        self._housekeeping = Housekeeping(self._stores, self._receiving, self._clock, monotonic)
         self._prekey_upload = PreKeyUpload(self._stores.prekeys)
         self._prekey_upload.device_list = self.desk.to_publish
         self._prekey_upload.list_published = self.desk.published
         self._know_oneself()
         self._reconnecting = Reconnecting()
-        self.presence = Presence(vault, self.user_id)
-        """What others may learn of what this user does."""
-        self._sending.visibility.is_absent = self.presence.looks_absent
-        self._read_newer()
+        self._receiving.read_newer()
         self._events: list[Event] = []
         self._link: Link | None = None
         self._clock_warned: int | None = None
@@ -148,21 +155,11 @@ class Messenger:
 
     def devices(self, changed: Callable[[], None]) -> Devices:
         """One's devices, for applications; ``changed`` is called after something was done."""
-        return Devices(self._stores.devices, self.desk, self.linking, server=lambda: self._server, changed=changed)
+        return Devices(self._stores.devices, self._device_parts, server=lambda: self._server, changed=changed)
 
     def _know_oneself(self) -> None:
         """On a linked device, others see the person: safety numbers are theirs."""
         self.contacts.become(self.person, self._stores.devices.person_key)
-
-    def _read_newer(self) -> None:
-        """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
-        stores = self._stores
-        if not stores.inbox.may_read_newer():
-            return
-        with suppress(VaultError), self._vault.transaction() as tx:  # on a full disk, the next time
-            for sender, message_ids in stores.inbox.read_newer(tx).items():
-                if not stores.requests.holds(sender) and not stores.book.is_blocked(sender):
-                    stores.inbox.wait_again(tx, sender, message_ids)
 
     def _now(self) -> Moment:
         return Moment(self._monotonic(), self._clock.now(), self._wall())
@@ -409,6 +406,10 @@ class Messenger:
             self._send_pending()
         self._notify()
 
+    def _changed_elsewhere(self, user_id: str | None) -> None:
+        """Another own device has changed what is known of somebody, or the settings."""
+        self.desk.later(self._presence_changed if user_id is None else lambda: self.contact_changed(user_id))
+
     def delete_account(self) -> bool:
         """Ask the relay to forget this identity; it closes the connection once it has. False if offline."""
         link = self._open_link
@@ -499,7 +500,7 @@ class Messenger:
             times += [self._prekey_upload.wait(now)] if self.is_online else []
             times += [wait for wait in (self._stores.acks.wait(now),) if wait is not None]
         times += self._sending.waits(now) + self._blocking.waits(now) + self._housekeeping.waits(now)
-        times += self.groups.waits(now) + self.desk.waits(now)
+        times += self.groups.waits(now) + self._device_parts.waits(now)
         return max(10, min(times))
 
     # --- in one place -------------------------------------------------------------
@@ -580,8 +581,7 @@ class Messenger:
     def _send_pending(self) -> None:
         """Send whatever may be sent now."""
         link, now = self._open_link, self._now()
-        self.desk.run(link, now)
-        self._report(self.linking.run(link, now))
+        self._report(self._device_parts.run(link, now))
         if link is None:
             return
         self._prekey_upload.tick(link, now.monotonic)

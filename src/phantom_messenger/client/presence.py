@@ -4,9 +4,11 @@ What the user wants to be shown as holds over connections: a session that is to 
 feature ``absent`` of AUTH.
 """
 
+from collections.abc import Callable
+
 from phantom_messenger.client.conversations import conversation_id
 from phantom_messenger.client.settings import Settings, SettingsStore
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 from phantom_messenger.wire import frames
 from phantom_messenger.wire.frames import PresencePayload, PresenceStatus
 
@@ -45,6 +47,16 @@ class Presence:
         self._store.change(**changes)
         self._note_change(before)
         return self.settings
+
+    def take_over(self, tx: Transaction, **changes: bool) -> None:
+        """Another own device has changed what others may learn."""
+        before = self._shown
+        self._store.store(tx, **changes)
+        tx.on_commit(lambda: self._note_change(before))
+
+    def follow(self, tell: Callable[[Transaction], None]) -> None:
+        """Tell of what the user changes here, in the transaction that stores it."""
+        self._store.follow = tell
 
     def want(self, status: PresenceStatus) -> None:
         """Be shown as this from now on, as far as the settings let others see anything."""

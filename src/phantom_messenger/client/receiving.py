@@ -6,6 +6,7 @@ they are true, so that none is lost if a later step fails: the caller must exhau
 
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -14,8 +15,8 @@ from phantom_messenger.client import notices
 from phantom_messenger.client.batching import receipt_entry
 from phantom_messenger.client.content import BetweenDevices, Receipt
 from phantom_messenger.client.conversations import Opened
-from phantom_messenger.client.devices.desk import DeviceDesk
-from phantom_messenger.client.devices.linking_desk import LinkingDesk
+from phantom_messenger.client.devices.parts import DeviceParts
+from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link, LinkState
@@ -60,16 +61,25 @@ class Receiving:
         self._user_id = user_id
         self.groups: Arrivals | None = None
         """What takes in what is said about groups."""
-        self._desk: DeviceDesk | None = None
-        self._linking: LinkingDesk | None = None
+        self._devices: DeviceParts | None = None
         self._is_relay_wrong = False
         """Whether the user was warned, on this connection, that the relay delivers other people's mail."""
         self._fallen: set[str] = set()
         """Users of whom was said that they write in suite 1 again."""
 
-    def attach(self, desk: DeviceDesk, linking: LinkingDesk) -> None:
+    def attach(self, devices: DeviceParts) -> None:
         """Tell of what comes from devices, and of what may be part of linking one."""
-        self._desk, self._linking = desk, linking
+        self._devices = devices
+
+    def read_newer(self) -> None:
+        """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
+        stores = self._stores
+        if not stores.inbox.may_read_newer():
+            return
+        with suppress(VaultError), stores.vault.transaction() as tx:  # on a full disk, the next time
+            for sender, message_ids in stores.inbox.read_newer(tx).items():
+                if not stores.requests.holds(sender) and not stores.book.is_blocked(sender):
+                    stores.inbox.wait_again(tx, sender, message_ids)
 
     def connected(self) -> None:
         """A new connection."""
@@ -147,6 +157,8 @@ class Receiving:
                         opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
                         self._check_stranger(sender, opened)
                         events = self._follow(tx, sender, opened, now)
+                        if self._devices is not None:
+                            self._devices.within(tx, sender, opened, now)
                 except _OfStranger:
                     yield from self._request(frame, now)
                     self._confirm_message(link, sender, message_id, now)
@@ -183,9 +195,10 @@ class Receiving:
 
     def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
         """What follows from an offer to link this device; None if a stranger's message is none."""
-        linking, stores, sender = self._linking, self._stores, frame.payload.sender_id
-        if linking is None or not linking.listens_to(sender):
+        stores, sender = self._stores, frame.payload.sender_id
+        if self._devices is None or not self._devices.linking.listens_to(sender):
             return None
+        linking = self._devices.linking
         try:
             with stores.vault.transaction() as tx:
                 opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
@@ -197,20 +210,17 @@ class Receiving:
 
     def _of_devices(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """What a message says of devices, or to this one; devices that are known now may have waited."""
-        if self._desk is None or self._linking is None:
-            return
-        if isinstance(opened.content, GroupSaid):
+        if self._devices is None or isinstance(opened.content, GroupSaid):
             return
         before = set(self._stores.devices)
-        yield from self._desk.noted(sender, opened, now)
-        yield from self._linking.received(sender, opened)
+        yield from self._devices.received(sender, opened, now)
         if before != set(self._stores.devices) or opened.content.marks.device_list is not None:
             yield from self._open_devices(now)
 
     def _list_came(self, encoded: str | UnsetType, now: Moment) -> Iterator[Event]:
         """A device list came with prekeys."""
-        if encoded is not UNSET and self._desk is not None:
-            yield from self._desk.list_came(base64.b64decode(encoded), now)
+        if encoded is not UNSET and self._devices is not None:
+            yield from self._devices.desk.list_came(base64.b64decode(encoded), now)
             yield from self._open_devices(now)
 
     def _open_devices(self, now: Moment) -> Iterator[Event]:

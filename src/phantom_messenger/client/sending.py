@@ -117,6 +117,10 @@ class Sending:
         """Whether more than a few frames of a class may be sent now: for what may be left out."""
         return self._pacing.free(rate, link.limit(rate), now) > _KEEP_OF_CLASS
 
+    def free(self, link: Link, rate: RateClass, now: int) -> int:
+        """How many frames of a class may be sent now."""
+        return self._pacing.free(rate, link.limit(rate), now) if self._pacing.may_send(rate, now) else 0
+
     def send_pending(self, link: Link, now: Moment) -> Iterator[Event]:
         """Send whatever may be sent now, and yield the events; the caller must exhaust it."""
         for peer in self._batching.ask(now):

@@ -1,5 +1,6 @@
 """What a user tells others of their doings: the settings of a profile."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from phantom_messenger.client import records
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.records import SettingsRecord
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.vault import Transaction, Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class SettingsStore:
         self._vault = vault
         record = vault.get(records.SETTINGS, "", SettingsRecord) or SettingsRecord()
         self.current = Settings(**msgspec.structs.asdict(record))
+        self.follow: Callable[[Transaction], None] | None = None
+        """Is told when the user has changed something; the other own devices are to know."""
 
     def change(self, **changes: bool) -> Settings:
         """Change some of them; all are on disk when this returns.
@@ -48,8 +51,17 @@ class SettingsStore:
                 raise UsageError(
                     f"'{name}' cannot be set to {value!r}; the settings are {', '.join(names)}: True or False"
                 )
-        after = Settings(**{**asdict(self.current), **changes})
         with self._vault.transaction() as tx:
-            tx.put(records.SETTINGS, "", SettingsRecord(**asdict(after)))
+            self.store(tx, **changes)
+            if self.follow is not None:
+                self.follow(tx)
+        return self.current
+
+    def store(self, tx: Transaction, **changes: bool) -> None:
+        """Store other values for some of them."""
+        after = Settings(**{**asdict(self.current), **changes})
+        tx.put(records.SETTINGS, "", SettingsRecord(**asdict(after)))
+        tx.on_commit(lambda: self._set(after))
+
+    def _set(self, after: Settings) -> None:
         self.current = after
-        return after

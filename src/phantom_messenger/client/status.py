@@ -201,6 +201,10 @@ class LinkingStep(StrEnum):
     LINKED = "linked"
     ENDED = "ended"
     """It will not be linked; a new code is needed."""
+    HISTORY = "history"
+    """More of what was said before has come, or gone over."""
+    COMPLETE = "complete"
+    """All of it has, as far as it goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +212,8 @@ class LinkingEvent:
     """The linking of a device has gone on.
 
     ``digits``: six, to be shown. ``person``: whose the device will be or is (user id). ``name``: of the new device.
-    ``reason``: a sentence.
+    ``reason``: a sentence. ``texts``, ``left``: of what was said before, how many messages there are on the new device,
+    and how many follow, which is not exact; ``person`` is the other device then (user id).
     """
 
     step: LinkingStep
@@ -216,6 +221,8 @@ class LinkingEvent:
     person: str = ""
     name: str = ""
     reason: str = ""
+    texts: int = 0
+    left: int = 0
 
 
 Event = (

@@ -15,6 +15,7 @@ from phantom_messenger.client.inbox import Inbox
 from phantom_messenger.client.inbox_index import InboxIndex
 from phantom_messenger.client.many.store import ManyStore
 from phantom_messenger.client.outbox import Outbox
+from phantom_messenger.client.past import Past
 from phantom_messenger.client.prekey_store import PreKeyStore
 from phantom_messenger.client.receipts import Receipts
 from phantom_messenger.client.recovery import Recovery
@@ -41,6 +42,7 @@ class Stores:
     inbox: Inbox
     requests: Requests
     index: ConversationIndex
+    past: Past
     history: History
 
     @classmethod
@@ -59,6 +61,7 @@ class Stores:
         prekeys = PreKeyStore(vault, identity, random)
         devices = DeviceBook(vault, book, identity)
         conversations = Conversations(vault, book, identity, prekeys, random, claim=devices.claim)
+        past = Past(vault)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)
         index = ConversationIndex(vault, inbox_index)
         inbox = Inbox(vault, conversations, acks, receipts, recovery, index, inbox_index, devices)
@@ -77,5 +80,6 @@ class Stores:
             inbox=inbox,
             requests=Requests(vault, book, conversations, inbox, asks=asks),
             index=index,
-            history=History(vault, index),
+            past=past,
+            history=History(vault, index, past),
         )

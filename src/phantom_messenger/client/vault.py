@@ -403,6 +403,24 @@ class Vault:
         ]
         return found, rows[-1][0] if rows else after
 
+    def before(self, types: Mapping[str, type[Any]], *, below: int) -> Iterator[tuple[int, Any]]:
+        """The records of some kinds before a position, the last one first, each with its position; read as needed."""
+        position = below
+        rows: list[Any] = [None]
+        while rows:
+            rows = self._run(
+                "SELECT position, kind, name, value FROM records WHERE position < ? ORDER BY position DESC LIMIT ?",
+                (position, _PAGE),
+            )
+            for position, kind, hashed, value in rows:
+                if kind in types:
+                    for record in self._readable(kind, hashed, value, types[kind]):
+                        yield position, record
+
+    def count(self, kind: str) -> int:
+        """How many records there are of a kind."""
+        return int(self._run("SELECT count(*) FROM records WHERE kind = ?", (kind,))[0][0])
+
     def newest(self, kind: str, type_: type[S], *, above: int = 0) -> Iterator[S]:
         """The records of a kind behind a position, the last one first, read as they are asked for and each once."""
         below = _LAST_POSITION

@@ -17,18 +17,17 @@ from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.devices.book import Changed
 from phantom_messenger.client.devices.device_list import LIFE_MS, Device, DeviceList, consent
 from phantom_messenger.client.devices.errors import ForkedList
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncHere, SyncRead
+from phantom_messenger.client.devices.kinds import SyncHere, SyncRead
 from phantom_messenger.client.devices.known_list import ASLEEP_MS, HERE_MS, RENEW_MS, following
-from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.devices.records import SPREAD, SpreadRecord
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Ordered
 from phantom_messenger.client.many.outgoing import Options, Outgoing
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.records import DeviceRecord, SyncRecord
 from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event, Trust
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
@@ -99,6 +98,8 @@ class DeviceDesk:
         """Persons whose list is to be asked for."""
         self._read_since: int | None = None if not stores.vault.has_kind(records.SYNC) else 0
         self._counted_at: int | None = None
+        self._has_to_spread = stores.vault.has_kind(SPREAD)
+        """Whether one's newest list is to be sent to everybody who knows one."""
         self._heard: set[str] = set()
         """Own devices from which something has come since that was last counted."""
         self._spoke = 0
@@ -189,8 +190,6 @@ class DeviceDesk:
         whose = devices.person_of(sender)
         if marks.claim is not None and self._is_of_interest(whose):
             self._compare(sender, whose, marks.claim, now)
-        if isinstance(opened.content, BetweenDevices) and devices.is_own(sender):
-            self._between(opened.content.said)
 
     def _is_of_interest(self, person: str) -> bool:
         """Whether lists of somebody are taken up."""
@@ -253,33 +252,10 @@ class DeviceDesk:
             stores.conversations.forget(tx, device)
             tx.on_commit(lambda device=device: self._sending.drop(device))  # type: ignore[misc]
 
-    def _between(self, said: kinds.Kind) -> None:
-        """One's other device says something."""
-        stores = self._stores
-        match said:
-            case SyncRead():
-                with stores.vault.transaction() as tx:
-                    for one in said.messages:
-                        stores.inbox.read_elsewhere(tx, base64.b64encode(one.sender).decode(), one.id)
-            case SyncContacts():
-                with stores.vault.transaction() as tx:
-                    for person in said.contacts:
-                        self._note_person(tx, person)
-            case _:
-                pass
-
-    def _note_person(self, tx: Transaction, person: KnownPerson) -> None:
-        """Somebody as another own device knows them."""
-        book, user_id = self._stores.book, base64.b64encode(person.id).decode()
-        if user_id in {self._stores.devices.device, self._stores.devices.person}:
-            return
-        before = book.get(user_id)
-        is_usable = _is_name(person.name) and book.named(person.name) in {None, user_id}
-        name = person.name if is_usable else before.name
-        trust = str(Trust.VERIFIED) if person.verified and before.trust != Trust.CHANGED else before.trust
-        after = msgspec.structs.replace(before, name=name, trust=trust, blocked=person.blocked, accepted=True)
-        if after != before:
-            book.put(tx, after)
+    def read_elsewhere(self, tx: Transaction, said: SyncRead) -> None:
+        """Another own device says what was read there."""
+        for one in said.messages:
+            self._stores.inbox.read_elsewhere(tx, base64.b64encode(one.sender).decode(), one.id)
 
     # --- what is to be sent -------------------------------------------------------
 
@@ -288,6 +264,10 @@ class DeviceDesk:
         todo, self._todo = self._todo, []
         for action in todo:
             action()
+        if self._stores.devices.own is None:
+            return
+        if self._has_to_spread:
+            self._spread()
         self._send_read(now)
         if link is None:
             return
@@ -328,20 +308,32 @@ class DeviceDesk:
         """Say something to all other own devices."""
         self.say(self._stores.devices.own_others(), said, also=also)
 
+    def later(self, action: Callable[[], None]) -> None:
+        """Do something as soon as the step that is under way is over."""
+        self._todo.append(action)
+
     def say(
-        self, recipients: Sequence[str], said: kinds.Kind, *, also: Callable[[Transaction], None] = lambda _: None
+        self,
+        recipients: Sequence[str],
+        said: kinds.Kind,
+        *,
+        purpose: str = AMONG_DEVICES,
+        also: Callable[[Transaction], None] = lambda _: None,
     ) -> None:
         """Say something to devices."""
         self._spoke = 0
         whole = BetweenDevices(sent_at=content.time_of(self._moment().wall), said=said, marks=self._marks())
-        self._say(recipients, whole, _AMONG, peer=self._stores.devices.person, also=also)
+        options = Options(group=True, purpose=purpose)
+        self._say(recipients, whole, options, peer=self._stores.devices.person, also=also)
 
-    def tell_list(self, found: DeviceList, recipients: Sequence[str]) -> None:
+    def tell_list(
+        self, found: DeviceList, recipients: Sequence[str], *, also: Callable[[Transaction], None] = lambda _: None
+    ) -> None:
         """Send a device list: in an empty receipt, which means nothing to programs that know no devices."""
         marks = msgspec.structs.replace(self._marks(), device_list=found.encoded)
         said = Receipt(sent_at=content.time_of(self._moment().wall), marks=marks)
         if recipients:
-            self._say(recipients, said, _AMONG, peer=self._stores.devices.person)
+            self._say(recipients, said, _AMONG, peer=self._stores.devices.person, also=also)
 
     def _say(
         self,
@@ -363,8 +355,8 @@ class DeviceDesk:
 
     # --- one's own list -----------------------------------------------------------
 
-    def sign(self, devices: tuple[Device, ...]) -> Changed:
-        """Make the next list of one's own, on the first device; contacts and devices get it with ``spread``.
+    def sign(self, devices: tuple[Device, ...]) -> DeviceList:
+        """Make the next list of one's own, on the first device; ``adopt`` takes it up.
 
         Args:
             devices: all besides the first one.
@@ -380,15 +372,26 @@ class DeviceDesk:
         revision, previous = following(before, is_restored=stores.devices.is_restored)
         person, at = own.peer.user_id, content.time_of(now.wall)
         first = Device(own.peer.public, at, consent(own, person)) if before is None else before.devices[0]
-        made = DeviceList.sign(
+        return DeviceList.sign(
             own, revision=revision, previous=previous, at=at, until=at + LIFE_MS, devices=(first, *devices)
         )
-        with stores.vault.transaction() as tx:
-            if before is None:
-                stores.devices.belong(tx, stores.devices.device)
-            else:
-                stores.devices.signed(tx)
-            return stores.devices.take_up(tx, made.encoded, person=stores.devices.device, wall=now.wall)
+
+    def adopt(self, tx: Transaction, made: DeviceList) -> Changed:
+        """Take up a list that was made here; contacts and devices get it as soon as may be."""
+        devices = self._stores.devices
+        if devices.own is None:
+            devices.belong(tx, devices.device)
+        else:
+            devices.signed(tx)
+        changed = devices.take_up(tx, made.encoded, person=devices.device, wall=self._moment().wall)
+        waits = self._stores.vault.find(SPREAD, "", SpreadRecord)
+        removed = [*changed.removed] if waits is None else [*waits.removed, *changed.removed]
+        tx.put(SPREAD, "", SpreadRecord(removed=removed))
+        tx.on_commit(lambda: self._set_to_spread(is_so=True))
+        return changed
+
+    def _set_to_spread(self, *, is_so: bool) -> None:
+        self._has_to_spread = is_so
 
     def to_publish(self) -> bytes | None:
         """One's newest list, if the relay does not have it."""
@@ -400,11 +403,14 @@ class DeviceDesk:
         with self._stores.vault.transaction() as tx:
             self._stores.devices.published(tx, DeviceList.parse(encoded).hash)
 
-    def spread(self, changed: Changed) -> None:
+    def _spread(self) -> None:
         """Send one's newest list to all contacts with whom there is a session, and to all own devices."""
         stores, own = self._stores, self._stores.devices.own
+        self._has_to_spread = False
         if own is None:
             return
+        waits = stores.vault.find(SPREAD, "", SpreadRecord) or SpreadRecord()
+        gone = [device for device in waits.removed if device not in stores.devices.own_others()]
         contacts = [
             contact.user_id
             for contact in stores.book.everybody()
@@ -412,7 +418,8 @@ class DeviceDesk:
             and stores.conversations.load(contact.user_id).sending_to_many is not None
         ]
         theirs = [device for person in contacts for device in stores.devices.devices_of(person)]
-        self.tell_list(own.newest, [*dict.fromkeys([*stores.devices.own_others(), *theirs, *changed.removed])])
+        everybody = [*dict.fromkeys([*stores.devices.own_others(), *theirs, *gone])]
+        self.tell_list(own.newest, everybody, also=lambda tx: tx.delete(SPREAD, ""))
 
     def renew(self) -> None:
         """Sign the same devices again.
@@ -423,7 +430,17 @@ class DeviceDesk:
         own = self._stores.devices.own
         if own is None:
             raise InvalidMessage("this is your only device")
-        self.spread(self.sign(own.newest.devices[1:]))
+        self._change(own.newest.devices[1:])
+
+    def _change(self, devices: tuple[Device, ...]) -> Changed:
+        """Sign a list with these other devices, take it up, and let everybody know."""
+        made = self.sign(devices)
+        with self._stores.vault.transaction() as tx:
+            changed = self.adopt(tx, made)
+            for device in changed.removed:
+                tx.delete(records.DEVICE, device)
+        self._spread()
+        return changed
 
     def remove(self, device: str) -> Changed:
         """Remove one of one's devices, on the first one; everybody is told.
@@ -439,11 +456,7 @@ class DeviceDesk:
         ):
             raise InvalidMessage("this is none of your other devices")
         left = tuple(one for one in own.newest.devices[1:] if base64.b64encode(one.id).decode() != device)
-        changed = self.sign(left)
-        with stores.vault.transaction() as tx:
-            tx.delete(records.DEVICE, device)
-        self.spread(changed)
-        return changed
+        return self._change(left)
 
     # --- now and then -------------------------------------------------------------
 
@@ -481,11 +494,3 @@ class DeviceDesk:
         for device in asleep:
             with suppress(InvalidMessage):
                 yield from self._told(self.remove(device))
-
-
-def _is_name(name: str) -> bool:
-    """Whether a contact may be called so."""
-    try:
-        return checked_name(name) == name
-    except UsageError:
-        return False

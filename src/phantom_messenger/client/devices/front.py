@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from phantom_messenger.client.devices.book import DeviceBook, text
-from phantom_messenger.client.devices.desk import DeviceDesk
-from phantom_messenger.client.devices.linking_desk import LinkingDesk
+from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.ids import plain_id, written_id
 from phantom_messenger.client.names import checked_name
@@ -35,8 +34,7 @@ class Devices:
 
     Args:
         book: knows them.
-        desk: changes them.
-        linking: links them.
+        parts: change and link them.
         server: the relay's URL.
         changed: to be called after something was done.
     """
@@ -44,15 +42,15 @@ class Devices:
     def __init__(
         self,
         book: DeviceBook,
-        desk: DeviceDesk,
-        linking: LinkingDesk,
+        parts: DeviceParts,
         *,
         server: Callable[[], str],
         changed: Callable[[], None],
     ) -> None:
         self._book = book
-        self._desk = desk
-        self._linking = linking
+        self._desk = parts.desk
+        self._linking = parts.linking
+        self._handover = parts.handover
         self._server = server
         self._changed = changed
 
@@ -103,19 +101,31 @@ class Devices:
         self._linking.agree()
         self._changed()
 
-    def link(self, code: str) -> None:
+    @property
+    def is_history_coming(self) -> bool:
+        """On a new device: whether it is still getting what was said before."""
+        return self._handover.is_coming
+
+    @property
+    def is_history_going(self) -> bool:
+        """On the first device: whether another one is still getting what was said before."""
+        return self._handover.is_going
+
+    def link(self, code: str, *, history: bool = True) -> None:
         """On the first device: link the new one that shows this code.
 
-        It gets your contacts, and what is sent and received from then on. ``LinkingEvent`` with the step ``answered``
-        follows; ask for the digits that the new device shows, and ``confirm`` them.
+        It gets your contacts and settings, and what is sent and received from then on. ``LinkingEvent`` with the step
+        ``answered`` follows; ask for the digits that the new device shows, and ``confirm`` them.
 
         Args:
             code: as the new device shows it.
+            history: it also gets what was said before, but for messages that burn or expire, the newest first, while
+                both are connected. ``LinkingEvent`` with the steps ``history`` and ``complete`` says how far it is.
 
         Raises:
             UsageError: it cannot be linked, or not here.
         """
-        self._linking.begin(code)
+        self._linking.begin(code, history=history)
         self._changed()
 
     def confirm(self, digits: str) -> bool:

@@ -5,7 +5,10 @@ It is in memory alone: whoever closes the program in between begins with a new c
 
 import base64
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+
+from msgspec import UNSET
 
 from phantom_messenger.client.content import BetweenDevices
 from phantom_messenger.client.conversations import Opened
@@ -14,15 +17,18 @@ from phantom_messenger.client.devices.book import text
 from phantom_messenger.client.devices.desk import DeviceDesk
 from phantom_messenger.client.devices.device_list import MAX_DEVICES
 from phantom_messenger.client.devices.errors import LinkEnded
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts
+from phantom_messenger.client.devices.handover import Handover
+from phantom_messenger.client.devices.in_step import InStep
+from phantom_messenger.client.devices.kinds import SyncContacts
 from phantom_messenger.client.devices.link_code import SECRET_BYTES, LinkCode
 from phantom_messenger.client.devices.linking import LINK_MS, NONCE_BYTES, FirstDevice, NewDevice
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.sending import Sending
-from phantom_messenger.client.status import Event, LinkingEvent, LinkingStep, Trust
+from phantom_messenger.client.status import Event, LinkingEvent, LinkingStep
 from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
 
@@ -42,6 +48,8 @@ class LinkingDesk:
         stores: of the profile.
         sending: asks for the new device's prekeys.
         desk: says something to devices, and signs lists.
+        in_step: tells a new device of people and settings.
+        handover: lets it have what was said before.
         identity: of this device.
         random: a source of random bytes.
         moment: what the clocks show.
@@ -52,13 +60,19 @@ class LinkingDesk:
         stores: Stores,
         sending: Sending,
         desk: DeviceDesk,
+        in_step: InStep,
+        handover: Handover,
         identity: OwnIdentity,
+        *,
         random: Callable[[int], bytes],
         moment: Callable[[], Moment],
     ) -> None:
         self._stores = stores
         self._sending = sending
         self._desk = desk
+        self._in_step = in_step
+        self._handover = handover
+        self._has_history = True
         self._identity = identity
         self._random = random
         self._moment = moment
@@ -108,8 +122,12 @@ class LinkingDesk:
 
     # --- the first device ---------------------------------------------------------
 
-    def begin(self, code: str) -> None:
+    def begin(self, code: str, *, history: bool = True) -> None:
         """Link the device that shows a code; ``LinkingEvent`` tells when its digits can be typed.
+
+        Args:
+            code: as it is shown.
+            history: the new device gets what was said before, too.
 
         Raises:
             UsageError: it cannot be.
@@ -129,6 +147,7 @@ class LinkingDesk:
             raise UsageError("this is the code of one of your devices, or of a contact; show one on a new device")
         stores.book.expected.add(device)
         self._waiting, self._first = _Waiting(found, self._moment().persistent + LINK_MS), None
+        self._has_history = history
 
     def type(self, digits: str) -> bool:
         """The user of the first device has typed the digits that the new one shows; whether they are right.
@@ -176,6 +195,18 @@ class LinkingDesk:
             return False
         return True
 
+    def within(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> None:
+        """This device becomes a person's in the transaction in which it is told so."""
+        said, stores = opened.content, self._stores
+        if self._new is None or not isinstance(said, BetweenDevices) or not isinstance(said.said, kinds.LinkDone):
+            return
+        with suppress(CryptoError):
+            self._new.linked(opened.key, said.said.list)
+            stores.devices.take_up(tx, said.said.list, person=sender, wall=now.wall)
+            stores.devices.belong(tx, sender)
+            if isinstance(said.said.history, bytes):
+                self._handover.begin(tx, said.said.history, now)
+
     def received(self, sender: str, opened: Opened) -> Iterator[Event]:
         """Something was said that may be part of a link; what is not is ignored."""
         said, now = opened.content, self._moment().persistent
@@ -206,15 +237,9 @@ class LinkingDesk:
             case kinds.LinkReveal():
                 self._new = new.revealed(key, said.nonce, now)
                 yield LinkingEvent(step=LinkingStep.DIGITS, digits=self._new.digits or "", person=sender)
-            case kinds.LinkDone():
-                found = new.linked(key, said.list)
-                stores, person = self._stores, text(found.person)
-                with stores.vault.transaction() as tx:
-                    stores.devices.belong(tx, person)
-                with stores.vault.transaction() as tx:
-                    stores.devices.take_up(tx, said.list, person=person, wall=self._moment().wall)
+            case kinds.LinkDone() if self._stores.devices.person == sender:
                 self._new, self._awaited = None, said.people
-                stores.book.expected.clear()
+                self._stores.book.expected.clear()
                 yield from self._told(0)
             case kinds.LinkEnd() if new.person == base64.b64decode(sender):
                 self._new = None
@@ -275,35 +300,23 @@ class LinkingDesk:
             return False
         stores, own = self._stores, self._stores.devices.own
         others = () if own is None else own.newest.devices[1:]
-        changed = self._desk.sign((*others, first.new_device(self._moment().wall)))
-        device = text(first.pair.device.user_id)
-        with stores.vault.transaction() as tx:
-            stores.devices.name(tx, device, self._name)
-        self._first = None
-        stores.book.expected.clear()
-        made = stores.devices.own
-        if made is not None:
-            people = self._people()
-            self._desk.say([device], kinds.LinkDone(list=made.newest.encoded, people=len(people)))
-            for start in range(0, len(people), kinds.MAX_CONTACTS):
-                self._desk.say([device], SyncContacts(contacts=people[start : start + kinds.MAX_CONTACTS]))
-            self._desk.spread(changed)
-        return True
+        made = self._desk.sign((*others, first.new_device(self._moment().wall)))
+        device, place = text(first.pair.device.user_id), self._handover.here()
 
-    def _people(self) -> list[KnownPerson]:
-        """What a new device is to know of people."""
-        stores = self._stores
-        return [
-            KnownPerson(
-                id=base64.b64decode(contact.user_id),
-                name=contact.name,
-                verified=contact.trust is Trust.VERIFIED,
-                blocked=contact.blocked,
-            )
-            for contact in stores.book.everybody()
-            if len(base64.b64decode(contact.user_id)) == kinds.ID_BYTES
-            and (contact.blocked or stores.book.is_known(contact.user_id))
-        ]
+        def take_in(tx: Transaction) -> None:
+            """All that makes it a device: whoever dies here has linked it, or has not."""
+            self._desk.adopt(tx, made)
+            stores.devices.name(tx, device, self._name)
+            self._in_step.tell_all(tx)
+            if self._has_history:
+                self._handover.promise(tx, device, place)
+
+        self._first = None
+        history = place if self._has_history else UNSET
+        done = kinds.LinkDone(list=made.encoded, people=len(self._in_step.people()), history=history)
+        self._desk.say([device], done, also=take_in)
+        stores.book.expected.clear()
+        return True
 
     def _end_first(self, *, tells: bool) -> None:
         code = self._waiting.code.id if self._waiting is not None else b""

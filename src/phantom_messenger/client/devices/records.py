@@ -1,0 +1,80 @@
+"""What the vault holds about one's own devices being kept in step, besides what is in ``client.records``."""
+
+from typing import Final
+
+import msgspec
+
+from phantom_messenger.client.records import ReceivedRecord, Record, SentRecord
+
+SYNCED: Final = "synced"
+SPREAD: Final = "spread"
+HISTORY_OUT: Final = "history-out"
+HISTORY_IN: Final = "history-in"
+PAST: Final = "past"
+PAST_PAGE: Final = "past-page"
+
+
+class SyncedRecord(Record, frozen=True, kw_only=True):
+    """``SYNCED``/user id of a person, or '' for the settings: when the user has changed what is known of them.
+
+    ``at``: milliseconds since 1970, see protocol/devices.md. ``waits``: the other own devices are still to be told.
+    """
+
+    user_id: str
+    at: int
+    waits: bool = False
+
+
+class SpreadRecord(Record, frozen=True, kw_only=True):
+    """``SPREAD``/'': one's newest list was not sent to everybody yet; ``removed``: to these devices neither."""
+
+    removed: list[str] = msgspec.field(default_factory=list)
+
+
+class HistoryOutRecord(Record, frozen=True, kw_only=True):
+    """``HISTORY_OUT``/user id of an own device: it may ask for what was said before it was linked.
+
+    ``first``: position in the vault before which that is. ``below``: before which the next chunk is. ``chunks``: how
+    many it still waits for. ``texts`` and ``left``: how many it got, and how many follow. ``until``: persistent time.
+    """
+
+    device: str
+    first: int
+    below: int
+    until: int
+    chunks: int = 0
+    texts: int = 0
+    left: int = 0
+
+
+class HistoryInRecord(Record, frozen=True, kw_only=True):
+    """``HISTORY_IN``/'': this device is getting what was said before it was linked.
+
+    ``place``: where the next chunk begins. ``chunks``: how many were asked for and have not come. ``texts``: how many
+    came. ``until``: when it is given up, in persistent time.
+    """
+
+    place: bytes
+    until: int
+    chunks: int = 0
+    texts: int = 0
+
+
+class PastRecord(Record, frozen=True, kw_only=True):
+    """``PAST_PAGE``/'<person> <number>': texts with somebody from before this device was linked, the newest first.
+
+    Those of a page with a greater number are older. ``PAST``/person is the number of pages.
+    """
+
+    sent: list[SentRecord] = msgspec.field(default_factory=list)
+    received: list[ReceivedRecord] = msgspec.field(default_factory=list)
+
+
+class Texts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chunk of history holds, the newest first."""
+
+    sent: list[SentRecord] = msgspec.field(default_factory=list)
+    received: list[ReceivedRecord] = msgspec.field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sent) + len(self.received)

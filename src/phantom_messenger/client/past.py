@@ -1,0 +1,67 @@
+"""What was said before this device was linked, as another own device has handed it over: it only shows."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from phantom_messenger.client import records
+from phantom_messenger.client.devices.records import PAST, PAST_PAGE, PastRecord, Texts
+from phantom_messenger.client.ids import is_user_id
+from phantom_messenger.client.records import IntValue, ReceivedRecord, SentRecord
+from phantom_messenger.client.vault import Transaction, Vault
+
+_NONE: Final = IntValue(0)
+
+
+class Past:
+    """The pages of all persons: each chunk that has come is one for each person in it.
+
+    Args:
+        vault: holds them, and what was said since.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def put(self, tx: Transaction, texts: Texts) -> int:
+        """Keep older texts than all that were put before; how many were not there yet."""
+        pages: dict[str, tuple[list[SentRecord], list[ReceivedRecord]]] = {}
+        count = 0
+        for sent in texts.sent:
+            if is_user_id(sent.peer) and not self._vault.has(records.SENT, sent.message_id):
+                pages.setdefault(sent.peer, ([], []))[0].append(sent)
+                count += 1
+        for received in texts.received:
+            name = records.key(received.sender, received.message_id)
+            if is_user_id(received.sender) and not self._vault.has(records.RECEIVED, name):
+                pages.setdefault(received.sender, ([], []))[1].append(received)
+                count += 1
+        for person, (sent_ones, received_ones) in pages.items():
+            number = self._count(person)
+            tx.put(PAST_PAGE, f"{person} {number}", PastRecord(sent=sent_ones, received=received_ones))
+            tx.put(PAST, person, IntValue(number + 1))
+        return count
+
+    def of(self, person: str) -> Iterator[PastRecord]:
+        """The pages of one person, the newest first; damaged ones are left out."""
+        for number in range(self._count(person)):
+            page = self._vault.find(PAST_PAGE, f"{person} {number}", PastRecord)
+            if page is not None:
+                yield page
+
+    def erase(self, tx: Transaction, person: str) -> None:
+        """Erase what was said with one person."""
+        for number in range(self._count(person)):
+            tx.delete(PAST_PAGE, f"{person} {number}")
+        tx.delete(PAST, person)
+
+    def _count(self, person: str) -> int:
+        return (self._vault.find(PAST, person, IntValue) or _NONE).value
+
+
+def everything(vault: Vault) -> Texts:
+    """All of it, the oldest first."""
+    pages = [page for _, page in vault.all(PAST_PAGE, PastRecord)][::-1]
+    return Texts(
+        sent=[text for page in pages for text in page.sent[::-1]],
+        received=[text for page in pages for text in page.received[::-1]],
+    )
