@@ -6,7 +6,7 @@ import pytest
 from client_samples import Device, Town, pass_time, settle, with_field
 from group_people import digits, group_of, info, names, news, said, unread, write
 
-from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.errors import UnknownContact, UsageError
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.change import Add, Op, Remove, SetName
 from phantom_messenger.client.groups.contents import GroupChange, GroupText
@@ -16,7 +16,7 @@ from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import Group, raw_of
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupNews, WarningEvent
-from support.people import Frame
+from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
 
 
@@ -92,6 +92,31 @@ def test_text_of_a_newcomer_waits_for_the_change_that_lets_them_in(town: Town) -
     pass_time(20 * SECOND, ada, ben, cleo, dan)
     assert names(cleo) == {ada.id, ben.id, cleo.id, dan.id}
     assert unread(cleo) == ["hello, I am new"]
+
+
+def test_text_that_comes_before_the_invitation_waits_for_it(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    late: list[Frame] = []
+
+    def hold(frame: Frame) -> list[Frame]:
+        if frame["type"] != "MESSAGE" or late:
+            return [frame]
+        late.append(frame)
+        return []
+
+    ben.tamper = hold
+    ada.messenger.groups.create("Tea", [ben.id, cleo.id])
+    settle(ada, ben, cleo)
+    cleo.messenger.groups.accept("Tea")
+    write(cleo, "welcome")
+    settle(ada, ben, cleo)
+    with pytest.raises(UnknownContact):
+        info(ben)
+    ben.down += [canonical(frame) for frame in late]
+    settle(ben)
+    ben.messenger.groups.accept("Tea")
+    settle(ada, ben, cleo)
+    assert unread(ben) == ["welcome"]
 
 
 def test_relay_that_shows_two_histories_is_noticed_with_the_first_text(town: Town) -> None:

@@ -123,8 +123,10 @@ class Arrivals:
             return self._join(tx, sender, said, now)
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
         if isinstance(said, GroupChange) and (group is None or group.record.relation in {LEFT, REMOVED}):
-            return self._invited(tx, group, sender, said)
+            return self._invited(tx, group, sender, said, now)
         if group is None or not group.is_live:
+            if isinstance(said, GroupText):
+                self._hold_early(tx, group, _held(payload, said, now))
             return []
         match said:
             case GroupChange():
@@ -134,7 +136,7 @@ class Arrivals:
                     self._duties.answered(group.id)
                 return self._take(tx, group, said.changes, sender, now, picture=said.picture)
             case GroupText():
-                return self._text(tx, group, payload.message_id, payload.options.expires_in, sender, said, now)
+                return self._text(tx, group, _held(payload, said, now), said, now)
             case GroupHello() if raw_of(sender) not in group.state.members:
                 self._duties.tell_removed(group, sender, said.revision, now)
                 return []
@@ -162,7 +164,9 @@ class Arrivals:
 
     # --- invitations ------------------------------------------------------------------
 
-    def _invited(self, tx: Transaction, before: Group | None, sender: str, said: GroupChange) -> list[Event]:
+    def _invited(
+        self, tx: Transaction, before: Group | None, sender: str, said: GroupChange, now: Moment
+    ) -> list[Event]:
         try:
             chain = Chain.joined(said.state, said.base, said.change)
         except InvalidMessage:
@@ -184,13 +188,26 @@ class Arrivals:
             ordered=chain.state.revision,
             picture=_picture_after(b"", chain.steps[-1].change),
         )
+        early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
         group = self._store.put(tx, Group(record, chain), afresh=True)
+        events: list[Event] = []
         if is_wanted:
             tx.on_commit(lambda: self._duties.greet(group.id))
-            return [self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now")]
-        who = self._contact(sender)
-        said_so = f"{who.label} invites you to {self._title(group)}"
-        return [self._event(group, GroupNews.INVITED, sender, said_so)]
+            events.append(self._event(group, GroupNews.JOINED, sender, f"you are in {self._title(group)} now"))
+        else:
+            said_so = f"{self._contact(sender).label} invites you to {self._title(group)}"
+            events.append(self._event(group, GroupNews.INVITED, sender, said_so))
+        after = group
+        for one in early:
+            after = self._held_text(tx, after, one, events, now)
+        if after is not group:
+            self._store.put(tx, after)
+        return events
+
+    def _hold_early(self, tx: Transaction, group: Group | None, held: GroupHeldRecord) -> None:
+        """A text whose invitation has not come yet: others have read theirs before."""
+        if group is None or (group.record.relation in {LEFT, REMOVED} and held.revision > group.state.revision):
+            self._store.hold_early(tx, held)
 
     def _join(self, tx: Transaction, sender: str, said: GroupJoin, now: Moment) -> list[Event]:
         token = self._store.token(said.token, now.persistent)
@@ -338,16 +355,9 @@ class Arrivals:
 
     # --- texts ------------------------------------------------------------------------
 
-    def _text(  # noqa: PLR0917 - what a text comes with
-        self,
-        tx: Transaction,
-        group: Group,
-        message_id: str,
-        expires_in: int | None,
-        sender: str,
-        said: GroupText,
-        now: Moment,
-    ) -> list[Event]:
+    def _text(self, tx: Transaction, group: Group, held: GroupHeldRecord, said: GroupText, now: Moment) -> list[Event]:
+        """A text; ``held``: the same, as it is kept if it comes too early."""
+        sender = held.sender
         events: list[Event] = []
         person = raw_of(sender)
         standing = group.chain.compare(said.revision, said.head)
@@ -355,39 +365,15 @@ class Arrivals:
             self._duties.behind(group.id, sender, said.revision, now)
         if person not in group.state.members:
             if standing is Standing.AHEAD:
-                self._hold_text(tx, group, message_id, expires_in, sender, said, now)
+                self._store.hold(tx, held)
             elif standing is Standing.OLDER:
                 self._duties.tell_removed(group, sender, said.revision, now)
             return events
         if standing is Standing.FORK:
             group = self._store.put(tx, self._doubt(group, FORKED, sender, events))
         if group.state.may_write(person):
-            self._keep(tx, group, message_id, expires_in, sender, said, now, events)
+            self._keep(tx, group, held, said, now, events)
         return events
-
-    def _hold_text(  # noqa: PLR0917 - as ``_text``
-        self,
-        tx: Transaction,
-        group: Group,
-        message_id: str,
-        expires_in: int | None,
-        sender: str,
-        said: GroupText,
-        now: Moment,
-    ) -> None:
-        record = GroupHeldRecord(
-            group=group.id,
-            at=now.persistent,
-            sender=sender,
-            message_id=message_id,
-            content=said.body.encode(),
-            sent_at=said.sent_at,
-            revision=said.revision,
-            head=said.head,
-            n=said.n,
-            expires_in=expires_in,
-        )
-        self._store.hold(tx, record)
 
     def _held_text(
         self, tx: Transaction, group: Group, held: GroupHeldRecord, events: list[Event], now: Moment
@@ -406,22 +392,21 @@ class Arrivals:
         ):
             group = self._doubt(group, FORKED, held.sender, events)
         if group.state.may_write(raw_of(held.sender)):
-            self._keep(tx, group, held.message_id, held.expires_in, held.sender, said, now, events)
+            self._keep(tx, group, held, said, now, events)
         elif group.chain.compare(said.revision, said.head) is Standing.AHEAD:
             self._store.hold(tx, held)
         return group
 
-    def _keep(  # noqa: PLR0917 - as ``_text``
+    def _keep(  # noqa: PLR0917 - a text, and where it goes
         self,
         tx: Transaction,
         group: Group,
-        message_id: str,
-        expires_in: int | None,
-        sender: str,
+        held: GroupHeldRecord,
         said: GroupText,
         now: Moment,
         events: list[Event],
     ) -> None:
+        sender, message_id, expires_in = held.sender, held.message_id, held.expires_in
         expires_at = None if expires_in is None else now.persistent + expires_in
         record = GroupTextRecord(
             message_id=message_id,
@@ -516,3 +501,19 @@ class Arrivals:
 def _picture_after(before: bytes, change: Change) -> bytes:
     """The picture of a group after a change."""
     return next((op.data for op in change.ops or () if isinstance(op, SetPicture)), before)
+
+
+def _held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> GroupHeldRecord:
+    """A text as it is kept if it comes too early."""
+    return GroupHeldRecord(
+        group=written(said.group),
+        at=now.persistent,
+        sender=payload.sender_id,
+        message_id=payload.message_id,
+        content=said.body.encode(),
+        sent_at=said.sent_at,
+        revision=said.revision,
+        head=said.head,
+        n=said.n,
+        expires_in=payload.options.expires_in,
+    )

@@ -38,6 +38,9 @@ KEPT_STEPS: Final = 1_000
 MAX_HELD: Final = 40
 """Contents of a group that came too early and are kept."""
 
+MAX_EARLY: Final = 100
+"""Of these, in groups in which this user is no member."""
+
 HELD_MS: Final = 86_400_000
 MAX_INVITATIONS: Final = 50
 """Groups to which a user can be invited at once; further ones are not shown."""
@@ -333,6 +336,12 @@ class GroupStore:
         """Keep it, if there is room."""
         if len(self.held(record.group)) < MAX_HELD:
             tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
+
+    def hold_early(self, tx: Transaction, record: GroupHeldRecord) -> None:
+        """Keep what is said in a group in which this user is no member yet, if there is room."""
+        found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
+        if sum(1 for one in found if one.group not in self._groups or not self._groups[one.group].is_live) < MAX_EARLY:
+            self.hold(tx, record)
 
     def held(self, group: str) -> list[GroupHeldRecord]:
         """What is kept, in the order in which it came."""
