@@ -20,6 +20,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 from simulation_checks import Ledger, Violation
 from simulation_device import DevicePart
+from simulation_group_checks import GroupLedger
+from simulation_groups import GroupPart
 from simulation_network import DAY, Setting
 from simulation_relay import Death, Errors, RelayPart
 
@@ -32,6 +34,12 @@ from support.simulated import HOUR, MINUTE, SECOND
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 NAMES: Final = ("anna", "ben", "cleo", "dora")
 STEPS: Final = 24
+FIRST_WITH_GROUP: Final = 600_000
+"""The first of the seeds of runs with a group."""
+
+GROUP_STEPS: Final = 40
+"""Of a run with a group: it takes some to have one."""
+
 LONGEST_PAUSE_MS: Final = 4 * MINUTE
 """Longer than every pause that a part may take: 2 minutes for an unknown user, 1 for a full mailbox."""
 
@@ -122,6 +130,7 @@ def simulate(
     checks_answers: bool = True,
     faults: Sequence[str] = FAULTS,
     has_old: bool = False,
+    has_group: bool = False,
 ) -> Outcome:
     """Run one seed.
 
@@ -132,6 +141,7 @@ def simulate(
         checks_answers: whether ``accepted`` before the commit is a fault by itself.
         faults: what may break, if chance takes it for this run.
         has_old: one of the programs knows suite 1 alone, and is upgraded amid the run.
+        has_group: the people have a group.
 
     Raises:
         Violation: it has shown a fault.
@@ -139,7 +149,7 @@ def simulate(
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         # Where a record lies in a vault, and so whether a full disk has room for it, hangs on its keyed name.
         patch.setattr(vault, "os", SeededSystem(seed))
-        run = Run(seed, folder, stack, faults, traced=traced)
+        run = Run(seed, folder, stack, faults, traced=traced, has_group=has_group)
         run.ledger.checks_answers = checks_answers
         if has_old:
             run.make_one_old(seed)
@@ -163,12 +173,24 @@ class Run:
         stack: closes what the run has opened.
         faults: what may break.
         traced: print each event.
+        has_group: the people have a group.
     """
 
-    def __init__(self, seed: int, folder: Path, stack: ExitStack, faults: Sequence[str], *, traced: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        stack: ExitStack,
+        faults: Sequence[str],
+        *,
+        traced: bool,
+        has_group: bool,
+    ) -> None:
         setting = self.setting = Setting(seed, traced=traced)
         chance = self.chance = setting.chance
-        self.ledger = Ledger(setting)
+        ledger = self.ledger = Ledger(setting)
+        if has_group:
+            ledger.groups = self.group_ledger = GroupLedger(setting, ledger.names, wrong=ledger.wrong, kept=ledger.kept)
         self._listen(stack)
         share = chance.choice((0.1, 0.3, 0.6))
         self.faults = [fault for fault in faults if setting.likely(share)]
@@ -177,13 +199,14 @@ class Run:
         self.relay = RelayPart(setting, self.ledger, limits=setting.likely(0.5))
         stack.callback(self.relay.store.close)
         self.devices: list[DevicePart] = []
-        for name in NAMES[: chance.choice((2, 2, 2, 2, 3, 3, 4))]:
+        for name in NAMES[: chance.choice((3, 3, 4) if has_group else (2, 2, 2, 2, 3, 3, 4))]:
             device = DevicePart(setting, self.ledger, self.relay, folder, f"{name}-{seed}")
             stack.callback(device.close)
             self.devices.append(device)
         self.size = chance.choice((0, 0, 900))
         self._old: DevicePart | None = None
         self._upgrade_at = STEPS
+        self._group = GroupPart(setting, self.group_ledger, self.devices) if has_group else None
 
     def make_one_old(self, seed: int) -> None:
         """Let one have a program that knows suite 1 alone, as everybody's users allow, until some step."""
@@ -210,7 +233,12 @@ class Run:
             for other in self.devices:
                 if one is not other and self.setting.likely(0.7):
                     one.add(other)
-        for step in range(STEPS):
+        if self._group is not None:
+            self._pass(5 * SECOND)
+            self._group.begin()
+            self._pass(5 * SECOND)
+            self._group.accept()
+        for step in range(STEPS if self._group is None else GROUP_STEPS):
             self._pass(self._gap())
             if step == self._upgrade_at and self._old is not None:
                 self._old.upgrade()
@@ -235,6 +263,9 @@ class Run:
 
     def _act(self, device: DevicePart) -> None:
         if not device.is_awake:
+            return
+        if self._group is not None and self._group.acts():
+            self._group.act(device)
             return
         kind = self.chance.random()
         if kind < 0.6:
@@ -359,6 +390,16 @@ class Run:
             device.dies_unsent = False
             device.free_disk()
             device.restart(device.life)
+        self._come_to_rest()
+        if self._group is not None:
+            self._group.last_words()
+            self._come_to_rest()
+            self.group_ledger.finish(list(self.devices), relay.store._connection)
+        self.ledger.finish(list(self.devices))
+
+    def _come_to_rest(self) -> None:
+        """Let time pass until nothing is under way."""
+        setting = self.setting
         begun = quiet_since = setting.now
         times_empty = 0
         while times_empty < 3:  # a program that ends meanwhile gets again what it had not handled
@@ -369,7 +410,6 @@ class Run:
             elif left and setting.now - quiet_since > LONGEST_PAUSE_MS:
                 self.ledger.wrong(f"it does not come to rest: {'; '.join(left)}")
             self.ledger.rest()
-        self.ledger.finish(list(self.devices))
 
     def _read_and_look(self) -> list[str]:
         """Everybody reads everything; what is still under way."""
@@ -377,4 +417,6 @@ class Run:
         for device in self.devices:
             while device.is_running and (found := device.take_next()) is not None:
                 device.finish(device.life, *found, read=self.setting.likely(0.9))
+        if self._group is not None:
+            self._group.read_all()
         return self.ledger.unsettled(list(self.devices), self.relay.store._connection)

@@ -232,6 +232,22 @@ class Owner(Protocol):
     messenger: Messenger
 
 
+class GroupBook(Protocol):
+    """What else is checked of a run with a group: see ``simulation_group_checks``."""
+
+    def watch(self, messenger: Messenger) -> None: ...
+
+    def committed(self, change: Change) -> bool: ...
+
+    def relay_wrote(self, frame: bytes) -> bool: ...
+
+    def heard(self, user: str, event: Event) -> bool: ...
+
+    def compare(self, user: str, messenger: Messenger, vault: Vault) -> None: ...
+
+    def unsettled(self, owners: list[Owner]) -> list[str]: ...
+
+
 class Ledger:
     """The book of a run; people are known by their user ids, called by their names.
 
@@ -263,6 +279,8 @@ class Ledger:
         """Whose program knew suite 1 alone when the run began."""
         self._in_suite_2: set[tuple[str, str]] = set()
         """Who has encrypted in suite 2, and for whom."""
+        self.groups: GroupBook | None = None
+        """What there is to check of a group, if the run has one."""
 
     def wrong(self, what: str) -> None:
         """A fault was found."""
@@ -353,7 +371,8 @@ class Ledger:
 
     def committed(self, changes: list[Change]) -> None:
         """The store has committed this."""
-        for change in changes:
+        groups = self.groups
+        for change in changes if groups is None else [one for one in changes if not groups.committed(one)]:
             text = self.texts.get(change.name)
             found = self._receipt(change) if text is None else text
             about = f"a receipt of {self.names[change.sender]}" if text is None else self.called(text)
@@ -365,7 +384,7 @@ class Ledger:
             elif (found.sender, found.recipient) != (change.sender, change.recipient):
                 self.wrong(f"{about} is in the wrong mailbox")
             elif change.what == "kept":
-                self._kept(found, about)
+                self.kept(found, about)
                 if text is not None:
                     self._stamped(text, change.stamp)
             elif change.what == "gave way":
@@ -388,12 +407,15 @@ class Ledger:
         """A message that is not a text: one that carries receipts, to somebody who may have them."""
         if change.what == "untold":  # what the relay tells of one names its sender as the recipient
             return self._receipts[change.name]
-        if change.name not in self._receipts and not self._knows(change.sender, change.recipient):
+        # Who is in a group with somebody may learn what became of their texts.
+        may_tell = self.groups is not None or self._knows(change.sender, change.recipient)
+        if change.name not in self._receipts and not may_tell:
             names = self.names[change.sender], self.names[change.recipient]
             self.wrong(f"{names[0]} has told {names[1]} what became of a text, and does not know them")
         return self._receipts.setdefault(change.name, Sent(change.name, change.sender, change.recipient))
 
-    def _kept(self, found: Sent, about: str) -> None:
+    def kept(self, found: Sent, about: str) -> None:
+        """A mailbox has got something, which may be there once."""
         # A job lives in the time in which it was begun, which a leap or a slow disk puts into the past.
         is_sure = (
             self._setting.now - found.left_at < KEEP_REMOVED_MS - JOB_MS and found.left_at - self.leapt_at > JOB_MS
@@ -440,7 +462,9 @@ class Ledger:
 
     def relay_wrote(self, wire: Wire, user: str, frame: bytes) -> None:
         """The relay has written a frame to a connection of a user."""
-        if b'"accepted"' in frame and self.checks_answers:
+        if self.groups is not None and self.groups.relay_wrote(frame):
+            pass
+        elif b'"accepted"' in frame and self.checks_answers:
             name = _MESSAGE_ID.search(frame)
             number = "" if name is None else name[1].decode()
             found = self.texts.get(number) or self._receipts.get(number)
@@ -467,6 +491,8 @@ class Ledger:
 
     def heard(self, user: str, event: Event) -> None:
         """A device has told its application something."""
+        if self.groups is not None and self.groups.heard(user, event):
+            return
         match event:
             case MessageEvent():
                 text = self.texts[event.message_id]
@@ -506,6 +532,8 @@ class Ledger:
         ):
             if remembered != kept:
                 self.wrong(f"{self.names[user]} remembers other than is on disk what {what}")
+        if self.groups is not None:
+            self.groups.compare(user, messenger, vault)
 
     # --- the end --------------------------------------------------------------------
 
@@ -522,6 +550,8 @@ class Ledger:
             if is_so
         ]
         items: Any = connection.execute("SELECT kind, count(*) FROM items GROUP BY kind")
+        if self.groups is not None:
+            found += self.groups.unsettled(owners)
         return found + [f"{count} items of kind {kind} are in mailboxes" for kind, count in items]
 
     def finish(self, owners: list[Owner]) -> None:

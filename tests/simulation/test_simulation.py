@@ -1,4 +1,4 @@
-"""80 runs of a relay and its people in which everything breaks; 3,000 in the long form.
+"""200 runs of a relay and its people in which everything breaks; 3,000 in the long form.
 
 A run that shows a fault names its seed; ``make replay SEED=…`` runs it again and prints its events.
 """
@@ -15,10 +15,10 @@ from typing import Final
 import pytest
 from simulation_checks import Violation
 
-from simulation import FAULTS, fast_folder, simulate, small_amounts
+from simulation import FAULTS, FIRST_WITH_GROUP, fast_folder, simulate, small_amounts
 from support.amounts import amount, replayed, seeds
 
-RUNS: Final = seeds(80, 3_000)
+RUNS: Final = seeds(200, 3_000)
 PARTS: Final = seeds(4, 60)
 HERE: Final = Path(__file__).parent
 
@@ -117,11 +117,12 @@ def test_replayed_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     seed = replayed()
     assert seed is not None
     with capsys.disabled():
-        simulate(seed, folder, traced=True, has_old=FIRST_WITH_OLD <= seed < SAME.start)
+        has_old, has_group = FIRST_WITH_OLD <= seed < FIRST_WITH_GROUP, FIRST_WITH_GROUP <= seed < SAME.start
+        simulate(seed, folder, traced=True, has_old=has_old, has_group=has_group)
 
 
 FIRST_WITH_OLD: Final = 500_000
-RUNS_WITH_OLD: Final = seeds(10, 600)
+RUNS_WITH_OLD: Final = seeds(24, 600)
 
 
 @pytest.mark.skipif(replayed() is not None, reason="one seed is replayed")
@@ -134,7 +135,7 @@ def test_no_run_shows_a_fault_in_which_one_program_is_old_and_then_upgraded(fold
     assert counts["suite 2 after an upgrade"] > RUNS_WITH_OLD
 
 
-SAME: Final = range(900_000, 900_000 + seeds(2, 40))
+SAME: Final = range(900_000, 900_000 + seeds(4, 40))
 
 DIGESTS: Final = """
 import sys

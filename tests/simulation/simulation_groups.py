@@ -1,0 +1,166 @@
+"""One group in the simulation: its people found it, change it, write in it and leave it, while everything breaks.
+
+What they do is decided by a generator of its own, so that a run without a group is what it was before there were any.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final
+
+from simulation_device import DevicePart
+from simulation_group_checks import GroupLedger
+from simulation_network import Setting
+
+from phantom_messenger.client.errors import UsageError, VaultError
+from phantom_messenger.client.groups.groups import Groups
+from support.simulated import MINUTE
+
+TIMERS: Final = (0, 0, MINUTE, 20 * MINUTE)
+
+
+class GroupPart:
+    """What the people do with their group; the first one makes it, and stays an admin.
+
+    Args:
+        setting: the run's.
+        ledger: the book of the group.
+        devices: of all people.
+    """
+
+    def __init__(self, setting: Setting, ledger: GroupLedger, devices: list[DevicePart]) -> None:
+        self._setting = setting
+        self._ledger = ledger
+        self._devices = devices
+        self._chance = random.Random(f"{setting.seed} groups")  # noqa: S311 - the same in every run
+        self._positions: dict[tuple[str, int], int] = {}
+        self.share = self._chance.choice((0.5, 0.8, 1.0))
+        """How much of what people do has to do with the group."""
+
+    def begin(self) -> None:
+        """The first one makes the group, and invites some."""
+        first, *others = self._devices
+        with self._trying(first) as groups:
+            invited = [other.id for other in others if self._chance.random() < 0.8]
+            self._ledger.group = groups.create("Tea", invited)
+
+    def accept(self) -> None:
+        """Some of those who are invited accept, and one may be made an admin."""
+        for device in self._devices[1:]:
+            with self._trying(device) as groups:
+                if groups.has(self._ledger.group) and self._chance.random() < 0.8:
+                    groups.accept(self._ledger.group)
+        with self._trying(self._devices[0]) as groups:
+            if self._chance.random() < 0.7:
+                groups.set_role(self._ledger.group, self._other(self._devices[0]), "admin")
+
+    def acts(self) -> bool:
+        """Whether what somebody does next has to do with the group."""
+        return self._chance.random() < self.share
+
+    def act(self, device: DevicePart) -> None:
+        """Somebody does something."""
+        kind = self._chance.random()
+        with self._trying(device) as groups:
+            if not groups.has(self._ledger.group):
+                return
+            if groups.find(self._ledger.group).relation == "invited":
+                if kind < 0.5:
+                    groups.accept(self._ledger.group)
+            elif kind < 0.4:
+                self._write(device)
+            elif kind < 0.65:
+                self.read(device, self._chance.choice((1, 2, 10)))
+            elif kind < 0.97:
+                self._change(device, groups)
+            elif device is not self._devices[0]:
+                groups.leave(self._ledger.group)
+                self._setting.happened("group: left by its user", device.name)
+
+    @contextmanager
+    def _trying(self, device: DevicePart) -> Iterator[Groups]:
+        """What cannot be done is not done."""
+        try:
+            yield device.messenger.groups
+        except UsageError as error:
+            self._setting.note(f"{device.name} cannot: {error}")
+        except VaultError:
+            self._setting.happened("device cannot store what its user does in the group")
+        device._changed()
+
+    def _other(self, device: DevicePart) -> str:
+        return self._chance.choice([other.id for other in self._devices[1:] if other is not device])
+
+    def _change(self, device: DevicePart, groups: Groups) -> None:
+        group, kind = self._ledger.group, self._chance.random()
+        other = self._other(device)
+        if kind < 0.2:
+            groups.rename(group, f"Tea {self._chance.randrange(100)}")
+        elif kind < 0.4:
+            groups.remove(group, [other])
+        elif kind < 0.65:
+            groups.add(group, [other], self._chance.choice(("member", "member", "admin")))
+        elif kind < 0.95:
+            groups.set_role(group, other, self._chance.choice(("admin", "admin", "member")))
+        else:
+            groups.set_timer(group, self._chance.choice(TIMERS))
+
+    def _write(self, device: DevicePart) -> None:
+        for _ in range(self._chance.choice((1, 1, 2, 4))):
+            self.write(device, f"group text {len(self._ledger.texts)}")
+
+    def write(self, device: DevicePart, body: str) -> None:
+        """Write to the group."""
+        found = device.messenger._stores.groups.get(self._ledger.group)
+        assert found is not None
+        number = device.messenger.groups.send_text(self._ledger.group, body)
+        self._ledger.wrote(device.id, number, body, found)
+
+    def read(self, device: DevicePart, most: int) -> None:
+        """Take up to so many texts that wait, and be done with them at once or later."""
+        for _ in range(most):
+            done = self._take_next(device)
+            if done is None:
+                return
+            if self._chance.random() < 0.75:
+                done()
+            else:
+                self._setting.after(self._chance.randint(1, 20_000), done)
+
+    def _take_next(self, device: DevicePart) -> "partial[None] | None":
+        place = device.id, device.life
+        found = device.messenger.groups.next_text(self._positions.get(place, 0), self._ledger.group)
+        if found is None:
+            return None
+        self._positions[place], _, entry = found
+        self._ledger.handed_out(device.id, entry, device.life)
+        read = self._chance.random() < 0.8
+        return partial(self._finish, device, device.life, entry.sender.user_id, entry.message_id, read=read)
+
+    def _finish(self, device: DevicePart, life: int, sender: str, number: str, *, read: bool) -> None:
+        """The person is done with a text, if the program still runs that handed it out."""
+        if life != device.life or not device.is_running:
+            return
+        with self._trying(device) as groups:
+            if read:
+                groups.mark_read(self._ledger.group, sender, number)
+            else:
+                groups.handled(self._ledger.group, sender, number)
+            self._ledger.handled(device.id, number, read=read)
+
+    # --- the end ------------------------------------------------------------------------
+
+    def read_all(self) -> None:
+        """Everybody who is in it reads everything."""
+        for device in self._devices:
+            if device.is_running and device.messenger.groups.has(self._ledger.group):
+                while (done := self._take_next(device)) is not None:
+                    done()
+
+    def last_words(self) -> None:
+        """Everybody who is in it says something: whoever has missed a change learns of it now."""
+        for device in self._devices:
+            with self._trying(device):
+                if device.messenger.groups.has(self._ledger.group):
+                    self.write(device, f"group text {len(self._ledger.texts)}")
