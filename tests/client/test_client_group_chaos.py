@@ -15,7 +15,7 @@ from phantom_messenger.client.status import GroupNews
 from support.amounts import seeds
 from support.simulated import SECOND, MakeWorld
 
-RUNS: Final = seeds(4, 100)
+RUNS: Final = seeds(2, 100)
 NAMES: Final = ("ada", "ben", "cleo", "dan", "eve")
 
 

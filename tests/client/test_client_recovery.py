@@ -21,8 +21,8 @@ from support.amounts import seeds
 from support.people import Frame
 from support.simulated import HOUR, MINUTE, SECOND, MakeWorld, World
 
-RUNS = seeds(40, 1_000)
-GROUPS = seeds(4, 20)
+RUNS = seeds(20, 1_000)
+GROUPS = seeds(2, 20)
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
 

@@ -13,7 +13,7 @@ from support.reference_client import ReferenceClient
 from support.relay_process import SERVE, RelayProcess, StartRelay, patched
 
 RECIPIENTS = 20
-POINTS = seeds(6, 200)
+POINTS = seeds(4, 200)
 SEED = 6
 EXTRA_KILLS = amount(2, 50)
 """From outside, at a moment that nobody has chosen."""

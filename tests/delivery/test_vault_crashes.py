@@ -21,7 +21,7 @@ from support.amounts import LONG, TIMES, seeds
 from support.simulated import World
 
 SEED = 7
-POINTS = 4
+POINTS = 3
 """Operations at which one program dies, in the short form."""
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
@@ -63,10 +63,10 @@ def test_another_death_soon_after_loses_and_doubles_nothing(victim: str, fate: F
     outcome, operations = undisturbed(victim)
     chance = random.Random(f"{SEED} {victim} {fate}")  # noqa: S311 - the same in every run
     deaths = 0
-    for _ in range(seeds(3, 60)):
+    for _ in range(seeds(2, 60)):
         plan = Plan(chance.randrange(operations), fate, again=int(chance.expovariate(1 / 20)))
         deaths += check(victim, plan, outcome)
-    assert fate is Fate.FULL or deaths > seeds(3, 60)
+    assert fate is Fate.FULL or deaths > seeds(2, 60)
 
 
 # --- a disk that is full for a moment ---------------------------------------------
