@@ -234,7 +234,8 @@ class GroupLedger:
             name, core = self._names[owner.id], owner.messenger.groups
             found += [f"{name} wants changes"] * (core.wanted > 0)
             found += [f"{name} is behind"] * core.find(self.group).is_behind
-            found += [f"{name} has receipts to tell the group"] * bool(owner.messenger._stores.groups.told(self.group))
+            to_tell = owner.messenger._stores.groups.told()
+            found += [f"{name} has receipts to tell the group"] * (self.group in to_tell)
         return found
 
     def finish(self, owners: list[Owner], connection: apsw.Connection) -> None:

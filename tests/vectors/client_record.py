@@ -221,7 +221,7 @@ def group_facts(vault: Vault) -> Facts:
         counts = store.counts(group.id)
         for sender, count in counts.others.items():
             found["group-numbers", sender] = {"last": count.last, "missing": count.missing}
-        for told in store.told(group.id):
+        for told in store.told().get(group.id, []):
             found["group-to-tell", told.message_id] = {"status": told.status}
     return found
 

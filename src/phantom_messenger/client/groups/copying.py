@@ -12,6 +12,7 @@ from phantom_messenger.client.groups.records import (
     GroupRecord,
     GroupStepRecord,
     GroupTextRecord,
+    group_inbox,
     group_texts,
 )
 from phantom_messenger.client.groups.store import RELATIONS, written
@@ -41,11 +42,10 @@ class GroupCopy(msgspec.Struct, frozen=True, kw_only=True):
 
 def gather(opened: Vault) -> list[GroupCopy]:
     """All groups of a profile."""
-    unread = [marker for _, marker in opened.all(records.GROUP_INBOX, GroupInboxRecord)]
-    return [_copied(opened, record, unread) for _, record in opened.all(records.GROUP, GroupRecord)]
+    return [_copied(opened, record) for _, record in opened.all(records.GROUP, GroupRecord)]
 
 
-def _copied(opened: Vault, record: GroupRecord, unread: list[GroupInboxRecord]) -> GroupCopy:
+def _copied(opened: Vault, record: GroupRecord) -> GroupCopy:
     group = written(record.group)
     steps = {
         revision: step
@@ -53,13 +53,14 @@ def _copied(opened: Vault, record: GroupRecord, unread: list[GroupInboxRecord]) 
         if (step := opened.find(records.GROUP_STEP, f"{group} {revision}", GroupStepRecord)) is not None
     }
     texts = [_kept(text) for _, text in opened.all(group_texts(record.number), GroupTextRecord)]
+    unread = [marker for _, marker in opened.all(group_inbox(record.number), GroupInboxRecord)]
     there = {(text.sender, text.message_id) for text in texts if text.text is not None}
     return GroupCopy(
         record=record,
         counts=opened.find(records.GROUP_COUNTS, group, GroupCountsRecord) or GroupCountsRecord(),
         steps=steps,
         texts=texts,
-        unread=[one for one in unread if one.group == group and (one.sender, one.message_id) in there],
+        unread=[one for one in unread if (one.sender, one.message_id) in there],
     )
 
 
@@ -80,4 +81,4 @@ def put(tx: Transaction, copies: list[GroupCopy]) -> None:
         for text in copy.texts:
             tx.put(group_texts(copy.record.number), records.key(text.sender, text.message_id), text)
         for one in copy.unread:
-            tx.put(records.GROUP_INBOX, f"{group} {records.key(one.sender, one.message_id)}", one)
+            tx.put(group_inbox(copy.record.number), f"{group} {records.key(one.sender, one.message_id)}", one)

@@ -228,11 +228,7 @@ class Duties:
     # --- receipts -------------------------------------------------------------------
 
     def _tell(self, now: Moment) -> None:
-        waiting: dict[str, list[GroupToldRecord]] = {}
-        for told in self._store.told():
-            group = self._store.get(told.group)
-            if group is None or group.record.relation != INVITED:  # whoever has not accepted tells nothing yet
-                waiting.setdefault(told.group, []).append(told)
+        waiting = {name: found for name, found in self._store.told().items() if not self._is_invited(name)}
         self._receipts_due = {name: self._receipts_due.get(name, now.monotonic + GATHER_MS) for name in waiting}
         if self._is_hidden():
             self._receipts_due.clear()
@@ -242,6 +238,11 @@ class Duties:
                 del self._receipts_due[name]
                 self._tell_group(name, found[:MAX_RECEIPTS], now)
         self._is_flushing = False
+
+    def _is_invited(self, name: str) -> bool:
+        """Whoever has not accepted tells nothing yet."""
+        group = self._store.get(name)
+        return group is not None and group.record.relation == INVITED
 
     def _tell_group(self, name: str, found: list[GroupToldRecord], now: Moment) -> None:
         group = self._store.get(name)

@@ -79,7 +79,7 @@ class GroupTextRecord(Record, frozen=True, kw_only=True):
 
 
 class GroupInboxRecord(Record, frozen=True, kw_only=True):
-    """``GROUP_INBOX``/'<group> <sender> <message id>': a text to a group that the application has not handled yet."""
+    """``group_inbox``/'<group> <sender> <message id>': a text to a group that the application has not handled yet."""
 
     group: str
     sender: str
@@ -87,7 +87,7 @@ class GroupInboxRecord(Record, frozen=True, kw_only=True):
 
 
 class GroupToldRecord(Record, frozen=True, kw_only=True):
-    """``GROUP_TOLD``/as ``GROUP_INBOX``: a receipt that its sender is still to be sent; ``status``: as ``RECEIPT``."""
+    """``GROUP_TOLD``/as ``group_inbox``: a receipt that its sender is still to be sent; ``status``: as ``RECEIPT``."""
 
     group: str
     sender: str
@@ -130,3 +130,8 @@ class GroupJoinRecord(Record, frozen=True, kw_only=True):
 def group_texts(number: int) -> str:
     """The kind of a group's texts: one for each group, so that they are found without those of others."""
     return f"group-text-{number}"
+
+
+def group_inbox(number: int) -> str:
+    """The kind of what waits of a group, as ``group_texts``."""
+    return f"group-inbox-{number}"

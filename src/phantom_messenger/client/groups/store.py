@@ -26,6 +26,7 @@ from phantom_messenger.client.groups.records import (
     GroupTextRecord,
     GroupTokenRecord,
     GroupToldRecord,
+    group_inbox,
     group_texts,
 )
 from phantom_messenger.client.groups.state import GroupState, conversation_of
@@ -130,8 +131,12 @@ class GroupStore:
         for _, record in vault.all(records.GROUP, GroupRecord):
             self._set(self._loaded(record))
         self._tokens = {one.token: one for _, one in vault.all(records.GROUP_LINK, GroupTokenRecord)}
-        self._may_tell = vault.has_kind(records.GROUP_TOLD)
-        """Whether there may be receipts to be sent: so that nobody looks on the disk for nothing."""
+        self._waiting = {name: vault.count(group_inbox(one.record.number)) for name, one in self._groups.items()}
+        """How many texts of each group were not handled yet: counted once, and kept in step."""
+        self._told: dict[str, dict[str, GroupToldRecord]] = {}
+        """Receipts that are to be sent, by group."""
+        for _, told in vault.all(records.GROUP_TOLD, GroupToldRecord):
+            self._told.setdefault(told.group, {})[_name_of(told)] = told
         self.fellows: Container[str] = Fellows(self._groups)
         """Who is in a group with this user."""
 
@@ -220,10 +225,9 @@ class GroupStore:
         tx.delete(records.GROUP_COUNTS, group.id)
         self._forget_steps(tx, group.id, set(group.record.steps))
         self.drop_held(tx, group.id)
-        for marker in self._inbox(group.id):
-            tx.delete(records.GROUP_INBOX, _text_name(marker.sender, marker.message_id, group.id))
-        for told in self.told(group.id):
-            tx.delete(records.GROUP_TOLD, _text_name(told.sender, told.message_id, group.id))
+        for told in self.told().get(group.id, []):
+            self.was_told(tx, told)
+        tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
         tx.on_commit(lambda: self._unset(group.id))
 
@@ -231,6 +235,7 @@ class GroupStore:
         found = self._groups.pop(group, None)
         if found is not None:
             self._conversations.pop(written(conversation_of(found.record.group)), None)
+            self._waiting.pop(group, None)
 
     # --- numbers of texts -------------------------------------------------------------
 
@@ -251,8 +256,13 @@ class GroupStore:
 
     def hand_out(self, tx: Transaction, group: str, sender: str, message_id: str) -> None:
         """A text waits for the application."""
-        marker = GroupInboxRecord(group=group, sender=sender, message_id=message_id)
-        tx.put(records.GROUP_INBOX, _text_name(sender, message_id, group), marker)
+        kind, name = group_inbox(self._groups[group].record.number), _text_name(sender, message_id, group)
+        if not self._vault.has(kind, name):
+            tx.on_commit(lambda: self._count(group, 1))
+        tx.put(kind, name, GroupInboxRecord(group=group, sender=sender, message_id=message_id))
+
+    def _count(self, group: str, more: int) -> None:
+        self._waiting[group] = self._waiting.get(group, 0) + more
 
     def text(self, group: Group, sender: str, message_id: str) -> GroupTextRecord | None:
         """A text; ``sender``: '' for an own one."""
@@ -261,10 +271,6 @@ class GroupStore:
     def texts(self, group: Group) -> Iterator[GroupTextRecord]:
         """All that was said, the newest first."""
         return self._vault.newest(group_texts(group.record.number), GroupTextRecord)
-
-    def _inbox(self, group: str) -> list[GroupInboxRecord]:
-        found = (marker for _, marker in self._vault.all(records.GROUP_INBOX, GroupInboxRecord))
-        return [marker for marker in found if marker.group == group]
 
     def next(
         self, after: int, group: str | None, now: int, *, muted: bool = True
@@ -277,28 +283,37 @@ class GroupStore:
             now: persistent time.
             muted: whether also of groups that are muted.
         """
-        for position, marker in self._vault.oldest(records.GROUP_INBOX, GroupInboxRecord, after=after):
-            found = self._groups.get(marker.group)
-            if found is None or found.record.relation == INVITED or group not in {None, marker.group}:
-                continue
-            if found.record.muted and not muted:
-                continue
-            text = self.text(found, marker.sender, marker.message_id)
+        named = self._groups.values() if group is None else [found for found in [self._groups.get(group)] if found]
+        first = (
+            self._next_of(one, after, now)
+            for one in named
+            if self._waiting.get(one.id) and one.record.relation != INVITED and (muted or not one.record.muted)
+        )
+        return min((one for one in first if one is not None), key=lambda one: one[0], default=None)
+
+    def _next_of(self, group: Group, after: int, now: int) -> tuple[int, Group, GroupTextRecord] | None:
+        for position, marker in self._vault.oldest(group_inbox(group.record.number), GroupInboxRecord, after=after):
+            text = self.text(group, marker.sender, marker.message_id)
             if text is not None and text.text is not None and not (text.expires_at and text.expires_at <= now):
-                return position, found, text
+                return position, group, text
         return None
 
     def is_waiting(self, group: str, sender: str, message_id: str) -> bool:
         """Whether a text was not handled yet."""
-        return self._vault.has(records.GROUP_INBOX, _text_name(sender, message_id, group))
+        found = self._groups.get(group)
+        name = _text_name(sender, message_id, group)
+        return found is not None and self._vault.has(group_inbox(found.record.number), name)
 
     def waiting(self, group: str) -> int:
         """How many texts of a group were not handled yet."""
-        return len(self._inbox(group))
+        return self._waiting.get(group, 0)
 
     def handled(self, tx: Transaction, group: str, sender: str, message_id: str) -> None:
         """A text is not handed out again."""
-        tx.delete(records.GROUP_INBOX, _text_name(sender, message_id, group))
+        if self.is_waiting(group, sender, message_id):
+            kind = group_inbox(self._groups[group].record.number)
+            tx.delete(kind, _text_name(sender, message_id, group))
+            tx.on_commit(lambda: self._count(group, -1))
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
         """Erase the texts whose time has come, and what is too old to be of use."""
@@ -315,20 +330,22 @@ class GroupStore:
 
     def tell(self, tx: Transaction, record: GroupToldRecord) -> None:
         """A sender is to learn what became of a text; in place of what was to be told before."""
-        tx.put(records.GROUP_TOLD, _text_name(record.sender, record.message_id, record.group), record)
-        self._may_tell = True
+        tx.put(records.GROUP_TOLD, _name_of(record), record)
+        tx.on_commit(lambda: self._told.setdefault(record.group, {}).__setitem__(_name_of(record), record))
 
-    def told(self, group: str | None = None) -> list[GroupToldRecord]:
-        """What is to be told."""
-        if not self._may_tell:
-            return []
-        found = [one for _, one in self._vault.all(records.GROUP_TOLD, GroupToldRecord)]
-        self._may_tell = bool(found)
-        return found if group is None else [one for one in found if one.group == group]
+    def told(self) -> dict[str, list[GroupToldRecord]]:
+        """What is to be told, by group."""
+        return {group: list(found.values()) for group, found in self._told.items() if found}
 
     def was_told(self, tx: Transaction, record: GroupToldRecord) -> None:
         """It is on its way."""
-        tx.delete(records.GROUP_TOLD, _text_name(record.sender, record.message_id, record.group))
+        tx.delete(records.GROUP_TOLD, _name_of(record))
+        tx.on_commit(lambda: self._was_told(record))
+
+    def _was_told(self, record: GroupToldRecord) -> None:
+        found = self._told.get(record.group, {})
+        if found.get(_name_of(record)) is record:  # not what has come in its place meanwhile
+            del found[_name_of(record)]
 
     # --- what came too early ------------------------------------------------------------
 
@@ -402,6 +419,10 @@ def _step_name(group: str, revision: int) -> str:
 
 def _text_name(sender: str, message_id: str, group: str) -> str:
     return f"{group} {records.key(sender, message_id)}"
+
+
+def _name_of(told: GroupToldRecord) -> str:
+    return _text_name(told.sender, told.message_id, told.group)
 
 
 def packed_ops(ops: list[changes.Op]) -> bytes:
