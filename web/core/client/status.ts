@@ -99,4 +99,30 @@ export interface RequestEvent {
   readonly waiting: number;
 }
 
-export type Event = RequestEvent | MessageEvent | DeliveryEvent | PresenceEvent | ConnectionEvent | WarningEvent;
+/** A text to a group has arrived; `group`: its id. */
+export interface GroupMessageEvent {
+  readonly kind: "group-message";
+  readonly messageId: string;
+  readonly group: string;
+  readonly peer: Contact;
+}
+
+/** Something has happened to a group; `by`: user id, '' of what this user has done. */
+export interface GroupEvent {
+  readonly kind: "group";
+  readonly news: "invited" | "joined" | "changed" | "left" | "removed" | "closed" | "forked" | "newer";
+  readonly group: string;
+  readonly by: string;
+  /** A sentence. */
+  readonly message: string;
+}
+
+export type Event =
+  | GroupEvent
+  | GroupMessageEvent
+  | RequestEvent
+  | MessageEvent
+  | DeliveryEvent
+  | PresenceEvent
+  | ConnectionEvent
+  | WarningEvent;

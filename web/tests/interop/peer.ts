@@ -79,6 +79,10 @@ function shown(event: Event): Given {
       return { kind: event.kind, peer: event.peer.userId, status: event.status };
     case "request":
       return { kind: event.kind, peer: event.peer.userId, waiting: event.waiting };
+    case "group":
+      return { kind: event.kind, group: event.group, news: event.news };
+    case "group-message":
+      return { kind: event.kind, group: event.group, id: event.messageId, peer: event.peer.userId };
   }
 }
 

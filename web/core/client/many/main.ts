@@ -29,7 +29,7 @@ export function manyOf(ports: ExtensionPorts): Many {
     sendPending: (link, now) => sending.send(link, now),
     receive: (frame, now) => (frame.type === "MANY_RESULT" ? sending.result(frame, now) : fetching.fetched(frame, now)),
     accepted(messageId, recipient, now, isAccepted) {
-      if (store.waiting(messageId) === null) {
+      if (store.waiting(messageId)?.copies.get(recipient)?.waits !== true) {
         return null;
       }
       return isAccepted ? sending.accepted(messageId, [recipient], now) : [];
@@ -42,7 +42,7 @@ export function manyOf(ports: ExtensionPorts): Many {
     },
     drop: (tx, peer) => store.drop(tx, peer),
     follow: (tx, messageId, peer, state, now) =>
-      store.has(messageId) ? sending.follow(tx, messageId, peer, state, now) : null,
+      store.get(messageId)?.copies.has(peer) === true ? sending.follow(tx, messageId, peer, state, now) : null,
     unseal: (tx, peer) => store.unseal(tx, peer),
     resend: (tx, peer, messageIds, now, key) => store.resend(tx, peer, messageIds, now, key),
     forgetExpired: (tx, now) => store.forgetExpired(tx, now),

@@ -1,0 +1,518 @@
+/**
+ * What arrives about groups: changes are judged, texts kept, and what others want is done if they may want it.
+ *
+ * Everything here happens in the transaction that keeps what has arrived. What is to be sent because of it is left to
+ * `duties.ts`.
+ */
+import { isEqual, NO_BYTES, fromUtf8, utf8 } from "../../bytes.ts";
+import { CryptoError } from "../../crypto/errors.ts";
+import { encodeBase64 } from "../../wire/base64.ts";
+import type { RoutedMessage } from "../../wire/frames.ts";
+import { timeOf } from "../content.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import { optionsOf } from "../inbox.ts";
+import type { Many } from "../many/main.ts";
+import type { Moment } from "../moment.ts";
+import { DeliveryState, labelOf } from "../status.ts";
+import type { Event, GroupEvent } from "../status.ts";
+import type { Transaction } from "../vault.ts";
+import { Chain } from "./chain.ts";
+import type { Verdict } from "./chain.ts";
+import { packOps } from "./change.ts";
+import type { Change, Op } from "./change.ts";
+import type { GroupChange, GroupHeard, GroupJoin, GroupText } from "./contents.ts";
+import type { Duties } from "./duties.ts";
+import { pictureName, typeOf } from "./picture.ts";
+import { GroupHeldRecord, GroupRecord, GroupTextRecord } from "./records.ts";
+import { CHANGE } from "./speaking.ts";
+import { conversationOf, mayInvite, mayWrite } from "./state.ts";
+import { idOf, isLive, lacksPicture, MAX_INVITATIONS, MAX_MISSING, peopleOf, stateOf, withRecord } from "./store.ts";
+import type { Group, GroupStore } from "./store.ts";
+import * as words from "./words.ts";
+
+/** In larger groups nobody is told that a text has arrived, only that it was read. */
+export const MAX_TOLD = 32;
+
+/** Changes that wait to be sent. */
+export const MAX_WISHES = 50;
+
+/** A text, and what it came in. */
+interface Came {
+  readonly messageId: string;
+  readonly sender: string;
+  readonly expiresIn: number | null;
+  readonly sentAt: number;
+}
+
+/** Takes in what others say about groups. */
+export class Arrivals {
+  readonly #ports: ExtensionPorts;
+  readonly #store: GroupStore;
+  readonly #many: Many;
+  readonly #duties: Duties;
+  /** What has happened in this step. */
+  #events: Event[] = [];
+
+  constructor(ports: ExtensionPorts, store: GroupStore, many: Many, duties: Duties) {
+    this.#ports = ports;
+    this.#store = store;
+    this.#many = many;
+    this.#duties = duties;
+  }
+
+  /** Whether a message of a stranger may be about a group of this user: then it does not wait as a request. */
+  expects(frame: RoutedMessage): boolean {
+    const { conversationId } = frame.payload;
+    return this.#store.ofConversation(conversationId) !== null || this.#store.isOfToken(conversationId);
+  }
+
+  /**
+   * Whether it is about a group of this user, or a link of theirs: a stranger may say nothing else.
+   *
+   * What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
+   */
+  concerns(said: GroupHeard): boolean {
+    if (said.kind === "group-join") {
+      return true;
+    }
+    const group = this.#store.get(encodeBase64(said.group));
+    return group !== null && (isLive(group) || said.kind !== "group-change");
+  }
+
+  /** Take in what somebody says, who is believed to be its sender; what is of no concern says nothing. */
+  take(tx: Transaction, frame: RoutedMessage, said: GroupHeard, now: Moment): Event[] {
+    return this.#gathered(() => this.#take(tx, frame, said, now));
+  }
+
+  /** What has happened in a step. */
+  #gathered(step: () => void): Event[] {
+    this.#events = [];
+    step();
+    const events = this.#events;
+    this.#events = [];
+    return events;
+  }
+
+  #take(tx: Transaction, frame: RoutedMessage, said: GroupHeard, now: Moment): void {
+    const { messageId, senderId: sender } = frame.payload;
+    if (said.kind === "group-join") {
+      this.#join(tx, sender, said, now);
+      return;
+    }
+    const group = this.#store.get(encodeBase64(said.group));
+    const isOver = group === null || group.record.relation === "left" || group.record.relation === "removed";
+    if (said.kind === "group-change" && isOver) {
+      this.#invited(tx, group, sender, said, now);
+    }
+    if (group === null || !isLive(group)) {
+      return;
+    }
+    const isMember = stateOf(group).members.has(sender);
+    switch (said.kind) {
+      case "group-change":
+        this.#takeChanges(tx, group, [said.change], { sender, now });
+        return;
+      case "group-changes":
+        if (isMember) {
+          this.#duties.answered(idOf(group));
+        }
+        this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
+        return;
+      case "group-text": {
+        const { expiresIn } = optionsOf(frame);
+        this.#text(tx, group, { messageId, sender, expiresIn, sentAt: said.sentAt }, said, now);
+        return;
+      }
+      case "group-hello":
+        if (isMember) {
+          this.#hello(tx, group, sender, said, now);
+        } else {
+          this.#duties.tellRemoved(group, sender, said.revision, now);
+        }
+        return;
+      default:
+        if (isMember) {
+          this.#ofMember(tx, group, sender, said, now);
+        }
+    }
+  }
+
+  #ofMember(tx: Transaction, group: Group, sender: string, said: GroupHeard, now: Moment): void {
+    switch (said.kind) {
+      case "group-receipt":
+        this.#receipts(tx, sender, said, now);
+        break;
+      case "group-ask":
+        this.#duties.asked(idOf(group), sender, said, now);
+        break;
+      case "group-leave":
+        this.#wish(tx, group, { op: "remove", person: sender });
+        this.#happened(tx, group, "left", sender, `${this.#label(sender)} has left`, now);
+        break;
+      case "group-propose":
+        if (mayInvite(stateOf(group), sender)) {
+          this.#wish(tx, group, { op: "add", person: encodeBase64(said.person), role: "member" });
+        }
+        break;
+    }
+  }
+
+  // --- invitations ------------------------------------------------------------------
+
+  #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
+    const chain = joined(said);
+    const change = chain?.steps.at(-1)?.change;
+    const { ownId } = this.#ports;
+    if (chain === null || change === undefined || change.author !== sender || !isEqual(chain.state.group, said.group)) {
+      return;
+    }
+    if (!chain.state.members.has(ownId) || chain.state.isClosed) {
+      return;
+    }
+    const isWanted = this.#store.takeJoin(tx, sender);
+    if (!isWanted && this.#store.invitations() >= MAX_INVITATIONS) {
+      return;
+    }
+    const record = GroupRecord.make({
+      group: said.group,
+      number: before?.record.number ?? this.#store.newNumber(),
+      relation: isWanted ? "member" : "invited",
+      state: NO_BYTES,
+      digest: NO_BYTES,
+      inviter: sender,
+      ordered: chain.state.revision,
+      picture: pictureAfter(NO_BYTES, change),
+    });
+    const group = this.#store.put(tx, { record, chain }, { afresh: true });
+    if (isWanted) {
+      tx.onCommit(() => this.#duties.greet(idOf(group)));
+      this.#happened(tx, group, "joined", sender, `${this.#label(sender)} added you`, now);
+    } else {
+      this.#happened(tx, group, "invited", sender, `${this.#label(sender)} invited you`, now);
+    }
+  }
+
+  #join(tx: Transaction, sender: string, said: GroupJoin, now: Moment): void {
+    const token = this.#store.token(said.token, now.persistent);
+    const group = token === null ? null : this.#store.get(token.group);
+    const members = group === null ? null : stateOf(group).members;
+    const isAdmin = group?.record.relation === "member" && members?.get(this.#ports.ownId) === "admin";
+    if (token === null || group === null || !isAdmin || members?.has(sender) === true) {
+      return;
+    }
+    this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
+    this.#wish(tx, group, { op: "add", person: sender, role: "member" });
+  }
+
+  // --- changes ----------------------------------------------------------------------
+
+  /** Judge changes in a row, then what was held back for want of them; `picture`: it may be the group's. */
+  #takeChanges(
+    tx: Transaction,
+    before: Group,
+    encoded: readonly Uint8Array[],
+    { sender, now, picture = NO_BYTES }: { readonly sender: string; readonly now: Moment; readonly picture?: Uint8Array },
+  ): void {
+    let group = before;
+    for (const one of encoded) {
+      const [after, verdict] = this.#judge(tx, group, one, sender, now);
+      group = after;
+      if (verdict === "behind") {
+        this.#holdChange(tx, group, one, sender, now);
+      }
+    }
+    if (!isEqual(group.chain.head, before.chain.head)) {
+      group = this.#takeHeld(tx, group, now);
+    }
+    const isMissing = lacksPicture(group) && typeOf(picture) !== "";
+    if (isMissing && isEqual(pictureName(picture), stateOf(group).picture)) {
+      group = withRecord(group, { picture });
+    }
+    this.#withdraw(tx, before, group);
+    this.#store.put(tx, group);
+  }
+
+  /** Who is no member any more is sent nothing that still waits for them, but the changes themselves. */
+  #withdraw(tx: Transaction, before: Group, { chain }: Group): void {
+    const gone = peopleOf(before).filter((person) => !chain.state.members.has(person));
+    if (gone.length > 0) {
+      this.#many.store.withdraw(tx, conversationOf(before.record.group), gone, CHANGE);
+    }
+  }
+
+  /** A change of this user that the relay has put in order; what others say in it may have come before. */
+  takeOwn(tx: Transaction, before: Group, encoded: Uint8Array, now: Moment): Event[] {
+    return this.#gathered(() => {
+      const [after, verdict] = this.#judge(tx, before, encoded, this.#ports.ownId, now);
+      let group = after;
+      if (verdict === "applied") {
+        group = this.#takeHeld(tx, group, now);
+      } else if (verdict !== "known") {
+        group = this.#doubt(tx, group, "forked", "", now); // the relay has told others something else
+      }
+      this.#withdraw(tx, before, group);
+      this.#store.put(tx, group);
+    });
+  }
+
+  #judge(tx: Transaction, group: Group, encoded: Uint8Array, sender: string, now: Moment): readonly [Group, Verdict] {
+    const { verdict, chain } = group.chain.judge(encoded);
+    switch (verdict) {
+      case "applied":
+        return [this.#applied(tx, group, chain, now), verdict];
+      case "fork":
+        return [this.#doubt(tx, group, "forked", sender, now), verdict];
+      case "newer":
+        return [this.#doubt(tx, group, "newer", sender, now), verdict];
+      default:
+        return [group, verdict];
+    }
+  }
+
+  #applied(tx: Transaction, { record }: Group, chain: Chain, now: Moment): Group {
+    const { ownId } = this.#ports;
+    const { state } = chain;
+    const change = chain.steps.at(-1)?.change;
+    const ops = change?.ops ?? [];
+    const author = change?.author ?? "";
+    const added = ops.flatMap((op) => (op.op === "add" ? [op.person] : []));
+    const absent = [...new Set([...added, ...record.absent])].filter((one) => state.members.has(one) && one !== ownId);
+    const relation = relationAfter(record.relation, state.members.has(ownId), state.isClosed);
+    const isAdmin = state.members.get(ownId) === "admin" && relation === "member";
+    const isInvited = relation === "invited" && record.relation !== "invited";
+    const isForked = record.doubt === "forked";
+    const after: Group = {
+      chain,
+      record: {
+        ...record,
+        relation,
+        inviter: isInvited ? author : record.inviter,
+        doubt: isForked ? "" : record.doubt,
+        rival: isForked ? "" : record.rival,
+        ordered: Math.max(record.ordered, state.revision),
+        absent: absent.sort(),
+        wishes: isAdmin ? record.wishes : [],
+        picture: change === undefined ? record.picture : pictureAfter(record.picture, change),
+      },
+    };
+    this.#duties.caughtUp(idOf(after), state.revision);
+    const news = relation === "removed" || relation === "closed" ? relation : isInvited ? "invited" : "changed";
+    if (change !== undefined) {
+      this.#happened(tx, after, news, author, words.done(change, (person) => this.#label(person)), now);
+    }
+    return after;
+  }
+
+  /** Nothing is sent any more, until that is cleared up. */
+  #doubt(tx: Transaction, group: Group, doubt: "forked" | "newer", rival: string, now: Moment): Group {
+    if (group.record.doubt === doubt) {
+      return group;
+    }
+    const title = words.title(stateOf(group).name);
+    const message =
+      doubt === "forked"
+        ? words.forked(rival === "" ? "the relay" : this.#label(rival), title)
+        : `a newer version has changed ${title}; reload this page later to write to it again`;
+    this.#happened(tx, group, doubt, rival, message, now);
+    return withRecord(group, { doubt, rival });
+  }
+
+  #holdChange(tx: Transaction, group: Group, change: Uint8Array, sender: string, now: Moment): void {
+    this.#store.hold(tx, GroupHeldRecord.make({ group: idOf(group), at: now.persistent, sender, change }));
+    this.#duties.behind(idOf(group), sender, stateOf(group).revision + 1, now);
+  }
+
+  /** What came too early may be in time now. */
+  #takeHeld(tx: Transaction, before: Group, now: Moment): Group {
+    let group = before;
+    let waiting = this.#store.held(idOf(group));
+    for (let isNew = true; isNew; ) {
+      isNew = false;
+      for (const one of waiting.filter(({ change }) => change.length > 0)) {
+        const [after, verdict] = this.#judge(tx, group, one.change, one.sender, now);
+        group = after;
+        if (verdict !== "behind") {
+          waiting = waiting.filter((other) => other !== one);
+          isNew ||= verdict === "applied";
+        }
+      }
+    }
+    this.#store.dropHeld(tx, idOf(group));
+    for (const one of waiting) {
+      if (one.change.length > 0) {
+        this.#store.hold(tx, one);
+      } else {
+        group = this.#heldText(tx, group, one, now);
+      }
+    }
+    return group;
+  }
+
+  // --- texts ------------------------------------------------------------------------
+
+  #text(tx: Transaction, group: Group, came: Came, said: GroupText, now: Moment): void {
+    const { sender } = came;
+    const standing = group.chain.compare(said.revision, said.head);
+    if (standing === "ahead") {
+      this.#duties.behind(idOf(group), sender, said.revision, now);
+    }
+    if (!stateOf(group).members.has(sender)) {
+      if (standing === "ahead") {
+        this.#store.hold(tx, heldOf(group, came, said, now));
+      } else if (standing === "older") {
+        this.#duties.tellRemoved(group, sender, said.revision, now);
+      }
+      return;
+    }
+    const after = standing === "fork" ? this.#doubt(tx, group, "forked", sender, now) : group;
+    if (after !== group) {
+      this.#store.put(tx, after);
+    }
+    if (mayWrite(stateOf(group), sender)) {
+      this.#keep(tx, after, came, said, now);
+    }
+  }
+
+  #heldText(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): Group {
+    const { messageId, sender, expiresIn, sentAt, revision, head, n } = held;
+    const said = { kind: "group-text", group: group.record.group, revision, head, n, body: fromUtf8(held.content) } as const;
+    const standing = group.chain.compare(revision, head);
+    const isForked = standing === "fork" && stateOf(group).members.has(sender);
+    const after = isForked ? this.#doubt(tx, group, "forked", sender, now) : group;
+    if (mayWrite(stateOf(after), sender)) {
+      this.#keep(tx, after, { messageId, sender, expiresIn, sentAt }, said, now);
+    } else if (standing === "ahead") {
+      this.#store.hold(tx, held);
+    }
+    return after;
+  }
+
+  #keep(tx: Transaction, group: Group, came: Came, { body, n }: GroupText, now: Moment): void {
+    const { messageId, sender, expiresIn, sentAt } = came;
+    const id = idOf(group);
+    const expiresAt = expiresIn === null ? null : now.persistent + expiresIn;
+    const text = GroupTextRecord.make({ messageId, sender, text: body, sentAt, keptAt: timeOf(now.wall), expiresAt });
+    this.#store.putText(tx, group, text);
+    this.#store.handOut(tx, id, sender, messageId);
+    const gone = this.#count(tx, id, sender, n);
+    if (stateOf(group).members.size <= MAX_TOLD) {
+      this.#store.tell(tx, { group: id, sender, messageId, status: "delivered" });
+    }
+    if (group.record.relation !== "member") {
+      return;
+    }
+    const peer = this.#ports.stores.book.contact(sender);
+    if (gone > 0) {
+      const message = words.missing(gone, labelOf(peer), words.title(stateOf(group).name));
+      this.#events.push({ kind: "warning", peer: null, code: "missing", message });
+    }
+    this.#events.push({ kind: "group-message", messageId, group: id, peer });
+  }
+
+  /** Note the number of a text; how many before it have not come, as far as that is news. */
+  #count(tx: Transaction, group: string, sender: string, n: number): number {
+    const counts = this.#store.counts(group);
+    const known = counts.others.get(sender);
+    let after = { last: n, missing: [] as readonly number[] };
+    let gone = 0;
+    if (known !== undefined && n > known.last) {
+      gone = n - known.last - 1;
+      const first = Math.max(known.last + 1, n - MAX_MISSING);
+      const missing = Array.from({ length: n - first }, (_, index) => first + index);
+      after = { last: n, missing: [...known.missing, ...missing].slice(-MAX_MISSING) };
+    } else if (known !== undefined) {
+      after = { last: known.last, missing: known.missing.filter((one) => one !== n) };
+    }
+    this.#store.putCounts(tx, group, { ...counts, others: new Map([...counts.others, [sender, after]]) });
+    return gone;
+  }
+
+  // --- what else members say ----------------------------------------------------------
+
+  #hello(tx: Transaction, before: Group, sender: string, said: Extract<GroupHeard, { kind: "group-hello" }>, now: Moment): void {
+    let group = before;
+    const standing = group.chain.compare(said.revision, said.head);
+    if (standing === "fork") {
+      group = this.#doubt(tx, group, "forked", sender, now);
+    } else if (standing === "ahead") {
+      this.#duties.behind(idOf(group), sender, said.revision, now);
+    }
+    if (group.record.absent.includes(sender)) {
+      group = withRecord(group, { absent: group.record.absent.filter((one) => one !== sender) });
+      this.#happened(tx, group, "joined", sender, `${this.#label(sender)} has joined`, now);
+    }
+    this.#store.put(tx, group);
+  }
+
+  #receipts(tx: Transaction, sender: string, said: Extract<GroupHeard, { kind: "group-receipt" }>, now: Moment): void {
+    const outcomes = [
+      [DeliveryState.DELIVERED, said.delivered],
+      [DeliveryState.READ, said.read],
+    ] as const;
+    for (const [state, messageIds] of outcomes) {
+      for (const messageId of messageIds) {
+        if (this.#many.store.get(messageId)?.copies.has(sender) === true) {
+          this.#events.push(...this.#many.sending.follow(tx, messageId, sender, state, now));
+        }
+      }
+    }
+  }
+
+  /** An admin's client does what a member may ask for. */
+  #wish(tx: Transaction, group: Group, op: Op): void {
+    const isAdmin = stateOf(group).members.get(this.#ports.ownId) === "admin";
+    const { relation, wishes } = group.record;
+    if (isAdmin && relation === "member" && wishes.length < MAX_WISHES) {
+      this.#store.put(tx, withRecord(group, { wishes: [...wishes, packOps([op])] }));
+    }
+  }
+
+  // --- words ------------------------------------------------------------------------
+
+  #label(person: string): string {
+    return person === this.#ports.ownId ? "you" : labelOf(this.#ports.stores.book.contact(person));
+  }
+
+  /** Remember it, and tell it. */
+  #happened(tx: Transaction, group: Group, news: GroupEvent["news"], by: string, message: string, now: Moment): void {
+    const author = by === this.#ports.ownId ? "" : by;
+    const said = words.capital(message);
+    this.#store.noteEvent(tx, group, { at: timeOf(now.wall), by: author, text: said });
+    this.#events.push({ kind: "group", news, group: idOf(group), by: author, message: said });
+  }
+}
+
+/** The group that an invitation tells of; null if it is none. */
+function joined({ state, base, change }: GroupChange): Chain | null {
+  try {
+    return Chain.joined(state, base, change);
+  } catch (error) {
+    if (error instanceof CryptoError) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** What the user is to a group after a change. */
+function relationAfter(before: string, isMember: boolean, isClosed: boolean): string {
+  if (!isMember) {
+    return "removed";
+  }
+  if (isClosed) {
+    return "closed";
+  }
+  return before === "removed" ? "invited" : before; // removed and added again before either was read
+}
+
+/** The picture of a group after a change. */
+function pictureAfter(before: Uint8Array, { ops }: Change): Uint8Array {
+  const set = (ops ?? []).find((op) => op.op === "picture");
+  return set?.op === "picture" ? set.data : before;
+}
+
+function heldOf(group: Group, came: Came, said: GroupText, now: Moment): GroupHeldRecord {
+  const { revision, head, n, body } = said;
+  const at = now.persistent;
+  return GroupHeldRecord.make({ group: idOf(group), at, ...came, content: utf8(body), revision, head, n });
+}

@@ -1,0 +1,305 @@
+/**
+ * What a client does for its groups by itself, when it is time: asks for what it lacks, answers, and reports receipts.
+ *
+ * Nothing here must survive: what is lost with the program is asked for again. Times are monotonic milliseconds unless
+ * stated.
+ */
+import { NO_BYTES } from "../../bytes.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import { MAX_RECEIPTS } from "../content.ts";
+import type { Moment } from "../moment.ts";
+import type { Transaction } from "../vault.ts";
+import { MAX_REVISION } from "./change.ts";
+import { MAX_CHANGES, MAX_CHANGES_BYTES } from "./contents.ts";
+import type { GroupAsk } from "./contents.ts";
+import type { GroupToldRecord } from "./records.ts";
+import type { Speaking } from "./speaking.ts";
+import { idOf, isLive, lacksPicture, peopleOf, stateOf } from "./store.ts";
+import type { Group, GroupStore } from "./store.ts";
+
+/** How long changes that are missing are waited for, before somebody is asked. */
+export const ASK_AFTER_MS = 5_000;
+
+export const ASK_AGAIN_MS = 60_000;
+export const MAX_ASKS = 10;
+
+/** How often one member is answered. */
+export const ANSWER_AGAIN_MS = 10_000;
+
+/** How long receipts of a group are gathered: else each text would cost each member a message. */
+export const GATHER_MS = 5_000;
+
+/** How many members it is remembered of that they were answered. */
+const MAX_ANSWERED = 1_000;
+
+/** A group whose changes up to `revision` are missing, since when, and who has them. */
+interface Lack {
+  revision: number;
+  readonly whom: string[];
+  asks: number;
+  due: number;
+}
+
+/** From which revision on somebody lacks changes, up to which one they may know, and whether they lack the picture. */
+interface Question {
+  readonly group: string;
+  readonly sender: string;
+  readonly since: number;
+  readonly until: number;
+  readonly picture: boolean;
+}
+
+/** Does it. */
+export class Duties {
+  readonly #ports: ExtensionPorts;
+  readonly #store: GroupStore;
+  readonly #speaking: Speaking;
+  readonly #lacks = new Map<string, Lack>();
+  /** Groups whose pictures are not here: nothing but the picture waits for that. */
+  readonly #withoutPicture = new Map<string, Lack>();
+  readonly #toAnswer = new Map<string, Question>();
+  readonly #answered = new Map<string, number>();
+  readonly #toGreet = new Set<string>();
+  #receiptsDue = new Map<string, number>();
+  #isFlushing = false;
+  /** Up to which revision of the relay a member has said, since, that there is nothing more. */
+  readonly #confirmed = new Map<string, number>();
+  /** Revisions of the relay that are not known here, and for which somebody was asked. */
+  readonly #doubted = new Map<string, number>();
+
+  constructor(ports: ExtensionPorts, store: GroupStore, speaking: Speaking) {
+    this.#ports = ports;
+    this.#store = store;
+    this.#speaking = speaking;
+  }
+
+  // --- what is noted --------------------------------------------------------------
+
+  /** A member lacks changes, or the picture. */
+  asked(group: string, sender: string, { from, picture }: GroupAsk, now: Moment): void {
+    this.#noteQuestion({ group, sender, since: from, until: MAX_REVISION, picture }, now);
+  }
+
+  /** Somebody speaks who was removed after a revision: they may not know, and are told all up to that. */
+  tellRemoved(group: Group, sender: string, since: number, now: Moment): void {
+    const until = group.chain.removalOf(sender, since);
+    if (until !== null) {
+      this.#noteQuestion({ group: idOf(group), sender, since, until, picture: false }, now);
+    }
+  }
+
+  #noteQuestion(question: Question, now: Moment): void {
+    const name = `${question.group} ${question.sender}`;
+    const last = this.#answered.get(name);
+    if (last === undefined || now.monotonic - last >= ANSWER_AGAIN_MS) {
+      this.#toAnswer.set(name, question);
+    }
+  }
+
+  /** Somebody knows changes that are not known here. */
+  behind(group: string, whom: string, revision: number, now: Moment): void {
+    const lack = this.#lacks.get(group) ?? { revision, whom: [], asks: 0, due: now.monotonic + ASK_AFTER_MS };
+    this.#lacks.set(group, lack);
+    lack.revision = Math.max(lack.revision, revision);
+    if (!lack.whom.includes(whom)) {
+      lack.whom.push(whom);
+    }
+  }
+
+  /** Changes up to a revision are known. */
+  caughtUp(group: string, revision: number): void {
+    if (revision >= (this.#lacks.get(group)?.revision ?? Number.POSITIVE_INFINITY)) {
+      this.#lacks.delete(group);
+    }
+  }
+
+  /** A member has said which changes there are: what the relay had when they were asked is among them, or void. */
+  answered(group: string): void {
+    const revision = this.#doubted.get(group);
+    if (revision !== undefined) {
+      this.#doubted.delete(group);
+      this.#confirmed.set(group, revision);
+      this.#lacks.delete(group);
+    }
+  }
+
+  /**
+   * Whether everything is known that the relay has put in order; if not, a member is asked.
+   *
+   * A revision may be missing because it is this device's own, of which it does not know that it was stored: one that
+   * goes beyond it without having it would follow a head that the others have left.
+   */
+  knowsAll(group: Group, now: Moment): boolean {
+    const id = idOf(group);
+    const { ordered } = group.record;
+    if (this.#lacks.has(id)) {
+      return false;
+    }
+    if (stateOf(group).revision >= ordered || (this.#confirmed.get(id) ?? 0) >= ordered) {
+      return true;
+    }
+    this.#doubted.set(id, ordered);
+    const whom = this.#askable(group).slice(0, 1);
+    this.#lacks.set(id, { revision: ordered, whom, asks: 0, due: now.monotonic });
+    return false;
+  }
+
+  /** Whether changes are missing. */
+  isBehind(group: string): boolean {
+    return this.#lacks.has(group);
+  }
+
+  /** Say to all members that one is there. */
+  greet(group: string): void {
+    this.#toGreet.add(group);
+  }
+
+  /** Gather receipts no longer: the program is about to leave. */
+  flush(): void {
+    this.#isFlushing = true;
+  }
+
+  // --- what is done ---------------------------------------------------------------
+
+  /** Milliseconds until each thing that waits for a time. */
+  waits(now: number): number[] {
+    const pictures = [...this.#withoutPicture.values()].filter(({ asks }) => asks < MAX_ASKS);
+    const dues = [...this.#lacks.values(), ...pictures].map(({ due }) => due);
+    return [...dues, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
+  }
+
+  /** Do what is due. */
+  step(now: Moment): void {
+    for (const group of [...this.#toGreet]) {
+      this.#toGreet.delete(group);
+      this.#greet(group, now);
+    }
+    for (const [name, question] of [...this.#toAnswer]) {
+      this.#toAnswer.delete(name);
+      this.#answer(name, question, now);
+    }
+    for (const [name, lack] of [...this.#lacks]) {
+      if (now.monotonic >= lack.due) {
+        this.#ask(name, lack, now);
+      }
+    }
+    this.#askForPictures(now);
+    this.#tell(now);
+  }
+
+  #others(group: Group): string[] {
+    return peopleOf(group).filter((person) => person !== this.#ports.ownId);
+  }
+
+  /** All others, those last who have not accepted yet: they do not answer. */
+  #askable(group: Group): string[] {
+    const others = this.#others(group);
+    const isAbsent = (person: string): boolean => group.record.absent.includes(person);
+    return [...others.filter((one) => !isAbsent(one)), ...others.filter(isAbsent)];
+  }
+
+  #greet(name: string, now: Moment): void {
+    const group = this.#store.get(name);
+    if (group === null || group.record.relation !== "member" || this.#others(group).length === 0) {
+      return;
+    }
+    const { group: id } = group.record;
+    const hello = { kind: "group-hello", group: id, revision: stateOf(group).revision, head: group.chain.head } as const;
+    this.#speaking.say(id, this.#others(group), hello, now);
+  }
+
+  #answer(name: string, { group: of, sender, since, until, picture }: Question, now: Moment): void {
+    const group = this.#store.get(of);
+    const isMember = group !== null && stateOf(group).members.has(sender);
+    if (group === null || group.record.relation !== "member" || (!isMember && until === MAX_REVISION)) {
+      return;
+    }
+    const found = group.chain.since(since, { until, most: MAX_CHANGES_BYTES }).slice(0, MAX_CHANGES);
+    if (this.#answered.size >= MAX_ANSWERED) {
+      this.#answered.clear();
+    }
+    this.#answered.set(name, now.monotonic);
+    const shown = picture ? group.record.picture : NO_BYTES;
+    const answer = { kind: "group-changes", group: group.record.group, changes: found, picture: shown } as const;
+    this.#speaking.say(group.record.group, [sender], answer, now);
+  }
+
+  #ask(name: string, lack: Lack, now: Moment): void {
+    const group = this.#store.get(name);
+    if (group === null || !isLive(group) || lack.asks >= MAX_ASKS) {
+      this.#lacks.delete(name);
+      return;
+    }
+    if (this.#doubted.has(name)) {
+      this.#doubted.set(name, group.record.ordered);
+    }
+    this.#sayAsk(group, lack, now, { picture: false });
+  }
+
+  #sayAsk(group: Group, lack: Lack, now: Moment, { picture }: { readonly picture: boolean }): void {
+    const others = this.#askable(group);
+    const whom = [...lack.whom, ...others.filter((one) => !lack.whom.includes(one))];
+    const asked = whom[lack.asks % Math.max(1, others.length)];
+    lack.asks += 1;
+    lack.due = now.monotonic + ASK_AGAIN_MS;
+    if (asked !== undefined) {
+      const { group: id } = group.record;
+      this.#speaking.say(id, [asked], { kind: "group-ask", group: id, from: stateOf(group).revision, picture }, now);
+    }
+  }
+
+  /** Members who were added since it was set did not get it with a change. */
+  #askForPictures(now: Moment): void {
+    for (const group of this.#store.all()) {
+      const id = idOf(group);
+      if (!lacksPicture(group) || group.record.relation !== "member" || this.#others(group).length === 0) {
+        this.#withoutPicture.delete(id);
+        continue;
+      }
+      const lack = this.#withoutPicture.get(id) ?? { revision: 0, whom: [], asks: 0, due: now.monotonic };
+      this.#withoutPicture.set(id, lack);
+      if (now.monotonic >= lack.due && lack.asks < MAX_ASKS) {
+        this.#sayAsk(group, lack, now, { picture: true });
+      }
+    }
+  }
+
+  // --- receipts -------------------------------------------------------------------
+
+  #tell(now: Moment): void {
+    const waiting = new Map<string, GroupToldRecord[]>();
+    for (const told of this.#store.told()) {
+      // Whoever has not accepted tells nothing yet.
+      if (this.#store.get(told.group)?.record.relation !== "invited") {
+        waiting.set(told.group, [...(waiting.get(told.group) ?? []), told]);
+      }
+    }
+    const isHidden = this.#ports.presence.looksAbsent;
+    const dues = [...waiting.keys()].map((group) => {
+      return [group, this.#receiptsDue.get(group) ?? now.monotonic + GATHER_MS] as const;
+    });
+    this.#receiptsDue = new Map(isHidden ? [] : dues);
+    for (const [group, due] of [...this.#receiptsDue]) {
+      if (this.#isFlushing || now.monotonic >= due) {
+        this.#receiptsDue.delete(group);
+        this.#tellGroup(group, (waiting.get(group) ?? []).slice(0, MAX_RECEIPTS), now);
+      }
+    }
+    this.#isFlushing &&= isHidden;
+  }
+
+  #tellGroup(name: string, found: readonly GroupToldRecord[], now: Moment): void {
+    const group = this.#store.get(name);
+    const forget = (tx: Transaction): void => found.forEach((told) => this.#store.wasTold(tx, told));
+    const named = new Set(found.map(({ sender }) => sender));
+    const senders = group?.record.relation === "member" ? peopleOf(group).filter((person) => named.has(person)).sort() : [];
+    if (group === null || senders.length === 0) {
+      this.#ports.stores.vault.transaction(forget);
+      return;
+    }
+    const ids = (status: string): string[] => found.filter((one) => one.status === status).map((one) => one.messageId);
+    const outcomes = { delivered: ids("delivered"), read: ids("read"), undecryptable: [] };
+    const receipt = { kind: "group-receipt", group: group.record.group, ...outcomes } as const;
+    this.#speaking.say(group.record.group, senders, receipt, now, { also: forget });
+  }
+}

@@ -1,0 +1,505 @@
+/** Everything that a user does with groups: in the vault when a method returns, sent as soon as may be. */
+import { NO_BYTES, utf8 } from "../../bytes.ts";
+import { encodeBase64 } from "../../wire/base64.ts";
+import { MAX_EXPIRES_IN_MS } from "../../wire/limits.ts";
+import { checkLength, timeOf } from "../content.ts";
+import { UnknownContact, UsageError } from "../errors.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import { isUserId } from "../ids.ts";
+import type { Listener } from "../many/listener.ts";
+import type { Many } from "../many/main.ts";
+import { newMessageId } from "../message_ids.ts";
+import type { Moment } from "../moment.ts";
+import { normalName } from "../names.ts";
+import * as coreRecords from "../records.ts";
+import { DeliveryState } from "../status.ts";
+import type { Event } from "../status.ts";
+import type { Transaction } from "../vault.ts";
+import { Arrivals, MAX_WISHES } from "./arrivals.ts";
+import { Chain } from "./chain.ts";
+import { MAX_NAME_BYTES, MAX_OPS, packOps, write } from "./change.ts";
+import type { Op, Role } from "./change.ts";
+import { Duties } from "./duties.ts";
+import { linkText, MAX_LIFE_MS, MAX_USES, TOKEN_BYTES } from "./link.ts";
+import type { JoinLink } from "./link.ts";
+import { Orders } from "./orders.ts";
+import { MAX_PICTURE_BYTES, typeOf } from "./picture.ts";
+import { GroupRecord, GroupTextRecord } from "./records.ts";
+import type { GroupTokenRecord } from "./records.ts";
+import { CHANGE, Speaking, TEXT } from "./speaking.ts";
+import { adminsOf, MAX_MEMBERS, mayInvite, mayWrite } from "./state.ts";
+import { idOf, isLive, keyOf, peopleOf, rawOf, stateOf, withRecord } from "./store.ts";
+import type { Group, GroupStore } from "./store.ts";
+import * as words from "./words.ts";
+
+const RANK: Readonly<Record<number, number>> = {
+  [DeliveryState.QUEUED]: 0,
+  [DeliveryState.ACCEPTED]: 1,
+  [DeliveryState.EXPIRED]: 1,
+  [DeliveryState.DELIVERED]: 2,
+  [DeliveryState.READ]: 3,
+  [DeliveryState.BURNED]: 3,
+};
+
+/** The groups of a profile. */
+export class Groups implements Listener {
+  readonly arrivals: Arrivals;
+  readonly store: GroupStore;
+  readonly #ports: ExtensionPorts;
+  readonly #many: Many;
+  readonly #speaking: Speaking;
+  readonly #duties: Duties;
+  readonly #orders: Orders;
+  #isStepping = false;
+
+  constructor(ports: ExtensionPorts, many: Many, store: GroupStore) {
+    this.#ports = ports;
+    this.#many = many;
+    this.store = store;
+    this.#speaking = new Speaking(ports, many.outgoing);
+    this.#duties = new Duties(ports, store, this.#speaking);
+    this.arrivals = new Arrivals(ports, store, many, this.#duties);
+    const parts = { store, speaking: this.#speaking, arrivals: this.arrivals, duties: this.#duties };
+    this.#orders = new Orders(ports, parts);
+    many.outgoing.listen(CHANGE, this.#orders);
+    many.outgoing.listen(TEXT, this);
+  }
+
+  // --- time -------------------------------------------------------------------------
+
+  /** Do what is due; whoever is told of something sent comes back here, and nothing is done twice. */
+  step(): void {
+    if (this.#isStepping || this.store.size === 0) {
+      return;
+    }
+    this.#isStepping = true;
+    try {
+      const now = this.#ports.now();
+      this.#ports.report(this.#orders.step(now));
+      this.#duties.step(now);
+    } finally {
+      this.#isStepping = false;
+    }
+  }
+
+  /** Milliseconds until each thing that waits for a time. */
+  waits(now: number): number[] {
+    return [...this.#orders.waits(now), ...this.#duties.waits(now)];
+  }
+
+  /** Send receipts at once: the program is about to leave. */
+  flush(): void {
+    this.#duties.flush();
+    this.step();
+  }
+
+  /** Whether changes of a group are missing. */
+  isBehind(group: Group): boolean {
+    return this.#duties.isBehind(idOf(group));
+  }
+
+  // --- changing -----------------------------------------------------------------------
+
+  /** Make a group, and have people added to it; its id. */
+  create(name: string, people: readonly string[]): string {
+    const { identity, ownId, random } = this.#ports;
+    this.#checkPeople(people);
+    if (people.length >= MAX_MEMBERS) {
+      throw new UsageError(`a group has at most ${MAX_MEMBERS} members`);
+    }
+    const ops: readonly Op[] = [
+      { op: "add", person: ownId, role: "admin" },
+      { op: "name", text: checkedName(name) },
+    ];
+    const group = random(32);
+    const start = Chain.of(group);
+    const at = timeOf(this.#ports.now().wall);
+    const change = write(identity, { group, revision: 1, previous: start.head, at, ops });
+    const record = GroupRecord.make({
+      group,
+      number: this.store.newNumber(),
+      relation: "member",
+      state: NO_BYTES,
+      digest: NO_BYTES,
+      wishes: parts(added(people, "member")).map(packOps),
+    });
+    this.#transaction((tx) => {
+      const made = this.store.put(tx, { record, chain: start.judge(change.encoded).chain });
+      this.store.noteEvent(tx, made, { at, by: "", text: "You created the group" });
+    });
+    this.step();
+    return encodeBase64(group);
+  }
+
+  /** Accept an invitation. */
+  accept(id: string): void {
+    const group = this.found(id);
+    if (group.record.relation !== "invited") {
+      throw new UsageError(`you are not invited to ${titleOf(group)}`);
+    }
+    this.#transaction((tx) => this.store.put(tx, withRecord(group, { relation: "member" })));
+    this.#duties.greet(id);
+    this.step();
+    this.#ports.sendPending();
+  }
+
+  /** Have people added; a member who is no admin asks the admins to do so. */
+  add(id: string, people: readonly string[], role: Role): void {
+    this.#checkPeople(people);
+    const group = this.#changeable(id);
+    if (this.isAdmin(group)) {
+      this.#want(group, added(people, role));
+      return;
+    }
+    if (role !== "member" || !mayInvite(stateOf(group), this.#ports.ownId)) {
+      throw new UsageError(`only admins add ${role}s to this group; ask one`);
+    }
+    for (const person of new Set(people)) {
+      const proposal = { kind: "group-propose", group: group.record.group, person: rawOf(person) } as const;
+      this.#speaking.say(group.record.group, adminsOf(stateOf(group)), proposal, this.#ports.now());
+    }
+  }
+
+  /** Have people removed. */
+  remove(id: string, people: readonly string[]): void {
+    this.#checkPeople(people);
+    this.#want(this.#administered(id), [...new Set(people)].map((person) => ({ op: "remove", person })));
+  }
+
+  /** Make somebody an admin, or a member. */
+  setRole(id: string, person: string, role: Role): void {
+    const group = this.#administered(id);
+    if (!stateOf(group).members.has(person)) {
+      throw new UsageError("they are no member of this group; add them first");
+    }
+    this.#want(group, [{ op: "role", person, role }]);
+  }
+
+  rename(id: string, name: string): void {
+    this.#want(this.#administered(id), [{ op: "name", text: checkedName(name) }]);
+  }
+
+  /** Give a group another picture; empty: none. */
+  setPicture(id: string, data: Uint8Array): void {
+    if (data.length > 0 && typeOf(data) === "") {
+      const most = MAX_PICTURE_BYTES.toLocaleString("en-US");
+      throw new UsageError(`a picture of a group is a PNG, JPEG or WebP of at most ${most} bytes`);
+    }
+    this.#want(this.#administered(id), [{ op: "picture", data }]);
+  }
+
+  /** Have texts that are written from now on expire; 0: not any more. */
+  setTimer(id: string, milliseconds: number): void {
+    if (!(milliseconds >= 0 && milliseconds <= MAX_EXPIRES_IN_MS)) {
+      throw new UsageError("texts can disappear after at most 365 days");
+    }
+    this.#want(this.#administered(id), [{ op: "timer", ms: milliseconds }]);
+  }
+
+  /** Say who may have others added, and who may write. */
+  setRights(id: string, { invite, write: writers }: { readonly invite: Role; readonly write: Role }): void {
+    this.#want(this.#administered(id), [{ op: "rights", invite, write: writers }]);
+  }
+
+  /** End a group, for everybody. */
+  close(id: string): void {
+    this.#want(this.#administered(id), [{ op: "close" }]);
+  }
+
+  /** Put it behind what is wanted already, and go on. */
+  #want(group: Group, ops: readonly Op[]): void {
+    const wishes = [...group.record.wishes, ...parts(ops).map(packOps)];
+    if (wishes.length > MAX_WISHES) {
+      throw new UsageError("many changes of this group still wait to be sent; wait for them first");
+    }
+    this.#transaction((tx) => this.store.put(tx, withRecord(group, { wishes })));
+    this.step();
+  }
+
+  /** Leave a group, or decline an invitation: nothing is sent to it, or taken in, any more. */
+  leave(id: string): void {
+    const group = this.found(id);
+    if (!isLive(group)) {
+      throw new UsageError(`you are no member of ${titleOf(group)}`);
+    }
+    if (!this.mayLeave(group)) {
+      throw new UsageError("you are the last admin of this group; make somebody else an admin first, or close it");
+    }
+    const others = adminsOf(stateOf(group)).filter((person) => person !== this.#ports.ownId);
+    const note = (tx: Transaction): void => {
+      const { carrier, relation } = group.record;
+      const after = this.store.put(tx, withRecord(group, { relation: "left", wishes: [], flying: NO_BYTES, carrier: "" }));
+      const text = relation === "invited" ? "You declined the invitation" : "You left the group";
+      this.store.noteEvent(tx, after, { at: timeOf(this.#ports.now().wall), by: "", text });
+      if (carrier !== "") {
+        this.#speaking.forget(tx, carrier);
+      }
+    };
+    if (others.length > 0) {
+      const leaving = { kind: "group-leave", group: group.record.group } as const;
+      this.#speaking.say(group.record.group, others, leaving, this.#ports.now(), { also: note });
+    } else {
+      this.#transaction(note);
+    }
+  }
+
+  /** Whether the group can go on without this user: there is another admin, or nobody else. */
+  mayLeave(group: Group): boolean {
+    const others = adminsOf(stateOf(group)).some((person) => person !== this.#ports.ownId);
+    return isLive(group) && (others || stateOf(group).members.size <= 1);
+  }
+
+  /** Erase a group that one has left, with all that was said in it. */
+  forget(id: string): void {
+    const group = this.found(id);
+    if (isLive(group)) {
+      throw new UsageError("leave this group first");
+    }
+    this.#transaction((tx) => this.store.erase(tx, group));
+  }
+
+  /** Note whether the user wants to be told of texts. */
+  mute(id: string, muted: boolean): void {
+    const group = this.found(id);
+    this.#transaction((tx) => this.store.put(tx, withRecord(group, { muted })));
+  }
+
+  /** Write to a group again whose history is in doubt, with the members that are known here. */
+  goOn(id: string): void {
+    const group = this.found(id);
+    this.#transaction((tx) => this.store.put(tx, withRecord(group, { doubt: "", rival: "" })));
+    this.step();
+  }
+
+  // --- links --------------------------------------------------------------------------
+
+  /** A link with which others ask to be added: it serves `uses` people for `lasts` milliseconds. */
+  link(id: string, server: string, { uses, lasts }: { readonly uses: number; readonly lasts: number }): GroupTokenRecord {
+    const group = this.#administered(id);
+    if (!(uses >= 1 && uses <= MAX_USES) || !(lasts >= 1 && lasts <= MAX_LIFE_MS) || server === "") {
+      throw new UsageError(`a link serves 1 to ${MAX_USES} people, and at most 30 days`);
+    }
+    const token = { group: idOf(group), token: this.#ports.random(TOKEN_BYTES), uses, until: this.#now + lasts };
+    this.#transaction((tx) => this.store.putToken(tx, token));
+    return token;
+  }
+
+  /** The text of a link. */
+  linkText(token: GroupTokenRecord, server: string): string {
+    return linkText({ relay: server, admin: this.#ports.ownId, token: token.token });
+  }
+
+  /** Links of a group that still serve. */
+  links(id: string): GroupTokenRecord[] {
+    return this.store.tokensOf(id).filter(({ uses, until }) => uses > 0 && until > this.#now);
+  }
+
+  /** None of them serves any more. */
+  endLinks(id: string): void {
+    this.#transaction((tx) => this.store.tokensOf(id).forEach((token) => this.store.dropToken(tx, token)));
+  }
+
+  /** Ask to be added; the invitation that comes is accepted. */
+  join({ admin, token }: JoinLink): void {
+    if (admin === this.#ports.ownId) {
+      throw new UsageError("this is a link of your own; give it to others");
+    }
+    const now = this.#ports.now();
+    this.#speaking.say(token, [admin], { kind: "group-join", token }, now, {
+      also: (tx) => {
+        this.#ports.stores.book.admit(tx, admin);
+        this.store.putJoin(tx, admin, now.persistent);
+      },
+    });
+  }
+
+  // --- texts --------------------------------------------------------------------------
+
+  /** Write to a group; the message id. */
+  sendText(id: string, text: string): string {
+    const group = this.#changeable(id);
+    if (text === "" || /\p{Surrogate}/u.test(text)) {
+      throw new UsageError(text === "" ? "there is nothing to send" : "this text contains half a character; remove it");
+    }
+    checkLength(text);
+    const state = stateOf(group);
+    const others = peopleOf(group).filter((person) => person !== this.#ports.ownId);
+    if (!mayWrite(state, this.#ports.ownId)) {
+      throw new UsageError("only admins write to this group");
+    }
+    if (others.length === 0) {
+      throw new UsageError("nobody else is in this group yet");
+    }
+    const now = this.#ports.now();
+    const counts = this.store.counts(id);
+    const messageId = newMessageId(this.#ports.random);
+    const expiresIn = state.timer > 0 ? state.timer : null;
+    const n = counts.own + 1;
+    const { group: raw } = group.record;
+    const said = { kind: "group-text", group: raw, revision: state.revision, head: group.chain.head, n, body: text } as const;
+    const at = timeOf(now.wall);
+    const record = GroupTextRecord.make({ messageId, sender: "", text, sentAt: at, keptAt: at, expiresIn });
+    const also = (tx: Transaction): void => {
+      this.store.putText(tx, group, record);
+      this.store.putCounts(tx, id, { ...counts, own: n });
+      tx.delete(coreRecords.DRAFT, keyOf(id));
+    };
+    return this.#speaking.say(raw, others, said, now, { purpose: TEXT, expiresIn, messageId, also });
+  }
+
+  /** The user has read a text: it is handled, and its sender is told if that is allowed. Idempotent. */
+  markRead(id: string, sender: string, messageId: string): void {
+    const group = this.found(id);
+    const text = this.store.text(group, sender, messageId);
+    if (text === null || text.read) {
+      return;
+    }
+    this.#transaction((tx) => {
+      this.store.putText(tx, group, { ...text, read: true });
+      this.store.handled(tx, id, sender, messageId);
+      if (this.#ports.presence.settings.readReceipts && group.record.relation === "member") {
+        this.store.tell(tx, { group: id, sender, messageId, status: "read" });
+      }
+    });
+  }
+
+  /** How far an own text has come with each member, by user id; nothing once that is 30 days ago. */
+  progress(messageId: string): ReadonlyMap<string, DeliveryState> {
+    const copies = [...(this.#many.store.get(messageId)?.copies ?? [])];
+    return new Map(copies.map(([peer, { state }]) => [peer, state as DeliveryState]));
+  }
+
+  /** Erases an own text: one that failed, or that waits and that nobody has got. */
+  erase(id: string, messageId: string): void {
+    const group = this.found(id);
+    const text = this.store.text(group, "", messageId);
+    const message = this.#many.store.get(messageId);
+    const copies = [...(message?.copies.values() ?? [])];
+    const hasLeft = copies.some(({ head, state }) => head.length > 0 || (state !== DeliveryState.QUEUED && state !== DeliveryState.FAILED));
+    if (text === null || hasLeft || text.state > DeliveryState.QUEUED && text.state !== DeliveryState.FAILED) {
+      throw new UsageError("this message may have been sent already");
+    }
+    this.#transaction((tx) => {
+      this.store.putText(tx, group, { ...text, text: null, state: DeliveryState.FAILED });
+      this.#many.outgoing.forget(tx, messageId);
+    });
+  }
+
+  // --- what becomes of texts ------------------------------------------------------------
+
+  advanced(tx: Transaction, messageId: string, _peer: string, _state: DeliveryState, now: Moment): Event[] {
+    const message = this.#many.store.get(messageId);
+    const group = message === null ? null : this.store.ofConversation(message.record.conversationId);
+    const text = group === null ? null : this.store.text(group, "", messageId);
+    if (message === null || group === null || text === null) {
+      return [];
+    }
+    const state = reachedByAll([...message.copies.values()].map((copy) => copy.state));
+    const runs = text.expiresAt === null && text.expiresIn !== null && state !== DeliveryState.QUEUED;
+    const expiresAt = runs ? now.persistent + (text.expiresIn ?? 0) : text.expiresAt;
+    this.store.putText(tx, group, { ...text, state, expiresAt });
+    return [];
+  }
+
+  /** Texts have no order. */
+  ordered(): Event[] {
+    return [];
+  }
+
+  // --- checks -------------------------------------------------------------------------
+
+  /** A group by its id. */
+  found(id: string): Group {
+    const group = this.store.get(id);
+    if (group === null) {
+      throw new UnknownContact("this group is not here any more");
+    }
+    return group;
+  }
+
+  isAdmin(group: Group): boolean {
+    return stateOf(group).members.get(this.#ports.ownId) === "admin";
+  }
+
+  #changeable(id: string): Group {
+    const group = this.found(id);
+    const { doubt, relation } = group.record;
+    if (relation === "invited") {
+      throw new UsageError(`accept the invitation to ${titleOf(group)} first`);
+    }
+    if (relation !== "member") {
+      throw new UsageError(`you are no member of ${titleOf(group)} any more`);
+    }
+    if (doubt === "forked") {
+      throw new UsageError(`${titleOf(group)} has two histories; compare its numbers with the others first`);
+    }
+    if (doubt !== "") {
+      throw new UsageError(`a newer version has changed ${titleOf(group)}; reload this page later`);
+    }
+    return group;
+  }
+
+  #administered(id: string): Group {
+    const group = this.#changeable(id);
+    if (!this.isAdmin(group)) {
+      throw new UsageError("only admins can do that; ask one of them");
+    }
+    return group;
+  }
+
+  #checkPeople(people: readonly string[]): void {
+    if (people.some((person) => !isUserId(person))) {
+      throw new UsageError("only people with an ID that certifies their key can be in a group");
+    }
+    if (people.includes(this.#ports.ownId)) {
+      throw new UsageError("this is your own ID; to leave a group, choose Leave");
+    }
+  }
+
+  get #now(): number {
+    return this.#ports.now().persistent;
+  }
+
+  #transaction(action: (tx: Transaction) => void): void {
+    this.#ports.stores.vault.transaction(action);
+  }
+}
+
+function titleOf(group: Group): string {
+  return words.title(stateOf(group).name);
+}
+
+/** How far a text has come with all: accepted as soon as it is for one, and what all have reached beyond that. */
+function reachedByAll(states: readonly number[]): DeliveryState {
+  const ranks = states.filter((state) => state !== DeliveryState.FAILED).map((state) => RANK[state] ?? 0);
+  if (ranks.length === 0) {
+    return DeliveryState.FAILED;
+  }
+  const least = Math.min(...ranks);
+  if (least >= 2) {
+    return least >= 3 ? DeliveryState.READ : DeliveryState.DELIVERED;
+  }
+  return ranks.some((rank) => rank > 0) ? DeliveryState.ACCEPTED : DeliveryState.QUEUED;
+}
+
+function added(people: readonly string[], role: Role): Op[] {
+  return [...new Set(people)].map((person) => ({ op: "add", person, role }));
+}
+
+/** Ops in changes that are not too large. */
+function parts(ops: readonly Op[]): Op[][] {
+  const found: Op[][] = [];
+  for (let at = 0; at < ops.length; at += MAX_OPS) {
+    found.push(ops.slice(at, at + MAX_OPS));
+  }
+  return found;
+}
+
+function checkedName(given: string): string {
+  const name = normalName(given);
+  const size = utf8(name).length;
+  if (size < 1 || size > MAX_NAME_BYTES) {
+    throw new UsageError(`the name of a group has 1 to ${MAX_NAME_BYTES} bytes; choose a shorter one`);
+  }
+  return name;
+}

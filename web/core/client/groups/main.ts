@@ -1,0 +1,41 @@
+/** Groups and messages to many, as the further parts of a client. */
+import type { Extension, ExtensionPorts, Extra } from "../extension.ts";
+import { manyOf } from "../many/main.ts";
+import { decodeSaid } from "./contents.ts";
+import type { GroupHeard } from "./contents.ts";
+import { Groups } from "./groups.ts";
+import { GroupStore } from "./store.ts";
+
+/** The groups of a client, and what the core asks of them. */
+export interface WithGroups {
+  readonly groups: Groups;
+  readonly extension: Extension;
+}
+
+/** Make them. */
+export function groupsOf(ports: ExtensionPorts): WithGroups {
+  const many = manyOf(ports);
+  const store = new GroupStore(ports.stores.vault);
+  const groups = new Groups(ports, many, store);
+  const extension: Extension = {
+    ...many.extension,
+    read: ({ whole }) => decodeSaid(whole),
+    expects: (frame) => groups.arrivals.expects(frame),
+    concerns: (said) => groups.arrivals.concerns(heard(said)),
+    take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),
+    mayNotify: (peer) => store.isFellow(peer),
+    forgetExpired(tx, now) {
+      many.extension.forgetExpired(tx, now);
+      store.forgetExpired(tx, now);
+    },
+    waits: (now) => [...many.extension.waits(now), ...groups.waits(now)],
+    step: () => groups.step(),
+    flush: () => groups.flush(),
+  };
+  return { groups, extension };
+}
+
+/** What `read` has made. */
+function heard(said: Extra): GroupHeard {
+  return said as GroupHeard;
+}

@@ -1,0 +1,190 @@
+/**
+ * Changes of this user on their way: signed anew from the newest state, until the relay has put one in order.
+ *
+ * One change of a group is under way at a time. The relay stores it for everybody or for nobody; if somebody else was
+ * first, what is still to be said is said again once theirs has been read.
+ */
+import { compare, NO_BYTES } from "../../bytes.ts";
+import { unpack } from "../../msgpack.ts";
+import { timeOf } from "../content.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import type { Listener, Ordered } from "../many/listener.ts";
+import { newMessageId } from "../message_ids.ts";
+import type { Moment } from "../moment.ts";
+import type { Event, WarningEvent } from "../status.ts";
+import type { Transaction } from "../vault.ts";
+import type { Arrivals } from "./arrivals.ts";
+import { RefusedChange, unpackOps, write } from "./change.ts";
+import type { Change, Op } from "./change.ts";
+import type { Duties } from "./duties.ts";
+import { CHANGE } from "./speaking.ts";
+import type { Speaking } from "./speaking.ts";
+import { adminsOf, encodeState, MAX_AHEAD, orderOf, stateAfter, stillToSay } from "./state.ts";
+import type { GroupState } from "./state.ts";
+import { idOf, rawOf, stateOf, withRecord } from "./store.ts";
+import type { Group, GroupStore } from "./store.ts";
+import * as words from "./words.ts";
+
+/** When a change is tried again whose place was taken, if the one that took it does not come. */
+export const TRY_AGAIN_MS = 2_000;
+
+const WHY: Readonly<Record<string, string>> = {
+  bounds: "a group has at most 100 members, and from 1 to 16 admins",
+  closed: "it is closed",
+  author: "you are no admin of it",
+};
+
+/** Has this user's changes put in order; listens to what becomes of them. */
+export class Orders implements Listener {
+  readonly #ports: ExtensionPorts;
+  readonly #store: GroupStore;
+  readonly #speaking: Speaking;
+  readonly #arrivals: Arrivals;
+  readonly #duties: Duties;
+  /** When a group is tried again, in monotonic milliseconds, unless its revision has risen above the other. */
+  readonly #notBefore = new Map<string, { readonly at: number; readonly revision: number }>();
+
+  constructor(
+    ports: ExtensionPorts,
+    parts: {
+      readonly store: GroupStore;
+      readonly speaking: Speaking;
+      readonly arrivals: Arrivals;
+      readonly duties: Duties;
+    },
+  ) {
+    this.#ports = ports;
+    this.#store = parts.store;
+    this.#speaking = parts.speaking;
+    this.#arrivals = parts.arrivals;
+    this.#duties = parts.duties;
+  }
+
+  /** Milliseconds until each thing that waits for a time. */
+  waits(now: number): number[] {
+    return [...this.#notBefore.values()].map(({ at }) => Math.max(0, at - now));
+  }
+
+  /** Send what may be sent now. */
+  step(now: Moment): Event[] {
+    const ready = this.#store.all().filter(({ record }) => record.wishes.length > 0 && record.carrier === "");
+    return ready.flatMap((group) => (this.#isTime(group, now) ? this.#goOn(group, now) : []));
+  }
+
+  #isTime(group: Group, now: Moment): boolean {
+    const { relation, doubt } = group.record;
+    if (relation !== "member" || doubt !== "") {
+      return false;
+    }
+    const { at, revision } = this.#notBefore.get(idOf(group)) ?? { at: 0, revision: 0 };
+    if (now.monotonic < at && stateOf(group).revision <= revision) {
+      return false;
+    }
+    this.#notBefore.delete(idOf(group));
+    return stateOf(group).members.size === 1 || this.#duties.knowsAll(group, now);
+  }
+
+  /** Sign what is wanted first, and send it. */
+  #goOn(group: Group, now: Moment): Event[] {
+    const { identity, ownId } = this.#ports;
+    const state = stateOf(group);
+    const ops = stillToSay(wishOf(group), state);
+    if (ops.length === 0 || state.members.get(ownId) !== "admin") {
+      return this.#dropWish(group, "");
+    }
+    const highest = Math.min(group.record.ordered, state.revision + MAX_AHEAD - 1);
+    const revision = Math.max(state.revision, highest) + 1;
+    const previous = group.chain.head;
+    let change: Change;
+    let after: GroupState;
+    try {
+      change = write(identity, { group: group.record.group, revision, previous, at: timeOf(now.wall), ops });
+      after = stateAfter(state, change);
+    } catch (error) {
+      if (error instanceof RefusedChange) {
+        return this.#dropWish(group, WHY[error.code] ?? "it is not possible");
+      }
+      throw error;
+    }
+    const people = [...new Set([...state.members.keys(), ...after.members.keys()])].filter((one) => one !== ownId);
+    if (people.length === 0) {
+      // Nobody else is there to be told, or to be in the way.
+      return this.#ports.stores.vault.transaction((tx) => {
+        return this.#arrivals.takeOwn(tx, withoutWish(group), change.encoded, now);
+      });
+    }
+    people.sort((one, other) => compare(rawOf(one), rawOf(other)));
+    this.#send(group, change, after, people, now);
+    return [];
+  }
+
+  #send(group: Group, change: Change, after: GroupState, people: readonly string[], now: Moment): void {
+    const { group: id } = group.record;
+    const adds = (change.ops ?? []).some(({ op }) => op === "add");
+    const state = adds ? encodeState(stateOf(group)) : NO_BYTES;
+    const base = adds ? group.chain.digest : NO_BYTES;
+    const said = { kind: "group-change", group: id, change: change.encoded, state, base } as const;
+    const admins = adminsOf(after);
+    const writers = admins.length > 0 ? admins : [this.#ports.ownId];
+    const carrier = newMessageId(this.#ports.random);
+    this.#speaking.say(id, people, said, now, {
+      purpose: CHANGE,
+      order: { name: orderOf(id), revision: change.revision, writers },
+      messageId: carrier,
+      also: (tx) => void this.#store.put(tx, withRecord(group, { flying: change.encoded, carrier })),
+    });
+  }
+
+  /** It is done already, or cannot be done; `why`: '' if nobody need know. */
+  #dropWish(group: Group, why: string): Event[] {
+    this.#ports.stores.vault.transaction((tx) => this.#store.put(tx, withoutWish(group)));
+    return why === "" ? [] : [refused(group, why)];
+  }
+
+  // --- what becomes of them ---------------------------------------------------------
+
+  /** Of a change only its order counts. */
+  advanced(): Event[] {
+    return [];
+  }
+
+  ordered(tx: Transaction, messageId: string, outcome: Ordered, now: Moment): Event[] {
+    const group = this.#store.all().find(({ record }) => record.carrier === messageId);
+    if (group === undefined) {
+      return [];
+    }
+    const { flying, ordered } = group.record;
+    const landed = withRecord(group, { flying: NO_BYTES, carrier: "" });
+    switch (outcome.is) {
+      case "taken":
+        return this.#arrivals.takeOwn(tx, withoutWish(landed), flying, now);
+      case "stale": {
+        const known = Math.max(ordered, outcome.revision ?? 0);
+        this.#store.put(tx, withRecord(landed, { ordered: known }));
+        const wait = { at: now.monotonic + TRY_AGAIN_MS, revision: stateOf(group).revision };
+        tx.onCommit(() => this.#notBefore.set(idOf(group), wait));
+        return [];
+      }
+      case "denied":
+        this.#store.put(tx, withoutWish(landed));
+        return [refused(group, "the relay knows other admins than you do")];
+      case "refused":
+        this.#store.put(tx, withoutWish(landed));
+        return [refused(group, outcome.reason)];
+    }
+  }
+}
+
+function wishOf({ record }: Group): readonly Op[] {
+  const [first] = record.wishes;
+  return first === undefined ? [] : unpackOps(unpack(first));
+}
+
+function withoutWish(group: Group): Group {
+  return withRecord(group, { wishes: group.record.wishes.slice(1) });
+}
+
+function refused(group: Group, why: string): WarningEvent {
+  const message = `${words.title(stateOf(group).name)} could not be changed: ${why}`;
+  return { kind: "warning", peer: null, code: "group", message };
+}

@@ -1,0 +1,147 @@
+/** What the vault holds of groups; the same records as `src/phantom_messenger/client/records.py` has, but for events. */
+import { NO_BYTES } from "../../bytes.ts";
+import type { Packed } from "../../msgpack.ts";
+import { rowType } from "../many/rows.ts";
+import { bool, bytes, int, list, orNull, recordType, text, withDefault } from "../record_types.ts";
+import type { Field, RecordOf } from "../record_types.ts";
+import { kindOf } from "../records.ts";
+import type { Kind } from "../records.ts";
+
+const no = withDefault(bool, false);
+const none = withDefault(bytes, NO_BYTES);
+const empty = withDefault(text, "");
+const zero = withDefault(int, 0);
+const never = withDefault(orNull(int), null);
+
+/**
+ * A group. `number`: names the kind of its texts, see `textsOf`. `relation`: as in `groups_api.ts`. `state`, `digest`:
+ * see `chain.ts`. `steps`: revisions of the changes that are kept. `doubt`: '' or why nothing is sent, forked or newer;
+ * `rival`: by whom. `inviter`: who has added this user. `ordered`: the greatest revision that the relay is known to have.
+ * `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
+ * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there.
+ * `picture`: the one that the state names, if it is here.
+ */
+export const GroupRecord = recordType({
+  group: bytes,
+  number: int,
+  relation: text,
+  state: bytes,
+  digest: bytes,
+  steps: withDefault(list(int), []),
+  doubt: empty,
+  rival: empty,
+  inviter: empty,
+  ordered: zero,
+  wishes: withDefault(list(bytes), []),
+  flying: none,
+  carrier: empty,
+  absent: withDefault(list(text), []),
+  muted: no,
+  picture: none,
+});
+export type GroupRecord = RecordOf<typeof GroupRecord>;
+
+/** How many texts of a member there must be: the last number, and numbers before it that have not come. */
+export const SenderCount = rowType({ last: int, missing: withDefault(list(int), []) });
+export type SenderCount = RecordOf<typeof SenderCount>;
+
+/** Texts of this user, and of the others by user id. */
+export const GroupCountsRecord = recordType({ own: zero, others: withDefault(mapOf(SenderCount), new Map()) });
+export type GroupCountsRecord = RecordOf<typeof GroupCountsRecord>;
+
+/** A change that was taken up; the state before it, and what led to that. */
+export const GroupStepRecord = recordType({ change: bytes, before: bytes, base: bytes });
+export type GroupStepRecord = RecordOf<typeof GroupStepRecord>;
+
+/**
+ * A text to a group. `sender`: '' for this user's own. `keptAt`: when this device got it, for display. `state`: of an
+ * own one, a `DeliveryState`. Else as `RECEIVED`.
+ */
+export const GroupTextRecord = recordType({
+  messageId: text,
+  sender: text,
+  text: orNull(text),
+  sentAt: int,
+  keptAt: int,
+  expiresAt: never,
+  expiresIn: never,
+  read: no,
+  state: zero,
+});
+export type GroupTextRecord = RecordOf<typeof GroupTextRecord>;
+
+/** Something that has happened to a group, as this browser alone remembers it. `by`: user id, '' of this user's own. */
+export const GroupEventRecord = recordType({ at: int, by: text, text: text });
+export type GroupEventRecord = RecordOf<typeof GroupEventRecord>;
+
+/** A text to a group that the user has not seen yet. */
+export const GroupInboxRecord = recordType({ group: text, sender: text, messageId: text });
+export type GroupInboxRecord = RecordOf<typeof GroupInboxRecord>;
+
+/** A receipt that its sender is still to be sent; `status`: delivered or read. */
+export const GroupToldRecord = recordType({ group: text, sender: text, messageId: text, status: text });
+export type GroupToldRecord = RecordOf<typeof GroupToldRecord>;
+
+/** What came too early: a change, or a text of its `sender` (`content`). */
+export const GroupHeldRecord = recordType({
+  group: text,
+  at: int,
+  sender: empty,
+  change: none,
+  messageId: empty,
+  content: none,
+  sentAt: zero,
+  revision: zero,
+  head: none,
+  n: zero,
+  expiresIn: never,
+});
+export type GroupHeldRecord = RecordOf<typeof GroupHeldRecord>;
+
+/** A link that others may open; `until` in persistent time. */
+export const GroupTokenRecord = recordType({ group: text, token: bytes, uses: int, until: int });
+export type GroupTokenRecord = RecordOf<typeof GroupTokenRecord>;
+
+/** This user has opened a link of an admin; `at` in persistent time. */
+export const GroupJoinRecord = recordType({ admin: text, at: int });
+export type GroupJoinRecord = RecordOf<typeof GroupJoinRecord>;
+
+/** `GROUP`/id of the group in base64. */
+export const GROUP = kindOf("group", GroupRecord, { isCached: true });
+/** `GROUP_COUNTS`/id of the group. */
+export const GROUP_COUNTS = kindOf("group-counts", GroupCountsRecord, { isCached: true });
+/** `GROUP_STEP`/'<group> <revision>'. */
+export const GROUP_STEP = kindOf("group-step", GroupStepRecord);
+/** `GROUP_INBOX`/'<group> <sender> <message id>'. */
+export const GROUP_INBOX = kindOf("group-inbox", GroupInboxRecord);
+/** `GROUP_TOLD`/as `GROUP_INBOX`. */
+export const GROUP_TOLD = kindOf("group-told", GroupToldRecord);
+/** `GROUP_HELD`/'<group> <name>'. */
+export const GROUP_HELD = kindOf("group-held", GroupHeldRecord);
+/** `GROUP_LINK`/token in base64. */
+export const GROUP_LINK = kindOf("group-link", GroupTokenRecord, { isCached: true });
+/** `GROUP_JOIN`/user id of an admin. */
+export const GROUP_JOIN = kindOf("group-join", GroupJoinRecord);
+
+/** The kind of a group's texts, by '<sender> <message id>': one for each, so that they are found without others. */
+export function textsOf(number: number): Kind<GroupTextRecord> {
+  return kindOf(`group-text-${number}`, GroupTextRecord);
+}
+
+/** The kind of what has happened to a group, by the number of the event. */
+export function eventsOf(number: number): Kind<GroupEventRecord> {
+  return kindOf(`group-event-${number}`, GroupEventRecord);
+}
+
+/** Records by name. */
+export function mapOf<T>(of: Field<T>): Field<ReadonlyMap<string, T>> {
+  return {
+    read(raw) {
+      if (typeof raw !== "object" || raw === null || Array.isArray(raw) || raw instanceof Uint8Array) {
+        throw new TypeError("it is no map");
+      }
+      return new Map(Object.entries(raw).map(([name, value]) => [name, of.read(value)]));
+    },
+    write: (value) => Object.fromEntries([...value].map(([name, one]) => [name, of.write(one)])) as Packed,
+  };
+}

@@ -1,0 +1,57 @@
+/** Sends contents about groups: one body for all who are to have it. */
+import { timeOf } from "../content.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import type { Outgoing } from "../many/outgoing.ts";
+import type { OrderRecord } from "../many/records.ts";
+import type { Moment } from "../moment.ts";
+import type { Transaction } from "../vault.ts";
+import { encodeSaid } from "./contents.ts";
+import type { GroupSaid } from "./contents.ts";
+import { conversationOf } from "./state.ts";
+
+/** Purposes of messages to many: of the first two something is heard, of the last nothing. */
+export const TEXT = "group-text";
+export const CHANGE = "group-change";
+export const QUIET = "group-quiet";
+
+/** How something is said. */
+export interface Saying {
+  readonly purpose?: string;
+  /** The revision that it brings. */
+  readonly order?: OrderRecord | null;
+  readonly expiresIn?: number | null;
+  /** A UUID, if it is known already. */
+  readonly messageId?: string;
+  /** Stores what belongs to it, in the same transaction. */
+  readonly also?: (tx: Transaction) => void;
+}
+
+/** Says something about a group to some of its members. */
+export class Speaking {
+  readonly #ports: ExtensionPorts;
+  readonly #outgoing: Outgoing;
+
+  constructor(ports: ExtensionPorts, outgoing: Outgoing) {
+    this.#ports = ports;
+    this.#outgoing = outgoing;
+    outgoing.listen(QUIET, { advanced: () => [], ordered: () => [] });
+  }
+
+  /**
+   * Put it into the outbox; returns the message id.
+   *
+   * @param about what the conversation id is made of: the group, or the token of a link
+   * @param recipients user ids
+   */
+  say(about: Uint8Array, recipients: readonly string[], said: GroupSaid, now: Moment, given: Saying = {}): string {
+    const { userId: sender, public: senderKey } = this.#ports.identity.peer;
+    const whole = encodeSaid(said, { sentAt: timeOf(now.wall), sender, senderKey });
+    const conversationId = conversationOf(about);
+    return this.#outgoing.sendMany({ purpose: QUIET, ...given, recipients, said: whole, conversationId, group: true });
+  }
+
+  /** Erase a message, and send no copy that still waits. */
+  forget(tx: Transaction, messageId: string): void {
+    this.#outgoing.forget(tx, messageId);
+  }
+}

@@ -1,0 +1,79 @@
+/** What people are told about groups, in sentences. */
+import { isolated } from "../sanitize.ts";
+import type { Change, Op } from "./change.ts";
+
+const UNITS = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+  ["second", 1_000],
+] as const;
+
+/** How a group is called. */
+export function title(name: string): string {
+  return name === "" ? "a group without a name" : `“${isolated(name)}”`;
+}
+
+/** How a person is called: a name, or "you". */
+export type Label = (person: string) => string;
+
+/** What a change does. */
+export function done({ author, ops }: Change, label: Label): string {
+  return `${capital(label(author))} ${listed((ops ?? []).map((op) => doneBy(op, label)))}`;
+}
+
+function doneBy(op: Op, label: Label): string {
+  switch (op.op) {
+    case "add":
+      return `added ${label(op.person)}${op.role === "admin" ? " as an admin" : ""}`;
+    case "remove":
+      return `removed ${label(op.person)}`;
+    case "role":
+      return `made ${label(op.person)} ${op.role === "admin" ? "an admin" : "a member"}`;
+    case "name":
+      return `called the group ${title(op.text)}`;
+    case "timer":
+      return op.ms > 0 ? `set texts to disappear after ${lasting(op.ms)}` : "let texts stay";
+    case "rights":
+      return `let ${who(op.write)} write and ${who(op.invite)} invite`;
+    case "picture":
+      return op.data.length > 0 ? "gave the group another picture" : "took the group’s picture away";
+    case "close":
+      return "closed the group";
+  }
+}
+
+function who(role: string): string {
+  return role === "admin" ? "only admins" : "all members";
+}
+
+/** A time in the largest unit that fits it. */
+export function lasting(milliseconds: number): string {
+  const [unit, size] = UNITS.find(([, one]) => milliseconds % one === 0) ?? ["millisecond", 1];
+  const count = milliseconds / size;
+  return `${count.toLocaleString("en-US")} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+/** Several things in a row. */
+export function listed(said: readonly string[]): string {
+  const [last = "", ...before] = [...said].reverse();
+  return before.length > 0 ? `${before.reverse().join(", ")} and ${last}` : last;
+}
+
+/** Texts of a member have not come. */
+export function missing(count: number, name: string, group: string): string {
+  return `${count.toLocaleString("en-US")} text${count === 1 ? "" : "s"} of ${name} to ${group} ${count === 1 ? "is" : "are"} missing`;
+}
+
+/** Somebody has another group under the same name. */
+export function forked(name: string, group: string): string {
+  return (
+    `${name} has been told other changes of ${group} than you, so its members may not be who you think, and nothing ` +
+    "is sent to it now; compare its numbers with them and the others"
+  );
+}
+
+/** With a capital at its beginning, if that is a letter. */
+export function capital(text: string): string {
+  return text === "you" ? "You" : text;
+}
