@@ -119,6 +119,9 @@ CONTROLS: Final = {
         "order/revision-has-to-be-above-the-stored-one-by-1-to-1024",
         beside="order",
     ),
+    "only the last one again": control(
+        sets(orders, "MAX_ORDER_AGAIN", 1), "order/same-revision-of-the-same-message-is-accepted-again", beside="order"
+    ),
     "bundles in another order": control(
         each(in_another_order),
         "prekey-fetch/bundles-of-several-users-are-handed-out",

@@ -79,7 +79,7 @@ def order(revision: int, author: StoreUser, *writers: StoreUser, message: str = 
         revision=revision,
         author=digest(name, author.id),
         writers=tuple(digest(name, writer.id) for writer in writers or (author,)),
-        last=digest(name, author.id, message),
+        last=digest(name, author.id, message, str(revision)),
     )
 
 
@@ -252,6 +252,32 @@ def test_same_revision_of_the_same_message_is_taken_again(alice: StoreUser, bob:
     assert isinstance(result, Accepted)
     assert run(alice.store, frame) == [AppendRefusal.DUPLICATE]
     assert run(alice.store, many(alice, [carol], "n", order=order(3, alice, bob, message="n"))) == OrderRefusal(None)
+
+
+def test_each_of_the_last_16_revisions_is_taken_again_and_changes_nothing(
+    alice: StoreUser, bob: StoreUser, carol: StoreUser
+) -> None:
+    """Its answer was lost, and somebody else has written the next one meanwhile."""
+    frames = [
+        many(writer, [carol], f"{number}", order=order(number, writer, alice, bob, message=f"{number}"))
+        for number, writer in enumerate([alice, bob] * 9, 1)
+    ]
+    for frame in frames:
+        run(carol.store, frame)
+    for frame in frames[-16:]:
+        assert run(carol.store, frame) == [AppendRefusal.DUPLICATE]
+    assert [run(carol.store, frame) for frame in frames[:-16]] == [OrderRefusal(18)] * 2
+    last = many(bob, [carol], "19", order=order(19, bob, bob, message="19"))
+    assert isinstance(run(carol.store, last)[0], Accepted)
+    assert run(carol.store, frames[-14]) == [AppendRefusal.DUPLICATE], "who is no writer any more, too"
+    late = many(alice, [carol], "20", order=order(20, alice, message="20"))
+    assert run(carol.store, late) == OrderRefusal(None), "and is none by that"
+
+
+def test_message_is_taken_again_with_its_own_revision_alone(alice: StoreUser, bob: StoreUser) -> None:
+    run(alice.store, many(alice, [bob], "m", order=order(3, alice, message="m")))
+    run(alice.store, many(alice, [bob], "n", order=order(4, alice, message="n")))
+    assert run(alice.store, many(alice, [bob], "m", order=order(2, alice, message="m"))) == OrderRefusal(4)
 
 
 def test_names_are_apart(alice: StoreUser, bob: StoreUser) -> None:

@@ -57,7 +57,7 @@ def test_relays_that_write_to_the_same_mailboxes_agree_on_one_order(url: str, mo
                     revision=known[which] + 1,
                     author=digest(name, admin.id),
                     writers=tuple(digest(name, writer.id) for writer in admins),
-                    last=digest(name, admin.id, message),
+                    last=digest(name, admin.id, message, str(known[which] + 1)),
                 )
                 commands.append(to_many(admin, chance.sample(others, len(others)), message, order))
             for command, result in zip(commands, admin.store.run(commands), strict=True):
@@ -91,7 +91,7 @@ class Relay:
         self.connection.execute("SELECT begin_batch('single', '{}', '{}', orders => %s)", (list(names),))
 
     def take(self, name: bytes) -> None:
-        self.connection.execute("SELECT take_order(%b, 1, %b, %b, %b, 1, 0)", (name, *[bytes(16)] * 3))
+        self.connection.execute("SELECT take_order(%b, 1, %b, %b, %b, 1, 1, 0)", (name, *[bytes(16)] * 3))
 
 
 @pytest.mark.parametrize("are_named", [True, False])

@@ -246,6 +246,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "300 messages to groups of one sender": (limits.MAX_GROUP_BACKLOG, 300),
     "of which 6,000 a minute": (limits.RATES[limits.RateClass.RECIPIENTS], 6_000),
     "more than 2,097,152 characters": (limits.MAX_MANY_CHARS, 2_097_152),
+    "One of the last 16 revisions": (limits.MAX_ORDER_AGAIN, 16),
     "by at most 1,024": (limits.MAX_ORDER_STEP, 1_024),
     "1 to 20 users, each once": (limits.MAX_FETCH_TARGETS, 20),
     "1,000 receipts of each contact": (limits.MAX_RECEIPT_BACKLOG, 1_000),

@@ -102,6 +102,18 @@ def test_same_revision_of_the_same_message_is_accepted_again(world: World) -> No
     assert refusal(alice, other) == (1002, {"reason": "writer"}), "the control: another message"
 
 
+def test_lost_answer_comes_although_somebody_was_next(world: World) -> None:
+    alice, bob, carol = sender(world), sender(world, "bob"), world.login("carol")
+    admins = alice.person, bob.person
+    first = ordered(alice, [carol.person], alice.person.order(1, *admins))
+    result(alice, first)
+    result(bob, ordered(bob, [carol.person], bob.person.order(2, *admins)))
+    assert result(alice, first)["accepted"] == 1
+    assert len(carol.take("MESSAGE")) == 2
+    other = ordered(alice, [carol.person], alice.person.order(1, *admins))
+    assert refusal(alice, other) == (1001, {"reason": "order", "revision": 2}), "the control: another message"
+
+
 def test_refused_recipient_does_not_undo_a_revision(world: World) -> None:
     alice = sender(world)
     answer = result(alice, ordered(alice, [NOBODY], alice.person.order(1)))

@@ -10,7 +10,7 @@ from phantom_messenger.relay.command import Accepted, AppendRefusal, Command, Us
 from phantom_messenger.relay.records import Bundle, NewItem
 from phantom_messenger.wire.limits import MAX_ORDER_STEP
 
-ORDER_BYTES: Final = 512
+ORDER_BYTES: Final = 768
 """About what a row of an order takes in the store."""
 
 DIGEST_BYTES: Final = 16
@@ -37,7 +37,7 @@ class Order(Struct, frozen=True):
     writers: tuple[bytes, ...]
     """Digests of those who may write the next one."""
     last: bytes
-    """Digest of who writes it in which message: who says the same again is no other."""
+    """Digest of who writes this revision in which message: who says the same again is no other."""
 
 
 class StoredOrder(NamedTuple):
@@ -45,7 +45,8 @@ class StoredOrder(NamedTuple):
 
     revision: int
     writers: Sequence[bytes]
-    last: bytes
+    last: Sequence[bytes]
+    """Of the last revisions, as many as are accepted again; the newest first."""
 
 
 class OrderRefusal(NamedTuple):
@@ -56,19 +57,17 @@ class OrderRefusal(NamedTuple):
 
 
 def digest(name: bytes, *parts: str) -> bytes:
-    """What a store keeps of a user, or of a user's message, in an order: 16 bytes."""
+    """What a store keeps of a user, or of a revision in a user's message, in an order: 16 bytes."""
     return sha256(b"\n".join((name, *(part.encode() for part in parts)))).digest()[:DIGEST_BYTES]
 
 
 def judge(order: Order, stored: StoredOrder | None) -> OrderRefusal | None:
-    """Why a revision cannot be taken; None if it can, or was taken already.
+    """Why a revision that was not taken already cannot be taken; None if it can.
 
     Where nothing is stored any revision begins: a group may have come from another relay, and this one be restored.
     """
     if stored is None:
         return None if order.author in order.writers else OrderRefusal(None)
-    if (stored.revision, stored.last) == (order.revision, order.last):
-        return None
     if order.author not in stored.writers:
         return OrderRefusal(None)
     if not 0 < order.revision - stored.revision <= MAX_ORDER_STEP:

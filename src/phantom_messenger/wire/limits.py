@@ -87,6 +87,9 @@ MAX_ORDER_WRITERS: Final = 16
 MAX_ORDER_STEP: Final = 1_024
 """How far a revision may be ahead of the one that is stored."""
 
+MAX_ORDER_AGAIN: Final = 16
+"""How many of the last revisions are accepted again."""
+
 LOW_PREKEYS: Final = 10
 """Below this many one-time prekeys the relay warns with PREKEY_STATUS."""
 

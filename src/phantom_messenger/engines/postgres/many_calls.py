@@ -8,7 +8,12 @@ from phantom_messenger.engines.postgres.arrays import Blobs, Texts
 from phantom_messenger.engines.postgres.statements import Call, Row, Setting, Statement, done
 from phantom_messenger.relay import commands
 from phantom_messenger.relay.commands import ACCOUNT_GONE, OrderRefusal
-from phantom_messenger.wire.limits import MAX_ORDER_STEP, PREKEY_HOUR_PER_REQUESTER, PREKEY_HOUR_PER_TARGET
+from phantom_messenger.wire.limits import (
+    MAX_ORDER_AGAIN,
+    MAX_ORDER_STEP,
+    PREKEY_HOUR_PER_REQUESTER,
+    PREKEY_HOUR_PER_TARGET,
+)
 
 DAY_MS: Final = 86_400_000
 
@@ -23,7 +28,7 @@ def _accept_many(command: commands.AcceptMany, setting: Setting) -> Call:
     items = [item for _, item in command.copies]
     first, order = next(iter(items), None), command.order
     statement = Statement(
-        "SELECT * FROM accept_many(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %b, %s, %b, %b, %b, %s)",
+        "SELECT * FROM accept_many(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %b, %s, %b, %b, %b, %s, %s)",
         (
             *command.actor.account,
             Texts([recipient for recipient, _ in command.copies]),
@@ -39,6 +44,7 @@ def _accept_many(command: commands.AcceptMany, setting: Setting) -> Call:
             setting.bounds,
             *((None,) * 5 if order is None else _columns(order)),
             MAX_ORDER_STEP,
+            MAX_ORDER_AGAIN,
         ),
     )
 

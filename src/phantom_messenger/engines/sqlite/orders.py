@@ -1,6 +1,6 @@
 """What several users change in order, in SQLite: the last revision of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -14,6 +14,7 @@ from phantom_messenger.relay.many_commands import (
     StoredOrder,
     judge,
 )
+from phantom_messenger.wire.limits import MAX_ORDER_AGAIN
 
 _FORGOTTEN_AT_ONCE: Final = 4_096
 
@@ -35,7 +36,10 @@ class SQLiteOrders:
         row: Any = self._connection.execute(
             "SELECT revision, writers, last FROM orders WHERE name = ?", (order.name,)
         ).fetchone()
-        stored = None if row is None else StoredOrder(row[0], _divided(row[1]), row[2])
+        stored = None if row is None else StoredOrder(row[0], _divided(row[1]), _divided(row[2]))
+        last = () if stored is None else stored.last
+        if order.last in last:
+            return None
         refused = judge(order, stored)
         if refused is not None:
             return refused
@@ -43,7 +47,7 @@ class SQLiteOrders:
             raise apsw.FullError("no room")
         self._connection.execute(
             "INSERT OR REPLACE INTO orders (name, revision, writers, last, written_on) VALUES (?, ?, ?, ?, ?)",
-            (order.name, order.revision, b"".join(order.writers), order.last, now // DAY_MS),
+            (order.name, order.revision, b"".join(order.writers), _joined(order.last, last), now // DAY_MS),
         )
         return None
 
@@ -56,5 +60,9 @@ class SQLiteOrders:
         )
 
 
-def _divided(writers: bytes) -> list[bytes]:
-    return [writers[start : start + DIGEST_BYTES] for start in range(0, len(writers), DIGEST_BYTES)]
+def _divided(digests: bytes) -> list[bytes]:
+    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
+
+
+def _joined(newest: bytes, others: Sequence[bytes]) -> bytes:
+    return b"".join((newest, *others)[:MAX_ORDER_AGAIN])

@@ -143,7 +143,7 @@ def _order(frame: frames.MessageMany, author: str) -> Order | None:
         revision=order.revision,
         author=digest(name, author),
         writers=tuple([digest(name, writer) for writer in order.writers]),
-        last=digest(name, author, frame.payload.message_id),
+        last=digest(name, author, frame.payload.message_id, str(order.revision)),
     )
 
 

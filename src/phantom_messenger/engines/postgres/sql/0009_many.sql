@@ -30,7 +30,7 @@ CREATE TABLE orders (
     name       bytea PRIMARY KEY,
     revision   bigint NOT NULL,
     writers    bytea NOT NULL,      -- who may write the next one, 16 bytes each
-    last       bytea NOT NULL,      -- who has written this one, in which message
+    last       bytea NOT NULL,      -- who has written the last ones, in which messages, 16 bytes each, newest first
     written_on integer NOT NULL     -- day of steady time
 );
 CREATE INDEX orders_written ON orders (written_on);

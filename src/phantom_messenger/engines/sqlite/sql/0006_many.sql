@@ -17,7 +17,7 @@ CREATE TABLE orders (
     name       BLOB PRIMARY KEY,
     revision   INTEGER NOT NULL,
     writers    BLOB NOT NULL,       -- who may write the next one, 16 bytes each
-    last       BLOB NOT NULL,       -- who has written this one, in which message
+    last       BLOB NOT NULL,       -- who has written the last ones, in which messages, 16 bytes each, newest first
     written_on INTEGER NOT NULL     -- day of steady time
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX orders_written ON orders (written_on);

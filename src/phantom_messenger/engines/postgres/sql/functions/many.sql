@@ -1,36 +1,38 @@
 -- Commands about one message to many, and what goes with it.
 
--- Store the next revision of an order, whose lock is held, if it may be the next one or is stored already; what
--- relay.many_commands.judge says. Outcomes; also in many_calls.py: 0 taken, 7 the author may not write,
--- 8 it does not follow the one that is held.
+-- Whether a digest is among others, 16 bytes each.
+CREATE FUNCTION is_among(digest bytea, digests bytea) RETURNS boolean LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM generate_series(1, length(digests), 16) AS start
+        WHERE substr(digests, start, 16) = digest);
+$$;
+
+-- Store the next revision of an order, whose lock is held, if it may be the next one, as relay.many_commands.judge
+-- says, unless it was taken already. Outcomes; also in many_calls.py: 0 taken, 7 the author may not write, 8 it does not
+-- follow the one that is held.
 CREATE FUNCTION take_order(
-    of_name bytea, new_revision bigint, author bytea, new_writers bytea, new_last bytea, most_step integer, now bigint,
-    OUT outcome smallint, OUT held bigint
+    of_name bytea, new_revision bigint, author bytea, new_writers bytea, new_last bytea, most_step integer,
+    most_again integer, now bigint, OUT outcome smallint, OUT held bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
     stored orders%ROWTYPE;
-    may_write boolean;
 BEGIN
     SELECT * INTO stored FROM orders WHERE name = of_name;
-    IF stored.revision IS DISTINCT FROM new_revision OR stored.last IS DISTINCT FROM new_last THEN
-        SELECT EXISTS (SELECT FROM generate_series(1, length(w.all_of_them), 16) AS start
-            WHERE substr(w.all_of_them, start, 16) = author) INTO may_write
-            FROM (SELECT coalesce(stored.writers, new_writers) AS all_of_them) AS w;
-        IF NOT may_write THEN
-            outcome := 7;
-            RETURN;
-        END IF;
-        IF NOT new_revision - stored.revision BETWEEN 1 AND most_step THEN
-            outcome := 8;
-            held := stored.revision;
-            RETURN;
-        END IF;
+    outcome := 0;
+    IF is_among(new_last, stored.last) THEN
+        RETURN;
+    ELSIF NOT is_among(author, coalesce(stored.writers, new_writers)) THEN
+        outcome := 7;
+        RETURN;
+    ELSIF NOT new_revision - stored.revision BETWEEN 1 AND most_step THEN
+        outcome := 8;
+        held := stored.revision;
+        RETURN;
     END IF;
     INSERT INTO orders (name, revision, writers, last, written_on)
-        VALUES (of_name, new_revision, new_writers, new_last, now / 86400000)
+        VALUES (of_name, new_revision, new_writers,
+            substr(new_last || coalesce(stored.last, ''), 1, 16 * most_again), now / 86400000)
         ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, writers = excluded.writers,
             last = excluded.last, written_on = excluded.written_on;
-    outcome := 0;
 END $$;
 
 -- The copies of one message, each as accept_messages does. The first row says whether the message was taken at all:
@@ -38,7 +40,8 @@ END $$;
 CREATE FUNCTION accept_many(
     id text, key text, is_unsigned boolean, recipients text[], name text, heads bytea[], tails bytea[],
     contents bytea[], expires_at bigint, mark bigint, conversation text, are_grouped boolean, now bigint,
-    bounds bigint[], of_order bytea, revision bigint, author bytea, writers bytea, last bytea, most_step integer
+    bounds bigint[], of_order bytea, revision bigint, author bytea, writers bytea, last bytea, most_step integer,
+    most_again integer
 ) RETURNS TABLE (outcome smallint, new_seq bigint, became_contacts boolean) LANGUAGE plpgsql AS $$
 DECLARE
     size integer[] := ARRAY[cardinality(recipients)];
@@ -49,7 +52,7 @@ BEGIN
         outcome := 6;
     ELSIF of_order IS NOT NULL THEN
         SELECT t.outcome, t.held INTO outcome, new_seq
-            FROM take_order(of_order, revision, author, writers, last, most_step, now) AS t;
+            FROM take_order(of_order, revision, author, writers, last, most_step, most_again, now) AS t;
     END IF;
     RETURN NEXT;
     IF outcome = 0 AND size[1] > 0 THEN
