@@ -19,7 +19,20 @@ export type Label = (person: string) => string;
 
 /** What a change does. */
 export function done({ author, ops }: Change, label: Label): string {
-  return `${capital(label(author))} ${listed((ops ?? []).map((op) => doneBy(op, label)))}`;
+  const all = ops ?? [];
+  // Several who are added, or removed, are named together.
+  const people = (wanted: (op: Op) => boolean, say: string): string[] => {
+    const names = all.flatMap((op) => ("person" in op && wanted(op) ? [label(op.person)] : []));
+    return names.length > 0 ? [`${say} ${listed(names)}`] : [];
+  };
+  const isPlain = (op: Op): boolean => op.op === "add" && op.role === "member";
+  const others = all.filter((op) => !isPlain(op) && op.op !== "remove");
+  const said = [
+    ...people(isPlain, "added"),
+    ...people((op) => op.op === "remove", "removed"),
+    ...others.map((op) => doneBy(op, label)),
+  ];
+  return `${capital(label(author))} ${listed(said)}`;
 }
 
 function doneBy(op: Op, label: Label): string {
