@@ -161,6 +161,7 @@ class Flooder:
 
 
 PATIENCE: Final = 30.0
+NEVER: Final = float("inf")
 
 
 class Pair:
@@ -197,11 +198,17 @@ class Pair:
 
 
 def flooded(
-    relay: RelayProcess, kind: str, *, connections: int, logged_in: bool, seconds: float = SECONDS, enough: float = 1e12
+    relay: RelayProcess,
+    kind: str,
+    *,
+    connections: int,
+    logged_in: bool,
+    seconds: float = SECONDS,
+    enough: float = NEVER,
 ) -> tuple[int, float, float]:
     """Bytes that a flood makes the relay grow by at its worst; milliseconds of others without it, and with it.
 
-    It ends before its time when that has grown by ``enough``.
+    It ends before its time when that has grown by ``enough``; nobody's pace counts then, and others write little.
     """
     pair, flooder = Pair(relay), Flooder(relay, FLOODS[kind], logged_in=logged_in)
     try:
@@ -214,7 +221,8 @@ def flooded(
         until = time.monotonic() + seconds
         while most - before <= enough and (time.monotonic() < until or len(pair.times) < LEAST):
             flooder.step()
-            pair.write()
+            if enough is NEVER or len(pair.times) < LEAST:
+                pair.write()
             most = max(most, resident(relay.pid))
         return most - before, quiet, pair.p99() if pair.times else 0.0
     finally:
