@@ -86,10 +86,28 @@ class NewDevice:
     digits: str | None = field(default=None, repr=False)
     is_agreed: bool = False
 
+    @classmethod
+    def resumed(cls, identity: OwnIdentity, key: bytes, secret: bytes) -> "NewDevice":
+        """As it was when its user had agreed, after the program was closed: ``link-done`` alone is still to come.
+
+        Args:
+            identity: of this device.
+            key: of the person to whom it will belong.
+            secret: of its code.
+        """
+        pair = Pair(PeerIdentity(key), identity.peer, secret)
+        code = LinkCode("", identity.peer.user_id, secret)
+        return cls(identity, code, bytes(NONCE_BYTES), until=0, pair=pair, is_agreed=True)
+
     @property
     def person(self) -> bytes | None:
         """The raw id of the person whose device this may become: what its user is asked about."""
         return None if self.pair is None else self.pair.person.user_id
+
+    @property
+    def key(self) -> bytes:
+        """That person's key."""
+        return self._known_pair().person.public
 
     def offered(self, sender_key: bytes, commitment: bytes, mac: bytes, now: int) -> "NewDevice":
         """Somebody offers to take this device in; the answer is ``answer()``.

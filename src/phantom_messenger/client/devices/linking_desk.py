@@ -22,6 +22,7 @@ from phantom_messenger.client.devices.in_step import InStep
 from phantom_messenger.client.devices.kinds import SyncContacts
 from phantom_messenger.client.devices.link_code import SECRET_BYTES, LinkCode
 from phantom_messenger.client.devices.linking import LINK_MS, NONCE_BYTES, FirstDevice, NewDevice
+from phantom_messenger.client.devices.records import AGREED, AgreedRecord
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.moment import Moment
@@ -83,6 +84,10 @@ class LinkingDesk:
         """How many people this new device is still to be told of."""
         self._name = ""
         """What the new device is called: its own name, or the one that it has told."""
+        agreed = stores.vault.find(AGREED, "", AgreedRecord)
+        if agreed is not None:
+            self._new = NewDevice.resumed(identity, agreed.key, agreed.secret)
+            stores.book.expected.add(text(self._new.person or b""))
 
     @property
     def is_open(self) -> bool:
@@ -99,7 +104,9 @@ class LinkingDesk:
             UsageError: it is somebody's already, or in use.
         """
         stores = self._stores
-        if stores.devices.own is not None or stores.book.everybody():
+        self._drop_new()
+        is_used = any(contact.blocked or stores.book.is_known(contact.user_id) for contact in stores.book.everybody())
+        if stores.devices.own is not None or is_used:
             raise UsageError("this profile is in use already; link a new one, with --profile NAME")
         code = LinkCode(relay, self._identity.peer.user_id, self._random(SECRET_BYTES))
         until = self._moment().persistent + LINK_MS
@@ -118,7 +125,17 @@ class LinkingDesk:
             self._new, consent = self._new.agreed(self._moment().persistent)
         except CryptoError as error:
             raise UsageError(str(error)) from None
-        self._desk.say([text(self._new.person or b"")], kinds.LinkConsent(consent=consent))
+        agreed = AgreedRecord(key=self._new.key, secret=self._new.code.secret)
+        said = kinds.LinkConsent(consent=consent)
+        self._desk.say([text(self._new.person or b"")], said, also=lambda tx: tx.put(AGREED, "", agreed))
+
+    def _drop_new(self) -> None:
+        """Nothing is left of a link of this new device that has come to nothing."""
+        self._new = None
+        self._stores.book.expected.clear()
+        if self._stores.vault.has(AGREED, ""):
+            with self._stores.vault.transaction() as tx:
+                tx.delete(AGREED, "")
 
     # --- the first device ---------------------------------------------------------
 
@@ -169,9 +186,8 @@ class LinkingDesk:
         """It will not be linked."""
         if self._new is not None and self._new.person is not None:
             self._desk.say([text(self._new.person)], kinds.LinkEnd())
-        self._new = None
         self._end_first(tells=True)
-        self._stores.book.expected.clear()
+        self._drop_new()
 
     # --- what comes ---------------------------------------------------------------
 
@@ -204,6 +220,7 @@ class LinkingDesk:
             self._new.linked(opened.key, said.said.list)
             stores.devices.take_up(tx, said.said.list, person=sender, wall=now.wall)
             stores.devices.belong(tx, sender)
+            tx.delete(AGREED, "")
             if isinstance(said.said.history, bytes):
                 self._handover.begin(tx, said.said.history, now)
 
@@ -242,8 +259,7 @@ class LinkingDesk:
                 self._stores.book.expected.clear()
                 yield from self._told(0)
             case kinds.LinkEnd() if new.person == base64.b64decode(sender):
-                self._new = None
-                self._stores.book.expected.clear()
+                self._drop_new()
                 yield LinkingEvent(step=LinkingStep.ENDED, reason="the other device has ended it")
             case _:
                 pass

@@ -7,6 +7,7 @@ import msgspec
 from phantom_messenger.client.records import ReceivedRecord, Record, SentRecord
 
 SYNCED: Final = "synced"
+AGREED: Final = "link-agreed"
 SPREAD: Final = "spread"
 HISTORY_OUT: Final = "history-out"
 HISTORY_IN: Final = "history-in"
@@ -23,6 +24,16 @@ class SyncedRecord(Record, frozen=True, kw_only=True):
     user_id: str
     at: int
     waits: bool = False
+
+
+class AgreedRecord(Record, frozen=True, kw_only=True):
+    """``AGREED``/'': the user of this new device has agreed that it will belong to a person; ``link-done`` may follow.
+
+    ``key``: of the person. ``secret``: of the code that they have seen.
+    """
+
+    key: bytes
+    secret: bytes
 
 
 class SpreadRecord(Record, frozen=True, kw_only=True):
