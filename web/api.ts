@@ -4,6 +4,7 @@
  * The page calls; the worker answers each call once, and tells on its own what has changed (`Update`). All times are
  * milliseconds since 1970 by this device's clock; user ids are base64 as in frames, `writtenId` is the form for people.
  */
+import type { DeviceCalls, DevicesUpdate } from "./devices_api.ts";
 import type { GroupCalls, GroupsUpdate, InGroup } from "./groups_api.ts";
 
 /** How far a text of one's own has come; the word is what a screen reader says. */
@@ -19,7 +20,8 @@ export type Stage =
   | { at: "newer-profile" }
   | { at: "working"; what: "opening" | "creating" | "restoring" | "saving"; progress: number | null }
   | { at: "open" }
-  | { at: "deleted" };
+  /** `isRemoved`: this device only, by the user's first one. */
+  | { at: "deleted"; isRemoved?: boolean };
 
 /** Who the user is. */
 export interface Me {
@@ -132,7 +134,7 @@ export interface Settings {
 }
 
 /** The calls: name, what is passed, what comes back. A refused call rejects with a `Fault`. */
-export interface Api extends GroupCalls {
+export interface Api extends DeviceCalls, GroupCalls {
   /**
    * The stage, once at the start; afterwards by updates. `relay` is the ws(s) URL of the relay that served the page.
    * `remembered`: the user id that the page keeps in `localStorage` while there is a profile (from `Me`, until stage
@@ -232,6 +234,7 @@ export type Update =
   | { readonly kind: "items"; readonly peer: string; readonly items: readonly Item[]; readonly incoming: readonly string[] }
   | { readonly kind: "warning"; readonly peer: string | null; readonly notice: Notice }
   | { readonly kind: "storage"; readonly isFull: boolean }
+  | DevicesUpdate
   | GroupsUpdate;
 
 export type ToWorker = { readonly id: number; readonly call: keyof Api; readonly given: unknown };

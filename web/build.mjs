@@ -72,13 +72,22 @@ async function manifest() {
 
 /**
  * A program in chunks: the entry and what it shares with others, and what is loaded later. Each chunk gets its name after
- * those that it names itself; esbuild leaves no circles. `shared`: the name of chunks that have none of their own.
+ * those that it names itself; esbuild leaves no circles. `shared`: the name of chunks that have none of their own and
+ * are fetched with the entry; the others are called `part`.
  */
 async function chunksOf(name, entry, { shared, define = {} }) {
   const result = await build({ ...options, entryPoints: { [name]: entry }, splitting: true, outdir: "made", define });
   metafiles.push(result.metafile);
   const texts = new Map(result.outputFiles.map(({ path, text }) => [relative(here, path), text]));
   const done = new Map();
+  const first = new Set();
+  const fetched = (path) => {
+    first.add(path);
+    for (const { path: other, kind } of result.metafile.outputs[path].imports) {
+      if (kind === "import-statement" && !first.has(other)) fetched(other);
+    }
+  };
+  fetched(`made/${name}.js`);
   async function finish(path) {
     if (done.has(path)) return done.get(path);
     let text = texts.get(path);
@@ -90,7 +99,8 @@ async function chunksOf(name, entry, { shared, define = {} }) {
     const bytes = Buffer.from(text);
     const [stem] = basename(path, ".js").split("-");
     const others = imports.filter(({ kind }) => kind === "import-statement").map(({ path: other }) => done.get(other));
-    done.set(path, { url: await asset(stem === "chunk" ? shared : stem, "js", bytes), integrity: integrityOf(bytes), shared: others });
+    const called = stem !== "chunk" ? stem : first.has(path) ? shared : "part";
+    done.set(path, { url: await asset(called, "js", bytes), integrity: integrityOf(bytes), shared: others });
     return done.get(path);
   }
   return finish(`made/${name}.js`);

@@ -29,7 +29,7 @@ CORE_BUDGET: Final = 92 * 1_024
 LATER_BUDGET: Final = 40 * 1_024
 """What is fetched beside it: of the core, what only some people use."""
 
-LATER: Final = re.compile(r"assets/(core|shared|later|qr|panels)\.|\.png$|LICENSES\.txt$")
+LATER: Final = re.compile(r"assets/(core|shared|later|part|qr|panels|devices)\.|\.png$|LICENSES\.txt$")
 """What is fetched when it is needed, or by the system that installs the page."""
 
 
@@ -123,7 +123,7 @@ def text_into_code(text: str) -> list[str]:
     return [found[0] for found in FORBIDDEN.finditer(text)]
 
 
-INTERFACE: Final = (WEB / "api.ts", WEB / "groups_api.ts")
+INTERFACE: Final = (WEB / "api.ts", WEB / "devices_api.ts", WEB / "groups_api.ts")
 """What the page and its worker say to each other."""
 
 

@@ -52,7 +52,7 @@ function screenOf(at: Resting | null): ComponentChildren {
     case "newer-profile":
       return <Newer />;
     case "deleted":
-      return <Deleted />;
+      return <Deleted isRemoved={at.isRemoved === true} />;
     case "open":
       return <Main />;
   }

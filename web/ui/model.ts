@@ -1,5 +1,6 @@
 /** Everything that is shown, as signals, and how the worker's updates change it. */
 import { batch, computed, signal } from "@preact/signals";
+import type { DevicesState } from "../devices_api.ts";
 import type { Api, Connection, Conversation, Item, Me, Notice, Page, Settings, Stage, Update } from "../api.ts";
 import { type Block, bounded, newest, oldest, withItems, withNewer, withOlder } from "./log.ts";
 import { labelOf } from "./names.ts";
@@ -11,7 +12,7 @@ import { count } from "./times.ts";
 /** What lies over the conversations; at most one at a time. */
 export type Panel =
   | { readonly at: "new"; readonly who: string; readonly name: string }
-  | { readonly at: "me" | "settings" | "backup" | "delete" | "keys" }
+  | { readonly at: "me" | "settings" | "devices" | "backup" | "delete" | "keys" }
   | { readonly at: "verify" | "rename" | "remove" | "block"; readonly peer: string };
 
 /** A link somebody gave to this page's user: `#c=<id>&n=<name>`. */
@@ -58,9 +59,12 @@ export const me = signal<Me | null>(null);
 export const connection = signal<Connection | null>(null);
 export const settings = signal<Settings | null>(null);
 export const people = signal<ReadonlyMap<string, Conversation>>(new Map());
+export const devices = signal<DevicesState | null>(null);
 export const isFull = signal(false);
 export const panel = signal<Panel | null>(null);
 export const invitation = signal<Invitation | null>(null);
+/** Whether who begins now has another device, to which this one is to be linked. */
+export const hasOther = signal(false);
 /** Whether the open conversation is being searched. */
 export const isFinding = signal(false);
 export const openPeer = signal<string | null>(null);
@@ -145,8 +149,10 @@ async function enter(next: Stage): Promise<void> {
     people.value = new Map(all.map((one) => [one.peer, one]));
     stage.value = next;
     const invited = invitation.value;
-    if (invited !== null) panel.value = { at: "new", ...invited };
+    if (hasOther.value) panel.value = { at: "devices" };
+    else if (invited !== null) panel.value = { at: "new", ...invited };
     invitation.value = null;
+    hasOther.value = false;
   });
 }
 
@@ -168,6 +174,7 @@ export function invite(found: Invitation | null): void {
 function close(): void {
   me.value = null;
   settings.value = null;
+  devices.value = null;
   connection.value = null;
   people.value = new Map();
   panel.value = null;
@@ -221,6 +228,9 @@ export function apply(update: Update): void {
       return;
     case "storage":
       isFull.value = update.isFull;
+      return;
+    case "devices":
+      devices.value = update.state;
   }
 }
 

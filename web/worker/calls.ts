@@ -2,6 +2,7 @@
  * The calls of `api.ts` on an open profile: each is one step of the core, answered once what it has changed is stored.
  */
 import type { Api, Conversation, Found, Item, Me, Notice, Page, SafetyNumber, Settings } from "../api.ts";
+import type { DeviceCalls } from "../devices_api.ts";
 import type { GroupCalls } from "../groups_api.ts";
 import { grouped } from "../core/crypto/safety.ts";
 import { NoKeyYet, UnknownContact } from "../core/client/errors.ts";
@@ -13,7 +14,8 @@ import { DeliveryState, labelOf } from "../core/client/status.ts";
 import * as view from "../core/client/view.ts";
 import { Refused } from "./faults.ts";
 import type { Core, Loop } from "./loop.ts";
-import type { Changes, PassingState } from "./updates.ts";
+import type { PassingState } from "./passing.ts";
+import type { Changes } from "./updates.ts";
 
 /** How long a search looks before others have their turn. */
 const SEARCH_STEP_MS = 20;
@@ -38,9 +40,10 @@ export interface CallPorts {
   readonly monotonic: () => number;
 }
 
-/** The calls that need an open profile, but those that end it, take long, or are about groups. */
+/** The calls that need an open profile, but those that end it, take long, or are about devices or groups. */
 export type ProfileCalls = Omit<
   Api,
+  | keyof DeviceCalls
   | keyof GroupCalls
   | "begin"
   | "create"
@@ -145,7 +148,7 @@ export async function meOf(ports: CallPorts): Promise<Me> {
   const isKept = await ports.isKept();
   return ports.loop.call(({ messenger, vault }) => {
     const { name, backupAt } = vault.get(records.ME, "") ?? MeRecord.make({ name: "" });
-    const { userId } = messenger;
+    const userId = messenger.person;
     return {
       name,
       userId,

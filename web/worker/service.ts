@@ -5,6 +5,7 @@
  * its core; nothing is told to the page that is not stored.
  */
 import type { Api, Me, Stage, Update } from "../api.ts";
+import type { DeviceCalls } from "../devices_api.ts";
 import type { GroupCalls } from "../groups_api.ts";
 import { VaultDamaged } from "../core/client/errors.ts";
 import { Messenger } from "../core/client/messenger.ts";
@@ -13,51 +14,27 @@ import { NOT_DELETED } from "../core/client/notices.ts";
 import * as records from "../core/client/records.ts";
 import { MeRecord } from "../core/client/records.ts";
 import { makeLock, newKey, newVault, openLock, openVault } from "../core/client/vault.ts";
-import type { Batch, Cost, Progress, Vault } from "../core/client/vault.ts";
-import { callsOn, meOf } from "./calls.ts";
+import type { Batch, Progress, Vault } from "../core/client/vault.ts";
 import type { CallPorts, ProfileCalls } from "./calls.ts";
 import { faultOf, Refused } from "./faults.ts";
 import { firstStage } from "./first.ts";
 import { hold } from "./locks.ts";
-import type { Held, Locks } from "./locks.ts";
+import type { Held } from "./locks.ts";
+import type { DeviceFront } from "./devices.ts";
 import type * as later from "./later.ts";
 import { Loop } from "./loop.ts";
 import type { Core, Step } from "./loop.ts";
-import type { Dial } from "./socket.ts";
 import { putName, within } from "./new_profile.ts";
-import { changePassphrase } from "./passphrase.ts";
+import { changePassphrase, checkPassphrase } from "./passphrase.ts";
 import { openStay, wrapForStay } from "./stay.ts";
 import { openStorage, setMarker, TakenOver, VaultFull } from "./storage.ts";
 import type { Storage } from "./storage.ts";
-import { Changes, PassingState, TYPING_MS } from "./updates.ts";
+import { PassingState, TYPING_MS } from "./passing.ts";
+import type { Platform } from "./platform.ts";
+import type { Changes } from "./updates.ts";
 
 /** How long a user waits for the relay to delete the account, before they hear that it takes longer. */
 export const DELETE_MS = 10_000;
-
-/** What surrounds the worker. */
-export interface Platform {
-  readonly post: (update: Update) => void;
-  readonly locks: Locks;
-  readonly dial: Dial;
-  readonly random: (size: number) => Uint8Array;
-  /** Milliseconds since 1970. */
-  readonly wall: () => number;
-  /** Milliseconds that never go back, for pauses and timeouts. */
-  readonly monotonic: () => number;
-  /** The same with the time in which the device slept, see `clocks.ts`. */
-  readonly sinceStart: () => number;
-  /** A number from 0 to 1. */
-  readonly chance: () => number;
-  readonly isOnline: () => boolean;
-  /** Whether the browser has promised to keep what is stored; null if it does not say. */
-  readonly isKept: () => Promise<boolean | null>;
-  /** What is loaded later of the core; rejects if it cannot be. */
-  readonly later: () => Promise<typeof later>;
-  /** What new passphrases cost to open. */
-  readonly cost: Cost;
-  /** How long the call that deletes the account waits for the relay; milliseconds. */
-  readonly deleteMs?: number;
-}
 
 /** A profile that is in use here. */
 interface Running {
@@ -65,6 +42,8 @@ interface Running {
   readonly held: Held;
   readonly calls: ProfileCalls;
   readonly ports: CallPorts;
+  readonly devices: DeviceFront;
+  readonly loaded: typeof later;
 }
 
 type Working = Extract<Stage, { readonly at: "working" }>["what"];
@@ -93,7 +72,7 @@ export class Service {
   #locks = 0;
   /** Ends the call that waits for the account to be deleted, if one does. */
   #endDeleting = (_error: unknown): void => undefined;
-  readonly #own: Omit<Api, keyof ProfileCalls | keyof GroupCalls> = {
+  readonly #own: Omit<Api, keyof ProfileCalls | keyof DeviceCalls | keyof GroupCalls> = {
     begin: (given) => this.#begin(given),
     create: (given) => this.#create(given),
     unlock: (given) => this.#unlock(given),
@@ -114,7 +93,7 @@ export class Service {
   /** Carry out a call; rejects with a `Fault`. */
   async call(name: string, given: unknown): Promise<unknown> {
     try {
-      const calls = { ...this.#running?.calls, ...this.#own };
+      const calls = { ...this.#running?.calls, ...this.#running?.devices.calls, ...this.#own };
       if (!Object.hasOwn(calls, name)) {
         throw new Refused("usage", "the profile is not open");
       }
@@ -246,7 +225,8 @@ export class Service {
     }
     this.#isLost = false;
     try {
-      this.#run(held, await this.#openCore());
+      const loaded = await this.#platform.later();
+      this.#run(held, await this.#openCore(), loaded);
     } catch (error) {
       held.release();
       this.#missKeys(error, profile.userId);
@@ -267,7 +247,7 @@ export class Service {
     this.#become({ at: "evicted", userId });
   }
 
-  #run(held: Held, core: Core): void {
+  #run(held: Held, core: Core, loaded: typeof later): void {
     const { dial, monotonic, wall, chance, isOnline, isKept } = this.#platform;
     const loop = new Loop({
       open: () => this.#reopenCore(core.messenger.userId),
@@ -293,7 +273,14 @@ export class Service {
       },
       monotonic,
     };
-    this.#running = { loop, held, ports, calls: callsOn(ports) };
+    const devices = new loaded.DeviceFront({
+      loop,
+      wall,
+      checkPassphrase: (passphrase) => checkPassphrase(this.#openStorage(), passphrase),
+      tell: (state) => this.#post({ kind: "devices", state }),
+    });
+    devices.watch(core);
+    this.#running = { loop, held, ports, calls: loaded.callsOn(ports), devices, loaded };
     loop.start(core);
   }
 
@@ -316,21 +303,24 @@ export class Service {
     if (this.#isLost || key === null) {
       throw new TakenOver("this profile was opened elsewhere");
     }
+    const loaded = await this.#platform.later();
     const vault = openVault(key, this.#platform.random, await this.#openStorage().open());
-    const messenger = this.#messengerOn(vault);
-    this.#changes = new Changes(vault, messenger, this.#passing, (update) => this.#post(update));
+    const messenger = this.#messengerOn(vault, loaded);
+    this.#changes = new loaded.Changes(vault, messenger, this.#passing, (update) => this.#post(update));
     this.#changes.changedAll();
     this.#hadNobody = messenger.stores.book.size === 0;
     if (vault.unreadable > 0) {
       const text = "Part of what this browser stored is damaged and was left out. You may find it in a backup.";
       this.#post({ kind: "warning", peer: null, notice: { code: "damaged", text } });
     }
-    return { vault, messenger };
+    const core = { vault, messenger };
+    this.#running?.devices.watch(core);
+    return core;
   }
 
-  #messengerOn(vault: Vault): Messenger {
+  #messengerOn(vault: Vault, loaded: typeof later | null = null): Messenger {
     const { wall, monotonic, random, sinceStart } = this.#platform;
-    const messenger = new Messenger(vault, { wall, monotonic, random, sinceBoot: sinceStart });
+    const messenger = new Messenger(vault, { wall, monotonic, random, sinceBoot: sinceStart, later: loaded });
     if (messenger.server !== this.#relay) {
       messenger.setServer(this.#relay);
     }
@@ -362,6 +352,7 @@ export class Service {
       this.#post({ kind: "connection", connection });
     }
     this.#changes?.happened(events);
+    this.#running?.devices.happened(events);
     for (const event of events) {
       if (event.kind === "presence" && event.status === "typing") {
         this.#endTyping(event.peer.userId, event.lastSeen);
@@ -377,9 +368,11 @@ export class Service {
       return;
     }
     this.#changes.flush();
+    this.#running.devices.flush();
     const { messenger } = this.#changes;
-    if (messenger.isDeleted) {
-      void this.#deleted();
+    const isRemoved = messenger.stores.devices?.isRemoved === true;
+    if (messenger.isDeleted || isRemoved) {
+      void this.#deleted(isRemoved);
     }
     if (this.#hadNobody && messenger.stores.book.size > 0) {
       this.#hadNobody = false;
@@ -420,7 +413,7 @@ export class Service {
   async #tellMe(): Promise<void> {
     const running = this.#running;
     if (running !== null) {
-      this.#post({ kind: "me", me: await meOf(running.ports) });
+      this.#post({ kind: "me", me: await running.loaded.meOf(running.ports) });
     }
   }
 
@@ -482,9 +475,9 @@ export class Service {
   }
 
   async #staySignedIn({ stay }: Parameters<Api["staySignedIn"]>[0]): Promise<Me> {
-    const { ports } = this.#isRunning();
+    const { loaded, ports } = this.#isRunning();
     await this.#keepStay(this.#key, stay);
-    return meOf(ports);
+    return loaded.meOf(ports);
   }
 
   async #deleteAccount(): Promise<void> {
@@ -505,14 +498,17 @@ export class Service {
     }
   }
 
-  /** The relay has confirmed that the account is deleted, whoever still waits for it: nothing stays here. */
-  async #deleted(): Promise<void> {
+  /**
+   * The relay has confirmed that the account is deleted, whoever still waits for it, or the user's first device has
+   * removed this one: nothing stays here.
+   */
+  async #deleted(isRemoved: boolean): Promise<void> {
     try {
       await this.#stop();
       await this.#openStorage().destroy();
       this.#storage = null;
       this.#key = null;
-      this.#become({ at: "deleted" });
+      this.#become(isRemoved ? { at: "deleted", isRemoved } : { at: "deleted" });
       this.#endDeleting(null);
     } catch (error) {
       this.#endDeleting(error);

@@ -1,28 +1,18 @@
 /** What has changed of what the page sees: noted while the core works, told once it is stored. */
-import type { Conversation, Item, Notice, Update } from "../api.ts";
+import type { Conversation, Item, Update } from "../api.ts";
 import type { Messenger } from "../core/client/messenger.ts";
 import * as records from "../core/client/records.ts";
 import { DeliveryState } from "../core/client/status.ts";
 import type { Event } from "../core/client/status.ts";
 import type { Vault } from "../core/client/vault.ts";
 import * as view from "../core/client/view.ts";
-
-/** How long somebody who has typed is shown as typing. */
-export const TYPING_MS = 10_000;
+import type { PassingState } from "./passing.ts";
 
 /** A message that was changed. */
 interface Changed {
   readonly peer: string;
   readonly id: string;
   readonly isMine: boolean;
-}
-
-/** What is seen and not stored; it outlives a core that was thrown away. */
-export class PassingState implements view.Passing {
-  readonly presence = new Map<string, Conversation["presence"]>();
-  readonly notices = new Map<string, Notice>();
-  /** The conversations as the page was told of them last, as JSON. */
-  readonly told = new Map<string, string>();
 }
 
 /** Notes what changes in a core, and makes updates of it. */

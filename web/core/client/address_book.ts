@@ -18,6 +18,8 @@ export class AddressBook {
   readonly #byName = new Map<string, string>();
   readonly #byLook = new Map<string, Set<string>>();
   readonly #toIntroduce = new Set<string>();
+  /** Users with whom a device is being linked: they are no strangers, and no contacts. */
+  readonly expected = new Set<string>();
 
   readonly #slot: Slot;
 
@@ -28,7 +30,7 @@ export class AddressBook {
 
   /** Everybody, in the order in which they came. */
   everybody(): Contact[] {
-    return [...this.#records.values()].map(publicOf);
+    return [...this.#records.values()].filter(({ deviceOf }) => deviceOf === null).map(publicOf);
   }
 
   /** The ids of everybody, in the same order. */
@@ -50,9 +52,15 @@ export class AddressBook {
     return this.#records.get(userId) ?? ContactRecord.make({ userId });
   }
 
-  /** A user, known or not, as applications see them. */
+  /** The record of a user; of a device, that of the person it belongs to. */
+  person(userId: string): ContactRecord {
+    const record = this.get(userId);
+    return record.deviceOf === null ? record : this.get(record.deviceOf);
+  }
+
+  /** A user, known or not, as applications see them; of a device, the person it belongs to. */
   contact(userId: string): Contact {
-    return publicOf(this.get(userId));
+    return publicOf(this.person(userId));
   }
 
   /** The id of the contact with this name, or null. */
@@ -67,19 +75,19 @@ export class AddressBook {
 
   /** Whether somebody may learn that we are there: they were added or written to, and have the key we know. */
   mayNotify(userId: string): boolean {
-    const record = this.get(userId);
-    const isFellow = isKnown(record) || this.#slot.is.mayNotify(userId);
+    const record = this.person(userId);
+    const isFellow = this.isKnown(userId) || this.#slot.is.mayNotify(userId);
     return isFellow && !record.blocked && record.trust !== "changed";
   }
 
   /** Whether the user has added them, written to them or let them in; else they are a stranger. */
   isKnown(userId: string): boolean {
-    return isKnown(this.get(userId));
+    return isKnown(this.person(userId)) || this.expected.has(userId);
   }
 
   /** Whether what this user sends is dropped unread. */
   isBlocked(userId: string): boolean {
-    return this.get(userId).blocked;
+    return this.person(userId).blocked;
   }
 
   /** Ids of those whose messages are dropped unread. */
@@ -126,6 +134,9 @@ export class AddressBook {
   /** The relay has seen us write to this user. */
   introduced(tx: Transaction, userId: string): void {
     const record = this.get(userId);
+    if (this.expected.has(userId) && !isKnown(record)) {
+      return; // it may come to nothing
+    }
     if (!record.greeted || record.moved) {
       this.put(tx, { ...record, greeted: true, moved: false });
     }

@@ -75,6 +75,10 @@ export class Blocking {
     const isBlocked = book.isBlocked(peer);
     vault.transaction((tx) => {
       this.#drop(tx, peer);
+      for (const device of this.#stores.devices?.forget(tx, peer) ?? []) {
+        this.#drop(tx, device);
+        conversations.forget(tx, device);
+      }
       book.forget(tx, peer);
       conversations.forget(tx, peer);
       tx.delete(records.RECOVERY, peer);

@@ -1,7 +1,8 @@
 /** The people one talks to: names for ids, and what is known of their keys. */
 import { NO_BYTES } from "../bytes.ts";
+import type { OwnIdentity } from "../crypto/keys.ts";
 import { safetyNumber } from "../crypto/safety.ts";
-import { fromBase64 } from "../wire/base64.ts";
+import { encodeBase64, fromBase64 } from "../wire/base64.ts";
 import { publicOf } from "./address_book.ts";
 import type { AddressBook } from "./address_book.ts";
 import { ContactExists, InvalidUserId, NoKeyYet, UnknownContact } from "./errors.ts";
@@ -11,6 +12,7 @@ import type { ContactRecord } from "./records.ts";
 import { isolated } from "./sanitize.ts";
 import { labelOf } from "./status.ts";
 import type { Contact, Trust } from "./status.ts";
+import type { Stores } from "./stores.ts";
 import type { Vault } from "./vault.ts";
 
 /** Whose contacts they are: the messenger, which acts on what has changed. */
@@ -21,7 +23,7 @@ export interface Owner {
   remove(peer: string, given: { readonly history: boolean }): void;
 }
 
-/** Whose they are. */
+/** Whose they are, at each moment: on a linked device, its person. */
 export interface Self {
   /** One's user id, base64. */
   readonly ownId: string;
@@ -29,6 +31,20 @@ export interface Self {
   readonly ownKey: Uint8Array;
   /** Acts on changes. */
   readonly owner: Owner;
+}
+
+/** On a linked device, others see its person: safety numbers are theirs. */
+export function selfOf({ devices }: Stores, { peer }: OwnIdentity, owner: Owner): Self {
+  const userId = encodeBase64(peer.userId);
+  return {
+    owner,
+    get ownId() {
+      return devices?.person ?? userId;
+    },
+    get ownKey() {
+      return devices?.personKey ?? peer.public;
+    },
+  };
 }
 
 /** The address book of a profile. */

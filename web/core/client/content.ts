@@ -5,6 +5,7 @@
  */
 
 import { utf8 } from "../bytes.ts";
+import type { DeviceSaid } from "./devices/kinds.ts";
 import { MessageTooLong } from "./errors.ts";
 
 /** Longest text in bytes of UTF-8; with everything around it, it fits a MESSAGE. */
@@ -16,11 +17,30 @@ export const LEAST_PADDED = 512;
 /** The first day of the year 9999: later times cannot be shown in every time zone. */
 export const LAST_TIME_MS = 253_370_764_800_000;
 
+/** The newest device list that the sender knows of its own person. */
+export interface Claim {
+  readonly revision: number;
+  /** 32 bytes. */
+  readonly hash: Uint8Array;
+}
+
+/** What content 2 says besides, of persons with several devices (devices.md); most says nothing. */
+export interface Marks {
+  /** Raw id of the person whom a text is for. */
+  readonly to?: Uint8Array;
+  readonly claim?: Claim;
+  /** A device list, as bytes. */
+  readonly deviceList?: Uint8Array;
+}
+
+export const NO_MARKS: Marks = {};
+
 /** Something that a person wrote; `sentAt` in milliseconds since 1970, by the sender's clock. */
 export interface Text {
   readonly kind: "text";
   readonly sentAt: number;
   readonly body: string;
+  readonly marks: Marks;
 }
 
 /** What became of messages of the other side, by their ids. */
@@ -35,6 +55,15 @@ export interface Outcomes {
 export interface Receipt extends Outcomes {
   readonly kind: "receipt";
   readonly sentAt: number;
+  readonly marks: Marks;
+}
+
+/** Something that devices say to each other. */
+export interface Between {
+  readonly kind: "between";
+  readonly sentAt: number;
+  readonly said: DeviceSaid;
+  readonly marks: Marks;
 }
 
 /** Something of a kind or a version that is not known here; `whole`: the content as it came, without padding. */
@@ -42,6 +71,7 @@ export interface Newer {
   readonly kind: "newer";
   readonly sentAt: number;
   readonly whole: Uint8Array;
+  readonly marks: Marks;
 }
 
 export type Said = Text | Receipt;
@@ -57,8 +87,8 @@ export interface Ends {
 export const OUTCOMES = ["delivered", "read", "burned", "undecryptable"] as const;
 
 /** A receipt with these outcomes, and none of the others. */
-export function receiptOf(sentAt: number, outcomes: Partial<Outcomes>): Receipt {
-  return { kind: "receipt", sentAt, delivered: [], read: [], burned: [], undecryptable: [], ...outcomes };
+export function receiptOf(sentAt: number, outcomes: Partial<Outcomes>, marks: Marks = NO_MARKS): Receipt {
+  return { kind: "receipt", sentAt, delivered: [], read: [], burned: [], undecryptable: [], ...outcomes, marks };
 }
 
 /** `sentAt` of what is written now, by a clock that may show anything. */

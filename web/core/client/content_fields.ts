@@ -30,6 +30,12 @@ export function asIds(value: Packed | undefined): readonly string[] {
   return ids;
 }
 
+/** So many bytes, or `least` to `most`. */
+export function asBytes(value: Packed | undefined, least: number, most = least): Uint8Array {
+  if (!(value instanceof Uint8Array) || value.length < least || value.length > most) throw wrong();
+  return value.slice();
+}
+
 /** Refuses a content that names somebody else than its session and its envelope. */
 export function checkNamed(value: Packed | undefined, expected: Uint8Array): void {
   if (!(value instanceof Uint8Array)) throw wrong();

@@ -3,7 +3,7 @@
 import { MAX_PADDED } from "../crypto/body.ts";
 import { pad, unpad } from "../crypto/padding.ts";
 import { SUITE as FIRST_SUITE } from "../crypto/session.ts";
-import { type Ends, LEAST_PADDED, type Newer, type Said } from "./content.ts";
+import { type Between, type Ends, LEAST_PADDED, type Newer, type Said } from "./content.ts";
 import * as content1 from "./content1.ts";
 import * as content2 from "./content2.ts";
 
@@ -20,6 +20,11 @@ export function encode(said: Said, ends: Ends, suite: 1 | 2): Uint8Array {
  * @param ends Who wrote to whom, by the session and the envelope.
  * @throws InvalidMessage It is no content of that suite, or names other people.
  */
-export function decode(padded: Uint8Array, ends: Ends, suite: 1 | 2): Said | Newer {
-  return suite === FIRST_SUITE ? content1.decode(padded, ends) : content2.decode(unpad(padded), ends);
+export function decode(
+  padded: Uint8Array,
+  ends: Ends,
+  suite: 1 | 2,
+  more = content2.NO_MORE_KINDS,
+): Said | Between | Newer {
+  return suite === FIRST_SUITE ? content1.decode(padded, ends) : content2.decode(unpad(padded), ends, more);
 }

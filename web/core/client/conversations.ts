@@ -25,7 +25,10 @@ import type { RoutedMessage } from "../wire/frames.ts";
 import { envelopeBytes } from "../wire/signing.ts";
 import type { AddressBook } from "./address_book.ts";
 import { receiptOf } from "./content.ts";
-import type { Ends, Newer, Outcomes, Said } from "./content.ts";
+import { NO_MARKS } from "./content.ts";
+import type { Between, Claim, Ends, Newer, Outcomes, Said } from "./content.ts";
+import { NO_MORE_KINDS } from "./content2.ts";
+import type { MoreKinds } from "./content2.ts";
 import * as contentSuites from "./content_suites.ts";
 import type { PreKeyStore } from "./prekey_store.ts";
 import * as records from "./records.ts";
@@ -76,7 +79,9 @@ export class WeakBundle extends CryptoError {
 
 /** A message that was decrypted and believed. */
 export interface Opened {
-  readonly content: Said | Newer;
+  readonly content: Said | Between | Newer;
+  /** Its sender's. */
+  readonly key: Uint8Array;
   /** One that was written after it has come before it. */
   readonly late: boolean;
   /** It began a session. */
@@ -148,6 +153,10 @@ export class Conversations {
   readonly #prekeys: PreKeyStore;
   readonly #random: Random;
   readonly #sessions: Sessions;
+  /** What every content says of one's own device list. */
+  claim: () => Claim | null = () => null;
+  /** What contents may be of besides. */
+  more: MoreKinds = NO_MORE_KINDS;
 
   constructor(vault: Vault, book: AddressBook, identity: OwnIdentity, prekeys: PreKeyStore, random: Random) {
     this.#vault = vault;
@@ -239,7 +248,10 @@ export class Conversations {
       throw new UndecryptableMessage("there is no session with this peer");
     }
     const { madeAt: sentAt, text } = entry;
-    const said: Said = text === null ? receiptOf(sentAt, receipts) : { kind: "text", sentAt, body: text };
+    const claim = this.claim();
+    const marks = claim === null ? NO_MARKS : { claim };
+    const said: Said =
+      text === null ? receiptOf(sentAt, receipts, marks) : { kind: "text", sentAt, body: text, marks };
     const ends: Ends = {
       sender: this.#ownId,
       senderKey: this.#identity.peer.public,
@@ -287,7 +299,7 @@ export class Conversations {
       recipient: this.#ownId,
       recipientKey: this.#identity.peer.public,
     };
-    const content = contentSuites.decode(plaintext, ends, after.suite);
+    const content = contentSuites.decode(plaintext, ends, after.suite, this.more);
     // Who asks for something again has lost the other sessions, perhaps also the one that would win.
     const isAsking = content.kind === "receipt" && content.undecryptable.length > 0;
     const isFirst = isAsking || !stays(inUseOf(sessions, floorOf(contact)) ?? before, before);
@@ -300,6 +312,7 @@ export class Conversations {
     const later = sessions.filter((one) => one.suite === session2.SUITE);
     return {
       content,
+      key: after.peer.public,
       late: before.ratchet.mkskipped.has(skippedName(message.header)),
       isNew,
       isKnown: isEqual(contact.key, after.peer.public),

@@ -9,6 +9,7 @@ import type { Random } from "../bytes.ts";
 import type { ErrorFrame, ManyResult, PreKeyBundles, RoutedMessage } from "../wire/frames.ts";
 import type { Newer } from "./content.ts";
 import type { Link } from "./link.ts";
+import type { Outgoing } from "./many/outgoing.ts";
 import type { Moment } from "./moment.ts";
 import type { Presence } from "./presence.ts";
 import type { Sending } from "./sending.ts";
@@ -25,6 +26,8 @@ export interface Extra {
 
 /** The further parts of a client. */
 export interface Extension {
+  /** Takes messages to many; null if nothing does. */
+  readonly outgoing: Outgoing | null;
   /** What AUTH says that this client can do besides. */
   readonly features: readonly string[];
 
@@ -79,6 +82,7 @@ export interface Extension {
 
 /** None. */
 export const NOTHING: Extension = {
+  outgoing: null,
   features: [],
   isBusy: () => false,
   waiting: () => 0,

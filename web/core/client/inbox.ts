@@ -8,11 +8,13 @@ import type { Newer, Text } from "./content.ts";
 import * as content2 from "./content2.ts";
 import type { Conversations, Opened } from "./conversations.ts";
 import type { Extra, Slot } from "./extension.ts";
+import type { DeviceBook } from "./devices/book.ts";
 import type { Receipts } from "./receipts.ts";
 import * as records from "./records.ts";
-import { erased, isThere } from "./records.ts";
+import { erased, isThere, SentRecord } from "./records.ts";
 import type { NewerRecord, ReceivedRecord } from "./records.ts";
 import type { Recovery } from "./recovery.ts";
+import { DeliveryState } from "./status.ts";
 import type { Transaction, Vault } from "./vault.ts";
 
 /** How long the id of a receipt is remembered against duplicates; one that comes later says nothing new. */
@@ -36,6 +38,8 @@ export interface InboxParts {
   readonly recovery: Recovery;
   /** Knows contents that are not known here. */
   readonly slot: Slot;
+  /** Whose a message is, see `Stores`. */
+  readonly devices: DeviceBook | null;
 }
 
 /** A message that was decrypted and kept; `extra`: what it says, if an extension knows that. */
@@ -43,7 +47,10 @@ export interface Arrived extends Opened {
   readonly extra: Extra | null;
 }
 
-/** The received messages of a profile; times are milliseconds of the device's persistent clock. */
+/**
+ * The received messages of a profile; times are milliseconds of the device's persistent clock. `sender` is a person
+ * below, unless it says otherwise.
+ */
 export class Inbox {
   readonly #vault: Vault;
   readonly #parts: InboxParts;
@@ -59,9 +66,15 @@ export class Inbox {
     }
   }
 
-  /** Whether a message was received before. */
+  /** Whether a message of this user, or of another device of the same person, was received before. */
   hasSeen(sender: string, messageId: string): boolean {
-    return this.#vault.has(records.SEEN, records.key(sender, messageId));
+    const whose = this.#personOf(sender);
+    const hasSeen = (one: string): boolean => this.#vault.has(records.SEEN, records.key(one, messageId));
+    return hasSeen(sender) || (whose !== sender && hasSeen(whose));
+  }
+
+  #personOf(sender: string): string {
+    return this.#parts.devices?.personOf(sender) ?? sender;
   }
 
   /**
@@ -81,18 +94,29 @@ export class Inbox {
     { wall, came = now }: { readonly wall: number; readonly came?: number },
   ): Arrived {
     const { senderId: sender, messageId } = frame.payload;
-    const name = records.key(sender, messageId);
+    const { devices } = this.#parts;
     const opened = this.#parts.conversations.open(tx, frame, now);
+    const { content } = opened;
     const extra = this.#extraIn(opened);
     if (extra !== null) {
-      tx.put(records.SEEN, name, { at: now }, extra.isBrief ? { due: now + KEEP_SEEN_RECEIPTS_MS } : {});
-    } else if (opened.content.kind === "receipt") {
-      tx.put(records.SEEN, name, { at: now }, { due: now + KEEP_SEEN_RECEIPTS_MS });
+      const due = extra.isBrief ? { due: now + KEEP_SEEN_RECEIPTS_MS } : {};
+      tx.put(records.SEEN, records.key(sender, messageId), { at: now }, due);
+    } else if (content.kind === "receipt" || content.kind === "between") {
+      tx.put(records.SEEN, records.key(sender, messageId), { at: now }, { due: now + KEEP_SEEN_RECEIPTS_MS });
+    } else if (devices?.isOnlyExpected(sender) === true) {
+      throw new InvalidMessage("a device that is to be linked has nothing else to say");
     } else {
-      this.#put(tx, frame, opened.content, { came, wall });
-      this.#handOut(tx, sender, messageId);
-      tx.put(records.SEEN, name, { at: now });
-      this.#parts.receipts.put(tx, sender, messageId, "delivered", now);
+      const isOwn = devices?.isOwn(sender) === true;
+      const peer = this.#conversationOf(sender, content);
+      const whose = this.#personOf(sender);
+      if (isOwn) {
+        this.#putCopy(tx, frame, content, { peer, came });
+      } else {
+        this.#put(tx, frame, content, { came, wall });
+        this.#handOut(tx, whose, messageId);
+        this.#tell(tx, sender, messageId, "delivered", now);
+      }
+      tx.put(records.SEEN, records.key(whose, messageId), { at: now });
     }
     this.#parts.recovery.readable(tx, sender, messageId);
     return { ...opened, extra };
@@ -102,13 +126,51 @@ export class Inbox {
     return content.kind === "newer" ? this.#parts.slot.is.read(content) : null;
   }
 
+  /** With whom a text was exchanged; throws InvalidMessage if it is for another person than one is. */
+  #conversationOf(sender: string, said: Text | Newer): string {
+    const { devices } = this.#parts;
+    // Of what is newer, nobody knows yet whom it is for: it shows as its sender's.
+    const isOpen = devices === null || (said.kind === "newer" && !devices.isOwn(sender));
+    const found = isOpen ? this.#personOf(sender) : devices.conversationOf(sender, said.marks.to);
+    if (found === null && said.kind === "text") {
+      throw new InvalidMessage("a message is for somebody else");
+    }
+    return found ?? "";
+  }
+
+  /** All devices of a person learn what becomes of a message. */
+  #tell(tx: Transaction, sender: string, messageId: string, status: "delivered" | "read" | "burned", now: number): void {
+    for (const device of this.#parts.devices?.told(sender) ?? [sender]) {
+      this.#parts.receipts.put(tx, device, messageId, status, now);
+    }
+  }
+
+  /** Something that another own device has sent to somebody. */
+  #putCopy(
+    tx: Transaction,
+    frame: RoutedMessage,
+    said: Text | Newer,
+    { came, peer }: { readonly came: number; readonly peer: string },
+  ): void {
+    const { messageId } = frame.payload;
+    if (said.kind !== "text" || this.#vault.has(records.SENT, messageId)) {
+      return; // what a newer version has sent shows once this one is newer, too; and what is here stays
+    }
+    const { burn, expiresIn } = optionsOf(frame);
+    const expiresAt = expiresIn === null ? null : came + expiresIn;
+    const state = DeliveryState.ACCEPTED;
+    const given = { messageId, peer, text: said.body, madeAt: said.sentAt, burn, state, expiresIn, expiresAt };
+    tx.put(records.SENT, messageId, SentRecord.make(given), { due: expiresAt });
+  }
+
   #put(
     tx: Transaction,
     frame: RoutedMessage,
     said: Text | Newer,
     { came, wall }: { readonly came: number; readonly wall: number },
   ): void {
-    const { senderId: sender, messageId } = frame.payload;
+    const { messageId, senderId } = frame.payload;
+    const sender = this.#personOf(senderId);
     const name = records.key(sender, messageId);
     const { burn, expiresIn } = optionsOf(frame);
     const expiresAt = expiresIn === null ? null : came + expiresIn;
@@ -123,6 +185,7 @@ export class Inbox {
       read: false,
       quiet: false,
       newer: said.kind === "newer" ? said.whole : null,
+      device: sender === senderId ? null : senderId,
     };
     tx.put(records.RECEIVED, name, received, { due: expiresAt });
     if (said.kind === "newer") {
@@ -151,7 +214,7 @@ export class Inbox {
     if (this.#extraIn(opened) !== null) {
       throw new UndecryptableMessage("this waits until its sender is let in");
     }
-    if (opened.content.kind !== "receipt") {
+    if (opened.content.kind !== "receipt" && opened.content.kind !== "between") {
       this.#put(tx, frame, opened.content, times);
     }
     tx.put(records.SEEN, records.key(frame.payload.senderId, frame.payload.messageId), { at: now });
@@ -166,11 +229,20 @@ export class Inbox {
 
   /** A stranger's message that was looked at is handed out now; false if it is gone. */
   letIn(tx: Transaction, sender: string, messageId: string, now: number): boolean {
-    if (this.lookedAt(sender, messageId, now) === null) {
+    const found = this.lookedAt(sender, messageId, now);
+    if (found === null) {
       return false;
     }
-    this.#handOut(tx, sender, messageId);
-    this.#parts.receipts.put(tx, sender, messageId, "delivered", now);
+    const whose = this.#personOf(sender);
+    if (whose !== sender) {
+      // A stranger then, a device of somebody now.
+      tx.delete(records.RECEIVED, records.key(sender, messageId));
+      const after = { ...found, sender: whose, device: sender };
+      tx.put(records.RECEIVED, records.key(whose, messageId), after, { due: found.expiresAt });
+      tx.put(records.SEEN, records.key(whose, messageId), { at: now });
+    }
+    this.#handOut(tx, whose, messageId);
+    this.#tell(tx, sender, messageId, "delivered", now);
     return true;
   }
 
@@ -185,7 +257,7 @@ export class Inbox {
 
   /** The status with which to acknowledge a message that arrived again, '' if none; not too often. */
   dueAgain(sender: string, messageId: string, now: number): "" | "delivered" | "read" | "burned" {
-    const name = records.key(sender, messageId);
+    const name = records.key(this.#personOf(sender), messageId);
     const last = this.#acknowledgedAgain.get(name);
     const received = this.#vault.find(records.RECEIVED, name);
     if (received === null || (last !== undefined && now - last < ACKNOWLEDGE_AGAIN_MS)) {
@@ -197,7 +269,7 @@ export class Inbox {
   /** A message that arrived again is acknowledged again: not so soon the next time. */
   acknowledgedAgain(tx: Transaction, sender: string, messageId: string, now: number): void {
     tx.onCommit(() => {
-      const name = records.key(sender, messageId);
+      const name = records.key(this.#personOf(sender), messageId);
       this.#acknowledgedAgain.delete(name);
       this.#acknowledgedAgain.set(name, now);
       if (this.#acknowledgedAgain.size > MAX_ACKNOWLEDGED_AGAIN) {
@@ -257,17 +329,35 @@ export class Inbox {
       this.handled(sender, messageId);
       return false;
     }
-    const after: ReceivedRecord = { ...received, read: true, quiet, text: received.burn ? null : received.text };
     const status = received.burn ? "burned" : "read";
+    const device = received.device ?? sender;
     this.#vault.transaction((tx) => {
-      tx.put(records.RECEIVED, name, after, { due: after.text === null ? null : received.expiresAt });
+      this.#putRead(tx, received, quiet);
       if (!quiet) {
-        this.#parts.acks.put(tx, sender, messageId, status);
-        this.#parts.receipts.put(tx, sender, messageId, status, now);
+        this.#parts.acks.put(tx, device, messageId, status);
+        this.#tell(tx, device, messageId, status, now);
       }
-      this.#handled(tx, sender, messageId);
+      if ((this.#parts.devices?.ownOthers().length ?? 0) > 0) {
+        tx.put(records.SYNC, name, { messageId, sender });
+      }
     });
     return true;
+  }
+
+  #putRead(tx: Transaction, received: ReceivedRecord, quiet: boolean): void {
+    const { messageId, sender } = received;
+    const after: ReceivedRecord = { ...received, read: true, quiet, text: received.burn ? null : received.text };
+    const due = after.text === null ? null : received.expiresAt;
+    tx.put(records.RECEIVED, records.key(sender, messageId), after, { due });
+    this.#handled(tx, sender, messageId);
+  }
+
+  /** Another own device has read a message, and told whom it concerns. */
+  readElsewhere(tx: Transaction, sender: string, messageId: string): void {
+    const received = this.#vault.find(records.RECEIVED, records.key(sender, messageId));
+    if (received !== null && !received.read && received.newer === null) {
+      this.#putRead(tx, received, false);
+    }
   }
 
   /** Erase the messages whose time has come. */
@@ -293,7 +383,21 @@ export class Inbox {
       return false;
     }
     const tried = this.#vault.find(records.KNOWN_KINDS, "");
-    return tried === null || tried.kinds.join("\n") !== content2.known().join("\n");
+    return tried === null || tried.kinds.join("\n") !== content2.known(this.#parts.conversations.more).join("\n");
+  }
+
+  /** Hand out again what an older version could not show, of those who may write. */
+  handOutNewer(mayWrite: (sender: string) => boolean): void {
+    if (!this.mayReadNewer()) {
+      return;
+    }
+    this.#vault.transaction((tx) => {
+      for (const [sender, messageIds] of this.readNewer(tx)) {
+        if (mayWrite(sender)) {
+          this.waitAgain(tx, sender, messageIds);
+        }
+      }
+    });
   }
 
   /** Read again what was newer than the version that received it: what this one knows, by senders. */
@@ -304,7 +408,7 @@ export class Inbox {
         read.set(marker.sender, [...(read.get(marker.sender) ?? []), marker.messageId]);
       }
     }
-    tx.put(records.KNOWN_KINDS, "", { kinds: content2.known() });
+    tx.put(records.KNOWN_KINDS, "", { kinds: content2.known(this.#parts.conversations.more) });
     return read;
   }
 
@@ -318,7 +422,7 @@ export class Inbox {
     }
     let said: ReturnType<typeof content2.readAgain>;
     try {
-      said = content2.readAgain(received.newer);
+      said = content2.readAgain(received.newer, this.#parts.conversations.more);
     } catch (error) {
       if (error instanceof InvalidMessage) {
         return false; // it stays: nothing of it can be shown, and a later version may be more tolerant

@@ -6,18 +6,18 @@
  * cannot be stored, or a step throws anything else than a `UsageError`, the messenger is to be thrown away, and another
  * one made of what is stored.
  */
-import type { Random } from "../bytes.ts";
 import { OwnIdentity } from "../crypto/keys.ts";
 import { encodeBase64 } from "../wire/base64.ts";
 import type { ErrorFrame, PresenceStatus } from "../wire/frames.ts";
 import { Blocking } from "./blocking.ts";
 import { ClockCheck } from "./clock_check.ts";
-import { Contacts } from "./contacts.ts";
+import type { Devices } from "./devices/devices.ts";
+import { Contacts, selfOf } from "./contacts.ts";
 import { timeOf } from "./content.ts";
-import { VaultDamaged } from "./errors.ts";
 import { NOTHING } from "./extension.ts";
-import type { Extend } from "./extension.ts";
+import type { Extend, ExtensionPorts } from "./extension.ts";
 import { ExpiryClock } from "./expiry.ts";
+import { identityOf } from "./identity.ts";
 import * as housekeeping from "./housekeeping.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { Link } from "./link.ts";
@@ -33,7 +33,7 @@ import { Receiving } from "./receiving.ts";
 import { Reconnecting } from "./reconnecting.ts";
 import * as records from "./records.ts";
 import { OutboxRecord, SentRecord } from "./records.ts";
-import type { IdentityRecord, ReceivedRecord } from "./records.ts";
+import type { ReceivedRecord } from "./records.ts";
 import { Sending } from "./sending.ts";
 import type { Settings } from "./settings.ts";
 import { DeliveryState } from "./status.ts";
@@ -42,7 +42,7 @@ import { storesOf } from "./stores.ts";
 import type { Stores } from "./stores.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { checkText } from "./text_check.ts";
-import type { Vault } from "./vault.ts";
+import type { Transaction, Vault } from "./vault.ts";
 
 /** For how long prekeys are made at each time; nobody is to notice. */
 export const PUBLISH_MS = 5;
@@ -55,6 +55,8 @@ export class Messenger {
   readonly presence: Presence;
   /** Everything that the profile holds. */
   readonly stores: Stores;
+  /** One's devices; null for a client that is not to know. */
+  readonly devices: Devices | null;
   private readonly identity: OwnIdentity;
   private readonly clock: ExpiryClock;
   private readonly sending: Sending;
@@ -76,7 +78,7 @@ export class Messenger {
   constructor(
     private readonly vault: Vault,
     private readonly given: Surroundings,
-    extend: Extend = () => NOTHING,
+    extend: Extend = given.later?.extend ?? (() => NOTHING),
   ) {
     const { monotonic, random, wall } = given;
     const record = identityOf(vault, random);
@@ -87,12 +89,9 @@ export class Messenger {
     this.stores = storesOf(vault, this.identity, random, {
       asks: given.strangers !== "accept",
       amounts: given.amounts ?? AMOUNTS,
+      later: given.later ?? null,
     });
-    this.contacts = new Contacts(vault, this.stores.book, {
-      ownId: this.userId,
-      ownKey: this.identity.peer.public,
-      owner: this,
-    });
+    this.contacts = new Contacts(vault, this.stores.book, selfOf(this.stores, this.identity, this));
     this.sending = new Sending(this.stores, this.identity, random);
     this.receiving = new Receiving(this.stores, this.sending, this.userId);
     this.housekeeping = new Housekeeping(this.stores, this.receiving, this.clock, monotonic);
@@ -100,8 +99,9 @@ export class Messenger {
     this.preKeyUpload = new PreKeyUpload(this.stores.prekeys);
     this.presence = new Presence(vault, this.userId);
     this.sending.visibility.isAbsent = this.presence.looksAbsent;
-    this.readNewer();
-    this.stores.slot.is = extend({
+    const { book, inbox, requests } = this.stores;
+    inbox.handOutNewer((sender) => !requests.holds(sender) && !book.isBlocked(sender));
+    const ports: ExtensionPorts = {
       stores: this.stores,
       sending: this.sending,
       identity: this.identity,
@@ -112,22 +112,15 @@ export class Messenger {
       openLink: () => this.openLink,
       report: (events) => void this.events.push(...events),
       sendPending: () => this.sendPending(),
-    });
+    };
+    this.stores.slot.is = extend(ports);
+    const { preKeyUpload, receiving } = this;
+    this.devices = given.later?.devicesOn(ports, { preKeyUpload, receiving }) ?? null;
   }
 
-  /** Hand out again what an older version could not show; of strangers and of blocked users, nothing. */
-  private readNewer(): void {
-    const { book, inbox, requests } = this.stores;
-    if (!inbox.mayReadNewer()) {
-      return;
-    }
-    this.vault.transaction((tx) => {
-      for (const [sender, messageIds] of inbox.readNewer(tx)) {
-        if (!requests.holds(sender) && !book.isBlocked(sender)) {
-          inbox.waitAgain(tx, sender, messageIds);
-        }
-      }
-    });
+  /** One's user id as others see it: that of the first device. */
+  get person(): string {
+    return this.stores.devices?.person ?? this.userId;
   }
 
   /** This moment. */
@@ -221,32 +214,46 @@ export class Messenger {
    * @throws KeyChanged the user must look at the key of this contact first
    */
   sendText(
-    peer: string,
+    to: string,
     text: string,
     given: { readonly burn?: boolean; readonly expiresIn?: number | null } = {},
   ): OutboxRecord {
     const { burn = false, expiresIn = null } = given;
-    const { book, outbox } = this.stores;
-    checkText(book, this.userId, { peer, text, expiresIn });
+    const { book, devices, outbox } = this.stores;
+    const peer = devices?.personOf(to) ?? to;
+    checkText(book, [this.userId, this.person], { peer, text, expiresIn });
     const now = this.now();
     const messageId = newMessageId(this.given.random);
     const said = { messageId, peer, text, burn, expiresIn, madeAt: timeOf(now.wall) };
     const entry = OutboxRecord.make(said);
     const isNew = !book.isKnown(peer);
-    this.vault.transaction((tx) => {
+    const keep = (tx: Transaction, isAlone = true): void => {
       tx.put(records.SENT, messageId, SentRecord.make({ ...said, state: DeliveryState.QUEUED }));
-      outbox.put(tx, entry);
+      if (isAlone) {
+        outbox.put(tx, entry);
+      }
       book.admit(tx, peer);
-      if (this.openLink !== null) {
+      if (isAlone && this.openLink !== null) {
         this.sending.sealNow(tx, this.openLink, entry, now);
       }
-    });
+    };
+    const wide = { messageId, burn, expiresIn, also: keep };
+    if (this.devices?.send(peer, { sentAt: entry.madeAt, body: text }, wide) !== true) {
+      this.vault.transaction(keep);
+    }
     if (isNew) {
       this.contactChanged(peer);
     }
-    this.sending.visibility.show(peer);
+    this.show(peer);
     this.sendPending();
     return entry;
+  }
+
+  /** Let somebody know that one is there. */
+  private show(person: string): void {
+    for (const device of this.stores.devices?.devicesOf(person) ?? [person]) {
+      this.sending.visibility.show(device);
+    }
   }
 
   /** How far a message of one's own has come. */
@@ -273,7 +280,7 @@ export class Messenger {
     const quiet = !this.presence.settings.readReceipts;
     const isRead = this.stores.inbox.markRead(sender, messageId, this.clock.now(), { quiet });
     if (isRead && !quiet) {
-      this.sending.visibility.show(sender);
+      this.show(sender);
     }
     this.sendPending();
   }
@@ -351,6 +358,11 @@ export class Messenger {
     if (!this.stores.requests.holds(userId)) {
       this.events.push(...this.receiving.openRequests(userId, this.now()));
     }
+    this.sendPending();
+  }
+
+  /** Something was done with one's devices. */
+  devicesChanged(): void {
     this.sendPending();
   }
 
@@ -439,6 +451,7 @@ export class Messenger {
   tick(): void {
     this.events.push(...this.housekeeping.tick(this.now()));
     this.stores.slot.is.step();
+    this.events.push(...(this.devices?.desk.tick(this.now(), this.isOnline) ?? []));
     if (this.link !== null) {
       this.handle(this.link, this.link.tick(this.given.monotonic()));
     }
@@ -456,6 +469,7 @@ export class Messenger {
       ...this.sending.waits(now),
       ...this.blocking.waits(now),
       ...this.housekeeping.waits(now),
+      ...(this.devices?.desk.waits(now) ?? []),
     ];
     if (this.link !== null) {
       times.push(this.link.nextTick(now), this.stores.acks.wait(now) ?? housekeeping.INTERVAL_MS);
@@ -513,7 +527,8 @@ export class Messenger {
     this.events.push(this.reconnecting.loggedIn());
     this.events.push(...this.clockCheck.compared(link.offset));
     this.housekeeping.hasten(); // what has expired meanwhile is erased now
-    this.preKeyUpload.connected(this.given.monotonic(), { takesDates: link.relayFeatures.has("suite2") });
+    const [takesDates, takesLists] = [link.relayFeatures.has("suite2"), link.relayFeatures.has("devices")];
+    this.preKeyUpload.connected(this.given.monotonic(), { takesDates, takesLists });
     this.stores.acks.connected();
     this.blocking.connected();
   }
@@ -553,10 +568,11 @@ export class Messenger {
   /** Send whatever may be sent now. */
   private sendPending(): void {
     const link = this.openLink;
+    const now = this.now();
+    this.events.push(...(this.devices?.run(link, now) ?? []));
     if (link === null) {
       return;
     }
-    const now = this.now();
     this.preKeyUpload.tick(link, now.monotonic);
     const announcement = this.presence.toAnnounce();
     if (announcement !== null && this.sendPresence(link, announcement, now.monotonic)) {
@@ -575,18 +591,4 @@ export class Messenger {
     link.send(frame, now);
     return true;
   }
-}
-
-/** The identity of a profile; made if it is a new one. */
-function identityOf(vault: Vault, random: Random): IdentityRecord {
-  const found = vault.get(records.IDENTITY, "");
-  if (found !== null) {
-    return found;
-  }
-  if (!vault.isUnused()) {
-    throw new VaultDamaged("this browser has lost your identity; restore a backup");
-  }
-  const record = { seed: random(32), server: "" };
-  vault.transaction((tx) => tx.put(records.IDENTITY, "", record));
-  return record;
 }

@@ -223,6 +223,6 @@ export function clock(ahead: number): WarningEvent {
   return warning(null, "clock", text);
 }
 
-function warning(peer: Contact | null, code: string, message: string): WarningEvent {
+export function warning(peer: Contact | null, code: string, message: string): WarningEvent {
   return { kind: "warning", peer, code, message };
 }

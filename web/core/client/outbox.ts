@@ -210,6 +210,21 @@ export class Outbox {
     return true;
   }
 
+  /**
+   * A message to several devices has come further on one of them; false if that is no news. Each copy is waited for and
+   * sent again by itself, so nothing else follows from it.
+   */
+  advanceCopy(tx: Transaction, sent: SentRecord, state: DeliveryState, now: number): boolean {
+    if (rank(state) <= rank(sent.state)) {
+      return false;
+    }
+    const isGone = state === DeliveryState.BURNED || state === DeliveryState.EXPIRED;
+    // If it has none yet, it was accepted just now.
+    const expiresAt = sent.expiresAt ?? (sent.expiresIn === null ? null : now + sent.expiresIn);
+    this.putSent(tx, { ...sent, state, text: isGone ? null : sent.text, expiresAt });
+    return true;
+  }
+
   /** What has still a text is due when that expires. */
   private putSent(tx: Transaction, sent: SentRecord): void {
     const due = sent.text === null ? null : sent.expiresAt;

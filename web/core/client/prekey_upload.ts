@@ -39,14 +39,27 @@ export class PreKeyUpload {
   /** When publications of the last hour were begun. */
   private begunAt: readonly number[] = [];
   private takesDates = false;
+  private takesLists = false;
+  /** One's own device list, if the relay does not have it. */
+  deviceList: () => Uint8Array | null = () => null;
+  /** Called once it has. */
+  listPublished: (encoded: Uint8Array) => void = () => undefined;
+  private listUnderWay: Uint8Array | null = null;
+  /** The list that was new when the relay was asked last. */
+  private listAsked: Uint8Array | null = null;
   /** Whether the relay has refused a date: it has a later one, which is replaced with all that it has. */
   private isOutdated = false;
 
   constructor(private readonly prekeys: PreKeyStore) {}
 
-  /** A login is through: ask. `takesDates`: the relay keeps dates of prekeys, others do not know them. */
-  connected(now: number, { takesDates }: { readonly takesDates: boolean }): void {
+  /** A login is through: ask. `takesDates`: the relay keeps dates of prekeys, `takesLists`: lists of devices. */
+  connected(
+    now: number,
+    { takesDates, takesLists = false }: { readonly takesDates: boolean; readonly takesLists?: boolean },
+  ): void {
     this.takesDates = takesDates;
+    this.takesLists = takesLists;
+    this.listAsked = null;
     this.beingMade = this.underWay = null;
     this.queryAt = now;
     this.left = MOST_AT_ONCE;
@@ -55,7 +68,9 @@ export class PreKeyUpload {
 
   /** Ask if it is time. */
   tick(link: Link, now: number): void {
-    if (now >= this.queryAt) {
+    const list = this.list();
+    if (now >= this.queryAt || (list !== null && list !== this.listAsked)) {
+      this.listAsked = list;
       this.queryAt = now + QUERY_MS;
       this.left = MOST_AT_ONCE;
       this.query = link.send({ type: "PREKEY_STATUS" }, now);
@@ -73,6 +88,9 @@ export class PreKeyUpload {
       this.prekeys.published(this.underWay.publication);
       this.underWay = null;
       this.isOutdated = false;
+      if (this.listUnderWay !== null) {
+        this.listPublished(this.listUnderWay);
+      }
     }
     const { payload } = frame;
     const signedId = payload.signedPreKeyId ?? null;
@@ -90,7 +108,8 @@ export class PreKeyUpload {
     }
     const has = { oneTime, kem, signedId, lastResortId: payload.lastResortKemPreKeyId ?? null };
     const isLate = this.takesDates && this.prekeys.isLate(now.wall);
-    const isDue = replace || isLate || this.prekeys.due(has, { now: now.persistent, takesDates: this.takesDates });
+    const hasNews = isLate || this.list() !== null;
+    const isDue = replace || hasNews || this.prekeys.due(has, { now: now.persistent, takesDates: this.takesDates });
     this.confirmed = !isDue;
     if (isDue && mayPublish) {
       this.left -= 1;
@@ -115,8 +134,13 @@ export class PreKeyUpload {
       return;
     }
     this.beingMade = null;
-    const payload = payloadOf(publication, link, replace);
+    this.listUnderWay = this.list();
+    const payload = payloadOf(publication, link, replace, this.listUnderWay);
     this.underWay = { request: link.sendSigned({ type: "PREKEY_PUBLISH", payload }, now), publication };
+  }
+
+  private list(): Uint8Array | null {
+    return this.takesLists ? this.deviceList() : null;
   }
 
   /** An error has come; whether it was for a publication, and nothing here can mend it. */
@@ -153,7 +177,12 @@ function nextSteps(steps: Generator<void, Publication, void>, hasTime: () => boo
   return null;
 }
 
-function payloadOf(publication: Publication, link: Link, replace: boolean): PreKeyPublish["payload"] {
+function payloadOf(
+  publication: Publication,
+  link: Link,
+  replace: boolean,
+  list: Uint8Array | null,
+): PreKeyPublish["payload"] {
   const { kem, lastResort, madeAt, oneTime, signed } = publication;
   return {
     audience: link.audience,
@@ -167,6 +196,7 @@ function payloadOf(publication: Publication, link: Link, replace: boolean): PreK
       signature: encodeBase64(signed.signature),
     },
     ...(madeAt === 0 ? {} : { bundleSignature: encodeBase64(publication.bundleSignature), madeAt }),
+    ...(list === null ? {} : { deviceList: encodeBase64(list) }),
     ...(replace ? { replace } : {}),
   };
 }

@@ -8,6 +8,7 @@ import { NO_BYTES } from "../bytes.ts";
 import { CryptoError, UndecryptableMessage, UnknownPreKey, UnknownSuite } from "../crypto/errors.ts";
 import type { MessageAck, PresenceNotice, Receipt, RelayFrame, RoutedMessage } from "../wire/frames.ts";
 import { receiptEntry } from "./batching.ts";
+import type { DeviceArrivals } from "./devices/arrivals.ts";
 import type { Arrived } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import type { Moment } from "./moment.ts";
@@ -40,6 +41,8 @@ export class Receiving {
   private isRelayWrong = false;
   /** Users of whom was said that they write in suite 1 again. */
   private readonly fallen = new Set<string>();
+  /** Who is told of what comes from devices; null if nobody is. */
+  devices: DeviceArrivals | null = null;
 
   /**
    * @param sending learns of what changes for it
@@ -73,6 +76,7 @@ export class Receiving {
           this.sending.exchanges.answered(frame.id); // else the id is the peer's own
         }
         const events = this.sending.exchanges.receive(frame.payload, now);
+        events.push(...(this.devices?.listCame(frame.payload.deviceList, now) ?? []));
         this.confirm(link, frame.seq, now);
         return events;
       }
@@ -81,7 +85,7 @@ export class Receiving {
         return [];
       case "MANY_RESULT":
       case "PREKEY_BUNDLES":
-        return this.stores.slot.is.receive(frame, now);
+        return [...this.stores.slot.is.receive(frame, now), ...(this.devices?.bundlesCame(frame, now) ?? [])];
       case "PRESENCE":
         return this.presence(link, frame, now);
       default:
@@ -122,6 +126,8 @@ export class Receiving {
     const events: Event[] = [];
     if (book.isBlocked(sender)) {
       // It is dropped unread.
+    } else if (requests.holds(sender) && this.devices?.isOffer(frame, now) === true) {
+      events.push(...this.devices.offered());
     } else if (requests.holds(sender) && !slot.is.expects(frame)) {
       events.push(...this.request(frame, now));
     } else {
@@ -137,7 +143,7 @@ export class Receiving {
             this.checkStranger(sender, opened);
             return [opened, this.follow(tx, frame, opened, now)] as const;
           });
-          events.push(...followed, ...this.opened(sender, messageId, opened));
+          events.push(...followed, ...this.opened(sender, messageId, opened), ...(this.devices?.heard(sender, opened, now) ?? []));
         } catch (error) {
           if (error === OF_STRANGER) {
             events.push(...this.request(frame, now));
@@ -249,6 +255,9 @@ export class Receiving {
       }
       return events;
     }
+    if (opened.content.kind === "between" || this.stores.devices?.isOwn(sender) === true) {
+      return events;
+    }
     events.push({ kind: "message", messageId, peer });
     if (opened.late) {
       events.push(notices.late(peer));
@@ -318,7 +327,8 @@ export class Receiving {
       for (const messageId of messageIds) {
         const followed = extension.follow(tx, messageId, sender, state, now);
         events.push(...(followed ?? []));
-        const sent = followed === null ? outbox.sent(messageId, sender) : null;
+        const whose = this.stores.devices?.personOf(sender) ?? sender;
+        const sent = followed === null ? outbox.sent(messageId, whose) : null;
         if (sent !== null) {
           events.push(...this.advance(tx, sent, state, now));
         }
@@ -395,8 +405,9 @@ export class Receiving {
 
   private presence(link: Link, frame: PresenceNotice, now: Moment): Event[] {
     const { lastSeen, status, userId } = frame.payload;
-    if (!this.stores.book.isKnown(userId) || this.stores.book.isBlocked(userId)) {
-      return []; // a relay tells of contacts
+    const { book } = this.stores;
+    if (!book.isKnown(userId) || book.isBlocked(userId) || book.get(userId).deviceOf !== null) {
+      return []; // a relay tells of contacts; of somebody with several devices, the first one shows it
     }
     // No honest relay has seen the future.
     const isSeen = lastSeen !== undefined && lastSeen <= link.relayTime(now.monotonic);

@@ -52,7 +52,8 @@ export type Strength = (typeof Strength)[keyof typeof Strength];
  * a name. `suite`: the greatest that they were seen with; 0 if their key was first seen by a version that knew only
  * one. `newest`: the greatest date of their prekeys that was accepted, in milliseconds since 1970. `allowsOlder`: the
  * user has said that messages may go in suite 1, until they are seen with suite 2. `askedAt`: when they were last asked
- * for dated prekeys while suite 1 was in use, in persistent time.
+ * for dated prekeys while suite 1 was in use, in persistent time. `deviceOf`: of a device that is on a list, the person
+ * (user id) it belongs to: what is known of people is known of them, and here of the device's key and sessions alone.
  */
 export const ContactRecord = recordType({
   userId: text,
@@ -72,6 +73,7 @@ export const ContactRecord = recordType({
   newest: zero,
   allowsOlder: no,
   askedAt: never,
+  deviceOf: orMissing(text),
 });
 export type ContactRecord = RecordOf<typeof ContactRecord>;
 
@@ -205,7 +207,8 @@ export type SentRecord = RecordOf<typeof SentRecord>;
 
 /**
  * A message of somebody. `text` null when it is gone. `quiet`: it was read, and its sender is not to be told so.
- * `newer`: the content of a message that this version does not know, as it came; `text` is null then.
+ * `newer`: the content of a message that this version does not know, as it came; `text` is null then. `device`: which
+ * device of its sender wrote it, if not the first.
  */
 export const ReceivedRecord = recordType({
   messageId: text,
@@ -218,6 +221,7 @@ export const ReceivedRecord = recordType({
   read: no,
   quiet: no,
   newer: orMissing(bytes),
+  device: orMissing(text),
 });
 export type ReceivedRecord = RecordOf<typeof ReceivedRecord>;
 
@@ -311,6 +315,28 @@ export type IntValue = RecordOf<typeof IntValue>;
 export const ClockRecord = recordType({ boot: text, sinceBoot: int, wall: int, steady: int });
 export type ClockRecord = RecordOf<typeof ClockRecord>;
 
+/** The newest device list that was taken up of a person, and its usable devices (user ids). */
+export const DevicesRecord = recordType({ person: text, encoded: bytes, usable: list(text) });
+export type DevicesRecord = RecordOf<typeof DevicesRecord>;
+
+/**
+ * That there is more than one device, or was. `person`: user id of the first one. `published`: hash of the list that the
+ * relay has. `isRestored`: the profile came from a backup, and its person has signed no list since.
+ */
+export const PersonRecord = recordType({ person: text, published: none, isRestored: no });
+export type PersonRecord = RecordOf<typeof PersonRecord>;
+
+/**
+ * What an own device is called, '' if that is not known here. `silent`: for how many milliseconds this device was
+ * connected since something came from that one. `heardAt`: when that was, in milliseconds since 1970.
+ */
+export const DeviceRecord = recordType({ userId: text, name: empty, silent: zero, heardAt: orMissing(int) });
+export type DeviceRecord = RecordOf<typeof DeviceRecord>;
+
+/** A message of a person (`sender`) was read here, and the other own devices do not know it. */
+export const SyncRecord = recordType({ messageId: text, sender: text });
+export type SyncRecord = RecordOf<typeof SyncRecord>;
+
 /** That it is there is all it says; `at` in ms. */
 export const Seen = recordType({ at: int });
 export type Seen = RecordOf<typeof Seen>;
@@ -385,6 +411,14 @@ export const FULL_PAGE = kindOf("full-page", PageRecord, { isCached: true });
 export const DRAFT = kindOf("draft", DraftRecord);
 /** `LASTING`/user id. */
 export const LASTING = kindOf("lasting", LastingRecord);
+/** `DEVICES`/user id of a person. */
+export const DEVICES = kindOf("devices", DevicesRecord);
+/** `PERSON`/''. */
+export const PERSON = kindOf("person", PersonRecord);
+/** `DEVICE`/user id of an own device. */
+export const DEVICE = kindOf("device", DeviceRecord);
+/** `SYNC`/'<person> <message id>'. */
+export const SYNC = kindOf("sync", SyncRecord);
 /** `ME`/''. */
 export const ME = kindOf("me", MeRecord, { isCached: true });
 

@@ -117,9 +117,26 @@ export interface GroupEvent {
   readonly message: string;
 }
 
+/**
+ * The linking of a device has gone on.
+ *
+ * `step`: answered: on the first device, the digits that the new one shows can be typed. digits: on the new device, they
+ * are to be shown, and its user asked whether it is to belong to `person` (user id). `name`: of the new device.
+ * `reason`: a sentence, if it has ended and will not be linked.
+ */
+export interface LinkingEvent {
+  readonly kind: "linking";
+  readonly step: "answered" | "digits" | "linked" | "ended";
+  readonly digits: string;
+  readonly person: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
 export type Event =
   | GroupEvent
   | GroupMessageEvent
+  | LinkingEvent
   | RequestEvent
   | MessageEvent
   | DeliveryEvent

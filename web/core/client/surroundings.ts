@@ -1,6 +1,16 @@
 /** What surrounds the core of the client: it has no clock and no chance of its own. */
 import type { Random } from "../bytes.ts";
+import type { DEVICE_KINDS, DeviceBook, devicesOn } from "./devices/devices.ts";
+import type { Extend } from "./extension.ts";
 import type { Amounts } from "./prekey_store.ts";
+
+/** Parts of the client that are a file of their own, loaded before a profile is opened. */
+export interface Later {
+  readonly DeviceBook: typeof DeviceBook;
+  readonly DEVICE_KINDS: typeof DEVICE_KINDS;
+  readonly devicesOn: typeof devicesOn;
+  readonly extend: Extend;
+}
 
 /** The clocks and the randomness of a device. */
 export interface Surroundings {
@@ -17,4 +27,6 @@ export interface Surroundings {
   readonly strangers?: "ask" | "accept";
   /** How many prekeys are published. */
   readonly amounts?: Amounts;
+  /** Null for a client that is made only to see who it is. */
+  readonly later?: Later | null;
 }

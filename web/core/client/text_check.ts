@@ -18,11 +18,11 @@ export interface Wanted {
  * @throws InvalidUserId, MessageTooLong, UsageError it cannot be sent as it is
  * @throws KeyChanged the user must look at the key of this contact first
  */
-export function checkText(book: AddressBook, ownId: string, { peer, text, expiresIn }: Wanted): void {
-  if (peer === ownId) {
+export function checkText(book: AddressBook, own: readonly string[], { peer, text, expiresIn }: Wanted): void {
+  if (own.includes(peer)) {
     throw new InvalidUserId("this is your own ID; ask your contact for theirs");
   }
-  if (!book.canBe(peer, ownId)) {
+  if (!book.canBe(peer, own[0] ?? "")) {
     throw new InvalidUserId("this is not the ID of another user; ask them for their link or ID");
   }
   if (/\p{Surrogate}/u.test(text)) {

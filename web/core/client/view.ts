@@ -59,6 +59,9 @@ export function peersOf(stores: Stores): string[] {
 /** Whether there is anything of a user to be seen. */
 export function isListed(stores: Stores, peer: string): boolean {
   const record = stores.book.get(peer);
+  if (record.deviceOf !== null) {
+    return false; // somebody's device, or a person of one's own
+  }
   return isKnown(record) || record.blocked || isRequest(stores, peer) || stores.vault.has(records.PAGE, peer);
 }
 

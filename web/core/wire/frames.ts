@@ -8,6 +8,7 @@
 
 import {
   MAX_AUDIENCE_CHARS,
+  MAX_DEVICE_LIST_BYTES,
   MAX_ENCRYPTED_CHARS,
   MAX_EXPIRES_IN_MS,
   MAX_FETCH_TARGETS,
@@ -61,6 +62,8 @@ export const Feature = {
   SUITE2: "suite2",
   /** It sends one message to many in one frame. */
   MANY: "many",
+  /** It knows lists of devices. */
+  DEVICES: "devices",
 } as const;
 
 const presenceStatus = word<PresenceStatus>("online", "typing", "idle", "offline");
@@ -172,6 +175,7 @@ const routedKeyExchangeInit = routed("KEY_EXCHANGE_INIT", keyExchangeInitFields)
 /** Relay to target: another user wants to talk to you. */
 export type RoutedKeyExchangeInit = Of<typeof routedKeyExchangeInit>;
 
+const deviceList = base64(1, MAX_DEVICE_LIST_BYTES);
 const bundleFields = {
   bundleSignature: optional(signature),
   identityKey: key32,
@@ -192,7 +196,7 @@ export type KeyExchangeResponse = Of<typeof keyExchangeResponse>;
 
 const routedKeyExchangeResponse = object({
   id: optional(envelopeId),
-  payload: object({ ...bundleFields, senderId: userId, targetId: optional(userId) }),
+  payload: object({ ...bundleFields, deviceList: optional(deviceList), senderId: userId, targetId: optional(userId) }),
   seq: optional(number),
   signature: optional(signature),
   timestamp: number,
@@ -206,7 +210,7 @@ const preKeyFetch = unsigned("PREKEY_FETCH", { targets: list(userId, MAX_FETCH_T
 export type PreKeyFetch = Of<typeof preKeyFetch>;
 
 const preKeyBundles = unsigned("PREKEY_BUNDLES", {
-  bundles: list(object({ ...bundleFields, senderId: userId, targetId: optional(userId) })),
+  bundles: list(object({ ...bundleFields, deviceList: optional(deviceList), senderId: userId, targetId: optional(userId) })),
   missing: list(userId),
 });
 /** Relay to client: prekeys from the store, and who has none there. */
@@ -219,6 +223,7 @@ const preKeyPublish = signed("PREKEY_PUBLISH", {
   audience,
   bundleSignature: optional(signature),
   challenge: key32,
+  deviceList: optional(deviceList),
   kemPreKeys: list(kemPart, MAX_KEM_PREKEYS_PER_PUBLISH),
   lastResortKemPreKey: optional(kemPart),
   madeAt: optional(number),

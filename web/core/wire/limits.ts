@@ -32,6 +32,7 @@ export const MAX_BLOCKED = 1_000;
 export const MAX_ONE_TIME_PREKEYS = 200;
 /** Below this many one-time prekeys the relay warns with PREKEY_STATUS. */
 export const LOW_PREKEYS = 10;
+export const MAX_DEVICE_LIST_BYTES = 2_048;
 /** So that a PREKEY_PUBLISH with 100 X25519 prekeys stays below MAX_MESSAGE_BYTES. */
 export const MAX_KEM_PREKEYS_PER_PUBLISH = 30;
 

@@ -9,6 +9,7 @@ import { newVault } from "../../core/client/vault.ts";
 import type { Vault } from "../../core/client/vault.ts";
 import { decodeClient, encode } from "../../core/wire/codec.ts";
 import type { MessageMany } from "../../core/wire/frames.ts";
+import * as later from "../../worker/later.ts";
 import { random, someId } from "./support.ts";
 
 interface Order {
@@ -37,6 +38,7 @@ interface Published {
   readonly kemPreKeys: Readonly<Record<string, unknown>>[];
   readonly bundleSignature?: string;
   readonly madeAt?: number;
+  readonly deviceList?: string;
 }
 
 /** Somebody with a device. */
@@ -58,7 +60,7 @@ export class Person {
     extend?: Extend,
   ) {
     const { clock } = town;
-    const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, amounts: AMOUNTS };
+    const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, amounts: AMOUNTS, later };
     this.messenger = new Messenger(this.vault, given, extend);
     this.messenger.setServer("ws://relay.test/ws");
   }
@@ -125,7 +127,7 @@ export class Town {
   readonly clock = { wall: 1_800_000_000_000, monotonic: 1_000_000 };
   readonly people: Person[] = [];
   /** What the relay says that it knows. */
-  features: readonly string[] = ["suite2", "many"];
+  features: readonly string[] = ["suite2", "many", "devices"];
   /** Why the relay does not take a message to many for somebody, by user. */
   readonly refusals = new Map<string, { readonly code: number; readonly reason: string }>();
   /** The last revision of each order, and who may write the next one. */
@@ -188,7 +190,7 @@ export class Town {
         from.hear("PONG", {}, { id });
         break;
       case "PREKEY_PUBLISH":
-        from.published = structuredClone(payload) as unknown as Published;
+        from.published = { deviceList: from.published?.deviceList, ...structuredClone(payload) } as unknown as Published;
         from.hear("PREKEY_STATUS", statusOf(from), { id });
         break;
       case "PREKEY_STATUS":
@@ -306,6 +308,7 @@ function bundleOf(of: Person, published: Published): Frame["payload"] {
   const kem = published.kemPreKeys.shift() ?? lastResortKemPreKey;
   const digest = createHash("sha256").update(Buffer.from(String(lastResortKemPreKey["key"]), "base64")).digest("base64");
   return {
+    ...(published.deviceList === undefined ? {} : { deviceList: published.deviceList }),
     identityKey: of.key,
     kemPreKey: kem["key"],
     kemPreKeyId: kem["id"],

@@ -55,7 +55,7 @@ class Device {
     const frame = decodeRelay(text);
     if (frame?.type !== "MESSAGE") throw new Differs("it is not a MESSAGE");
     const { content } = this.#vault.transaction((tx) => this.#conversations.open(tx, frame, now));
-    if (content.kind === "newer") throw new Differs("it is newer");
+    if (content.kind === "newer" || content.kind === "between") throw new Differs("it is newer");
     return content;
   }
 

@@ -17,6 +17,7 @@ import type { Event } from "../../core/client/status.ts";
 import { openVault } from "../../core/client/vault.ts";
 import { Loop } from "../../worker/loop.ts";
 import type { Core } from "../../worker/loop.ts";
+import * as later from "../../worker/later.ts";
 import { dial } from "../../worker/socket.ts";
 import type { SocketEnd } from "../../worker/socket.ts";
 import { store, storedIn } from "./disk.ts";
@@ -49,7 +50,7 @@ function open(): Core {
   const vault = openVault(KEY, random, storedIn(path));
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "ascii").trim();
   const sinceBoot = (): number => Math.round(Number(readFileSync("/proc/uptime", "ascii").split(" ")[0]) * 1000);
-  const messenger = new Messenger(vault, { wall: Date.now, monotonic, random, sinceBoot, boot });
+  const messenger = new Messenger(vault, { wall: Date.now, monotonic, random, sinceBoot, boot, later });
   if (messenger.server === "") {
     messenger.setServer(url);
   }
@@ -83,6 +84,8 @@ function shown(event: Event): Given {
       return { kind: event.kind, group: event.group, news: event.news };
     case "group-message":
       return { kind: event.kind, group: event.group, id: event.messageId, peer: event.peer.userId };
+    case "linking":
+      return { ...event };
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Api, Connection, Conversation, Fault, FromWorker, Item, Me, Settings, Stage, ToWorker, Update } from "../../api.ts";
 import type { GroupCalls } from "../../groups_api.ts";
+import { fakeDevices } from "./fake_devices.ts";
 import { item, longTalk, NOW, PEOPLE, person, TALKS, writtenId } from "./fake_people.ts";
 
 interface Port {
@@ -108,6 +109,8 @@ function stageOf(): Stage {
       return { at: "newer-profile" };
     case "deleted":
       return { at: "deleted" };
+    case "removed":
+      return { at: "deleted", isRemoved: true };
     case "working":
       return { at: "working", what: "creating", progress: null };
     default:
@@ -137,6 +140,7 @@ async function deliver(sent: Item): Promise<void> {
 }
 
 const api: Omit<Api, keyof GroupCalls> = {
+  ...fakeDevices(() => query, (update) => tell(update)),
   async begin({ page, relay, isLocking }) {
     query = new URL(page).searchParams;
     if (isLocking === true) query.set("scene", "locked");

@@ -28,6 +28,14 @@ async function inMenu(page: Page, entry: string): Promise<void> {
   await press(page, entry);
 }
 
+/** Opens "Your devices". */
+async function yourDevices(page: Page): Promise<void> {
+  await press(page, "Settings");
+  await press(page, "Your devices");
+  await page.getByRole("heading", { name: "Your devices", level: 2 }).waitFor();
+  await page.getByRole("button", { name: /Link a device|Show the code|Close/ }).last().waitFor();
+}
+
 const list = (page: Page) => page.getByRole("navigation", { name: "Conversations" }).waitFor();
 
 export const SCREENS: readonly Screen[] = [
@@ -82,6 +90,73 @@ export const SCREENS: readonly Screen[] = [
   { name: "insecure", query: "scene=insecure", act: heading("This address is not safe") },
   { name: "newer-profile", query: "scene=newer-profile", act: heading("Saved by a newer version") },
   { name: "deleted", query: "scene=deleted", act: heading("Your account has been deleted") },
+  { name: "removed", query: "scene=removed", act: heading("This device was removed") },
+  {
+    name: "first-run-other-device",
+    query: "scene=first-run",
+    act: (page) => press(page, "I have another device"),
+  },
+  {
+    name: "devices-alone",
+    query: "scene=chat",
+    act: (page) => yourDevices(page),
+  },
+  {
+    name: "devices",
+    query: "devices=3&restored=1",
+    async act(page) {
+      await yourDevices(page);
+      await press(page, "Remove Old phone");
+      await page.getByRole("button", { name: "Keep it" }).waitFor();
+    },
+  },
+  {
+    name: "devices-on-a-linked-one",
+    query: "devices=3&linked=1",
+    act: (page) => yourDevices(page),
+  },
+  {
+    name: "devices-link-other",
+    query: "devices=2",
+    async act(page) {
+      await yourDevices(page);
+      await press(page, "Link a device");
+      await page.getByRole("textbox", { name: "Code of the new device" }).fill("phantom:link?v=1");
+    },
+  },
+  {
+    name: "devices-type-digits",
+    query: "devices=2",
+    async act(page) {
+      await yourDevices(page);
+      await press(page, "Link a device");
+      await page.getByRole("textbox", { name: "Code of the new device" }).fill("phantom:link?v=1");
+      await page.getByRole("textbox", { name: "Your passphrase" }).fill("seven green bottles");
+      await press(page, "Link it");
+      await page.getByRole("textbox", { name: "Six digits" }).fill("000000");
+      await press(page, "Go on");
+      await page.getByText("Look again").waitFor();
+    },
+  },
+  {
+    name: "devices-show-code",
+    query: "scene=empty&patient=1",
+    async act(page) {
+      await yourDevices(page);
+      await press(page, "Show the code");
+      await page.getByRole("button", { name: "Copy the line" }).waitFor();
+      await page.locator("svg.code path + path").waitFor();
+    },
+  },
+  {
+    name: "devices-digits",
+    query: "scene=empty",
+    async act(page) {
+      await yourDevices(page);
+      await press(page, "Show the code");
+      await page.getByRole("button", { name: "Yes, go on" }).waitFor();
+    },
+  },
   { name: "empty", query: "scene=empty", act: list },
   { name: "list", query: "scene=chat", act: list },
   {

@@ -7,7 +7,8 @@ import { newKey, newVault } from "../../core/client/vault.ts";
 import { callsOn } from "../../worker/calls.ts";
 import type { CallPorts } from "../../worker/calls.ts";
 import { Loop } from "../../worker/loop.ts";
-import { Changes, PassingState } from "../../worker/updates.ts";
+import { PassingState } from "../../worker/passing.ts";
+import { Changes } from "../../worker/updates.ts";
 import { random, someId } from "../client/support.ts";
 import { noDial, PAGE } from "./support.ts";
 

@@ -1,4 +1,6 @@
-import { panel } from "../model.ts";
+import { useEffect, useState } from "preact/hooks";
+import { panel, warn } from "../model.ts";
+import { closePanel } from "../parts/dialog.tsx";
 import { Backup } from "./backup.tsx";
 import { BlockPanel, Remove, Rename } from "./contact.tsx";
 import { DeleteAccount } from "./delete.tsx";
@@ -22,6 +24,8 @@ export function Panels() {
       return <MyId />;
     case "settings":
       return <SettingsPanel />;
+    case "devices":
+      return <Devices />;
     case "backup":
       return <Backup />;
     case "delete":
@@ -37,4 +41,19 @@ export function Panels() {
     case "block":
       return <BlockPanel peer={now.peer} />;
   }
+}
+
+/** A chunk of its own: few people have several devices. */
+function Devices() {
+  const [Loaded, setLoaded] = useState<(typeof import("./devices.tsx"))["DevicesPanel"] | null>(null);
+  useEffect(() => {
+    import("./devices.tsx").then(
+      ({ DevicesPanel }) => setLoaded(() => DevicesPanel),
+      () => {
+        warn(null, { code: "refused", text: "Part of this page could not be loaded. Check your connection, then try again." });
+        closePanel();
+      },
+    );
+  }, []);
+  return Loaded === null ? null : <Loaded />;
 }

@@ -17,6 +17,10 @@ export function SettingsPanel() {
     <Dialog title="Settings" isWide>
       <You />
       <BackupPart />
+      <Part title="Your devices">
+        <p class="hint">Read and write as yourself on several devices.</p>
+        <button type="button" onClick={() => (panel.value = { at: "devices" })}>Your devices</button>
+      </Part>
       <Browser />
       <Others />
       <Notifications />

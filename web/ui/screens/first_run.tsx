@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { useAction } from "../parts/action.ts";
 import { Check, Field, Passphrase, Refusal } from "../parts/field.tsx";
-import { api } from "../model.ts";
+import { api, hasOther } from "../model.ts";
 import { Frame, Honesty, Invited } from "./frame.tsx";
 import { Restore } from "./restore.tsx";
 
@@ -13,11 +13,16 @@ export function FirstRun() {
   const [passphrase, setPassphrase] = useState("");
   const [stay, setStay] = useState(false);
   const [isRestoring, setRestoring] = useState(false);
+  const isLinking = hasOther.value;
   const action = useAction();
   if (isRestoring) return <Restore onBack={() => setRestoring(false)} />;
   return (
     <Frame title={`Phantom at ${location.host}`}>
-      <p class="lead">Messages that only you and the people you write to can read.</p>
+      <p class="lead">
+        {isLinking
+          ? "This browser becomes one more device of yours. Next, it shows a code for your first device."
+          : "Messages that only you and the people you write to can read."}
+      </p>
       <Invited />
       <form
         onSubmit={(event) => {
@@ -45,8 +50,15 @@ export function FirstRun() {
         <Check label="Stay signed in here" isOn={stay} onChange={setStay} hint={STAY} />
         <Refusal text={action.fault} />
         <div class="buttons">
-          <button type="submit" class="primary" disabled={action.isBusy}>Start</button>
-          <button type="button" onClick={() => setRestoring(true)}>I have a backup file</button>
+          <button type="submit" class="primary" disabled={action.isBusy}>{isLinking ? "Show the code" : "Start"}</button>
+          {isLinking ? (
+            <button type="button" onClick={() => (hasOther.value = false)}>Back</button>
+          ) : (
+            <>
+              <button type="button" onClick={() => (hasOther.value = true)}>I have another device</button>
+              <button type="button" onClick={() => setRestoring(true)}>I have a backup file</button>
+            </>
+          )}
         </div>
       </form>
       <Honesty host={location.host} />

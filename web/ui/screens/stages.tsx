@@ -110,7 +110,20 @@ export function Working({ what, progress }: Extract<Stage, { at: "working" }>) {
 }
 
 /** The account is gone. */
-export function Deleted() {
+export function Deleted({ isRemoved }: { readonly isRemoved: boolean }) {
+  if (isRemoved) {
+    return (
+      <Frame title="This device was removed" focusHeading>
+        <p class="lead">
+          Your first device has removed this one. This browser has erased your keys and texts; your other devices keep
+          theirs.
+        </p>
+        <div class="buttons">
+          <button type="button" onClick={() => location.reload()}>Start over</button>
+        </div>
+      </Frame>
+    );
+  }
   return (
     <Frame title="Your account has been deleted" focusHeading>
       <p class="lead">

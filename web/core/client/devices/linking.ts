@@ -104,6 +104,12 @@ export class NewDevice {
     return this.#isAgreed;
   }
 
+  /** Whether an offer is of somebody who has seen the code; in time, or not. */
+  isGood(senderKey: Uint8Array, { commitment, mac }: { readonly commitment: Uint8Array; readonly mac: Uint8Array }): boolean {
+    const pair = new Pair(new PeerIdentity(senderKey), this.identity.peer, this.code.secret);
+    return isSameSecret(pair.offerMac(commitment), mac);
+  }
+
   /**
    * Somebody offers to take this device in; returns what to answer: its nonce.
    *
@@ -113,7 +119,7 @@ export class NewDevice {
   offered(senderKey: Uint8Array, commitment: Uint8Array, mac: Uint8Array, now: number): Shown {
     this.#checkTime(now);
     const pair = new Pair(new PeerIdentity(senderKey), this.identity.peer, this.code.secret);
-    if (!isSameSecret(pair.offerMac(commitment), mac)) {
+    if (!this.isGood(senderKey, { commitment, mac })) {
       throw new InvalidSignature("an offer to link this device is from somebody who has not seen its code");
     }
     const before = this.#pair;

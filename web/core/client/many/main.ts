@@ -23,6 +23,7 @@ export function manyOf(ports: ExtensionPorts): Many {
   const outgoing = new Outgoing(ports, store, sending);
   const extension: Extension = {
     ...NOTHING,
+    outgoing,
     features: [Feature.MANY],
     isBusy: (peer) => store.isBusy(peer),
     waiting: (peer) => store.count(peer),

@@ -1,0 +1,82 @@
+/** What comes from devices, or may be part of linking one. */
+import { CryptoError } from "../../crypto/errors.ts";
+import { fromBase64 } from "../../wire/base64.ts";
+import type { ManyResult, PreKeyBundles, RoutedMessage } from "../../wire/frames.ts";
+import type { Opened } from "../conversations.ts";
+import type { Moment } from "../moment.ts";
+import type { Event } from "../status.ts";
+import type { Stores } from "../stores.ts";
+import type { DeviceDesk } from "./desk.ts";
+import type { LinkingDesk } from "./linking_desk.ts";
+
+/** What the rest of the client passes on. */
+export class DeviceArrivals {
+  readonly #stores: Stores;
+  readonly #desk: DeviceDesk;
+  readonly #linking: LinkingDesk;
+  /** What waited of somebody who is no stranger any more is received now. */
+  readonly #openRequests: (sender: string, now: Moment) => Event[];
+  #offered: Event[] = [];
+
+  constructor(
+    stores: Stores,
+    desk: DeviceDesk,
+    linking: LinkingDesk,
+    openRequests: (sender: string, now: Moment) => Event[],
+  ) {
+    this.#stores = stores;
+    this.#desk = desk;
+    this.#linking = linking;
+    this.#openRequests = openRequests;
+  }
+
+  /** Whether a stranger's message is an offer to link this device, which is answered then; `offered` says the rest. */
+  isOffer(frame: RoutedMessage, now: Moment): boolean {
+    const { messageId, senderId } = frame.payload;
+    const { inbox, vault } = this.#stores;
+    if (!this.#linking.isListening || inbox.hasSeen(senderId, messageId)) return false;
+    try {
+      const opened = vault.transaction((tx) => {
+        const found = inbox.receive(tx, frame, now.persistent, { wall: now.wall });
+        this.#linking.checkOffer(found);
+        return found;
+      });
+      this.#offered = this.#linking.received(senderId, opened);
+      return true;
+    } catch (error) {
+      if (error instanceof CryptoError) return false;
+      throw error;
+    }
+  }
+
+  /** What the user is to hear of the last offer. */
+  offered(): Event[] {
+    return this.#offered;
+  }
+
+  /** What a message says of devices, or to this one; who is known as a device now may have written before. */
+  heard(sender: string, opened: Opened, now: Moment): Event[] {
+    const events = [...this.#desk.noted(sender, opened, now), ...this.#linking.received(sender, opened)];
+    const { content } = opened;
+    const mayKnowMore = content.marks.deviceList !== undefined || content.kind === "between";
+    return mayKnowMore ? [...events, ...this.#openAll(now)] : events;
+  }
+
+  /** A device list came with prekeys, or none. */
+  listCame(encoded: string | undefined, now: Moment): Event[] {
+    if (encoded === undefined) return [];
+    return [...this.#desk.listCame(fromBase64(encoded), now), ...this.#openAll(now)];
+  }
+
+  /** Device lists came with the prekeys of many. */
+  bundlesCame(frame: ManyResult | PreKeyBundles, now: Moment): Event[] {
+    if (frame.type === "MANY_RESULT") return [];
+    return frame.payload.bundles.flatMap(({ deviceList }) => this.listCame(deviceList, now));
+  }
+
+  /** What waited of strangers who are known as somebody's devices now is received. */
+  #openAll(now: Moment): Event[] {
+    const { requests } = this.#stores;
+    return requests.senders().flatMap((sender) => (requests.holds(sender) ? [] : this.#openRequests(sender, now)));
+  }
+}

@@ -1,0 +1,438 @@
+/**
+ * What devices make of messages: to whom they go, what lists say, and how one's own devices are kept in step.
+ *
+ * What is to be sent because of something that came is put into the outbox by `run`, once that step is over.
+ */
+import { CryptoError, InvalidMessage } from "../../crypto/errors.ts";
+import type { OwnIdentity } from "../../crypto/keys.ts";
+import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
+import { type Claim, type Marks, NO_MARKS, receiptOf, timeOf } from "../content.ts";
+import * as content2 from "../content2.ts";
+import { type Opened, conversationId } from "../conversations.ts";
+import { UsageError } from "../errors.ts";
+import { decodedId } from "../ids.ts";
+import type { Link } from "../link.ts";
+import type { Outgoing, ToMany } from "../many/outgoing.ts";
+import type { Moment } from "../moment.ts";
+import { checkedName } from "../names.ts";
+import * as records from "../records.ts";
+import { DeviceRecord, floorOf, isSameContact, Strength } from "../records.ts";
+import type { Sending } from "../sending.ts";
+import { DeliveryState, type Event } from "../status.ts";
+import type { Stores } from "../stores.ts";
+import type { Transaction } from "../vault.ts";
+import type { Changed, DeviceBook } from "./book.ts";
+import { type Device, type DeviceList, LIFE_MS, consent, parseList, signList } from "./device_list.ts";
+import * as notices from "./device_notices.ts";
+import { ForkedList } from "./errors.ts";
+import { type DeviceSaid, type KnownPerson, MAX_READ, fieldsOf } from "./kinds.ts";
+import { ASLEEP_MS, HERE_MS, RENEW_MS, following } from "./known_list.ts";
+
+/** The purpose of messages to several devices. */
+export const TEXT = "text";
+/** The purpose of what devices say to each other, of which nobody hears. */
+export const AMONG_DEVICES = "devices";
+
+/** How often the list of one person is asked for, or handed back to them. */
+export const ASK_AGAIN_MS = 3_600_000;
+export const GATHER_READ_MS = 1_000;
+/** How often it is stored for how long own devices were silent. */
+export const COUNT_MS = 60_000;
+const ID_BYTES = 32;
+
+/** What the desk works with. */
+export interface DeskParts {
+  readonly stores: Stores;
+  readonly devices: DeviceBook;
+  readonly sending: Sending;
+  readonly outgoing: Outgoing;
+  readonly identity: OwnIdentity;
+  readonly moment: () => Moment;
+}
+
+type Also = (tx: Transaction) => void;
+const nothing = (): void => undefined;
+
+/** Applies the rules of devices to a profile. */
+export class DeviceDesk {
+  readonly #parts: DeskParts;
+  #todo: (() => void)[] = [];
+  /** Persons whose list was asked for, and when. */
+  readonly #wanted = new Map<string, number>();
+  readonly #handed = new Map<string, number>();
+  /** Persons whose list is to be asked for. */
+  readonly #open = new Set<string>();
+  #readSince: number | null = null;
+  #countedAt: number | null = null;
+  /** Own devices from which something has come since that was last counted. */
+  readonly #heard = new Set<string>();
+  /** For how long this device was connected since it wrote to the first one. */
+  #spoke = 0;
+
+  constructor(parts: DeskParts) {
+    this.#parts = parts;
+    const ordered = (): Event[] => []; // no message of a person has an order
+    parts.outgoing.listen(TEXT, { advanced: (...given) => this.#advanced(...given), ordered });
+    parts.outgoing.listen(AMONG_DEVICES, { advanced: (tx, _, peer) => this.#amongAdvanced(tx, peer), ordered });
+  }
+
+  // --- texts --------------------------------------------------------------------
+
+  /**
+   * Puts a message to all devices of somebody, and one's own others, into the outbox.
+   *
+   * @param also stores what else belongs to it
+   */
+  send(
+    peer: string,
+    text: { readonly sentAt: number; readonly body: string },
+    given: { readonly messageId: string; readonly burn: boolean; readonly expiresIn: number | null; readonly also: Also },
+  ): void {
+    const { devices } = this.#parts;
+    const { also, burn, expiresIn, messageId } = given;
+    const said = { kind: "text", ...text, marks: { ...this.#marks(), to: fromBase64(peer) } } as const;
+    const theirs = this.goesAlone(peer) ? [] : devices.devicesOf(peer);
+    const recipients = [...theirs, ...devices.ownOthers()];
+    this.#put(peer, { recipients, said: content2.encode(said, this.#writer), purpose: TEXT, messageId, burn, expiresIn, also });
+  }
+
+  /** Whether somebody's own copy goes as a message to one: their program knows suite 1 only, or may. */
+  goesAlone(peer: string): boolean {
+    const { devices, stores } = this.#parts;
+    return devices.known(peer) === null && floorOf(stores.book.get(peer)) < Strength.SUITE_2;
+  }
+
+  /** The copy of one device has come further: the message is as far as the furthest of its recipient's. */
+  #advanced(tx: Transaction, messageId: string, peer: string, state: DeliveryState, now: Moment): Event[] {
+    const { devices, outgoing, sending, stores } = this.#parts;
+    const person = devices.personOf(peer);
+    const sent = stores.outbox.sent(messageId, person);
+    if (sent === null || (state === DeliveryState.FAILED && peer !== person)) return [];
+    const isNews = stores.outbox.advanceCopy(tx, sent, state, now.persistent);
+    if (state === DeliveryState.ACCEPTED && peer === person) {
+      stores.book.introduced(tx, person);
+      sending.accepted(person);
+    }
+    if (state === DeliveryState.BURNED) outgoing.forget(tx, messageId);
+    return isNews ? [{ kind: "delivery", messageId, peer: stores.book.contact(person), state }] : [];
+  }
+
+  // --- what comes ---------------------------------------------------------------
+
+  /** Something was received from a user: what it says of devices. */
+  noted(sender: string, opened: Opened, now: Moment): Event[] {
+    const { devices } = this.#parts;
+    const { content, isKnown } = opened;
+    const isOwn = devices.isOwn(sender);
+    if (!isKnown || (content.marks === NO_MARKS && !isOwn)) return [];
+    if (isOwn) this.#hear(sender, now);
+    const { claim, deviceList } = content.marks;
+    const events = deviceList === undefined ? [] : this.listCame(deviceList, now);
+    const whose = devices.personOf(sender);
+    if (claim !== undefined && this.#isOfInterest(whose)) this.#compare(sender, whose, claim, now);
+    if (content.kind === "between" && devices.isOwn(sender)) this.#between(content.said);
+    return events;
+  }
+
+  /** Something has come from an own device. */
+  #hear(device: string, now: Moment): void {
+    const { devices, stores } = this.#parts;
+    this.#heard.add(device);
+    const record = devices.names().get(device) ?? DeviceRecord.make({ userId: device });
+    if (now.wall - (record.heardAt ?? 0) < COUNT_MS) return;
+    stores.vault.transaction((tx) => tx.put(records.DEVICE, device, { ...record, heardAt: timeOf(now.wall) }));
+  }
+
+  /** Whether lists of somebody are taken up. */
+  #isOfInterest(person: string): boolean {
+    const { devices, stores } = this.#parts;
+    return person === devices.person || stores.book.mayNotify(person);
+  }
+
+  /** Somebody names the newest list that they know of their person: ask for it, or hand a newer one back. */
+  #compare(sender: string, person: string, claim: Claim, now: Moment): void {
+    const { devices } = this.#parts;
+    const known = devices.known(person);
+    if ((known === null || known.newest.revision < claim.revision) && person !== devices.device) {
+      this.#open.add(person);
+    } else if (known !== null && known.newest.revision > claim.revision && isDue(this.#handed.get(sender), now)) {
+      this.#handed.set(sender, now.monotonic);
+      this.#todo.push(() => this.tellList(known.newest, [sender]));
+    }
+  }
+
+  /** A device list has come, from whomever. */
+  listCame(encoded: Uint8Array, now: Moment): Event[] {
+    const { devices, stores } = this.#parts;
+    let person = "";
+    try {
+      person = encodeBase64(parseList(encoded).person);
+      if (!this.#isOfInterest(person)) return [];
+      const wasRemoved = devices.isRemoved;
+      const changed = stores.vault.transaction((tx) => {
+        const found = devices.takeUp(tx, encoded, person, now.wall);
+        this.#drop(tx, found.removed);
+        return found;
+      });
+      return devices.isRemoved && !wasRemoved ? [notices.deviceRemoved()] : this.#told(changed);
+    } catch (error) {
+      if (error instanceof ForkedList) return [notices.devicesForked(stores.book.contact(person), this.#isSelf(person))];
+      if (error instanceof CryptoError) return [];
+      throw error;
+    }
+  }
+
+  #isSelf(person: string): boolean {
+    return person === this.#parts.devices.person;
+  }
+
+  #told({ added, person, removed }: Changed): Event[] {
+    if (added.length === 0 && removed.length === 0) return [];
+    const contact = this.#parts.stores.book.contact(person);
+    return [notices.devicesChanged(contact, added.length, removed.length, this.#isSelf(person))];
+  }
+
+  /** These devices are nobody's any more: nothing is sent to them, and nothing of them can be read. */
+  #drop(tx: Transaction, gone: readonly string[]): void {
+    const { devices, stores } = this.#parts;
+    for (const device of gone.filter((one) => one !== devices.device)) {
+      this.#silence(tx, device);
+      stores.conversations.forget(tx, device);
+    }
+  }
+
+  /** Nothing of what waits is sent to a device. */
+  #silence(tx: Transaction, device: string): void {
+    const { sending, stores } = this.#parts;
+    stores.outbox.drop(tx, device);
+    stores.slot.is.drop(tx, device);
+    stores.receipts.drop(tx, device);
+    stores.recovery.drop(tx, device);
+    stores.acks.drop(tx, device);
+    tx.onCommit(() => sending.drop(device));
+  }
+
+  /** What devices say to each other was accepted: with one that is removed by it, nothing else is said. */
+  #amongAdvanced(tx: Transaction, peer: string): Event[] {
+    const { devices, stores } = this.#parts;
+    if (!stores.book.has(peer) && !stores.book.expected.has(peer) && devices.own !== null) {
+      stores.conversations.forget(tx, peer);
+    }
+    return [];
+  }
+
+  /** One's other device says something. */
+  #between(said: DeviceSaid): void {
+    const { stores } = this.#parts;
+    stores.vault.transaction((tx) => {
+      if (said.kind === "sync-read") {
+        for (const { from, id } of said.messages) stores.inbox.readElsewhere(tx, encodeBase64(from), id);
+      } else if (said.kind === "sync-contacts") {
+        for (const person of said.contacts) this.#notePerson(tx, person);
+      }
+    });
+  }
+
+  /** Somebody as another own device knows them. */
+  #notePerson(tx: Transaction, person: KnownPerson): void {
+    const { devices, stores } = this.#parts;
+    const userId = encodeBase64(person.id);
+    if (userId === devices.device || userId === devices.person) return;
+    const before = stores.book.get(userId);
+    const owner = stores.book.named(person.name);
+    const isUsable = isName(person.name) && (owner === null || owner === userId);
+    const after = {
+      ...before,
+      name: isUsable ? person.name : before.name,
+      trust: person.verified && before.trust !== "changed" ? "verified" : before.trust,
+      blocked: person.blocked,
+      accepted: true,
+    };
+    if (!isSameContact(after, before)) stores.book.put(tx, after);
+  }
+
+  // --- what is to be sent -------------------------------------------------------
+
+  /** Puts into the outbox what follows from what has come, and asks for lists. */
+  run(link: Link | null, now: Moment): void {
+    for (const action of this.#todo.splice(0)) action();
+    this.#sendRead(now);
+    if (link === null) return;
+    for (const person of [...this.#open]) {
+      if (!isDue(this.#wanted.get(person), now)) {
+        this.#open.delete(person);
+      } else if (this.#parts.sending.exchanges.want(link, person, now)) {
+        this.#wanted.set(person, now.monotonic);
+        this.#open.delete(person);
+      }
+    }
+  }
+
+  /** Tells the other own devices what was read here. */
+  #sendRead(now: Moment): void {
+    const { devices, stores } = this.#parts;
+    if (devices.ownOthers().length === 0 || !stores.vault.hasKind(records.SYNC)) return;
+    this.#readSince ??= now.monotonic;
+    if (now.monotonic - this.#readSince < GATHER_READ_MS) return;
+    this.#readSince = null;
+    const found = [...stores.vault.all(records.SYNC)].slice(0, MAX_READ).map(([, record]) => record);
+    const messages = found
+      .map(({ messageId, sender }) => ({ from: decodedId(sender), id: messageId }))
+      .filter(({ from }) => from.length === ID_BYTES);
+    this.say(devices.ownOthers(), { kind: "sync-read", messages }, (tx) => {
+      for (const { messageId, sender } of found) tx.delete(records.SYNC, records.key(sender, messageId));
+    });
+  }
+
+  /** Milliseconds until there is something to do. */
+  waits(now: number): number[] {
+    return this.#readSince === null ? [] : [Math.max(0, this.#readSince + GATHER_READ_MS - now)];
+  }
+
+  /** Says something to devices; `also` stores what else belongs to it. */
+  say(recipients: readonly string[], said: DeviceSaid, also: Also = nothing): void {
+    this.#spoke = 0;
+    const fields = { ...fieldsOf(said), ...content2.marked(this.#marks()) };
+    this.#putAmong(recipients, content2.encodeFields(said.kind, this.#sentAt, this.#writer, fields), also);
+  }
+
+  /** Sends a device list: in an empty receipt, which means nothing to programs that know no devices. */
+  tellList(found: DeviceList, recipients: readonly string[]): void {
+    const said = receiptOf(this.#sentAt, {}, { ...this.#marks(), deviceList: found.encoded });
+    if (recipients.length > 0) this.#putAmong(recipients, content2.encode(said, this.#writer), nothing);
+  }
+
+  #putAmong(recipients: readonly string[], encoded: Uint8Array, also: Also): void {
+    this.#put(this.#parts.devices.person, { recipients, said: encoded, purpose: AMONG_DEVICES, group: true, also });
+  }
+
+  #put(peer: string, given: Omit<ToMany, "conversationId">): void {
+    const { devices, outgoing } = this.#parts;
+    outgoing.sendMany({ ...given, conversationId: conversationId(devices.person, peer) });
+  }
+
+  #marks(): Marks {
+    const claim = this.#parts.devices.claim();
+    return claim === null ? NO_MARKS : { claim };
+  }
+
+  get #writer(): content2.Writer {
+    const { peer } = this.#parts.identity;
+    return { sender: peer.userId, senderKey: peer.public };
+  }
+
+  get #sentAt(): number {
+    return timeOf(this.#parts.moment().wall);
+  }
+
+  // --- one's own list -----------------------------------------------------------
+
+  /**
+   * Makes the next list of one's own, on the first device; contacts and devices get it with `spread`.
+   *
+   * @param others all devices besides the first one
+   * @throws InvalidMessage This is not the first device, or there are too many.
+   */
+  sign(others: readonly Device[]): Changed {
+    const { devices, identity: own, moment, stores } = this.#parts;
+    if (!devices.isFirst) throw new InvalidMessage("only the first device can add and remove devices");
+    const before = devices.own?.newest ?? null;
+    const { wall } = moment();
+    const at = timeOf(wall);
+    const first = before?.devices[0] ?? { key: own.peer.public, added: at, consent: consent(own, own.peer.userId) };
+    const next = following(before, devices.isRestored);
+    const made = signList(own, { ...next, at, until: at + LIFE_MS, devices: [first, ...others] });
+    return stores.vault.transaction((tx) => {
+      if (before === null) devices.belong(tx, devices.device);
+      else devices.signed(tx);
+      return devices.takeUp(tx, made.encoded, devices.device, wall);
+    });
+  }
+
+  /** Sends one's newest list to all contacts with whom there is a session, and to all own devices. */
+  spread({ removed }: Pick<Changed, "removed">): void {
+    const { devices, stores } = this.#parts;
+    const { own } = devices;
+    if (own === null) return;
+    const contacts = stores.book
+      .everybody()
+      .map(({ userId }) => userId)
+      .filter((one) => stores.book.mayNotify(one) && stores.conversations.load(one).sending?.suite === 2);
+    const theirs = contacts.flatMap((person) => devices.devicesOf(person));
+    this.tellList(own.newest, [...new Set([...devices.ownOthers(), ...theirs, ...removed])]);
+  }
+
+  /** Signs the same devices again: they are the user's, whatever was changed since a backup. */
+  renew(): void {
+    const { own } = this.#parts.devices;
+    if (own === null) throw new UsageError("this is your only device");
+    this.spread(this.sign(own.newest.devices.slice(1)));
+  }
+
+  /** Removes one of one's devices, on the first one; everybody is told. */
+  remove(device: string): Changed {
+    const { devices, stores } = this.#parts;
+    const { own } = devices;
+    const place = own?.newest.ids.findIndex((one) => encodeBase64(one) === device) ?? -1;
+    if (own === null || place < 1) throw new UsageError("this is none of your other devices");
+    const left = own.newest.devices.filter((_, at) => at > 0 && at !== place);
+    const changed = this.sign(left);
+    stores.vault.transaction((tx) => this.#silence(tx, device));
+    this.spread(changed); // to the removed one, too: it is to erase itself
+    return changed;
+  }
+
+  // --- now and then -------------------------------------------------------------
+
+  /** Renews the list, counts how long devices were silent, and says that one is there. */
+  tick(now: Moment, isOnline: boolean): Event[] {
+    const { devices } = this.#parts;
+    const { own } = devices;
+    if (own === null || devices.isRemoved) return [];
+    const passed = this.#countedAt === null || !isOnline ? 0 : Math.max(0, now.monotonic - this.#countedAt);
+    if (this.#countedAt !== null && isOnline && passed < COUNT_MS) return [];
+    this.#countedAt = isOnline ? now.monotonic : null;
+    const counted = Math.min(passed, 2 * COUNT_MS);
+    if (!devices.isFirst) {
+      this.#spoke += counted;
+      if (this.#spoke >= HERE_MS) this.say([devices.person], { kind: "sync-here" });
+      return [];
+    }
+    const events = counted > 0 ? this.#count(counted) : [];
+    // After a restore the list may name a device that was removed since: its user is to look at it first.
+    if (!devices.isRestored && now.wall - own.newest.at >= RENEW_MS) this.renew();
+    return events;
+  }
+
+  /** How long each device was silent while this one was connected; who sleeps too long is removed. */
+  #count(passed: number): Event[] {
+    const { devices, stores } = this.#parts;
+    const known = devices.names();
+    const asleep: string[] = [];
+    stores.vault.transaction((tx) => {
+      for (const device of devices.ownOthers()) {
+        const record = known.get(device) ?? DeviceRecord.make({ userId: device });
+        const silent = passed + (this.#heard.has(device) ? 0 : record.silent);
+        tx.put(records.DEVICE, device, { ...record, silent });
+        if (silent >= ASLEEP_MS) asleep.push(device);
+      }
+    });
+    this.#heard.clear();
+    return asleep.flatMap((device) => this.#told(this.remove(device)));
+  }
+}
+
+/** Whether enough time has passed since it was done last, if it was. */
+function isDue(last: number | undefined, now: Moment): boolean {
+  return last === undefined || now.monotonic - last >= ASK_AGAIN_MS;
+}
+
+/** Whether a contact may be called so. */
+function isName(name: string): boolean {
+  try {
+    return checkedName(name) === name;
+  } catch (error) {
+    if (error instanceof UsageError) return false;
+    throw error;
+  }
+}

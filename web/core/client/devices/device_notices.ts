@@ -1,0 +1,30 @@
+/** The warnings about devices. */
+import { warning } from "../notices.ts";
+import { labelOf } from "../status.ts";
+import type { Contact, WarningEvent } from "../status.ts";
+
+/** Somebody's devices, or one's own, are others than before. */
+export function devicesChanged(peer: Contact, added: number, removed: number, isOwn: boolean): WarningEvent {
+  const changes = [
+    [added, "added"],
+    [removed, "removed"],
+  ]
+    .filter(([count]) => count !== 0)
+    .map((words) => words.join(" "));
+  const whose = isOwn ? "your devices" : `the devices of ${labelOf(peer)}`;
+  return warning(isOwn ? null : peer, "devices", `${whose} have changed: ${changes.join(" and ")}`);
+}
+
+/** There are two device lists of one revision: somebody else may have the key. */
+export function devicesForked(peer: Contact, isOwn: boolean): WarningEvent {
+  const whose = isOwn ? "yours" : `those of ${labelOf(peer)}`;
+  const text =
+    `there are two lists of devices where there can be one, and both are signed as ${whose}; somebody else may have ` +
+    "the key";
+  return warning(isOwn ? null : peer, "devices-forked", text);
+}
+
+/** One's person has removed this device. */
+export function deviceRemoved(): WarningEvent {
+  return warning(null, "device-removed", "your first device has removed this one; what it held is erased");
+}

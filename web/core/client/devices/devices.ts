@@ -1,0 +1,128 @@
+/** A person's devices, put together: what the messenger works with if it has them. */
+import { checkedName } from "../names.ts";
+import { UsageError } from "../errors.ts";
+import type { Random } from "../../bytes.ts";
+import { encodeBase64 } from "../../wire/base64.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import type { Link } from "../link.ts";
+import type { Moment } from "../moment.ts";
+import type { PreKeyUpload } from "../prekey_upload.ts";
+import type { Receiving } from "../receiving.ts";
+import type { Event } from "../status.ts";
+import type { Transaction } from "../vault.ts";
+import { DeviceArrivals } from "./arrivals.ts";
+import { type DeskParts, DeviceDesk } from "./desk.ts";
+import { parseList } from "./device_list.ts";
+import { LinkingDesk } from "./linking_desk.ts";
+
+export { DeviceBook } from "./book.ts";
+export { DEVICE_KINDS } from "./kinds.ts";
+
+/** One of one's devices, as its user sees it. */
+export interface OwnDevice {
+  readonly userId: string;
+  /** '' if that is not known here. */
+  readonly name: string;
+  /** When it was linked: milliseconds since 1970, by the first device's clock. */
+  readonly added: number;
+  /** When something came from it last; null if nothing did. */
+  readonly heardAt: number | null;
+  /** It links and removes the others. */
+  readonly isFirst: boolean;
+  readonly isThis: boolean;
+}
+
+/** What devices are attached to. */
+export interface Attached {
+  readonly receiving: Receiving;
+  readonly preKeyUpload: PreKeyUpload;
+}
+
+/** One's devices. */
+export class Devices {
+  readonly desk: DeviceDesk;
+  readonly linking: LinkingDesk;
+  readonly #parts: DeskParts;
+
+  /** @param given what it is told by, and tells */
+  constructor(parts: DeskParts, random: Random, given: Attached) {
+    this.#parts = parts;
+    this.desk = new DeviceDesk(parts);
+    this.linking = new LinkingDesk(parts, this.desk, random);
+    const { devices, stores } = parts;
+    const { preKeyUpload, receiving } = given;
+    receiving.devices = new DeviceArrivals(stores, this.desk, this.linking, (sender, now) =>
+      receiving.openRequests(sender, now),
+    );
+    preKeyUpload.deviceList = () => devices.toPublish()?.encoded ?? null;
+    preKeyUpload.listPublished = (encoded) => {
+      const { hash } = parseList(encoded);
+      stores.vault.transaction((tx) => devices.published(tx, hash));
+    };
+  }
+
+  /** Time has passed, or something may be sent now. */
+  run(link: Link | null, now: Moment): Event[] {
+    this.desk.run(link, now);
+    return this.linking.run(link, now);
+  }
+
+  /**
+   * Puts a text for somebody into the outbox, if it goes to more than one device; null if it does not. `alone`: the one
+   * for its recipient goes as a message to one, which `also` is told to put.
+   */
+  send(
+    peer: string,
+    text: { readonly sentAt: number; readonly body: string },
+    given: {
+      readonly messageId: string;
+      readonly burn: boolean;
+      readonly expiresIn: number | null;
+      readonly also: (tx: Transaction, isAlone: boolean) => void;
+    },
+  ): boolean {
+    if (!this.#parts.devices.isWide(peer)) return false;
+    const isAlone = this.desk.goesAlone(peer);
+    this.desk.send(peer, text, { ...given, also: (tx) => given.also(tx, isAlone) });
+    return true;
+  }
+
+  /** All devices, the first one first; empty if there never was a second one. */
+  everybody(): readonly OwnDevice[] {
+    const { devices } = this.#parts;
+    const names = devices.names();
+    return (devices.own?.newest.devices ?? []).map(({ added }, place) => {
+      const userId = encodeBase64(devices.own?.newest.ids[place] ?? new Uint8Array());
+      const record = names.get(userId);
+      return {
+        userId,
+        name: record?.name ?? "",
+        added,
+        heardAt: record?.heardAt ?? null,
+        isFirst: place === 0,
+        isThis: userId === devices.device,
+      };
+    });
+  }
+
+  /** On a new device: the line to give to the first one. It is good for five minutes. */
+  showCode(relay: string, name: string): string {
+    if (relay === "") throw new UsageError("no relay is known yet");
+    return this.linking.show(relay, checkedName(name));
+  }
+
+  /** Whether this first device was restored from a backup, and others may know of later changes than it does. */
+  get isRestored(): boolean {
+    const { devices } = this.#parts;
+    return devices.own !== null && devices.isFirst && devices.isRestored;
+  }
+}
+
+/** One's devices, on a client that knows them and can send to many; null on another. */
+export function devicesOn(ports: ExtensionPorts, given: Attached): Devices | null {
+  const { identity, now: moment, random, sending, stores } = ports;
+  const { devices } = stores;
+  const { outgoing } = stores.slot.is;
+  if (devices === null || outgoing === null) return null;
+  return new Devices({ stores, devices, sending, outgoing, identity, moment }, random, given);
+}

@@ -1,0 +1,124 @@
+/** What devices of one person, or that are to become one's, say to each other: content of kinds of their own. */
+import type { Packed, PackedMap } from "../../msgpack.ts";
+import { isMap } from "../../msgpack.ts";
+import type { MoreKinds } from "../content2.ts";
+import { MAX_LIST_BYTES } from "../content2.ts";
+import { asBytes, wrong } from "../content_fields.ts";
+
+export const MAX_READ = 200;
+/** Contacts in one content: some 15 KB. */
+export const MAX_CONTACTS = 100;
+export const MAX_NAME_CHARS = 64;
+const MESSAGE_ID_CHARS = 36;
+
+/** A message that was read; `from` is a person (raw id). */
+export interface ReadMessage {
+  readonly from: Uint8Array;
+  readonly id: string;
+}
+
+/** Somebody whom one knows; `name` is '' for a person without one, `verified`: safety numbers were compared. */
+export interface KnownPerson {
+  readonly id: Uint8Array;
+  readonly name: string;
+  readonly verified: boolean;
+  readonly blocked: boolean;
+}
+
+/** What goes back and forth while a device is linked (devices.md, "Linking a device"). */
+export type LinkSaid =
+  | { readonly kind: "link-offer"; readonly commitment: Uint8Array; readonly mac: Uint8Array }
+  | { readonly kind: "link-answer"; readonly nonce: Uint8Array; readonly mac: Uint8Array; readonly name: string }
+  | { readonly kind: "link-reveal"; readonly nonce: Uint8Array }
+  | { readonly kind: "link-consent"; readonly consent: Uint8Array }
+  | { readonly kind: "link-done"; readonly list: Uint8Array; readonly people: number }
+  | { readonly kind: "link-end" };
+
+/** What keeps own devices in step. */
+export type SyncSaid =
+  | { readonly kind: "sync-read"; readonly messages: readonly ReadMessage[] }
+  | { readonly kind: "sync-here" }
+  | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] };
+
+export type DeviceSaid = LinkSaid | SyncSaid;
+
+export function isLinkSaid(said: DeviceSaid): said is LinkSaid {
+  return said.kind.startsWith("link-");
+}
+
+const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => DeviceSaid>> = {
+  "link-offer": ({ commitment, mac }) => ({
+    kind: "link-offer",
+    commitment: asBytes(commitment, 32),
+    mac: asBytes(mac, 32),
+  }),
+  "link-answer": ({ nonce, mac, name }) => ({
+    kind: "link-answer",
+    nonce: asBytes(nonce, 32),
+    mac: asBytes(mac, 32),
+    name: asName(name, 1),
+  }),
+  "link-reveal": ({ nonce }) => ({ kind: "link-reveal", nonce: asBytes(nonce, 32) }),
+  "link-consent": ({ consent }) => ({ kind: "link-consent", consent: asBytes(consent, 64) }),
+  "link-done": ({ list, people = 0 }) => ({
+    kind: "link-done",
+    list: asBytes(list, 1, MAX_LIST_BYTES),
+    people: asCount(people),
+  }),
+  "link-end": () => ({ kind: "link-end" }),
+  "sync-read": ({ messages }) => ({ kind: "sync-read", messages: asMaps(messages, MAX_READ).map(readMessage) }),
+  "sync-here": () => ({ kind: "sync-here" }),
+  "sync-contacts": ({ contacts }) => ({
+    kind: "sync-contacts",
+    contacts: asMaps(contacts, MAX_CONTACTS).map(knownPerson),
+  }),
+};
+
+/** The kinds, and how they are read. */
+export const DEVICE_KINDS: MoreKinds = {
+  names: Object.keys(READERS),
+  read: (kind, members) => READERS[kind as DeviceSaid["kind"]](members),
+};
+
+/** The fields of what is said, besides those that all contents have. */
+export function fieldsOf(said: DeviceSaid): PackedMap {
+  if (said.kind === "sync-read") return { messages: said.messages.map(({ from, id }) => ({ from, id })) };
+  if (said.kind === "sync-contacts") {
+    return { contacts: said.contacts.map(({ blocked, id, name, verified }) => ({ id, name, verified, blocked })) };
+  }
+  const { kind: _, ...fields } = said;
+  return fields;
+}
+
+function readMessage({ from, id }: PackedMap): ReadMessage {
+  if (typeof id !== "string" || [...id].length !== MESSAGE_ID_CHARS) throw wrong();
+  return { from: asBytes(from, 32), id };
+}
+
+function knownPerson({ blocked = false, id, name = "", verified = false }: PackedMap): KnownPerson {
+  return { id: asBytes(id, 32), name: asName(name, 0), verified: asBool(verified), blocked: asBool(blocked) };
+}
+
+function asName(value: Packed | undefined, least: number): string {
+  if (typeof value !== "string") throw wrong();
+  const { length } = [...value];
+  if (length < least || length > MAX_NAME_CHARS) throw wrong();
+  return value;
+}
+
+function asCount(value: Packed): number {
+  if (typeof value !== "number" || value < 0) throw wrong();
+  return value;
+}
+
+function asBool(value: Packed): boolean {
+  if (typeof value !== "boolean") throw wrong();
+  return value;
+}
+
+function asMaps(value: Packed | undefined, most: number): readonly PackedMap[] {
+  if (!Array.isArray(value) || value.length > most) throw wrong();
+  const all = value as readonly Packed[];
+  if (!all.every((one): one is PackedMap => isMap(one))) throw wrong();
+  return all;
+}

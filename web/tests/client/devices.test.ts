@@ -1,0 +1,284 @@
+/** Persons with several devices: linking, texts everywhere, receipts, read marks, removal; and who tries to take part. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encodeBase64, fromBase64 } from "../../core/wire/base64.ts";
+import type { Devices, OwnDevice } from "../../core/client/devices/devices.ts";
+import { linkLine, parseLinkLine } from "../../core/client/devices/link_code.ts";
+import type { LinkingEvent } from "../../core/client/status.ts";
+import { DeliveryState } from "../../core/client/status.ts";
+import * as records from "../../core/client/records.ts";
+import { random } from "./support.ts";
+import { type Person, Town } from "./town.ts";
+
+const RELAY = "wss://relay.test/ws";
+
+function devicesOf({ messenger }: Person): Devices {
+  assert.ok(messenger.devices !== null);
+  return messenger.devices;
+}
+
+/** How far linking has come for somebody. */
+function step(person: Person): LinkingEvent {
+  const found = person.events.findLast((event) => event.kind === "linking");
+  assert.ok(found?.kind === "linking", "nothing was said of linking");
+  return found;
+}
+
+/** Until the digits are shown on the new device. */
+function begin(town: Town, first: Person, fresh: Person): void {
+  const line = devicesOf(fresh).showCode(RELAY, "Laptop");
+  devicesOf(first).linking.begin(line);
+  first.messenger.devicesChanged();
+  town.pass(2_000);
+}
+
+/** Makes one of them the other's device, as their users do it. */
+function link(town: Town, first: Person, fresh: Person): void {
+  begin(town, first, fresh);
+  assert.equal(step(first).step, "answered");
+  assert.equal(step(first).name, "Laptop");
+  const { digits, person, step: at } = step(fresh);
+  assert.deepEqual([at, person], ["digits", first.id]);
+  assert.ok(devicesOf(first).linking.type(digits));
+  devicesOf(fresh).linking.agree();
+  fresh.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.equal(step(fresh).step, "linked");
+}
+
+/** Alice's phone and laptop, and Bob. */
+function family(): readonly [Town, Person, Person, Person] {
+  const town = new Town();
+  const [phone, bob] = town.friends();
+  const laptop = town.person();
+  link(town, phone, laptop);
+  return [town, phone, laptop, bob];
+}
+
+/** A conversation as it shows, oldest first: whether one has written it, and the text. */
+function said(person: Person, peer: Person): readonly (readonly [boolean, string | null])[] {
+  const entries = [...person.messenger.stores.history.newest(peer.messenger.person)].reverse();
+  return entries.flatMap((entry) => (entry.kind === "unreadable" ? [] : [[entry.kind === "sent", entry.record.text] as const]));
+}
+
+function readAll(person: Person, peer: Person): void {
+  const { inbox, history } = person.messenger.stores;
+  for (const entry of history.newest(peer.messenger.person)) {
+    if (entry.kind === "received" && inbox.isUnread(entry.record.sender, entry.record.messageId)) {
+      person.messenger.markRead(entry.record.sender, entry.record.messageId);
+    }
+  }
+}
+
+test("a device is linked, and knows people", () => {
+  const [, phone, laptop, bob] = family();
+  assert.equal(laptop.messenger.contacts.find("Bob").userId, bob.id);
+  assert.equal(laptop.messenger.person, phone.id);
+  const shown = (one: Person): readonly Partial<OwnDevice>[] =>
+    devicesOf(one)
+      .everybody()
+      .map(({ isFirst, isThis, userId }) => ({ isFirst, isThis, userId }));
+  const both = (isPhone: boolean) => [
+    { isFirst: true, isThis: isPhone, userId: phone.id },
+    { isFirst: false, isThis: !isPhone, userId: laptop.id },
+  ];
+  assert.deepEqual(shown(phone), both(true));
+  assert.deepEqual(shown(laptop), both(false));
+  assert.deepEqual(bob.warnings, ["devices"]);
+  assert.deepEqual(bob.messenger.stores.book.everybody().map(({ userId }) => userId), [phone.id]);
+});
+
+test("a text reaches all devices of both, and shows as the person's", () => {
+  const [town, phone, laptop, bob] = family();
+  const { messageId } = laptop.messenger.sendText(bob.id, "from the laptop");
+  town.pass(5_000);
+  assert.deepEqual(bob.received().slice(-1), ["from the laptop"]);
+  assert.deepEqual(said(phone, bob).at(-1), [true, "from the laptop"]);
+  assert.deepEqual(said(laptop, bob).at(-1), [true, "from the laptop"]);
+  readAll(bob, phone);
+  town.pass(5_000);
+  assert.equal(phone.messenger.stateOf(messageId), DeliveryState.READ);
+  assert.equal(laptop.messenger.stateOf(messageId), DeliveryState.READ);
+  bob.messenger.sendText(phone.id, "to both");
+  town.pass(5_000);
+  for (const one of [phone, laptop]) assert.deepEqual(said(one, bob).at(-1), [false, "to both"]);
+});
+
+test("what was read on one device is read on the other, and burns there", () => {
+  const [town, phone, laptop, bob] = family();
+  const { messageId } = bob.messenger.sendText(phone.id, "gone", { burn: true });
+  town.pass(5_000);
+  assert.equal(laptop.messenger.stores.inbox.isUnread(bob.id, messageId), true);
+  phone.messenger.markRead(bob.id, messageId);
+  town.pass(5_000);
+  assert.equal(laptop.messenger.stores.inbox.isUnread(bob.id, messageId), false);
+  for (const one of [phone, laptop]) assert.deepEqual(said(one, bob).at(-1), [false, null]);
+  assert.equal(bob.messenger.stateOf(messageId), DeliveryState.BURNED);
+});
+
+test("the safety number is the same on all devices", () => {
+  const town = new Town();
+  const [phone, bob] = town.friends();
+  const before = phone.messenger.contacts.safetyNumber("Bob");
+  const laptop = town.person();
+  link(town, phone, laptop);
+  laptop.messenger.sendText(bob.id, "hello");
+  town.pass(5_000);
+  const numbers = [phone, laptop].map((one) => one.messenger.contacts.safetyNumber("Bob"));
+  assert.deepEqual([...numbers, bob.messenger.contacts.safetyNumber("Alice")], [before, before, before]);
+});
+
+test("both have several devices: equal texts everywhere, each once", () => {
+  const [town, phone, laptop, bob] = family();
+  const tablet = town.person();
+  link(town, bob, tablet);
+  town.pass(5_000);
+  const everybody = [phone, laptop, bob, tablet];
+  const texts: string[] = [];
+  for (let turn = 0; turn < 12; turn += 1) {
+    const one = everybody[turn % 4] ?? phone;
+    const to = one === phone || one === laptop ? bob : phone;
+    texts.push(`text ${turn}`);
+    one.messenger.sendText(to.id, `text ${turn}`);
+    if (turn % 3 === 0) town.pass(1_000);
+  }
+  town.pass(30_000);
+  for (const one of everybody) {
+    const found = said(one, one === phone || one === laptop ? bob : phone).map(([, text]) => text ?? "");
+    assert.deepEqual(found.filter((text) => texts.includes(text)).sort(), [...texts].sort());
+  }
+});
+
+test("a removed device erases itself, and gets nothing any more", () => {
+  const [town, phone, laptop, bob] = family();
+  devicesOf(phone).desk.remove(laptop.id);
+  phone.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.equal(laptop.messenger.stores.devices?.isRemoved, true);
+  assert.equal(laptop.warnings.at(-1), "device-removed");
+  laptop.tamper = (frame) => {
+    assert.notEqual(frame.type, "MESSAGE", "nothing is sent to it");
+    return [frame];
+  };
+  bob.messenger.sendText(phone.id, "without the laptop");
+  phone.messenger.sendText(bob.id, "as before");
+  town.pass(5_000);
+  assert.deepEqual(said(phone, bob).slice(-2).map(([, text]) => text).sort(), ["as before", "without the laptop"]);
+  assert.deepEqual(phone.messenger.stores.vault.find(records.SESSIONS, laptop.id), null, "nor are there sessions with it");
+  // What it goes on to write is a stranger's.
+  laptop.messenger.sendText(bob.id, "still here");
+  town.pass(5_000);
+  assert.equal(said(bob, phone).some(([, text]) => text === "still here"), false);
+});
+
+test("a device list is published, and found by who was away", () => {
+  const [town, phone, laptop, bob] = family();
+  const carol = town.person();
+  carol.messenger.contacts.add("Alice", phone.id);
+  carol.messenger.sendText(phone.id, "hello from Carol");
+  town.pass(5_000);
+  assert.equal(phone.published?.deviceList, encodeBase64(phone.messenger.stores.devices?.own?.newest.encoded ?? new Uint8Array()));
+  assert.equal(carol.messenger.stores.devices?.devicesOf(phone.id).length, 2);
+  assert.equal(bob.messenger.stores.devices?.devicesOf(phone.id).includes(laptop.id), true);
+});
+
+// --- who tries to take part -------------------------------------------------------------------
+
+test("a second device that has seen the code ends the link", () => {
+  const town = new Town();
+  const [phone, fresh, thief] = [town.person(), town.person(), town.person()];
+  const line = devicesOf(fresh).showCode(RELAY, "Laptop");
+  for (const one of [phone, thief]) {
+    devicesOf(one).linking.begin(line);
+    one.messenger.devicesChanged();
+  }
+  town.pass(3_000);
+  assert.equal(step(fresh).step, "ended");
+  assert.match(step(fresh).reason, /two have seen/);
+  assert.equal(fresh.messenger.person, fresh.id);
+});
+
+test("who shows a code of their own gets no further than three guesses", () => {
+  const town = new Town();
+  const [phone, fresh, thief] = [town.person(), town.person(), town.person()];
+  // The user holds `fresh`, whose code was changed for that of the thief's device on the way.
+  devicesOf(fresh).showCode(RELAY, "Laptop");
+  begin(town, phone, thief);
+  const { digits } = step(thief);
+  const guess = digits === "000000" ? "000001" : "000000"; // what `fresh` shows is not what is asked for
+  assert.equal(devicesOf(phone).linking.type(guess), false);
+  assert.equal(devicesOf(phone).linking.type(guess), false);
+  assert.throws(() => devicesOf(phone).linking.type(guess), /three times/);
+  devicesOf(thief).linking.agree();
+  thief.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.equal(phone.messenger.stores.devices?.own, null);
+});
+
+test("a relay that puts another key behind the code's id links nothing", () => {
+  const town = new Town();
+  const [phone, fresh, evil] = [town.person(), town.person(), town.person()];
+  phone.tamper = (frame) =>
+    frame.type === "KEY_EXCHANGE_RESPONSE" ? [{ ...frame, payload: { ...evilBundle(evil, fresh), senderId: fresh.id } }] : [frame];
+  const line = devicesOf(fresh).showCode(RELAY, "Laptop");
+  devicesOf(phone).linking.begin(line);
+  phone.messenger.devicesChanged();
+  town.pass(310_000);
+  assert.equal(step(phone).step, "ended");
+  assert.equal(fresh.events.some(({ kind }) => kind === "linking"), false);
+  // The control: with the right keys it goes on.
+  phone.tamper = (frame) => [frame];
+  link(town, phone, fresh);
+});
+
+/** The prekeys of one under the name of another. */
+function evilBundle(evil: Person, fresh: Person): object {
+  const { signedPreKey, lastResortKemPreKey, bundleSignature, madeAt } = evil.published ?? assert.fail("nothing published");
+  return {
+    bundleSignature,
+    identityKey: evil.key,
+    kemPreKey: lastResortKemPreKey["key"],
+    kemPreKeyId: lastResortKemPreKey["id"],
+    kemPreKeySignature: lastResortKemPreKey["signature"],
+    madeAt,
+    preKeySignature: signedPreKey["signature"],
+    senderId: fresh.id,
+    signedPreKey: signedPreKey["key"],
+    signedPreKeyId: signedPreKey["id"],
+  };
+}
+
+test("who does not know the secret is a stranger to a device that shows a code", () => {
+  const town = new Town();
+  const [phone, fresh] = [town.person(), town.person()];
+  const code = parseLinkLine(devicesOf(fresh).showCode(RELAY, "Laptop"));
+  devicesOf(phone).linking.begin(linkLine({ ...code, secret: random(16) }));
+  phone.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.equal(fresh.events.some(({ kind }) => kind === "linking"), false);
+  assert.equal(fresh.messenger.stores.requests.holds(phone.id), true);
+  assert.equal(fresh.messenger.devices?.linking.isListening, true, "and it still waits for the right one");
+});
+
+test("a list that another has signed takes nobody's devices", () => {
+  const [town, phone, laptop, bob] = family();
+  const mallory = town.person();
+  mallory.messenger.contacts.add("Bob", bob.id);
+  bob.messenger.contacts.add("Mallory", mallory.id);
+  mallory.messenger.sendText(bob.id, "hello");
+  town.pass(3_000);
+  const own = phone.messenger.stores.devices?.own?.newest.encoded ?? new Uint8Array();
+  const forged = own.slice();
+  forged[4] = (forged[4] ?? 0) + 1; // the next revision
+  const before = bob.messenger.stores.devices?.known(phone.id);
+  assert.deepEqual(devicesOf(bob).desk.listCame(forged, bob.messenger.now()), []);
+  assert.equal(bob.messenger.stores.devices?.known(phone.id), before);
+  // An old one, which a relay hands out late, brings a removed device back to nobody.
+  devicesOf(phone).desk.remove(laptop.id);
+  phone.messenger.devicesChanged();
+  town.pass(3_000);
+  assert.deepEqual(bob.messenger.stores.devices?.devicesOf(phone.id), [phone.id]);
+  devicesOf(bob).desk.listCame(own, bob.messenger.now());
+  assert.deepEqual(bob.messenger.stores.devices?.devicesOf(phone.id), [phone.id]);
+  assert.equal(fromBase64(phone.id).length, 32);
+});

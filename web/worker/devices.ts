@@ -1,0 +1,169 @@
+/** The calls about the user's devices on an open profile, and what the page is told of them. */
+import type { DeviceCalls, DevicesState, Linking } from "../devices_api.ts";
+import { UsageError } from "../core/client/errors.ts";
+import { writtenId } from "../core/client/ids.ts";
+import * as records from "../core/client/records.ts";
+import { oneLine } from "../core/client/sanitize.ts";
+import type { Event, LinkingEvent } from "../core/client/status.ts";
+import { LINK_MS } from "../core/client/devices/linking.ts";
+import type { Devices } from "../core/client/devices/devices.ts";
+import type { Core, Loop } from "./loop.ts";
+
+/** What surrounds them. */
+export interface DevicePorts {
+  readonly loop: Loop;
+  readonly wall: () => number;
+  /** Throws WrongPassphrase if it is not that of the profile. */
+  readonly checkPassphrase: (passphrase: string) => Promise<void>;
+  readonly tell: (state: DevicesState) => void;
+}
+
+/** The user's devices as the page sees them. */
+export class DeviceFront {
+  readonly #ports: DevicePorts;
+  #linking: Linking | null = null;
+  /** The one that is open. */
+  #core: Core | null = null;
+  #hasChanged = false;
+  readonly calls: DeviceCalls;
+
+  constructor(ports: DevicePorts) {
+    this.#ports = ports;
+    const { loop } = ports;
+    const doing = (act: (core: Core, devices: Devices) => void): Promise<DevicesState> =>
+      loop.call((core) => {
+        act(core, devicesOf(core));
+        core.messenger.devicesChanged();
+        return this.#state(core);
+      });
+    this.calls = {
+      devices: () => doing(() => undefined),
+      showLinkCode: ({ name }) =>
+        doing((core, devices) => {
+          const line = devices.showCode(core.messenger.server, name.trim());
+          this.#become({ at: "code", line, until: ports.wall() + LINK_MS });
+        }),
+      agreeToLink: () =>
+        doing((_, devices) => {
+          devices.linking.agree();
+          const { digits, person } = shownOf(this.#linking);
+          this.#become({ at: "agreed", digits, person });
+        }),
+      linkDevice: async ({ line, passphrase }) => {
+        await ports.checkPassphrase(passphrase);
+        return doing((_, devices) => {
+          devices.linking.begin(line);
+          this.#become({ at: "reaching" });
+        });
+      },
+      typeDigits: ({ digits }) => loop.call((core) => this.#type(core, digits)),
+      cancelLink: () =>
+        doing((_, devices) => {
+          devices.linking.cancel();
+          this.#become(null);
+        }),
+      removeDevice: ({ device }) =>
+        doing((_, devices) => {
+          devices.desk.remove(device);
+        }),
+      keepDevices: () =>
+        doing((_, devices) => devices.desk.renew()),
+    };
+  }
+
+  #type(core: Core, digits: string): boolean {
+    const name = this.#linking !== null && "name" in this.#linking ? this.#linking.name : "";
+    try {
+      const isRight = devicesOf(core).linking.type(digits);
+      core.messenger.devicesChanged();
+      if (isRight) {
+        this.#become({ at: devicesOf(core).linking.isOpen ? "confirmed" : "linked", name });
+      }
+      return isRight;
+    } catch (error) {
+      if (error instanceof UsageError && !devicesOf(core).linking.isOpen) {
+        this.#become({ at: "ended", reason: error.message });
+      }
+      core.messenger.devicesChanged();
+      throw error;
+    }
+  }
+
+  /** Watches a new core. */
+  watch(core: Core): void {
+    if (this.#core !== null && this.#linking !== null && this.#linking.at !== "linked") {
+      this.#linking = { at: "ended", reason: "linking was interrupted; begin again" };
+    }
+    this.#core = core;
+    this.#hasChanged = true;
+    for (const kind of [records.DEVICES, records.DEVICE, records.PERSON, records.CONTACT]) {
+      core.vault.watch<unknown>(kind, () => (this.#hasChanged = true));
+    }
+  }
+
+  /** What has happened in a step. */
+  happened(events: readonly Event[]): void {
+    for (const event of events) {
+      if (event.kind === "linking") {
+        this.#become(linkingOf(event));
+      }
+    }
+  }
+
+  /** Tells what has changed; only while nothing is in the core that is not stored. */
+  flush(): void {
+    if (this.#hasChanged && this.#core !== null) {
+      this.#hasChanged = false;
+      this.#ports.tell(this.#state(this.#core));
+    }
+  }
+
+  #become(linking: Linking | null): void {
+    this.#linking = linking;
+    this.#hasChanged = true;
+  }
+
+  #state({ messenger }: Core): DevicesState {
+    const { stores } = messenger;
+    const all = messenger.devices?.everybody() ?? [];
+    return {
+      devices: all.map(({ added, heardAt, isFirst, isThis, name, userId }) => ({
+        id: userId,
+        writtenId: writtenId(userId),
+        name: name === "" ? "" : oneLine(name),
+        addedAt: added,
+        heardAt,
+        isFirst,
+        isThis,
+      })),
+      isFirst: stores.devices?.isFirst !== false,
+      isUnused: all.length === 0 && stores.book.everybody().length === 0,
+      isRestored: messenger.devices?.isRestored === true,
+      linking: this.#linking,
+    };
+  }
+}
+
+function devicesOf({ messenger }: Core): Devices {
+  if (messenger.devices === null) {
+    throw new UsageError("devices are not known here");
+  }
+  return messenger.devices;
+}
+
+function shownOf(linking: Linking | null): { readonly digits: string; readonly person: string } {
+  return linking !== null && "digits" in linking ? linking : { digits: "", person: "" };
+}
+
+function linkingOf({ digits, name, person, reason, step }: LinkingEvent): Linking {
+  switch (step) {
+    case "answered":
+      return { at: "typing", name: oneLine(name) };
+    case "digits":
+      return { at: "digits", digits, person: writtenId(person) };
+    case "linked":
+      return { at: "linked", name: name === "" ? "" : oneLine(name) };
+    case "ended":
+      return { at: "ended", reason };
+  }
+}
