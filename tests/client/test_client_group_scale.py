@@ -22,7 +22,7 @@ def fill(device: Device, sender: str, count: int, first: int = 0) -> None:
                 message_id=f"{number:036d}", sender=sender, text=f"text {number}", sent_at=number, kept_at=number
             )
             store.put_text(tx, group, text)
-            store.hand_out(tx, group.id, sender, text.message_id)
+            store.hand_out(tx, group, sender, text.message_id)
 
 
 def reads(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> int:

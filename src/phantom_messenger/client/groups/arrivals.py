@@ -417,7 +417,7 @@ class Arrivals:
             expires_at=expires_at,
         )
         self._store.put_text(tx, group, record)
-        self._store.hand_out(tx, group.id, sender, message_id)
+        self._store.hand_out(tx, group, sender, message_id)
         if len(group.state.members) <= MAX_TOLD:
             told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
             self._store.tell(tx, told)

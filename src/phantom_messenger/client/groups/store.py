@@ -254,12 +254,12 @@ class GroupStore:
         due = None if record.text is None else record.expires_at
         tx.put(group_texts(group.record.number), records.key(record.sender, record.message_id), record, due=due)
 
-    def hand_out(self, tx: Transaction, group: str, sender: str, message_id: str) -> None:
+    def hand_out(self, tx: Transaction, group: Group, sender: str, message_id: str) -> None:
         """A text waits for the application."""
-        kind, name = group_inbox(self._groups[group].record.number), _text_name(sender, message_id, group)
+        kind, name = group_inbox(group.record.number), _text_name(sender, message_id, group.id)
         if not self._vault.has(kind, name):
-            tx.on_commit(lambda: self._count(group, 1))
-        tx.put(kind, name, GroupInboxRecord(group=group, sender=sender, message_id=message_id))
+            tx.on_commit(lambda: self._count(group.id, 1))
+        tx.put(kind, name, GroupInboxRecord(group=group.id, sender=sender, message_id=message_id))
 
     def _count(self, group: str, more: int) -> None:
         self._waiting[group] = self._waiting.get(group, 0) + more

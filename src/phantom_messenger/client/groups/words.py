@@ -73,8 +73,8 @@ def listed(said: list[str]) -> str:
 def forked(who: str, group: str) -> str:
     """Somebody has another group under the same name."""
     return (
-        f"{who} has been told other changes of {group} than you, so its members may not be who you think, and nothing"
-        f" is sent to it now; compare the digits of 'phantom groups members' with {who} and the others"
+        f"{who} knows another history of {group} than you: its members may not be who you think, so nothing is sent"
+        f" to it now; compare the digits of 'phantom groups members' with {who} and the others"
     )
 
 
