@@ -10,6 +10,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { contentOf, exportContent, putContent, readFile } from "../../core/client/backup.ts";
 import { ConversationIndex } from "../../core/client/conversation_index.ts";
+import type { Devices } from "../../core/client/devices/devices.ts";
 import { Messenger } from "../../core/client/messenger.ts";
 import * as records from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
@@ -151,6 +152,13 @@ function readAll({ messenger, vault }: Core, peer: string): string[] {
   });
 }
 
+function devicesOf({ devices }: Messenger): Devices {
+  if (devices === null) {
+    throw new Error("it knows no devices");
+  }
+  return devices;
+}
+
 function status({ messenger, vault }: Core): Given {
   return {
     userId: messenger.userId,
@@ -184,6 +192,27 @@ const COMMANDS: Readonly<Record<string, (core: Core, given: Given) => unknown>> 
   loseSessions: ({ messenger, vault }, { peer }) =>
     vault.transaction((tx) => messenger.stores.conversations.forget(tx, String(peer))),
   flush: ({ messenger }) => messenger.flush(),
+  showLinkCode: ({ messenger }, { name }) => devicesOf(messenger).showCode(messenger.server, String(name)),
+  agreeToLink: ({ messenger }) => {
+    devicesOf(messenger).linking.agree();
+    messenger.devicesChanged();
+  },
+  linkDevice: ({ messenger }, { line }) => {
+    devicesOf(messenger).linking.begin(String(line));
+    messenger.devicesChanged();
+  },
+  typeDigits: ({ messenger }, { digits }) => {
+    const isRight = devicesOf(messenger).linking.type(String(digits));
+    messenger.devicesChanged();
+    return isRight;
+  },
+  removeDevice: ({ messenger }, { device }) => {
+    devicesOf(messenger).desk.remove(String(device));
+    messenger.devicesChanged();
+  },
+  devices: ({ messenger }) => devicesOf(messenger).everybody(),
+  isRemoved: ({ messenger }) => messenger.stores.devices?.isRemoved === true,
+  contacts: ({ messenger }) => messenger.contacts.everybody().map(({ name, trust, userId }) => ({ name, trust, userId })),
   export: ({ vault }, { to }) => {
     const file = exportContent(contentOf(vault), PASSPHRASE, random, { cost: CHEAP });
     writeFileSync(String(to), file);

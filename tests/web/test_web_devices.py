@@ -1,0 +1,232 @@
+"""Devices of one person, some with the browser's client and some with the SDK: linked, kept in step, removed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from web_peers import Line, Person, SdkPerson, WebPerson, meet, program, settled, until
+
+from phantom_messenger.client.status import LinkingEvent, LinkingStep
+from support.relay_process import RelayProcess
+
+PATIENCE: Final = 100.0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The browser's client as a program."""
+    return program(tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture(scope="module")
+def relay(made: Path) -> Iterator[RelayProcess]:
+    """A relay without limits, for all of these tests."""
+    process = RelayProcess(made.parent, "--limits", "off")
+    yield process
+    process.kill()
+
+
+class SdkDevice(SdkPerson):
+    """Somebody with the SDK, with what linking says."""
+
+    def __init__(self, home: Path, relay: RelayProcess) -> None:
+        super().__init__(home, relay)
+        self.linking: list[LinkingEvent] = []
+
+    async def start(self, file: Path | None = None) -> None:
+        await super().start(file)
+        self._links = asyncio.create_task(self._hear_links())
+
+    async def _hear_links(self) -> None:
+        with contextlib.suppress(Exception):  # it ends with the client
+            async for event in self.client.events():
+                if isinstance(event, LinkingEvent):
+                    self.linking.append(event)
+
+    async def close(self) -> None:
+        await super().close()
+        self._links.cancel()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(main, PATIENCE))
+
+
+@contextlib.asynccontextmanager
+async def people(
+    made: Path, relay: RelayProcess, folder: Path
+) -> AsyncIterator[tuple[WebPerson, SdkDevice, SdkPerson]]:
+    """A browser and a program of the SDK that are to be one person's, and Bob."""
+    web, sdk, bob = WebPerson(made, folder, relay), SdkDevice(folder / "sdk", relay), SdkPerson(folder / "bob", relay)
+    try:
+        for one in (web, sdk, bob):
+            await one.start()
+        await settled(web, sdk, bob)
+        yield web, sdk, bob
+    except BaseException:
+        await web.kill()
+        raise
+    finally:
+        await sdk.close()
+        await bob.close()
+    await web.close()
+
+
+def step_of(web: WebPerson, step: str) -> dict[str, Any] | None:
+    """What the browser was told of a step of linking."""
+    return next((one for one in web.events if one["kind"] == "linking" and one["step"] == step), None)
+
+
+async def waited_for(web: WebPerson, step: str) -> dict[str, Any]:
+    async def is_there() -> bool:
+        return step_of(web, step) is not None
+
+    await until(is_there, lambda: [one for one in web.events if one["kind"] == "linking"])
+    found = step_of(web, step)
+    assert found is not None
+    return found
+
+
+async def heard(sdk: SdkDevice, step: LinkingStep) -> LinkingEvent:
+    async def is_there() -> bool:
+        return any(one.step is step for one in sdk.linking)
+
+    await until(is_there, lambda: sdk.linking)
+    return next(one for one in sdk.linking if one.step is step)
+
+
+async def link_browser(web: WebPerson, sdk: SdkDevice) -> None:
+    """The SDK's is the first device, and the browser the new one."""
+    sdk.client.devices.link(await web.do("showLinkCode", name="Browser"), history=False)
+    shown = await waited_for(web, "digits")
+    assert shown["person"] == sdk.id
+    assert (await heard(sdk, LinkingStep.ANSWERED)).name == "Browser"
+    assert sdk.client.devices.confirm(shown["digits"])
+    await web.do("agreeToLink")
+    await waited_for(web, "linked")
+    await heard(sdk, LinkingStep.LINKED)
+
+
+async def link_sdk(web: WebPerson, sdk: SdkDevice) -> None:
+    """The browser is the first device."""
+    await web.do("linkDevice", line=sdk.client.devices.show_code("Laptop"))
+    shown = await heard(sdk, LinkingStep.DIGITS)
+    assert shown.person == web.id
+    assert (await waited_for(web, "answered"))["name"] == "Laptop"
+    assert await web.do("typeDigits", digits=shown.digits)
+    sdk.client.devices.agree()
+    await heard(sdk, LinkingStep.LINKED)
+    await waited_for(web, "linked")
+
+
+def texts(lines: list[Line]) -> list[tuple[str, bool, str | None]]:
+    """A conversation, in an order that does not depend on when what came."""
+    return sorted((line.id, line.is_mine, line.text) for line in lines)
+
+
+async def written(devices: tuple[Person, Person], peer: Person, person: str) -> None:
+    """All write; both devices have the same afterwards, and the other side the same turned round, each once."""
+    one, other = devices
+    said = []
+    for number in range(3):
+        said += [await one.send(peer.id, f"one {number}"), await other.send(peer.id, f"other {number}")]
+        said.append(await peer.send(person, f"peer {number}"))
+    seen: list[list[tuple[str, bool, str | None]]] = [[], [], []]
+
+    async def is_same() -> bool:
+        mine, also = [texts(await device.history(peer.id)) for device in devices]
+        theirs = texts(await peer.history(person))
+        seen[:] = [[line for line in lines if line[0] in said] for lines in (mine, also, theirs)]
+        turned = [(number, not is_mine, text) for number, is_mine, text in seen[2]]
+        return len(seen[0]) == len(said) and seen[0] == seen[1] == turned
+
+    await until(is_same, lambda: seen)
+    assert set(await _contacts(devices[0])) == {peer.id}
+
+
+async def _contacts(one: Person) -> list[str]:
+    if isinstance(one, WebPerson):
+        return [contact["userId"] for contact in await one.do("contacts")]
+    assert isinstance(one, SdkPerson)
+    return [contact.user_id for contact in one.client.contacts.everybody()]
+
+
+def test_browser_is_linked_to_a_phone_with_the_sdk(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            await meet(sdk, bob)
+            await sdk.send(bob.id, "before")
+            await settled(sdk, bob)
+            await link_browser(web, sdk)
+            assert await _contacts(web) == [bob.id]
+            await settled(web, sdk, bob)
+            await written((web, sdk), bob, sdk.id)
+            # What was read on one is read on the other.
+            await bob.send(sdk.id, "burns", burn=True)
+
+            async def has_it() -> bool:
+                return any(line.text == "burns" for line in await web.history(bob.id))
+
+            await until(has_it, lambda: "it has not come")
+            await settled(web, sdk, bob)
+            await sdk.read_all(bob.id)
+
+            async def is_gone() -> bool:
+                return not any(line.text == "burns" for line in await web.history(bob.id))
+
+            await until(is_gone, lambda: "it was not burned on the browser")
+            sdk.client.devices.remove(web.id)
+
+            async def is_removed() -> bool:
+                return bool(await web.do("isRemoved"))
+
+            await until(is_removed, lambda: "it does not know")
+            await settled(bob)
+            await bob.send(sdk.id, "without the browser")
+            await settled(sdk, bob)
+            assert any(line.text == "without the browser" for line in await sdk.history(bob.id))
+            assert not any(line.text == "without the browser" for line in await web.history(bob.id))
+
+    run(main())
+
+
+def test_sdk_is_linked_to_a_browser(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            await meet(web, bob)
+            await web.send(bob.id, "before")
+            await settled(web, bob)
+            await link_sdk(web, sdk)
+            assert await _contacts(sdk) == [bob.id]
+            await settled(web, sdk, bob)
+            await written((web, sdk), bob, web.id)
+            device = next(one for one in await web.do("devices") if not one["isFirst"])
+            assert device["name"] == "Laptop"
+            await web.do("removeDevice", device=device["userId"])
+
+            async def is_removed() -> bool:
+                return sdk.client._messenger.desk.is_removed
+
+            await until(is_removed, lambda: "it does not know")
+            assert [one["isFirst"] for one in await web.do("devices")] == [True]
+
+    run(main())
+
+
+def test_control_wrong_digits_link_nothing(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, _):
+            sdk.client.devices.link(await web.do("showLinkCode", name="Browser"), history=False)
+            shown = await waited_for(web, "digits")
+            await heard(sdk, LinkingStep.ANSWERED)
+            wrong = f"{(int(shown['digits']) + 1) % 10**6:06d}"
+            assert not sdk.client.devices.confirm(wrong)
+            await web.do("agreeToLink")
+            await settled(web, sdk)
+            assert sdk.client.devices.everybody() == []
+            assert await web.do("devices") == []
+
+    run(main())
