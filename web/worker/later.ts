@@ -5,4 +5,5 @@ export { extend } from "../core/client/extend.ts";
 export { callsOn, meOf } from "./calls.ts";
 export { DeviceFront } from "./devices.ts";
 export { Changes } from "./updates.ts";
+export { callsWithGroups, GroupsOfCore } from "./groups.ts";
 export { profileOf } from "./restoring.ts";

@@ -18,6 +18,7 @@ import type { Event } from "../core/client/status.ts";
 import type { Batch, Vault } from "../core/client/vault.ts";
 import * as notices from "../core/client/notices.ts";
 import { Aside } from "./aside.ts";
+import type { GroupsOfCore } from "./groups.ts";
 import type { Dial, Socket } from "./socket.ts";
 
 /** The wait before the n-th attempt to connect is drawn from 0 to the n-th bound (full jitter); milliseconds. */
@@ -54,6 +55,7 @@ const FAILED = "an internal error occurred; what you wrote is saved";
 export interface Core {
   readonly vault: Vault;
   readonly messenger: Messenger;
+  readonly groups?: GroupsOfCore;
 }
 
 /** What has happened in a step, and is stored. */

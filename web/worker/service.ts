@@ -8,6 +8,7 @@ import type { Api, Me, Stage, Update } from "../api.ts";
 import type { DeviceCalls } from "../devices_api.ts";
 import type { GroupCalls } from "../groups_api.ts";
 import { VaultDamaged } from "../core/client/errors.ts";
+import type { Extend } from "../core/client/extension.ts";
 import { Messenger } from "../core/client/messenger.ts";
 import { checkedName } from "../core/client/names.ts";
 import { NOT_DELETED } from "../core/client/notices.ts";
@@ -16,6 +17,7 @@ import { MeRecord } from "../core/client/records.ts";
 import { makeLock, newKey, newVault, openLock, openVault } from "../core/client/vault.ts";
 import type { Batch, Progress, Vault } from "../core/client/vault.ts";
 import type { CallPorts, ProfileCalls } from "./calls.ts";
+import type { CallsWithGroups, GroupsOfCore } from "./groups.ts";
 import { faultOf, Refused } from "./faults.ts";
 import { firstStage } from "./first.ts";
 import { hold } from "./locks.ts";
@@ -40,7 +42,7 @@ export const DELETE_MS = 10_000;
 interface Running {
   readonly loop: Loop;
   readonly held: Held;
-  readonly calls: ProfileCalls;
+  readonly calls: CallsWithGroups;
   readonly ports: CallPorts;
   readonly devices: DeviceFront;
   readonly loaded: typeof later;
@@ -59,6 +61,8 @@ export class Service {
   #stays = false;
   #running: Running | null = null;
   #changes: Changes | null = null;
+  /** Of the same core. */
+  #groups: GroupsOfCore | null = null;
   #passing = new PassingState();
   /** What ends the typing of contacts. */
   readonly #typing = new Map<string, ReturnType<typeof setTimeout>>();
@@ -280,7 +284,8 @@ export class Service {
       tell: (state) => this.#post({ kind: "devices", state }),
     });
     devices.watch(core);
-    this.#running = { loop, held, ports, calls: loaded.callsOn(ports), devices, loaded };
+    const calls = loaded.callsWithGroups(ports, loaded.callsOn(ports));
+    this.#running = { loop, held, ports, calls, devices, loaded };
     loop.start(core);
   }
 
@@ -305,7 +310,10 @@ export class Service {
     }
     const loaded = await this.#platform.later();
     const vault = openVault(key, this.#platform.random, await this.#openStorage().open());
-    const messenger = this.#messengerOn(vault, loaded);
+    const groups = new loaded.GroupsOfCore();
+    const messenger = this.#messengerOn(vault, loaded, groups.extend);
+    groups.watch(vault, messenger);
+    this.#groups = groups;
     this.#changes = new loaded.Changes(vault, messenger, this.#passing, (update) => this.#post(update));
     this.#changes.changedAll();
     this.#hadNobody = messenger.stores.book.size === 0;
@@ -313,14 +321,14 @@ export class Service {
       const text = "Part of what this browser stored is damaged and was left out. You may find it in a backup.";
       this.#post({ kind: "warning", peer: null, notice: { code: "damaged", text } });
     }
-    const core = { vault, messenger };
+    const core = { vault, messenger, groups };
     this.#running?.devices.watch(core);
     return core;
   }
 
-  #messengerOn(vault: Vault, loaded: typeof later | null = null): Messenger {
+  #messengerOn(vault: Vault, loaded: typeof later | null = null, extend?: Extend): Messenger {
     const { wall, monotonic, random, sinceStart } = this.#platform;
-    const messenger = new Messenger(vault, { wall, monotonic, random, sinceBoot: sinceStart, later: loaded });
+    const messenger = new Messenger(vault, { wall, monotonic, random, sinceBoot: sinceStart, later: loaded }, extend);
     if (messenger.server !== this.#relay) {
       messenger.setServer(this.#relay);
     }
@@ -353,6 +361,7 @@ export class Service {
     }
     this.#changes?.happened(events);
     this.#running?.devices.happened(events);
+    this.#groups?.happened(events);
     for (const event of events) {
       if (event.kind === "presence" && event.status === "typing") {
         this.#endTyping(event.peer.userId, event.lastSeen);
@@ -369,6 +378,7 @@ export class Service {
     }
     this.#changes.flush();
     this.#running.devices.flush();
+    this.#groups?.flush((update) => this.#post(update));
     const { messenger } = this.#changes;
     const isRemoved = messenger.stores.devices?.isRemoved === true;
     if (messenger.isDeleted || isRemoved) {
@@ -397,7 +407,7 @@ export class Service {
   }
 
   #troubled(error: unknown): void {
-    this.#changes = null; // of a core that is thrown away
+    this.#changes = this.#groups = null; // of a core that is thrown away
     if (this.#running === null) {
       return; // the stage says it
     }

@@ -1,9 +1,16 @@
 /** The further parts of this client, put together. */
 import { Feature } from "../wire/frames.ts";
 import type { Extend } from "./extension.ts";
-import { manyOf } from "./many/main.ts";
+import type { Groups } from "./groups/groups.ts";
+import { groupsOf } from "./groups/main.ts";
 
-export const extend: Extend = (ports) => {
-  const { extension } = manyOf(ports);
-  return { ...extension, features: [...extension.features, Feature.DEVICES] };
-};
+/** Makes them, and tells of the groups. */
+export function extendAnd(tell: (groups: Groups) => void): Extend {
+  return (ports) => {
+    const { extension, groups } = groupsOf(ports);
+    tell(groups);
+    return { ...extension, features: [...extension.features, Feature.DEVICES] };
+  };
+}
+
+export const extend: Extend = extendAnd(() => undefined);

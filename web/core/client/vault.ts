@@ -362,6 +362,17 @@ export class Vault {
     }
   }
 
+  /** The records of a kind before a position, the last one first, each with its position, read as they are asked for. */
+  *backwards<T>(kind: Kind<T>, before: number): Generator<[number, T]> {
+    for (const [hashed, entry] of this.#snapshot(kind).reverse()) {
+      if (entry.position < before) {
+        for (const value of this.#readable(kind, hashed, entry)) {
+          yield [entry.position, value];
+        }
+      }
+    }
+  }
+
   /** The records of a kind whose time has come, the longest overdue first; damaged ones are left out. */
   overdue<T>(kind: Kind<T>, now: number): T[] {
     const { entries } = this.#shelf(kind.kind);

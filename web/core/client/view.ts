@@ -38,7 +38,8 @@ const LASTING: ReadonlySet<string> = new Set([
   "unknown-user",
 ]);
 
-const MARKS: Readonly<Record<number, Mark>> = {
+/** How far an own text has come, by `DeliveryState`. */
+export const MARKS: Readonly<Record<number, Mark>> = {
   [DeliveryState.QUEUED]: "waiting",
   [DeliveryState.ACCEPTED]: "sent",
   [DeliveryState.DELIVERED]: "delivered",
@@ -258,7 +259,8 @@ export function* search(stores: Stores, text: string, peer: string | null, now: 
   }
 }
 
-function comparable(text: string): string {
+/** A text in the form in which texts are searched for. */
+export function comparable(text: string): string {
   return folded(text.normalize("NFC")).normalize("NFC");
 }
 
