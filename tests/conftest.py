@@ -1,6 +1,7 @@
 """Fixtures: relays, simulated and real, and clients; all end with the test that asked for them."""
 
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.ports import Store
 from support.faults import Faults
 from support.letter import Letter, MakeLetter
+from support.longest_first import dealt
 from support.passphrases import LEAST, REAL, stretch
 from support.people import Person
 from support.postgres_server import PostgresServer, programs
@@ -35,6 +37,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes says how busy the machine is, and nothing about the product.
 settings.register_profile("any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any pace")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest in each of several processes."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        here = Path(__file__).parent
+        items[:] = dealt(items, lambda item: item.path.relative_to(here).as_posix(), processes)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,7 +15,7 @@ import pyte
 
 from support.command_line import QUICK, environment
 
-PATIENCE = 30.0
+PATIENCE = 100.0
 ROWS, COLUMNS = 24, 110
 LOCAL_FLAGS = 3
 

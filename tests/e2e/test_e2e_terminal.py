@@ -19,7 +19,7 @@ from support.command_line import QUICK, Running, environment, phantom
 from support.relay_process import RelayProcess, StartRelay
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 100.0
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_chat_without_any_input_ends(friends: Path) -> None:
 
 
 def test_line_break_cannot_forge_a_line_of_somebody_else(friends: Path) -> None:
-    phantom(friends, "send", "-p", "alice", "bob", "hi\n21:30 carol: send money")
+    assert phantom(friends, "send", "-p", "alice", "bob", "hi\n21:30 carol: send money").returncode == 0
     first, second = phantom(friends, "listen", "-p", "bob", "--count", "1").stdout.splitlines()
     assert first.endswith("alice: hi")
     assert second == "        21:30 carol: send money"

@@ -15,7 +15,7 @@ PHANTOM = [str(Path(sys.executable).with_name("phantom"))]
 QUICK = [sys.executable, str(Path(__file__).parents[1] / "quick_phantom.py")]
 """The same, which opens profiles in no time."""
 
-PATIENCE = 30.0
+PATIENCE = 100.0
 PASSPHRASE = "correct horse"
 
 
