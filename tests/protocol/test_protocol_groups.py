@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from phantom_messenger.client import content
-from phantom_messenger.client.groups import arrivals, change, contents, duties, link, state, store
+from phantom_messenger.client.groups import arrivals, change, contents, duties, link, picture, state, store
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.wire import limits
 
@@ -19,6 +19,7 @@ LIMITS: Final = {
     "MAX_CHANGE_BYTES": change.MAX_CHANGE_BYTES,
     "MAX_OPS": change.MAX_OPS,
     "MAX_NAME_BYTES": change.MAX_NAME_BYTES,
+    "MAX_PICTURE_BYTES": picture.MAX_PICTURE_BYTES,
     "MAX_AHEAD": state.MAX_AHEAD,
     "DIGIT_ROUNDS": state.DIGIT_ROUNDS,
 }
