@@ -15,7 +15,7 @@ from phantom_messenger.client.groups.speaking import CHANGE
 from phantom_messenger.client.groups.state import order_of
 from phantom_messenger.client.groups.store import Group, raw_of
 from phantom_messenger.client.records import OrderRecord
-from phantom_messenger.client.status import GroupNews, WarningEvent
+from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
 
@@ -210,6 +210,40 @@ def test_member_changes_nothing_and_says_nothing_for_others(town: Town) -> None:
     ada.messenger.groups.rename("Tea", "Coffee")
     settle(ada, ben, cleo)
     assert info(cleo, "Coffee").revision == 3
+
+
+@pytest.mark.parametrize(
+    ("ahead", "names_others", "why"),
+    [
+        (1, False, "the relay knows other admins than you do"),
+        (1_024, True, "the relay has counted further than changes may go"),
+        (2**31, True, "the relay has counted further than changes may go"),
+        (1_023, True, ""),
+    ],
+    ids=["alone", "out of reach", "far out of reach", "within reach"],
+)
+def test_member_who_is_first_at_a_relay_that_has_lost_the_order_stops_changes_there_at_most(
+    town: Town, ahead: int, names_others: bool, why: str
+) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    town.world.peek(lambda tx: tx.connection.execute("DELETE FROM orders"))
+    group, revision = known(ben).record.group, info(ben).revision + ahead
+    order = OrderRecord(name=order_of(group), revision=revision, writers=[ben.id, *[ada.id] * names_others])
+    tell(ben, [ada, cleo], GroupChange(group=group, change=b"garbage" * 20), order)
+    settle(ada, ben, cleo)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    pass_time(2 * MINUTE, ada, ben, cleo, step=5 * SECOND)
+    assert [event.message for event in ada.heard(GroupEvent) if event.news is GroupNews.REFUSED] == (
+        [f"'Tea' could not be changed: {why}"] if why else []
+    )
+    name = "Tea" if why else "Coffee"
+    assert {info(one, name).name for one in (ada, ben, cleo)} == {name}
+    assert not known(ada, name).record.wishes
+    write(ada, "we talk on", group=name)
+    settle(ada, ben, cleo)
+    assert said(cleo, name) == ["we talk on"]
+    assert len(ada.frames_sent("MESSAGE_MANY")) < 20
 
 
 def test_member_who_names_another_head_is_reported_and_shown(town: Town) -> None:

@@ -89,6 +89,9 @@ class Orders:
         ops = still_to_say(unpacked_ops(group.record.wishes[0]), group.state)
         if not ops or group.state.members.get(self._own) is not Role.ADMIN:
             return self._drop_wish(group, "")
+        if group.record.ordered >= group.state.revision + MAX_AHEAD:
+            # Nothing is missing (see ``_is_time``), and nobody would take up what the relay would.
+            return self._drop_wish(group.with_record(ordered=0), "the relay has counted further than changes may go")
         revision = max(group.state.revision, min(group.record.ordered, group.state.revision + MAX_AHEAD - 1)) + 1
         try:
             change = changes.write(
