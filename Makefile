@@ -9,7 +9,7 @@ LOCKED := -m pip --disable-pip-version-check install --quiet --require-hashes --
 PIP := $(BIN)/python $(LOCKED)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long replay bench bench-peers bench-several bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web web-test clean
+.PHONY: help run test test-long replay bench bench-peers bench-several bench-many bench-crypto bench-page cores cluster cluster-chaos autobahn fuzz sbom mutants check format lock web web-test clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench-peers: $(VENV)/.dev .venv-peers/.made ## Measure other programs beside the
 
 bench-several: $(VENV)/.dev ## Measure several relays on one PostgreSQL database (some minutes)
 	@$(BIN)/python bench/several.py $(ARGS)
+
+bench-many: $(VENV)/.dev ## Measure messages to many, and what others notice of them (two minutes)
+	@$(BIN)/python bench/many.py $(ARGS)
 
 bench-crypto: $(VENV)/.dev ## Measure the encryption beside vodozemac and doubleratchet (half a minute)
 	@$(BIN)/python bench/crypto.py
