@@ -196,6 +196,23 @@ test("a relay that loses an order cannot make two histories unnoticed", () => {
   ada.groups.sendText(group, "on we go");
 });
 
+for (const [ahead, name] of [[1_023, "Coffee"], [1_024, "Tea"], [2 ** 31, "Tea"]] as const) {
+  test(`an order that is ahead by ${ahead}: a change goes beyond it if it may, and is given up otherwise`, () => {
+    const [town, members, group] = groupOf(3);
+    const [ada] = members as [Member, Member, Member];
+    const { revision } = stateOf(ada.groups.found(group));
+    for (const [of, order] of town.orders) town.orders.set(of, { ...order, revision: revision + ahead });
+    ada.person.sent.length = 0;
+    ada.groups.rename(group, "Coffee");
+    town.pass(120_000);
+    assertInStep(members, group);
+    assert.deepEqual(members.map((one) => stateOf(one.groups.found(group)).name), members.map(() => name));
+    const news = ada.person.events.filter((event) => event.kind === "group" && event.news === "refused");
+    assert.equal(news.length, name === "Tea" ? 1 : 0);
+    assert.ok(ada.person.sent.filter(({ type }) => type === "MESSAGE_MANY").length < 20);
+  });
+}
+
 test("a stranger's invitation is no request of theirs, and waits for the user", () => {
   const town = new Town();
   const [ada, ben] = [new Member(town), new Member(town)];
