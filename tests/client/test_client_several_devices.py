@@ -9,16 +9,18 @@ import pytest
 from client_samples import KEY, WORDS, Device, Town, pass_time
 from device_samples import RELAY, Family, last, link, said, two_and_two, two_of_alice
 
+from phantom_messenger.client import content2
 from phantom_messenger.client.backup import export_profile, import_profile
 from phantom_messenger.client.devices.device_list import Device as ListedDevice
 from phantom_messenger.client.devices.device_list import DeviceList, consent
-from phantom_messenger.client.devices.kinds import KnownPerson, ReadMessage, SyncContacts, SyncRead
+from phantom_messenger.client.devices.kinds import KnownPerson, ReadMessage, SyncContacts, SyncHere, SyncRead
 from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep
 from phantom_messenger.crypto.keys import OwnIdentity
 from support.amounts import amount
+from support.people import Frame
 
 NOBODY: Final = "vmnP7t0JDBPvNpyhTkNuN8VYGxsJnJ8aMTjXo5GlhKg="
 
@@ -441,3 +443,22 @@ def test_what_only_own_devices_may_say_is_ignored_from_others(family: Family) ->
     pass_time(2_000, *family)
     assert [one.text for one in alice.waiting()] == ["unread"]
     assert [one.name for one in alice.messenger.contacts.everybody() if one.name] == ["bob"]
+
+
+def test_kind_that_is_not_known_from_an_own_device_is_ignored(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, laptop, _ = family
+    known = dict(content2.KINDS)
+    monkeypatch.setattr(content2, "KINDS", {name: kind for name, kind in known.items() if name != "sync-here"})
+    laptop.messenger.desk.say([alice.id], SyncHere())
+    pass_time(2_000, *family)
+    assert alice.messenger.contacts.everybody()[0].name == "bob"
+    assert alice.troubles() == []
+    assert "MESSAGE" not in [frame["type"] for frame in reconnected(alice)]
+
+
+def reconnected(device: Device) -> list[Frame]:
+    """What the relay still has for a device."""
+    device.cut()
+    before = len(device.received)
+    device.login()
+    return device.received[before:]

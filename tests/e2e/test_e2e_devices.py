@@ -61,7 +61,7 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert phantom(home, "listen", "-p", "alice", "--count", "1", stdin="").returncode == 0
     assert "from the laptop" in out(home, "history", "-p", "alice", "bob")
     assert "only your first device" in phantom(home, "devices", "link", "-p", "laptop", "x", stdin="y\n").stderr
-    assert "groups are used on your first device" in phantom(home, "groups", "create", "-p", "laptop", "us").stderr
+    assert "groups are changed on your first device" in phantom(home, "groups", "create", "-p", "laptop", "us").stderr
     assert "removed 'laptop'" in out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
     removed = phantom(home, "listen", "-p", "laptop")
     assert removed.returncode == 1

@@ -73,7 +73,7 @@ class AddressBook:
     def may_notify(self, user_id: str) -> bool:
         """Whether somebody may learn that we are there: they were added or written to, and have the key we know."""
         record = self.person(user_id)
-        is_known = self.is_known(user_id) or user_id in self.fellows
+        is_known = self.is_known(user_id) or record.user_id in self.fellows
         return is_known and not record.blocked and record.trust != Trust.CHANGED
 
     def is_known(self, user_id: str) -> bool:

@@ -99,9 +99,10 @@ def encode(said: Said, ends: Ends) -> bytes:
     )
 
 
-def encode_for_group(said: GroupSaid, *, sender: bytes, sender_key: bytes) -> bytes:
+def encode_for_group(said: GroupSaid, *, sender: bytes, sender_key: bytes, claim: Claim | None = None) -> bytes:
     """Encode what is said about a group, without padding: one content for all who are to have it."""
-    return _encoded(contents.KIND_OF[type(said)], said, sent_at=said.sent_at, sender=sender, sender_key=sender_key)
+    kind, marks = contents.KIND_OF[type(said)], NO_MARKS if claim is None else Marks(claim=claim)
+    return _encoded(kind, said, sent_at=said.sent_at, sender=sender, sender_key=sender_key, marks=marks)
 
 
 def _encoded(
@@ -143,6 +144,18 @@ def decode(plain: bytes, ends: Ends) -> Said | Newer | GroupSaid:
     if (common.sender, common.sender_key) != (ends.sender, ends.sender_key):
         raise InvalidMessage("the content names another sender than its envelope")
     return _said(common, members, plain)
+
+
+def claim_of(plain: bytes) -> Claim | None:
+    """What a content that was decoded says of the devices of its sender's person; most say nothing.
+
+    Raises:
+        InvalidMessage: it says so in another way than it must.
+    """
+    return _marks_in(strict_map.decode(plain)).claim if _DEVICES in plain else None
+
+
+_DEVICES: Final = b"devices"
 
 
 def known() -> list[str]:

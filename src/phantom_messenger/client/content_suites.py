@@ -3,7 +3,7 @@
 from typing import Final
 
 from phantom_messenger.client import content1, content2
-from phantom_messenger.client.content import LEAST_PADDED, BetweenDevices, Ends, Newer, Said
+from phantom_messenger.client.content import LEAST_PADDED, BetweenDevices, Claim, Ends, Newer, Said
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.crypto import body, padding, session
 
@@ -32,3 +32,8 @@ def decode(padded: bytes, ends: Ends, *, suite: int) -> Said | Newer | GroupSaid
     if suite == FIRST_SUITE:
         return content1.said(content1.decode(padded), ends)
     return content2.decode(padding.unpad(padded), ends)
+
+
+def claim_of(padded: bytes) -> Claim | None:
+    """What a content of suite 2 about a group says of its sender's devices; errors as ``content2.claim_of``."""
+    return content2.claim_of(padding.unpad(padded))

@@ -82,7 +82,7 @@ class Opened(NamedTuple):
     ``is_known``: its sender has the key that the user knows. ``strength``: of its session. ``is_weak``: that is one
     that nothing may be sent in. ``has_fallen``: it is in suite 1, and its sender had written in suite 2 before.
     ``lags``: it is in suite 1, and its sender may not know yet that suite 2 was begun with them. ``payload``: of the
-    frame that it came in. ``key``: the sender's.
+    frame that it came in. ``key``: the sender's. ``claim``: of a content about a group, what it says of devices.
     """
 
     content: Said | Newer | GroupSaid
@@ -95,6 +95,7 @@ class Opened(NamedTuple):
     lags: bool
     payload: frames.RoutedMessagePayload
     key: bytes
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +328,9 @@ class Conversations:
         later = [one for one in sessions if isinstance(one, Session2)]
         has_fallen = strength < Strength.SUITE_2 and any(one.ratchet.ckr is not None for one in later)
         lags = strength is Strength.SUITE_1 and bool(later) and all(_may_be_unknown(one, now) for one in later)
-        return Opened(
-            found, late, is_new, is_known, strength, is_weak, has_fallen, lags, frame.payload, after.peer.public
-        )
+        claim = content_suites.claim_of(plaintext) if isinstance(found, GroupSaid) else None
+        key = after.peer.public
+        return Opened(found, late, is_new, is_known, strength, is_weak, has_fallen, lags, frame.payload, key, claim)
 
     def check(self, frame: frames.RoutedMessage) -> None:
         """Whether a message is signed by its sender: all that is done for a stranger's.

@@ -146,9 +146,11 @@ class Inbox:
     def _put_copy(self, tx: Transaction, frame: frames.RoutedMessage, said: Text | Newer, now: int) -> None:
         """Something that another own device has sent to somebody."""
         payload, options = frame.payload, frame.payload.options
+        if not isinstance(said, Text):
+            return  # it may be of a kind that devices of a newer version say to each other
         peer = self._whose(payload.sender_id, said)
-        if not isinstance(said, Text) or self._vault.has(records.SENT, payload.message_id):
-            return  # what a newer version has sent shows once this one is newer, too; and what is here stays
+        if self._vault.has(records.SENT, payload.message_id):
+            return
         expires_at = None if options.expires_in is None else now + options.expires_in
         sent = SentRecord(
             message_id=payload.message_id,

@@ -69,7 +69,7 @@ class Receiving:
 
     def attach(self, devices: DeviceParts) -> None:
         """Tell of what comes from devices, and of what may be part of linking one."""
-        self._devices = devices
+        self._devices, devices.groups = devices, self.groups
 
     def read_newer(self) -> None:
         """Hand out again what an older version could not show; of strangers and of blocked users, nothing."""
@@ -158,7 +158,7 @@ class Receiving:
                         self._check_stranger(sender, opened)
                         events = self._follow(tx, sender, opened, now)
                         if self._devices is not None:
-                            self._devices.within(tx, sender, opened, now)
+                            events += self._devices.within(tx, sender, opened, now)
                 except _OfStranger:
                     yield from self._request(frame, now)
                     self._confirm_message(link, sender, message_id, now)
@@ -210,11 +210,12 @@ class Receiving:
 
     def _of_devices(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """What a message says of devices, or to this one; devices that are known now may have waited."""
-        if self._devices is None or isinstance(opened.content, GroupSaid):
+        if self._devices is None:
             return
-        before = set(self._stores.devices)
+        before, said = set(self._stores.devices), opened.content
         yield from self._devices.received(sender, opened, now)
-        if before != set(self._stores.devices) or opened.content.marks.device_list is not None:
+        has_list = not isinstance(said, GroupSaid) and said.marks.device_list is not None
+        if has_list or before != set(self._stores.devices):
             yield from self._open_devices(now)
 
     def _list_came(self, encoded: str | UnsetType, now: Moment) -> Iterator[Event]:
@@ -228,6 +229,10 @@ class Receiving:
         for sender in self._stores.requests.senders():
             if not self._stores.requests.holds(sender):
                 yield from self.open_requests(sender, now)
+        if self.groups is not None and len(self._stores.groups):
+            with self._stores.vault.transaction() as tx:
+                events = self.groups.devices_changed(tx, now)
+            yield from events
 
     def _confirm_message(self, link: Link, sender: str, message_id: str, now: Moment) -> None:
         """The relay need not keep it."""

@@ -180,6 +180,9 @@ class DeviceDesk:
     def noted(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """Something was received from a user: what it says of devices."""
         if isinstance(opened.content, GroupSaid):
+            whose = self._stores.devices.person_of(sender)
+            if opened.is_known and opened.claim is not None and self._is_of_interest(whose):
+                self._compare(sender, whose, opened.claim, now)
             return
         marks, devices = opened.content.marks, self._stores.devices
         if not opened.is_known or not (marks is not content.NO_MARKS or devices.is_own(sender)):

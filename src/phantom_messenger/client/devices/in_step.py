@@ -7,7 +7,7 @@ other devices as soon as may be. Of two changes the later one counts on all of t
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import Final
 
 from msgspec import UnsetType
 from msgspec.structs import replace
@@ -16,9 +16,10 @@ from phantom_messenger.client import content
 from phantom_messenger.client.blocking import Blocking
 from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.devices.desk import DeviceDesk
-from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncSettings
+from phantom_messenger.client.devices.kinds import KnownPerson, SyncContacts, SyncGroup, SyncSettings
 from phantom_messenger.client.devices.records import SYNCED, SyncedRecord
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups.store import INVITED, MEMBER
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import checked_name
 from phantom_messenger.client.presence import Presence
@@ -27,21 +28,20 @@ from phantom_messenger.client.status import Trust
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 
-_SETTINGS = ""
+_SETTINGS: Final = ""
+_GROUP: Final = "group "
 
 
-class _Known(NamedTuple):
-    """What counts of a person, in the order in which it decides if two changes are of the same time."""
-
-    at: int
-    blocked: bool
-    removed: bool
-    verified: bool
-    name: bytes
-
-    @classmethod
-    def of(cls, record: ContactRecord, at: int) -> "_Known":
-        return cls(at, record.blocked, not record.is_known, record.trust == Trust.VERIFIED, record.name.encode())
+def _entry(record: ContactRecord, at: int) -> KnownPerson:
+    """What is known of a person, as devices tell each other."""
+    return KnownPerson(
+        id=base64.b64decode(record.user_id),
+        at=at,
+        name=record.name,
+        verified=record.trust == Trust.VERIFIED,
+        blocked=record.blocked,
+        removed=not record.is_known,
+    )
 
 
 class InStep:
@@ -76,6 +76,7 @@ class InStep:
         self._is_taking = False
         self._is_telling = False
         stores.book.follow = self._noticed
+        stores.groups.follow = self._group_changed
         presence.follow(self._settings_changed)
 
     # --- what changes here --------------------------------------------------------
@@ -85,12 +86,18 @@ class InStep:
         devices = self._stores.devices
         if devices.own is None or self._is_taking or before.device_of or after.device_of or not devices.own_others():
             return
-        if _Known.of(before, 0) != _Known.of(after, 0) and _is_person(after.user_id):
+        if _is_person(after.user_id) and _entry(before, 0) != _entry(after, 0):
             self._note(tx, after.user_id)
 
     def _settings_changed(self, tx: Transaction) -> None:
         if not self._is_taking and self._stores.devices.own_others():
             self._note(tx, _SETTINGS)
+
+    def _group_changed(self, tx: Transaction, group: str) -> None:
+        """A group is another one, or something else to this user: linked devices learn it from the first one."""
+        devices = self._stores.devices
+        if devices.own is not None and devices.is_first and devices.own_others():
+            self._put(tx, SyncedRecord(user_id=f"{_GROUP}{group}", at=0, waits=True))
 
     def _note(self, tx: Transaction, user_id: str) -> None:
         at = content.time_of(max(self._moment().wall, self._at(user_id) + 1))
@@ -123,14 +130,15 @@ class InStep:
             return
         self._is_telling = True
         try:
-            people = [one for one in waiting if one.user_id != _SETTINGS]
+            people = [one for one in waiting if one.user_id != _SETTINGS and not one.user_id.startswith(_GROUP)]
             for start in range(0, len(people), kinds.MAX_CONTACTS):
                 some = people[start : start + kinds.MAX_CONTACTS]
                 said = SyncContacts(contacts=[self.person(one.user_id) for one in some])
                 self._desk.say_to_own(said, also=lambda tx, some=some: self._told(tx, some))  # type: ignore[misc]
-            if len(people) < len(waiting):
-                own = self._known[_SETTINGS]
-                self._desk.say_to_own(self.settings(), also=lambda tx: self._told(tx, [own]))
+            for one in waiting:
+                more = self.settings() if one.user_id == _SETTINGS else self._group(one.user_id)
+                if more is not None:
+                    self._desk.say_to_own(more, also=lambda tx, one=one: self._told(tx, [one]))  # type: ignore[misc]
         finally:
             self._is_telling = False
 
@@ -140,15 +148,7 @@ class InStep:
 
     def person(self, user_id: str) -> KnownPerson:
         """What is known of somebody, for other devices."""
-        known = _Known.of(self._stores.book.get(user_id), self._at(user_id))
-        return KnownPerson(
-            id=base64.b64decode(user_id),
-            at=known.at,
-            name=known.name.decode(),
-            verified=known.verified,
-            blocked=known.blocked,
-            removed=known.removed,
-        )
+        return _entry(self._stores.book.get(user_id), self._at(user_id))
 
     def people(self) -> list[str]:
         """Everybody who is known or blocked."""
@@ -160,9 +160,23 @@ class InStep:
         ]
 
     def tell_all(self, tx: Transaction) -> None:
-        """There is a new device: it is to be told of all these, and of the settings."""
-        for user_id in (*self.people(), _SETTINGS):
-            self._put(tx, SyncedRecord(user_id=user_id, at=self._at(user_id), waits=True))
+        """There is a new device: it is to be told of all these, of the settings, and of groups."""
+        groups = [f"{_GROUP}{group.id}" for group in self._stores.groups.all() if group.record.relation == MEMBER]
+        for name in (*self.people(), _SETTINGS, *groups):
+            self._put(tx, SyncedRecord(user_id=name, at=self._at(name), waits=True))
+
+    def _group(self, name: str) -> SyncGroup | None:
+        """A group, for linked devices; None if it is none, or nothing to them yet."""
+        group = self._stores.groups.get(name.removeprefix(_GROUP)) if name.startswith(_GROUP) else None
+        if group is None or group.record.relation == INVITED:
+            return None
+        return SyncGroup(
+            group=group.record.group,
+            relation=group.record.relation,
+            state=group.state.encode(),
+            digest=group.chain.digest,
+            picture=group.record.picture,
+        )
 
     def settings(self) -> SyncSettings:
         """The settings, for other devices."""
@@ -185,9 +199,8 @@ class InStep:
         if user_id in {stores.devices.device, stores.devices.person} or stores.devices.is_own(user_id):
             return
         before = stores.book.get(user_id)
-        theirs = _Known(person.at, person.blocked, person.removed, person.verified, person.name.encode())
         is_new = user_id not in self._known and not before.is_known and not before.blocked
-        if not is_new and theirs <= _Known.of(before, self._at(user_id)):
+        if not is_new and later_of(self.person(user_id), person) is not person:
             return
         if person.at:
             self._put(tx, SyncedRecord(user_id=user_id, at=person.at))
@@ -215,25 +228,40 @@ class InStep:
 
     def take_settings(self, tx: Transaction, said: SyncSettings) -> None:
         """Another own device says what others are told."""
-        own = asdict(self._presence.settings)
-        theirs = {name: own[name] if isinstance(value, UnsetType) else value for name, value in _values(said)}
-        # What says less to others counts if both are of the same time.
-        mine_in_turn = (self._at(_SETTINGS), *(not value for value in own.values()))
-        if (said.at, *(not value for value in theirs.values())) <= mine_in_turn:
+        own = self.settings()
+        after = later_settings(own, said)
+        if after is own:
             return
         self._is_taking = True
         try:
             self._put(tx, SyncedRecord(user_id=_SETTINGS, at=said.at))
-            self._presence.take_over(tx, **theirs)
+            self._presence.take_over(tx, **{name: value is True for name, value in _values(after)})
         finally:
             self._is_taking = False
         tx.on_commit(lambda: self._changed(None))
 
 
+def later_of(known: KnownPerson, heard: KnownPerson) -> KnownPerson:
+    """Which of two devices' knowledge of a person counts; ``known`` if it is the same."""
+    return heard if _place(heard) > _place(known) else known
+
+
+def _place(one: KnownPerson) -> tuple[int, bool, bool, bool, bytes]:
+    return one.at, one.blocked, one.removed, one.verified, one.name.encode()
+
+
+def later_settings(known: SyncSettings, heard: SyncSettings) -> SyncSettings:
+    """The settings after another device has told its own; ``known`` itself, which has all, if that changes nothing."""
+    own = {name: value is True for name, value in _values(known)}
+    theirs = {name: own[name] if isinstance(value, UnsetType) else value for name, value in _values(heard)}
+    # What says less to others counts if both are of the same time.
+    is_later = (heard.at, *(not one for one in theirs.values())) > (known.at, *(not one for one in own.values()))
+    return SyncSettings(at=heard.at, **theirs) if is_later else known
+
+
 def _values(said: SyncSettings) -> Iterator[tuple[str, bool | UnsetType]]:
-    yield "read_receipts", said.read_receipts
-    yield "typing", said.typing
-    yield "presence", said.presence
+    for name in ("read_receipts", "typing", "presence"):
+        yield name, getattr(said, name)
 
 
 def _is_person(user_id: str) -> bool:

@@ -16,6 +16,9 @@ MAX_CONTACTS: Final = 100
 """Contacts in one content: some 15 KB."""
 
 MAX_NAME_CHARS: Final = 64
+MAX_GROUP_BYTES: Final = 4_096
+"""A state of a group, or its picture."""
+
 MAX_CHUNK_BYTES: Final = 43_000
 MAX_CHUNKS: Final = 16
 """Chunks of history that are asked for at once."""
@@ -117,6 +120,16 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     presence: bool | UnsetType = UNSET
 
 
+class SyncGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``sync-group``: what a group is, and is to one's person; ``digest``: of the change that led to its state."""
+
+    group: Bytes32
+    relation: Annotated[str, msgspec.Meta(pattern=r"^(member|left|removed|closed)\Z")]
+    state: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_GROUP_BYTES)]
+    digest: Bytes32
+    picture: Annotated[bytes, msgspec.Meta(max_length=MAX_GROUP_BYTES)] = b""
+
+
 class HistoryAsk(msgspec.Struct, frozen=True, kw_only=True):
     """``history-ask``: send so many chunks from a place on; 0: nothing more is wanted."""
 
@@ -133,7 +146,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     left: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | HistoryAsk | History
+Sync = SyncRead | SyncHere | SyncContacts | SyncSettings | SyncGroup | HistoryAsk | History
 Link = LinkOffer | LinkAnswer | LinkReveal | LinkConsent | LinkDone | LinkEnd
 Kind = Link | Sync
 
@@ -148,6 +161,7 @@ KINDS: Final[dict[str, type[Kind]]] = {
     "sync-here": SyncHere,
     "sync-contacts": SyncContacts,
     "sync-settings": SyncSettings,
+    "sync-group": SyncGroup,
     "history-ask": HistoryAsk,
     "history": History,
 }

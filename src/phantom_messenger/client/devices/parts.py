@@ -8,8 +8,16 @@ from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.devices.desk import DeviceDesk
 from phantom_messenger.client.devices.handover import Handover
 from phantom_messenger.client.devices.in_step import InStep
-from phantom_messenger.client.devices.kinds import History, HistoryAsk, SyncContacts, SyncRead, SyncSettings
+from phantom_messenger.client.devices.kinds import (
+    History,
+    HistoryAsk,
+    SyncContacts,
+    SyncGroup,
+    SyncRead,
+    SyncSettings,
+)
 from phantom_messenger.client.devices.linking_desk import LinkingDesk
+from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
@@ -38,6 +46,8 @@ class DeviceParts:
         changed: Callable[[str | None], None],
     ) -> None:
         self._stores = stores
+        self.groups: Arrivals | None = None
+        """What takes in what the first device says about groups."""
         self.desk = DeviceDesk(stores, sending, outgoing, identity, moment)
         self.in_step = InStep(stores, self.desk, blocking, presence, moment=moment, changed=changed)
         self.handover = Handover(stores, sending, outgoing, self.desk, moment)
@@ -45,14 +55,14 @@ class DeviceParts:
             stores, sending, self.desk, self.in_step, self.handover, identity, random=random, moment=moment
         )
 
-    def within(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> None:
-        """Something was received: what it changes is stored in the same transaction."""
+    def within(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> list[Event]:
+        """Something was received: what it changes is stored in the same transaction; what is to be told."""
         said = opened.content
         if not isinstance(said, BetweenDevices):
-            return
+            return []
         self.linking.within(tx, sender, opened, now)
         if not opened.is_known or not self._stores.devices.is_own(sender):
-            return
+            return []
         match said.said:
             case SyncRead():
                 self.desk.read_elsewhere(tx, said.said)
@@ -64,8 +74,11 @@ class DeviceParts:
                 self.handover.asked(tx, sender, said.said, now)
             case History() if sender == self._stores.devices.person:
                 self.handover.came(tx, said.said, now)
+            case SyncGroup() if sender == self._stores.devices.person and self.groups is not None:
+                return self.groups.synced(tx, said.said, now)
             case _:
                 pass
+        return []
 
     def received(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """It is stored: what else it says of devices, or to this one."""

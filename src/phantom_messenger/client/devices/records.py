@@ -16,7 +16,7 @@ PAST_PAGE: Final = "past-page"
 
 
 class SyncedRecord(Record, frozen=True, kw_only=True):
-    """``SYNCED``/user id of a person, or '' for the settings: when the user has changed what is known of them.
+    """``SYNCED``/user id of a person, '' for the settings, 'group <id>': when the user has changed what is known of it.
 
     ``at``: milliseconds since 1970, see protocol/devices.md. ``waits``: the other own devices are still to be told.
     """

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from phantom_messenger.client.content import time_of
+from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.groups import picture as pictures
 from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.chain import Chain, Standing, Verdict
@@ -30,19 +30,15 @@ from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.records import (
     GroupHeldRecord,
     GroupRecord,
-    GroupTextRecord,
-    GroupToldRecord,
-    SenderCount,
 )
 from phantom_messenger.client.groups.speaking import CHANGE
-from phantom_messenger.client.groups.state import Role, conversation_of
+from phantom_messenger.client.groups.state import GroupState, Role, conversation_of
 from phantom_messenger.client.groups.store import (
     CLOSED,
     FORKED,
     INVITED,
     LEFT,
     MAX_INVITATIONS,
-    MAX_MISSING,
     MEMBER,
     NEWER,
     REMOVED,
@@ -51,23 +47,19 @@ from phantom_messenger.client.groups.store import (
     raw_of,
     written,
 )
+from phantom_messenger.client.groups.texts import Texts, held
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import (
     Contact,
     DeliveryState,
     Event,
     GroupEvent,
-    GroupMessageEvent,
     GroupNews,
-    WarningEvent,
 )
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire import frames
-
-MAX_TOLD: Final = 32
-"""In larger groups nobody is told that a text has arrived, only that it was read."""
 
 MAX_WISHES: Final = 50
 
@@ -81,16 +73,27 @@ class Arrivals:
         stores: of the profile.
         duties: does what follows, later.
         follow: notes how far the copy of a message to many has come.
-        own_id: this user's id.
     """
 
-    def __init__(self, stores: Stores, duties: Duties, follow: Follow, own_id: str) -> None:
+    def __init__(self, stores: Stores, duties: Duties, follow: Follow) -> None:
         self._stores = stores
         self._store = stores.groups
         self._duties = duties
+        self._texts = Texts(stores)
         self._follow = follow
-        self._own_id = own_id
-        self._own = raw_of(own_id)
+
+    @property
+    def _own_id(self) -> str:
+        """This user as a member: the person, whichever device this is."""
+        return self._stores.devices.person
+
+    @property
+    def _own(self) -> bytes:
+        return raw_of(self._own_id)
+
+    def _person(self, device: str) -> bytes:
+        """Whose a message of a device is."""
+        return raw_of(self._stores.devices.person_of(device))
 
     def expects(self, frame: frames.RoutedMessage) -> bool:
         """Whether a message of a stranger may be about a group of this user: then it does not wait as a request."""
@@ -118,16 +121,26 @@ class Arrivals:
             said: what they say.
             now: this moment.
         """
-        sender = payload.sender_id
+        sender = self._stores.devices.person_of(payload.sender_id)
         if isinstance(said, GroupJoin):
             return self._join(tx, sender, said, now)
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
+        if sender == self._own_id:
+            return self._of_own_device(tx, group, payload, said, now)
         if isinstance(said, GroupChange) and (group is None or group.record.relation in {LEFT, REMOVED}):
             return self._invited(tx, group, sender, said, now)
         if group is None or not group.is_live:
             if isinstance(said, GroupText):
-                self._hold_early(tx, group, _held(payload, said, now))
+                self._hold_early(tx, group, held(payload, said, now))
             return []
+        return self._in_group(tx, group, payload, said, now)
+
+    def _in_group(
+        self, tx: Transaction, group: Group, payload: frames.RoutedMessagePayload, said: GroupSaid, now: Moment
+    ) -> list[Event]:
+        """Somebody says something about a group in which this user is."""
+        device = payload.sender_id
+        sender = self._stores.devices.person_of(device)
         match said:
             case GroupChange():
                 return self._take(tx, group, [said.change], sender, now)
@@ -136,27 +149,101 @@ class Arrivals:
                     self._duties.answered(group.id)
                 return self._take(tx, group, said.changes, sender, now, picture=said.picture)
             case GroupText():
-                return self._text(tx, group, _held(payload, said, now), said, now)
+                return self._text(tx, group, held(payload, said, now), said, now)
             case GroupHello() if raw_of(sender) not in group.state.members:
                 self._duties.tell_removed(group, sender, said.revision, now)
                 return []
             case _ if raw_of(sender) not in group.state.members:
                 return []
+            case GroupReceipt():
+                return self._receipts(tx, device, said, now)
+            case GroupAsk():
+                self._duties.asked(group.id, device, said, now)
+                return []
             case _:
-                return self._of_member(tx, group, sender, said, now)
+                return self._of_member(tx, group, device, said, now)
 
-    def _of_member(self, tx: Transaction, group: Group, sender: str, said: GroupSaid, now: Moment) -> list[Event]:
+    def _of_own_device(
+        self,
+        tx: Transaction,
+        group: Group | None,
+        payload: frames.RoutedMessagePayload,
+        said: GroupSaid,
+        now: Moment,
+    ) -> list[Event]:
+        """What another device of this user's says, or has said to all."""
+        if group is None or not group.is_live:
+            if isinstance(said, GroupText):
+                self._hold_early(tx, group, held(payload, said, now))
+            return []
+        match said:
+            case GroupChange():
+                return self._take(tx, group, [said.change], self._own_id, now)
+            case GroupChanges():
+                return self._take(tx, group, said.changes, self._own_id, now, picture=said.picture)
+            case GroupText():
+                self._texts.keep_own(tx, group, held(payload, said, now), said.body, now)
+                return []
+            case GroupAsk():
+                self._duties.asked(group.id, payload.sender_id, said, now)
+                return []
+            case _:
+                return []
+
+    def synced(self, tx: Transaction, said: SyncGroup, now: Moment) -> list[Event]:
+        """On a linked device: the first one says what a group is to this user now."""
+        try:
+            chain = Chain(GroupState.decode(said.state), said.digest)
+        except InvalidMessage:
+            return []
+        group, is_in = self._store.get(written(said.group)), said.relation == MEMBER
+        if chain.state.group != said.group or (is_in and self._own not in chain.state.members):
+            return []
+        if not is_in:
+            if group is not None and group.is_live:
+                self._store.put(tx, group.with_record(relation=said.relation))
+            return []
+        is_known = group is not None and group.record.relation == MEMBER
+        if group is None or not is_known:
+            number = self._store.new_number() if group is None else group.record.number
+            record = GroupRecord(
+                group=said.group, number=number, relation=MEMBER, state=b"", digest=b"", ordered=chain.state.revision
+            )
+            early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
+            group = self._store.put(tx, Group(record, chain), afresh=True)
+        elif chain.state.revision >= group.state.revision and chain.head != group.chain.head:
+            early = self._store.held(group.id)
+            group = Group(replace(group.record, doubt="", rival=""), chain)
+        else:
+            early = []
+        if pictures.name_of(said.picture) == group.state.picture and pictures.type_of(said.picture):
+            group = group.with_record(picture=said.picture)
+        events: list[Event] = []
+        if early:
+            group = self._take_held(tx, group, events, now, waiting=early)
+        self._store.put(tx, group)
+        if not is_known:
+            events.append(self._event(group, GroupNews.JOINED, "", f"you are in {self._title(group)} now"))
+        return events
+
+    def devices_changed(self, tx: Transaction, now: Moment) -> list[Event]:
+        """Devices are known of whom nothing was known: what they have said waits, and may be a member's."""
+        events: list[Event] = []
+        for group in self._store.all():
+            waiting = self._store.held(group.id) if group.is_live else []
+            if any(not one.change and self._person(one.sender) in group.state.members for one in waiting):
+                self._store.put(tx, self._take_held(tx, group, events, now))
+        return events
+
+    def _of_member(self, tx: Transaction, group: Group, device: str, said: GroupSaid, now: Moment) -> list[Event]:
+        """What else members say; what changes who is in it, from their first devices alone."""
+        sender = self._stores.devices.person_of(device)
         match said:
             case GroupHello():
                 return self._hello(tx, group, sender, said, now)
-            case GroupReceipt():
-                return self._receipts(tx, sender, said, now)
-            case GroupAsk():
-                self._duties.asked(group.id, sender, said, now)
-                return []
-            case GroupLeave():
+            case GroupLeave() if sender == device:
                 return self._leaves(tx, group, sender)
-            case GroupPropose() if group.state.may_invite(raw_of(sender)):
+            case GroupPropose() if sender == device and group.state.may_invite(raw_of(sender)):
                 self._wish(tx, group, Add(person=said.person, role="member"))
                 return []
             case _:
@@ -172,7 +259,7 @@ class Arrivals:
         except InvalidMessage:
             return []
         author = chain.steps[-1].change.author
-        is_ours = chain.state.group == said.group and self._own in chain.state.members
+        is_ours = chain.state.group == said.group and self._own in chain.state.members and self._stores.devices.is_first
         if not is_ours or written(author) != sender or chain.state.is_closed:
             return []
         is_wanted = self._store.take_join(tx, sender)
@@ -253,7 +340,8 @@ class Arrivals:
         gone = before - set(group.people)
         if gone:
             conversation = written(conversation_of(group.record.group))
-            self._stores.many.withdraw(tx, conversation, sorted(gone), but=CHANGE)
+            devices = [device for person in sorted(gone) for device in self._stores.devices.devices_of(person)]
+            self._stores.many.withdraw(tx, conversation, devices, but=CHANGE)
 
     def take_own(self, tx: Transaction, group: Group, encoded: bytes, now: Moment) -> list[Event]:
         """A change of this user that the relay has put in order; what others say in it may have come before."""
@@ -334,9 +422,17 @@ class Arrivals:
         self._store.hold(tx, record)
         self._duties.behind(group.id, sender, group.state.revision + 1, now)
 
-    def _take_held(self, tx: Transaction, group: Group, events: list[Event], now: Moment) -> Group:
-        """What came too early may be in time now."""
-        waiting = self._store.held(group.id)
+    def _take_held(
+        self,
+        tx: Transaction,
+        group: Group,
+        events: list[Event],
+        now: Moment,
+        *,
+        waiting: list[GroupHeldRecord] | None = None,
+    ) -> Group:
+        """What came too early may be in time now; ``waiting``: that, if it is not what is stored."""
+        waiting = self._store.held(group.id) if waiting is None else waiting
         is_new = True
         while is_new:
             is_new = False
@@ -357,14 +453,14 @@ class Arrivals:
 
     def _text(self, tx: Transaction, group: Group, held: GroupHeldRecord, said: GroupText, now: Moment) -> list[Event]:
         """A text; ``held``: the same, as it is kept if it comes too early."""
-        sender = held.sender
+        sender = self._stores.devices.person_of(held.sender)
         events: list[Event] = []
         person = raw_of(sender)
         standing = group.chain.compare(said.revision, said.head)
         if standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if person not in group.state.members:
-            if standing is Standing.AHEAD:
+            if standing in _MAY_BE_A_DEVICE:
                 self._store.hold(tx, held)
             elif standing is Standing.OLDER:
                 self._duties.tell_removed(group, sender, said.revision, now)
@@ -372,7 +468,7 @@ class Arrivals:
         if standing is Standing.FORK:
             group = self._store.put(tx, self._doubt(group, FORKED, sender, events))
         if group.state.may_write(person):
-            self._keep(tx, group, held, said, now, events)
+            self._texts.keep(tx, group, held, said, now, events)
         return events
 
     def _held_text(
@@ -386,65 +482,17 @@ class Arrivals:
             body=held.content.decode(),
             sent_at=held.sent_at,
         )
-        if (
-            group.chain.compare(said.revision, said.head) is Standing.FORK
-            and raw_of(held.sender) in group.state.members
-        ):
-            group = self._doubt(group, FORKED, held.sender, events)
-        if group.state.may_write(raw_of(held.sender)):
-            self._keep(tx, group, held, said, now, events)
-        elif group.chain.compare(said.revision, said.head) is Standing.AHEAD:
+        person, standing = self._person(held.sender), group.chain.compare(said.revision, said.head)
+        if person == self._own:
+            self._texts.keep_own(tx, group, held, said.body, now)
+            return group
+        if standing is Standing.FORK and person in group.state.members:
+            group = self._doubt(group, FORKED, written(person), events)
+        if group.state.may_write(person):
+            self._texts.keep(tx, group, held, said, now, events)
+        elif standing in _MAY_BE_A_DEVICE and person not in group.state.members:
             self._store.hold(tx, held)
         return group
-
-    def _keep(  # noqa: PLR0917 - a text, and where it goes
-        self,
-        tx: Transaction,
-        group: Group,
-        held: GroupHeldRecord,
-        said: GroupText,
-        now: Moment,
-        events: list[Event],
-    ) -> None:
-        sender, message_id, expires_in = held.sender, held.message_id, held.expires_in
-        expires_at = None if expires_in is None else now.persistent + expires_in
-        record = GroupTextRecord(
-            message_id=message_id,
-            sender=sender,
-            text=said.body,
-            sent_at=said.sent_at,
-            kept_at=time_of(now.wall),
-            expires_at=expires_at,
-        )
-        self._store.put_text(tx, group, record)
-        self._store.hand_out(tx, group, sender, message_id)
-        if len(group.state.members) <= MAX_TOLD:
-            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
-            self._store.tell(tx, told)
-        gone = self._count(tx, group, sender, said.n)
-        if group.record.relation != MEMBER:
-            return
-        peer = self._contact(sender)
-        if gone:
-            message = words.missing(gone, peer.label, self._title(group))
-            events.append(WarningEvent(peer=peer, code="missing", message=message))
-        event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
-        events.append(event)
-
-    def _count(self, tx: Transaction, group: Group, sender: str, n: int) -> int:
-        """Note the number of a text; how many before it have not come, as far as that is news."""
-        counts = self._store.counts(group.id)
-        known = counts.others.get(sender)
-        if known is None:
-            after, gone = SenderCount(n), 0
-        elif n > known.last:
-            gone = n - known.last - 1
-            first = max(known.last + 1, n - MAX_MISSING)
-            after = SenderCount(n, [*known.missing, *range(first, n)][-MAX_MISSING:])
-        else:
-            after, gone = SenderCount(known.last, [one for one in known.missing if one != n]), 0
-        self._store.put_counts(tx, group.id, replace(counts, others={**counts.others, sender: after}))
-        return gone
 
     # --- what else members say ----------------------------------------------------------
 
@@ -477,7 +525,7 @@ class Arrivals:
 
     def _wish(self, tx: Transaction, group: Group, op: Op) -> None:
         """An admin's client does what a member may ask for."""
-        is_admin = group.state.members.get(self._own) is Role.ADMIN
+        is_admin = self._stores.devices.is_first and group.state.members.get(self._own) is Role.ADMIN
         if is_admin and group.record.relation == MEMBER and len(group.record.wishes) < MAX_WISHES:
             self._store.put(tx, group.with_record(wishes=[*group.record.wishes, packed_ops([op])]))
 
@@ -498,22 +546,10 @@ class Arrivals:
         return GroupEvent(group=group.id, name=group.state.name, news=news, by=who, message=message)
 
 
+_MAY_BE_A_DEVICE: Final = frozenset({Standing.AHEAD, Standing.SAME})
+"""Who names this and is no member may have been added since, or be a device of which nothing is known yet."""
+
+
 def _picture_after(before: bytes, change: Change) -> bytes:
     """The picture of a group after a change."""
     return next((op.data for op in change.ops or () if isinstance(op, SetPicture)), before)
-
-
-def _held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> GroupHeldRecord:
-    """A text as it is kept if it comes too early."""
-    return GroupHeldRecord(
-        group=written(said.group),
-        at=now.persistent,
-        sender=payload.sender_id,
-        message_id=payload.message_id,
-        content=said.body.encode(),
-        sent_at=said.sent_at,
-        revision=said.revision,
-        head=said.head,
-        n=said.n,
-        expires_in=payload.options.expires_in,
-    )

@@ -62,15 +62,13 @@ class Duties:
     Args:
         stores: of the profile.
         speaking: says things.
-        own_id: this user's id.
         is_hidden: whether this user appears offline, and tells nobody anything by itself.
     """
 
-    def __init__(self, stores: Stores, speaking: Speaking, own_id: str, is_hidden: Callable[[], bool]) -> None:
+    def __init__(self, stores: Stores, speaking: Speaking, is_hidden: Callable[[], bool]) -> None:
         self._stores = stores
         self._store = stores.groups
         self._speaking = speaking
-        self._own_id = own_id
         self._is_hidden = is_hidden
         self._lacks: dict[str, Lack] = {}
         self._to_answer: dict[tuple[str, str], _Question] = {}
@@ -173,7 +171,8 @@ class Duties:
         self._tell(now)
 
     def _others(self, group: Group) -> list[str]:
-        return [person for person in group.people if person != self._own_id]
+        own = self._stores.devices.person
+        return [person for person in group.people if person != own]
 
     def _askable(self, group: Group) -> list[str]:
         """All others, those last who have not accepted yet: they do not answer."""
@@ -190,7 +189,7 @@ class Duties:
         group = self._store.get(name)
         if group is None or group.record.relation != MEMBER:
             return
-        if sender not in group.people and question.until == MAX_REVISION:
+        if self._stores.devices.person_of(sender) not in group.people and question.until == MAX_REVISION:
             return
         found = group.chain.since(question.since, until=question.until, most=MAX_CHANGES_BYTES)[:MAX_CHANGES]
         self._answered[name, sender] = now.monotonic

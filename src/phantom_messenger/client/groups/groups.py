@@ -30,19 +30,11 @@ from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.link import MAX_LIFE_MS, MAX_USES, TOKEN_BYTES, JoinLink
 from phantom_messenger.client.groups.orders import Orders
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES, type_of
-from phantom_messenger.client.groups.reach import reached_by_all
+from phantom_messenger.client.groups.reach import reached_by_all, reached_by_each
 from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
-from phantom_messenger.client.groups.store import (
-    INVITED,
-    LEFT,
-    MEMBER,
-    Group,
-    packed_ops,
-    raw_of,
-    written,
-)
+from phantom_messenger.client.groups.store import INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.many.outgoing import Outgoing
@@ -89,19 +81,26 @@ class Groups:
         self._store = stores.groups
         self._outgoing = outgoing
         self._identity = identity
-        self._own = identity.peer.user_id
-        self._own_id = written(self._own)
         self._random = random
         self._moment = moment
         self._tells_read = tells_read
         self._report = report
-        self._speaking = Speaking(outgoing, identity)
-        self._duties = Duties(stores, self._speaking, self._own_id, is_hidden)
-        self.arrivals = Arrivals(stores, self._duties, follow, self._own_id)
+        self._speaking = Speaking(outgoing, identity, stores.devices)
+        self._duties = Duties(stores, self._speaking, is_hidden)
+        self.arrivals = Arrivals(stores, self._duties, follow)
         self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
         self._is_stepping = False
         outgoing.listen(CHANGE, self._orders)
         outgoing.listen(TEXT, self)
+
+    @property
+    def _own_id(self) -> str:
+        """This user as a member: the person, whichever device this is."""
+        return self._stores.devices.person
+
+    @property
+    def _own(self) -> bytes:
+        return raw_of(self._own_id)
 
     def _new_id(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))
@@ -214,6 +213,7 @@ class Groups:
         Raises:
             UsageError: it cannot be made like this.
         """
+        self._check_device()
         self._check_people(people)
         if len(people) >= MAX_MEMBERS:
             raise UsageError(f"a group has at most {MAX_MEMBERS} members")
@@ -238,6 +238,7 @@ class Groups:
 
     def accept(self, who: str) -> None:
         """Accept an invitation."""
+        self._check_device()
         group = self._found(who)
         if group.record.relation != INVITED:
             raise UsageError(f"you are not invited to {words.title(group.state.name)}")
@@ -248,6 +249,7 @@ class Groups:
 
     def add(self, who: str, people: Sequence[str], role: str = "member") -> None:
         """Have people added; a member who is no admin asks the admins to do so."""
+        self._check_device()
         self._check_people(people)
         group = self._changeable(who)
         if self._is_admin(group):
@@ -315,6 +317,7 @@ class Groups:
         Raises:
             UsageError: you are its last admin, and others are there.
         """
+        self._check_device()
         group = self._found(who)
         if not group.is_live:
             raise UsageError(f"you are no member of {words.title(group.state.name)}")
@@ -377,6 +380,7 @@ class Groups:
 
     def join(self, link: JoinLink) -> None:
         """Ask to be added; the invitation that comes is accepted."""
+        self._check_device()
         if link.admin == self._own_id:
             raise UsageError("this is a link of your own; give it to others")
         now = self._moment()
@@ -499,7 +503,7 @@ class Groups:
     def progress(self, message_id: str) -> dict[str, DeliveryState]:
         """How far an own text has come with each member, by user id; nothing once that is 30 days ago."""
         message = self._stores.many.get(message_id)
-        return {} if message is None else {peer: DeliveryState(one.state) for peer, one in message.copies.items()}
+        return {} if message is None else reached_by_each(message.copies.values(), self._stores.devices)
 
     # --- what becomes of texts ------------------------------------------------------------
 
@@ -511,7 +515,7 @@ class Groups:
         record = None if group is None else self._store.text(group, "", message_id)
         if message is None or group is None or record is None:
             return []
-        reached = reached_by_all([DeliveryState(copy.state) for copy in message.copies.values()])
+        reached = reached_by_all(reached_by_each(message.copies.values(), self._stores.devices).values())
         expires_at = record.expires_at
         if expires_at is None and record.expires_in is not None and reached is not DeliveryState.QUEUED:
             expires_at = now.persistent + record.expires_in
@@ -541,7 +545,13 @@ class Groups:
             raise UsageError(f"a newer version has changed {title}; update this program first")
         return group
 
+    def _check_device(self) -> None:
+        """Only a person's first device can say or sign what changes a group."""
+        if not self._stores.devices.is_first:
+            raise UsageError("groups are changed on your first device; run this there")
+
     def _administered(self, who: str) -> Group:
+        self._check_device()
         group = self._changeable(who)
         if not self._is_admin(group):
             raise UsageError("only admins can do that; ask one of them")

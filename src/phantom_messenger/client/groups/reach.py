@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from phantom_messenger.client.devices.book import DeviceBook
+from phantom_messenger.client.records import CopyRecord
 from phantom_messenger.client.status import DeliveryState
 
 _RANK: Final = {
@@ -13,6 +15,20 @@ _RANK: Final = {
     DeliveryState.READ: 3,
     DeliveryState.BURNED: 3,
 }
+
+
+def reached_by_each(copies: Iterable[CopyRecord], devices: DeviceBook) -> dict[str, DeliveryState]:
+    """How far a text has come with each person but oneself: as far as with the device that is furthest."""
+    found: dict[str, DeliveryState] = {}
+    for copy in copies:
+        person, state = devices.person_of(copy.peer), DeliveryState(copy.state)
+        if person != devices.person and (person not in found or _rank(found[person]) < _rank(state)):
+            found[person] = state
+    return found
+
+
+def _rank(state: DeliveryState) -> int:
+    return _RANK.get(state, -1)
 
 
 def reached_by_all(states: Iterable[DeliveryState]) -> DeliveryState:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from phantom_messenger.client import content2
 from phantom_messenger.client.content import time_of
+from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.groups.contents import GroupSaid
 from phantom_messenger.client.groups.state import conversation_of
 from phantom_messenger.client.many.outgoing import Options, Outgoing
@@ -40,12 +41,14 @@ class Speaking:
 
     Args:
         outgoing: takes messages to many.
-        identity: this user's.
+        identity: of this device.
+        devices: knows everybody's.
     """
 
-    def __init__(self, outgoing: Outgoing, identity: OwnIdentity) -> None:
+    def __init__(self, outgoing: Outgoing, identity: OwnIdentity, devices: DeviceBook) -> None:
         self._outgoing = outgoing
         self._identity = identity
+        self._devices = devices
         outgoing.listen(QUIET, Quiet())
 
     def say(
@@ -65,10 +68,10 @@ class Speaking:
 
         Args:
             about: what the conversation id is made of: the group, or the token of a link.
-            recipients: user ids.
+            recipients: user ids; of a person, all devices get it.
             said: what is said; its time is filled in.
             now: this moment.
-            purpose: who hears of it.
+            purpose: who hears of it; texts and changes go to one's own other devices, too.
             order: the revision that it brings.
             expires_in: milliseconds.
             message_id: a UUID, if it is known already.
@@ -79,10 +82,14 @@ class Speaking:
         """
         own = self._identity.peer
         whole = content2.encode_for_group(
-            replace(said, sent_at=time_of(now.wall)), sender=own.user_id, sender_key=own.public
+            replace(said, sent_at=time_of(now.wall)),
+            sender=own.user_id,
+            sender_key=own.public,
+            claim=self._devices.claim(),
         )
+        everybody = [device for person in recipients for device in self._devices.devices_of(person)]
         return self._outgoing.send(
-            recipients,
+            [*everybody, *(self._devices.own_others() if purpose in {TEXT, CHANGE} else [])],
             whole,
             Options(group=True, order=order, purpose=purpose, expires_in=expires_in),
             conversation_id=base64.b64encode(conversation_of(about)).decode(),

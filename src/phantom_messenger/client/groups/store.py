@@ -5,7 +5,7 @@ persistent clock.
 """
 
 import base64
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from typing import Final
@@ -103,6 +103,11 @@ class Group:
         return replaced(self, record=replace(self.record, **changed))
 
 
+def _differs(before: GroupRecord, after: GroupRecord) -> bool:
+    """Whether a linked device is to learn of it."""
+    return (before.relation, before.digest, before.picture) != (after.relation, after.digest, after.picture)
+
+
 class Fellows:
     """Everybody who is in a group with this user, as a container of user ids."""
 
@@ -139,6 +144,8 @@ class GroupStore:
             self._told.setdefault(told.group, {})[_name_of(told)] = told
         self.fellows: Container[str] = Fellows(self._groups)
         """Who is in a group with this user."""
+        self.follow: Callable[[Transaction, str], None] | None = None
+        """Is told which group was changed, so that one's linked devices learn of it."""
 
     def _loaded(self, record: GroupRecord) -> Group:
         group = written(record.group)
@@ -208,6 +215,8 @@ class GroupStore:
         tx.put(records.GROUP, group.id, record)
         after = Group(record, chain)
         tx.on_commit(lambda: self._set(after))
+        if self.follow is not None and (before is None or _differs(before.record, record)):
+            self.follow(tx, group.id)
         return after
 
     @staticmethod

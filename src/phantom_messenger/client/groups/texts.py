@@ -1,0 +1,114 @@
+"""Texts to groups are kept: those of others, of which their senders are told, and those of one's other devices."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from phantom_messenger.client.content import time_of
+from phantom_messenger.client.groups import words
+from phantom_messenger.client.groups.contents import GroupText
+from phantom_messenger.client.groups.records import GroupHeldRecord, GroupTextRecord, GroupToldRecord, SenderCount
+from phantom_messenger.client.groups.store import MAX_MISSING, MEMBER, Group, written
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEvent, WarningEvent
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.client.vault import Transaction
+from phantom_messenger.wire import frames
+
+MAX_TOLD: Final = 32
+"""In larger groups nobody is told that a text has arrived, only that it was read."""
+
+
+class Texts:
+    """Keeps them.
+
+    Args:
+        stores: of the profile.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._store = stores.groups
+
+    def keep(  # noqa: PLR0917 - a text, and where it goes
+        self,
+        tx: Transaction,
+        group: Group,
+        held: GroupHeldRecord,
+        said: GroupText,
+        now: Moment,
+        events: list[Event],
+    ) -> None:
+        """Keep a member's text, and hand it out; what the application is to hear is put behind ``events``."""
+        sender = self._stores.devices.person_of(held.sender)
+        message_id, expires_in = held.message_id, held.expires_in
+        expires_at = None if expires_in is None else now.persistent + expires_in
+        record = GroupTextRecord(
+            message_id=message_id,
+            sender=sender,
+            text=said.body,
+            sent_at=said.sent_at,
+            kept_at=time_of(now.wall),
+            expires_at=expires_at,
+        )
+        self._store.put_text(tx, group, record)
+        self._store.hand_out(tx, group, sender, message_id)
+        if len(group.state.members) <= MAX_TOLD:
+            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
+            self._store.tell(tx, told)
+        gone = self._count(tx, group, held.sender, said.n)
+        if group.record.relation != MEMBER:
+            return
+        peer = self._stores.book.contact(sender)
+        if gone:
+            message = words.missing(gone, peer.label, words.title(group.state.name))
+            events.append(WarningEvent(peer=peer, code="missing", message=message))
+        event = GroupMessageEvent(message_id=message_id, group=group.id, name=group.state.name, peer=peer)
+        events.append(event)
+
+    def keep_own(self, tx: Transaction, group: Group, held: GroupHeldRecord, text: str, now: Moment) -> None:
+        """A text that was written on another own device."""
+        expires_at = None if held.expires_in is None else now.persistent + held.expires_in
+        record = GroupTextRecord(
+            message_id=held.message_id,
+            sender="",
+            text=text,
+            sent_at=held.sent_at,
+            kept_at=time_of(now.wall),
+            expires_at=expires_at,
+            expires_in=held.expires_in,
+            state=int(DeliveryState.ACCEPTED),
+        )
+        if self._store.text(group, "", held.message_id) is None:
+            self._store.put_text(tx, group, record)
+
+    def _count(self, tx: Transaction, group: Group, sender: str, n: int) -> int:
+        """Note the number of a device's text; how many before it have not come, as far as that is news."""
+        counts = self._store.counts(group.id)
+        known = counts.others.get(sender)
+        if known is None:
+            after, gone = SenderCount(n), 0
+        elif n > known.last:
+            gone = n - known.last - 1
+            first = max(known.last + 1, n - MAX_MISSING)
+            after = SenderCount(n, [*known.missing, *range(first, n)][-MAX_MISSING:])
+        else:
+            after, gone = SenderCount(known.last, [one for one in known.missing if one != n]), 0
+        self._store.put_counts(tx, group.id, replace(counts, others={**counts.others, sender: after}))
+        return gone
+
+
+def held(payload: frames.RoutedMessagePayload, said: GroupText, now: Moment) -> GroupHeldRecord:
+    """A text as it is kept if it comes too early."""
+    return GroupHeldRecord(
+        group=written(said.group),
+        at=now.persistent,
+        sender=payload.sender_id,
+        message_id=payload.message_id,
+        content=said.body.encode(),
+        sent_at=said.sent_at,
+        revision=said.revision,
+        head=said.head,
+        n=said.n,
+        expires_in=payload.options.expires_in,
+    )

@@ -1,0 +1,231 @@
+"""Groups on several devices: texts reach all devices of all members, are written on any, and changed on the first."""
+
+from random import Random
+
+import pytest
+from client_samples import Device, Town, pass_time, settle
+from device_samples import link
+
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups.contents import GroupLeave
+from phantom_messenger.client.status import DeliveryState, WarningEvent
+from support.amounts import amount
+
+People = tuple[Device, Device, Device, Device]
+"""Alice's phone and laptop, Bob and Carol, who are in a group of Alice's."""
+
+
+def acquainted(*people: Device) -> None:
+    """They have each other as contacts, and have written."""
+    for one in people:
+        for other in people:
+            if one is not other:
+                one.messenger.contacts.add(other.name, other.id)
+                one.send(other, "hello")
+    settle(*people)
+    pass_time(3_000, *people)
+    for one in people:
+        one.read_all()
+
+
+def in_group(town: Town) -> tuple[People, str]:
+    """The people, and the group, which there was before the laptop."""
+    alice, bob, carol = (town.device(name).login() for name in ("alice", "bob", "carol"))
+    laptop = town.device("laptop", strangers="ask").login()
+    acquainted(alice, bob, carol)
+    group = alice.messenger.groups.create("us", [bob.id, carol.id])
+    pass_time(5_000, alice, bob, carol, laptop)
+    for one in (bob, carol):
+        one.messenger.groups.accept(group)
+    pass_time(5_000, alice, bob, carol, laptop)
+    link(alice, laptop, bob, carol)
+    pass_time(5_000, alice, bob, carol, laptop)
+    return (alice, laptop, bob, carol), group
+
+
+@pytest.fixture
+def people(town: Town) -> tuple[People, str]:
+    return in_group(town)
+
+
+def shown(device: Device, group: str) -> list[tuple[str, bool, str | None]]:
+    """What was said, oldest first: whose it is, whether that is one's own, and the text."""
+    found = device.messenger.groups.history(group)
+    return [(entry.sender.user_id, entry.is_own, entry.text) for entry in found]
+
+
+def test_linked_device_knows_the_group_and_shows_what_is_said(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    info = laptop.messenger.groups.find("us")
+    assert info.relation == "member"
+    assert {member.contact.user_id for member in info.members} == {alice.id, bob.id, carol.id}
+    assert [member.contact.user_id for member in info.members if member.is_you] == [alice.id]
+    bob.messenger.groups.send_text(group, "hello all")
+    pass_time(5_000, alice, laptop, bob, carol)
+    for one in (alice, laptop, carol):
+        assert shown(one, group)[-1] == (bob.id, False, "hello all")
+
+
+def test_linked_device_writes_as_its_person(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    number = laptop.messenger.groups.send_text(group, "from the laptop")
+    pass_time(5_000, alice, laptop, bob, carol)
+    for one in (bob, carol):
+        assert shown(one, group)[-1] == (alice.id, False, "from the laptop")
+    assert shown(alice, group)[-1] == shown(laptop, group)[-1] == (alice.id, True, "from the laptop")
+    alice.messenger.groups.send_text(group, "from the phone")
+    pass_time(10_000, alice, laptop, bob, carol)
+    assert shown(laptop, group)[-1] == (alice.id, True, "from the phone")
+    progress = laptop.messenger.groups.progress(number)
+    assert progress == {bob.id: DeliveryState.DELIVERED, carol.id: DeliveryState.DELIVERED}
+    for one in (bob, carol):
+        assert [event.code for event in one.heard(WarningEvent)] == ["devices"]
+        for entry in one.messenger.groups.history(group):
+            if not entry.is_own:
+                one.messenger.groups.mark_read(group, entry.sender.user_id, entry.message_id)
+    pass_time(10_000, alice, laptop, bob, carol)
+    assert set(laptop.messenger.groups.progress(number).values()) == {DeliveryState.READ}
+
+
+def test_text_is_as_far_with_a_member_as_with_the_furthest_device(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    laptop.cut()
+    laptop.may_reconnect = False
+    number = bob.messenger.groups.send_text(group, "the laptop sleeps")
+    pass_time(10_000, alice, bob, carol)
+    assert bob.messenger.groups.progress(number) == {
+        alice.id: DeliveryState.DELIVERED,
+        carol.id: DeliveryState.DELIVERED,
+    }
+    assert bob.messenger.groups.history(group)[-1].state is DeliveryState.DELIVERED
+
+
+def test_changes_reach_linked_devices_and_are_made_on_the_first_alone(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    own = laptop.messenger.groups
+    for act in (
+        lambda: own.rename(group, "we"),
+        lambda: own.create("another", [bob.id]),
+        lambda: own.add(group, [bob.id]),
+        lambda: own.leave(group),
+    ):
+        with pytest.raises(UsageError, match="first device"):
+            act()
+    alice.messenger.groups.rename(group, "we")
+    alice.messenger.groups.remove(group, [carol.id])
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert laptop.messenger.groups.find(group).name == "we"
+    assert laptop.messenger.groups.digits(group) == alice.messenger.groups.digits(group)
+    laptop.messenger.groups.send_text(group, "without carol")
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert shown(bob, group)[-1][2] == "without carol"
+    assert "without carol" not in [text for _, _, text in shown(carol, group)]
+
+
+def test_group_that_is_joined_later_comes_to_linked_devices(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), _ = people
+    later = bob.messenger.groups.create("later", [alice.id, carol.id])
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert not laptop.messenger.groups.has(later)
+    bob.messenger.groups.send_text(later, "before anybody accepted")
+    pass_time(5_000, alice, laptop, bob, carol)
+    alice.messenger.groups.accept(later)
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert laptop.messenger.groups.find(later).relation == "member"
+    assert shown(laptop, later) == shown(alice, later) == [(bob.id, False, "before anybody accepted")]
+    alice.messenger.groups.leave(later)
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert laptop.messenger.groups.find(later).relation == "left"
+
+
+def test_text_of_a_device_whose_list_has_not_come_waits_for_it(town: Town, people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    tablet = town.device("tablet", strangers="ask").login()
+    bob.tamper = lambda frame: (
+        [] if frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == carol.id else [frame]
+    )
+    link(carol, tablet, alice, laptop, bob)
+    pass_time(5_000, alice, laptop, bob, carol, tablet)
+    tablet.messenger.groups.send_text(group, "from a tablet")
+    pass_time(5_000, alice, laptop, bob, carol, tablet)
+    assert "from a tablet" not in [text for _, _, text in shown(bob, group)]
+    bob.tamper = None
+    bob.cut()
+    bob.login()
+    pass_time(10_000, alice, laptop, bob, carol, tablet)
+    assert shown(bob, group)[-1] == (carol.id, False, "from a tablet")
+    assert shown(alice, group)[-1] == (carol.id, False, "from a tablet")
+
+
+def test_removed_device_speaks_for_nobody(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    laptop.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]  # it does not hear of it
+    alice.messenger.desk.remove(laptop.id)
+    pass_time(5_000, alice, laptop, bob, carol)
+    before = len(laptop.received)
+    laptop.messenger.groups.send_text(group, "stolen")
+    bob.messenger.groups.send_text(group, "among us")
+    pass_time(10_000, alice, laptop, bob, carol)
+    for one in (alice, bob, carol):
+        assert "stolen" not in [text for _, _, text in shown(one, group)]
+    assert bob.id not in [one["payload"].get("senderId") for one in laptop.received[before:]]
+
+
+def test_linked_device_cannot_leave_for_its_person(town: Town, people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    bobs = town.device("tablet", strangers="ask").login()
+    link(bob, bobs, alice, laptop, carol)
+    pass_time(5_000, alice, laptop, bob, carol, bobs)
+    raw = bobs.messenger.groups._found(group).record.group
+    bobs.messenger.groups._speaking.say(raw, [alice.id], GroupLeave(group=raw), bobs.messenger._now())
+    pass_time(5_000, alice, laptop, bob, carol, bobs)
+    assert len(alice.messenger.groups.find(group).members) == 3
+
+
+def test_person_with_one_device_says_nothing_of_devices_in_groups(town: Town) -> None:
+    alice, bob = town.device("alice").login(), town.device("bob").login()
+    acquainted(alice, bob)
+    group = alice.messenger.groups.create("us", [bob.id])
+    pass_time(5_000, alice, bob)
+    bob.messenger.groups.accept(group)
+    pass_time(5_000, alice, bob)
+    assert not alice.vault.has_kind("synced")
+    assert alice.messenger._stores.devices.claim() is None
+
+
+@pytest.mark.parametrize("seed", range(amount(2, 20)))
+def test_all_devices_of_all_members_have_the_same_texts_whoever_dies(town: Town, seed: int) -> None:
+    random = Random(f"groups on devices {seed}")  # noqa: S311 - so that a run can be repeated
+    (alice, laptop, bob, carol), group = in_group(town)
+    everybody = (alice, laptop, bob, carol)
+    expected: dict[str, tuple[str, str]] = {}
+    for turn in range(amount(30, 100)):
+        writer = random.choice(everybody)
+        text = f"{writer.name} {turn}"
+        number = writer.messenger.groups.send_text(group, text)
+        expected[number] = (alice.id if writer is laptop else writer.id, text)
+        for _ in range(random.randrange(6)):
+            one = random.choice(everybody)
+            one.fetch()
+            one.step_up()
+            one.step_down()
+        if random.random() < 0.1:
+            dead = random.choice(everybody)
+            dead.kill()
+            dead.login()
+    pass_time(120_000, *everybody, step=5_000, reconnect=True)
+    for one in everybody:
+        found = {entry.message_id: (entry.sender.user_id, entry.text) for entry in one.messenger.groups.history(group)}
+        assert {number: found.get(number) for number in expected} == expected, one.name
+        assert len(one.messenger.groups.history(group)) == len(found)
+
+
+def test_control_without_the_list_a_linked_device_is_nobody(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    with bob.vault.transaction() as tx:
+        for device in bob.messenger._stores.devices.forget(tx, alice.id):
+            bob.messenger._stores.conversations.forget(tx, device)
+    bob.tamper = lambda frame: [] if frame["payload"].get("senderId") == alice.id else [frame]
+    laptop.messenger.groups.send_text(group, "whose is it?")
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert "whose is it?" not in [text for _, _, text in shown(bob, group)]
