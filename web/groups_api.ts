@@ -120,6 +120,17 @@ export interface Copy {
   readonly mark: Mark;
 }
 
+/** To which group a stranger invites, as it was told last; before anything of theirs is let in. */
+export interface GroupInvitation {
+  readonly name: string;
+  /** The user included. */
+  readonly members: number;
+  readonly admins: number;
+  /** Those among them whom the user knows. */
+  readonly known: readonly GroupPerson[];
+  readonly expiresIn: number | null;
+}
+
 export interface JoinLink {
   /** `phantom:join?...`: for every client. */
   readonly text: string;
@@ -136,6 +147,8 @@ export interface JoinLink {
  */
 export interface GroupCalls {
   groups(): Promise<readonly Group[]>;
+  /** Of somebody whose messages wait as a request; they are told nothing, and nothing is kept. */
+  invitationsOf(given: { peer: string }): Promise<readonly GroupInvitation[]>;
   /** `people`: user ids, who are added and invited. */
   createGroup(given: { name: string; people: readonly string[] }): Promise<GroupKey>;
   acceptGroup(given: { group: GroupKey }): Promise<void>;

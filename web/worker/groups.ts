@@ -40,6 +40,8 @@ export class GroupsOfCore {
   readonly #items = new Map<string, { readonly group: string; readonly sender: string | null; readonly id: string }>();
   readonly #incoming = new Map<string, string[]>();
   readonly #watched = new Set<number>();
+  /** Groups of which changes were missing when the page was told last. */
+  readonly #wasBehind = new Set<string>();
   /** The groups as the page was told of them last, as JSON. */
   readonly #told = new Map<string, string>();
 
@@ -190,8 +192,6 @@ export class GroupsOfCore {
       post({ kind: "groups", changed, removed });
     }
   }
-
-  readonly #wasBehind = new Set<string>();
 }
 
 /** What is called of groups, and what is called of every conversation. */
@@ -275,7 +275,11 @@ function itemOf(core: Core, id: string, messageId: string): Item {
 }
 
 /** People's conversations first; then groups, in several steps, so that a long history keeps nobody waiting. */
-async function search(ports: CallPorts, people: ProfileCalls, given: Parameters<Api["search"]>[0]): Promise<readonly Found[]> {
+async function search(
+  ports: CallPorts,
+  people: ProfileCalls,
+  given: Parameters<Api["search"]>[0],
+): Promise<readonly Found[]> {
   const { limit, peer, text } = given;
   const found = peer !== null && isGroup(peer) ? [] : [...(await people.search(given))];
   if (text.trim() === "" || (peer !== null && !isGroup(peer))) {
@@ -292,10 +296,17 @@ async function search(ports: CallPorts, people: ProfileCalls, given: Parameters<
   return found.sort((one, other) => other.item.at - one.item.at).slice(0, limit);
 }
 
+/** What is searched for, and what was found. */
+interface Sought {
+  readonly isWanted: (text: string) => boolean;
+  readonly limit: number;
+  readonly found: Found[];
+}
+
 async function searchGroup(
   ports: CallPorts,
   id: string,
-  { isWanted, limit, found }: { readonly isWanted: (text: string) => boolean; readonly limit: number; readonly found: Found[] },
+  { isWanted, limit, found }: Sought,
 ): Promise<void> {
   const start = found.length;
   let looked: { readonly core: Core; readonly items: Generator<Item | null> } | null = null;
@@ -332,6 +343,7 @@ function groupCalls(ports: CallPorts): GroupCalls {
   const { loop } = ports;
   return {
     groups: () => loop.call((core): readonly ShownGroup[] => groupsIn(core).all()),
+    invitationsOf: ({ peer }) => loop.call((core) => groupsIn(core).view.invitationsOf(peer, core.messenger.now())),
     createGroup: ({ name, people }) => loop.call((core) => keyOf(groupsIn(core).groups.create(name, people))),
     acceptGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.accept(id)),
     leaveGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.leave(id)),
@@ -360,7 +372,7 @@ function groupCalls(ports: CallPorts): GroupCalls {
       loop.call((core) => {
         const found = parseLink(linkIn(link));
         if (found.relay !== core.messenger.server) {
-          throw new UsageError("this invitation is for another relay; open it in the page or program that uses that one");
+          throw new UsageError("this invitation is for another relay; open it in the page of that one");
         }
         groupsIn(core).groups.join(found);
         return found.admin;

@@ -2,7 +2,7 @@
  * Export and import: a profile in one file, encrypted with a passphrase; protocol/encryption.md, Exported file.
  *
  * It is the same file that the command line writes and reads. It holds the identity, contacts and history, and messages
- * and receipts that still wait to be sent; of the page, the own name, drafts, and how long new texts last. Never in it: sessions and prekeys, so that no key and nonce can be used
+ * and receipts that still wait to be sent; of the page, the own name, drafts, and how long new texts last; and groups. Never in it: sessions and prekeys, so that no key and nonce can be used
  * twice, and no thief of the file reads what the relay or the network kept; and messages that burn or expire, for a
  * file cannot forget. After an import conversations recover.
  */
@@ -14,7 +14,10 @@ import { pack, unpack } from "../msgpack.ts";
 import { MAX_EXPIRES_IN_MS } from "../wire/limits.ts";
 import { LAST_TIME_MS } from "./content.ts";
 import { BackupError, UsageError, WrongPassphrase } from "./errors.ts";
+import { areUsable, gatherGroups, gatherMany, GroupCopy, putGroups, putMany } from "./groups/copying.ts";
 import { decodedId } from "./ids.ts";
+import { groupOf } from "./groups/store.ts";
+import { CopiesRecord, ManyRecord } from "./many/records.ts";
 import * as passphrases from "./passphrase.ts";
 import { int, list, orMissing, recordType, text, withDefault } from "./record_types.ts";
 import type { RecordOf } from "./record_types.ts";
@@ -72,6 +75,10 @@ export const Content = recordType({
   settings: withDefault(SettingsRecord, SettingsRecord.make({})),
   blocks: withDefault(list(BlockRecord), []),
   requests: withDefault(list(RequestRecord), []),
+  // Missing if there are none.
+  many: orMissing(list(ManyRecord)),
+  copies: orMissing(list(CopiesRecord)),
+  groups: orMissing(list(GroupCopy)),
   // What the page alone has; missing if there is nothing of it, and passed over by the command line.
   name: orMissing(text),
   drafts: orMissing(list(DraftRecord)),
@@ -207,7 +214,8 @@ function isUsable(content: Content): boolean {
   const { blocks, contacts, inbox, outbox, receipts, received, requests, sent, unanswered } = content;
   const [drafts, lasting] = [content.drafts ?? [], content.lasting ?? []];
   const people = [...blocks, ...contacts].map((one) => one.userId);
-  const peers = [...outbox, ...sent, ...unanswered, ...drafts, ...lasting].map((one) => one.peer);
+  const drafted = drafts.filter(({ peer }) => groupOf(peer) === "");
+  const peers = [...outbox, ...sent, ...unanswered, ...drafted, ...lasting].map((one) => one.peer);
   const senders = [...inbox, ...receipts, ...received, ...requests].map((one) => one.sender);
   const times = [...[...outbox, ...sent].map((one) => one.madeAt), ...received.map((one) => one.receivedAt)];
   return (
@@ -215,6 +223,7 @@ function isUsable(content: Content): boolean {
     [...people, ...peers, ...senders].every((id) => decodedId(id).length > 0) &&
     [...times, ...requests.map((one) => one.since)].every((at) => at >= 0 && at <= LAST_TIME_MS) &&
     lasting.every(({ expiresIn }) => expiresIn === null || (expiresIn >= 1 && expiresIn <= MAX_EXPIRES_IN_MS)) &&
+    areUsable(content.groups ?? [], { many: content.many ?? [], copies: content.copies ?? [] }) &&
     content.contacts.every((contact) => TRUSTS.includes(contact.trust)) &&
     content.sent.every((sent) => STATES.includes(sent.state)) &&
     content.receipts.every((receipt) => STATUSES.includes(receipt.status))
@@ -230,6 +239,7 @@ export function contentOf(vault: Vault): Content {
   }
   const received = every(records.RECEIVED).map((one) => (one.burn || one.expiresAt !== null ? erased(one) : one));
   const there = new Set(received.filter(isThere).map((one) => records.key(one.sender, one.messageId)));
+  const { copies, many } = gatherMany(vault);
   return {
     identity,
     lastPrekeyId: vault.find(records.LAST_PREKEY_ID, "")?.value ?? 0,
@@ -245,6 +255,9 @@ export function contentOf(vault: Vault): Content {
     settings: vault.get(records.SETTINGS, "") ?? SettingsRecord.make({}),
     blocks: every(records.BLOCK),
     requests: every(records.REQUEST),
+    many: some(many),
+    copies: some(copies),
+    groups: some(gatherGroups(vault)),
     name: vault.get(records.ME, "")?.name ?? null,
     drafts: some(every(records.DRAFT)),
     lasting: some(every(records.LASTING)),
@@ -293,6 +306,8 @@ export function putContent(tx: Transaction, content: Content, server: string | n
     // Its keys have stayed behind: it is asked for again once its sender was let in.
     tx.put(records.REQUEST, records.key(waits.sender, waits.messageId), waits, { due: waits.due });
   }
+  putMany(tx, { many: content.many ?? [], copies: content.copies ?? [] });
+  putGroups(tx, content.groups ?? []);
   for (const draft of content.drafts ?? []) {
     tx.put(records.DRAFT, draft.peer, draft);
   }

@@ -1,97 +1,20 @@
 /** Groups of whole clients at a relay in memory. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { groupsOf } from "../../core/client/groups/main.ts";
-import type { Groups } from "../../core/client/groups/groups.ts";
-import { parseLink } from "../../core/client/groups/link.ts";
-import { eventsOf, textsOf } from "../../core/client/groups/records.ts";
-import { idOf, peopleOf, stateOf } from "../../core/client/groups/store.ts";
-import { DeliveryState } from "../../core/client/status.ts";
 import { toHex } from "../../core/bytes.ts";
+import { contentOf, exportContent, putContent, readFile } from "../../core/client/backup.ts";
+import { areUsable } from "../../core/client/groups/copying.ts";
+import { parseLink } from "../../core/client/groups/link.ts";
+import { GroupStore, idOf, peopleOf, stateOf } from "../../core/client/groups/store.ts";
+import { DeliveryState } from "../../core/client/status.ts";
+import { newVault } from "../../core/client/vault.ts";
+import { assertInStep, groupOf, Member, membersOf } from "./members.ts";
+import { random } from "./support.ts";
 import { Town } from "./town.ts";
-import type { Frame, Person } from "./town.ts";
+import type { Frame } from "./town.ts";
 
-/** Somebody with groups. */
-class Member {
-  #groups: Groups | null = null;
-  readonly person: Person;
-
-  constructor(readonly town: Town) {
-    this.person = town.person((ports) => {
-      const made = groupsOf(ports);
-      this.#groups = made.groups;
-      return made.extension;
-    });
-  }
-
-  get id(): string {
-    return this.person.id;
-  }
-
-  get groups(): Groups {
-    assert.ok(this.#groups !== null);
-    return this.#groups;
-  }
-
-  /** The texts of a group that this member can read, in their order. */
-  texts(group: string): (string | null)[] {
-    const { number } = this.groups.found(group).record;
-    return [...this.person.vault.all(textsOf(number))].map(([, { text }]) => text);
-  }
-
-  /** What has happened to a group, as sentences without the marks around names. */
-  events(group: string): string[] {
-    const { number } = this.groups.found(group).record;
-    return [...this.person.vault.all(eventsOf(number))].map(([, { text }]) => text.replaceAll(/[\u2068\u2069]/g, ""));
-  }
-
-  head(group: string): string {
-    return toHex(this.groups.found(group).chain.head);
-  }
-
-  relation(group: string): string {
-    return this.groups.store.get(group)?.record.relation ?? "";
-  }
-
-  knows(name: string, other: Member): void {
-    this.person.messenger.contacts.add(name, other.id);
-  }
-}
-
-/** Members who know each other by the names Ada, Ben, Cleo, Dan. */
-function membersOf(count: number): [Town, Member[]] {
-  const town = new Town();
-  const names = ["Ada", "Ben", "Cleo", "Dan"];
-  const members = Array.from({ length: count }, () => new Member(town));
-  for (const one of members) {
-    for (const [index, other] of members.entries()) {
-      if (one !== other) one.knows(names[index] ?? "", other);
-    }
-  }
-  town.pass(3_000);
-  return [town, members];
-}
-
-/** A group of all of them, who have accepted. */
-function groupOf(count: number): [Town, Member[], string] {
-  const [town, members] = membersOf(count);
-  const [ada, ...others] = members as [Member, ...Member[]];
-  const group = ada.groups.create("Tea", others.map(({ id }) => id));
-  town.pass(5_000);
-  for (const one of others) one.groups.accept(group);
-  town.pass(10_000);
-  return [town, members, group];
-}
-
-/** They have one head, and nobody is behind or in doubt. */
-function assertInStep(members: readonly Member[], group: string): void {
-  const [first, ...others] = members.map((one) => one.head(group));
-  assert.deepEqual(others, others.map(() => first));
-  for (const { groups } of members) {
-    const { record } = groups.found(group);
-    assert.deepEqual([record.doubt, groups.isBehind(groups.found(group)), record.wishes.length], ["", false, 0]);
-  }
-}
+/** What a file costs to open whose passphrase is no secret. */
+const CHEAP = { memoryKib: 64, passes: 1, lanes: 1 };
 
 test("a group is made, accepted and written to, and its receipts are gathered", () => {
   const [town, members, group] = groupOf(3);
@@ -273,6 +196,24 @@ test("a relay that loses an order cannot make two histories unnoticed", () => {
   ada.groups.sendText(group, "on we go");
 });
 
+for (const [ahead, name] of [[1_023, "Coffee"], [1_024, "Tea"], [2 ** 31, "Tea"]] as const) {
+  test(`an order that is ahead by ${ahead}: a change goes beyond it if it may, and is given up otherwise`, () => {
+    const [town, members, group] = groupOf(3);
+    const [ada] = members as [Member, Member, Member];
+    const { revision } = stateOf(ada.groups.found(group));
+    for (const [of, order] of town.orders) town.orders.set(of, { ...order, revision: revision + ahead });
+    ada.person.sent.length = 0;
+    ada.groups.rename(group, "Coffee");
+    town.pass(120_000);
+    assertInStep(members, group);
+    assert.deepEqual(members.map((one) => stateOf(one.groups.found(group)).name), members.map(() => name));
+    const told = ada.person.events.flatMap((event) => (event.kind === "warning" && event.code === "group" ? [event.message] : []));
+    assert.equal(told.length, name === "Tea" ? 1 : 0);
+    assert.ok(told.every((message) => message.endsWith("could not be changed: the relay has counted further than changes may go")));
+    assert.ok(ada.person.sent.filter(({ type }) => type === "MESSAGE_MANY").length < 20);
+  });
+}
+
 test("a stranger's invitation is no request of theirs, and waits for the user", () => {
   const town = new Town();
   const [ada, ben] = [new Member(town), new Member(town)];
@@ -292,11 +233,48 @@ test("everything is found again when the profile is opened", () => {
   const [ada, ben] = members as [Member, Member];
   ada.groups.sendText(group, "kept");
   town.pass(8_000);
-  const again = new (ben.groups.store.constructor as typeof import("../../core/client/groups/store.ts").GroupStore)(ben.person.vault);
+  const again = new GroupStore(ben.person.vault);
   const found = again.get(group);
   assert.ok(found !== null);
   assert.equal(idOf(found), group);
   assert.equal(toHex(found.chain.head), ben.head(group));
   assert.deepEqual(found.chain.steps.length, ben.groups.found(group).chain.steps.length);
   assert.equal(again.unread(group), 1);
+});
+
+test("groups go into an exported file and out of it; a file that no program could open is refused", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  ada.groups.sendText(group, "kept");
+  ada.groups.setTimer(group, 60_000);
+  town.pass(8_000);
+  ada.groups.sendText(group, "gone in a minute");
+  town.pass(8_000);
+  const file = exportContent(contentOf(ben.person.vault), "some words", random, { cost: CHEAP });
+  const content = readFile(file, "some words");
+  const vault = newVault(new Uint8Array(32), random);
+  vault.transaction((tx) => putContent(tx, content, null));
+  const store = new GroupStore(vault);
+  const found = store.get(group);
+  const [copy] = content.groups ?? [];
+  assert.ok(found !== null && copy !== undefined);
+  assert.deepEqual(found.record, ben.groups.found(group).record);
+  assert.equal(toHex(found.chain.head), ben.head(group));
+  assert.deepEqual(copy.texts.map(({ text }) => text), ["kept", null]);
+  assert.equal(store.unread(group), 1);
+
+  const none = { many: [], copies: [] };
+  assert.equal(areUsable([copy], none), true);
+  for (const wrong of [
+    { ...copy, record: { ...copy.record, state: copy.record.state.slice(1) } },
+    { ...copy, record: { ...copy.record, relation: "king" } },
+    { ...copy, record: { ...copy.record, wishes: [Uint8Array.of(1)] } },
+    { ...copy, record: { ...copy.record, wishes: [Uint8Array.of(0xc1)] } },
+    { ...copy, record: { ...copy.record, digest: Uint8Array.of(1) } },
+    { ...copy, steps: copy.steps.map((step) => ({ ...step, change: step.change.slice(0, 40) })) },
+    { ...copy, texts: copy.texts.map((text) => ({ ...text, state: 99 })) },
+  ]) {
+    assert.equal(areUsable([wrong], none), false);
+  }
+  assert.equal(areUsable([copy, copy], none), false);
 });

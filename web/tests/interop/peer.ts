@@ -16,6 +16,7 @@ import * as records from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import type { Event } from "../../core/client/status.ts";
 import { openVault } from "../../core/client/vault.ts";
+import type { CallPorts, ProfileCalls } from "../../worker/calls.ts";
 import { Loop } from "../../worker/loop.ts";
 import type { Core } from "../../worker/loop.ts";
 import * as later from "../../worker/later.ts";
@@ -28,6 +29,7 @@ const PASSPHRASE = "battery staple";
 /** What a file costs to open whose passphrase is no secret. */
 const CHEAP = { memoryKib: 64, passes: 1, lanes: 1 };
 const HOLD_MS = 700;
+const PAGE = "https://page.test/";
 
 type Given = Readonly<Record<string, unknown>>;
 
@@ -51,11 +53,13 @@ function open(): Core {
   const vault = openVault(KEY, random, storedIn(path));
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "ascii").trim();
   const sinceBoot = (): number => Math.round(Number(readFileSync("/proc/uptime", "ascii").split(" ")[0]) * 1000);
-  const messenger = new Messenger(vault, { wall: Date.now, monotonic, random, sinceBoot, boot, later });
+  const groups = new later.GroupsOfCore();
+  const messenger = new Messenger(vault, { wall: Date.now, monotonic, random, sinceBoot, boot, later }, groups.extend);
+  groups.watch(vault, messenger);
   if (messenger.server === "") {
     messenger.setServer(url);
   }
-  return { vault, messenger };
+  return { vault, messenger, groups };
 }
 
 /** Make a profile of an exported file. */
@@ -127,6 +131,9 @@ const loop = new Loop({
   chance: Math.random,
   isOnline: () => !isOffline,
 });
+
+/** The calls about groups, as the page makes them; those about people are commands of this program. */
+const groupCalls = later.callsWithGroups({ loop, page: PAGE, monotonic } as CallPorts, {} as ProfileCalls);
 
 /** Everything that is known of the texts with a peer, the oldest first. */
 function history({ messenger }: Core, peer: string): Given[] {
@@ -234,6 +241,10 @@ async function obey(given: Given): Promise<unknown> {
     case "mix":
       mixes = given["on"] === true;
       return null;
+    case "call": {
+      const call = groupCalls[given["name"] as keyof typeof groupCalls] as (given: unknown) => Promise<unknown>;
+      return await call(given["given"]);
+    }
     case "die":
       death = { point: String(given["point"]), left: Number(given["times"]) };
       return null;

@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
+from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups.records import (
     GroupCountsRecord,
     GroupInboxRecord,
@@ -23,11 +24,11 @@ _STATES: Final = frozenset(map(int, DeliveryState))
 
 
 class GroupCopy(msgspec.Struct, frozen=True, kw_only=True):
-    """A group as it is in a file; ``steps`` by revision, ``texts`` oldest first, ``unread`` those not yet handled."""
+    """A group as it is in a file; ``steps`` and ``texts`` oldest first, ``unread`` those not yet handled."""
 
     record: GroupRecord
     counts: GroupCountsRecord = GroupCountsRecord()
-    steps: dict[int, GroupStepRecord] = {}
+    steps: list[GroupStepRecord] = []
     texts: list[GroupTextRecord] = []
     unread: list[GroupInboxRecord] = []
 
@@ -47,11 +48,8 @@ def gather(opened: Vault) -> list[GroupCopy]:
 
 def _copied(opened: Vault, record: GroupRecord) -> GroupCopy:
     group = written(record.group)
-    steps = {
-        revision: step
-        for revision in record.steps
-        if (step := opened.find(records.GROUP_STEP, f"{group} {revision}", GroupStepRecord)) is not None
-    }
+    found = (opened.find(records.GROUP_STEP, f"{group} {one}", GroupStepRecord) for one in record.steps)
+    steps = [step for step in found if step is not None]
     texts = [_kept(text) for _, text in opened.all(group_texts(record.number), GroupTextRecord)]
     unread = [marker for _, marker in opened.all(group_inbox(record.number), GroupInboxRecord)]
     there = {(text.sender, text.message_id) for text in texts if text.text is not None}
@@ -76,8 +74,8 @@ def put(tx: Transaction, copies: list[GroupCopy]) -> None:
         group = written(copy.record.group)
         tx.put(records.GROUP, group, copy.record)
         tx.put(records.GROUP_COUNTS, group, copy.counts)
-        for revision, step in copy.steps.items():
-            tx.put(records.GROUP_STEP, f"{group} {revision}", step)
+        for step in copy.steps:
+            tx.put(records.GROUP_STEP, f"{group} {changes.read_own(step.change).revision}", step)
         for text in copy.texts:
             tx.put(group_texts(copy.record.number), records.key(text.sender, text.message_id), text)
         for one in copy.unread:

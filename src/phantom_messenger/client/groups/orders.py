@@ -94,7 +94,7 @@ class Orders:
         if group.record.ordered >= group.state.revision + MAX_AHEAD:
             # Nothing is missing (see ``_is_time``), and nobody would take up what the relay would.
             return self._drop_wish(group.with_record(ordered=0), "the relay has counted further than changes may go")
-        revision = max(group.state.revision, min(group.record.ordered, group.state.revision + MAX_AHEAD - 1)) + 1
+        revision = max(group.state.revision, group.record.ordered) + 1
         try:
             change = changes.write(
                 self._identity,

@@ -20,7 +20,7 @@ import { Chain } from "./chain.ts";
 import type { Verdict } from "./chain.ts";
 import { packOps } from "./change.ts";
 import type { Change, Op } from "./change.ts";
-import type { GroupChange, GroupHeard, GroupJoin, GroupText } from "./contents.ts";
+import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt, GroupText } from "./contents.ts";
 import type { Duties } from "./duties.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord, GroupTextRecord } from "./records.ts";
@@ -42,6 +42,13 @@ interface Came {
   readonly sender: string;
   readonly expiresIn: number | null;
   readonly sentAt: number;
+}
+
+/** Whose changes are judged, and the picture that came with them. */
+interface Source {
+  readonly sender: string;
+  readonly now: Moment;
+  readonly picture?: Uint8Array;
 }
 
 /** Takes in what others say about groups. */
@@ -94,7 +101,7 @@ export class Arrivals {
   }
 
   #take(tx: Transaction, frame: RoutedMessage, said: GroupHeard, now: Moment): void {
-    const { messageId, senderId: sender } = frame.payload;
+    const { senderId: sender } = frame.payload;
     if (said.kind === "group-join") {
       this.#join(tx, sender, said, now);
       return;
@@ -105,6 +112,9 @@ export class Arrivals {
       this.#invited(tx, group, sender, said, now);
     }
     if (group === null || !isLive(group)) {
+      if (said.kind === "group-text") {
+        this.#holdEarly(tx, group, heldOf(cameIn(frame, said), said, now));
+      }
       return;
     }
     const isMember = stateOf(group).members.has(sender);
@@ -118,11 +128,9 @@ export class Arrivals {
         }
         this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
         return;
-      case "group-text": {
-        const { expiresIn } = optionsOf(frame);
-        this.#text(tx, group, { messageId, sender, expiresIn, sentAt: said.sentAt }, said, now);
+      case "group-text":
+        this.#text(tx, group, cameIn(frame, said), said, now);
         return;
-      }
       case "group-hello":
         if (isMember) {
           this.#hello(tx, group, sender, said, now);
@@ -183,12 +191,29 @@ export class Arrivals {
       ordered: chain.state.revision,
       picture: pictureAfter(NO_BYTES, change),
     });
-    const group = this.#store.put(tx, { record, chain }, { afresh: true });
+    const held = this.#store.held(encodeBase64(said.group));
+    let group = this.#store.put(tx, { record, chain }, { afresh: true });
     if (isWanted) {
       tx.onCommit(() => this.#duties.greet(idOf(group)));
       this.#happened(tx, group, "joined", sender, `${this.#label(sender)} added you`, now);
     } else {
       this.#happened(tx, group, "invited", sender, `${this.#label(sender)} invited you`, now);
+    }
+    const first = group;
+    for (const early of held.filter(({ revision }) => revision >= chain.state.revision)) {
+      group = this.#heldText(tx, group, early, now);
+    }
+    if (group !== first) {
+      this.#store.put(tx, group);
+    }
+  }
+
+  /** A text whose invitation has not come yet: others have read theirs before. */
+  #holdEarly(tx: Transaction, group: Group | null, held: GroupHeldRecord): void {
+    const relation = group?.record.relation;
+    const mayReturn = relation === "left" || relation === "removed";
+    if (group === null || (mayReturn && held.revision > stateOf(group).revision)) {
+      this.#store.holdEarly(tx, held);
     }
   }
 
@@ -211,7 +236,7 @@ export class Arrivals {
     tx: Transaction,
     before: Group,
     encoded: readonly Uint8Array[],
-    { sender, now, picture = NO_BYTES }: { readonly sender: string; readonly now: Moment; readonly picture?: Uint8Array },
+    { sender, now, picture = NO_BYTES }: Source,
   ): void {
     let group = before;
     for (const one of encoded) {
@@ -358,7 +383,7 @@ export class Arrivals {
     }
     if (!stateOf(group).members.has(sender)) {
       if (standing === "ahead") {
-        this.#store.hold(tx, heldOf(group, came, said, now));
+        this.#store.hold(tx, heldOf(came, said, now));
       } else if (standing === "older") {
         this.#duties.tellRemoved(group, sender, said.revision, now);
       }
@@ -375,7 +400,8 @@ export class Arrivals {
 
   #heldText(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): Group {
     const { messageId, sender, expiresIn, sentAt, revision, head, n } = held;
-    const said = { kind: "group-text", group: group.record.group, revision, head, n, body: fromUtf8(held.content) } as const;
+    const { group: id } = group.record;
+    const said = { kind: "group-text", group: id, revision, head, n, body: fromUtf8(held.content) } as const;
     const standing = group.chain.compare(revision, head);
     const isForked = standing === "fork" && stateOf(group).members.has(sender);
     const after = isForked ? this.#doubt(tx, group, "forked", sender, now) : group;
@@ -429,7 +455,7 @@ export class Arrivals {
 
   // --- what else members say ----------------------------------------------------------
 
-  #hello(tx: Transaction, before: Group, sender: string, said: Extract<GroupHeard, { kind: "group-hello" }>, now: Moment): void {
+  #hello(tx: Transaction, before: Group, sender: string, said: GroupHello, now: Moment): void {
     let group = before;
     const standing = group.chain.compare(said.revision, said.head);
     if (standing === "fork") {
@@ -444,7 +470,7 @@ export class Arrivals {
     this.#store.put(tx, group);
   }
 
-  #receipts(tx: Transaction, sender: string, said: Extract<GroupHeard, { kind: "group-receipt" }>, now: Moment): void {
+  #receipts(tx: Transaction, sender: string, said: GroupReceipt, now: Moment): void {
     const outcomes = [
       [DeliveryState.DELIVERED, said.delivered],
       [DeliveryState.READ, said.read],
@@ -511,8 +537,14 @@ function pictureAfter(before: Uint8Array, { ops }: Change): Uint8Array {
   return set?.op === "picture" ? set.data : before;
 }
 
-function heldOf(group: Group, came: Came, said: GroupText, now: Moment): GroupHeldRecord {
+function cameIn(frame: RoutedMessage, { sentAt }: GroupHeard): Came {
+  const { messageId, senderId: sender } = frame.payload;
+  return { messageId, sender, expiresIn: optionsOf(frame).expiresIn, sentAt };
+}
+
+/** A text as it is kept if it comes too early. */
+function heldOf(came: Came, said: GroupText, now: Moment): GroupHeldRecord {
   const { revision, head, n, body } = said;
-  const at = now.persistent;
-  return GroupHeldRecord.make({ group: idOf(group), at, ...came, content: utf8(body), revision, head, n });
+  const group = encodeBase64(said.group);
+  return GroupHeldRecord.make({ group, at: now.persistent, ...came, content: utf8(body), revision, head, n });
 }

@@ -144,7 +144,8 @@ export class Chain {
   }
 
   /** Changes behind a revision, oldest first, as many as fit into so many bytes; none behind `until`. */
-  since(revision: number, { most, until = MAX_REVISION }: { readonly most: number; readonly until?: number }): Uint8Array[] {
+  since(revision: number, given: { readonly most: number; readonly until?: number }): Uint8Array[] {
+    const { most, until = MAX_REVISION } = given;
     const found: Uint8Array[] = [];
     let left = most;
     for (const { change } of this.steps) {

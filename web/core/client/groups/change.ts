@@ -161,7 +161,8 @@ const COMMON = ["version", "group", "revision", "previous", "at", "author", "aut
 function parsed(signed: Uint8Array, encoded: Uint8Array): readonly [Change, Uint8Array] {
   const members = mapOf(signed);
   const version = members["version"];
-  if ((typeof version !== "number" && typeof version !== "bigint") || version < VERSION) throw new RefusedChange("form");
+  const isNumber = typeof version === "number" || typeof version === "bigint";
+  if (!isNumber || version < VERSION) throw new RefusedChange("form");
   const isNewer = version > VERSION;
   if (!isNewer) checkNames(members, [...COMMON, "ops"]);
   const change: Change = {

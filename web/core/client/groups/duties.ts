@@ -23,6 +23,12 @@ export const ASK_AFTER_MS = 5_000;
 export const ASK_AGAIN_MS = 60_000;
 export const MAX_ASKS = 10;
 
+/**
+ * After so many questions in vain one's own changes wait no longer for what a member has claimed that there is: any
+ * member can claim it, and the relay refuses what comes too late.
+ */
+export const PATIENT_ASKS = 2;
+
 /** How often one member is answered. */
 export const ANSWER_AGAIN_MS = 10_000;
 
@@ -132,7 +138,8 @@ export class Duties {
   knowsAll(group: Group, now: Moment): boolean {
     const id = idOf(group);
     const { ordered } = group.record;
-    if (this.#lacks.has(id)) {
+    const lack = this.#lacks.get(id);
+    if (lack !== undefined && (this.#doubted.has(id) || lack.asks < PATIENT_ASKS)) {
       return false;
     }
     if (stateOf(group).revision >= ordered || (this.#confirmed.get(id) ?? 0) >= ordered) {
@@ -204,7 +211,8 @@ export class Duties {
       return;
     }
     const { group: id } = group.record;
-    const hello = { kind: "group-hello", group: id, revision: stateOf(group).revision, head: group.chain.head } as const;
+    const { revision } = stateOf(group);
+    const hello = { kind: "group-hello", group: id, revision, head: group.chain.head } as const;
     this.#speaking.say(id, this.#others(group), hello, now);
   }
 
@@ -292,7 +300,8 @@ export class Duties {
     const group = this.#store.get(name);
     const forget = (tx: Transaction): void => found.forEach((told) => this.#store.wasTold(tx, told));
     const named = new Set(found.map(({ sender }) => sender));
-    const senders = group?.record.relation === "member" ? peopleOf(group).filter((person) => named.has(person)).sort() : [];
+    const members = group?.record.relation === "member" ? peopleOf(group) : [];
+    const senders = members.filter((person) => named.has(person)).sort();
     if (group === null || senders.length === 0) {
       this.#ports.stores.vault.transaction(forget);
       return;

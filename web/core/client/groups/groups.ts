@@ -13,7 +13,7 @@ import type { Moment } from "../moment.ts";
 import { normalName } from "../names.ts";
 import * as coreRecords from "../records.ts";
 import { DeliveryState } from "../status.ts";
-import type { Event } from "../status.ts";
+import type { Contact, Event } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import { Arrivals, MAX_WISHES } from "./arrivals.ts";
 import { Chain } from "./chain.ts";
@@ -103,6 +103,7 @@ export class Groups implements Listener {
   /** Make a group, and have people added to it; its id. */
   create(name: string, people: readonly string[]): string {
     const { identity, ownId, random } = this.#ports;
+    this.#checkDevice();
     this.#checkPeople(people);
     if (people.length >= MAX_MEMBERS) {
       throw new UsageError(`a group has at most ${MAX_MEMBERS} members`);
@@ -228,7 +229,8 @@ export class Groups implements Listener {
     const others = adminsOf(stateOf(group)).filter((person) => person !== this.#ports.ownId);
     const note = (tx: Transaction): void => {
       const { carrier, relation } = group.record;
-      const after = this.store.put(tx, withRecord(group, { relation: "left", wishes: [], flying: NO_BYTES, carrier: "" }));
+      const gone = { relation: "left", wishes: [], flying: NO_BYTES, carrier: "" };
+      const after = this.store.put(tx, withRecord(group, gone));
       const text = relation === "invited" ? "You declined the invitation" : "You left the group";
       this.store.noteEvent(tx, after, { at: timeOf(this.#ports.now().wall), by: "", text });
       if (carrier !== "") {
@@ -274,7 +276,8 @@ export class Groups implements Listener {
   // --- links --------------------------------------------------------------------------
 
   /** A link with which others ask to be added: it serves `uses` people for `lasts` milliseconds. */
-  link(id: string, server: string, { uses, lasts }: { readonly uses: number; readonly lasts: number }): GroupTokenRecord {
+  link(id: string, server: string, given: { readonly uses: number; readonly lasts: number }): GroupTokenRecord {
+    const { lasts, uses } = given;
     const group = this.#administered(id);
     if (!(uses >= 1 && uses <= MAX_USES) || !(lasts >= 1 && lasts <= MAX_LIFE_MS) || server === "") {
       throw new UsageError(`a link serves 1 to ${MAX_USES} people, and at most 30 days`);
@@ -301,6 +304,7 @@ export class Groups implements Listener {
 
   /** Ask to be added; the invitation that comes is accepted. */
   join({ admin, token }: JoinLink): void {
+    this.#checkDevice();
     if (admin === this.#ports.ownId) {
       throw new UsageError("this is a link of your own; give it to others");
     }
@@ -336,7 +340,8 @@ export class Groups implements Listener {
     const expiresIn = state.timer > 0 ? state.timer : null;
     const n = counts.own + 1;
     const { group: raw } = group.record;
-    const said = { kind: "group-text", group: raw, revision: state.revision, head: group.chain.head, n, body: text } as const;
+    const named = { revision: state.revision, head: group.chain.head };
+    const said = { kind: "group-text", group: raw, ...named, n, body: text } as const;
     const at = timeOf(now.wall);
     const record = GroupTextRecord.make({ messageId, sender: "", text, sentAt: at, keptAt: at, expiresIn });
     const also = (tx: Transaction): void => {
@@ -375,8 +380,9 @@ export class Groups implements Listener {
     const text = this.store.text(group, "", messageId);
     const message = this.#many.store.get(messageId);
     const copies = [...(message?.copies.values() ?? [])];
-    const hasLeft = copies.some(({ head, state }) => head.length > 0 || (state !== DeliveryState.QUEUED && state !== DeliveryState.FAILED));
-    if (text === null || hasLeft || text.state > DeliveryState.QUEUED && text.state !== DeliveryState.FAILED) {
+    const isOpen = (state: number): boolean => state === DeliveryState.QUEUED || state === DeliveryState.FAILED;
+    const hasLeft = copies.some(({ head, state }) => head.length > 0 || !isOpen(state));
+    if (text === null || hasLeft || !isOpen(text.state)) {
       throw new UsageError("this message may have been sent already");
     }
     this.#transaction((tx) => {
@@ -398,7 +404,7 @@ export class Groups implements Listener {
     const runs = text.expiresAt === null && text.expiresIn !== null && state !== DeliveryState.QUEUED;
     const expiresAt = runs ? now.persistent + (text.expiresIn ?? 0) : text.expiresAt;
     this.store.putText(tx, group, { ...text, state, expiresAt });
-    return [];
+    return state === text.state ? [] : [{ kind: "delivery", messageId, peer: contactOf(group), state }];
   }
 
   /** Texts have no order. */
@@ -447,6 +453,13 @@ export class Groups implements Listener {
     return group;
   }
 
+  /** Groups know people by their first devices, which alone sign what changes them. */
+  #checkDevice(): void {
+    if (this.#ports.stores.devices?.isFirst === false) {
+      throw new UsageError("groups are used on your first device; do this there");
+    }
+  }
+
   #checkPeople(people: readonly string[]): void {
     if (people.some((person) => !isUserId(person))) {
       throw new UsageError("only people with an ID that certifies their key can be in a group");
@@ -463,6 +476,12 @@ export class Groups implements Listener {
   #transaction(action: (tx: Transaction) => void): void {
     this.#ports.stores.vault.transaction(action);
   }
+}
+
+/** A group in the place of a contact, in events. */
+function contactOf(group: Group): Contact {
+  const none = { trust: "unverified", key: null, classical: false, blocked: false } as const;
+  return { name: stateOf(group).name, userId: keyOf(idOf(group)), ...none };
 }
 
 function titleOf(group: Group): string {

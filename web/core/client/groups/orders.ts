@@ -92,8 +92,11 @@ export class Orders implements Listener {
     if (ops.length === 0 || state.members.get(ownId) !== "admin") {
       return this.#dropWish(group, "");
     }
-    const highest = Math.min(group.record.ordered, state.revision + MAX_AHEAD - 1);
-    const revision = Math.max(state.revision, highest) + 1;
+    if (group.record.ordered >= state.revision + MAX_AHEAD) {
+      // Nothing is missing (see `#isTime`), and nobody would take up what the relay would.
+      return this.#dropWish(withRecord(group, { ordered: 0 }), "the relay has counted further than changes may go");
+    }
+    const revision = Math.max(state.revision, group.record.ordered) + 1;
     const previous = group.chain.head;
     let change: Change;
     let after: GroupState;

@@ -41,6 +41,9 @@ export const KEPT_STEPS = 1_000;
 export const MAX_HELD = 40;
 export const HELD_MS = 86_400_000;
 
+/** Of these, in groups in which this user is no member. */
+export const MAX_EARLY = 100;
+
 /** Groups to which a user can be invited at once; further ones are not shown. */
 export const MAX_INVITATIONS = 50;
 
@@ -96,6 +99,7 @@ export class GroupStore {
   readonly #tokens = new Map<string, GroupTokenRecord>();
   /** Names of texts that the user has not seen, by group. */
   readonly #unread = new Map<string, Set<string>>();
+  #lastNumber = 0;
   /** Receipts that are still to be sent, by the name of their record. */
   readonly #told = new Map<string, GroupToldRecord>();
 
@@ -176,9 +180,10 @@ export class GroupStore {
     return this.all().filter(({ record }) => record.relation === "invited").length;
   }
 
-  /** The number of the next group. */
+  /** The number of the next group; none that was given before, though that group is forgotten. */
   newNumber(): number {
-    return Math.max(0, ...this.all().map(({ record }) => record.number)) + 1;
+    this.#lastNumber = Math.max(this.#lastNumber, ...this.all().map(({ record }) => record.number)) + 1;
+    return this.#lastNumber;
   }
 
   /**
@@ -369,6 +374,17 @@ export class GroupStore {
   hold(tx: Transaction, held: GroupHeldRecord): void {
     if (this.held(held.group).length < MAX_HELD) {
       tx.put(GROUP_HELD, heldName(held), held, { due: held.at + HELD_MS });
+    }
+  }
+
+  /** Keep what is said in a group in which this user is no member yet, if there is room. */
+  holdEarly(tx: Transaction, held: GroupHeldRecord): void {
+    const isEarly = ({ group }: GroupHeldRecord): boolean => {
+      const found = this.get(group);
+      return found === null || !isLive(found);
+    };
+    if ([...this.#vault.all(GROUP_HELD)].filter(([, one]) => isEarly(one)).length < MAX_EARLY) {
+      this.hold(tx, held);
     }
   }
 

@@ -1,6 +1,14 @@
 /** What a user sees of groups: values of `groups_api.ts`, made of the stores each time. */
 import type { Item, Mark, Page } from "../../../api.ts";
-import type { Copies, Copy, Group as ShownGroup, GroupMember, GroupPerson, InGroup } from "../../../groups_api.ts";
+import type {
+  Copies,
+  Copy,
+  Group as ShownGroup,
+  GroupInvitation,
+  GroupMember,
+  GroupPerson,
+  InGroup,
+} from "../../../groups_api.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import { writtenId } from "../ids.ts";
 import { wallAt } from "../moment.ts";
@@ -11,6 +19,7 @@ import { DeliveryState } from "../status.ts";
 import type { Stores } from "../stores.ts";
 import { MARKS } from "../view.ts";
 import type { Groups } from "./groups.ts";
+import { invitationsOf } from "./invitations.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { eventsOf, textsOf } from "./records.ts";
 import type { GroupEventRecord, GroupTextRecord } from "./records.ts";
@@ -70,6 +79,20 @@ export class GroupView {
       revision: state.revision,
       notice: null,
     };
+  }
+
+  /** To which groups a stranger invites. */
+  invitationsOf(stranger: string, now: Moment): GroupInvitation[] {
+    return invitationsOf(this.#stores, stranger, this.#ownId, now.persistent).map(({ members, name, timer }) => {
+      const people = [...members.keys()].map((person) => this.#person(person));
+      return {
+        name: name === "" ? "" : oneLine(name),
+        members: members.size,
+        admins: [...members.values()].filter((role) => role === "admin").length,
+        known: people.filter((one) => !one.isMe && one.name !== ""),
+        expiresIn: timer > 0 ? timer : null,
+      };
+    });
   }
 
   #person(person: string): GroupPerson {
@@ -145,19 +168,22 @@ export class GroupView {
       mark: !isMine || (isGone && isFailed) ? null : isGone ? "expired" : markOf(state),
       expiresAt: expiresAt === null ? null : wallAt(now, expiresAt),
       isUnread: !isGone && !isMine && this.#groups.store.isUnread(id, sender, messageId),
-      fault: isMine && isFailed && !isGone ? "The relay refused it for everybody, or it was cancelled here." : "",
+      fault: isMine && isFailed && !isGone ? "The relay refused it, or it was cancelled here." : "",
       group: { author: isMine ? null : this.#person(sender), copies: isMine ? this.#copies(messageId) : null },
     };
   }
 
   #eventItem(group: Group, { at, by, text }: GroupEventRecord, position: number): Item {
     const inGroup: InGroup = { author: by === "" ? null : this.#person(by), copies: null };
-    return { ...blank(group, position, at), id: `event ${position}`, isMine: by === "", kind: "event", text, group: inGroup };
+    const id = `event ${position}`;
+    return { ...blank(group, position, at), id, isMine: by === "", kind: "event", text, group: inGroup };
   }
 
   #copies(messageId: string): Copies | null {
     const states = [...this.#groups.progress(messageId).values()];
-    const count = (...those: readonly DeliveryState[]): number => states.filter((state) => those.includes(state)).length;
+    const count = (...those: readonly DeliveryState[]): number => {
+      return states.filter((state) => those.includes(state)).length;
+    };
     const { ACCEPTED, BURNED, DELIVERED, EXPIRED, FAILED, READ } = DeliveryState;
     const read = count(READ, BURNED);
     const delivered = read + count(DELIVERED);

@@ -75,7 +75,8 @@ export function listed(said: readonly string[]): string {
 
 /** Texts of a member have not come. */
 export function missing(count: number, name: string, group: string): string {
-  return `${count.toLocaleString("en-US")} text${count === 1 ? "" : "s"} of ${name} to ${group} ${count === 1 ? "is" : "are"} missing`;
+  const [texts, are] = count === 1 ? ["text", "is"] : ["texts", "are"];
+  return `${count.toLocaleString("en-US")} ${texts} of ${name} to ${group} ${are} missing`;
 }
 
 /** Somebody has another group under the same name. */

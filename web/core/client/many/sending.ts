@@ -323,7 +323,8 @@ export class SendingMany {
       message = this.#withHeads(message, [part]);
       const { peer } = part.copy;
       const { conversationId, messageId, metadata } = payloadOf(message, "", [], now);
-      const encrypted = encodeBase64(concat(message.copies.get(peer)?.head ?? new Uint8Array(), bodyOf(message.record)));
+      const head = message.copies.get(peer)?.head ?? new Uint8Array();
+      const encrypted = encodeBase64(concat(head, bodyOf(message.record)));
       const named = metadata === undefined ? {} : { metadata };
       const payload = { conversationId, encrypted, messageId, recipientId: peer, ...named };
       const request = link.sendSigned({ type: "MESSAGE", payload }, now.monotonic);
@@ -495,7 +496,8 @@ function outcomeOf(error: ErrorFrame): Ordered | null {
   const reason = reasonOf(error);
   if (code === ErrorCode.INVALID_MESSAGE && reason === "order") {
     const revision = details?.["revision"];
-    return { is: "stale", revision: typeof revision === "number" ? revision : null };
+    const isRevision = typeof revision === "number" && Number.isSafeInteger(revision) && revision >= 0;
+    return { is: "stale", revision: isRevision ? revision : null };
   }
   if (code === ErrorCode.UNAUTHORIZED && (reason === "order" || reason === "writer")) {
     return { is: "denied" };

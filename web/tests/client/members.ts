@@ -1,0 +1,90 @@
+/** People with groups at a relay in memory. */
+import assert from "node:assert/strict";
+import { toHex } from "../../core/bytes.ts";
+import type { Groups } from "../../core/client/groups/groups.ts";
+import { groupsOf } from "../../core/client/groups/main.ts";
+import { eventsOf, textsOf } from "../../core/client/groups/records.ts";
+import { Town } from "./town.ts";
+import type { Person } from "./town.ts";
+
+/** Somebody with groups. */
+export class Member {
+  #groups: Groups | null = null;
+  readonly person: Person;
+
+  constructor(readonly town: Town) {
+    this.person = town.person((ports) => {
+      const made = groupsOf(ports);
+      this.#groups = made.groups;
+      return made.extension;
+    });
+  }
+
+  get id(): string {
+    return this.person.id;
+  }
+
+  get groups(): Groups {
+    assert.ok(this.#groups !== null);
+    return this.#groups;
+  }
+
+  /** The texts of a group that this member can read, in their order. */
+  texts(group: string): (string | null)[] {
+    const { number } = this.groups.found(group).record;
+    return [...this.person.vault.all(textsOf(number))].map(([, { text }]) => text);
+  }
+
+  /** What has happened to a group, as sentences without the marks around names. */
+  events(group: string): string[] {
+    const { number } = this.groups.found(group).record;
+    return [...this.person.vault.all(eventsOf(number))].map(([, { text }]) => text.replaceAll(/[\u2068\u2069]/g, ""));
+  }
+
+  head(group: string): string {
+    return toHex(this.groups.found(group).chain.head);
+  }
+
+  relation(group: string): string {
+    return this.groups.store.get(group)?.record.relation ?? "";
+  }
+
+  knows(name: string, other: Member): void {
+    this.person.messenger.contacts.add(name, other.id);
+  }
+}
+
+/** Members who know each other by the names Ada, Ben, Cleo, Dan. */
+export function membersOf(count: number): [Town, Member[]] {
+  const town = new Town();
+  const names = ["Ada", "Ben", "Cleo", "Dan"];
+  const members = Array.from({ length: count }, () => new Member(town));
+  for (const one of members) {
+    for (const [index, other] of members.entries()) {
+      if (one !== other) one.knows(names[index] ?? "", other);
+    }
+  }
+  town.pass(3_000);
+  return [town, members];
+}
+
+/** A group of all of them, who have accepted. */
+export function groupOf(count: number): [Town, Member[], string] {
+  const [town, members] = membersOf(count);
+  const [ada, ...others] = members as [Member, ...Member[]];
+  const group = ada.groups.create("Tea", others.map(({ id }) => id));
+  town.pass(5_000);
+  for (const one of others) one.groups.accept(group);
+  town.pass(10_000);
+  return [town, members, group];
+}
+
+/** They have one head, and nobody is behind or in doubt. */
+export function assertInStep(members: readonly Member[], group: string): void {
+  const [first, ...others] = members.map((one) => one.head(group));
+  assert.deepEqual(others, others.map(() => first));
+  for (const { groups } of members) {
+    const { record } = groups.found(group);
+    assert.deepEqual([record.doubt, groups.isBehind(groups.found(group)), record.wishes.length], ["", false, 0]);
+  }
+}
