@@ -224,7 +224,7 @@ def test_every_kind_of_record_is_either_in_the_file_or_live_state() -> None:
     names = {"contacts": "contact", "receipts": "receipt", "requests": "request", "blocks": "block"}
     names |= {"last-prekey": "last-prekey-id"}
     names |= {"groups": "group"}
-    of_groups = {"group-counts", "group-step", "group-inbox"}
+    of_groups = {"group-counts", "group-step"}
     assert kinds == live | of_groups | {names.get(name, name) for name in kept}
 
 
