@@ -4,7 +4,7 @@ import { concat } from "../bytes.ts";
 import { USER_ID } from "../labels.ts";
 import {
   ed25519Public,
-  ed25519Sign,
+  ed25519Signer,
   ed25519ToX25519Private,
   ed25519ToX25519Public,
   ed25519Verify,
@@ -47,6 +47,7 @@ export class PeerIdentity {
 /** The user's own long-term key pair, made from 32 random bytes: they are the identity. */
 export class OwnIdentity {
   readonly #seed: Uint8Array;
+  #signer: ((message: Uint8Array) => Uint8Array) | null = null;
   /** The half that others may know. */
   readonly peer: PeerIdentity;
 
@@ -67,7 +68,8 @@ export class OwnIdentity {
 
   /** The 64-byte signature of bytes that begin with a label for their purpose. */
   sign(message: Uint8Array): Uint8Array {
-    return ed25519Sign(this.#seed, message);
+    this.#signer ??= ed25519Signer(this.#seed);
+    return this.#signer(message);
   }
 }
 

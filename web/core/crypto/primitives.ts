@@ -52,9 +52,21 @@ export function ed25519Public(seed: Uint8Array): Uint8Array {
   return ed25519.getPublicKey(seed);
 }
 
-/** The 64-byte signature of a message under a 32-byte seed (RFC 8032 section 5.1.6). */
-export function ed25519Sign(seed: Uint8Array, message: Uint8Array): Uint8Array {
-  return ed25519.sign(message, seed);
+/**
+ * What makes 64-byte signatures of messages under a 32-byte seed (RFC 8032 section 5.1.6).
+ *
+ * The library computes the public key anew for each signature, which costs as much as the signature itself.
+ */
+export function ed25519Signer(seed: Uint8Array): (message: Uint8Array) => Uint8Array {
+  const { prefix, scalar, pointBytes } = ed25519.utils.getExtendedPublicKey(seed);
+  const { BASE, Fn } = Point;
+  const scalarOf = (...parts: readonly Uint8Array[]): bigint => Fn.create(littleEndian(hash512(concat(...parts))));
+  return (message) => {
+    const nonce = scalarOf(prefix, message);
+    const commitment = BASE.multiply(nonce).toBytes();
+    const challenge = scalarOf(commitment, pointBytes, message);
+    return concat(commitment, Fn.toBytes(Fn.create(nonce + challenge * scalar)));
+  };
 }
 
 /**

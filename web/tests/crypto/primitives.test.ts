@@ -6,7 +6,7 @@ import { InvalidKey, InvalidSignature, UndecryptableMessage } from "../../core/c
 import {
   argon2id,
   ed25519Public,
-  ed25519Sign,
+  ed25519Signer,
   ed25519ToX25519Public,
   ed25519Verify,
   kemDecapsulate,
@@ -48,7 +48,7 @@ test("a signature with a point of small order in R is refused, although the libr
   const { key, signature } = withTorsion();
   assert.ok(ed25519.verify(signature, message, key, { zip215: false }));
   assert.throws(() => ed25519Verify(key, signature, message), InvalidSignature);
-  ed25519Verify(key, ed25519Sign(seed, message), message);
+  ed25519Verify(key, ed25519Signer(seed)(message), message);
 });
 
 test("signatures are judged without the cofactor, as the SDK judges them; the library judges many otherwise", () => {
@@ -59,9 +59,16 @@ test("signatures are judged without the cofactor, as the SDK judges them; the li
   assert.equal(cases.filter((one) => library(one) !== one.verifies).length, 8);
 });
 
+test("signatures are those of the library, which are deterministic", () => {
+  const sign = ed25519Signer(seed);
+  for (const one of [message, new Uint8Array(0), new Uint8Array(1_000).fill(7)]) {
+    assert.deepEqual(sign(one), ed25519.sign(one, seed));
+  }
+});
+
 test("a signature is of its message, its key and its length", () => {
   const key = ed25519Public(seed);
-  const signature = ed25519Sign(seed, message);
+  const signature = ed25519Signer(seed)(message);
   const others: readonly (readonly [Uint8Array, Uint8Array, Uint8Array])[] = [
     [key, signature, fromHex("6868")],
     [ed25519Public(new Uint8Array(32)), signature, message],
