@@ -72,7 +72,7 @@ async function manifest() {
 
 /**
  * A program in chunks: the entry and what it shares with others, and what is loaded later. Each chunk gets its name after
- * those that it names itself; esbuild leaves no circles. `shared`: the name of chunks that have none of their own and
+ * those that it names itself; there are no circles. `shared`: the name of chunks that have none of their own and
  * are fetched with the entry; the others are called `part`.
  */
 async function chunksOf(name, entry, { shared, define = {} }) {
@@ -89,7 +89,9 @@ async function chunksOf(name, entry, { shared, define = {} }) {
   };
   fetched(`made/${name}.js`);
   async function finish(path) {
+    if (done.get(path) === null) throw new Error(`${path} leads to itself: what loads a part later is not to be used in one`);
     if (done.has(path)) return done.get(path);
+    done.set(path, null);
     let text = texts.get(path);
     const imports = result.metafile.outputs[path].imports.filter(({ external }) => !external);
     for (const { path: other } of imports) {

@@ -29,7 +29,7 @@ LESS_OFTEN: Final = ("a link asks", "a backup opens", "one tab at a time", "the 
 
 
 def test_there_are_as_many_journeys_as_are_played() -> None:
-    assert len(JOURNEYS) == len(set(JOURNEYS)) == 12
+    assert len(JOURNEYS) == len(set(JOURNEYS)) == 13
     assert all(any(name.startswith(less) for name in JOURNEYS) for less in LESS_OFTEN)
 
 

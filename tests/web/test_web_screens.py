@@ -17,7 +17,7 @@ def test_every_screen_is_accessible_in_each_mode() -> None:
 
 @pytest.mark.timeout(900)
 def test_page_behaves_as_its_tests_say() -> None:
-    names = ("parts", "keys", "log", "behaviour", "sayings")
+    names = ("parts", "keys", "log", "groups", "behaviour", "sayings")
     printed = run_web_tests(*(f"tests/ui/{name}.test.ts" for name in names), PHANTOM_CHROMIUM=chromium())
     assert "# skipped 0" in printed
     assert "# fail 0" in printed

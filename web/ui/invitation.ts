@@ -1,8 +1,23 @@
-/** Links that people give each other: the page's address with `#c=<id>&n=<name>`; what is behind `#` goes to no server. */
+/**
+ * Links that people give each other: the page's address with `#c=<id>&n=<name>`, or `#g=<link to a group>`; what is behind
+ * `#` goes to no server.
+ */
 import type { Invitation } from "./model.ts";
+
+const JOIN = "phantom:join?";
+
+/** The link to a group in what somebody gave: it, or an address with it; null if there is none. */
+export function joinLinkIn(text: string): string | null {
+  const trimmed = text.trim();
+  if (trimmed.startsWith(JOIN)) return trimmed;
+  const link = new URLSearchParams(trimmed.slice(trimmed.indexOf("#") + 1)).get("g");
+  return link?.startsWith(JOIN) === true ? link : null;
+}
 
 /** What the address invites to, null if to nothing. */
 export function invitationIn(fragment: string): Invitation | null {
+  const join = joinLinkIn(fragment);
+  if (join !== null) return { join };
   const given = new URLSearchParams(fragment.replace(/^#/, ""));
   const who = given.get("c")?.trim() ?? "";
   // A "+" of base64 that was not escaped has become a space.

@@ -1,5 +1,5 @@
 /** Keys that work everywhere on the page. */
-import { isFinding, open, openPeer, ordered, panel, stage } from "./model.ts";
+import { isFinding, isInvitation, isQuiet, open, openPeer, ordered, panel, stage } from "./model.ts";
 
 function focusOn(id: string): void {
   document.getElementById(id)?.focus();
@@ -7,14 +7,14 @@ function focusOn(id: string): void {
 
 /** Opens the conversation so many rows further down. */
 function step(by: 1 | -1): void {
-  const peers = ordered.value.filter((one) => !one.isRequest).map((one) => one.peer);
+  const peers = ordered.value.filter((one) => !one.isRequest && !isInvitation(one)).map((one) => one.peer);
   const at = peers.indexOf(openPeer.value ?? "");
   const next = peers[at < 0 ? 0 : at + by];
   if (next !== undefined) void open(next);
 }
 
 function nextUnread(): void {
-  const next = ordered.value.find((one) => one.unread > 0 && !one.isBlocked && one.peer !== openPeer.value);
+  const next = ordered.value.find((one) => one.unread > 0 && !isQuiet(one) && one.peer !== openPeer.value);
   if (next !== undefined) void open(next.peer);
 }
 

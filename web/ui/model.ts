@@ -1,6 +1,7 @@
 /** Everything that is shown, as signals, and how the worker's updates change it. */
 import { batch, computed, signal } from "@preact/signals";
 import type { DevicesState } from "../devices_api.ts";
+import { type Group, type GroupKey, isGroup } from "../groups_api.ts";
 import type { Api, Connection, Conversation, Item, Me, Notice, Page, Settings, Stage, Update } from "../api.ts";
 import { type Block, bounded, newest, oldest, withItems, withNewer, withOlder } from "./log.ts";
 import { labelOf } from "./names.ts";
@@ -13,13 +14,29 @@ import { count } from "./times.ts";
 export type Panel =
   | { readonly at: "new"; readonly who: string; readonly name: string }
   | { readonly at: "me" | "settings" | "devices" | "backup" | "delete" | "keys" }
-  | { readonly at: "verify" | "rename" | "remove" | "block"; readonly peer: string };
+  | { readonly at: "verify" | "rename" | "remove" | "block"; readonly peer: string }
+  | { readonly at: "group-new" }
+  | { readonly at: "group-join"; readonly link: string }
+  | { readonly at: "group" | "group-add" | "group-link" | "group-leave" | "group-close" | "group-forget"; readonly group: GroupKey }
+  | { readonly at: "group-member" | "group-remove"; readonly group: GroupKey; readonly person: string }
+  | { readonly at: "group-copies"; readonly group: GroupKey; readonly id: string };
 
-/** A link somebody gave to this page's user: `#c=<id>&n=<name>`. */
-export interface Invitation {
-  readonly who: string;
-  readonly name: string;
+/** A group, as a conversation of the list. */
+export interface GroupTalk extends Group {
+  readonly peer: GroupKey;
+  readonly isBlocked: false;
 }
+
+/** With a person or a group. */
+export type Talk = Conversation | GroupTalk;
+
+/** Whether it is one with a group. */
+export function isOfGroup(talk: Talk): talk is GroupTalk {
+  return "key" in talk;
+}
+
+/** A link somebody gave to this page's user: to a person, or to a group. */
+export type Invitation = { readonly who: string; readonly name: string } | { readonly join: string };
 
 /** The texts of the open conversation. */
 export interface OpenLog {
@@ -60,6 +77,7 @@ export const connection = signal<Connection | null>(null);
 export const settings = signal<Settings | null>(null);
 export const people = signal<ReadonlyMap<string, Conversation>>(new Map());
 export const devices = signal<DevicesState | null>(null);
+export const groups = signal<ReadonlyMap<string, GroupTalk>>(new Map());
 export const isFull = signal(false);
 export const panel = signal<Panel | null>(null);
 export const invitation = signal<Invitation | null>(null);
@@ -79,14 +97,23 @@ export const drafts = new Map<string, string>();
 /** Texts that burn, while they are seen: the id, and until when. */
 export const uncovered = signal<ReadonlyMap<string, { readonly text: string; readonly until: number }>>(new Map());
 
+export const talks = computed<ReadonlyMap<string, Talk>>(() => new Map<string, Talk>([...people.value, ...groups.value]));
 /** Latest first; those without texts by name at the end. */
 export const ordered = computed(() =>
-  [...people.value.values()].toSorted((a, b) => (b.last?.at ?? 0) - (a.last?.at ?? 0) || a.name.localeCompare(b.name)),
+  [...talks.value.values()].toSorted((a, b) => (b.last?.at ?? 0) - (a.last?.at ?? 0) || a.name.localeCompare(b.name)),
 );
-export const opened = computed(() => people.value.get(openPeer.value ?? "") ?? null);
-export const unreadTexts = computed(() =>
-  [...people.value.values()].reduce((sum, one) => (one.isBlocked || one.isRequest ? sum : sum + one.unread), 0),
-);
+export const opened = computed(() => talks.value.get(openPeer.value ?? "") ?? null);
+export const unreadTexts = computed(() => ordered.value.reduce((sum, one) => (isQuiet(one) ? sum : sum + one.unread), 0));
+
+/** Whether it is a group that one was invited to, and has not decided about. */
+export function isInvitation(talk: Talk): boolean {
+  return isOfGroup(talk) && talk.relation === "invited";
+}
+
+/** Whether nothing is to be heard of it. */
+export function isQuiet(talk: Talk): boolean {
+  return talk.isBlocked || talk.isRequest || (isOfGroup(talk) && talk.isMuted);
+}
 
 let worker: Api | null = null;
 
@@ -135,11 +162,12 @@ async function enter(next: Stage): Promise<void> {
   }
   asked += 1;
   const turn = asked;
-  const [who, wish, link, all] = await Promise.all([
+  const [who, wish, link, all, several] = await Promise.all([
     api().me(),
     api().settings({}),
     api().connection(),
     api().conversations(),
+    api().groups(),
   ]);
   if (turn !== asked) return;
   takeMe(who);
@@ -147,10 +175,11 @@ async function enter(next: Stage): Promise<void> {
     settings.value = wish;
     connection.value = link;
     people.value = new Map(all.map((one) => [one.peer, one]));
+    groups.value = changedGroups(several, []);
     stage.value = next;
     const invited = invitation.value;
     if (hasOther.value) panel.value = { at: "devices" };
-    else if (invited !== null) panel.value = { at: "new", ...invited };
+    else if (invited !== null) panel.value = panelOf(invited);
     invitation.value = null;
     hasOther.value = false;
   });
@@ -166,8 +195,12 @@ function takeMe(who: Me): void {
 /** Somebody's link was opened: it is asked about before anything is added, once there is a profile. */
 export function invite(found: Invitation | null): void {
   if (found === null) return;
-  if (stage.value?.at === "open") panel.value = { at: "new", ...found };
+  if (stage.value?.at === "open") panel.value = panelOf(found);
   else invitation.value = found;
+}
+
+function panelOf(found: Invitation): Panel {
+  return "join" in found ? { at: "group-join", link: found.join } : { at: "new", ...found };
 }
 
 /** Nothing of a profile stays on the page when it is closed. */
@@ -177,6 +210,7 @@ function close(): void {
   devices.value = null;
   connection.value = null;
   people.value = new Map();
+  groups.value = new Map();
   panel.value = null;
   turnTo(null);
   warnings.value = [];
@@ -220,6 +254,10 @@ export function apply(update: Update): void {
       people.value = changedPeople(update.changed, update.removed);
       if (update.removed.includes(openPeer.value ?? "")) leave();
       return;
+    case "groups":
+      applyGroups(update.changed, update.removed);
+      if (update.removed.some((key) => key === openPeer.value)) leave();
+      return;
     case "items":
       applyItems(update.peer, update.items, update.incoming);
       return;
@@ -241,6 +279,20 @@ function changedPeople(changed: readonly Conversation[], removed: readonly strin
   return all;
 }
 
+function applyGroups(changed: readonly Group[], removed: readonly GroupKey[]): void {
+  const before = opened.value;
+  groups.value = changedGroups(changed, removed);
+  const after = opened.value;
+  if (before !== null && after !== null && isInvitation(before) && !isInvitation(after)) void fetchOpened(after.peer);
+}
+
+function changedGroups(changed: readonly Group[], removed: readonly GroupKey[]): ReadonlyMap<string, GroupTalk> {
+  const all = new Map(groups.value);
+  for (const one of changed) all.set(one.key, { ...one, peer: one.key, isBlocked: false });
+  for (const key of removed) all.delete(key);
+  return all;
+}
+
 function applyItems(peer: string, items: readonly Item[], incoming: readonly string[]): void {
   const log = openLog.value;
   const came = items.filter((item) => !item.isMine && incoming.includes(item.id));
@@ -251,10 +303,10 @@ function applyItems(peer: string, items: readonly Item[], incoming: readonly str
     const isOwn = items.some((item) => item.isMine && item.position > (newest(log.blocks) ?? -1));
     if (isOwn && log.hasNewer) void toNewest(); // what one writes is always seen
   }
-  const who = people.value.get(peer);
-  if (came.length === 0 || who === undefined || who.isBlocked) return;
+  const who = talks.value.get(peer);
+  if (came.length === 0 || who === undefined || isQuiet(who)) return;
   if (isSeen() && openPeer.value === peer) return;
-  if (isSeen()) spoken.value = `${count(came.length, "new text")} from ${labelOf(who)}`;
+  if (isSeen()) spoken.value = `${count(came.length, "new text")} ${isOfGroup(who) ? "in" : "from"} ${labelOf(who)}`;
   notifyOf(who, came, () => void open(peer));
 }
 
@@ -283,14 +335,18 @@ export async function open(peer: string): Promise<void> {
 
 /** Fetches the newest texts of the open conversation: also after a stranger was let in. */
 export async function fetchOpened(peer: string): Promise<void> {
-  const who = people.value.get(peer);
+  const who = talks.value.get(peer);
   try {
+    if (who !== undefined && isInvitation(who)) {
+      show(peer, [], false, null);
+      return;
+    }
     if (who?.isRequest === true) {
       const items = await api().peek({ peer });
       show(peer, items, false, null);
       return;
     }
-    void api().watch({ peer }).catch(() => undefined);
+    if (!isGroup(peer)) void api().watch({ peer }).catch(() => undefined);
     const unread = who?.unread ?? 0;
     const { items, hasOlder } = await api().items({ peer, before: null, limit: Math.min(Math.max(PAGE, unread + 20), 1000) });
     show(peer, items, hasOlder, items.find((item) => item.isUnread)?.position ?? null);
@@ -318,11 +374,11 @@ export function leave(): void {
 }
 
 /** Changes the open log by what was fetched for it; whether that went well, and it is still the same. */
-async function fetched(log: OpenLog, ask: { before: number | null; limit: number }, change: (now: OpenLog, page: Page) => OpenLog): Promise<boolean> {
+async function fetched(log: OpenLog, ask: () => Promise<Page>, change: (now: OpenLog, page: Page) => OpenLog): Promise<boolean> {
   openLog.value = { ...log, isLoading: true };
   const isCurrent = () => openLog.value?.view === log.view;
   try {
-    const page = await api().items({ peer: log.peer, ...ask });
+    const page = await ask();
     if (openLog.value === null || !isCurrent()) return false;
     openLog.value = { ...change(openLog.value, page), isLoading: false };
     return true;
@@ -337,7 +393,7 @@ async function fetched(log: OpenLog, ask: { before: number | null; limit: number
 export async function loadOlder(): Promise<void> {
   const log = openLog.value;
   if (log === null || log.isLoading || !log.hasOlder) return;
-  await fetched(log, { before: oldest(log.blocks), limit: PAGE }, (now, { items, hasOlder }) =>
+  await fetched(log, () => api().items({ peer: log.peer, before: oldest(log.blocks), limit: PAGE }), (now, { items, hasOlder }) =>
     trimmed({ ...now, blocks: withOlder(now.blocks, items), hasOlder: hasOlder && items.length > 0 }, "newest"),
   );
 }
@@ -347,16 +403,32 @@ export async function loadNewer(): Promise<void> {
   const log = openLog.value;
   if (log === null || log.isLoading || !log.hasNewer) return;
   const last = newest(log.blocks) ?? -1;
-  // Positions are whole numbers: no more texts than this are between.
-  await fetched(log, { before: last + PAGE + 1, limit: PAGE }, (now, { items }) => {
-    if (!items.some(({ position }) => position > last)) return { ...now, hasNewer: false };
+  await fetched(log, () => behind(log.peer, last), (now, { items }) => {
     const blocks = withNewer(now.blocks, items);
-    return trimmed({ ...now, blocks, hasNewer: isBefore(newest(blocks), log.peer) }, "oldest");
+    return trimmed({ ...now, blocks, hasNewer: items.length > 0 && isBefore(newest(blocks), log.peer) }, "oldest");
   });
 }
 
+/**
+ * The texts behind a position, without a gap. The worker gives those before one, and positions are whole numbers with any
+ * distance: the distance is sought in which there are some, and no more than a page.
+ */
+async function behind(peer: string, last: number): Promise<Page> {
+  const end = talks.value.get(peer)?.last?.position ?? last;
+  let [empty, full, span] = [0, Infinity, PAGE];
+  for (;;) {
+    const page = await api().items({ peer, before: last + span + 1, limit: PAGE });
+    const newer = page.items.filter(({ position }) => position > last);
+    const isWhole = span <= PAGE || newer.length < page.items.length || !page.hasOlder;
+    if (isWhole && (newer.length > 0 || last + span >= end)) return { ...page, items: newer };
+    if (isWhole) empty = span;
+    else full = span;
+    span = full === Infinity ? 4 * span : Math.max(PAGE, Math.floor((empty + full) / 2));
+  }
+}
+
 function isBefore(position: number | null, peer: string): boolean {
-  return (position ?? -1) < (people.value.get(peer)?.last?.position ?? -1);
+  return (position ?? -1) < (talks.value.get(peer)?.last?.position ?? -1);
 }
 
 /** Loads the newest texts alone. */
@@ -364,7 +436,7 @@ export async function toNewest(): Promise<void> {
   const log = openLog.value;
   if (log === null) return;
   target.value = null;
-  await fetched(log, { before: null, limit: PAGE }, (now, { items, hasOlder }) => anew(now, items, hasOlder, true));
+  await fetched(log, () => api().items({ peer: log.peer, before: null, limit: PAGE }), (now, { items, hasOlder }) => anew(now, items, hasOlder, true));
 }
 
 function anew(log: OpenLog, items: readonly Item[], hasOlder: boolean, isAtEnd: boolean): OpenLog {
@@ -378,7 +450,8 @@ export async function loadTo(position: number): Promise<boolean> {
   const log = openLog.value;
   if (log === null) return false;
   if ((oldest(log.blocks) ?? Infinity) <= position && position <= (newest(log.blocks) ?? -1)) return true;
-  return fetched(log, { before: position + AROUND, limit: 2 * AROUND }, (now, { items, hasOlder }) => anew(now, items, hasOlder, false));
+  const ask = { peer: log.peer, before: position + AROUND, limit: 2 * AROUND };
+  return fetched(log, () => api().items(ask), (now, { items, hasOlder }) => anew(now, items, hasOlder, false));
 }
 
 /** The user has seen these. */

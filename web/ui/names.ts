@@ -1,6 +1,4 @@
 /** Names as they are shown. */
-import type { Conversation } from "../api.ts";
-
 /** What turns the direction of writing, or is not seen at all. */
 const HIDDEN = /[\p{Cc}\u200b\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
 const graphemes = new Intl.Segmenter();
@@ -16,8 +14,9 @@ export function shortId(writtenId: string): string {
 }
 
 /** How a conversation is called. */
-export function labelOf({ name, writtenId }: Pick<Conversation, "name" | "writtenId">): string {
-  return name === "" ? shortId(writtenId) : plainName(name);
+export function labelOf({ name, writtenId }: { readonly name: string; readonly writtenId?: string }): string {
+  if (name !== "") return plainName(name);
+  return writtenId === undefined ? "Group without a name" : shortId(writtenId);
 }
 
 /** The letter in a round picture. */

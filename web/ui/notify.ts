@@ -1,6 +1,7 @@
 /** What is heard and seen outside the page when somebody writes: never a text that burns or disappears. */
 import { effect, type ReadonlySignal } from "@preact/signals";
-import type { Conversation, Item } from "../api.ts";
+import type { Item } from "../api.ts";
+import type { Talk } from "./model.ts";
 import { look } from "./look.ts";
 import { labelOf } from "./names.ts";
 
@@ -13,7 +14,7 @@ const QUIET_MS = 1000;
 let chimedAt = -QUIET_MS;
 
 /** Tells that texts have come, as its user wants it; a click calls `onClick`. */
-export function notifyOf(who: Conversation, came: readonly Item[], onClick: () => void): void {
+export function notifyOf(who: Talk, came: readonly Item[], onClick: () => void): void {
   const name = labelOf(who);
   const { notify, sound } = look.value;
   // A flood of texts is one tone a second.
@@ -23,7 +24,7 @@ export function notifyOf(who: Conversation, came: readonly Item[], onClick: () =
   }
   if (notify === "off" || isSeen() || !("Notification" in window) || Notification.permission !== "granted") return;
   const last = came.at(-1);
-  const body = notify === "text" && last?.kind === "text" && !last.burns && last.expiresAt === null ? last.text.slice(0, 200) : "New message";
+  const body = notify === "text" && last?.kind === "text" && !last.burns && last.expiresAt === null ? `${last.group?.author ? `${labelOf(last.group.author)}: ` : ""}${last.text.slice(0, 200)}` : "New message";
   try {
     const shown = new Notification(name, { body, tag: who.peer, icon: document.querySelector<HTMLLinkElement>('link[rel="icon"]')?.href ?? "" });
     shown.onclick = () => {

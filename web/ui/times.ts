@@ -42,8 +42,8 @@ export function dayHeading(at: number, now: number): string {
 /** As short as the list of conversations needs it. */
 export function short(at: number, now: number): string {
   const ago = dayOf(now) - dayOf(at);
-  if (ago <= 0) return clock(at);
-  if (ago < 7) return weekdayFormat.format(at);
+  if (ago === 0) return clock(at);
+  if (ago > 0 && ago < 7) return weekdayFormat.format(at);
   return (new Date(at).getFullYear() === new Date(now).getFullYear() ? dateFormat : yearFormat).format(at);
 }
 

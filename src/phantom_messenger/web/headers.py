@@ -17,6 +17,8 @@ OWN_ORIGIN: Final = "'self'"
 def content_security_policy(connect: str = OWN_ORIGIN) -> str:
     """The policy (CSP level 3, with Trusted Types): code from the page's own files only, and words to one relay only.
 
+    ``blob:`` are pictures that members of groups have made: the page has them in its memory, and loads nothing for them.
+
     Args:
         connect: where the page may connect to: its own origin, or the origin of a relay elsewhere.
     """
@@ -25,7 +27,7 @@ def content_security_policy(connect: str = OWN_ORIGIN) -> str:
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self'",
+            "img-src 'self' blob:",
             f"connect-src {connect}",
             "worker-src 'self'",
             "manifest-src 'self'",

@@ -229,6 +229,40 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
     await Promise.all([alice.leave(), bob.leave()]);
   });
 
+  journey("three browsers make a group, write in it, and one is removed", async () => {
+    const [alice, bob] = await pair();
+    const carol = await Person.started(browser, url, "Carol");
+    await carol.add((await alice.me()).link, "Alice");
+    await alice.add((await carol.me()).id, "Carol");
+    await alice.button("New group").click();
+    await alice.box("Name of the group").fill("Tea");
+    for (const name of ["Bob", "Carol"]) await alice.page.getByRole("checkbox", { name }).check();
+    await alice.button("Create group").click();
+    await alice.box("Write to Tea").waitFor();
+    for (const one of [bob, carol]) {
+      await one.list().getByRole("button", { name: /^Tea/ }).click();
+      await one.button("Accept").click();
+      await one.box("Write to Tea").waitFor();
+    }
+    await alice.write("Tea", "Four o’clock?");
+    await bob.sees("Four o’clock?");
+    await carol.sees("Four o’clock?");
+    await alice.text("Four o’clock?").getByRole("button", { name: "read by 2 of 2" }).waitFor();
+    await carol.write("Tea", "I bring the cake");
+    await bob.sees("I bring the cake");
+    await alice.text("I bring the cake").getByText("Carol").waitFor();
+    await alice.button("Members and settings").click();
+    await alice.page.getByRole("dialog").getByRole("button", { name: /^Carol/ }).click();
+    await alice.button("Remove").click();
+    await alice.button("Remove").click();
+    await carol.page.getByText("You were removed from this group.").waitFor();
+    await alice.page.keyboard.press("Escape");
+    await alice.write("Tea", "Now we are two");
+    await bob.sees("Now we are two");
+    assert.equal(await carol.text("Now we are two").count(), 0);
+    await Promise.all([alice.leave(), bob.leave(), carol.leave()]);
+  });
+
   journey("who stays signed in, locks and leaves the page at once is asked for the passphrase", async () => {
     const alice = await Person.started(browser, url, "Alice");
     await alice.button("Settings").click();

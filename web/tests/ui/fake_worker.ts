@@ -4,8 +4,9 @@
  * A test can make things happen: `new BroadcastChannel("fake").postMessage({ say: "Bob", text: "Hello" })`.
  */
 import type { Api, Connection, Conversation, Fault, FromWorker, Item, Me, Settings, Stage, ToWorker, Update } from "../../api.ts";
-import type { GroupCalls } from "../../groups_api.ts";
+import { type Group, isGroup } from "../../groups_api.ts";
 import { fakeDevices } from "./fake_devices.ts";
+import { changeGroup, fromBob, groupCallsOn, GROUPS, type Ports, saidIn, sentTo } from "./fake_groups.ts";
 import { item, longTalk, NOW, PEOPLE, person, TALKS, writtenId } from "./fake_people.ts";
 
 interface Port {
@@ -21,6 +22,7 @@ type Command =
 const port = self as unknown as Port;
 const people = new Map<string, Conversation>();
 const talks = new Map<string, Item[]>();
+const groups = new Map<string, Group>();
 let query = new URLSearchParams();
 let passphrase = "correct horse";
 let settings: Settings = { readReceipts: true, typing: true, presence: true };
@@ -55,7 +57,8 @@ function personOf(peer: string): Conversation {
 }
 
 /** Changes a conversation, derives what is derived, and tells the page. */
-function change(peer: string, changed: Partial<Conversation> = {}): void {
+function change(peer: string, changed: { readonly draft?: string } & Partial<Conversation> = {}): void {
+  if (isGroup(peer)) return changeGroup(groupPorts, peer, changed.draft === undefined ? {} : { draft: changed.draft });
   const talk = talkOf(peer);
   const next = { ...personOf(peer), ...changed, last: talk.at(-1) ?? null, unread: talk.filter((one) => one.isUnread).length };
   people.set(peer, next);
@@ -87,10 +90,17 @@ function populate(): void {
   const long = Number(query.get("long") ?? 0);
   if (long > 0) {
     const one = person("Long");
+    const far = Number(query.get("far") ?? 1); // positions of groups are not close together
     people.set(one.peer, one);
-    talks.set(one.peer, longTalk(long).map((text, index) => item(one.peer, index + 1, text)));
+    talks.set(one.peer, longTalk(long).map((text, index) => item(one.peer, (index + 1) * far, text)));
   }
-  for (const peer of people.keys()) change(peer);
+  if (query.has("groups")) {
+    for (const one of GROUPS) {
+      groups.set(one.key, one);
+      talks.set(one.key, saidIn(one));
+    }
+  }
+  for (const peer of [...people.keys(), ...groups.keys()]) change(peer);
 }
 
 function stageOf(): Stage {
@@ -133,13 +143,17 @@ async function deliver(sent: Item): Promise<void> {
   let now = sent;
   for (const mark of ["sent", "delivered", "read"] as const) {
     await wait(Number(query.get("pace") ?? 400));
-    now = { ...now, mark };
+    const group = groups.get(sent.peer);
+    now = { ...now, mark, ...(group === undefined ? {} : { group: sentTo(group, mark) }) };
     put(now);
   }
   if (sent.burns) put({ ...now, mark: "burned", kind: "gone", text: "" });
 }
 
-const api: Omit<Api, keyof GroupCalls> = {
+const groupPorts: Ports = { groups, talks, nameOf: (peer) => people.get(peer)?.name ?? "Mia", tell, refuse };
+
+const api: Api = {
+  ...groupCallsOn(groupPorts),
   ...fakeDevices(() => query, (update) => tell(update)),
   async begin({ page, relay, isLocking }) {
     query = new URL(page).searchParams;
@@ -217,6 +231,7 @@ const api: Omit<Api, keyof GroupCalls> = {
   },
   async send({ peer, text, burn, expiresIn }) {
     const at = Date.now();
+    const group = groups.get(peer);
     const sent = item(peer, nextPosition(peer), {
       isMine: true,
       text,
@@ -224,6 +239,7 @@ const api: Omit<Api, keyof GroupCalls> = {
       mark: "waiting",
       burns: burn,
       expiresAt: expiresIn === null ? null : at + expiresIn,
+      ...(group === undefined ? {} : { group: sentTo(group, "waiting") }),
     });
     put(sent);
     change(peer, { draft: "" });
@@ -298,7 +314,7 @@ async function answer({ id, call, given }: ToWorker): Promise<void> {
     if (isSlow) await wait(Number(query.get("slow") ?? 1000));
     if (query.get("never") === call) return;
     if (query.get("fail") === call) refuse("internal", "It did not work, on purpose. Try again.");
-    const result: unknown = await (api[call as keyof typeof api] as (given: unknown) => Promise<unknown>)(given);
+    const result: unknown = await (api[call] as (given: unknown) => Promise<unknown>)(given);
     port.postMessage({ id, result });
   } catch (fault) {
     port.postMessage({ id, fault: fault as Fault });
@@ -307,10 +323,12 @@ async function answer({ id, call, given }: ToWorker): Promise<void> {
 
 function obey(command: Command): void {
   if ("update" in command) return tell(command.update);
-  const peer = [...people.values()].find((one) => one.name === command.say)?.peer ?? "";
+  const group = [...groups.values()].find((one) => one.name === command.say);
+  const peer = group?.key ?? [...people.values()].find((one) => one.name === command.say)?.peer ?? "";
+  const said = group === undefined ? {} : { group: fromBob };
   const burns = command.burns === true;
   put(
-    item(peer, nextPosition(peer), { text: burns ? "" : command.text, at: Date.now(), isUnread: true, burns, kind: burns ? "covered" : "text" }),
+    item(peer, nextPosition(peer), { text: burns ? "" : command.text, at: Date.now(), isUnread: true, burns, kind: burns ? "covered" : "text", ...said }),
     true,
   );
 }

@@ -159,7 +159,7 @@ describe("the log", { skip: SKIP }, () => {
   });
 
   test("from a text that was found far back one reads on without a gap, and what one writes is seen", async () => {
-    await load("saved=1&long=5000");
+    await load("saved=1&long=5000&far=777");
     await openTalk(page, "Long");
     await page.getByRole("button", { name: "Search here" }).click();
     await page.getByRole("searchbox", { name: "Search in this conversation" }).fill("4200: ");

@@ -4,9 +4,10 @@ import { test } from "node:test";
 import type { Item } from "../../api.ts";
 import { addressesIn } from "../../ui/addresses.ts";
 import { beginningOf, lineOf } from "../../ui/excerpt.ts";
-import { invitationIn, otherHost } from "../../ui/invitation.ts";
+import { invitationIn, joinLinkIn, otherHost } from "../../ui/invitation.ts";
 import { BLOCK, type Block, blocksOf, bounded, itemsOf, oldest, withItems, withNewer, withOlder } from "../../ui/log.ts";
 import { hueOf, initialOf, labelOf, plainName, shortId } from "../../ui/names.ts";
+import { sizeOf } from "../../ui/parts/size.ts";
 import { strengthOf } from "../../ui/strength.ts";
 import { modulesOf, readCode } from "../../ui/qr.ts";
 
@@ -172,4 +173,29 @@ test("a line of a list shows the beginning of a text, or the place that was soug
   assert.equal(lineOf(`${"x".repeat(5000)}needle`, "needle"), "…needle");
   assert.equal(lineOf("what was found by another spelling", "elsewhere"), "what was found by another spelling");
   assert.equal(lineOf(`find${" long".repeat(9000)}`, "find").length, 120);
+});
+
+test("a link to a group is found in both forms, and nowhere else", () => {
+  const link = "phantom:join?relay=wss%3A%2F%2Fchat.example%2Fws&token=abc";
+  assert.equal(joinLinkIn(` ${link}\n`), link);
+  const address = `https://chat.example/#g=${encodeURIComponent(`${link}+/=`)}`;
+  assert.equal(joinLinkIn(address), `${link}+/=`);
+  assert.deepEqual(invitationIn(new URL(address).hash), { join: `${link}+/=` });
+  for (const other of ["", "ph1abc", "phantom:add?id=1", "https://chat.example/#c=ph1abc&n=Bob", "https://chat.example/#g=ph1abc", `see ${link}`]) assert.equal(joinLinkIn(other), null, other);
+});
+
+test("the size of a picture is read from its first bytes, and from no smaller one within it", () => {
+  const bytes = (...parts: readonly (number | string | readonly number[])[]) =>
+    Uint8Array.from(parts.flatMap((part) => (typeof part === "string" ? [...part].map((char) => char.charCodeAt(0)) : part)));
+  const png = bytes(0x89, "PNG\r\n\x1a\n", [0, 0, 0, 13], "IHDR", [0, 0, 4, 1, 0, 0, 0, 7]);
+  assert.deepEqual(sizeOf(png), { width: 1025, height: 7 });
+  const frame = [0xff, 0xc0, 0, 11, 8];
+  const within = [...frame, 0, 1, 0, 1, 1, 1, 0x11, 0];
+  const jpeg = bytes(0xff, 0xd8, [0xff, 0xe1, 0, 2 + within.length], within, [0xff, 0xc4, 0, 3, 0], frame, [0x10, 0, 0, 0x60, 1, 1, 0x11, 0]);
+  assert.deepEqual(sizeOf(jpeg), { width: 96, height: 4096 });
+  const webp = (kind: string, ...fields: readonly number[]) => bytes("RIFF", [0, 0, 0, 0], "WEBP", kind, [0, 0, 0, 0], fields, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  assert.deepEqual(sizeOf(webp("VP8X", 0, 0, 0, 0, 0, 0, 1, 0xff, 3, 0)), { width: 65_537, height: 1024 });
+  assert.deepEqual(sizeOf(webp("VP8 ", 0, 0, 0, 0x9d, 1, 0x2a, 0x60, 0, 0x40, 0)), { width: 96, height: 64 });
+  assert.deepEqual(sizeOf(webp("VP8L", 0x2f, 0x5f, 0xc0, 0x0f, 0)), { width: 96, height: 64 });
+  for (const other of [bytes(), png.slice(0, 20), bytes(0xff, 0xd8, 0xff), bytes("GIF89a", [1, 0, 1, 0, 0, 0, 0, 0, 0, 0])]) assert.equal(sizeOf(other), null);
 });

@@ -36,6 +36,18 @@ async function yourDevices(page: Page): Promise<void> {
   await page.getByRole("button", { name: /Link a device|Show the code|Close/ }).last().waitFor();
 }
 
+/** Opens an invitation of the list. */
+async function openGroup(page: Page, name: string): Promise<void> {
+  await page.getByRole("navigation").getByRole("button", { name }).click();
+  await page.getByRole("region", { name: "Who is in it" }).waitFor();
+}
+
+async function aboutGroup(page: Page, name: string): Promise<void> {
+  await openTalk(page, name);
+  await press(page, "Members and settings");
+  await page.getByRole("dialog").getByRole("list", { name: "Digits of the group" }).waitFor();
+}
+
 const list = (page: Page) => page.getByRole("navigation", { name: "Conversations" }).waitFor();
 
 export const SCREENS: readonly Screen[] = [
@@ -294,6 +306,108 @@ export const SCREENS: readonly Screen[] = [
     async act(page) {
       await list(page);
       await page.keyboard.press("F1");
+    },
+  },
+  { name: "list-groups", query: "saved=1&groups", act: list },
+  { name: "group", query: "saved=1&groups", act: (page) => openTalk(page, "Family") },
+  { name: "group-muted", query: "saved=1&groups", act: (page) => openTalk(page, "Book club") },
+  { name: "group-forked", query: "saved=1&groups", act: (page) => openTalk(page, "House") },
+  { name: "group-behind", query: "saved=1&groups", act: (page) => openTalk(page, "Choir") },
+  { name: "group-removed", query: "saved=1&groups", act: (page) => openTalk(page, "Football") },
+  { name: "group-invitation", query: "saved=1&groups", act: (page) => openGroup(page, "Weekend") },
+  { name: "group-request", query: "saved=1&groups", act: (page) => openGroup(page, "Old school") },
+  {
+    name: "group-more",
+    query: "saved=1&groups",
+    async act(page) {
+      await openTalk(page, "Family");
+      await press(page, "More");
+    },
+  },
+  {
+    name: "group-new",
+    query: "saved=1&groups",
+    async act(page) {
+      await press(page, "New group");
+      await page.getByRole("textbox", { name: "Name of the group" }).fill("Sunday walks");
+      await page.getByRole("checkbox", { name: "Bob" }).check();
+    },
+  },
+  { name: "group-about", query: "saved=1&groups", act: (page) => aboutGroup(page, "Family") },
+  { name: "group-about-member", query: "saved=1&groups", act: (page) => aboutGroup(page, "Book club") },
+  {
+    name: "group-member",
+    query: "saved=1&groups",
+    async act(page) {
+      await aboutGroup(page, "Family");
+      await page.getByRole("dialog").getByRole("button", { name: /^Amélie/ }).click();
+    },
+  },
+  {
+    name: "group-stranger",
+    query: "saved=1&groups",
+    async act(page) {
+      await aboutGroup(page, "Book club");
+      await page.getByRole("dialog").getByRole("button", { name: /^ph1/ }).click();
+    },
+  },
+  {
+    name: "group-remove",
+    query: "saved=1&groups",
+    async act(page) {
+      await aboutGroup(page, "Family");
+      await page.getByRole("dialog").getByRole("button", { name: /^Amélie/ }).click();
+      await press(page, "Remove");
+    },
+  },
+  {
+    name: "group-add",
+    query: "saved=1&groups",
+    async act(page) {
+      await aboutGroup(page, "Family");
+      await press(page, "Add people");
+      await page.getByRole("checkbox", { name: "Dave" }).check();
+    },
+  },
+  {
+    name: "group-link",
+    query: "saved=1&groups",
+    async act(page) {
+      await aboutGroup(page, "Family");
+      await press(page, "Invite by a link");
+      await press(page, "Make a link");
+      await page.locator("svg.code path + path").waitFor();
+    },
+  },
+  {
+    name: "group-join",
+    query: "saved=1&groups#g=phantom%3Ajoin%3Frelay%3Dr%26token%3Dt",
+    act: (page) => page.getByRole("heading", { name: "Join this group?" }).waitFor(),
+  },
+  {
+    name: "group-leave",
+    query: "saved=1&groups",
+    async act(page) {
+      await openTalk(page, "Family");
+      await press(page, "More");
+      await press(page, "Leave");
+    },
+  },
+  {
+    name: "group-close",
+    query: "saved=1&groups",
+    async act(page) {
+      await aboutGroup(page, "Family");
+      await press(page, /^Close for/);
+    },
+  },
+  {
+    name: "group-copies",
+    query: "saved=1&groups",
+    async act(page) {
+      await openTalk(page, "Family");
+      await press(page, /^read by 1 of 4/);
+      await page.getByRole("dialog").getByText("Amélie").waitFor();
     },
   },
   { name: "rename", query: "saved=1", act: (page) => inMenu(page, "Rename") },

@@ -1,11 +1,11 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { Conversation } from "../../api.ts";
-import { api, attempt, drafts, settings } from "../model.ts";
+import { api, attempt, drafts, isOfGroup, settings, type Talk } from "../model.ts";
 import { Icon } from "../parts/icon.tsx";
 import { Menu } from "../parts/menu.tsx";
 import { look } from "../look.ts";
 import { labelOf } from "../names.ts";
 import { sentenceOf } from "../remote.ts";
+import { count } from "../times.ts";
 
 /** The most bytes of one text: `MAX_TEXT_BYTES` of the clients. */
 const MOST_BYTES = 40_000;
@@ -15,7 +15,7 @@ const TYPING_MS = 5000;
 
 const HOUR_MS = 3_600_000;
 /** How long texts can last, in milliseconds. */
-const LASTS: readonly (readonly [number | null, string])[] = [
+export const LASTS: readonly (readonly [number | null, string])[] = [
   [null, "Keep them"],
   [5 * 60_000, "5 minutes"],
   [HOUR_MS, "1 hour"],
@@ -28,13 +28,16 @@ const LASTS: readonly (readonly [number | null, string])[] = [
 const encoder = new TextEncoder();
 
 /** Where texts are written. It belongs to one conversation, with its draft. */
-export function Composer({ who }: { readonly who: Conversation }) {
+export function Composer({ who }: { readonly who: Talk }) {
   const { peer } = who;
   const label = labelOf(who);
   const box = useRef<HTMLTextAreaElement>(null);
   const [text, setText] = useState(drafts.get(peer) ?? who.draft);
   const [burn, setBurn] = useState(false);
-  const [last, setLast] = useState(who.expiresIn);
+  const [chosen, setLast] = useState(who.expiresIn);
+  // In a group its own timer counts, which an admin sets.
+  const isMany = isOfGroup(who);
+  const last = isMany ? who.expiresIn : chosen;
   const [fault, setFault] = useState("");
   const keepDraft = useDraft(peer);
   const bytes = text.length > MOST_BYTES / 4 ? encoder.encode(text).length : 0;
@@ -46,14 +49,14 @@ export function Composer({ who }: { readonly who: Conversation }) {
   function change(next: string): void {
     setText(next);
     keepDraft(next);
-    if (next.trim() !== "") tellTyping(peer);
+    if (next.trim() !== "" && !isMany) tellTyping(peer);
   }
 
   function send(): void {
     if (text.trim() === "" || isTooLong) return;
     setFault("");
     change("");
-    api().send({ peer, text, burn, expiresIn: last }).catch((error: unknown) => {
+    api().send({ peer, text, burn, expiresIn: isMany ? null : last }).catch((error: unknown) => {
       // It was not stored: nothing of what was written may be lost.
       setFault(sentenceOf(error));
       setText((now) => {
@@ -83,7 +86,7 @@ export function Composer({ who }: { readonly who: Conversation }) {
     >
       <div role="status" class="lasts">
         {burn && <span class="chip warm"><Icon name="flame" />Burns after reading</span>}
-        {last !== null && <span class="chip"><Icon name="timer" />Disappears after {LASTS.find(([ms]) => ms === last)?.[1]}</span>}
+        {last !== null && <span class="chip"><Icon name="timer" />Disappears after {lastsWord(last)}</span>}
       </div>
       {isTooLong && (
         <p role="alert" class="fault">
@@ -92,13 +95,15 @@ export function Composer({ who }: { readonly who: Conversation }) {
       )}
       {fault !== "" && <p role="alert" class="fault">{fault}</p>}
       <div class="line">
-        <Timer
-          last={last}
-          onChoose={(next) => {
-            attempt(api().lasting({ peer, expiresIn: next }));
-            setLast(next);
-          }}
-        />
+        {!isMany && (
+          <Timer
+            last={last}
+            onChoose={(next) => {
+              attempt(api().lasting({ peer, expiresIn: next }));
+              setLast(next);
+            }}
+          />
+        )}
         <textarea
           id="composer"
           ref={box}
@@ -112,22 +117,29 @@ export function Composer({ who }: { readonly who: Conversation }) {
           onInput={(event) => change(event.currentTarget.value)}
           onKeyDown={onKey}
         />
-        <button
-          type="button"
-          class={burn ? "round burn on" : "round burn"}
-          aria-pressed={burn}
-          aria-label="Burn after reading"
-          title="Burn after reading"
-          onClick={() => setBurn(!burn)}
-        >
-          <Icon name="flame" />
-        </button>
+        {!isMany && (
+          <button
+            type="button"
+            class={burn ? "round burn on" : "round burn"}
+            aria-pressed={burn}
+            aria-label="Burn after reading"
+            title="Burn after reading"
+            onClick={() => setBurn(!burn)}
+          >
+            <Icon name="flame" />
+          </button>
+        )}
         <button type="submit" class="round primary" aria-label="Send" title="Send" disabled={text.trim() === "" || isTooLong}>
           <Icon name="send" />
         </button>
       </div>
     </form>
   );
+}
+
+/** How long texts last, in words. */
+export function lastsWord(expiresIn: number | null): string {
+  return LASTS.find(([ms]) => ms === expiresIn)?.[1] ?? count(Math.max(1, Math.round((expiresIn ?? 0) / 60_000)), "minute");
 }
 
 function Timer({ last, onChoose }: { readonly last: number | null; onChoose(last: number | null): void }) {

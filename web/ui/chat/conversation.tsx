@@ -1,4 +1,3 @@
-import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Conversation as Talk } from "../../api.ts";
 import { useAction } from "../parts/action.ts";
@@ -6,13 +5,13 @@ import { Avatar } from "../parts/avatar.tsx";
 import { minute } from "../parts/clock.ts";
 import { Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
-import { Menu } from "../parts/menu.tsx";
+import { Entry, Menu } from "../parts/menu.tsx";
 import { api, attempt, isFinding, openLog, panel } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { sentence } from "../sentences.ts";
 import { moment } from "../times.ts";
 import { Composer } from "./composer.tsx";
-import { useLater } from "./later.ts";
+import { panels } from "./later.ts";
 import { Log } from "./log.tsx";
 
 /** Typing is shown for so long after it was told. */
@@ -34,8 +33,9 @@ export function Conversation({ who }: { readonly who: Talk }) {
   );
 }
 
-function Find({ peer }: { readonly peer: string }) {
-  const Finder = useLater()?.Finder;
+/** Searches it, once that part of the page is there. */
+export function Find({ peer }: { readonly peer: string }) {
+  const Finder = panels.use()?.Finder;
   return Finder === undefined ? null : <Finder peer={peer} />;
 }
 
@@ -104,22 +104,6 @@ function More({ who }: { readonly who: Talk }) {
         </ul>
       )}
     </Menu>
-  );
-}
-
-function Entry({ onClick, close, children }: { onClick(): void; close(): void; readonly children: ComponentChildren }) {
-  return (
-    <li>
-      <button
-        type="button"
-        onClick={() => {
-          close();
-          onClick();
-        }}
-      >
-        {children}
-      </button>
-    </li>
   );
 }
 

@@ -1,16 +1,18 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { Item as Text } from "../../api.ts";
+import type { Item as Text, Mark } from "../../api.ts";
+import { isGroup } from "../../groups_api.ts";
 import { useAction } from "../parts/action.ts";
 import { minute, useNow } from "../parts/clock.ts";
 import { Guard, NotShown } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
-import { api, attempt, keep, uncover, uncovered } from "../model.ts";
+import { api, attempt, keep, panel, uncover, uncovered } from "../model.ts";
 import { addressesIn } from "../addresses.ts";
 import { beginningOf } from "../excerpt.ts";
+import { hueOf, labelOf } from "../names.ts";
 import { sentence } from "../sentences.ts";
 import { clock, count, moment, secondsUntil } from "../times.ts";
-import { MarkOf } from "./mark.tsx";
+import { copiesWord, MarkOf } from "./mark.tsx";
 
 /** So long a text waits before it can be deleted, in milliseconds. */
 const WAITS_MS = 10_000;
@@ -36,6 +38,9 @@ export function Item(given: ItemProps) {
 }
 
 function Shown({ item, label, isTight = false, isLatest = false, isFound = false }: ItemProps) {
+  if (item.kind === "event") return <div role="listitem" class="item event" data-id={item.id}><p>{item.text}</p></div>;
+  const author = item.group?.author ?? null;
+  if (author !== null) label = labelOf(author);
   const shown = item.isMine ? undefined : uncovered.value.get(item.id);
   const classes = ["item", item.isMine ? "mine" : "theirs", isTight ? "tight" : "", isFound ? "found" : ""];
   return (
@@ -47,18 +52,32 @@ function Shown({ item, label, isTight = false, isLatest = false, isFound = false
       {...(item.isUnread && item.kind !== "covered" ? { "data-unread": "" } : {})}
     >
       <div class="bubble">
-        <span class="sr">{item.isMine ? "You: " : <><bdi>{label}</bdi>: </>}</span>
+        {author !== null && !isTight
+          ? <strong class={`author hue-${hueOf(author.peer)}`}><bdi>{label}</bdi><span class="sr">: </span></strong>
+          : <span class="sr">{item.isMine ? "You: " : <><bdi>{label}</bdi>: </>}</span>}
         {shown === undefined ? <Body item={item} label={label} /> : <Burning id={item.id} text={shown.text} until={shown.until} />}
         <span class="meta">
           {item.burns && item.kind === "text" && <Small icon="flame" word="burns after reading" />}
           {item.expiresAt !== null && item.kind !== "gone" && <Small icon="timer" word={`disappears ${moment(item.expiresAt, Date.now())}`} />}
           <time dateTime={new Date(item.at).toISOString()}>{clock(item.at)}</time>
-          {item.mark !== null && <MarkOf mark={item.mark} hasWord={isLatest || item.mark === "failed" || item.mark === "waiting"} />}
+          {item.mark !== null && <Reached item={item} mark={item.mark} hasWord={isLatest || item.mark === "failed" || item.mark === "waiting"} />}
         </span>
       </div>
       {item.mark === "failed" && <Failed item={item} />}
       {item.mark === "waiting" && <Waiting item={item} />}
     </div>
+  );
+}
+
+/** How far it has come; in a group, with how many, and who they are. */
+function Reached({ item, mark, hasWord }: { readonly item: Text; readonly mark: Mark; readonly hasWord: boolean }) {
+  const { peer, id, group } = item;
+  const word = group?.copies == null ? undefined : copiesWord(mark, group.copies);
+  if (word === undefined || !isGroup(peer)) return <MarkOf mark={mark} hasWord={hasWord} />;
+  return (
+    <button type="button" class="copies" title="Who has received it" onClick={() => (panel.value = { at: "group-copies", group: peer, id })}>
+      <MarkOf mark={mark} hasWord={hasWord} word={word} />
+    </button>
   );
 }
 
@@ -83,6 +102,7 @@ function Body({ item, label }: { readonly item: Text; readonly label: string }) 
       return <p class="text instead">This could not be read yet. The device of <bdi>{label}</bdi> is asked to send it again.</p>;
     case "broken":
       return <p class="text instead">This cannot be read here: it is from a newer version, or was changed or made up on its way. Ask <bdi>{label}</bdi>.</p>;
+    case "event":
     case "gone":
       return <p class="text instead">{goneWord(item)}</p>;
   }

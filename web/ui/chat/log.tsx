@@ -7,6 +7,7 @@
  */
 import { Fragment, type JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { isGroup } from "../../groups_api.ts";
 import { type Block, itemsOf } from "../log.ts";
 import { loadNewer, loadOlder, loadTo, markRead, type OpenLog, target, toNewest } from "../model.ts";
 import { isSeen } from "../notify.ts";
@@ -120,7 +121,7 @@ export function Log({ log, label }: LogProps) {
     <div class="log-room">
       <div class="log" ref={scroller} role="log" aria-live="off" aria-label={`Texts with ${label}`} aria-busy={log.isLoading} tabIndex={0} onScroll={look}>
         <div class="inner">
-          {!log.hasOlder && <p class="beginning">This is where it begins. Only the two of you can read it.</p>}
+          {!log.hasOlder && <p class="beginning">This is where it begins. Only {isGroup(log.peer) ? "those who are in the group" : "the two of you"} can read it.</p>}
           <Space key="above" height={heightOf(log.blocks, heights, -Infinity, (drawn[0]?.key ?? lastKey) - 1)} />
           {drawn.map((block) => (
             <BlockOf key={block.key} block={block} log={log} label={label} isNewest={false} found={found?.position ?? null} />
@@ -300,13 +301,18 @@ function newSince(log: OpenLog): number {
   for (const item of itemsOf(log.blocks)) {
     if (item.position < newFrom) continue;
     if (item.isMine) break;
-    many += 1;
+    if (item.kind !== "event") many += 1;
   }
   return many;
 }
 
+/** Who wrote it in a group; what has happened to it stands apart. */
+function sideOf({ kind, group }: Block["items"][number]): string | undefined {
+  return kind === "event" ? "" : group?.author?.peer;
+}
+
 function isTight(before: Block["items"][number] | undefined, item: Block["items"][number]): boolean {
-  return before !== undefined && before.isMine === item.isMine && item.at - before.at < TIGHT_MS;
+  return before !== undefined && before.isMine === item.isMine && sideOf(before) === sideOf(item) && item.at - before.at < TIGHT_MS;
 }
 
 function runsOf(block: Block, before: number | null, newFrom: number | null): Run[] {

@@ -1,10 +1,10 @@
 import { useEffect } from "preact/hooks";
-import type { Conversation as Talk } from "../../api.ts";
+import type { Conversation as Person } from "../../api.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Ghost } from "../parts/icon.tsx";
-import { opened, openPeer, panel, people, spoken, warn } from "../model.ts";
-import { Conversation } from "./conversation.tsx";
-import { later, loadLater, useLater, warnOfLater } from "./later.ts";
+import { type GroupTalk, isFinding, isOfGroup, opened, openPeer, panel, spoken, type Talk, talks, warn } from "../model.ts";
+import { Conversation, Find } from "./conversation.tsx";
+import { groupParts, panels, warnOfLater } from "./later.ts";
 import { Side } from "./side.tsx";
 import { Warnings } from "./warnings.tsx";
 
@@ -13,22 +13,34 @@ const QUIET_MS = 300;
 
 function Over() {
   const isWanted = panel.value !== null;
+  const isOfGroups = panel.value?.at.startsWith("group") === true;
+  const part = isOfGroups ? groupParts : panels;
   useEffect(() => {
-    if (later.value !== null) return undefined;
+    if (part.loaded.value !== null) return undefined;
     const fail = () => {
       if (isWanted) warnOfLater();
       panel.value = null;
     };
-    const timer = setTimeout(() => void loadLater().catch(fail), isWanted ? 0 : QUIET_MS);
+    const timer = setTimeout(() => void part.load().catch(fail), isWanted ? 0 : QUIET_MS);
     return () => clearTimeout(timer);
-  }, [isWanted]);
-  const Loaded = later.value?.Panels;
+  }, [isWanted, part]);
+  const Loaded = isOfGroups ? groupParts.loaded.value?.GroupPanels : panels.loaded.value?.Panels;
   return Loaded === undefined ? null : <Guard of={panel.value} instead={<NoPanel />}><Loaded /></Guard>;
 }
 
-function Stranger({ who }: { readonly who: Talk }) {
-  const Request = useLater()?.Request;
+function Stranger({ who }: { readonly who: Person }) {
+  const Request = panels.use()?.Request;
   return Request === undefined ? null : <Request who={who} />;
+}
+
+function Several({ who }: { readonly who: GroupTalk }) {
+  const Loaded = groupParts.use()?.GroupConversation;
+  return Loaded === undefined ? null : <Loaded who={who} finder={isFinding.value && <Find peer={who.peer} />} />;
+}
+
+function Open({ who }: { readonly who: Talk }) {
+  if (isOfGroup(who)) return <Several who={who} />;
+  return who.isRequest ? <Stranger who={who} /> : <Conversation who={who} />;
 }
 
 function NoPanel() {
@@ -49,7 +61,7 @@ export function Main() {
         {who === null ? (
           <Nobody />
         ) : (
-          <Guard key={who.peer} of={who}>{who.isRequest ? <Stranger who={who} /> : <Conversation who={who} />}</Guard>
+          <Guard key={who.peer} of={who}><Open who={who} /></Guard>
         )}
       </main>
       <Warnings />
@@ -61,7 +73,7 @@ export function Main() {
 
 /** No conversation is open. */
 function Nobody() {
-  const isEmpty = people.value.size === 0;
+  const isEmpty = talks.value.size === 0;
   return (
     <div class="nobody">
       <Ghost />
@@ -69,7 +81,7 @@ function Nobody() {
       <p>
         {isEmpty
           ? "Give someone your link, or enter theirs. Then only the two of you can read what you write."
-          : "Only you and the other person can read it."}
+          : "Only those who are in it can read it."}
       </p>
       {isEmpty && (
         <div class="buttons">

@@ -5,7 +5,7 @@ import { minute } from "../parts/clock.ts";
 import { Guard } from "../parts/guard.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { lineOf } from "../excerpt.ts";
-import { api, me, open, openPeer, ordered, panel, people, target } from "../model.ts";
+import { api, type GroupTalk, isInvitation, isOfGroup, me, open, openPeer, ordered, panel, type Talk, talks, target } from "../model.ts";
 import { labelOf, plainName } from "../names.ts";
 import { count, short } from "../times.ts";
 import { Banners } from "./banners.tsx";
@@ -54,38 +54,44 @@ export function Side() {
           <Icon name="plus" />
           New conversation
         </button>
+        <button type="button" class="round" aria-label="New group" title="New group" onClick={() => (panel.value = { at: "group-new" })}>
+          <Icon name="people" />
+        </button>
       </div>
     </div>
   );
 }
 
 function All() {
-  const requests = ordered.value.filter((one) => one.isRequest && !one.isBlocked);
-  const known = ordered.value.filter((one) => !one.isRequest);
+  const requests = ordered.value.filter((one) => one.isRequest && !one.isBlocked && !isOfGroup(one));
+  const invitations = ordered.value.filter(isInvitation);
+  const known = ordered.value.filter((one) => !one.isRequest && !isInvitation(one));
+  const isDivided = requests.length + invitations.length > 0;
   return (
     <>
-      {requests.length > 0 && (
-        <>
-          <h2>{count(requests.length, "message request")}</h2>
-          <ul>{requests.map((one) => <Row key={one.peer} who={one} />)}</ul>
-          <h2>Conversations</h2>
-        </>
-      )}
+      {requests.length > 0 && <h2>{count(requests.length, "message request")}</h2>}
+      {requests.length > 0 && <ul>{requests.map((one) => <Row key={one.peer} who={one} />)}</ul>}
+      {invitations.length > 0 && <h2>{count(invitations.length, "invitation to a group", "invitations to groups")}</h2>}
+      {invitations.length > 0 && <ul>{invitations.map((one) => <Row key={one.peer} who={one} />)}</ul>}
+      {isDivided && <h2>Conversations</h2>}
       <ul>{known.map((one) => <Row key={one.peer} who={one} />)}</ul>
       {known.length === 0 && <p class="empty">No conversations yet.</p>}
     </>
   );
 }
 
-function Row({ who }: { readonly who: Conversation }) {
-  return <li><Guard of={who}><Person who={who} /></Guard></li>;
+function Row({ who }: { readonly who: Talk }) {
+  return <li><Guard of={who}><Line who={who} /></Guard></li>;
 }
 
-function Person({ who }: { readonly who: Conversation }) {
+function Line({ who }: { readonly who: Talk }) {
+  const isMany = isOfGroup(who);
   const now = minute.value;
   const label = labelOf(who);
   const isOpen = openPeer.value === who.peer;
-  const status = who.presence.status;
+  const status = isMany ? "" : who.presence.status;
+  const isVerified = !isMany && who.trust === "verified";
+  const isMuted = isMany && who.isMuted;
   return (
     <button
       type="button"
@@ -93,16 +99,19 @@ function Person({ who }: { readonly who: Conversation }) {
       aria-current={isOpen ? "true" : undefined}
       onClick={() => void open(who.peer)}
     >
-      <Avatar id={who.peer} label={label} isOnline={status === "online" || status === "typing"} />
+      <Avatar id={who.peer} label={label} isOnline={status === "online" || status === "typing"} isGroup={isMany} picture={isMany ? who.picture : null} />
       <span class="name">
         <bdi>{label}</bdi>
-        {who.trust === "verified" && <Icon name="verified" />}
-        {who.trust === "verified" && <span class="sr">, verified</span>}
+        {isMany && <span class="sr">, group</span>}
+        {isVerified && <Icon name="verified" />}
+        {isVerified && <span class="sr">, verified</span>}
+        {isMuted && <Icon name="muted" />}
+        {isMuted && <span class="sr">, muted</span>}
       </span>
       {who.last !== null && <time dateTime={new Date(who.last.at).toISOString()}>{short(who.last.at, now)}</time>}
-      <span class="preview"><Preview who={who} /></span>
+      <span class="preview">{isMany ? <GroupPreview who={who} /> : <Preview who={who} />}</span>
       {who.unread > 0 && !who.isBlocked && (
-        <span class="count">
+        <span class={isMuted ? "count soft" : "count"}>
           {who.unread}
           <span class="sr"> new</span>
         </span>
@@ -118,12 +127,34 @@ function Preview({ who }: { readonly who: Conversation }) {
   if (who.trust === "changed") return <em class="bad">New key: compare or accept it</em>;
   if (who.presence.status === "typing") return <em class="good">Typing …</em>;
   if (last?.mark === "failed") return <em class="bad">Not sent</em>;
-  if (who.draft !== "" && openPeer.value !== who.peer) return <><em class="bad draft">Draft:</em><bdi>{lineOf(who.draft)}</bdi></>;
+  if (hasDraft(who)) return <Draft who={who} />;
   if (who.isRequest) return <em>Wants to write to you</em>;
+  return <Last last={last} />;
+}
+
+function GroupPreview({ who }: { readonly who: GroupTalk }) {
+  const { last, inviter } = who;
+  if (who.relation === "invited") return <em class="good">{inviter === null ? "You are" : `${labelOf(inviter)} has`} invited you</em>;
+  if (who.doubt === "forked") return <em class="bad">Two histories: look at it</em>;
+  if (last?.mark === "failed") return <em class="bad">Not sent</em>;
+  return hasDraft(who) ? <Draft who={who} /> : <Last last={last} />;
+}
+
+function hasDraft(who: Talk): boolean {
+  return who.draft !== "" && openPeer.value !== who.peer;
+}
+
+function Draft({ who }: { readonly who: Talk }) {
+  return <><em class="bad draft">Draft:</em><bdi>{lineOf(who.draft)}</bdi></>;
+}
+
+function Last({ last }: { readonly last: Item | null }) {
   if (last === null) return <em>No texts yet</em>;
+  const author = last.kind === "event" ? null : (last.group?.author ?? null);
   return (
     <>
       {last.mark !== null && <MarkOf mark={last.mark} />}
+      {author !== null && <em class="draft"><bdi>{labelOf(author)}</bdi>:</em>}
       {last.kind === "text" ? <bdi>{lineOf(last.text)}</bdi> : <em>{insteadOf(last)}</em>}
     </>
   );
@@ -139,6 +170,8 @@ function insteadOf(last: Item): string {
       return "Waiting for it to be sent again";
     case "broken":
       return "Cannot be read";
+    case "event":
+      return last.text;
     default:
       return goneWord(last);
   }
@@ -160,12 +193,12 @@ function Results({ sought, onDone }: { readonly sought: string; onDone(): void }
     };
   }, [sought]);
   const folded = sought.toLocaleLowerCase();
-  const named = ordered.value.filter((one) => `${labelOf(one)} ${one.writtenId}`.toLocaleLowerCase().includes(folded));
+  const named = ordered.value.filter((one) => `${labelOf(one)} ${isOfGroup(one) ? "" : one.writtenId}`.toLocaleLowerCase().includes(folded));
   const many = named.length + (found?.length ?? 0);
   return (
     <>
       <p class="sr" role="status">{found === null ? "" : count(many, "result")}</p>
-      {named.length > 0 && <h2>People</h2>}
+      {named.length > 0 && <h2>People and groups</h2>}
       <ul>{named.map((one) => <Row key={one.peer} who={one} />)}</ul>
       {found !== null && found.length > 0 && <h2>Texts</h2>}
       <ul>
@@ -184,7 +217,7 @@ interface FoundProps {
 
 function FoundRow({ found: { peer, item }, sought, onDone }: FoundProps) {
   const now = minute.value;
-  const who = people.value.get(peer);
+  const who = talks.value.get(peer);
   const label = who === undefined ? "" : labelOf(who);
   return (
     <li>
@@ -197,11 +230,12 @@ function FoundRow({ found: { peer, item }, sought, onDone }: FoundProps) {
           onDone();
         }}
       >
-        <Avatar id={peer} label={label} />
+        <Avatar id={peer} label={label} isGroup={who !== undefined && isOfGroup(who)} />
         <span class="name"><bdi>{label}</bdi></span>
         <time dateTime={new Date(item.at).toISOString()}>{short(item.at, now)}</time>
         <span class="preview">
           {item.isMine && <em class="draft">You:</em>}
+          {item.group?.author && <em class="draft"><bdi>{labelOf(item.group.author)}</bdi>:</em>}
           <bdi>{lineOf(item.text, sought)}</bdi>
         </span>
       </button>

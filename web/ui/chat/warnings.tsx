@@ -1,5 +1,5 @@
 import { Icon } from "../parts/icon.tsx";
-import { people, type Warning, warnings } from "../model.ts";
+import { talks, type Warning, warnings } from "../model.ts";
 import { labelOf } from "../names.ts";
 import { sentence } from "../sentences.ts";
 
@@ -13,7 +13,7 @@ export function Warnings() {
 }
 
 function Shown({ warning }: { readonly warning: Warning }) {
-  const who = people.value.get(warning.peer ?? "");
+  const who = talks.value.get(warning.peer ?? "");
   const label = who === undefined ? "" : labelOf(who);
   const { text } = warning.notice;
   return (

@@ -5,7 +5,7 @@ import { closePanel, Dialog } from "../parts/dialog.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, open, panel, people } from "../model.ts";
-import { otherHost } from "../invitation.ts";
+import { joinLinkIn, otherHost } from "../invitation.ts";
 import { plainName } from "../names.ts";
 
 /** A link of another page: whoever has only the one relay is not found at the other. */
@@ -34,6 +34,11 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
   const [isScanning, setScanning] = useState(false);
   const action = useAction();
   async function add(): Promise<void> {
+    const link = joinLinkIn(who);
+    if (link !== null) {
+      panel.value = { at: "group-join", link };
+      return;
+    }
     const peer = await api().add({ who: who.trim(), name: name.trim() });
     closePanel();
     await open(peer);
@@ -85,7 +90,8 @@ export function NewConversation({ who: given, name: givenName }: { readonly who:
       </form>
       {!isInvited && (
         <p class="aside">
-          Or give them yours: <button type="button" class="link" onClick={() => (panel.value = { at: "me" })}>my link and code</button>
+          Or give them yours: <button type="button" class="link" onClick={() => (panel.value = { at: "me" })}>my link and code</button>.
+          To write to several at once, make a <button type="button" class="link" onClick={() => (panel.value = { at: "group-new" })}>new group</button>.
         </p>
       )}
     </Dialog>

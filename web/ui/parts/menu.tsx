@@ -61,3 +61,20 @@ export function Menu({ label, icon, isOn = false, opens = "down", children }: Me
     </div>
   );
 }
+
+/** One line of a menu, which closes it. */
+export function Entry({ onClick, close, children }: { onClick(): void; close(): void; readonly children: ComponentChildren }) {
+  return (
+    <li>
+      <button
+        type="button"
+        onClick={() => {
+          close();
+          onClick();
+        }}
+      >
+        {children}
+      </button>
+    </li>
+  );
+}

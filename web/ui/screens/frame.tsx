@@ -25,6 +25,7 @@ export function Frame({ title, children, focusHeading = false }: { readonly titl
 export function Invited() {
   const invited = invitation.value;
   if (invited === null) return null;
+  if ("join" in invited) return <p class="note">You opened a link to a group. You decide about it after this step.</p>;
   return (
     <p class="note">
       <strong><bdi>{invited.name === "" ? "Someone" : plainName(invited.name)}</bdi></strong> gave you a link to start a

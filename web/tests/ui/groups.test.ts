@@ -1,0 +1,266 @@
+// Groups: what is said, who may do what, and what one has to decide, in a real Chromium with the made worker.
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import type { Page } from "playwright-core";
+import { SKIP } from "./browser.ts";
+import { group, inGroup } from "./fake_groups.ts";
+import { item } from "./fake_people.ts";
+import { setScene } from "./scene.ts";
+import { openTalk, say } from "./screens.ts";
+
+describe("groups", { skip: SKIP }, () => {
+  const scene = setScene();
+  const { focus, items, load, update } = scene;
+  let page: Page;
+  beforeEach(() => {
+    ({ page } = scene);
+  });
+
+  const list = () => page.getByRole("navigation", { name: "Conversations" });
+  const dialog = () => page.getByRole("dialog");
+  const button = (name: string | RegExp) => page.getByRole("button", { name, exact: typeof name === "string" });
+  const event = (text: string) => page.locator(".item.event").filter({ hasText: text });
+  const families = "group:Family+/=";
+
+  async function about(name: string): Promise<void> {
+    await openTalk(page, name);
+    await button("Members and settings").click();
+    await dialog().waitFor();
+  }
+
+  test("a group is made, written in and looked at by keyboard alone", async () => {
+    const keys = page.keyboard;
+    const reach = async (role: "button" | "textbox" | "checkbox", name: string | RegExp) => {
+      const open = (await dialog().count()) > 0 ? dialog() : page; // what is below cannot be reached
+      const goal = open.getByRole(role, { name, exact: typeof name === "string" });
+      await goal.first().waitFor();
+      for (let tabs = 0; tabs < 60; tabs++) {
+        if (await goal.first().evaluate((element) => element === document.activeElement)) return;
+        await keys.press("Tab");
+      }
+      assert.fail(`${String(name)} cannot be reached`);
+    };
+    await load("saved=1&groups&pace=50");
+    await reach("button", "New group");
+    await keys.press("Enter");
+    await focus("dialog[open] input[type=text]");
+    await keys.type("Sunday walks");
+    await reach("checkbox", "Amélie");
+    await keys.press("Space");
+    await reach("checkbox", "Dave");
+    await keys.press("Space");
+    await page.getByText("2 people chosen").waitFor();
+    await reach("button", "Create group");
+    await keys.press("Enter");
+    await focus("#composer");
+    await event("You created the group").waitFor();
+    await keys.type("Ten o’clock?");
+    await keys.press("Enter");
+    await items().filter({ hasText: "Ten o’clock?" }).waitFor();
+    await reach("button", "Members and settings");
+    await keys.press("Enter");
+    await dialog().getByRole("heading", { name: "3 members" }).waitFor();
+    await reach("button", /^Dave/);
+    await keys.press("Enter");
+    await dialog().getByText("has not accepted yet").waitFor();
+    await keys.press("Escape");
+    await page.locator("dialog").waitFor({ state: "detached" });
+  });
+
+  test("who wrote is said once for what stands together, and what has happened is a sentence of its own", async () => {
+    await load("saved=1&groups");
+    await openTalk(page, "Family");
+    await items().filter({ hasText: "I have six." }).waitFor();
+    const names = await page.locator(".author").allInnerTexts();
+    assert.deepEqual(names.map((name) => name.replace(/\s*:\s*$/, "")).slice(-3), ["Amélie", "ليلى حداد", "Bob"]);
+    assert.equal(await page.locator(".item.event .bubble").count(), 0);
+    await event("You added Σοφία").waitFor();
+    const heard = await items().filter({ hasText: "And the dog comes" }).locator(".sr").first().textContent();
+    assert.equal(heard, "Amélie: ");
+  });
+
+  test("what has happened is not counted among the new texts", async () => {
+    await load("saved=1&groups");
+    const bob = inGroup("Bob", "Bob");
+    const author = { author: bob, copies: null };
+    const told = [
+      item(families, 100, { text: "one", isUnread: true, at: Date.now(), group: author }),
+      item(families, 101, { kind: "event", text: "Bob is an admin now", at: Date.now(), group: author }),
+    ];
+    await openTalk(page, "Family");
+    await page.getByRole("separator", { name: "2 new texts" }).waitFor();
+    await update({ kind: "items", peer: families, items: told, incoming: [] });
+    await event("Bob is an admin now").waitFor();
+    await page.getByRole("separator", { name: "3 new texts" }).waitFor();
+  });
+
+  test("how far a text has come is said with numbers, and who they are on request", async () => {
+    await load("saved=1&groups&pace=50");
+    await openTalk(page, "Family");
+    await page.getByRole("textbox", { name: "Write to Family" }).fill("Bring a coat");
+    await page.keyboard.press("Enter");
+    const mine = items().filter({ hasText: "Bring a coat" });
+    await mine.getByRole("button", { name: "read by 3 of 3" }).click();
+    await dialog().getByRole("listitem").filter({ hasText: "Amélie" }).filter({ hasText: "delivered" }).waitFor();
+    await dialog().getByRole("listitem").filter({ hasText: "Σοφία" }).filter({ hasText: "sent" }).waitFor();
+  });
+
+  test("an invitation is decided on, and looking at it tells nobody", async () => {
+    await load("saved=1&groups");
+    await list().getByRole("button", { name: /Weekend.*Bob has invited you/ }).click();
+    await page.getByText("Until then they learn nothing.").waitFor();
+    assert.equal(await page.getByRole("textbox", { name: /^Write to/ }).count(), 0);
+    await button("Not now").click();
+    await list().getByRole("button", { name: /Weekend.*Bob has invited you/ }).click();
+    await button("Accept").click();
+    await page.getByRole("textbox", { name: "Write to Weekend" }).waitFor();
+    await event("You accepted the invitation").waitFor();
+  });
+
+  test("an invitation of a stranger says what accepting means, and can be declined", async () => {
+    await load("saved=1&groups");
+    await page.getByRole("heading", { name: "2 invitations to groups" }).waitFor();
+    await list().getByRole("button", { name: /^Old school/ }).click();
+    await page.getByText("Somebody you have not added invites you.").waitFor();
+    await button("Decline").click();
+    await page.getByRole("heading", { name: "1 invitation to a group" }).waitFor();
+    assert.equal(await list().getByText("Old school").count(), 0);
+  });
+
+  test("an admin names others, removes members and sets the rules", async () => {
+    await load("saved=1&groups");
+    await about("Family");
+    await dialog().getByRole("button", { name: /^Amélie/ }).click();
+    await button("Make an admin").click();
+    await dialog().getByRole("button", { name: /^Amélie\s*admin/ }).click();
+    await button("Remove").click();
+    await page.getByRole("heading", { name: "Remove Amélie?" }).waitFor();
+    await button("Remove").click();
+    await dialog().getByRole("heading", { name: "4 members" }).waitFor();
+    await dialog().getByRole("group", { name: "Who can write" }).getByRole("radio", { name: "Admins" }).check({ force: true });
+    await dialog().getByRole("radio", { name: "1 day" }).check();
+    await dialog().getByRole("textbox", { name: "Name of the group" }).fill("The family");
+    await button("Save name").click();
+    await dialog().getByRole("heading", { name: "The family" }).waitFor();
+    await page.keyboard.press("Escape");
+    for (const text of ["Amélie is an admin now", "You removed Amélie", "You changed who can do what", "You changed how long texts last", "You named the group The family"]) {
+      await event(text).waitFor();
+    }
+    await page.getByText("Disappears after 1 day").waitFor();
+  });
+
+  test("a member sees the rules and can change none of them", async () => {
+    await load("saved=1&groups");
+    await about("Book club");
+    await dialog().getByText("Admins decide this.").waitFor();
+    assert.equal(await dialog().getByRole("textbox").count(), 0);
+    assert.equal(await dialog().getByRole("radio").count(), 0);
+    for (const name of ["Add people", "Invite by a link", "Close for everybody …"]) assert.equal(await button(name).count(), 0, name);
+    await dialog().getByRole("button", { name: /^Bob/ }).click();
+    await button("Write to them").waitFor();
+    for (const name of ["Make an admin", "Remove"]) assert.equal(await button(name).count(), 0, name);
+  });
+
+  test("the only admin is told what there is to do before leaving", async () => {
+    await load("saved=1&groups");
+    await list().getByText("Family").waitFor();
+    await update({ kind: "groups", changed: [group("Family", { mayLeave: false })], removed: [] });
+    await openTalk(page, "Family");
+    await button("More").click();
+    await button("Leave").click();
+    await dialog().getByText("You are the only admin.").waitFor();
+    assert.equal(await button("Leave …").count(), 0);
+    await button("Close for everybody …").click();
+    await button("Close the group").click();
+    await page.getByText("This group is closed").waitFor();
+    assert.equal(await page.getByRole("textbox", { name: /^Write to/ }).count(), 0);
+    await button("Erase …").click();
+    await button("Erase").click();
+    await list().getByText("Family").waitFor({ state: "detached" });
+  });
+
+  test("a link is made, and none of them works any more once they are ended", async () => {
+    await load("saved=1&groups");
+    await about("Family");
+    await button("Invite by a link").click();
+    await dialog().getByRole("group", { name: "How many people can use it" }).getByRole("radio", { name: "10 people" }).check({ force: true });
+    await button("Make a link").click();
+    await dialog().getByText(/#g=phantom%3Ajoin%3F/).waitFor();
+    await dialog().getByText(/^Works for 10 people, until (\d+ \w+|\w+ \d+), /).waitFor();
+    await button("End all links").click();
+    await button("Make a link").waitFor();
+    assert.equal(await button("End all links").count(), 0);
+  });
+
+  test("a link to a group asks before it joins, whether it is opened or typed, and leaves the address", async () => {
+    await load("saved=1&groups#g=phantom%3Ajoin%3Frelay%3Dr%26token%3Dabc");
+    await page.getByRole("heading", { name: "Join this group?" }).waitFor();
+    assert.equal(new URL(page.url()).hash, "");
+    await button("Ask to join").click();
+    await page.getByRole("status").filter({ hasText: "is asked" }).waitFor();
+    await button("Done").click();
+    await button("New conversation").click();
+    await page.getByRole("textbox", { name: "Contact id or link" }).fill("phantom:join?relay=r&x=1");
+    await button("Add").click();
+    await button("Ask to join").click();
+    await page.getByRole("alert").filter({ hasText: "This link is not whole." }).waitFor();
+  });
+
+  test("a group with two histories says so plainly, and sends nothing until one goes on", async () => {
+    await load("saved=1&groups");
+    await openTalk(page, "House");
+    const alert = page.getByRole("alert").filter({ hasText: "Bob has a different history of this group than you." });
+    await alert.waitFor();
+    await page.waitForFunction(() => /^(\d{5}){4}$/.test(document.querySelector(".number.four")?.textContent ?? ""));
+    assert.equal(await page.getByRole("textbox", { name: /^Write to/ }).count(), 0);
+    await button("Go on with these members").click();
+    await page.getByRole("textbox", { name: "Write to House" }).waitFor();
+    await alert.waitFor({ state: "detached" });
+  });
+
+  test("a muted group is counted in the list, and nowhere else", async () => {
+    await load("saved=1&groups");
+    await list().getByRole("button", { name: /Book club\s*, group\s*, muted.*1 new/ }).waitFor();
+    const before = await page.title();
+    await say(page, "Book club", "psst");
+    await list().getByRole("button", { name: /Book club.*2 new/ }).waitFor();
+    assert.equal(await page.title(), before);
+    assert.equal(await page.getByText("1 new text in Book club").count(), 0);
+    await say(page, "Family", "hello");
+    await page.getByText("1 new text in Family").waitFor();
+    assert.notEqual(await page.title(), before);
+    await page.keyboard.press("Alt+u");
+    await page.getByRole("textbox", { name: /^Write to (Bob|Family)/ }).waitFor();
+  });
+
+  test("a picture is made small before it is sent, and one that is too large is not shown", async () => {
+    await load("saved=1&groups");
+    await about("Family");
+    await dialog().getByLabel("Picture").setInputFiles({ name: "big.png", mimeType: "image/png", buffer: await page.screenshot() });
+    const shown = dialog().locator(".avatar.many img");
+    await shown.waitFor();
+    const bytes = await shown.evaluate(async (image) => {
+      const size = { width: (image as HTMLImageElement).naturalWidth, height: (image as HTMLImageElement).naturalHeight };
+      return size;
+    });
+    assert.ok(bytes.width === bytes.height && bytes.width <= 96, JSON.stringify(bytes));
+    await button("Remove the picture").click();
+    await shown.waitFor({ state: "detached" });
+    await page.keyboard.press("Escape");
+    const huge = Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 4, 1, 0, 0, 0, 9]);
+    await update({ kind: "groups", changed: [group("Family", { picture: { type: "image/png", data: huge, name: "huge" }, revision: 99 })], removed: [] });
+    await update({ kind: "groups", changed: [group("Later")], removed: [] });
+    await list().getByText("Later").waitFor();
+    assert.equal(await list().locator(".avatar.many img").count(), 1); // that of another group
+  });
+
+  test("nothing of a group stays on the page when it is locked", async () => {
+    await load("saved=1&groups");
+    await openTalk(page, "Family");
+    await items().filter({ hasText: "I have six." }).waitFor();
+    await button("Settings").click();
+    await button("Lock now").click();
+    await page.getByRole("heading", { name: /^Welcome back/ }).waitFor();
+    assert.equal(await page.getByText("Family").count(), 0);
+  });
+});

@@ -1,0 +1,123 @@
+import { useEffect, useState } from "preact/hooks";
+import type { GroupKey, JoinLink } from "../../groups_api.ts";
+import { api, groups, panel, people } from "../model.ts";
+import { labelOf } from "../names.ts";
+import { useAction } from "../parts/action.ts";
+import { Code } from "../parts/code.tsx";
+import { Copy } from "../parts/copy.tsx";
+import { closePanel, Dialog } from "../parts/dialog.tsx";
+import { Choice, Refusal } from "../parts/field.tsx";
+import { count, moment } from "../times.ts";
+
+const DAY_MS = 86_400_000;
+
+type Uses = "1" | "10" | "100";
+type Lasts = "1" | "7" | "30";
+
+const USES: readonly (readonly [Uses, string])[] = [["1", "1 person"], ["10", "10 people"], ["100", "100 people"]];
+const LASTS: readonly (readonly [Lasts, string])[] = [["1", "1 day"], ["7", "1 week"], ["30", "30 days"]];
+
+/** A link with which people can join, its code, and those that still serve. */
+export function InviteByLink({ group }: { readonly group: GroupKey }) {
+  const one = groups.value.get(group);
+  const [links, setLinks] = useState<readonly JoinLink[]>([]);
+  const [link, setLink] = useState<JoinLink | null>(null);
+  const [uses, setUses] = useState<Uses>("1");
+  const [lasts, setLasts] = useState<Lasts>("7");
+  const action = useAction();
+  useEffect(() => {
+    void action.run(async () => setLinks(await api().groupLinks({ group })));
+  }, [group]);
+  if (one === undefined) return null;
+  const back = () => (panel.value = { at: "group", group });
+  async function make(): Promise<void> {
+    setLink(await api().groupLink({ group, uses: Number(uses), lasts: Number(lasts) * DAY_MS }));
+    setLinks(await api().groupLinks({ group }));
+  }
+  async function end(): Promise<void> {
+    await api().endGroupLinks({ group });
+    setLink(null);
+    setLinks([]);
+  }
+  return (
+    <Dialog title={`Invite to ${labelOf(one)} by a link`}>
+      {link === null ? (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            void action.run(make);
+          }}
+        >
+          <p>Anybody who has the link can join, so give it only to people who should be in the group. Your browser adds them, so this page has to be open then.</p>
+          <Choice label="How many people can use it" value={uses} options={USES} onChoose={(next) => setUses(next)} />
+          <Choice label="How long it works" value={lasts} options={LASTS} onChoose={(next) => setLasts(next)} />
+          <Refusal text={action.fault} />
+          <div class="buttons">
+            <button type="submit" class="primary" disabled={action.isBusy}>Make a link</button>
+            <button type="button" onClick={back}>Back</button>
+          </div>
+        </form>
+      ) : (
+        <>
+          <Code text={link.address} label="The link as a QR code" />
+          <dl class="facts">
+            <dt>Works for {count(link.uses, "person", "people")}, until {moment(link.until, Date.now())}</dt>
+            <dd class="mono">{link.address}</dd>
+          </dl>
+          <div class="buttons">
+            <Copy text={link.address} label="Copy the link" />
+            <Copy text={link.text} label="Copy for the command line" />
+            <button type="button" onClick={back}>Done</button>
+          </div>
+        </>
+      )}
+      {links.length > 0 && (
+        <div class="aside">
+          <p>{count(links.length, "link")} of yours still {links.length === 1 ? "works" : "work"}.</p>
+          <button type="button" class="danger" disabled={action.isBusy} onClick={() => void action.run(end)}>End all links</button>
+        </div>
+      )}
+    </Dialog>
+  );
+}
+
+/** Somebody's link to a group was opened or typed: it is asked about before anything is sent. */
+export function JoinGroup({ link }: { readonly link: string }) {
+  const [asked, setAsked] = useState<string | null>(null);
+  const action = useAction();
+  const admin = people.value.get(asked ?? "");
+  if (asked !== null) {
+    return (
+      <Dialog title="You have asked to join">
+        <p role="status">
+          {admin === undefined ? "The admin of the group" : <bdi>{labelOf(admin)}</bdi>} is asked. The group appears in your
+          list once their program has answered, for which it must be online.
+        </p>
+        <div class="buttons">
+          <button type="button" class="primary" onClick={closePanel}>Done</button>
+        </div>
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog title="Join this group?">
+      <p>
+        This is a link to a group. Join only if you know who gave it to you. The members will see your ID and what you write in
+        the group, and you will see theirs.
+      </p>
+      <Refusal text={action.fault} />
+      <div class="buttons">
+        <button
+          type="button"
+          class="primary"
+          data-begin
+          disabled={action.isBusy}
+          onClick={() => void action.run(async () => setAsked(await api().joinGroup({ link })))}
+        >
+          Ask to join
+        </button>
+        <button type="button" onClick={closePanel}>Not now</button>
+      </div>
+    </Dialog>
+  );
+}
