@@ -17,7 +17,7 @@ OWN_ORIGIN: Final = "'self'"
 def content_security_policy(connect: str = OWN_ORIGIN) -> str:
     """The policy (CSP level 3, with Trusted Types): code from the page's own files only, and words to one relay only.
 
-    ``blob:`` are pictures that members of groups have made: the page has them in its memory, and loads nothing for them.
+    ``blob:`` are pictures that members of groups have made: the page has them in its memory, and nothing is loaded.
 
     Args:
         connect: where the page may connect to: its own origin, or the origin of a relay elsewhere.

@@ -53,6 +53,9 @@ export function group(name: string, changed: Partial<Group> = {}): Group {
   };
 }
 
+/** A stranger whose request is an invitation, without a text. */
+export const INVITER = "Ines+/=";
+
 /** 16 pixels wide and high. */
 const PICTURE =
   "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAABwElEQVR42g3LobJFUAAAwPc5N8uyfKLZJAiSEU80kiBIRjzR" +
@@ -170,6 +173,10 @@ export function groupCallsOn(ports: Ports): GroupCalls {
     ids.map((peer) => inGroup(peer.slice(0, -3), nameOf(peer), { peer, role, hasJoined: false }));
   return {
     groups: async () => [...groups.values()],
+    async invitationsOf({ peer }) {
+      if (peer !== INVITER) return [];
+      return [{ name: "Chess evenings", members: 12, admins: 1, known: [BOB, AMELIE], expiresIn: null }];
+    },
     async createGroup({ name, people }) {
       const made = group(name, { members: [ME, ...added(people, "member")], revision: 1 });
       groups.set(made.key, made);

@@ -4,7 +4,7 @@ import { beforeEach, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import { SKIP } from "./browser.ts";
 import { group, inGroup } from "./fake_groups.ts";
-import { item } from "./fake_people.ts";
+import { item, writtenId } from "./fake_people.ts";
 import { setScene } from "./scene.ts";
 import { openTalk, say } from "./screens.ts";
 
@@ -125,6 +125,13 @@ describe("groups", { skip: SKIP }, () => {
     await button("Decline").click();
     await page.getByRole("heading", { name: "1 invitation to a group" }).waitFor();
     assert.equal(await list().getByText("Old school").count(), 0);
+  });
+
+  test("a stranger's request says to which group it invites, and whom one knows there", async () => {
+    await load("saved=1&groups");
+    await openTalk(page, writtenId("Ines").slice(0, 9));
+    await page.getByText("An invitation to the group Chess evenings, with 12 members. You know Bob, Amélie.").waitFor();
+    await page.getByText("you decide about the group after that").waitFor();
   });
 
   test("an admin names others, removes members and sets the rules", async () => {

@@ -1,5 +1,6 @@
 /** Every screen: which made story leads to it, and what one does to see it. */
 import type { Page } from "playwright-core";
+import { writtenId } from "./fake_people.ts";
 
 export interface Screen {
   readonly name: string;
@@ -316,6 +317,14 @@ export const SCREENS: readonly Screen[] = [
   { name: "group-removed", query: "saved=1&groups", act: (page) => openTalk(page, "Football") },
   { name: "group-invitation", query: "saved=1&groups", act: (page) => openGroup(page, "Weekend") },
   { name: "group-request", query: "saved=1&groups", act: (page) => openGroup(page, "Old school") },
+  {
+    name: "request-to-group",
+    query: "saved=1&groups",
+    async act(page) {
+      await openTalk(page, writtenId("Ines").slice(0, 9));
+      await page.getByText("Chess evenings").waitFor();
+    },
+  },
   {
     name: "group-more",
     query: "saved=1&groups",

@@ -1,12 +1,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Conversation } from "../../api.ts";
+import type { GroupInvitation } from "../../groups_api.ts";
 import { useAction } from "../parts/action.ts";
 import { Avatar } from "../parts/avatar.tsx";
 import { Field, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { api, fetchOpened, openLog } from "../model.ts";
 import { itemsOf } from "../log.ts";
-import { labelOf } from "../names.ts";
+import { labelOf, plainName } from "../names.ts";
+import { count } from "../times.ts";
 import { Item } from "./item.tsx";
 
 /** A stranger's first texts. Looking at them tells nobody anything. */
@@ -15,11 +17,15 @@ export function Request({ who }: { readonly who: Conversation }) {
   const label = labelOf(who);
   const log = openLog.value;
   const [name, setName] = useState("");
+  const [invitations, setInvitations] = useState<readonly GroupInvitation[]>([]);
   const shown = useRef(who.unread);
   useEffect(() => {
     if (who.unread !== shown.current) void fetchOpened(who.peer);
     shown.current = who.unread;
   }, [who.unread]);
+  useEffect(() => {
+    api().invitationsOf({ peer: who.peer }).then(setInvitations, () => undefined);
+  }, [who.peer, who.unread]);
   async function accept(): Promise<void> {
     await api().acceptRequest({ peer: who.peer });
     if (name.trim() !== "") await api().renameContact({ peer: who.peer, name: name.trim() });
@@ -43,13 +49,15 @@ export function Request({ who }: { readonly who: Conversation }) {
       </header>
       <div class="log" tabIndex={0} role="log" aria-live="off" aria-label="What they wrote">
         <div class="inner">
+          {invitations.map((one, index) => <Invites key={index} to={one} />)}
           <div role="list">{[...itemsOf(log?.blocks ?? [])].map((item) => <Item key={item.id} item={item} label={label} />)}</div>
         </div>
       </div>
       <div class="decide">
         <p>
-          Someone you have not added wrote to you. They cannot tell that you looked. Names can be made up, so accept only
-          if you know who it is.
+          Someone you have not added {invitations.length > 0 ? "invites you" : "wrote to you"}. They cannot tell that you
+          looked. Names can be made up, so accept only if you know who it is.
+          {invitations.length > 0 && " If you do, you decide about the group after that."}
         </p>
         <Field label="What you call them" value={name} onValue={setName} maxLength={64} hint="If you accept. Only you can see it." />
         <Refusal text={action.fault} />
@@ -60,5 +68,16 @@ export function Request({ who }: { readonly who: Conversation }) {
         </div>
       </div>
     </section>
+  );
+}
+
+/** The group to which somebody invites, and whom one knows there. */
+function Invites({ to: { name, members, known } }: { readonly to: GroupInvitation }) {
+  return (
+    <p class="note">
+      An invitation to {name === "" ? "a group without a name" : <>the group <strong><bdi>{plainName(name)}</bdi></strong></>},
+      with {count(members, "member")}.{" "}
+      {known.length === 0 ? "You know nobody in it." : <>You know {known.map((one, index) => <>{index > 0 && ", "}<bdi>{labelOf(one)}</bdi></>)}.</>}
+    </p>
   );
 }
