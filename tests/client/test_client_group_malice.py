@@ -94,8 +94,8 @@ def test_text_of_a_newcomer_waits_for_the_change_that_lets_them_in(town: Town) -
     assert unread(cleo) == ["hello, I am new"]
 
 
-def test_text_that_comes_before_the_invitation_waits_for_it(town: Town) -> None:
-    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+def keeps_back(device: Device) -> list[Frame]:
+    """The relay keeps the next message for a device back; it is put here."""
     late: list[Frame] = []
 
     def hold(frame: Frame) -> list[Frame]:
@@ -104,7 +104,13 @@ def test_text_that_comes_before_the_invitation_waits_for_it(town: Town) -> None:
         late.append(frame)
         return []
 
-    ben.tamper = hold
+    device.tamper = hold
+    return late
+
+
+def test_text_that_comes_before_the_invitation_waits_for_it(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    late = keeps_back(ben)
     ada.messenger.groups.create("Tea", [ben.id, cleo.id])
     settle(ada, ben, cleo)
     cleo.messenger.groups.accept("Tea")
@@ -117,6 +123,29 @@ def test_text_that_comes_before_the_invitation_waits_for_it(town: Town) -> None:
     ben.messenger.groups.accept("Tea")
     settle(ada, ben, cleo)
     assert unread(ben) == ["welcome"]
+
+
+def test_strangers_text_that_comes_before_the_invitation_is_a_request_until_then(town: Town) -> None:
+    ada, ben, cleo = (town.device(name, strangers="ask").login() for name in ("ada", "ben", "cleo"))
+    for one, other in ((ada, ben), (ada, cleo), (ben, ada), (cleo, ada)):
+        one.messenger.contacts.add(other.name, other.id)
+    settle(ada, ben, cleo)
+    late = keeps_back(ben)
+    ada.messenger.groups.create("Tea", [ben.id, cleo.id])
+    settle(ada, ben, cleo)
+    cleo.messenger.groups.accept("Tea")
+    settle(ada, ben, cleo)
+    write(cleo, "welcome")
+    cleo.send(ben, "in private")
+    settle(ada, ben, cleo)
+    before = [request.contact.user_id for request in ben.messenger.requests()]
+    assert before == [cleo.id]
+    ben.down += [canonical(frame) for frame in late]
+    settle(ben)
+    ben.messenger.groups.accept("Tea")
+    settle(ada, ben, cleo)
+    assert unread(ben) == ["welcome"]
+    assert [(request.contact.user_id, request.waiting) for request in ben.messenger.requests()] == [(cleo.id, 1)]
 
 
 def test_relay_that_shows_two_histories_is_noticed_with_the_first_text(town: Town) -> None:

@@ -18,7 +18,7 @@ from phantom_messenger.client.conversations import Opened
 from phantom_messenger.client.devices.parts import DeviceParts
 from phantom_messenger.client.errors import VaultError
 from phantom_messenger.client.groups.arrivals import Arrivals
-from phantom_messenger.client.groups.contents import GroupSaid
+from phantom_messenger.client.groups.contents import GroupChange, GroupSaid
 from phantom_messenger.client.link import Link, LinkState
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ContactRecord, SentRecord, Strength
@@ -43,7 +43,7 @@ from phantom_messenger.crypto.errors import (
     UnknownPreKey,
     UnknownSuite,
 )
-from phantom_messenger.wire import frames
+from phantom_messenger.wire import codec, frames
 
 
 class Receiving:
@@ -167,7 +167,7 @@ class Receiving:
                     yield from self._unreadable(link, sender, message_id, error, now)
                     return
                 yield from events
-                yield from self._opened(sender, message_id, opened)
+                yield from self._opened(sender, message_id, opened, now)
                 yield from self._of_devices(sender, opened, now)
         self._confirm_message(link, sender, message_id, now)
 
@@ -266,14 +266,29 @@ class Receiving:
                 continue
             yield from events
             if isinstance(opened, Opened):
-                yield from self._opened(sender, record.message_id, opened)
+                yield from self._opened(sender, record.message_id, opened, now)
             elif opened:
                 looked_at = True
                 yield MessageEvent(message_id=record.message_id, peer=stores.book.contact(sender))
         if looked_at:
             yield from self._looked_at(stores.book.get(sender), stores.book.contact(sender))
 
-    def _opened(self, sender: str, message_id: str, opened: Opened) -> Iterator[Event]:
+    def _open_about_groups(self, now: Moment) -> Iterator[Event]:
+        """A group may be known now of which strangers have spoken before: what they said in it waits no longer."""
+        stores = self._stores
+        for record in [one for sender in stores.requests.senders() for one in stores.requests.of(sender)]:
+            frame = codec.decode_relay(record.frame) if record.frame else None
+            if not isinstance(frame, frames.RoutedMessage) or not self._is_about_group(frame):
+                continue
+            events: list[Event] = []
+            with suppress(CryptoError, _OfStranger), stores.vault.transaction() as tx:
+                opened = stores.requests.open(tx, record, now.persistent)
+                if isinstance(opened, Opened):
+                    self._check_stranger(record.sender, opened)
+                    events = self._follow(tx, record.sender, opened, now)
+            yield from events
+
+    def _opened(self, sender: str, message_id: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """A message was decrypted and kept."""
         record = self._stores.book.get(sender)
         peer = self._stores.book.contact(sender)
@@ -285,6 +300,8 @@ class Receiving:
         elif opened.is_new:
             yield from notices.allowed_session(peer, record.floor)
         if isinstance(opened.content, GroupSaid):
+            if isinstance(opened.content, GroupChange):
+                yield from self._open_about_groups(now)
             return
         if isinstance(opened.content, Receipt):
             if opened.is_weak and opened.content.undecryptable:

@@ -42,7 +42,7 @@ class Texts:
         """Keep a member's text, and hand it out; what the application is to hear is put behind ``events``."""
         sender = self._stores.devices.person_of(held.sender)
         message_id, expires_in = held.message_id, held.expires_in
-        expires_at = None if expires_in is None else now.persistent + expires_in
+        expires_at = None if expires_in is None else held.at + expires_in
         record = GroupTextRecord(
             message_id=message_id,
             sender=sender,
@@ -68,7 +68,7 @@ class Texts:
 
     def keep_own(self, tx: Transaction, group: Group, held: GroupHeldRecord, text: str, now: Moment) -> None:
         """A text that was written on another own device."""
-        expires_at = None if held.expires_in is None else now.persistent + held.expires_in
+        expires_at = None if held.expires_in is None else held.at + held.expires_in
         record = GroupTextRecord(
             message_id=held.message_id,
             sender="",
