@@ -20,7 +20,7 @@ from phantom_messenger.client.records import ContactRecord
 from phantom_messenger.client.status import DeliveryState, LinkingEvent, LinkingStep
 from phantom_messenger.crypto.keys import OwnIdentity
 from support.amounts import amount
-from support.people import Frame
+from support.people import Frame, canonical
 
 NOBODY: Final = "vmnP7t0JDBPvNpyhTkNuN8VYGxsJnJ8aMTjXo5GlhKg="
 
@@ -85,6 +85,49 @@ def test_what_was_read_on_one_device_is_read_on_the_other_and_told_once(family: 
     assert said(laptop, bob)[-1] == said(alice, bob)[-1] == (False, None)
     assert bob.messenger.state_of(number) is DeliveryState.BURNED
     assert bob.own_text(number) is None
+
+
+def kept_back(device: Device, sender: Device) -> list[Frame]:
+    """The relay keeps the next message of somebody for a device back; it is put here."""
+    late: list[Frame] = []
+
+    def hold(frame: Frame) -> list[Frame]:
+        if late or frame["type"] != "MESSAGE" or frame["payload"]["senderId"] != sender.id:
+            return [frame]
+        late.append(frame)
+        return []
+
+    device.tamper = hold
+    return late
+
+
+def test_text_that_comes_after_it_was_read_elsewhere_is_read(family: Family) -> None:
+    alice, laptop, bob = family
+    late = kept_back(laptop, bob)
+    (number,) = bob.send(alice, "gone", burn=True)
+    pass_time(3_000, *family)
+    alice.read_all()
+    pass_time(5_000, *family)
+    assert laptop.waiting() == []
+    laptop.down += [canonical(frame) for frame in late]
+    pass_time(3_000, *family)
+    assert laptop.waiting() == []
+    assert said(laptop, bob)[-1] == (False, None)
+    assert bob.messenger.state_of(number) is DeliveryState.BURNED
+
+
+def test_copy_that_comes_after_it_was_read_is_as_far_as_that(family: Family) -> None:
+    alice, laptop, bob = family
+    late = kept_back(laptop, alice)
+    first, second = alice.send(bob, "read"), alice.send(bob, "burned", burn=True)
+    pass_time(3_000, *family)
+    bob.read_all()
+    pass_time(5_000, *family)
+    assert laptop.messenger.state_of(first[0]) is None
+    laptop.down += [canonical(frame) for frame in late]
+    pass_time(3_000, *family)
+    assert laptop.messenger.state_of(first[0]) is DeliveryState.READ
+    assert laptop.messenger.state_of(second[0]) is DeliveryState.BURNED
 
 
 def test_own_text_that_burns_goes_on_all_own_devices(family: Family) -> None:

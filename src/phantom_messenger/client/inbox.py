@@ -12,6 +12,7 @@ from phantom_messenger.client.content import BetweenDevices, Newer, Receipt, Tex
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.devices.book import DeviceBook
+from phantom_messenger.client.devices.early import Early
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.groups.contents import GroupSaid, GroupText
 from phantom_messenger.client.inbox_index import InboxIndex
@@ -82,6 +83,7 @@ class Inbox:
         self._index = index
         self._inbox_index = inbox_index
         self._devices = devices
+        self._early = Early(vault)
         self._acknowledged_again: dict[str, int] = {}
 
     def has_seen(self, sender: str, message_id: str) -> bool:
@@ -120,8 +122,11 @@ class Inbox:
             tx.put(records.SEEN, records.key(self._devices.person, message_id), Seen(now))
         else:
             whose = self._whose(sender, opened.content)
-            self._put(tx, frame, opened.content, now if came is None else came, wall)
-            self._hand_out(tx, whose, message_id)
+            received = self._put(tx, frame, opened.content, now if came is None else came, wall)
+            if self._devices.own is not None and self._early.take(tx, whose, message_id) is not None:
+                self._put_read(tx, received, quiet=False)
+            else:
+                self._hand_out(tx, whose, message_id)
             tx.put(records.SEEN, records.key(whose, message_id), Seen(now))
             self._tell(tx, sender, message_id, "delivered", now)
         self._recovery.readable(tx, sender, message_id)
@@ -152,19 +157,22 @@ class Inbox:
         if self._vault.has(records.SENT, payload.message_id):
             return
         expires_at = None if options.expires_in is None else now + options.expires_in
+        state = self._early.take(tx, peer, payload.message_id) or DeliveryState.ACCEPTED
         sent = SentRecord(
             message_id=payload.message_id,
             peer=peer,
-            text=said.body,
+            text=None if state is DeliveryState.BURNED else said.body,
             made_at=said.sent_at,
             burn=options.burn_after_read,
-            state=int(DeliveryState.ACCEPTED),
+            state=int(state),
             expires_in=options.expires_in,
             expires_at=expires_at,
         )
         tx.put(records.SENT, sent.message_id, sent, due=expires_at)
 
-    def _put(self, tx: Transaction, frame: frames.RoutedMessage, said: Text | Newer, now: int, wall: int) -> None:
+    def _put(
+        self, tx: Transaction, frame: frames.RoutedMessage, said: Text | Newer, now: int, wall: int
+    ) -> ReceivedRecord:
         payload, options = frame.payload, frame.payload.options
         sender = self._devices.person_of(payload.sender_id)
         name = records.key(sender, payload.message_id)
@@ -183,6 +191,7 @@ class Inbox:
         tx.put(records.RECEIVED, name, received, due=expires_at)
         if isinstance(said, Newer):
             tx.put(records.NEWER, name, NewerRecord(message_id=payload.message_id, sender=sender))
+        return received
 
     def _hand_out(self, tx: Transaction, sender: str, message_id: str) -> None:
         record = InboxRecord(message_id=message_id, sender=sender)
@@ -325,14 +334,23 @@ class Inbox:
         tx.put(records.RECEIVED, name, after, due=None if after.text is None else received.expires_at)
         tx.delete(records.INBOX, name)
 
-    def read_elsewhere(self, tx: Transaction, sender: str, message_id: str) -> bool:
+    def read_elsewhere(self, tx: Transaction, sender: str, message_id: str, now: int) -> bool:
         """Another own device has read a message, and told whom it concerns; whether that is news."""
         received = self._vault.find(records.RECEIVED, records.key(sender, message_id), ReceivedRecord)
+        if received is None and not self.has_seen(sender, message_id):
+            self._early.note(tx, sender, message_id, DeliveryState.READ, now)
         if received is None or received.read or received.newer is not UNSET:
             return False
         self._put_read(tx, received, quiet=False)
         tx.on_commit(lambda: self._inbox_index.handled(sender))
         return True
+
+    def told_early(self, tx: Transaction, person: str, message_id: str, state: DeliveryState, now: int) -> None:
+        """Somebody says what became of a message of this person, which this device does not know (yet)."""
+        if self._devices.own is not None and not self._vault.has(
+            records.SEEN, records.key(self._devices.person, message_id)
+        ):
+            self._early.note(tx, person, message_id, state, now)
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
         """Erase the messages whose time has come."""
@@ -340,6 +358,7 @@ class Inbox:
             name = records.key(received.sender, received.message_id)
             tx.put(records.RECEIVED, name, received.erased())
         tx.delete_due(records.SEEN, now)
+        self._early.forget(tx, now)
 
     # --- newer messages -----------------------------------------------------------
 

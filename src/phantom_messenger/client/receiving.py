@@ -380,6 +380,9 @@ class Receiving:
                     events += self._sending.many.follow(tx, message_id, sender, state, now)
                 elif (sent := stores.outbox.sent(message_id, stores.devices.person_of(sender))) is not None:
                     events += self._advance(tx, sent, state, now)
+                else:
+                    whose = stores.devices.person_of(sender)
+                    stores.inbox.told_early(tx, whose, message_id, state, now.persistent)
         for message_id in receipt.undecryptable:
             if stores.receipts.may_resend(tx, sender, message_id):
                 stores.outbox.put(tx, receipt_entry(message_id, sender, now, again=True), first=True)

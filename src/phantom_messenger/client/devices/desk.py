@@ -255,10 +255,10 @@ class DeviceDesk:
             stores.conversations.forget(tx, device)
             tx.on_commit(lambda device=device: self._sending.drop(device))  # type: ignore[misc]
 
-    def read_elsewhere(self, tx: Transaction, said: SyncRead) -> None:
+    def read_elsewhere(self, tx: Transaction, said: SyncRead, now: Moment) -> None:
         """Another own device says what was read there."""
         for one in said.messages:
-            self._stores.inbox.read_elsewhere(tx, base64.b64encode(one.sender).decode(), one.id)
+            self._stores.inbox.read_elsewhere(tx, base64.b64encode(one.sender).decode(), one.id, now.persistent)
 
     # --- what is to be sent -------------------------------------------------------
 

@@ -65,7 +65,7 @@ class DeviceParts:
             return []
         match said.said:
             case SyncRead():
-                self.desk.read_elsewhere(tx, said.said)
+                self.desk.read_elsewhere(tx, said.said, now)
             case SyncContacts():
                 self.in_step.take_contacts(tx, said.said)
             case SyncSettings():

@@ -11,6 +11,7 @@ AGREED: Final = "link-agreed"
 SPREAD: Final = "spread"
 HISTORY_OUT: Final = "history-out"
 HISTORY_IN: Final = "history-in"
+EARLY: Final = "early"
 PAST: Final = "past"
 PAST_PAGE: Final = "past-page"
 
@@ -40,6 +41,12 @@ class SpreadRecord(Record, frozen=True, kw_only=True):
     """``SPREAD``/'': one's newest list was not sent to everybody yet; ``removed``: to these devices neither."""
 
     removed: list[str] = msgspec.field(default_factory=list)
+
+
+class EarlyRecord(Record, frozen=True, kw_only=True):
+    """``EARLY``/'<person> <message id>': of a message that is not here yet, how far it has come."""
+
+    state: int
 
 
 class HistoryOutRecord(Record, frozen=True, kw_only=True):
