@@ -41,8 +41,7 @@ class FakeTransport:
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
-    def get_extra_info(self, name: str) -> "FakeTransport":
-        assert name == "socket"
-        return self
+    def get_extra_info(self, name: str) -> "FakeTransport | None":
+        return {"socket": self, "ssl_object": None}[name]
 
     def setsockopt(self, *_: object) -> None: ...

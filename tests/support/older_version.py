@@ -19,8 +19,8 @@ def git(*arguments: str) -> bytes | None:
 
 
 def before_the_tables_changed() -> str | None:
-    """The last commit before the tables in PostgreSQL were last changed; None if there is no history."""
-    changed = git("log", "-1", "--format=%H", "--", MIGRATIONS)
+    """The last commit before the newest migration of PostgreSQL came; None if there is no history."""
+    changed = git("log", "-1", "--diff-filter=A", "--format=%H", "--", MIGRATIONS)
     found = git("rev-parse", "--verify", f"{changed.decode().strip()}^") if changed else None
     return found.decode().strip() if found else None
 
