@@ -4,10 +4,10 @@ from typing import Final
 
 from client_samples import Device, Tamper
 
-from phantom_messenger.client import content2
+from phantom_messenger.client import content2, records
 from phantom_messenger.client.content import Ends, Text
 from phantom_messenger.client.many.outgoing import Options
-from phantom_messenger.client.records import OrderRecord
+from phantom_messenger.client.records import CopiesRecord, ManyRecord, OrderRecord
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState
 from support.people import Frame
 
@@ -65,3 +65,12 @@ def refusing(times: int, *refused: Frame) -> Tamper:
         return [{**frame, "payload": {**frame["payload"], "accepted": accepted, "refused": [*kept, *refused]}}]
 
     return tamper
+
+
+def kept(device: Device) -> tuple[list[ManyRecord], list[CopiesRecord]]:
+    """What is stored of messages to many."""
+    vault = device.vault
+    return (
+        [record for _, record in vault.all(records.MANY, ManyRecord)],
+        [record for _, record in vault.all(records.COPIES, CopiesRecord)],
+    )

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from maker_base import NOW, Json, drawn, file_of, named
+from maker_device_routings import ROUTINGS, routing_case
 
 from phantom_messenger.client.devices import device_list, known_list
 from phantom_messenger.client.devices.device_list import DAY_MS, LIFE_MS, NOTHING, Device, DeviceList
 from phantom_messenger.client.devices.known_list import KnownList, take_up
 from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.devices.linking import LINK_MS, FirstDevice, NewDevice
-from phantom_messenger.client.devices.routing import Routing
 from phantom_messenger.crypto.errors import CryptoError
 from phantom_messenger.crypto.keys import OwnIdentity
 
@@ -545,53 +545,6 @@ LINKS: Final[dict[str, tuple[str, Callable[[], Link]]]] = {
 }
 
 
-# --- routing ----------------------------------------------------------------------
-
-P, L, T, B, C, M, X = (bytes((number,)) * 32 for number in range(1, 8))
-ROUTINGS: Final = {
-    "alone": ("nobody has a list", Routing(P, P, {}, frozenset({B}))),
-    "own-two": ("on the first of two own devices", Routing(P, P, {P: (P, L)}, frozenset({B}))),
-    "linked": ("on a linked device", Routing(P, L, {P: (P, L, T)}, frozenset({B}))),
-    "both": ("both have two", Routing(P, L, {P: (P, L), B: (B, C)}, frozenset({B}))),
-    "stranger-list": ("of somebody who is not known the list is", Routing(P, P, {B: (B, C)}, frozenset())),
-    "greedy": (
-        "a list with people and devices of others",
-        Routing(P, P, {P: (P, L), B: (B, C), M: (M, B, C, L, X)}, frozenset({B, M})),
-    ),
-    "known-first": ("who is known as a person stays one", Routing(P, P, {M: (M, X)}, frozenset({X, M}))),
-    "list-first": (
-        "who has a list of their own is nobody's device",
-        Routing(P, P, {M: (M, X), X: (X, C)}, frozenset()),
-    ),
-}
-
-
-def _routing(name: str, description: str, found: Routing) -> Json:
-    everybody = (P, L, T, B, C, M, X)
-    texts = [
-        {"sender": one.hex(), "to": None if to is None else to.hex(), "with": _hex(found.conversation_of(one, to))}
-        for one in (L, B, C, X)
-        for to in (None, P, B, C)
-    ]
-    return {
-        "name": name,
-        "description": description,
-        "person": found.person.hex(),
-        "device": found.device.hex(),
-        "usable": [{"person": one.hex(), "ids": [each.hex() for each in ids]} for one, ids in found.usable.items()],
-        "people": sorted(one.hex() for one in (P, L, T, B, C, M, X) if one in found.people),
-        "expect": {
-            "person_of": {one.hex(): found.person_of(one).hex() for one in everybody},
-            "recipients": {one.hex(): [each.hex() for each in found.recipients(one)] for one in (B, M)},
-            "texts": texts,
-        },
-    }
-
-
-def _hex(one: bytes | None) -> str | None:
-    return None if one is None else one.hex()
-
-
 def devices_json() -> Json:
     """``devices.json``."""
     return file_of(
@@ -613,7 +566,7 @@ def devices_json() -> Json:
                 for name, (description, play) in LINKS.items()
             ]
         ),
-        routings=named([_routing(name, *row) for name, row in ROUTINGS.items()]),
+        routings=named([routing_case(name, *row) for name, row in ROUTINGS.items()]),
         following=[
             {
                 "known": None if known is None else known.encoded.hex(),
