@@ -40,11 +40,12 @@ def program(folder: Path) -> Path:
 
 
 async def until(what: Callable[[], Awaitable[bool]], why: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until something is so."""
-    end = asyncio.get_running_loop().time() + patience
+    """Wait until something is so; it is asked for less and less often, for an answer can be a whole history."""
+    end, pause = asyncio.get_running_loop().time() + patience, 0.02
     while not await what():
         assert asyncio.get_running_loop().time() < end, why()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
 
 
 class HasUrl(Protocol):
