@@ -5,7 +5,13 @@ from pathlib import Path
 from client_samples import KEY, WORDS, Device, pass_time, settle
 
 from phantom_messenger.client.backup import import_profile
+from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups.change import Op
+from phantom_messenger.client.groups.contents import GroupSaid
+from phantom_messenger.client.groups.speaking import CHANGE
+from phantom_messenger.client.groups.store import Group
 from phantom_messenger.client.groups.views import GroupInfo
+from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.simulated import SECOND
 
@@ -78,3 +84,32 @@ def restored(device: Device, file: Path) -> Device:
     device._start(path)
     device.events.clear()
     return device
+
+
+def known(device: Device, name: str = "Tea") -> Group:
+    """The group as the device holds it."""
+    group = device.messenger._stores.groups.get(info(device, name).group)
+    assert group is not None
+    return group
+
+
+def signed(device: Device, *ops: Op, name: str = "Tea") -> changes.Change:
+    """A change that follows what the device knows, signed by it whether it may or not."""
+    group = known(device, name)
+    return changes.write(
+        device.messenger._identity,
+        group=group.record.group,
+        revision=group.state.revision + 1,
+        previous=group.chain.head,
+        at=1,
+        ops=ops,
+    )
+
+
+def tell(device: Device, to: list[Device], said_: GroupSaid, order: OrderRecord | None = None) -> None:
+    """Say something that the device's own client would not."""
+    messenger = device.messenger
+    about: bytes = said_.group  # type: ignore[attr-defined]
+    messenger.groups._speaking.say(
+        about, [other.id for other in to], said_, messenger._now(), order=order, purpose=CHANGE if order else ""
+    )

@@ -4,47 +4,19 @@ from collections.abc import Callable
 
 import pytest
 from client_samples import Device, Town, pass_time, settle, with_field
-from group_people import digits, group_of, info, names, news, said, unread, write
+from group_people import digits, group_of, info, known, names, news, said, signed, tell, unread, write
 
 from phantom_messenger.client.errors import UnknownContact, UsageError
 from phantom_messenger.client.groups import change as changes
-from phantom_messenger.client.groups.change import Add, Op, Remove, SetName
+from phantom_messenger.client.groups.change import Add, Remove, SetName
 from phantom_messenger.client.groups.contents import GroupChange, GroupText
 from phantom_messenger.client.groups.duties import Duties
-from phantom_messenger.client.groups.speaking import CHANGE
 from phantom_messenger.client.groups.state import order_of
-from phantom_messenger.client.groups.store import Group, raw_of
+from phantom_messenger.client.groups.store import raw_of
 from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
-
-
-def known(device: Device, name: str = "Tea") -> Group:
-    group = device.messenger._stores.groups.get(info(device, name).group)
-    assert group is not None
-    return group
-
-
-def signed(device: Device, *ops: Op, name: str = "Tea") -> changes.Change:
-    """A change that follows what the device knows, signed by it whether it may or not."""
-    group = known(device, name)
-    return changes.write(
-        device.messenger._identity,
-        group=group.record.group,
-        revision=group.state.revision + 1,
-        previous=group.chain.head,
-        at=1,
-        ops=ops,
-    )
-
-
-def tell(device: Device, to: list[Device], said_: GroupChange | GroupText, order: OrderRecord | None = None) -> None:
-    """Say something that the device's own client would not."""
-    messenger = device.messenger
-    messenger.groups._speaking.say(
-        said_.group, [other.id for other in to], said_, messenger._now(), order=order, purpose=CHANGE if order else ""
-    )
 
 
 def dropping(kind: str, count: int) -> tuple[Callable[[Frame], list[Frame]], list[Frame]]:

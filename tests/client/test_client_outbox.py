@@ -8,11 +8,12 @@ import pytest
 from client_samples import KEY, fast_folder
 
 from phantom_messenger.client import records
-from phantom_messenger.client.outbox import LOST_MS, Outbox
+from phantom_messenger.client.outbox import Outbox
 from phantom_messenger.client.outbox_queue import Queue
 from phantom_messenger.client.records import OutboxRecord, SentRecord, UnansweredRecord
 from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.unanswered import LOST_MS
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.client.visibility import Visibility
 

@@ -1,13 +1,22 @@
 """Groups on the command line, at a real relay."""
 
+import base64
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from e2e_people import meet
+from e2e_people import NOWHERE, meet
 
+from phantom_messenger import written_id
+from phantom_messenger.cli.group_lines import is_group
+from phantom_messenger.cli.status_line import StatusLine
+from phantom_messenger.cli.talk import talk_with
+from phantom_messenger.client.groups.contents import GroupText
+from phantom_messenger.client.groups.state import digits_of
 from support.command_line import Running, phantom
 from support.relay_process import StartRelay
+from support.sdk_clients import PATIENCE, opened, run
 from support.waiting import eventually
 
 
@@ -58,6 +67,22 @@ def test_chat_in_a_group_of_two_programs(home: Path) -> None:
     bob.type("two")
     assert alice.wait_for(1)[0].endswith(" bob: two")
     assert (alice.finish(), bob.finish()) == (0, 0)
+
+
+def test_chat_says_that_texts_expire(home: Path) -> None:
+    client = opened(home, "alice")
+    with closing(client):
+        client.groups.create("Tea", [])
+        assert talk_with(client, "Tea").label == "Tea (group)"
+        client.groups.set_timer("Tea", 60)
+        talk = talk_with(client, "Tea")
+        assert (talk.label, talk.expires()) == ("Tea (group; texts expire after 1 minute)", True)
+        line = StatusLine(talk.contact, about=talk.about)
+        assert line.show() == "you: connecting   Tea: 1 member, you are an admin, texts expire after 1 minute"
+        person = talk_with(client, "bob")
+        assert (person.expires(), StatusLine(person.contact, about=person.about).show()) == (
+            *(False, "you: connecting   bob: presence unknown   unverified"),
+        )
 
 
 def test_link_lets_somebody_in(home: Path) -> None:
@@ -136,6 +161,50 @@ def test_invitation_of_a_stranger_is_shown_before_anything_is_accepted(tmp_path:
     assert phantom(tmp_path, "requests", "accept", "-p", "bob", alice, "alice").returncode == 0
     listed = phantom(tmp_path, "groups", "list", "-p", "bob").stdout
     assert listed == "Tea: 2 members, alice invites you: phantom groups accept Tea\n"
+
+
+def test_group_that_is_called_like_a_user_gets_no_text_that_is_for_them(tmp_path: Path) -> None:
+    alice, bob = (opened(tmp_path, name, NOWHERE) for name in ("alice", "bob"))
+    with closing(alice), closing(bob):
+        for name in (bob.user_id, written_id(bob.user_id), "carol"):
+            alice.groups.create(name, [])
+            assert alice.groups.has(name)  # by name alone, the group would be meant
+        alice.contacts.add("carol", bob.user_id)
+        assert [is_group(alice, name) for name in (bob.user_id, written_id(bob.user_id), "carol", "carol ")] == [
+            False
+        ] * 4
+        tea = alice.groups.create("Tea", [])
+        assert is_group(alice, "Tea")
+        assert is_group(alice, tea.group)
+
+
+def test_fork_is_told_with_what_a_user_can_do(home: Path) -> None:
+    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
+    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
+
+    async def lie() -> None:
+        async with opened(home, "bob") as bob:
+            group = base64.b64decode(bob.groups.find("Tea").group)
+            said = GroupText(group=group, revision=2, head=bytes(32), n=1, body="I know others")
+            to = bob.contacts.find("alice").user_id
+            core = bob._messenger.groups
+            core._speaking.say(group, [to], said, bob._messenger._now())
+            await bob.wait_online(PATIENCE)
+            assert not await bob.flush(PATIENCE)
+
+    run(lie())
+    heard = phantom(home, "listen", "-p", "alice", "--json", "--count", "1")
+    assert "phantom: bob knows another history of 'Tea' than you: its members may not be who you think" in heard.stderr
+    refused = phantom(home, "send", "-p", "alice", "Tea", "x")
+    assert (refused.returncode, "two histories" in refused.stderr) == (2, True)
+    shown = phantom(home, "groups", "members", "-p", "alice", "Tea").stdout.splitlines()
+    assert shown[-2] == f"digits: {digits_of(bytes(32))}  (those of bob)"
+    assert shown[-1].startswith("bob knows another history of this group, so nothing is sent to it. Ask the members")
+    assert shown[-1].endswith("run: phantom groups go-on -p alice Tea")
+    row = rows(phantom(home, "groups", "members", "-p", "alice", "--json", "Tea").stdout)[-1]
+    assert row["rivalDigits"] == digits_of(bytes(32)) != row["digits"]
+    assert phantom(home, "groups", "go-on", "-p", "alice", "Tea").returncode == 0
+    assert phantom(home, "send", "-p", "alice", "Tea", "x").returncode == 0
 
 
 def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:

@@ -13,11 +13,11 @@ from phantom_messenger.client import (
     content1,
     content2,
     conversations,
-    outbox,
     prekey_store,
     receipts,
     recovery,
     sessions,
+    unanswered,
 )
 from phantom_messenger.client.devices import kinds
 from phantom_messenger.client.groups import contents
@@ -83,7 +83,7 @@ LIMITS: Final = {
     "MAX_ASKS": recovery.MAX_ASKS,
     "ASK_AGAIN_MS": recovery.ASK_AGAIN_MS,
     "MAX_RESENDS": recovery.MAX_RESENDS,
-    "LOST_MS": outbox.LOST_MS,
+    "LOST_MS": unanswered.LOST_MS,
     "OFFER_AFTER_MESSAGES": ratchet2.OFFER_AFTER_MESSAGES,
     "OFFER_AFTER_MS": ratchet2.OFFER_AFTER_MS,
     "MAX_BUNDLE_AGE_MS": bundle.MAX_BUNDLE_AGE_MS,
@@ -126,7 +126,7 @@ def test_limits_are_those_of_the_code() -> None:
         f"Beyond {recovery.MAX_KEPT} unreadable messages of a contact, "
         f"or {recovery.MAX_KEPT_OF_STRANGER} of a stranger",
         f"up to {recovery.MAX_REMEMBERED})",
-        f"unanswered {outbox.LOST_MS // 60_000} minutes later",
+        f"unanswered {unanswered.LOST_MS // 60_000} minutes later",
         f"less than {recovery.SETTLE_MS // 1000} s ago, or three in the last hour",
     ],
 )

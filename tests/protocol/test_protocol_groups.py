@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from phantom_messenger.client import content
-from phantom_messenger.client.groups import change, contents, duties, link, picture, state, store, texts
+from phantom_messenger.client.groups import change, contents, duties, link, picture, speaking, state, store
 from phantom_messenger.client.groups.chain import Verdict
 from phantom_messenger.wire import limits
 
@@ -79,7 +79,7 @@ def test_contents_are_those_of_the_code() -> None:
         f"gathered for at least {duties.GATHER_MS // 1000} s",
         f"the last {store.KEPT_STEPS:,} changes",
         f"caught up: at most {store.MAX_HELD} of a group",
-        f"in groups of up to {texts.MAX_TOLD} members",
+        f"in groups of up to {speaking.MAX_TOLD} members",
         f"(at most {link.MAX_USES} times) and until when (at most {link.MAX_LIFE_MS // 86_400_000} days)",
     ],
 )

@@ -520,7 +520,11 @@ class Ledger:
         for what, remembered, kept in (
             ("waits", messenger._stores.outbox._queue._entries, outbox._queue._entries),
             ("waits, in this order", _texts(messenger._stores.outbox), _texts(outbox)),
-            ("is unanswered", _filled(messenger._stores.outbox._unanswered), _filled(outbox._unanswered)),
+            (
+                "is unanswered",
+                _filled(messenger._stores.outbox._unanswered.waiting),
+                _filled(outbox._unanswered.waiting),
+            ),
             ("is to be told", known._known, receipts._known),
             (
                 "is to be told in no message yet",

@@ -67,7 +67,7 @@ def chat(who: str, profile: str) -> None:
 async def _chat(client: Client, who: str, flag: str) -> None:
     talk = talk_with(client, who)
     async with client:
-        status = StatusLine(talk.contact, flag)
+        status = StatusLine(talk.contact, flag, talk.about)
         interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
         session: PromptSession[str] | None = None
         if interactive:
@@ -130,7 +130,8 @@ async def _do(talk: Talk, status: StatusLine, line: str) -> bool:
         else:
             sent = await talk.send(order.text, burn=order.burn, expires_in=order.expires_in)
             status.sent(sent.message_id)
-            marks = [mark for mark, is_set in (("burns", order.burn), ("expires", order.expires_in)) if is_set]
+            expires = order.expires_in is not None or talk.expires()
+            marks = [mark for mark, is_set in (("burns", order.burn), ("expires", expires)) if is_set]
             mark = f" ({', '.join(marks)})" if marks else ""
             click.echo(own_line(order.text, mark))
     except UsageError as error:

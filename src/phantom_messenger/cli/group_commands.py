@@ -10,7 +10,6 @@ import click
 
 from phantom_messenger.cli.common import (
     confirmed,
-    count,
     one_line,
     open_client,
     print_qr,
@@ -20,13 +19,13 @@ from phantom_messenger.cli.common import (
     run,
     shell_word,
 )
+from phantom_messenger.cli.group_lines import group_summary
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import RelayError, UsageError
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
-from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.ids import written_id
 
 PATIENCE: Final = 8.0
@@ -170,11 +169,27 @@ def members(group: str, profile: str, as_json: bool) -> None:
             marks = [member.role if member.role == "admin" else "", "" if member.has_joined else "invited"]
             mark = ", ".join(mark for mark in marks if mark)
             click.echo(f"{name}{f' ({mark})' if mark else ''}  {written_id(member.contact.user_id)}")
-    digits = client.groups.digits(group)
+    digits, others = client.groups.digits(group), client.groups.rival_digits(group)
     if as_json:
-        click.echo(json.dumps({"type": "group-digits", "digits": digits, "revision": info.revision}))
-    else:
-        click.echo(f"digits: {digits}  (compare them with any member: they are the same if you see the same group)")
+        rival = None if info.rival is None else info.rival.user_id
+        known = {"digits": digits, "revision": info.revision, "rival": rival, "rivalDigits": others or None}
+        click.echo(json.dumps({"type": "group-digits", **known}))
+        return
+    click.echo(f"digits: {digits}  (compare them with any member: they are the same if you see the same group)")
+    if info.doubt == "forked":
+        click.echo(forked(info, others, profile_flag(profile)))
+
+
+def forked(info: GroupInfo, others: str, flag: str) -> str:
+    """What a user can do about a group with two histories; ``others``: the digits of the other one, if known."""
+    who = "the relay" if info.rival is None else one_line(info.rival.label)
+    theirs = f"digits: {others}  (those of {who})\n" if others else ""
+    name = shell_word(info.label)
+    return (
+        f"{theirs}{who} knows another history of this group, so nothing is sent to it. Ask the members for their"
+        f" digits, face to face or by telephone: who has yours sees the members above. To write to these all the same,"
+        f" run: phantom groups go-on{flag} {name}"
+    )
 
 
 @groups.command(short_help="Remove members.")
@@ -327,29 +342,6 @@ async def _changed(client: Client, change: Callable[[], Any], done: str, *, awai
             waits = True
     later = "; the relay will be told the next time you connect, for example with: phantom listen" if waits else ""
     click.echo(done + later)
-
-
-def group_summary(info: GroupInfo) -> str:
-    """A group as one line."""
-    is_in = info.relation == "member"
-    parts = [count(len(info.members), "member")] if is_in or info.relation == "invited" else []
-    if info.relation == "invited" and info.inviter is not None:
-        parts.append(f"{one_line(info.inviter.label)} invites you: phantom groups accept {shell_word(info.label)}")
-    elif not is_in:
-        parts.append(info.relation)
-    if info.is_admin and is_in:
-        parts.append("you are an admin")
-    if info.timer:
-        parts.append(f"texts expire after {lasting(info.timer)}")
-    if info.unread:
-        parts.append(f"{info.unread:,} unread")
-    if info.muted:
-        parts.append("muted")
-    if info.doubt == "forked":
-        parts.append("somebody knows another history of it")
-    elif info.doubt:
-        parts.append("a newer version has changed it")
-    return f"{one_line(info.label)}: {', '.join(parts)}"
 
 
 def group_row(info: GroupInfo) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from typing import Any, Final
 
-from phantom_messenger.cli.common import one_line, printable
+from phantom_messenger.cli.common import count, one_line, printable, shell_word
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
+from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.group_front import GroupMessage
-from phantom_messenger.client.groups.views import GroupEntry
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo
+from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.status import DeliveryState
 
 MARKS: Final = {
@@ -21,9 +23,40 @@ MARKS: Final = {
 
 
 def is_group(client: Client, who: str) -> bool:
-    """Whether a word of the command line means a group: a contact of that name comes first."""
-    is_contact = any(contact.name == who for contact in client.contacts.everybody())
-    return not is_contact and client.groups.has(who)
+    """Whether a word of the command line means a group.
+
+    A contact of that name comes first, and a user id is always a person's: others give groups their names, and could
+    give one the id of somebody to whom the user writes.
+    """
+    try:
+        contact = client.contacts.find(who)
+    except UsageError:
+        return client.groups.has(who)
+    is_id_of_group = any(info.group == who for info in client.groups.all())
+    return is_id_of_group and not contact.name and contact.key is None
+
+
+def group_summary(info: GroupInfo) -> str:
+    """A group as one line."""
+    is_in = info.relation == "member"
+    parts = [count(len(info.members), "member")] if is_in or info.relation == "invited" else []
+    if info.relation == "invited" and info.inviter is not None:
+        parts.append(f"{one_line(info.inviter.label)} invites you: phantom groups accept {shell_word(info.label)}")
+    elif not is_in:
+        parts.append(info.relation)
+    if info.is_admin and is_in:
+        parts.append("you are an admin")
+    if info.timer:
+        parts.append(f"texts expire after {lasting(info.timer)}")
+    if info.unread:
+        parts.append(f"{info.unread:,} unread")
+    if info.muted:
+        parts.append("muted")
+    if info.doubt == "forked":
+        parts.append("somebody knows another history of it")
+    elif info.doubt:
+        parts.append("a newer version has changed it")
+    return f"{one_line(info.label)}: {', '.join(parts)}"
 
 
 def group_line(entry: GroupEntry) -> str:

@@ -1,6 +1,7 @@
 """The status line of a chat: who is connected, and how far the last message has come."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from phantom_messenger.cli.common import one_line, sentence, shell_word
@@ -56,10 +57,12 @@ class StatusLine:
     Args:
         contact: the other side.
         flag: see ``profile_flag``.
+        about: what is said in the place of presence and trust, if it is not ''.
     """
 
-    def __init__(self, contact: Contact, flag: str = "") -> None:
+    def __init__(self, contact: Contact, flag: str = "", about: Callable[[], str] = str) -> None:
         self._contact = contact
+        self._about = about
         self._flag = flag
         self._connection = "connecting"
         self._outage = ""
@@ -97,11 +100,10 @@ class StatusLine:
     def show(self) -> str:
         """The line itself."""
         is_typing = time.monotonic() < self._typing_until
-        parts = [
-            f"you: {self._connection}",
-            f"{one_line(self._contact.label)}: {'typing…' if is_typing else self._presence or 'presence unknown'}",
-            str(self._contact.trust),
-        ]
+        presence = "typing…" if is_typing else self._presence or "presence unknown"
+        person = [f"{one_line(self._contact.label)}: {presence}", str(self._contact.trust)]
+        about = self._about()
+        parts = [f"you: {self._connection}", *([about] if about else person)]
         if self._contact.classical:
             parts.append("classical")
         if self._last is not None:

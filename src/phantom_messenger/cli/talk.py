@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from phantom_messenger.cli.common import one_line
-from phantom_messenger.cli.group_lines import group_line, group_message_line, is_group
+from phantom_messenger.cli.group_lines import group_line, group_message_line, group_summary, is_group
 from phantom_messenger.cli.history import history_line
 from phantom_messenger.cli.listen import message_line
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.delivery import Delivery
 from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups.words import lasting
 from phantom_messenger.client.status import Contact
 
 Incoming = tuple[str, Callable[[], Awaitable[None]]]
@@ -42,6 +43,12 @@ class Talk(Protocol):
 
     def waiting(self) -> str | None:
         """Whose messages wait to be sent; None: anybody's."""
+
+    def about(self) -> str:
+        """What there is to say of the other side now; '' if that is their presence and trust."""
+
+    def expires(self) -> bool:
+        """Whether all that is written expires."""
 
 
 class PersonTalk:
@@ -85,6 +92,14 @@ class PersonTalk:
         """See ``Talk``."""
         return self._who
 
+    def about(self) -> str:
+        """See ``Talk``."""
+        return ""
+
+    def expires(self) -> bool:
+        """See ``Talk``; each message says it."""
+        return False
+
 
 class GroupTalk:
     """With a group; see ``Talk``.
@@ -98,7 +113,9 @@ class GroupTalk:
         self._client = client
         self._group = client.groups.find(group).group
         self.contact = client.groups.contact(group)
-        self.label = f"{one_line(client.groups.find(group).label)} (group)"
+        info = client.groups.find(group)
+        timer = f"; texts expire after {lasting(info.timer)}" if info.timer else ""
+        self.label = f"{one_line(info.label)} (group{timer})"
 
     async def send(self, text: str, *, burn: bool, expires_in: float | None) -> Delivery:
         """See ``Talk``."""
@@ -125,6 +142,14 @@ class GroupTalk:
     def waiting(self) -> str | None:
         """See ``Talk``."""
         return None
+
+    def about(self) -> str:
+        """See ``Talk``."""
+        return group_summary(self._client.groups.find(self._group))
+
+    def expires(self) -> bool:
+        """See ``Talk``."""
+        return bool(self._client.groups.find(self._group).timer)
 
 
 def talk_with(client: Client, who: str) -> Talk:

@@ -9,9 +9,8 @@ from phantom_messenger.client.contacts import Contacts
 from phantom_messenger.client.delivery import Delivery
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.event_hub import EventHub
-from phantom_messenger.client.groups.groups import contact_of
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, contact_of
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import Contact, DeliveryState
 from phantom_messenger.client.translate import guarded
@@ -104,6 +103,10 @@ class Groups:
         """20 digits that are the same for all who know the same group; takes some hundredths of a second."""
         return self._core.digits(group)
 
+    def rival_digits(self, group: str) -> str:
+        """Of a group that is 'forked': the digits of what its ``rival`` knows instead; '' if that is not known."""
+        return self._core.rival_digits(group)
+
     def contact(self, group: str) -> Contact:
         """A group in the place of a contact, as ``DeliveryEvent`` names it."""
         info = self._core.find(group)
@@ -142,7 +145,9 @@ class Groups:
 
     def accept(self, group: str) -> GroupInfo:
         """Accept an invitation: what has been said since is handed out, and the others learn that you are there."""
-        return self._done(group, lambda: self._core.accept(group))
+        name = self._core.accept(group)
+        self._changed()
+        return self._core.find(name)
 
     def leave(self, group: str) -> None:
         """Leave a group, or decline an invitation; an admin who is the last one names another first."""

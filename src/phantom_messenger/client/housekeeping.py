@@ -87,8 +87,9 @@ class Housekeeping:
             stores.recovery.forget(tx, now.persistent)
             stores.requests.forget(tx, now.persistent)
             stores.receipts.forget(tx, now.persistent)
-            for peer, message_ids in stores.outbox.presumed_lost(now.monotonic).items():
-                events += receiving.resend(tx, peer, message_ids, now)
+            for lost in (stores.outbox.presumed_lost(now.monotonic), stores.many.presumed_lost(now.monotonic)):
+                for peer, message_ids in lost.items():
+                    events += receiving.resend(tx, peer, message_ids, now)
             self._forget_old_keys(tx, now.persistent)
         yield from events
         for sender in stores.requests.senders():

@@ -15,10 +15,8 @@ from phantom_messenger.client.outbox_queue import Queue
 from phantom_messenger.client.records import OutboxRecord, SentRecord, UnansweredRecord
 from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.unanswered import Unanswered
 from phantom_messenger.client.vault import Transaction, Vault
-
-LOST_MS: Final = 660_000
-"""How long a message may be overtaken before it counts as lost: longer than the relay remembers ids."""
 
 _RANK: Final = {
     DeliveryState.QUEUED: 0,
@@ -51,13 +49,10 @@ class Outbox:
         resent = sorted((entry for entry in found if entry.again), key=self._position)
         for entry in [*resent, *(one for one in found if not one.again)]:
             self._queue.put(entry)
-        self._overtaken_since: dict[str, tuple[str, int]] = {}
-        """Messages that were overtaken by an answered one: for whom, and since when."""
         self._in_flight: dict[str, OutboxRecord] = {}
-        self._unanswered: dict[str, dict[str, None]] = {}
-        """Ids of messages by recipient, in the order in which they were accepted."""
+        self._unanswered = Unanswered()
         for _, marker in vault.all(records.UNANSWERED, UnansweredRecord):
-            self._unanswered.setdefault(marker.peer, {})[marker.message_id] = None
+            self._unanswered.put(marker.peer, marker.message_id)
 
     def __contains__(self, peer: object) -> bool:
         return peer in self._in_flight or (isinstance(peer, str) and self._queue.is_sealed(peer))
@@ -149,12 +144,9 @@ class Outbox:
                 failed = msgspec.structs.replace(sent, state=int(DeliveryState.FAILED))
                 tx.put(records.SENT, sent.message_id, failed, due=sent.expires_at)
             self.remove(tx, entry.message_id, peer, is_over=True)
-        for message_id in self._unanswered.get(peer, {}):
+        for message_id in self._unanswered.waiting.get(peer, {}):
             tx.delete(records.UNANSWERED, message_id)
-        tx.on_commit(lambda: self._await_nothing(peer))
-
-    def _await_nothing(self, peer: str) -> None:
-        self._unanswered.pop(peer, None)
+        tx.on_commit(lambda: self._unanswered.drop(peer))
 
     def _landed(self, peer: str) -> None:
         self._in_flight.pop(peer, None)
@@ -171,8 +163,8 @@ class Outbox:
         entry = self._queue.get(sent.message_id)
         self.remove(tx, sent.message_id, sent.peer, is_over=state is not DeliveryState.ACCEPTED)
         if _RANK[state] <= _RANK[DeliveryState(sent.state)]:
-            if state is DeliveryState.ACCEPTED and sent.message_id in self._unanswered.get(sent.peer, {}):
-                tx.on_commit(lambda: self._wait_for_answer(sent))  # it was sent again
+            if state is DeliveryState.ACCEPTED and sent.message_id in self._unanswered.waiting.get(sent.peer, {}):
+                tx.on_commit(lambda: self._unanswered.put(sent.peer, sent.message_id))  # it was sent again
             return False
         gone = state in {DeliveryState.BURNED, DeliveryState.EXPIRED}
         expires_at = sent.expires_at
@@ -184,7 +176,7 @@ class Outbox:
         tx.put(records.SENT, sent.message_id, after, due=None if text is None else expires_at)
         if state is DeliveryState.ACCEPTED:
             tx.put(records.UNANSWERED, sent.message_id, UnansweredRecord(message_id=sent.message_id, peer=sent.peer))
-            tx.on_commit(lambda: self._wait_for_answer(sent))
+            tx.on_commit(lambda: self._unanswered.put(sent.peer, sent.message_id))
         else:
             self._stop_waiting(tx, sent)
         return True
@@ -207,50 +199,19 @@ class Outbox:
     def _stop_waiting(self, tx: Transaction, sent: SentRecord) -> None:
         """It was answered, or nothing will come."""
         tx.delete(records.UNANSWERED, sent.message_id)
-        tx.on_commit(lambda: self._has_answer(sent))
-
-    def _wait_for_answer(self, sent: SentRecord) -> None:
-        self._has_answer(sent)
-        self._unanswered.setdefault(sent.peer, {})[sent.message_id] = None
-
-    def _has_answer(self, sent: SentRecord) -> None:
-        waiting = self._unanswered.get(sent.peer, {})
-        waiting.pop(sent.message_id, None)
-        if not waiting:
-            self._unanswered.pop(sent.peer, None)
+        tx.on_commit(lambda: self._unanswered.answered(sent.peer, sent.message_id))
 
     def overtaken(self, peer: str, answered: list[str]) -> list[str]:
         """Messages that were accepted before one of ``answered`` and are not among them: somebody has lost them."""
-        waiting = self._unanswered.get(peer, {})
-        left = {message_id for message_id in answered if message_id in waiting}
-        before: list[str] = []
-        for name in waiting:
-            if not left:
-                break
-            if name in left:
-                left.discard(name)
-            elif self._queue.get(name) is None:
-                before.append(name)
-        return before
+        return self._unanswered.overtaken(peer, answered, self.waits)
 
     def mark_presumed_lost(self, peer: str, message_ids: list[str], now: int) -> None:
-        """Messages were overtaken: ``presumed_lost`` names them if they stay unanswered for ``LOST_MS`` (monotonic).
-
-        Not at once: the relay takes an id for a duplicate for ten minutes after its recipient had it.
-        """
-        for message_id in message_ids:
-            self._overtaken_since.setdefault(message_id, (peer, now))
+        """Messages were overtaken: ``presumed_lost`` names them if they stay unanswered (``now`` is monotonic)."""
+        self._unanswered.suspect(peer, message_ids, now)
 
     def presumed_lost(self, now: int) -> dict[str, list[str]]:
         """Suspected messages whose time has come, by user; each is named once."""
-        found: dict[str, list[str]] = {}
-        for message_id, (peer, since) in list(self._overtaken_since.items()):
-            if message_id not in self._unanswered.get(peer, {}):
-                del self._overtaken_since[message_id]
-            elif now - since >= LOST_MS:
-                del self._overtaken_since[message_id]
-                found.setdefault(peer, []).append(message_id)
-        return found
+        return self._unanswered.presumed_lost(now)
 
     def resend(self, tx: Transaction, peer: str, message_ids: list[str], now: int, key: bytes) -> int:
         """Put messages back into the outbox, in the order in which they were written.

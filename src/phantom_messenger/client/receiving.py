@@ -151,6 +151,8 @@ class Receiving:
                 yield from self.open_requests(sender, now)
             if stores.inbox.has_seen(sender, message_id):
                 self._acknowledge_again(sender, message_id, now.persistent)
+                if self.groups is not None:
+                    self.groups.came_again(frame.payload)
             else:
                 try:
                     with stores.vault.transaction() as tx:

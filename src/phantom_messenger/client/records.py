@@ -255,6 +255,7 @@ class ManyRecord(Record, frozen=True, kw_only=True):
 
     ``content``: content 2, without padding. ``key``: 32 bytes, of the one body that it is encrypted in. ``group``: the
     relay is told so. ``purpose``: which part of the client sends it. ``order``: what it brings the next revision of.
+    ``answered``: its recipients say that they have it; whoever does not, and has answered a later one, has lost it.
     """
 
     message_id: str
@@ -266,6 +267,7 @@ class ManyRecord(Record, frozen=True, kw_only=True):
     order: OrderRecord | None = None
     burn: bool = False
     expires_in: int | None = None
+    answered: bool | UnsetType = UNSET
 
 
 class CopyRecord(Record, frozen=True, array_like=True):
@@ -288,6 +290,7 @@ class CopiesRecord(Record, frozen=True, kw_only=True):
 
     ``at``: when the relay accepted a copy last, or when the message was written, in persistent time. ``ordered``: the
     relay has stored its revision. ``expires_at``: when it is erased because its time is over, in persistent time.
+    ``answered``: as in ``MANY``.
     """
 
     message_id: str
@@ -295,6 +298,7 @@ class CopiesRecord(Record, frozen=True, kw_only=True):
     at: int
     ordered: bool = False
     expires_at: int | None = None
+    answered: bool | UnsetType = UNSET
 
 
 class ReceivedRecord(Record, frozen=True, kw_only=True):

@@ -30,15 +30,15 @@ from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.records import (
     GroupHeldRecord,
     GroupRecord,
+    GroupToldRecord,
 )
-from phantom_messenger.client.groups.speaking import CHANGE
+from phantom_messenger.client.groups.speaking import CHANGE, MAX_TOLD
 from phantom_messenger.client.groups.state import GroupState, Role, conversation_of
 from phantom_messenger.client.groups.store import (
     CLOSED,
     FORKED,
     INVITED,
     LEFT,
-    MAX_INVITATIONS,
     MEMBER,
     NEWER,
     REMOVED,
@@ -62,6 +62,10 @@ from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire import frames
 
 MAX_WISHES: Final = 50
+MAX_ASKED: Final = 40
+"""Of these, those that others ask for: the rest is the user's own."""
+
+MAX_TOLD_AGAIN: Final = 1_000
 
 Follow = Callable[[Transaction, str, str, DeliveryState, Moment], list[Event]]
 
@@ -81,6 +85,8 @@ class Arrivals:
         self._duties = duties
         self._texts = Texts(stores)
         self._follow = follow
+        self._told_again: dict[tuple[str, str], None] = {}
+        """Texts of which their senders were told once more, each once until this program ends."""
 
     @property
     def _own_id(self) -> str:
@@ -259,11 +265,13 @@ class Arrivals:
         except InvalidMessage:
             return []
         author = chain.steps[-1].change.author
-        is_ours = chain.state.group == said.group and self._own in chain.state.members and self._stores.devices.is_first
+        is_person = self._stores.book.has(written(said.group))  # whoever chose that id wants to be taken for them
+        is_for_us = chain.state.group == said.group and self._own in chain.state.members
+        is_ours = is_for_us and self._stores.devices.is_first and not is_person
         if not is_ours or written(author) != sender or chain.state.is_closed:
             return []
         is_wanted = self._store.take_join(tx, sender)
-        if not is_wanted and self._store.invitations() >= MAX_INVITATIONS:
+        if not is_wanted and not self._store.may_be_invited(sender):
             return []
         record = GroupRecord(
             group=said.group,
@@ -304,8 +312,8 @@ class Arrivals:
         person = raw_of(sender)
         if group.state.members.get(self._own) is not Role.ADMIN or person in group.state.members:
             return []
-        self._store.put_token(tx, replace(token, uses=token.uses - 1))
-        self._wish(tx, group, Add(person=person, role="member"))
+        if self._wish(tx, group, Add(person=person, role="member")):
+            self._store.put_token(tx, replace(token, uses=token.uses - 1))
         return []
 
     # --- changes ----------------------------------------------------------------------
@@ -362,7 +370,7 @@ class Arrivals:
             case Verdict.APPLIED:
                 group = self._applied(group, judged.chain, events)
             case Verdict.FORK:
-                group = self._doubt(group, FORKED, sender, events)
+                group = self._doubt(group, FORKED, sender, events, judged.rival)
             case Verdict.NEWER:
                 group = self._doubt(group, NEWER, sender, events)
             case _:
@@ -387,7 +395,8 @@ class Arrivals:
                 relation=relation,
                 inviter=inviter,
                 doubt="" if record.doubt == FORKED else record.doubt,
-                rival="" if record.doubt == FORKED else record.rival,
+                rival="" if record.doubt != NEWER else record.rival,
+                rival_head=b"",
                 ordered=max(record.ordered, state.revision),
                 absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
                 wishes=record.wishes if is_admin and relation == MEMBER else [],
@@ -403,11 +412,15 @@ class Arrivals:
         events.append(self._event(after, news, written(step.change.author), message))
         return after
 
-    def _doubt(self, group: Group, doubt: str, rival: str, events: list[Event]) -> Group:
-        """Nothing is sent any more, until that is cleared up."""
-        if group.record.doubt == doubt:
+    def _doubt(self, group: Group, doubt: str, rival: str, events: list[Event], head: bytes = b"") -> Group:
+        """Nothing is sent any more, until that is cleared up.
+
+        Of whom the user has gone on in spite, nothing is asked again before the next change: or one member could keep
+        everybody from writing.
+        """
+        if group.record.doubt == doubt or (doubt == FORKED and rival and rival == group.record.rival):
             return group
-        after = group.with_record(doubt=doubt, rival=rival)
+        after = group.with_record(doubt=doubt, rival=rival, rival_head=head)
         title, who = self._title(group), self._contact(rival).label if rival else "the relay"
         if doubt == FORKED:
             message = words.forked(who, title)
@@ -466,10 +479,26 @@ class Arrivals:
                 self._duties.tell_removed(group, sender, said.revision, now)
             return events
         if standing is Standing.FORK:
-            group = self._store.put(tx, self._doubt(group, FORKED, sender, events))
+            group = self._store.put(tx, self._doubt(group, FORKED, sender, events, said.head))
         if group.state.may_write(person):
             self._texts.keep(tx, group, held, said, now, events)
         return events
+
+    def came_again(self, payload: frames.RoutedMessagePayload) -> None:
+        """A text that is here already has come again: its sender may not know that, and is told once more."""
+        group = self._store.any_of_conversation(payload.conversation_id)
+        if group is None or group.record.relation != MEMBER or len(group.state.members) > MAX_TOLD:
+            return
+        sender, message_id = self._stores.devices.person_of(payload.sender_id), payload.message_id
+        name = (sender, message_id)
+        if name in self._told_again or self._store.text(group, sender, message_id) is None:
+            return
+        self._told_again[name] = None
+        if len(self._told_again) > MAX_TOLD_AGAIN:
+            del self._told_again[next(iter(self._told_again))]
+        with self._stores.vault.transaction() as tx:
+            told = GroupToldRecord(group=group.id, sender=sender, message_id=message_id, status="delivered")
+            self._store.tell(tx, told)
 
     def _held_text(
         self, tx: Transaction, group: Group, held: GroupHeldRecord, events: list[Event], now: Moment
@@ -487,7 +516,7 @@ class Arrivals:
             self._texts.keep_own(tx, group, held, said.body, now)
             return group
         if standing is Standing.FORK and person in group.state.members:
-            group = self._doubt(group, FORKED, written(person), events)
+            group = self._doubt(group, FORKED, written(person), events, held.head)
         if group.state.may_write(person):
             self._texts.keep(tx, group, held, said, now, events)
         elif standing in _MAY_BE_A_DEVICE and person not in group.state.members:
@@ -500,7 +529,7 @@ class Arrivals:
         events: list[Event] = []
         standing = group.chain.compare(said.revision, said.head)
         if standing is Standing.FORK:
-            group = self._doubt(group, FORKED, sender, events)
+            group = self._doubt(group, FORKED, sender, events, said.head)
         elif standing is Standing.AHEAD:
             self._duties.behind(group.id, sender, said.revision, now)
         if sender in group.record.absent:
@@ -512,6 +541,7 @@ class Arrivals:
 
     def _receipts(self, tx: Transaction, sender: str, said: GroupReceipt, now: Moment) -> list[Event]:
         events: list[Event] = []
+        self._stores.many.suspect(sender, [*said.delivered, *said.read], now.monotonic)
         for state, message_ids in ((DeliveryState.DELIVERED, said.delivered), (DeliveryState.READ, said.read)):
             for message_id in message_ids:
                 if self._stores.many.has(message_id):
@@ -519,15 +549,19 @@ class Arrivals:
         return events
 
     def _leaves(self, tx: Transaction, group: Group, sender: str) -> list[Event]:
-        self._wish(tx, group, Remove(person=raw_of(sender)))
+        if not self._wish(tx, group, Remove(person=raw_of(sender))):
+            return []
         message = f"{self._contact(sender).label} has left {self._title(group)}"
         return [self._event(group, GroupNews.LEFT, sender, message)]
 
-    def _wish(self, tx: Transaction, group: Group, op: Op) -> None:
-        """An admin's client does what a member may ask for."""
+    def _wish(self, tx: Transaction, group: Group, op: Op) -> bool:
+        """An admin's client does what a member may ask for, if it was not asked for already; whether it will."""
+        wish, wishes = packed_ops([op]), group.record.wishes
         is_admin = self._stores.devices.is_first and group.state.members.get(self._own) is Role.ADMIN
-        if is_admin and group.record.relation == MEMBER and len(group.record.wishes) < MAX_WISHES:
-            self._store.put(tx, group.with_record(wishes=[*group.record.wishes, packed_ops([op])]))
+        is_new = is_admin and group.record.relation == MEMBER and wish not in wishes and len(wishes) < MAX_ASKED
+        if is_new:
+            self._store.put(tx, group.with_record(wishes=[*wishes, wish]))
+        return is_new
 
     # --- words ------------------------------------------------------------------------
 

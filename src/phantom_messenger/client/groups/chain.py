@@ -44,11 +44,15 @@ class Verdict(Enum):
 
 
 class Judged(NamedTuple):
-    """A verdict; ``chain``: afterwards. ``code``: why a change is skipped, else ''."""
+    """A verdict; ``chain``: afterwards. ``code``: why a change is skipped, else ''.
+
+    ``rival``: of a fork, the other head, or b'' if it cannot be known.
+    """
 
     verdict: Verdict
     chain: "Chain"
     code: str = ""
+    rival: bytes = b""
 
 
 class Standing(Enum):
@@ -127,11 +131,12 @@ class Chain(NamedTuple):
     def _rival(self, before: GroupState, change: Change) -> Judged:
         """It would have been taken up, had it come first; so somebody else may have done so."""
         try:
-            before.after(change)
+            rival = head_of(change.digest, before.after(change))
         except RefusedChange as refused:
             if refused.code != "newer":
                 return Judged(Verdict.SKIPPED, self, refused.code)
-        return Judged(Verdict.FORK, self)
+            rival = b""
+        return Judged(Verdict.FORK, self, rival=rival)
 
     def _judge_next(self, change: Change) -> Judged:
         if change.previous != self.head:
@@ -152,7 +157,9 @@ class Chain(NamedTuple):
             return Judged(Verdict.SKIPPED, self, "previous") if is_old else Judged(Verdict.BEHIND, self)
         is_admin = change.author in self.state.admins
         is_old = any(step.previous == change.previous for step in self.steps)
-        return Judged(Verdict.FORK, self) if is_admin and not is_old else Judged(Verdict.SKIPPED, self, "previous")
+        if not is_admin or is_old:
+            return Judged(Verdict.SKIPPED, self, "previous")
+        return Judged(Verdict.FORK, self, rival=change.previous)
 
     def compare(self, revision: int, head: bytes) -> Standing:
         """How what a message names stands to this chain."""

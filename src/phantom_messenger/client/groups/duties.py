@@ -33,6 +33,16 @@ MAX_ASKS: Final = 10
 ANSWER_AGAIN_MS: Final = 10_000
 """How often one member is answered."""
 
+ANSWERS: Final = 12
+"""How many answers are given in ``ANSWERS_MS``: the relay takes 60 messages a minute, and most are to be texts."""
+
+ANSWERS_MS: Final = 60_000
+BELIEVED_ASKS: Final = 2
+"""How many members are asked for changes that somebody claims to know, before one's own changes wait no longer."""
+
+MAX_REMOVED_TOLD: Final = 3
+"""How often somebody who was removed and speaks is told."""
+
 GATHER_MS: Final = 5_000
 """How long receipts of a group are gathered: else each text would cost each member a message."""
 
@@ -76,6 +86,11 @@ class Duties:
         self._without_picture: dict[str, Lack] = {}
         """Groups whose pictures are not here: nothing but the picture waits for that."""
         self._answered: dict[tuple[str, str], int] = {}
+        self._answers: list[int] = []
+        """When the last answers were given."""
+        self._removed_told: dict[tuple[str, str], int] = {}
+        self._void: dict[str, set[str]] = {}
+        """Members who have claimed to know changes and did not show them: by group, until there is a change."""
         self._to_greet: dict[str, None] = {}
         self._receipts_due: dict[str, int] = {}
         self._is_flushing = False
@@ -93,7 +108,9 @@ class Duties:
     def tell_removed(self, group: Group, sender: str, since: int, now: Moment) -> None:
         """Somebody speaks who was removed after a revision: they may not know, and are told all up to that."""
         removed = group.chain.removal_of(raw_of(sender), since)
-        if removed is not None:
+        told = self._removed_told.get((group.id, sender), 0)
+        if removed is not None and told < MAX_REMOVED_TOLD:
+            self._removed_told[group.id, sender] = told + 1
             self._note_question(group.id, sender, _Question(since, removed, False), now)
 
     def _note_question(self, group: str, sender: str, question: _Question, now: Moment) -> None:
@@ -102,14 +119,20 @@ class Duties:
             self._to_answer[group, sender] = question
 
     def behind(self, group: str, whom: str, revision: int, now: Moment) -> None:
-        """Somebody knows changes that are not known here."""
+        """Somebody knows changes that are not known here, or says so."""
+        if whom not in self._void.get(group, ()):
+            self._lack(group, whom, revision, now)
+
+    def _lack(self, group: str, whom: str, revision: int, now: Moment) -> Lack:
         lack = self._lacks.setdefault(group, Lack(now.monotonic, revision, [], due=now.monotonic + ASK_AFTER_MS))
         lack.revision = max(lack.revision, revision)
         if whom not in lack.whom:
             lack.whom.append(whom)
+        return lack
 
     def caught_up(self, group: str, revision: int) -> None:
         """Changes up to a revision are known."""
+        self._void.pop(group, None)
         lack = self._lacks.get(group)
         if lack is not None and revision >= lack.revision:
             del self._lacks[group]
@@ -126,14 +149,13 @@ class Duties:
         A revision may be missing because it is this device's own, of which it does not know that it was stored: one
         that goes beyond it without having it would follow a head that the others have left.
         """
-        ordered = group.record.ordered
-        if group.id in self._lacks:
+        ordered, lack = group.record.ordered, self._lacks.get(group.id)
+        if lack is not None and (lack.asks <= BELIEVED_ASKS or group.id in self._doubted):
             return False
         if group.state.revision >= ordered or self._confirmed.get(group.id, 0) >= ordered:
             return True
         self._doubted[group.id] = ordered
-        self.behind(group.id, self._askable(group)[0], ordered, now)
-        self._lacks[group.id].due = now.monotonic
+        self._lack(group.id, self._askable(group)[0], ordered, now).due = now.monotonic
         return False
 
     def is_behind(self, group: str) -> bool:
@@ -154,6 +176,8 @@ class Duties:
         """Milliseconds until each thing that waits for a time."""
         pictures = [lack.due for lack in self._without_picture.values() if lack.asks < MAX_ASKS]
         times = [lack.due for lack in self._lacks.values()] + pictures + list(self._receipts_due.values())
+        if self._to_answer and self._answers:
+            times.append(self._answers[0] + ANSWERS_MS)
         return [max(0, at - now) for at in times]
 
     def step(self, now: Moment) -> None:
@@ -161,9 +185,7 @@ class Duties:
         for group in list(self._to_greet):
             del self._to_greet[group]
             self._greet(group, now)
-        for (name, sender), question in list(self._to_answer.items()):
-            del self._to_answer[name, sender]
-            self._answer(name, sender, question, now)
+        self._answer_all(now)
         for name, lack in list(self._lacks.items()):
             if now.monotonic >= lack.due:
                 self._ask(name, lack, now)
@@ -185,6 +207,13 @@ class Duties:
         hello = GroupHello(group=group.record.group, revision=group.state.revision, head=group.chain.head)
         self._speaking.say(group.record.group, self._others(group), hello, now)
 
+    def _answer_all(self, now: Moment) -> None:
+        self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]
+        for (name, sender), question in list(self._to_answer.items())[: ANSWERS - len(self._answers)]:
+            del self._to_answer[name, sender]
+            self._answers.append(now.monotonic)
+            self._answer(name, sender, question, now)
+
     def _answer(self, name: str, sender: str, question: _Question, now: Moment) -> None:
         group = self._store.get(name)
         if group is None or group.record.relation != MEMBER:
@@ -199,6 +228,7 @@ class Duties:
 
     def _ask(self, name: str, lack: Lack, now: Moment) -> None:
         group = self._store.get(name)
+        self._void.setdefault(name, set()).update(lack.whom[: lack.asks])
         if group is None or not group.is_live or lack.asks >= MAX_ASKS:
             del self._lacks[name]
             return

@@ -34,13 +34,13 @@ from phantom_messenger.client.groups.reach import reached_by_all, reached_by_eac
 from phantom_messenger.client.groups.records import GroupRecord, GroupTextRecord, GroupTokenRecord, GroupToldRecord
 from phantom_messenger.client.groups.speaking import CHANGE, TEXT, Speaking
 from phantom_messenger.client.groups.state import MAX_MEMBERS, GroupState, Role, digits_of
-from phantom_messenger.client.groups.store import INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
-from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember
+from phantom_messenger.client.groups.store import FORKED, INVITED, LEFT, MEMBER, Group, packed_ops, raw_of, written
+from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, GroupMember, contact_of
 from phantom_messenger.client.ids import is_user_id
 from phantom_messenger.client.many.outgoing import Outgoing
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.names import normal_name
-from phantom_messenger.client.status import Contact, DeliveryEvent, DeliveryState, Event, Trust
+from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.keys import OwnIdentity
@@ -150,16 +150,16 @@ class Groups:
         wanted = normal_name(who)
         return [group for group in self._store.all() if wanted and normal_name(group.state.name) == wanted]
 
-    def _found(self, who: str) -> Group:
+    def _found(self, who: str, prefer: str = MEMBER) -> Group:
+        """One group; ``prefer``: which relation is meant if several have this name: anybody may invite to one."""
         group = self._store.get(who)
         if group is not None:
             return group
         found = self._named(who)
         if len(found) > 1:
-            live = [group for group in found if group.is_live]
-            if len(live) != 1:
+            found = [one for one in found if one.record.relation == prefer] or [one for one in found if one.is_live]
+            if len(found) != 1:
                 raise UsageError(f"several groups are called '{who}'; name one by its ID ('phantom groups list')")
-            found = live
         if not found:
             raise UnknownContact(f"there is no group '{who}'; 'phantom groups list' shows yours")
         return found[0]
@@ -180,6 +180,7 @@ class Groups:
             name=state.name,
             relation=record.relation,
             doubt=record.doubt,
+            rival=self._stores.book.contact(record.rival) if record.doubt and record.rival else None,
             is_behind=self._duties.is_behind(group.id),
             inviter=self._stores.book.contact(record.inviter) if record.inviter else None,
             members=members,
@@ -204,6 +205,11 @@ class Groups:
     def digits(self, who: str) -> str:
         """The digits of a group's head, for members to compare."""
         return digits_of(self._found(who).chain.head)
+
+    def rival_digits(self, who: str) -> str:
+        """Those of the member who knows another history, as they were when that was noticed; '' if unknown."""
+        record = self._found(who).record
+        return digits_of(record.rival_head) if record.doubt == FORKED and record.rival_head else ""
 
     # --- changing -----------------------------------------------------------------------
 
@@ -236,16 +242,17 @@ class Groups:
         self.step()
         return written(group)
 
-    def accept(self, who: str) -> None:
-        """Accept an invitation."""
+    def accept(self, who: str) -> str:
+        """Accept an invitation; the id of the group."""
         self._check_device()
-        group = self._found(who)
+        group = self._found(who, INVITED)
         if group.record.relation != INVITED:
             raise UsageError(f"you are not invited to {words.title(group.state.name)}")
         with self._stores.vault.transaction() as tx:
             self._store.put(tx, group.with_record(relation=MEMBER))
         self._duties.greet(group.id)
         self.step()
+        return group.id
 
     def add(self, who: str, people: Sequence[str], role: str = "member") -> None:
         """Have people added; a member who is no admin asks the admins to do so."""
@@ -355,7 +362,7 @@ class Groups:
         """Write to a group again whose history is in doubt, with the members that are known here."""
         group = self._found(who)
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, group.with_record(doubt="", rival=""))
+            self._store.put(tx, group.with_record(doubt="", rival_head=b""))
         self.step()
 
     # --- links --------------------------------------------------------------------------
@@ -566,11 +573,6 @@ class Groups:
                 raise UsageError("only users with an ID that certifies their key can be in a group")
             if person == self._own_id:
                 raise UsageError("this is your own ID; to leave a group, use 'phantom groups leave'")
-
-
-def contact_of(group: str, name: str) -> Contact:
-    """A group in the place of a contact, in events."""
-    return Contact(name=name, user_id=group, trust=Trust.UNVERIFIED, key=None)
 
 
 def _added(people: Iterable[str], role: str) -> list[Op]:

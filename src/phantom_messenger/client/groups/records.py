@@ -12,11 +12,12 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     """``GROUP``/id of the group in base64.
 
     ``number``: names the kind of its texts, see ``group_texts``. ``relation``: invited, member, left, removed or
-    closed. ``state``, ``digest``: see ``client.groups``. ``steps``: revisions of the changes that are kept.
-    ``doubt``: '' or why nothing is sent: forked or newer; ``rival``: by whom. ``inviter``: who has added this user.
-    ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in turn,
-    as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is in.
-    ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
+    closed. ``state``, ``digest``: see ``client.groups``. ``steps``: revisions of the changes that are kept. ``doubt``:
+    '' or why nothing is sent: forked or newer; ``rival``: by whom, also once the user has gone on all the same, until
+    the next change; ``rival_head``: the head that they have named, if it is known. ``inviter``: who has added this
+    user. ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in
+    turn, as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is
+    in. ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
     ``picture``: the one that the state names, if it is here.
     """
 
@@ -28,6 +29,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     steps: list[int] = msgspec.field(default_factory=list)
     doubt: str = ""
     rival: str = ""
+    rival_head: bytes = b""
     inviter: str = ""
     ordered: int = 0
     wishes: list[bytes] = msgspec.field(default_factory=list)

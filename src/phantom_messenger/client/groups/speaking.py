@@ -24,6 +24,10 @@ QUIET: Final = "group-quiet"
 """Purposes of messages to many: of the first two something is heard, of the last nothing."""
 
 
+MAX_TOLD: Final = 32
+"""In larger groups nobody is told that a text has arrived, only that it was read."""
+
+
 class Quiet:
     """Listens to what nobody need hear of: see ``Listener``."""
 
@@ -81,6 +85,7 @@ class Speaking:
             The message id.
         """
         own = self._identity.peer
+        answered = purpose == TEXT and len(recipients) < MAX_TOLD
         whole = content2.encode_for_group(
             replace(said, sent_at=time_of(now.wall)),
             sender=own.user_id,
@@ -91,7 +96,7 @@ class Speaking:
         return self._outgoing.send(
             [*everybody, *(self._devices.own_others() if purpose in {TEXT, CHANGE} else [])],
             whole,
-            Options(group=True, order=order, purpose=purpose, expires_in=expires_in),
+            Options(group=True, order=order, purpose=purpose, expires_in=expires_in, answered=answered),
             conversation_id=base64.b64encode(conversation_of(about)).decode(),
             message_id=message_id,
             also=also,

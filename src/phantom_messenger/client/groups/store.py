@@ -42,9 +42,15 @@ MAX_HELD: Final = 40
 MAX_EARLY: Final = 100
 """Of these, in groups in which this user is no member."""
 
+MAX_HELD_OF_ONE: Final = 10
+"""Of these, those of one sender: nobody takes the room of all others."""
+
 HELD_MS: Final = 86_400_000
 MAX_INVITATIONS: Final = 50
 """Groups to which a user can be invited at once; further ones are not shown."""
+
+MAX_INVITATIONS_OF_ONE: Final = 10
+"""Of these, those of one person."""
 
 MAX_MISSING: Final = 200
 """Numbers of texts of one member that are remembered as missing."""
@@ -224,9 +230,10 @@ class GroupStore:
         for revision in revisions:
             tx.delete(records.GROUP_STEP, _step_name(group, revision))
 
-    def invitations(self) -> int:
-        """To how many groups this user is invited."""
-        return sum(1 for group in self._groups.values() if group.record.relation == INVITED)
+    def may_be_invited(self, inviter: str) -> bool:
+        """Whether there is room for one more invitation."""
+        found = [one.record.inviter for one in self._groups.values() if one.record.relation == INVITED]
+        return len(found) < MAX_INVITATIONS and found.count(inviter) < MAX_INVITATIONS_OF_ONE
 
     def erase(self, tx: Transaction, group: Group) -> None:
         """Forget a group, and all that was said in it."""
@@ -360,13 +367,14 @@ class GroupStore:
 
     def hold(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep it, if there is room."""
-        if len(self.held(record.group)) < MAX_HELD:
+        if _has_room(record, self.held(record.group), MAX_HELD):
             tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
 
     def hold_early(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep what is said in a group in which this user is no member yet, if there is room."""
         found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
-        if sum(1 for one in found if one.group not in self._groups or not self._groups[one.group].is_live) < MAX_EARLY:
+        early = [one for one in found if one.group not in self._groups or not self._groups[one.group].is_live]
+        if _has_room(record, early, MAX_EARLY):
             self.hold(tx, record)
 
     def held(self, group: str) -> list[GroupHeldRecord]:
@@ -413,6 +421,10 @@ class GroupStore:
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""
         tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
+
+
+def _has_room(record: GroupHeldRecord, held: list[GroupHeldRecord], most: int) -> bool:
+    return len(held) < most and sum(1 for one in held if one.sender == record.sender) < MAX_HELD_OF_ONE
 
 
 def _held_name(record: GroupHeldRecord) -> str:

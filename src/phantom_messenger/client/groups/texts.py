@@ -1,22 +1,18 @@
 """Texts to groups are kept: those of others, of which their senders are told, and those of one's other devices."""
 
-from typing import Final
-
 from msgspec.structs import replace
 
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import words
 from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.records import GroupHeldRecord, GroupTextRecord, GroupToldRecord, SenderCount
+from phantom_messenger.client.groups.speaking import MAX_TOLD
 from phantom_messenger.client.groups.store import MAX_MISSING, MEMBER, Group, written
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import DeliveryState, Event, GroupMessageEvent, WarningEvent
 from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.wire import frames
-
-MAX_TOLD: Final = 32
-"""In larger groups nobody is told that a text has arrived, only that it was read."""
 
 
 class Texts:

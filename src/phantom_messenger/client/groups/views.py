@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from phantom_messenger.client.groups.picture import type_of
-from phantom_messenger.client.status import Contact, DeliveryState
+from phantom_messenger.client.status import Contact, DeliveryState, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +25,18 @@ class GroupInfo:
     """A group.
 
     ``group``: its id, in base64. ``name``: '' if it has none. ``relation``: what you are to it: 'invited', 'member',
-    'left', 'removed' or 'closed'. ``doubt``: '' or why nothing can be sent to it: 'forked' or 'newer'. ``is_behind``:
-    changes of it are missing, and asked for. ``inviter``: who has added you, None if you have created it.
-    ``timer``: milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may, 'member' or
-    'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed. ``picture``: a PNG,
-    JPEG or WebP that nobody has decoded yet; empty if it has none, or it is not here yet.
+    'left', 'removed' or 'closed'. ``doubt``: '' or why nothing can be sent to it: 'forked' or 'newer'; ``rival``: who
+    has shown that. ``is_behind``: changes of it are missing, and asked for. ``inviter``: who has added you, None if you
+    have created it. ``timer``: milliseconds after which texts expire, 0 if they stay. ``invite``, ``write``: who may,
+    'member' or 'admin'. ``unread``: texts that were not handled yet. ``revision``: how often it has changed.
+    ``picture``: a PNG, JPEG or WebP that nobody has decoded yet; empty if it has none, or it is not here yet.
     """
 
     group: str
     name: str
     relation: str
     doubt: str
+    rival: Contact | None
     is_behind: bool
     inviter: Contact | None
     members: tuple[GroupMember, ...]
@@ -100,3 +101,8 @@ class GroupEntry:
     expires_at: int | None
     state: DeliveryState | None
     is_waiting: bool
+
+
+def contact_of(group: str, name: str) -> Contact:
+    """A group in the place of a contact, in events."""
+    return Contact(name=name, user_id=group, trust=Trust.UNVERIFIED, key=None)

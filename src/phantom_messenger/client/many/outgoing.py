@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
 from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError, VaultError
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Listener
@@ -29,7 +31,8 @@ class Options:
     brings; if the relay refuses it, the message goes to nobody and is forgotten. ``purpose``: which part of the client
     it is of, see ``Outgoing.listen``. ``burn``: the recipients' copies go once they were read. ``expires_in``:
     milliseconds after which relay and recipients erase it, and this device what it keeps to send it again, counted from
-    the first acceptance.
+    the first acceptance. ``answered``: its recipients say that they have it; to whoever does not, and has answered a
+    later one, it is sent again.
     """
 
     group: bool = False
@@ -37,6 +40,7 @@ class Options:
     purpose: str = ""
     burn: bool = False
     expires_in: int | None = None
+    answered: bool = False
 
 
 class Outgoing:
@@ -118,6 +122,7 @@ class Outgoing:
             order=options.order,
             burn=options.burn,
             expires_in=options.expires_in,
+            answered=True if options.answered else UNSET,
         )
         with self._stores.vault.transaction() as tx:
             also(tx)

@@ -8,14 +8,17 @@ relay has accepted the last copy: so long a recipient may ask for it again.
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from functools import partial
 from typing import Final, NamedTuple, Self
 
+from msgspec import UnsetType
 from msgspec.structs import replace
 
 from phantom_messenger.client import records
 from phantom_messenger.client.records import CopiesRecord, CopyRecord, ManyRecord
 from phantom_messenger.client.recovery import MAX_RESENDS
 from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.unanswered import Unanswered
 from phantom_messenger.client.vault import Transaction, Vault
 
 KEEP_MS: Final = 30 * 86_400_000
@@ -99,7 +102,9 @@ class ManyStore:
         self._sealed: dict[str, str] = {}
         """The message whose copy for a recipient is encrypted and waits."""
         self._in_flight: dict[str, Flying] = {}
+        self._unanswered = Unanswered()
         for _, stored in vault.all(records.COPIES, CopiesRecord):
+            self._note_unanswered(stored)
             if any(copy.waits for copy in stored.copies):
                 record = vault.find(records.MANY, stored.message_id, ManyRecord)
                 if record is not None:
@@ -119,6 +124,11 @@ class ManyStore:
         return dict.fromkeys(sorted(queue, key=place))
 
     # --- what waits ---------------------------------------------------------------
+
+    def _note_unanswered(self, stored: CopiesRecord) -> None:
+        for copy in stored.copies:
+            if _is_unanswered(stored.answered, copy):
+                self._unanswered.put(copy.peer, stored.message_id)
 
     def count(self, peer: str | None = None) -> int:
         """How many messages have a copy that waits; for one user, if one is named."""
@@ -214,6 +224,8 @@ class ManyStore:
             flying = self._in_flight.get(peer)
             stays = copy.waits and flying is not None and (flying.message_id, flying.head) != (message_id, copy.head)
             changed.append(replace(copy, state=state) if stays else replace(copy, state=state, waits=False, head=b""))
+            if _is_unanswered(message.record.answered, changed[-1]):
+                tx.on_commit(partial(self._unanswered.put, peer, message_id))
         self._put(tx, replaced(message.with_copies(changed), at=now))
         return news
 
@@ -240,6 +252,7 @@ class ManyStore:
     def advance(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState) -> ManyMessage | None:
         """The recipient of a copy has said how far it has come; the message if that is news."""
         message = self.get(message_id)
+        tx.on_commit(lambda: self._unanswered.answered(peer, message_id))
         copy = None if message is None else message.copies.get(peer)
         if message is None or copy is None or _RANK[state] <= _RANK[DeliveryState(copy.state)]:
             return None
@@ -280,6 +293,16 @@ class ManyStore:
         for message_id in list(self._queues.get(peer, {})):
             self.failed(tx, message_id, [peer])
         tx.on_commit(lambda: self.landed([peer]))
+        tx.on_commit(lambda: self._unanswered.drop(peer))
+
+    def suspect(self, peer: str, answered: list[str], now: int) -> None:
+        """Somebody has answered messages: earlier ones that are not among them may be lost. ``now`` is monotonic."""
+        queue = self._queues.get(peer, {})
+        self._unanswered.suspect(peer, self._unanswered.overtaken(peer, answered, queue.__contains__), now)
+
+    def presumed_lost(self, now: int) -> dict[str, list[str]]:
+        """Messages that have stayed unanswered long after later ones were answered, by user; each is named once."""
+        return self._unanswered.presumed_lost(now)
 
     def withdraw(self, tx: Transaction, conversation_id: str, peers: Iterable[str], *, but: str) -> None:
         """Send these users nothing of a conversation any more that still waits, except messages of one purpose."""
@@ -292,6 +315,9 @@ class ManyStore:
 
     def remove(self, tx: Transaction, message_id: str) -> None:
         """Forget a message, whatever has become of it; idempotent."""
+        message = self.get(message_id)
+        for peer in {} if message is None else message.copies:
+            tx.on_commit(partial(self._unanswered.answered, peer, message_id))
         tx.delete(records.MANY, message_id)
         tx.delete(records.COPIES, message_id)
         tx.on_commit(lambda: self._forget(message_id))
@@ -310,6 +336,7 @@ class ManyStore:
             at=message.at,
             ordered=message.ordered,
             expires_at=message.expires_at,
+            answered=message.record.answered,
         )
         tx.put(records.COPIES, message.id, stored, due=due_of(stored))
         tx.on_commit(lambda: self._apply(message))
@@ -363,6 +390,11 @@ def due_of(stored: CopiesRecord) -> int | None:
 def unsealed(stored: CopiesRecord) -> CopiesRecord:
     """The copies without what was encrypted for sessions that will be gone."""
     return replace(stored, copies=[replace(copy, head=b"") for copy in stored.copies])
+
+
+def _is_unanswered(answered: bool | UnsetType, copy: CopyRecord) -> bool:
+    """Whether a copy has arrived at the relay, and its recipient is still to say that they have it."""
+    return answered is True and copy.state == DeliveryState.ACCEPTED and not copy.waits
 
 
 def _is_over(message: ManyMessage, now: int) -> bool:

@@ -1,0 +1,205 @@
+"""What members, those who were removed, and strangers can make the clients of a group do by saying what they may."""
+
+import pytest
+from client_samples import Device, Town, pass_time, settle
+from group_people import group_of, info, known, names, news, said, tell, write
+
+from phantom_messenger.client.groups import duties
+from phantom_messenger.client.groups.contents import (
+    GroupAsk,
+    GroupHello,
+    GroupJoin,
+    GroupLeave,
+    GroupPropose,
+    GroupText,
+)
+from phantom_messenger.client.groups.link import JoinLink
+from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE
+from phantom_messenger.client.status import GroupNews
+from support.simulated import MINUTE, SECOND
+
+FAR = 2**32 - 1
+
+
+def claim_ahead(device: Device, to: Device, n: int = 1) -> None:
+    """A text of somebody who claims to know changes that there are not."""
+    group = known(device).record.group
+    tell(device, [to], GroupText(group=group, revision=FAR, head=bytes(32), n=n, body="I know more"))
+
+
+def test_member_who_claims_to_be_ahead_cannot_keep_an_admin_from_removing_them(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    claim_ahead(cleo, ada)
+    settle(ada, ben, cleo)
+    ada.messenger.groups.remove("Tea", [cleo.id])
+    for number in range(20):
+        claim_ahead(cleo, ada, n=2 + number)
+        cleo.messenger.groups._duties._to_answer.clear()  # and does not show them
+        pass_time(15 * SECOND, ada, ben, cleo)
+    assert names(ada) == names(ben) == {ada.id, ben.id}
+
+
+def test_control_one_who_is_believed_for_ever_is_never_removed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "BELIEVED_ASKS", duties.MAX_ASKS)
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    claim_ahead(cleo, ada)
+    settle(ada, ben, cleo)
+    ada.messenger.groups.remove("Tea", [cleo.id])
+    for number in range(20):
+        claim_ahead(cleo, ada, n=2 + number)
+        cleo.messenger.groups._duties._to_answer.clear()
+        pass_time(15 * SECOND, ada, ben, cleo)
+    assert names(ada) == {ada.id, ben.id, cleo.id}
+
+
+def test_void_claims_make_nobody_ask_for_ever(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    claims = 60
+    for number in range(claims):
+        claim_ahead(cleo, ada, n=1 + number)
+        pass_time(MINUTE, ada, ben, cleo, step=10 * SECOND)
+    told = [frame for frame in ada.frames_sent("MESSAGE_MANY") if len(frame["payload"]["recipients"]) == 1]
+    assert len(told) <= claims + duties.MAX_ASKS + 2  # each text is confirmed, too
+    assert not info(ada).is_behind
+
+
+def test_somebody_who_leaves_a_hundred_times_is_removed_once(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    ada.cut()
+    for _ in range(100):
+        tell(cleo, [ada], GroupLeave(group=known(cleo).record.group))
+    settle(ben, cleo)
+    ada.login()
+    settle(ada, ben, cleo)
+    assert news(ada).count(GroupNews.LEFT) == 1
+    assert (names(ada), info(ada).revision) == ({ada.id, ben.id}, info(ben).revision)
+    assert ada.messenger.groups.wanted == 0
+
+
+def test_members_who_may_invite_leave_room_for_what_the_admin_wants(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    ada.messenger.groups.set_rights("Tea", invite="member", write=None)
+    settle(ada, ben)
+    ada.cut()
+    for number in range(80):
+        tell(ben, [ada], GroupPropose(group=known(ben).record.group, person=bytes([number]) * 32))
+    settle(ben)
+    ada.login()
+    ada.step_down()
+    ada.messenger.groups.remove("Tea", [ben.id])
+    settle(ada, ben)
+    pass_time(MINUTE, ada, ben)
+    assert ben.id not in names(ada)
+
+
+def test_link_is_not_used_up_by_one_who_asks_again_and_again(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    ada.messenger.groups.create("Tea", [])
+    link = JoinLink.parse(ada.messenger.groups.link("Tea", ada.messenger.server or "wss://relay.test/ws", uses=2))
+    ada.cut()
+    for _ in range(10):
+        say_join(ben, ada, link.token)
+    settle(ben)
+    ada.login()
+    settle(ada, ben)
+    assert names(ada) == {ada.id, ben.id}
+    say_join(cleo, ada, link.token)
+    settle(ada, ben, cleo)
+    assert names(ada) == {ada.id, ben.id, cleo.id}
+
+
+def say_join(device: Device, admin: Device, token: bytes) -> None:
+    messenger = device.messenger
+    messenger.groups._speaking.say(token, [admin.id], GroupJoin(token=token), messenger._now())
+
+
+def test_one_person_invites_to_so_many_groups_and_others_find_room(town: Town) -> None:
+    ada, ben, eve = town.friends("ada", "ben", "eve")
+    for number in range(MAX_INVITATIONS_OF_ONE + 5):
+        eve.messenger.groups.create(f"Spam {number}", [ada.id])
+    ben.messenger.groups.create("Tea", [ada.id])
+    pass_time(MINUTE, ada, ben, eve)
+    invited = [one for one in ada.messenger.groups.all() if one.relation == "invited"]
+    assert len(invited) == MAX_INVITATIONS_OF_ONE + 1
+    assert info(ada).inviter == ada.messenger.contacts.of(ben.id)
+
+
+def test_invitation_to_a_group_of_the_same_name_takes_no_text_from_the_first(town: Town) -> None:
+    ada, ben, eve = town.friends("ada", "ben", "eve")
+    group_of(ada, ben)
+    eve.messenger.groups.create("Tea", [ada.id])
+    settle(ada, ben, eve)
+    write(ada, "for Ben")
+    pass_time(10 * SECOND, ada, ben, eve)
+    assert (said(ben), said(eve)) == (["for Ben"], [])
+    accepted = ada.messenger.groups.accept("Tea")
+    assert ada.messenger.groups.find(accepted).inviter == ada.messenger.contacts.of(eve.id)
+
+
+def test_somebody_who_was_removed_does_not_take_the_room_of_texts_that_come_early(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    ada.messenger.groups.remove("Tea", [cleo.id])
+    settle(ada, ben, cleo)
+    for number in range(60):
+        claim_ahead(cleo, ben, n=1 + number)
+    settle(ada, ben, cleo)
+    held = ben.messenger._stores.groups.held(info(ben).group)
+    assert len(held) == MAX_HELD_OF_ONE
+
+
+def test_somebody_who_was_removed_and_goes_on_speaking_is_told_three_times(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    before = known(cleo).chain
+    ada.messenger.groups.remove("Tea", [cleo.id])
+    settle(ada, ben, cleo)
+    ben.sent.clear()
+    for _ in range(20):
+        hello = GroupHello(group=before.state.group, revision=before.state.revision, head=before.head)
+        tell(cleo, [ben], hello)
+        pass_time(20 * SECOND, ada, ben, cleo)
+    assert len(ben.frames_sent("MESSAGE_MANY")) == duties.MAX_REMOVED_TOLD
+
+
+def test_those_who_ask_and_ask_leave_the_rate_of_messages_to_texts(town: Town) -> None:
+    devices = town.friends("ada", "ben", "cleo", "dan", "eve")
+    ada, *others = devices
+    group_of(*devices)
+    ada.sent.clear()
+    for _ in range(12):
+        for other in others:
+            tell(other, [ada], GroupAsk(group=known(other).record.group, since=1))
+        pass_time(10 * SECOND, *devices)
+    assert duties.ANSWERS <= len(ada.frames_sent("MESSAGE_MANY")) <= 2 * duties.ANSWERS + len(others)
+
+
+def test_control_without_a_bound_each_question_is_answered(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 2 * duties.ANSWERS + 4
+    monkeypatch.setattr(duties, "ANSWERS", 1_000)
+    devices = town.friends("ada", "ben", "cleo", "dan", "eve")
+    ada, *others = devices
+    group_of(*devices)
+    ada.sent.clear()
+    for _ in range(12):
+        for other in others:
+            tell(other, [ada], GroupAsk(group=known(other).record.group, since=1))
+        pass_time(10 * SECOND, *devices)
+    assert len(ada.frames_sent("MESSAGE_MANY")) > most
+
+
+def test_answers_that_wait_are_given_later(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duties, "ANSWERS", 1)
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    for other in (ben, cleo):
+        tell(other, [ada], GroupAsk(group=known(other).record.group, since=0))
+    settle(ada, ben, cleo)
+    assert len(ada.messenger.groups._duties._to_answer) == 1
+    pass_time(2 * MINUTE, ada, ben, cleo)
+    assert ada.messenger.groups._duties._to_answer == {}

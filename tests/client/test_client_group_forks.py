@@ -1,0 +1,101 @@
+"""Two histories of one group: what a user sees of that, and what one member can make of it."""
+
+import pytest
+from client_samples import Device, Town, settle
+from group_people import group_of, info, known, names, news, said, signed, tell, write
+
+from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups.change import SetName
+from phantom_messenger.client.groups.contents import GroupChange, GroupHello, GroupText
+from phantom_messenger.client.groups.state import digits_of
+from phantom_messenger.client.groups.store import Group
+from phantom_messenger.client.status import GroupEvent, GroupNews
+
+
+def claim(device: Device, to: Device, head: bytes, text: str = "x") -> None:
+    """A text that names a head of the member's own choice."""
+    group = known(device).record.group
+    said_ = GroupText(group=group, revision=info(device).revision, head=head, n=1, body=text)
+    tell(device, [to], said_)
+
+
+def test_both_digits_are_shown_and_who_has_named_the_other_ones(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    assert (ada.messenger.groups.rival_digits("Tea"), info(ada).rival) == ("", None)
+    claim(cleo, ada, bytes(range(32)))
+    settle(ada, ben, cleo)
+    rival = info(ada).rival
+    assert rival is not None
+    assert (info(ada).doubt, rival.user_id) == ("forked", cleo.id)
+    assert ada.messenger.groups.rival_digits("Tea") == digits_of(bytes(range(32))) != ada.messenger.groups.digits("Tea")
+    (event,) = ada.heard(GroupEvent)
+    assert "cleo knows another history of 'Tea' than you" in event.message
+
+
+def test_digits_of_a_rival_change_are_those_that_it_leads_to(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo, admins=2)
+    rival = signed(ben, SetName(text="Ben's"))
+    ada.messenger.groups.rename("Tea", "Ada's")
+    settle(ada, ben, cleo)
+    tell(ben, [cleo], GroupChange(group=known(ben, "Ada's").record.group, change=rival.encoded))
+    settle(ada, ben, cleo)
+    chain = known(cleo, "Ada's").chain
+    there = chain.steps[-1]
+    other = there.before.after(rival)
+    assert info(cleo, "Ada's").doubt == "forked"
+    assert other.name == "Ben's"
+    assert cleo.messenger.groups.rival_digits("Ada's") not in {"", cleo.messenger.groups.digits("Ada's")}
+
+
+def test_member_who_names_another_head_each_time_stops_nobody_twice(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben, cleo)
+    claim(cleo, ada, bytes(32))
+    settle(ada, ben, cleo)
+    with pytest.raises(UsageError, match="two histories"):
+        write(ada, "to all")
+    ada.messenger.groups.go_on("Tea")
+    claim(cleo, ada, bytes([1] * 32))
+    settle(ada, ben, cleo)
+    write(ada, "to all")
+    ada.messenger.groups.remove("Tea", [cleo.id])
+    settle(ada, ben, cleo)
+    assert names(ada) == names(ben) == {ada.id, ben.id}
+    assert said(ben) == ["to all"]
+    assert news(ada).count(GroupNews.FORKED) == 1
+
+
+def test_control_without_that_one_member_keeps_everybody_from_writing(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubt = Arrivals._doubt
+
+    def forgetful(self: Arrivals, group: Group, *arguments: object) -> Group:
+        return doubt(self, group if group.record.doubt else group.with_record(rival=""), *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Arrivals, "_doubt", forgetful)
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    for number in range(2):
+        claim(ben, ada, bytes([number] * 32))
+        settle(ada, ben)
+        assert info(ada).doubt == "forked"
+        ada.messenger.groups.go_on("Tea")
+
+
+def test_after_a_change_it_is_asked_again(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    claim(ben, ada, bytes(32))
+    settle(ada, ben)
+    ada.messenger.groups.go_on("Tea")
+    ada.messenger.groups.set_timer("Tea", 60_000)
+    settle(ada, ben)
+    assert info(ada).doubt == ""
+    group = known(ben)
+    tell(ben, [ada], GroupHello(group=group.record.group, revision=info(ben).revision, head=bytes(32)))
+    settle(ada, ben)
+    assert info(ada).doubt == "forked"
