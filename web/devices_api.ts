@@ -45,6 +45,8 @@ export interface DevicesState {
   readonly isRestored: boolean;
   /** Null if nothing is being linked. */
   readonly linking: Linking | null;
+  /** While earlier texts come over to this device: how many have, and about how many follow; else null. */
+  readonly history: { readonly texts: number; readonly left: number } | null;
 }
 
 /** The calls; all but `typeDigits` answer how things are then. */
@@ -54,8 +56,11 @@ export interface DeviceCalls {
   showLinkCode(given: { name: string }): Promise<DevicesState>;
   /** On the new device: it will belong to the person who was shown. */
   agreeToLink(): Promise<DevicesState>;
-  /** On the first device: links the one that shows this line. `passphrase`: of this profile, to be sure who asks. */
-  linkDevice(given: { line: string; passphrase: string }): Promise<DevicesState>;
+  /**
+   * On the first device: links the one that shows this line. `passphrase`: of this profile, to be sure who asks. `history`:
+   * whether it gets what was said until now.
+   */
+  linkDevice(given: { line: string; passphrase: string; history: boolean }): Promise<DevicesState>;
   /** On the first device: whether the digits are those that the new one shows; three wrong ones end it. */
   typeDigits(given: { digits: string }): Promise<boolean>;
   /** On either: it will not be linked, or what has come of it was seen. */

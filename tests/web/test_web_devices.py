@@ -12,7 +12,7 @@ from web_peers import Line, Person, SdkPerson, WebPerson, meet, program, settled
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from support.relay_process import RelayProcess
 
-PATIENCE: Final = 100.0
+PATIENCE: Final = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,9 @@ async def heard(sdk: SdkDevice, step: LinkingStep) -> LinkingEvent:
     return next(one for one in sdk.linking if one.step is step)
 
 
-async def link_browser(web: WebPerson, sdk: SdkDevice) -> None:
+async def link_browser(web: WebPerson, sdk: SdkDevice, *, history: bool = False) -> None:
     """The SDK's is the first device, and the browser the new one."""
-    sdk.client.devices.link(await web.do("showLinkCode", name="Browser"), history=False)
+    sdk.client.devices.link(await web.do("showLinkCode", name="Browser"), history=history)
     shown = await waited_for(web, "digits")
     assert shown["person"] == sdk.id
     assert (await heard(sdk, LinkingStep.ANSWERED)).name == "Browser"
@@ -110,9 +110,9 @@ async def link_browser(web: WebPerson, sdk: SdkDevice) -> None:
     await heard(sdk, LinkingStep.LINKED)
 
 
-async def link_sdk(web: WebPerson, sdk: SdkDevice) -> None:
+async def link_sdk(web: WebPerson, sdk: SdkDevice, *, history: bool = False) -> None:
     """The browser is the first device."""
-    await web.do("linkDevice", line=sdk.client.devices.show_code("Laptop"))
+    await web.do("linkDevice", line=sdk.client.devices.show_code("Laptop"), history=history)
     shown = await heard(sdk, LinkingStep.DIGITS)
     assert shown.person == web.id
     assert (await waited_for(web, "answered"))["name"] == "Laptop"
@@ -212,6 +212,70 @@ def test_sdk_is_linked_to_a_browser(made: Path, relay: RelayProcess, tmp_path: P
 
             await until(is_removed, lambda: "it does not know")
             assert [one["isFirst"] for one in await web.do("devices")] == [True]
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", ["browser", "sdk"])
+def test_what_was_said_before_goes_over(made: Path, relay: RelayProcess, tmp_path: Path, first: str) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            old: Person = web if first == "browser" else sdk
+            new: Person = sdk if first == "browser" else web
+            await meet(old, bob)
+            for number in range(40):
+                await old.send(bob.id, f"{number} mine")
+                await bob.send(old.id, f"{number} theirs, Grüße, 你好 {'x' * 1_000}")
+            await old.send(bob.id, "burns", burn=True)
+            await settled(old, bob)
+            await (link_sdk if first == "browser" else link_browser)(web, sdk, history=True)
+            expected = [line for line in texts(await old.history(bob.id)) if line[2] != "burns"]
+            assert len(expected) == 80
+            seen: list[tuple[str, bool, str | None]] = []
+
+            async def is_there() -> bool:
+                seen[:] = texts(await new.history(bob.id))
+                return seen == expected
+
+            await until(is_there, lambda: f"{len(seen)} of {len(expected)}")
+
+            async def is_over() -> bool:
+                return not sdk.client.devices.is_history_coming and not await web.do("isHistoryComing")
+
+            await until(is_over, lambda: "it waits for more")
+            assert await new.read_all(bob.id) == [], "none of it is news"
+
+    run(main())
+
+
+def test_people_and_settings_are_kept_in_step(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            await meet(sdk, bob)
+            await sdk.send(bob.id, "hello")
+            await settled(sdk, bob)
+            await link_browser(web, sdk)
+            await web.add("Robert", bob.id)
+
+            async def sdk_knows() -> bool:
+                return sdk.client.contacts.find(bob.id).name == "Robert"
+
+            await until(sdk_knows, lambda: "the SDK does not know")
+            sdk.client.contacts.add("Bobby", bob.id)
+            sdk.client.change_settings(read_receipts=False)
+
+            async def web_knows() -> bool:
+                settings = await web.do("settings", changes={})
+                names = [one["name"] for one in await web.do("contacts")]
+                return names == ["Bobby"] and settings["readReceipts"] is False
+
+            await until(web_knows, lambda: "the browser does not know")
+            await web.do("settings", changes={"typing": False})
+
+            async def is_told() -> bool:
+                return sdk.client.settings.typing is False
+
+            await until(is_told, lambda: "the SDK does not know of the settings")
 
     run(main())
 

@@ -72,7 +72,7 @@ function withItem(blocks: readonly Block[], item: Item, hasOlder: boolean): read
   if (last === undefined) return hasOlder ? blocks : [{ key: 0, items: [item] }];
   const same = blocks.findIndex((block) => block.items.some((one) => isSame(one, item)));
   if (same >= 0) return blocks.map((block, index) => (index === same ? replaced(block, item) : block)).filter(isFilled);
-  if (item.position > (last.items.at(-1)?.position ?? -1)) {
+  if (item.position > (last.items.at(-1)?.position ?? -Infinity)) {
     if (last.items.length >= BLOCK) return [...blocks, { key: last.key + 1, items: [item] }];
     return [...blocks.slice(0, -1), { ...last, items: [...last.items, item] }];
   }

@@ -267,8 +267,12 @@ export function apply(update: Update): void {
     case "storage":
       isFull.value = update.isFull;
       return;
-    case "devices":
+    case "devices": {
+      const wasComing = devices.value?.history ?? null;
       devices.value = update.state;
+      // Earlier texts are there now.
+      if (wasComing !== null && update.state.history === null && openPeer.value !== null) void fetchOpened(openPeer.value);
+    }
   }
 }
 

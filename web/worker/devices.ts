@@ -25,6 +25,7 @@ export class DeviceFront {
   /** The one that is open. */
   #core: Core | null = null;
   #hasChanged = false;
+  #history: DevicesState["history"] = null;
   readonly calls: DeviceCalls;
 
   constructor(ports: DevicePorts) {
@@ -49,10 +50,10 @@ export class DeviceFront {
           const { digits, person } = shownOf(this.#linking);
           this.#become({ at: "agreed", digits, person });
         }),
-      linkDevice: async ({ line, passphrase }) => {
+      linkDevice: async ({ history, line, passphrase }) => {
         await ports.checkPassphrase(passphrase);
         return doing((_, devices) => {
-          devices.linking.begin(line);
+          devices.linking.begin(line, { history });
           this.#become({ at: "reaching" });
         });
       },
@@ -105,8 +106,18 @@ export class DeviceFront {
   happened(events: readonly Event[]): void {
     for (const event of events) {
       if (event.kind === "linking") {
-        this.#become(linkingOf(event));
+        this.#linked(event);
       }
+    }
+  }
+
+  #linked(event: LinkingEvent): void {
+    if (event.step === "history" || event.step === "complete") {
+      const { left = 0, texts = 0 } = event;
+      this.#history = event.step === "history" ? { texts, left } : null;
+      this.#hasChanged = true;
+    } else {
+      this.#become(linkingOf(event, event.step));
     }
   }
 
@@ -140,6 +151,7 @@ export class DeviceFront {
       isUnused: all.length === 0 && stores.book.everybody().length === 0,
       isRestored: messenger.devices?.isRestored === true,
       linking: this.#linking,
+      history: messenger.devices?.historyIn.isComing === true ? (this.#history ?? { texts: 0, left: 0 }) : null,
     };
   }
 }
@@ -155,7 +167,10 @@ function shownOf(linking: Linking | null): { readonly digits: string; readonly p
   return linking !== null && "digits" in linking ? linking : { digits: "", person: "" };
 }
 
-function linkingOf({ digits, name, person, reason, step }: LinkingEvent): Linking {
+function linkingOf(
+  { digits, name, person, reason }: LinkingEvent,
+  step: Exclude<LinkingEvent["step"], "history" | "complete">,
+): Linking {
   switch (step) {
     case "answered":
       return { at: "typing", name: oneLine(name) };

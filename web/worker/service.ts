@@ -365,6 +365,8 @@ export class Service {
     for (const event of events) {
       if (event.kind === "presence" && event.status === "typing") {
         this.#endTyping(event.peer.userId, event.lastSeen);
+      } else if (event.kind === "linking" && event.step === "linked") {
+        void this.#tellMe().catch(() => undefined); // one is somebody else now
       } else if (event.kind === "warning" && event.code === NOT_DELETED) {
         this.#endDeleting(new Refused("offline", event.message));
       }

@@ -200,6 +200,9 @@ export class Changes {
 
   #item(changed: Changed): void {
     this.#peers.add(changed.peer);
+    if (this.messenger.stores.index.isEnteringPast) {
+      return; // it is fetched when one looks back so far
+    }
     this.#items.set(`${changed.isMine ? "s" : "r"} ${changed.peer} ${changed.id}`, changed);
   }
 

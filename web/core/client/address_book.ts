@@ -20,6 +20,8 @@ export class AddressBook {
   readonly #toIntroduce = new Set<string>();
   /** Users with whom a device is being linked: they are no strangers, and no contacts. */
   readonly expected = new Set<string>();
+  /** Called within each transaction that changes what is known of a user. */
+  follow: (tx: Transaction, before: ContactRecord, after: ContactRecord) => void = () => undefined;
 
   readonly #slot: Slot;
 
@@ -110,6 +112,7 @@ export class AddressBook {
   /** Store what is known of a user. */
   put(tx: Transaction, record: ContactRecord): void {
     const before = this.#records.get(record.userId);
+    this.follow(tx, this.get(record.userId), record);
     tx.put(records.CONTACT, record.userId, record);
     this.#set(record);
     tx.onRollback(() => (before === undefined ? this.#drop(record.userId) : this.#set(before)));
@@ -118,6 +121,7 @@ export class AddressBook {
   /** Forget a user. */
   delete(tx: Transaction, userId: string): void {
     const before = [...this.#records.values()];
+    this.follow(tx, this.get(userId), ContactRecord.make({ userId }));
     tx.delete(records.CONTACT, userId);
     this.#drop(userId);
     tx.onRollback(() => this.#load(before));

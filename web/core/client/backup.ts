@@ -9,10 +9,13 @@
 import { concat, isEqual, NO_BYTES, readU32, u32, utf8 } from "../bytes.ts";
 import type { Random } from "../bytes.ts";
 import { UndecryptableMessage } from "../crypto/errors.ts";
+import { OwnIdentity } from "../crypto/keys.ts";
 import { argon2id, KEY_BYTES, NONCE_BYTES, seal, TAG_BYTES, unseal } from "../crypto/primitives.ts";
 import { pack, unpack } from "../msgpack.ts";
+import { encodeBase64 } from "../wire/base64.ts";
 import { MAX_EXPIRES_IN_MS } from "../wire/limits.ts";
 import { LAST_TIME_MS } from "./content.ts";
+import { pastNames } from "./conversation_index.ts";
 import { BackupError, UsageError, WrongPassphrase } from "./errors.ts";
 import { areUsable, gatherGroups, gatherMany, GroupCopy, putGroups, putMany } from "./groups/copying.ts";
 import { decodedId } from "./ids.ts";
@@ -25,6 +28,8 @@ import * as records from "./records.ts";
 import {
   BlockRecord,
   ContactRecord,
+  DeviceRecord,
+  DevicesRecord,
   DraftRecord,
   erased,
   hadKem,
@@ -33,6 +38,7 @@ import {
   isThere,
   LastingRecord,
   OutboxRecord,
+  PersonRecord,
   ReceiptRecord,
   ReceivedRecord,
   RequestRecord,
@@ -61,6 +67,14 @@ const STATUSES: readonly string[] = ["delivered", "read", "burned", "undecryptab
 const STATES: readonly number[] = Object.values(DeliveryState);
 const FILE = "the file";
 
+/** In it: whose device this is, the device lists that were taken up, and one's own devices. */
+const DevicesContent = recordType({
+  person: PersonRecord,
+  lists: withDefault(list(DevicesRecord), []),
+  own: withDefault(list(DeviceRecord), []),
+});
+type DevicesContent = RecordOf<typeof DevicesContent>;
+
 /** What is encrypted: a MessagePack map of records. */
 export const Content = recordType({
   identity: IdentityRecord,
@@ -76,6 +90,7 @@ export const Content = recordType({
   blocks: withDefault(list(BlockRecord), []),
   requests: withDefault(list(RequestRecord), []),
   // Missing if there are none.
+  devices: orMissing(DevicesContent),
   many: orMissing(list(ManyRecord)),
   copies: orMissing(list(CopiesRecord)),
   groups: orMissing(list(GroupCopy)),
@@ -213,7 +228,9 @@ function parsed(plain: Uint8Array): Content {
 function isUsable(content: Content): boolean {
   const { blocks, contacts, inbox, outbox, receipts, received, requests, sent, unanswered } = content;
   const [drafts, lasting] = [content.drafts ?? [], content.lasting ?? []];
-  const people = [...blocks, ...contacts].map((one) => one.userId);
+  const { lists = [], own = [], person } = content.devices ?? {};
+  const devices = [...own.map((one) => one.userId), ...lists.flatMap((one) => [one.person, ...one.usable])];
+  const people = [...[...blocks, ...contacts].map((one) => one.userId), ...devices, ...(person ? [person.person] : [])];
   const drafted = drafts.filter(({ peer }) => groupOf(peer) === "");
   const peers = [...outbox, ...sent, ...unanswered, ...drafted, ...lasting].map((one) => one.peer);
   const senders = [...inbox, ...receipts, ...received, ...requests].map((one) => one.sender);
@@ -237,14 +254,16 @@ export function contentOf(vault: Vault): Content {
   if (identity === null) {
     throw new BackupError("there is no identity here yet");
   }
-  const received = every(records.RECEIVED).map((one) => (one.burn || one.expiresAt !== null ? erased(one) : one));
+  const past = pastNames(vault);
+  const allReceived = pastFirst(every(records.RECEIVED), past, (one) => one.sender);
+  const received = allReceived.map((one) => (one.burn || one.expiresAt !== null ? erased(one) : one));
   const there = new Set(received.filter(isThere).map((one) => records.key(one.sender, one.messageId)));
   const { copies, many } = gatherMany(vault);
   return {
     identity,
     lastPrekeyId: vault.find(records.LAST_PREKEY_ID, "")?.value ?? 0,
     contacts: every(records.CONTACT),
-    sent: every(records.SENT).map(keptSent),
+    sent: pastFirst(every(records.SENT), past, (one) => one.peer).map(keptSent),
     received,
     outbox: every(records.OUTBOX)
       .filter((entry) => entry.text !== null && !entry.burn && entry.expiresIn === null)
@@ -255,6 +274,7 @@ export function contentOf(vault: Vault): Content {
     settings: vault.get(records.SETTINGS, "") ?? SettingsRecord.make({}),
     blocks: every(records.BLOCK),
     requests: every(records.REQUEST),
+    devices: devicesOf(vault, identity),
     many: some(many),
     copies: some(copies),
     groups: some(gatherGroups(vault)),
@@ -262,6 +282,46 @@ export function contentOf(vault: Vault): Content {
     drafts: some(every(records.DRAFT)),
     lasting: some(every(records.LASTING)),
   };
+}
+
+/** What was said before this device was linked stands first, though it has come later. */
+function pastFirst<T extends { readonly messageId: string }>(
+  all: readonly T[],
+  past: ReadonlySet<string>,
+  peerOf: (one: T) => string,
+): readonly T[] {
+  if (past.size === 0) {
+    return all;
+  }
+  const nameOf = (one: T): string => records.key(peerOf(one), one.messageId);
+  const byName = new Map(all.map((one) => [nameOf(one), one]));
+  return [...[...past].flatMap((name) => byName.get(name) ?? []), ...all.filter((one) => !past.has(nameOf(one)))];
+}
+
+function devicesOf(vault: Vault, identity: IdentityRecord): DevicesContent | null {
+  const lists = [...vault.all(records.DEVICES)].map(([, record]) => record);
+  if (lists.length === 0) {
+    return null;
+  }
+  const own = [...vault.all(records.DEVICE)].map(([, record]) => record);
+  return { person: vault.get(records.PERSON, "") ?? personOf(identity), lists, own };
+}
+
+/** Whose device this is if nothing else is known: it is the person. */
+function personOf({ seed }: IdentityRecord): PersonRecord {
+  return PersonRecord.make({ person: encodeBase64(new OwnIdentity(seed).peer.userId) });
+}
+
+/** Of a person's devices. The first one may have signed lists since, so its next one goes far ahead. */
+function putDevices(tx: Transaction, { devices, identity }: Content): void {
+  const { lists, own, person } = devices ?? { lists: [], own: [], person: personOf(identity) };
+  tx.put(records.PERSON, "", { ...person, isRestored: true, published: NO_BYTES });
+  for (const known of lists) {
+    tx.put(records.DEVICES, known.person, known);
+  }
+  for (const device of own) {
+    tx.put(records.DEVICE, device.userId, device);
+  }
 }
 
 function some<T>(found: readonly T[]): readonly T[] | null {
@@ -288,6 +348,7 @@ export function putContent(tx: Transaction, content: Content, server: string | n
     const kept = { ...contact, classical: false, postQuantum: hadKem(contact), askedAt: null };
     tx.put(records.CONTACT, contact.userId, kept);
   }
+  putDevices(tx, content);
   putHistory(tx, content);
   for (const entry of content.outbox) {
     tx.put(records.OUTBOX, entry.messageId, entry);

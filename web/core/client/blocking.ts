@@ -47,19 +47,21 @@ export class Blocking {
 
   /** Keep a user away. What waits for them is dropped, and what they sent and nobody has looked at. */
   block(peer: string): void {
-    this.#stores.vault.transaction((tx) => {
-      this.#stores.book.setBlocked(tx, peer, true);
+    this.#stores.vault.transaction((tx) => this.set(tx, peer, true));
+  }
+
+  /** The same, or the contrary, within a transaction. */
+  set(tx: Transaction, peer: string, blocked: boolean): void {
+    this.#stores.book.setBlocked(tx, peer, blocked);
+    if (blocked) {
       this.#drop(tx, peer);
-      this.#want(tx, peer, [true]);
-    });
+    }
+    this.#want(tx, peer, [blocked]);
   }
 
   /** Keep a user away no longer; they are who they were, and to the relay a stranger. */
   unblock(peer: string): void {
-    this.#stores.vault.transaction((tx) => {
-      this.#stores.book.setBlocked(tx, peer, false);
-      this.#want(tx, peer, [false]);
-    });
+    this.#stores.vault.transaction((tx) => this.set(tx, peer, false));
   }
 
   /** Another relay was chosen, which knows of nobody who is kept away. */
@@ -70,27 +72,30 @@ export class Blocking {
   }
 
   /** Forget a user: name, key, sessions, what waits; and what was said, if `history`. Who is blocked stays so. */
-  remove(peer: string, { history }: { readonly history: boolean }): void {
-    const { book, conversations, vault } = this.#stores;
+  remove(peer: string, given: { readonly history: boolean }): void {
+    this.#stores.vault.transaction((tx) => this.forget(tx, peer, given));
+  }
+
+  /** The same within a transaction. */
+  forget(tx: Transaction, peer: string, { history }: { readonly history: boolean }): void {
+    const { book, conversations } = this.#stores;
     const isBlocked = book.isBlocked(peer);
-    vault.transaction((tx) => {
-      this.#drop(tx, peer);
-      for (const device of this.#stores.devices?.forget(tx, peer) ?? []) {
-        this.#drop(tx, device);
-        conversations.forget(tx, device);
-      }
-      book.forget(tx, peer);
-      conversations.forget(tx, peer);
-      tx.delete(records.RECOVERY, peer);
-      tx.delete(records.DRAFT, peer);
-      tx.delete(records.LASTING, peer);
-      if (history) {
-        this.#stores.history.erase(tx, peer);
-      }
-      if (!isBlocked) {
-        this.#want(tx, peer, [true, false]);
-      }
-    });
+    this.#drop(tx, peer);
+    for (const device of this.#stores.devices?.forget(tx, peer) ?? []) {
+      this.#drop(tx, device);
+      conversations.forget(tx, device);
+    }
+    book.forget(tx, peer);
+    conversations.forget(tx, peer);
+    tx.delete(records.RECOVERY, peer);
+    tx.delete(records.DRAFT, peer);
+    tx.delete(records.LASTING, peer);
+    if (history) {
+      this.#stores.history.erase(tx, peer);
+    }
+    if (!isBlocked) {
+      this.#want(tx, peer, [true, false]);
+    }
   }
 
   #drop(tx: Transaction, peer: string): void {

@@ -33,14 +33,12 @@ export interface Marks {
   readonly deviceList?: Uint8Array;
 }
 
-export const NO_MARKS: Marks = {};
-
 /** Something that a person wrote; `sentAt` in milliseconds since 1970, by the sender's clock. */
 export interface Text {
   readonly kind: "text";
   readonly sentAt: number;
   readonly body: string;
-  readonly marks: Marks;
+  readonly marks?: Marks;
 }
 
 /** What became of messages of the other side, by their ids. */
@@ -55,7 +53,7 @@ export interface Outcomes {
 export interface Receipt extends Outcomes {
   readonly kind: "receipt";
   readonly sentAt: number;
-  readonly marks: Marks;
+  readonly marks?: Marks;
 }
 
 /** Something that devices say to each other. */
@@ -63,7 +61,7 @@ export interface Between {
   readonly kind: "between";
   readonly sentAt: number;
   readonly said: DeviceSaid;
-  readonly marks: Marks;
+  readonly marks?: Marks;
 }
 
 /** Something of a kind or a version that is not known here; `whole`: the content as it came, without padding. */
@@ -71,7 +69,7 @@ export interface Newer {
   readonly kind: "newer";
   readonly sentAt: number;
   readonly whole: Uint8Array;
-  readonly marks: Marks;
+  readonly marks?: Marks;
 }
 
 export type Said = Text | Receipt;
@@ -87,8 +85,8 @@ export interface Ends {
 export const OUTCOMES = ["delivered", "read", "burned", "undecryptable"] as const;
 
 /** A receipt with these outcomes, and none of the others. */
-export function receiptOf(sentAt: number, outcomes: Partial<Outcomes>, marks: Marks = NO_MARKS): Receipt {
-  return { kind: "receipt", sentAt, delivered: [], read: [], burned: [], undecryptable: [], ...outcomes, marks };
+export function receiptOf(sentAt: number, outcomes: Partial<Outcomes>, marks: Pick<Receipt, "marks"> = {}): Receipt {
+  return { kind: "receipt", sentAt, delivered: [], read: [], burned: [], undecryptable: [], ...outcomes, ...marks };
 }
 
 /** `sentAt` of what is written now, by a clock that may show anything. */

@@ -7,7 +7,7 @@
 
 import { pad, unpad } from "../crypto/padding.ts";
 import { type PackedMap, pack } from "../msgpack.ts";
-import { type Ends, LEAST_PADDED, NO_MARKS, OUTCOMES, type Said } from "./content.ts";
+import { type Ends, LEAST_PADDED, OUTCOMES, type Said } from "./content.ts";
 import { asBody, asIds, asTime, checkNamed, wrong } from "./content_fields.ts";
 import { decodeMap } from "./strict_map.ts";
 
@@ -57,11 +57,11 @@ export function read(padded: Uint8Array): readonly [Said, PackedMap] {
   }
   if (members["version"] !== VERSION) throw wrong();
   const sentAt = asTime(members["sentAt"]);
-  if (kind === "text") return [{ kind, sentAt, body: asBody(members["body"]), marks: NO_MARKS }, members];
+  if (kind === "text") return [{ kind, sentAt, body: asBody(members["body"]) }, members];
   if (kind !== "receipt") throw wrong();
   const [delivered, read, burned, undecryptable] = OUTCOMES.map((name) => asIds(members[name]));
   if (!delivered || !read || !burned || !undecryptable) throw wrong();
-  return [{ kind, sentAt, delivered, read, burned, undecryptable, marks: NO_MARKS }, members];
+  return [{ kind, sentAt, delivered, read, burned, undecryptable }, members];
 }
 
 function fieldsOf(said: Said): PackedMap {

@@ -7,7 +7,7 @@
  */
 
 import { type Packed, type PackedMap, isMap, pack } from "../msgpack.ts";
-import { type Between, type Claim, type Ends, type Marks, type Newer, NO_MARKS, OUTCOMES, type Said } from "./content.ts";
+import { type Between, type Claim, type Ends, type Marks, type Newer, OUTCOMES, type Said } from "./content.ts";
 import { receiptOf } from "./content.ts";
 import { asBody, asBytes, asIds, asTime, checkNamed, wrong } from "./content_fields.ts";
 import type { DeviceSaid } from "./devices/kinds.ts";
@@ -48,7 +48,7 @@ export function encodeFields(kind: string, sentAt: number, { sender, senderKey }
 }
 
 /** The fields of marks. */
-export function marked({ claim, deviceList, to }: Marks): PackedMap {
+export function marked({ claim, deviceList, to }: Marks = {}): PackedMap {
   return {
     ...(to === undefined ? {} : { to }),
     ...(claim === undefined ? {} : { devices: { revision: claim.revision, hash: claim.hash } }),
@@ -56,14 +56,16 @@ export function marked({ claim, deviceList, to }: Marks): PackedMap {
   };
 }
 
-function marksIn(members: PackedMap): Marks {
+/** Nothing, of most contents. */
+function marksIn(members: PackedMap): { readonly marks?: Marks } {
   const { deviceList, devices, to } = members;
-  if (deviceList === undefined && devices === undefined && to === undefined) return NO_MARKS;
-  return {
+  if (deviceList === undefined && devices === undefined && to === undefined) return {};
+  const marks = {
     ...(to === undefined ? {} : { to: asBytes(to, 32) }),
     ...(devices === undefined ? {} : { claim: claimIn(devices) }),
     ...(deviceList === undefined ? {} : { deviceList: asBytes(deviceList, 1, MAX_LIST_BYTES) }),
   };
+  return { marks };
 }
 
 function claimIn(value: Packed): Claim {
@@ -133,10 +135,10 @@ function saidIn(
   more: MoreKinds,
 ): Said | Between | Newer {
   const isKnown = kind === "text" || kind === "receipt" || more.names.includes(kind);
-  if (!isOfThisVersion || !isKnown) return { kind: "newer", sentAt, whole: plain, marks: NO_MARKS };
+  if (!isOfThisVersion || !isKnown) return { kind: "newer", sentAt, whole: plain };
   const marks = marksIn(members);
-  if (kind === "text") return { kind, sentAt, body: asBody(members["body"]), marks };
-  if (kind !== "receipt") return { kind: "between", sentAt, said: more.read(kind, members), marks };
+  if (kind === "text") return { kind, sentAt, body: asBody(members["body"]), ...marks };
+  if (kind !== "receipt") return { kind: "between", sentAt, said: more.read(kind, members), ...marks };
   const given = OUTCOMES.filter((name) => members[name] !== undefined).map((name) => [name, asIds(members[name])]);
   return receiptOf(sentAt, Object.fromEntries(given), marks);
 }

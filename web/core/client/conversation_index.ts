@@ -3,6 +3,7 @@
  *
  * A message is entered in the transaction that stores it, and never moves: its position in the conversation is its
  * place in the pages. One that could not be decrypted is entered as well, and is in its place when it comes readable.
+ * What was said before this device was linked stands in pages of its own, at positions below zero.
  */
 import * as records from "./records.ts";
 import type { PageRecord, ReceivedRecord, UnreadableRecord } from "./records.ts";
@@ -22,9 +23,19 @@ export interface IndexEntry {
   readonly messageId: string;
 }
 
+/** A text from before this device was linked. */
+export interface PastEntry {
+  readonly peer: string;
+  readonly isMine: boolean;
+  readonly messageId: string;
+  readonly put: (tx: Transaction) => void;
+}
+
 /** The pages of all conversations. */
 export class ConversationIndex {
   readonly #vault: Vault;
+  /** Whether what is put now is from before. */
+  #isPast = false;
 
   constructor(vault: Vault) {
     this.#vault = vault;
@@ -32,12 +43,12 @@ export class ConversationIndex {
       vault.transaction((tx) => this.#makeAgain(tx));
     }
     vault.watch(records.SENT, (tx, _, sent, isNew) => {
-      if (sent !== null && isNew) {
+      if (sent !== null && isNew && !this.#isPast) {
         this.#enter(tx, sent.peer, SENT + sent.messageId);
       }
     });
     vault.watch(records.RECEIVED, (tx, name, received, isNew) => {
-      if (received !== null && isNew && !vault.has(records.UNREADABLE, name)) {
+      if (received !== null && isNew && !this.#isPast && !vault.has(records.UNREADABLE, name)) {
         this.#enter(tx, received.sender, RECEIVED + received.messageId);
       }
     });
@@ -49,6 +60,11 @@ export class ConversationIndex {
         this.#takeOut(tx, name);
       }
     });
+  }
+
+  /** Whether what is put now is from before this device was linked. */
+  get isEnteringPast(): boolean {
+    return this.#isPast;
   }
 
   /** What was said with somebody before a position, the newest first; of damaged pages nothing. */
@@ -65,7 +81,59 @@ export class ConversationIndex {
         }
       }
     }
+    yield* this.#past(peer, before);
   }
+
+  *#past(peer: string, before: number): Generator<IndexEntry> {
+    const count = this.#pastCount(peer);
+    for (let number = Math.max(1, -Math.floor((Math.min(before, 0) - 1) / PAGE)); (number - 1) * PAGE < count; number += 1) {
+      const { messages } = this.#pastPage(peer, number);
+      for (let offset = PAGE - 1; offset >= 0; offset -= 1) {
+        const entry = messages[offset] ?? "";
+        const position = offset - number * PAGE;
+        if (entry !== "" && position < before) {
+          yield { position, isMine: entry.startsWith(SENT), messageId: entry.slice(1) };
+        }
+      }
+    }
+  }
+
+  #pastCount(peer: string): number {
+    return this.#vault.find(records.PAST, peer)?.value ?? 0;
+  }
+
+  #pastPage(peer: string, number: number): PageRecord {
+    const empty = new Array<string>(PAGE).fill("");
+    return this.#vault.find(records.PAST_PAGE, older(peer, number)) ?? { peer, number, messages: empty };
+  }
+
+  /**
+   * Enter texts from before this device was linked, older than all that were entered so.
+   *
+   * @param found the newest first
+   * @param put stores a text
+   */
+  enterPast(tx: Transaction, found: readonly PastEntry[]): void {
+    this.#isPast = true;
+    try {
+      for (const one of found) {
+        one.put(tx);
+        this.#putPast(tx, one.peer, (one.isMine ? SENT : RECEIVED) + one.messageId);
+      }
+    } finally {
+      this.#isPast = false;
+    }
+  }
+
+  #putPast(tx: Transaction, peer: string, entry: string): void {
+    const place = this.#pastCount(peer) + 1;
+    const number = Math.ceil(place / PAGE);
+    const page = this.#pastPage(peer, number);
+    const messages = page.messages.with(number * PAGE - place, entry);
+    tx.put(records.PAST_PAGE, older(peer, number), { ...page, messages });
+    tx.put(records.PAST, peer, { value: place });
+  }
+
 
   /** With whom there is a conversation, in no order. */
   peers(): string[] {
@@ -83,12 +151,17 @@ export class ConversationIndex {
       tx.delete(records.FULL_PAGE, older(peer, number));
     }
     tx.delete(records.PAGE, peer);
+    for (let number = Math.ceil(this.#pastCount(peer) / PAGE); number >= 1; number -= 1) {
+      tx.delete(records.PAST_PAGE, older(peer, number));
+    }
+    tx.delete(records.PAST, peer);
   }
 
   /** A page is damaged: all are made again of the messages that there are, in the order in which they were put. */
   #makeAgain(tx: Transaction): void {
     tx.deleteKind(records.PAGE);
     tx.deleteKind(records.FULL_PAGE);
+    const past = pastNames(this.#vault);
     const found: { readonly position: number; readonly peer: string; readonly entry: string }[] = [];
     for (const [position, { peer, messageId }] of this.#vault.all(records.SENT)) {
       found.push({ position, peer, entry: SENT + messageId });
@@ -98,7 +171,8 @@ export class ConversationIndex {
         found.push({ position, peer: sender, entry: RECEIVED + messageId });
       }
     }
-    for (const { peer, entry } of found.sort((one, other) => one.position - other.position)) {
+    const inOrder = found.sort((one, other) => one.position - other.position);
+    for (const { peer, entry } of inOrder.filter((one) => !past.has(records.key(one.peer, one.entry.slice(1))))) {
       this.#enter(tx, peer, entry);
     }
   }
@@ -140,6 +214,12 @@ export class ConversationIndex {
         return number * PAGE + offset;
       }
     }
+    for (let number = 1; (number - 1) * PAGE < this.#pastCount(peer); number += 1) {
+      const offset = this.#pastPage(peer, number).messages.lastIndexOf(entry);
+      if (offset >= 0) {
+        return offset - number * PAGE;
+      }
+    }
     return null;
   }
 
@@ -151,6 +231,15 @@ export class ConversationIndex {
   #page(peer: string, number: number): PageRecord {
     return this.#vault.find(records.FULL_PAGE, older(peer, number)) ?? { peer, number, messages: [] };
   }
+}
+
+/** '<peer> <message id>' of all texts from before this device was linked, of each conversation the oldest first. */
+export function pastNames(vault: Vault): ReadonlySet<string> {
+  const pages = [...vault.all(records.PAST_PAGE)].map(([, page]) => page);
+  const inOrder = pages.sort((one, other) => other.number - one.number);
+  const namesOf = ({ messages, peer }: PageRecord): string[] =>
+    messages.filter((entry) => entry !== "").map((entry) => records.key(peer, entry.slice(1)));
+  return new Set(inOrder.flatMap(namesOf));
 }
 
 /** The name of a full page. */

@@ -25,7 +25,6 @@ import type { RoutedMessage } from "../wire/frames.ts";
 import { envelopeBytes } from "../wire/signing.ts";
 import type { AddressBook } from "./address_book.ts";
 import { receiptOf } from "./content.ts";
-import { NO_MARKS } from "./content.ts";
 import type { Between, Claim, Ends, Newer, Outcomes, Said } from "./content.ts";
 import { NO_MORE_KINDS } from "./content2.ts";
 import type { MoreKinds } from "./content2.ts";
@@ -249,9 +248,9 @@ export class Conversations {
     }
     const { madeAt: sentAt, text } = entry;
     const claim = this.claim();
-    const marks = claim === null ? NO_MARKS : { claim };
+    const marks = claim === null ? {} : { marks: { claim } };
     const said: Said =
-      text === null ? receiptOf(sentAt, receipts, marks) : { kind: "text", sentAt, body: text, marks };
+      text === null ? receiptOf(sentAt, receipts, marks) : { kind: "text", sentAt, body: text, ...marks };
     const ends: Ends = {
       sender: this.#ownId,
       senderKey: this.#identity.peer.public,

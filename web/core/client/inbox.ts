@@ -131,7 +131,7 @@ export class Inbox {
     const { devices } = this.#parts;
     // Of what is newer, nobody knows yet whom it is for: it shows as its sender's.
     const isOpen = devices === null || (said.kind === "newer" && !devices.isOwn(sender));
-    const found = isOpen ? this.#personOf(sender) : devices.conversationOf(sender, said.marks.to);
+    const found = isOpen ? this.#personOf(sender) : devices.conversationOf(sender, said.marks?.to);
     if (found === null && said.kind === "text") {
       throw new InvalidMessage("a message is for somebody else");
     }

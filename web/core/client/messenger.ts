@@ -115,7 +115,13 @@ export class Messenger {
     };
     this.stores.slot.is = extend(ports);
     const { preKeyUpload, receiving } = this;
-    this.devices = given.later?.devicesOn(ports, { preKeyUpload, receiving }) ?? null;
+    this.devices = given.later?.devicesOn(ports, {
+      blocking: this.blocking,
+      presence: this.presence,
+      preKeyUpload,
+      receiving,
+      changed: (userId) => (userId === null ? this.presenceChanged() : this.contactChanged(userId)),
+    }) ?? null;
   }
 
   /** One's user id as others see it: that of the first device. */
@@ -469,7 +475,7 @@ export class Messenger {
       ...this.sending.waits(now),
       ...this.blocking.waits(now),
       ...this.housekeeping.waits(now),
-      ...(this.devices?.desk.waits(now) ?? []),
+      ...(this.devices?.waits(now) ?? []),
     ];
     if (this.link !== null) {
       times.push(this.link.nextTick(now), this.stores.acks.wait(now) ?? housekeeping.INTERVAL_MS);

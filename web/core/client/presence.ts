@@ -8,7 +8,7 @@ import type { Presence as PresenceFrame, PresenceStatus } from "../wire/frames.t
 import { conversationId } from "./ids.ts";
 import { SettingsStore } from "./settings.ts";
 import type { Settings } from "./settings.ts";
-import type { Vault } from "./vault.ts";
+import type { Transaction, Vault } from "./vault.ts";
 
 /** A frame that is still to get its id and time. */
 type UnsentPresence = Pick<PresenceFrame, "type" | "payload">;
@@ -23,6 +23,11 @@ export class Presence {
   constructor(vault: Vault, ownId: string) {
     this.#store = new SettingsStore(vault);
     this.#ownId = ownId;
+  }
+
+  /** Called within each transaction that changes the settings. */
+  set follow(follow: (tx: Transaction) => void) {
+    this.#store.follow = follow;
   }
 
   /** What others may learn. */

@@ -337,6 +337,32 @@ export type DeviceRecord = RecordOf<typeof DeviceRecord>;
 export const SyncRecord = recordType({ messageId: text, sender: text });
 export type SyncRecord = RecordOf<typeof SyncRecord>;
 
+/**
+ * When the user has changed what is known of a person (`userId`), or, if that is '', the settings: milliseconds since
+ * 1970, see protocol/devices.md. `waits`: the other own devices are still to be told.
+ */
+export const SyncedRecord = recordType({ userId: text, at: int, waits: no });
+export type SyncedRecord = RecordOf<typeof SyncedRecord>;
+
+/** The user of this new device has agreed that it will belong to a person, who has this key. `secret`: of the code. */
+export const AgreedRecord = recordType({ key: bytes, secret: bytes });
+export type AgreedRecord = RecordOf<typeof AgreedRecord>;
+
+/**
+ * This device is getting what was said before it was linked. `place`: where the next chunk begins. `chunks`: how many
+ * were asked for and have not come. `texts`: how many came. `until`: when it is given up, in persistent time.
+ */
+export const HistoryInRecord = recordType({ place: bytes, until: int, chunks: zero, texts: zero });
+export type HistoryInRecord = RecordOf<typeof HistoryInRecord>;
+
+/**
+ * An own device may ask for what was said before it was linked. `first`: position in the vault before which that is.
+ * `below`: before which the next chunk is. `chunks`: how many it still waits for. `left`: how many texts follow.
+ * `until`: in persistent time.
+ */
+export const HistoryOutRecord = recordType({ device: text, first: int, below: int, until: int, chunks: zero, left: zero });
+export type HistoryOutRecord = RecordOf<typeof HistoryOutRecord>;
+
 /** That it is there is all it says; `at` in ms. */
 export const Seen = recordType({ at: int });
 export type Seen = RecordOf<typeof Seen>;
@@ -419,6 +445,18 @@ export const PERSON = kindOf("person", PersonRecord);
 export const DEVICE = kindOf("device", DeviceRecord);
 /** `SYNC`/'<person> <message id>'. */
 export const SYNC = kindOf("sync", SyncRecord);
+/** `SYNCED`/user id, or ''. */
+export const SYNCED = kindOf("synced", SyncedRecord);
+/** `AGREED`/''. */
+export const AGREED = kindOf("link-agreed", AgreedRecord);
+/** `HISTORY_IN`/''. */
+export const HISTORY_IN = kindOf("history-in", HistoryInRecord);
+/** `HISTORY_OUT`/user id of an own device. */
+export const HISTORY_OUT = kindOf("history-out", HistoryOutRecord);
+/** `PAST`/user id: how many texts of a conversation are from before this device was linked. */
+export const PAST = kindOf("past", IntValue);
+/** `PAST_PAGE`/'<user id> <number>': those, in pages; the first one is the newest. */
+export const PAST_PAGE = kindOf("past-page", PageRecord, { isCached: true });
 /** `ME`/''. */
 export const ME = kindOf("me", MeRecord, { isCached: true });
 

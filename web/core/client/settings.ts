@@ -1,7 +1,7 @@
 /** What a user tells others of their doings: the settings of a profile. */
 import * as records from "./records.ts";
 import { SettingsRecord } from "./records.ts";
-import type { Vault } from "./vault.ts";
+import type { Transaction, Vault } from "./vault.ts";
 
 /**
  * What others may learn.
@@ -15,10 +15,14 @@ export type Settings = SettingsRecord;
 /** Those of somebody whose settings are damaged: nobody is told what they may not want to be told. */
 const SILENT: Settings = { readReceipts: false, typing: false, presence: false };
 
+const NAMES = ["readReceipts", "typing", "presence"] as const;
+
 /** The settings, stored. */
 export class SettingsStore {
   #current: Settings;
   readonly #vault: Vault;
+  /** Called within each transaction that changes them. */
+  follow: (tx: Transaction) => void = () => undefined;
 
   constructor(vault: Vault) {
     this.#vault = vault;
@@ -32,9 +36,13 @@ export class SettingsStore {
 
   /** Change some of them. */
   change(changes: Partial<Settings>): Settings {
-    const after = { ...this.#current, ...changes };
+    const before = this.#current;
+    const after = { ...before, ...changes };
     this.#vault.transaction((tx) => {
       tx.put(records.SETTINGS, "", after);
+      if (NAMES.some((name) => before[name] !== after[name])) {
+        this.follow(tx);
+      }
       tx.onCommit(() => {
         this.#current = after;
       });

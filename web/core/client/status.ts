@@ -121,16 +121,19 @@ export interface GroupEvent {
  * The linking of a device has gone on.
  *
  * `step`: answered: on the first device, the digits that the new one shows can be typed. digits: on the new device, they
- * are to be shown, and its user asked whether it is to belong to `person` (user id). `name`: of the new device.
- * `reason`: a sentence, if it has ended and will not be linked.
+ * are to be shown, and its user asked whether it is to belong to `person` (user id). history: `texts` from before have
+ * come over, and `left` follow, as far as is known; complete: all have. `name`: of the new device. `reason`: a sentence,
+ * if it has ended and will not be linked.
  */
 export interface LinkingEvent {
   readonly kind: "linking";
-  readonly step: "answered" | "digits" | "linked" | "ended";
+  readonly step: "answered" | "digits" | "linked" | "ended" | "history" | "complete";
   readonly digits: string;
   readonly person: string;
   readonly name: string;
   readonly reason: string;
+  readonly texts?: number;
+  readonly left?: number;
 }
 
 export type Event =

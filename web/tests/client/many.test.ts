@@ -50,7 +50,7 @@ class Author {
     const senderKey = fromBase64(this.person.key);
     const none = new Uint8Array();
     const ends = { sender: own, senderKey, recipient: none, recipientKey: none };
-    const said = content2.encode({ kind: "text", sentAt: 1, body: text, marks: {} }, ends);
+    const said = content2.encode({ kind: "text", sentAt: 1, body: text }, ends);
     const recipients = people.map(({ id }) => id);
     return this.many.outgoing.sendMany({ recipients, said, conversationId: CONVERSATION, purpose: PURPOSE, ...more });
   }

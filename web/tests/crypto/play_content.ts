@@ -1,6 +1,6 @@
 /** Plays `content.json` and `content-2.json`. */
 
-import { type Ends, type Marks, NO_MARKS, type Said, receiptOf } from "../../core/client/content.ts";
+import { type Ends, type Said, receiptOf } from "../../core/client/content.ts";
 import * as content1 from "../../core/client/content1.ts";
 import * as content2 from "../../core/client/content2.ts";
 import { encode } from "../../core/client/content_suites.ts";
@@ -31,13 +31,6 @@ export function playContent({ content, expect }: ContentCase): void {
   same(content1.encode(said, ends), padded, "written");
 }
 
-/** What is said, without the marks of devices, which the files do not list where there are none. */
-export function unmarked(said: { readonly marks: Marks }): Listed {
-  const { marks, ...rest } = said;
-  same(marks, NO_MARKS, "marks");
-  return rest;
-}
-
 interface Content2Case {
   readonly sender: string;
   readonly sender_key: string;
@@ -51,7 +44,7 @@ function endsOf(given: Content2Case): Ends {
 /** As `content-2.json` lists it. */
 function saidIn(given: Content2Case, encoded: Uint8Array): Listed {
   const found = content2.decode(encoded, endsOf(given));
-  if (found.kind !== "newer") return unmarked(found);
+  if (found.kind !== "newer") return { ...found };
   same(found.whole, encoded, "what is kept");
   return { newer: true, sentAt: found.sentAt };
 }
@@ -65,7 +58,7 @@ export function playWritten2(given: Written2): void {
   const encoded = raw(expect.encoded);
   same(unpad(raw(expect.padded)), encoded, "without padding");
   same(saidIn(given, encoded), said, "read");
-  const whole: Said = said.kind === "text" ? { ...said, marks: NO_MARKS } : receiptOf(said.sentAt, said);
+  const whole: Said = said.kind === "text" ? said : receiptOf(said.sentAt, said);
   same(encode(whole, endsOf(given), 2), expect.padded, "written");
   same(decodeMap(encoded), content, "members");
 }

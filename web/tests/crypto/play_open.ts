@@ -11,7 +11,6 @@ import { type Vault, newVault } from "../../core/client/vault.ts";
 import { encodeBase64 } from "../../core/wire/base64.ts";
 import { decodeRelay } from "../../core/wire/codec.ts";
 import { Differs, type People, type Person, endOf, member, raw, same } from "./base.ts";
-import { unmarked } from "./play_content.ts";
 
 const NOW = 1_770_000_000_000;
 
@@ -103,7 +102,7 @@ export function playDeliveries(people: People, { recipient, now, deliveries }: C
     const { sender, version } = expect.content;
     const id = encodeBase64(raw(String(sender)));
     const named = { recipient: person.id, recipientKey: person.identity.peer.public, senderKey: device.keyOf(id) };
-    same({ ...unmarked(said), ...named, sender, version }, expect.content, "content");
+    same({ ...said, ...named, sender, version }, expect.content, "content");
     same(text.includes(id), true, "the sender is named by the envelope");
   }
 }

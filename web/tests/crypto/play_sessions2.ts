@@ -3,7 +3,6 @@
 import { AddressBook } from "../../core/client/address_book.ts";
 import { LEAST_PADDED, type Ends } from "../../core/client/content.ts";
 import * as content2 from "../../core/client/content2.ts";
-import { NO_MARKS } from "../../core/client/content.ts";
 import { encode } from "../../core/client/content_suites.ts";
 import { Conversations, conversationId } from "../../core/client/conversations.ts";
 import type { PreKeyStore } from "../../core/client/prekey_store.ts";
@@ -134,7 +133,7 @@ class Side {
     if (used === null) throw new Differs("no session can send");
     const given = { messageId: NUMBER, peer: this.#peerId, text, burn: false, expiresIn: null, madeAt: MADE_AT };
     const { sealed } = this.#vault.transaction((tx) => this.#conversations.seal(tx, state, OutboxRecord.make(given)));
-    const content = content2.encode({ kind: "text", sentAt: MADE_AT, body: text, marks: NO_MARKS }, endsOf(this.#own, this.#peer));
+    const content = content2.encode({ kind: "text", sentAt: MADE_AT, body: text }, endsOf(this.#own, this.#peer));
     return [used, content, sealed];
   }
 

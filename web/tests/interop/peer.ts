@@ -204,8 +204,8 @@ const COMMANDS: Readonly<Record<string, (core: Core, given: Given) => unknown>> 
     devicesOf(messenger).linking.agree();
     messenger.devicesChanged();
   },
-  linkDevice: ({ messenger }, { line }) => {
-    devicesOf(messenger).linking.begin(String(line));
+  linkDevice: ({ messenger }, { history, line }) => {
+    devicesOf(messenger).linking.begin(String(line), { history: history === true });
     messenger.devicesChanged();
   },
   typeDigits: ({ messenger }, { digits }) => {
@@ -218,6 +218,7 @@ const COMMANDS: Readonly<Record<string, (core: Core, given: Given) => unknown>> 
     messenger.devicesChanged();
   },
   devices: ({ messenger }) => devicesOf(messenger).everybody(),
+  isHistoryComing: ({ messenger }) => devicesOf(messenger).historyIn.isComing,
   isRemoved: ({ messenger }) => messenger.stores.devices?.isRemoved === true,
   contacts: ({ messenger }) => messenger.contacts.everybody().map(({ name, trust, userId }) => ({ name, trust, userId })),
   export: ({ vault }, { to }) => {

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { type Browser, chromium } from "playwright-core";
 import { CHROMIUM, SKIP } from "../ui/browser.ts";
 import { type Line, openLine } from "./line.ts";
-import { Person } from "./person.ts";
+import { PASSPHRASE, Person } from "./person.ts";
 
 const relay = process.env["PHANTOM_RELAY"];
 const cli = JSON.parse(process.env["PHANTOM_CLI"] ?? "[]") as readonly string[];
@@ -145,6 +145,47 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
     const order = texts.map((text) => /\b(before|one|two)\b/.exec(text)?.[1]);
     assert.deepEqual(order, ["before", "one", "two"]);
     await Promise.all([alice.leave(), bob.leave()]);
+  });
+
+  journey("a second browser becomes a device of the same person, with what was said before, until it is removed", async () => {
+    const [alice, bob] = await pair();
+    await alice.write("Bob", "before the laptop");
+    await bob.sees("before the laptop");
+    await bob.write("Alice", "on one device");
+    await alice.sees("on one device");
+    const { id } = await alice.me();
+    const laptop = await Person.at(browser, url, "Alice");
+    const line = await laptop.begunAsDevice("Laptop");
+    await alice.yourDevices();
+    await alice.button("Link a device").click();
+    await alice.box("Code of the new device").fill(line);
+    await alice.box("Your passphrase").fill(PASSPHRASE);
+    await alice.button("Link it").click();
+    await laptop.page.getByText(id).waitFor();
+    await alice.box("Six digits").fill(await laptop.page.locator(".digits").innerText());
+    await alice.button("Go on").click();
+    await laptop.button("Yes, go on").click();
+    for (const one of [alice, laptop]) {
+      await one.page.getByText(/one of your devices now/).waitFor();
+      await one.button("Done").click();
+      await one.page.keyboard.press("Escape");
+    }
+    await laptop.open("Bob");
+    await laptop.sees("before the laptop");
+    await laptop.sees("on one device");
+    await laptop.write("Bob", "from the laptop");
+    await bob.sees("from the laptop");
+    await alice.sees("from the laptop");
+    await bob.write("Alice", "to both");
+    for (const one of [alice, laptop]) await one.sees("to both");
+    assert.equal((await laptop.me()).id, id);
+    await alice.yourDevices();
+    await alice.button("Remove Laptop").click();
+    await alice.button("Remove it").click();
+    await laptop.heading("This device was removed").waitFor();
+    await laptop.page.reload();
+    await laptop.heading(/^Phantom at/).waitFor();
+    await Promise.all([alice.leave(), laptop.leave(), bob.leave()]);
   });
 
   journey("one tab at a time, and the profile goes where it is wanted", async () => {

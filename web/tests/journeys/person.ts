@@ -70,6 +70,23 @@ export class Person {
     await this.list().waitFor();
   }
 
+  /** First run of somebody with another device; the line that this one shows. */
+  async begunAsDevice(device: string): Promise<string> {
+    await this.button("I have another device").click();
+    await this.box("Your name").fill(this.name);
+    await this.box("Passphrase").fill(PASSPHRASE);
+    await this.button("Show the code").click();
+    await this.box("What this device is called").fill(device);
+    await this.page.getByRole("dialog").getByRole("button", { name: "Show the code" }).click();
+    return this.page.getByRole("dialog").getByText(/^phantom:link/).innerText();
+  }
+
+  async yourDevices(): Promise<void> {
+    await this.button("Settings").click();
+    await this.button("Your devices").click();
+    await this.heading("Your devices").waitFor();
+  }
+
   async unlock(): Promise<void> {
     await this.box("Passphrase").fill(PASSPHRASE);
     await this.button("Unlock").click();

@@ -31,6 +31,7 @@ export function fakeDevices(query: () => URLSearchParams, tell: (update: Update)
       isUnused: count === 0 && query().get("scene") === "empty",
       isRestored: query().has("restored"),
       linking: null,
+      history: query().has("history") ? { texts: 1_200, left: 3_400 } : null,
     };
     return state;
   }

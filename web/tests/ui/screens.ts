@@ -125,7 +125,7 @@ export const SCREENS: readonly Screen[] = [
   },
   {
     name: "devices-on-a-linked-one",
-    query: "devices=3&linked=1",
+    query: "devices=3&linked=1&history=1",
     act: (page) => yourDevices(page),
   },
   {

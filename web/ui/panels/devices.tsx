@@ -6,7 +6,7 @@ import { useAction } from "../parts/action.ts";
 import { Code, Scanner } from "../parts/code.tsx";
 import { Copy } from "../parts/copy.tsx";
 import { Dialog } from "../parts/dialog.tsx";
-import { Field, Passphrase, Refusal } from "../parts/field.tsx";
+import { Check, Field, Passphrase, Refusal } from "../parts/field.tsx";
 import { Icon } from "../parts/icon.tsx";
 import { moment } from "../times.ts";
 
@@ -35,6 +35,7 @@ function Parts({ now }: { readonly now: DevicesState }) {
   return (
     <>
       <List now={now} />
+      {now.history !== null && <Coming {...now.history} />}
       {now.isRestored && <Restored />}
       {now.isUnused && <LinkThis />}
       {now.isFirst && <LinkOther />}
@@ -108,6 +109,20 @@ function Entry({ one, canRemove }: { readonly one: OwnDevice; readonly canRemove
   );
 }
 
+/** Earlier texts on their way to this device. */
+function Coming({ texts, left }: { readonly texts: number; readonly left: number }) {
+  const all = texts + left;
+  return (
+    <div role="status">
+      <p>
+        Your earlier texts are coming over from your first device: {texts.toLocaleString()}
+        {left > 0 && <> of about {all.toLocaleString()}</>}. You can write meanwhile; both devices should stay online.
+      </p>
+      <progress aria-label="Earlier texts" {...(all === 0 ? {} : { value: texts, max: all })} />
+    </div>
+  );
+}
+
 /** After a restore: the list in a backup may name a device that was removed since. */
 function Restored() {
   const action = useAction();
@@ -138,6 +153,7 @@ function LinkOther() {
   const [isScanning, setScanning] = useState(false);
   const [line, setLine] = useState("");
   const [passphrase, setPassphrase] = useState("");
+  const [history, setHistory] = useState(true);
   const action = useAction();
   if (!isOpen) {
     return <button type="button" class="primary" onClick={() => setOpen(true)}>Link a device</button>;
@@ -147,7 +163,7 @@ function LinkOther() {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          void action.run(async () => take(await api().linkDevice({ line: line.trim(), passphrase })));
+          void action.run(async () => take(await api().linkDevice({ line: line.trim(), passphrase, history })));
         }}
       >
         <p>On the new device, open this page and choose “I have another device”. It shows a code.</p>
@@ -169,6 +185,12 @@ function LinkOther() {
           The new device gets your contacts with the names you gave them. From then on it reads what is written to you, and
           writes as you. Link only a device that is yours and in your hands: never because someone asked you to.
         </p>
+        <Check
+          label="Hand over earlier texts, too"
+          isOn={history}
+          onChange={setHistory}
+          hint="They go over in the background. Texts that burn or expire stay here."
+        />
         <Passphrase label="Your passphrase" value={passphrase} onValue={setPassphrase} />
         <Refusal text={action.fault} />
         <div class="buttons">

@@ -58,7 +58,7 @@ export class DeviceArrivals {
   heard(sender: string, opened: Opened, now: Moment): Event[] {
     const events = [...this.#desk.noted(sender, opened, now), ...this.#linking.received(sender, opened)];
     const { content } = opened;
-    const mayKnowMore = content.marks.deviceList !== undefined || content.kind === "between";
+    const mayKnowMore = content.marks?.deviceList !== undefined || content.kind === "between";
     return mayKnowMore ? [...events, ...this.#openAll(now)] : events;
   }
 

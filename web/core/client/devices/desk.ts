@@ -6,7 +6,7 @@
 import { CryptoError, InvalidMessage } from "../../crypto/errors.ts";
 import type { OwnIdentity } from "../../crypto/keys.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
-import { type Claim, type Marks, NO_MARKS, receiptOf, timeOf } from "../content.ts";
+import { type Claim, type Marks, receiptOf, timeOf } from "../content.ts";
 import * as content2 from "../content2.ts";
 import { type Opened, conversationId } from "../conversations.ts";
 import { UsageError } from "../errors.ts";
@@ -14,9 +14,8 @@ import { decodedId } from "../ids.ts";
 import type { Link } from "../link.ts";
 import type { Outgoing, ToMany } from "../many/outgoing.ts";
 import type { Moment } from "../moment.ts";
-import { checkedName } from "../names.ts";
 import * as records from "../records.ts";
-import { DeviceRecord, floorOf, isSameContact, Strength } from "../records.ts";
+import { DeviceRecord, floorOf, Strength } from "../records.ts";
 import type { Sending } from "../sending.ts";
 import { DeliveryState, type Event } from "../status.ts";
 import type { Stores } from "../stores.ts";
@@ -25,7 +24,7 @@ import type { Changed, DeviceBook } from "./book.ts";
 import { type Device, type DeviceList, LIFE_MS, consent, parseList, signList } from "./device_list.ts";
 import * as notices from "./device_notices.ts";
 import { ForkedList } from "./errors.ts";
-import { type DeviceSaid, type KnownPerson, MAX_READ, fieldsOf } from "./kinds.ts";
+import { type DeviceSaid, MAX_READ, type ReadMessage, fieldsOf } from "./kinds.ts";
 import { ASLEEP_MS, HERE_MS, RENEW_MS, following } from "./known_list.ts";
 
 /** The purpose of messages to several devices. */
@@ -51,12 +50,14 @@ export interface DeskParts {
 }
 
 type Also = (tx: Transaction) => void;
-const nothing = (): void => undefined;
+const nothing: Also = () => undefined;
 
 /** Applies the rules of devices to a profile. */
 export class DeviceDesk {
   readonly #parts: DeskParts;
   #todo: (() => void)[] = [];
+  /** What one's other devices say goes there. */
+  between: (sender: string, said: DeviceSaid, now: Moment) => void = () => undefined;
   /** Persons whose list was asked for, and when. */
   readonly #wanted = new Map<string, number>();
   readonly #handed = new Map<string, number>();
@@ -124,13 +125,13 @@ export class DeviceDesk {
     const { devices } = this.#parts;
     const { content, isKnown } = opened;
     const isOwn = devices.isOwn(sender);
-    if (!isKnown || (content.marks === NO_MARKS && !isOwn)) return [];
+    if (!isKnown || (content.marks === undefined && !isOwn)) return [];
     if (isOwn) this.#hear(sender, now);
-    const { claim, deviceList } = content.marks;
+    const { claim, deviceList } = content.marks ?? {};
     const events = deviceList === undefined ? [] : this.listCame(deviceList, now);
     const whose = devices.personOf(sender);
     if (claim !== undefined && this.#isOfInterest(whose)) this.#compare(sender, whose, claim, now);
-    if (content.kind === "between" && devices.isOwn(sender)) this.#between(content.said);
+    if (content.kind === "between" && devices.isOwn(sender)) this.between(sender, content.said, now);
     return events;
   }
 
@@ -221,37 +222,20 @@ export class DeviceDesk {
     return [];
   }
 
-  /** One's other device says something. */
-  #between(said: DeviceSaid): void {
-    const { stores } = this.#parts;
-    stores.vault.transaction((tx) => {
-      if (said.kind === "sync-read") {
-        for (const { from, id } of said.messages) stores.inbox.readElsewhere(tx, encodeBase64(from), id);
-      } else if (said.kind === "sync-contacts") {
-        for (const person of said.contacts) this.#notePerson(tx, person);
-      }
+  /** Another own device has read these. */
+  readElsewhere(messages: readonly ReadMessage[]): void {
+    const { inbox, vault } = this.#parts.stores;
+    vault.transaction((tx) => {
+      for (const { from, id } of messages) inbox.readElsewhere(tx, encodeBase64(from), id);
     });
   }
 
-  /** Somebody as another own device knows them. */
-  #notePerson(tx: Transaction, person: KnownPerson): void {
-    const { devices, stores } = this.#parts;
-    const userId = encodeBase64(person.id);
-    if (userId === devices.device || userId === devices.person) return;
-    const before = stores.book.get(userId);
-    const owner = stores.book.named(person.name);
-    const isUsable = isName(person.name) && (owner === null || owner === userId);
-    const after = {
-      ...before,
-      name: isUsable ? person.name : before.name,
-      trust: person.verified && before.trust !== "changed" ? "verified" : before.trust,
-      blocked: person.blocked,
-      accepted: true,
-    };
-    if (!isSameContact(after, before)) stores.book.put(tx, after);
-  }
-
   // --- what is to be sent -------------------------------------------------------
+
+  /** Do it once this step is over. */
+  later(action: () => void): void {
+    this.#todo.push(action);
+  }
 
   /** Puts into the outbox what follows from what has come, and asks for lists. */
   run(link: Link | null, now: Moment): void {
@@ -290,20 +274,20 @@ export class DeviceDesk {
   }
 
   /** Says something to devices; `also` stores what else belongs to it. */
-  say(recipients: readonly string[], said: DeviceSaid, also: Also = nothing): void {
+  say(recipients: readonly string[], said: DeviceSaid, also: Also = nothing, purpose = AMONG_DEVICES): void {
     this.#spoke = 0;
     const fields = { ...fieldsOf(said), ...content2.marked(this.#marks()) };
-    this.#putAmong(recipients, content2.encodeFields(said.kind, this.#sentAt, this.#writer, fields), also);
+    this.#putAmong(recipients, content2.encodeFields(said.kind, this.#sentAt, this.#writer, fields), also, purpose);
   }
 
   /** Sends a device list: in an empty receipt, which means nothing to programs that know no devices. */
   tellList(found: DeviceList, recipients: readonly string[]): void {
-    const said = receiptOf(this.#sentAt, {}, { ...this.#marks(), deviceList: found.encoded });
-    if (recipients.length > 0) this.#putAmong(recipients, content2.encode(said, this.#writer), nothing);
+    const said = receiptOf(this.#sentAt, {}, { marks: { ...this.#marks(), deviceList: found.encoded } });
+    if (recipients.length > 0) this.#putAmong(recipients, content2.encode(said, this.#writer));
   }
 
-  #putAmong(recipients: readonly string[], encoded: Uint8Array, also: Also): void {
-    this.#put(this.#parts.devices.person, { recipients, said: encoded, purpose: AMONG_DEVICES, group: true, also });
+  #putAmong(recipients: readonly string[], said: Uint8Array, also = nothing, purpose = AMONG_DEVICES): void {
+    this.#put(this.#parts.devices.person, { recipients, said, purpose, group: true, also });
   }
 
   #put(peer: string, given: Omit<ToMany, "conversationId">): void {
@@ -313,7 +297,7 @@ export class DeviceDesk {
 
   #marks(): Marks {
     const claim = this.#parts.devices.claim();
-    return claim === null ? NO_MARKS : { claim };
+    return claim === null ? {} : { claim };
   }
 
   get #writer(): content2.Writer {
@@ -425,14 +409,4 @@ export class DeviceDesk {
 /** Whether enough time has passed since it was done last, if it was. */
 function isDue(last: number | undefined, now: Moment): boolean {
   return last === undefined || now.monotonic - last >= ASK_AGAIN_MS;
-}
-
-/** Whether a contact may be called so. */
-function isName(name: string): boolean {
-  try {
-    return checkedName(name) === name;
-  } catch (error) {
-    if (error instanceof UsageError) return false;
-    throw error;
-  }
 }

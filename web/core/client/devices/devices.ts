@@ -4,8 +4,10 @@ import { UsageError } from "../errors.ts";
 import type { Random } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { ExtensionPorts } from "../extension.ts";
+import type { Blocking } from "../blocking.ts";
 import type { Link } from "../link.ts";
 import type { Moment } from "../moment.ts";
+import type { Presence } from "../presence.ts";
 import type { PreKeyUpload } from "../prekey_upload.ts";
 import type { Receiving } from "../receiving.ts";
 import type { Event } from "../status.ts";
@@ -13,6 +15,10 @@ import type { Transaction } from "../vault.ts";
 import { DeviceArrivals } from "./arrivals.ts";
 import { type DeskParts, DeviceDesk } from "./desk.ts";
 import { parseList } from "./device_list.ts";
+import { HistoryIn } from "./history_in.ts";
+import { HistoryOut } from "./history_out.ts";
+import { InStep } from "./in_step.ts";
+import type { DeviceSaid } from "./kinds.ts";
 import { LinkingDesk } from "./linking_desk.ts";
 
 export { DeviceBook } from "./book.ts";
@@ -34,6 +40,10 @@ export interface OwnDevice {
 
 /** What devices are attached to. */
 export interface Attached {
+  readonly blocking: Blocking;
+  readonly presence: Presence;
+  /** Something is to be treated otherwise: a user, or, if null, what others are told. */
+  readonly changed: (userId: string | null) => void;
   readonly receiving: Receiving;
   readonly preKeyUpload: PreKeyUpload;
 }
@@ -42,15 +52,24 @@ export interface Attached {
 export class Devices {
   readonly desk: DeviceDesk;
   readonly linking: LinkingDesk;
+  readonly historyIn: HistoryIn;
+  readonly #historyOut: HistoryOut;
+  readonly #inStep: InStep;
   readonly #parts: DeskParts;
 
   /** @param given what it is told by, and tells */
   constructor(parts: DeskParts, random: Random, given: Attached) {
     this.#parts = parts;
-    this.desk = new DeviceDesk(parts);
-    this.linking = new LinkingDesk(parts, this.desk, random);
-    const { devices, stores } = parts;
-    const { preKeyUpload, receiving } = given;
+    const { devices, moment, stores } = parts;
+    const { blocking, changed, preKeyUpload, presence, receiving } = given;
+    const desk = new DeviceDesk(parts);
+    this.desk = desk;
+    this.#inStep = new InStep({ stores, devices, desk, blocking, presence, moment, changed });
+    this.historyIn = new HistoryIn(stores, devices, desk);
+    this.#historyOut = new HistoryOut({ ...parts, desk });
+    const more = { random, inStep: this.#inStep, historyIn: this.historyIn, historyOut: this.#historyOut };
+    this.linking = new LinkingDesk(parts, desk, more);
+    desk.between = (sender, said, now) => this.#between(sender, said, now);
     receiving.devices = new DeviceArrivals(stores, this.desk, this.linking, (sender, now) =>
       receiving.openRequests(sender, now),
     );
@@ -61,15 +80,43 @@ export class Devices {
     };
   }
 
+  /** One's other device says something. */
+  #between(sender: string, said: DeviceSaid, now: Moment): void {
+    switch (said.kind) {
+      case "sync-read":
+        this.desk.readElsewhere(said.messages);
+        break;
+      case "sync-contacts":
+        this.#inStep.takeContacts(said.contacts);
+        break;
+      case "sync-settings":
+        this.#inStep.takeSettings(said);
+        break;
+      case "history":
+        if (sender === this.#parts.devices.person) this.historyIn.came(said, now);
+        break;
+      case "history-ask":
+        this.#historyOut.asked(sender, said.from, said.chunks, now);
+        break;
+    }
+  }
+
   /** Time has passed, or something may be sent now. */
   run(link: Link | null, now: Moment): Event[] {
     this.desk.run(link, now);
-    return this.linking.run(link, now);
+    this.#inStep.run();
+    this.#historyOut.run(link, now);
+    return [...this.linking.run(link, now), ...this.historyIn.run(link, now)];
+  }
+
+  /** Milliseconds until there is something to do. */
+  waits(now: number): number[] {
+    return [...this.desk.waits(now), ...this.historyIn.waits(now), ...this.#historyOut.waits()];
   }
 
   /**
-   * Puts a text for somebody into the outbox, if it goes to more than one device; null if it does not. `alone`: the one
-   * for its recipient goes as a message to one, which `also` is told to put.
+   * Puts a text for somebody into the outbox, if it goes to more than one device; whether it does. `isAlone`: the one for
+   * its recipient goes as a message to one, which `also` is to put.
    */
   send(
     peer: string,

@@ -3,12 +3,17 @@ import type { Packed, PackedMap } from "../../msgpack.ts";
 import { isMap } from "../../msgpack.ts";
 import type { MoreKinds } from "../content2.ts";
 import { MAX_LIST_BYTES } from "../content2.ts";
-import { asBytes, wrong } from "../content_fields.ts";
+import { asBytes, asTime, wrong } from "../content_fields.ts";
+import type { SettingsRecord } from "../records.ts";
 
 export const MAX_READ = 200;
 /** Contacts in one content: some 15 KB. */
 export const MAX_CONTACTS = 100;
 export const MAX_NAME_CHARS = 64;
+/** Chunks that may be asked for at once. */
+export const MAX_CHUNKS = 16;
+const MAX_CHUNK_BYTES = 43_000;
+const MAX_PLACE_BYTES = 64;
 const MESSAGE_ID_CHARS = 36;
 
 /** A message that was read; `from` is a person (raw id). */
@@ -17,12 +22,17 @@ export interface ReadMessage {
   readonly id: string;
 }
 
-/** Somebody whom one knows; `name` is '' for a person without one, `verified`: safety numbers were compared. */
+/**
+ * Somebody whom one knows; `name` is '' for a person without one, `verified`: safety numbers were compared. `at`: when
+ * the user has changed any of it, 0 if never. `removed`: they are no contact any more.
+ */
 export interface KnownPerson {
   readonly id: Uint8Array;
+  readonly at: number;
   readonly name: string;
   readonly verified: boolean;
   readonly blocked: boolean;
+  readonly removed: boolean;
 }
 
 /** What goes back and forth while a device is linked (devices.md, "Linking a device"). */
@@ -31,14 +41,30 @@ export type LinkSaid =
   | { readonly kind: "link-answer"; readonly nonce: Uint8Array; readonly mac: Uint8Array; readonly name: string }
   | { readonly kind: "link-reveal"; readonly nonce: Uint8Array }
   | { readonly kind: "link-consent"; readonly consent: Uint8Array }
-  | { readonly kind: "link-done"; readonly list: Uint8Array; readonly people: number }
+  | {
+      readonly kind: "link-done";
+      readonly list: Uint8Array;
+      readonly people: number;
+      /** Where history begins, null if it is not handed over. */
+      readonly history: Uint8Array | null;
+    }
   | { readonly kind: "link-end" };
 
 /** What keeps own devices in step. */
 export type SyncSaid =
   | { readonly kind: "sync-read"; readonly messages: readonly ReadMessage[] }
   | { readonly kind: "sync-here" }
-  | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] };
+  | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] }
+  | ({ readonly kind: "sync-settings"; readonly at: number } & Partial<SettingsRecord>)
+  | { readonly kind: "history-ask"; readonly from: Uint8Array; readonly chunks: number }
+  | {
+      readonly kind: "history";
+      readonly from: Uint8Array;
+      readonly texts: Uint8Array;
+      /** Null in the last one. */
+      readonly next: Uint8Array | null;
+      readonly left: number;
+    };
 
 export type DeviceSaid = LinkSaid | SyncSaid;
 
@@ -60,10 +86,11 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
   }),
   "link-reveal": ({ nonce }) => ({ kind: "link-reveal", nonce: asBytes(nonce, 32) }),
   "link-consent": ({ consent }) => ({ kind: "link-consent", consent: asBytes(consent, 64) }),
-  "link-done": ({ list, people = 0 }) => ({
+  "link-done": ({ history, list, people = 0 }) => ({
     kind: "link-done",
     list: asBytes(list, 1, MAX_LIST_BYTES),
     people: asCount(people),
+    history: asPlaceOrNull(history),
   }),
   "link-end": () => ({ kind: "link-end" }),
   "sync-read": ({ messages }) => ({ kind: "sync-read", messages: asMaps(messages, MAX_READ).map(readMessage) }),
@@ -71,6 +98,25 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
   "sync-contacts": ({ contacts }) => ({
     kind: "sync-contacts",
     contacts: asMaps(contacts, MAX_CONTACTS).map(knownPerson),
+  }),
+  "sync-settings": ({ at, presence, readReceipts, typing }) => ({
+    kind: "sync-settings",
+    at: asTime(at),
+    ...(readReceipts === undefined ? {} : { readReceipts: asBool(readReceipts) }),
+    ...(typing === undefined ? {} : { typing: asBool(typing) }),
+    ...(presence === undefined ? {} : { presence: asBool(presence) }),
+  }),
+  "history-ask": ({ chunks, from }) => ({
+    kind: "history-ask",
+    from: asBytes(from, 1, MAX_PLACE_BYTES),
+    chunks: asCount(chunks, MAX_CHUNKS),
+  }),
+  history: ({ from, left = 0, next, texts }) => ({
+    kind: "history",
+    from: asBytes(from, 1, MAX_PLACE_BYTES),
+    texts: asBytes(texts, 0, MAX_CHUNK_BYTES),
+    next: asPlaceOrNull(next),
+    left: asCount(left),
   }),
 };
 
@@ -84,10 +130,11 @@ export const DEVICE_KINDS: MoreKinds = {
 export function fieldsOf(said: DeviceSaid): PackedMap {
   if (said.kind === "sync-read") return { messages: said.messages.map(({ from, id }) => ({ from, id })) };
   if (said.kind === "sync-contacts") {
-    return { contacts: said.contacts.map(({ blocked, id, name, verified }) => ({ id, name, verified, blocked })) };
+    return { contacts: said.contacts.map((person) => ({ ...person })) };
   }
   const { kind: _, ...fields } = said;
-  return fields;
+  // What is not there is absent.
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
 function readMessage({ from, id }: PackedMap): ReadMessage {
@@ -95,8 +142,20 @@ function readMessage({ from, id }: PackedMap): ReadMessage {
   return { from: asBytes(from, 32), id };
 }
 
-function knownPerson({ blocked = false, id, name = "", verified = false }: PackedMap): KnownPerson {
-  return { id: asBytes(id, 32), name: asName(name, 0), verified: asBool(verified), blocked: asBool(blocked) };
+function knownPerson(members: PackedMap): KnownPerson {
+  const { at = 0, blocked = false, id, name = "", removed = false, verified = false } = members;
+  return {
+    id: asBytes(id, 32),
+    at: asTime(at),
+    name: asName(name, 0),
+    verified: asBool(verified),
+    blocked: asBool(blocked),
+    removed: asBool(removed),
+  };
+}
+
+function asPlaceOrNull(value: Packed | undefined): Uint8Array | null {
+  return value === undefined ? null : asBytes(value, 1, MAX_PLACE_BYTES);
 }
 
 function asName(value: Packed | undefined, least: number): string {
@@ -106,8 +165,8 @@ function asName(value: Packed | undefined, least: number): string {
   return value;
 }
 
-function asCount(value: Packed): number {
-  if (typeof value !== "number" || value < 0) throw wrong();
+function asCount(value: Packed | undefined, most = Number.MAX_SAFE_INTEGER): number {
+  if (typeof value !== "number" || value < 0 || value > most) throw wrong();
   return value;
 }
 

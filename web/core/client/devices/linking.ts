@@ -90,6 +90,19 @@ export class NewDevice {
     readonly until: number,
   ) {}
 
+  /** One whose user had agreed before the program was closed: it waits for the list alone. */
+  static resumed(identity: OwnIdentity, key: Uint8Array, secret: Uint8Array): NewDevice {
+    const found = new NewDevice(identity, { relay: "", id: identity.peer.userId, secret }, NO_BYTES, 0);
+    found.#pair = new Pair(new PeerIdentity(key), identity.peer, secret);
+    found.#isAgreed = true;
+    return found;
+  }
+
+  /** The raw key of that person; null before an offer. */
+  get key(): Uint8Array | null {
+    return this.#pair?.person.public ?? null;
+  }
+
   /** The raw id of the person whose device this may become: what its user is asked about; null before an offer. */
   get person(): Uint8Array | null {
     return this.#pair?.person.userId ?? null;

@@ -9,18 +9,19 @@ import { CryptoError, InvalidMessage } from "../../crypto/errors.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { Opened } from "../conversations.ts";
 import { UsageError } from "../errors.ts";
-import { decodedId } from "../ids.ts";
 import type { Link } from "../link.ts";
 import type { Moment } from "../moment.ts";
 import type { Event, LinkingEvent } from "../status.ts";
+import * as records from "../records.ts";
 import type { DeskParts, DeviceDesk } from "./desk.ts";
 import { MAX_DEVICES } from "./device_list.ts";
 import { LinkEnded } from "./errors.ts";
-import { type KnownPerson, type LinkSaid, MAX_CONTACTS, isLinkSaid } from "./kinds.ts";
+import type { HistoryIn } from "./history_in.ts";
+import type { HistoryOut } from "./history_out.ts";
+import type { InStep } from "./in_step.ts";
+import { type LinkSaid, isLinkSaid } from "./kinds.ts";
 import { type LinkCode, SECRET_BYTES, linkLine, parseLinkLine } from "./link_code.ts";
 import { FirstDevice, LINK_MS, NONCE_BYTES, NewDevice } from "./linking.ts";
-
-const ID_BYTES = 32;
 
 /** A first device that waits for the new one's key. */
 interface Waiting {
@@ -28,10 +29,19 @@ interface Waiting {
   readonly until: number;
 }
 
+/** What a new device gets. */
+export interface LinkingParts {
+  readonly random: Random;
+  readonly inStep: InStep;
+  readonly historyIn: HistoryIn;
+  readonly historyOut: HistoryOut;
+}
+
 /** One link at a time, on either side. */
 export class LinkingDesk {
   readonly #parts: DeskParts;
   readonly #desk: DeviceDesk;
+  readonly #more: LinkingParts;
   readonly #random: Random;
   #new: NewDevice | null = null;
   #waiting: Waiting | null = null;
@@ -40,11 +50,19 @@ export class LinkingDesk {
   #awaited: number | null = null;
   /** What the new device is called: its own name, or the one that it has told. */
   #name = "";
+  /** Whether the new device gets what was said before. */
+  #handsOver = false;
 
-  constructor(parts: DeskParts, desk: DeviceDesk, random: Random) {
+  constructor(parts: DeskParts, desk: DeviceDesk, more: LinkingParts) {
     this.#parts = parts;
     this.#desk = desk;
-    this.#random = random;
+    this.#more = more;
+    this.#random = more.random;
+    const agreed = parts.stores.vault.find(records.AGREED, "");
+    if (agreed !== null) {
+      this.#new = NewDevice.resumed(parts.identity, agreed.key, agreed.secret);
+      parts.stores.book.expected.add(encodeBase64(this.#new.person ?? agreed.key));
+    }
   }
 
   /** Whether a device is being linked. */
@@ -61,7 +79,8 @@ export class LinkingDesk {
    */
   show(relay: string, name: string): string {
     const { devices, identity, moment, stores } = this.#parts;
-    if (devices.own !== null || stores.book.everybody().length > 0) {
+    const isUsed = stores.book.everybody().some(({ blocked, userId }) => blocked || stores.book.isKnown(userId));
+    if (devices.own !== null || isUsed) {
       throw new UsageError("this browser is in use already; a device that is to be linked has no contacts yet");
     }
     this.cancel();
@@ -76,13 +95,16 @@ export class LinkingDesk {
     const person = this.#new?.person ?? null;
     if (this.#new === null || person === null) throw new UsageError("no device is being linked; begin again");
     const consent = usable(() => this.#new?.agreed(this.#now));
-    if (consent !== undefined) this.#desk.say([encodeBase64(person)], { kind: "link-consent", consent });
+    const { code, key } = this.#new;
+    if (consent === undefined || key === null) return;
+    const agreed = { key, secret: code.secret };
+    this.#desk.say([encodeBase64(person)], { kind: "link-consent", consent }, (tx) => tx.put(records.AGREED, "", agreed));
   }
 
   // --- the first device ---------------------------------------------------------
 
-  /** Links the device that shows a code; an event tells when its digits can be typed. */
-  begin(line: string): void {
+  /** Links the device that shows a code; an event tells when its digits can be typed. `history`: of texts until now. */
+  begin(line: string, { history = true } = {}): void {
     const { devices, moment, stores } = this.#parts;
     if (!devices.isFirst) throw new UsageError("only your first device can link others; do it there");
     const code = usable(() => parseLinkLine(line));
@@ -96,6 +118,7 @@ export class LinkingDesk {
     this.cancel();
     stores.book.expected.add(device);
     this.#parts.sending.resetBackoff(device); // whatever was wrong before
+    this.#handsOver = history;
     this.#waiting = { code, until: moment().persistent + LINK_MS };
   }
 
@@ -116,8 +139,16 @@ export class LinkingDesk {
   cancel(): void {
     const person = this.#new?.person ?? null;
     if (person !== null) this.#desk.say([encodeBase64(person)], { kind: "link-end" });
-    this.#new = null;
     this.#endFirst(true);
+    this.#dropNew();
+  }
+
+  /** Nothing is left of a link of this new device that has come to nothing. */
+  #dropNew(): void {
+    const { book, vault } = this.#parts.stores;
+    this.#new = null;
+    book.expected.clear();
+    vault.transaction((tx) => tx.delete(records.AGREED, ""));
   }
 
   // --- what comes ---------------------------------------------------------------
@@ -173,27 +204,26 @@ export class LinkingDesk {
         return [{ kind: "linking", step: "digits", digits, person: sender, name: "", reason: "" }];
       }
       case "link-done":
-        return this.#done(fresh, key, said.list, said.people);
+        return this.#done(fresh, key, said);
       case "link-end":
         if (fresh.person === null || encodeBase64(fresh.person) !== sender) return [];
-        this.#new = null;
-        stores.book.expected.clear();
+        this.#dropNew();
         return [ended("the other device has ended it")];
       default:
         return [];
     }
   }
 
-  #done(fresh: NewDevice, key: Uint8Array, list: Uint8Array, people: number): Event[] {
+  #done(fresh: NewDevice, key: Uint8Array, said: Extract<LinkSaid, { readonly kind: "link-done" }>): Event[] {
     const { devices, moment, stores } = this.#parts;
-    const person = encodeBase64(fresh.linked(key, list).person);
+    const person = encodeBase64(fresh.linked(key, said.list).person);
     stores.vault.transaction((tx) => {
       devices.belong(tx, person);
-      devices.takeUp(tx, list, person, moment().wall);
+      devices.takeUp(tx, said.list, person, moment().wall);
+      if (said.history !== null) this.#more.historyIn.begin(tx, said.history, moment());
     });
-    this.#new = null;
-    this.#awaited = people;
-    stores.book.expected.clear();
+    this.#dropNew();
+    this.#awaited = said.people;
     return this.#toldOf(0);
   }
 
@@ -257,26 +287,19 @@ export class LinkingDesk {
     if (this.#first === null || device === null) return false;
     const userId = encodeBase64(this.#first.device.userId);
     const changed = this.#desk.sign([...(devices.own?.newest.devices.slice(1) ?? []), device]);
-    stores.vault.transaction((tx) => devices.name(tx, userId, this.#name));
+    const history = stores.vault.transaction((tx) => {
+      devices.name(tx, userId, this.#name);
+      return this.#handsOver ? this.#more.historyOut.promise(tx, userId, moment()) : null;
+    });
     this.#first = null;
     stores.book.expected.clear();
-    const people = this.#people();
+    const { inStep } = this.#more;
+    const people = inStep.people();
     const list = devices.own?.newest.encoded;
-    if (list !== undefined) this.#desk.say([userId], { kind: "link-done", list, people: people.length });
-    for (let at = 0; at < people.length; at += MAX_CONTACTS) {
-      this.#desk.say([userId], { kind: "sync-contacts", contacts: people.slice(at, at + MAX_CONTACTS) });
-    }
+    if (list !== undefined) this.#desk.say([userId], { kind: "link-done", list, people: people.length, history });
+    for (const said of [...inStep.contacts(people), inStep.settings()]) this.#desk.say([userId], said);
     this.#desk.spread(changed);
     return true;
-  }
-
-  /** What a new device is to know of people. */
-  #people(): readonly KnownPerson[] {
-    const { book } = this.#parts.stores;
-    return book
-      .everybody()
-      .filter(({ blocked, userId }) => decodedId(userId).length === ID_BYTES && (blocked || book.isKnown(userId)))
-      .map(({ blocked, name, trust, userId }) => ({ id: decodedId(userId), name, verified: trust === "verified", blocked }));
   }
 
   #endFirst(tells: boolean): void {

@@ -1,0 +1,229 @@
+/**
+ * What is known of people, and one's settings, are kept the same on all own devices; see devices.md.
+ *
+ * Whatever changes what is known of somebody is noticed where that is written, in the same transaction, and told to the
+ * other devices as soon as may be. Of two changes the later one counts on all of them.
+ */
+import { compare, utf8 } from "../../bytes.ts";
+import { encodeBase64 } from "../../wire/base64.ts";
+import type { Blocking } from "../blocking.ts";
+import { timeOf } from "../content.ts";
+import { UsageError } from "../errors.ts";
+import { decodedId } from "../ids.ts";
+import type { Moment } from "../moment.ts";
+import { checkedName } from "../names.ts";
+import type { Presence } from "../presence.ts";
+import * as records from "../records.ts";
+import { type ContactRecord, isKnown, isSameContact, type SettingsRecord, type SyncedRecord } from "../records.ts";
+import type { Stores } from "../stores.ts";
+import type { Transaction } from "../vault.ts";
+import type { DeviceBook } from "./book.ts";
+import type { DeviceDesk } from "./desk.ts";
+import { type DeviceSaid, type KnownPerson, MAX_CONTACTS } from "./kinds.ts";
+
+/** The name under which the settings stand. */
+const SETTINGS = "";
+const ID_BYTES = 32;
+/** In the order in which they decide. */
+const SETTING_NAMES = ["readReceipts", "typing", "presence"] as const;
+
+type SettingsSaid = Extract<DeviceSaid, { readonly kind: "sync-settings" }>;
+
+/** What counts of a person, in the order in which it decides if two changes are of the same time. */
+type Counted = Pick<KnownPerson, "at" | "blocked" | "removed" | "verified" | "name">;
+
+/** What it works with. */
+export interface InStepParts {
+  readonly stores: Stores;
+  readonly devices: DeviceBook;
+  readonly desk: DeviceDesk;
+  readonly blocking: Blocking;
+  readonly presence: Presence;
+  readonly moment: () => Moment;
+  /** Something is to be treated otherwise: a user, or, if null, what others are told. */
+  readonly changed: (userId: string | null) => void;
+}
+
+/** Tells the other own devices, and takes over what they tell. */
+export class InStep {
+  readonly #parts: InStepParts;
+  readonly #known = new Map<string, SyncedRecord>();
+  #isTaking = false;
+
+  constructor(parts: InStepParts) {
+    this.#parts = parts;
+    for (const [, record] of parts.stores.vault.all(records.SYNCED)) this.#known.set(record.userId, record);
+    parts.stores.book.follow = (tx, before, after) => this.#noticed(tx, before, after);
+    parts.presence.follow = (tx) => this.#settingsChanged(tx);
+  }
+
+  // --- what changes here --------------------------------------------------------
+
+  get #mayNote(): boolean {
+    return !this.#isTaking && this.#parts.devices.ownOthers().length > 0;
+  }
+
+  /** Something of a user was stored. */
+  #noticed(tx: Transaction, before: ContactRecord, after: ContactRecord): void {
+    if (!this.#mayNote || before.deviceOf !== null || after.deviceOf !== null || !isPerson(after.userId)) return;
+    if (order(countedOf(before, 0), countedOf(after, 0)) !== 0) this.#note(tx, after.userId);
+  }
+
+  #settingsChanged(tx: Transaction): void {
+    if (this.#mayNote) this.#note(tx, SETTINGS);
+  }
+
+  #note(tx: Transaction, userId: string): void {
+    const at = timeOf(Math.max(this.#parts.moment().wall, this.#at(userId) + 1));
+    this.#put(tx, { userId, at, waits: true });
+  }
+
+  #at(userId: string): number {
+    return this.#known.get(userId)?.at ?? 0;
+  }
+
+  #put(tx: Transaction, record: SyncedRecord): void {
+    const before = this.#known.get(record.userId);
+    tx.put(records.SYNCED, record.userId, record);
+    this.#known.set(record.userId, record);
+    tx.onRollback(() => (before === undefined ? this.#known.delete(record.userId) : this.#known.set(record.userId, before)));
+  }
+
+  // --- what is told -------------------------------------------------------------
+
+  /** Tells the other devices what has changed. */
+  run(): void {
+    const waiting = [...this.#known.values()].filter(({ waits }) => waits);
+    if (waiting.length === 0 || this.#parts.devices.ownOthers().length === 0) return;
+    // Before anything is sent: what is said runs this again. It is stored in one step.
+    this.#parts.stores.vault.transaction((tx) => waiting.forEach((one) => this.#put(tx, { ...one, waits: false })));
+    const people = waiting.map(({ userId }) => userId).filter((userId) => userId !== SETTINGS);
+    for (const said of this.contacts(people)) this.#say(said);
+    if (people.length < waiting.length) this.#say(this.settings());
+  }
+
+  #say(said: DeviceSaid): void {
+    this.#parts.desk.say(this.#parts.devices.ownOthers(), said);
+  }
+
+  /** What is known of these people, in as many contents as it takes. */
+  contacts(people: readonly string[]): readonly DeviceSaid[] {
+    const all = people.map((userId) => this.#person(userId));
+    const starts = Array.from({ length: Math.ceil(all.length / MAX_CONTACTS) }, (_, place) => place * MAX_CONTACTS);
+    return starts.map((at) => ({ kind: "sync-contacts", contacts: all.slice(at, at + MAX_CONTACTS) }));
+  }
+
+  #person(userId: string): KnownPerson {
+    return { id: decodedId(userId), ...countedOf(this.#parts.stores.book.get(userId), this.#at(userId)) };
+  }
+
+  /** Everybody who is known or blocked. */
+  people(): readonly string[] {
+    const { book } = this.#parts.stores;
+    const found = book.everybody().filter(({ blocked, userId }) => blocked || isKnown(book.get(userId)));
+    return found.map(({ userId }) => userId).filter(isPerson);
+  }
+
+  /** The settings, for other devices. */
+  settings(): SettingsSaid {
+    return { kind: "sync-settings", at: this.#at(SETTINGS), ...this.#parts.presence.settings };
+  }
+
+  // --- what others tell ---------------------------------------------------------
+
+  /** Another own device says what it knows of people. */
+  takeContacts(contacts: readonly KnownPerson[]): void {
+    const { stores } = this.#parts;
+    this.#taking(() => stores.vault.transaction((tx) => contacts.forEach((person) => this.#take(tx, person))));
+  }
+
+  #taking(act: () => void): void {
+    this.#isTaking = true;
+    try {
+      act();
+    } finally {
+      this.#isTaking = false;
+    }
+  }
+
+  #take(tx: Transaction, person: KnownPerson): void {
+    const { blocking, desk, devices, stores } = this.#parts;
+    const userId = encodeBase64(person.id);
+    if (userId === devices.device || userId === devices.person || devices.isOwn(userId)) return;
+    const before = stores.book.get(userId);
+    const isNew = !this.#known.has(userId) && !isKnown(before) && !before.blocked;
+    if (!isNew && order(person, countedOf(before, this.#at(userId))) <= 0) return;
+    if (person.at > 0) this.#put(tx, { userId, at: person.at, waits: false });
+    if (!person.removed) {
+      this.#store(tx, person, before);
+    } else if (isKnown(before)) {
+      blocking.forget(tx, userId, { history: false });
+    }
+    if (person.blocked !== before.blocked) blocking.set(tx, userId, person.blocked);
+    desk.later(() => this.#parts.changed(userId));
+  }
+
+  #store(tx: Transaction, person: KnownPerson, before: ContactRecord): void {
+    const { book } = this.#parts.stores;
+    const owner = book.named(person.name);
+    const isFree = person.name === "" || (isName(person.name) && (owner === null || owner === before.userId));
+    const trust = person.verified ? "verified" : "unverified";
+    const after = {
+      ...before,
+      name: isFree ? person.name : before.name,
+      trust: before.trust === "changed" ? before.trust : trust,
+      accepted: true,
+    };
+    if (!isSameContact(after, before)) book.put(tx, after);
+  }
+
+  /** Another own device says what others are told. */
+  takeSettings({ at, kind: _, ...theirs }: SettingsSaid): void {
+    const { desk, presence, stores } = this.#parts;
+    const own = presence.settings;
+    const after: SettingsRecord = { ...own, ...theirs };
+    // What says less to others counts if both are of the same time.
+    const said = (settings: SettingsRecord): readonly number[] => SETTING_NAMES.map((name) => (settings[name] ? 0 : 1));
+    if (orderOf([at, ...said(after)], [this.#at(SETTINGS), ...said(own)]) <= 0) return;
+    this.#taking(() =>
+      stores.vault.transaction((tx) => {
+        this.#put(tx, { userId: SETTINGS, at, waits: false });
+        presence.change(after);
+      }),
+    );
+    desk.later(() => this.#parts.changed(null));
+  }
+}
+
+function countedOf(record: ContactRecord, at: number): Counted {
+  const { blocked, name, trust } = record;
+  return { at, blocked, removed: !isKnown(record), verified: trust === "verified", name };
+}
+
+/** Below 0 if the other one counts, above 0 if the first does. */
+function order(one: Counted, other: Counted): number {
+  const numbers = (counted: Counted): readonly number[] => [
+    counted.at,
+    ...[counted.blocked, counted.removed, counted.verified].map(Number),
+  ];
+  return orderOf(numbers(one), numbers(other)) || compare(utf8(one.name), utf8(other.name));
+}
+
+function orderOf(one: readonly number[], other: readonly number[]): number {
+  return one.map((value, place) => value - (other[place] ?? 0)).find((difference) => difference !== 0) ?? 0;
+}
+
+/** Whether it can be named to other devices: it certifies its key. */
+function isPerson(userId: string): boolean {
+  return decodedId(userId).length === ID_BYTES;
+}
+
+/** Whether a contact may be called so. */
+function isName(name: string): boolean {
+  try {
+    return checkedName(name) === name;
+  } catch (error) {
+    if (error instanceof UsageError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,208 @@
+/** What own devices tell each other: people, settings, and what was said before one was linked. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { deflateSync } from "node:zlib";
+import { contentOf, exportContent, putContent, readFile } from "../../core/client/backup.ts";
+import { ConversationIndex } from "../../core/client/conversation_index.ts";
+import { MAX_INFLATED_BYTES, chunkBefore, readChunk } from "../../core/client/devices/chunks.ts";
+import { newVault } from "../../core/client/vault.ts";
+import { InvalidMessage } from "../../core/crypto/errors.ts";
+import { type Packed, pack } from "../../core/msgpack.ts";
+import { Messenger } from "../../core/client/messenger.ts";
+import * as later from "../../worker/later.ts";
+import { begin, devicesOf, family, link, said, step } from "./family.ts";
+import { random } from "./support.ts";
+import { type Person, Town } from "./town.ts";
+
+function contactOf(person: Person, userId: string): readonly [string, string, boolean] {
+  const { blocked, name, trust } = person.messenger.contacts.of(userId);
+  return [name, trust, blocked];
+}
+
+test("names, marks, blocks and removals are the same on all devices, whoever makes them", () => {
+  const [town, phone, laptop, bob] = family();
+  const carol = town.person();
+  phone.messenger.contacts.add("Carol", carol.id);
+  town.pass(3_000);
+  assert.deepEqual(contactOf(laptop, carol.id), ["Carol", "unverified", false]);
+  laptop.messenger.contacts.add("Carola", carol.id);
+  laptop.messenger.contacts.setTrust(bob.id, "verified");
+  town.pass(3_000);
+  assert.deepEqual(contactOf(phone, carol.id), ["Carola", "unverified", false]);
+  assert.deepEqual(contactOf(phone, bob.id), ["Bob", "verified", false]);
+  laptop.messenger.block(carol.id);
+  town.pass(3_000);
+  assert.equal(contactOf(phone, carol.id)[2], true);
+  laptop.messenger.unblock(carol.id);
+  phone.messenger.contacts.remove(bob.id, { history: false });
+  town.pass(3_000);
+  for (const one of [phone, laptop]) {
+    assert.equal(contactOf(one, carol.id)[2], false);
+    assert.equal(one.messenger.stores.book.isKnown(bob.id), false);
+  }
+});
+
+test("of two changes the later one counts, on both devices", () => {
+  const [town, phone, laptop, bob] = family();
+  for (const one of [phone, laptop]) one.disconnect();
+  phone.messenger.contacts.add("Robert", bob.id);
+  town.clock.wall += 10;
+  laptop.messenger.contacts.add("Bobby", bob.id);
+  for (const one of [phone, laptop]) one.connect();
+  town.pass(5_000);
+  assert.deepEqual([phone, laptop].map((one) => contactOf(one, bob.id)[0]), ["Bobby", "Bobby"]);
+});
+
+test("settings are the same on all devices; those that say less count if both are of one time", () => {
+  const [town, phone, laptop] = family();
+  laptop.messenger.changeSettings({ readReceipts: false });
+  town.pass(3_000);
+  assert.equal(phone.messenger.presence.settings.readReceipts, false);
+  for (const one of [phone, laptop]) one.disconnect();
+  phone.messenger.changeSettings({ readReceipts: true, typing: false });
+  laptop.messenger.changeSettings({ readReceipts: true });
+  for (const one of [phone, laptop]) one.connect();
+  town.pass(5_000);
+  for (const one of [phone, laptop]) {
+    assert.deepEqual(one.messenger.presence.settings, { readReceipts: true, typing: false, presence: true });
+  }
+});
+
+test("a device that was closed after its user had agreed is linked all the same", () => {
+  const town = new Town();
+  const [phone, bob] = town.friends();
+  const laptop = town.person();
+  begin(town, phone, laptop);
+  const { digits } = step(laptop);
+  devicesOf(laptop).linking.agree();
+  laptop.messenger.devicesChanged();
+  town.settle();
+  laptop.disconnect();
+  assert.ok(devicesOf(phone).linking.type(digits));
+  phone.messenger.devicesChanged();
+  town.pass(400_000);
+  const { clock } = town;
+  const again = new Messenger(laptop.vault, { wall: () => clock.wall, monotonic: () => clock.monotonic, random, later });
+  Object.assign(laptop, { messenger: again });
+  laptop.connect();
+  town.pass(5_000);
+  assert.equal(laptop.messenger.person, phone.id);
+  assert.equal(laptop.messenger.contacts.find("Bob").userId, bob.id);
+});
+
+// --- history --------------------------------------------------------------------------------------
+
+/** The same, short enough to be printed. */
+function shortly(lines: readonly (readonly [boolean, string | null])[]): readonly string[] {
+  return lines.map(([isMine, text]) => `${isMine ? ">" : "<"} ${(text ?? "-").slice(0, 9)}`);
+}
+
+/** Alice's phone and Bob, who have said so much, and a laptop that is linked then. */
+function withHistory(count: number): readonly [Town, Person, Person, Person] {
+  const town = new Town();
+  const [phone, bob] = town.friends();
+  for (let turn = 0; turn < count; turn += 1) {
+    town.clock.wall += 1;
+    (turn % 2 === 0 ? phone : bob).messenger.sendText((turn % 2 === 0 ? bob : phone).id, `text ${turn} ${"x".repeat(600)}`);
+    if (turn % 20 === 19) town.pass(1_000);
+  }
+  phone.messenger.sendText(bob.id, "burns", { burn: true });
+  town.pass(10_000);
+  const laptop = town.person();
+  link(town, phone, laptop, true);
+  return [town, phone, laptop, bob];
+}
+
+test("what was said before goes over, in its order, and stands before what is said since", () => {
+  const [town, phone, laptop, bob] = withHistory(200);
+  bob.messenger.sendText(phone.id, "since");
+  town.pass(120_000);
+  assert.equal(devicesOf(laptop).historyIn.isComing, false);
+  const expected = said(phone, bob).filter(([, text]) => text !== "burns");
+  assert.equal(expected.length, 203);
+  assert.deepEqual(shortly(said(laptop, bob)), shortly(expected));
+  // It only shows: nothing is unread but what is new.
+  assert.equal(laptop.messenger.stores.inbox.unread(bob.id), 1);
+  const { stores } = laptop.messenger;
+  const newest = [...stores.history.newest(bob.id)];
+  assert.deepEqual(newest.map(({ position }) => position), newest.map(({ position }) => position).toSorted((a, b) => b - a));
+  for (const [place, { position }] of newest.entries()) {
+    assert.equal([...stores.history.newest(bob.id, { before: position })].length, newest.length - 1 - place);
+  }
+  // And it stays, in a new program and in a backup.
+  const file = exportContent(contentOf(laptop.vault), "words", random, { cost: { memoryKib: 64, passes: 1, lanes: 1 } });
+  const restored = newVault(new Uint8Array(32), random);
+  new ConversationIndex(restored);
+  restored.transaction((tx) => putContent(tx, readFile(file, "words"), null));
+  const { clock } = town;
+  const again = new Messenger(restored, { wall: () => clock.wall, monotonic: () => clock.monotonic, random, later });
+  assert.equal(again.person, phone.id);
+  const shown = [...again.stores.history.newest(bob.id)].reverse();
+  const texts = shown.map((one) => [one.kind === "sent", one.kind === "unreadable" ? null : one.record.text] as const);
+  assert.deepEqual(shortly(texts), shortly(expected));
+  laptop.messenger.contacts.remove(bob.id, { history: true });
+  assert.deepEqual(said(laptop, bob), []);
+});
+
+test("without leave nothing goes over, whoever asks", () => {
+  const town = new Town();
+  const [phone, bob] = town.friends();
+  phone.messenger.sendText(bob.id, "from before");
+  town.pass(5_000);
+  const laptop = town.person();
+  link(town, phone, laptop, false);
+  devicesOf(laptop).desk.say([phone.id], { kind: "history-ask", from: new Uint8Array(8).fill(1), chunks: 16 });
+  laptop.messenger.devicesChanged();
+  town.pass(10_000);
+  assert.deepEqual(said(laptop, bob), []);
+});
+
+test("a chunk that is lost, or comes twice, does no harm", () => {
+  const town = new Town();
+  const [phone, bob] = town.friends();
+  for (let turn = 0; turn < 100; turn += 1) phone.messenger.sendText(bob.id, `text ${turn} ${"x".repeat(900)}`);
+  town.pass(10_000);
+  const laptop = town.person();
+  let [count, lost] = [0, 0];
+  laptop.tamper = (frame) => {
+    if (frame.type !== "MESSAGE" || laptop.messenger.person !== phone.id) return [frame];
+    count += 1;
+    const isLost = count % 3 === 0;
+    lost += isLost ? 1 : 0;
+    return isLost ? [] : [frame, frame];
+  };
+  link(town, phone, laptop, true);
+  town.pass(900_000);
+  assert.ok(lost > 0, "the control: something was lost");
+  assert.deepEqual(shortly(said(laptop, bob)), shortly(said(phone, bob)));
+});
+
+test("a chunk that bursts, or has more in it than texts that stay, is refused", () => {
+  const map = (one: Packed): Uint8Array => deflateSync(pack(one));
+  const received = { message_id: "m", sender: "s", text: "t", sent_at: 1, received_at: 1, burn: false, expires_at: null };
+  assert.equal(readChunk(map({ received: [received] })).received.length, 1, "the control");
+  for (const changed of [{ burn: true }, { text: null }, { expires_at: 5 }, { newer: Uint8Array.of(1) }, { sender: 1 }]) {
+    assert.throws(() => readChunk(map({ received: [{ ...received, ...changed }] })), InvalidMessage);
+  }
+  assert.throws(() => readChunk(map({ sent: 5 })), InvalidMessage);
+  assert.throws(() => readChunk(map([])), InvalidMessage);
+  assert.throws(() => readChunk(new Uint8Array(10)), InvalidMessage);
+  assert.throws(() => readChunk(deflateSync(new Uint8Array(MAX_INFLATED_BYTES + 1))), InvalidMessage);
+});
+
+test("chunks have all texts, each once, and none that is too long", () => {
+  const [, phone] = withHistory(150);
+  const { vault } = phone;
+  const found: string[] = [];
+  let chunks = 0;
+  for (let below: number | null = vault.lastPosition() + 1; below !== null; chunks += 1) {
+    const chunk = chunkBefore(vault, below);
+    assert.ok(chunk.data.length <= 43_000);
+    const { received, sent } = readChunk(chunk.data);
+    found.push(...[...received, ...sent].map(({ messageId }) => messageId));
+    below = chunk.below;
+  }
+  assert.ok(chunks > 2, `${chunks} chunks`);
+  assert.equal(new Set(found).size, found.length);
+  assert.equal(found.length, 152);
+});
