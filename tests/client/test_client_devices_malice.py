@@ -1,5 +1,6 @@
 """A relay, or anybody, who wants a device to count as somebody's: changed lists, and links that were meddled with."""
 
+import base64
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -9,8 +10,17 @@ from client_samples import DAY, Town, pass_time
 from device_samples import two_of_alice
 
 from phantom_messenger.client.devices import linking
+from phantom_messenger.client.devices.chunks import place_of
 from phantom_messenger.client.devices.device_list import LIFE_MS, Device, DeviceList, consent
 from phantom_messenger.client.devices.errors import LinkEnded
+from phantom_messenger.client.devices.kinds import (
+    HistoryAsk,
+    KnownPerson,
+    ReadMessage,
+    SyncContacts,
+    SyncRead,
+    SyncSettings,
+)
 from phantom_messenger.client.devices.link_code import LinkCode
 from phantom_messenger.client.devices.linking import FirstDevice, NewDevice
 from phantom_messenger.crypto.errors import CryptoError
@@ -256,3 +266,50 @@ def test_control_spy_who_has_seen_the_code_is_asked_about() -> None:
     random = Random("codes")  # noqa: S311 - so that a run can be repeated
     meddler = Meddler(random)
     assert sum(meddled(random, meddler, lambda secret: secret) for _ in range(300))
+
+
+# --- a stolen device ------------------------------------------------------------------
+
+
+def test_removed_device_that_goes_on_learns_and_changes_nothing(town: Town) -> None:
+    alice, laptop, bob = two_of_alice(town)
+    pass_time(10_000, alice, laptop, bob)
+    laptop.tamper = lambda frame: [] if frame["type"] == "MESSAGE" else [frame]  # its thief lets it hear of nothing
+    alice.messenger.desk.remove(laptop.id)
+    pass_time(5_000, alice, laptop, bob)
+    bob.send(alice, "not for thieves")
+    pass_time(2_000, alice, laptop, bob)
+    (unread,) = alice.waiting()
+    before, settings = alice.messenger.contacts.find("bob"), alice.messenger.presence.settings
+    heard = len(laptop.received)
+    desk, raw_bob = laptop.messenger.desk, base64.b64decode(bob.id)
+    for said in (
+        SyncContacts(contacts=[KnownPerson(id=raw_bob, at=2**45, name="mallory", blocked=True)]),
+        SyncSettings(at=2**45, presence=False),
+        SyncRead(messages=[ReadMessage(sender=raw_bob, id=unread.message_id)]),
+        HistoryAsk(place=place_of(2**40), chunks=16),
+    ):
+        desk.say([alice.id], said)
+    own = laptop.messenger._stores.devices.own
+    assert own is not None
+    desk.tell_list(own.newest, [bob.id, alice.id])
+    laptop.send(bob, "let me stay")
+    pass_time(10_000, alice, laptop, bob)
+    assert alice.messenger.contacts.find("bob") == before
+    assert alice.messenger.presence.settings == settings
+    assert [one.text for one in alice.waiting()] == ["not for thieves"]
+    assert bob.messenger._stores.devices.devices_of(alice.id) == [alice.id]
+    assert "let me stay" not in [one.text for one in bob.messenger.history(alice.id)]
+    from_alice = [one for one in laptop.received[heard:] if one["type"] == "MESSAGE"]
+    assert all(len(str(one)) < 3_000 for one in from_alice)  # at most what says that it was removed
+
+
+def test_control_device_that_is_still_one_changes_all_of_it(town: Town) -> None:
+    alice, laptop, bob = two_of_alice(town)
+    pass_time(10_000, alice, laptop, bob)
+    desk, raw_bob = laptop.messenger.desk, base64.b64decode(bob.id)
+    desk.say([alice.id], SyncContacts(contacts=[KnownPerson(id=raw_bob, at=2**45, name="mallory", blocked=True)]))
+    desk.say([alice.id], SyncSettings(at=2**45, presence=False))
+    pass_time(10_000, alice, laptop, bob)
+    assert [(one.name, one.blocked) for one in alice.messenger.contacts.everybody()] == [("mallory", True)]
+    assert not alice.messenger.presence.settings.presence

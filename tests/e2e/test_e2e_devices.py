@@ -25,11 +25,11 @@ def out(home: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def linked(home: Path) -> None:
+def linked(home: Path, *options: str) -> None:
     """Do what both devices ask for."""
     new = Running(home, "devices", "link", "-p", "laptop", "--name", "laptop", "--no-qr")
     (code,) = new.wait_for(1)
-    first = Running(home, "devices", "link", "-p", "alice", code)
+    first = Running(home, "devices", "link", "-p", "alice", code, *options)
     first.type("y")
     _, shown = new.wait_for(2, PATIENCE)
     digits = re.search(r"\d{3} \d{3}", shown)
@@ -68,6 +68,15 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert "has removed this one" in removed.stderr
     assert "does not exist" in phantom(home, "id", "-p", "laptop").stderr
     assert len(out(home, "devices", "-p", "alice").splitlines()) == 1
+
+
+@pytest.mark.parametrize("has_history", [True, False])
+def test_what_was_said_before_goes_over_if_it_is_to(home: Path, has_history: bool) -> None:
+    out(home, "send", "-p", "alice", "bob", "from before")
+    out(home, "settings", "-p", "alice", "typing", "off")
+    linked(home, *([] if has_history else ["--no-history"]))
+    assert ("from before" in out(home, "history", "-p", "laptop", "bob")) is has_history
+    assert out(home, "settings", "-p", "laptop") == out(home, "settings", "-p", "alice")
 
 
 def test_digits_that_are_wrong_link_nothing(home: Path) -> None:

@@ -130,15 +130,17 @@ class InStep:
             return
         self._is_telling = True
         try:
+            for one in waiting:
+                if one.user_id == _SETTINGS:  # first, so that a new device has them when it is told that it is ready
+                    self._desk.say_to_own(self.settings(), also=lambda tx, one=one: self._told(tx, [one]))  # type: ignore[misc]
             people = [one for one in waiting if one.user_id != _SETTINGS and not one.user_id.startswith(_GROUP)]
             for start in range(0, len(people), kinds.MAX_CONTACTS):
                 some = people[start : start + kinds.MAX_CONTACTS]
                 said = SyncContacts(contacts=[self.person(one.user_id) for one in some])
                 self._desk.say_to_own(said, also=lambda tx, some=some: self._told(tx, some))  # type: ignore[misc]
             for one in waiting:
-                more = self.settings() if one.user_id == _SETTINGS else self._group(one.user_id)
-                if more is not None:
-                    self._desk.say_to_own(more, also=lambda tx, one=one: self._told(tx, [one]))  # type: ignore[misc]
+                if (group := self._group(one.user_id)) is not None:
+                    self._desk.say_to_own(group, also=lambda tx, one=one: self._told(tx, [one]))  # type: ignore[misc]
         finally:
             self._is_telling = False
 
