@@ -8,7 +8,7 @@ import { parseLink } from "../../core/client/groups/link.ts";
 import { GroupStore, idOf, peopleOf, stateOf } from "../../core/client/groups/store.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { newVault } from "../../core/client/vault.ts";
-import { assertInStep, groupOf, Member, membersOf } from "./members.ts";
+import { assertInStep, groupOf, Mallory, Member, membersOf } from "./members.ts";
 import { random } from "./support.ts";
 import { Town } from "./town.ts";
 import type { Frame } from "./town.ts";
@@ -277,4 +277,40 @@ test("groups go into an exported file and out of it; a file that no program coul
     assert.equal(areUsable([wrong], none), false);
   }
   assert.equal(areUsable([copy, copy], none), false);
+});
+
+test("a member's other devices get what is said, and speak for their person; they change nothing", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const tablet = new Mallory(town);
+  for (const one of members) {
+    one.person.messenger.contacts.add("Tablet", tablet.id);
+    tablet.person.messenger.contacts.add(`Friend ${members.indexOf(one)}`, one.id);
+  }
+  town.pass(2_000);
+  const { chain, record } = ben.groups.found(group);
+  const said = { kind: "group-text", group: record.group, revision: chain.state.revision, head: chain.head } as const;
+  tablet.says([ben], { ...said, n: 1, body: "from nobody yet" });
+  town.pass(3_000);
+  assert.deepEqual(ben.texts(group), []);
+
+  // As if Ada's device list had come.
+  const whose = (device: string): string => (device === tablet.id ? ada.id : device);
+  const devicesOf = (person: string): readonly string[] => (person === ada.id ? [ada.id, tablet.id] : [person]);
+  const known = { person: ben.id, isFirst: true, personOf: whose, devicesOf, ownOthers: () => [], claim: () => null };
+  Object.assign(ben.person.messenger.stores, { devices: known });
+  town.pass(10_000);
+  tablet.says([ben], { ...said, n: 2, body: "from the tablet" });
+  tablet.says([ben], { kind: "group-leave", group: record.group });
+  tablet.says([ben], { kind: "group-propose", group: record.group, person: random(32) });
+  town.pass(2_000);
+  const id = ben.groups.sendText(group, "to both");
+  town.pass(10_000);
+  assert.deepEqual(ben.texts(group), ["from nobody yet", "from the tablet", "to both"]);
+  assert.equal(ben.groups.store.text(ben.groups.found(group), ada.id, id), null);
+  assert.deepEqual([...ben.groups.progress(id).keys()], [ada.id]);
+  assert.deepEqual([...stateOf(ben.groups.found(group)).members.keys()].sort(), [ada.id, ben.id].sort());
+  const frames = ben.person.sent.filter(({ type }) => type === "MESSAGE_MANY");
+  const recipients = frames.flatMap(({ payload }) => payload["recipients"] as { readonly recipientId: string }[]);
+  assert.ok(recipients.some(({ recipientId }) => recipientId === tablet.id));
 });

@@ -1,9 +1,15 @@
 /** People with groups at a relay in memory. */
 import assert from "node:assert/strict";
 import { toHex } from "../../core/bytes.ts";
+import type { ExtensionPorts } from "../../core/client/extension.ts";
+import { write } from "../../core/client/groups/change.ts";
+import type { Draft } from "../../core/client/groups/change.ts";
+import type { GroupSaid } from "../../core/client/groups/contents.ts";
 import type { Groups } from "../../core/client/groups/groups.ts";
 import { groupsOf } from "../../core/client/groups/main.ts";
 import { eventsOf, textsOf } from "../../core/client/groups/records.ts";
+import { Speaking } from "../../core/client/groups/speaking.ts";
+import { manyOf } from "../../core/client/many/main.ts";
 import { Town } from "./town.ts";
 import type { Person } from "./town.ts";
 
@@ -86,5 +92,41 @@ export function assertInStep(members: readonly Member[], group: string): void {
   for (const { groups } of members) {
     const { record } = groups.found(group);
     assert.deepEqual([record.doubt, groups.isBehind(groups.found(group)), record.wishes.length], ["", false, 0]);
+  }
+}
+
+/** Somebody whose program does as it likes. */
+export class Mallory {
+  readonly person: Person;
+  #ports: ExtensionPorts | null = null;
+  #speaking: Speaking | null = null;
+
+  constructor(town: Town) {
+    this.person = town.person((ports) => {
+      const many = manyOf(ports);
+      this.#ports = ports;
+      this.#speaking = new Speaking(ports, many.outgoing);
+      return many.extension;
+    });
+  }
+
+  get id(): string {
+    return this.person.id;
+  }
+
+  get ports(): ExtensionPorts {
+    assert.ok(this.#ports !== null);
+    return this.#ports;
+  }
+
+  says(to: readonly Member[], said: GroupSaid): void {
+    const about = "group" in said ? said.group : said.token;
+    const recipients = to.map(({ id }) => id);
+    this.#speaking?.say(about, recipients, said, this.ports.now());
+  }
+
+  /** A change that this one has signed. */
+  signs(given: Omit<Draft, "at">): Uint8Array {
+    return write(this.ports.identity, { at: 1_800_000_000_000, ...given }).encoded;
   }
 }

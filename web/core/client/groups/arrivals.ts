@@ -17,11 +17,12 @@ import { DeliveryState, labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
 import { Chain } from "./chain.ts";
-import type { Verdict } from "./chain.ts";
+import type { Standing, Verdict } from "./chain.ts";
 import { packOps } from "./change.ts";
 import type { Change, Op } from "./change.ts";
 import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt, GroupText } from "./contents.ts";
 import type { Duties } from "./duties.ts";
+import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord, GroupTextRecord } from "./records.ts";
 import { CHANGE } from "./speaking.ts";
@@ -54,6 +55,7 @@ interface Source {
 /** Takes in what others say about groups. */
 export class Arrivals {
   readonly #ports: ExtensionPorts;
+  readonly #persons: Persons;
   readonly #store: GroupStore;
   readonly #many: Many;
   readonly #duties: Duties;
@@ -62,6 +64,7 @@ export class Arrivals {
 
   constructor(ports: ExtensionPorts, store: GroupStore, many: Many, duties: Duties) {
     this.#ports = ports;
+    this.#persons = new Persons(ports);
     this.#store = store;
     this.#many = many;
     this.#duties = duties;
@@ -101,14 +104,19 @@ export class Arrivals {
   }
 
   #take(tx: Transaction, frame: RoutedMessage, said: GroupHeard, now: Moment): void {
-    const { senderId: sender } = frame.payload;
+    const { senderId: device } = frame.payload;
+    const sender = this.#persons.of(device);
     if (said.kind === "group-join") {
-      this.#join(tx, sender, said, now);
+      this.#join(tx, device, said, now);
       return;
     }
     const group = this.#store.get(encodeBase64(said.group));
     const isOver = group === null || group.record.relation === "left" || group.record.relation === "removed";
-    if (said.kind === "group-change" && isOver) {
+    if (sender === this.#persons.own) {
+      this.#ofOwnDevice(tx, group, frame, said, now);
+      return;
+    }
+    if (said.kind === "group-change" && isOver && this.#persons.isFirst) {
       this.#invited(tx, group, sender, said, now);
     }
     if (group === null || !isLive(group)) {
@@ -140,18 +148,59 @@ export class Arrivals {
         return;
       default:
         if (isMember) {
-          this.#ofMember(tx, group, sender, said, now);
+          this.#ofMember(tx, group, device, said, now);
         }
     }
   }
 
-  #ofMember(tx: Transaction, group: Group, sender: string, said: GroupHeard, now: Moment): void {
+  /** What another device of this user's says, or has said to all. */
+  #ofOwnDevice(tx: Transaction, group: Group | null, frame: RoutedMessage, said: GroupHeard, now: Moment): void {
+    const sender = this.#persons.own;
+    if (group === null || !isLive(group)) {
+      if (said.kind === "group-text") {
+        this.#holdEarly(tx, group, heldOf(cameIn(frame, said), said, now));
+      }
+      return;
+    }
     switch (said.kind) {
-      case "group-receipt":
-        this.#receipts(tx, sender, said, now);
+      case "group-change":
+        this.#takeChanges(tx, group, [said.change], { sender, now });
+        break;
+      case "group-changes":
+        this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
+        break;
+      case "group-text":
+        this.#keepOwn(tx, group, cameIn(frame, said), said, now);
         break;
       case "group-ask":
-        this.#duties.asked(idOf(group), sender, said, now);
+        this.#duties.asked(idOf(group), frame.payload.senderId, said, now);
+        break;
+    }
+  }
+
+  /** A text that was written on another own device. */
+  #keepOwn(tx: Transaction, group: Group, came: Came, { body }: GroupText, now: Moment): void {
+    const { expiresIn, messageId, sentAt } = came;
+    if (this.#store.text(group, "", messageId) !== null) {
+      return;
+    }
+    const expiresAt = expiresIn === null ? null : now.persistent + expiresIn;
+    const kept = { messageId, sender: "", text: body, sentAt, keptAt: timeOf(now.wall), expiresAt, expiresIn };
+    this.#store.putText(tx, group, GroupTextRecord.make({ ...kept, state: DeliveryState.ACCEPTED }));
+  }
+
+  /** What else members say; what changes who is in it, from their first devices alone. */
+  #ofMember(tx: Transaction, group: Group, device: string, said: GroupHeard, now: Moment): void {
+    const sender = this.#persons.of(device);
+    if (sender !== device && (said.kind === "group-leave" || said.kind === "group-propose")) {
+      return;
+    }
+    switch (said.kind) {
+      case "group-receipt":
+        this.#receipts(tx, device, said, now);
+        break;
+      case "group-ask":
+        this.#duties.asked(idOf(group), device, said, now);
         break;
       case "group-leave":
         this.#wish(tx, group, { op: "remove", person: sender });
@@ -170,7 +219,7 @@ export class Arrivals {
   #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
     const chain = joined(said);
     const change = chain?.steps.at(-1)?.change;
-    const { ownId } = this.#ports;
+    const ownId = this.#persons.own;
     if (chain === null || change === undefined || change.author !== sender || !isEqual(chain.state.group, said.group)) {
       return;
     }
@@ -218,10 +267,13 @@ export class Arrivals {
   }
 
   #join(tx: Transaction, sender: string, said: GroupJoin, now: Moment): void {
+    if (this.#persons.of(sender) !== sender) {
+      return; // a person joins with their first device
+    }
     const token = this.#store.token(said.token, now.persistent);
     const group = token === null ? null : this.#store.get(token.group);
     const members = group === null ? null : stateOf(group).members;
-    const isAdmin = group?.record.relation === "member" && members?.get(this.#ports.ownId) === "admin";
+    const isAdmin = group?.record.relation === "member" && members?.get(this.#persons.own) === "admin";
     if (token === null || group === null || !isAdmin || members?.has(sender) === true) {
       return;
     }
@@ -261,14 +313,15 @@ export class Arrivals {
   #withdraw(tx: Transaction, before: Group, { chain }: Group): void {
     const gone = peopleOf(before).filter((person) => !chain.state.members.has(person));
     if (gone.length > 0) {
-      this.#many.store.withdraw(tx, conversationOf(before.record.group), gone, CHANGE);
+      const devices = this.#persons.devicesOf(gone);
+      this.#many.store.withdraw(tx, conversationOf(before.record.group), devices, CHANGE);
     }
   }
 
   /** A change of this user that the relay has put in order; what others say in it may have come before. */
   takeOwn(tx: Transaction, before: Group, encoded: Uint8Array, now: Moment): Event[] {
     return this.#gathered(() => {
-      const [after, verdict] = this.#judge(tx, before, encoded, this.#ports.ownId, now);
+      const [after, verdict] = this.#judge(tx, before, encoded, this.#persons.own, now);
       let group = after;
       if (verdict === "applied") {
         group = this.#takeHeld(tx, group, now);
@@ -277,6 +330,21 @@ export class Arrivals {
       }
       this.#withdraw(tx, before, group);
       this.#store.put(tx, group);
+    });
+  }
+
+  /** Devices may be known now of whom nothing was known: what they have said waits, and may be a member's. */
+  takeWaiting(tx: Transaction, now: Moment): Event[] {
+    return this.#gathered(() => {
+      for (const group of this.#store.all().filter(isLive)) {
+        const { members } = stateOf(group);
+        const isMembers = ({ change, sender }: GroupHeldRecord): boolean => {
+          return change.length === 0 && members.has(this.#persons.of(sender));
+        };
+        if (this.#store.held(idOf(group)).some(isMembers)) {
+          this.#store.put(tx, this.#takeHeld(tx, group, now));
+        }
+      }
     });
   }
 
@@ -295,7 +363,7 @@ export class Arrivals {
   }
 
   #applied(tx: Transaction, { record }: Group, chain: Chain, now: Moment): Group {
-    const { ownId } = this.#ports;
+    const ownId = this.#persons.own;
     const { state } = chain;
     const change = chain.steps.at(-1)?.change;
     const ops = change?.ops ?? [];
@@ -376,13 +444,13 @@ export class Arrivals {
   // --- texts ------------------------------------------------------------------------
 
   #text(tx: Transaction, group: Group, came: Came, said: GroupText, now: Moment): void {
-    const { sender } = came;
+    const sender = this.#persons.of(came.sender);
     const standing = group.chain.compare(said.revision, said.head);
     if (standing === "ahead") {
       this.#duties.behind(idOf(group), sender, said.revision, now);
     }
     if (!stateOf(group).members.has(sender)) {
-      if (standing === "ahead") {
+      if (mayBeOfMember(standing)) {
         this.#store.hold(tx, heldOf(came, said, now));
       } else if (standing === "older") {
         this.#duties.tellRemoved(group, sender, said.revision, now);
@@ -403,24 +471,31 @@ export class Arrivals {
     const { group: id } = group.record;
     const said = { kind: "group-text", group: id, revision, head, n, body: fromUtf8(held.content) } as const;
     const standing = group.chain.compare(revision, head);
-    const isForked = standing === "fork" && stateOf(group).members.has(sender);
-    const after = isForked ? this.#doubt(tx, group, "forked", sender, now) : group;
-    if (mayWrite(stateOf(after), sender)) {
-      this.#keep(tx, after, { messageId, sender, expiresIn, sentAt }, said, now);
-    } else if (standing === "ahead") {
+    const person = this.#persons.of(sender);
+    const came = { messageId, sender, expiresIn, sentAt };
+    if (person === this.#persons.own) {
+      this.#keepOwn(tx, group, came, said, now);
+      return group;
+    }
+    const isMember = stateOf(group).members.has(person);
+    const after = standing === "fork" && isMember ? this.#doubt(tx, group, "forked", person, now) : group;
+    if (mayWrite(stateOf(after), person)) {
+      this.#keep(tx, after, came, said, now);
+    } else if (!isMember && mayBeOfMember(standing)) {
       this.#store.hold(tx, held);
     }
     return after;
   }
 
   #keep(tx: Transaction, group: Group, came: Came, { body, n }: GroupText, now: Moment): void {
-    const { messageId, sender, expiresIn, sentAt } = came;
+    const { messageId, expiresIn, sentAt } = came;
+    const sender = this.#persons.of(came.sender);
     const id = idOf(group);
     const expiresAt = expiresIn === null ? null : now.persistent + expiresIn;
     const text = GroupTextRecord.make({ messageId, sender, text: body, sentAt, keptAt: timeOf(now.wall), expiresAt });
     this.#store.putText(tx, group, text);
     this.#store.handOut(tx, id, sender, messageId);
-    const gone = this.#count(tx, id, sender, n);
+    const gone = this.#count(tx, id, came.sender, n);
     if (stateOf(group).members.size <= MAX_TOLD) {
       this.#store.tell(tx, { group: id, sender, messageId, status: "delivered" });
     }
@@ -435,7 +510,7 @@ export class Arrivals {
     this.#events.push({ kind: "group-message", messageId, group: id, peer });
   }
 
-  /** Note the number of a text; how many before it have not come, as far as that is news. */
+  /** Note the number of a device's text; how many before it have not come, as far as that is news. */
   #count(tx: Transaction, group: string, sender: string, n: number): number {
     const counts = this.#store.counts(group);
     const known = counts.others.get(sender);
@@ -486,7 +561,7 @@ export class Arrivals {
 
   /** An admin's client does what a member may ask for. */
   #wish(tx: Transaction, group: Group, op: Op): void {
-    const isAdmin = stateOf(group).members.get(this.#ports.ownId) === "admin";
+    const isAdmin = this.#persons.isFirst && stateOf(group).members.get(this.#persons.own) === "admin";
     const { relation, wishes } = group.record;
     if (isAdmin && relation === "member" && wishes.length < MAX_WISHES) {
       this.#store.put(tx, withRecord(group, { wishes: [...wishes, packOps([op])] }));
@@ -496,16 +571,21 @@ export class Arrivals {
   // --- words ------------------------------------------------------------------------
 
   #label(person: string): string {
-    return person === this.#ports.ownId ? "you" : labelOf(this.#ports.stores.book.contact(person));
+    return person === this.#persons.own ? "you" : labelOf(this.#ports.stores.book.contact(person));
   }
 
   /** Remember it, and tell it. */
   #happened(tx: Transaction, group: Group, news: GroupEvent["news"], by: string, message: string, now: Moment): void {
-    const author = by === this.#ports.ownId ? "" : by;
+    const author = by === this.#persons.own ? "" : by;
     const said = words.capital(message);
     this.#store.noteEvent(tx, group, { at: timeOf(now.wall), by: author, text: said });
     this.#events.push({ kind: "group", news, group: idOf(group), by: author, message: said });
   }
+}
+
+/** Whether one who is no member, and names this, may have been added since, or be a device of which nothing is known. */
+function mayBeOfMember(standing: Standing): boolean {
+  return standing === "ahead" || standing === "same";
 }
 
 /** The group that an invitation tells of; null if it is none. */

@@ -2,8 +2,9 @@
 
 import { NO_BYTES } from "../../bytes.ts";
 import { InvalidMessage } from "../../crypto/errors.ts";
-import { type Packed, type PackedMap, pack } from "../../msgpack.ts";
-import { VERSION } from "../content2.ts";
+import type { Packed, PackedMap } from "../../msgpack.ts";
+import type { Claim } from "../content.ts";
+import { encodeFields, marked, VERSION, type Writer } from "../content2.ts";
 import { asBody, asIds, asTime, wrong } from "../content_fields.ts";
 import { decodeMap } from "../strict_map.ts";
 import { ID_BYTES, MAX_CHANGE_BYTES, MAX_REVISION } from "./change.ts";
@@ -104,12 +105,12 @@ export type GroupHeard = GroupSaid & { readonly sentAt: number; readonly isBrief
 /** Encodes it (MessagePack), without padding: one content for all who are to have it. */
 export function encodeSaid(
   said: GroupSaid,
-  given: { readonly sentAt: number; readonly sender: Uint8Array; readonly senderKey: Uint8Array },
+  { claim, sentAt, ...writer }: Writer & { readonly sentAt: number; readonly claim?: Claim | null },
 ): Uint8Array {
   const { kind, ...fields } = said;
-  const { sentAt, sender, senderKey } = given;
   const there = Object.entries(fields).filter(([name, value]) => !isLeftOut(kind, name, value));
-  return pack({ kind, version: VERSION, sentAt, sender, senderKey, ...(Object.fromEntries(there) as PackedMap) });
+  const marks = claim === null || claim === undefined ? {} : marked({ claim });
+  return encodeFields(kind, sentAt, writer, { ...(Object.fromEntries(there) as PackedMap), ...marks });
 }
 
 /** Fields that are absent if there is nothing in them. */

@@ -12,6 +12,7 @@ import type { Transaction } from "../vault.ts";
 import { MAX_REVISION } from "./change.ts";
 import { MAX_CHANGES, MAX_CHANGES_BYTES } from "./contents.ts";
 import type { GroupAsk } from "./contents.ts";
+import { Persons } from "./persons.ts";
 import type { GroupToldRecord } from "./records.ts";
 import type { Speaking } from "./speaking.ts";
 import { idOf, isLive, lacksPicture, peopleOf, stateOf } from "./store.ts";
@@ -58,6 +59,7 @@ interface Question {
 /** Does it. */
 export class Duties {
   readonly #ports: ExtensionPorts;
+  readonly #persons: Persons;
   readonly #store: GroupStore;
   readonly #speaking: Speaking;
   readonly #lacks = new Map<string, Lack>();
@@ -75,13 +77,14 @@ export class Duties {
 
   constructor(ports: ExtensionPorts, store: GroupStore, speaking: Speaking) {
     this.#ports = ports;
+    this.#persons = new Persons(ports);
     this.#store = store;
     this.#speaking = speaking;
   }
 
   // --- what is noted --------------------------------------------------------------
 
-  /** A member lacks changes, or the picture. */
+  /** A member lacks changes, or the picture; `sender`: the device that asks, and is answered. */
   asked(group: string, sender: string, { from, picture }: GroupAsk, now: Moment): void {
     this.#noteQuestion({ group, sender, since: from, until: MAX_REVISION, picture }, now);
   }
@@ -195,7 +198,7 @@ export class Duties {
   }
 
   #others(group: Group): string[] {
-    return peopleOf(group).filter((person) => person !== this.#ports.ownId);
+    return peopleOf(group).filter((person) => person !== this.#persons.own);
   }
 
   /** All others, those last who have not accepted yet: they do not answer. */
@@ -218,7 +221,7 @@ export class Duties {
 
   #answer(name: string, { group: of, sender, since, until, picture }: Question, now: Moment): void {
     const group = this.#store.get(of);
-    const isMember = group !== null && stateOf(group).members.has(sender);
+    const isMember = group !== null && stateOf(group).members.has(this.#persons.of(sender));
     if (group === null || group.record.relation !== "member" || (!isMember && until === MAX_REVISION)) {
       return;
     }

@@ -8,6 +8,7 @@ import type { ExtensionPorts } from "../extension.ts";
 import { isUserId } from "../ids.ts";
 import type { Listener } from "../many/listener.ts";
 import type { Many } from "../many/main.ts";
+import type { CopyRecord } from "../many/records.ts";
 import { newMessageId } from "../message_ids.ts";
 import type { Moment } from "../moment.ts";
 import { normalName } from "../names.ts";
@@ -23,6 +24,7 @@ import { Duties } from "./duties.ts";
 import { linkText, MAX_LIFE_MS, MAX_USES, TOKEN_BYTES } from "./link.ts";
 import type { JoinLink } from "./link.ts";
 import { Orders } from "./orders.ts";
+import { Persons } from "./persons.ts";
 import { MAX_PICTURE_BYTES, typeOf } from "./picture.ts";
 import { GroupRecord, GroupTextRecord } from "./records.ts";
 import type { GroupTokenRecord } from "./records.ts";
@@ -41,19 +43,26 @@ const RANK: Readonly<Record<number, number>> = {
   [DeliveryState.BURNED]: 3,
 };
 
+/** How often that is looked for. */
+const LOOK_MS = 5_000;
+
 /** The groups of a profile. */
 export class Groups implements Listener {
   readonly arrivals: Arrivals;
   readonly store: GroupStore;
   readonly #ports: ExtensionPorts;
+  readonly #persons: Persons;
   readonly #many: Many;
   readonly #speaking: Speaking;
   readonly #duties: Duties;
   readonly #orders: Orders;
   #isStepping = false;
+  /** When to look whether what came too early is in time now: new devices may be known. */
+  #lookAt = 0;
 
   constructor(ports: ExtensionPorts, many: Many, store: GroupStore) {
     this.#ports = ports;
+    this.#persons = new Persons(ports);
     this.#many = many;
     this.store = store;
     this.#speaking = new Speaking(ports, many.outgoing);
@@ -75,6 +84,10 @@ export class Groups implements Listener {
     this.#isStepping = true;
     try {
       const now = this.#ports.now();
+      if (this.store.hasHeld && now.monotonic >= this.#lookAt) {
+        this.#lookAt = now.monotonic + LOOK_MS;
+        this.#ports.report(this.#ports.stores.vault.transaction((tx) => this.arrivals.takeWaiting(tx, now)));
+      }
       this.#ports.report(this.#orders.step(now));
       this.#duties.step(now);
     } finally {
@@ -102,7 +115,8 @@ export class Groups implements Listener {
 
   /** Make a group, and have people added to it; its id. */
   create(name: string, people: readonly string[]): string {
-    const { identity, ownId, random } = this.#ports;
+    const { identity, random } = this.#ports;
+    const ownId = this.#persons.own;
     this.#checkDevice();
     this.#checkPeople(people);
     if (people.length >= MAX_MEMBERS) {
@@ -134,6 +148,7 @@ export class Groups implements Listener {
 
   /** Accept an invitation. */
   accept(id: string): void {
+    this.#checkDevice();
     const group = this.found(id);
     if (group.record.relation !== "invited") {
       throw new UsageError(`you are not invited to ${titleOf(group)}`);
@@ -146,13 +161,14 @@ export class Groups implements Listener {
 
   /** Have people added; a member who is no admin asks the admins to do so. */
   add(id: string, people: readonly string[], role: Role): void {
+    this.#checkDevice();
     this.#checkPeople(people);
     const group = this.#changeable(id);
     if (this.isAdmin(group)) {
       this.#want(group, added(people, role));
       return;
     }
-    if (role !== "member" || !mayInvite(stateOf(group), this.#ports.ownId)) {
+    if (role !== "member" || !mayInvite(stateOf(group), this.#persons.own)) {
       throw new UsageError(`only admins add ${role}s to this group; ask one`);
     }
     for (const person of new Set(people)) {
@@ -219,6 +235,7 @@ export class Groups implements Listener {
 
   /** Leave a group, or decline an invitation: nothing is sent to it, or taken in, any more. */
   leave(id: string): void {
+    this.#checkDevice();
     const group = this.found(id);
     if (!isLive(group)) {
       throw new UsageError(`you are no member of ${titleOf(group)}`);
@@ -226,7 +243,7 @@ export class Groups implements Listener {
     if (!this.mayLeave(group)) {
       throw new UsageError("you are the last admin of this group; make somebody else an admin first, or close it");
     }
-    const others = adminsOf(stateOf(group)).filter((person) => person !== this.#ports.ownId);
+    const others = adminsOf(stateOf(group)).filter((person) => person !== this.#persons.own);
     const note = (tx: Transaction): void => {
       const { carrier, relation } = group.record;
       const gone = { relation: "left", wishes: [], flying: NO_BYTES, carrier: "" };
@@ -247,7 +264,7 @@ export class Groups implements Listener {
 
   /** Whether the group can go on without this user: there is another admin, or nobody else. */
   mayLeave(group: Group): boolean {
-    const others = adminsOf(stateOf(group)).some((person) => person !== this.#ports.ownId);
+    const others = adminsOf(stateOf(group)).some((person) => person !== this.#persons.own);
     return isLive(group) && (others || stateOf(group).members.size <= 1);
   }
 
@@ -289,7 +306,7 @@ export class Groups implements Listener {
 
   /** The text of a link. */
   linkText(token: GroupTokenRecord, server: string): string {
-    return linkText({ relay: server, admin: this.#ports.ownId, token: token.token });
+    return linkText({ relay: server, admin: this.#persons.own, token: token.token });
   }
 
   /** Links of a group that still serve. */
@@ -305,7 +322,7 @@ export class Groups implements Listener {
   /** Ask to be added; the invitation that comes is accepted. */
   join({ admin, token }: JoinLink): void {
     this.#checkDevice();
-    if (admin === this.#ports.ownId) {
+    if (admin === this.#persons.own) {
       throw new UsageError("this is a link of your own; give it to others");
     }
     const now = this.#ports.now();
@@ -327,8 +344,8 @@ export class Groups implements Listener {
     }
     checkLength(text);
     const state = stateOf(group);
-    const others = peopleOf(group).filter((person) => person !== this.#ports.ownId);
-    if (!mayWrite(state, this.#ports.ownId)) {
+    const others = peopleOf(group).filter((person) => person !== this.#persons.own);
+    if (!mayWrite(state, this.#persons.own)) {
       throw new UsageError("only admins write to this group");
     }
     if (others.length === 0) {
@@ -370,8 +387,20 @@ export class Groups implements Listener {
 
   /** How far an own text has come with each member, by user id; nothing once that is 30 days ago. */
   progress(messageId: string): ReadonlyMap<string, DeliveryState> {
-    const copies = [...(this.#many.store.get(messageId)?.copies ?? [])];
-    return new Map(copies.map(([peer, { state }]) => [peer, state as DeliveryState]));
+    return this.#reachedByEach(this.#many.store.get(messageId)?.copies.values() ?? []);
+  }
+
+  /** How far a text has come with each person but oneself: as far as with the device that is furthest. */
+  #reachedByEach(copies: Iterable<CopyRecord>): Map<string, DeliveryState> {
+    const found = new Map<string, DeliveryState>();
+    for (const { peer, state } of copies) {
+      const person = this.#persons.of(peer);
+      const before = found.get(person);
+      if (person !== this.#persons.own && (before === undefined || rankOf(before) < rankOf(state))) {
+        found.set(person, state as DeliveryState);
+      }
+    }
+    return found;
   }
 
   /** Erases an own text: one that failed, or that waits and that nobody has got. */
@@ -400,7 +429,7 @@ export class Groups implements Listener {
     if (message === null || group === null || text === null) {
       return [];
     }
-    const state = reachedByAll([...message.copies.values()].map((copy) => copy.state));
+    const state = reachedByAll([...this.#reachedByEach(message.copies.values()).values()]);
     const runs = text.expiresAt === null && text.expiresIn !== null && state !== DeliveryState.QUEUED;
     const expiresAt = runs ? now.persistent + (text.expiresIn ?? 0) : text.expiresAt;
     this.store.putText(tx, group, { ...text, state, expiresAt });
@@ -424,7 +453,7 @@ export class Groups implements Listener {
   }
 
   isAdmin(group: Group): boolean {
-    return stateOf(group).members.get(this.#ports.ownId) === "admin";
+    return stateOf(group).members.get(this.#persons.own) === "admin";
   }
 
   #changeable(id: string): Group {
@@ -446,6 +475,7 @@ export class Groups implements Listener {
   }
 
   #administered(id: string): Group {
+    this.#checkDevice();
     const group = this.#changeable(id);
     if (!this.isAdmin(group)) {
       throw new UsageError("only admins can do that; ask one of them");
@@ -455,8 +485,8 @@ export class Groups implements Listener {
 
   /** Groups know people by their first devices, which alone sign what changes them. */
   #checkDevice(): void {
-    if (this.#ports.stores.devices?.isFirst === false) {
-      throw new UsageError("groups are used on your first device; do this there");
+    if (!this.#persons.isFirst) {
+      throw new UsageError("groups are changed on your first device; do this there");
     }
   }
 
@@ -464,7 +494,7 @@ export class Groups implements Listener {
     if (people.some((person) => !isUserId(person))) {
       throw new UsageError("only people with an ID that certifies their key can be in a group");
     }
-    if (people.includes(this.#ports.ownId)) {
+    if (people.includes(this.#persons.own)) {
       throw new UsageError("this is your own ID; to leave a group, choose Leave");
     }
   }
@@ -486,6 +516,10 @@ function contactOf(group: Group): Contact {
 
 function titleOf(group: Group): string {
   return words.title(stateOf(group).name);
+}
+
+function rankOf(state: number): number {
+  return RANK[state] ?? -1;
 }
 
 /** How far a text has come with all: accepted as soon as it is for one, and what all have reached beyond that. */

@@ -4,6 +4,7 @@ import { manyOf } from "../many/main.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupHeard } from "./contents.ts";
 import { Groups } from "./groups.ts";
+import { Persons } from "./persons.ts";
 import { GroupStore } from "./store.ts";
 
 /** The groups of a client, and what the core asks of them. */
@@ -17,13 +18,14 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
   const many = manyOf(ports);
   const store = new GroupStore(ports.stores.vault);
   const groups = new Groups(ports, many, store);
+  const persons = new Persons(ports);
   const extension: Extension = {
     ...many.extension,
     read: ({ whole }) => decodeSaid(whole),
     expects: (frame) => groups.arrivals.expects(frame),
     concerns: (said) => groups.arrivals.concerns(heard(said)),
     take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),
-    mayNotify: (peer) => store.isFellow(peer),
+    mayNotify: (peer) => store.isFellow(persons.of(peer)),
     forgetExpired(tx, now) {
       many.extension.forgetExpired(tx, now);
       store.forgetExpired(tx, now);

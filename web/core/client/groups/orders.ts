@@ -17,6 +17,7 @@ import type { Arrivals } from "./arrivals.ts";
 import { RefusedChange, unpackOps, write } from "./change.ts";
 import type { Change, Op } from "./change.ts";
 import type { Duties } from "./duties.ts";
+import { Persons } from "./persons.ts";
 import { CHANGE } from "./speaking.ts";
 import type { Speaking } from "./speaking.ts";
 import { adminsOf, encodeState, MAX_AHEAD, orderOf, stateAfter, stillToSay } from "./state.ts";
@@ -37,6 +38,7 @@ const WHY: Readonly<Record<string, string>> = {
 /** Has this user's changes put in order; listens to what becomes of them. */
 export class Orders implements Listener {
   readonly #ports: ExtensionPorts;
+  readonly #persons: Persons;
   readonly #store: GroupStore;
   readonly #speaking: Speaking;
   readonly #arrivals: Arrivals;
@@ -54,6 +56,7 @@ export class Orders implements Listener {
     },
   ) {
     this.#ports = ports;
+    this.#persons = new Persons(ports);
     this.#store = parts.store;
     this.#speaking = parts.speaking;
     this.#arrivals = parts.arrivals;
@@ -67,6 +70,9 @@ export class Orders implements Listener {
 
   /** Send what may be sent now. */
   step(now: Moment): Event[] {
+    if (!this.#persons.isFirst) {
+      return []; // only that device signs
+    }
     const ready = this.#store.all().filter(({ record }) => record.wishes.length > 0 && record.carrier === "");
     return ready.flatMap((group) => (this.#isTime(group, now) ? this.#goOn(group, now) : []));
   }

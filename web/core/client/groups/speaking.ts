@@ -7,6 +7,7 @@ import type { Moment } from "../moment.ts";
 import type { Transaction } from "../vault.ts";
 import { encodeSaid } from "./contents.ts";
 import type { GroupSaid } from "./contents.ts";
+import { Persons } from "./persons.ts";
 import { conversationOf } from "./state.ts";
 
 /** Purposes of messages to many: of the first two something is heard, of the last nothing. */
@@ -30,9 +31,11 @@ export interface Saying {
 export class Speaking {
   readonly #ports: ExtensionPorts;
   readonly #outgoing: Outgoing;
+  readonly #persons: Persons;
 
   constructor(ports: ExtensionPorts, outgoing: Outgoing) {
     this.#ports = ports;
+    this.#persons = new Persons(ports);
     this.#outgoing = outgoing;
     outgoing.listen(QUIET, { advanced: () => [], ordered: () => [] });
   }
@@ -41,12 +44,15 @@ export class Speaking {
    * Put it into the outbox; returns the message id.
    *
    * @param about what the conversation id is made of: the group, or the token of a link
-   * @param recipients user ids
+   * @param people user ids; of each, all devices get it, and of texts and changes one's own other ones, too
    */
-  say(about: Uint8Array, recipients: readonly string[], said: GroupSaid, now: Moment, given: Saying = {}): string {
+  say(about: Uint8Array, people: readonly string[], said: GroupSaid, now: Moment, given: Saying = {}): string {
     const { userId: sender, public: senderKey } = this.#ports.identity.peer;
-    const whole = encodeSaid(said, { sentAt: timeOf(now.wall), sender, senderKey });
+    const { claim } = this.#persons;
+    const whole = encodeSaid(said, { sentAt: timeOf(now.wall), sender, senderKey, claim });
     const conversationId = conversationOf(about);
+    const withOwn = given.purpose === TEXT || given.purpose === CHANGE;
+    const recipients = this.#persons.devicesOf(people, { withOwn });
     return this.#outgoing.sendMany({ purpose: QUIET, ...given, recipients, said: whole, conversationId, group: true });
   }
 

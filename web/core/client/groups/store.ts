@@ -388,6 +388,11 @@ export class GroupStore {
     }
   }
 
+  /** Whether anything is kept. */
+  get hasHeld(): boolean {
+    return this.#vault.hasKind(GROUP_HELD);
+  }
+
   /** What is kept, in the order in which it came. */
   held(group: string): GroupHeldRecord[] {
     return [...this.#vault.all(GROUP_HELD)].map(([, one]) => one).filter((one) => one.group === group);

@@ -20,6 +20,7 @@ import type { Stores } from "../stores.ts";
 import { MARKS } from "../view.ts";
 import type { Groups } from "./groups.ts";
 import { invitationsOf } from "./invitations.ts";
+import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { eventsOf, textsOf } from "./records.ts";
 import type { GroupEventRecord, GroupTextRecord } from "./records.ts";
@@ -31,12 +32,12 @@ import type { Group } from "./store.ts";
 export class GroupView {
   readonly #stores: Stores;
   readonly #groups: Groups;
-  readonly #ownId: string;
+  readonly #persons: Persons;
 
   constructor(stores: Stores, groups: Groups, ownId: string) {
     this.#stores = stores;
     this.#groups = groups;
-    this.#ownId = ownId;
+    this.#persons = new Persons({ stores, ownId });
   }
 
   // --- groups -----------------------------------------------------------------------
@@ -48,7 +49,7 @@ export class GroupView {
     const id = idOf(group);
     const isIn = record.relation === "member";
     const isClear = isIn && record.doubt === "";
-    const role = state.members.get(this.#ownId) ?? null;
+    const role = state.members.get(this.#persons.own) ?? null;
     const { book, vault } = this.#stores;
     return {
       key: keyOf(id),
@@ -67,10 +68,10 @@ export class GroupView {
       expiresIn: state.timer > 0 ? state.timer : null,
       invite: state.invite,
       write: state.write,
-      mayWrite: isClear && mayWrite(state, this.#ownId) && state.members.size > 1,
-      mayInvite: isClear && (role === "admin" || mayInvite(state, this.#ownId)),
-      mayChange: isClear && role === "admin",
-      mayLeave: this.#groups.mayLeave(group),
+      mayWrite: isClear && mayWrite(state, this.#persons.own) && state.members.size > 1,
+      mayInvite: isClear && this.#persons.isFirst && (role === "admin" || mayInvite(state, this.#persons.own)),
+      mayChange: isClear && this.#persons.isFirst && role === "admin",
+      mayLeave: this.#persons.isFirst && this.#groups.mayLeave(group),
       isMuted: record.muted,
       unread: record.relation === "invited" ? 0 : this.#groups.store.unread(id),
       draft: vault.find(coreRecords.DRAFT, keyOf(id))?.text ?? "",
@@ -83,7 +84,7 @@ export class GroupView {
 
   /** To which groups a stranger invites. */
   invitationsOf(stranger: string, now: Moment): GroupInvitation[] {
-    return invitationsOf(this.#stores, stranger, this.#ownId, now.persistent).map(({ members, name, timer }) => {
+    return invitationsOf(this.#stores, stranger, this.#persons.own, now.persistent).map(({ members, name, timer }) => {
       const people = [...members.keys()].map((person) => this.#person(person));
       return {
         name: name === "" ? "" : oneLine(name),
@@ -97,7 +98,7 @@ export class GroupView {
 
   #person(person: string): GroupPerson {
     const contact = this.#stores.book.contact(person);
-    const isMe = person === this.#ownId;
+    const isMe = person === this.#persons.own;
     const name = isMe || contact.name === "" ? "" : oneLine(contact.name);
     return { peer: person, writtenId: writtenId(person), name, trust: contact.trust, isMe };
   }

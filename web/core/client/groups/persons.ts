@@ -1,0 +1,41 @@
+/** Whose devices are whose: a member is a person, who may have several (devices.md, "Groups"). */
+import type { Claim } from "../content.ts";
+import type { ExtensionPorts } from "../extension.ts";
+
+/** Answers it; everybody whose list is not known has one device. */
+export class Persons {
+  readonly #ports: Pick<ExtensionPorts, "ownId" | "stores">;
+
+  constructor(ports: Pick<ExtensionPorts, "ownId" | "stores">) {
+    this.#ports = ports;
+  }
+
+  /** This user as a member: the person, whichever device this is. */
+  get own(): string {
+    return this.#ports.stores.devices?.person ?? this.#ports.ownId;
+  }
+
+  /** Whether this device is the person: it alone changes groups. */
+  get isFirst(): boolean {
+    return this.#ports.stores.devices?.isFirst !== false;
+  }
+
+  /** What contents say of one's own device list. */
+  get claim(): Claim | null {
+    return this.#ports.stores.devices?.claim() ?? null;
+  }
+
+  /** Whose a message of a device is. */
+  of(device: string): string {
+    return this.#ports.stores.devices?.personOf(device) ?? device;
+  }
+
+  /** All devices of these people but this one, each once; `withOwn`: one's own, too. */
+  devicesOf(people: readonly string[], { withOwn = false } = {}): string[] {
+    const { devices } = this.#ports.stores;
+    const theirs = people.flatMap((person) => devices?.devicesOf(person) ?? [person]);
+    const all = new Set([...theirs, ...(withOwn ? (devices?.ownOthers() ?? []) : [])]);
+    all.delete(this.#ports.ownId);
+    return [...all];
+  }
+}
