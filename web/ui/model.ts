@@ -285,7 +285,9 @@ function changedPeople(changed: readonly Conversation[], removed: readonly strin
 
 function applyGroups(changed: readonly Group[], removed: readonly GroupKey[]): void {
   const before = opened.value;
+  const invited = changed.find((one) => one.relation === "invited" && !one.isRequest && !groups.value.has(one.key));
   groups.value = changedGroups(changed, removed);
+  if (invited !== undefined && isSeen()) spoken.value = `You are invited to ${labelOf({ name: invited.name })}`;
   const after = opened.value;
   if (before !== null && after !== null && isInvitation(before) && !isInvitation(after)) void fetchOpened(after.peer);
 }

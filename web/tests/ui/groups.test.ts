@@ -127,6 +127,15 @@ describe("groups", { skip: SKIP }, () => {
     assert.equal(await list().getByText("Old school").count(), 0);
   });
 
+  test("a new invitation of a contact is heard, and stands above the conversations", async () => {
+    await load("saved=1");
+    await list().getByText("Bob").waitFor();
+    await update({ kind: "groups", changed: [group("Weekend", { relation: "invited", inviter: inGroup("Bob", "Bob") })], removed: [] });
+    await page.getByRole("heading", { name: "1 invitation to a group" }).waitFor();
+    await page.getByRole("status").filter({ hasText: "You are invited to Weekend" }).waitFor({ state: "attached" });
+    await list().getByRole("button", { name: /Weekend.*Bob has invited you/ }).waitFor();
+  });
+
   test("a stranger's request says to which group it invites, and whom one knows there", async () => {
     await load("saved=1&groups");
     await openTalk(page, writtenId("Ines").slice(0, 9));

@@ -201,9 +201,10 @@ describe("the log", { skip: SKIP }, () => {
       await page.evaluate(
         ([one, from, to]) => {
           const channel = new BroadcastChannel("fake");
+          const lines = "\n".repeat(60); // so that little of each is drawn
           for (let at = from; at < to; at += 20) {
             const places = Array.from({ length: 20 }, (_, index) => at + index + 1);
-            const items = places.map((place) => ({ ...one, id: `flood-${place}`, position: place, text: `${place} `.padEnd(40_000, "x") }));
+            const items = places.map((place) => ({ ...one, id: `flood-${place}`, position: place, text: `${place}${lines}`.padEnd(40_000, "x") }));
             channel.postMessage({ update: { kind: "items", peer: one.peer, items, incoming: [] } });
           }
         },
