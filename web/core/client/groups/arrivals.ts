@@ -27,7 +27,7 @@ import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord, GroupTextRecord } from "./records.ts";
 import { CHANGE } from "./speaking.ts";
 import { conversationOf, mayInvite, mayWrite } from "./state.ts";
-import { idOf, isLive, lacksPicture, MAX_INVITATIONS, MAX_MISSING, peopleOf, stateOf, withRecord } from "./store.ts";
+import { idOf, isLive, lacksPicture, MAX_MISSING, peopleOf, stateOf, withRecord } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 import * as words from "./words.ts";
 
@@ -36,6 +36,9 @@ export const MAX_TOLD = 32;
 
 /** Changes that wait to be sent. */
 export const MAX_WISHES = 50;
+
+/** Of these, those that others ask for: the rest is the user's own. */
+export const MAX_ASKED = 40;
 
 /** A text, and what it came in. */
 interface Came {
@@ -203,8 +206,9 @@ export class Arrivals {
         this.#duties.asked(idOf(group), device, said, now);
         break;
       case "group-leave":
-        this.#wish(tx, group, { op: "remove", person: sender });
-        this.#happened(tx, group, "left", sender, `${this.#label(sender)} has left`, now);
+        if (this.#wish(tx, group, { op: "remove", person: sender })) {
+          this.#happened(tx, group, "left", sender, `${this.#label(sender)} has left`, now);
+        }
         break;
       case "group-propose":
         if (mayInvite(stateOf(group), sender)) {
@@ -227,7 +231,8 @@ export class Arrivals {
       return;
     }
     const isWanted = this.#store.takeJoin(tx, sender);
-    if (!isWanted && this.#store.invitations() >= MAX_INVITATIONS) {
+    const isPerson = this.#ports.stores.book.has(encodeBase64(said.group)); // whoever chose that wants to be taken for them
+    if (isPerson || (!isWanted && !this.#store.mayBeInvited(sender))) {
       return;
     }
     const record = GroupRecord.make({
@@ -277,8 +282,9 @@ export class Arrivals {
     if (token === null || group === null || !isAdmin || members?.has(sender) === true) {
       return;
     }
-    this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
-    this.#wish(tx, group, { op: "add", person: sender, role: "member" });
+    if (this.#wish(tx, group, { op: "add", person: sender, role: "member" })) {
+      this.#store.putToken(tx, { ...token, uses: token.uses - 1 });
+    }
   }
 
   // --- changes ----------------------------------------------------------------------
@@ -381,7 +387,8 @@ export class Arrivals {
         relation,
         inviter: isInvited ? author : record.inviter,
         doubt: isForked ? "" : record.doubt,
-        rival: isForked ? "" : record.rival,
+        rival: record.doubt === "newer" ? record.rival : "",
+        rivalHead: NO_BYTES,
         ordered: Math.max(record.ordered, state.revision),
         absent: absent.sort(),
         wishes: isAdmin ? record.wishes : [],
@@ -398,7 +405,10 @@ export class Arrivals {
 
   /** Nothing is sent any more, until that is cleared up. */
   #doubt(tx: Transaction, group: Group, doubt: "forked" | "newer", rival: string, now: Moment): Group {
-    if (group.record.doubt === doubt) {
+    // Of whom the user has gone on in spite, nothing is asked again before the next change: or one member could keep
+    // everybody from writing.
+    const isOld = doubt === "forked" && rival !== "" && rival === group.record.rival;
+    if (group.record.doubt === doubt || isOld) {
       return group;
     }
     const title = words.title(stateOf(group).name);
@@ -559,13 +569,16 @@ export class Arrivals {
     }
   }
 
-  /** An admin's client does what a member may ask for. */
-  #wish(tx: Transaction, group: Group, op: Op): void {
+  /** An admin's client does what a member may ask for, if nobody has asked for it already; whether it will. */
+  #wish(tx: Transaction, group: Group, op: Op): boolean {
     const isAdmin = this.#persons.isFirst && stateOf(group).members.get(this.#persons.own) === "admin";
     const { relation, wishes } = group.record;
-    if (isAdmin && relation === "member" && wishes.length < MAX_WISHES) {
-      this.#store.put(tx, withRecord(group, { wishes: [...wishes, packOps([op])] }));
+    const wish = packOps([op]);
+    const isNew = wishes.length < MAX_ASKED && !wishes.some((one) => isEqual(one, wish));
+    if (isAdmin && relation === "member" && isNew) {
+      this.#store.put(tx, withRecord(group, { wishes: [...wishes, wish] }));
     }
+    return isAdmin && relation === "member" && isNew;
   }
 
   // --- words ------------------------------------------------------------------------

@@ -47,6 +47,9 @@ export const MAX_EARLY = 100;
 /** Groups to which a user can be invited at once; further ones are not shown. */
 export const MAX_INVITATIONS = 50;
 
+/** Of these, those of one person; and of what came too early: nobody takes the room of all others. */
+export const MAX_OF_ONE = 10;
+
 /** Numbers of texts of one member that are remembered as missing. */
 export const MAX_MISSING = 200;
 
@@ -175,9 +178,11 @@ export class GroupStore {
     return this.all().some(({ chain, record }) => record.relation === "member" && chain.state.members.has(userId));
   }
 
-  /** To how many groups this user is invited. */
-  invitations(): number {
-    return this.all().filter(({ record }) => record.relation === "invited").length;
+  /** Whether there is room for one more invitation of somebody. */
+  mayBeInvited(inviter: string): boolean {
+    const found = this.all().filter(({ record }) => record.relation === "invited");
+    const theirs = found.filter(({ record }) => record.inviter === inviter);
+    return found.length < MAX_INVITATIONS && theirs.length < MAX_OF_ONE;
   }
 
   /** The number of the next group; none that was given before, though that group is forgotten. */
@@ -372,7 +377,7 @@ export class GroupStore {
 
   /** Keep it, if there is room. */
   hold(tx: Transaction, held: GroupHeldRecord): void {
-    if (this.held(held.group).length < MAX_HELD) {
+    if (hasRoom(held, this.held(held.group), MAX_HELD)) {
       tx.put(GROUP_HELD, heldName(held), held, { due: held.at + HELD_MS });
     }
   }
@@ -383,7 +388,8 @@ export class GroupStore {
       const found = this.get(group);
       return found === null || !isLive(found);
     };
-    if ([...this.#vault.all(GROUP_HELD)].filter(([, one]) => isEarly(one)).length < MAX_EARLY) {
+    const early = [...this.#vault.all(GROUP_HELD)].map(([, one]) => one).filter(isEarly);
+    if (hasRoom(held, early, MAX_EARLY)) {
       this.hold(tx, held);
     }
   }
@@ -457,6 +463,10 @@ export function groupOf(key: string): string {
 
 function nameOf({ group, sender, messageId }: GroupToldRecord): string {
   return `${group} ${records.key(sender, messageId)}`;
+}
+
+function hasRoom({ sender }: GroupHeldRecord, held: readonly GroupHeldRecord[], most: number): boolean {
+  return held.length < most && held.filter((one) => one.sender === sender).length < MAX_OF_ONE;
 }
 
 /** What is kept is named by what it is, so that it is kept once. */

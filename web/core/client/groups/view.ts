@@ -59,7 +59,7 @@ export class GroupView {
       inviter: record.inviter === "" ? null : this.#person(record.inviter),
       isRequest: record.relation === "invited" && !book.isKnown(record.inviter),
       doubt: record.doubt as ShownGroup["doubt"],
-      rival: record.rival === "" ? null : this.#person(record.rival),
+      rival: record.rival === "" || record.doubt === "" ? null : this.#person(record.rival),
       isBehind: this.#groups.isBehind(group),
       members: [...state.members].map(([person, one]): GroupMember => {
         return { ...this.#person(person), role: one, hasJoined: !record.absent.includes(person) };

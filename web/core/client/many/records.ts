@@ -1,6 +1,6 @@
 /** What the vault holds of messages to many; the same records as `src/phantom_messenger/client/records.py` has. */
 import { NO_BYTES } from "../../bytes.ts";
-import { bool, bytes, int, list, orNull, recordType, text, withDefault } from "../record_types.ts";
+import { bool, bytes, int, list, orMissing, orNull, recordType, text, withDefault } from "../record_types.ts";
 import type { RecordOf } from "../record_types.ts";
 import { kindOf } from "../records.ts";
 import { rowType } from "./rows.ts";
@@ -17,7 +17,7 @@ export type OrderRecord = RecordOf<typeof OrderRecord>;
 /**
  * A message to many, kept so that it can be sent again to each of them. `content`: without padding. `key`: of the one
  * body that it is encrypted in. `group`: the relay is told so. `purpose`: which part of the client sends it. `order`:
- * what it brings the next revision of. `expiresIn`: milliseconds.
+ * what it brings the next revision of. `expiresIn`: milliseconds. `answered`: the recipients say that they have it.
  */
 export const ManyRecord = recordType({
   messageId: text,
@@ -29,6 +29,7 @@ export const ManyRecord = recordType({
   order: withDefault(orNull(OrderRecord), null),
   burn: no,
   expiresIn: never,
+  answered: orMissing(bool),
 });
 export type ManyRecord = RecordOf<typeof ManyRecord>;
 
@@ -58,6 +59,7 @@ export const CopiesRecord = recordType({
   at: int,
   ordered: no,
   expiresAt: never,
+  answered: orMissing(bool),
 });
 export type CopiesRecord = RecordOf<typeof CopiesRecord>;
 

@@ -33,12 +33,13 @@ export interface ManyMessage {
   readonly at: number;
   readonly ordered: boolean;
   readonly expiresAt: number | null;
+  readonly answered: boolean | null;
 }
 
 /** One that was not sent to anybody. */
 export function newMessage(record: ManyRecord, recipients: readonly string[], now: number): ManyMessage {
   const copies = new Map(recipients.map((peer) => [peer, CopyRecord.make({ peer })]));
-  return { record, copies, at: now, ordered: false, expiresAt: null };
+  return { record, copies, at: now, ordered: false, expiresAt: null, answered: record.answered };
 }
 
 /** Whether a message brings a revision that the relay has not stored. */
@@ -293,8 +294,8 @@ export class ManyStore {
 
   /** Store a message as it is now. */
   put(tx: Transaction, message: ManyMessage): void {
-    const { record, copies, at, ordered, expiresAt } = message;
-    const stored = { messageId: record.messageId, copies: [...copies.values()], at, ordered, expiresAt };
+    const { record, copies, at, ordered, expiresAt, answered } = message;
+    const stored = { messageId: record.messageId, copies: [...copies.values()], at, ordered, expiresAt, answered };
     tx.put(COPIES, record.messageId, stored, { due: dueOf(stored) });
     tx.onCommit(() => this.#apply(message));
   }
@@ -350,8 +351,8 @@ export class ManyStore {
   }
 }
 
-function messageOf(record: ManyRecord, { copies, at, ordered, expiresAt }: CopiesRecord): ManyMessage {
-  return { record, copies: new Map(copies.map((copy) => [copy.peer, copy])), at, ordered, expiresAt };
+function messageOf(record: ManyRecord, { copies, at, ordered, expiresAt, answered }: CopiesRecord): ManyMessage {
+  return { record, copies: new Map(copies.map((copy) => [copy.peer, copy])), at, ordered, expiresAt, answered };
 }
 
 /** When a message is erased; null if that hangs on the relay. */
