@@ -501,6 +501,9 @@ export class Arrivals {
     const { messageId, expiresIn, sentAt } = came;
     const sender = this.#persons.of(came.sender);
     const id = idOf(group);
+    if (this.#store.text(group, sender, messageId) !== null) {
+      return; // from another device of theirs: what they have said stays as it was
+    }
     const expiresAt = expiresIn === null ? null : now.persistent + expiresIn;
     const text = GroupTextRecord.make({ messageId, sender, text: body, sentAt, keptAt: timeOf(now.wall), expiresAt });
     this.#store.putText(tx, group, text);

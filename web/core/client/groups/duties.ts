@@ -249,7 +249,9 @@ export class Duties {
 
   #sayAsk(group: Group, lack: Lack, now: Moment, { picture }: { readonly picture: boolean }): void {
     const others = this.#askable(group);
-    const whom = [...lack.whom, ...others.filter((one) => !lack.whom.includes(one))];
+    // Who was removed may claim to know more, and is not to learn who is still there.
+    const claiming = lack.whom.filter((one) => stateOf(group).members.has(one));
+    const whom = [...claiming, ...others.filter((one) => !claiming.includes(one))];
     const asked = whom[lack.asks % Math.max(1, others.length)];
     lack.asks += 1;
     lack.due = now.monotonic + ASK_AGAIN_MS;
