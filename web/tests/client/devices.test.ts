@@ -122,6 +122,22 @@ test("a device list is published, and found by who was away", () => {
   assert.equal(bob.messenger.stores.devices?.devicesOf(phone.id).includes(laptop.id), true);
 });
 
+test("a list that its person does not renew is spoken of once; one that is renewed is not", () => {
+  const [town, phone, laptop, bob] = family();
+  const days = (count: number): void => {
+    town.clock.wall += count * 86_400_000;
+    town.clock.monotonic += count * 86_400_000;
+  };
+  days(8);
+  town.pass(130_000);
+  assert.equal(bob.messenger.stores.devices?.known(phone.id)?.newest.revision, 2, "the control: it was renewed after a week");
+  for (const one of [phone, laptop]) one.disconnect();
+  days(91);
+  town.pass(7_300_000);
+  assert.equal(bob.warnings.filter((code) => code === "devices-overdue").length, 1);
+  assert.equal(bob.messenger.stores.devices?.devicesOf(phone.id).length, 2, "it stays in force");
+});
+
 // --- who tries to take part -------------------------------------------------------------------
 
 test("a second device that has seen the code ends the link", () => {

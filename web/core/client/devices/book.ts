@@ -116,9 +116,9 @@ export class DeviceBook {
     return this.#known.get(person)?.list ?? null;
   }
 
-  /** How many persons have a list that is known here. */
-  get size(): number {
-    return this.#known.size;
+  /** Who has a list that is known here. */
+  persons(): readonly string[] {
+    return [...this.#known.keys()];
   }
 
   /** Whose a message of this user is. */

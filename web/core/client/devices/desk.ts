@@ -25,7 +25,7 @@ import { type Device, type DeviceList, LIFE_MS, consent, parseList, signList } f
 import * as notices from "./device_notices.ts";
 import { ForkedList } from "./errors.ts";
 import { type DeviceSaid, MAX_READ, type ReadMessage, fieldsOf } from "./kinds.ts";
-import { ASLEEP_MS, HERE_MS, RENEW_MS, following } from "./known_list.ts";
+import { ASLEEP_MS, HERE_MS, RENEW_MS, following, isOverdue } from "./known_list.ts";
 
 /** The purpose of messages to several devices. */
 export const TEXT = "text";
@@ -69,6 +69,9 @@ export class DeviceDesk {
   readonly #heard = new Set<string>();
   /** For how long this device was connected since it wrote to the first one. */
   #spoke = 0;
+  #lookedAt: number | null = null;
+  /** Persons of whom was said that their list has run out. */
+  readonly #overdue = new Set<string>();
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
@@ -370,6 +373,27 @@ export class DeviceDesk {
 
   /** Renews the list, counts how long devices were silent, and says that one is there. */
   tick(now: Moment, isOnline: boolean): Event[] {
+    return [...this.#lookForOverdue(now), ...this.#keepUp(now, isOnline)];
+  }
+
+  /** Says once until this program ends whose list has run out: its person has not renewed it. */
+  #lookForOverdue(now: Moment): Event[] {
+    if (this.#lookedAt !== null && now.monotonic - this.#lookedAt < ASK_AGAIN_MS) return [];
+    this.#lookedAt = now.monotonic;
+    const { devices, stores } = this.#parts;
+    const found = devices.persons().filter((person) => !this.#overdue.has(person) && this.#isOverdue(person, now));
+    return found.map((person) => {
+      this.#overdue.add(person);
+      return notices.devicesOverdue(stores.book.contact(person), this.#isSelf(person));
+    });
+  }
+
+  #isOverdue(person: string, now: Moment): boolean {
+    const known = this.#parts.devices.known(person);
+    return known !== null && person !== this.#parts.devices.device && isOverdue(known, now.wall);
+  }
+
+  #keepUp(now: Moment, isOnline: boolean): Event[] {
     const { devices } = this.#parts;
     const { own } = devices;
     if (own === null || devices.isRemoved) return [];

@@ -24,6 +24,13 @@ export function devicesForked(peer: Contact, isOwn: boolean): WarningEvent {
   return warning(isOwn ? null : peer, "devices-forked", text);
 }
 
+/** Somebody's list has run out: a removal may be kept back. */
+export function devicesOverdue(peer: Contact, isOwn: boolean): WarningEvent {
+  const who = isOwn ? "your first device" : labelOf(peer);
+  const text = `${who} has not renewed the list of devices for months; the relay may be holding a newer one back`;
+  return warning(isOwn ? null : peer, "devices-overdue", text);
+}
+
 /** One's person has removed this device. */
 export function deviceRemoved(): WarningEvent {
   return warning(null, "device-removed", "your first device has removed this one; what it held is erased");
