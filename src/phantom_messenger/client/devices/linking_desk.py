@@ -229,7 +229,8 @@ class LinkingDesk:
         said, now = opened.content, self._moment().persistent
         if not isinstance(said, BetweenDevices):
             return
-        if self._awaited is not None and isinstance(said.said, SyncContacts):
+        is_own = self._stores.devices.is_own(sender)
+        if self._awaited is not None and is_own and isinstance(said.said, SyncContacts):
             yield from self._told(len(said.said.contacts))
         if not isinstance(said.said, kinds.Link):
             return
