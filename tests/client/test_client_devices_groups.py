@@ -4,12 +4,14 @@ from random import Random
 
 import pytest
 from client_samples import Device, Town, pass_time, settle
-from device_samples import link
+from device_samples import RELAY, link
 
 from phantom_messenger.client.errors import UsageError
-from phantom_messenger.client.groups.contents import GroupLeave
+from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
+from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.status import DeliveryState, WarningEvent
 from support.amounts import amount
+from support.people import Frame
 
 People = tuple[Device, Device, Device, Device]
 """Alice's phone and laptop, Bob and Carol, who are in a group of Alice's."""
@@ -229,3 +231,56 @@ def test_control_without_the_list_a_linked_device_is_nobody(people: tuple[People
     laptop.messenger.groups.send_text(group, "whose is it?")
     pass_time(5_000, alice, laptop, bob, carol)
     assert "whose is it?" not in [text for _, _, text in shown(bob, group)]
+
+
+def test_linked_device_that_lost_a_change_asks_its_first_device_too(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    dropped: list[str] = []
+
+    def loses_one(frame: Frame) -> list[Frame]:
+        if frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == alice.id and not dropped:
+            dropped.append(frame["payload"]["messageId"])
+            return []
+        return [frame]
+
+    alice.messenger.desk._spread()  # nothing else of hers is on its way
+    pass_time(2_000, alice, laptop, bob, carol)
+    laptop.tamper = loses_one
+    for name in ("one", "two"):
+        alice.messenger.groups.rename(group, name)
+        pass_time(1_000, alice, laptop, bob, carol)
+    pass_time(20_000, alice, laptop, bob, carol)
+    assert dropped
+    assert laptop.messenger.groups.find(group).name == "two"
+    assert laptop.messenger.groups.digits(group) == alice.messenger.groups.digits(group)
+    assert not laptop.messenger.groups.find(group).is_behind
+
+
+def test_other_device_of_a_member_cannot_say_a_text_otherwise(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    number = laptop.messenger.groups.send_text(group, "yes")
+    pass_time(5_000, alice, laptop, bob, carol)
+    found = alice.messenger.groups._found(group)
+    again = GroupText(group=found.record.group, revision=found.state.revision, head=found.chain.head, n=9, body="no")
+    alice.messenger.groups._speaking.say(
+        found.record.group, [bob.id], again, alice.messenger._now(), purpose="group-quiet", message_id=number
+    )
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert [text for _, _, text in shown(bob, group) if text in {"yes", "no"}] == ["yes"]
+
+
+def test_linked_device_cannot_have_its_person_added_by_a_link(town: Town, people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    dave = town.device("dave").login()
+    daves = town.device("tablet", strangers="ask").login()
+    acquainted(alice, dave)
+    link(dave, daves, alice, laptop)
+    pass_time(5_000, alice, laptop, bob, carol, dave, daves)
+    opened = JoinLink.parse(alice.messenger.groups.link(group, RELAY))
+    said, now = GroupJoin(token=opened.token), daves.messenger._now()
+    daves.messenger.groups._speaking.say(opened.token, [alice.id], said, now)
+    pass_time(5_000, alice, laptop, bob, carol, dave, daves)
+    assert len(alice.messenger.groups.find(group).members) == 3
+    dave.messenger.groups.join(opened)
+    pass_time(5_000, alice, laptop, bob, carol, dave, daves)
+    assert len(alice.messenger.groups.find(group).members) == 4

@@ -139,10 +139,19 @@ class InStep:
                 said = SyncContacts(contacts=[self.person(one.user_id) for one in some])
                 self._desk.say_to_own(said, also=lambda tx, some=some: self._told(tx, some))  # type: ignore[misc]
             for one in waiting:
-                if (group := self._group(one.user_id)) is not None:
-                    self._desk.say_to_own(group, also=lambda tx, one=one: self._told(tx, [one]))  # type: ignore[misc]
+                if one.user_id.startswith(_GROUP):
+                    self._tell_group(one)
         finally:
             self._is_telling = False
+
+    def _tell_group(self, one: SyncedRecord) -> None:
+        """What a group is now; nothing, if it is none, or the user has not accepted yet: that is told then."""
+        group = self._group(one.user_id)
+        if group is not None:
+            self._desk.say_to_own(group, also=lambda tx: self._told(tx, [one]))
+            return
+        with self._stores.vault.transaction() as tx:
+            self._told(tx, [one])
 
     def _told(self, tx: Transaction, some: list[SyncedRecord]) -> None:
         for one in some:

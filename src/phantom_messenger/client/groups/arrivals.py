@@ -129,7 +129,7 @@ class Arrivals:
         """
         sender = self._stores.devices.person_of(payload.sender_id)
         if isinstance(said, GroupJoin):
-            return self._join(tx, sender, said, now)
+            return self._join(tx, sender, said, now) if sender == payload.sender_id else []
         group = self._store.get(written(said.group))  # type: ignore[attr-defined]
         if sender == self._own_id:
             return self._of_own_device(tx, group, payload, said, now)
@@ -218,8 +218,12 @@ class Arrivals:
             early = [one for one in self._store.held(written(said.group)) if one.revision >= chain.state.revision]
             group = self._store.put(tx, Group(record, chain), afresh=True)
         elif chain.state.revision >= group.state.revision and chain.head != group.chain.head:
-            early = self._store.held(group.id)
-            group = Group(replace(group.record, doubt="", rival=""), chain)
+            early, before = self._store.held(group.id), set(group.people)
+            stays = pictures.name_of(group.record.picture) == chain.state.picture
+            picture = group.record.picture if stays else b""
+            group = Group(replace(group.record, doubt="", rival="", picture=picture), chain)
+            self._withdraw(tx, group, before)
+            self._duties.caught_up(group.id, chain.state.revision)
         else:
             early = []
         if pictures.name_of(said.picture) == group.state.picture and pictures.type_of(said.picture):

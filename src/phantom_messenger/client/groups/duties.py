@@ -238,7 +238,11 @@ class Duties:
 
     def _say_ask(self, group: Group, lack: Lack, now: Moment, *, picture: bool) -> None:
         others = self._askable(group)
-        whom = (lack.whom + [one for one in others if one not in lack.whom])[lack.asks % max(1, len(others))]
+        # Who is no member has no change that members lack, whatever they say. An own device is asked like a member.
+        has_own = bool(self._stores.devices.own_others())
+        mates = [*others, *([self._stores.devices.person] if has_own else [])]
+        claimed = [one for one in lack.whom if one in mates]
+        whom = (claimed + [one for one in others if one not in claimed])[lack.asks % max(1, len(others))]
         lack.asks += 1
         lack.due = now.monotonic + ASK_AGAIN_MS
         asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture)

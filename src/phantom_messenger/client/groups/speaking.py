@@ -92,7 +92,10 @@ class Speaking:
             sender_key=own.public,
             claim=self._devices.claim(),
         )
-        everybody = [device for person in recipients for device in self._devices.devices_of(person)]
+        own_device = self._devices.device
+        everybody = [
+            device for person in recipients for device in self._devices.devices_of(person) if device != own_device
+        ]
         return self._outgoing.send(
             [*everybody, *(self._devices.own_others() if purpose in {TEXT, CHANGE} else [])],
             whole,

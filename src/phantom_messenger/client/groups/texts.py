@@ -38,6 +38,8 @@ class Texts:
         """Keep a member's text, and hand it out; what the application is to hear is put behind ``events``."""
         sender = self._stores.devices.person_of(held.sender)
         message_id, expires_in = held.message_id, held.expires_in
+        if self._store.text(group, sender, message_id) is not None:
+            return  # another device of theirs has said it, and nobody can say it otherwise
         expires_at = None if expires_in is None else held.at + expires_in
         record = GroupTextRecord(
             message_id=message_id,
