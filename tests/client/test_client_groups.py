@@ -17,7 +17,9 @@ from phantom_messenger.client.status import (
     GroupNews,
     RequestEvent,
 )
+from phantom_messenger.engines.sqlite.tombstones import RecentlyDeleted
 from phantom_messenger.wire.frames import PresenceStatus
+from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
 
 
@@ -304,6 +306,34 @@ def test_restored_profile_catches_up_and_goes_on_in_its_groups(town: Town, tmp_p
     pass_time(20 * SECOND, ada, ben, cleo)
     assert said(ada, "Coffee") == said(cleo, "Coffee") == ["one", "two", "three"]
     assert len(digits(ada, ben, cleo, name="Coffee")) == 1
+
+
+def test_text_that_is_sent_again_to_a_restored_profile_is_shown_once(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RecentlyDeleted, "holds", lambda *_: False)  # as after a restart of the relay
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    frames: list[Frame] = []
+
+    def note(frame: Frame) -> list[Frame]:
+        frames.append(frame)
+        return [frame]
+
+    ben.tamper = note
+    write(ada, "once")
+    settle(ada, ben)
+    ben.tamper = None
+    assert unread(ben) == ["once"]
+    file = tmp_path / "ben.phantom"
+    export_profile(ben.vault, file, WORDS)
+    ben = restored(ben, file)
+    ben.login()
+    ben.down += [canonical(frame) for frame in frames if frame["type"] == "MESSAGE"]
+    pass_time(MINUTE, ada, ben, step=5 * SECOND)
+    assert said(ben) == ["once"]
+    assert unread(ben) == []
+    assert ben.heard(GroupMessageEvent) == []
 
 
 def test_text_that_expires_is_in_no_file(town: Town, tmp_path: Path) -> None:

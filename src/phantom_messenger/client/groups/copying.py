@@ -17,6 +17,7 @@ from phantom_messenger.client.groups.records import (
     group_texts,
 )
 from phantom_messenger.client.groups.store import RELATIONS, written
+from phantom_messenger.client.records import Seen
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 
@@ -78,5 +79,7 @@ def put(tx: Transaction, copies: list[GroupCopy]) -> None:
             tx.put(records.GROUP_STEP, f"{group} {changes.read_own(step.change).revision}", step)
         for text in copy.texts:
             tx.put(group_texts(copy.record.number), records.key(text.sender, text.message_id), text)
+            if text.sender:  # it may be sent again
+                tx.put(records.SEEN, records.key(text.sender, text.message_id), Seen(text.kept_at))
         for one in copy.unread:
             tx.put(group_inbox(copy.record.number), f"{group} {records.key(one.sender, one.message_id)}", one)
