@@ -10,7 +10,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 from simulation_checks import Ledger, Violation
 from simulation_device import DevicePart
-from simulation_group_checks import GroupLedger
+from simulation_devices import DevicesPart
+from simulation_extra import Extra
 from simulation_groups import GroupPart
 from simulation_network import DAY, Setting
 from simulation_relay import Death, Errors, RelayPart
@@ -34,11 +35,10 @@ from support.simulated import HOUR, MINUTE, SECOND
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 NAMES: Final = ("anna", "ben", "cleo", "dora")
 STEPS: Final = 24
+MakeExtra = Callable[[Setting, Ledger, list[DevicePart]], Extra]
 FIRST_WITH_GROUP: Final = 600_000
-"""The first of the seeds of runs with a group."""
-
-GROUP_STEPS: Final = 40
-"""Of a run with a group: it takes some to have one."""
+FIRST_WITH_DEVICES: Final = 700_000
+"""The first of the seeds of runs with a group, and of those with several devices of a person."""
 
 LONGEST_PAUSE_MS: Final = 4 * MINUTE
 """Longer than every pause that a part may take: 2 minutes for an unknown user, 1 for a full mailbox."""
@@ -86,6 +86,13 @@ def fast_folder(usual: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+def extra_of(seed: int) -> MakeExtra | None:
+    """What people do in the run of a seed besides writing to each other."""
+    if FIRST_WITH_GROUP <= seed < FIRST_WITH_DEVICES:
+        return GroupPart
+    return DevicesPart if FIRST_WITH_DEVICES <= seed < FIRST_WITH_DEVICES + 100_000 else None
+
+
 class Outcome(NamedTuple):
     """What a run has to tell."""
 
@@ -130,7 +137,7 @@ def simulate(
     checks_answers: bool = True,
     faults: Sequence[str] = FAULTS,
     has_old: bool = False,
-    has_group: bool = False,
+    extra: MakeExtra | None = None,
 ) -> Outcome:
     """Run one seed.
 
@@ -141,7 +148,7 @@ def simulate(
         checks_answers: whether ``accepted`` before the commit is a fault by itself.
         faults: what may break, if chance takes it for this run.
         has_old: one of the programs knows suite 1 alone, and is upgraded amid the run.
-        has_group: the people have a group.
+        extra: what people do besides; see ``extra_of``.
 
     Raises:
         Violation: it has shown a fault.
@@ -149,7 +156,7 @@ def simulate(
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         # Where a record lies in a vault, and so whether a full disk has room for it, hangs on its keyed name.
         patch.setattr(vault, "os", SeededSystem(seed))
-        run = Run(seed, folder, stack, faults, traced=traced, has_group=has_group)
+        run = Run(seed, folder, stack, faults, traced=traced, extra=extra)
         run.ledger.checks_answers = checks_answers
         if has_old:
             run.make_one_old(seed)
@@ -173,7 +180,7 @@ class Run:
         stack: closes what the run has opened.
         faults: what may break.
         traced: print each event.
-        has_group: the people have a group.
+        extra: what people do besides.
     """
 
     def __init__(
@@ -184,13 +191,13 @@ class Run:
         faults: Sequence[str],
         *,
         traced: bool,
-        has_group: bool,
+        extra: MakeExtra | None,
     ) -> None:
         setting = self.setting = Setting(seed, traced=traced)
         chance = self.chance = setting.chance
-        ledger = self.ledger = Ledger(setting)
-        if has_group:
-            ledger.groups = self.group_ledger = GroupLedger(setting, ledger.names, wrong=ledger.wrong, kept=ledger.kept)
+        self.ledger = Ledger(setting)
+        self.devices: list[DevicePart] = []
+        self._extra = None if extra is None else extra(setting, self.ledger, self.devices)
         self._listen(stack)
         share = chance.choice((0.1, 0.3, 0.6))
         self.faults = [fault for fault in faults if setting.likely(share)]
@@ -198,15 +205,13 @@ class Run:
         setting.note(f"faults {self.faults}, rate {self.rate}")
         self.relay = RelayPart(setting, self.ledger, limits=setting.likely(0.5))
         stack.callback(self.relay.store.close)
-        self.devices: list[DevicePart] = []
-        for name in NAMES[: chance.choice((3, 3, 4) if has_group else (2, 2, 2, 2, 3, 3, 4))]:
+        for name in NAMES[: chance.choice((2, 2, 2, 2, 3, 3, 4) if extra is None else (3, 3, 4))]:
             device = DevicePart(setting, self.ledger, self.relay, folder, f"{name}-{seed}")
             stack.callback(device.close)
             self.devices.append(device)
         self.size = chance.choice((0, 0, 900))
         self._old: DevicePart | None = None
         self._upgrade_at = STEPS
-        self._group = GroupPart(setting, self.group_ledger, self.devices) if has_group else None
 
     def make_one_old(self, seed: int) -> None:
         """Let one have a program that knows suite 1 alone, as everybody's users allow, until some step."""
@@ -229,16 +234,11 @@ class Run:
 
     def live(self) -> None:
         """People write and read, and things break."""
-        for one in self.devices:
-            for other in self.devices:
-                if one is not other and self.setting.likely(0.7):
-                    one.add(other)
-        if self._group is not None:
-            self._pass(5 * SECOND)
-            self._group.begin()
-            self._pass(5 * SECOND)
-            self._group.accept()
-        for step in range(STEPS if self._group is None else GROUP_STEPS):
+        if self._is_plain:
+            self._add_contacts()
+        if self._extra is not None:
+            self._extra.begin(self._pass)
+        for step in range(STEPS if self._extra is None else self._extra.steps):
             self._pass(self._gap())
             if step == self._upgrade_at and self._old is not None:
                 self._old.upgrade()
@@ -247,6 +247,17 @@ class Run:
             else:
                 self._act(self.chance.choice(self.devices))
             self.ledger.rest()
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether people write to each other one by one."""
+        return self._extra is None or self._extra.is_beside
+
+    def _add_contacts(self) -> None:
+        for one in self.devices:
+            for other in self.devices:
+                if one is not other and self.setting.likely(0.7):
+                    one.add(other)
 
     def _gap(self) -> int:
         chance, kind = self.chance, self.chance.random()
@@ -264,8 +275,8 @@ class Run:
     def _act(self, device: DevicePart) -> None:
         if not device.is_awake:
             return
-        if self._group is not None and self._group.acts():
-            self._group.act(device)
+        if self._extra is not None and self._extra.acts():
+            self._extra.act(device)
             return
         kind = self.chance.random()
         if kind < 0.6:
@@ -391,10 +402,10 @@ class Run:
             device.free_disk()
             device.restart(device.life)
         self._come_to_rest()
-        if self._group is not None:
-            self._group.last_words()
+        if self._extra is not None:
+            self._extra.last_words()
             self._come_to_rest()
-            self.group_ledger.finish(list(self.devices), relay.store._connection)
+            self._extra.finish(list(self.devices), relay.store._connection)
         self.ledger.finish(list(self.devices))
 
     def _come_to_rest(self) -> None:
@@ -414,9 +425,9 @@ class Run:
     def _read_and_look(self) -> list[str]:
         """Everybody reads everything; what is still under way."""
         self._pass(5 * SECOND)
-        for device in self.devices:
+        for device in self.devices if self._is_plain else []:
             while device.is_running and (found := device.take_next()) is not None:
                 device.finish(device.life, *found, read=self.setting.likely(0.9))
-        if self._group is not None:
-            self._group.read_all()
+        if self._extra is not None:
+            self._extra.read_all()
         return self.ledger.unsettled(list(self.devices), self.relay.store._connection)

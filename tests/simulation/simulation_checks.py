@@ -232,8 +232,8 @@ class Owner(Protocol):
     messenger: Messenger
 
 
-class GroupBook(Protocol):
-    """What else is checked of a run with a group: see ``simulation_group_checks``."""
+class ExtraBook(Protocol):
+    """What else is checked of a run: see ``simulation_group_checks`` and ``simulation_devices``."""
 
     def watch(self, messenger: Messenger) -> None: ...
 
@@ -279,8 +279,8 @@ class Ledger:
         """Whose program knew suite 1 alone when the run began."""
         self._in_suite_2: set[tuple[str, str]] = set()
         """Who has encrypted in suite 2, and for whom."""
-        self.groups: GroupBook | None = None
-        """What there is to check of a group, if the run has one."""
+        self.extra: ExtraBook | None = None
+        """What else there is to check: of a group, or of persons with several devices."""
 
     def wrong(self, what: str) -> None:
         """A fault was found."""
@@ -371,8 +371,8 @@ class Ledger:
 
     def committed(self, changes: list[Change]) -> None:
         """The store has committed this."""
-        groups = self.groups
-        for change in changes if groups is None else [one for one in changes if not groups.committed(one)]:
+        extra = self.extra
+        for change in changes if extra is None else [one for one in changes if not extra.committed(one)]:
             text = self.texts.get(change.name)
             found = self._receipt(change) if text is None else text
             about = f"a receipt of {self.names[change.sender]}" if text is None else self.called(text)
@@ -408,7 +408,7 @@ class Ledger:
         if change.what == "untold":  # what the relay tells of one names its sender as the recipient
             return self._receipts[change.name]
         # Who is in a group with somebody may learn what became of their texts.
-        may_tell = self.groups is not None or self._knows(change.sender, change.recipient)
+        may_tell = self.extra is not None or self._knows(change.sender, change.recipient)
         if change.name not in self._receipts and not may_tell:
             names = self.names[change.sender], self.names[change.recipient]
             self.wrong(f"{names[0]} has told {names[1]} what became of a text, and does not know them")
@@ -462,7 +462,7 @@ class Ledger:
 
     def relay_wrote(self, wire: Wire, user: str, frame: bytes) -> None:
         """The relay has written a frame to a connection of a user."""
-        if self.groups is not None and self.groups.relay_wrote(frame):
+        if self.extra is not None and self.extra.relay_wrote(frame):
             pass
         elif b'"accepted"' in frame and self.checks_answers:
             name = _MESSAGE_ID.search(frame)
@@ -491,7 +491,7 @@ class Ledger:
 
     def heard(self, user: str, event: Event) -> None:
         """A device has told its application something."""
-        if self.groups is not None and self.groups.heard(user, event):
+        if self.extra is not None and self.extra.heard(user, event):
             return
         match event:
             case MessageEvent():
@@ -536,8 +536,8 @@ class Ledger:
         ):
             if remembered != kept:
                 self.wrong(f"{self.names[user]} remembers other than is on disk what {what}")
-        if self.groups is not None:
-            self.groups.compare(user, messenger, vault)
+        if self.extra is not None:
+            self.extra.compare(user, messenger, vault)
 
     # --- the end --------------------------------------------------------------------
 
@@ -554,8 +554,8 @@ class Ledger:
             if is_so
         ]
         items: Any = connection.execute("SELECT kind, count(*) FROM items GROUP BY kind")
-        if self.groups is not None:
-            found += self.groups.unsettled(owners)
+        if self.extra is not None:
+            found += self.extra.unsettled(owners)
         return found + [f"{count} items of kind {kind} are in mailboxes" for kind, count in items]
 
     def finish(self, owners: list[Owner]) -> None:

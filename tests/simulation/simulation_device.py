@@ -87,8 +87,8 @@ class DevicePart:
             self._was_old = False
             self._find_old_contacts()
         self._watch_seals()
-        if self._ledger.groups is not None:
-            self._ledger.groups.watch(self.messenger)
+        if self._ledger.extra is not None:
+            self._ledger.extra.watch(self.messenger)
         self._position = 0
         self._backoff = Backoff()
         self.is_running = True

@@ -3,13 +3,13 @@
 As ``simulation_checks``: this hears what people did, what the relay stored and what devices told, and never steers.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import apsw
 from simulation_checks import Change, Owner, Sent
+from simulation_extra import copies_stored
 from simulation_network import Setting
 
 from phantom_messenger.client.groups.state import GroupState
@@ -26,8 +26,6 @@ from phantom_messenger.client.status import (
     WarningEvent,
 )
 from phantom_messenger.client.vault import Vault
-
-_RESULT: Final = re.compile(rb'"accepted":(\d+),"messageId":"([^"]+)"')
 
 
 @dataclass(slots=True)
@@ -175,10 +173,8 @@ class GroupLedger:
             self._setting.happened("group change that came second")
         if b'"type":"MANY_RESULT"' not in frame:
             return False
-        found = _RESULT.search(frame)
-        assert found is not None
-        copies = self._copies.get(found[2].decode(), {})
-        if sum(copy.was_stored for copy in copies.values()) < int(found[1]):
+        number, told = copies_stored(frame)
+        if sum(copy.was_stored for copy in self._copies.get(number, {}).values()) < told:
             self._wrong("the relay told how many have a message before it was stored for them")
         return True
 

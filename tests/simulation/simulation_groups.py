@@ -4,18 +4,20 @@ What they do is decided by a generator of its own, so that a run without a group
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+import apsw
+from simulation_checks import Ledger, Owner
 from simulation_device import DevicePart
 from simulation_group_checks import GroupLedger
 from simulation_network import Setting
 
 from phantom_messenger.client.errors import UsageError, VaultError
 from phantom_messenger.client.groups.groups import Groups
-from support.simulated import MINUTE
+from support.simulated import MINUTE, SECOND
 
 TIMERS: Final = (0, 0, MINUTE, 20 * MINUTE)
 
@@ -25,28 +27,35 @@ class GroupPart:
 
     Args:
         setting: the run's.
-        ledger: the book of the group.
-        devices: of all people.
+        ledger: of the run.
+        devices: of all people; filled later.
     """
 
-    def __init__(self, setting: Setting, ledger: GroupLedger, devices: list[DevicePart]) -> None:
+    steps = 40
+    """It takes some to have a group."""
+    is_beside = True
+
+    def __init__(self, setting: Setting, ledger: Ledger, devices: list[DevicePart]) -> None:
         self._setting = setting
-        self._ledger = ledger
+        self._ledger = GroupLedger(setting, ledger.names, wrong=ledger.wrong, kept=ledger.kept)
+        ledger.extra = self._ledger
         self._devices = devices
         self._chance = random.Random(f"{setting.seed} groups")  # noqa: S311 - the same in every run
         self._positions: dict[tuple[str, int], int] = {}
         self.share = self._chance.choice((0.5, 0.8, 1.0))
         """How much of what people do has to do with the group."""
 
-    def begin(self) -> None:
-        """The first one makes the group, and invites some."""
+    def begin(self, pass_time: Callable[[int], None]) -> None:
+        """The first one makes the group, and invites some, of whom some accept."""
+        pass_time(5 * SECOND)
         first, *others = self._devices
         with self._trying(first) as groups:
             invited = [other.id for other in others if self._chance.random() < 0.8]
             self._ledger.group = groups.create("Tea", invited)
+        pass_time(5 * SECOND)
+        self._accept()
 
-    def accept(self) -> None:
-        """Some of those who are invited accept, and one may be made an admin."""
+    def _accept(self) -> None:
         for device in self._devices[1:]:
             with self._trying(device) as groups:
                 if groups.has(self._ledger.group) and self._chance.random() < 0.8:
@@ -164,3 +173,7 @@ class GroupPart:
             with self._trying(device):
                 if device.messenger.groups.has(self._ledger.group):
                     self.write(device, f"group text {len(self._ledger.texts)}")
+
+    def finish(self, owners: list[Owner], connection: apsw.Connection) -> None:
+        """All are online and nothing is under way."""
+        self._ledger.finish(owners, connection)

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 from simulation_checks import Violation
 
-from simulation import FAULTS, FIRST_WITH_GROUP, fast_folder, simulate, small_amounts
+from simulation import FAULTS, FIRST_WITH_GROUP, extra_of, fast_folder, simulate, small_amounts
 from support.amounts import amount, replayed, seeds
 
 RUNS: Final = seeds(200, 3_000)
@@ -117,8 +117,8 @@ def test_replayed_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     seed = replayed()
     assert seed is not None
     with capsys.disabled():
-        has_old, has_group = FIRST_WITH_OLD <= seed < FIRST_WITH_GROUP, FIRST_WITH_GROUP <= seed < SAME.start
-        simulate(seed, folder, traced=True, has_old=has_old, has_group=has_group)
+        has_old = FIRST_WITH_OLD <= seed < FIRST_WITH_GROUP
+        simulate(seed, folder, traced=True, has_old=has_old, extra=extra_of(seed))
 
 
 FIRST_WITH_OLD: Final = 500_000

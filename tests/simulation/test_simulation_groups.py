@@ -15,7 +15,7 @@ from phantom_messenger.client.groups.duties import Duties
 from phantom_messenger.client.groups.store import GroupStore
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.engines.sqlite.orders import SQLiteOrders
-from simulation import FIRST_WITH_GROUP, fast_folder, simulate, small_amounts
+from simulation import FIRST_WITH_GROUP, extra_of, fast_folder, simulate, small_amounts
 from support.amounts import LONG, amount, replayed, seeds
 
 RUNS: Final = seeds(24, 1_000)
@@ -60,7 +60,7 @@ def run_seed(seed: int, folder: Path, **options: Any) -> Counter[str]:
     place = folder / str(seed)
     place.mkdir()
     try:
-        return simulate(seed, place, has_group=True, **options).counts
+        return simulate(seed, place, extra=extra_of(seed), **options).counts
     finally:
         rmtree(place)
 
