@@ -1,6 +1,7 @@
 """Looking back, and saying no: commands as people run them."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from e2e_people import meet
 from phantom_messenger import Client
 from phantom_messenger.cli import main
 from phantom_messenger.cli.common import count, sentence
-from support.command_line import PHANTOM, Running, environment, phantom
+from support.command_line import PATIENCE, PHANTOM, Running, environment, phantom
 from support.relay_process import RelayProcess, StartRelay
 
 EARLY_SIGNAL = Path(__file__).parents[1] / "early_signal.py"
@@ -268,6 +269,14 @@ def test_listen_that_is_ended_leaves_nothing_half_done(friends: Path, number: si
     assert line.endswith("alice: one")
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of somebody whose relay is not there; to be copied."""
+    home = tmp_path_factory.mktemp("begun")
+    phantom(home, "init", "--server", "ws://127.0.0.1:9/ws")
+    return home
+
+
 @pytest.mark.parametrize("moment", ["loading", "opening", "running", "looping"])
 @pytest.mark.parametrize(
     ("command", "number", "end"),
@@ -281,19 +290,26 @@ def test_listen_that_is_ended_leaves_nothing_half_done(friends: Path, number: si
     ],
 )
 def test_command_that_is_ended_while_it_begins_ends_as_it_does_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, moment: str, command: str, number: str, end: tuple[int, str]
+    begun: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    moment: str,
+    command: str,
+    number: str,
+    end: tuple[int, str],
 ) -> None:
-    phantom(tmp_path, "init", "--server", "ws://127.0.0.1:9/ws")
+    home = shutil.copytree(begun, tmp_path / "home")
     monkeypatch.setenv("SIGNAL", number)
     monkeypatch.setenv("MOMENT", moment)
     arguments = {"listen": (), "chat": ("bob",), "send": ("bob", "hello")}[command]
     done = subprocess.run(
         [sys.executable, str(EARLY_SIGNAL), command, *arguments],
-        env=environment(tmp_path),
+        env=environment(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == end

@@ -32,23 +32,28 @@ def test_there_are_as_many_journeys_as_are_played() -> None:
     assert all(any(name.startswith(less) for name in JOURNEYS) for less in LESS_OFTEN)
 
 
+OFTEN: Final = [name for name in JOURNEYS if not name.startswith(LESS_OFTEN)]
+PLAYED: Final = [[name] for name in JOURNEYS] if LONG else [OFTEN[::2], OFTEN[1::2]]
+"""Those of a list are played one after another in one browser: it takes as long to start as a short journey."""
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", [name for name in JOURNEYS if LONG or not name.startswith(LESS_OFTEN)])
-def test_people_with_browsers_at_a_real_relay(name: str, start_relay: StartRelay, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", PLAYED, ids=[names[0] for names in PLAYED])
+def test_people_with_browsers_at_a_real_relay(names: list[str], start_relay: StartRelay, tmp_path: Path) -> None:
     browser = chromium()
     relay = start_relay("--limits", "off", "--public-names", "any")
     printed = run_web_tests(
         "tests/journeys/journeys.test.ts",
         PHANTOM_CHROMIUM=browser,
         PHANTOM_RELAY=relay.url,
-        PHANTOM_JOURNEYS=f"^{re.escape(name)}$",
+        PHANTOM_JOURNEYS=f"^({'|'.join(map(re.escape, names))})$",
         PHANTOM_CLI=json.dumps(QUICK),
         PHANTOM_HOME=str(tmp_path / "home"),
         PHANTOM_PASSPHRASE=PASSPHRASE,
         PHANTOM_EXPORT_PASSPHRASE=BACKUP_PASSPHRASE,
         PYTHONPATH=os.pathsep.join(map(str, (Path(__file__).parents[1], os.environ.get("PYTHONPATH", "")))),
     )
-    assert "# pass 1" in printed
+    assert f"# pass {len(names)}\n" in printed
     assert [line for line in relay.doubts if "any-name" not in line and "limits-off" not in line] == []
 
 
