@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 ROUNDS: Final = 150
-ATTEMPTS: Final = 4
+ATTEMPTS: Final = 8
 TOLERANCE: Final = 0.10
 LEAST: Final = 0.00004
 """Seconds of difference that no network lets anybody see, and that a busy machine makes by itself."""
