@@ -6,6 +6,7 @@ from group_people import group_of, info, known, names, news, said, signed, tell,
 
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.arrivals import Arrivals
+from phantom_messenger.client.groups.chain import Chain, Verdict
 from phantom_messenger.client.groups.change import SetName
 from phantom_messenger.client.groups.contents import GroupChange, GroupHello, GroupText
 from phantom_messenger.client.groups.state import digits_of
@@ -44,10 +45,11 @@ def test_digits_of_a_rival_change_are_those_that_it_leads_to(town: Town) -> None
     settle(ada, ben, cleo)
     chain = known(cleo, "Ada's").chain
     there = chain.steps[-1]
-    other = there.before.after(rival)
+    judged = Chain(there.before, there.base).judge(rival.encoded)
+    assert (judged.verdict, judged.chain.state.name) == (Verdict.APPLIED, "Ben's")
     assert info(cleo, "Ada's").doubt == "forked"
-    assert other.name == "Ben's"
-    assert cleo.messenger.groups.rival_digits("Ada's") not in {"", cleo.messenger.groups.digits("Ada's")}
+    assert cleo.messenger.groups.rival_digits("Ada's") == digits_of(judged.chain.head)
+    assert digits_of(judged.chain.head) != cleo.messenger.groups.digits("Ada's")
 
 
 def test_member_who_names_another_head_each_time_stops_nobody_twice(town: Town) -> None:
