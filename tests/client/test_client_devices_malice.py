@@ -156,12 +156,17 @@ def test_no_list_that_was_meddled_with_brings_a_device_in(town: Town, seed: int)
             pass
         assert known.devices_of(alice.id) == before, maker
         known._set(alice.id, newest)  # a list that had run out may have moved the revision on
+    for _ in bob.messenger.desk.list_came(forger.expired(), now):
+        pass
     frames = len(bob.sent)
     bob.send(alice, "to her devices alone")
     pass_time(3_000, alice, laptop, bob)
     to = {one["recipientId"] for frame in bob.sent[frames:] for one in frame["payload"].get("recipients", [])}
     assert to == {alice.id, laptop.id}
-    assert spy_id not in newest.usable
+    after = known.known(alice.id)
+    assert after is not None
+    assert after.newest.revision > newest.newest.revision  # it was taken up, without the spy's device
+    assert spy_id not in after.usable
 
 
 def test_control_list_that_she_has_signed_brings_a_device_in(town: Town) -> None:
@@ -251,8 +256,7 @@ def meddled(random: Random, meddler: Meddler, secret: Callable[[bytes], bytes]) 
             first = first.typed(new.digits, 0)
     except CryptoError:
         return False
-    is_another_taken_in = first.is_confirmed and first.pair.device != device.peer
-    return is_spys or is_another_taken_in
+    return is_spys
 
 
 def test_relay_that_swaps_replays_and_guesses_links_nothing() -> None:
@@ -260,6 +264,33 @@ def test_relay_that_swaps_replays_and_guesses_links_nothing() -> None:
     meddler = Meddler(random)
     linked = sum(meddled(random, meddler, lambda _: random.randbytes(16)) for _ in range(amount(500, 10_000)))
     assert linked == 0
+
+
+def phished(random: Random) -> bool:
+    """Alice is shown the code of a spy's device, who stands between it and her own new one, whose code they have seen.
+
+    Returns:
+        Whether the digits of her new device are right where she types them.
+    """
+    alice, device = (OwnIdentity(random.randbytes(32)) for _ in range(2))
+    code, spy_code = (LinkCode(RELAY, one.peer.user_id, random.randbytes(16)) for one in (device, SPY))
+    new = NewDevice(device, code, random.randbytes(32), until=linking.LINK_MS)
+    first = FirstDevice.begin(alice.peer, SPY.peer.public, spy_code, nonce=random.randbytes(32), now=0)
+    spy = FirstDevice.begin(SPY.peer, device.peer.public, code, nonce=random.randbytes(32), now=0)
+    own = NewDevice(SPY, spy_code, random.randbytes(32), until=linking.LINK_MS)
+    first = first.answered(SPY.peer.public, *own.offered(alice.peer.public, *first.offer(), 0).answer(), 0)
+    new = new.offered(SPY.peer.public, *spy.offer(), 0).revealed(SPY.peer.public, spy.nonce, 0)
+    return first.typed(new.digits or "", 0).is_confirmed
+
+
+def test_spy_between_two_devices_whose_codes_are_known_cannot_make_their_digits_equal() -> None:
+    random = Random("phishing")  # noqa: S311 - so that a run can be repeated
+    assert sum(phished(random) for _ in range(amount(500, 10_000))) == 0
+
+
+def test_control_digits_that_say_nothing_of_the_two_let_the_spy_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linking.Pair, "digits", lambda *_: "000000")
+    assert phished(Random("phishing"))  # noqa: S311 - so that a run can be repeated
 
 
 def test_control_spy_who_has_seen_the_code_is_asked_about() -> None:

@@ -68,6 +68,7 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert "has removed this one" in removed.stderr
     assert "does not exist" in phantom(home, "id", "-p", "laptop").stderr
     assert len(out(home, "devices", "-p", "alice").splitlines()) == 1
+    assert out(home, "devices", "renew", "-p", "alice") == "confirmed"
 
 
 @pytest.mark.parametrize("has_history", [True, False])
