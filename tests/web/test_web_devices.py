@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -244,6 +245,42 @@ def test_what_was_said_before_goes_over(made: Path, relay: RelayProcess, tmp_pat
 
             await until(is_over, lambda: "it waits for more")
             assert await new.read_all(bob.id) == [], "none of it is news"
+
+    run(main())
+
+
+@pytest.mark.parametrize("times", [2, 3, 4, 5])
+def test_linking_and_history_go_on_after_the_browser_has_died(
+    made: Path, relay: RelayProcess, tmp_path: Path, times: int
+) -> None:
+    """It dies once it has agreed: while it becomes a device, or while the history (of several chunks) comes."""
+
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            await meet(sdk, bob)
+            random = Random(times)  # noqa: S311 - so that a run can be repeated
+            for _ in range(80):
+                await sdk.send(bob.id, random.randbytes(1_500).hex())
+            await settled(sdk, bob)
+            sdk.client.devices.link(await web.do("showLinkCode", name="Browser"), history=True)
+            shown = await waited_for(web, "digits")
+            await heard(sdk, LinkingStep.ANSWERED)
+            assert sdk.client.devices.confirm(shown["digits"])
+            await web.do("die", point="after", times=times)
+            with contextlib.suppress(ConnectionError):
+                await web.do("agreeToLink")
+            await web.died()
+            await web.start()
+            await heard(sdk, LinkingStep.LINKED)
+            expected = texts(await sdk.history(bob.id))
+            assert len(expected) == 80
+            seen: list[tuple[str, bool, str | None]] = []
+
+            async def is_there() -> bool:
+                seen[:] = texts(await web.history(bob.id))
+                return seen == expected
+
+            await until(is_there, lambda: f"{len(seen)} of {len(expected)}")
 
     run(main())
 
