@@ -176,11 +176,15 @@ class SessionsRecord(Record, frozen=True, kw_only=True):
 
 
 class SessionRecord(Record, frozen=True, kw_only=True):
-    """``SESSION``/'<user id> <session id in base64>': a serialised session, without its skipped keys."""
+    """``SESSION``/'<user id> <session id in base64>': a serialised session, without its skipped keys.
+
+    ``skipped``: whether it may have some; of what an earlier version has stored, that is not known.
+    """
 
     peer: str
     id: bytes
     state: bytes
+    skipped: bool = True
 
 
 class SkippedRecord(Record, frozen=True, kw_only=True):

@@ -85,7 +85,8 @@ class Sessions:
             with suppress(InvalidMessage, VaultDamaged):
                 stored = self._vault.get(records.SESSION, _name(peer, identity), SessionRecord)
                 if stored is not None:
-                    yield self._with_skipped(peer, suites.load(stored.state))
+                    one = suites.load(stored.state)
+                    yield self._with_skipped(peer, one) if stored.skipped else one
 
     def renew(self, tx: Transaction, before: StoredSessions, one: AnySession, after: AnySession, **most: int) -> None:
         """Store what has become of one session that a message was sent in; arguments as ``put``."""
@@ -98,8 +99,10 @@ class Sessions:
 
     def _put_bare(self, tx: Transaction, peer: str, one: AnySession) -> None:
         """All of a session but its skipped keys."""
-        bare = replace(one, ratchet=replace(one.ratchet, mkskipped={}))
-        tx.put(records.SESSION, _name(peer, one.id), SessionRecord(peer=peer, id=one.id, state=suites.dump(bare)))
+        skipped = bool(one.ratchet.mkskipped)
+        bare = replace(one, ratchet=replace(one.ratchet, mkskipped={})) if skipped else one
+        record = SessionRecord(peer=peer, id=one.id, state=suites.dump(bare), skipped=skipped)
+        tx.put(records.SESSION, _name(peer, one.id), record)
 
     def put(
         self, tx: Transaction, before: StoredSessions, sessions: list[AnySession], *, most: int, most_skipped: int

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -40,6 +41,9 @@ _PAGE: Final = 200
 
 _NEAR: Final = 1_000
 """How many positions ``oldest`` looks through for the next record of a kind before it asks the index of kinds."""
+
+_NAMES_KEPT: Final = 1_024
+"""Names whose hashes are remembered."""
 
 _LAST_POSITION: Final = 2**63 - 1
 
@@ -331,7 +335,7 @@ class Vault:
     def _put(self, kind: str, name: str, value: object, due: int | None) -> None:
         hashed = self._hashed(kind, name)
         nonce = os.urandom(primitives.NONCE_BYTES)
-        sealed = nonce + primitives.seal(self._key, nonce, msgspec.msgpack.encode(value), kind.encode() + hashed)
+        sealed = nonce + self._cipher.seal(nonce, msgspec.msgpack.encode(value), kind.encode() + hashed)
         self._run(
             "INSERT INTO records (kind, name, due, value) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (kind, name) DO UPDATE SET due = excluded.due, value = excluded.value",
@@ -547,20 +551,26 @@ class Vault:
                 break
         else:
             raise WrongPassphrase(f"the passphrase does not open {self.path}; try again")
-        self._key = primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault records\n", length=32)
-        self._names = primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault names\n", length=32)
-
-    def _hashed(self, kind: str, name: str) -> bytes:
-        return primitives.hmac_sha256(self._names, f"{kind}\0{name}".encode())[:16]
+        self._cipher = primitives.Cipher(
+            primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault records\n", length=32)
+        )
+        names = primitives.hkdf(key, salt=bytes(32), info=b"phantom/1 vault names\n", length=32)
+        # Of a session, say, the name is asked for again with each message.
+        self._hashed = lru_cache(_NAMES_KEPT)(partial(_hashed, names))
 
     def _read(self, kind: str, hashed: bytes, sealed: bytes, type_: type[S]) -> S:
         nonce, rest = sealed[: primitives.NONCE_BYTES], sealed[primitives.NONCE_BYTES :]
         if len(rest) < primitives.TAG_BYTES:
             raise VaultDamaged(f"a record in {self.path} cannot be read; restore it from a backup")
         try:
-            return msgspec.msgpack.decode(primitives.unseal(self._key, nonce, rest, kind.encode() + hashed), type=type_)
+            return msgspec.msgpack.decode(self._cipher.unseal(nonce, rest, kind.encode() + hashed), type=type_)
         except (UndecryptableMessage, msgspec.MsgspecError):
             raise VaultDamaged(f"a record in {self.path} cannot be read; restore it from a backup") from None
+
+
+def _hashed(key: bytes, kind: str, name: str) -> bytes:
+    """The name of a record as it is in the file."""
+    return primitives.hmac_sha256(key, f"{kind}\0{name}".encode())[:16]
 
 
 def _meta(secret: Secret) -> list[tuple[str, bytes]]:

@@ -187,6 +187,28 @@ def unseal(key: bytes, nonce: bytes, ciphertext: bytes, associated: bytes) -> by
         raise UndecryptableMessage("does not authenticate") from None
 
 
+class Cipher:
+    """``seal`` and ``unseal`` with one key, which is prepared once.
+
+    Args:
+        key: 32 bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = AESGCM(key)
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        """See ``seal``."""
+        return self._aead.encrypt(nonce, plaintext, associated)
+
+    def unseal(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
+        """See ``unseal``."""
+        try:
+            return self._aead.decrypt(nonce, ciphertext, associated)
+        except InvalidTag:
+            raise UndecryptableMessage("does not authenticate") from None
+
+
 def argon2id(passphrase: bytes, *, salt: bytes, memory_kib: int, passes: int, lanes: int) -> bytes:
     """32 bytes from a passphrase (RFC 9106); ``salt`` has at least 16 bytes."""
     return Argon2id(salt=salt, length=KEY_BYTES, iterations=passes, lanes=lanes, memory_cost=memory_kib).derive(
