@@ -1,14 +1,21 @@
 """A group with a long past costs no more than one with a short one: what is read from the disk is counted."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
-from client_samples import Device, Town
-from group_people import group_of, info, unread
+from client_samples import Device, Town, pass_time
+from group_people import group_of, info, unread, write
 
+from phantom_messenger.client import records, sessions
 from phantom_messenger.client.groups.records import GroupTextRecord
 from phantom_messenger.client.groups.store import GroupStore
-from phantom_messenger.client.vault import Vault
+from phantom_messenger.client.records import SessionRecord
+from phantom_messenger.client.sessions import Sessions
+from phantom_messenger.client.vault import Transaction, Vault
+from phantom_messenger.crypto import suites
+from phantom_messenger.crypto.suites import AnySession
+from support.simulated import SECOND
 
 
 def fill(device: Device, sender: str, count: int, first: int = 0) -> None:
@@ -85,3 +92,48 @@ def test_texts_that_wait_are_counted_right_over_a_restart_and_a_failure(town: To
     assert info(ben).unread == GroupStore(ben.vault).waiting(group) == 9
     assert len(unread(ben)) == 9
     assert info(ben).unread == GroupStore(ben.vault).waiting(group) == 0
+
+
+def statements(monkeypatch: pytest.MonkeyPatch, device: Device, act: Callable[[], object]) -> int:
+    """How many statements are run on a device's file."""
+    count = 0
+    original = Vault._run
+
+    def counted(vault: Vault, *arguments: object) -> object:
+        nonlocal count
+        count += vault is device.vault
+        return original(vault, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Vault, "_run", counted)
+        act()
+    return count
+
+
+def for_each_member(town: Town, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How many statements one more member costs when a text is written."""
+    ada, ben, cleo, dan = town.friends("ada", "ben", "cleo", "dan")
+    found = []
+    for name, others in (("Tea", [ben]), ("Coffee", [ben, cleo, dan])):
+        group_of(ada, *others, name=name)
+        write(ada, "the first one", group=name)
+        pass_time(10 * SECOND, ada, ben, cleo, dan)
+        found.append(statements(monkeypatch, ada, partial(write, ada, "hello", group=name)))
+        pass_time(10 * SECOND, ada, ben, cleo, dan)
+    return (found[1] - found[0]) / 2
+
+
+def test_text_takes_three_statements_for_each_member(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert for_each_member(town, monkeypatch) == 3  # which sessions there are, the one in use, and what it is after
+
+
+def test_control_without_knowing_of_skipped_keys_it_takes_four(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Sessions._put_bare
+
+    def unknown(self: Sessions, tx: Transaction, peer: str, one: AnySession) -> None:
+        put(self, tx, peer, one)
+        stored = SessionRecord(peer=peer, id=one.id, state=suites.dump(one), skipped=True)
+        tx.put(records.SESSION, sessions._name(peer, one.id), stored)
+
+    monkeypatch.setattr(Sessions, "_put_bare", unknown)
+    assert for_each_member(town, monkeypatch) == 4 + 1  # and one that the control itself runs

@@ -14,9 +14,10 @@ from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import talk_with
 from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.state import digits_of
+from phantom_messenger.client.status import GroupEvent, GroupNews
 from support.command_line import Running, phantom
 from support.relay_process import StartRelay
-from support.sdk_clients import PATIENCE, opened, run
+from support.sdk_clients import PATIENCE, event, opened, run
 from support.waiting import eventually
 
 
@@ -26,6 +27,20 @@ def home(tmp_path: Path, start_relay: StartRelay) -> Path:
     folder = tmp_path / "home"
     meet(folder, start_relay("--limits", "off"))
     return folder
+
+
+@pytest.fixture
+def tea(home: Path) -> Path:
+    """The same, once Alice has made the group Tea and Bob has accepted."""
+
+    async def main() -> None:
+        async with opened(home, "alice") as alice, opened(home, "bob") as bob:
+            alice.groups.create("Tea", ["bob"])
+            assert await bob.groups.wait_known("Tea", PATIENCE)
+            await event(alice, GroupEvent, lambda: bob.groups.accept("Tea"), news=GroupNews.JOINED)
+
+    run(main())
+    return home
 
 
 def rows(text: str) -> list[dict[str, object]]:
@@ -58,10 +73,8 @@ def test_group_from_its_beginning_to_its_end(home: Path) -> None:
     assert (row["name"], row["relation"]) == ("Coffee", "left")
 
 
-def test_chat_in_a_group_of_two_programs(home: Path) -> None:
-    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
-    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
-    alice, bob = Running(home, "chat", "-p", "alice", "Tea"), Running(home, "chat", "-p", "bob", "Tea")
+def test_chat_in_a_group_of_two_programs(tea: Path) -> None:
+    alice, bob = Running(tea, "chat", "-p", "alice", "Tea"), Running(tea, "chat", "-p", "bob", "Tea")
     alice.type("one")
     assert bob.wait_for(1)[0].endswith(" alice: one")
     bob.type("two")
@@ -121,18 +134,16 @@ def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> No
     assert phantom(home, "groups", "picture", "-p", "alice", "Tea", "--save", str(tmp_path / "no")).returncode == 2
 
 
-def test_muted_group_stays_unread_until_it_is_looked_at(home: Path) -> None:
-    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
-    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
-    muted = phantom(home, "groups", "mute", "-p", "bob", "Tea")
+def test_muted_group_stays_unread_until_it_is_looked_at(tea: Path) -> None:
+    muted = phantom(tea, "groups", "mute", "-p", "bob", "Tea")
     assert muted.stdout == "muted Tea; to read it, run: phantom chat -p bob Tea\n"
-    assert phantom(home, "send", "-p", "alice", "Tea", "in the group").returncode == 0
-    assert phantom(home, "send", "-p", "alice", "bob", "to you").returncode == 0
-    heard = phantom(home, "listen", "-p", "bob", "--json", "--count", "1")
+    assert phantom(tea, "send", "-p", "alice", "Tea", "in the group").returncode == 0
+    assert phantom(tea, "send", "-p", "alice", "bob", "to you").returncode == 0
+    heard = phantom(tea, "listen", "-p", "bob", "--json", "--count", "1")
     assert [row["text"] for row in rows(heard.stdout)] == ["to you"]
-    assert phantom(home, "groups", "-p", "bob").stdout == "Tea: 2 members, 1 unread, muted\n"
-    assert phantom(home, "groups", "unmute", "-p", "bob", "Tea").stdout == "Tea is not muted any more\n"
-    heard = phantom(home, "listen", "-p", "bob", "--json", "--count", "1")
+    assert phantom(tea, "groups", "-p", "bob").stdout == "Tea: 2 members, 1 unread, muted\n"
+    assert phantom(tea, "groups", "unmute", "-p", "bob", "Tea").stdout == "Tea is not muted any more\n"
+    heard = phantom(tea, "listen", "-p", "bob", "--json", "--count", "1")
     assert [row["text"] for row in rows(heard.stdout)] == ["in the group"]
 
 
@@ -178,12 +189,10 @@ def test_group_that_is_called_like_a_user_gets_no_text_that_is_for_them(tmp_path
         assert is_group(alice, tea.group)
 
 
-def test_fork_is_told_with_what_a_user_can_do(home: Path) -> None:
-    assert phantom(home, "groups", "create", "-p", "alice", "Tea", "bob").returncode == 0
-    assert phantom(home, "groups", "accept", "-p", "bob", "Tea").returncode == 0
+def test_fork_is_told_with_what_a_user_can_do(tea: Path) -> None:
 
     async def lie() -> None:
-        async with opened(home, "bob") as bob:
+        async with opened(tea, "bob") as bob:
             group = base64.b64decode(bob.groups.find("Tea").group)
             said = GroupText(group=group, revision=2, head=bytes(32), n=1, body="I know others")
             to = bob.contacts.find("alice").user_id
@@ -193,18 +202,18 @@ def test_fork_is_told_with_what_a_user_can_do(home: Path) -> None:
             assert not await bob.flush(PATIENCE)
 
     run(lie())
-    heard = phantom(home, "listen", "-p", "alice", "--json", "--count", "1")
+    heard = phantom(tea, "listen", "-p", "alice", "--json", "--count", "1")
     assert "phantom: bob knows another history of 'Tea' than you: its members may not be who you think" in heard.stderr
-    refused = phantom(home, "send", "-p", "alice", "Tea", "x")
+    refused = phantom(tea, "send", "-p", "alice", "Tea", "x")
     assert (refused.returncode, "two histories" in refused.stderr) == (2, True)
-    shown = phantom(home, "groups", "members", "-p", "alice", "Tea").stdout.splitlines()
+    shown = phantom(tea, "groups", "members", "-p", "alice", "Tea").stdout.splitlines()
     assert shown[-2] == f"digits: {digits_of(bytes(32))}  (those of bob)"
     assert shown[-1].startswith("bob knows another history of this group, so nothing is sent to it. Ask the members")
     assert shown[-1].endswith("run: phantom groups go-on -p alice Tea")
-    row = rows(phantom(home, "groups", "members", "-p", "alice", "--json", "Tea").stdout)[-1]
+    row = rows(phantom(tea, "groups", "members", "-p", "alice", "--json", "Tea").stdout)[-1]
     assert row["rivalDigits"] == digits_of(bytes(32)) != row["digits"]
-    assert phantom(home, "groups", "go-on", "-p", "alice", "Tea").returncode == 0
-    assert phantom(home, "send", "-p", "alice", "Tea", "x").returncode == 0
+    assert phantom(tea, "groups", "go-on", "-p", "alice", "Tea").returncode == 0
+    assert phantom(tea, "send", "-p", "alice", "Tea", "x").returncode == 0
 
 
 def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:
