@@ -5,7 +5,9 @@ from random import Random
 import pytest
 from client_samples import Device, Town, pass_time, settle
 from device_samples import RELAY, link
+from msgspec.structs import replace
 
+from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
 from phantom_messenger.client.groups.link import JoinLink
@@ -286,3 +288,18 @@ def test_linked_device_cannot_have_its_person_added_by_a_link(town: Town, people
     dave.messenger.groups.join(opened)
     pass_time(5_000, alice, laptop, bob, carol, dave, daves)
     assert len(alice.messenger.groups.find(group).members) == 4
+
+
+def test_linked_device_shows_the_picture_of_the_state_that_it_is_told(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), group = people
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(20)
+    alice.messenger.groups.set_picture(group, picture)
+    pass_time(5_000, alice, laptop, bob, carol)
+    assert [one.messenger.groups.find(group).picture for one in (alice, laptop, bob, carol)] == [picture] * 4
+    known = laptop.messenger._stores.groups.get(group)
+    assert known is not None
+    later = replace(known.state, revision=known.state.revision + 1, picture=b"")
+    told = SyncGroup(group=known.record.group, relation="member", state=later.encode(), digest=bytes(32))
+    with laptop.vault.transaction() as tx:
+        laptop.messenger.groups.arrivals.synced(tx, told, laptop.messenger._now())
+    assert laptop.messenger.groups.find(group).picture == b""

@@ -226,8 +226,9 @@ class Arrivals:
             self._duties.caught_up(group.id, chain.state.revision)
         else:
             early = []
-        if pictures.name_of(said.picture) == group.state.picture and pictures.type_of(said.picture):
-            group = group.with_record(picture=said.picture)
+        there = (said.picture, group.record.picture)
+        picture = next((one for one in there if pictures.name_of(one) == group.state.picture), b"")
+        group = group.with_record(picture=picture)
         events: list[Event] = []
         if early:
             group = self._take_held(tx, group, events, now, waiting=early)
