@@ -40,6 +40,19 @@ def test_member_who_claims_to_be_ahead_cannot_keep_an_admin_from_removing_them(t
     assert names(ada) == names(ben) == {ada.id, ben.id}
 
 
+def test_one_who_claims_to_be_ahead_and_is_removed_leaves_an_admin_alone_in_peace(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    claim_ahead(ben, ada)
+    settle(ada, ben)
+    ada.messenger.groups.remove("Tea", [ben.id])
+    for _ in range(60):
+        ben.messenger.groups._duties._to_answer.clear()
+        pass_time(15 * SECOND, ada, ben)
+    assert names(ada) == {ada.id}
+    assert not info(ada).is_behind
+
+
 def test_control_one_who_is_believed_for_ever_is_never_removed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duties, "BELIEVED_ASKS", duties.MAX_ASKS)
     ada, ben, cleo = town.friends("ada", "ben", "cleo")

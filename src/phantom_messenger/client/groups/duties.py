@@ -242,9 +242,12 @@ class Duties:
         has_own = bool(self._stores.devices.own_others())
         mates = [*others, *([self._stores.devices.person] if has_own else [])]
         claimed = [one for one in lack.whom if one in mates]
-        whom = (claimed + [one for one in others if one not in claimed])[lack.asks % max(1, len(others))]
+        askable = claimed + [one for one in others if one not in claimed]
+        whom = askable[lack.asks % len(askable)] if askable else ""
         lack.asks += 1
         lack.due = now.monotonic + ASK_AGAIN_MS
+        if not whom:  # those who have claimed something are gone, and nobody else is there
+            return
         asking = GroupAsk(group=group.record.group, since=group.state.revision, picture=picture)
         self._speaking.say(group.record.group, [whom], asking, now)
 
