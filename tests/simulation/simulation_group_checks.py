@@ -13,7 +13,7 @@ from simulation_extra import copies_stored
 from simulation_network import Setting
 
 from phantom_messenger.client.groups.state import GroupState
-from phantom_messenger.client.groups.store import MEMBER, Group, GroupStore, raw_of, written
+from phantom_messenger.client.groups.store import LEFT, MEMBER, Group, GroupStore, raw_of, written
 from phantom_messenger.client.groups.views import GroupEntry
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import (
@@ -247,8 +247,8 @@ class GroupLedger:
         inside = {written(person) for person in first.state.members}
         if not set(live) <= inside:
             self._wrong("somebody takes themselves for a member who is none")
-        absent = {user for user, group in known.items() if group is None or not group.is_live}
-        if not inside - set(live) <= absent:
+        left = {user for user, group in known.items() if group is not None and group.record.relation == LEFT}
+        if inside - set(live) - left:
             self._wrong("a member does not know that they are one")
         row: Any = connection.execute("SELECT max(revision) FROM orders").fetchone()
         if row[0] is not None and row[0] > first.state.revision:

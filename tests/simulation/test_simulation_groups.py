@@ -122,6 +122,11 @@ def test_text_that_came_before_its_change_and_is_forgotten_is_lost(
     finds(folder, "group text .* is lost", seen=FIRST_WITH_GROUP + 31)
 
 
+def test_member_to_whom_an_invitation_says_nothing_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Arrivals, "_invited", lambda *_: [])
+    finds(folder, "a member does not know that they are one", seen=FIRST_WITH_GROUP)
+
+
 def test_text_that_is_kept_and_not_handed_out_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GroupStore, "hand_out", lambda *_: None)
     finds(folder, "was never handed out", seen=FIRST_WITH_GROUP)
