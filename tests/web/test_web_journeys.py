@@ -23,7 +23,13 @@ BACKUP_PASSPHRASE: Final = "seven green bottles"
 
 SOURCE: Final = (WEB / "tests/journeys/journeys.test.ts").read_text()
 JOURNEYS: Final = re.findall(r'^  journey\("(.+)",', SOURCE, re.MULTILINE)
-LESS_OFTEN: Final = ("a link asks", "a backup opens", "one tab at a time", "the page is there")
+LESS_OFTEN: Final = (
+    "a link asks",
+    "a backup opens",
+    "one tab at a time",
+    "the page is there",
+    "what is written without",
+)
 """Journeys of ``make test-long`` alone."""
 
 

@@ -4,11 +4,12 @@ import { test } from "node:test";
 import * as records from "../../core/client/records.ts";
 import { MAX_KEPT } from "../../core/client/prekey_store.ts";
 import { MAX_REMEMBERED } from "../../core/client/recovery.ts";
+import { amount } from "../amounts.ts";
 import { Meddler } from "./evil_frames.ts";
 import { Town } from "./town.ts";
 import type { Person } from "./town.ts";
 
-const SEEDS = Number(process.env["PHANTOM_SEEDS"] ?? 6);
+const SEEDS = Number(process.env["PHANTOM_SEEDS"] ?? amount(3, 6));
 const ROUNDS = 12;
 
 /** Everybody leaves and comes again, to a relay that is honest now. */

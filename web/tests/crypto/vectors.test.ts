@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FILES, type Case, casesOf, listsIn, spoilt } from "../vectors.ts";
+import { amount } from "../amounts.ts";
 import { filesOnDisk } from "./files.ts";
 
 const files = filesOnDisk();
 const cases = casesOf(files);
 
 /** How many values of a case are changed, one at a time: each change costs a whole play. */
-const CHANGES = 6;
+const CHANGES = amount(2, 6);
 
 for (const file of FILES) {
   describe(file, () => {

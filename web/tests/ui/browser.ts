@@ -38,9 +38,6 @@ export const CHROMIUM = process.env["PHANTOM_CHROMIUM"] ?? "";
 /** Why tests of the browser are left out, or false. */
 export const SKIP = CHROMIUM === "" && "PHANTOM_CHROMIUM names no browser";
 
-/** Whether this is `make test-long`. */
-export const IS_LONG = Number(process.env["PHANTOM_TEST_LONG"] ?? 0) > 0;
-
 async function answerFrom(folder: string, path: string): Promise<{ type: string; body: Buffer } | null> {
   const name = normalize(path === "/" ? "/index.html" : path);
   try {

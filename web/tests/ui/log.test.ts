@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import type { BrowserContext, Page } from "playwright-core";
-import { IS_LONG, SKIP } from "./browser.ts";
+import { IS_LONG } from "../amounts.ts";
+import { SKIP } from "./browser.ts";
 import { item, person } from "./fake_people.ts";
 import { setScene } from "./scene.ts";
 import { openTalk, say } from "./screens.ts";
