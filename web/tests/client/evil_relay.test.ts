@@ -114,7 +114,7 @@ test("a relay that has lost all prekeys at each login makes a device keep a boun
   const kept = (): number => alice.vault.count(records.PREKEY);
   const lie = { kemPreKeys: 0, oneTimePreKeys: 0 };
   alice.tamper = (frame) => [frame.type === "PREKEY_STATUS" ? { ...frame, payload: { ...frame.payload, ...lie } } : frame];
-  const minutes = amount(120, 400);
+  const minutes = amount(100, 400);
   for (let times = 0; times < minutes; times += 1) {
     alice.disconnect();
     town.pass(60_000);
