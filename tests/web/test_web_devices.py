@@ -155,6 +155,75 @@ async def _contacts(one: Person) -> list[str]:
     return [contact.user_id for contact in one.client.contacts.everybody()]
 
 
+async def call(web: WebPerson, what: str, **given: Any) -> Any:
+    """What the page calls of groups."""
+    return await web.do("call", name=what, given=given)
+
+
+async def relation(one: Person, group: str) -> str:
+    """What a group is to a person, '' if it is not known there."""
+    if isinstance(one, WebPerson):
+        found = [each for each in await call(one, "groups") if _id_of(each["key"]) == group]
+        return str(found[0]["relation"]) if found else ""
+    assert isinstance(one, SdkPerson)
+    return one.client.groups.find(group).relation if one.client.groups.has(group) else ""
+
+
+async def group_texts(one: Person, group: str) -> list[str]:
+    """What was said in a group, in an order that does not depend on when what came."""
+    if not await relation(one, group):
+        return []
+    if isinstance(one, WebPerson):
+        items = (await call(one, "items", peer=f"group:{group}", before=None, limit=100))["items"]
+        return sorted(item["text"] for item in items if item["kind"] == "text")
+    assert isinstance(one, SdkPerson)
+    return sorted(entry.text or "" for entry in one.client.groups.history(group))
+
+
+async def write_in(one: Person, group: str, text: str) -> None:
+    if isinstance(one, WebPerson):
+        await call(one, "send", peer=f"group:{group}", text=text, burn=False, expiresIn=None)
+    else:
+        assert isinstance(one, SdkPerson)
+        await one.client.groups.send(group, text)
+
+
+async def make_group(one: Person, name: str, peer: Person) -> str:
+    if isinstance(one, WebPerson):
+        return _id_of(await call(one, "createGroup", name=name, people=[peer.id]))
+    assert isinstance(one, SdkPerson)
+    return one.client.groups.create(name, [peer.id]).group
+
+
+async def do_with_group(one: Person, what: str, group: str, **given: str) -> None:
+    """Accept or rename it, or leave."""
+    if isinstance(one, WebPerson):
+        await call(one, f"{what}Group", group=f"group:{group}", **given)
+    else:
+        assert isinstance(one, SdkPerson)
+        getattr(one.client.groups, what)(group, **given)
+
+
+async def group_digits(one: Person, group: str) -> str:
+    if isinstance(one, WebPerson):
+        return " ".join(await call(one, "groupDigits", group=f"group:{group}"))
+    assert isinstance(one, SdkPerson)
+    return one.client.groups.digits(group)
+
+
+async def is_soon(one: Person, group: str, expected: str) -> None:
+    """Wait until a group is this to a person."""
+
+    async def is_so() -> bool:
+        return await relation(one, group) == expected
+
+    await until(is_so, lambda: f"it is not {expected}")
+
+
+def _id_of(key: str) -> str:
+    return key.removeprefix("group:")
+
+
 def test_browser_is_linked_to_a_phone_with_the_sdk(made: Path, relay: RelayProcess, tmp_path: Path) -> None:
     async def main() -> None:
         async with people(made, relay, tmp_path) as (web, sdk, bob):
@@ -313,6 +382,53 @@ def test_people_and_settings_are_kept_in_step(made: Path, relay: RelayProcess, t
                 return sdk.client.settings.typing is False
 
             await until(is_told, lambda: "the SDK does not know of the settings")
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", ["browser", "sdk"])
+def test_linked_device_has_its_person_s_groups(made: Path, relay: RelayProcess, tmp_path: Path, first: str) -> None:
+    async def main() -> None:
+        async with people(made, relay, tmp_path) as (web, sdk, bob):
+            old: Person = web if first == "browser" else sdk
+            new: Person = sdk if first == "browser" else web
+            await meet(old, bob)
+            group = await make_group(old, "Tea", bob)
+            await is_soon(bob, group, "invited")
+            bob.client.groups.accept(group)
+            await settled(old, bob)
+            await (link_sdk if first == "browser" else link_browser)(web, sdk)
+            await is_soon(new, group, "member")
+            await do_with_group(old, "rename", group, name="Coffee")
+            said = []
+            for one in (bob, new, old):
+                said.append(f"text {len(said)}")
+                await write_in(one, group, said[-1])
+            seen: list[object] = []
+
+            async def is_same() -> bool:
+                texts_of = [await group_texts(one, group) for one in (old, new, bob)]
+                digits = {await group_digits(one, group) for one in (old, new, bob)}
+                seen[:] = [texts_of, digits]
+                return texts_of == [said, said, said] and len(digits) == 1
+
+            await until(is_same, lambda: seen)
+            assert {one.sender.user_id for one in bob.client.groups.history(group)} == {old.id, bob.id}
+            # One that is joined later comes, too, with what was said before.
+            later = await make_group(bob, "Later", old)
+            await is_soon(old, later, "invited")
+            await write_in(bob, later, "before")
+            await settled(web, sdk, bob)
+            assert await relation(new, later) == ""
+            await do_with_group(old, "accept", later)
+            await is_soon(new, later, "member")
+
+            async def has_it() -> bool:
+                return await group_texts(new, later) == ["before"]
+
+            await until(has_it, lambda: "what was said before has not come")
+            await do_with_group(old, "leave", later)
+            await is_soon(new, later, "left")
 
     run(main())
 

@@ -8,6 +8,7 @@ import type { OwnIdentity } from "../crypto/keys.ts";
 import type { Random } from "../bytes.ts";
 import type { ErrorFrame, ManyResult, PreKeyBundles, RoutedMessage } from "../wire/frames.ts";
 import type { Newer } from "./content.ts";
+import type { SyncedGroup } from "./devices/kinds.ts";
 import type { Link } from "./link.ts";
 import type { Outgoing } from "./many/outgoing.ts";
 import type { Moment } from "./moment.ts";
@@ -24,12 +25,26 @@ export interface Extra {
   readonly isBrief: boolean;
 }
 
+/** Groups, for those who keep own devices in step. */
+export interface SyncedGroups {
+  /** Is told which group is another one now, or something else to this user, in the transaction that stores it. */
+  follow(listener: (tx: Transaction, group: string) => void): void;
+  /** The groups in which this user is a member. */
+  members(): readonly string[];
+  /** A group as devices tell each other of it; null if it is none, or nothing to them yet. */
+  of(group: string): SyncedGroup | null;
+  /** The first device says what a group is. */
+  take(tx: Transaction, said: SyncedGroup, now: Moment): Event[];
+}
+
 /** The further parts of a client. */
 export interface Extension {
   /** Takes messages to many; null if nothing does. */
   readonly outgoing: Outgoing | null;
   /** What AUTH says that this client can do besides. */
   readonly features: readonly string[];
+  /** Groups, null if there are none. */
+  readonly synced: SyncedGroups | null;
 
   /** Whether nothing else may be sent to a user now. */
   isBusy(peer: string): boolean;
@@ -84,6 +99,7 @@ export interface Extension {
 export const NOTHING: Extension = {
   outgoing: null,
   features: [],
+  synced: null,
   isBusy: () => false,
   waiting: () => 0,
   sendPending: () => [],

@@ -1,12 +1,12 @@
 /** People with groups at a relay in memory. */
 import assert from "node:assert/strict";
 import { toHex } from "../../core/bytes.ts";
+import { extendAnd } from "../../core/client/extend.ts";
 import type { ExtensionPorts } from "../../core/client/extension.ts";
 import { write } from "../../core/client/groups/change.ts";
 import type { Draft } from "../../core/client/groups/change.ts";
 import type { GroupSaid } from "../../core/client/groups/contents.ts";
 import type { Groups } from "../../core/client/groups/groups.ts";
-import { groupsOf } from "../../core/client/groups/main.ts";
 import { eventsOf, textsOf } from "../../core/client/groups/records.ts";
 import { Speaking } from "../../core/client/groups/speaking.ts";
 import { manyOf } from "../../core/client/many/main.ts";
@@ -19,11 +19,7 @@ export class Member {
   readonly person: Person;
 
   constructor(readonly town: Town) {
-    this.person = town.person((ports) => {
-      const made = groupsOf(ports);
-      this.#groups = made.groups;
-      return made.extension;
-    });
+    this.person = town.person(extendAnd((groups) => (this.#groups = groups)));
   }
 
   get id(): string {

@@ -57,7 +57,7 @@ export class DeviceDesk {
   readonly #parts: DeskParts;
   #todo: (() => void)[] = [];
   /** What one's other devices say goes there. */
-  between: (sender: string, said: DeviceSaid, now: Moment) => void = () => undefined;
+  between: (sender: string, said: DeviceSaid, now: Moment) => Event[] = () => [];
   /** Persons whose list was asked for, and when. */
   readonly #wanted = new Map<string, number>();
   readonly #handed = new Map<string, number>();
@@ -134,8 +134,8 @@ export class DeviceDesk {
     const events = deviceList === undefined ? [] : this.listCame(deviceList, now);
     const whose = devices.personOf(sender);
     if (claim !== undefined && this.#isOfInterest(whose)) this.#compare(sender, whose, claim, now);
-    if (content.kind === "between" && devices.isOwn(sender)) this.between(sender, content.said, now);
-    return events;
+    if (content.kind !== "between" || !devices.isOwn(sender)) return events;
+    return [...events, ...this.between(sender, content.said, now)];
   }
 
   /** Something has come from an own device. */

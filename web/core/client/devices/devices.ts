@@ -64,7 +64,8 @@ export class Devices {
     const { blocking, changed, preKeyUpload, presence, receiving } = given;
     const desk = new DeviceDesk(parts);
     this.desk = desk;
-    this.#inStep = new InStep({ stores, devices, desk, blocking, presence, moment, changed });
+    const groups = stores.slot.is.synced;
+    this.#inStep = new InStep({ stores, devices, desk, blocking, presence, groups, moment, changed });
     this.historyIn = new HistoryIn(stores, devices, desk);
     this.#historyOut = new HistoryOut({ ...parts, desk });
     const more = { random, inStep: this.#inStep, historyIn: this.historyIn, historyOut: this.#historyOut };
@@ -81,7 +82,8 @@ export class Devices {
   }
 
   /** One's other device says something. */
-  #between(sender: string, said: DeviceSaid, now: Moment): void {
+  #between(sender: string, said: DeviceSaid, now: Moment): Event[] {
+    const { devices, stores } = this.#parts;
     switch (said.kind) {
       case "sync-read":
         this.desk.readElsewhere(said.messages);
@@ -92,13 +94,17 @@ export class Devices {
       case "sync-settings":
         this.#inStep.takeSettings(said);
         break;
+      case "sync-group":
+        if (sender !== devices.person) break;
+        return stores.vault.transaction((tx) => stores.slot.is.synced?.take(tx, said, now) ?? []);
       case "history":
-        if (sender === this.#parts.devices.person) this.historyIn.came(said, now);
+        if (sender === devices.person) this.historyIn.came(said, now);
         break;
       case "history-ask":
         this.#historyOut.asked(sender, said.from, said.chunks, now);
         break;
     }
+    return [];
   }
 
   /** Time has passed, or something may be sent now. */

@@ -10,6 +10,7 @@ import type { Blocking } from "../blocking.ts";
 import { timeOf } from "../content.ts";
 import { UsageError } from "../errors.ts";
 import { decodedId } from "../ids.ts";
+import type { SyncedGroups } from "../extension.ts";
 import type { Moment } from "../moment.ts";
 import { checkedName } from "../names.ts";
 import type { Presence } from "../presence.ts";
@@ -23,6 +24,8 @@ import { type DeviceSaid, type KnownPerson, MAX_CONTACTS } from "./kinds.ts";
 
 /** The name under which the settings stand. */
 const SETTINGS = "";
+/** What the names of groups begin with. */
+const GROUP = "group ";
 const ID_BYTES = 32;
 /** In the order in which they decide. */
 const SETTING_NAMES = ["readReceipts", "typing", "presence"] as const;
@@ -39,6 +42,7 @@ export interface InStepParts {
   readonly desk: DeviceDesk;
   readonly blocking: Blocking;
   readonly presence: Presence;
+  readonly groups: SyncedGroups | null;
   readonly moment: () => Moment;
   /** Something is to be treated otherwise: a user, or, if null, what others are told. */
   readonly changed: (userId: string | null) => void;
@@ -55,6 +59,7 @@ export class InStep {
     for (const [, record] of parts.stores.vault.all(records.SYNCED)) this.#known.set(record.userId, record);
     parts.stores.book.follow = (tx, before, after) => this.#noticed(tx, before, after);
     parts.presence.follow = (tx) => this.#settingsChanged(tx);
+    parts.groups?.follow((tx, group) => this.#groupChanged(tx, group));
   }
 
   // --- what changes here --------------------------------------------------------
@@ -71,6 +76,13 @@ export class InStep {
 
   #settingsChanged(tx: Transaction): void {
     if (this.#mayNote) this.#note(tx, SETTINGS);
+  }
+
+  /** A group is another one, or something else to this user: linked devices learn it from the first one. */
+  #groupChanged(tx: Transaction, group: string): void {
+    const { devices } = this.#parts;
+    if (!devices.isFirst || devices.ownOthers().length === 0) return;
+    this.#put(tx, { userId: `${GROUP}${group}`, at: 0, waits: true });
   }
 
   #note(tx: Transaction, userId: string): void {
@@ -97,9 +109,12 @@ export class InStep {
     if (waiting.length === 0 || this.#parts.devices.ownOthers().length === 0) return;
     // Before anything is sent: what is said runs this again. It is stored in one step.
     this.#parts.stores.vault.transaction((tx) => waiting.forEach((one) => this.#put(tx, { ...one, waits: false })));
-    const people = waiting.map(({ userId }) => userId).filter((userId) => userId !== SETTINGS);
+    const names = waiting.map(({ userId }) => userId);
+    const people = names.filter((name) => name !== SETTINGS && !name.startsWith(GROUP));
     for (const said of this.contacts(people)) this.#say(said);
-    if (people.length < waiting.length) this.#say(this.settings());
+    if (names.includes(SETTINGS)) this.#say(this.settings());
+    const groups = names.filter((name) => name.startsWith(GROUP)).map((name) => name.slice(GROUP.length));
+    for (const said of this.groups(groups)) this.#say(said);
   }
 
   #say(said: DeviceSaid): void {
@@ -122,6 +137,11 @@ export class InStep {
     const { book } = this.#parts.stores;
     const found = book.everybody().filter(({ blocked, userId }) => blocked || isKnown(book.get(userId)));
     return found.map(({ userId }) => userId).filter(isPerson);
+  }
+
+  /** What these groups are; by default, all in which the user is a member. */
+  groups(groups = this.#parts.groups?.members() ?? []): readonly DeviceSaid[] {
+    return groups.flatMap((group) => this.#parts.groups?.of(group) ?? []);
   }
 
   /** The settings, for other devices. */

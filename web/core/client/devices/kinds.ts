@@ -12,6 +12,8 @@ export const MAX_CONTACTS = 100;
 export const MAX_NAME_CHARS = 64;
 /** Chunks that may be asked for at once. */
 export const MAX_CHUNKS = 16;
+/** A state of a group, or its picture. */
+const MAX_GROUP_BYTES = 4_096;
 const MAX_CHUNK_BYTES = 43_000;
 const MAX_PLACE_BYTES = 64;
 const MESSAGE_ID_CHARS = 36;
@@ -50,12 +52,27 @@ export type LinkSaid =
     }
   | { readonly kind: "link-end" };
 
+/** What a group is to its member, once it is something else than an invitation. */
+const RELATIONS = ["member", "left", "removed", "closed"] as const;
+
+/** What a group is, and is to one's person; `digest`: of the change that led to its state. */
+export interface SyncedGroup {
+  readonly kind: "sync-group";
+  readonly group: Uint8Array;
+  readonly relation: (typeof RELATIONS)[number];
+  readonly state: Uint8Array;
+  readonly digest: Uint8Array;
+  /** Null if there is none, or it is not known. */
+  readonly picture: Uint8Array | null;
+}
+
 /** What keeps own devices in step. */
 export type SyncSaid =
   | { readonly kind: "sync-read"; readonly messages: readonly ReadMessage[] }
   | { readonly kind: "sync-here" }
   | { readonly kind: "sync-contacts"; readonly contacts: readonly KnownPerson[] }
   | ({ readonly kind: "sync-settings"; readonly at: number } & Partial<SettingsRecord>)
+  | SyncedGroup
   | { readonly kind: "history-ask"; readonly from: Uint8Array; readonly chunks: number }
   | {
       readonly kind: "history";
@@ -105,6 +122,14 @@ const READERS: Readonly<Record<DeviceSaid["kind"], (members: PackedMap) => Devic
     ...(readReceipts === undefined ? {} : { readReceipts: asBool(readReceipts) }),
     ...(typing === undefined ? {} : { typing: asBool(typing) }),
     ...(presence === undefined ? {} : { presence: asBool(presence) }),
+  }),
+  "sync-group": ({ digest, group, picture, relation, state }) => ({
+    kind: "sync-group",
+    group: asBytes(group, 32),
+    relation: asRelation(relation),
+    state: asBytes(state, 1, MAX_GROUP_BYTES),
+    digest: asBytes(digest, 32),
+    picture: picture === undefined ? null : asBytes(picture, 0, MAX_GROUP_BYTES),
   }),
   "history-ask": ({ chunks, from }) => ({
     kind: "history-ask",
@@ -156,6 +181,12 @@ function knownPerson(members: PackedMap): KnownPerson {
 
 function asPlaceOrNull(value: Packed | undefined): Uint8Array | null {
   return value === undefined ? null : asBytes(value, 1, MAX_PLACE_BYTES);
+}
+
+function asRelation(value: Packed | undefined): SyncedGroup["relation"] {
+  const found = RELATIONS.find((one) => one === value);
+  if (found === undefined) throw wrong();
+  return found;
 }
 
 function asName(value: Packed | undefined, least: number): string {

@@ -297,7 +297,8 @@ export class LinkingDesk {
     const people = inStep.people();
     const list = devices.own?.newest.encoded;
     if (list !== undefined) this.#desk.say([userId], { kind: "link-done", list, people: people.length, history });
-    for (const said of [...inStep.contacts(people), inStep.settings()]) this.#desk.say([userId], said);
+    const told = [...inStep.contacts(people), inStep.settings(), ...inStep.groups()];
+    for (const said of told) this.#desk.say([userId], said);
     this.#desk.spread(changed);
     return true;
   }

@@ -9,6 +9,7 @@ import { CryptoError } from "../../crypto/errors.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
 import { timeOf } from "../content.ts";
+import type { SyncedGroup } from "../devices/kinds.ts";
 import type { ExtensionPorts } from "../extension.ts";
 import { optionsOf } from "../inbox.ts";
 import type { Many } from "../many/main.ts";
@@ -26,7 +27,7 @@ import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
 import { GroupHeldRecord, GroupRecord, GroupTextRecord } from "./records.ts";
 import { CHANGE } from "./speaking.ts";
-import { conversationOf, mayInvite, mayWrite } from "./state.ts";
+import { conversationOf, decodeState, mayInvite, mayWrite } from "./state.ts";
 import { idOf, isLive, lacksPicture, MAX_MISSING, peopleOf, stateOf, withRecord } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
 import * as words from "./words.ts";
@@ -218,6 +219,51 @@ export class Arrivals {
     }
   }
 
+  // --- own devices ------------------------------------------------------------------
+
+  /** On a linked device: the first one says what a group is to this user now. */
+  synced(tx: Transaction, said: SyncedGroup, now: Moment): Event[] {
+    return this.#gathered(() => {
+      const { picture, relation } = said;
+      const chain = chainOf(said);
+      const group = this.#store.get(encodeBase64(said.group));
+      if (chain === null || this.#persons.isFirst) {
+        return;
+      }
+      if (relation === "member") {
+        if (chain.state.members.has(this.#persons.own)) {
+          this.#takeSynced(tx, group, chain, picture ?? NO_BYTES, now);
+        }
+      } else if (group !== null && isLive(group)) {
+        this.#store.put(tx, withRecord(group, { relation }));
+      }
+    });
+  }
+
+  #takeSynced(tx: Transaction, before: Group | null, chain: Chain, picture: Uint8Array, now: Moment): void {
+    const { group: id, revision } = chain.state;
+    const waiting = this.#store.held(encodeBase64(id));
+    const isMember = before?.record.relation === "member";
+    if (!isMember) {
+      const number = before?.record.number ?? this.#store.newNumber();
+      const nothing = { state: NO_BYTES, digest: NO_BYTES };
+      const record = GroupRecord.make({ group: id, number, relation: "member", ...nothing, ordered: revision });
+      const early = waiting.filter((one) => one.revision >= revision);
+      const first = this.#store.put(tx, withPicture({ record, chain }, picture), { afresh: true });
+      this.#happened(tx, first, "joined", "", `you are in ${words.title(chain.state.name)} now`, now);
+      this.#store.put(tx, this.#takeHeld(tx, first, now, early));
+    } else if (revision < stateOf(before).revision || isEqual(chain.head, before.chain.head)) {
+      this.#store.put(tx, withPicture(before, picture));
+    } else {
+      const { ordered } = before.record;
+      const known = { doubt: "", rival: "", rivalHead: NO_BYTES, ordered: Math.max(ordered, revision) };
+      const after = withPicture({ chain, record: { ...before.record, ...known } }, picture);
+      this.#duties.caughtUp(idOf(after), revision);
+      this.#withdraw(tx, before, after);
+      this.#store.put(tx, this.#takeHeld(tx, after, now, waiting));
+    }
+  }
+
   // --- invitations ------------------------------------------------------------------
 
   #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
@@ -231,7 +277,8 @@ export class Arrivals {
       return;
     }
     const isWanted = this.#store.takeJoin(tx, sender);
-    const isPerson = this.#ports.stores.book.has(encodeBase64(said.group)); // whoever chose that wants to be taken for them
+    // Whoever chose the id of a person wants to be taken for them.
+    const isPerson = this.#ports.stores.book.has(encodeBase64(said.group));
     if (isPerson || (!isWanted && !this.#store.mayBeInvited(sender))) {
       return;
     }
@@ -426,9 +473,9 @@ export class Arrivals {
   }
 
   /** What came too early may be in time now. */
-  #takeHeld(tx: Transaction, before: Group, now: Moment): Group {
+  #takeHeld(tx: Transaction, before: Group, now: Moment, held = this.#store.held(idOf(before))): Group {
     let group = before;
-    let waiting = this.#store.held(idOf(group));
+    let waiting = held;
     for (let isNew = true; isNew; ) {
       isNew = false;
       for (const one of waiting.filter(({ change }) => change.length > 0)) {
@@ -599,9 +646,28 @@ export class Arrivals {
   }
 }
 
-/** Whether one who is no member, and names this, may have been added since, or be a device of which nothing is known. */
+/** Whether one who is no member, and names this, may have been added since, or be a device that is not known yet. */
 function mayBeOfMember(standing: Standing): boolean {
   return standing === "ahead" || standing === "same";
+}
+
+/** A group with the picture that its state names, if that is the one which came, or the one that was here. */
+function withPicture(group: Group, picture: Uint8Array): Group {
+  const isIts = (one: Uint8Array): boolean => typeOf(one) !== "" && isEqual(pictureName(one), stateOf(group).picture);
+  return withRecord(group, { picture: [picture, group.record.picture].find(isIts) ?? NO_BYTES });
+}
+
+/** A group as the first device knows it; null if it is none. */
+function chainOf({ digest, group, state }: SyncedGroup): Chain | null {
+  try {
+    const chain = new Chain(decodeState(state), digest);
+    return isEqual(chain.state.group, group) ? chain : null;
+  } catch (error) {
+    if (error instanceof CryptoError) {
+      return null;
+    }
+    throw error;
+  }
 }
 
 /** The group that an invitation tells of; null if it is none. */

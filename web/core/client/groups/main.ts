@@ -5,7 +5,7 @@ import { decodeSaid } from "./contents.ts";
 import type { GroupHeard } from "./contents.ts";
 import { Groups } from "./groups.ts";
 import { Persons } from "./persons.ts";
-import { GroupStore } from "./store.ts";
+import { GroupStore, idOf } from "./store.ts";
 
 /** The groups of a client, and what the core asks of them. */
 export interface WithGroups {
@@ -21,6 +21,12 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
   const persons = new Persons(ports);
   const extension: Extension = {
     ...many.extension,
+    synced: {
+      follow: (listener) => store.follow(listener),
+      members: () => store.all().flatMap((group) => (group.record.relation === "member" ? [idOf(group)] : [])),
+      of: (group) => store.synced(group),
+      take: (tx, said, now) => groups.arrivals.synced(tx, said, now),
+    },
     read: ({ whole }) => decodeSaid(whole),
     expects: (frame) => groups.arrivals.expects(frame),
     concerns: (said) => groups.arrivals.concerns(heard(said)),

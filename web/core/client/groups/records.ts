@@ -17,8 +17,8 @@ const never = withDefault(orNull(int), null);
  * A group. `number`: names the kind of its texts, see `textsOf`. `relation`: as in `groups_api.ts`. `state`, `digest`:
  * see `chain.ts`. `steps`: revisions of the changes that are kept. `doubt`: '' or why nothing is sent, forked or newer;
  * `rival`: by whom, also once the user has gone on all the same, until the next change; `rivalHead`: the head that they
- * have named, if that is known. `inviter`: who has added this user. `ordered`: the greatest revision that the relay is known to have.
- * `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
+ * have named, if that is known. `inviter`: who has added this user. `ordered`: the greatest revision that the relay is
+ * known to have. `wishes`: ops that this user wants, in turn, as MessagePack. `flying`: a change that was sent to be put in order, and
  * `carrier` the message that it is in. `absent`: members who were added and have not said that they are there.
  * `picture`: the one that the state names, if it is here.
  */

@@ -4,7 +4,9 @@
  * Chains are held in memory, and follow what is stored when a transaction is through. Times are milliseconds of
  * persistent time.
  */
+import { isEqual } from "../../bytes.ts";
 import { encodeBase64, fromBase64 } from "../../wire/base64.ts";
+import type { SyncedGroup } from "../devices/kinds.ts";
 import * as records from "../records.ts";
 import type { Transaction, Vault } from "../vault.ts";
 import { Chain } from "./chain.ts";
@@ -103,6 +105,8 @@ export class GroupStore {
   /** Names of texts that the user has not seen, by group. */
   readonly #unread = new Map<string, Set<string>>();
   #lastNumber = 0;
+  /** Is told which group was changed, so that one's linked devices learn of it. */
+  #changed: (tx: Transaction, group: string) => void = () => undefined;
   /** Receipts that are still to be sent, by the name of their record. */
   readonly #told = new Map<string, GroupToldRecord>();
 
@@ -149,6 +153,25 @@ export class GroupStore {
   }
 
   // --- groups ---------------------------------------------------------------------
+
+  /** Tell which group is another one, or something else to this user. */
+  follow(listener: (tx: Transaction, group: string) => void): void {
+    this.#changed = listener;
+  }
+
+  /** A group, for linked devices; null if it is none, or nothing to them yet. */
+  synced(id: string): SyncedGroup | null {
+    const found = this.#vault.find(GROUP, id);
+    if (found === null) {
+      return null;
+    }
+    const { digest, group, relation, state } = found;
+    if (relation !== "member" && relation !== "left" && relation !== "removed" && relation !== "closed") {
+      return null;
+    }
+    const picture = found.picture.length > 0 ? found.picture : null;
+    return { kind: "sync-group", group, relation, state, digest, picture };
+  }
 
   get size(): number {
     return this.#groups.size;
@@ -201,7 +224,8 @@ export class GroupStore {
     const chain = group.chain.withSteps(KEPT_STEPS);
     const steps = chain.steps.map(({ change }) => change.revision);
     const record: GroupRecord = { ...group.record, state: encodeState(chain.state), digest: chain.digest, steps };
-    let had = new Set(this.#vault.find(GROUP, id)?.steps ?? []);
+    const known = this.#vault.find(GROUP, id);
+    let had = new Set(known?.steps ?? []);
     if (afresh) {
       this.#forgetSteps(tx, id, had);
       this.dropHeld(tx, id);
@@ -218,6 +242,9 @@ export class GroupStore {
     tx.put(GROUP, id, record);
     const after = { record, chain };
     tx.onCommit(() => this.#set(after));
+    if (known === null || isNews(known, record)) {
+      this.#changed(tx, id);
+    }
     return after;
   }
 
@@ -459,6 +486,12 @@ export function keyOf(group: string): `group:${string}` {
 /** The id of a group from its key; '' if it is none. */
 export function groupOf(key: string): string {
   return key.startsWith("group:") ? key.slice("group:".length) : "";
+}
+
+/** Whether a linked device is to learn of it. */
+function isNews(before: GroupRecord, after: GroupRecord): boolean {
+  const isSame = isEqual(before.digest, after.digest) && isEqual(before.picture, after.picture);
+  return before.relation !== after.relation || !isSame;
 }
 
 function nameOf({ group, sender, messageId }: GroupToldRecord): string {
