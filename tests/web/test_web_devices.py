@@ -400,7 +400,7 @@ def test_linked_device_has_its_person_s_groups(made: Path, relay: RelayProcess, 
             await (link_sdk if first == "browser" else link_browser)(web, sdk)
             await is_soon(new, group, "member")
             await do_with_group(old, "rename", group, name="Coffee")
-            said = []
+            said: list[str] = []
             for one in (bob, new, old):
                 said.append(f"text {len(said)}")
                 await write_in(one, group, said[-1])
