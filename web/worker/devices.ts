@@ -148,7 +148,7 @@ export class DeviceFront {
         isThis,
       })),
       isFirst: stores.devices?.isFirst !== false,
-      isUnused: all.length === 0 && stores.book.everybody().length === 0,
+      isUnused: messenger.devices?.linking.isUnused === true,
       isRestored: messenger.devices?.isRestored === true,
       linking: this.#linking,
       history: messenger.devices?.historyIn.isComing === true ? (this.#history ?? { texts: 0, left: 0 }) : null,

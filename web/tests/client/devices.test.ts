@@ -213,6 +213,7 @@ test("who does not know the secret is a stranger to a device that shows a code",
   town.pass(5_000);
   assert.equal(fresh.events.some(({ kind }) => kind === "linking"), false);
   assert.equal(fresh.messenger.stores.requests.holds(phone.id), true);
+  assert.equal(devicesOf(fresh).linking.isUnused, true, "who is a stranger does not make it used");
   assert.equal(fresh.messenger.devices?.linking.isListening, true, "and it still waits for the right one");
 });
 

@@ -72,15 +72,21 @@ export class LinkingDesk {
 
   // --- the new device -----------------------------------------------------------
 
+  /** Whether this device can become somebody's: nobody's yet, and its user has nothing to do with anybody. */
+  get isUnused(): boolean {
+    const { devices, stores } = this.#parts;
+    const isUsed = stores.book.everybody().some(({ blocked, userId }) => blocked || stores.book.isKnown(userId));
+    return devices.own === null && !isUsed;
+  }
+
   /**
    * The code of this device, which is to become somebody's; good once, for five minutes.
    *
    * @throws UsageError It is somebody's already, or in use.
    */
   show(relay: string, name: string): string {
-    const { devices, identity, moment, stores } = this.#parts;
-    const isUsed = stores.book.everybody().some(({ blocked, userId }) => blocked || stores.book.isKnown(userId));
-    if (devices.own !== null || isUsed) {
+    const { identity, moment } = this.#parts;
+    if (!this.isUnused) {
       throw new UsageError("this browser is in use already; a device that is to be linked has no contacts yet");
     }
     this.cancel();
@@ -175,7 +181,9 @@ export class LinkingDesk {
   received(sender: string, { content, key }: Opened): Event[] {
     if (content.kind !== "between") return [];
     const { said } = content;
-    if (said.kind === "sync-contacts" && this.#awaited !== null) return this.#toldOf(said.contacts.length);
+    if (said.kind === "sync-contacts" && this.#awaited !== null) {
+      return this.#parts.devices.isOwn(sender) ? this.#toldOf(said.contacts.length) : [];
+    }
     if (!isLinkSaid(said)) return [];
     try {
       if (this.#new !== null) return this.#atNew(this.#new, sender, key, said);
