@@ -9,7 +9,7 @@ from group_people import group_of, said, unread, write
 from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.many.store import ManyStore
 from phantom_messenger.client.status import DeliveryState
-from support.people import Frame
+from support.people import Frame, canonical
 from support.simulated import MINUTE, SECOND
 
 
@@ -86,6 +86,25 @@ def test_answer_that_was_lost_is_given_once_more(town: Town) -> None:
     long_enough(ada, ben)
     assert ada.messenger.groups.progress(first)[ben.id] is DeliveryState.DELIVERED
     assert said(ben) == ["first", "second"]
+
+
+def test_text_that_comes_again_while_it_is_to_be_told_as_read_is_told_as_read(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    seen: list[Frame] = []
+
+    def note(frame: Frame) -> list[Frame]:
+        seen.append(frame)
+        return [frame]
+
+    ben.tamper = note
+    (first,) = write(ada, "first")
+    pass_time(10 * SECOND, ada, ben)
+    ben.tamper = None
+    assert unread(ben) == ["first"]
+    ben.down += [canonical(frame) for frame in seen if frame["type"] == "MESSAGE"]
+    pass_time(10 * SECOND, ada, ben)
+    assert ada.messenger.groups.progress(first)[ben.id] is DeliveryState.READ
 
 
 def test_control_without_telling_once_more_the_sender_never_learns(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -498,6 +498,8 @@ class Arrivals:
         name = (sender, message_id)
         if name in self._told_again or self._store.text(group, sender, message_id) is None:
             return
+        if any((one.sender, one.message_id) == name for one in self._store.told().get(group.id, [])):
+            return  # what is to be told says as much, or that it was read
         self._told_again[name] = None
         if len(self._told_again) > MAX_TOLD_AGAIN:
             del self._told_again[next(iter(self._told_again))]
