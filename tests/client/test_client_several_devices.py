@@ -237,6 +237,48 @@ def test_device_that_sleeps_is_removed_and_one_that_is_there_is_not(
     assert laptop.id not in alice.messenger._stores.devices.own_ids()
 
 
+def test_device_whose_program_is_ended_again_and_again_is_there(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phantom_messenger.client.devices.desk.ASLEEP_MS", 40 * 60_000)
+    monkeypatch.setattr("phantom_messenger.client.devices.desk.HERE_MS", 10 * 60_000)
+    alice, laptop, _ = family
+    for _ in range(10):
+        pass_time(6 * 60_000, *family, step=60_000)
+        laptop.kill()
+        laptop.login()
+    assert laptop.id in alice.messenger._stores.devices.own_ids()
+
+
+def test_restored_first_device_removes_nobody_before_its_user_has_looked(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phantom_messenger.client.devices.desk.ASLEEP_MS", 40 * 60_000)
+    alice, laptop, bob = family
+    laptop.cut()
+    laptop.may_reconnect = False
+    export_profile(alice.vault, tmp_path / "alice.backup", WORDS)
+    moved_to(alice, tmp_path / "alice.backup")
+    alice.login()
+    pass_time(50 * 60_000, alice, bob, step=60_000)
+    assert laptop.id in alice.messenger._stores.devices.own_ids()
+    alice.messenger.desk.renew()
+    pass_time(50 * 60_000, alice, bob, step=60_000)
+    assert laptop.id not in alice.messenger._stores.devices.own_ids()
+
+
+def test_list_that_has_run_out_by_the_clock_of_a_new_device_does_not_erase_it(family: Family) -> None:
+    alice, laptop, _ = family
+    devices = laptop.messenger._stores.devices
+    known = devices.known(alice.id)
+    assert known is not None
+    devices._set(alice.id, None)
+    with laptop.vault.transaction() as tx:
+        devices.take_up(tx, known.newest.encoded, person=alice.id, wall=known.newest.until + 1)
+    assert devices.own_ids() == [alice.id]
+    assert not laptop.messenger.desk.is_removed
+
+
 def test_sleep_counts_while_the_first_device_is_connected_alone(
     family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -503,7 +503,8 @@ class PersonRecord(Record, frozen=True, kw_only=True):
 class DeviceRecord(Record, frozen=True, kw_only=True):
     """``DEVICE``/user id of an own device: what it is called, '' if that is not known here.
 
-    ``silent``: for how many milliseconds this device was connected since something came from that one.
+    ``silent``: for how many milliseconds this device was connected since something came from that one; of this device
+    itself, since it wrote to the first one.
     """
 
     user_id: str

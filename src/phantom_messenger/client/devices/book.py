@@ -111,6 +111,11 @@ class DeviceBook:
         """What is known of one's devices, by user id."""
         return {record.user_id: record for _, record in self._vault.all(records.DEVICE, DeviceRecord)}
 
+    def silence_of(self, user_id: str) -> int:
+        """For how many milliseconds nothing had come from an own device, or from this one, when last counted."""
+        record = self._vault.find(records.DEVICE, user_id, DeviceRecord)
+        return 0 if record is None else record.silent
+
     # --- whose a device is --------------------------------------------------------
 
     def known(self, person: str) -> KnownList | None:
@@ -185,6 +190,11 @@ class DeviceBook:
     def name(self, tx: Transaction, user_id: str, name: str) -> None:
         """What an own device is called."""
         tx.put(records.DEVICE, user_id, DeviceRecord(user_id=user_id, name=name))
+
+    def silent(self, tx: Transaction, user_id: str, duration: int) -> None:
+        """For how many milliseconds nothing has come from an own device, or from this one."""
+        record = self._vault.find(records.DEVICE, user_id, DeviceRecord) or DeviceRecord(user_id=user_id)
+        tx.put(records.DEVICE, user_id, replace(record, silent=duration))
 
     def take_up(self, tx: Transaction, encoded: bytes, *, person: str, wall: int) -> Changed:
         """Take a list up, if it is one that goes ahead of what is known.

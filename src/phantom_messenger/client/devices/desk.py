@@ -25,7 +25,7 @@ from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Ordered
 from phantom_messenger.client.many.outgoing import Options, Outgoing
 from phantom_messenger.client.moment import Moment
-from phantom_messenger.client.records import DeviceRecord, SyncRecord
+from phantom_messenger.client.records import SyncRecord
 from phantom_messenger.client.sending import Sending
 from phantom_messenger.client.status import DeliveryEvent, DeliveryState, Event
 from phantom_messenger.client.stores import Stores
@@ -102,7 +102,7 @@ class DeviceDesk:
         """Whether one's newest list is to be sent to everybody who knows one."""
         self._heard: set[str] = set()
         """Own devices from which something has come since that was last counted."""
-        self._spoke = 0
+        self._spoke = stores.devices.silence_of(stores.devices.device)
         """For how long this device was connected since it wrote to the first one."""
         outgoing.listen(TEXT, self)
         outgoing.listen(AMONG_DEVICES, _Silent())
@@ -111,7 +111,9 @@ class DeviceDesk:
     def is_removed(self) -> bool:
         """Whether one's person has removed this device."""
         devices = self._stores.devices
-        return not devices.is_first and devices.own is not None and devices.device not in devices.own_ids()
+        # Whatever its clock says of the list: only one that does not name it has removed it.
+        named = () if devices.own is None else devices.own.newest.ids
+        return not devices.is_first and bool(named) and base64.b64decode(devices.device) not in named
 
     # --- texts --------------------------------------------------------------------
 
@@ -179,6 +181,8 @@ class DeviceDesk:
 
     def noted(self, sender: str, opened: Opened, now: Moment) -> Iterator[Event]:
         """Something was received from a user: what it says of devices."""
+        if opened.is_known and self._stores.devices.is_own(sender):
+            self._heard.add(sender)
         if isinstance(opened.content, GroupSaid):
             whose = self._stores.devices.person_of(sender)
             if opened.is_known and opened.claim is not None and self._is_of_interest(whose):
@@ -187,7 +191,6 @@ class DeviceDesk:
         marks, devices = opened.content.marks, self._stores.devices
         if not opened.is_known or not (marks is not content.NO_MARKS or devices.is_own(sender)):
             return
-        self._heard.add(sender)
         if marks.device_list is not None:
             yield from self.list_came(marks.device_list, now)
         whose = devices.person_of(sender)
@@ -472,25 +475,33 @@ class DeviceDesk:
         if self._counted_at is not None and is_online and passed < COUNT_MS:
             return
         self._counted_at = now.monotonic if is_online else None
-        if devices.is_first:
-            yield from self._count(min(passed, 2 * COUNT_MS))
+        if not devices.is_first:
+            self._be_there(min(passed, 2 * COUNT_MS))
+        elif not devices.is_restored:
             # After a restore the list may name a device that was removed since: its user is to look at it first.
-            if not devices.is_restored and now.wall - devices.own.newest.at >= RENEW_MS:
+            yield from self._count(min(passed, 2 * COUNT_MS))
+            if now.wall - devices.own.newest.at >= RENEW_MS:
                 self.renew()
+
+    def _be_there(self, passed: int) -> None:
+        """Say so to the first device if nothing was said to it for long, however often this program was ended."""
+        if not passed:
             return
-        self._spoke += min(passed, 2 * COUNT_MS)
+        stores = self._stores
+        self._spoke += passed
         if self._spoke >= HERE_MS:
-            self.say([devices.person], SyncHere())
+            self.say([stores.devices.person], SyncHere())
+        with stores.vault.transaction() as tx:
+            stores.devices.silent(tx, stores.devices.device, self._spoke)
 
     def _count(self, passed: int) -> Iterator[Event]:
         """How long each device was silent while this one was connected; who sleeps too long is removed."""
-        stores, known = self._stores, self._stores.devices.names()
+        stores = self._stores
         asleep: list[str] = []
         with stores.vault.transaction() as tx:
             for device in stores.devices.own_others():
-                record = known.get(device, DeviceRecord(user_id=device))
-                silent = passed + (0 if device in self._heard else record.silent)
-                tx.put(records.DEVICE, device, msgspec.structs.replace(record, silent=silent))
+                silent = passed + (0 if device in self._heard else stores.devices.silence_of(device))
+                stores.devices.silent(tx, device, silent)
                 if silent >= ASLEEP_MS:
                     asleep.append(device)
         self._heard.clear()
