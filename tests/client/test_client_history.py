@@ -129,14 +129,14 @@ def test_looking_tells_nobody_and_writes_nothing(town: Town) -> None:
 def decrypted(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> int:
     """How many records are decrypted for it."""
     counted = SimpleNamespace(n=0)
-    unseal = primitives.unseal
+    unseal = primitives.Cipher.unseal
 
-    def counting(*values: bytes) -> bytes:
+    def counting(cipher: primitives.Cipher, *values: bytes) -> bytes:
         counted.n += 1
-        return unseal(*values)
+        return unseal(cipher, *values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(primitives, "unseal", counting)
+        patch.setattr(primitives.Cipher, "unseal", counting)
         do()
     return int(counted.n)
 

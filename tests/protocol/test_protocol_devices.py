@@ -23,7 +23,7 @@ DAY_MS: Final = 86_400_000
         f"after {known_list.RENEW_MS // DAY_MS} days one with the same devices",
         f"{known_list.RESTORE_STEP:,} revisions further",
         f"revision {known_list.RESTORE_STEP + 1:,}, `previous` zero",
-        f"nothing has come during {known_list.ASLEEP_MS // DAY_MS} days",
+        f"nothing has come for {known_list.ASLEEP_MS // DAY_MS} days",
         f"connected for {known_list.HERE_MS // DAY_MS} days without writing",
         f"{link_code.SECRET_BYTES} random bytes, in base64url",
         f"more than {link_code.MAX_CODE_CHARS:,} characters",

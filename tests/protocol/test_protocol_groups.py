@@ -80,7 +80,8 @@ def test_contents_are_those_of_the_code() -> None:
         f"the last {store.KEPT_STEPS:,} changes",
         f"caught up: at most {store.MAX_HELD} of a group",
         f"in groups of up to {speaking.MAX_TOLD} members",
-        f"(at most {link.MAX_USES} times) and until when (at most {link.MAX_LIFE_MS // 86_400_000} days)",
+        f"how many times it can be used (at most {link.MAX_USES})",
+        f"until when (at most {link.MAX_LIFE_MS // 86_400_000} days)",
     ],
 )
 def test_sizes_are_those_of_the_code(sentence: str) -> None:
