@@ -174,6 +174,17 @@ def test_admin_who_learns_late_that_a_change_was_stored_reads_what_was_said_sinc
     assert unread(ada) == ["thank you"]
 
 
+def test_who_has_left_is_not_invited_by_a_change_that_adds_somebody_else(town: Town) -> None:
+    ada, ben, cleo, dan = town.friends("ada", "ben", "cleo", "dan")
+    group_of(ada, ben, cleo)
+    ada.messenger.groups.add("Tea", [dan.id])
+    cleo.messenger.groups.leave("Tea")
+    pass_time(5 * SECOND, ada, ben, cleo, dan)
+    assert info(cleo).relation == "left"
+    assert GroupNews.INVITED not in news(cleo)
+    assert names(ada) == names(ben) == {ada.id, ben.id, dan.id}
+
+
 def test_last_admin_names_another_one_before_leaving(town: Town) -> None:
     ada, ben = town.friends("ada", "ben")
     group_of(ada, ben)

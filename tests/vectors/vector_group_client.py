@@ -358,7 +358,9 @@ class SecondClient:
     def _invited(self, said: Json) -> None:
         group = Group(read_state(said["state"]), said["base"]) if said.get("state") else Group(State(said["group"]))
         try:
-            is_joined = group.judge(said["change"]) == ("applied", "") and self._me in group.state.members
+            ops = vector_groups.read(said["change"]).ops or []
+            adds_me = any((op["op"], op.get("person")) == ("add", self._me) for op in ops)
+            is_joined = adds_me and group.judge(said["change"]) == ("applied", "")
         except Refused:
             return
         if is_joined:

@@ -269,9 +269,10 @@ class Arrivals:
             chain = Chain.joined(said.state, said.base, said.change)
         except InvalidMessage:
             return []
-        author = chain.steps[-1].change.author
+        change = chain.steps[-1].change
+        author, adds_us = change.author, any(isinstance(op, Add) and op.person == self._own for op in change.ops or ())
         is_person = self._stores.book.has(written(said.group))  # whoever chose that id wants to be taken for them
-        is_for_us = chain.state.group == said.group and self._own in chain.state.members
+        is_for_us = chain.state.group == said.group and adds_us  # who has left may still be in the state
         is_ours = is_for_us and self._stores.devices.is_first and not is_person
         if not is_ours or written(author) != sender or chain.state.is_closed:
             return []
