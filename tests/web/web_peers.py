@@ -20,7 +20,7 @@ from support.node import node
 from support.sdk_clients import PASSPHRASE
 
 FILE_PASSPHRASE = "battery staple"
-PATIENCE = 120.0
+PATIENCE = 60.0
 
 
 class Line(NamedTuple):
