@@ -1,9 +1,12 @@
 """What members, those who were removed, and strangers can make the clients of a group do by saying what they may."""
 
+from collections.abc import Callable
+
 import pytest
 from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, known, names, news, said, tell, write
 
+from phantom_messenger.client import records
 from phantom_messenger.client.groups import duties
 from phantom_messenger.client.groups.contents import (
     GroupAsk,
@@ -14,7 +17,8 @@ from phantom_messenger.client.groups.contents import (
     GroupText,
 )
 from phantom_messenger.client.groups.link import JoinLink
-from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE
+from phantom_messenger.client.groups.state import conversation_of
+from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, MAX_INVITATIONS_OF_ONE, raw_of, written
 from phantom_messenger.client.status import GroupNews
 from support.simulated import MINUTE, SECOND
 
@@ -216,3 +220,39 @@ def test_answers_that_wait_are_given_later(town: Town, monkeypatch: pytest.Monke
     assert len(ada.messenger.groups._duties._to_answer) == 1
     pass_time(2 * MINUTE, ada, ben, cleo)
     assert ada.messenger.groups._duties._to_answer == {}
+
+
+def drawing(first: bytes, random: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """A source of random bytes that begins with these."""
+    left = [first]
+    return lambda size: left.pop() if left else random(size)
+
+
+def test_group_whose_id_is_that_of_somebody_known_is_neither_shown_nor_joined(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    eve = town.device("eve").login()
+    ada.strangers = "ask"
+    ada.kill()
+    ada.login()
+    random = eve.messenger.groups._random
+    for group, shown in ((raw_of(ben.id), []), (bytes(32), ["Tea"])):
+        eve.messenger.groups._random = drawing(group, random)
+        eve.messenger.groups.create("Tea", [ada.id])
+        pass_time(10 * SECOND, ada, ben, eve)
+        assert [one.name for one in ada.messenger.groups.invitations_of(eve.id)] == shown
+    ada.messenger.contacts.let_in(eve.id)
+    settle(ada, ben, eve)
+    assert [raw_of(one.group) for one in ada.messenger.groups.all()] == [bytes(32)]
+
+
+def test_links_of_a_group_that_is_forgotten_let_nothing_past_the_door(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben)
+    link = JoinLink.parse(ada.messenger.groups.link("Tea", "wss://relay.test/ws"))
+    conversation = written(conversation_of(link.token))
+    assert ada.messenger._stores.groups.is_of_token(conversation)
+    ada.messenger.groups.close("Tea")
+    settle(ada, ben)
+    ada.messenger.groups.forget("Tea")
+    assert not ada.messenger._stores.groups.is_of_token(conversation)
+    assert not ada.vault.has_kind(records.GROUP_LINK)

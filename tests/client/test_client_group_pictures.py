@@ -37,7 +37,7 @@ def test_members_see_the_picture_and_that_it_was_taken_away(town: Town) -> None:
         ada.messenger.groups.set_picture("Tea", data)
         settle(ada, ben, cleo)
         assert [info(one).picture for one in (ada, ben, cleo)] == [data] * 3
-        assert ben.heard(GroupEvent)[-1].message == f"ada has {said}"
+        assert ben.heard(GroupEvent)[-1].message == f"'Tea': ada has {said}"
     with pytest.raises(UsageError, match="only admins"):
         ben.messenger.groups.set_picture("Tea", PNG)
 

@@ -445,13 +445,13 @@ def test_words_of_changes_are_for_people(town: Town) -> None:
     ada.messenger.groups.rename("Tea", "Co\u202effee")
     pass_time(10 * SECOND, ada, ben, cleo)
     assert [event.message for event in ben.heard(GroupEvent)] == [
-        "ada has added cleo",
-        "ada has made you an admin",
-        "ada has let texts expire after 2 days",
-        "ada has let admins write and members invite",
-        "ada has called the group 'Co<202E>ffee'",
+        "'Tea': ada has added cleo",
+        "'Tea': ada has made you an admin",
+        "'Tea': ada has let texts expire after 2 days",
+        "'Tea': ada has let admins write and members invite",
+        "'Tea': ada has called the group 'Co<202E>ffee'",
     ]
-    assert ada.heard(GroupEvent)[0].message == "you have added cleo"
+    assert ada.heard(GroupEvent)[0].message == "'Tea': you have added cleo"
 
 
 def test_what_is_not_possible_is_said_at_once(town: Town) -> None:
@@ -510,3 +510,16 @@ def test_invitation_of_a_stranger_waits_as_a_request(town: Town) -> None:
     write(ada, "hello, stranger")
     pass_time(10 * SECOND, ada, ben)
     assert unread(ben) == ["hello, stranger"]
+
+
+def test_change_that_adds_others_invites_nobody_back_who_has_just_left(town: Town) -> None:
+    ada, ben, cleo = town.friends("ada", "ben", "cleo")
+    group_of(ada, ben)
+    ada.messenger.groups.add("Tea", [cleo.id])
+    ben.messenger.groups.leave("Tea")  # neither has heard of the other
+    pass_time(10 * SECOND, ada, ben, cleo)
+    assert info(ben).relation == "left"
+    assert names(ada) == {ada.id, cleo.id}
+    ada.messenger.groups.add("Tea", [ben.id])
+    pass_time(10 * SECOND, ada, ben, cleo)
+    assert info(ben).relation == "invited"

@@ -271,7 +271,8 @@ class Arrivals:
             return []
         author = chain.steps[-1].change.author
         is_person = self._stores.book.has(written(said.group))  # whoever chose that id wants to be taken for them
-        is_for_us = chain.state.group == said.group and self._own in chain.state.members
+        # A change that adds others reaches one who has just left, too, and invites nobody to come back.
+        is_for_us = chain.state.group == said.group and chain.steps[-1].change.adds(self._own)
         is_ours = is_for_us and self._stores.devices.is_first and not is_person
         if not is_ours or written(author) != sender or chain.state.is_closed:
             return []
@@ -410,7 +411,7 @@ class Arrivals:
             chain,
         )
         self._duties.caught_up(after.id, state.revision)
-        message = words.done(step.change, self._label)
+        message = f"{self._title(group)}: {words.done(step.change, self._label)}"
         news = {REMOVED: GroupNews.REMOVED, CLOSED: GroupNews.CLOSED}.get(relation, GroupNews.CHANGED)
         if relation != record.relation and relation == INVITED:
             news = GroupNews.INVITED

@@ -141,6 +141,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Change(revision={self.revision})"
 
+    def adds(self, person: bytes) -> bool:
+        """Whether somebody is a member by it who was none."""
+        return any(isinstance(op, Add) and op.person == person for op in self.ops or ())
+
     @property
     def digest(self) -> bytes:
         """The 32 bytes by which a head names it."""

@@ -34,8 +34,9 @@ def _read(stores: Stores, stranger: str, own: bytes, said: GroupChange) -> Group
     except InvalidMessage:
         return None
     state = chain.state
-    is_theirs = written(chain.steps[-1].change.author) == stranger
-    if state.group != said.group or own not in state.members or state.is_closed or not is_theirs:
+    is_theirs = written(chain.steps[-1].change.author) == stranger and not stores.book.has(written(state.group))
+    is_for_us = state.group == said.group and chain.steps[-1].change.adds(own)
+    if not is_for_us or state.is_closed or not is_theirs:
         return None
     people = [stores.book.contact(written(person)) for person in state.members if person != own]
     return GroupInvitation(

@@ -243,6 +243,8 @@ class GroupStore:
         self.drop_held(tx, group.id)
         for told in self.told().get(group.id, []):
             self.was_told(tx, told)
+        for token in [one for one in self._tokens.values() if one.group == group.id]:
+            self.drop_token(tx, token)
         tx.delete_some(group_inbox(group.record.number), -1)
         tx.delete_some(group_texts(group.record.number), -1)
         tx.on_commit(lambda: self._unset(group.id))
