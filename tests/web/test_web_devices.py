@@ -123,6 +123,15 @@ async def link_sdk(web: WebPerson, sdk: SdkDevice, *, history: bool = False) -> 
     await waited_for(web, "linked")
 
 
+async def heard_of_devices(peer: SdkPerson, person: str, devices: int = 2) -> None:
+    """Wait until somebody knows a person's devices: what they wrote before goes to the first one alone."""
+
+    async def is_so() -> bool:
+        return len(peer.client._messenger._stores.devices.devices_of(person)) == devices
+
+    await until(is_so, lambda: peer.client._messenger._stores.devices.devices_of(person))
+
+
 def texts(lines: list[Line]) -> list[tuple[str, bool, str | None]]:
     """A conversation, in an order that does not depend on when what came."""
     return sorted((line.id, line.is_mine, line.text) for line in lines)
@@ -233,6 +242,7 @@ def test_browser_is_linked_to_a_phone_with_the_sdk(made: Path, relay: RelayProce
             await link_browser(web, sdk)
             assert await _contacts(web) == [bob.id]
             await settled(web, sdk, bob)
+            await heard_of_devices(bob, sdk.id)
             await written((web, sdk), bob, sdk.id)
             # What was read on one is read on the other.
             await bob.send(sdk.id, "burns", burn=True)
@@ -272,6 +282,7 @@ def test_sdk_is_linked_to_a_browser(made: Path, relay: RelayProcess, tmp_path: P
             await link_sdk(web, sdk)
             assert await _contacts(sdk) == [bob.id]
             await settled(web, sdk, bob)
+            await heard_of_devices(bob, web.id)
             await written((web, sdk), bob, web.id)
             device = next(one for one in await web.do("devices") if not one["isFirst"])
             assert device["name"] == "Laptop"
@@ -399,6 +410,7 @@ def test_linked_device_has_its_person_s_groups(made: Path, relay: RelayProcess, 
             await settled(old, bob)
             await (link_sdk if first == "browser" else link_browser)(web, sdk)
             await is_soon(new, group, "member")
+            await heard_of_devices(bob, old.id)
             await do_with_group(old, "rename", group, name="Coffee")
             said: list[str] = []
             for one in (bob, new, old):
