@@ -210,14 +210,6 @@ function groupsIn({ groups }: Core): GroupsOfCore {
   return groups;
 }
 
-/** The same, to begin or enter a group: not on a linked device, which would be another member than its person. */
-function groupsOfPerson(core: Core): Groups {
-  if (core.messenger.stores.devices?.isFirst === false) {
-    throw new UsageError("groups are used on your first device alone; open this there");
-  }
-  return groupsIn(core).groups;
-}
-
 /** Does something with a group, in one step of the core. */
 function on<T>(ports: CallPorts, key: string, action: (core: Core, groups: Groups, id: string) => T): Promise<T> {
   return ports.loop.call((core) => action(core, groupsIn(core).groups, groupOf(key)));
@@ -352,8 +344,8 @@ function groupCalls(ports: CallPorts): GroupCalls {
   return {
     groups: () => loop.call((core): readonly ShownGroup[] => groupsIn(core).all()),
     invitationsOf: ({ peer }) => loop.call((core) => groupsIn(core).view.invitationsOf(peer, core.messenger.now())),
-    createGroup: ({ name, people }) => loop.call((core) => keyOf(groupsOfPerson(core).create(name, people))),
-    acceptGroup: ({ group }) => on(ports, group, (core, _, id) => groupsOfPerson(core).accept(id)),
+    createGroup: ({ name, people }) => loop.call((core) => keyOf(groupsIn(core).groups.create(name, people))),
+    acceptGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.accept(id)),
     leaveGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.leave(id)),
     forgetGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.forget(id)),
     closeGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.close(id)),
@@ -382,7 +374,7 @@ function groupCalls(ports: CallPorts): GroupCalls {
         if (found.relay !== core.messenger.server) {
           throw new UsageError("this invitation is for another relay; open it in the page of that one");
         }
-        groupsOfPerson(core).join(found);
+        groupsIn(core).groups.join(found);
         return found.admin;
       }),
     groupCopies: ({ group, id }) => on(ports, group, (core) => groupsIn(core).view.copiesOf(id)),

@@ -9,6 +9,7 @@ import * as content2 from "./content2.ts";
 import type { Conversations, Opened } from "./conversations.ts";
 import type { Extra, Slot } from "./extension.ts";
 import type { DeviceBook } from "./devices/book.ts";
+import { forgetEarly, noteEarly, takeEarly } from "./devices/early.ts";
 import type { Receipts } from "./receipts.ts";
 import * as records from "./records.ts";
 import { erased, isThere, SentRecord } from "./records.ts";
@@ -112,8 +113,12 @@ export class Inbox {
       if (isOwn) {
         this.#putCopy(tx, frame, content, { peer, came });
       } else {
-        this.#put(tx, frame, content, { came, wall });
-        this.#handOut(tx, whose, messageId);
+        const received = this.#put(tx, frame, content, { came, wall });
+        if (received.newer !== null || takeEarly([this.#vault, tx], records.EARLY_READ, whose, messageId) === null) {
+          this.#handOut(tx, whose, messageId);
+        } else {
+          this.#putRead(tx, received, false);
+        }
         this.#tell(tx, sender, messageId, "delivered", now);
       }
       tx.put(records.SEEN, records.key(whose, messageId), { at: now });
@@ -158,9 +163,10 @@ export class Inbox {
     }
     const { burn, expiresIn } = optionsOf(frame);
     const expiresAt = expiresIn === null ? null : came + expiresIn;
-    const state = DeliveryState.ACCEPTED;
-    const given = { messageId, peer, text: said.body, madeAt: said.sentAt, burn, state, expiresIn, expiresAt };
-    tx.put(records.SENT, messageId, SentRecord.make(given), { due: expiresAt });
+    const state = takeEarly([this.#vault, tx], records.EARLY_SENT, peer, messageId) ?? DeliveryState.ACCEPTED;
+    const text = state === DeliveryState.BURNED ? null : said.body;
+    const given = { messageId, peer, text, madeAt: said.sentAt, burn, state, expiresIn, expiresAt };
+    tx.put(records.SENT, messageId, SentRecord.make(given), { due: text === null ? null : expiresAt });
   }
 
   #put(
@@ -168,7 +174,7 @@ export class Inbox {
     frame: RoutedMessage,
     said: Text | Newer,
     { came, wall }: { readonly came: number; readonly wall: number },
-  ): void {
+  ): ReceivedRecord {
     const { messageId, senderId } = frame.payload;
     const sender = this.#personOf(senderId);
     const name = records.key(sender, messageId);
@@ -191,6 +197,7 @@ export class Inbox {
     if (said.kind === "newer") {
       tx.put(records.NEWER, name, { messageId, sender });
     }
+    return received;
   }
 
   /** The user has not seen it yet. */
@@ -353,10 +360,21 @@ export class Inbox {
   }
 
   /** Another own device has read a message, and told whom it concerns. */
-  readElsewhere(tx: Transaction, sender: string, messageId: string): void {
+  readElsewhere(tx: Transaction, sender: string, messageId: string, now: number): void {
     const received = this.#vault.find(records.RECEIVED, records.key(sender, messageId));
     if (received !== null && !received.read && received.newer === null) {
       this.#putRead(tx, received, false);
+    } else if (received === null && !this.hasSeen(sender, messageId)) {
+      const state = DeliveryState.READ;
+      noteEarly([this.#vault, tx], records.EARLY_READ, { person: sender, messageId, state, now });
+    }
+  }
+
+  /** A person says what became of a message of ours that this device does not know (yet). */
+  toldEarly(tx: Transaction, person: string, messageId: string, state: DeliveryState, now: number): void {
+    const { devices } = this.#parts;
+    if (devices !== null && devices.own !== null && !this.hasSeen(devices.person, messageId)) {
+      noteEarly([this.#vault, tx], records.EARLY_SENT, { person, messageId, state, now });
     }
   }
 
@@ -367,6 +385,7 @@ export class Inbox {
       this.#handled(tx, received.sender, received.messageId);
     }
     tx.deleteDue(records.SEEN, now);
+    forgetEarly(tx, now);
   }
 
   #unreadOf(sender: string): Set<string> {

@@ -331,6 +331,8 @@ export class Receiving {
         const sent = followed === null ? outbox.sent(messageId, whose) : null;
         if (sent !== null) {
           events.push(...this.advance(tx, sent, state, now));
+        } else if (followed === null) {
+          this.stores.inbox.toldEarly(tx, whose, messageId, state, now.persistent);
         }
       }
     }

@@ -328,7 +328,8 @@ export type PersonRecord = RecordOf<typeof PersonRecord>;
 
 /**
  * What an own device is called, '' if that is not known here. `silent`: for how many milliseconds this device was
- * connected since something came from that one. `heardAt`: when that was, in milliseconds since 1970.
+ * connected since something came from that one; of this one, since it wrote to the first one. `heardAt`: when something
+ * came, in milliseconds since 1970.
  */
 export const DeviceRecord = recordType({ userId: text, name: empty, silent: zero, heardAt: orMissing(int) });
 export type DeviceRecord = RecordOf<typeof DeviceRecord>;
@@ -445,6 +446,10 @@ export const PERSON = kindOf("person", PersonRecord);
 export const DEVICE = kindOf("device", DeviceRecord);
 /** `SYNC`/'<person> <message id>'. */
 export const SYNC = kindOf("sync", SyncRecord);
+/** `EARLY_SENT`/'<person> <message id>': how far a message is with them that another own device has sent. */
+export const EARLY_SENT = kindOf("early-sent", IntValue);
+/** `EARLY_READ`/as `SYNC`: a message of theirs was read elsewhere. */
+export const EARLY_READ = kindOf("early-read", IntValue);
 /** `SYNCED`/user id, or ''. */
 export const SYNCED = kindOf("synced", SyncedRecord);
 /** `AGREED`/''. */

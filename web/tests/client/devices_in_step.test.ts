@@ -10,7 +10,9 @@ import { InvalidMessage } from "../../core/crypto/errors.ts";
 import { type Packed, pack } from "../../core/msgpack.ts";
 import { Messenger } from "../../core/client/messenger.ts";
 import * as later from "../../worker/later.ts";
-import { begin, devicesOf, family, link, said, step } from "./family.ts";
+import * as records from "../../core/client/records.ts";
+import { DeliveryState } from "../../core/client/status.ts";
+import { begin, devicesOf, family, link, readAll, said, step } from "./family.ts";
 import { random } from "./support.ts";
 import { type Person, Town } from "./town.ts";
 
@@ -68,6 +70,88 @@ test("settings are the same on all devices; those that say less count if both ar
   }
 });
 
+/** The program of this device ends, and is begun anew. */
+function beginAnew({ clock }: Town, person: Person): void {
+  person.disconnect();
+  const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, later };
+  Object.assign(person, { messenger: new Messenger(person.vault, given) });
+  person.connect();
+}
+
+test("what becomes of a message on another device before it has come here holds for it", () => {
+  const [town, phone, laptop, bob] = family();
+  const { stores } = laptop.messenger;
+  const withoutThoseOf = ({ id }: Person, action: () => void): void => {
+    laptop.tamper = (frame) => (frame.payload["senderId"] === id ? [] : [frame]);
+    action();
+    town.pass(10_000);
+    laptop.tamper = (frame) => [frame];
+    laptop.disconnect();
+    laptop.connect();
+    town.pass(5_000);
+  };
+  withoutThoseOf(bob, () => {
+    bob.messenger.sendText(phone.id, "burns", { burn: true });
+    bob.messenger.sendText(phone.id, "stays");
+    town.pass(5_000);
+    readAll(phone, bob);
+  });
+  assert.deepEqual(said(laptop, bob).slice(-2).map(([, text]) => text), [null, "stays"]);
+  assert.equal(stores.inbox.unread(bob.id), 0);
+  withoutThoseOf(phone, () => {
+    phone.messenger.sendText(bob.id, "from the phone");
+    town.pass(5_000);
+    readAll(bob, phone);
+  });
+  const [last] = [...stores.history.newest(bob.id)];
+  assert.equal(last?.kind === "sent" && last.record.state, DeliveryState.READ);
+  // What was said before it was linked never comes.
+  assert.deepEqual([records.EARLY_READ, records.EARLY_SENT].map((kind) => laptop.vault.count(kind)), [1, 1]);
+  // The control: what comes late, and was not read elsewhere, is unread.
+  withoutThoseOf(bob, () => void bob.messenger.sendText(phone.id, "unread"));
+  assert.equal(stores.inbox.unread(bob.id), 1);
+});
+
+test("for how long a linked device was silent is kept, so it says that it is there in the end", () => {
+  const [town, phone, laptop] = family();
+  const silent = (): number => laptop.vault.find(records.DEVICE, laptop.id)?.silent ?? 0;
+  const heardAt = (): number => devicesOf(phone).everybody()[1]?.heardAt ?? 0;
+  const before = heardAt();
+  beginAnew(town, laptop);
+  town.pass(130_000);
+  assert.ok(silent() >= 60_000);
+  assert.equal(heardAt(), before, "the control: it says nothing else");
+  const record = records.DeviceRecord.make({ userId: laptop.id, silent: 7 * 86_400_000 - 30_000 });
+  laptop.vault.transaction((tx) => tx.put(records.DEVICE, laptop.id, record));
+  beginAnew(town, laptop);
+  town.pass(130_000);
+  assert.ok(heardAt() > before);
+  assert.ok(silent() < 130_000);
+});
+
+test("a device that a list could not bring in any more was not removed by it", () => {
+  const town = new Town();
+  const [phone] = town.friends();
+  const laptop = town.person();
+  begin(town, phone, laptop);
+  assert.ok(devicesOf(phone).linking.type(step(laptop).digits));
+  devicesOf(laptop).linking.agree();
+  laptop.messenger.devicesChanged();
+  // What links it comes after half a year by its clock.
+  laptop.tamper = (frame) => {
+    if (frame.type === "MESSAGE" && phone.isOnline) {
+      phone.disconnect();
+      town.clock.wall += 180 * 86_400_000;
+    }
+    return [frame];
+  };
+  phone.messenger.devicesChanged();
+  town.pass(5_000);
+  assert.equal(laptop.messenger.person, phone.id);
+  assert.equal(laptop.messenger.stores.devices?.own?.usable.length, 1, "the control");
+  assert.equal(laptop.messenger.stores.devices?.isRemoved, false);
+});
+
 test("a device that was closed after its user had agreed is linked all the same", () => {
   const town = new Town();
   const [phone, bob] = town.friends();
@@ -81,10 +165,7 @@ test("a device that was closed after its user had agreed is linked all the same"
   assert.ok(devicesOf(phone).linking.type(digits));
   phone.messenger.devicesChanged();
   town.pass(400_000);
-  const { clock } = town;
-  const again = new Messenger(laptop.vault, { wall: () => clock.wall, monotonic: () => clock.monotonic, random, later });
-  Object.assign(laptop, { messenger: again });
-  laptop.connect();
+  beginAnew(town, laptop);
   town.pass(5_000);
   assert.equal(laptop.messenger.person, phone.id);
   assert.equal(laptop.messenger.contacts.find("Bob").userId, bob.id);

@@ -15,7 +15,7 @@ function device(name: string, place: number): OwnDevice {
     addedAt: NOW - (30 - place) * DAY,
     heardAt: place === 0 ? null : NOW - place * 3_600_000,
     isFirst: place === 0,
-    isThis: place === 0,
+    isThis: false,
   };
 }
 
@@ -26,7 +26,7 @@ export function fakeDevices(query: () => URLSearchParams, tell: (update: Update)
     const count = Number(query().get("devices") ?? 0);
     const names = ["", "Firefox on Linux", "Old phone"].slice(0, count);
     state ??= {
-      devices: names.map(device),
+      devices: names.map(device).map((one, place) => ({ ...one, isThis: place === (query().has("linked") ? 1 : 0) })),
       isFirst: !query().has("linked"),
       isUnused: count === 0 && query().get("scene") === "empty",
       isRestored: query().has("restored"),

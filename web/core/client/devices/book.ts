@@ -83,9 +83,9 @@ export class DeviceBook {
     return this.#own?.isRestored === true;
   }
 
-  /** Whether one's person has removed this device. */
+  /** Whether one's person has removed this device; one that a list could not bring in any more was not removed. */
   get isRemoved(): boolean {
-    return !this.isFirst && this.own !== null && !this.ownIds().includes(this.device);
+    return !this.isFirst && this.own?.newest.ids.some((id) => encodeBase64(id) === this.device) === false;
   }
 
   /** What every content says of one's own list. */
@@ -97,11 +97,6 @@ export class DeviceBook {
   /** One's other devices. */
   ownOthers(): readonly string[] {
     return this.#routing.ownOthers();
-  }
-
-  /** All of one's devices, the first one first. */
-  ownIds(): readonly string[] {
-    return this.#known.get(this.person)?.usable ?? [];
   }
 
   /** What is known of one's devices, by user id. */

@@ -67,14 +67,15 @@ export class DeviceDesk {
   #countedAt: number | null = null;
   /** Own devices from which something has come since that was last counted. */
   readonly #heard = new Set<string>();
-  /** For how long this device was connected since it wrote to the first one. */
-  #spoke = 0;
+  /** For how long this device was connected since it wrote to the first one; kept, for pages are opened and closed. */
+  #spoke: number;
   #lookedAt: number | null = null;
   /** Persons of whom was said that their list has run out. */
   readonly #overdue = new Set<string>();
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
+    this.#spoke = parts.devices.names().get(parts.devices.device)?.silent ?? 0;
     const ordered = (): Event[] => []; // no message of a person has an order
     parts.outgoing.listen(TEXT, { advanced: (...given) => this.#advanced(...given), ordered });
     parts.outgoing.listen(AMONG_DEVICES, { advanced: (tx, _, peer) => this.#amongAdvanced(tx, peer), ordered });
@@ -228,8 +229,9 @@ export class DeviceDesk {
   /** Another own device has read these. */
   readElsewhere(messages: readonly ReadMessage[]): void {
     const { inbox, vault } = this.#parts.stores;
+    const now = this.#parts.moment().persistent;
     vault.transaction((tx) => {
-      for (const { from, id } of messages) inbox.readElsewhere(tx, encodeBase64(from), id);
+      for (const { from, id } of messages) inbox.readElsewhere(tx, encodeBase64(from), id, now);
     });
   }
 
@@ -404,12 +406,20 @@ export class DeviceDesk {
     if (!devices.isFirst) {
       this.#spoke += counted;
       if (this.#spoke >= HERE_MS) this.say([devices.person], { kind: "sync-here" });
+      if (counted > 0) this.#keepSpoke();
       return [];
     }
-    const events = counted > 0 ? this.#count(counted) : [];
     // After a restore the list may name a device that was removed since: its user is to look at it first.
-    if (!devices.isRestored && now.wall - own.newest.at >= RENEW_MS) this.renew();
+    if (devices.isRestored) return [];
+    const events = counted > 0 ? this.#count(counted) : [];
+    if (now.wall - own.newest.at >= RENEW_MS) this.renew();
     return events;
+  }
+
+  #keepSpoke(): void {
+    const { devices, stores } = this.#parts;
+    const record = devices.names().get(devices.device) ?? DeviceRecord.make({ userId: devices.device });
+    stores.vault.transaction((tx) => tx.put(records.DEVICE, devices.device, { ...record, silent: this.#spoke }));
   }
 
   /** How long each device was silent while this one was connected; who sleeps too long is removed. */
