@@ -122,7 +122,7 @@ def test_the_long_form_is_a_million_messages(monkeypatch: pytest.MonkeyPatch) ->
     assert amount(20_000, 1_000_000) == 1_000_000
 
 
-@pytest.mark.timeout(amount(120, 1_200))
+@pytest.mark.timeout(amount(300, 1_200))
 def test_no_key_and_nonce_are_used_twice_though_backups_come_back(seal: Seal) -> None:
     restored = talk(seal, MESSAGES)
     assert restored > MESSAGES / 500

@@ -209,7 +209,7 @@ def run_all(messages: int) -> tuple[Counter[str], Counter[int]]:
     return counts, parts
 
 
-@pytest.mark.timeout(amount(240, 14_400))
+@pytest.mark.timeout(amount(300, 14_400))
 def test_suite_2_reads_what_suite_1_reads_and_nothing_else() -> None:
     counts, parts = run_all(MESSAGES)
     assert counts["said"] == MESSAGES

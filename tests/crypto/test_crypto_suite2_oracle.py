@@ -181,7 +181,7 @@ def run_all(roles: str, number: int) -> list[Transcript]:
     return [Transcript(roles, seed).run() for seed in range(number)]
 
 
-@pytest.mark.timeout(amount(120, 1_200))
+@pytest.mark.timeout(amount(300, 1_200))
 @pytest.mark.parametrize("roles", ROLES)
 def test_each_message_of_one_side_is_read_by_the_other(roles: str) -> None:
     made = run_all(roles, TRANSCRIPTS)

@@ -37,7 +37,7 @@ GATHER_MS = 20
 """For receipts: still long enough that what is received and read at once is one message."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
-RUN_SECONDS = amount(110, 3_600 * TIMES)
+RUN_SECONDS = amount(250, 3_600 * TIMES)
 
 pytestmark = pytest.mark.usefixtures("few_prekeys")
 

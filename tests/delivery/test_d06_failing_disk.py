@@ -296,7 +296,7 @@ def broken_promises(
     return found
 
 
-@pytest.mark.timeout(amount(120, 3_600))
+@pytest.mark.timeout(amount(300, 3_600))
 @pytest.mark.parametrize(("operation", "error", "code"), FAULTS)
 def test_promises_hold_whichever_call_fails(operation: str, error: type[apsw.Error], code: int, tmp_path: Path) -> None:
     step = amount({"write": 47, "read": 71, "sync": 5, "size": 4}.get(operation, 1), 1)

@@ -37,7 +37,7 @@ def play(tmp_path: Path) -> Play:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=amount(100, 1_000),
+            timeout=amount(240, 1_000),
             check=False,
         )
 
@@ -60,7 +60,7 @@ def test_store_recovers_when_the_disk_has_room_again(play: Play) -> None:
     check(play("it_recovers"))
 
 
-@pytest.mark.timeout(amount(120, 1_200))
+@pytest.mark.timeout(amount(300, 1_200))
 def test_store_bears_whatever_is_done_on_a_disk_that_fills_up(play: Play) -> None:
     check(play("chance"))
 

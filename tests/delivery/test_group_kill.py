@@ -31,7 +31,7 @@ POINTS: Final = seeds(2, 50)
 
 SEED: Final = 12
 PATIENCE: Final = 60.0
-RUN_SECONDS: Final = amount(100, 7_200)
+RUN_SECONDS: Final = amount(250, 7_200)
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
 NAMES: Final = ("alice", "bob", "carol")
 

@@ -24,7 +24,7 @@ KILLS = seeds(3, 100)
 SEED = 11
 PATIENCE = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system; the folder in it has a random name
-RUN_SECONDS = amount(100, 7_200)
+RUN_SECONDS = amount(250, 7_200)
 
 
 # --- two programs -----------------------------------------------------------------

@@ -37,7 +37,6 @@ def files_holding(folder: Path, needle: bytes) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
 
 
-@pytest.mark.timeout(180)
 def test_hundred_texts_each_way_arrive_once_and_in_order(tmp_path: Path, start_relay: StartRelay) -> None:
     relay = start_relay("--limits", "off")
     home = tmp_path / "home"

@@ -180,7 +180,7 @@ async def collected(relay: RelayProcess, reader: Reader, count: int) -> list[str
         return ids(await peer.settle())
 
 
-@pytest.mark.timeout(7_200 if LONG else 120)
+@pytest.mark.timeout(7_200 if LONG else 300)
 def test_readers_that_take_nothing_are_bounded_and_cut_and_lose_nothing(start_relay: StartRelay) -> None:
     async def main() -> None:
         willing = await course(relay, reading=True)

@@ -317,7 +317,7 @@ async def hands_shaken(address: tuple[str, int], context: ssl.SSLContext) -> int
     return greeted
 
 
-@pytest.mark.timeout(1_200 if LONG else 120)
+@pytest.mark.timeout(1_200 if LONG else 300)
 def test_no_tls_handshake_hangs_though_every_third_is_aborted(start_relay: StartRelay, tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     relay = start_relay("--limits", "off", "--tls-cert", str(certificate), "--tls-key", str(key))

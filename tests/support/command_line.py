@@ -184,6 +184,9 @@ class Running:
     def _ended(self, patience: float) -> int:
         try:
             code = self._process.wait(patience)
+        except subprocess.TimeoutExpired as late:
+            late.add_note(f"it said {self.lines} and {self.errors}")
+            raise
         finally:
             if self._process.poll() is None:
                 self._process.kill()

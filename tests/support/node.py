@@ -14,8 +14,11 @@ import pytest
 
 WEB: Final = Path(__file__).parents[2] / "web"
 _LEAST: Final = 20
-_SECONDS: Final = 900
+_SECONDS: Final = 780
 """Until a run that is stuck is given up; a busy machine takes minutes for one that takes seconds alone."""
+
+NODE_TIMEOUT: Final = 900
+"""When pytest ends a test that runs Node: what is stuck there has been given up before, and said."""
 
 
 @cache
@@ -91,10 +94,11 @@ def run_web_tests(*tests: str, **given: str) -> str:
     )
     try:
         printed, _ = run.communicate(timeout=_SECONDS)
-    except BaseException:
+    except BaseException as error:
         # Whoever ends the runner alone leaves the tests that it has started, and these hold the pipe.
         os.killpg(run.pid, signal.SIGKILL)
-        run.communicate()
+        printed, _ = run.communicate()
+        error.add_note(f"until then it printed: {printed[-5_000:]}")
         raise
     assert run.returncode == 0, printed[-20_000:]
     return printed

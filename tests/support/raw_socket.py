@@ -13,7 +13,7 @@ from support.people import Person, canonical
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MASK = b"\x01\x02\x03\x04"
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 class RawFrame(NamedTuple):

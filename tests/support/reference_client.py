@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from support.people import Frame, Person, canonical
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a frame that must come is missed."""
 
 

@@ -14,7 +14,7 @@ PHANTOM = Path(sys.executable).with_name("phantom")
 Command = Sequence[str | Path]
 SERVE: Command = (PHANTOM, "serve")
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

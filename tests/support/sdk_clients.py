@@ -10,7 +10,12 @@ from phantom_messenger import Client, Message
 from phantom_messenger.client.status import Event
 from support.relay_process import RelayProcess
 
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds until a client is given up."""
+
+WHOLE = 200.0
+"""Seconds for all that a test does, on however busy a machine."""
+
 PASSPHRASE = "correct horse"
 NOBODY = "vmnP7t0JDBPvNpyhTkNuN8VYGxsJnJ8aMTjXo5GlhKg="
 """An id that no relay knows."""
@@ -21,7 +26,7 @@ E = TypeVar("E", bound=Event)
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a test's coroutine, but not for ever."""
-    return asyncio.run(asyncio.wait_for(main, PATIENCE))
+    return asyncio.run(asyncio.wait_for(main, WHOLE))
 
 
 def opened(home: Path, name: str, relay: RelayProcess | str | None = None, **options: Any) -> Client:

@@ -12,7 +12,7 @@ from phantom_messenger import Client
 from phantom_messenger.client import records
 from phantom_messenger.client.ids import written_id
 from phantom_messenger.client.records import InboxRecord, ReceivedRecord, RequestRecord
-from support.node import run_web_tests
+from support.node import NODE_TIMEOUT, run_web_tests
 
 PASSPHRASE: Final = "of the profile"
 BOB: Final = base64.b64encode(b"B" * 32).decode()
@@ -81,7 +81,7 @@ def everything(client: Client) -> dict[str, list[Any]]:
     }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(NODE_TIMEOUT)
 def test_a_file_of_the_sdk_goes_through_the_page_and_comes_back(tmp_path: Path) -> None:
     exported = tmp_path / "exported"
     first = Client.open("first", server="ws://127.0.0.1:9/ws")

@@ -7,24 +7,24 @@ import pytest
 from judged_frames import judged
 
 from support.amounts import amount, seeds
-from support.node import chromium, run_web_tests
+from support.node import NODE_TIMEOUT, chromium, run_web_tests
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(NODE_TIMEOUT)
 def test_the_core_passes_its_tests() -> None:
     printed = run_web_tests()
     assert "# fail 0" in printed
     assert "no case is skipped" in printed
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(NODE_TIMEOUT)
 def test_vectors_are_played_in_chromium() -> None:
     assert "# pass 1" in run_web_tests("tests/crypto/chromium.test.ts", PHANTOM_CHROMIUM=chromium())
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(NODE_TIMEOUT)
 def test_frames_are_judged_as_the_relay_judges_them(tmp_path: Path) -> None:
     listed = json.loads((ROOT / "protocol/vectors/canonical.json").read_text())
     for seed in range(seeds(1, 5)):

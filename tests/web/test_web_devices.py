@@ -2,18 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 import pytest
-from web_peers import Line, Person, SdkPerson, WebPerson, meet, program, settled, until
+from web_peers import TIMEOUT, Line, Person, SdkPerson, WebPerson, meet, program, run, settled, until
 
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
 from support.relay_process import RelayProcess
 
-PATIENCE: Final = 240.0
+pytestmark = pytest.mark.timeout(TIMEOUT)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,6 @@ class SdkDevice(SdkPerson):
     async def close(self) -> None:
         await super().close()
         self._links.cancel()
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, PATIENCE))
 
 
 @contextlib.asynccontextmanager

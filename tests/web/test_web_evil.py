@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import pytest
 from evil_relay import EvilRelay, Line, text_of
-from web_peers import SdkPerson, WebPerson, program, until
+from web_peers import TIMEOUT, SdkPerson, WebPerson, program, until
 
 from phantom_messenger.wire.limits import MAX_TRANSPORT_BYTES
 from support.node import run_web_tests
 from support.people import base64_text
 
+pytestmark = pytest.mark.timeout(TIMEOUT)
 PATIENCE: Final = 100.0
 MEMORY_KIB: Final = 512 * 1_024
 """More than either client takes in peace, and less than what it is sent here."""

@@ -1,18 +1,18 @@
 """Groups of people with the browser's client and with the SDK at one relay: made, changed, written to and restored."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from web_peers import SdkPerson, WebPerson, program, settled, until
+from web_peers import TIMEOUT, SdkPerson, WebPerson, program, run, settled, until
 
 from phantom_messenger.client.groups.views import GroupInfo
 from support.relay_process import RelayProcess
 
-PATIENCE: Final = 100.0
+pytestmark = pytest.mark.timeout(TIMEOUT)
+
 DAY_MS: Final = 86_400_000
 PICTURE: Final = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 
@@ -29,10 +29,6 @@ def relay(made: Path) -> Iterator[RelayProcess]:
     process = RelayProcess(made.parent, "--limits", "off")
     yield process
     process.kill()
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, PATIENCE))
 
 
 async def once(what: Callable[[], bool | Awaitable[bool]], why: object) -> None:

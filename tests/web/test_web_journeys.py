@@ -14,7 +14,7 @@ from phantom_messenger.web.files import load
 from phantom_messenger.web.headers import security_headers
 from support.amounts import LONG
 from support.command_line import PASSPHRASE, QUICK
-from support.node import WEB, chromium, run_web_tests
+from support.node import NODE_TIMEOUT, WEB, chromium, run_web_tests
 from support.relay_process import StartRelay
 from support.web_server import Table, serving, table_of
 
@@ -43,7 +43,7 @@ PLAYED: Final = [[name] for name in JOURNEYS] if LONG else [OFTEN[::2], OFTEN[1:
 """Those of a list are played one after another in one browser: it takes as long to start as a short journey."""
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(NODE_TIMEOUT)
 @pytest.mark.parametrize("names", PLAYED, ids=[names[0] for names in PLAYED])
 def test_people_with_browsers_at_a_real_relay(names: list[str], start_relay: StartRelay, tmp_path: Path) -> None:
     browser = chromium()
@@ -63,7 +63,7 @@ def test_people_with_browsers_at_a_real_relay(names: list[str], start_relay: Sta
     assert [line for line in relay.doubts if "any-name" not in line and "limits-off" not in line] == []
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(NODE_TIMEOUT)
 def test_page_of_another_host_talks_to_its_relay(start_relay: StartRelay) -> None:
     browser = chromium()
     table: Table = {}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from support.node import run_web_tests
+from support.node import NODE_TIMEOUT, run_web_tests
 from support.relay_process import RelayProcess
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(NODE_TIMEOUT)
 def test_two_browsers_talk_through_the_calls_of_the_page(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path, "--limits", "off")
     try:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,7 +20,14 @@ from support.node import node
 from support.sdk_clients import PASSPHRASE
 
 FILE_PASSPHRASE = "battery staple"
-PATIENCE = 60.0
+PATIENCE = 120.0
+"""Seconds until what is waited for is missed."""
+
+WHOLE = 400.0
+"""Seconds for all that a test does."""
+
+TIMEOUT = 600
+"""When pytest ends a test: whatever waits in vain has said before what it waits for."""
 
 
 class Line(NamedTuple):
@@ -42,10 +49,19 @@ def program(folder: Path) -> Path:
 async def until(what: Callable[[], Awaitable[bool]], why: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait until something is so; it is asked for less and less often, for an answer can be a whole history."""
     end, pause = asyncio.get_running_loop().time() + patience, 0.02
-    while not await what():
-        assert asyncio.get_running_loop().time() < end, why()
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
+    try:
+        while not await what():
+            assert asyncio.get_running_loop().time() < end, why()
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+    except (asyncio.CancelledError, TimeoutError) as error:
+        error.add_note(f"it waited for {what.__qualname__}: {why()}")
+        raise
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine, but not for ever."""
+    asyncio.run(asyncio.wait_for(main, WHOLE))
 
 
 class HasUrl(Protocol):
@@ -151,7 +167,11 @@ class WebPerson:
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._process.stdin.write(json.dumps({"id": number, "do": what, **given}).encode() + b"\n")
-        return await asyncio.wait_for(answer, PATIENCE)
+        try:
+            return await asyncio.wait_for(answer, PATIENCE)
+        except TimeoutError as late:
+            late.add_note(f"the browser's client has not answered {what!r}; {self.troubles}")
+            raise
 
     @property
     def is_dead(self) -> bool:
