@@ -365,8 +365,8 @@ def test_disk_that_forgets_is_noticed(made: Path, relay: RelayProcess, tmp_path:
     assert made.read_text().count(stored) == 1
     told = tmp_path / "forget"
     forgetful.write_text(
-        'import { existsSync as isThere } from "node:fs";\n'
-        + made.read_text().replace(stored, f"if (!isThere({json.dumps(str(told))})) {stored}")
+        'import { existsSync as isToForget } from "node:fs";\n'
+        + made.read_text().replace(stored, f"if (!isToForget({json.dumps(str(told))})) {stored}")
     )
 
     async def main() -> None:
