@@ -5,6 +5,7 @@ from typing import Final
 from client_samples import Device, Town, pass_time
 
 from phantom_messenger.client.status import LinkingEvent, LinkingStep
+from support.people import Frame
 
 Family = tuple[Device, Device, Device]
 RELAY: Final = "wss://relay.test/ws"
@@ -63,3 +64,17 @@ def two_and_two(town: Town) -> tuple[Device, Device, Device, Device]:
     link(bob, tablet, alice, laptop)
     pass_time(5_000, alice, laptop, bob, tablet)
     return alice, laptop, bob, tablet
+
+
+def kept_back(device: Device, sender: Device) -> list[Frame]:
+    """The relay keeps the next message of somebody for a device back; it is put here."""
+    late: list[Frame] = []
+
+    def hold(frame: Frame) -> list[Frame]:
+        if late or frame["type"] != "MESSAGE" or frame["payload"]["senderId"] != sender.id:
+            return [frame]
+        late.append(frame)
+        return []
+
+    device.tamper = hold
+    return late

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from client_samples import KEY, WORDS, Device, Town, pass_time
-from device_samples import RELAY, Family, last, link, said, two_and_two, two_of_alice
+from device_samples import RELAY, Family, kept_back, last, link, said, two_and_two, two_of_alice
 
 from phantom_messenger.client import content2
 from phantom_messenger.client.backup import export_profile, import_profile
@@ -85,20 +85,6 @@ def test_what_was_read_on_one_device_is_read_on_the_other_and_told_once(family: 
     assert said(laptop, bob)[-1] == said(alice, bob)[-1] == (False, None)
     assert bob.messenger.state_of(number) is DeliveryState.BURNED
     assert bob.own_text(number) is None
-
-
-def kept_back(device: Device, sender: Device) -> list[Frame]:
-    """The relay keeps the next message of somebody for a device back; it is put here."""
-    late: list[Frame] = []
-
-    def hold(frame: Frame) -> list[Frame]:
-        if late or frame["type"] != "MESSAGE" or frame["payload"]["senderId"] != sender.id:
-            return [frame]
-        late.append(frame)
-        return []
-
-    device.tamper = hold
-    return late
 
 
 def test_text_that_comes_after_it_was_read_elsewhere_is_read(family: Family) -> None:

@@ -12,7 +12,7 @@ from phantom_messenger.client.content import BetweenDevices, Newer, Receipt, Tex
 from phantom_messenger.client.conversation_index import ConversationIndex
 from phantom_messenger.client.conversations import Conversations, Opened
 from phantom_messenger.client.devices.book import DeviceBook
-from phantom_messenger.client.devices.early import Early
+from phantom_messenger.client.devices.early import Early, Sort
 from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.groups.contents import GroupSaid, GroupText
 from phantom_messenger.client.inbox_index import InboxIndex
@@ -123,7 +123,7 @@ class Inbox:
         else:
             whose = self._whose(sender, opened.content)
             received = self._put(tx, frame, opened.content, now if came is None else came, wall)
-            if self._devices.own is not None and self._early.take(tx, whose, message_id) is not None:
+            if self._devices.own is not None and self._early.take(tx, Sort.READ, whose, message_id) is not None:
                 self._put_read(tx, received, quiet=False)
             else:
                 self._hand_out(tx, whose, message_id)
@@ -157,7 +157,7 @@ class Inbox:
         if self._vault.has(records.SENT, payload.message_id):
             return
         expires_at = None if options.expires_in is None else now + options.expires_in
-        state = self._early.take(tx, peer, payload.message_id) or DeliveryState.ACCEPTED
+        state = self._early.take(tx, Sort.SENT, peer, payload.message_id) or DeliveryState.ACCEPTED
         sent = SentRecord(
             message_id=payload.message_id,
             peer=peer,
@@ -278,7 +278,8 @@ class Inbox:
         self._inbox_index.handled(sender)
 
     def drop(self, tx: Transaction, sender: str) -> None:
-        """Nothing of this user is handed out any more."""
+        """Nothing of this user is handed out any more, and nothing told of them is remembered."""
+        self._early.drop(tx, sender)
         tx.on_rollback(self._inbox_index.forget)  # it may have noted what was not stored
         for _, marker in list(self._of(sender, 0)):
             tx.delete(records.INBOX, records.key(sender, marker.message_id))
@@ -338,7 +339,7 @@ class Inbox:
         """Another own device has read a message, and told whom it concerns; whether that is news."""
         received = self._vault.find(records.RECEIVED, records.key(sender, message_id), ReceivedRecord)
         if received is None and not self.has_seen(sender, message_id):
-            self._early.note(tx, sender, message_id, DeliveryState.READ, now)
+            self._early.note(tx, Sort.READ, sender, message_id, (DeliveryState.READ, now))
         if received is None or received.read or received.newer is not UNSET:
             return False
         self._put_read(tx, received, quiet=False)
@@ -350,7 +351,7 @@ class Inbox:
         if self._devices.own is not None and not self._vault.has(
             records.SEEN, records.key(self._devices.person, message_id)
         ):
-            self._early.note(tx, person, message_id, state, now)
+            self._early.note(tx, Sort.SENT, person, message_id, (state, now))
 
     def forget_expired(self, tx: Transaction, now: int) -> None:
         """Erase the messages whose time has come."""

@@ -217,6 +217,13 @@ def devices_forked(peer: Contact, *, is_own: bool) -> WarningEvent:
     return _warning(None if is_own else peer, "devices-forked", f"{what}; somebody else may have the key")
 
 
+def devices_overdue(peer: Contact, *, is_own: bool) -> WarningEvent:
+    """Somebody's list of devices has run out: a removal may be kept back."""
+    who = "your first device" if is_own else peer.label
+    what = f"{who} has not renewed the list of devices for months; the relay may be holding a newer one back"
+    return _warning(None if is_own else peer, "devices-overdue", what)
+
+
 def device_removed() -> WarningEvent:
     """One's person has removed this device."""
     return _warning(None, "device-removed", "your first device has removed this one; it is of no use any more")

@@ -198,13 +198,13 @@ class Receiving:
     def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
         """What follows from an offer to link this device; None if a stranger's message is none."""
         stores, sender = self._stores, frame.payload.sender_id
-        if self._devices is None or not self._devices.linking.listens_to(sender):
+        if self._devices is None or not self._devices.linking.is_listening:
             return None
         linking = self._devices.linking
         try:
             with stores.vault.transaction() as tx:
                 opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
-                if not linking.is_link(opened):
+                if not linking.is_offer(opened):
                     raise InvalidMessage("a stranger's message is no offer")
         except CryptoError:
             return None

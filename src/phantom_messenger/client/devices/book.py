@@ -23,11 +23,15 @@ from phantom_messenger.crypto.keys import OwnIdentity
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a list has changed: whose it is, and the devices that came and went, by user id."""
+    """What a list has changed: whose it is, and the devices that came and went, by user id.
+
+    ``gone``: those of ``removed`` that are nobody's now; neither persons whom the user knows, nor another's devices.
+    """
 
     person: str
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class _People(Container[bytes]):
@@ -220,11 +224,9 @@ class DeviceBook:
         added = tuple(one for one in usable if one not in old and one != person)
         for device in added:
             self._belong_to(tx, device, person)
-        for device in removed:
-            if self._book.get(device).device_of == person:
-                self._book.delete(tx, device)
+        gone = tuple(device for device in removed if self._release(tx, device, person))
         tx.on_commit(lambda: self._set(person, after))
-        return Changed(person, added, removed)
+        return Changed(person, added, removed, gone)
 
     def forget(self, tx: Transaction, person: str) -> list[str]:
         """Nothing is known of this person's devices any more; those there were, besides the first."""
@@ -233,16 +235,23 @@ class DeviceBook:
             return []
         tx.delete(records.DEVICES, person)
         tx.on_commit(lambda: self._set(person, None))
-        devices = [one for one in map(text, known.usable) if self._book.get(one).device_of == person and one != person]
-        for device in devices:
-            self._book.delete(tx, device)
-        return devices
+        return [one for one in map(text, known.usable) if one != person and self._release(tx, one, person)]
+
+    def _release(self, tx: Transaction, device: str, person: str) -> bool:
+        """A device is not this person's any more; whether it is nobody's now."""
+        if self._book.get(device).device_of != person:
+            return False
+        self._book.delete(tx, device)
+        raw = base64.b64decode(device)
+        other = next((one for one, known in self._known.items() if one != person and raw in known.usable), None)
+        if other is not None:
+            self._belong_to(tx, device, other)
+        return other is None
 
     def _belong_to(self, tx: Transaction, device: str, person: str) -> None:
-        """Note whose a device is, unless the user knows it as a person."""
+        """Note whose a device is, unless the user knows it as a person, or it is another one's already."""
         record = self._book.get(device)
-        is_person = record.is_known and not record.device_of
-        if not is_person or person == self.person:
+        if not record.is_known or person in {record.device_of, self.person}:
             greeted = record.greeted or device == self.device  # nobody introduces themselves
             self._book.put(tx, replace(record, device_of=person, accepted=True, greeted=greeted, name=""))
 

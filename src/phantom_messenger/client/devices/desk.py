@@ -94,6 +94,9 @@ class DeviceDesk:
         self._wanted: dict[str, int] = {}
         """Persons whose list was asked for, and when."""
         self._handed: dict[str, int] = {}
+        self._overdue: set[str] = set()
+        """Persons of whom was said that their list has run out."""
+        self._looked_at: int | None = None
         self._open: set[str] = set()
         """Persons whose list is to be asked for."""
         self._read_since: int | None = None if not stores.vault.has_kind(records.SYNC) else 0
@@ -227,7 +230,7 @@ class DeviceDesk:
             before = stores.devices.known(person)
             with stores.vault.transaction() as tx:
                 changed = stores.devices.take_up(tx, encoded, person=person, wall=now.wall)
-                self._drop(tx, changed.removed)
+                self._drop(tx, changed.gone)
         except ForkedList:
             yield notices.devices_forked(stores.book.contact(person), is_own=person == stores.devices.person)
             return
@@ -467,7 +470,8 @@ class DeviceDesk:
     # --- now and then -------------------------------------------------------------
 
     def tick(self, now: Moment, *, is_online: bool) -> Iterator[Event]:
-        """Renew the list, count how long devices were silent, and say that one is there."""
+        """Renew the list, count how long devices were silent, and say that one is there, and whose list has run out."""
+        yield from self._look_for_overdue(now)
         devices = self._stores.devices
         if devices.own is None:
             return
@@ -482,6 +486,21 @@ class DeviceDesk:
             yield from self._count(min(passed, 2 * COUNT_MS))
             if now.wall - devices.own.newest.at >= RENEW_MS:
                 self.renew()
+
+    def _look_for_overdue(self, now: Moment) -> Iterator[Event]:
+        """Whose list has run out: said once until this program ends."""
+        if self._looked_at is not None and now.monotonic - self._looked_at < ASK_AGAIN_MS:
+            return
+        self._looked_at = now.monotonic
+        devices, book = self._stores.devices, self._stores.book
+        for person in list(devices):
+            known = devices.known(person)
+            is_overdue = known is not None and person != devices.device and known.is_warned_of(now.wall)
+            if is_overdue and person not in self._overdue and self._is_of_interest(person):
+                self._overdue.add(person)
+                yield notices.devices_overdue(book.contact(person), is_own=person == devices.person)
+            elif not is_overdue:
+                self._overdue.discard(person)
 
     def _be_there(self, passed: int) -> None:
         """Say so to the first device if nothing was said to it for long, however often this program was ended."""

@@ -109,6 +109,11 @@ class NewDevice:
         """That person's key."""
         return self._known_pair().person.public
 
+    def is_good(self, sender_key: bytes, commitment: bytes, mac: bytes) -> bool:
+        """Whether an offer is of somebody who has seen the code; in time, or not."""
+        pair = Pair(PeerIdentity(sender_key), self.identity.peer, self.code.secret)
+        return hmac.compare_digest(pair.offer_mac(commitment), mac)
+
     def offered(self, sender_key: bytes, commitment: bytes, mac: bytes, now: int) -> "NewDevice":
         """Somebody offers to take this device in; the answer is ``answer()``.
 
@@ -116,10 +121,10 @@ class NewDevice:
             InvalidSignature: they have not seen the code; to be ignored.
             LinkEnded: it is too late, or this is the second one who has seen it.
         """
+        if not self.is_good(sender_key, commitment, mac):  # first: whoever has not seen the code ends nothing
+            raise InvalidSignature("an offer to link this device is from somebody who has not seen its code")
         self._check_time(now)
         pair = Pair(PeerIdentity(sender_key), self.identity.peer, self.code.secret)
-        if not hmac.compare_digest(pair.offer_mac(commitment), mac):
-            raise InvalidSignature("an offer to link this device is from somebody who has not seen its code")
         if self.pair is not None:
             if (pair, commitment) == (self.pair, self.commitment):
                 return self

@@ -101,13 +101,14 @@ class LinkingDesk:
         """The code of this device, which is to become somebody's; good once, for five minutes.
 
         Raises:
-            UsageError: it is somebody's already, or in use.
+            UsageError: it is somebody's already, or in use; a link that is open goes on.
         """
-        stores = self._stores
-        self._drop_new()
-        is_used = any(contact.blocked or stores.book.is_known(contact.user_id) for contact in stores.book.everybody())
-        if stores.devices.own is not None or is_used:
+        book = self._stores.book
+        # Whoever is known only because they link this device has not made it a used one.
+        is_used = any(contact.blocked or book.person(contact.user_id).is_known for contact in book.everybody())
+        if self._stores.devices.own is not None or is_used:
             raise UsageError("this profile is in use already; link a new one, with --profile NAME")
+        self.cancel()
         code = LinkCode(relay, self._identity.peer.user_id, self._random(SECRET_BYTES))
         until = self._moment().persistent + LINK_MS
         self._new, self._name = NewDevice(self._identity, code, self._random(NONCE_BYTES), until), name
@@ -142,12 +143,14 @@ class LinkingDesk:
     def begin(self, code: str, *, history: bool = True) -> None:
         """Link the device that shows a code; ``LinkingEvent`` tells when its digits can be typed.
 
+        A link that is open is ended: its new device is told so.
+
         Args:
             code: as it is shown.
             history: the new device gets what was said before, too.
 
         Raises:
-            UsageError: it cannot be.
+            UsageError: it cannot be; a link that is open goes on.
         """
         stores = self._stores
         if not stores.devices.is_first:
@@ -162,8 +165,9 @@ class LinkingDesk:
         device = text(found.id)
         if device == stores.devices.device or stores.devices.is_own(device) or stores.book.get(device).name:
             raise UsageError("this is the code of one of your devices, or of a contact; show one on a new device")
+        self.cancel()
         stores.book.expected.add(device)
-        self._waiting, self._first = _Waiting(found, self._moment().persistent + LINK_MS), None
+        self._waiting = _Waiting(found, self._moment().persistent + LINK_MS)
         self._has_history = history
 
     def type(self, digits: str) -> bool:
@@ -191,25 +195,17 @@ class LinkingDesk:
 
     # --- what comes ---------------------------------------------------------------
 
-    def listens_to(self, sender: str) -> bool:
-        """Whether a message of somebody who is not known may be part of a link."""
-        new = self._new
-        return new is not None and (new.person is None or text(new.person) == sender)
+    @property
+    def is_listening(self) -> bool:
+        """Whether offers of strangers are looked at: a code is shown here."""
+        return self._new is not None
 
-    def is_link(self, opened: Opened) -> bool:
-        """Whether what a stranger has sent is an offer of somebody who has seen the code."""
+    def is_offer(self, opened: Opened) -> bool:
+        """Whether a stranger has sent an offer, having seen the code; a second one ends the link."""
         said, new = opened.content, self._new
-        if new is None or not isinstance(said, BetweenDevices) or not isinstance(said.said, kinds.Link):
+        if new is None or not isinstance(said, BetweenDevices) or not isinstance(said.said, kinds.LinkOffer):
             return False
-        if new.person is not None or not isinstance(said.said, kinds.LinkOffer):
-            return new.person is not None
-        try:
-            new.offered(opened.key, said.said.commitment, said.said.mac, self._moment().persistent)
-        except LinkEnded:
-            return True
-        except CryptoError:
-            return False
-        return True
+        return new.is_good(opened.key, said.said.commitment, said.said.mac)
 
     def within(self, tx: Transaction, sender: str, opened: Opened, now: Moment) -> None:
         """This device becomes a person's in the transaction in which it is told so."""

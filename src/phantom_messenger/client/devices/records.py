@@ -43,10 +43,22 @@ class SpreadRecord(Record, frozen=True, kw_only=True):
     removed: list[str] = msgspec.field(default_factory=list)
 
 
-class EarlyRecord(Record, frozen=True, kw_only=True):
-    """``EARLY``/'<person> <message id>': of a message that is not here yet, how far it has come."""
+class EarlyMessage(Record, frozen=True, kw_only=True):
+    """A message that is not here yet. ``state``: how far it has come. ``until``: persistent time."""
 
+    id: str
     state: int
+    until: int
+
+
+class EarlyRecord(Record, frozen=True, kw_only=True):
+    """``EARLY``/'sent <person>' or 'read <person>': messages that are not here yet, the oldest news first.
+
+    Of the first they are ones that another own device has sent to that person, and of the second ones of that person
+    that were read there.
+    """
+
+    messages: list[EarlyMessage]
 
 
 class HistoryOutRecord(Record, frozen=True, kw_only=True):
