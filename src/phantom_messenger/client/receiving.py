@@ -157,7 +157,7 @@ class Receiving:
                 try:
                     with stores.vault.transaction() as tx:
                         opened = stores.inbox.receive(tx, frame, now.persistent, wall=now.wall)
-                        self._check_stranger(sender, opened)
+                        self._check_stranger(sender, opened, now)
                         events = self._follow(tx, sender, opened, now)
                         if self._devices is not None:
                             events += self._devices.within(tx, sender, opened, now)
@@ -181,9 +181,9 @@ class Receiving:
 
     def _is_about_group(self, frame: frames.RoutedMessage) -> bool:
         """Whether a stranger's message may be about a group of this user."""
-        return self.groups is not None and self.groups.expects(frame)
+        return self.groups is not None and self.groups.strangers.expects(frame)
 
-    def _check_stranger(self, sender: str, opened: Opened) -> None:
+    def _check_stranger(self, sender: str, opened: Opened, now: Moment) -> None:
         """Of a stranger nothing is taken in but what is about a group of this user.
 
         Raises:
@@ -191,8 +191,8 @@ class Receiving:
         """
         if not self._stores.requests.holds(sender):
             return
-        said = opened.content
-        if not isinstance(said, GroupSaid) or self.groups is None or not self.groups.concerns(said):
+        said, groups = opened.content, self.groups
+        if not isinstance(said, GroupSaid) or groups is None or not groups.strangers.concerns(sender, said, now):
             raise _OfStranger
 
     def _offer(self, frame: frames.RoutedMessage, now: Moment) -> Iterator[Event] | None:
@@ -286,7 +286,7 @@ class Receiving:
             with suppress(CryptoError, _OfStranger), stores.vault.transaction() as tx:
                 opened = stores.requests.open(tx, record, now.persistent)
                 if isinstance(opened, Opened):
-                    self._check_stranger(record.sender, opened)
+                    self._check_stranger(record.sender, opened, now)
                     events = self._follow(tx, record.sender, opened, now)
             yield from events
 

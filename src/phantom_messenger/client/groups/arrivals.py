@@ -47,6 +47,7 @@ from phantom_messenger.client.groups.store import (
     raw_of,
     written,
 )
+from phantom_messenger.client.groups.strangers import MAX_ASKED, Strangers, rival_of
 from phantom_messenger.client.groups.texts import Texts, held
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.status import (
@@ -62,8 +63,7 @@ from phantom_messenger.crypto.errors import InvalidMessage
 from phantom_messenger.wire import frames
 
 MAX_WISHES: Final = 50
-MAX_ASKED: Final = 40
-"""Of these, those that others ask for: the rest is the user's own."""
+"""Changes that an admin's client is still to make; ``MAX_ASKED`` of them may be others': the rest is the user's own."""
 
 MAX_TOLD_AGAIN: Final = 1_000
 
@@ -84,6 +84,7 @@ class Arrivals:
         self._store = stores.groups
         self._duties = duties
         self._texts = Texts(stores)
+        self.strangers = Strangers(stores)
         self._follow = follow
         self._told_again: dict[tuple[str, str], None] = {}
         """Texts of which their senders were told once more, each once until this program ends."""
@@ -100,21 +101,6 @@ class Arrivals:
     def _person(self, device: str) -> bytes:
         """Whose a message of a device is."""
         return raw_of(self._stores.devices.person_of(device))
-
-    def expects(self, frame: frames.RoutedMessage) -> bool:
-        """Whether a message of a stranger may be about a group of this user: then it does not wait as a request."""
-        conversation = frame.payload.conversation_id
-        return self._store.any_of_conversation(conversation) is not None or self._store.is_of_token(conversation)
-
-    def concerns(self, said: GroupSaid) -> bool:
-        """Whether it is about a group of this user, or a link of theirs: a stranger may say nothing else.
-
-        What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
-        """
-        if isinstance(said, GroupJoin):
-            return True
-        group = self._store.get(written(said.group))  # type: ignore[attr-defined]
-        return group is not None and (group.is_live or not isinstance(said, GroupChange))
 
     def receive(
         self, tx: Transaction, payload: frames.RoutedMessagePayload, said: GroupSaid, now: Moment
@@ -283,6 +269,7 @@ class Arrivals:
             group=said.group,
             number=self._store.new_number() if before is None else before.record.number,
             relation=MEMBER if is_wanted else INVITED,
+            fresh=not is_wanted and (before is None or before.record.fresh),
             state=b"",
             digest=b"",
             inviter=sender,
@@ -311,14 +298,11 @@ class Arrivals:
             self._store.hold_early(tx, held)
 
     def _join(self, tx: Transaction, sender: str, said: GroupJoin, now: Moment) -> list[Event]:
-        token = self._store.token(said.token, now.persistent)
-        group = None if token is None else self._store.get(token.group)
-        if token is None or group is None or group.record.relation != MEMBER:
+        found = self.strangers.joining(sender, said, now)
+        if found is None:
             return []
-        person = raw_of(sender)
-        if group.state.members.get(self._own) is not Role.ADMIN or person in group.state.members:
-            return []
-        if self._wish(tx, group, Add(person=person, role="member")):
+        token, group = found
+        if self._wish(tx, group, Add(person=raw_of(sender), role="member")):
             self._store.put_token(tx, replace(token, uses=token.uses - 1))
         return []
 
@@ -346,7 +330,11 @@ class Arrivals:
         if group.lacks_picture and pictures.name_of(picture) == group.state.picture and pictures.type_of(picture):
             group = group.with_record(picture=picture)
         self._withdraw(tx, group, before)
-        self._store.put(tx, group)
+        if group.record.fresh and not group.is_live:
+            # Invited and removed again, however often somebody does it: nothing of it is left.
+            self._store.erase(tx, group)
+        else:
+            self._store.put(tx, group)
         return events
 
     def _withdraw(self, tx: Transaction, group: Group, before: set[str]) -> None:
@@ -376,7 +364,7 @@ class Arrivals:
             case Verdict.APPLIED:
                 group = self._applied(group, judged.chain, events)
             case Verdict.FORK:
-                group = self._doubt(group, FORKED, sender, events, judged.rival)
+                group = self._doubt(group, FORKED, rival_of(group, sender, encoded), events, judged.rival)
             case Verdict.NEWER:
                 group = self._doubt(group, NEWER, sender, events)
             case _:

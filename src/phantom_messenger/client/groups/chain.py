@@ -22,8 +22,11 @@ class Step(NamedTuple):
 
     @property
     def previous(self) -> bytes:
-        """The head that it follows."""
-        return head_of(self.base, self.before)
+        """The head that it follows: what its author has signed, for it would not have been taken up otherwise.
+
+        It is not made of the state again: a thousand states have to be hashed for a change that follows none of them.
+        """
+        return self.change.previous
 
 
 class Verdict(Enum):

@@ -249,7 +249,7 @@ class Groups:
         if group.record.relation != INVITED:
             raise UsageError(f"you are not invited to {words.title(group.state.name)}")
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, group.with_record(relation=MEMBER))
+            self._store.put(tx, group.with_record(relation=MEMBER, fresh=False))
         self._duties.greet(group.id)
         self.step()
         return group.id

@@ -18,7 +18,8 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     user. ``ordered``: the greatest revision that the relay is known to have. ``wishes``: ops that this user wants, in
     turn, as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is
     in. ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
-    ``picture``: the one that the state names, if it is here.
+    ``picture``: the one that the state names, if it is here. ``fresh``: this user was invited and has not accepted, nor
+    ever been a member before.
     """
 
     group: bytes
@@ -38,6 +39,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     absent: list[str] = msgspec.field(default_factory=list)
     muted: bool = False
     picture: bytes = b""
+    fresh: bool = False
 
 
 class SenderCount(Record, frozen=True, array_like=True):

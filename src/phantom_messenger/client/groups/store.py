@@ -372,6 +372,10 @@ class GroupStore:
         if _has_room(record, self.held(record.group), MAX_HELD):
             tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
 
+    def has_room(self, group: str, sender: str) -> bool:
+        """Whether something of this sender would be kept."""
+        return _has_room(GroupHeldRecord(group=group, at=0, sender=sender), self.held(group), MAX_HELD)
+
     def hold_early(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep what is said in a group in which this user is no member yet, if there is room."""
         found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))

@@ -1,0 +1,103 @@
+"""What of a stranger's words about groups is taken in, instead of waiting as a request.
+
+The conversation id of a group, or of a link, is no secret: the relay sees it, and whoever was removed knows it. Taking
+in what somebody says costs a session, a record of them and a place; so it is taken in if they are known to the group,
+or if there is room for what has to wait. Everything else waits as what strangers write does, which is bounded; it is
+looked at again with the next change of a group.
+"""
+
+from typing import Final
+
+from phantom_messenger.client.groups import change as changes
+from phantom_messenger.client.groups.chain import Verdict
+from phantom_messenger.client.groups.change import Add
+from phantom_messenger.client.groups.contents import GroupChange, GroupChanges, GroupJoin, GroupSaid, GroupText
+from phantom_messenger.client.groups.records import GroupTokenRecord
+from phantom_messenger.client.groups.state import Role
+from phantom_messenger.client.groups.store import MEMBER, Group, packed_ops, raw_of, written
+from phantom_messenger.client.moment import Moment
+from phantom_messenger.client.stores import Stores
+from phantom_messenger.wire import frames
+
+MAX_ASKED: Final = 40
+"""Changes that others ask an admin's client for at once."""
+
+
+class Strangers:
+    """Judges it.
+
+    Args:
+        stores: of the profile.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._store = stores.groups
+
+    def expects(self, frame: frames.RoutedMessage) -> bool:
+        """Whether a message of a stranger may be about a group of this user: then it is looked into."""
+        conversation = frame.payload.conversation_id
+        return self._store.any_of_conversation(conversation) is not None or self._store.is_of_token(conversation)
+
+    def concerns(self, sender: str, said: GroupSaid, now: Moment) -> bool:
+        """Whether what a stranger says is taken in.
+
+        What is said in a group that was left is of no interest, and no request either, unless it may be an invitation.
+        """
+        if isinstance(said, GroupJoin):
+            return self.joining(sender, said, now) is not None
+        group = self._store.get(written(said.group))  # type: ignore[attr-defined]
+        if group is None or (not group.is_live and isinstance(said, GroupChange)):
+            return False
+        person = raw_of(self._stores.devices.person_of(sender))
+        if person in group.state.members or group.chain.removal_of(person, 0) is not None:
+            return True
+        if isinstance(said, GroupText):
+            return self._store.has_room(group.id, sender)
+        found = said.changes if isinstance(said, GroupChanges) else []
+        return group.is_live and self._moves(group, [said.change] if isinstance(said, GroupChange) else found, sender)
+
+    def _moves(self, group: Group, encoded: list[bytes], sender: str) -> bool:
+        """Whether something follows from changes that anybody may pass on: they prove themselves."""
+        chain, record = group.chain, group.record
+        for one in encoded:
+            judged = chain.judge(one)
+            chain = judged.chain
+            match judged.verdict:
+                case Verdict.APPLIED:
+                    return True
+                case Verdict.BEHIND if self._store.has_room(group.id, sender):
+                    return True
+                case Verdict.FORK if not record.doubt and record.rival != author_of(one):
+                    return True
+                case Verdict.NEWER if not record.doubt:
+                    return True
+                case _:
+                    pass
+        return False
+
+    def joining(self, sender: str, said: GroupJoin, now: Moment) -> tuple[GroupTokenRecord, Group] | None:
+        """The link that somebody has opened, and its group; None if they are not to be added to one."""
+        token = self._store.token(said.token, now.persistent)
+        group = None if token is None else self._store.get(token.group)
+        if token is None or group is None or group.record.relation != MEMBER:
+            return None
+        person, wishes = raw_of(sender), group.record.wishes
+        if group.state.members.get(raw_of(self._stores.devices.person)) is not Role.ADMIN:
+            return None
+        has_room = len(wishes) < MAX_ASKED or packed_ops([Add(person=person, role="member")]) in wishes
+        return (token, group) if has_room and person not in group.state.members else None
+
+
+def rival_of(group: Group, sender: str, encoded: bytes) -> str:
+    """Who is said to have another history, of a change that shows it: a member who sends it, or who has signed it.
+
+    Not anybody who sends it: of one whom the user has gone on in spite of, nothing is asked again, and others could
+    come without end.
+    """
+    return sender if raw_of(sender) in group.state.members else author_of(encoded)
+
+
+def author_of(encoded: bytes) -> str:
+    """The user id of a change's author."""
+    return written(changes.read(encoded).author)

@@ -1,0 +1,258 @@
+"""What those can do to a client's memory, disk and processor who know a group's id and are no members, or invite."""
+
+import pytest
+from client_samples import Device, Town, pass_time, settle
+from group_people import group_of, info, known, names, news, said, signed, tell, unread, write
+from group_samples import added, applied, begun, following, someone
+
+from phantom_messenger.client.groups.chain import Chain, Step, Verdict
+from phantom_messenger.client.groups.change import SetTimer
+from phantom_messenger.client.groups.contents import GroupChanges, GroupJoin, GroupSaid, GroupText
+from phantom_messenger.client.groups.link import JoinLink
+from phantom_messenger.client.groups.state import GroupState, head_of
+from phantom_messenger.client.groups.store import MAX_HELD, MAX_HELD_OF_ONE
+from phantom_messenger.client.groups.strangers import Strangers
+from phantom_messenger.client.status import GroupNews, RequestEvent
+from support.people import Frame, canonical
+from support.simulated import MINUTE, SECOND
+
+FAR = 2**32 - 1
+
+
+def strangers_of(town: Town, count: int) -> list[Device]:
+    """People whom nobody knows."""
+    return town.devices(*(f"stranger {number}" for number in range(count)))
+
+
+def careful(town: Town, *names: str) -> list[Device]:
+    """Friends who ask their users about strangers, as all do but bots."""
+    devices = town.friends(*names)
+    for device in devices:
+        device.messenger._stores.requests._asks = True
+    return devices
+
+
+def say(device: Device, to: Device, said_: GroupSaid, about: bytes) -> None:
+    """Say it, whoever one is."""
+    device.messenger.groups._speaking.say(about, [to.id], said_, device.messenger._now())
+
+
+def ahead(group: bytes, n: int) -> GroupText:
+    return GroupText(group=group, revision=FAR, head=bytes(32), n=n, body="I know more")
+
+
+# --- strangers who know the id of a group ---------------------------------------------------
+
+
+def flood(town: Town) -> tuple[Device, Device, list[Device]]:
+    """Strangers who know a group's id and say that they know more; a member, the admin, and they."""
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    others, group = strangers_of(town, 8), known(ben).record.group
+    for other in others:
+        for number in range(MAX_HELD_OF_ONE):
+            say(other, ben, ahead(group, number + 1), group)
+        settle(ben, other)
+    return ben, ada, others
+
+
+def people_known(device: Device, others: list[Device]) -> int:
+    """Of how many of them there is a session."""
+    return sum(device.messenger._stores.conversations.load(other.id).sending is not None for other in others)
+
+
+def test_strangers_who_know_a_group_are_taken_in_while_there_is_room(town: Town) -> None:
+    ben, _, others = flood(town)
+    assert people_known(ben, others) == MAX_HELD // MAX_HELD_OF_ONE
+    assert len(ben.messenger._stores.groups.held(info(ben).group)) == MAX_HELD
+    waiting = {event.peer.user_id for event in ben.heard(RequestEvent)}
+    assert waiting == {other.id for other in others[MAX_HELD // MAX_HELD_OF_ONE :]}
+
+
+def test_control_without_that_there_is_no_end_of_them(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Strangers, "concerns", lambda *_: True)
+    ben, _, others = flood(town)
+    assert people_known(ben, others) == len(others)
+
+
+def test_text_of_a_newcomer_for_which_strangers_have_left_no_room_is_read_after_the_change(town: Town) -> None:
+    ben, ada, others = flood(town)
+    newcomer = others[-1]
+    late: list[Frame] = []
+
+    def keep_back(frame: Frame) -> list[Frame]:
+        is_of_ada = frame["type"] == "MESSAGE" and frame["payload"]["senderId"] == ada.id
+        late.extend([frame] if is_of_ada else [])
+        return [] if is_of_ada else [frame]
+
+    ben.tamper = keep_back
+    ada.messenger.groups.add("Tea", [newcomer.id])
+    settle(ada, ben, newcomer)
+    newcomer.messenger.groups.accept("Tea")
+    write(newcomer, "I am new")
+    settle(ada, ben, newcomer)
+    assert said(ben) == []
+    for frame in late:
+        ben.messenger.receive(canonical(frame).decode())
+    assert said(ben)[-1] == "I am new"
+
+
+def test_changes_that_move_nothing_are_a_request_like_any_other(town: Town) -> None:
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    (eve,) = strangers_of(town, 1)
+    group = known(ben).record.group
+    for found in ([], [b"no change"], [known(ben).chain.steps[-1].change.encoded]):
+        say(eve, ben, GroupChanges(group=group, changes=found), group)
+    settle(ada, ben, eve)
+    assert people_known(ben, [eve]) == 0
+    assert [event.peer.user_id for event in ben.heard(RequestEvent)] == [eve.id] * 3
+
+
+def test_changes_that_prove_themselves_are_taken_from_a_stranger(town: Town) -> None:
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    (eve,) = strangers_of(town, 1)
+    group, change = known(ben).record.group, signed(ada, SetTimer(ms=MINUTE))
+    say(eve, ben, GroupChanges(group=group, changes=[change.encoded]), group)
+    settle(ben, eve)
+    assert info(ben).timer == MINUTE
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+
+def tokens(link: JoinLink) -> list[bytes]:
+    """What strangers who have the link may say under its conversation id: another token, and its own."""
+    return [bytes(16), link.token]
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["another token", "control: the token of the link"])
+def test_whoever_asks_with_a_token_that_does_not_serve_is_a_stranger_like_any_other(town: Town, place: int) -> None:
+    (ada,) = careful(town, "ada")
+    ada.messenger.groups.create("Tea", [])
+    link = JoinLink.parse(ada.messenger.groups.link("Tea", "wss://relay.test/ws", uses=9))
+    others = strangers_of(town, 3)
+    for other in others:
+        say(other, ada, GroupJoin(token=tokens(link)[place]), link.token)
+    settle(ada, *others)
+    assert people_known(ada, others) == (3 if place else 0)
+    assert len(ada.heard(RequestEvent)) == (0 if place else 3)
+    assert len(names(ada)) == (4 if place else 1)
+
+
+# --- invitations ---------------------------------------------------------------------------------
+
+
+def invite_and_remove(town: Town) -> Device:
+    """Somebody invites and removes again, five times; whom they invite."""
+    ada, eve = town.friends("ada", "eve")
+    for number in range(5):
+        eve.messenger.groups.create(f"Spam {number}", [ada.id])
+        settle(ada, eve)
+        tell(eve, [ada], ahead(known(eve, f"Spam {number}").record.group, 1))
+        eve.messenger.groups.remove(f"Spam {number}", [ada.id])
+        pass_time(5 * SECOND, ada, eve)
+    return ada
+
+
+def test_nothing_is_left_of_an_invitation_that_is_taken_back(town: Town) -> None:
+    ada = invite_and_remove(town)
+    assert news(ada).count(GroupNews.INVITED) == news(ada).count(GroupNews.REMOVED) == 5
+    assert ada.messenger.groups.all() == []
+    ada.kill()
+    assert ada.messenger.groups.all() == []
+
+
+def test_control_of_groups_that_were_accepted_all_is_left(town: Town) -> None:
+    ada, eve = town.friends("ada", "eve")
+    group_of(eve, ada)
+    write(eve, "hello")
+    settle(ada, eve)
+    eve.messenger.groups.remove("Tea", [ada.id])
+    settle(ada, eve)
+    assert (info(ada).relation, said(ada)) == ("removed", ["hello"])
+
+
+def test_who_was_a_member_keeps_what_was_said_if_invited_and_removed_again(town: Town) -> None:
+    ada, eve = town.friends("ada", "eve")
+    group_of(eve, ada)
+    write(eve, "hello")
+    settle(ada, eve)
+    for _ in range(2):
+        eve.messenger.groups.remove("Tea", [ada.id])
+        pass_time(3 * SECOND, ada, eve)
+        eve.messenger.groups.add("Tea", [ada.id])
+        pass_time(3 * SECOND, ada, eve)
+    assert info(ada).relation == "invited"
+    eve.messenger.groups.remove("Tea", [ada.id])
+    pass_time(3 * SECOND, ada, eve)
+    assert (info(ada).relation, unread(ada)) == ("removed", ["hello"])
+
+
+def test_who_accepts_and_is_removed_then_keeps_the_group(town: Town) -> None:
+    ada, eve = town.friends("ada", "eve")
+    eve.messenger.groups.create("Tea", [ada.id])
+    settle(ada, eve)
+    ada.messenger.groups.accept("Tea")
+    settle(ada, eve)
+    eve.messenger.groups.remove("Tea", [ada.id])
+    settle(ada, eve)
+    assert info(ada).relation == "removed"
+
+
+# --- forks ---------------------------------------------------------------------------------------
+
+
+def test_rival_change_that_strangers_bring_stops_a_group_once(town: Town) -> None:
+    ada, ben = careful(town, "ada", "ben")
+    group_of(ada, ben)
+    rival = signed(ada, SetTimer(ms=MINUTE))
+    ada.messenger.groups.rename("Tea", "Coffee")
+    settle(ada, ben)
+    group = known(ben, "Coffee").record.group
+    for other in strangers_of(town, 3):
+        say(other, ben, GroupChanges(group=group, changes=[rival.encoded]), group)
+        settle(ben, other)
+        ben.messenger.groups.go_on("Coffee")
+    assert news(ben).count(GroupNews.FORKED) == 1
+    fork = ben.messenger._stores.groups.get(info(ben, "Coffee").group)
+    assert fork is not None
+    assert fork.record.rival == ada.id
+
+
+# --- what a change costs -------------------------------------------------------------------------
+
+
+def long_chain() -> Chain:
+    """A group of a hundred with many changes."""
+    ada, people = someone("ada"), [someone(f"person {number}") for number in range(99)]
+    chain = begun(ada, *(added(person) for person in people[:60]))
+    chain = applied(chain, following(chain, ada, [added(person) for person in people[60:]]))
+    for number in range(200):
+        chain = applied(chain, following(chain, ada, [SetTimer(ms=number)]))
+    return chain
+
+
+def states_hashed(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many states are written out to judge one change of a stranger that follows nothing."""
+    chain, eve = long_chain(), someone("eve")
+    change = following(chain, eve, [SetTimer(ms=1)], revision=chain.state.revision + 2, previous=b"x" * 32)
+    count, encode = [0], GroupState.encode
+
+    def counted(state: GroupState) -> bytes:
+        count[0] += 1
+        return encode(state)
+
+    monkeypatch.setattr(GroupState, "encode", counted)
+    assert chain.judge(change.encoded).verdict is Verdict.BEHIND
+    return count[0]
+
+
+def test_change_that_follows_no_head_costs_no_hash_of_each_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert states_hashed(monkeypatch) <= 2
+
+
+def test_control_heads_that_are_made_again_cost_a_hash_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Step, "previous", property(lambda step: head_of(step.base, step.before)))
+    assert states_hashed(monkeypatch) > 200
