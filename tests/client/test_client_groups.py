@@ -492,6 +492,12 @@ def test_groups_of_one_name_are_told_apart_by_id(town: Town) -> None:
     with pytest.raises(UsageError, match="several groups"):
         ada.messenger.groups.find("Tea")
     assert ada.messenger.groups.find(one).group == one
+    assert [ada.messenger.groups.find(id_[:8]).group for id_ in (one, other)] == [one, other]
+    assert not ada.messenger.groups.has(one[:7])
+    ada.messenger.groups.create(one[:8], [])  # called like the beginning of an id: neither is taken for the other
+    with pytest.raises(UsageError, match="several groups"):
+        ada.messenger.groups.find(one[:8])
+    assert ada.messenger.groups.find(one[:9]).group == one
     ada.messenger.groups.leave(other)
     assert ada.messenger.groups.find("Tea").group == one
 

@@ -9,6 +9,7 @@ import pytest
 from e2e_people import NOWHERE, meet
 
 from phantom_messenger import written_id
+from phantom_messenger.cli import group_commands
 from phantom_messenger.cli.group_lines import is_group
 from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import talk_with
@@ -106,11 +107,40 @@ def test_link_lets_somebody_in(home: Path) -> None:
     asked = phantom(home, "groups", "join", "-p", "bob", link)
     assert (asked.returncode, asked.stderr) == (0, "")
     assert eventually(lambda: "phantom: 'Tea': you have added bob" in alice.errors)
+    assert asked.stdout in {"you have joined Tea; write with: phantom chat -p bob Tea\n", UNANSWERED}
     assert alice.stop() == 0
     assert phantom(home, "send", "-p", "alice", "Tea", "welcome").returncode == 0
     (row,) = rows(phantom(home, "listen", "-p", "bob", "--json", "--count", "1").stdout)
     assert (row["groupName"], row["text"]) == ("Tea", "welcome")
     assert phantom(home, "groups", "list", "-p", "alice").stdout == "Tea: 2 members, you are an admin\n"
+
+
+UNANSWERED = (
+    "the request is sent, and not answered yet; you will be in the group once the admin's program has answered, unless"
+    " the link is used up or too old; to wait for it, run: phantom listen -p bob\n"
+)
+
+
+def test_joining_is_confirmed_once_the_admin_has_answered_and_not_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+
+    async def main() -> None:
+        async with opened(home, "alice") as alice:
+            alice.groups.create("Tea")
+            link = alice.groups.link("Tea")
+            assert await alice.groups.settled(PATIENCE)
+            assert not await alice.flush(PATIENCE)
+        monkeypatch.setattr(group_commands, "ANSWER", 0.0)  # nobody is there who could
+        await group_commands._join(opened(home, "bob"), link, " -p bob")
+        assert capsys.readouterr().out == UNANSWERED
+        monkeypatch.setattr(group_commands, "ANSWER", PATIENCE)
+        async with opened(home, "alice") as alice:
+            link = alice.groups.link("Tea")
+            await group_commands._join(opened(home, "bob"), link, " -p bob")
+            assert capsys.readouterr().out == "you have joined Tea; write with: phantom chat -p bob Tea\n"
+
+    run(main())
 
 
 def test_picture_of_a_group_is_given_and_saved(home: Path, tmp_path: Path) -> None:
@@ -171,7 +201,7 @@ def test_invitation_of_a_stranger_is_shown_before_anything_is_accepted(tmp_path:
     assert phantom(tmp_path, "groups", "list", "-p", "bob").stdout == ""
     assert phantom(tmp_path, "requests", "accept", "-p", "bob", alice, "alice").returncode == 0
     listed = phantom(tmp_path, "groups", "list", "-p", "bob").stdout
-    assert listed == "Tea: 2 members, alice invites you: phantom groups accept Tea\n"
+    assert listed == "Tea: 2 members, alice invites you: phantom groups accept -p bob Tea\n"
 
 
 def test_group_that_is_called_like_a_user_gets_no_text_that_is_for_them(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def chat(who: str, profile: str) -> None:
 
 
 async def _chat(client: Client, who: str, flag: str) -> None:
-    talk = talk_with(client, who)
+    talk = talk_with(client, who, flag)
     async with client:
         status = StatusLine(talk.contact, flag, talk.about)
         interactive = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))

@@ -37,7 +37,15 @@ __all__ = [
 T = TypeVar("T")
 
 LEAST_PASSPHRASE: Final = 8
-_SUGGESTED: Final = re.compile(r"\bphantom (?:contacts (?:add|verify|accept|unblock)|requests|listen)\b(?! -p)")
+_SUGGESTED: Final = re.compile(
+    r"\bphantom (?:contacts(?: (?:add|verify|accept|unblock))?+|requests|listen|send|chat"
+    r"|groups(?: (?:accept|go-on|leave|members|timer))?+|devices(?: (?:link|remove|renew))?+)\b(?!(?: [a-z-]+)? -p)"
+)
+"""Commands that the SDK's sentences suggest to this user; 'phantom id' and 'phantom export' are for somebody else."""
+
+_TWICE_QUOTED: Final = frozenset('"$`\\!')
+"""What a shell takes for more than itself between double quotes."""
+
 DEFAULT_SERVER: Final = "ws://127.0.0.1:8080/ws"
 
 
@@ -194,8 +202,11 @@ def column(text: str, width: int) -> str:
 
 
 def shell_word(text: str) -> str:
-    """A name quoted for a shell, for commands that are to be copied."""
-    return shlex.quote(one_line(text))
+    """A name quoted for a shell, for commands that are to be copied: "Ben's party" rather than 'Ben'"'"'s party'."""
+    word = one_line(text)
+    if "'" in word and not _TWICE_QUOTED & set(word):
+        return f'"{word}"'
+    return shlex.quote(word)
 
 
 def count(number: int, noun: str) -> str:

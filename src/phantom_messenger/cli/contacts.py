@@ -17,6 +17,7 @@ from phantom_messenger.cli.common import (
     run,
     shell_word,
 )
+from phantom_messenger.cli.group_lines import check_free
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.client.client import Client
 from phantom_messenger.client.errors import NoKeyYet, UsageError
@@ -44,7 +45,7 @@ def contacts(context: click.Context, profile: str) -> None:
 @profile_option
 @click.option("--replace", is_flag=True, help="NAME has a new ID; nothing is sent until you verify or accept it")
 @click.option("--claimed", is_flag=True, help="allow an ID that does not certify its key (from another program)")
-@click.option("--yes", is_flag=True, help="allow a NAME that looks like another contact's")
+@click.option("--yes", is_flag=True, help="allow a NAME that looks like that of another contact or a group")
 @reports_errors
 def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: bool) -> None:  # noqa: A002, PLR0917 - the word of the command line; click passes them by name
     """Add a contact: NAME for user ID. A contact that already has this ID is renamed."""
@@ -58,6 +59,8 @@ def add(name: str, id: str, profile: str, replace: bool, claimed: bool, yes: boo
         )
     else:
         before = client.contacts.of(plain_id(id)).name
+        if not yes and before != name:
+            check_free(client, name)
         contact = client.contacts.add(name, id, claimed=claimed, alike=yes)
         now = one_line(contact.name)
         done = f"renamed {one_line(before)} to {now}" if before not in {"", contact.name} else f"added {now}"

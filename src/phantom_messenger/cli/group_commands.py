@@ -1,15 +1,17 @@
 """``phantom groups``: make groups, invite, join, and change them."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
 from phantom_messenger.cli.common import (
     confirmed,
+    count,
     one_line,
     open_client,
     print_qr,
@@ -19,17 +21,23 @@ from phantom_messenger.cli.common import (
     run,
     shell_word,
 )
-from phantom_messenger.cli.group_lines import group_summary
+from phantom_messenger.cli.group_lines import called, check_free, group_summary
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.times import Duration
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import RelayError, UsageError
+from phantom_messenger.client.errors import RelayError, RelayUnreachable, UsageError
 from phantom_messenger.client.groups.picture import MAX_PICTURE_BYTES
 from phantom_messenger.client.groups.views import GroupInfo
 from phantom_messenger.client.ids import written_id
+from phantom_messenger.client.status import GroupEvent, GroupNews
+
+T = TypeVar("T")
 
 PATIENCE: Final = 8.0
 """Seconds for which a change waits for the relay; after that it goes on with the next command that connects."""
+
+ANSWER: Final = 8.0
+"""Seconds for which an admin's program is waited for: it may be running, or not."""
 
 
 @click.group(cls=Group, invoke_without_command=True, short_help="Make groups, invite to them, and change them.")
@@ -52,12 +60,17 @@ def groups(context: click.Context, profile: str) -> None:
 @reports_errors
 def list_groups(profile: str, as_json: bool) -> None:
     """List your groups, and invitations to others."""
-    client = open_client(profile)
+    client, flag = open_client(profile), profile_flag(profile)
     found = client.groups.all()
     for info in found:
-        click.echo(json.dumps(group_row(info)) if as_json else group_summary(info))
-    if not found and not as_json:
-        flag = profile_flag(profile)
+        click.echo(json.dumps(group_row(info)) if as_json else group_summary(client, info, flag))
+    if as_json:
+        return
+    waiting = sum(len(client.groups.invitations_of(one.contact.user_id)) for one in client.requests())
+    if waiting:
+        invitations = count(waiting, "invitation")
+        click.echo(f"{invitations} of strangers; to see them, run: phantom requests{flag}", err=True)
+    elif not found:
         click.echo(f"no groups yet; make one with: phantom groups create{flag} NAME WHO...", err=True)
 
 
@@ -65,16 +78,14 @@ def list_groups(profile: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("who", nargs=-1)
 @profile_option
+@click.option("--yes", is_flag=True, help="allow a NAME that looks like that of another group or a contact")
 @reports_errors
-def create(name: str, who: tuple[str, ...], profile: str) -> None:
+def create(name: str, who: tuple[str, ...], profile: str, yes: bool) -> None:
     """Make the group NAME, and invite WHO: names of contacts or user IDs."""
     client = open_client(profile)
-
-    def change() -> str:
-        info = client.groups.create(name, who)
-        return info.group
-
-    changed(client, change, f"made the group {one_line(name)}")
+    if not yes:
+        check_free(client, name, of_group="")
+    changed(client, lambda: client.groups.create(name, who), f"made the group {one_line(name)}")
 
 
 @groups.command(short_help="Invite people, or make a link.")
@@ -111,13 +122,43 @@ def invite(  # noqa: PLR0917 - click passes them by name
 @reports_errors
 def join(link: str, profile: str) -> None:
     """Ask to be added to the group of LINK ('phantom:join?...'; put it in quotes)."""
-    client = open_client(profile)
+    run(_join(open_client(profile), link, profile_flag(profile)))
 
-    def change() -> None:
-        client.groups.join(link)
 
-    done = "asked to be added; you are in as soon as the admin's program has answered"
-    changed(client, change, done)
+async def _join(client: Client, link: str, flag: str) -> None:
+    before = {info.group for info in client.groups.all() if info.relation == "member"}
+    async with client:
+        admin = client.groups.join(link)
+        answer = asyncio.create_task(_let_in(client, admin.user_id, before))
+        try:
+            await client.wait_online(PATIENCE)
+            waits = bool(await client.flush(PATIENCE))
+        except RelayError:
+            waits = True
+        done, _ = await asyncio.wait({answer}, timeout=0 if waits else ANSWER)
+        answer.cancel()
+        if done:
+            info = answer.result()
+            write = f"phantom chat{flag} {shell_word(called(client, info))}"
+            click.echo(f"you have joined {one_line(info.label)}; write with: {write}")
+            return
+    sent = (
+        "the request will be sent the next time you connect" if waits else "the request is sent, and not answered yet"
+    )
+    click.echo(
+        f"{sent}; you will be in the group once the admin's program has answered, unless the link is used up or"
+        f" too old; to wait for it, run: phantom listen{flag}"
+    )
+
+
+async def _let_in(client: Client, admin: str, before: set[str]) -> GroupInfo:
+    """The group into which an admin has let this user, who was in those before."""
+    async for event in client.events():
+        if isinstance(event, GroupEvent) and event.news is GroupNews.JOINED and event.group not in before:
+            info = client.groups.find(event.group)
+            if info.inviter is not None and info.inviter.user_id == admin:
+                return info
+    raise RelayUnreachable("the client was closed")
 
 
 @groups.command(short_help="Accept an invitation.")
@@ -127,8 +168,11 @@ def join(link: str, profile: str) -> None:
 def accept(group: str, profile: str) -> None:
     """Accept the invitation to GROUP."""
     client = open_client(profile)
-    chat = f"phantom chat{profile_flag(profile)} {shell_word(group)}"
-    done = f"you are in {one_line(group)}; write with: {chat}"
+    flag = profile_flag(profile)
+
+    def done(info: GroupInfo) -> str:
+        return f"you are in {one_line(info.label)}; write with: phantom chat{flag} {shell_word(called(client, info))}"
+
     run(_changed(client, lambda: client.groups.accept(group), done, awaits=group))
 
 
@@ -177,18 +221,18 @@ def members(group: str, profile: str, as_json: bool) -> None:
         return
     click.echo(f"digits: {digits}  (compare them with any member: they are the same if you see the same group)")
     if info.doubt == "forked":
-        click.echo(forked(info, others, profile_flag(profile)))
+        go_on = f"phantom groups go-on{profile_flag(profile)} {shell_word(called(client, info))}"
+        click.echo(forked(info, others, go_on))
 
 
-def forked(info: GroupInfo, others: str, flag: str) -> str:
+def forked(info: GroupInfo, others: str, go_on: str) -> str:
     """What a user can do about a group with two histories; ``others``: the digits of the other one, if known."""
     who = "the relay" if info.rival is None else one_line(info.rival.label)
     theirs = f"digits: {others}  (those of {who})\n" if others else ""
-    name = shell_word(info.label)
     return (
         f"{theirs}{who} knows another history of this group, so nothing is sent to it. Ask the members for their"
         f" digits, face to face or by telephone: who has yours sees the members above. To write to these all the same,"
-        f" run: phantom groups go-on{flag} {name}"
+        f" run: {go_on}"
     )
 
 
@@ -212,17 +256,24 @@ def remove(group: str, who: tuple[str, ...], profile: str) -> None:
 def role(group: str, who: str, role: str, profile: str) -> None:
     """Give WHO, who is in GROUP, the ROLE admin or member."""
     client = open_client(profile)
-    changed(client, lambda: client.groups.set_role(group, who, role), f"{one_line(who)} is now: {role}")
+    changed(
+        client,
+        lambda: client.groups.set_role(group, who, role),
+        f"{one_line(who)} is now {'an admin' if role == 'admin' else 'a member'}",
+    )
 
 
 @groups.command(short_help="Give a group another name.")
 @click.argument("group")
 @click.argument("name")
 @profile_option
+@click.option("--yes", is_flag=True, help="allow a NAME that looks like that of another group or a contact")
 @reports_errors
-def rename(group: str, name: str, profile: str) -> None:
+def rename(group: str, name: str, profile: str, yes: bool) -> None:
     """Call GROUP by another NAME, for everybody."""
     client = open_client(profile)
+    if not yes:
+        check_free(client, name, of_group=client.groups.find(group).group)
     changed(client, lambda: client.groups.rename(group, name), "renamed")
 
 
@@ -284,8 +335,10 @@ def rights(group: str, profile: str, write: str | None, inviting: str | None) ->
 @reports_errors
 def mute(group: str, profile: str) -> None:
     """Have 'listen' leave the texts to GROUP unread; 'chat' shows them. Nobody else learns of it."""
-    open_client(profile).groups.mute(group)
-    click.echo(f"muted {one_line(group)}; to read it, run: phantom chat{profile_flag(profile)} {shell_word(group)}")
+    client = open_client(profile)
+    info = client.groups.mute(group)
+    chat = f"phantom chat{profile_flag(profile)} {shell_word(called(client, info))}"
+    click.echo(f"muted {one_line(info.label)}; to read it, run: {chat}")
 
 
 @groups.command(short_help="Hear a group again.")
@@ -294,8 +347,8 @@ def mute(group: str, profile: str) -> None:
 @reports_errors
 def unmute(group: str, profile: str) -> None:
     """Have 'listen' print the texts to GROUP again, and those that wait."""
-    open_client(profile).groups.mute(group, muted=False)
-    click.echo(f"{one_line(group)} is not muted any more")
+    info = open_client(profile).groups.mute(group, muted=False)
+    click.echo(f"{one_line(info.label)} is not muted any more")
 
 
 @groups.command(short_help="End a group for everybody.")
@@ -317,16 +370,20 @@ def close(group: str, profile: str, yes: bool) -> None:
 @reports_errors
 def go_on(group: str, profile: str) -> None:
     """Write to GROUP again although somebody knows another history of it, with the members shown by 'members'."""
-    open_client(profile).groups.go_on(group)
-    click.echo("texts go to the members that 'phantom groups members' shows")
+    client = open_client(profile)
+    info = client.groups.go_on(group)
+    members = f"phantom groups members{profile_flag(profile)} {shell_word(called(client, info))}"
+    click.echo(f"texts go to the members that are shown by: {members}")
 
 
-def changed(client: Client, change: Callable[[], Any], done: str) -> None:
-    """Make a change, connect, and wait a while until the relay has it."""
+def changed(client: Client, change: Callable[[], T], done: str | Callable[[T], str]) -> None:
+    """Make a change, connect, and wait a while until the relay has it; ``done``: what is said of it then."""
     run(_changed(client, change, done))
 
 
-async def _changed(client: Client, change: Callable[[], Any], done: str, *, awaits: str = "") -> None:
+async def _changed(
+    client: Client, change: Callable[[], T], done: str | Callable[[T], str], *, awaits: str = ""
+) -> None:
     """``awaits``: a group that may not be known yet, because its invitation waits at the relay."""
     waits = False
     async with client:
@@ -334,14 +391,14 @@ async def _changed(client: Client, change: Callable[[], Any], done: str, *, awai
             with contextlib.suppress(RelayError):
                 await client.wait_online(PATIENCE)
                 await client.groups.wait_known(awaits, PATIENCE)
-        change()
+        made = change()
         try:
             await client.wait_online(PATIENCE)
             waits = not await client.groups.settled(PATIENCE) or bool(await client.flush(PATIENCE))
         except RelayError:
             waits = True
-    later = "; the relay will be told the next time you connect, for example with: phantom listen" if waits else ""
-    click.echo(done + later)
+        later = "; the relay will be told the next time you connect, for example with: phantom listen" if waits else ""
+        click.echo((done if isinstance(done, str) else done(made)) + later)
 
 
 def group_row(info: GroupInfo) -> dict[str, Any]:

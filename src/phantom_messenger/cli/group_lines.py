@@ -5,10 +5,12 @@ from typing import Any, Final
 from phantom_messenger.cli.common import count, one_line, printable, shell_word
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.errors import ContactExists, UnknownContact, UsageError
 from phantom_messenger.client.group_front import GroupMessage
+from phantom_messenger.client.groups.store import LEAST_OF_ID
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo
 from phantom_messenger.client.groups.words import lasting
+from phantom_messenger.client.names import normal_name, skeleton
 from phantom_messenger.client.status import DeliveryState
 
 MARKS: Final = {
@@ -21,29 +23,87 @@ MARKS: Final = {
     DeliveryState.FAILED: "failed",
 }
 
+_OVER: Final = {
+    "left": "you have left",
+    "removed": "you were removed",
+    "closed": "closed",
+    "invited": "you are invited",
+}
+
 
 def is_group(client: Client, who: str) -> bool:
     """Whether a word of the command line means a group.
 
     A contact of that name comes first, and a user id is always a person's: others give groups their names, and could
     give one the id of somebody to whom the user writes.
+
+    Raises:
+        UnknownContact: it means neither a group nor anybody else.
+        InvalidUserId: it is meant as a user id, and has a wrong character.
     """
     try:
         contact = client.contacts.find(who)
+    except UnknownContact:
+        if client.groups.has(who):
+            return True
+        lists = "'phantom contacts' and 'phantom groups' list yours"
+        raise UnknownContact(f"there is no contact and no group '{who}'; {lists}") from None
     except UsageError:
-        return client.groups.has(who)
+        if client.groups.has(who):
+            return True
+        raise
     is_id_of_group = any(info.group == who for info in client.groups.all())
     return is_id_of_group and not contact.name and contact.key is None
 
 
-def group_summary(info: GroupInfo) -> str:
-    """A group as one line."""
+def called(client: Client, info: GroupInfo) -> str:
+    """What a command takes to mean this group alone: its name, or the beginning of its id if that means another too."""
+    found = client.groups.all()
+    is_alone = [one.group for one in found if normal_name(one.name) == normal_name(info.name)] == [info.group]
+    if info.name and is_alone and not info.name.startswith("-") and is_group(client, info.name):
+        return info.name
+    others = [one.group for one in found if one.group != info.group]
+    lengths = range(LEAST_OF_ID, len(info.group))
+    return next(
+        (info.group[:end] for end in lengths if not any(one.startswith(info.group[:end]) for one in others)), info.group
+    )
+
+
+def check_free(client: Client, name: str, *, of_group: str | None = None) -> None:
+    """Refuse a name that looks like that of another group or a contact: a user could not tell them apart.
+
+    Args:
+        client: open.
+        name: a new one, for a group or a contact.
+        of_group: of which group, '' for a new one; None for a contact, whom the address book compares with the others.
+
+    Raises:
+        ContactExists: it does.
+    """
+    contacts = [] if of_group is None else [(one.name, "contact") for one in client.contacts.everybody()]
+    groups = [one for one in client.groups.all() if one.relation in {"invited", "member"} and one.group != of_group]
+    for theirs, kind in [*contacts, *((one.name, "group") for one in groups)]:
+        if theirs and skeleton(theirs) == skeleton(name):
+            raise ContactExists(
+                f"'{name}' looks like your {kind} '{theirs}'; choose another name, or use --yes to keep both"
+            )
+
+
+def group_summary(client: Client, info: GroupInfo, flag: str = "") -> str:
+    """A group as one line.
+
+    Args:
+        client: open.
+        info: the group.
+        flag: see ``profile_flag``.
+    """
+    name = called(client, info)
     is_in = info.relation == "member"
     parts = [count(len(info.members), "member")] if is_in or info.relation == "invited" else []
     if info.relation == "invited" and info.inviter is not None:
-        parts.append(f"{one_line(info.inviter.label)} invites you: phantom groups accept {shell_word(info.label)}")
+        parts.append(f"{one_line(info.inviter.label)} invites you: phantom groups accept{flag} {shell_word(name)}")
     elif not is_in:
-        parts.append(info.relation)
+        parts.append(_OVER[info.relation])
     if info.is_admin and is_in:
         parts.append("you are an admin")
     if info.timer:
@@ -56,7 +116,8 @@ def group_summary(info: GroupInfo) -> str:
         parts.append("somebody knows another history of it")
     elif info.doubt:
         parts.append("a newer version has changed it")
-    return f"{one_line(info.label)}: {', '.join(parts)}"
+    begin = f" ({name})" if info.name and name != info.name else ""
+    return f"{one_line(info.label)}{begin}: {', '.join(parts)}"
 
 
 def group_line(entry: GroupEntry) -> str:

@@ -33,19 +33,19 @@ def history(  # noqa: PLR0917 - click passes them by name
         if is_group(client, who):
             info = client.groups.find(who)
             texts = client.groups.history(who, since=since, search=search, limit=limit)
-            label = info.label
+            where = f"in {one_line(info.label)}"
             lines = [json.dumps(group_history_row(one, info.group)) if as_json else group_line(one) for one in texts]
         else:
             contact = client.contacts.find(who)
             found = client.history(who, since=since, search=search, limit=limit)
-            label = contact.label
+            where = f"with {one_line(contact.label)}"
             lines = [json.dumps(history_row(one, contact)) if as_json else history_line(one, contact) for one in found]
     finally:
         client.close()
     for line in lines:
         click.echo(line)
     if not lines and not as_json:
-        nothing = "no matching messages" if since or search else f"no messages with {one_line(label)} yet"
+        nothing = "no matching messages" if since or search else f"no messages {where} yet"
         click.echo(nothing, err=True)
 
 

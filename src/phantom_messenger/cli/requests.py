@@ -16,6 +16,7 @@ from phantom_messenger.cli.common import (
     shell_word,
 )
 from phantom_messenger.cli.contacts import apply_change
+from phantom_messenger.cli.group_lines import check_free
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.listen import message_line, message_row
 from phantom_messenger.cli.times import moment
@@ -79,6 +80,7 @@ def show(who: str, profile: str, as_json: bool) -> None:
         user_id = _meant(client, who)
         found = client.peek(user_id)
         groups = client.groups.invitations_of(user_id)
+        names = [one.group if not one.name or client.groups.has(one.name) else one.name for one in groups]
     finally:
         client.close()
     if not as_json:
@@ -92,7 +94,7 @@ def show(who: str, profile: str, as_json: bool) -> None:
         accept_it = f"phantom requests accept{profile_flag(profile)} {_beginning(user_id)} NAME"
         click.echo(f"{unreadable}to accept, run: {accept_it}", err=True)
         if groups:
-            join = f"phantom groups accept{profile_flag(profile)} {shell_word(groups[0].name or groups[0].group)}"
+            join = f"phantom groups accept{profile_flag(profile)} {shell_word(names[0])}"
             click.echo(f"its members learn nothing before you also run: {join}", err=True)
 
 
@@ -114,13 +116,15 @@ def invitation_row(invitation: GroupInvitation) -> dict[str, Any]:
 @click.argument("who")
 @click.argument("name", required=False)
 @profile_option
-@click.option("--yes", is_flag=True, help="allow a NAME that looks like another contact's")
+@click.option("--yes", is_flag=True, help="allow a NAME that looks like that of another contact or a group")
 @reports_errors
 def accept(who: str, name: str | None, profile: str, yes: bool) -> None:
     """Accept messages from WHO, a user ID or the start of one, and add them as NAME."""
     client = open_client(profile)
     try:
         user_id = _meant(client, who)
+        if name and not yes:
+            check_free(client, name)
         contact = client.contacts.add(name, user_id, alike=yes) if name else client.accept(user_id)
     finally:
         client.close()

@@ -107,10 +107,12 @@ class GroupTalk:
     Args:
         client: open.
         group: its name or id.
+        flag: see ``profile_flag``.
     """
 
-    def __init__(self, client: Client, group: str) -> None:
+    def __init__(self, client: Client, group: str, flag: str = "") -> None:
         self._client = client
+        self._flag = flag
         self._group = client.groups.find(group).group
         self.contact = client.groups.contact(group)
         info = client.groups.find(group)
@@ -145,17 +147,17 @@ class GroupTalk:
 
     def about(self) -> str:
         """See ``Talk``."""
-        return group_summary(self._client.groups.find(self._group))
+        return group_summary(self._client, self._client.groups.find(self._group), self._flag)
 
     def expires(self) -> bool:
         """See ``Talk``."""
         return bool(self._client.groups.find(self._group).timer)
 
 
-def talk_with(client: Client, who: str) -> Talk:
-    """A conversation with a contact, or with a group if no contact has this name.
+def talk_with(client: Client, who: str, flag: str = "") -> Talk:
+    """A conversation with a contact, or with a group if no contact has this name; ``flag``: see ``profile_flag``.
 
     Raises:
         UnknownContact: there is neither.
     """
-    return GroupTalk(client, who) if is_group(client, who) else PersonTalk(client, who)
+    return GroupTalk(client, who, flag) if is_group(client, who) else PersonTalk(client, who)

@@ -54,9 +54,10 @@ class GroupMessage:
 class Groups:
     """The groups of a client: ``Client.groups``.
 
-    Wherever a method takes ``group``, it is the name or the id of one; where it takes people, these are names of
-    contacts or user ids. What changes a group is on disk when the method returns, and sent as soon as possible. Only
-    admins change a group; whatever cannot be done raises ``UsageError``, and an unknown name ``UnknownContact``.
+    Wherever a method takes ``group``, it is the name of one, its id, or 8 or more characters with which that begins;
+    where it takes people, these are names of contacts or user ids. What changes a group is on disk when the method
+    returns, and sent as soon as possible. Only admins change a group; whatever cannot be done raises ``UsageError``,
+    and an unknown name ``UnknownContact``.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Groups:
         return self._core.all()
 
     def find(self, group: str) -> GroupInfo:
-        """A group by its name or id."""
+        """A group by its name or id; ``UsageError`` if several have this name."""
         return self._core.find(group)
 
     def invitations_of(self, who: str) -> list[GroupInvitation]:

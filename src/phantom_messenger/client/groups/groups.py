@@ -134,7 +134,7 @@ class Groups:
         return [self._info(group) for group in self._store.all()]
 
     def find(self, who: str) -> GroupInfo:
-        """A group by its id, or by its name if no other has that name.
+        """A group by its id or the beginning of it, or by its name if no other has that name.
 
         Raises:
             UnknownContact: there is none.
@@ -143,25 +143,21 @@ class Groups:
         return self._info(self._found(who))
 
     def has(self, who: str) -> bool:
-        """Whether there is a group of this id or name."""
-        return self._store.get(who) is not None or bool(self._named(who))
-
-    def _named(self, who: str) -> list[Group]:
-        wanted = normal_name(who)
-        return [group for group in self._store.all() if wanted and normal_name(group.state.name) == wanted]
+        """Whether there is a group of this id, with this beginning of it, or of this name."""
+        return self._store.get(who) is not None or bool(self._store.named(who))
 
     def _found(self, who: str, prefer: str = MEMBER) -> Group:
         """One group; ``prefer``: which relation is meant if several have this name: anybody may invite to one."""
         group = self._store.get(who)
         if group is not None:
             return group
-        found = self._named(who)
+        found = self._store.named(who)
         if len(found) > 1:
             found = [one for one in found if one.record.relation == prefer] or [one for one in found if one.is_live]
             if len(found) != 1:
-                raise UsageError(f"several groups are called '{who}'; name one by its ID ('phantom groups list')")
+                raise UsageError(f"several groups are called '{who}'; name one by its ID, which 'phantom groups' shows")
         if not found:
-            raise UnknownContact(f"there is no group '{who}'; 'phantom groups list' shows yours")
+            raise UnknownContact(f"there is no group '{who}'; 'phantom groups' lists yours")
         return found[0]
 
     def _info(self, group: Group) -> GroupInfo:
@@ -278,7 +274,7 @@ class Groups:
         """Make somebody an admin, or a member."""
         group = self._administered(who)
         if raw_of(person) not in group.state.members:
-            raise UsageError("they are no member of this group; add them first")
+            raise UsageError("they are not a member of this group; add them first")
         self._want(group, [SetRole(person=raw_of(person), role=_checked_role(role))])
 
     def rename(self, who: str, name: str) -> None:
@@ -327,7 +323,7 @@ class Groups:
         self._check_device()
         group = self._found(who)
         if not group.is_live:
-            raise UsageError(f"you are no member of {words.title(group.state.name)}")
+            raise UsageError(f"you are not a member of {words.title(group.state.name)}")
         others = [written(person) for person in group.state.admins if person != self._own]
         if not others and len(group.state.members) > 1:
             raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")
@@ -545,7 +541,7 @@ class Groups:
         if group.record.relation == INVITED:
             raise UsageError(f"accept the invitation to {title} first: 'phantom groups accept'")
         if group.record.relation != MEMBER:
-            raise UsageError(f"you are no member of {title} any more")
+            raise UsageError(f"you are no longer a member of {title}")
         if group.record.doubt == "forked":
             raise UsageError(f"{title} has two histories; compare 'phantom groups members' with the others first")
         if group.record.doubt:

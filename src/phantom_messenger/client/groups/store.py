@@ -30,6 +30,7 @@ from phantom_messenger.client.groups.records import (
     group_texts,
 )
 from phantom_messenger.client.groups.state import GroupState, conversation_of
+from phantom_messenger.client.names import normal_name
 from phantom_messenger.client.records import Seen
 from phantom_messenger.client.vault import Transaction, Vault
 
@@ -58,6 +59,9 @@ MAX_MISSING: Final = 200
 KEEP_JOINS_MS: Final = 30 * 86_400_000
 
 INVITED, MEMBER, LEFT, REMOVED, CLOSED = "invited", "member", "left", "removed", "closed"
+LEAST_OF_ID: Final = 8
+"""Characters of an id that stand for all of it, if they fit a single group."""
+
 RELATIONS: Final = frozenset({INVITED, MEMBER, LEFT, REMOVED, CLOSED})
 FORKED, NEWER = "forked", "newer"
 
@@ -177,6 +181,16 @@ class GroupStore:
     def all(self) -> list[Group]:
         """All of them, the oldest first."""
         return list(self._groups.values())
+
+    def named(self, who: str) -> list[Group]:
+        """Those of a name, and those whose ids begin so: no name takes the place of what is meant as an id."""
+        name, begin = normal_name(who), who.strip().removesuffix("…")
+        return [
+            group
+            for group in self.all()
+            if (name and normal_name(group.state.name) == name)
+            or (len(begin) >= LEAST_OF_ID and group.id.startswith(begin))
+        ]
 
     def get(self, group: str) -> Group | None:
         """One of them, by its id."""
