@@ -171,6 +171,8 @@ export interface GroupCalls {
   goOnInGroup(given: { group: GroupKey }): Promise<void>;
   /** Four groups of five digits, which all members have in common; takes up to a second. */
   groupDigits(given: { group: GroupKey }): Promise<readonly string[]>;
+  /** Of a group that is forked: those of the history that `rival` has named; null if it is not known. */
+  rivalDigits(given: { group: GroupKey }): Promise<readonly string[] | null>;
   /** A link for `uses` people (1 to 100), for `lasts` milliseconds (at most 30 days). */
   groupLink(given: { group: GroupKey; uses: number; lasts: number }): Promise<JoinLink>;
   /** Links of this user that still serve. */

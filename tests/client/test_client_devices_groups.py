@@ -5,12 +5,14 @@ from random import Random
 import pytest
 from client_samples import Device, Town, pass_time, settle
 from device_samples import RELAY, link
+from group_people import tell
 from msgspec.structs import replace
 
 from phantom_messenger.client.devices.kinds import SyncGroup
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.groups.contents import GroupJoin, GroupLeave, GroupText
 from phantom_messenger.client.groups.link import JoinLink
+from phantom_messenger.client.groups.store import MAX_HELD_OF_ONE, written
 from phantom_messenger.client.status import DeliveryState, WarningEvent
 from support.amounts import amount
 from support.people import Frame
@@ -303,3 +305,20 @@ def test_linked_device_shows_the_picture_of_the_state_that_it_is_told(people: tu
     with laptop.vault.transaction() as tx:
         laptop.messenger.groups.arrivals.synced(tx, told, laptop.messenger._now())
     assert laptop.messenger.groups.find(group).picture == b""
+
+
+def test_what_comes_too_early_takes_the_room_of_one_person_on_however_many_devices(people: tuple[People, str]) -> None:
+    (alice, laptop, bob, carol), _ = people
+    unknown = bytes(range(32))
+
+    def said_early(*devices: Device) -> int:
+        """How much is kept once these have said more than there is room for."""
+        for number in range(MAX_HELD_OF_ONE + 5):
+            for one in devices:
+                text = GroupText(group=unknown, revision=5, head=bytes(32), n=1 + number, body="too early")
+                tell(one, [bob], text)
+        pass_time(10_000, alice, laptop, bob, carol)
+        return len(bob.messenger._stores.groups.held(written(unknown)))
+
+    assert said_early(alice, laptop) == MAX_HELD_OF_ONE
+    assert said_early(carol) == 2 * MAX_HELD_OF_ONE  # the control

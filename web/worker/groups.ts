@@ -360,6 +360,11 @@ function groupCalls(ports: CallPorts): GroupCalls {
     muteGroup: ({ group, isMuted }) => on(ports, group, (_, groups, id) => groups.mute(id, isMuted)),
     goOnInGroup: ({ group }) => on(ports, group, (_, groups, id) => groups.goOn(id)),
     groupDigits: ({ group }) => on(ports, group, (_, groups, id) => digitsOf(groups.found(id).chain.head)),
+    rivalDigits: ({ group }) =>
+      on(ports, group, (_, groups, id) => {
+        const { doubt, rivalHead } = groups.found(id).record;
+        return doubt === "forked" && rivalHead.length > 0 ? digitsOf(rivalHead) : null;
+      }),
     groupLink: ({ group, uses, lasts }) =>
       on(ports, group, (core, groups, id) => {
         const { server } = core.messenger;

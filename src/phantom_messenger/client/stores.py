@@ -60,6 +60,7 @@ class Stores:
         book.fellows = groups.fellows
         prekeys = PreKeyStore(vault, identity, random)
         devices = DeviceBook(vault, book, identity)
+        groups.person_of = devices.person_of
         conversations = Conversations(vault, book, identity, prekeys, random, claim=devices.claim)
         past = Past(vault)
         receipts, inbox_index = Receipts(vault, outbox), InboxIndex(vault)

@@ -77,12 +77,18 @@ export interface Extension {
   /** Take in what somebody says, whose key is the known one. */
   take(tx: Transaction, frame: RoutedMessage, said: Extra, now: Moment): Event[];
 
+  /** A message that is here already has come again: its sender may not know that it is. */
+  cameAgain(frame: RoutedMessage): void;
+
   /** A recipient has said how far a message has come; null if there is no such message. */
   follow(tx: Transaction, messageId: string, peer: string, state: DeliveryState, now: Moment): Event[] | null;
   /** What waits for this user was encrypted for a session that is gone. */
   unseal(tx: Transaction, peer: string): void;
   /** Send again what a user could not read; how much. */
   resend(tx: Transaction, peer: string, messageIds: readonly string[], now: number, key: Uint8Array): number;
+
+  /** Messages that have stayed unanswered long after later ones were answered, by user; `now` is monotonic. */
+  presumedLost(now: number): ReadonlyMap<string, readonly string[]>;
 
   /** Whether somebody may learn that we are there, though they are no contact. */
   mayNotify(peer: string): boolean;
@@ -113,9 +119,11 @@ export const NOTHING: Extension = {
   expects: () => false,
   concerns: () => false,
   take: () => [],
+  cameAgain: () => undefined,
   follow: () => null,
   unseal: () => undefined,
   resend: () => 0,
+  presumedLost: () => new Map(),
   mayNotify: () => false,
   forgetExpired: () => undefined,
   waits: () => [],

@@ -67,7 +67,8 @@ export class Housekeeping {
       requests.forget(tx, now.persistent);
       receipts.forget(tx, now.persistent);
       this.#stores.slot.is.forgetExpired(tx, now.persistent);
-      for (const [peer, messageIds] of outbox.presumedLost(now.monotonic)) {
+      const lost = [...outbox.presumedLost(now.monotonic), ...this.#stores.slot.is.presumedLost(now.monotonic)];
+      for (const [peer, messageIds] of lost) {
         events.push(...this.#receiving.resend(tx, peer, messageIds, now));
       }
       this.#forgetOldKeys(tx, now.persistent);

@@ -13,10 +13,8 @@ import { OutboxRecord } from "./records.ts";
 import type { SentRecord } from "./records.ts";
 import { MAX_RESENDS } from "./recovery.ts";
 import { DeliveryState } from "./status.ts";
+import { Unanswered } from "./unanswered.ts";
 import type { Transaction, Vault } from "./vault.ts";
-
-/** How long a message may be overtaken before it counts as lost: longer than the relay remembers ids. */
-export const LOST_MS = 660_000;
 
 /** What is behind what: a recipient that has it knows better than a relay that calls it expired. */
 const RANK: Readonly<Record<number, number>> = {
@@ -29,7 +27,6 @@ const RANK: Readonly<Record<number, number>> = {
   [DeliveryState.BURNED]: 5,
 };
 
-
 function rank(state: number): number {
   return RANK[state] ?? 0;
 }
@@ -37,11 +34,8 @@ function rank(state: number): number {
 /** What waits to be accepted, and what was sent. Times are milliseconds of the device's persistent clock. */
 export class Outbox {
   private readonly queue = new Queue();
-  /** Messages that were overtaken by an answered one: for whom, and since when. */
-  private readonly overtakenSince = new Map<string, { readonly peer: string; readonly since: number }>();
   private readonly flying = new Map<string, OutboxRecord>();
-  /** Ids of messages by recipient, in the order in which they were accepted. */
-  private readonly unanswered = new Map<string, Set<string>>();
+  private readonly unanswered = new Unanswered();
 
   /** @param slot knows to whom nothing of this may be sent now */
   constructor(
@@ -53,8 +47,8 @@ export class Outbox {
     for (const entry of [...resent, ...found.filter((one) => !one.again)]) {
       this.queue.put(entry);
     }
-    for (const [, marker] of vault.all(records.UNANSWERED)) {
-      this.waitForAnswer(marker);
+    for (const [, { messageId, peer }] of vault.all(records.UNANSWERED)) {
+      this.unanswered.put(peer, messageId);
     }
   }
 
@@ -172,10 +166,10 @@ export class Outbox {
       }
       this.remove(tx, entry.messageId, peer, { isOver: true });
     }
-    for (const messageId of this.unanswered.get(peer) ?? []) {
+    for (const messageId of this.unanswered.of(peer)) {
       tx.delete(records.UNANSWERED, messageId);
     }
-    tx.onCommit(() => this.unanswered.delete(peer));
+    tx.onCommit(() => this.unanswered.drop(peer));
   }
 
   // --- what was sent ------------------------------------------------------------
@@ -191,8 +185,8 @@ export class Outbox {
     const entry = this.queue.get(sent.messageId);
     this.remove(tx, sent.messageId, sent.peer, { isOver: state !== DeliveryState.ACCEPTED });
     if (rank(state) <= rank(sent.state)) {
-      if (state === DeliveryState.ACCEPTED && this.unanswered.get(sent.peer)?.has(sent.messageId) === true) {
-        tx.onCommit(() => this.waitForAnswer(sent)); // it was sent again
+      if (state === DeliveryState.ACCEPTED && this.unanswered.has(sent.peer, sent.messageId)) {
+        tx.onCommit(() => this.unanswered.put(sent.peer, sent.messageId)); // it was sent again
       }
       return false;
     }
@@ -203,7 +197,7 @@ export class Outbox {
     this.putSent(tx, { ...sent, state, text, expiresAt, key: entry === null ? sent.key : entry.key });
     if (state === DeliveryState.ACCEPTED) {
       tx.put(records.UNANSWERED, sent.messageId, { messageId: sent.messageId, peer: sent.peer });
-      tx.onCommit(() => this.waitForAnswer(sent));
+      tx.onCommit(() => this.unanswered.put(sent.peer, sent.messageId));
     } else {
       this.stopWaiting(tx, sent);
     }
@@ -247,68 +241,18 @@ export class Outbox {
   /** It was answered, or nothing will come. */
   private stopWaiting(tx: Transaction, sent: SentRecord): void {
     tx.delete(records.UNANSWERED, sent.messageId);
-    tx.onCommit(() => this.hasAnswer(sent));
+    tx.onCommit(() => this.unanswered.answered(sent.peer, sent.messageId));
   }
 
-  private waitForAnswer(sent: { readonly messageId: string; readonly peer: string }): void {
-    this.hasAnswer(sent);
-    const waiting = this.unanswered.get(sent.peer);
-    if (waiting === undefined) {
-      this.unanswered.set(sent.peer, new Set([sent.messageId]));
-    } else {
-      waiting.add(sent.messageId);
-    }
+  /** Somebody has answered messages: earlier ones that are not among them may be lost. `now` is monotonic. */
+  suspect(peer: string, answered: readonly string[], now: number): void {
+    const overtaken = this.unanswered.overtaken(peer, answered, (messageId) => this.queue.get(messageId) !== null);
+    this.unanswered.suspect(peer, overtaken, now);
   }
 
-  private hasAnswer(sent: { readonly messageId: string; readonly peer: string }): void {
-    const waiting = this.unanswered.get(sent.peer);
-    waiting?.delete(sent.messageId);
-    if (waiting?.size === 0) {
-      this.unanswered.delete(sent.peer);
-    }
-  }
-
-  /** Messages that were accepted before one of `answered` and are not among them: somebody has lost them. */
-  overtaken(peer: string, answered: readonly string[]): string[] {
-    const waiting = this.unanswered.get(peer) ?? new Set<string>();
-    const left = new Set(answered.filter((messageId) => waiting.has(messageId)));
-    const before: string[] = [];
-    for (const name of waiting) {
-      if (left.size === 0) {
-        break;
-      }
-      if (!left.delete(name) && this.queue.get(name) === null) {
-        before.push(name);
-      }
-    }
-    return before;
-  }
-
-  /**
-   * Messages were overtaken: `presumedLost` names them if they stay unanswered for `LOST_MS` (monotonic).
-   *
-   * Not at once: the relay takes an id for a duplicate for ten minutes after its recipient had it.
-   */
-  markPresumedLost(peer: string, messageIds: readonly string[], now: number): void {
-    for (const messageId of messageIds) {
-      if (!this.overtakenSince.has(messageId)) {
-        this.overtakenSince.set(messageId, { peer, since: now });
-      }
-    }
-  }
-
-  /** Suspected messages whose time has come, by user; each is named once. */
+  /** Messages that have stayed unanswered long after later ones were answered, by user; each is named once. */
   presumedLost(now: number): Map<string, string[]> {
-    const found = new Map<string, string[]>();
-    for (const [messageId, { peer, since }] of [...this.overtakenSince]) {
-      if (this.unanswered.get(peer)?.has(messageId) !== true) {
-        this.overtakenSince.delete(messageId);
-      } else if (now - since >= LOST_MS) {
-        this.overtakenSince.delete(messageId);
-        found.set(peer, [...(found.get(peer) ?? []), messageId]);
-      }
-    }
-    return found;
+    return this.unanswered.presumedLost(now);
   }
 
   /**

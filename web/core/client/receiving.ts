@@ -136,6 +136,7 @@ export class Receiving {
       }
       if (inbox.hasSeen(sender, messageId)) {
         this.acknowledgeAgain(sender, messageId, now.persistent);
+        slot.is.cameAgain(frame);
       } else {
         try {
           const [opened, followed] = vault.transaction((tx) => {
@@ -312,8 +313,7 @@ export class Receiving {
     }
     const { outbox, receipts } = this.stores;
     const { burned, delivered, read, undecryptable } = opened.content;
-    const overtaken = outbox.overtaken(sender, [...delivered, ...read, ...burned]);
-    outbox.markPresumedLost(sender, overtaken, now.monotonic);
+    outbox.suspect(sender, [...delivered, ...read, ...burned], now.monotonic);
     if (undecryptable.length > 0) {
       outbox.unseal(tx, sender);
       extension.unseal(tx, sender);

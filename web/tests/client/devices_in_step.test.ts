@@ -70,14 +70,6 @@ test("settings are the same on all devices; those that say less count if both ar
   }
 });
 
-/** The program of this device ends, and is begun anew. */
-function beginAnew({ clock }: Town, person: Person): void {
-  person.disconnect();
-  const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, later };
-  Object.assign(person, { messenger: new Messenger(person.vault, given) });
-  person.connect();
-}
-
 test("what becomes of a message on another device before it has come here holds for it", () => {
   const [town, phone, laptop, bob] = family();
   const { stores } = laptop.messenger;
@@ -117,13 +109,13 @@ test("for how long a linked device was silent is kept, so it says that it is the
   const silent = (): number => laptop.vault.find(records.DEVICE, laptop.id)?.silent ?? 0;
   const heardAt = (): number => devicesOf(phone).everybody()[1]?.heardAt ?? 0;
   const before = heardAt();
-  beginAnew(town, laptop);
+  laptop.beginAnew();
   town.pass(130_000);
   assert.ok(silent() >= 60_000);
   assert.equal(heardAt(), before, "the control: it says nothing else");
   const record = records.DeviceRecord.make({ userId: laptop.id, silent: 7 * 86_400_000 - 30_000 });
   laptop.vault.transaction((tx) => tx.put(records.DEVICE, laptop.id, record));
-  beginAnew(town, laptop);
+  laptop.beginAnew();
   town.pass(130_000);
   assert.ok(heardAt() > before);
   assert.ok(silent() < 130_000);
@@ -165,7 +157,7 @@ test("a device that was closed after its user had agreed is linked all the same"
   assert.ok(devicesOf(phone).linking.type(digits));
   phone.messenger.devicesChanged();
   town.pass(400_000);
-  beginAnew(town, laptop);
+  laptop.beginAnew();
   town.pass(5_000);
   assert.equal(laptop.messenger.person, phone.id);
   assert.equal(laptop.messenger.contacts.find("Bob").userId, bob.id);

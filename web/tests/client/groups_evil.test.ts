@@ -12,26 +12,9 @@ import { decodeState, encodeState } from "../../core/client/groups/state.ts";
 import { MAX_EVENTS, MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
 import { CryptoError } from "../../core/crypto/errors.ts";
 import { OwnIdentity } from "../../core/crypto/keys.ts";
-import { assertInStep, groupOf, Mallory, Member, membersOf } from "./members.ts";
+import { assertInStep, keyOf, Mallory, Member, membersOf, withMallory } from "./members.ts";
 import { random } from "./support.ts";
 import type { Town } from "./town.ts";
-
-/** A group of Ada and Ben, and Mallory who is a member of it, too; all know each other. */
-function withMallory(): [Town, Member[], Mallory, Uint8Array] {
-  const [town, members, id] = groupOf(2);
-  const [ada] = members as [Member, Member];
-  const mallory = new Mallory(town);
-  for (const one of members) {
-    one.person.messenger.contacts.add("Mallory", mallory.id);
-    mallory.person.messenger.contacts.add(`Friend ${members.indexOf(one)}`, one.id);
-  }
-  town.pass(2_000);
-  ada.groups.add(id, [mallory.id], "member");
-  town.pass(5_000);
-  return [town, members, mallory, ada.groups.found(id).record.group];
-}
-
-const keyOf = (group: Uint8Array): string => Buffer.from(group).toString("base64");
 
 test("a member changes nothing, and a change of theirs divides nobody", () => {
   const [town, members, mallory, group] = withMallory();

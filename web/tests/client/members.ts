@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { toHex } from "../../core/bytes.ts";
 import { extendAnd } from "../../core/client/extend.ts";
-import type { ExtensionPorts } from "../../core/client/extension.ts";
+import type { Extend, ExtensionPorts } from "../../core/client/extension.ts";
 import { write } from "../../core/client/groups/change.ts";
 import type { Draft } from "../../core/client/groups/change.ts";
 import type { GroupSaid } from "../../core/client/groups/contents.ts";
@@ -19,7 +19,16 @@ export class Member {
   readonly person: Person;
 
   constructor(readonly town: Town) {
-    this.person = town.person(extendAnd((groups) => (this.#groups = groups)));
+    this.person = town.person(this.#extend());
+  }
+
+  #extend(): Extend {
+    return extendAnd((groups) => (this.#groups = groups));
+  }
+
+  /** The program ends, and is begun anew. */
+  beginAnew(): void {
+    this.person.beginAnew(this.#extend());
   }
 
   get id(): string {
@@ -81,6 +90,31 @@ export function groupOf(count: number): [Town, Member[], string] {
   return [town, members, group];
 }
 
+/** A group of Ada and Ben, and Mallory who is a member of it, too; all know each other. */
+export function withMallory(): [Town, Member[], Mallory, Uint8Array] {
+  const [town, members, id] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const mallory = new Mallory(town);
+  for (const one of members) {
+    one.person.messenger.contacts.add("Mallory", mallory.id);
+    mallory.person.messenger.contacts.add(`Friend ${members.indexOf(one)}`, one.id);
+  }
+  town.pass(2_000);
+  ada.groups.add(id, [mallory.id], "member");
+  town.pass(5_000);
+  return [town, members, mallory, ada.groups.found(id).record.group];
+}
+
+export const keyOf = (group: Uint8Array): string => Buffer.from(group).toString("base64");
+
+/** To whom messages to many went that somebody has sent, each by the ids of its recipients. */
+export function recipientsOf({ person }: Member): string[][] {
+  const frames = person.sent.filter(({ type }) => type === "MESSAGE_MANY");
+  return frames.map(({ payload }) => {
+    return (payload["recipients"] as readonly { readonly recipientId: string }[]).map(({ recipientId }) => recipientId);
+  });
+}
+
 /** They have one head, and nobody is behind or in doubt. */
 export function assertInStep(members: readonly Member[], group: string): void {
   const [first, ...others] = members.map((one) => one.head(group));
@@ -115,10 +149,12 @@ export class Mallory {
     return this.#ports;
   }
 
-  says(to: readonly Member[], said: GroupSaid): void {
+  /** @param messageId a UUID, if it is to be a certain one */
+  says(to: readonly Member[], said: GroupSaid, messageId?: string): void {
     const about = "group" in said ? said.group : said.token;
     const recipients = to.map(({ id }) => id);
-    this.#speaking?.say(about, recipients, said, this.ports.now());
+    const given = messageId === undefined ? {} : { messageId };
+    this.#speaking?.say(about, recipients, said, this.ports.now(), given);
   }
 
   /** A change that this one has signed. */

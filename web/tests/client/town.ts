@@ -44,7 +44,7 @@ interface Published {
 /** Somebody with a device. */
 export class Person {
   readonly vault: Vault = newVault(KEY, random);
-  readonly messenger: Messenger;
+  messenger: Messenger;
   readonly events: Event[] = [];
   readonly sent: Frame[] = [];
   /** What the relay makes of a frame on its way to this person; nothing, or more. */
@@ -59,10 +59,21 @@ export class Person {
     readonly town: Town,
     extend?: Extend,
   ) {
-    const { clock } = town;
-    const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, amounts: AMOUNTS, later };
-    this.messenger = new Messenger(this.vault, given, extend);
+    this.messenger = this.#begin(extend);
     this.messenger.setServer("ws://relay.test/ws");
+  }
+
+  #begin(extend?: Extend): Messenger {
+    const { clock } = this.town;
+    const given = { wall: () => clock.wall, monotonic: () => clock.monotonic, random, amounts: AMOUNTS, later };
+    return new Messenger(this.vault, given, extend);
+  }
+
+  /** The program of this device ends, and is begun anew: what it did not store is gone. */
+  beginAnew(extend?: Extend): void {
+    this.disconnect();
+    this.messenger = this.#begin(extend);
+    this.connect();
   }
 
   get id(): string {

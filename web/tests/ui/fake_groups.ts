@@ -80,6 +80,8 @@ export const GROUPS: readonly Group[] = [
   group("Old school", { relation: "invited", inviter: STRANGER, isRequest: true, members: [ME, STRANGER, { ...STRANGER, peer: "Tom+/=", writtenId: writtenId("Tom") }] }),
 ];
 
+const digits = (from: number): readonly string[] => [0, 1, 2, 3].map((at) => String((from * 7_919 + at * 48_271) % 100_000).padStart(5, "0"));
+
 type Said = Partial<Item> & { readonly by?: GroupPerson };
 
 const by = (author: GroupPerson, text: string, minutes: number, more: Partial<Item> = {}): Said => ({ text, at: NOW - minutes * MINUTE, by: author, ...more });
@@ -230,7 +232,8 @@ export function groupCallsOn(ports: Ports): GroupCalls {
     async goOnInGroup({ group: key }) {
       changeGroup(ports, key, { doubt: "", rival: null, mayWrite: true, mayChange: true });
     },
-    groupDigits: async ({ group: key }) => [0, 1, 2, 3].map((at) => String((find(key).revision * 7_919 + at * 48_271) % 100_000).padStart(5, "0")),
+    groupDigits: async ({ group: key }) => digits(find(key).revision),
+    rivalDigits: async ({ group: key }) => (find(key).doubt === "forked" ? digits(find(key).revision + 1) : null),
     async groupLink({ group: key, uses, lasts }) {
       const text = `phantom:join?relay=ws%3A%2F%2F127.0.0.1%3A8080%2Fws&admin=${writtenId("Alice")}&token=QUJDREVGR0hJSktMTU5PUA`;
       const link = { text, address: `${location.origin}/#g=${encodeURIComponent(text)}`, uses, until: Date.now() + lasts };

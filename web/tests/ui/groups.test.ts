@@ -228,6 +228,11 @@ describe("groups", { skip: SKIP }, () => {
     const alert = page.getByRole("alert").filter({ hasText: "Bob has a different history of this group than you." });
     await alert.waitFor();
     await page.waitForFunction(() => /^(\d{5}){4}$/.test(document.querySelector(".number.four")?.textContent ?? ""));
+    const other = alert.locator("div", { has: page.getByRole("term").filter({ hasText: "Bob" }) }).last();
+    await other.getByRole("list", { name: "Digits of the other history" }).waitFor();
+    const [own, theirs] = await alert.getByRole("list").allTextContents();
+    assert.match(theirs ?? "", /^(\d{5}){4}$/);
+    assert.notEqual(own, theirs);
     assert.equal(await page.getByRole("textbox", { name: /^Write to/ }).count(), 0);
     await button("Go on with these members").click();
     await page.getByRole("textbox", { name: "Write to House" }).waitFor();

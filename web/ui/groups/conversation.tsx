@@ -10,7 +10,7 @@ import { api, attempt, type GroupTalk, isFinding, openLog, panel } from "../mode
 import { labelOf } from "../names.ts";
 import { sentence } from "../sentences.ts";
 import { count } from "../times.ts";
-import { Digits } from "./digits.tsx";
+import { BothDigits } from "./digits.tsx";
 import { Invitation } from "./invitation.tsx";
 
 /** A group: what was written in it, and where to write. */
@@ -113,7 +113,7 @@ function Fork({ who }: { readonly who: GroupTalk }) {
           Somebody may be showing you different members. Nothing is sent until this is settled. Compare these digits with the
           others by phone or in person: whoever has different digits has the other history.
         </p>
-        <Digits group={group} revision={who.revision} />
+        <BothDigits who={who} />
         <Refusal text={action.fault} />
         <p class="next">
           <button type="button" class="small" onClick={() => (panel.value = { at: "group", group })}>See the members</button>

@@ -44,7 +44,7 @@ MAX_EARLY: Final = 100
 """Of these, in groups in which this user is no member."""
 
 MAX_HELD_OF_ONE: Final = 10
-"""Of these, those of one sender: nobody takes the room of all others."""
+"""Of these, those of one person, on however many devices: nobody takes the room of all others."""
 
 HELD_MS: Final = 86_400_000
 MAX_INVITATIONS: Final = 50
@@ -156,6 +156,8 @@ class GroupStore:
         """Who is in a group with this user."""
         self.follow: Callable[[Transaction, str], None] | None = None
         """Is told which group was changed, so that one's linked devices learn of it."""
+        self.person_of: Callable[[str], str] = str
+        """Whose a device is, as far as that is known."""
 
     def _loaded(self, record: GroupRecord) -> Group:
         group = written(record.group)
@@ -383,7 +385,7 @@ class GroupStore:
 
     def hold(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep it, if there is room."""
-        if _has_room(record, self.held(record.group), MAX_HELD):
+        if self._has_room(record, self.held(record.group), MAX_HELD):
             tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
 
     def has_room(self, group: str, sender: str) -> bool:
@@ -394,8 +396,12 @@ class GroupStore:
         """Keep what is said in a group in which this user is no member yet, if there is room."""
         found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
         early = [one for one in found if one.group not in self._groups or not self._groups[one.group].is_live]
-        if _has_room(record, early, MAX_EARLY):
+        if self._has_room(record, early, MAX_EARLY):
             self.hold(tx, record)
+
+    def _has_room(self, record: GroupHeldRecord, held: list[GroupHeldRecord], most: int) -> bool:
+        person = self.person_of(record.sender)
+        return len(held) < most and sum(self.person_of(one.sender) == person for one in held) < MAX_HELD_OF_ONE
 
     def held(self, group: str) -> list[GroupHeldRecord]:
         """What is kept, in the order in which it came."""
@@ -441,10 +447,6 @@ class GroupStore:
     def note_seen(self, tx: Transaction, sender: str, message_id: str, now: int, keep: int) -> None:
         """The id of a content that is not shown is remembered for a while against duplicates."""
         tx.put(records.SEEN, records.key(sender, message_id), Seen(now), due=now + keep)
-
-
-def _has_room(record: GroupHeldRecord, held: list[GroupHeldRecord], most: int) -> bool:
-    return len(held) < most and sum(1 for one in held if one.sender == record.sender) < MAX_HELD_OF_ONE
 
 
 def _held_name(record: GroupHeldRecord) -> str:

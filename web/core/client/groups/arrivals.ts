@@ -4,36 +4,32 @@
  * Everything here happens in the transaction that keeps what has arrived. What is to be sent because of it is left to
  * `duties.ts`.
  */
-import { isEqual, NO_BYTES, fromUtf8, utf8 } from "../../bytes.ts";
-import { CryptoError } from "../../crypto/errors.ts";
+import { isEqual, NO_BYTES } from "../../bytes.ts";
 import { encodeBase64 } from "../../wire/base64.ts";
 import type { RoutedMessage } from "../../wire/frames.ts";
 import { timeOf } from "../content.ts";
 import type { SyncedGroup } from "../devices/kinds.ts";
 import type { ExtensionPorts } from "../extension.ts";
-import { optionsOf } from "../inbox.ts";
 import type { Many } from "../many/main.ts";
 import type { Moment } from "../moment.ts";
 import { DeliveryState, labelOf } from "../status.ts";
 import type { Event, GroupEvent } from "../status.ts";
 import type { Transaction } from "../vault.ts";
-import { Chain } from "./chain.ts";
-import type { Standing, Verdict } from "./chain.ts";
-import { packOps } from "./change.ts";
-import type { Change, Op } from "./change.ts";
-import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt, GroupText } from "./contents.ts";
+import type { Chain, Verdict } from "./chain.ts";
+import { addsPerson, packOps } from "./change.ts";
+import type { Op } from "./change.ts";
+import type { GroupChange, GroupHeard, GroupHello, GroupJoin, GroupReceipt } from "./contents.ts";
 import type { Duties } from "./duties.ts";
+import { chainOf, joined, mayBeOfMember, pictureAfter, relationAfter, withPicture } from "./outcomes.ts";
 import { Persons } from "./persons.ts";
 import { pictureName, typeOf } from "./picture.ts";
-import { GroupHeldRecord, GroupRecord, GroupTextRecord } from "./records.ts";
+import { GroupHeldRecord, GroupRecord } from "./records.ts";
 import { CHANGE } from "./speaking.ts";
-import { conversationOf, decodeState, mayInvite, mayWrite } from "./state.ts";
-import { idOf, isLive, lacksPicture, MAX_MISSING, peopleOf, stateOf, withRecord } from "./store.ts";
+import { conversationOf, mayInvite, mayWrite } from "./state.ts";
+import { idOf, isLive, lacksPicture, peopleOf, stateOf, withRecord } from "./store.ts";
 import type { Group, GroupStore } from "./store.ts";
+import { heldOf, Texts } from "./texts.ts";
 import * as words from "./words.ts";
-
-/** In larger groups nobody is told that a text has arrived, only that it was read. */
-export const MAX_TOLD = 32;
 
 /** Changes that wait to be sent. */
 export const MAX_WISHES = 50;
@@ -41,19 +37,18 @@ export const MAX_WISHES = 50;
 /** Of these, those that others ask for: the rest is the user's own. */
 export const MAX_ASKED = 40;
 
-/** A text, and what it came in. */
-interface Came {
-  readonly messageId: string;
-  readonly sender: string;
-  readonly expiresIn: number | null;
-  readonly sentAt: number;
-}
-
 /** Whose changes are judged, and the picture that came with them. */
 interface Source {
   readonly sender: string;
   readonly now: Moment;
   readonly picture?: Uint8Array;
+}
+
+/** Why nothing is sent to a group, and who has said something else; `head`: the one that they have named, if any. */
+interface Doubt {
+  readonly doubt: "forked" | "newer";
+  readonly rival: string;
+  readonly head?: Uint8Array;
 }
 
 /** Takes in what others say about groups. */
@@ -63,6 +58,7 @@ export class Arrivals {
   readonly #store: GroupStore;
   readonly #many: Many;
   readonly #duties: Duties;
+  readonly #texts: Texts;
   /** What has happened in this step. */
   #events: Event[] = [];
 
@@ -72,6 +68,7 @@ export class Arrivals {
     this.#store = store;
     this.#many = many;
     this.#duties = duties;
+    this.#texts = new Texts(ports, store);
   }
 
   /** Whether a message of a stranger may be about a group of this user: then it does not wait as a request. */
@@ -125,7 +122,7 @@ export class Arrivals {
     }
     if (group === null || !isLive(group)) {
       if (said.kind === "group-text") {
-        this.#holdEarly(tx, group, heldOf(cameIn(frame, said), said, now));
+        this.#holdEarly(tx, group, heldOf(frame, said, now));
       }
       return;
     }
@@ -141,7 +138,7 @@ export class Arrivals {
         this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
         return;
       case "group-text":
-        this.#text(tx, group, cameIn(frame, said), said, now);
+        this.#text(tx, group, heldOf(frame, said, now), now);
         return;
       case "group-hello":
         if (isMember) {
@@ -162,7 +159,7 @@ export class Arrivals {
     const sender = this.#persons.own;
     if (group === null || !isLive(group)) {
       if (said.kind === "group-text") {
-        this.#holdEarly(tx, group, heldOf(cameIn(frame, said), said, now));
+        this.#holdEarly(tx, group, heldOf(frame, said, now));
       }
       return;
     }
@@ -174,23 +171,12 @@ export class Arrivals {
         this.#takeChanges(tx, group, said.changes, { sender, now, picture: said.picture });
         break;
       case "group-text":
-        this.#keepOwn(tx, group, cameIn(frame, said), said, now);
+        this.#texts.keepOwn(tx, group, heldOf(frame, said, now), now);
         break;
       case "group-ask":
         this.#duties.asked(idOf(group), frame.payload.senderId, said, now);
         break;
     }
-  }
-
-  /** A text that was written on another own device. */
-  #keepOwn(tx: Transaction, group: Group, came: Came, { body }: GroupText, now: Moment): void {
-    const { expiresIn, messageId, sentAt } = came;
-    if (this.#store.text(group, "", messageId) !== null) {
-      return;
-    }
-    const expiresAt = expiresIn === null ? null : now.persistent + expiresIn;
-    const kept = { messageId, sender: "", text: body, sentAt, keptAt: timeOf(now.wall), expiresAt, expiresIn };
-    this.#store.putText(tx, group, GroupTextRecord.make({ ...kept, state: DeliveryState.ACCEPTED }));
   }
 
   /** What else members say; what changes who is in it, from their first devices alone. */
@@ -269,11 +255,11 @@ export class Arrivals {
   #invited(tx: Transaction, before: Group | null, sender: string, said: GroupChange, now: Moment): void {
     const chain = joined(said);
     const change = chain?.steps.at(-1)?.change;
-    const ownId = this.#persons.own;
     if (chain === null || change === undefined || change.author !== sender || !isEqual(chain.state.group, said.group)) {
       return;
     }
-    if (!chain.state.members.has(ownId) || chain.state.isClosed) {
+    // A change that adds others reaches one who has just left, too, and invites nobody to come back.
+    if (!addsPerson(change, this.#persons.own) || chain.state.isClosed) {
       return;
     }
     const isWanted = this.#store.takeJoin(tx, sender);
@@ -379,7 +365,8 @@ export class Arrivals {
       if (verdict === "applied") {
         group = this.#takeHeld(tx, group, now);
       } else if (verdict !== "known") {
-        group = this.#doubt(tx, group, "forked", "", now); // the relay has told others something else
+        // The relay has told others something else.
+        group = this.#doubt(tx, group, { doubt: "forked", rival: "" }, now);
       }
       this.#withdraw(tx, before, group);
       this.#store.put(tx, group);
@@ -402,14 +389,14 @@ export class Arrivals {
   }
 
   #judge(tx: Transaction, group: Group, encoded: Uint8Array, sender: string, now: Moment): readonly [Group, Verdict] {
-    const { verdict, chain } = group.chain.judge(encoded);
+    const { chain, rival: head, verdict } = group.chain.judge(encoded);
     switch (verdict) {
       case "applied":
         return [this.#applied(tx, group, chain, now), verdict];
       case "fork":
-        return [this.#doubt(tx, group, "forked", sender, now), verdict];
+        return [this.#doubt(tx, group, { doubt: "forked", rival: sender, head }, now), verdict];
       case "newer":
-        return [this.#doubt(tx, group, "newer", sender, now), verdict];
+        return [this.#doubt(tx, group, { doubt: "newer", rival: sender }, now), verdict];
       default:
         return [group, verdict];
     }
@@ -451,7 +438,7 @@ export class Arrivals {
   }
 
   /** Nothing is sent any more, until that is cleared up. */
-  #doubt(tx: Transaction, group: Group, doubt: "forked" | "newer", rival: string, now: Moment): Group {
+  #doubt(tx: Transaction, group: Group, { doubt, head = NO_BYTES, rival }: Doubt, now: Moment): Group {
     // Of whom the user has gone on in spite, nothing is asked again before the next change: or one member could keep
     // everybody from writing.
     const isOld = doubt === "forked" && rival !== "" && rival === group.record.rival;
@@ -464,7 +451,7 @@ export class Arrivals {
         ? words.forked(rival === "" ? "the relay" : this.#label(rival), title)
         : `a newer version has changed ${title}; reload this page later to write to it again`;
     this.#happened(tx, group, doubt, rival, message, now);
-    return withRecord(group, { doubt, rival });
+    return withRecord(group, { doubt, rival, rivalHead: head });
   }
 
   #holdChange(tx: Transaction, group: Group, change: Uint8Array, sender: string, now: Moment): void {
@@ -500,92 +487,53 @@ export class Arrivals {
 
   // --- texts ------------------------------------------------------------------------
 
-  #text(tx: Transaction, group: Group, came: Came, said: GroupText, now: Moment): void {
-    const sender = this.#persons.of(came.sender);
-    const standing = group.chain.compare(said.revision, said.head);
+  #text(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): void {
+    const { head, revision } = held;
+    const sender = this.#persons.of(held.sender);
+    const standing = group.chain.compare(revision, head);
     if (standing === "ahead") {
-      this.#duties.behind(idOf(group), sender, said.revision, now);
+      this.#duties.behind(idOf(group), sender, revision, now);
     }
     if (!stateOf(group).members.has(sender)) {
       if (mayBeOfMember(standing)) {
-        this.#store.hold(tx, heldOf(came, said, now));
+        this.#store.hold(tx, held);
       } else if (standing === "older") {
-        this.#duties.tellRemoved(group, sender, said.revision, now);
+        this.#duties.tellRemoved(group, sender, revision, now);
       }
       return;
     }
-    const after = standing === "fork" ? this.#doubt(tx, group, "forked", sender, now) : group;
+    const isFork = standing === "fork";
+    const after = isFork ? this.#doubt(tx, group, { doubt: "forked", rival: sender, head }, now) : group;
     if (after !== group) {
       this.#store.put(tx, after);
     }
     if (mayWrite(stateOf(group), sender)) {
-      this.#keep(tx, after, came, said, now);
+      this.#events.push(...this.#texts.keep(tx, after, held, now));
     }
   }
 
   #heldText(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): Group {
-    const { messageId, sender, expiresIn, sentAt, revision, head, n } = held;
-    const { group: id } = group.record;
-    const said = { kind: "group-text", group: id, revision, head, n, body: fromUtf8(held.content) } as const;
+    const { head, revision } = held;
     const standing = group.chain.compare(revision, head);
-    const person = this.#persons.of(sender);
-    const came = { messageId, sender, expiresIn, sentAt };
-    if (person === this.#persons.own) {
-      this.#keepOwn(tx, group, came, said, now);
+    const rival = this.#persons.of(held.sender);
+    if (rival === this.#persons.own) {
+      this.#texts.keepOwn(tx, group, held, now);
       return group;
     }
-    const isMember = stateOf(group).members.has(person);
-    const after = standing === "fork" && isMember ? this.#doubt(tx, group, "forked", person, now) : group;
-    if (mayWrite(stateOf(after), person)) {
-      this.#keep(tx, after, came, said, now);
+    const isMember = stateOf(group).members.has(rival);
+    const isFork = standing === "fork" && isMember;
+    const after = isFork ? this.#doubt(tx, group, { doubt: "forked", rival, head }, now) : group;
+    if (mayWrite(stateOf(after), rival)) {
+      this.#events.push(...this.#texts.keep(tx, after, held, now));
     } else if (!isMember && mayBeOfMember(standing)) {
       this.#store.hold(tx, held);
     }
     return after;
   }
 
-  #keep(tx: Transaction, group: Group, came: Came, { body, n }: GroupText, now: Moment): void {
-    const { messageId, expiresIn, sentAt } = came;
-    const sender = this.#persons.of(came.sender);
-    const id = idOf(group);
-    if (this.#store.text(group, sender, messageId) !== null) {
-      return; // from another device of theirs: what they have said stays as it was
-    }
-    const expiresAt = expiresIn === null ? null : now.persistent + expiresIn;
-    const text = GroupTextRecord.make({ messageId, sender, text: body, sentAt, keptAt: timeOf(now.wall), expiresAt });
-    this.#store.putText(tx, group, text);
-    this.#store.handOut(tx, id, sender, messageId);
-    const gone = this.#count(tx, id, came.sender, n);
-    if (stateOf(group).members.size <= MAX_TOLD) {
-      this.#store.tell(tx, { group: id, sender, messageId, status: "delivered" });
-    }
-    if (group.record.relation !== "member") {
-      return;
-    }
-    const peer = this.#ports.stores.book.contact(sender);
-    if (gone > 0) {
-      const message = words.missing(gone, labelOf(peer), words.title(stateOf(group).name));
-      this.#events.push({ kind: "warning", peer: null, code: "missing", message });
-    }
-    this.#events.push({ kind: "group-message", messageId, group: id, peer });
-  }
-
-  /** Note the number of a device's text; how many before it have not come, as far as that is news. */
-  #count(tx: Transaction, group: string, sender: string, n: number): number {
-    const counts = this.#store.counts(group);
-    const known = counts.others.get(sender);
-    let after = { last: n, missing: [] as readonly number[] };
-    let gone = 0;
-    if (known !== undefined && n > known.last) {
-      gone = n - known.last - 1;
-      const first = Math.max(known.last + 1, n - MAX_MISSING);
-      const missing = Array.from({ length: n - first }, (_, index) => first + index);
-      after = { last: n, missing: [...known.missing, ...missing].slice(-MAX_MISSING) };
-    } else if (known !== undefined) {
-      after = { last: known.last, missing: known.missing.filter((one) => one !== n) };
-    }
-    this.#store.putCounts(tx, group, { ...counts, others: new Map([...counts.others, [sender, after]]) });
-    return gone;
+  /** A text that is here already has come again. */
+  cameAgain(frame: RoutedMessage): void {
+    this.#texts.cameAgain(frame);
   }
 
   // --- what else members say ----------------------------------------------------------
@@ -594,7 +542,7 @@ export class Arrivals {
     let group = before;
     const standing = group.chain.compare(said.revision, said.head);
     if (standing === "fork") {
-      group = this.#doubt(tx, group, "forked", sender, now);
+      group = this.#doubt(tx, group, { doubt: "forked", rival: sender, head: said.head }, now);
     } else if (standing === "ahead") {
       this.#duties.behind(idOf(group), sender, said.revision, now);
     }
@@ -610,6 +558,7 @@ export class Arrivals {
       [DeliveryState.DELIVERED, said.delivered],
       [DeliveryState.READ, said.read],
     ] as const;
+    this.#many.store.suspect(sender, [...said.delivered, ...said.read], now.monotonic);
     for (const [state, messageIds] of outcomes) {
       for (const messageId of messageIds) {
         if (this.#many.store.get(messageId)?.copies.has(sender) === true) {
@@ -644,69 +593,4 @@ export class Arrivals {
     this.#store.noteEvent(tx, group, { at: timeOf(now.wall), by: author, text: said });
     this.#events.push({ kind: "group", news, group: idOf(group), by: author, message: said });
   }
-}
-
-/** Whether one who is no member, and names this, may have been added since, or be a device that is not known yet. */
-function mayBeOfMember(standing: Standing): boolean {
-  return standing === "ahead" || standing === "same";
-}
-
-/** A group with the picture that its state names, if that is the one which came, or the one that was here. */
-function withPicture(group: Group, picture: Uint8Array): Group {
-  const isIts = (one: Uint8Array): boolean => typeOf(one) !== "" && isEqual(pictureName(one), stateOf(group).picture);
-  return withRecord(group, { picture: [picture, group.record.picture].find(isIts) ?? NO_BYTES });
-}
-
-/** A group as the first device knows it; null if it is none. */
-function chainOf({ digest, group, state }: SyncedGroup): Chain | null {
-  try {
-    const chain = new Chain(decodeState(state), digest);
-    return isEqual(chain.state.group, group) ? chain : null;
-  } catch (error) {
-    if (error instanceof CryptoError) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-/** The group that an invitation tells of; null if it is none. */
-function joined({ state, base, change }: GroupChange): Chain | null {
-  try {
-    return Chain.joined(state, base, change);
-  } catch (error) {
-    if (error instanceof CryptoError) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-/** What the user is to a group after a change. */
-function relationAfter(before: string, isMember: boolean, isClosed: boolean): string {
-  if (!isMember) {
-    return "removed";
-  }
-  if (isClosed) {
-    return "closed";
-  }
-  return before === "removed" ? "invited" : before; // removed and added again before either was read
-}
-
-/** The picture of a group after a change. */
-function pictureAfter(before: Uint8Array, { ops }: Change): Uint8Array {
-  const set = (ops ?? []).find((op) => op.op === "picture");
-  return set?.op === "picture" ? set.data : before;
-}
-
-function cameIn(frame: RoutedMessage, { sentAt }: GroupHeard): Came {
-  const { messageId, senderId: sender } = frame.payload;
-  return { messageId, sender, expiresIn: optionsOf(frame).expiresIn, sentAt };
-}
-
-/** A text as it is kept if it comes too early. */
-function heldOf(came: Came, said: GroupText, now: Moment): GroupHeldRecord {
-  const { revision, head, n, body } = said;
-  const group = encodeBase64(said.group);
-  return GroupHeldRecord.make({ group, at: now.persistent, ...came, content: utf8(body), revision, head, n });
 }

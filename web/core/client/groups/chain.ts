@@ -5,7 +5,7 @@
  * reported, and neither moves anything.
  */
 
-import { isEqual } from "../../bytes.ts";
+import { isEqual, NO_BYTES } from "../../bytes.ts";
 import * as changes from "./change.ts";
 import { type Change, type Code, MAX_REVISION, NONE, RefusedChange } from "./change.ts";
 import { adminsOf, decodeState, emptyState, type GroupState, headOf, stateAfter } from "./state.ts";
@@ -30,6 +30,8 @@ export interface Judged {
   readonly chain: Chain;
   /** Why a change is skipped, else ''. */
   readonly code: Code | "";
+  /** Of a fork: the other head; empty if that cannot be known. */
+  readonly rival: Uint8Array;
 }
 
 /**
@@ -86,8 +88,8 @@ export class Chain {
     return new Chain(after, changes.digestOf(change), [...this.steps, step]);
   }
 
-  #is(verdict: Verdict, code: Code | "" = ""): Judged {
-    return { verdict, chain: this, code };
+  #is(verdict: Verdict, code: Code | "" = "", rival: Uint8Array = NO_BYTES): Judged {
+    return { verdict, chain: this, code, rival };
   }
 
   /** What comes of a change that has arrived. */
@@ -109,9 +111,17 @@ export class Chain {
     if (step === undefined || (index === 0 && change.revision <= step.before.revision)) return this.#is("stale");
     if (changes.isSame(step.change, change)) return this.#is("known");
     if (!isEqual(change.previous, step.change.previous)) return this.#is("skipped", "previous");
-    // It would have been taken up, had it come first; so somebody else may have done so.
-    const code = codeAfter(step.before, change);
-    return code === "" || code === "newer" ? this.#is("fork") : this.#is("skipped", code);
+    return this.#rival(step.before, change);
+  }
+
+  /** It would have been taken up, had it come first; so somebody else may have done so. */
+  #rival(before: GroupState, change: Change): Judged {
+    try {
+      return this.#is("fork", "", headOf(changes.digestOf(change), stateAfter(before, change)));
+    } catch (error) {
+      const code = codeOf(error);
+      return code === "newer" ? this.#is("fork") : this.#is("skipped", code);
+    }
   }
 
   #judgeNext(change: Change): Judged {
@@ -130,7 +140,8 @@ export class Chain {
     const isOld = this.steps.some((step) => isEqual(step.change.previous, change.previous));
     if (isOld) return this.#is("skipped", "previous");
     if (change.revision > this.state.revision + 1) return this.#is("behind");
-    return adminsOf(this.state).includes(change.author) ? this.#is("fork") : this.#is("skipped", "previous");
+    const isAdmin = adminsOf(this.state).includes(change.author);
+    return isAdmin ? this.#is("fork", "", change.previous) : this.#is("skipped", "previous");
   }
 
   /** How what a message names stands to this chain. */
@@ -162,16 +173,6 @@ export class Chain {
     const removes = ({ revision, ops }: Change): boolean =>
       revision > since && (ops ?? []).some((op) => op.op === "remove" && op.person === person);
     return this.steps.find(({ change }) => removes(change))?.change.revision ?? null;
-  }
-}
-
-/** Why a state refuses a change, '' if it does not. */
-function codeAfter(state: GroupState, change: Change): Code | "" {
-  try {
-    stateAfter(state, change);
-    return "";
-  } catch (error) {
-    return codeOf(error);
   }
 }
 

@@ -93,6 +93,11 @@ export function digestOf(change: Change): Uint8Array {
   return sha256(concat(HASH, change.encoded));
 }
 
+/** Whether somebody is a member by a change who was none. */
+export function addsPerson({ ops }: Change, person: string): boolean {
+  return (ops ?? []).some((op) => op.op === "add" && op.person === person);
+}
+
 /** What a change says. */
 export interface Draft {
   readonly group: Uint8Array;

@@ -25,13 +25,20 @@ export const ASK_AGAIN_MS = 60_000;
 export const MAX_ASKS = 10;
 
 /**
- * After so many questions in vain one's own changes wait no longer for what a member has claimed that there is: any
+ * How many members are asked for changes that somebody claims to know, before one's own changes wait no longer: any
  * member can claim it, and the relay refuses what comes too late.
  */
-export const PATIENT_ASKS = 2;
+export const BELIEVED_ASKS = 2;
 
 /** How often one member is answered. */
 export const ANSWER_AGAIN_MS = 10_000;
+
+/** How many answers are given in `ANSWERS_MS`: the relay takes 60 messages a minute, and most are to be texts. */
+export const ANSWERS = 12;
+const ANSWERS_MS = 60_000;
+
+/** How often somebody who was removed and speaks is told. */
+export const MAX_REMOVED_TOLD = 3;
 
 /** How long receipts of a group are gathered: else each text would cost each member a message. */
 export const GATHER_MS = 5_000;
@@ -67,6 +74,12 @@ export class Duties {
   readonly #withoutPicture = new Map<string, Lack>();
   readonly #toAnswer = new Map<string, Question>();
   readonly #answered = new Map<string, number>();
+  /** When the last answers were given. */
+  #answers: readonly number[] = [];
+  /** How often those who were removed were told, by group and person. */
+  readonly #removedTold = new Map<string, number>();
+  /** Members who have claimed to know changes and did not show them: by group, until there is a change. */
+  readonly #void = new Map<string, Set<string>>();
   readonly #toGreet = new Set<string>();
   #receiptsDue = new Map<string, number>();
   #isFlushing = false;
@@ -92,7 +105,7 @@ export class Duties {
   /** Somebody speaks who was removed after a revision: they may not know, and are told all up to that. */
   tellRemoved(group: Group, sender: string, since: number, now: Moment): void {
     const until = group.chain.removalOf(sender, since);
-    if (until !== null) {
+    if (until !== null && (this.#removedTold.get(`${idOf(group)} ${sender}`) ?? 0) < MAX_REMOVED_TOLD) {
       this.#noteQuestion({ group: idOf(group), sender, since, until, picture: false }, now);
     }
   }
@@ -105,8 +118,11 @@ export class Duties {
     }
   }
 
-  /** Somebody knows changes that are not known here. */
+  /** Somebody knows changes that are not known here, or says so. */
   behind(group: string, whom: string, revision: number, now: Moment): void {
+    if (this.#void.get(group)?.has(whom) === true) {
+      return;
+    }
     const lack = this.#lacks.get(group) ?? { revision, whom: [], asks: 0, due: now.monotonic + ASK_AFTER_MS };
     this.#lacks.set(group, lack);
     lack.revision = Math.max(lack.revision, revision);
@@ -117,6 +133,7 @@ export class Duties {
 
   /** Changes up to a revision are known. */
   caughtUp(group: string, revision: number): void {
+    this.#void.delete(group);
     if (revision >= (this.#lacks.get(group)?.revision ?? Number.POSITIVE_INFINITY)) {
       this.#lacks.delete(group);
     }
@@ -142,7 +159,7 @@ export class Duties {
     const id = idOf(group);
     const { ordered } = group.record;
     const lack = this.#lacks.get(id);
-    if (lack !== undefined && (this.#doubted.has(id) || lack.asks < PATIENT_ASKS)) {
+    if (lack !== undefined && (this.#doubted.has(id) || lack.asks <= BELIEVED_ASKS)) {
       return false;
     }
     if (stateOf(group).revision >= ordered || (this.#confirmed.get(id) ?? 0) >= ordered) {
@@ -175,7 +192,8 @@ export class Duties {
   waits(now: number): number[] {
     const pictures = [...this.#withoutPicture.values()].filter(({ asks }) => asks < MAX_ASKS);
     const dues = [...this.#lacks.values(), ...pictures].map(({ due }) => due);
-    return [...dues, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
+    const answers = this.#toAnswer.size > 0 ? this.#answers.slice(0, 1).map((at) => at + ANSWERS_MS) : [];
+    return [...dues, ...answers, ...this.#receiptsDue.values()].map((at) => Math.max(0, at - now));
   }
 
   /** Do what is due. */
@@ -184,10 +202,7 @@ export class Duties {
       this.#toGreet.delete(group);
       this.#greet(group, now);
     }
-    for (const [name, question] of [...this.#toAnswer]) {
-      this.#toAnswer.delete(name);
-      this.#answer(name, question, now);
-    }
+    this.#answerAll(now);
     for (const [name, lack] of [...this.#lacks]) {
       if (now.monotonic >= lack.due) {
         this.#ask(name, lack, now);
@@ -219,6 +234,15 @@ export class Duties {
     this.#speaking.say(id, this.#others(group), hello, now);
   }
 
+  #answerAll(now: Moment): void {
+    this.#answers = this.#answers.filter((at) => now.monotonic - at < ANSWERS_MS);
+    for (const [name, question] of [...this.#toAnswer].slice(0, ANSWERS - this.#answers.length)) {
+      this.#toAnswer.delete(name);
+      this.#answers = [...this.#answers, now.monotonic];
+      this.#answer(name, question, now);
+    }
+  }
+
   #answer(name: string, { group: of, sender, since, until, picture }: Question, now: Moment): void {
     const group = this.#store.get(of);
     const isMember = group !== null && stateOf(group).members.has(this.#persons.of(sender));
@@ -230,6 +254,9 @@ export class Duties {
       this.#answered.clear();
     }
     this.#answered.set(name, now.monotonic);
+    if (!isMember) {
+      this.#removedTold.set(name, (this.#removedTold.get(name) ?? 0) + 1);
+    }
     const shown = picture ? group.record.picture : NO_BYTES;
     const answer = { kind: "group-changes", group: group.record.group, changes: found, picture: shown } as const;
     this.#speaking.say(group.record.group, [sender], answer, now);
@@ -237,6 +264,7 @@ export class Duties {
 
   #ask(name: string, lack: Lack, now: Moment): void {
     const group = this.#store.get(name);
+    this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...lack.whom.slice(0, lack.asks)]));
     if (group === null || !isLive(group) || lack.asks >= MAX_ASKS) {
       this.#lacks.delete(name);
       return;
@@ -249,10 +277,13 @@ export class Duties {
 
   #sayAsk(group: Group, lack: Lack, now: Moment, { picture }: { readonly picture: boolean }): void {
     const others = this.#askable(group);
-    // Who was removed may claim to know more, and is not to learn who is still there.
-    const claiming = lack.whom.filter((one) => stateOf(group).members.has(one));
-    const whom = [...claiming, ...others.filter((one) => !claiming.includes(one))];
-    const asked = whom[lack.asks % Math.max(1, others.length)];
+    // Who is no member has no change that members lack, whatever they say, and is not to learn who is still there. One's
+    // own devices are asked like a member.
+    const { own } = this.#persons;
+    const mates = this.#persons.hasOthers ? [...others, own] : others;
+    const claiming = lack.whom.filter((one) => mates.includes(one));
+    const askable = [...claiming, ...others.filter((one) => !claiming.includes(one))];
+    const asked = askable[lack.asks % Math.max(1, askable.length)];
     lack.asks += 1;
     lack.due = now.monotonic + ASK_AGAIN_MS;
     if (asked !== undefined) {

@@ -6,6 +6,7 @@ import { decodeRelay } from "../../wire/codec.ts";
 import type { RequestRecord } from "../records.ts";
 import type { Stores } from "../stores.ts";
 import { Chain } from "./chain.ts";
+import { addsPerson } from "./change.ts";
 import { decodeSaid } from "./contents.ts";
 import type { GroupChange, GroupHeard } from "./contents.ts";
 import type { GroupState } from "./state.ts";
@@ -15,8 +16,9 @@ export function invitationsOf(stores: Stores, stranger: string, ownId: string, n
   const found = new Map<string, GroupState>();
   for (const record of stores.requests.of(stranger)) {
     const said = looked(stores, record, now);
-    const state = said?.kind === "group-change" ? stateIn(said, stranger) : null;
-    if (state !== null && !state.isClosed && state.members.has(ownId)) {
+    const state = said?.kind === "group-change" ? stateIn(said, stranger, ownId) : null;
+    // Whoever chose the id of a person wants to be taken for them.
+    if (state !== null && !stores.book.has(encodeBase64(state.group))) {
       found.set(encodeBase64(state.group), state);
     }
   }
@@ -47,11 +49,12 @@ function looked(stores: Stores, record: RequestRecord, now: number): GroupHeard 
 }
 
 /** The group that an invitation tells of; null if it would be refused once its sender is let in. */
-function stateIn({ base, change, group, state }: GroupChange, stranger: string): GroupState | null {
+function stateIn({ base, change, group, state }: GroupChange, stranger: string, ownId: string): GroupState | null {
   try {
     const chain = Chain.joined(state, base, change);
-    const isTheirs = chain.steps.at(-1)?.change.author === stranger;
-    return isTheirs && isEqual(chain.state.group, group) ? chain.state : null;
+    const last = chain.steps.at(-1)?.change;
+    const isTheirs = last?.author === stranger && addsPerson(last, ownId);
+    return isTheirs && !chain.state.isClosed && isEqual(chain.state.group, group) ? chain.state : null;
   } catch (error) {
     if (error instanceof CryptoError) {
       return null;

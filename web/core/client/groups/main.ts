@@ -16,9 +16,9 @@ export interface WithGroups {
 /** Make them. */
 export function groupsOf(ports: ExtensionPorts): WithGroups {
   const many = manyOf(ports);
-  const store = new GroupStore(ports.stores.vault);
-  const groups = new Groups(ports, many, store);
   const persons = new Persons(ports);
+  const store = new GroupStore(ports.stores.vault, (device) => persons.of(device));
+  const groups = new Groups(ports, many, store);
   const extension: Extension = {
     ...many.extension,
     synced: {
@@ -31,6 +31,7 @@ export function groupsOf(ports: ExtensionPorts): WithGroups {
     expects: (frame) => groups.arrivals.expects(frame),
     concerns: (said) => groups.arrivals.concerns(heard(said)),
     take: (tx, frame, said, now) => groups.arrivals.take(tx, frame, heard(said), now),
+    cameAgain: (frame) => groups.arrivals.cameAgain(frame),
     mayNotify: (peer) => store.isFellow(persons.of(peer)),
     forgetExpired(tx, now) {
       many.extension.forgetExpired(tx, now);

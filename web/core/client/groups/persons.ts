@@ -20,6 +20,11 @@ export class Persons {
     return this.#ports.stores.devices?.isFirst !== false;
   }
 
+  /** Whether this user has another device. */
+  get hasOthers(): boolean {
+    return (this.#ports.stores.devices?.ownOthers().length ?? 0) > 0;
+  }
+
   /** What contents say of one's own device list. */
   get claim(): Claim | null {
     return this.#ports.stores.devices?.claim() ?? null;

@@ -15,6 +15,9 @@ export const TEXT = "group-text";
 export const CHANGE = "group-change";
 export const QUIET = "group-quiet";
 
+/** In larger groups nobody is told that a text has arrived, only that it was read. */
+export const MAX_TOLD = 32;
+
 /** How something is said. */
 export interface Saying {
   readonly purpose?: string;
@@ -53,7 +56,9 @@ export class Speaking {
     const conversationId = conversationOf(about);
     const withOwn = given.purpose === TEXT || given.purpose === CHANGE;
     const recipients = this.#persons.devicesOf(people, { withOwn });
-    return this.#outgoing.sendMany({ purpose: QUIET, ...given, recipients, said: whole, conversationId, group: true });
+    const answered = given.purpose === TEXT && people.length < MAX_TOLD ? true : null;
+    const sent = { purpose: QUIET, ...given, recipients, said: whole, conversationId, group: true, answered };
+    return this.#outgoing.sendMany(sent);
   }
 
   /** Erase a message, and send no copy that still waits. */

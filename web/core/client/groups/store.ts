@@ -98,6 +98,7 @@ export function withRecord(group: Group, changed: Partial<GroupRecord>): Group {
 /** All groups of a profile. */
 export class GroupStore {
   readonly #vault: Vault;
+  readonly #personOf: (device: string) => string;
   readonly #groups = new Map<string, Group>();
   /** Groups by the conversation ids of their messages. */
   readonly #conversations = new Map<string, string>();
@@ -110,8 +111,10 @@ export class GroupStore {
   /** Receipts that are still to be sent, by the name of their record. */
   readonly #told = new Map<string, GroupToldRecord>();
 
-  constructor(vault: Vault) {
+  /** @param personOf whose a message of a device is, as far as that is known */
+  constructor(vault: Vault, personOf: (device: string) => string = (device) => device) {
     this.#vault = vault;
+    this.#personOf = personOf;
     for (const [, record] of vault.all(GROUP)) {
       this.#set({ record, chain: this.#chainOf(record) });
     }
@@ -404,7 +407,7 @@ export class GroupStore {
 
   /** Keep it, if there is room. */
   hold(tx: Transaction, held: GroupHeldRecord): void {
-    if (hasRoom(held, this.held(held.group), MAX_HELD)) {
+    if (this.#hasRoom(held, this.held(held.group), MAX_HELD)) {
       tx.put(GROUP_HELD, heldName(held), held, { due: held.at + HELD_MS });
     }
   }
@@ -416,9 +419,15 @@ export class GroupStore {
       return found === null || !isLive(found);
     };
     const early = [...this.#vault.all(GROUP_HELD)].map(([, one]) => one).filter(isEarly);
-    if (hasRoom(held, early, MAX_EARLY)) {
+    if (this.#hasRoom(held, early, MAX_EARLY)) {
       this.hold(tx, held);
     }
+  }
+
+  /** However many devices a person has, they take the room of one. */
+  #hasRoom({ sender }: GroupHeldRecord, held: readonly GroupHeldRecord[], most: number): boolean {
+    const person = this.#personOf(sender);
+    return held.length < most && held.filter((one) => this.#personOf(one.sender) === person).length < MAX_OF_ONE;
   }
 
   /** Whether anything is kept. */
@@ -496,10 +505,6 @@ function isNews(before: GroupRecord, after: GroupRecord): boolean {
 
 function nameOf({ group, sender, messageId }: GroupToldRecord): string {
   return `${group} ${records.key(sender, messageId)}`;
-}
-
-function hasRoom({ sender }: GroupHeldRecord, held: readonly GroupHeldRecord[], most: number): boolean {
-  return held.length < most && held.filter((one) => one.sender === sender).length < MAX_OF_ONE;
 }
 
 /** What is kept is named by what it is, so that it is kept once. */

@@ -46,6 +46,7 @@ export function manyOf(ports: ExtensionPorts): Many {
       store.get(messageId)?.copies.has(peer) === true ? sending.follow(tx, messageId, peer, state, now) : null,
     unseal: (tx, peer) => store.unseal(tx, peer),
     resend: (tx, peer, messageIds, now, key) => store.resend(tx, peer, messageIds, now, key),
+    presumedLost: (now) => store.presumedLost(now),
     forgetExpired: (tx, now) => store.forgetExpired(tx, now),
     waits: (now) => sending.waits(now),
   };

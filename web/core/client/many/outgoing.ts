@@ -35,6 +35,8 @@ export interface ToMany {
   readonly burn?: boolean;
   /** Milliseconds after which all erase it, counted from the first acceptance. */
   readonly expiresIn?: number | null;
+  /** True: its recipients say that they have it; who does not, and answers a later one, is sent it again. */
+  readonly answered?: boolean | null;
   /** Stores what else belongs to it, in the same transaction. */
   readonly also?: (tx: Transaction) => void;
 }

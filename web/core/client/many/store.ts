@@ -9,6 +9,7 @@
 import { isEqual, NO_BYTES } from "../../bytes.ts";
 import { MAX_RESENDS } from "../recovery.ts";
 import { DeliveryState } from "../status.ts";
+import { Unanswered } from "../unanswered.ts";
 import type { Transaction, Vault } from "../vault.ts";
 import { COPIES, CopyRecord, MANY } from "./records.ts";
 import type { CopiesRecord, ManyRecord } from "./records.ts";
@@ -72,10 +73,14 @@ export class ManyStore {
   /** The message whose copy for a recipient is encrypted and waits. */
   readonly #sealed = new Map<string, string>();
   readonly #flying = new Map<string, Flying>();
+  readonly #unanswered = new Unanswered();
 
   constructor(vault: Vault) {
     this.#vault = vault;
     for (const [, stored] of vault.all(COPIES)) {
+      for (const copy of stored.copies) {
+        if (isUnanswered(stored.answered, copy)) this.#unanswered.put(copy.peer, stored.messageId);
+      }
       const record = stored.copies.some((copy) => copy.waits) ? vault.find(MANY, stored.messageId) : null;
       if (record !== null) {
         this.#apply(messageOf(record, stored));
@@ -182,6 +187,9 @@ export class ManyStore {
     const found = peers.flatMap((peer) => message.copies.get(peer) ?? []);
     const changed = found.map((copy) => this.#acceptedCopy(messageId, copy));
     this.put(tx, { ...withCopies(message, changed), at: now, expiresAt });
+    for (const copy of changed) {
+      if (isUnanswered(message.answered, copy)) tx.onCommit(() => this.#unanswered.put(copy.peer, messageId));
+    }
     return found.filter((copy) => copy.state === DeliveryState.QUEUED).map((copy) => copy.peer);
   }
 
@@ -220,6 +228,7 @@ export class ManyStore {
   advance(tx: Transaction, messageId: string, peer: string, state: DeliveryState): ManyMessage | null {
     const message = this.get(messageId);
     const copy = message?.copies.get(peer);
+    tx.onCommit(() => this.#unanswered.answered(peer, messageId));
     if (message === null || copy === undefined || (RANK[state] ?? 0) <= (RANK[copy.state] ?? 0)) {
       return null;
     }
@@ -263,7 +272,21 @@ export class ManyStore {
     for (const messageId of this.#queues.get(peer) ?? []) {
       this.failed(tx, messageId, [peer]);
     }
-    tx.onCommit(() => this.landed([peer]));
+    tx.onCommit(() => {
+      this.landed([peer]);
+      this.#unanswered.drop(peer);
+    });
+  }
+
+  /** Somebody has answered messages: earlier ones that are not among them may be lost. `now` is monotonic. */
+  suspect(peer: string, answered: readonly string[], now: number): void {
+    const queue = this.#queues.get(peer) ?? [];
+    this.#unanswered.suspect(peer, this.#unanswered.overtaken(peer, answered, (id) => queue.includes(id)), now);
+  }
+
+  /** Messages that have stayed unanswered long after later ones were answered, by user; each is named once. */
+  presumedLost(now: number): Map<string, string[]> {
+    return this.#unanswered.presumedLost(now);
   }
 
   /** Send these users nothing of a conversation any more that still waits, except messages of one purpose. */
@@ -278,6 +301,8 @@ export class ManyStore {
 
   /** Forget a message, whatever has become of it; idempotent. */
   remove(tx: Transaction, messageId: string): void {
+    const peers = [...(this.get(messageId)?.copies.keys() ?? [])];
+    tx.onCommit(() => peers.forEach((peer) => this.#unanswered.answered(peer, messageId)));
     tx.delete(MANY, messageId);
     tx.delete(COPIES, messageId);
     tx.onCommit(() => this.#forget(messageId));
@@ -353,6 +378,11 @@ export class ManyStore {
 
 function messageOf(record: ManyRecord, { copies, at, ordered, expiresAt, answered }: CopiesRecord): ManyMessage {
   return { record, copies: new Map(copies.map((copy) => [copy.peer, copy])), at, ordered, expiresAt, answered };
+}
+
+/** Whether a copy has arrived at the relay, and its recipient is still to say that they have it. */
+function isUnanswered(answered: boolean | null, { state, waits }: CopyRecord): boolean {
+  return answered === true && state === DeliveryState.ACCEPTED && !waits;
 }
 
 /** When a message is erased; null if that hangs on the relay. */

@@ -1,0 +1,65 @@
+/** What a group is by what has arrived of it. */
+import { isEqual, NO_BYTES } from "../../bytes.ts";
+import { CryptoError } from "../../crypto/errors.ts";
+import type { SyncedGroup } from "../devices/kinds.ts";
+import { Chain } from "./chain.ts";
+import type { Standing } from "./chain.ts";
+import type { Change } from "./change.ts";
+import type { GroupChange } from "./contents.ts";
+import { pictureName, typeOf } from "./picture.ts";
+import { decodeState } from "./state.ts";
+import { stateOf, withRecord } from "./store.ts";
+import type { Group } from "./store.ts";
+
+/** A group with the picture that its state names, if that is the one which came, or the one that was here. */
+export function withPicture(group: Group, picture: Uint8Array): Group {
+  const isIts = (one: Uint8Array): boolean => typeOf(one) !== "" && isEqual(pictureName(one), stateOf(group).picture);
+  return withRecord(group, { picture: [picture, group.record.picture].find(isIts) ?? NO_BYTES });
+}
+
+/** A group as the first device knows it; null if it is none. */
+export function chainOf({ digest, group, state }: SyncedGroup): Chain | null {
+  try {
+    const chain = new Chain(decodeState(state), digest);
+    return isEqual(chain.state.group, group) ? chain : null;
+  } catch (error) {
+    if (error instanceof CryptoError) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** The group that an invitation tells of; null if it is none. */
+export function joined({ state, base, change }: GroupChange): Chain | null {
+  try {
+    return Chain.joined(state, base, change);
+  } catch (error) {
+    if (error instanceof CryptoError) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** What the user is to a group after a change. */
+export function relationAfter(before: string, isMember: boolean, isClosed: boolean): string {
+  if (!isMember) {
+    return "removed";
+  }
+  if (isClosed) {
+    return "closed";
+  }
+  return before === "removed" ? "invited" : before; // removed and added again before either was read
+}
+
+/** The picture of a group after a change. */
+export function pictureAfter(before: Uint8Array, { ops }: Change): Uint8Array {
+  const set = (ops ?? []).find((op) => op.op === "picture");
+  return set?.op === "picture" ? set.data : before;
+}
+
+/** Whether one who is no member, and names this, may have been added since, or be a device that is not known yet. */
+export function mayBeOfMember(standing: Standing): boolean {
+  return standing === "ahead" || standing === "same";
+}

@@ -1,0 +1,129 @@
+/** Texts to groups are kept: those of others, of which their senders are told, and those of one's other devices. */
+import { fromUtf8, utf8 } from "../../bytes.ts";
+import { encodeBase64 } from "../../wire/base64.ts";
+import type { RoutedMessage } from "../../wire/frames.ts";
+import { timeOf } from "../content.ts";
+import type { ExtensionPorts } from "../extension.ts";
+import { optionsOf } from "../inbox.ts";
+import type { Moment } from "../moment.ts";
+import { DeliveryState, labelOf } from "../status.ts";
+import type { Event } from "../status.ts";
+import type { Transaction } from "../vault.ts";
+import type { GroupText } from "./contents.ts";
+import { Persons } from "./persons.ts";
+import { GroupHeldRecord, GroupTextRecord } from "./records.ts";
+import { MAX_TOLD } from "./speaking.ts";
+import { idOf, MAX_MISSING, stateOf } from "./store.ts";
+import type { Group, GroupStore } from "./store.ts";
+import * as words from "./words.ts";
+
+/** Texts of which it is remembered that their senders were told once more. */
+const MAX_TOLD_AGAIN = 1_000;
+
+/** Keeps them. */
+export class Texts {
+  readonly #ports: ExtensionPorts;
+  readonly #persons: Persons;
+  readonly #store: GroupStore;
+  /** Texts of which their senders were told once more, each once until this program ends. */
+  readonly #toldAgain = new Set<string>();
+
+  constructor(ports: ExtensionPorts, store: GroupStore) {
+    this.#ports = ports;
+    this.#persons = new Persons(ports);
+    this.#store = store;
+  }
+
+  /** Keep a member's text, and hand it out; what the user is to hear. */
+  keep(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): Event[] {
+    const { messageId, n } = held;
+    const sender = this.#persons.of(held.sender);
+    const id = idOf(group);
+    if (this.#store.text(group, sender, messageId) !== null) {
+      return []; // from another device of theirs: what they have said stays as it was
+    }
+    this.#store.putText(tx, group, GroupTextRecord.make({ ...kept(held, now), sender }));
+    this.#store.handOut(tx, id, sender, messageId);
+    if (stateOf(group).members.size <= MAX_TOLD) {
+      this.#store.tell(tx, { group: id, sender, messageId, status: "delivered" });
+    }
+    const gone = this.#count(tx, id, held.sender, n);
+    if (group.record.relation !== "member") {
+      return [];
+    }
+    const events: Event[] = [];
+    const peer = this.#ports.stores.book.contact(sender);
+    if (gone > 0) {
+      const message = words.missing(gone, labelOf(peer), words.title(stateOf(group).name));
+      events.push({ kind: "warning", peer: null, code: "missing", message });
+    }
+    return [...events, { kind: "group-message", messageId, group: id, peer }];
+  }
+
+  /** Keep a text that was written on another own device. */
+  keepOwn(tx: Transaction, group: Group, held: GroupHeldRecord, now: Moment): void {
+    if (this.#store.text(group, "", held.messageId) !== null) {
+      return;
+    }
+    const { expiresIn } = held;
+    const text = { ...kept(held, now), sender: "", expiresIn, state: DeliveryState.ACCEPTED };
+    this.#store.putText(tx, group, GroupTextRecord.make(text));
+  }
+
+  /** A text that is here already has come again: its sender may not know that, and is told once more. */
+  cameAgain({ payload }: RoutedMessage): void {
+    const { conversationId, messageId, senderId } = payload;
+    const group = this.#store.ofConversation(conversationId);
+    if (group === null || group.record.relation !== "member" || stateOf(group).members.size > MAX_TOLD) {
+      return;
+    }
+    const sender = this.#persons.of(senderId);
+    const name = `${sender} ${messageId}`;
+    if (this.#toldAgain.has(name) || this.#store.text(group, sender, messageId) === null) {
+      return;
+    }
+    if (this.#store.told().some((one) => one.sender === sender && one.messageId === messageId)) {
+      return; // what is to be told says as much, or that it was read
+    }
+    if (this.#toldAgain.size >= MAX_TOLD_AGAIN) {
+      this.#toldAgain.clear();
+    }
+    this.#toldAgain.add(name);
+    this.#ports.stores.vault.transaction((tx) => {
+      this.#store.tell(tx, { group: idOf(group), sender, messageId, status: "delivered" });
+    });
+  }
+
+  /** Note the number of a device's text; how many before it have not come, as far as that is news. */
+  #count(tx: Transaction, group: string, sender: string, n: number): number {
+    const counts = this.#store.counts(group);
+    const known = counts.others.get(sender);
+    let after = { last: n, missing: [] as readonly number[] };
+    let gone = 0;
+    if (known !== undefined && n > known.last) {
+      gone = n - known.last - 1;
+      const first = Math.max(known.last + 1, n - MAX_MISSING);
+      const missing = Array.from({ length: n - first }, (_, index) => first + index);
+      after = { last: n, missing: [...known.missing, ...missing].slice(-MAX_MISSING) };
+    } else if (known !== undefined) {
+      after = { last: known.last, missing: known.missing.filter((one) => one !== n) };
+    }
+    this.#store.putCounts(tx, group, { ...counts, others: new Map([...counts.others, [sender, after]]) });
+    return gone;
+  }
+}
+
+/** What is kept of a text, whoever has written it; its time runs from when it came, though it may have waited. */
+function kept({ at, content, expiresIn, messageId, sentAt }: GroupHeldRecord, now: Moment) {
+  const expiresAt = expiresIn === null ? null : at + expiresIn;
+  return { messageId, text: fromUtf8(content), sentAt, keptAt: timeOf(now.wall), expiresAt };
+}
+
+/** A text as it is kept if it comes too early. */
+export function heldOf(frame: RoutedMessage, said: GroupText & { readonly sentAt: number }, now: Moment): GroupHeldRecord {
+  const { messageId, senderId: sender } = frame.payload;
+  const { body, head, n, revision, sentAt } = said;
+  const named = { group: encodeBase64(said.group), revision, head, n };
+  const { expiresIn } = optionsOf(frame);
+  return GroupHeldRecord.make({ ...named, at: now.persistent, sender, messageId, content: utf8(body), sentAt, expiresIn });
+}

@@ -1,0 +1,199 @@
+/** What one member, or one who was removed, can make the others do by saying what they may: it is bounded. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { toHex } from "../../core/bytes.ts";
+import { ANSWERS, MAX_ASKS, MAX_REMOVED_TOLD } from "../../core/client/groups/duties.ts";
+import { GROUP_HELD } from "../../core/client/groups/records.ts";
+import { headOf, stateAfter } from "../../core/client/groups/state.ts";
+import { MAX_OF_ONE, stateOf } from "../../core/client/groups/store.ts";
+import { digestOf, read } from "../../core/client/groups/change.ts";
+import { groupOf, keyOf, Mallory, type Member, membersOf, recipientsOf, withMallory } from "./members.ts";
+import { random } from "./support.ts";
+import type { Town } from "./town.ts";
+
+const MINUTE = 60_000;
+
+/** As if a device list of somebody's had come to a member: this device is theirs, too. */
+function isNowOf(member: Member, person: string, device: string): void {
+  const personOf = (one: string): string => (one === device ? person : one);
+  const devicesOf = (one: string): readonly string[] => (one === person ? [person, device] : [one]);
+  const known = { person: member.id, isFirst: true, personOf, devicesOf, ownOthers: () => [], claim: () => null };
+  Object.assign(member.person.messenger.stores, { devices: known });
+}
+
+/** Two more who are let in by somebody, and write to them. */
+function knows(member: Member, names: readonly string[]): Mallory[] {
+  return names.map((name) => {
+    const one = new Mallory(member.town);
+    member.person.messenger.contacts.add(name, one.id);
+    one.person.messenger.contacts.add("Friend", member.id);
+    return one;
+  });
+}
+
+/** What a member claims who knows more than there is. */
+function ahead(group: Uint8Array, n: number) {
+  return { kind: "group-text", group, revision: 900, head: random(32), n, body: "I know more" } as const;
+}
+
+test("a change that adds others invites nobody back who has just left", () => {
+  const [town, members] = membersOf(3);
+  const [ada, ben, cleo] = members as [Member, Member, Member];
+  const group = ada.groups.create("Tea", [ben.id]);
+  town.pass(5_000);
+  ben.groups.accept(group);
+  town.pass(10_000);
+  ada.groups.add(group, [cleo.id], "member");
+  ben.groups.leave(group); // neither has heard of the other
+  town.pass(10_000);
+  assert.equal(ben.relation(group), "left");
+  assert.deepEqual([...stateOf(ada.groups.found(group)).members.keys()].sort(), [ada.id, cleo.id].sort());
+  ada.groups.add(group, [ben.id], "member");
+  town.pass(10_000);
+  assert.equal(ben.relation(group), "invited", "the control");
+});
+
+test("those who ask and ask leave the rate of messages to texts; what waits is answered later", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada] = members as [Member, Member];
+  const others = knows(ada, Array.from({ length: 2 * ANSWERS }, (_, index) => `Friend ${index}`));
+  town.pass(5_000);
+  ada.groups.add(group, others.map(({ id }) => id), "member");
+  town.pass(10_000);
+  const { group: raw } = ada.groups.found(group).record;
+  ada.person.sent.length = 0;
+  for (const one of others) one.says([ada], { kind: "group-ask", group: raw, from: 1, picture: false });
+  town.pass(10_000);
+  assert.equal(recipientsOf(ada).length, ANSWERS);
+  town.pass(MINUTE);
+  const answered = recipientsOf(ada).flat();
+  assert.deepEqual(answered.sort(), others.map(({ id }) => id).sort());
+});
+
+test("claims made in vain make nobody ask for ever", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  let asked = 0;
+  for (let n = 1; n <= 40; n += 1) {
+    ben.person.sent.length = 0;
+    mallory.says([ben], ahead(group, n));
+    town.pass(MINUTE);
+    asked += recipientsOf(ben).filter(([to]) => to === ada.id).length; // Mallory gets receipts, too
+  }
+  assert.ok(asked > 0 && asked <= MAX_ASKS, `${asked} questions`);
+  assert.equal(ben.groups.isBehind(ben.groups.found(keyOf(group))), false);
+  // After a change they are believed again.
+  ada.groups.rename(keyOf(group), "Coffee");
+  town.pass(5_000);
+  mallory.says([ben], ahead(group, 41));
+  town.pass(2_000);
+  assert.equal(ben.groups.isBehind(ben.groups.found(keyOf(group))), true);
+});
+
+for (const isRemoved of [true, false]) {
+  test(`who claims to know more is asked${isRemoved ? " nothing once they were removed" : ": the control"}`, () => {
+    const [town, members, mallory, group] = withMallory();
+    const [ada, ben] = members as [Member, Member];
+    mallory.says([ben], ahead(group, 1));
+    town.pass(1_000);
+    if (isRemoved) ada.groups.remove(keyOf(group), [mallory.id]);
+    town.pass(2_000);
+    ben.person.sent.length = 0;
+    town.pass(4_000);
+    const asked = recipientsOf(ben).flat();
+    assert.equal(asked.includes(ada.id), isRemoved);
+    assert.equal(asked.includes(mallory.id), !isRemoved);
+  });
+}
+
+test("somebody who was removed and goes on speaking is told three times", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada, ben] = members as [Member, Member];
+  const { chain } = ben.groups.found(keyOf(group));
+  ada.groups.remove(keyOf(group), [mallory.id]);
+  town.pass(5_000);
+  ben.person.sent.length = 0;
+  for (let index = 0; index < 20; index += 1) {
+    mallory.says([ben], { kind: "group-hello", group, revision: chain.state.revision, head: chain.head });
+    town.pass(20_000);
+  }
+  assert.deepEqual(recipientsOf(ben), Array.from({ length: MAX_REMOVED_TOLD }, () => [mallory.id]));
+});
+
+for (const isOne of [true, false]) {
+  test(`what comes too early takes the room of ${isOne ? "one person, however many devices they have" : "two people: the control"}`, () => {
+    const [town, members, group] = groupOf(2);
+    const [ada] = members as [Member, Member];
+    const [eve, tablet] = knows(ada, ["Eve", "Tablet"]) as [Mallory, Mallory];
+    town.pass(5_000);
+    if (isOne) isNowOf(ada, eve.id, tablet.id);
+    const { group: raw } = ada.groups.found(group).record;
+    for (const one of [eve, tablet]) {
+      for (let n = 1; n <= MAX_OF_ONE + 5; n += 1) one.says([ada], ahead(raw, n));
+    }
+    town.pass(4_000);
+    assert.equal(ada.person.vault.count(GROUP_HELD), isOne ? MAX_OF_ONE : 2 * MAX_OF_ONE);
+  });
+}
+
+/** Ben's view of a text that two devices of Mallory's have said under one id, one before Ben knew whose it was. */
+function saidTwice(): { readonly ben: Member; readonly id: string; readonly town: Town } {
+  const [town, members, mallory, group] = withMallory();
+  const [, ben] = members as [Member, Member];
+  const [tablet] = knows(ben, ["Tablet"]) as [Mallory];
+  town.pass(5_000);
+  const { chain } = ben.groups.found(keyOf(group));
+  const messageId = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d";
+  const said = { kind: "group-text", group, revision: chain.state.revision, head: chain.head, n: 1 } as const;
+  tablet.says([ben], { ...said, body: "as the tablet has it" }, messageId);
+  town.pass(1_000);
+  mallory.says([ben], { ...said, body: "as it was said" }, messageId);
+  town.pass(1_000);
+  isNowOf(ben, mallory.id, tablet.id);
+  return { ben, id: keyOf(group), town };
+}
+
+test("a text that two devices say under one id stays as it was", () => {
+  const { ben, id, town } = saidTwice();
+  town.pass(10_000);
+  assert.deepEqual(ben.texts(id), ["as it was said"]);
+});
+
+test("control: who does not look whether it is there has another text", () => {
+  const { ben, id, town } = saidTwice();
+  Object.assign(ben.groups.store, { text: () => null });
+  town.pass(10_000);
+  assert.deepEqual(ben.texts(id), ["as the tablet has it"]);
+});
+
+test("of two histories the head of the other one is known, from what names it and from a change that leads to it", () => {
+  const [town, members, group] = groupOf(3);
+  const [ada, ben, cleo] = members as [Member, Member, Member];
+  ada.groups.setRole(group, ben.id, "admin");
+  town.pass(3_000);
+  ben.person.tamper = (frame) => (frame.type === "MESSAGE" ? [] : [frame]);
+  const { chain } = ben.groups.found(group);
+  ada.groups.rename(group, "Ada's");
+  town.pass(2_000);
+  town.orders.clear();
+  ben.groups.rename(group, "Ben's");
+  town.pass(5_000);
+  const rival = ben.groups.found(group).chain.steps.at(-1)?.change;
+  assert.ok(rival !== undefined);
+  const { doubt, rivalHead } = cleo.groups.found(group).record;
+  const theirs = headOf(digestOf(read(rival.encoded)), stateAfter(chain.state, rival));
+  assert.deepEqual([doubt, toHex(rivalHead)], ["forked", toHex(theirs)]);
+  assert.notEqual(toHex(rivalHead), cleo.head(group));
+  cleo.groups.goOn(group);
+  assert.equal(cleo.groups.found(group).record.rivalHead.length, 0);
+});
+
+test("a message in another history names its head", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [, ben] = members as [Member, Member];
+  const { revision } = stateOf(ben.groups.found(keyOf(group)));
+  const head = random(32);
+  mallory.says([ben], { kind: "group-hello", group, revision, head });
+  town.pass(2_000);
+  assert.deepEqual(toHex(ben.groups.found(keyOf(group)).record.rivalHead), toHex(head));
+});
