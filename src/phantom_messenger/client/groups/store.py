@@ -385,22 +385,22 @@ class GroupStore:
 
     def hold(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep it, if there is room."""
-        if self._has_room(record, self.held(record.group), MAX_HELD):
+        if self.has_room(record.group, record.sender):
             tx.put(records.GROUP_HELD, f"{record.group} {_held_name(record)}", record, due=record.at + HELD_MS)
 
     def has_room(self, group: str, sender: str) -> bool:
         """Whether something of this sender would be kept."""
-        return _has_room(GroupHeldRecord(group=group, at=0, sender=sender), self.held(group), MAX_HELD)
+        return self._has_room(sender, self.held(group), MAX_HELD)
 
     def hold_early(self, tx: Transaction, record: GroupHeldRecord) -> None:
         """Keep what is said in a group in which this user is no member yet, if there is room."""
         found = (one for _, one in self._vault.all(records.GROUP_HELD, GroupHeldRecord))
         early = [one for one in found if one.group not in self._groups or not self._groups[one.group].is_live]
-        if self._has_room(record, early, MAX_EARLY):
+        if self._has_room(record.sender, early, MAX_EARLY):
             self.hold(tx, record)
 
-    def _has_room(self, record: GroupHeldRecord, held: list[GroupHeldRecord], most: int) -> bool:
-        person = self.person_of(record.sender)
+    def _has_room(self, sender: str, held: list[GroupHeldRecord], most: int) -> bool:
+        person = self.person_of(sender)
         return len(held) < most and sum(self.person_of(one.sender) == person for one in held) < MAX_HELD_OF_ONE
 
     def held(self, group: str) -> list[GroupHeldRecord]:
