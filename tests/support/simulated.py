@@ -72,12 +72,18 @@ class Turns:
     def __call__(self, action: Callable[[], None]) -> None:
         self._queue.append(action)
 
+    def step(self) -> bool:
+        """Run one action; whether there was one."""
+        if not self._queue:
+            return False
+        self._queue.popleft()()
+        return True
+
     def run(self) -> None:
         """Run until nothing is left to do."""
         for _ in range(1_000_000):
-            if not self._queue:
+            if not self.step():
                 return
-            self._queue.popleft()()
         raise AssertionError("the relay never comes to rest")
 
 

@@ -2,14 +2,15 @@
 
     submit -> [arrived, batches] -> handle -> [waiting, running] -> resume -> [outboxes] -> written
 
-Frames that arrive in one turn of the event loop are verified together. A handler is a generator: it yields a
-command for the store and is resumed with the result once that is on disk. Commands are gathered while the writer
-is busy and go to it as one batch, so under load one sync to disk serves many messages, and a lone message waits
-for nothing. What handlers answer is written at the end of their turn: see ``replies``.
+Frames that arrive in one turn of the event loop are verified together; a frame with many signatures is verified in
+slices, one a turn, and others are served between them. A handler is a generator: it yields a command for the store and
+is resumed with the result once that is on disk. Commands are gathered while the writer is busy and go to it as one
+batch, so under load one sync to disk serves many messages, and a lone message waits for nothing. What handlers answer
+is written at the end of their turn: see ``replies``.
 
-Order is kept from end to end: frames are handled as they came, commands run as they were yielded, handlers are
-resumed in the order of the results. Only what reads on in a mailbox goes ahead of commands that wait, for a while: it
-changes nothing, and a client that comes back is not kept waiting by its own acknowledgements.
+Order is kept from end to end: the frames of a session are handled as they came, commands run as they were yielded,
+handlers are resumed in the order of the results. Only what reads on in a mailbox goes ahead of commands that wait, for
+a while: it changes nothing, and a client that comes back is not kept waiting by its own acknowledgements.
 """
 
 from collections import deque
@@ -50,6 +51,9 @@ READS_AHEAD: Final = 32
 LEAST_HELP: Final = 8
 """Signatures of one turn from which on they are checked beside the core: fewer are checked sooner here."""
 
+SLICE: Final = 16
+"""Signatures of one frame that are verified in a turn, 0.7 ms: so long others wait for it at most."""
+
 
 class NotCurrentError(Exception):
     """Raised at a handler's ``yield``: the command was not run: the session is not its user's any more."""
@@ -83,26 +87,36 @@ class AdmittedFrame(Struct, eq=False):
     loose: LooseFrame | None = None
     """``as_sent``, if the strict rules would refuse anything about it."""
     inner: Sequence[SignatureCheck] = ()
-    """What must verify too: the signatures of the messages that it comes to. See ``Pipeline.submit_many``."""
+    """What must verify too: the signatures of the messages that it comes to."""
     spent: Spent | None = None
     """What it counts for its address; given back if it is answered with an error."""
 
+    @property
+    def signed_bytes(self) -> int:
+        """Length of all that must verify."""
+        own = 0 if self.check is None else len(self.check[2])
+        return own + sum([len(message) for _, _, message in self.inner])
 
-class VerifyBatch:
-    """Frames that arrived in one turn, and what was found of their signatures; None while it is not known."""
 
-    __slots__ = ("checks", "frames", "inner", "size", "verdicts")
+class VerifyBatch(Struct, eq=False):
+    """Frames that are verified together: those that arrived in one turn, or one that takes several slices."""
 
-    def __init__(self) -> None:
-        self.frames: list[AdmittedFrame] = []
-        self.checks: list[SignatureCheck] = []
-        self.inner: dict[int, int] = {}
-        """How many checks behind this one, in ``checks``, belong to the same frame; of messages to many alone."""
-        self.size = 0
-        self.verdicts: list[bool] | Exception | None = None
+    frames: list[AdmittedFrame] = []
+    checks: list[SignatureCheck] = []
+    inner: dict[int, int] = {}
+    """How many checks behind this one, in ``checks``, belong to the same frame; of messages to many alone."""
+    size: int = 0
+    """Bytes of what was signed."""
+    verdicts: list[bool] | Exception | None = None
+    """What was found of the signatures; None while it is not known."""
+    slices: list[bool] | None = None
+    """What is known so far of a frame that is verified in slices."""
 
     def of_frames(self, verdicts: list[bool]) -> list[bool]:
-        """The verdict on each frame that has a check, where some have ``inner`` ones: whether all of them hold."""
+        """The verdict on each frame that has a check, where some have ``inner`` ones: whether all of them hold.
+
+        Behind one that does not hold the others of its frame may be missing, if that is the last one.
+        """
         found, at = [], 0
         while at < len(verdicts):
             end = at + 1 + self.inner.get(at, 0)
@@ -148,6 +162,10 @@ class Pipeline:
         self._report = report
         self._arriving = VerifyBatch()
         self._batches: deque[VerifyBatch] = deque()
+        self._sliced: deque[VerifyBatch] = deque()
+        """Not in ``batches`` before they are verified."""
+        self._behind: dict[Session, list[AdmittedFrame]] = {}
+        """What arrived on the sessions of those after them; taken in once they are handled."""
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._reads: deque[_Waiting] = deque()
@@ -164,22 +182,24 @@ class Pipeline:
 
     def submit(self, admitted: AdmittedFrame) -> None:
         """Take in an admitted frame."""
-        batch = self._arriving
-        if not batch.frames:
+        self._gauge.enter()
+        if self._behind and admitted.session in self._behind:
+            self._behind[admitted.session].append(admitted)
+            self._gauge.unverified_bytes += admitted.signed_bytes
+            return
+        batch, inner = self._arriving, admitted.inner
+        if inner and len(inner) >= SLICE:
+            batch = self._begin_slices(admitted)
+        elif not batch.frames:
             self._schedule(self._verify_arrived)
         batch.frames.append(admitted)
         if admitted.check is not None:
             batch.checks.append(admitted.check)
             batch.size += len(admitted.check[2])
-        self._gauge.enter()
-
-    def submit_many(self, admitted: AdmittedFrame) -> None:
-        """As ``submit``, for a frame that has ``inner`` checks beside its own."""
-        self.submit(admitted)
-        batch, inner = self._arriving, admitted.inner
-        batch.inner[len(batch.checks) - 1] = len(inner)
-        batch.checks += inner
-        batch.size += sum([len(message) for _, _, message in inner])
+        if inner:
+            batch.inner[len(batch.checks) - 1] = len(inner)
+            batch.checks += inner
+            batch.size += sum([len(message) for _, _, message in inner])
 
     def _verify_arrived(self) -> None:
         batch, self._arriving = self._arriving, VerifyBatch()
@@ -190,13 +210,20 @@ class Pipeline:
             batch.verdicts = verdicts
             self._handle_verified()
 
-        checks = batch.checks
-        if len(checks) < LEAST_HELP or self._helpers is None or not self._helpers(checks, known):
-            try:
-                batch.verdicts = self._verify(checks) if checks else []
-            except Exception as error:  # noqa: BLE001 - the boundary: what cannot be verified ends its session
-                batch.verdicts = error
+        batch.verdicts = self._check(batch.checks, known)
+        if batch.verdicts is not None:
             self._handle_verified()
+
+    def _check(
+        self, checks: list[SignatureCheck], known: Callable[[list[bool]], None]
+    ) -> list[bool] | Exception | None:
+        """Verify signatures; None if helpers do it, who call ``known`` later."""
+        if len(checks) >= LEAST_HELP and self._helpers is not None and self._helpers(checks, known):
+            return None
+        try:
+            return self._verify(checks) if checks else []
+        except Exception as error:  # noqa: BLE001 - the boundary: what cannot be verified ends its session
+            return error
 
     def _handle_verified(self) -> None:
         """Begin the handlers of what is verified, in the order in which it came."""
@@ -209,9 +236,56 @@ class Pipeline:
             for admitted in batch.frames:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
                 self._resume(self._handle(admitted, verdict), None)
+            if batch.slices is not None:
+                self._take_in_behind(batch.frames[0].session)
             self._gauge.leave(len(batch.frames))
         if self._on_idle is not None:
             self._check_idle()
+
+    # --- verify in slices -----------------------------------------------------------
+
+    def _begin_slices(self, admitted: AdmittedFrame) -> VerifyBatch:
+        """A batch for this frame alone. What its session has sent before is verified, or asked for, before its end."""
+        batch = VerifyBatch(slices=[])
+        self._sliced.append(batch)
+        self._behind[admitted.session] = []
+        self._gauge.unverified_bytes += admitted.signed_bytes
+        if len(self._sliced) == 1:
+            self._schedule(self._verify_slice)
+        return batch
+
+    def _verify_slice(self) -> None:
+        """Verify the next signatures of one frame; the next frame's come when that is done."""
+        batch = self._sliced[0]
+        begin = len(batch.slices or ())
+        found = self._check(batch.checks[begin : begin + SLICE], self._slice_known)
+        if found is not None:
+            self._slice_known(found)
+
+    def _slice_known(self, found: list[bool] | Exception) -> None:
+        """Go on in the next turn; with a frame of which all is known, or enough, behind what was verified before it."""
+        batch, known = self._sliced[0], self._sliced[0].slices
+        assert known is not None  # noqa: S101 - narrows the type
+        if isinstance(found, Exception):
+            batch.verdicts = found
+        else:
+            known += found
+            if not all(found) or len(known) == len(batch.checks):
+                batch.verdicts = known
+        if batch.verdicts is not None:
+            self._batches.append(self._sliced.popleft())
+        if self._sliced:
+            self._schedule(self._verify_slice)
+        if batch.verdicts is not None:
+            self._handle_verified()
+
+    def _take_in_behind(self, session: Session) -> None:
+        """A frame that was verified in slices is handled: now those that came after it."""
+        behind = self._behind.pop(session)
+        for admitted in behind:
+            self._gauge.unverified_bytes -= admitted.signed_bytes
+            self.submit(admitted)
+        self._gauge.leave(len(behind))
 
     # --- store --------------------------------------------------------------------
 
@@ -281,7 +355,7 @@ class Pipeline:
             self._check_idle()
 
     def _check_idle(self) -> None:
-        on_its_way = self._arriving.frames, self._batches, self._waiting, self._reads, self._running
+        on_its_way = self._arriving.frames, self._sliced, self._batches, self._waiting, self._reads, self._running
         if self._on_idle is not None and not any(on_its_way):
             action, self._on_idle = self._on_idle, None
             action()

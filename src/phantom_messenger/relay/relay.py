@@ -158,9 +158,7 @@ class Relay:
         admitted = AdmittedFrame(session, frame, decoded.signed_text, check, as_sent)
         if kind == "MESSAGE_MANY":
             admitted.inner = _inner_checks(session, frame)
-            core.pipeline.submit_many(admitted)
-        else:
-            core.pipeline.submit(admitted)
+        core.pipeline.submit(admitted)
 
     def receive_binary(self, session: Session, data: bytes) -> None:  # noqa: ARG002 - nothing is made of it
         """A binary message has arrived; the protocol has none."""
