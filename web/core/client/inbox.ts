@@ -9,7 +9,7 @@ import * as content2 from "./content2.ts";
 import type { Conversations, Opened } from "./conversations.ts";
 import type { Extra, Slot } from "./extension.ts";
 import type { DeviceBook } from "./devices/book.ts";
-import { forgetEarly, noteEarly, takeEarly } from "./devices/early.ts";
+import { dropEarly, forgetEarly, noteEarly, takeEarly } from "./devices/early.ts";
 import type { Receipts } from "./receipts.ts";
 import * as records from "./records.ts";
 import { erased, isThere, SentRecord } from "./records.ts";
@@ -313,8 +313,9 @@ export class Inbox {
     tx.onCommit(() => this.#unread.get(sender)?.delete(messageId));
   }
 
-  /** Nothing of this user is unread any more. */
+  /** Nothing of this user is unread any more, and nothing told of them is remembered. */
   drop(tx: Transaction, sender: string): void {
+    dropEarly(tx, sender);
     for (const messageId of this.#unread.get(sender) ?? []) {
       this.#handled(tx, sender, messageId);
     }

@@ -338,6 +338,15 @@ export type DeviceRecord = RecordOf<typeof DeviceRecord>;
 export const SyncRecord = recordType({ messageId: text, sender: text });
 export type SyncRecord = RecordOf<typeof SyncRecord>;
 
+const EarlyMessage = recordType({ id: text, state: int, until: int });
+
+/**
+ * Messages of one person that are not here yet, the oldest news first: how far each has come (`state`), and until when
+ * that is remembered (persistent time).
+ */
+export const EarlyRecord = recordType({ messages: list(EarlyMessage) });
+export type EarlyRecord = RecordOf<typeof EarlyRecord>;
+
 /**
  * When the user has changed what is known of a person (`userId`), or, if that is '', the settings: milliseconds since
  * 1970, see protocol/devices.md. `waits`: the other own devices are still to be told.
@@ -446,10 +455,10 @@ export const PERSON = kindOf("person", PersonRecord);
 export const DEVICE = kindOf("device", DeviceRecord);
 /** `SYNC`/'<person> <message id>'. */
 export const SYNC = kindOf("sync", SyncRecord);
-/** `EARLY_SENT`/'<person> <message id>': how far a message is with them that another own device has sent. */
-export const EARLY_SENT = kindOf("early-sent", IntValue);
-/** `EARLY_READ`/as `SYNC`: a message of theirs was read elsewhere. */
-export const EARLY_READ = kindOf("early-read", IntValue);
+/** `EARLY_SENT`/person: messages to them that another own device has sent. */
+export const EARLY_SENT = kindOf("early-sent", EarlyRecord);
+/** `EARLY_READ`/person: messages of theirs that were read elsewhere. */
+export const EARLY_READ = kindOf("early-read", EarlyRecord);
 /** `SYNCED`/user id, or ''. */
 export const SYNCED = kindOf("synced", SyncedRecord);
 /** `AGREED`/''. */

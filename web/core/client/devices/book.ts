@@ -16,11 +16,15 @@ import { type DeviceList, parseList } from "./device_list.ts";
 import { type KnownList, takeUp } from "./known_list.ts";
 import { Routing } from "./routing.ts";
 
-/** What a list has changed: whose it is, and the devices that came and went, by user id. */
+/**
+ * What a list has changed: whose it is, and the devices that came and went, by user id. `gone`: those of `removed` that
+ * are nobody's now; neither persons whom the user knows, nor another's devices.
+ */
 export interface Changed {
   readonly person: string;
   readonly added: readonly string[];
   readonly removed: readonly string[];
+  readonly gone: readonly string[];
 }
 
 /** A person whose list was taken up. */
@@ -191,19 +195,17 @@ export class DeviceBook {
     const found = parseList(encoded);
     const before = this.#known.get(person) ?? null;
     const after = takeUp(before?.list ?? null, found, fromBase64(person), wall);
-    if (after === before?.list) return { person, added: [], removed: [] };
+    if (after === before?.list) return { person, added: [], removed: [], gone: [] };
     const usable = after.usable.map(encodeBase64);
     tx.put(records.DEVICES, person, DevicesRecord.make({ person, encoded, usable }));
     const old = before?.usable ?? [];
     const removed = old.filter((one) => !usable.includes(one));
     const added = usable.filter((one) => !old.includes(one) && one !== person);
     for (const device of added) this.#belongTo(tx, device, person);
-    for (const device of removed) {
-      if (this.#book.get(device).deviceOf === person) this.#book.delete(tx, device);
-      tx.delete(records.DEVICE, device);
-    }
+    const gone = removed.filter((device) => this.#release(tx, device, person));
+    if (person === this.person) for (const device of removed) tx.delete(records.DEVICE, device);
     this.#set(tx, person, { list: after, usable });
-    return { person, added, removed };
+    return { person, added, removed, gone };
   }
 
   /** Nothing is known of this person's devices any more; those there were, besides the first. */
@@ -211,16 +213,25 @@ export class DeviceBook {
     const known = this.#known.get(person);
     if (known === undefined || person === this.person) return [];
     tx.delete(records.DEVICES, person);
-    const devices = known.usable.filter((one) => one !== person && this.#book.get(one).deviceOf === person);
-    for (const device of devices) this.#book.delete(tx, device);
+    const devices = known.usable.filter((one) => one !== person && this.#release(tx, one, person));
     this.#set(tx, person, null);
     return devices;
   }
 
-  /** Note whose a device is, unless the user knows it as a person. */
+  /** A device is not this person's any more; returns whether it is nobody's now. */
+  #release(tx: Transaction, device: string, person: string): boolean {
+    if (this.#book.get(device).deviceOf !== person) return false;
+    this.#book.delete(tx, device);
+    const other = [...this.#known].find(([one, { usable }]) => one !== person && usable.includes(device))?.[0];
+    if (other === undefined) return true;
+    this.#belongTo(tx, device, other);
+    return false;
+  }
+
+  /** Note whose a device is, unless the user knows it as a person, or it is another one's already. */
   #belongTo(tx: Transaction, device: string, person: string): void {
-    if (this.#isPerson(device) && person !== this.person) return;
     const record = this.#book.get(device);
+    if (isKnown(record) && record.deviceOf !== person && person !== this.person) return;
     const greeted = record.greeted || device === this.device; // nobody introduces themselves
     this.#book.put(tx, { ...record, deviceOf: person, accepted: true, greeted, name: "" });
   }

@@ -176,7 +176,7 @@ export class DeviceDesk {
       const wasRemoved = devices.isRemoved;
       const changed = stores.vault.transaction((tx) => {
         const found = devices.takeUp(tx, encoded, person, now.wall);
-        this.#drop(tx, found.removed);
+        this.#drop(tx, found.gone);
         return found;
       });
       return devices.isRemoved && !wasRemoved ? [notices.deviceRemoved()] : this.#told(changed);

@@ -130,11 +130,12 @@ export class NewDevice {
    * @throws LinkEnded It is too late, or this is the second one who has seen it.
    */
   offered(senderKey: Uint8Array, commitment: Uint8Array, mac: Uint8Array, now: number): Shown {
-    this.#checkTime(now);
-    const pair = new Pair(new PeerIdentity(senderKey), this.identity.peer, this.code.secret);
     if (!this.isGood(senderKey, { commitment, mac })) {
+      // First: whoever has not seen the code ends nothing.
       throw new InvalidSignature("an offer to link this device is from somebody who has not seen its code");
     }
+    this.#checkTime(now);
+    const pair = new Pair(new PeerIdentity(senderKey), this.identity.peer, this.code.secret);
     const before = this.#pair;
     if (before !== null && !(isEqual(before.person.public, senderKey) && isEqual(this.#commitment, commitment))) {
       throw new LinkEnded("two have seen the code of this device; show a new one, to nobody else");

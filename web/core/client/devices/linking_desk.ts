@@ -13,6 +13,7 @@ import type { Link } from "../link.ts";
 import type { Moment } from "../moment.ts";
 import type { Event, LinkingEvent } from "../status.ts";
 import * as records from "../records.ts";
+import { isKnown } from "../records.ts";
 import type { DeskParts, DeviceDesk } from "./desk.ts";
 import { MAX_DEVICES } from "./device_list.ts";
 import { LinkEnded } from "./errors.ts";
@@ -75,7 +76,8 @@ export class LinkingDesk {
   /** Whether this device can become somebody's: nobody's yet, and its user has nothing to do with anybody. */
   get isUnused(): boolean {
     const { devices, stores } = this.#parts;
-    const isUsed = stores.book.everybody().some(({ blocked, userId }) => blocked || stores.book.isKnown(userId));
+    // Whoever is known only because they link this device has not made it a used one.
+    const isUsed = stores.book.everybody().some(({ blocked, userId }) => blocked || isKnown(stores.book.person(userId)));
     return devices.own === null && !isUsed;
   }
 
