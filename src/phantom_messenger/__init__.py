@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from phantom_messenger.client.backup import BackupSummary
     from phantom_messenger.client.client import Client
     from phantom_messenger.client.contacts import Contacts
+    from phantom_messenger.client.conversation_front import Conversation, PastMessage, ReceivedMessage
     from phantom_messenger.client.delivery import Delivery, Message
     from phantom_messenger.client.devices.front import Devices, OwnDevice
     from phantom_messenger.client.errors import (
@@ -70,6 +71,7 @@ _PLACES = {
     "backup": ("BackupSummary",),
     "client": ("Client",),
     "contacts": ("Contacts",),
+    "conversation_front": ("Conversation", "PastMessage", "ReceivedMessage"),
     "errors": (
         "BackupError",
         "ClientClosed",
@@ -137,6 +139,7 @@ __all__ = [
     "Contact",
     "ContactExists",
     "Contacts",
+    "Conversation",
     "Delivery",
     "DeliveryEvent",
     "DeliveryFailed",
@@ -165,9 +168,11 @@ __all__ = [
     "NoProfile",
     "OwnDevice",
     "PassphraseNeeded",
+    "PastMessage",
     "PhantomError",
     "PresenceEvent",
     "ProfileExists",
+    "ReceivedMessage",
     "RelayBusy",
     "RelayError",
     "RelayUnreachable",

@@ -11,6 +11,7 @@ from phantom_messenger.client.delivery import Delivery, Message
 from phantom_messenger.client.errors import ClientClosed, DeliveryFailed
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, DeliveryState, Trust
+from support.sdk_clients import conversation_of
 
 BOB = Contact(name="bob", user_id="id of bob", trust=Trust.VERIFIED, key=None)
 
@@ -88,12 +89,12 @@ def test_received_text_shows_its_record_and_is_answered_to_its_sender() -> None:
         return Delivery("8", BOB, DeliveryState.QUEUED)
 
     async def main() -> None:
-        message = Message(record, BOB, marked.append, send)
+        message = Message(record, BOB, marked.append, send, conversation_of(BOB.user_id))
         assert (message.id, message.sender, message.contact, message.text) == ("7", "id of bob", BOB, "hello")
         assert (message.sent_at, message.received_at, message.expires_at) == (1, 2, 3)
         assert message.burn_after_read
         assert repr(message) == "Message(7 from bob)"
-        assert Message(replace(record, text=None), BOB, marked.append, send).text == ""
+        assert Message(replace(record, text=None), BOB, marked.append, send, conversation_of(BOB.user_id)).text == ""
         await message.mark_read()
         assert marked == [message]
         assert (await message.reply("one")).message_id == "8"

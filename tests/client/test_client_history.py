@@ -164,6 +164,7 @@ def entry(**members: Any) -> HistoryEntry:
     usual: dict[str, Any] = {
         "message_id": "",
         "peer": "",
+        "sender": Contact(name="", user_id="", trust=Trust.UNVERIFIED, key=None),
         "is_own": False,
         "text": "hi\nthere",
         "gone": "",

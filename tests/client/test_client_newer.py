@@ -22,6 +22,7 @@ from phantom_messenger.client.status import DeliveryState, MessageEvent
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto import body, padding
 from phantom_messenger.crypto.errors import InvalidMessage
+from support.sdk_clients import conversation_of
 from support.simulated import HOUR, MINUTE, SECOND
 
 
@@ -175,7 +176,8 @@ def test_it_is_shown_as_what_it_is_in_every_command(town: Town) -> None:
     settle(alice, bob)
     contact = bob.messenger.contacts.of(alice.id)
     (record,) = bob.waiting()
-    message = Message(record, contact, lambda _: None, Client.send)  # type: ignore[arg-type] # nobody answers
+    talk = conversation_of(alice.id)
+    message = Message(record, contact, lambda _: None, Client.send, talk)  # type: ignore[arg-type] # nobody answers
     assert (message.is_newer, message.text, message.burn_after_read) == (True, "", True)
     notice = "[sent with a newer version of Phantom; update this program to read it]"
     assert message_line(message).endswith(f" alice (burns): {notice}")
@@ -187,7 +189,8 @@ def test_it_is_shown_as_what_it_is_in_every_command(town: Town) -> None:
     assert (past["text"], past["gone"], past["waiting"]) == (None, "newer", True)
     alice.send(bob, notice)
     settle(alice, bob)
-    known = Message(bob.waiting()[-1], contact, lambda _: None, Client.send)  # type: ignore[arg-type] # nobody answers
+    last = bob.waiting()[-1]
+    known = Message(last, contact, lambda _: None, Client.send, talk)  # type: ignore[arg-type] # nobody answers
     assert (known.is_newer, message_row(known)["newer"], known.text) == (False, False, notice)
 
 

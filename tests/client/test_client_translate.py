@@ -20,7 +20,7 @@ from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, Trust
 from phantom_messenger.client.vault import Vault
 from phantom_messenger.crypto.errors import InvalidKey
-from support.sdk_clients import NOBODY, opened, run
+from support.sdk_clients import NOBODY, conversation_of, opened, run
 
 NOWHERE = "ws://127.0.0.1:9/ws"
 
@@ -51,7 +51,7 @@ def message() -> Message:
         message_id="1", sender=NOBODY, text="x", sent_at=0, received_at=0, burn=False, expires_at=None
     )
     contact = Contact(name="bob", user_id=NOBODY, trust=Trust.UNVERIFIED, key=None)
-    return Message(record, contact, lambda _: None, nowhere)
+    return Message(record, contact, lambda _: None, nowhere, conversation_of(NOBODY))
 
 
 def arguments(function: Any, folder: Path) -> dict[str, Any]:

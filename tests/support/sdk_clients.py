@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from phantom_messenger import Client, Message
+from phantom_messenger import Client, Conversation, Message
+from phantom_messenger.client.conversation_front import PersonConversation
 from phantom_messenger.client.status import Event
 from support.relay_process import RelayProcess
 
@@ -48,6 +49,11 @@ async def friends(
         await alice.wait_key("bob", PATIENCE)
         await bob.wait_key("alice", PATIENCE)
         yield alice, bob
+
+
+def conversation_of(user_id: str) -> Conversation:
+    """That with somebody, of no client: to be looked at alone."""
+    return PersonConversation(cast("Client", None), user_id, lambda _: None)
 
 
 async def first(client: Client, **options: Any) -> Message:

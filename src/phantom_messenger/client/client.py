@@ -8,37 +8,38 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
 from phantom_messenger.client import profile as profiles
-from phantom_messenger.client.backup import BackupSummary, export_profile, import_profile
 from phantom_messenger.client.connection_loop import ConnectionLoop
 from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.conversation_front import Conversation, PersonConversation, ReceivedMessage
 from phantom_messenger.client.delivery import Delivery, Message
 from phantom_messenger.client.devices.front import Devices
 from phantom_messenger.client.errors import (
     ClientClosed,
     NoKeyYet,
-    ProfileExists,
     RelayBusy,
     RelayError,
     RelayUnreachable,
+    UnknownContact,
     UsageError,
 )
 from phantom_messenger.client.event_hub import EventHub
-from phantom_messenger.client.group_front import Groups
+from phantom_messenger.client.group_front import GroupConversation, Groups, next_text
+from phantom_messenger.client.handing_out import Found, Reader
 from phantom_messenger.client.history import HistoryEntry
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.outages import no_answer
+from phantom_messenger.client.profile_front import ProfileFront
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.requests import MessageRequest
 from phantom_messenger.client.settings import Settings
 from phantom_messenger.client.status import ConnectionEvent, Contact, Event
 from phantom_messenger.client.translate import guarded
-from phantom_messenger.client.vault import Secret, Vault
+from phantom_messenger.client.vault import Vault
 from phantom_messenger.clock import boot_id, since_boot_ms
 from phantom_messenger.wire.frames import PresenceStatus
 from phantom_messenger.wire.limits import MAX_EXPIRES_IN_MS
@@ -48,7 +49,7 @@ _log: Final = logging.getLogger("phantom_messenger")
 
 
 @guarded
-class Client:
+class Client(ProfileFront):
     """A user of a relay: ``async with Client.open(...) as me`` connects, and stays connected.
 
     ``groups``: see ``Groups``. Use it from one event loop and its thread. What changes the profile is synced to disk
@@ -56,7 +57,7 @@ class Client:
     """
 
     def __init__(self, vault: Vault, server: str | None, strangers: str = "ask") -> None:
-        self._vault = vault
+        super().__init__(vault, server, strangers)
         try:
             self._messenger = Messenger(
                 vault,
@@ -78,112 +79,6 @@ class Client:
         self._devices = self._messenger.devices(self._changed)
         self._closed = False
         self.groups = Groups(self._messenger, self._hub, self._changed, self._raise_if_closed)
-
-    @classmethod
-    def open(
-        cls,
-        profile: str = "default",
-        *,
-        server: str | None = None,
-        home: Path | str | None = None,
-        passphrase: str | None = None,
-        create: bool = True,
-        strangers: str = "ask",
-    ) -> "Client":
-        """Open a profile; its identity is made on first use.
-
-        Deriving the key from the passphrase (Argon2id) takes about half a second, during which the caller waits:
-        ``open_async`` does it in a thread.
-
-        Args:
-            profile: a name of letters, digits, '.', '_' and '-'.
-            server: the relay's URL, ws:// or wss://; remembered, so later calls may leave it out.
-            home: the folder of all profiles; if None, ``PHANTOM_HOME`` or the platform's folder for application data.
-            passphrase: encrypts the profile; if None, ``PHANTOM_PASSPHRASE`` or the system's keyring is used.
-            create: make the profile if it does not exist.
-            strangers: "ask": messages from strangers wait, still encrypted, for ``peek`` and ``accept``. "accept": they
-                arrive through ``messages`` at once, as a bot wants it; receipts still go only to users you know.
-
-        Raises:
-            UsageError: an argument is invalid.
-            VaultError: the profile cannot be opened; its subclasses say why.
-        """
-        if strangers not in {"ask", "accept"}:
-            raise UsageError(f"strangers can be 'ask' or 'accept', not '{strangers}'")
-        path = profiles.vault_path(profile, profiles.home_folder(home))
-        url = None if server is None else profiles.checked_url(server)
-        if not create and not profiles.is_there(path):
-            # Before a passphrase is asked for in vain.
-            Vault(path, Secret(""), create=False)
-        return cls(Vault(path, profiles.secret_for(path, passphrase), create=create), url, strangers)
-
-    @classmethod
-    async def open_async(
-        cls,
-        profile: str = "default",
-        *,
-        server: str | None = None,
-        home: Path | str | None = None,
-        passphrase: str | None = None,
-        create: bool = True,
-        strangers: str = "ask",
-    ) -> "Client":
-        """As ``open``, in a thread: for programs whose event loop must not wait.
-
-        ``async with await Client.open_async(...) as me`` connects.
-        """
-        open_it = functools.partial(
-            cls.open, profile, server=server, home=home, passphrase=passphrase, create=create, strangers=strangers
-        )
-        opening = asyncio.get_running_loop().run_in_executor(None, open_it)
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)  # a thread cannot be cancelled
-            raise
-
-    def export_to(self, path: Path, passphrase: str, *, replace: bool = False) -> BackupSummary:
-        """Write identity, contacts and history to a file, encrypted with a passphrase; this takes a second or more.
-
-        Args:
-            path: the file.
-            passphrase: encrypts the file; at least 8 characters are wise.
-            replace: overwrite a file that exists.
-
-        Raises:
-            BackupError, VaultError: it could not be done; the message says why.
-        """
-        return export_profile(self._vault, path, passphrase, replace=replace)
-
-    @classmethod
-    def import_from(
-        cls,
-        path: Path,
-        file_passphrase: str,
-        *,
-        profile: str = "default",
-        server: str | None = None,
-        home: Path | str | None = None,
-        passphrase: str | None = None,
-    ) -> BackupSummary:
-        """Make a profile from an exported file; ``open`` it afterwards. Sessions with contacts recover on their own.
-
-        Args:
-            path: the file.
-            file_passphrase: opens the file.
-            profile: name of the new profile.
-            server: the relay's URL, if it is not the one in the file.
-            home: as for ``open``.
-            passphrase: of the new profile, as for ``open``.
-
-        Raises:
-            ProfileExists, WrongPassphrase, BackupError, VaultError: nothing was made; the message says why.
-        """
-        target = profiles.vault_path(profile, profiles.home_folder(home))
-        url = None if server is None else profiles.checked_url(server)
-        if profiles.is_there(target):
-            raise ProfileExists(f"profile '{profile}' already exists; import under another name")
-        return import_profile(path, file_passphrase, target, profiles.secret_for(target, passphrase), server=url)
 
     async def __aenter__(self) -> Self:
         self._raise_if_closed()
@@ -389,22 +284,9 @@ class Client:
         Raises:
             LoginRefused, Replaced, ClientClosed: nothing more will come.
         """
-        position, is_logged = 0, False
+        reader = Reader([functools.partial(self._find, sender=sender)], self._hub, self._raise_if_closed)
         while True:
-            await asyncio.sleep(0)  # a program that handles a backlog must not hold up its own connection
-            self._raise_if_closed()
-            found = self._messenger.next_received(position, sender)
-            if found is None:
-                self._hub.raise_if_ended()
-                if not self._hub.is_online and not is_logged:
-                    is_logged = True
-                    reason = self.connection.reason or "connecting"
-                    _log.warning("messages() waits, and there is no connection: %s", reason)
-                await self._hub.change()
-                continue
-            position, record = found
-            yield Message(self._shown(record), self.contacts.of(record.sender), self.mark_read, self.send)
-            self._messenger.handled(record.sender, record.message_id)
+            yield await reader.next()
 
     def mark_read(self, message: Message) -> None:
         """As ``message.mark_read``."""
@@ -460,6 +342,44 @@ class Client:
         it = self._messenger
         await self._hub.wait_until(lambda: not (it.pending_receipts and it.is_online), timeout)
 
+    # --- persons and groups alike ---------------------------------------------------
+
+    def conversation(self, who: str) -> Conversation:
+        """A person or a group, to be written to and read by the same code.
+
+        Args:
+            who: the name of a contact or a group, or the id of one.
+
+        Raises:
+            UnknownContact: nobody has that name, and it is no id.
+            UsageError: several have it.
+        """
+        if not self.groups.has(who):
+            return self._with(self.contacts.find(who).user_id)
+        group = self.groups.find(who).group
+        with contextlib.suppress(UnknownContact):
+            if group != who and self.contacts.find(who):
+                raise UsageError(f"a contact and a group are both called '{who}'; name one by its ID")
+        return GroupConversation(self.groups, self._messenger.groups, group)
+
+    def conversations(self) -> list[Conversation]:
+        """All of them: contacts in the order in which they were met, then the groups that were not left."""
+        core = self._messenger.groups
+        live = [one.group for one in self.groups.all() if one.relation in {"invited", "member"}]
+        people = [self._with(contact.user_id) for contact in self.contacts.everybody()]
+        return [*people, *(GroupConversation(self.groups, core, group) for group in live)]
+
+    async def received(self, *, muted: bool = True) -> AsyncIterator[ReceivedMessage]:
+        """All received messages, of persons and to groups, oldest first, without end; otherwise as ``messages``.
+
+        Args:
+            muted: whether also those to muted groups; else they stay for later.
+        """
+        groups = functools.partial(next_text, self.groups, self._messenger.groups, None, muted=muted)
+        reader = Reader[ReceivedMessage]([self._find, groups], self._hub, self._raise_if_closed)
+        while True:
+            yield await reader.next()
+
     # --- strangers and blocking ---------------------------------------------------
 
     def requests(self) -> list[MessageRequest]:
@@ -478,7 +398,8 @@ class Client:
         """
         contact = self.contacts.find(who)
         found, peer = self._messenger.look(contact.user_id), self.contacts.of(contact.user_id)
-        return [Message(self._shown(record), peer, lambda _: None, self.send) for record in found]
+        conversation = self._with(peer.user_id)
+        return [Message(self._shown(record), peer, lambda _: None, self.send, conversation) for record in found]
 
     def accept(self, who: str) -> Contact:
         """Let a stranger in: their messages arrive through ``messages``, and from now on they get receipts.
@@ -575,6 +496,18 @@ class Client:
         self._changed()
         return after
 
+    def _with(self, user_id: str) -> Conversation:
+        return PersonConversation(self, user_id, functools.partial(self._find, sender=user_id))
+
+    def _find(self, after: int, sender: str | None = None) -> Found[Message] | None:
+        found = self._messenger.next_received(after, sender)
+        if found is None:
+            return None
+        position, record = found
+        contact, conversation = self.contacts.of(record.sender), self._with(record.sender)
+        message = Message(self._shown(record), contact, self.mark_read, self.send, conversation)
+        return Found(position, message, functools.partial(self._messenger.handled, record.sender, record.message_id))
+
     def _changed(self) -> None:
         self._loop.changed()
 
@@ -592,8 +525,3 @@ class Client:
         """With the wall clock's time at which it expires."""
         at = record.expires_at
         return record if at is None else msgspec.structs.replace(record, expires_at=self._messenger.shown(at))
-
-
-def _close_opened(opening: "asyncio.Future[Client]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()

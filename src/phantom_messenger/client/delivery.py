@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import UNSET
 
 from phantom_messenger.client.errors import DeliveryFailed, PhantomError
 from phantom_messenger.client.records import ReceivedRecord
 from phantom_messenger.client.status import Contact, DeliveryState
+
+if TYPE_CHECKING:
+    from phantom_messenger.client.conversation_front import Conversation
 
 
 class Sends(Protocol):
@@ -88,18 +91,25 @@ class Delivery:
 class Message:
     """A received message.
 
-    ``id`` and ``sender`` identify it; ``sender`` is a user id, ``contact`` what is known about it. ``text``: its text.
-    ``sent_at``: when it was written, as the sender says; ``received_at``: when this device got it; ``expires_at``: when
-    it will be deleted, or None; all in milliseconds since 1970. ``burn_after_read``: ``mark_read`` erases it.
+    ``id`` and ``sender`` identify it; ``sender`` is a user id, ``contact`` what is known about it, ``conversation`` the
+    one with it. ``text``: its text. ``sent_at``: when it was written, as the sender says; ``received_at``: when this
+    device got it; ``expires_at``: when it will be deleted, or None; all in milliseconds since 1970.
+    ``burn_after_read``: ``mark_read`` erases it.
     ``is_newer``: a newer version of this program has sent it, and this one cannot show it: ``text`` is ''. It is kept,
     not read: ``mark_read`` only marks it as handled, and a version that knows it will hand it out again.
     """
 
     def __init__(
-        self, record: ReceivedRecord, contact: Contact, mark_read: Callable[["Message"], None], send: Sends
+        self,
+        record: ReceivedRecord,
+        contact: Contact,
+        mark_read: Callable[["Message"], None],
+        send: Sends,
+        conversation: "Conversation",
     ) -> None:
         self._mark_read = mark_read
         self._send = send
+        self.conversation = conversation
         self.id = record.message_id
         self.sender = record.sender
         self.contact = contact

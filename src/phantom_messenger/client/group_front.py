@@ -1,16 +1,20 @@
 """What ``Client.groups`` offers to applications."""
 
 import asyncio
+import functools
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 from phantom_messenger.client.contacts import Contacts
+from phantom_messenger.client.conversation_front import Conversation, PastMessage, ReceivedMessage
 from phantom_messenger.client.delivery import Delivery
 from phantom_messenger.client.errors import UsageError
 from phantom_messenger.client.event_hub import EventHub
+from phantom_messenger.client.groups.groups import Groups as GroupsCore
 from phantom_messenger.client.groups.link import JoinLink
 from phantom_messenger.client.groups.views import GroupEntry, GroupInfo, GroupInvitation, contact_of
+from phantom_messenger.client.handing_out import Found, Reader
 from phantom_messenger.client.messenger import Messenger
 from phantom_messenger.client.status import Contact, DeliveryState
 from phantom_messenger.client.translate import guarded
@@ -21,18 +25,21 @@ _MILLISECONDS: Final = 1_000
 class GroupMessage:
     """A received text to a group.
 
-    ``id`` and ``sender`` (a user id) identify it; ``contact`` is what is known of its sender, ``group`` of the group.
-    ``text``: its text. ``sent_at``: when it was written, as the sender says; ``received_at``: when this device got it;
-    ``expires_at``: when it will be deleted, or None; all in milliseconds since 1970.
+    ``id`` and ``sender`` (a user id) identify it; ``contact`` is what is known of its sender, ``group`` of the group,
+    and ``conversation`` is that with the group. ``text``: its text. ``sent_at``: when it was written, as the sender
+    says; ``received_at``: when this device got it; ``expires_at``: when it will be deleted, or None; all in
+    milliseconds since 1970. ``is_newer``: always False.
     """
 
-    def __init__(self, entry: GroupEntry, group: GroupInfo, groups: "Groups") -> None:
+    def __init__(self, entry: GroupEntry, group: GroupInfo, groups: "Groups", conversation: Conversation) -> None:
         self._groups = groups
         self.id = entry.message_id
         self.group = group
+        self.conversation = conversation
         self.sender = entry.sender.user_id
         self.contact = entry.sender
         self.text = entry.text or ""
+        self.is_newer = False
         self.sent_at = entry.sent_at
         self.received_at = entry.kept_at
         self.expires_at = entry.expires_at
@@ -269,18 +276,10 @@ class Groups:
             group: only texts to this one; the others stay for later.
             muted: whether also texts to muted groups; else they stay for later.
         """
-        position = 0
+        find = functools.partial(next_text, self, self._core, group, muted=muted)
+        reader = Reader([find], self._hub, self._check)
         while True:
-            await asyncio.sleep(0)
-            self._check()
-            found = self._core.next_text(position, group, muted=muted)
-            if found is None:
-                self._hub.raise_if_ended()
-                await self._hub.change()
-                continue
-            position, info, entry = found
-            yield GroupMessage(entry, info, self)
-            self._core.handled(info.group, entry.sender.user_id, entry.message_id)
+            yield await reader.next()
 
     def mark_read(self, message: GroupMessage) -> None:
         """As ``message.mark_read``."""
@@ -301,3 +300,70 @@ class Groups:
         change()
         self._changed()
         return self._core.find(name)
+
+
+class GroupConversation(Conversation):
+    """In a group; see ``Conversation``.
+
+    Args:
+        groups: the groups of a client.
+        core: has what was received.
+        group: its id.
+    """
+
+    is_group = True
+
+    def __init__(self, groups: Groups, core: GroupsCore, group: str) -> None:
+        super().__init__(group, functools.partial(next_text, groups, core, group, muted=True))
+        self._groups = groups
+
+    @property
+    def name(self) -> str:
+        """See ``Conversation``."""
+        return self._groups.find(self.id).name
+
+    @property
+    def label(self) -> str:
+        """See ``Conversation``."""
+        return self._groups.find(self.id).label
+
+    async def send(self, text: str) -> Delivery:
+        """See ``Conversation``."""
+        return await self._groups.send(self.id, text)
+
+    async def messages(self) -> AsyncIterator[ReceivedMessage]:
+        """See ``Conversation``."""
+        async for message in self._groups.messages(self.id):
+            yield message
+
+    def history(
+        self, *, since: float | None = None, search: str | None = None, limit: int | None = None
+    ) -> Sequence[PastMessage]:
+        """See ``Conversation``."""
+        return self._groups.history(self.id, since=since, search=search, limit=limit)
+
+    def set_typing(self) -> None:
+        """See ``Conversation``."""
+
+
+def next_text(
+    groups: Groups, core: GroupsCore, group: str | None, after: int, *, muted: bool
+) -> Found[GroupMessage] | None:
+    """The first text behind a position that was not handled.
+
+    Further in front there is something again once an invitation was accepted, or a group is not muted any more.
+
+    Args:
+        groups: answers to it.
+        core: has it.
+        group: name or id, if only texts to this one.
+        after: the position.
+        muted: whether also texts to muted groups.
+    """
+    found = core.next_text(after, group, muted=muted) or core.next_text(0, group, muted=muted)
+    if found is None:
+        return None
+    position, info, entry = found
+    handled = functools.partial(core.handled, info.group, entry.sender.user_id, entry.message_id)
+    conversation = GroupConversation(groups, core, info.group)
+    return Found(position, GroupMessage(entry, info, groups, conversation), handled)

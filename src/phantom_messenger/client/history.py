@@ -7,7 +7,7 @@ profile of years opens as fast as a new one.
 import heapq
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,7 +17,7 @@ from phantom_messenger.client.errors import VaultDamaged
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.past import Past
 from phantom_messenger.client.records import ReceivedRecord, SentRecord
-from phantom_messenger.client.status import DeliveryState
+from phantom_messenger.client.status import Contact, DeliveryState
 from phantom_messenger.client.vault import Transaction, Vault
 
 
@@ -25,7 +25,8 @@ from phantom_messenger.client.vault import Transaction, Vault
 class HistoryEntry:
     """A past message, or what is left of one.
 
-    ``peer``: the other side's user id. ``is_own``: it was sent from here. ``text``: None if there is nothing to show;
+    ``peer``: the other side's user id. ``sender``: who has written it; of an own one, yourself. ``is_own``: it was sent
+    from here. ``text``: None if there is nothing to show;
     ``gone`` then says why: 'burned', 'expired', 'sealed' for one that will burn once it has been marked as read, or
     'newer' for one that a newer version of this program has sent and this one cannot show.
     ``sent_at``: when it was written, as the sender says; ``kept_at``: when this device got it; both in milliseconds
@@ -35,6 +36,7 @@ class HistoryEntry:
 
     message_id: str
     peer: str
+    sender: Contact
     is_own: bool
     text: str | None
     gone: str
@@ -53,12 +55,23 @@ class History:
         vault: holds what was sent and received.
         index: of conversations.
         past: what was said before this device was linked.
+        contact: a user as applications see them.
+        own_id: of the person whose device this is.
     """
 
-    def __init__(self, vault: Vault, index: ConversationIndex, past: Past) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        index: ConversationIndex,
+        past: Past,
+        contact: Callable[[str], Contact],
+        own_id: Callable[[], str],
+    ) -> None:
         self._vault = vault
         self._index = index
         self._past = past
+        self._contact = contact
+        self._own_id = own_id
 
     def with_peer(
         self, peer: str, now: Moment, *, since: int | None = None, search: str | None = None, limit: int | None = None
@@ -153,6 +166,7 @@ class History:
         return HistoryEntry(
             message_id=record.message_id,
             peer=record.sender,
+            sender=self._contact(record.sender),
             is_own=False,
             text=None if gone else record.text,
             gone=gone,
@@ -173,6 +187,7 @@ class History:
         return HistoryEntry(
             message_id=record.message_id,
             peer=record.peer,
+            sender=self._contact(self._own_id()),
             is_own=True,
             text=None if gone else record.text,
             gone=gone,

@@ -82,5 +82,5 @@ class Stores:
             requests=Requests(vault, book, conversations, inbox, asks=asks),
             index=index,
             past=past,
-            history=History(vault, index, past),
+            history=History(vault, index, past, book.contact, lambda: devices.person),
         )
