@@ -156,7 +156,11 @@ function LinkOther() {
   const [history, setHistory] = useState(true);
   const action = useAction();
   if (!isOpen) {
-    return <button type="button" class="primary" onClick={() => setOpen(true)}>Link a device</button>;
+    return (
+      <div class="buttons">
+        <button type="button" class="primary" onClick={() => setOpen(true)}>Link a device</button>
+      </div>
+    );
   }
   return (
     <Part title="Link a device">
@@ -256,19 +260,24 @@ function Going({ now }: { readonly now: Linking }) {
   const action = useAction();
   const cancel = () => void action.run(async () => take(await api().cancelLink()));
   const isOver = now.at === "linked" || now.at === "ended";
+  const stop = (
+    <button type="button" class={isOver ? "primary" : ""} disabled={action.isBusy} onClick={cancel}>
+      {isOver ? "Done" : now.at === "digits" ? "No, stop" : "Cancel"}
+    </button>
+  );
   return (
     <div class="linking">
       <div role="status">{sayingOf(now)}</div>
       {now.at === "code" && <ShownCode line={now.line} />}
       {(now.at === "digits" || now.at === "agreed") && <Digits now={now} />}
-      {now.at === "typing" && <TypeDigits name={now.name} />}
+      {now.at === "typing" && <TypeDigits name={now.name} stop={stop} />}
       <Refusal text={action.fault} />
-      <div class="buttons">
-        {now.at === "digits" && <Agree />}
-        <button type="button" class={isOver ? "primary" : ""} disabled={action.isBusy} onClick={cancel}>
-          {isOver ? "Done" : now.at === "digits" ? "No, stop" : "Cancel"}
-        </button>
-      </div>
+      {now.at !== "typing" && (
+        <div class="buttons">
+          {now.at === "digits" && <Agree />}
+          {stop}
+        </div>
+      )}
     </div>
   );
 }
@@ -342,7 +351,8 @@ function Agree() {
   );
 }
 
-function TypeDigits({ name }: { readonly name: string }) {
+/** @param stop the button that ends it */
+function TypeDigits({ name, stop }: { readonly name: string; readonly stop: ComponentChildren }) {
   const [digits, setDigits] = useState("");
   const [isWrong, setWrong] = useState(false);
   const action = useAction();
@@ -362,6 +372,7 @@ function TypeDigits({ name }: { readonly name: string }) {
       <Refusal text={isWrong ? `These are not the digits that ${name} shows. Look again; three wrong tries end it.` : action.fault} />
       <div class="buttons">
         <button type="submit" class="primary" disabled={action.isBusy}>Go on</button>
+        {stop}
       </div>
     </form>
   );
