@@ -211,3 +211,93 @@ def test_refused_order_without_a_listener_has_failed_for_each(town: Town) -> Non
     (number,) = to_many(bob, [alice, carol], "two", options=Options(order=order(2, bob)))
     settle(alice, bob, carol)
     assert reached(bob, number) == {"alice": [DeliveryState.FAILED], "carol": [DeliveryState.FAILED]}
+
+
+# --- nobody can be written to -----------------------------------------------------------
+
+
+def alone(device: Device) -> list[bool]:
+    """Of each frame to many that was sent, whether it was a revision alone."""
+    return [not frame["payload"]["recipients"] for frame in device.frames_sent("MESSAGE_MANY")]
+
+
+def test_revision_goes_alone_if_the_relay_knows_nobody_of_them(town: Town) -> None:
+    alice, bob, nobody = *town.friends("alice", "bob"), town.device("nobody")
+    heard = listening(alice)
+    to_many(alice, [nobody], "one", options=ordered(order(1, alice)))
+    settle(alice, bob)
+    assert (heard.outcomes, alone(alice)) == ([OrderTaken()], [True])
+    to_many(alice, [nobody, bob], "two", options=ordered(order(2, alice)))
+    settle(alice, bob)
+    assert (heard.outcomes, bob.read_all()) == ([OrderTaken(), OrderTaken()], ["two"])
+    nobody.login()
+    pass_time(3 * MINUTE, alice, bob, nobody, step=5 * SECOND)
+    assert nobody.read_all() == ["one", "two"]
+    assert not any("order" in frame["payload"] for frame in alice.frames_sent("MESSAGE_MANY")[2:])
+
+
+def test_revision_does_not_wait_behind_what_waits_for_an_account_that_is_gone(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    heard = listening(alice)
+    assert bob.messenger.delete_account()
+    settle(bob)
+    to_many(alice, [bob], "a text")
+    settle(alice)
+    assert alice.messenger.waiting == 1
+    to_many(alice, [bob], "one", options=ordered(order(1, alice)))
+    settle(alice)
+    assert (heard.outcomes, alone(alice)) == ([OrderTaken()], [False, True])
+
+
+def test_one_who_may_be_reached_soon_is_waited_for_a_while(town: Town) -> None:
+    alice, bob = town.friends("alice", "bob")
+    heard = listening(alice)
+    refused = {"recipientId": bob.id, "code": 1003, "reason": "backlog", "retryAfter": 60_000}
+    alice.tamper = refusing(1, refused)
+    to_many(alice, [bob], "a text")
+    settle(alice)
+    to_many(alice, [bob], "one", options=ordered(order(1, alice)))
+    settle(alice)
+    pass_time(4 * SECOND, alice)
+    assert (heard.outcomes, alone(alice)) == ([], [False])
+    pass_time(2 * SECOND, alice)
+    assert (heard.outcomes, alone(alice)) == ([OrderTaken()], [False, True])
+    pass_time(2 * MINUTE, alice, bob, step=5 * SECOND)
+    assert bob.read_all() == ["a text", "one"]
+
+
+def test_revision_alone_is_sent_again_when_the_relay_has_time(town: Town) -> None:
+    alice, nobody = town.device("alice"), town.device("nobody")
+    alice.login()
+    heard = listening(alice)
+    left = ["rate"]
+
+    def tamper(frame: Frame) -> list[Frame]:
+        if frame["type"] != "MANY_RESULT" or not left:
+            return [frame]
+        payload = {"code": int(ErrorCode.RATE_LIMITED), "details": {"reason": left.pop()}, "message": "No."}
+        return [{**frame, "type": "ERROR", "payload": payload}]
+
+    alice.tamper = tamper
+    to_many(alice, [nobody], "one", options=ordered(order(1, alice)))
+    settle(alice)
+    assert (heard.outcomes, alone(alice)) == ([], [True])
+    pass_time(10 * SECOND, alice)
+    assert (heard.outcomes, alone(alice)) == ([OrderTaken()], [True, True])
+
+
+@pytest.mark.parametrize("kills", [False, True], ids=["cut", "killed"])
+def test_lost_answer_to_a_revision_alone_is_asked_for_under_the_same_id(town: Town, kills: bool) -> None:
+    alice, nobody = town.device("alice"), town.device("nobody")
+    alice.login()
+    to_many(alice, [nobody], "one", options=ordered(order(1, alice)))
+    for _ in range(20):
+        alice.fetch()
+        if not alone(alice) and not alice.step_up():
+            alice.step_down()
+    assert alone(alice) == [True]
+    (alice.kill if kills else alice.cut)()
+    heard = listening(alice)
+    alice.login()
+    settle(alice)
+    assert (heard.outcomes, alone(alice)) == ([OrderTaken()], [True, True])

@@ -12,6 +12,7 @@ from phantom_messenger.relay import many_commands, signatures
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.handlers import keys, login, many
 from phantom_messenger.wire import codec, frames
+from phantom_messenger.wire.codes import Reason, RequestError
 
 genuine_many, genuine_response, genuine_login = many.message_many, keys.response_payload, login._become_user
 
@@ -23,6 +24,12 @@ def without(**members: object) -> Patch:
         return genuine_many(core, admitted, structs.replace(frame, payload=structs.replace(frame.payload, **members)))
 
     return handles(frames.MessageMany, handler)
+
+
+def to_somebody(core: Any, admitted: Any, frame: Any) -> Any:
+    if not frame.payload.recipients:
+        raise RequestError(Reason.FIELD, field="payload.recipients")
+    return genuine_many(core, admitted, frame)
 
 
 def anybody_writes(order: Any, stored: Any) -> Any:
@@ -106,7 +113,13 @@ CONTROLS: Final = {
     "no order": control(
         without(order=UNSET),
         "order/sender-has-to-be-among-the-first-writers order/revision-has-to-be-above-the-stored-one-by-1-to-1024 "
-        "order/stored-writers-go-on-and-nobody-else order/revision-is-stored-although-a-recipient-is-refused",
+        "order/stored-writers-go-on-and-nobody-else order/revision-is-stored-although-a-recipient-is-refused "
+        "order/revision-needs-no-recipient",
+        beside="order",
+    ),
+    "an order needs recipients": control(
+        handles(frames.MessageMany, to_somebody),
+        "order/revision-needs-no-recipient",
         beside="order",
     ),
     "anybody writes": control(

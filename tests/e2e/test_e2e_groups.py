@@ -1,5 +1,6 @@
 """Groups on the command line, at a real relay."""
 
+import asyncio
 import base64
 import json
 from contextlib import closing
@@ -15,7 +16,7 @@ from phantom_messenger.cli.status_line import StatusLine
 from phantom_messenger.cli.talk import talk_with
 from phantom_messenger.client.groups.contents import GroupText
 from phantom_messenger.client.groups.state import digits_of
-from phantom_messenger.client.status import GroupEvent, GroupNews
+from phantom_messenger.client.status import GroupEvent, GroupNews, WarningEvent
 from support.command_line import Running, phantom
 from support.relay_process import StartRelay
 from support.sdk_clients import PATIENCE, event, opened, run
@@ -244,6 +245,23 @@ def test_fork_is_told_with_what_a_user_can_do(tea: Path) -> None:
     assert row["rivalDigits"] == digits_of(bytes(32)) != row["digits"]
     assert phantom(tea, "groups", "go-on", "-p", "alice", "Tea").returncode == 0
     assert phantom(tea, "send", "-p", "alice", "Tea", "x").returncode == 0
+
+
+def test_member_whose_account_is_gone_is_removed(tea: Path) -> None:
+    assert phantom(tea, "destroy", "-p", "bob", "--yes").returncode == 0
+
+    async def write() -> None:
+        async with opened(tea, "alice") as alice:
+            sending = asyncio.ensure_future(alice.groups.send("Tea", "are you there?"))
+            await event(alice, WarningEvent, lambda: None, code="unknown-user")
+            await sending
+
+    run(write())
+    removed = phantom(tea, "groups", "remove", "-p", "alice", "Tea", "bob")
+    assert (removed.returncode, removed.stdout) == (0, "removed\n"), removed.stderr
+    renamed = phantom(tea, "groups", "rename", "-p", "alice", "Tea", "Coffee")
+    assert (renamed.returncode, renamed.stdout, renamed.stderr) == (0, "renamed\n", "")
+    assert phantom(tea, "groups", "list", "-p", "alice").stdout == "Coffee: 1 member, you are an admin\n"
 
 
 def test_what_cannot_be_done_is_said_in_one_line(home: Path) -> None:

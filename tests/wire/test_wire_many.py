@@ -133,6 +133,17 @@ def test_recipients_are_accepted_up_to_their_number() -> None:
         assert (refusal.reason, refusal.details["field"]) == (Reason.FIELD, "payload.recipients")
 
 
+def test_order_needs_no_recipients() -> None:
+    bare = replaced(JSON, RECIPIENTS, [])
+    decoded_frame = decoded(written(bare))
+    assert (decoded_frame.payload.recipients, codec.expanded(decoded_frame)) == ([], [])
+    del bare["payload"]["order"]
+    refusal = refusal_of(decode_client, written(bare))
+    assert (refusal.reason, refusal.details["field"]) == (Reason.FIELD, "payload.recipients")
+    large = replaced(replaced(JSON, RECIPIENTS, []), ("payload", "common"), "A" * (MAX_ENCRYPTED_CHARS + 4))
+    assert refusal_of(decode_client, written(large)).reason is Reason.ENCRYPTED_SIZE
+
+
 def test_targets_are_accepted_up_to_their_number() -> None:
     value = samples.as_json(samples.FULL_CLIENT["PREKEY_FETCH"])
     path = ("payload", "targets")

@@ -267,9 +267,11 @@ def _checked(frame: F, text: bytes) -> tuple[F, bytes]:
 
 def _checked_many(payload: frames.MessageManyPayload) -> frames.MessageManyPayload:
     """Sizes of the messages that it comes to, and its recipients; metadata becomes canonical."""
+    if not payload.recipients and payload.order is UNSET:
+        raise RequestError(Reason.FIELD, field="payload.recipients")
     common = len(payload.common)
     sizes = [common + len(part.head or "") for part in payload.recipients]
-    if max(sizes) > MAX_ENCRYPTED_CHARS:
+    if max(sizes, default=common) > MAX_ENCRYPTED_CHARS:
         raise RequestError(Reason.ENCRYPTED_SIZE, details={"limit": MAX_ENCRYPTED_CHARS})
     if sum(sizes) > MAX_MANY_CHARS:
         raise RequestError(Reason.MANY_SIZE, details={"limit": MAX_MANY_CHARS})

@@ -47,7 +47,7 @@ class OrderPart(Part, frozen=True, kw_only=True):
 
 
 class MessageManyPayload(Part, frozen=True, kw_only=True):
-    """See ``MessageMany``. ``metadata`` is kept as canonical JSON text."""
+    """See ``MessageMany``. ``metadata`` is kept as canonical JSON text; without recipients there is an ``order``."""
 
     common: Triples
     conversation_id: ConversationId
@@ -55,7 +55,7 @@ class MessageManyPayload(Part, frozen=True, kw_only=True):
     message_id: MessageId
     metadata: Raw | UnsetType = UNSET
     order: OrderPart | UnsetType = UNSET
-    recipients: Annotated[list[ManyRecipientPart], Meta(min_length=1, max_length=limits.MAX_RECIPIENTS)]
+    recipients: Annotated[list[ManyRecipientPart], Meta(max_length=limits.MAX_RECIPIENTS)]
 
     @property
     def options(self) -> Metadata:

@@ -108,6 +108,27 @@ test("who is removed gets nothing of what is said afterwards, and knows it", () 
   assert.equal(cleo.relation(group), "invited");
 });
 
+test("a member whose account is gone is removed, and one who was blocked before their removal had left", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  ben.person.disconnect();
+  ben.person.published = null;
+  town.refusals.set(ben.id, { code: 1004, reason: "user" });
+  ada.groups.sendText(group, "are you there?");
+  town.pass(3_000);
+  ada.groups.remove(group, [ben.id]);
+  town.pass(6_000);
+  assert.deepEqual([...ada.groups.found(group).chain.state.members.keys()], [ada.id]);
+  assert.equal(ada.person.messenger.waitingFor(), 0, "the change is kept for somebody who is no member any more");
+  const [, [cleo, dan], other] = groupOf(2) as [Town, [Member, Member], string];
+  cleo.person.disconnect();
+  cleo.groups.remove(other, [dan.id]);
+  cleo.person.messenger.block(dan.id);
+  cleo.person.connect();
+  cleo.town.pass(6_000);
+  assert.deepEqual([...cleo.groups.found(other).chain.state.members.keys()], [cleo.id]);
+});
+
 test("who leaves is taken out by an admin's client; the last admin must name another first", () => {
   const [town, members, group] = groupOf(3);
   const [ada, ben, cleo] = members as [Member, Member, Member];

@@ -195,6 +195,50 @@ test("the relay stores a revision for all, or refuses it for all", () => {
   assert.equal(author.many.store.count(), 0);
 });
 
+/** The account of somebody is gone. */
+function leave(town: Town, one: Person): void {
+  one.disconnect();
+  one.published = null;
+  town.refusals.set(one.id, { code: 1004, reason: "user" });
+}
+
+test("a revision goes alone if nobody can be written to, and does not wait behind what waits for them", () => {
+  const [author, people, town] = townOf(2);
+  const [one, two] = people as [Person, Person];
+  const order = { name: new Uint8Array(32).fill(7), revision: 1, writers: [author.person.id] };
+  leave(town, one);
+  author.write([one], "revision 1", { order });
+  town.settle();
+  author.write([two], "hello");
+  town.settle();
+  leave(town, two);
+  author.write([two], "are you there?");
+  town.settle();
+  author.write([two], "revision 2", { order: { ...order, revision: 2 } });
+  town.settle();
+  assert.deepEqual(author.outcomes, [{ is: "taken" }, { is: "taken" }]);
+  const counts = framesOf(author.person, "MESSAGE_MANY").map(({ payload }) => (payload["recipients"] as unknown[]).length);
+  assert.deepEqual(counts, [0, 1, 1, 0]);
+  town.refusals.delete(two.id);
+  two.connect();
+  town.pass(180_000);
+  assert.deepEqual(two.received(), ["hello", "are you there?", "revision 2"]);
+});
+
+test("a revision waits a while for those who may be written to soon", () => {
+  const [author, people, town] = townOf(1);
+  const [one] = people as [Person];
+  town.refusals.set(one.id, { code: 1003, reason: "backlog" });
+  author.write([one], "hello");
+  town.settle();
+  const order = { name: new Uint8Array(32).fill(7), revision: 1, writers: [author.person.id] };
+  author.write([one], "revision 1", { order });
+  town.settle();
+  assert.deepEqual(author.outcomes, []);
+  town.pass(6_000);
+  assert.deepEqual(author.outcomes, [{ is: "taken" }]);
+});
+
 test("recipients are divided by count, size and what the frame comes to", () => {
   const all = (count: number, head: number): [number, { head: number; recipient: number }][] =>
     Array.from({ length: count }, (_, index) => [index, { head, recipient: 44 }]);

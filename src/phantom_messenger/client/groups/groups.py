@@ -90,7 +90,7 @@ class Groups:
         self.arrivals = Arrivals(stores, self._duties, follow)
         self._orders = Orders(stores, self._speaking, self.arrivals, self._duties, identity, self._new_id)
         self._is_stepping = False
-        outgoing.listen(CHANGE, self._orders)
+        outgoing.listen(CHANGE, self._orders, self._orders.waits_for)
         outgoing.listen(TEXT, self)
 
     @property

@@ -73,9 +73,13 @@ class Orders:
         if not self._stores.devices.is_first:
             return events  # only that device signs
         for group in self._store.all():
-            if group.record.wishes and not group.record.carrier and self._is_time(group, now):
+            if group.record.wishes and not self._is_under_way(group) and self._is_time(group, now):
                 events += self._go_on(group, now)
         return events
+
+    def _is_under_way(self, group: Group) -> bool:
+        """Whether a change is on its way; it is not if all who were to get it were blocked before it left."""
+        return bool(group.record.carrier) and self._stores.many.waiting(group.record.carrier) is not None
 
     def _is_time(self, group: Group, now: Moment) -> bool:
         if group.record.relation != MEMBER or group.record.doubt:
@@ -149,6 +153,14 @@ class Orders:
     def _refused(self, group: Group, why: str) -> GroupEvent:
         message = f"{words.title(group.state.name)} could not be changed: {why}"
         return GroupEvent(group=group.id, name=group.state.name, news=GroupNews.REFUSED, by=None, message=message)
+
+    def waits_for(self, conversation_id: str, peer: str) -> bool:
+        """Whether somebody whom the relay does not know is to learn of changes once it does: a member, or their device.
+
+        Whoever was removed, and whose account is gone, is not waited for.
+        """
+        group = self._store.any_of_conversation(conversation_id)
+        return group is not None and self._stores.devices.person_of(peer) in group.people
 
     # --- what becomes of them ---------------------------------------------------------
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from phantom_messenger.client.errors import InvalidUserId, MessageTooLong, UsageError, VaultError
 from phantom_messenger.client.link import Link
 from phantom_messenger.client.many.listener import Listener
-from phantom_messenger.client.many.sending import SendingMany
+from phantom_messenger.client.many.sending import SendingMany, WaitsFor
 from phantom_messenger.client.moment import Moment
 from phantom_messenger.client.records import ManyRecord, OrderRecord
 from phantom_messenger.client.stores import Stores
@@ -75,9 +75,15 @@ class Outgoing:
         self._open_link = open_link
         self._send_pending = send_pending
 
-    def listen(self, purpose: str, listener: Listener) -> None:
-        """Tell a part of the client what becomes of the messages of its purpose; before the first connection."""
-        self._sending.listen(purpose, listener)
+    def listen(self, purpose: str, listener: Listener, waits_for: WaitsFor | None = None) -> None:
+        """Tell a part of the client what becomes of the messages of its purpose; before the first connection.
+
+        Args:
+            purpose: as in ``Options``.
+            listener: is told.
+            waits_for: says whether a copy is kept for somebody whom the relay does not know; None: it always is.
+        """
+        self._sending.listen(purpose, listener, waits_for)
 
     def send(
         self,

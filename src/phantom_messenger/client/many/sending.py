@@ -6,7 +6,7 @@ id. A relay that does not know MESSAGE_MANY gets a MESSAGE for each.
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -47,7 +47,8 @@ from phantom_messenger.wire.splice import SIGNATURE_CHARS
 
 WAITS_MS: Final = 5_000
 """How long a message waits for recipients to whom something is in flight: so that one frame is enough for all, now and
-for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order."""
+for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order; and for
+anybody at all, if nobody can be written to. Then the revision goes to the relay alone, and the copies later."""
 
 _NO_ORDER: Final = "the relay cannot keep the order of changes; it must be updated first"
 _ENVELOPE: Final = frames.MessageMany(
@@ -57,6 +58,10 @@ _ENVELOPE: Final = frames.MessageMany(
     timestamp=MAX_SAFE_INTEGER,
 )
 """At least as long as any that is sent, but for its payload."""
+
+
+WaitsFor = Callable[[str, str], bool]
+"""Whether a copy of a conversation, by its id, is kept for a user whom the relay does not know."""
 
 
 class Flight(NamedTuple):
@@ -122,13 +127,16 @@ class SendingMany:
         self._refusals = refusals
         self._visibility = visibility
         self._listeners: dict[str, Listener] = {"": _Deliveries(stores)}
+        self._waits_for: dict[str, WaitsFor] = {}
         self._requests: dict[str, Flight] = {}
         self._waits_since: dict[str, int] = {}
         """Messages with an order that wait for somebody who is busy."""
 
-    def listen(self, purpose: str, listener: Listener) -> None:
+    def listen(self, purpose: str, listener: Listener, waits_for: WaitsFor | None) -> None:
         """Tell a part of the client of the messages that it sends; before any can be answered."""
         self._listeners[purpose] = listener
+        if waits_for is not None:
+            self._waits_for[purpose] = waits_for
 
     def disconnected(self) -> None:
         """What was under way will not be answered."""
@@ -185,8 +193,11 @@ class SendingMany:
             if Feature.MANY not in link.relay_features:
                 yield from self._settle(message, OrderRefused(_NO_ORDER), now)
                 return
-            if self._stores.many.is_in_flight(message):
+            if any(flight.message_id == message.id for flight in self._requests.values()):
                 return
+        elif gone := self._for_nobody(message.record, peers):
+            yield from self._dropped(message, gone, now)
+            peers = [peer for peer in peers if peer not in gone]
         yield from self._warn_of_changed(peers)
         if self._waits_for_answers(message, now):
             return
@@ -197,12 +208,27 @@ class SendingMany:
         if Feature.MANY not in link.relay_features:
             self._send_singly(link, message, parts, now)
             return
-        for together in self._frames(message, parts, now):
+        alone: list[list[_Part]] = [[]] if message.is_unordered else []
+        for together in self._frames(message, parts, now) or alone:
             if not self._may_send(link, len(together), now):
                 return
             self._send_frame(link, message, together, now)
             if message.is_unordered:
                 return  # the rest only once the relay has taken the revision
+
+    def _for_nobody(self, record: ManyRecord, peers: Sequence[str]) -> list[str]:
+        """Those of these users whom the relay does not know, and for whom no copy need be kept."""
+        waits_for = self._waits_for.get(record.purpose)
+        if waits_for is None:
+            return []
+        unknown = [peer for peer in peers if self._pacing.is_unknown(peer)]
+        return [peer for peer in unknown if not waits_for(record.conversation_id, peer)]
+
+    def _dropped(self, message: ManyMessage, peers: Sequence[str], now: Moment) -> list[Event]:
+        """These are sent no copy any more."""
+        with self._stores.vault.transaction() as tx:
+            failed = self._stores.many.failed(tx, message.id, peers)
+            return self._advanced(tx, message.record, failed, DeliveryState.FAILED, now)
 
     def _waits_for_answers(self, message: ManyMessage, now: Moment) -> bool:
         """Whether an answer of the relay will soon let more recipients have their copies in the same frame."""
@@ -210,13 +236,15 @@ class SendingMany:
         return any(copy.waits and many.is_soon_free(peer, since) for peer, copy in message.copies.items())
 
     def _waits_for_somebody(self, message: ManyMessage, parts: list[_Part], now: Moment) -> bool:
-        """Whether a message with an order waits: for anybody at all, or a while for those who are only busy now."""
-        if not parts:
-            return True
+        """Whether a message with an order waits a while: for those who are only busy now, or for anybody at all.
+
+        Whom the relay does not know is not waited for: their account may be gone for good.
+        """
         now_ones, stores = {part.copy.peer for part in parts}, self._stores
         later = [peer for peer, copy in message.copies.items() if copy.waits and peer not in now_ones]
-        is_soon = any(
-            peer in stores.outbox or peer in stores.many or self._exchanges.is_under_way(peer, now) for peer in later
+        known = [peer for peer in later if not self._pacing.is_unknown(peer)]
+        is_soon = any(self._exchanges.is_under_way(peer, now) for peer in later) or any(
+            not parts or peer in stores.outbox or peer in stores.many for peer in known
         )
         since = self._waits_since.setdefault(message.id, now.monotonic)
         return is_soon and now.monotonic - since < WAITS_MS
@@ -381,7 +409,8 @@ class SendingMany:
         peers = [peer for peer in flight.peers if message.copies[peer].waits]
         if len(peers) == 1:
             return list(self._copy_refused(message.id, peers[0], refusal, now))
-        events = self._refusals.judge(peers[0], refusal, now, waits_for_user=False) if peers else []
+        about = next(iter(peers or ([] if flight.peers else message.copies)), None)
+        events = [] if about is None else self._refusals.judge(about, refusal, now, waits_for_user=False)
         if events is not None:
             return events
         return [event for peer in peers for event in self._copy_failed(message.id, peer, refusal, now)]

@@ -63,8 +63,8 @@ class ManyMessage:
 
     @property
     def waits(self) -> bool:
-        """Whether a copy is still to be sent."""
-        return any(copy.waits for copy in self.copies.values())
+        """Whether something is still to be sent: a copy, or the revision alone."""
+        return self.is_unordered or any(copy.waits for copy in self.copies.values())
 
     @property
     def is_unordered(self) -> bool:
@@ -131,11 +131,11 @@ class ManyStore:
                 self._unanswered.put(copy.peer, stored.message_id)
 
     def count(self, peer: str | None = None) -> int:
-        """How many messages have a copy that waits; for one user, if one is named."""
+        """How many messages wait; of those with a copy for one user, if one is named."""
         return len(self._waiting) if peer is None else len(self._queues.get(peer, {}))
 
     def ready(self, busy: Container[str]) -> list[tuple[ManyMessage, list[str]]]:
-        """The messages whose turn it is, each with those to whom it may leave now.
+        """The messages whose turn it is, each with those to whom it may leave now; nobody, if it is for its revision.
 
         Args:
             busy: users to whom nothing may be sent for another reason.
@@ -144,12 +144,11 @@ class ManyStore:
         for peer, queue in self._queues.items():
             if peer not in self._in_flight and peer not in busy:
                 found.setdefault(self._sealed.get(peer) or next(iter(queue)), []).append(peer)
-        return [(message, found[name]) for name, message in self._waiting.items() if name in found]
-
-    def is_in_flight(self, message: ManyMessage) -> bool:
-        """Whether a copy was sent and not answered yet."""
-        flying = (self._in_flight.get(peer) for peer in message.copies)
-        return any(one is not None and one.message_id == message.id for one in flying)
+        return [
+            (message, found.get(name, []))
+            for name, message in self._waiting.items()
+            if name in found or message.is_unordered
+        ]
 
     def is_soon_free(self, peer: str, since: int) -> bool:
         """Whether a copy is in flight to this user that took off after ``since`` (monotonic)."""

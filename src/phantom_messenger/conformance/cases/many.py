@@ -281,6 +281,14 @@ async def revision_is_stored_although_a_recipient_is_refused(stage: Stage) -> No
     await _refused(alice, _to_many(alice, [nobody], order=_next(1, alice, name=name)), "order")
 
 
+@order.case("The revision is stored although all copies are refused, and so it is without any recipient")
+async def revision_needs_no_recipient(stage: Stage) -> None:
+    alice, name = await _knowing(stage), random_text(32)
+    await _accepted(alice, _to_many(alice, [], order=_next(1, alice, name=name)))
+    again = _to_many(alice, [], order=_next(1, alice, name=name))
+    await _refused(alice, again, "order", payload={"details": {"revision": 1}})
+
+
 # --- prekeys of several users ---------------------------------------------------------
 
 

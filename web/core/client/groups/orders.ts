@@ -73,7 +73,9 @@ export class Orders implements Listener {
     if (!this.#persons.isFirst) {
       return []; // only that device signs
     }
-    const ready = this.#store.all().filter(({ record }) => record.wishes.length > 0 && record.carrier === "");
+    // Nothing is on its way if all who were to get it were blocked before it left.
+    const isFree = ({ carrier }: { readonly carrier: string }): boolean => !this.#speaking.isWaiting(carrier);
+    const ready = this.#store.all().filter(({ record }) => record.wishes.length > 0 && isFree(record));
     return ready.flatMap((group) => (this.#isTime(group, now) ? this.#goOn(group, now) : []));
   }
 
@@ -151,6 +153,12 @@ export class Orders implements Listener {
   }
 
   // --- what becomes of them ---------------------------------------------------------
+
+  /** Whoever was removed, and whose account is gone, is not waited for. */
+  waitsFor(conversationId: string, peer: string): boolean {
+    const group = this.#store.ofConversation(conversationId);
+    return group !== null && stateOf(group).members.has(this.#persons.of(peer));
+  }
 
   /** Of a change only its order counts. */
   advanced(): Event[] {

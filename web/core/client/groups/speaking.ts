@@ -61,6 +61,11 @@ export class Speaking {
     return this.#outgoing.sendMany(sent);
   }
 
+  /** Whether something of a message is still to be sent. */
+  isWaiting(messageId: string): boolean {
+    return this.#outgoing.isWaiting(messageId);
+  }
+
   /** Erase a message, and send no copy that still waits. */
   forget(tx: Transaction, messageId: string): void {
     this.#outgoing.forget(tx, messageId);

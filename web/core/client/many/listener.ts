@@ -19,4 +19,6 @@ export interface Listener {
   advanced(tx: Transaction, messageId: string, peer: string, state: DeliveryState, now: Moment): Event[];
   /** It is known what has become of the revision that a message brings; before `advanced` of its copies. */
   ordered(tx: Transaction, messageId: string, outcome: Ordered, now: Moment): Event[];
+  /** Whether a copy of a conversation is kept for a user whom the relay does not know; without it, it always is. */
+  waitsFor?(conversationId: string, peer: string): boolean;
 }

@@ -77,6 +77,11 @@ export class Outgoing {
     return messageId;
   }
 
+  /** Whether something of a message is still to be sent. */
+  isWaiting(messageId: string): boolean {
+    return this.#store.waiting(messageId) !== null;
+  }
+
   /** Erase a message, and send no copy that still waits: it was burned, or its conversation erased. */
   forget(tx: Transaction, messageId: string): void {
     this.#store.remove(tx, messageId);

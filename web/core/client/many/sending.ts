@@ -40,7 +40,8 @@ import type { ManyMessage, ManyStore } from "./store.ts";
 
 /**
  * How long a message waits for recipients to whom something is in flight: so that one frame is enough for all, now and
- * for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order.
+ * for what follows. With an order it waits for all who are busy, so that it reaches all mailboxes with the order; and
+ * for anybody at all, if nobody can be written to. Then the revision goes to the relay alone, and the copies later.
  */
 export const WAITS_MS = 5_000;
 
@@ -138,17 +139,23 @@ export class SendingMany {
 
   // --- one message --------------------------------------------------------------
 
-  #send(link: Link, message: ManyMessage, peers: readonly string[], now: Moment): Event[] {
+  #send(link: Link, message: ManyMessage, ready: readonly string[], now: Moment): Event[] {
     const knowsMany = link.relayFeatures.has(Feature.MANY);
+    const events: Event[] = [];
+    let peers = ready;
     if (isUnordered(message)) {
       if (!knowsMany) {
         return this.#settle(message, { is: "refused", reason: NO_ORDER }, now);
       }
-      if (this.#store.isInFlight(message)) {
+      if ([...this.#requests.values()].some(({ messageId }) => messageId === message.record.messageId)) {
         return [];
       }
+    } else {
+      const gone = this.#forNobody(message.record, peers);
+      events.push(...this.#dropped(message, gone, now));
+      peers = peers.filter((peer) => !gone.includes(peer));
     }
-    const events = this.#warnOfChanged(peers);
+    events.push(...this.#warnOfChanged(peers));
     if (this.#waitsForAnswers(message, now)) {
       return events;
     }
@@ -161,7 +168,8 @@ export class SendingMany {
       this.#sendSingly(link, message, parts, now);
       return events;
     }
-    for (const together of this.#frames(message, parts, now)) {
+    const frames = this.#frames(message, parts, now);
+    for (const together of frames.length === 0 && isUnordered(message) ? [[]] : frames) {
       if (!this.#maySend(link, together.length, now)) {
         break;
       }
@@ -173,24 +181,45 @@ export class SendingMany {
     return events;
   }
 
+  /** Those of these users whom the relay does not know, and for whom no copy need be kept. */
+  #forNobody({ conversationId, purpose }: ManyRecord, peers: readonly string[]): string[] {
+    const listener = this.#listeners.get(purpose);
+    const unknown = peers.filter((peer) => this.#ports.sending.pacing.isUnknown(peer));
+    return unknown.filter((peer) => listener?.waitsFor?.(conversationId, peer) === false);
+  }
+
+  /** These are sent no copy any more. */
+  #dropped({ record }: ManyMessage, peers: readonly string[], now: Moment): Event[] {
+    if (peers.length === 0) {
+      return [];
+    }
+    return this.#ports.stores.vault.transaction((tx) => {
+      const failed = this.#store.failed(tx, record.messageId, peers);
+      return this.#advanced(tx, record, failed, DeliveryState.FAILED, now);
+    });
+  }
+
   /** Whether an answer of the relay will soon let more recipients have their copies in the same frame. */
   #waitsForAnswers({ copies }: ManyMessage, now: Moment): boolean {
     const since = now.monotonic - WAITS_MS;
     return [...copies].some(([peer, { waits }]) => waits && this.#store.isSoonFree(peer, since));
   }
 
-  /** Whether a message with an order waits: for anybody at all, or a while for those who are only busy now. */
+  /**
+   * Whether a message with an order waits a while: for those who are only busy now, or for anybody at all.
+   *
+   * Whom the relay does not know is not waited for: their account may be gone for good.
+   */
   #waitsForSomebody({ copies, record }: ManyMessage, parts: readonly Part[], now: Moment): boolean {
-    if (parts.length === 0) {
-      return true;
-    }
     const { sending, stores } = this.#ports;
     const nowOnes = new Set(parts.map(({ copy }) => copy.peer));
     const isSoon = [...copies].some(
       ([peer, { waits }]) =>
         waits &&
         !nowOnes.has(peer) &&
-        (stores.outbox.isAhead(peer) || this.#store.isBusy(peer) || sending.exchanges.isUnderWay(peer, now)),
+        (sending.exchanges.isUnderWay(peer, now) ||
+          (!sending.pacing.isUnknown(peer) &&
+            (parts.length === 0 || stores.outbox.isAhead(peer) || this.#store.isBusy(peer)))),
     );
     const since = this.#waitsSince.get(record.messageId) ?? now.monotonic;
     this.#waitsSince.set(record.messageId, since);
@@ -407,11 +436,11 @@ export class SendingMany {
     }
     const refusal = { ...error.payload, reason: reasonOf(error) };
     const peers = flight.peers.filter((peer) => message.copies.get(peer)?.waits === true);
-    const [first, ...others] = peers;
+    const [first] = flight.peers.length === 0 ? message.copies.keys() : peers;
     if (first === undefined) {
       return [];
     }
-    if (others.length === 0) {
+    if (peers.length === 1) {
       return this.#copyRefused(flight.messageId, first, refusal, now);
     }
     const events = this.#ports.sending.judge(first, refusal, now, { waitsForUser: false });

@@ -105,12 +105,15 @@ export class ManyStore {
     return this.#flying.has(peer) || this.#sealed.has(peer);
   }
 
-  /** How many messages have a copy that waits; for one user, if one is named. */
+  /** How many messages wait; of those with a copy for one user, if one is named. */
   count(peer?: string): number {
     return peer === undefined ? this.#waiting.size : (this.#queues.get(peer)?.length ?? 0);
   }
 
-  /** The messages whose turn it is, each with those to whom it may leave now; `isBusy`: for another reason. */
+  /**
+   * The messages whose turn it is, each with those to whom it may leave now; nobody, if it is for its revision.
+   * `isBusy`: for another reason.
+   */
   ready(isBusy: (peer: string) => boolean): [ManyMessage, string[]][] {
     const found = new Map<string, string[]>();
     for (const [peer, [first = ""]] of this.#queues) {
@@ -119,12 +122,8 @@ export class ManyStore {
         found.set(id, [...(found.get(id) ?? []), peer]);
       }
     }
-    return [...this.#waiting].flatMap(([id, message]) => (found.has(id) ? [[message, found.get(id) ?? []]] : []));
-  }
-
-  /** Whether a copy was sent and not answered yet. */
-  isInFlight(message: ManyMessage): boolean {
-    return [...message.copies.keys()].some((peer) => this.#flying.get(peer)?.messageId === message.record.messageId);
+    const isReady = ([id, message]: [string, ManyMessage]): boolean => found.has(id) || isUnordered(message);
+    return [...this.#waiting].filter(isReady).map(([id, message]) => [message, found.get(id) ?? []]);
   }
 
   /** Whether a copy is in flight to this user that took off after `since` (monotonic). */
@@ -328,7 +327,7 @@ export class ManyStore {
   /** Memory follows. */
   #apply(message: ManyMessage): void {
     const id = message.record.messageId;
-    let waits = false;
+    let waits = isUnordered(message);
     for (const [peer, copy] of message.copies) {
       waits ||= copy.waits;
       this.#noteSealed(id, peer, copy.waits && copy.head.length > 0);
