@@ -155,6 +155,27 @@ def test_control_list_that_never_runs_out_is_not_told(family: Family, monkeypatc
     assert "devices-overdue" not in bob.troubles()
 
 
+# --- devices that were removed ----------------------------------------------------------
+
+
+def has_session(device: Device, peer: Device) -> bool:
+    return device.messenger._stores.conversations.load(peer.id).sending_to_many is not None
+
+
+def test_nobody_has_a_session_with_a_removed_device_once_it_was_told(family: Family) -> None:
+    alice, laptop, bob = family
+    laptop.send(bob, "hello")
+    pass_time(3_000, *family)
+    assert has_session(alice, laptop)
+    assert has_session(bob, laptop)
+    alice.messenger.desk.remove(laptop.id)
+    pass_time(5_000, *family)
+    assert laptop.messenger.desk.is_removed
+    assert not has_session(alice, laptop)
+    assert not has_session(bob, laptop)
+    assert has_session(alice, bob)
+
+
 # --- devices that are somebody else's too -------------------------------------------------
 
 

@@ -123,7 +123,9 @@ class Inbox:
         else:
             whose = self._whose(sender, opened.content)
             received = self._put(tx, frame, opened.content, now if came is None else came, wall)
-            if self._devices.own is not None and self._early.take(tx, Sort.READ, whose, message_id) is not None:
+            # A newer one cannot have been read elsewhere: it waits for a version that knows it.
+            may_be_read = self._devices.own is not None and received.newer is UNSET
+            if may_be_read and self._early.take(tx, Sort.READ, whose, message_id) is not None:
                 self._put_read(tx, received, quiet=False)
             else:
                 self._hand_out(tx, whose, message_id)

@@ -50,9 +50,15 @@ COUNT_MS: Final = 60_000
 
 
 class _Silent:
-    """Nobody asks what has become of it."""
+    """Nobody asks what has become of it; a device that was removed has been told so, and nothing else is said to it."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
 
     def advanced(self, tx: Transaction, message_id: str, peer: str, state: DeliveryState, now: Moment) -> list[Event]:  # noqa: ARG002 - as every listener
+        book = self._stores.book
+        if not book.has(peer) and peer not in book.expected and self._stores.devices.own is not None:
+            self._stores.conversations.forget(tx, peer)
         return []
 
     def ordered(
@@ -108,7 +114,7 @@ class DeviceDesk:
         self._spoke = stores.devices.silence_of(stores.devices.device)
         """For how long this device was connected since it wrote to the first one."""
         outgoing.listen(TEXT, self)
-        outgoing.listen(AMONG_DEVICES, _Silent())
+        outgoing.listen(AMONG_DEVICES, _Silent(stores))
 
     @property
     def is_removed(self) -> bool:
