@@ -16,6 +16,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 _LISTENS: Final = "WebDriver BiDi listening on "
 _PATIENCE: Final = 240.0
+_STARTS: Final = 3
+_STARTS_IN: Final = 90.0
+"""Seconds until one that has not come up is ended."""
 
 _TOOLS: Final = """
 const shown = (find) => new Promise((done, fail) => {
@@ -106,6 +109,8 @@ class Firefox:
                     self.errors.append(str(found["params"].get("text")))
             else:
                 self._open.pop(found["id"]).set_result(found)
+        for answer in self._open.values():
+            answer.set_exception(ConnectionError("Firefox has ended"))
 
     async def call(self, method: str, **params: Any) -> Any:
         """Carry out a command."""
@@ -144,12 +149,14 @@ def _prepared(folder: Path) -> Path:
     return downloads
 
 
-@contextlib.asynccontextmanager
-async def firefox() -> AsyncIterator[Firefox]:
-    """Start Firefox, without a window; skips if there is none."""
-    program = _program()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        downloads = _prepared(Path(folder))
+async def _started(program: str, folder: str) -> tuple[asyncio.subprocess.Process, str]:
+    """Start it, again if it does not come up: a busy machine may not give it its time.
+
+    Returns:
+        The process, and the address at which it takes commands.
+    """
+    said: list[str] = []
+    for _ in range(_STARTS):
         process = await asyncio.create_subprocess_exec(
             program,
             *("--headless", "--no-remote", "--profile", folder, "--remote-debugging-port", "0", "about:blank"),
@@ -157,14 +164,30 @@ async def firefox() -> AsyncIterator[Firefox]:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        assert process.stderr is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STARTS_IN):
+                while line := (await process.stderr.readline()).decode():
+                    if _LISTENS in line:
+                        return process, f"{line.partition(_LISTENS)[2].strip()}/session"
+                    said.append(line)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    raise AssertionError(f"Firefox did not start, {_STARTS} times: {''.join(said)[-3_000:]}")
+
+
+@contextlib.asynccontextmanager
+async def firefox() -> AsyncIterator[Firefox]:
+    """Start Firefox, without a window; skips if there is none."""
+    program = _program()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        downloads = _prepared(Path(folder))
+        process, url = await _started(program, folder)
         try:
             assert process.stderr is not None
-            async with asyncio.timeout(_PATIENCE):
-                while _LISTENS not in (line := (await process.stderr.readline()).decode()):
-                    assert line, "Firefox has ended"
             drained = asyncio.create_task(process.stderr.read())
-            url = f"{line.partition(_LISTENS)[2].strip()}/session"
-            async with connect(url, max_size=None, proxy=None) as socket:
+            async with connect(url, max_size=None, proxy=None, open_timeout=_STARTS_IN) as socket:
                 found = Firefox(socket, downloads)
                 listening = asyncio.create_task(found.listen())
                 await found.call("session.new", capabilities={})

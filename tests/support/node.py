@@ -71,6 +71,11 @@ def chromium() -> str:
     return found
 
 
+def web_tests() -> list[str]:
+    """All files of tests in ``web``, as ``run_web_tests`` takes them."""
+    return sorted(file.relative_to(WEB).as_posix() for file in (WEB / "tests").rglob("*.test.ts"))
+
+
 def run_web_tests(*tests: str, **given: str) -> str:
     """Run tests of ``web/tests`` in Node, those that are named or all.
 

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { build } from "esbuild";
-import { chromium } from "playwright-core";
-import { CHROMIUM, SKIP } from "../ui/browser.ts";
+import { launched, SKIP } from "../ui/browser.ts";
 import { casesOf, FILES, type Files } from "../vectors.ts";
 import type { SignatureCase } from "./cofactor.ts";
 import { filesOnDisk, signaturesOnDisk } from "./files.ts";
@@ -15,7 +14,7 @@ test("the vectors are played in Chromium, too", { skip: SKIP }, async () => {
   const entry = join(PROJECT, "web", "tests", "crypto", "in_browser.ts");
   const made = await build({ entryPoints: [entry], bundle: true, format: "iife", target: "chrome120", write: false });
   const files = filesOnDisk();
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  const browser = await launched();
   try {
     const page = await browser.newPage();
     await page.addScriptTag({ content: made.outputFiles[0]?.text ?? "" });

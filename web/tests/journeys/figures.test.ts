@@ -1,8 +1,8 @@
 // What the page costs its users, in a real browser at a real relay: 'make bench-page'. Prints one JSON line.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Browser, type Page, chromium } from "playwright-core";
-import { CHROMIUM } from "../ui/browser.ts";
+import type { Browser, Page } from "playwright-core";
+import { launched } from "../ui/browser.ts";
 import { Person } from "./person.ts";
 
 const relay = process.env["PHANTOM_RELAY"] ?? "";
@@ -53,8 +53,7 @@ async function writeMany(page: Page, name: string, texts: number): Promise<reado
 }
 
 test("figures", { skip: count === 0 && "PHANTOM_FIGURES says of how many texts" }, async () => {
-  const root = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...root, "--enable-precise-memory-info"] });
+  const browser = await launched("--enable-precise-memory-info");
   const url = `${relay.replace(/^ws/, "http").replace(/\/ws$/, "")}/`;
   try {
     const loads = [];

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, describe, test, type TestContext } from "node:test";
 import { promisify } from "node:util";
-import { type Browser, chromium } from "playwright-core";
-import { CHROMIUM, SKIP } from "../ui/browser.ts";
+import type { Browser } from "playwright-core";
+import { launched, SKIP } from "../ui/browser.ts";
 import { type Line, openLine } from "./line.ts";
 import { PASSPHRASE, Person } from "./person.ts";
 
@@ -32,9 +32,7 @@ describe("journeys", { skip: relay === undefined ? "no relay is given" : SKIP },
   before(async () => {
     line = await openLine(new URL((relay ?? "").replace(/^ws/, "http")));
     url = process.env["PHANTOM_PAGE"] ?? `http://${line.host}/`;
-    const root = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-    const args = ["--host-resolver-rules=MAP relay.test 127.0.0.1", ...root];
-    browser = await chromium.launch({ executablePath: CHROMIUM, args });
+    browser = await launched("--host-resolver-rules=MAP relay.test 127.0.0.1");
   });
   after(async () => {
     await browser.close();

@@ -59,6 +59,23 @@ async function serve(folder: string): Promise<Server> {
   return server;
 }
 
+/** How often Chromium is started anew if it does not come up: a busy machine may not give it its time. */
+const STARTS = 3;
+
+/** Starts Chromium; ``args`` are added to what it is started with. */
+export async function launched(...args: readonly string[]): Promise<Browser> {
+  const isRoot = process.getuid?.() === 0;
+  const faults: string[] = [];
+  while (faults.length < STARTS) {
+    try {
+      return await chromium.launch({ executablePath: CHROMIUM, args: [...args, ...(isRoot ? ["--no-sandbox"] : [])], timeout: 90_000 });
+    } catch (error) {
+      faults.push(String(error));
+    }
+  }
+  throw new Error(`Chromium did not start, ${STARTS} times:\n${faults.join("\n\n")}`);
+}
+
 /** A browser, the address of the page, and how to end both. */
 export interface Stage {
   readonly browser: Browser;
@@ -73,8 +90,7 @@ export async function openStage(): Promise<Stage> {
   const made = spawnSync(process.execPath, ["build.mjs", folder, "--worker", "tests/ui/fake_worker.ts"], { cwd: join(PROJECT, "web") });
   if (made.status !== 0) throw new Error(made.stderr.toString());
   const server = await serve(folder);
-  const isRoot = process.getuid?.() === 0;
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: isRoot ? ["--no-sandbox"] : [] });
+  const browser = await launched();
   return {
     browser,
     folder,

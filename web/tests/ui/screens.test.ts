@@ -23,6 +23,9 @@ const MODES = {
 const pictures = process.env["PHANTOM_SCREENSHOTS"];
 const wanted = new RegExp(process.env["PHANTOM_SCREENS"] ?? "");
 
+/** PHANTOM_PART=1/4: every fourth screen, from the second on. */
+const [part = 0, parts = 1] = (process.env["PHANTOM_PART"] ?? "0/1").split("/").map(Number);
+
 type Mode = keyof typeof MODES;
 const ALL = Object.keys(MODES) as readonly Mode[];
 
@@ -68,11 +71,12 @@ describe("screens", { skip: SKIP }, () => {
   after(() => stage.close());
 
   for (const [place, screen] of SCREENS.filter(({ name }) => wanted.test(name)).entries()) {
+    if (place % parts !== part) continue;
     test(screen.name, async () => {
       const context = await stage.browser.newContext({ viewport: MODES.light.viewport, reducedMotion: "reduce" });
       try {
         const page = await context.newPage();
-        page.setDefaultTimeout(30_000);
+        page.setDefaultTimeout(120_000);
         const faults: string[] = [];
         page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
         page.on("pageerror", (error) => faults.push(String(error)));

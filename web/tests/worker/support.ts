@@ -179,7 +179,7 @@ export async function fault(call: Promise<unknown>): Promise<Fault["code"]> {
 }
 
 /** Wait until something is so, and return it. */
-export async function until<T>(what: string, look: () => T | Promise<T>, seconds = 30): Promise<NonNullable<T>> {
+export async function until<T>(what: string, look: () => T | Promise<T>, seconds = 120): Promise<NonNullable<T>> {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const found = await look();
