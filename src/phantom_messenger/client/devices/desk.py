@@ -221,6 +221,8 @@ class DeviceDesk:
 
     def _may_hand(self, sender: str, now: Moment) -> bool:
         """Whether somebody may be handed a list back now, which counts."""
+        if self._sending.visibility.is_hidden_from(sender):
+            return False
         if now.monotonic - self._handed.get(sender, now.monotonic - ASK_AGAIN_MS) < ASK_AGAIN_MS:
             return False
         self._handed[sender] = now.monotonic
@@ -289,7 +291,7 @@ class DeviceDesk:
         for person in list(self._open):
             if now.monotonic - self._wanted.get(person, now.monotonic - ASK_AGAIN_MS) < ASK_AGAIN_MS:
                 self._open.discard(person)
-            elif self._sending.exchanges.want(link, person, now):
+            elif self._sending.visibility.may_introduce(person) and self._sending.exchanges.want(link, person, now):
                 self._wanted[person] = now.monotonic
                 self._open.discard(person)
 

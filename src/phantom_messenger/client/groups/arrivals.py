@@ -394,6 +394,7 @@ class Arrivals:
                 ordered=max(record.ordered, state.revision),
                 absent=sorted(one for one in absent if raw_of(one) in state.members and one != self._own_id),
                 wishes=record.wishes if is_admin and relation == MEMBER else [],
+                asked=record.asked if is_admin and relation == MEMBER else [],
                 picture=_picture_after(record.picture, step.change),
             ),
             chain,
@@ -556,7 +557,7 @@ class Arrivals:
         is_admin = self._stores.devices.is_first and group.state.members.get(self._own) is Role.ADMIN
         is_new = is_admin and group.record.relation == MEMBER and wish not in wishes and len(wishes) < MAX_ASKED
         if is_new:
-            self._store.put(tx, group.with_record(wishes=[*wishes, wish]))
+            self._store.put(tx, group.with_wishes([*wishes, wish], [*group.record.asked, wish]))
         return is_new
 
     # --- words ------------------------------------------------------------------------

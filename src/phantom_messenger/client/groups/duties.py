@@ -94,10 +94,30 @@ class Duties:
         self._to_greet: dict[str, None] = {}
         self._receipts_due: dict[str, int] = {}
         self._is_flushing = False
+        self._shown: set[str] = set()
+        """Groups whose members may see, in the next step, that a user is there who appears offline."""
         self._confirmed: dict[str, int] = {}
         """Up to which revision of the relay a member has said, since, that there is nothing more."""
         self._doubted: dict[str, int] = {}
         """Revisions of the relay that are not known here, and for which somebody was asked."""
+
+    # --- who may see that one is there --------------------------------------------
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether this user appears offline."""
+        return self._is_hidden()
+
+    def is_silent(self, name: str) -> bool:
+        """Whether nothing is said in a group that its user has not caused: nobody can ask them for a sign of life."""
+        if not self._is_hidden() or name in self._shown:
+            return False
+        group = self._store.get(name)
+        return group is None or not group.own_wishes
+
+    def show(self, group: str) -> None:
+        """The user has said something in a group: what waits there may be said, too."""
+        self._shown.add(group)
 
     # --- what is noted --------------------------------------------------------------
 
@@ -174,9 +194,11 @@ class Duties:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        pictures = [lack.due for lack in self._without_picture.values() if lack.asks < MAX_ASKS]
-        times = [lack.due for lack in self._lacks.values()] + pictures + list(self._receipts_due.values())
-        if self._to_answer and self._answers:
+        pictures = [(name, lack) for name, lack in self._without_picture.items() if lack.asks < MAX_ASKS]
+        lacking = [*self._lacks.items(), *pictures]
+        times = [lack.due for name, lack in lacking if not self.is_silent(name)]
+        times += self._receipts_due.values()
+        if self._answers and any(not self.is_silent(name) for name, _ in self._to_answer):
             times.append(self._answers[0] + ANSWERS_MS)
         return [max(0, at - now) for at in times]
 
@@ -187,10 +209,11 @@ class Duties:
             self._greet(group, now)
         self._answer_all(now)
         for name, lack in list(self._lacks.items()):
-            if now.monotonic >= lack.due:
+            if now.monotonic >= lack.due and not self.is_silent(name):
                 self._ask(name, lack, now)
         self._ask_for_pictures(now)
         self._tell(now)
+        self._shown.clear()
 
     def _others(self, group: Group) -> list[str]:
         own = self._stores.devices.person
@@ -209,7 +232,8 @@ class Duties:
 
     def _answer_all(self, now: Moment) -> None:
         self._answers = [at for at in self._answers if now.monotonic - at < ANSWERS_MS]
-        for (name, sender), question in list(self._to_answer.items())[: ANSWERS - len(self._answers)]:
+        ready = [one for one in self._to_answer.items() if not self.is_silent(one[0][0])]
+        for (name, sender), question in ready[: ANSWERS - len(self._answers)]:
             del self._to_answer[name, sender]
             self._answers.append(now.monotonic)
             self._answer(name, sender, question, now)
@@ -258,7 +282,7 @@ class Duties:
                 self._without_picture.pop(group.id, None)
                 continue
             lack = self._without_picture.setdefault(group.id, Lack(now.monotonic, 0, [], due=now.monotonic))
-            if now.monotonic >= lack.due and lack.asks < MAX_ASKS:
+            if now.monotonic >= lack.due and lack.asks < MAX_ASKS and not self.is_silent(group.id):
                 self._say_ask(group, lack, now, picture=True)
 
     # --- receipts -------------------------------------------------------------------

@@ -309,9 +309,10 @@ class Groups:
         parts = _parts(ops)
         if len(group.record.wishes) + len(parts) > MAX_WISHES:
             raise UsageError("many changes of this group still wait to be sent; wait for them first")
-        wishes = [*group.record.wishes, *(packed_ops(part) for part in parts)]
+        wanted = [packed_ops(part) for part in parts]
+        asked = [one for one in group.record.asked if one not in wanted]
         with self._stores.vault.transaction() as tx:
-            self._store.put(tx, group.with_record(wishes=wishes))
+            self._store.put(tx, group.with_wishes([*group.record.wishes, *wanted], asked))
         self.step()
 
     def leave(self, who: str) -> None:
@@ -329,7 +330,7 @@ class Groups:
             raise UsageError("you are the last admin of this group; make somebody else an admin first, or close it")
 
         def note(tx: Transaction) -> None:
-            self._store.put(tx, group.with_record(relation=LEFT, wishes=[], flying=b"", carrier=""))
+            self._store.put(tx, group.with_record(relation=LEFT, wishes=[], asked=[], flying=b"", carrier=""))
             if group.record.carrier:
                 self._speaking.forget(tx, group.record.carrier)
 
@@ -431,6 +432,7 @@ class Groups:
             self._store.put_text(tx, group, record)
             self._store.put_counts(tx, group.id, replace(counts, own=said.n))
 
+        self._duties.show(group.id)
         return self._speaking.say(
             group.record.group,
             others,

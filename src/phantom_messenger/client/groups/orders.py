@@ -7,8 +7,6 @@ first, what is still to be said is said again once theirs has been read.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec.structs import replace
-
 from phantom_messenger.client.content import time_of
 from phantom_messenger.client.groups import change as changes
 from phantom_messenger.client.groups import words
@@ -74,7 +72,7 @@ class Orders:
             return events  # only that device signs
         for group in self._store.all():
             if group.record.wishes and not self._is_under_way(group) and self._is_time(group, now):
-                events += self._go_on(group, now)
+                events += self._go_on(self._in_turn(group), now)
         return events
 
     def _is_under_way(self, group: Group) -> bool:
@@ -82,13 +80,19 @@ class Orders:
         return bool(group.record.carrier) and self._stores.many.waiting(group.record.carrier) is not None
 
     def _is_time(self, group: Group, now: Moment) -> bool:
-        if group.record.relation != MEMBER or group.record.doubt:
+        if group.record.relation != MEMBER or group.record.doubt or self._duties.is_silent(group.id):
             return False
         at, revision = self._not_before.get(group.id, (0, 0))
         if now.monotonic < at and group.state.revision <= revision:
             return False
         self._not_before.pop(group.id, None)
         return len(group.state.members) == 1 or self._duties.knows_all(group, now)
+
+    def _in_turn(self, group: Group) -> Group:
+        """The group, if its user appears offline with what they want themselves before what others want."""
+        own = group.own_wishes
+        others = [wish for wish in group.record.wishes if wish not in own]
+        return group.with_wishes([*own, *others]) if self._duties.is_hidden else group
 
     def _go_on(self, group: Group, now: Moment) -> list[Event]:
         """Sign what is wanted first, and send it."""
@@ -207,4 +211,4 @@ _WHY: Final = {
 
 
 def _without_wish(group: Group) -> Group:
-    return Group(replace(group.record, wishes=group.record.wishes[1:]), group.chain)
+    return group.with_wishes(group.record.wishes[1:])

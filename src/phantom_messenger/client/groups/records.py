@@ -19,7 +19,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     turn, as MessagePack. ``flying``: a change that was sent to be put in order, and ``carrier`` the message that it is
     in. ``absent``: members who were added and have not said that they are there. ``muted``: this user wants no notice.
     ``picture``: the one that the state names, if it is here. ``fresh``: this user was invited and has not accepted, nor
-    ever been a member before.
+    ever been a member before. ``asked``: those of ``wishes`` that others have asked for.
     """
 
     group: bytes
@@ -40,6 +40,7 @@ class GroupRecord(Record, frozen=True, kw_only=True):
     muted: bool = False
     picture: bytes = b""
     fresh: bool = False
+    asked: list[bytes] = msgspec.field(default_factory=list)
 
 
 class SenderCount(Record, frozen=True, array_like=True):

@@ -5,7 +5,7 @@ persistent clock.
 """
 
 import base64
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from typing import Final
@@ -111,6 +111,16 @@ class Group:
     def with_record(self, **changed: object) -> "Group":
         """The same with other fields of its record."""
         return replaced(self, record=replace(self.record, **changed))
+
+    def with_wishes(self, wishes: Sequence[bytes], asked: Sequence[bytes] | None = None) -> "Group":
+        """The same with other wishes; ``asked``: those that others have asked for, as before if it is None."""
+        asked = self.record.asked if asked is None else asked
+        return self.with_record(wishes=list(wishes), asked=[one for one in asked if one in wishes])
+
+    @property
+    def own_wishes(self) -> list[bytes]:
+        """Those of its wishes that are this user's own."""
+        return [wish for wish in self.record.wishes if wish not in self.record.asked]
 
 
 def _differs(before: GroupRecord, after: GroupRecord) -> bool:
