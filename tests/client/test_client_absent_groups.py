@@ -36,7 +36,7 @@ def hidden(device: Device, *others: Device, absent: bool = True) -> None:
     device.sent.clear()
 
 
-def questions(ben: Device, cleo: Device) -> dict[str, GroupSaid]:
+def questions(ben: Device) -> dict[str, GroupSaid]:
     """What a member may say to an admin of whom they want a sign of life."""
     group, chain = known(ben).record.group, known(ben).chain
     return {
@@ -56,7 +56,7 @@ def test_no_member_can_ask_a_device_for_a_sign_of_life(town: Town, question: str
     ada.messenger.groups.set_rights("Tea", invite="member", write=None)
     settle(ada, ben, cleo)
     hidden(ada, ben, cleo, absent=absent)
-    tell(ben, [ada], questions(ben, cleo)[question])
+    tell(ben, [ada], questions(ben)[question])
     pass_time(2 * MINUTE, ada, ben, cleo)
     assert bool(spoken(ada)) is not absent
     assert ada.messenger.next_tick() > 0  # nothing that may not be done is due
