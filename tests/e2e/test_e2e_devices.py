@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from e2e_people import meet
 
+from phantom_messenger.cli import devices
+from phantom_messenger.client.errors import PhantomError
 from support.command_line import PATIENCE, Running, phantom
 from support.relay_process import RelayProcess
+from support.sdk_clients import opened, run
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -49,6 +53,9 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
         ("", True, True),
         ("laptop", False, False),
     ]
+    listed = [out(home, "devices", "-p", name) for name in ("alice", "laptop")]
+    assert [[line.split()[0] for line in one.splitlines()] for one in listed] == [["(first)", "laptop"]] * 2
+    assert [line.endswith("  this one") for one in listed for line in one.splitlines()] == [True, False, False, True]
     assert out(home, "id", "-p", "laptop") == out(home, "id", "-p", "alice")
     assert "bob" in out(home, "contacts", "list", "-p", "laptop")
     assert out(home, "send", "-p", "laptop", "bob", "from the laptop")
@@ -60,12 +67,14 @@ def test_device_is_linked_used_and_removed(home: Path) -> None:
     assert phantom(home, "send", "-p", "bob", "alice", "an answer").returncode == 0
     assert phantom(home, "listen", "-p", "alice", "--count", "1", stdin="").returncode == 0
     assert "from the laptop" in out(home, "history", "-p", "alice", "bob")
-    assert "only your first device" in phantom(home, "devices", "link", "-p", "laptop", "x", stdin="y\n").stderr
+    assert "only your first device" in phantom(home, "devices", "link", "-p", "laptop", "x").stderr
     assert "groups are changed on your first device" in phantom(home, "groups", "create", "-p", "laptop", "us").stderr
     assert "removed 'laptop'" in out(home, "devices", "remove", "-p", "alice", "laptop", "--yes")
     removed = phantom(home, "listen", "-p", "laptop")
     assert removed.returncode == 1
-    assert "has removed this one" in removed.stderr
+    assert removed.stderr == (
+        "phantom: your first device has removed this one, which can no longer be used: its profile is erased now\n"
+    )
     assert "does not exist" in phantom(home, "id", "-p", "laptop").stderr
     assert len(out(home, "devices", "-p", "alice").splitlines()) == 1
     assert out(home, "devices", "renew", "-p", "alice") == "confirmed"
@@ -80,16 +89,73 @@ def test_what_was_said_before_goes_over_if_it_is_to(home: Path, has_history: boo
     assert out(home, "settings", "-p", "laptop") == out(home, "settings", "-p", "alice")
 
 
-def test_digits_that_are_wrong_link_nothing(home: Path) -> None:
+def begun(home: Path) -> tuple[Running, Running, str]:
+    """Both devices, of which the new one shows digits and asks its question, and what it shows."""
     new = Running(home, "devices", "link", "-p", "laptop", "--name", "laptop", "--no-qr")
     (code,) = new.wait_for(1)
     first = Running(home, "devices", "link", "-p", "alice", code)
     first.type("y")
-    new.wait_for(2, PATIENCE)
-    for _ in range(3):
-        first.type("00000")
-    assert first.finish() == 2
-    assert "three times" in first.errors[-1]
+    _, shown = new.wait_for(2, PATIENCE)
+    found = re.search(r"\d{3} \d{3}", shown)
+    assert found is not None
+    return new, first, found[0]
+
+
+def test_digits_that_are_wrong_link_nothing_and_both_sides_say_so(home: Path) -> None:
+    new, first, digits = begun(home)
+    wrong = "000000" if digits != "000 000" else "000001"
+    for typed in ("abc", wrong, "", "12345", wrong):
+        first.type(typed)
+    assert eventually(lambda: sum("look again" in line for line in first.errors) == 2)
+    assert sum("type the six digits" in line for line in first.errors) == 3  # what is no six digits is no try
+    first.type(wrong)
+    assert first.finish() == 1
+    assert first.errors[-1].endswith("the digits were wrong three times; show a new code")
+    assert new.ended() == 1  # although its question is not answered
+    assert new.errors[-1].startswith("phantom: your first device has ended it, or the digits typed there were wrong")
+    assert "only device" in phantom(home, "devices", "-p", "alice").stderr
+
+
+def test_no_on_the_new_device_is_told_on_the_first(home: Path) -> None:
+    new, first, _ = begun(home)
+    new.type("maybe")
     new.type("n")
     assert new.finish() == 1
+    assert new.errors[-2].endswith("[y/N]: type y or n")
+    assert new.errors[-1].endswith("[y/N]: phantom: nothing was done")
+    assert first.ended() == 1  # although it waits for digits
+    assert first.errors[-1].startswith("phantom: the new device has ended it, or its user has said")
+
+
+def test_ctrl_c_ends_a_link_at_once_on_both_sides(home: Path) -> None:
+    new, first, _ = begun(home)
+    assert first.stop() == 1
+    assert first.errors[-1] == "phantom: interrupted"
+    assert new.ended() == 1
     assert "only device" in phantom(home, "devices", "-p", "alice").stderr
+
+
+def test_code_that_is_none_is_refused_before_anything_is_asked(home: Path) -> None:
+    refused = phantom(home, "devices", "link", "-p", "alice", "phantom:link?v=1&id=x")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "phantom: the code of a new device names no relay; copy it again\n"
+
+
+def test_only_device_is_listed_and_says_what_to_do(home: Path) -> None:
+    (row,) = [json.loads(line) for line in out(home, "devices", "list", "-p", "alice", "--json").splitlines()]
+    assert (row["name"], row["added"], row["isFirst"], row["isThis"]) == ("", None, True, True)
+    alone = phantom(home, "devices", "-p", "alice")
+    assert (alone.stdout, alone.stderr) == (
+        "",
+        "this is your only device; to use another one, make a profile there with 'phantom init -p NAME', "
+        "then run there: phantom devices link -p NAME\n",
+    )
+
+
+def test_link_that_nobody_goes_on_with_ends_with_a_sentence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devices, "LINK_SECONDS", 0.1)
+    with pytest.raises(PhantomError, match="within five minutes; begin again, with a new code"):
+        run(devices._show(opened(home, "laptop"), "laptop", "", has_qr=False))
+    assert capsys.readouterr().out.startswith("phantom:link?")

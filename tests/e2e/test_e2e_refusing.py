@@ -58,7 +58,7 @@ def test_history_shows_both_sides(friends: Path) -> None:
 def test_history_of_nobody_is_one_sentence(friends: Path) -> None:
     done = phantom(friends, "history", "-p", "alice", "carol")
     assert done.returncode == 2
-    assert "there is no contact 'carol'" in done.stderr
+    assert "there is no contact and no group 'carol'" in done.stderr
     wrong = phantom(friends, "history", "-p", "alice", "bob", "--since", "yesterday")
     assert wrong.returncode == 2
     assert "is not a date" in wrong.stderr

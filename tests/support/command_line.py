@@ -181,6 +181,10 @@ class Running:
         self._process.send_signal(number)
         return self._ended(PATIENCE)
 
+    def ended(self, patience: float = PATIENCE) -> int:
+        """Wait until it ends by itself; the exit code."""
+        return self._ended(patience)
+
     def _ended(self, patience: float) -> int:
         try:
             code = self._process.wait(patience)

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import json
 import platform
+import re
 import time
-from collections.abc import AsyncGenerator, Callable
-from typing import cast
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 import click
 
+from phantom_messenger.cli.asking import is_so, line
 from phantom_messenger.cli.common import (
     column,
     confirmed,
@@ -24,15 +26,19 @@ from phantom_messenger.cli.common import (
 from phantom_messenger.cli.groups import Group
 from phantom_messenger.cli.times import moment
 from phantom_messenger.client.client import Client
-from phantom_messenger.client.devices.front import label
-from phantom_messenger.client.errors import UsageError
+from phantom_messenger.client.devices.front import OwnDevice, label
+from phantom_messenger.client.errors import PhantomError, UsageError
 from phantom_messenger.client.ids import written_id
-from phantom_messenger.client.status import Event, LinkingEvent, LinkingStep
+from phantom_messenger.client.status import LinkingEvent, LinkingStep
 
 ONLINE_SECONDS = 20.0
 LINK_SECONDS = 300.0
 QUIET_SECONDS = 150.0
 SHOW_SECONDS = 3.0
+TELL_SECONDS = 3.0
+"""For which it is tried to tell the other device that a link has ended here."""
+
+T = TypeVar("T")
 
 
 @click.group(cls=Group, invoke_without_command=True, short_help="Use several devices: list, link and remove them.")
@@ -55,25 +61,25 @@ def devices(context: click.Context, profile: str) -> None:
 @reports_errors
 def list_devices(profile: str, as_json: bool) -> None:
     """List your devices."""
-    client = open_client(profile)
-    try:
-        found, is_restored = client.devices.everybody(), client.devices.is_restored
-    finally:
-        client.close()
-    for one in found:
+    client, flag = open_client(profile), profile_flag(profile)
+    found = client.devices.everybody()
+    alone = OwnDevice(user_id=client.user_id, name="", added=0, is_first=True, is_this=True)
+    for one in found or [alone]:
         if as_json:
-            row = {"type": "device", "userId": one.user_id, "name": one.name, "added": one.added}
+            row = {"type": "device", "userId": one.user_id, "name": one.name, "added": one.added or None}
             click.echo(json.dumps({**row, "isFirst": one.is_first, "isThis": one.is_this}))
-            continue
-        marks = [word for word, is_so in (("first", one.is_first), ("this one", one.is_this)) if is_so]
-        name = column(one_line(label(one)), 20)
-        click.echo(f"{name} since {moment(one.added)}{'  ' * bool(marks)}{', '.join(marks)}")
-    if is_restored and not as_json:
-        renew_it = f"phantom devices renew{profile_flag(profile)}"
+        elif found:
+            name = column("(first)" if one.is_first and not one.name else one_line(label(one)), 20)
+            click.echo(f"{name} since {moment(one.added)}{'  this one' if one.is_this else ''}")
+    if as_json:
+        return
+    if client.devices.is_restored:
+        renew_it = f"phantom devices renew{flag}"
         click.echo(f"restored from a backup: remove what is not yours any more, then run: {renew_it}", err=True)
-    if not found and not as_json:
+    if not found:
         click.echo(
-            f"this is your only device; to use another one, run there: phantom devices link{profile_flag(profile)}",
+            "this is your only device; to use another one, make a profile there with 'phantom init -p NAME', "
+            "then run there: phantom devices link -p NAME",
             err=True,
         )
 
@@ -91,91 +97,170 @@ def link(code: str | None, profile: str, name: str, no_qr: bool, no_history: boo
     The new device gets your contacts and settings, what was said before, but for what burns or expires, and everything
     that is sent and received from then on.
     """
-    client = open_client(profile)
+    client, flag = open_client(profile), profile_flag(profile)
     if code is None:
-        run(_show(client, name[:64] or "device", has_qr=not no_qr))
-        return
-    sees = "all your contacts" if no_history else "all your contacts, and what was said so far"
-    click.echo(f"The new device will send and receive as you, and see {sees}.", err=True)
-    click.echo("Only go on if you are holding it, and its code was shown by 'phantom devices link' just now.", err=True)
-    if not confirmed("Link it?", err=True):
-        raise click.Abort
-    run(_link(client, code, history=not no_history))
+        run(_show(client, name[:64] or "device", flag, has_qr=not no_qr))
+    else:
+        run(_link(client, code, history=not no_history))
 
 
-async def _show(client: Client, name: str, *, has_qr: bool) -> None:
+class NotLinked(PhantomError):
+    """Nothing has come of a link."""
+
+
+Steps = asyncio.Queue[LinkingEvent | PhantomError]
+
+
+@contextlib.asynccontextmanager
+async def _steps(client: Client) -> AsyncIterator[Steps]:
+    """How the link goes on, from now on; at the end why nothing more comes."""
+    steps: Steps = asyncio.Queue()
+
+    async def follow() -> None:
+        try:
+            async for event in client.events():
+                if isinstance(event, LinkingEvent):
+                    steps.put_nowait(event)
+        except PhantomError as error:
+            steps.put_nowait(error)
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)  # so that it sees every event
+    try:
+        yield steps
+    finally:
+        following.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _or_tell(client: Client) -> AsyncIterator[None]:
+    """Have the other device learn of it if this one does not go on."""
+    try:
+        yield
+    except BaseException:
+        client.devices.cancel()
+        with contextlib.suppress(PhantomError):
+            await client.flush(TELL_SECONDS)
+        raise
+
+
+async def _show(client: Client, name: str, flag: str, *, has_qr: bool) -> None:
     """On the new device."""
-    async with client:
+    async with client, _steps(client) as steps:
         await client.wait_published(ONLINE_SECONDS)
-        async with contextlib.aclosing(cast("AsyncGenerator[Event, None]", client.events())) as events:
+        async with _or_tell(client):
             shown = client.devices.show_code(name)
             if has_qr:
                 print_qr(shown, error="l")
             click.echo(shown)
             click.echo("On your first device, run: phantom devices link 'CODE'", err=True)
-            asked = await _next(events)
+            asked = await _next(steps)
             click.echo(f"Digits to type on your first device: {asked.digits[:3]} {asked.digits[3:]}")
-            who = written_id(asked.person)
-            question = f"This device will belong to {who}; is that your ID, as 'phantom id' shows it there?"
-            if not await asyncio.to_thread(confirmed, question, err=True):
-                client.devices.cancel()
+            question = (
+                f"This device will belong to {written_id(asked.person)}; "
+                "is that your ID, as 'phantom id' shows it on your first device?"
+            )
+            if not await _asked(is_so(question), steps):
                 raise click.Abort
-            client.devices.agree()
-            await _next(events)
-            click.echo("linked; to read and write, run: phantom listen, phantom send")
-            await _hand_over(events, lambda: client.devices.is_history_coming)
+            with _not_linked():
+                client.devices.agree()
+        click.echo("waiting for your first device: type the digits there", err=True)
+        await _next(steps)
+        click.echo(f"linked; to read and write, run: phantom listen{flag}, phantom send{flag}")
+        await _hand_over(steps, lambda: client.devices.is_history_coming)
         await client.flush(ONLINE_SECONDS)
 
 
 async def _link(client: Client, code: str, *, history: bool) -> None:
     """On the first device."""
-    async with client:
+    client.devices.link(code, history=history)  # a code that is none needs no question
+    sees = "all your contacts, and what was said so far, but not in groups" if history else "all your contacts"
+    click.echo(f"The new device will send and receive as you, and see {sees}.", err=True)
+    click.echo("Only go on if you are holding it, and its code was shown by 'phantom devices link' just now.", err=True)
+    if not await is_so("Link it?"):
+        raise click.Abort
+    async with client, _steps(client) as steps, _or_tell(client):
         await client.wait_online(ONLINE_SECONDS)
-        async with contextlib.aclosing(cast("AsyncGenerator[Event, None]", client.events())) as events:
-            client.devices.link(code, history=history)
-            answered = await _next(events)
-            click.echo(f"'{one_line(answered.name)}' has answered.", err=True)
-            is_right = False
-            while not is_right:
-                digits = await asyncio.to_thread(click.prompt, "The six digits that it shows", err=True)
-                is_right = client.devices.confirm(digits)
-                if not is_right:
-                    click.echo("phantom: these are not the digits; look again", err=True)
-            if client.devices.is_linking:
-                click.echo("waiting for the new device: answer the question that it asks", err=True)
-                await _next(events)
-            click.echo(f"linked '{one_line(answered.name)}'")
-            await _hand_over(events, lambda: client.devices.is_history_going)
+        answered = await _next(steps)
+        click.echo(f"'{one_line(answered.name)}' has answered.", err=True)
+        while not await _is_confirmed(client, steps):
+            click.echo("phantom: these are not the digits; look again", err=True)
+        if client.devices.is_linking:
+            click.echo("waiting for the new device: answer the question that it asks", err=True)
+            await _next(steps)
+        click.echo(f"linked '{one_line(answered.name)}'")
+        await _hand_over(steps, lambda: client.devices.is_history_going)
         await client.flush(ONLINE_SECONDS)
 
 
-async def _next(events: "AsyncGenerator[Event, None]") -> LinkingEvent:
+async def _is_confirmed(client: Client, steps: Steps) -> bool:
+    """Ask for the digits until they are six, which count as a try; whether they are right."""
+    while True:
+        typed = await _asked(line("The six digits that it shows: "), steps)
+        digits = re.sub(r"[\s-]", "", typed)
+        if re.fullmatch("[0-9]{6}", digits):
+            with _not_linked():
+                return client.devices.confirm(digits)
+        click.echo("phantom: type the six digits that the new device shows", err=True)
+
+
+@contextlib.contextmanager
+def _not_linked() -> Iterator[None]:
+    """What ends a link is no fault of the call."""
+    try:
+        yield
+    except UsageError as error:
+        raise NotLinked(str(error)) from None
+
+
+async def _next(steps: Steps) -> LinkingEvent:
     """The next step of linking.
 
     Raises:
-        UsageError: there will be none.
+        NotLinked: there will be none.
+        PhantomError: the client has ended.
     """
-    async with asyncio.timeout(LINK_SECONDS):
-        async for event in events:
-            if isinstance(event, LinkingEvent) and event.step not in {LinkingStep.HISTORY, LinkingStep.COMPLETE}:
-                if event.step is LinkingStep.ENDED:
-                    raise UsageError(event.reason)
-                return event
-    raise UsageError("the new device was not linked in time; begin again")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINK_SECONDS):
+            while True:
+                step = await steps.get()
+                if isinstance(step, PhantomError):
+                    raise step
+                if step.step is LinkingStep.ENDED:
+                    raise NotLinked(step.reason)
+                if step.step not in {LinkingStep.HISTORY, LinkingStep.COMPLETE}:
+                    return step
+    raise NotLinked("the new device was not linked within five minutes; begin again, with a new code")
 
 
-async def _hand_over(events: "AsyncGenerator[Event, None]", goes_on: Callable[[], bool]) -> None:
+async def _asked(question: Coroutine[Any, Any, T], steps: Steps) -> T:
+    """The answer to a question; as ``_next`` if the link ends before there is one."""
+    asking = asyncio.create_task(question)
+    ending = asyncio.create_task(_next(steps))
+    try:
+        while not asking.done():
+            if ending.done():
+                ending.result()
+                ending = asyncio.create_task(_next(steps))
+            await asyncio.wait({asking, ending}, return_when=asyncio.FIRST_COMPLETED)
+        return asking.result()
+    finally:
+        for task in (asking, ending):
+            task.cancel()
+        await asyncio.gather(asking, ending, return_exceptions=True)
+
+
+async def _hand_over(steps: Steps, goes_on: Callable[[], bool]) -> None:
     """Wait until what was said before is on the new device, and show how far it is."""
     shown = time.monotonic()
     while goes_on():
-        try:
+        event: LinkingEvent | PhantomError | None = None
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_SECONDS):
-                event = await anext(events)
-        except (TimeoutError, StopAsyncIteration):
+                event = await steps.get()
+        if not isinstance(event, LinkingEvent):
             click.echo("phantom: the other device is silent; it goes on when both are connected again", err=True)
             return
-        if not isinstance(event, LinkingEvent):
-            continue
         if event.step is LinkingStep.COMPLETE:
             click.echo(f"{event.texts:,} messages from before", err=True)
         elif event.step is LinkingStep.HISTORY and time.monotonic() - shown >= SHOW_SECONDS:

@@ -132,6 +132,8 @@ async def _watch(client: Client, flag: str, *, as_json: bool, with_events: bool)
             if event.peer.user_id not in strangers:
                 strangers.add(event.peer.user_id)  # one line for a stranger, however much they write
                 click.echo(f"phantom: {request_line(event, flag)}", err=True)
+        elif isinstance(event, WarningEvent) and event.code == "device-removed":
+            pass  # it is what this command ends with
         elif isinstance(event, WarningEvent | GroupEvent):
             click.echo(f"phantom: {sentence(event.message)}", err=True)
         elif isinstance(event, ConnectionEvent):

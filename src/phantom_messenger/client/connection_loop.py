@@ -78,7 +78,8 @@ class ConnectionLoop:
             if isinstance(event, ConnectionEvent):
                 self._end_if_final(event)
         if self._messenger.desk.is_removed:
-            self._hub.end(ClientClosed("your first device has removed this one, whose profile is erased now"))
+            what = "your first device has removed this one, which can no longer be used: its profile is erased now"
+            self._hub.end(ClientClosed(what))
         if self._messenger.is_online:
             self._backoff.online(time.monotonic())
         if self._messenger.is_lost:

@@ -226,7 +226,7 @@ def devices_overdue(peer: Contact, *, is_own: bool) -> WarningEvent:
 
 def device_removed() -> WarningEvent:
     """One's person has removed this device."""
-    return _warning(None, "device-removed", "your first device has removed this one; it is of no use any more")
+    return _warning(None, "device-removed", "your first device has removed this one, which can no longer be used")
 
 
 def _warning(peer: Contact | None, code: str, message: str) -> WarningEvent:

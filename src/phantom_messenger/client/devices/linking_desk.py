@@ -7,6 +7,7 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import UNSET
 
@@ -32,6 +33,11 @@ from phantom_messenger.client.stores import Stores
 from phantom_messenger.client.vault import Transaction
 from phantom_messenger.crypto.errors import CryptoError, InvalidMessage
 from phantom_messenger.crypto.keys import OwnIdentity
+
+_ENDED_BY_FIRST: Final = (
+    "your first device has ended it, or the digits typed there were wrong three times; show a new code"
+)
+_ENDED_BY_NEW: Final = "the new device has ended it, or its user has said that it is not theirs; show a new code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class LinkingDesk:
         """What the new device is called: its own name, or the one that it has told."""
         agreed = stores.vault.find(AGREED, "", AgreedRecord)
         if agreed is not None:
-            self._new = NewDevice.resumed(identity, agreed.key, agreed.secret)
+            self._new, self._name = NewDevice.resumed(identity, agreed.key, agreed.secret), agreed.name
             stores.book.expected.add(text(self._new.person or b""))
 
     @property
@@ -126,7 +132,7 @@ class LinkingDesk:
             self._new, consent = self._new.agreed(self._moment().persistent)
         except CryptoError as error:
             raise UsageError(str(error)) from None
-        agreed = AgreedRecord(key=self._new.key, secret=self._new.code.secret)
+        agreed = AgreedRecord(key=self._new.key, secret=self._new.code.secret, name=self._name)
         said = kinds.LinkConsent(consent=consent)
         self._desk.say([text(self._new.person or b"")], said, also=lambda tx: tx.put(AGREED, "", agreed))
 
@@ -216,6 +222,8 @@ class LinkingDesk:
             self._new.linked(opened.key, said.said.list)
             stores.devices.take_up(tx, said.said.list, person=sender, wall=now.wall)
             stores.devices.belong(tx, sender)
+            if self._name:
+                stores.devices.name(tx, stores.devices.device, self._name)
             tx.delete(AGREED, "")
             if isinstance(said.said.history, bytes):
                 self._handover.begin(tx, said.said.history, now)
@@ -257,7 +265,7 @@ class LinkingDesk:
                 yield from self._told(0)
             case kinds.LinkEnd() if new.person == base64.b64decode(sender):
                 self._drop_new()
-                yield LinkingEvent(step=LinkingStep.ENDED, reason="the other device has ended it")
+                yield LinkingEvent(step=LinkingStep.ENDED, reason=_ENDED_BY_FIRST)
             case _:
                 pass
 
@@ -281,7 +289,7 @@ class LinkingDesk:
                     yield LinkingEvent(step=LinkingStep.LINKED, name=self._name)
             case kinds.LinkEnd() if key == first.pair.device.public:
                 self._end_first(tells=False)
-                yield LinkingEvent(step=LinkingStep.ENDED, reason="the new device has ended it")
+                yield LinkingEvent(step=LinkingStep.ENDED, reason=_ENDED_BY_NEW)
             case _:
                 pass
 

@@ -30,11 +30,12 @@ class SyncedRecord(Record, frozen=True, kw_only=True):
 class AgreedRecord(Record, frozen=True, kw_only=True):
     """``AGREED``/'': the user of this new device has agreed that it will belong to a person; ``link-done`` may follow.
 
-    ``key``: of the person. ``secret``: of the code that they have seen.
+    ``key``: of the person. ``secret``: of the code that they have seen. ``name``: what this device is called.
     """
 
     key: bytes
     secret: bytes
+    name: str = ""
 
 
 class SpreadRecord(Record, frozen=True, kw_only=True):
