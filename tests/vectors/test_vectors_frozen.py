@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the script makes where nothing is."""
     folder = tmp_path_factory.mktemp("vectors")
     command = [sys.executable, str(SCRIPT), "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     return content_of(folder)
 
