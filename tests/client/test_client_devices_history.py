@@ -305,7 +305,7 @@ def test_chunks_are_as_large_as_may_be_and_no_larger(town: Town) -> None:
         below = chunk.below
     assert count == 5_002
     assert max(sizes) <= MAX_CHUNK_BYTES
-    assert min(sizes[2:-1]) > MAX_CHUNK_BYTES // 2
+    assert min(sizes[1:-1]) > MAX_CHUNK_BYTES * 95 // 100
 
 
 def test_other_person_s_history_is_not_taken(town: Town) -> None:

@@ -56,12 +56,12 @@ class ChunkMaker:
         data, count = _packed([text for _, text in found]), len(found)
         while len(data) > MAX_CHUNK_BYTES and count > 1:
             is_all = False
-            count = max(1, count * MAX_CHUNK_BYTES * 9 // 10 // len(data))
+            count = max(1, min(count - 1, count * MAX_CHUNK_BYTES * 99 // 100 // len(data)))
             data = _packed([text for _, text in found[:count]])
-        if count == len(found):
-            self._guess = min(_MAX_GUESS, self._guess * 5 // 4)
-        else:
-            self._guess = max(_FIRST_GUESS // 2, self._guess * count // len(found))
+        if not is_all:
+            # A little more than would fit of texts like these: what is too much is cut off.
+            fits = self._guess * count // len(found) * MAX_CHUNK_BYTES // len(data)
+            self._guess = min(_MAX_GUESS, max(_FIRST_GUESS // 2, fits * 103 // 100))
         last = found[count - 1][0] if found else below
         if len(data) > MAX_CHUNK_BYTES:  # one text that cannot be made smaller; it stays where it is
             data, count = _packed([]), 0
