@@ -92,9 +92,9 @@ async def write(tab: Tab, name: str, text: str) -> None:
     await tab.run(f"await write('Write to {name}', '{text}'); await press('Send');")
 
 
-async def confirm(tab: Tab, name: str) -> None:
-    """Press a button of the dialog that is open."""
-    await tab.run(f"(await shown(() => exact('dialog button', '{name}'))).click();")
+async def confirm(tab: Tab, name: str, kind: str = "dialog button") -> None:
+    """Press a button of this name, of the dialog that is open unless something else is said."""
+    await tab.run(f"(await shown(() => exact('{kind}', '{name}'))).click();")
 
 
 async def first_run(browser: Firefox, url: str) -> None:
@@ -227,9 +227,37 @@ async def reload_and_lock(browser: Firefox, url: str) -> None:
     await lacks(alice, "there you are")
 
 
+async def group(browser: Firefox, url: str) -> None:
+    alice, bob = await pair(browser, url)
+    await alice.run(
+        "await press('New group'); await write('Name of the group', 'Tea');"
+        "(await shown(() => named('input[type=checkbox]', 'Bob'))).click(); await press('Create group');"
+        "await shown(() => named('textarea', 'Write to Tea'));"
+    )
+    await bob.run("await press('Tea');")
+    await confirm(bob, "Accept", "button")
+    await write(bob, "Tea", "I bring the cake")
+    await sees(alice, "I bring the cake")
+    await write(alice, "Tea", "Come at four")
+    await sees(bob, "Come at four")
+    await alice.run("await press('Members and settings'); (await shown(() => named('dialog button', 'Bob'))).click();")
+    await confirm(alice, "Remove")
+    await reads(alice, "Remove Bob", "h2")
+    await confirm(alice, "Remove")
+    await reads(bob, "You were removed from this group")
+
+
 JOURNEYS: Final = {
     one.__name__: one
-    for one in (first_run, two_people_write, safety_number, request_and_block, backup_and_restore, reload_and_lock)
+    for one in (
+        first_run,
+        two_people_write,
+        safety_number,
+        request_and_block,
+        backup_and_restore,
+        reload_and_lock,
+        group,
+    )
 }
 LESS_OFTEN: Final = (first_run, two_people_write, safety_number)
 """Journeys of ``make test-long`` alone: most of each is a part of another one, and the rest is played in Chromium."""
