@@ -5,16 +5,16 @@ export class MalformedZlib extends Error {
   override readonly name = "MalformedZlib";
 }
 
-const MAX_BITS = 15;
-const END_OF_BLOCK = 256;
+export const MAX_BITS = 15;
+export const END_OF_BLOCK = 256;
 /** Of the symbols for lengths from 257 on: the least length, and how many bits are added to it. */
-const LENGTHS = [...rangesOf(3, [...sorts(8, 0), ...[1, 2, 3, 4, 5].flatMap((bits) => sorts(4, bits))]), { least: 258, bits: 0 }];
+export const LENGTHS = [...rangesOf(3, [...sorts(8, 0), ...[1, 2, 3, 4, 5].flatMap((bits) => sorts(4, bits))]), { least: 258, bits: 0 }];
 /** Of the symbols for distances, likewise. */
-const DISTANCES = rangesOf(1, [...sorts(4, 0), ...Array.from({ length: 13 }, (_, bits) => sorts(2, bits + 1)).flat()]);
+export const DISTANCES = rangesOf(1, [...sorts(4, 0), ...Array.from({ length: 13 }, (_, bits) => sorts(2, bits + 1)).flat()]);
 /** In which order the lengths of the codes for lengths of codes stand. */
-const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+export const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-interface Range {
+export interface Range {
   readonly least: number;
   readonly bits: number;
 }

@@ -3,15 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { constants, deflateSync } from "node:zlib";
 import { MalformedZlib, inflate } from "../core/inflate.ts";
-
-/** Bytes that are neither all alike nor all different, the same in each run. */
-function mixed(size: number, alphabet: number): Uint8Array {
-  let state = 12_345;
-  return Uint8Array.from({ length: size }, () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    return (state >>> 16) % alphabet;
-  });
-}
+import { mixed } from "./mixed.ts";
 
 const SAMPLES = [
   new Uint8Array(),

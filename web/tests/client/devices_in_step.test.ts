@@ -4,10 +4,13 @@ import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { contentOf, exportContent, putContent, readFile } from "../../core/client/backup.ts";
 import { ConversationIndex } from "../../core/client/conversation_index.ts";
-import { MAX_INFLATED_BYTES, chunkBefore, readChunk } from "../../core/client/devices/chunks.ts";
+import { toHex } from "../../core/bytes.ts";
+import { MAX_CHUNK_BYTES, MAX_INFLATED_BYTES, chunkBefore, readChunk } from "../../core/client/devices/chunks.ts";
 import { newVault } from "../../core/client/vault.ts";
 import { InvalidMessage } from "../../core/crypto/errors.ts";
+import { inflate } from "../../core/inflate.ts";
 import { type Packed, pack } from "../../core/msgpack.ts";
+import { encodeBase64 } from "../../core/wire/base64.ts";
 import { Messenger } from "../../core/client/messenger.ts";
 import * as later from "../../worker/later.ts";
 import * as records from "../../core/client/records.ts";
@@ -170,13 +173,18 @@ function shortly(lines: readonly (readonly [boolean, string | null])[]): readonl
   return lines.map(([isMine, text]) => `${isMine ? ">" : "<"} ${(text ?? "-").slice(0, 9)}`);
 }
 
+/** A text of which little can be compressed. */
+function longText(turn: number): string {
+  return `text ${turn} ${encodeBase64(random(900))}`;
+}
+
 /** Alice's phone and Bob, who have said so much, and a laptop that is linked then. */
 function withHistory(count: number): readonly [Town, Person, Person, Person] {
   const town = new Town();
   const [phone, bob] = town.friends();
   for (let turn = 0; turn < count; turn += 1) {
     town.clock.wall += 1;
-    (turn % 2 === 0 ? phone : bob).messenger.sendText((turn % 2 === 0 ? bob : phone).id, `text ${turn} ${"x".repeat(600)}`);
+    (turn % 2 === 0 ? phone : bob).messenger.sendText((turn % 2 === 0 ? bob : phone).id, longText(turn));
     if (turn % 20 === 19) town.pass(1_000);
   }
   phone.messenger.sendText(bob.id, "burns", { burn: true });
@@ -233,7 +241,7 @@ test("without leave nothing goes over, whoever asks", () => {
 test("a chunk that is lost, or comes twice, does no harm", () => {
   const town = new Town();
   const [phone, bob] = town.friends();
-  for (let turn = 0; turn < 100; turn += 1) phone.messenger.sendText(bob.id, `text ${turn} ${"x".repeat(900)}`);
+  for (let turn = 0; turn < 100; turn += 1) phone.messenger.sendText(bob.id, longText(turn));
   town.pass(10_000);
   const laptop = town.person();
   let [count, lost] = [0, 0];
@@ -263,19 +271,60 @@ test("a chunk that bursts, or has more in it than texts that stay, is refused", 
   assert.throws(() => readChunk(deflateSync(new Uint8Array(MAX_INFLATED_BYTES + 1))), InvalidMessage);
 });
 
-test("chunks have all texts, each once, and none that is too long", () => {
-  const [, phone] = withHistory(150);
-  const { vault } = phone;
-  const found: string[] = [];
-  let chunks = 0;
-  for (let below: number | null = vault.lastPosition() + 1; below !== null; chunks += 1) {
+/** All chunks of somebody's vault, and the texts in them. */
+function chunksOf({ vault }: Person): readonly { readonly size: number; readonly plain: number; readonly ids: readonly string[] }[] {
+  const found = [];
+  for (let below: number | null = vault.lastPosition() + 1; below !== null; ) {
     const chunk = chunkBefore(vault, below);
-    assert.ok(chunk.data.length <= 43_000);
     const { received, sent } = readChunk(chunk.data);
-    found.push(...[...received, ...sent].map(({ messageId }) => messageId));
+    const ids = [...received, ...sent].map(({ messageId }) => messageId);
+    assert.equal(chunk.texts, ids.length);
+    found.push({ size: chunk.data.length, plain: inflate(chunk.data, MAX_INFLATED_BYTES).length, ids });
     below = chunk.below;
   }
-  assert.ok(chunks > 2, `${chunks} chunks`);
+  return found;
+}
+
+test("chunks have all texts, each once, and none that is too long", () => {
+  const [, phone] = withHistory(150);
+  const chunks = chunksOf(phone);
+  const found = chunks.flatMap(({ ids }) => ids);
+  assert.ok(chunks.length > 2, `${chunks.length} chunks`);
+  assert.ok(chunks.every(({ size }) => size <= MAX_CHUNK_BYTES));
   assert.equal(new Set(found).size, found.length);
   assert.equal(found.length, 152);
+});
+
+test("chunks of many short texts are full, and compressed to less than a third", () => {
+  const phone = new Town().person();
+  phone.vault.transaction((tx) => {
+    for (let at = 0; at < 3_000; at += 1) {
+      const messageId = crypto.randomUUID();
+      const text = `${at}: ${toHex(random(20))}`;
+      const given = { messageId, peer: "somebody", text, madeAt: at * 7_919, burn: false, state: DeliveryState.READ };
+      tx.put(records.SENT, messageId, records.SentRecord.make({ ...given, expiresIn: null, expiresAt: null }));
+    }
+  });
+  const chunks = chunksOf(phone);
+  assert.equal(new Set(chunks.flatMap(({ ids }) => ids)).size, 3_000);
+  const full = chunks.slice(0, -1);
+  assert.ok(full.length > 2, `${full.length} chunks`);
+  for (const { plain, size } of full) {
+    assert.ok(size > 0.95 * MAX_CHUNK_BYTES && size <= MAX_CHUNK_BYTES, `${size} bytes`);
+    assert.ok(plain > 3 * size, `${plain} in ${size} bytes`);
+  }
+});
+
+test("one text that does not fit stays where it is, and those behind it go over", () => {
+  const phone = new Town().person();
+  const texts = ["before", encodeBase64(random(60_000)), "after"];
+  phone.vault.transaction((tx) => {
+    texts.forEach((text, at) => {
+      const given = { messageId: `${at}`, peer: "somebody", text, madeAt: at, burn: false, state: DeliveryState.READ };
+      tx.put(records.SENT, `${at}`, records.SentRecord.make({ ...given, expiresIn: null, expiresAt: null }));
+    });
+  });
+  const chunks = chunksOf(phone);
+  assert.deepEqual(chunks.flatMap(({ ids }) => ids), ["2", "0"]);
+  assert.ok(chunks.every(({ size }) => size <= MAX_CHUNK_BYTES));
 });

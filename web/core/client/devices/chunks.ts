@@ -1,7 +1,8 @@
 /** Chunks of what was said before a device was linked; see devices.md, History. */
 import { InvalidMessage } from "../../crypto/errors.ts";
-import { NO_BYTES, concat, u32 } from "../../bytes.ts";
-import { MalformedZlib, adler32, inflate } from "../../inflate.ts";
+import { NO_BYTES } from "../../bytes.ts";
+import { deflate } from "../../deflate.ts";
+import { MalformedZlib, inflate } from "../../inflate.ts";
 import { MalformedPack, type Packed, pack, unpack } from "../../msgpack.ts";
 import { list, recordType, withDefault } from "../record_types.ts";
 import type { RecordOf } from "../record_types.ts";
@@ -11,7 +12,12 @@ import { DeliveryState } from "../status.ts";
 import type { Vault } from "../vault.ts";
 
 export const MAX_CHUNK_BYTES = 43_000;
+/** A chunk that has so many goes as it is. */
+const ENOUGH_BYTES = 41_000;
 export const MAX_INFLATED_BYTES = 1_048_576;
+
+/** A chunk of no texts. */
+export const NO_TEXTS = deflate(pack({}));
 
 const STATES: ReadonlySet<number> = new Set(Object.values(DeliveryState));
 
@@ -22,6 +28,13 @@ const Texts = recordType({
 });
 export type Texts = RecordOf<typeof Texts>;
 
+/** A text as another own device gets it. `size`: bytes, before anything is compressed. */
+interface Told {
+  readonly isMine: boolean;
+  readonly map: Packed;
+  readonly size: number;
+}
+
 /** A chunk as it is sent: how many texts, and the position before which the next one is; null: no more. */
 export interface Chunk {
   readonly data: Uint8Array;
@@ -29,28 +42,56 @@ export interface Chunk {
   readonly below: number | null;
 }
 
-/** What is around the texts: the map with its two names, the sizes of two arrays, and what zlib adds. */
-const AROUND_BYTES = 64;
+/** So that one text more is still below what it may come to. */
+const MAX_PLAIN_BYTES = 917_504;
+const FIRST_PLAIN_BYTES = 3 * MAX_CHUNK_BYTES;
+
+/** A text that another own device gets, and where it stands. */
+interface Found extends Told {
+  readonly position: number;
+}
 
 /** The newest texts that stand before a position, as many as fit. */
 export function chunkBefore(vault: Vault, below: number): Chunk {
-  const sent: Packed[] = [];
-  const received: Packed[] = [];
-  let size = AROUND_BYTES;
-  let last = below;
+  const source = toldBefore(vault, below);
+  const found: Found[] = [];
+  let data = packed(found);
+  let [size, isAll] = [0, false];
+  // As much as comes to a little more than may be, were the rest as what is there: what is too much is cut off.
+  for (let wanted = FIRST_PLAIN_BYTES; !isAll && data.length < ENOUGH_BYTES && size < MAX_PLAIN_BYTES; ) {
+    while (!isAll && size < wanted) {
+      const next = source.next();
+      isAll = next.done === true;
+      if (next.done !== true) {
+        found.push(next.value);
+        size += next.value.size;
+      }
+    }
+    data = packed(found);
+    wanted = Math.min(MAX_PLAIN_BYTES, Math.ceil((1.03 * size * MAX_CHUNK_BYTES) / data.length));
+  }
+  let count = found.length;
+  while (data.length > MAX_CHUNK_BYTES && count > 1) {
+    isAll = false;
+    count = Math.max(1, Math.min(count - 1, Math.floor((0.99 * count * MAX_CHUNK_BYTES) / data.length)));
+    data = packed(found.slice(0, count));
+  }
+  const last = isAll ? null : (found[count - 1]?.position ?? null);
+  // One text alone that does not fit stays where it is.
+  return data.length > MAX_CHUNK_BYTES ? { data: NO_TEXTS, texts: 0, below: last } : { data, texts: count, below: last };
+}
+
+function packed(found: readonly Found[]): Uint8Array {
+  const maps = (isMine: boolean): Packed[] => found.filter((one) => one.isMine === isMine).map(({ map }) => map);
+  return deflate(pack({ sent: maps(true), received: maps(false) }));
+}
+
+/** The texts before a position that another own device gets, the last one first. */
+function* toldBefore(vault: Vault, below: number): Generator<Found> {
   for (const [position, record] of before(vault, below)) {
     const told = toldOf(record);
-    const own = told === null ? 0 : pack(told.map).length;
-    if (size + own > MAX_CHUNK_BYTES && last !== below) {
-      return { data: stored(pack({ sent, received })), texts: sent.length + received.length, below: last };
-    }
-    last = position;
-    // One text alone that does not fit stays where it is.
-    if (told === null || size + own > MAX_CHUNK_BYTES) continue;
-    size += own;
-    (told.isMine ? sent : received).push(told.map);
+    if (told !== null) yield { ...told, position };
   }
-  return { data: stored(pack({ sent, received })), texts: sent.length + received.length, below: null };
 }
 
 /** Sent and received texts before a position, the last one first, each with its position; read as they are asked for. */
@@ -69,22 +110,15 @@ function* before(vault: Vault, below: number): Generator<readonly [number, SentR
 }
 
 /** A text as another own device gets it; null if it does not. */
-function toldOf(record: SentRecord | ReceivedRecord): { readonly isMine: boolean; readonly map: Packed } | null {
+function toldOf(record: SentRecord | ReceivedRecord): Told | null {
   if (!stays(record)) return null;
-  if ("sender" in record) return record.newer === null ? { isMine: false, map: ReceivedRecord.write(record) } : null;
-  if (record.expiresIn !== null) return null;
-  return { isMine: true, map: SentRecord.write({ ...record, key: NO_BYTES, resends: 0 }) };
+  if ("sender" in record) return record.newer === null ? told(false, ReceivedRecord.write(record)) : null;
+  return record.expiresIn === null ? told(true, SentRecord.write({ ...record, key: NO_BYTES, resends: 0 })) : null;
 }
 
-/** As zlib (RFC 1950) that compresses nothing: at most 65,535 bytes. */
-function stored(plain: Uint8Array): Uint8Array {
-  const { length } = plain;
-  const size = Uint8Array.of(length & 255, length >> 8, ~length & 255, (~length >> 8) & 255);
-  return concat(Uint8Array.of(0x78, 0x01, 0x01), size, plain, u32(adler32(plain)));
+function told(isMine: boolean, map: Packed): Told {
+  return { isMine, map, size: pack(map).length };
 }
-
-/** A chunk of no texts. */
-export const NO_TEXTS = stored(pack({}));
 
 /**
  * The texts of a chunk.
