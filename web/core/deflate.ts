@@ -9,11 +9,11 @@ const WINDOW = 32_768;
 const LEAST = 3;
 const MOST = 258;
 /** How many earlier places are looked at for one that goes on longest. */
-const TRIES = 48;
+const TRIES = 128;
 /** Three bytes from further back cost more than the bytes themselves. */
-const NEAR = 4_096;
+const NEAR = 256;
 /** What goes on so long is taken without looking whether the next place is better. */
-const LONG_ENOUGH = 32;
+const LONG_ENOUGH = 128;
 const HASH_BITS = 15;
 /** The longest word of the code that the lengths of codes are written in. */
 const MAX_ORDER_BITS = 7;
