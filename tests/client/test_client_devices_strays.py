@@ -9,15 +9,17 @@ from client_samples import DAY, Device, Town, pass_time
 from device_samples import Family, kept_back, two_of_alice
 
 from phantom_messenger.client import records
+from phantom_messenger.client.content import Claim
 from phantom_messenger.client.devices import early, known_list
 from phantom_messenger.client.devices.book import DeviceBook
 from phantom_messenger.client.devices.device_list import LIFE_MS, DeviceList, consent
 from phantom_messenger.client.devices.device_list import Device as ListedDevice
 from phantom_messenger.client.devices.early import MAX_EARLY, Early, Sort
-from phantom_messenger.client.devices.kinds import ReadMessage, SyncRead
+from phantom_messenger.client.devices.kinds import ReadMessage, SyncHere, SyncRead
 from phantom_messenger.client.devices.records import EARLY, EarlyRecord
 from phantom_messenger.client.status import DeliveryState
 from phantom_messenger.client.vault import Vault
+from phantom_messenger.wire.frames import PresenceStatus
 from support.people import canonical
 
 NOW: Final = 1_000
@@ -153,6 +155,26 @@ def test_control_list_that_never_runs_out_is_not_told(family: Family, monkeypatc
     laptop.wall_error = bob.wall_error = LIFE_MS
     pass_time(3 * DAY, laptop, bob, step=DAY)
     assert "devices-overdue" not in bob.troubles()
+
+
+# --- lists of one's own, whoever appears offline -----------------------------------------
+
+
+@pytest.mark.parametrize(("revision", "kind"), [(1, "MESSAGE_MANY"), (99, "KEY_EXCHANGE_INIT")], ids=["older", "newer"])
+def test_own_devices_keep_each_other_up_to_date_though_they_appear_offline(
+    family: Family, revision: int, kind: str
+) -> None:
+    alice, laptop, _ = family
+    alice.messenger.desk.renew()
+    pass_time(5_000, *family)
+    for one in (alice, laptop):
+        one.messenger.tell_presence(PresenceStatus.OFFLINE)
+    pass_time(5_000, *family)
+    before = len(laptop.sent)
+    alice.messenger._stores.devices.claim = lambda: Claim(revision=revision, hash=bytes(32))  # type: ignore[method-assign]
+    alice.messenger.desk.say_to_own(SyncHere())
+    pass_time(10_000, *family)
+    assert kind in [frame["type"] for frame in laptop.sent[before:] if alice.id in str(frame["payload"])]
 
 
 # --- devices that were removed ----------------------------------------------------------

@@ -7,7 +7,7 @@ import type { DeviceList } from "../../core/client/devices/device_list.ts";
 import { linkLine } from "../../core/client/devices/link_code.ts";
 import * as records from "../../core/client/records.ts";
 import { DeliveryState } from "../../core/client/status.ts";
-import { RELAY, begin, devicesOf, step } from "./family.ts";
+import { RELAY, begin, devicesOf, family, link, step } from "./family.ts";
 import { random } from "./support.ts";
 import { type Person, Town } from "./town.ts";
 
@@ -129,3 +129,36 @@ test("beginning another link ends the one that is open", () => {
   assert.equal(devicesOf(fresh).linking.isOpen, false);
   assert.equal(step(tablet).step, "digits");
 });
+
+for (const [which, revision] of [
+  ["an older list", 1],
+  ["a newer list", 99],
+] as const) {
+  test(`who appears offline says nothing to a contact who names ${which}, and something to own devices`, () => {
+    const [town, phone, laptop, bob] = family();
+    const tablet = town.person();
+    link(town, bob, tablet);
+    for (const one of [phone, bob]) devicesOf(one).desk.renew();
+    town.pass(5_000);
+    const namedBy = (one: Person): readonly string[] => {
+      const { devices } = one.messenger.stores;
+      const list = devices?.own?.newest;
+      assert.ok(devices !== null && list !== undefined);
+      devices.claim = () => ({ revision, hash: new Uint8Array(32) });
+      const before = phone.sent.length;
+      devicesOf(one).desk.tellList(list, [phone.id]);
+      one.messenger.devicesChanged();
+      town.pass(20_000);
+      const about = phone.sent.slice(before).filter((frame) => JSON.stringify(frame).includes(one.id));
+      return about.map(({ type }) => type).filter((type) => type === "MESSAGE_MANY" || type === "KEY_EXCHANGE_INIT");
+    };
+    phone.messenger.changeSettings({ presence: false });
+    town.pass(5_000);
+    assert.deepEqual(namedBy(bob), []);
+    // The first device has signed all lists there are: of a newer one it need not ask.
+    assert.equal(namedBy(laptop).length > 0, revision === 1);
+    phone.messenger.changeSettings({ presence: true });
+    town.pass(3_700_000);
+    assert.notDeepEqual(namedBy(bob), [], "the control");
+  });
+}

@@ -219,9 +219,13 @@ class DeviceDesk:
         elif known is not None and known.newest.revision > claim.revision and self._may_hand(sender, now):
             self._todo.append(lambda: self.tell_list(known.newest, [sender]))
 
+    def _may_ask(self, person: str) -> bool:
+        """Whether somebody's list may be asked for: nobody hides from their own devices."""
+        return person == self._stores.devices.person or self._sending.visibility.may_introduce(person)
+
     def _may_hand(self, sender: str, now: Moment) -> bool:
         """Whether somebody may be handed a list back now, which counts."""
-        if self._sending.visibility.is_hidden_from(sender):
+        if self._sending.visibility.is_hidden_from(sender) and not self._stores.devices.is_own(sender):
             return False
         if now.monotonic - self._handed.get(sender, now.monotonic - ASK_AGAIN_MS) < ASK_AGAIN_MS:
             return False
@@ -291,7 +295,7 @@ class DeviceDesk:
         for person in list(self._open):
             if now.monotonic - self._wanted.get(person, now.monotonic - ASK_AGAIN_MS) < ASK_AGAIN_MS:
                 self._open.discard(person)
-            elif self._sending.visibility.may_introduce(person) and self._sending.exchanges.want(link, person, now):
+            elif self._may_ask(person) and self._sending.exchanges.want(link, person, now):
                 self._wanted[person] = now.monotonic
                 self._open.discard(person)
 

@@ -160,10 +160,22 @@ export class DeviceDesk {
     const known = devices.known(person);
     if ((known === null || known.newest.revision < claim.revision) && person !== devices.device) {
       this.#open.add(person);
-    } else if (known !== null && known.newest.revision > claim.revision && isDue(this.#handed.get(sender), now)) {
+    } else if (known !== null && known.newest.revision > claim.revision && this.#mayHand(sender, now)) {
       this.#handed.set(sender, now.monotonic);
       this.#todo.push(() => this.tellList(known.newest, [sender]));
     }
+  }
+
+  /** Whether somebody may be handed a list back now: nobody hides from their own devices. */
+  #mayHand(sender: string, now: Moment): boolean {
+    const { devices, sending } = this.#parts;
+    const isSeen = devices.isOwn(sender) || !sending.visibility.isHiddenFrom(sender);
+    return isSeen && isDue(this.#handed.get(sender), now);
+  }
+
+  /** Whether somebody's list may be asked for. */
+  #mayAsk(person: string): boolean {
+    return this.#isSelf(person) || this.#parts.sending.visibility.mayIntroduce(person);
   }
 
   /** A device list has come, from whomever. */
@@ -250,7 +262,7 @@ export class DeviceDesk {
     for (const person of [...this.#open]) {
       if (!isDue(this.#wanted.get(person), now)) {
         this.#open.delete(person);
-      } else if (this.#parts.sending.exchanges.want(link, person, now)) {
+      } else if (this.#mayAsk(person) && this.#parts.sending.exchanges.want(link, person, now)) {
         this.#wanted.set(person, now.monotonic);
         this.#open.delete(person);
       }
