@@ -1,7 +1,7 @@
 """Two histories of one group: what a user sees of that, and what one member can make of it."""
 
 import pytest
-from client_samples import Device, Town, settle
+from client_samples import Device, Town, pass_time, settle
 from group_people import group_of, info, known, names, news, said, signed, tell, write
 
 from phantom_messenger.client.errors import UsageError
@@ -9,9 +9,11 @@ from phantom_messenger.client.groups.arrivals import Arrivals
 from phantom_messenger.client.groups.chain import Chain, Verdict
 from phantom_messenger.client.groups.change import SetName
 from phantom_messenger.client.groups.contents import GroupChange, GroupHello, GroupText
-from phantom_messenger.client.groups.state import digits_of
+from phantom_messenger.client.groups.state import digits_of, order_of
 from phantom_messenger.client.groups.store import Group
+from phantom_messenger.client.records import OrderRecord
 from phantom_messenger.client.status import GroupEvent, GroupNews
+from support.simulated import MINUTE, SECOND
 
 
 def claim(device: Device, to: Device, head: bytes, text: str = "x") -> None:
@@ -101,3 +103,21 @@ def test_after_a_change_it_is_asked_again(town: Town) -> None:
     tell(ben, [ada], GroupHello(group=group.record.group, revision=info(ben).revision, head=bytes(32)))
     settle(ada, ben)
     assert info(ada).doubt == "forked"
+
+
+def test_change_that_waits_for_its_turn_in_a_group_in_doubt_keeps_no_program_awake(town: Town) -> None:
+    ada, ben = town.friends("ada", "ben")
+    group_of(ada, ben, admins=2)
+    group, head = known(ben).record.group, known(ben).chain.head
+    order = OrderRecord(name=order_of(group), revision=info(ben).revision + 5, writers=[ada.id, ben.id])
+    tell(ben, [ada], GroupHello(group=group, revision=info(ben).revision, head=head), order)
+    settle(ben)
+    ada.messenger.groups.rename("Tea", "Coffee")
+    settle(ada)
+    assert ada.messenger.groups._orders.waits(ada.messenger._monotonic())  # the control: its turn comes
+    claim(ben, ada, bytes(32))
+    settle(ada, ben)
+    assert info(ada).doubt == "forked"
+    pass_time(2 * MINUTE, ada, ben, step=5 * SECOND)
+    assert ada.messenger.groups.wanted == 1
+    assert ada.messenger.next_tick() >= SECOND

@@ -197,3 +197,19 @@ test("a message in another history names its head", () => {
   town.pass(2_000);
   assert.deepEqual(toHex(ben.groups.found(keyOf(group)).record.rivalHead), toHex(head));
 });
+
+test("a change that waits for its turn in a group that is in doubt keeps no program awake", () => {
+  const [town, members, mallory, group] = withMallory();
+  const [ada] = members as [Member, Member];
+  const { revision } = stateOf(ada.groups.found(keyOf(group)));
+  for (const [of, order] of town.orders) town.orders.set(of, { ...order, revision: revision + 5 });
+  ada.groups.rename(keyOf(group), "Coffee");
+  town.settle();
+  assert.ok(ada.groups.waits(town.clock.monotonic).length > 0, "the control: its turn comes");
+  mallory.says([ada], { kind: "group-hello", group, revision, head: random(32) });
+  town.settle();
+  assert.equal(ada.groups.found(keyOf(group)).record.doubt, "forked");
+  town.pass(200_000);
+  assert.equal(ada.groups.found(keyOf(group)).record.wishes.length, 1);
+  assert.deepEqual(ada.groups.waits(town.clock.monotonic).filter((wait) => wait < 1_000), []);
+});

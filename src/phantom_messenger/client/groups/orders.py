@@ -63,7 +63,8 @@ class Orders:
 
     def waits(self, now: int) -> list[int]:
         """Milliseconds until each thing that waits for a time."""
-        return [max(0, at - now) for at, _ in self._not_before.values()]
+        # What waits for something else, too, once its time has come, is not looked at again and again until then.
+        return [at - now for at, _ in self._not_before.values() if at > now]
 
     def step(self, now: Moment) -> list[Event]:
         """Send what may be sent now."""

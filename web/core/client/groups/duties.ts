@@ -264,7 +264,10 @@ export class Duties {
 
   #ask(name: string, lack: Lack, now: Moment): void {
     const group = this.#store.get(name);
-    this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...lack.whom.slice(0, lack.asks)]));
+    if (!this.#doubted.has(name)) {
+      // Of what the relay has put in order nobody has claimed anything.
+      this.#void.set(name, new Set([...(this.#void.get(name) ?? []), ...lack.whom.slice(0, lack.asks)]));
+    }
     if (group === null || !isLive(group) || lack.asks >= MAX_ASKS) {
       this.#lacks.delete(name);
       return;

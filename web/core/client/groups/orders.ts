@@ -65,7 +65,8 @@ export class Orders implements Listener {
 
   /** Milliseconds until each thing that waits for a time. */
   waits(now: number): number[] {
-    return [...this.#notBefore.values()].map(({ at }) => Math.max(0, at - now));
+    // What waits for something else, too, once its time has come, is not looked at again and again until then.
+    return [...this.#notBefore.values()].map(({ at }) => at - now).filter((wait) => wait > 0);
   }
 
   /** Send what may be sent now. */
