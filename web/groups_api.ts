@@ -54,6 +54,8 @@ export interface Group {
   readonly key: GroupKey;
   /** '' if it has none. */
   readonly name: string;
+  /** The beginning of its id, if its name looks like that of a contact or of another group; else ''. */
+  readonly twin: string;
   readonly relation: Relation;
   /** The user's; null if they are no member, or only invited. */
   readonly role: Role | null;

@@ -13,10 +13,10 @@ export function shortId(writtenId: string): string {
   return writtenId.length > 18 ? `${writtenId.slice(0, 9)}…${writtenId.slice(-5)}` : writtenId;
 }
 
-/** How a conversation is called. */
-export function labelOf({ name, writtenId }: { readonly name: string; readonly writtenId?: string }): string {
-  if (name !== "") return plainName(name);
-  return writtenId === undefined ? "Group without a name" : shortId(writtenId);
+/** How a conversation is called; a group by more than its name, if that is not its alone (`twin`). */
+export function labelOf({ name, twin = "", writtenId }: { readonly name: string; readonly twin?: string; readonly writtenId?: string }): string {
+  const called = name !== "" ? plainName(name) : writtenId === undefined ? "Group without a name" : shortId(writtenId);
+  return twin === "" ? called : `${called} (${twin})`;
 }
 
 /** The letter in a round picture. */

@@ -44,6 +44,8 @@ export class GroupsOfCore {
   readonly #wasBehind = new Set<string>();
   /** The groups as the page was told of them last, as JSON. */
   readonly #told = new Map<string, string>();
+  /** Whether names of groups or contacts may be others than when they were compared last. */
+  #areNamesNew = true;
 
   get groups(): Groups {
     if (this.#groups === null) {
@@ -76,6 +78,7 @@ export class GroupsOfCore {
     }
     vault.watch(GROUP, (_, id, record) => {
       this.#changed.add(id);
+      this.#areNamesNew = true;
       if (record !== null) {
         this.#watchTexts(vault, id, record.number);
       }
@@ -83,6 +86,7 @@ export class GroupsOfCore {
     vault.watch(GROUP_INBOX, (_, name) => this.#noteText(name.split(" ")));
     vault.watch(records.DRAFT, (_, peer) => void (isGroup(peer) && this.#changed.add(groupOf(peer))));
     vault.watch(records.CONTACT, (_, peer) => {
+      this.#areNamesNew = true;
       for (const group of this.groups.store.all()) {
         if (group.chain.state.members.has(peer) || group.record.inviter === peer || group.record.rival === peer) {
           this.#changed.add(idOf(group));
@@ -125,11 +129,20 @@ export class GroupsOfCore {
   /** All groups, for the page that asks for them. */
   all(): ShownGroup[] {
     this.#told.clear();
+    this.#compareNames();
     return this.groups.store.all().map((group) => {
       const shown = this.view.shown(group, this.messenger.now());
       this.#note(shown);
       return shown;
     });
+  }
+
+  /** Others give groups their names: those that look alike are told apart. */
+  #compareNames(): void {
+    if (this.#areNamesNew) {
+      this.#areNamesNew = false;
+      for (const group of this.view.compareNames()) this.#changed.add(group);
+    }
   }
 
   /** Whether it is another one than the page was told of; it is from now on. */
@@ -168,6 +181,7 @@ export class GroupsOfCore {
 
   #tellGroups(post: (update: Update) => void): void {
     const now = this.messenger.now();
+    this.#compareNames();
     const changed: ShownGroup[] = [];
     const removed: GroupKey[] = [];
     for (const group of this.groups.store.all()) {

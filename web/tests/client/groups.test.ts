@@ -6,6 +6,7 @@ import { contentOf, exportContent, putContent, readFile } from "../../core/clien
 import { areUsable } from "../../core/client/groups/copying.ts";
 import { parseLink } from "../../core/client/groups/link.ts";
 import { GroupStore, idOf, peopleOf, stateOf } from "../../core/client/groups/store.ts";
+import { GroupView } from "../../core/client/groups/view.ts";
 import { DeliveryState } from "../../core/client/status.ts";
 import { newVault } from "../../core/client/vault.ts";
 import { assertInStep, groupOf, Mallory, Member, membersOf } from "./members.ts";
@@ -334,4 +335,20 @@ test("a member's other devices get what is said, and speak for their person; the
   const frames = ben.person.sent.filter(({ type }) => type === "MESSAGE_MANY");
   const recipients = frames.flatMap(({ payload }) => payload["recipients"] as { readonly recipientId: string }[]);
   assert.ok(recipients.some(({ recipientId }) => recipientId === tablet.id));
+});
+
+test("groups whose names look like that of a contact or another group are told apart", () => {
+  const [town, members, group] = groupOf(2);
+  const [ada, ben] = members as [Member, Member];
+  const view = new GroupView(ben.person.messenger.stores, ben.groups, ben.id);
+  const twins = (): string[] => ben.groups.store.all().map((one) => view.shown(one, ben.person.messenger.now()).twin);
+  assert.deepEqual([view.compareNames(), twins()], [[], [""]]);
+  const other = ada.groups.create("T\u0435a", [ben.id]); // with a letter of the Cyrillic alphabet
+  town.pass(3_000);
+  assert.deepEqual(view.compareNames().sort(), [group, other].sort());
+  assert.deepEqual(twins(), [group, other].map((id) => id.slice(0, 6)));
+  assert.deepEqual(view.compareNames(), []);
+  ada.groups.rename(other, "Ada");
+  town.pass(3_000);
+  assert.deepEqual([view.compareNames(), twins()], [[group], ["", other.slice(0, 6)]]);
 });

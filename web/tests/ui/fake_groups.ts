@@ -26,6 +26,7 @@ export function group(name: string, changed: Partial<Group> = {}): Group {
   return {
     key: `group:${name.replaceAll(" ", "")}+/=`,
     name,
+    twin: "",
     relation,
     role,
     inviter: null,

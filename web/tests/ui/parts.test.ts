@@ -97,6 +97,7 @@ test("who has no name is called by a short form of the id", () => {
   const writtenId = "ph1abcdefghijklmnopqrstuvwxyz";
   assert.equal(labelOf({ name: "", writtenId }), shortId(writtenId));
   assert.ok(shortId(writtenId).length < 18);
+  assert.deepEqual(["Tea", ""].map((name) => labelOf({ name, twin: "aB3d5f" })), ["Tea (aB3d5f)", "Group without a name (aB3d5f)"]);
   assert.equal(initialOf("«émile»"), "É");
   assert.equal(initialOf("…"), "?");
   assert.equal(hueOf("abc"), hueOf("abc"));

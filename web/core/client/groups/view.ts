@@ -13,6 +13,7 @@ import { encodeBase64 } from "../../wire/base64.ts";
 import { writtenId } from "../ids.ts";
 import { wallAt } from "../moment.ts";
 import type { Moment } from "../moment.ts";
+import { skeleton } from "../names.ts";
 import * as coreRecords from "../records.ts";
 import { oneLine } from "../sanitize.ts";
 import { DeliveryState } from "../status.ts";
@@ -28,11 +29,16 @@ import { mayInvite, mayWrite } from "./state.ts";
 import { idOf, keyOf, stateOf } from "./store.ts";
 import type { Group } from "./store.ts";
 
+/** Of an id, to tell groups apart whose names look alike. */
+const BEGINNING = 6;
+
 /** Everything that is shown of the groups of a profile. */
 export class GroupView {
   readonly #stores: Stores;
   readonly #groups: Groups;
   readonly #persons: Persons;
+  /** Ids of groups whose names are not theirs alone. */
+  #alike: ReadonlySet<string> = new Set();
 
   constructor(stores: Stores, groups: Groups, ownId: string) {
     this.#stores = stores;
@@ -41,6 +47,25 @@ export class GroupView {
   }
 
   // --- groups -----------------------------------------------------------------------
+
+  /** Names may be others now: which groups look by theirs like a contact, or another group, and did not, or no more. */
+  compareNames(): string[] {
+    const found = new Map<string, string[]>();
+    const note = (name: string, group: string): void => {
+      const looks = skeleton(name);
+      found.set(looks, [...(found.get(looks) ?? []), group]);
+    };
+    for (const { name } of this.#stores.book.everybody()) {
+      if (name !== "") note(name, "");
+    }
+    for (const group of this.#groups.store.all()) {
+      note(stateOf(group).name, idOf(group));
+    }
+    const before = this.#alike;
+    const alike = [...found.values()].filter((several) => several.length > 1).flat();
+    this.#alike = new Set(alike.filter((group) => group !== ""));
+    return [...new Set([...before, ...this.#alike])].filter((group) => before.has(group) !== this.#alike.has(group));
+  }
 
   /** A group as it is now. */
   shown(group: Group, now: Moment): ShownGroup {
@@ -54,6 +79,7 @@ export class GroupView {
     return {
       key: keyOf(id),
       name: state.name === "" ? "" : oneLine(state.name),
+      twin: this.#alike.has(id) ? id.slice(0, BEGINNING) : "",
       relation: record.relation as ShownGroup["relation"],
       role: isIn ? role : null,
       inviter: record.inviter === "" ? null : this.#person(record.inviter),
