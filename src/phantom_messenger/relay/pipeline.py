@@ -187,19 +187,28 @@ class Pipeline:
             self._behind[admitted.session].append(admitted)
             self._gauge.unverified_bytes += admitted.signed_bytes
             return
-        batch, inner = self._arriving, admitted.inner
-        if inner and len(inner) >= SLICE:
-            batch = self._begin_slices(admitted)
-        elif not batch.frames:
+        if admitted.inner:
+            self._submit_many(admitted)
+            return
+        batch = self._arriving
+        if not batch.frames:
             self._schedule(self._verify_arrived)
         batch.frames.append(admitted)
         if admitted.check is not None:
             batch.checks.append(admitted.check)
             batch.size += len(admitted.check[2])
-        if inner:
-            batch.inner[len(batch.checks) - 1] = len(inner)
-            batch.checks += inner
-            batch.size += sum([len(message) for _, _, message in inner])
+
+    def _submit_many(self, admitted: AdmittedFrame) -> None:
+        assert admitted.check is not None  # noqa: S101 - what has inner signatures has one of its own
+        batch = self._arriving
+        if len(admitted.inner) >= SLICE:
+            batch = self._begin_slices(admitted)
+        elif not batch.frames:
+            self._schedule(self._verify_arrived)
+        batch.frames.append(admitted)
+        batch.inner[len(batch.checks)] = len(admitted.inner)
+        batch.checks += [admitted.check, *admitted.inner]
+        batch.size += admitted.signed_bytes
 
     def _verify_arrived(self) -> None:
         batch, self._arriving = self._arriving, VerifyBatch()

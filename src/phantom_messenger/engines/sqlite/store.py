@@ -23,7 +23,7 @@ deleting still works, and what is added fits into what was deleted, or fails.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -276,23 +276,28 @@ class SQLiteStore:
     def _run_batch(self, work: Sequence[Work], deadline: float | None) -> list[Any] | CommandFailed:
         """Run commands as one transaction, plain or guarded; a ``CommandFailed`` if nothing of it was stored."""
         try:
-            return self._transact(_in_time(work, deadline), self._run_plainly)
+            return self._transact(work, self._run_plainly, deadline)
         except _CommandRaised as raised:
             if _concerns_all(raised.error):
                 return _failed(raised.error)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever it was, nothing of the batch is stored
             return _failed(error)
         try:
-            return self._transact(_in_time(work, deadline), lambda work: [self._run_guarded(one) for one in work])
+            return self._transact(work, self._run_guarded, deadline)
         except Exception as error:  # noqa: BLE001 - as above
             return _failed(error)
 
-    def _transact(self, work: Iterable[Work], run: Callable[[Iterable[Work]], list[Any]]) -> list[Any]:
+    def _transact(self, work: Sequence[Work], run: Callable[[Work], Any], deadline: float | None) -> list[Any]:
+        """Run the first of it, and what can be begun before the deadline, as one transaction."""
+        results: list[Any] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if self._scrubber is not None:
                 self._scrubber.begin()
-            results = run(work)
+            for one in work:
+                results.append(run(one))
+                if deadline is not None and time.monotonic() >= deadline:
+                    break
             self._connection.execute("COMMIT")
         except Exception:
             # SQLite ends the transaction by itself when the disk is full.
@@ -305,9 +310,9 @@ class SQLiteStore:
             self._scrubber.committed()
         return results
 
-    def _run_plainly(self, work: Iterable[Work]) -> list[Any]:
+    def _run_plainly(self, one: Work) -> Any:
         try:
-            return [one(self.tables) for one in work]
+            return one(self.tables)
         except Exception as error:  # noqa: BLE001 - as above
             raise _CommandRaised(error) from None
 
@@ -432,14 +437,6 @@ class _CommandRaised(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def _in_time(work: Sequence[Work], deadline: float | None) -> Iterator[Work]:
-    """The first of it, and what can be begun before the deadline."""
-    for one in work:
-        yield one
-        if deadline is not None and time.monotonic() >= deadline:
-            return
 
 
 def _concerns_all(error: Exception) -> bool:
