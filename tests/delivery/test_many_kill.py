@@ -119,7 +119,7 @@ def places() -> list[int]:
 
 @pytest.fixture
 def scene(start_relay: StartRelay) -> Scene:
-    return Scene(start_relay("--limits", "off", port=None))
+    return Scene(start_relay("--limits", "off"))
 
 
 @pytest.mark.timeout(3_600)

@@ -327,10 +327,10 @@ def test_no_tls_handshake_hangs_though_every_third_is_aborted(start_relay: Start
     assert eventually(lambda: open_files(relay.pid) <= files + 2), "nothing is left of those that were aborted"
 
 
-def greeted(relay: RelayProcess) -> bool:
+def greeted(relay: RelayProcess, patience: float = PATIENCE) -> bool:
     """Whether somebody new is let in."""
     try:
-        with RawSocket(relay.address) as raw:
+        with RawSocket(relay.address, patience=patience) as raw:
             return raw.upgrade().status == 101 and raw.read().opcode != CLOSE
     except (ConnectionError, TimeoutError):
         return False
@@ -359,6 +359,9 @@ def test_sockets_behind_a_proxy_are_not_bounded_together(start_relay: StartRelay
     time.sleep(0.5)
     assert sum(map(is_gone, opened)) == 0
 
+
+LOCKED_OUT_SECONDS: Final = 3.0
+"""Well below the time after which the relay closes who says nothing, which makes room."""
 
 FEW_FILES: Final = """
 import resource
@@ -392,4 +395,4 @@ def test_flood_locks_everybody_out_without_the_gate(start_relay: StartRelay, flo
     relay = start_relay("--limits", "off", command=patched(FEW_FILES + UNCOUNTED))
     flood(relay, 300)
     assert eventually(lambda: open_files(relay.pid) >= 158)
-    assert not greeted(relay)
+    assert not greeted(relay, LOCKED_OUT_SECONDS)

@@ -73,9 +73,9 @@ def handshake(address: tuple[str, int], headers: Sequence[tuple[str, str]] = (),
 class RawSocket:
     """A TCP connection to the relay."""
 
-    def __init__(self, address: tuple[str, int], *, source: str = "") -> None:
+    def __init__(self, address: tuple[str, int], *, source: str = "", patience: float = PATIENCE) -> None:
         self.address = address
-        self._socket = socket.create_connection(address, timeout=PATIENCE, source_address=(source, 0))
+        self._socket = socket.create_connection(address, timeout=patience, source_address=(source, 0))
         self._unread = b""
 
     def __enter__(self) -> Self:
