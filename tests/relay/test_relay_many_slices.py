@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from many_samples import mailbox, result, sender
 
-from phantom_messenger.relay import load, pipeline, signatures
+from phantom_messenger.relay import admission, load, pipeline, signatures
 from phantom_messenger.relay.load import LoadGauge
 from phantom_messenger.relay.pipeline import AdmittedFrame, Pipeline, Steps
 from phantom_messenger.relay.ports import SignatureCheck
+from phantom_messenger.wire import codec
 from support.amounts import amount
 from support.faults import Faults
 from support.people import Frame, Person
@@ -195,6 +196,71 @@ def test_what_waits_behind_is_counted_for_memory(
     assert bob.ask(bob.person.message(people[0]))["payload"]["status"] == "accepted"
 
 
+def refusals(client: Client) -> list[str]:
+    """Why what was sent was refused; '' for what was not."""
+    return [frame["payload"].get("details", {}).get("reason", "") for frame in client.take()]
+
+
+def full_of_many(world: World, people: list[Person], monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A relay in which there is no more room for messages to many; whose has taken it."""
+    alice = sender(world)
+    alice.put(alice.person.message_many(people))
+    monkeypatch.setattr(load, "MAX_SLICED_BYTES", world.relay._core.pipeline._gauge.sliced_bytes)
+    return alice
+
+
+def test_messages_to_many_leave_room_to_others(
+    world: World, people: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, bob = sender(world, "anna"), world.login("bob")
+    alice = full_of_many(world, people, monkeypatch)
+    anna.put(anna.person.message_many(people))
+    anna.put(anna.person.message_many(people[:2]))
+    bob.put(bob.person.message(people[0]))
+    alice.put(alice.person.message(people[0]))  # it would wait for her own
+    world.run()
+    assert refusals(anna) == ["overload", ""]
+    assert refusals(bob) == [""]
+    assert sorted(refusals(alice)) == ["", "overload"]
+    assert world.relay._core.pipeline._gauge.sliced_bytes == 0
+    anna.put(anna.person.message_many(people))
+    alice.put(alice.person.message(people[0]))
+    world.run()
+    assert refusals(anna) == refusals(alice) == [""]
+
+
+def test_control_without_a_share_of_their_own_they_keep_others_out(
+    world: World, people: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = world.login("bob")
+    full_of_many(world, people, monkeypatch)
+    monkeypatch.setattr(load, "MAX_UNVERIFIED_BYTES", load.MAX_SLICED_BYTES)
+    bob.put(bob.person.message(people[0]))
+    world.run()
+    assert refusals(bob) == ["overload"]
+
+
+@pytest.mark.parametrize("is_long", [True, False], ids=["long", "control: short"])
+def test_long_message_to_many_is_not_even_read_when_there_is_no_room(
+    world: World, people: list[Person], monkeypatch: pytest.MonkeyPatch, is_long: bool
+) -> None:
+    anna = sender(world, "anna")
+    frame = anna.person.message_many(people, common="A" * (admission.LONG_MANY if is_long else 4))
+    full_of_many(world, people, monkeypatch)
+    read: list[bytes] = []
+    decode = codec.decode_client
+
+    def decoded(text: bytes, kind: str = "") -> codec.Decoded:
+        read.append(text)
+        return decode(text, kind)
+
+    monkeypatch.setattr(codec, "decode_client", decoded)
+    anna.put(frame)
+    world.run()
+    assert refusals(anna) == ["overload"]
+    assert len(read) == (0 if is_long else 1)
+
+
 def test_checks_that_fail_end_that_session_alone(
     world: World, people: list[Person], faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +320,12 @@ class Forgetful(dict[Any, Any]):
         return super().pop(key, [])
 
 
+class Name(str):  # noqa: SLOT000 - the pipeline sets ``is_behind``
+    """Stands for a session, by its name."""
+
+    is_behind = False
+
+
 class Played:
     """Random frames of five sessions, and in which order they were handled with which verdict."""
 
@@ -291,7 +363,7 @@ class Played:
         check, *rest = [(b"", b"right" if right else b"wrong", b"%d" % number) for right in rights]
         is_signed = bool(inner) or chance.random() < 0.8
         frame: Any = number
-        session: Any = name
+        session: Any = Name(name)
         self.sent[name].append((number, all(rights) or not is_signed))
         self._pipeline.submit(AdmittedFrame(session, frame, b"", check if is_signed else None, inner=rest))
 
@@ -306,7 +378,8 @@ def test_each_session_is_served_in_its_order_whoever_verifies_when() -> None:
     for seed in range(amount(200, 5_000)):
         played = Played(seed)
         assert played.handled == played.sent, seed
-        assert (played.gauge.count, played.gauge.unverified_bytes) == (0, 0), seed
+        gauge = played.gauge
+        assert (gauge.count, gauge.unverified_bytes, gauge.sliced_bytes) == (0, 0, 0), seed
         assert played.idle == [sum(map(len, played.sent.values()))], f"{seed}: it was idle when all was handled"
 
 

@@ -8,7 +8,7 @@ from phantom_messenger.events import Event, log
 from phantom_messenger.relay.config import Config
 from phantom_messenger.relay.limiter import Limiter
 from phantom_messenger.relay.load import LoadGauge
-from phantom_messenger.relay.pipeline import AdmittedFrame
+from phantom_messenger.relay.pipeline import SLICE, AdmittedFrame
 from phantom_messenger.relay.ports import Clock, Randomness
 from phantom_messenger.relay.quota import Quota, Spent
 from phantom_messenger.relay.rules import RULES, Rule, State
@@ -25,6 +25,9 @@ OVERLOAD_STEP_MS: Final = 250
 """Those who are refused come back at different times."""
 
 OVERLOAD_OVER_MS: Final = 5_000
+
+LONG_MANY: Final = 16_384
+"""Bytes of a message to many that is not read when there is no room for it."""
 
 SEEN_EXCHANGE_MS: Final = 2 * CLOCK_TOLERANCE_MS + 60_000
 """How long a key exchange's signature is remembered: longer than one from the future can be fresh."""
@@ -66,7 +69,7 @@ class Admission:
         """
         rule = RULES[type(frame)]
         is_login = isinstance(frame, frames.Auth)
-        if rule.sheds and self._load.is_full:
+        if rule.sheds and (self._load.is_full or (session.is_behind and self._load.is_full_of_many)):
             raise self._overloaded(now)
         # A login counts once it is known whether it proves itself, and for whom: see ``handlers.login``.
         key = session.user_id or session.address
@@ -79,10 +82,21 @@ class Admission:
         if is_login:  # a connection has one try: without a proof it costs one signature check and no more
             session.state = State.AUTHENTICATING
 
+    def admit_many(self, length: int, now: int) -> None:
+        """Judge a message to many that was not read yet: to read a long one costs more than to refuse a thousand.
+
+        Raises:
+            RequestError: ``OVERLOAD``.
+        """
+        if length >= LONG_MANY and self._load.is_full_of_many:
+            raise self._overloaded(now)
+
     def _admit_recipients(self, frame: frames.ClientFrame, rule: Rule, key: str, now: int) -> None:
-        """Count a frame, and its recipients; or neither."""
+        """Count a frame, and its recipients; or neither, as if it is to wait for slices and there is no room."""
         assert isinstance(frame, frames.MessageMany)  # noqa: S101 - the table says so
         count, limiter = len(frame.payload.recipients), self.limiter
+        if count >= SLICE and self._load.is_full_of_many:
+            raise self._overloaded(now)
         wait = max(limiter.wait(rule.rate, key, now), limiter.wait(RateClass.RECIPIENTS, key, now, count))
         if wait:
             raise RequestError(Reason.RATE, retry_after=wait)

@@ -16,6 +16,9 @@ MOST_LOAD: Final = 16_384
 MAX_UNVERIFIED_BYTES: Final = 32 * 1024 * 1024
 """Signed text of frames that wait for the verdicts of helpers, for memory."""
 
+MAX_SLICED_BYTES: Final = MAX_UNVERIFIED_BYTES // 2
+"""Of these, those of messages to many and of what their sessions have sent behind them: others find room beside."""
+
 PACE_MS: Final = 250
 REST_MS: Final = 1_000
 """Over so much busy time the pace is measured, and after so much rest it is forgotten."""
@@ -31,6 +34,8 @@ class LoadGauge:
     def __init__(self, now: Callable[[], int]) -> None:
         self.count = 0
         self.unverified_bytes = 0
+        self.sliced_bytes = 0
+        """Of these, those that wait for slices: see ``pipeline``."""
         self._now = now
         self._room = MOST_LOAD
         self._finished = 0
@@ -42,6 +47,11 @@ class LoadGauge:
     def is_full(self) -> bool:
         """Whether more is on its way than can be done in ``LOAD_MS``, or than memory should hold."""
         return self.count >= self._room or self.unverified_bytes >= MAX_UNVERIFIED_BYTES
+
+    @property
+    def is_full_of_many(self) -> bool:
+        """Whether no more messages to many are taken, nor anything of sessions that wait for one; others go on."""
+        return self.is_full or self.sliced_bytes >= MAX_SLICED_BYTES
 
     def enter(self) -> None:
         """One more is on its way."""

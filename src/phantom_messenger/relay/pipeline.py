@@ -185,7 +185,7 @@ class Pipeline:
         self._gauge.enter()
         if self._behind and admitted.session in self._behind:
             self._behind[admitted.session].append(admitted)
-            self._gauge.unverified_bytes += admitted.signed_bytes
+            self._count_sliced(admitted.signed_bytes)
             return
         if admitted.inner:
             self._submit_many(admitted)
@@ -246,6 +246,7 @@ class Pipeline:
                 verdict = found if isinstance(found, Exception) else admitted.check is None or next(verdicts)
                 self._resume(self._handle(admitted, verdict), None)
             if batch.slices is not None:
+                self._gauge.sliced_bytes -= batch.size
                 self._take_in_behind(batch.frames[0].session)
             self._gauge.leave(len(batch.frames))
         if self._on_idle is not None:
@@ -258,7 +259,8 @@ class Pipeline:
         batch = VerifyBatch(slices=[])
         self._sliced.append(batch)
         self._behind[admitted.session] = []
-        self._gauge.unverified_bytes += admitted.signed_bytes
+        admitted.session.is_behind = True
+        self._count_sliced(admitted.signed_bytes)
         if len(self._sliced) == 1:
             self._schedule(self._verify_slice)
         return batch
@@ -291,10 +293,15 @@ class Pipeline:
     def _take_in_behind(self, session: Session) -> None:
         """A frame that was verified in slices is handled: now those that came after it."""
         behind = self._behind.pop(session)
+        session.is_behind = False
         for admitted in behind:
-            self._gauge.unverified_bytes -= admitted.signed_bytes
+            self._count_sliced(-admitted.signed_bytes)
             self.submit(admitted)
         self._gauge.leave(len(behind))
+
+    def _count_sliced(self, size: int) -> None:
+        self._gauge.unverified_bytes += size
+        self._gauge.sliced_bytes += size
 
     # --- store --------------------------------------------------------------------
 

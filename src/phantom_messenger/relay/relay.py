@@ -145,6 +145,8 @@ class Relay:
             reason = REFUSED[session.state].get(kind)
             if reason and not (reason is Reason.TYPE and session.takes_many):  # its contents need not be read
                 raise RequestError(reason)
+            if kind == "MESSAGE_MANY" and session.takes_many:
+                core.admission.admit_many(len(text), now)
             if session.reference is None:
                 decoded = codec.decode_client(text, kind)
             else:

@@ -88,6 +88,7 @@ class Session:
         "cursor",
         "heard_at",
         "host",
+        "is_behind",
         "mark",
         "opened_at",
         "order",
@@ -134,6 +135,8 @@ class Session:
         """Likewise lists of devices."""
         self.takes_many = False
         """Whether it may send what the feature ``many`` is needed for."""
+        self.is_behind = False
+        """Whether what it sends waits for a message to many of its own, which is verified in slices."""
         self.reference: ReferenceMode | None = None
         """Only where reference clients may log in, and after the login only if it has no signature."""
         self.presence = frames.PresenceStatus.ONLINE
